@@ -1,0 +1,1 @@
+"""Datasets that come with gridmill; they import only what an outsider may."""

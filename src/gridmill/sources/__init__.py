@@ -1,0 +1,1 @@
+"""Source files at their providers: download them, read them."""

@@ -1,0 +1,1 @@
+"""Final stores: where readers read."""
