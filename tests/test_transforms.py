@@ -310,7 +310,9 @@ class TestDeaccumulate:
         """With values missing anywhere, each result is the mean since the last that is not."""
         steps, starts = windowed
         amount = st.integers(0, 10**6) | st.just(np.nan)
-        values = data.draw(hnp.arrays("float64", (steps.size, 4), elements=amount))
+        values = data.draw(
+            hnp.arrays("float64", (steps.size, 4), elements=amount, fill=st.nothing())
+        )
         result = deaccumulated(values, step_seconds=steps, window_start_s=starts, kind=kind)
         expected = naive_deaccumulate(values, steps, starts, kind)
         np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-6)
@@ -424,7 +426,9 @@ class TestDeaccumulate:
         """Results differ from the signed ones only where those are negative, and counts say so."""
         steps, starts = windowed
         amount = st.integers(-(10**5), 10**5) | st.just(np.nan)
-        values = data.draw(hnp.arrays("float64", (steps.size, 3), elements=amount))
+        values = data.draw(
+            hnp.arrays("float64", (steps.size, 3), elements=amount, fill=st.nothing())
+        )
         keywords = {"step_seconds": steps, "window_start_s": starts}
         signed = deaccumulated(values, **keywords)
         counts = deaccumulate_inplace(values, axis=0, non_negative_within=3.0, **keywords)
@@ -527,7 +531,9 @@ def gappy_series(draw):
     """Draw values with NaN and infinities among them, steps first, and an irregular coordinate."""
     coordinate = np.cumsum(draw(st.lists(st.integers(1, 9), min_size=1, max_size=9)))
     elements = st.integers(-999, 999) | st.sampled_from([np.nan, np.nan, np.inf])
-    return draw(hnp.arrays("float64", (coordinate.size, 3), elements=elements)), coordinate
+    shape = (coordinate.size, 3)
+    values = draw(hnp.arrays("float64", shape, elements=elements, fill=st.nothing()))
+    return values, coordinate
 
 
 class TestInterpolateSingleGaps:
