@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import os
 import pickle
+from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -287,6 +289,17 @@ def deaccumulated(values, axis=0, **keywords):
     return result
 
 
+def real_precipitation(lead):
+    """Return the total precipitation since 2020-01-25 12 UTC of the Canadian global model."""
+    eccodes = pytest.importorskip("eccodes")
+    folder = Path(os.environ["GRIDMILL_TEST_DATA"]) / "S3_real_leads/yt87+pywgrib2_xr/data"
+    with (folder / f"CMC_glb_APCP_SFC_0_ps30km_2020012512_{lead}.grib2").open("rb") as file:
+        message = eccodes.codes_grib_new_from_file(file)
+    values = eccodes.codes_get_values(message)
+    eccodes.codes_release(message)
+    return values
+
+
 KINDS = pytest.mark.parametrize("kind", ["accumulation", "average"])
 
 
@@ -436,6 +449,24 @@ class TestDeaccumulate:
         np.testing.assert_array_equal(values, np.where(signed < -3, np.nan, expected))
         assert counts.invalid == np.count_nonzero(signed < -3)
         assert counts.clamped == np.count_nonzero(signed < 0) - counts.invalid
+
+    @pytest.mark.shared_data
+    @pytest.mark.skipif("GRIDMILL_TEST_DATA" not in os.environ, reason="no real files")
+    def test_real_totals_decrease_by_packing_noise_alone(self):
+        """Real totals that packing makes decrease by 0.001 mm are clamped, and none is invalid."""
+        totals = np.zeros((3, 49_400), "float32")
+        totals[1:] = [real_precipitation(lead) for lead in ("P003", "P006")]
+        rates = totals.copy()
+        counts = deaccumulate_inplace(
+            rates, step_seconds=[0, 10_800, 21_600], axis=0, non_negative_within=1e-6
+        )
+        decreases = np.count_nonzero(totals[2] < totals[1])
+        assert counts == DeaccumulationCounts(clamped=decreases)
+        assert decreases == 1081
+        assert np.isnan(rates[0]).all()
+        np.testing.assert_allclose(
+            rates[1:].sum(axis=0) * 10_800, np.maximum(totals[2], totals[1]), rtol=1e-6, atol=1e-5
+        )
 
     def test_a_constant_average_is_returned_exactly(self):
         """Equal averages are their own means to the last bit, in float32."""
