@@ -1,0 +1,162 @@
+"""Read one variable of a netCDF file into a numpy array, with netCDF4 and without xarray.
+
+Covers: packing, missing values, part of a variable, variables in groups. Does not cover:
+coordinates and their decoding, character and compound types, remote files (see
+`gridmill.sources.download`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["netcdf_variables", "read_netcdf"]
+
+# The HDF5 library in netCDF4's wheels is not thread-safe, and netCDF4 releases the GIL.
+_LIBRARY_LOCK = threading.Lock()
+
+
+def read_netcdf(
+    path: Path,
+    variable: str,
+    *,
+    index: Mapping[str, int | slice] | None = None,
+    dtype: npt.DTypeLike = "float32",
+) -> np.ndarray:
+    """Read a variable's physical values.
+
+    Parameters
+    ----------
+    path
+        A netCDF-3 or netCDF-4 file.
+    variable
+        Name of the variable; in a group, `"group/name"`.
+    index
+        What to read, by dimension: a position, which drops the dimension, or a slice. Dimensions
+        that are not named are read whole.
+    dtype
+        Numeric dtype of the result. Values are unpacked (`scale_factor`, `add_offset`) in the
+        precision of these attributes and then cast.
+
+    Returns
+    -------
+    numpy.ndarray
+        Dims in the file's order, less those that `index` drops; units as in the file; C
+        contiguous. NaN is a missing value: `_FillValue`, `missing_value`, netCDF's default fill,
+        or outside `valid_range`, `valid_min` and `valid_max`.
+
+    Raises
+    ------
+    ValueError
+        The file has no such variable, the variable has no such dimension, it is not numeric, or
+        an integer dtype was asked for and a value is missing.
+    IndexError
+        A position lies outside its dimension.
+    OSError
+        The file does not exist, or is not a netCDF file.
+    ImportError
+        netCDF4 is not installed.
+
+    Notes
+    -----
+    Safe to call from several threads, which take turns: one HDF5 call at a time per process. The
+    turn is not shared with xarray or others who use HDF5 in the same process. To decode in
+    parallel use processes.
+    """
+    with _open(path) as file:
+        stored = _find_variable(file, path, variable)
+        values = _read(stored, path, variable, dict(index or {}))
+    return _plain_array(values, path, variable, np.dtype(dtype))
+
+
+def netcdf_variables(path: Path) -> tuple[str, ...]:
+    """Names of a file's variables, in the file's order; those in groups as `"group/name"`.
+
+    Raises
+    ------
+    OSError
+        The file does not exist, or is not a netCDF file.
+    ImportError
+        netCDF4 is not installed.
+    """
+    with _open(path) as file:
+        return tuple(_variable_names(file))
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        import netCDF4
+    except ImportError as e:
+        raise ImportError(
+            f"reading {path} needs netCDF4, which is not installed; run: "
+            "pip install 'gridmill[netcdf]'"
+        ) from e
+    with _LIBRARY_LOCK, netCDF4.Dataset(path) as file:
+        yield file
+
+
+def _variable_names(group: Any, prefix: str = "") -> Iterator[str]:
+    yield from (prefix + name for name in group.variables)
+    for name, child in group.groups.items():
+        yield from _variable_names(child, f"{prefix}{name}/")
+
+
+def _find_variable(file: Any, path: Path, variable: str) -> Any:
+    names = list(_variable_names(file))
+    if variable not in names:
+        raise ValueError(
+            f"{path} has no variable {variable!r}; name one of those it has: "
+            f"{', '.join(names) or 'none'}"
+        )
+    return file[variable]
+
+
+def _read(stored: Any, path: Path, variable: str, index: dict[str, int | slice]) -> Any:
+    if unknown := sorted(index.keys() - set(stored.dimensions)):
+        raise ValueError(
+            f"{variable!r} in {path} has no dimension {', '.join(map(repr, unknown))}; index by "
+            f"those it has: {', '.join(stored.dimensions) or 'none'}"
+        )
+    if not isinstance(stored.dtype, np.dtype) or stored.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{variable!r} in {path} is of type {stored.dtype}, and only numbers can be read; "
+            "choose a numeric variable"
+        )
+    for dim, position in index.items():
+        _check_position(position, dim, stored.shape[stored.dimensions.index(dim)], path, variable)
+    stored.set_auto_maskandscale(True)
+    return stored[tuple(index.get(dim, slice(None)) for dim in stored.dimensions) or ...]
+
+
+def _check_position(
+    position: int | slice, dim: str, length: int, path: Path, variable: str
+) -> None:
+    # Along an unlimited dimension netCDF4 itself would give fill values.
+    if not isinstance(position, slice) and not -length <= position < length:
+        raise IndexError(
+            f"position {position} of {variable!r} in {path} is outside dimension {dim!r}, which "
+            f"has length {length}"
+        )
+
+
+def _plain_array(values: Any, path: Path, variable: str, dtype: np.dtype) -> np.ndarray:
+    plain = np.ascontiguousarray(np.ma.getdata(values), dtype=dtype)
+    # ascontiguousarray makes a scalar one-dimensional.
+    plain = plain.reshape(np.shape(values))
+    mask = np.ma.getmask(values)
+    if not np.any(mask):
+        return plain
+    if dtype.kind != "f":
+        raise ValueError(
+            f"{variable!r} in {path} has missing values, which {dtype} cannot hold; read it as "
+            "float32 or float64"
+        )
+    plain[mask] = np.nan
+    return plain
