@@ -1,0 +1,254 @@
+"""Chains of Dask futures: one download a source group, one compress and upload a variable."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import numcodecs.blosc
+import zarr
+from distributed import Client, Future, Worker, WorkerPlugin, get_worker
+
+from gridmill import stages
+from gridmill.region_job import RegionJob
+from gridmill.regions import region_key
+from gridmill.stages import Bench, LocalFiles, LocalShards, Receipt, RunContext, SourceFile
+from gridmill.workspace import Workspace
+
+__all__ = [
+    "STAGE_WIDTHS",
+    "GroupWork",
+    "PipelinePlugin",
+    "RegionFutures",
+    "send_context",
+    "submit_region",
+    "threads_per_worker",
+]
+
+PLUGIN = "gridmill-pipeline"
+# One core a process: one variable is compressed at a time, while others download and upload.
+STAGE_WIDTHS: Mapping[str, int] = {"download": 2, "compress": 1, "upload": 2}
+# Later stages first: what is started is finished before more disk is taken.
+PRIORITY_IN_REGION = {"download": 0, "compress": 1, "upload": 2}
+# glibc returns freed memory at once under the nanny's settings, which costs this job a factor
+# of 2.3 in page faults; these let it keep what the next variable needs again.
+MALLOC_OPTIONS = {-3: 1 << 30, -1: (1 << 31) - 1, -2: 64 << 20}
+
+
+def threads_per_worker() -> int:
+    """Threads of a Dask worker at which every stage can run at its full width."""
+    return sum(STAGE_WIDTHS.values())
+
+
+class PipelinePlugin(WorkerPlugin):
+    """Gives a worker the stages' executors and a workspace whose folders live as long as keys.
+
+    Parameters
+    ----------
+    imports_xarray
+        Whether to import xarray at once, because an author's hook takes a DataArray.
+    """
+
+    name = PLUGIN
+    idempotent = True
+
+    def __init__(self, *, imports_xarray: bool = False) -> None:
+        self.imports_xarray = imports_xarray
+
+    def setup(self, worker: Worker) -> None:
+        """Install executors and workspace."""
+        shares_disk = dask.config.get("gridmill.workers-share-disk", True)
+        root = Path(worker.local_directory) / "gridmill"
+        self.workspace = Workspace(root, shares_disk=shares_disk)
+        for stage, width in STAGE_WIDTHS.items():
+            worker.executors[stage] = ThreadPoolExecutor(width, thread_name_prefix=stage)
+        keep_freed_memory()
+        numcodecs.blosc.use_threads = False
+        zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
+        if self.imports_xarray:
+            import xarray  # noqa: F401
+        self.worker = worker
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+        """Delete a key's folders with the key.
+
+        Not on ``executing`` to ``released``: Dask reports that while the thread still runs.
+        """
+        if finish == "forgotten" or (start == "memory" and finish == "released"):
+            self.worker.executors["offload"].submit(self.workspace.release, str(key))
+
+    def teardown(self, worker: Worker) -> None:
+        """Stop the executors and delete what is left."""
+        for stage in STAGE_WIDTHS:
+            executor = worker.executors.pop(stage, None)
+            if executor is not None:
+                executor.shutdown(wait=False, cancel_futures=True)
+        shutil.rmtree(self.workspace.root, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class GroupWork:
+    """The variables of one region that share source files.
+
+    Parameters
+    ----------
+    index
+        Number of the group in the region.
+    files
+        Its source files.
+    works
+        What compress needs, by variable.
+    """
+
+    index: int
+    files: tuple[SourceFile, ...]
+    works: Mapping[str, stages.VariableWork]
+
+
+@dataclass(frozen=True)
+class RegionFutures:
+    """The futures of a region job that the driver waits for.
+
+    Parameters
+    ----------
+    downloads
+        By group index.
+    uploads
+        By variable.
+    """
+
+    downloads: Mapping[int, Future[Any]]
+    uploads: Mapping[str, Future[Any]]
+
+
+def send_context(client: Client, context: RunContext) -> Future[Any]:
+    """Make a run's context available to its tasks; it survives the loss of any worker."""
+    return client.submit(_identity, context, key=f"context-0-{context.run}", pure=False)
+
+
+def submit_region(
+    client: Client,
+    context: Future[Any],
+    job: RegionJob[Any, Any],
+    groups: Sequence[GroupWork],
+    suffix: str,
+) -> RegionFutures:
+    """Submit the chains of one region job.
+
+    Parameters
+    ----------
+    client
+        The Dask client.
+    context
+        See `send_context`.
+    job
+        The region job.
+    groups
+        What to process of it.
+    suffix
+        Makes the keys unique among runs and attempts.
+    """
+    key = f"{region_key(job.region)}" if not job.is_static else "0static"
+    first = -10 * job.region.start
+    downloads: dict[int, Future[Any]] = {}
+    uploads: dict[str, Future[Any]] = {}
+    for group in groups:
+        submit = _Submission(client, first, f"{suffix}")
+        small = job.for_worker(())
+        source = submit.one("download", download, f"{key}-g{group.index}", small, group.files)
+        names = list(group.works)
+        keys = [f"{key}-{name}" for name in names]
+        works = list(group.works.values())
+        shards = submit.many("compress", compress, keys, works, context=context, source=source)
+        receipts = submit.many("upload", upload, keys, shards, context=context)
+        downloads[group.index] = source
+        uploads.update(zip(names, receipts, strict=True))
+    return RegionFutures(downloads, uploads)
+
+
+@dataclass(frozen=True)
+class _Submission:
+    client: Client
+    first: int
+    suffix: str
+
+    def one(self, stage: str, function: Any, key: str, *args: Any) -> Future[Any]:
+        with dask.annotate(executor=stage):  # type: ignore[attr-defined]
+            return self.client.submit(
+                function,
+                *args,
+                key=f"{stage}-{key}-{self.suffix}",
+                pure=False,
+                priority=self.first + PRIORITY_IN_REGION[stage],
+            )
+
+    def many(
+        self, stage: str, function: Any, keys: Sequence[str], items: Sequence[Any], **shared: Any
+    ) -> list[Future[Any]]:
+        with dask.annotate(executor=stage):  # type: ignore[attr-defined]
+            return self.client.map(
+                function,
+                items,
+                key=[f"{stage}-{key}-{self.suffix}" for key in keys],
+                pure=False,
+                priority=self.first + PRIORITY_IN_REGION[stage],
+                **shared,
+            )
+
+
+# -- tasks ------------------------------------------------------------------------------------
+
+
+def download(job: RegionJob[Any, Any], files: tuple[SourceFile, ...]) -> LocalFiles:
+    """Run `stages.download` as a Dask task."""
+    return stages.download(_bench(), job, files)
+
+
+def compress(work: stages.VariableWork, context: RunContext, source: LocalFiles) -> LocalShards:
+    """Run `stages.compress` as a Dask task."""
+    return stages.compress(_bench(), context, work, source)
+
+
+def upload(shards: LocalShards, context: RunContext) -> Receipt:
+    """Run `stages.upload` as a Dask task."""
+    return stages.upload(_bench(), context, shards)
+
+
+def _identity(context: RunContext) -> RunContext:
+    return context
+
+
+def _bench() -> Bench:
+    worker = get_worker()
+    plugin = worker.plugins[PLUGIN]
+    assert isinstance(plugin, PipelinePlugin)
+    key = str(worker.get_current_task())
+    return Bench(plugin.workspace.of_key(key), worker.address)
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory for the next array; does nothing with another C library."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in MALLOC_OPTIONS.items():
+            mallopt(option, value)
+
+
+def folders_in_use(client: Client) -> dict[str, int]:
+    """Count the temporary folders on each worker, by its address."""
+    return dict(client.run(_count_folders))
+
+
+def _count_folders(dask_worker: Worker) -> int:
+    plugin = dask_worker.plugins[PLUGIN]
+    assert isinstance(plugin, PipelinePlugin)
+    owned: Iterable[list[Path]] = plugin.workspace.owned().values()
+    return sum(len(folders) for folders in owned)

@@ -1,0 +1,127 @@
+"""Connect to any Dask cluster; stop what was started here, leave the rest as it was found."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster
+
+__all__ = ["connect"]
+
+log = logging.getLogger(__name__)
+
+SCHEDULER_CONFIG: Mapping[str, Any] = {
+    # A task that was on a lost worker is innocent: let many workers die before it is blamed.
+    "distributed.scheduler.allowed-failures": 30,
+    # A stolen task leaves its input on another worker's disk and must rebuild it.
+    "distributed.scheduler.work-stealing": False,
+    # Dask warns when a task's arguments are large; source file lists may be.
+    "distributed.admin.large-graph-warning-threshold": "100MB",
+}
+
+
+@contextmanager
+def connect(
+    spec: Any = None,
+    *,
+    workers: int | None = None,
+    threads_per_worker: int | None = None,
+    **options: Any,
+) -> Iterator[Client]:
+    """Give a client of a Dask cluster.
+
+    Parameters
+    ----------
+    spec
+        None or ``"local"``: processes on this machine; ``"tcp://…"`` or another scheduler
+        address; the path of a scheduler file (``*.json``); ``"coiled"``;
+        ``"package.module:ClusterClass"``, for instance ``dask_jobqueue:SLURMCluster``; or a
+        `distributed.Client` or cluster object.
+    workers
+        Number of workers to start; None means one a core locally, and the cluster's own
+        default elsewhere.
+    threads_per_worker
+        Threads of a local worker.
+    **options
+        Passed to the cluster's constructor.
+
+    Raises
+    ------
+    ValueError
+        `spec` means nothing, or options are given for a cluster that is already there.
+
+    Notes
+    -----
+    A cluster that is started here is stopped in the end; others are left as found.
+    """
+    if isinstance(spec, Client):
+        yield spec
+        return
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
+        if spec in (None, "local"):
+            cluster = stack.enter_context(_local(workers, threads_per_worker, options))
+            yield stack.enter_context(Client(cluster))
+            return
+        if not isinstance(spec, str) or "://" in spec or spec.endswith(".json"):
+            _refuse_options(spec, workers, options)
+            yield stack.enter_context(_client_of_existing(spec))
+            return
+        started = stack.enter_context(_cluster_class(spec)(**_sized(workers), **options))
+        yield stack.enter_context(Client(started))
+
+
+def _local(
+    workers: int | None, threads_per_worker: int | None, options: Mapping[str, Any]
+) -> LocalCluster:
+    # LocalCluster() alone would divide the cores into few processes of several threads each;
+    # decoders and codecs need a process a core.
+    defaults: dict[str, Any] = {
+        "n_workers": workers or os.cpu_count() or 1,
+        "threads_per_worker": threads_per_worker,
+        "processes": True,
+        "dashboard_address": "127.0.0.1:0",
+        "worker_dashboard_address": None,
+        "host": "127.0.0.1",
+    }
+    return LocalCluster(**{**defaults, **options})  # type: ignore[no-untyped-call]
+
+
+def _client_of_existing(spec: Any) -> Client:
+    if isinstance(spec, str) and spec.endswith(".json") and "://" not in spec:
+        if not Path(spec).exists():
+            raise ValueError(f"there is no scheduler file {spec}: is the scheduler running?")
+        return Client(scheduler_file=spec)
+    return Client(spec)
+
+
+def _cluster_class(spec: str) -> Any:
+    module_name, _, class_name = ("coiled:Cluster" if spec == "coiled" else spec).partition(":")
+    if not class_name:
+        raise ValueError(
+            f"{spec!r} is no cluster: give local, an address like tcp://host:8786, a scheduler "
+            "file (*.json), coiled, or package.module:ClusterClass"
+        )
+    try:
+        return getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cluster {spec!r} cannot be used: {error}; is it installed?") from error
+
+
+def _sized(workers: int | None) -> dict[str, int]:
+    return {} if workers is None else {"n_workers": workers}
+
+
+def _refuse_options(spec: Any, workers: int | None, options: Mapping[str, Any]) -> None:
+    if workers is not None or options:
+        raise ValueError(
+            f"the cluster {spec} is already there: --workers and cluster options have no effect "
+            "on it; leave them out"
+        )

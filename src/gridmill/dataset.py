@@ -1,0 +1,509 @@
+"""A dataset and its archive: what users call and authors declare."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from distributed import Client, get_client
+
+from gridmill.chain import threads_per_worker
+from gridmill.clusters import connect
+from gridmill.driver import Driver, Event
+from gridmill.plan import PreparedRegion, prepare_region, results_from_record
+from gridmill.publication import Publisher
+from gridmill.region_job import ProcessResults, RegionJob
+from gridmill.regions import touches
+from gridmill.run_report import RunReport
+from gridmill.stores import ZarrStore
+from gridmill.template import TemplateConfig
+from gridmill.variables import DataVar
+
+__all__ = ["ArchiveStatus", "DynamicalDataset", "Plan", "StoreUnwritable"]
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[Event], None]
+
+
+class StoreUnwritable(OSError):  # noqa: N818
+    """The final store or the records beside it cannot be written."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Parameters
+    ----------
+    dataset_id, store
+        What is to be processed, and where to.
+    jobs
+        The region jobs, in order; each can be processed by itself.
+    prepare
+        Finds the source files of a job and what of it is to do.
+    """
+
+    dataset_id: str
+    store: str
+    jobs: tuple[RegionJob[Any, Any], ...]
+    prepare: Callable[[RegionJob[Any, Any]], PreparedRegion]
+
+    def prepared(self) -> Iterator[PreparedRegion]:
+        """Yield every job with its source files, one at a time."""
+        return map(self.prepare, self.jobs)
+
+    def summary(self) -> dict[str, Any]:
+        """Count what the run will do, and what it needs.
+
+        Returns
+        -------
+        dict
+            Region jobs in all and still to do, chains, source files, raw bytes of all
+            values, and the largest variable's raw bytes in one region: what one compress needs
+            in memory, and what bounds the tmp disk of a chain.
+        """
+        counts = {"region_jobs": len(self.jobs), "region_jobs_to_do": 0, "chains": 0}
+        files = raw = largest = 0
+        for region in self.prepared():
+            sizes = [_raw_nbytes(region.job, var) for var in _variables_to_do(region)]
+            counts["region_jobs_to_do"] += bool(sizes)
+            counts["chains"] += len(sizes)
+            files += region.n_files
+            raw += sum(sizes)
+            largest = max([largest, *sizes])
+        return {
+            **counts,
+            "source_files": files,
+            "raw_nbytes": raw,
+            "memory_nbytes_per_worker": largest,
+            "tmp_disk_nbytes_per_chain": largest,
+        }
+
+
+@dataclass(frozen=True)
+class ArchiveStatus:
+    """What an archive holds.
+
+    Parameters
+    ----------
+    dataset_id, store
+        What it is and where.
+    positions, first, last
+        What readers see along the append dim.
+    regions
+        Regions with a record.
+    unsettled
+        By region (label of its first position), why it may still change.
+    last_run
+        The report of the last run, without its spans.
+    """
+
+    dataset_id: str
+    store: str
+    positions: int
+    first: str | None
+    last: str | None
+    regions: int
+    unsettled: dict[str, str]
+    last_run: dict[str, Any] | None
+
+
+class DynamicalDataset:
+    """A dataset that grows; subclass it, declare, and use its methods.
+
+    Parameters
+    ----------
+    store
+        URL or path of the final store.
+    state
+        Where the progress records are kept; None means ``<store>.gridmill``.
+    source_base
+        Where source files are: overrides the class's own, for a mirror with the provider's
+        layout. Several are tried in order.
+    fsync
+        Whether what is written to a local store also survives a power loss.
+
+    Attributes
+    ----------
+    template_config : type of TemplateConfig
+        The structure.
+    region_job : type of RegionJob
+        How regions are filled.
+    source_base : str or sequence of str
+        What the relative URLs of source files are relative to.
+    """
+
+    template_config: ClassVar[type[TemplateConfig]]
+    region_job: ClassVar[type[RegionJob[Any, Any]]]
+    source_base: str | Sequence[str] = ()
+
+    def __init__(
+        self,
+        store: str | Path,
+        *,
+        state: str | None = None,
+        source_base: str | Sequence[str] | None = None,
+        fsync: bool = False,
+    ) -> None:
+        self.declared = self.template_config()
+        self.store = ZarrStore(str(store), self.dataset_id, state=state, fsync=fsync)
+        if source_base is not None:
+            self.source_base = source_base
+
+    @property
+    def dataset_id(self) -> str:
+        """The dataset's id."""
+        return self.declared.dataset_id
+
+    # -- runs ---------------------------------------------------------------------------------
+
+    def backfill(
+        self,
+        until: Any,
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        variables: Sequence[str] | None = None,
+        client: Any = None,
+        now: Any = None,
+        listener: Listener = lambda event: None,
+    ) -> RunReport:
+        """Build the archive up to, not including, `until`; go on where an earlier run stopped.
+
+        Parameters
+        ----------
+        until
+            Where the template ends.
+        start, end
+            Process only the regions that touch [start, end). For a new archive `start` is
+            where it begins, for good.
+        variables
+            Process only these. For a new archive they are all it will have.
+        client
+            See `gridmill.clusters.connect`; None means the current Dask client if there is
+            one, else a local cluster for this run.
+        now
+            The present; None asks the clock.
+        listener
+            Called with every event of the run.
+
+        Raises
+        ------
+        ValueError
+            An argument does not fit the dataset.
+        StructureMismatch
+            The template differs from the store; nothing was written.
+        StoreUnwritable
+            The store cannot be written.
+        """
+        config = self._settled_config(start=start, variables=variables, until=until, create=True)
+        template_ds = config.get_template(until)
+        jobs = self._jobs(config, template_ds, start=start, end=end, variables=variables)
+        return self._run("backfill", config, template_ds, jobs, client, now, listener)
+
+    def reformat_operational_update(
+        self,
+        *,
+        client: Any = None,
+        now: Any = None,
+        listener: Listener = lambda event: None,
+    ) -> RunReport:
+        """Bring the archive up to the present.
+
+        `RegionJob.operational_update_jobs` says what there is to process. Parameters and errors
+        as for `backfill`.
+        """
+        config = self._settled_config(create=True)
+        present = self._now(now)
+        template_ds = config.get_template(present)
+        jobs = self._update_jobs(config, template_ds)
+        return self._run("update", config, template_ds, jobs, client, present, listener)
+
+    def plan(
+        self,
+        until: Any = None,
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        variables: Sequence[str] | None = None,
+        now: Any = None,
+    ) -> Plan:
+        """Say what `backfill`, or without `until` an update, would do; writes nothing.
+
+        Raises
+        ------
+        ValueError
+            An argument does not fit the dataset.
+        StructureMismatch
+            The template differs from the store.
+        """
+        config = self._settled_config(start=start, variables=variables, until=until)
+        template_ds = config.get_template(self._now(now) if until is None else until)
+        publisher = self._publisher(config, template_ds)
+        publisher.check_structure()
+        if until is None:
+            jobs = self._update_jobs(config, template_ds)
+        else:
+            jobs = self._jobs(config, template_ds, start=start, end=end, variables=variables)
+
+        def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
+            record = self.store.tracker.read(job.region)
+            return prepare_region(job, record, publisher.arrays, self.store.missing)
+
+        return Plan(self.dataset_id, self.store.url, tuple(jobs), prepare)
+
+    def status(self) -> ArchiveStatus:
+        """Say what the archive holds and what of it may still change."""
+        config = self._settled_config()
+        dim = config.append_dim
+        names = [var.name for var in config.data_vars if dim in var.dims]
+        positions = self.store.published_length(dim) or 0
+        labels = self.store.open_dataset().get_index(dim) if positions else pd.Index([])
+        records = self.store.progress()
+        last_run: dict[str, Any] | None = None
+        for report in self.store.tracker.reports():
+            last_run = {key: value for key, value in report.items() if key != "spans"}
+        return ArchiveStatus(
+            dataset_id=self.dataset_id,
+            store=self.store.url,
+            positions=positions,
+            first=str(labels[0]) if positions else None,
+            last=str(labels[-1]) if positions else None,
+            regions=len(records),
+            unsettled={
+                str(record.start): _why_unsettled(record, names)
+                for record in records
+                if not record.is_settled(names)
+            },
+            last_run=last_run,
+        )
+
+    # -- most subclasses need not override what follows ----------------------------------------
+
+    def _tmp_store(self) -> Path:
+        """Make an empty local folder for a temporary store of the calling process."""
+        return Path(tempfile.mkdtemp(prefix=f"gridmill-{self.dataset_id}-", dir=self._tmp_root))
+
+    _tmp_root: str | None = None
+
+    def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
+        """Process one region job by itself, see `RegionJob.process`."""
+        config = self._settled_config(create=True)
+        report = self._run(
+            "process", config, job.template_ds, [job], None, None, lambda e: None, publish=False
+        )
+        if report.failures:
+            listed = "; ".join(f"{f.variable}: {f.cause}" for f in report.failures)
+            raise RuntimeError(f"region {report.failures[0].region} failed: {listed}")
+        publisher = self._publisher(config, job.template_ds)
+        record = self.store.tracker.read(job.region)
+        assert record is not None
+        prepared = prepare_region(job, record, publisher.arrays, lambda objects: [])
+        return results_from_record(prepared, record)
+
+    def _run(
+        self,
+        kind: str,
+        config: TemplateConfig,
+        template_ds: xr.Dataset,
+        jobs: Iterable[RegionJob[Any, Any]],
+        client: Any,
+        now: Any,
+        listener: Listener,
+        *,
+        publish: bool = True,
+    ) -> RunReport:
+        report = RunReport(_run_name(), self.dataset_id, kind, _utc_now())
+        with tempfile.TemporaryDirectory(prefix="gridmill-") as self._tmp_root:
+            publisher = self._publisher(config, template_ds)
+            publisher.check_structure()
+            report.positions_before = report.positions_after = publisher.published
+            report.published_before = report.published_after = publisher.last_label
+            with _client(client) as connected:
+                driver = Driver(
+                    connected, publisher, now=self._now(now), report=report, listener=listener
+                )
+                driver.run(jobs, publish=publish)
+        self._tmp_root = None
+        report.ended = _utc_now()
+        self.store.tracker.write_report(report.run, report.to_json())
+        return report
+
+    def _settled_config(
+        self,
+        *,
+        start: str | None = None,
+        variables: Sequence[str] | None = None,
+        until: Any = None,
+        create: bool = False,
+    ) -> TemplateConfig:
+        """Give the template as declared when the archive was made, or make the declaration."""
+        declaration = self.store.tracker.read_declaration()
+        if declaration is None:
+            names = list(variables) if variables is not None else None
+            declaration = {"dataset_id": self.dataset_id, "start": start, "variables": names}
+            known = False
+        else:
+            known = True
+        if declaration["dataset_id"] != self.dataset_id:
+            raise ValueError(
+                f"{self.store.url} holds {declaration['dataset_id']}, not {self.dataset_id}: "
+                "give another --store"
+            )
+        config = self.declared.narrowed(
+            start=declaration["start"], variables=declaration["variables"]
+        )
+        if until is not None:
+            self._check_until(config, until)
+        if variables is not None:
+            config.select(variables)
+        if create and not known:
+            self._create(declaration)
+        return config
+
+    def _check_until(self, config: TemplateConfig, until: Any) -> None:
+        first = config.label(config.append_dim_start)
+        if config.label(until) <= first:
+            raise ValueError(
+                f"until {until} is not after the archive's start {config.append_dim_start}: "
+                "there is nothing to build"
+            )
+
+    def _create(self, declaration: dict[str, Any]) -> None:
+        try:
+            self.store.check_writable()
+            self.store.tracker.write_declaration(declaration)
+        except OSError as error:
+            raise StoreUnwritable(f"cannot write to {self.store.url}: {error}") from error
+
+    def _publisher(self, config: TemplateConfig, template_ds: xr.Dataset) -> Publisher:
+        def make_job(region: slice) -> RegionJob[Any, Any]:
+            varying = [v for v in config.data_vars if config.append_dim in v.dims]
+            return self._bound(
+                self.region_job(
+                    template_ds=template_ds,
+                    data_vars=varying,
+                    append_dim=config.append_dim,
+                    region=region,
+                )
+            )
+
+        return Publisher(self.store, config, template_ds, make_job, self._tmp_store)
+
+    def _jobs(
+        self,
+        config: TemplateConfig,
+        template_ds: xr.Dataset,
+        *,
+        start: str | None,
+        end: str | None,
+        variables: Sequence[str] | None,
+    ) -> list[RegionJob[Any, Any]]:
+        """Give the static job and the regions that the filters touch."""
+        dim = config.append_dim
+        index = template_ds.get_index(dim)
+        first = 0 if start is None else config.position(start, index)
+        last = len(index) if end is None else config.position(end, index)
+        if first >= last:
+            raise ValueError(f"start {start} is not before end {end}: no region to process")
+        jobs = self.region_job.get_jobs(template_ds, dim, config.data_vars)
+        chosen = config.data_vars if variables is None else config.select(variables)
+        selected = [v for v in chosen if dim in v.dims]
+        touched = [job for job in jobs if touches(job.region, first, last)]
+        return [
+            *self._static_jobs(config, template_ds, chosen),
+            *(self._bound(replace(job, data_vars=selected)) for job in touched if selected),
+        ]
+
+    def _update_jobs(
+        self, config: TemplateConfig, template_ds: xr.Dataset
+    ) -> list[RegionJob[Any, Any]]:
+        dim = config.append_dim
+        jobs = self.region_job.operational_update_jobs(
+            self.store, template_ds, dim, config.data_vars
+        )
+        return [
+            *self._static_jobs(config, template_ds, config.data_vars),
+            *(self._bound(job) for job in jobs),
+        ]
+
+    def _static_jobs(
+        self, config: TemplateConfig, template_ds: xr.Dataset, chosen: Sequence[DataVar]
+    ) -> list[RegionJob[Any, Any]]:
+        static = [var for var in chosen if config.append_dim not in var.dims]
+        if not static:
+            return []
+        job = self.region_job(
+            template_ds=template_ds,
+            data_vars=static,
+            append_dim=config.append_dim,
+            region=slice(0, 0),
+        )
+        return [self._bound(job)]
+
+    def _bound(self, job: RegionJob[Any, Any]) -> RegionJob[Any, Any]:
+        """Tell a job where source files are and what processes it."""
+        given = self.source_base
+        bases = (given,) if isinstance(given, str) else tuple(given)
+        return replace(job, source_base=job.source_base or bases, processor=self._process)
+
+    def _now(self, now: Any) -> Any:
+        present = datetime.now(UTC).replace(tzinfo=None) if now is None else now
+        return self.declared.label(present)
+
+
+def _variables_to_do(region: PreparedRegion) -> list[DataVar]:
+    return [var for group in region.groups for var in group.variables if var.name in group.todo]
+
+
+def _raw_nbytes(job: RegionJob[Any, Any], var: DataVar) -> int:
+    ds = job.processing_region_ds()
+    nbytes = np.dtype(var.encoding.dtype).itemsize
+    for dim in var.dims:
+        nbytes *= ds.sizes[dim]
+    return int(nbytes)
+
+
+def _why_unsettled(record: Any, names: Sequence[str]) -> str:
+    for name in names:
+        fills = record.fills(name)
+        if fills is None:
+            known = record.variables.get(name)
+            return f"{name}: {known.error}" if known else f"{name} is not done"
+        waiting = [fill for fill in fills if not fill.settled]
+        if waiting:
+            return f"{name}: {len(waiting)} source files {waiting[0].status}"
+    return ""
+
+
+def _client(given: Any) -> AbstractContextManager[Client]:
+    if given is None:
+        try:
+            return _borrowed(get_client())
+        except ValueError:
+            pass
+    return connect(given, threads_per_worker=threads_per_worker() if given is None else None)
+
+
+@contextmanager
+def _borrowed(client: Client) -> Iterator[Client]:
+    yield client
+
+
+def _run_name() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,336 @@
+"""The as-completed loop: submit regions, record what is done, publish as soon as possible."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from distributed import Client, Future, KilledWorker, as_completed
+
+from gridmill import chain
+from gridmill.plan import PreparedGroup, prepare_region
+from gridmill.progress import ProgressRecord, SourceFileStatus
+from gridmill.publication import Publisher
+from gridmill.recording import RegionOutcome, record_outcome
+from gridmill.region_job import RegionJob
+from gridmill.run_report import Failure, Problem, RunReport
+from gridmill.sources.download import mask_url
+from gridmill.stages import (
+    LocalFiles,
+    Receipt,
+    RunContext,
+    SourceFile,
+    VariableWork,
+    is_disk_full,
+    takes_data_array,
+)
+from gridmill.timeline import Span
+
+__all__ = ["Driver", "Event", "SchedulerLost"]
+
+log = logging.getLogger(__name__)
+
+# A task that kills workers takes others with it: more attempts would only kill more.
+ATTEMPTS = 3
+# Each publication rewrites the root object, and stores limit how often one object may change.
+PUBLISH_INTERVAL_S = 1.0
+# Chains in flight for each thread: no stage waits for the driver, and disk stays bounded.
+CHAINS_PER_THREAD = 2
+
+
+class SchedulerLost(RuntimeError):  # noqa: N818
+    """The Dask scheduler is gone: what is recorded is safe, run again to go on."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a progress display may show.
+
+    Parameters
+    ----------
+    kind
+        What happened: a region was skipped, submitted or finished, a stage ended, a variable
+        failed, or readers see more.
+    region
+        Label of the region's first position.
+    detail
+        The stage, the failure or the last published label.
+    count
+        Chains submitted, or bytes that a stage handled.
+    """
+
+    kind: Literal["skipped", "submitted", "stage", "failed", "region", "published"]
+    region: str
+    detail: str = ""
+    count: int = 0
+
+
+@dataclass(eq=False)
+class _RegionInFlight:
+    name: str
+    job: RegionJob[Any, Any]
+    outcome: RegionOutcome
+    waiting: set[Any] = field(default_factory=set)
+    attempts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Task:
+    region: _RegionInFlight
+    group: int
+    variable: str | None  # None for a download
+
+
+class Driver:
+    """Takes region jobs through the pipeline on a Dask client.
+
+    Parameters
+    ----------
+    client
+        The Dask client; the pipeline's plugin is registered on it.
+    publisher
+        Knows the template and the final store.
+    now
+        The present, as a label of the append dim.
+    report
+        Filled while the run goes on.
+    listener
+        Called with every event, in the thread of the loop.
+    publish_interval_s
+        Readers see new data at most this often while the run goes on, and at its end.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        publisher: Publisher,
+        *,
+        now: Any,
+        report: RunReport,
+        listener: Callable[[Event], None] = lambda event: None,
+        publish_interval_s: float = PUBLISH_INTERVAL_S,
+    ) -> None:
+        self.client = client
+        self.publisher = publisher
+        self.store = publisher.store
+        self.now = now
+        self.report = report
+        self.listener = listener
+        self.publish_interval_s = publish_interval_s
+        self._published_at = 0.0
+        self._tasks: dict[Any, _Task] = {}
+        self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
+            with_results=True, raise_errors=False
+        )
+
+    def run(self, jobs: Iterable[RegionJob[Any, Any]], *, publish: bool = True) -> RunReport:
+        """Process region jobs until each is recorded as done or failed.
+
+        Raises
+        ------
+        SchedulerLost
+            The cluster is gone.
+        """
+        remaining = iter(jobs)
+        self._open()
+        self._refill(remaining)
+        for future, result in self._completed:
+            self._take(future, result)
+            del future, result  # a future that is held is computed again when its worker dies
+            if publish and time.monotonic() - self._published_at >= self.publish_interval_s:
+                self._publish()
+            self._refill(remaining)
+        if publish:
+            self._publish()
+        self.report.stops_because = self.publisher.stops_because()
+        return self.report
+
+    # -- submit -------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Make the run's context known to the cluster, and size the window of chains."""
+        job_class = type(self.publisher.make_job(slice(0, 0)))
+        context = RunContext(
+            run=self.report.run,
+            store=self.store,
+            metadata=self.publisher.metadata,
+            published=self.publisher.published,
+            coords=self._coords(along=False) if takes_data_array(job_class) else None,
+        )
+        plugin = chain.PipelinePlugin(imports_xarray=context.coords is not None)
+        self.client.register_plugin(plugin)
+        self._context = chain.send_context(self.client, context)
+        threads = sum(self.client.nthreads().values())  # type: ignore[no-untyped-call]
+        self._window = CHAINS_PER_THREAD * max(threads, chain.threads_per_worker())
+
+    def _refill(self, jobs: Iterator[RegionJob[Any, Any]]) -> None:
+        """Keep the window of chains full: it bounds disk, memory and tasks in flight."""
+        while len(self._tasks) < self._window:
+            job = next(jobs, None)
+            if job is None:
+                return
+            self._start(job)
+
+    def _start(self, job: RegionJob[Any, Any]) -> None:
+        """Submit what of a region is not done yet."""
+        record = self.store.tracker.read(job.region)
+        prepared = prepare_region(job, record, self.publisher.arrays, self.store.missing)
+        region = _RegionInFlight(self._name(job), job, RegionOutcome(prepared))
+        self.report.variables_skipped += len(job.data_vars) - len(prepared.todo)
+        if not prepared.todo:
+            self.report.regions_skipped += 1
+            self.listener(Event("skipped", region.name))
+            return
+        groups = enumerate(prepared.groups)
+        works = [self._work(region, at, group, group.todo) for at, group in groups if group.todo]
+        self._submit(region, works, "a0")
+        self.listener(Event("submitted", region.name, count=len(prepared.todo)))
+
+    def _work(
+        self, region: _RegionInFlight, index: int, group: PreparedGroup, names: Iterable[str]
+    ) -> chain.GroupWork:
+        job = region.job
+        ds = job.processing_region_ds()
+        coords = self._coords(along=True, of=job) if takes_data_array(type(job)) else None
+        wanted = [var for var in group.variables if var.name in set(names)]
+        works = {
+            var.name: VariableWork(
+                job=job.for_worker((var,)),
+                processing_region=job.processing_region(),
+                sizes={dim: ds.sizes[dim] for dim in var.dims},
+                coords=coords,
+            )
+            for var in wanted
+        }
+        return chain.GroupWork(index, group.files, works)
+
+    def _submit(self, region: _RegionInFlight, groups: list[chain.GroupWork], attempt: str) -> None:
+        suffix = f"{self.report.run}{attempt}"
+        futures = chain.submit_region(self.client, self._context, region.job, groups, suffix)
+        tasks = {f: _Task(region, index, None) for index, f in futures.downloads.items()}
+        for group in groups:
+            tasks.update({futures.uploads[v]: _Task(region, group.index, v) for v in group.works})
+        for future, task in tasks.items():
+            self._tasks[future.key] = task
+            region.waiting.add(future.key)
+        self._completed.update(list(tasks))
+
+    # -- take ---------------------------------------------------------------------------------
+
+    def _take(self, future: Future[Any], result: Any) -> None:
+        """Note what one task returned; record the region if that was its last."""
+        task = self._tasks.pop(future.key)
+        status = future.status
+        future.release()  # type: ignore[no-untyped-call]
+        if status == "cancelled":
+            raise SchedulerLost(
+                f"Dask cancelled {future.key}: its scheduler is gone. What is recorded is safe: "
+                "run again to go on"
+            )
+        if status == "error":
+            self._take_error(task, result[1])
+        elif task.variable is None:
+            self._take_files(task, result)
+        else:
+            self._take_receipt(task, result)
+        task.region.waiting.discard(future.key)
+        if not task.region.waiting:
+            self._finish(task.region)
+
+    def _take_files(self, task: _Task, files: LocalFiles) -> None:
+        task.region.outcome.files[task.group] = files.files
+        self.report.nbytes_downloaded += sum(file.coord.nbytes or 0 for file in files.files)
+        self._note_spans(task.region, files.spans)
+
+    def _take_receipt(self, task: _Task, receipt: Receipt) -> None:
+        outcome = task.region.outcome
+        outcome.receipts[receipt.variable] = receipt
+        if receipt.healed is not None:
+            outcome.files[task.group] = receipt.healed
+            self.report.nbytes_healed += sum(f.coord.nbytes or 0 for f in receipt.healed)
+        self.report.nbytes_uploaded += sum(obj.nbytes for obj in receipt.objects)
+        self.report.variables_done += 1
+        self._note_spans(task.region, receipt.spans)
+
+    def _take_error(self, task: _Task, error: BaseException) -> None:
+        """Try again what another worker may do better; else the variable fails, and only it."""
+        name, region = task.variable, task.region
+        if name is None:
+            return  # the uploads of the group report the same error
+        region.attempts[name] += 1
+        cause = f"{type(error).__name__}: {error}"
+        if _is_worth_another_try(error) and region.attempts[name] < ATTEMPTS:
+            log.warning("region %s, %s: %s; trying again", region.name, name, cause)
+            group = region.outcome.prepared.groups[task.group]
+            work = self._work(region, task.group, group, [name])
+            self._submit(region, [work], f"a{region.attempts[name]}{name}")
+            return
+        region.outcome.failures[name] = cause
+        self.listener(Event("failed", region.name, f"{name}: {cause}"))
+
+    def _finish(self, region: _RegionInFlight) -> None:
+        """Write the region's record: all that it says is true of the store by now."""
+        outcome = region.outcome
+        record = record_outcome(
+            outcome, dataset_id=self.store.tracker.dataset_id, run=self.report.run, now=self.now
+        )
+        self.store.tracker.write(record)
+        failures = [Failure(region.name, *item) for item in outcome.failures.items()]
+        self.report.failures.extend(failures)
+        self.report.regions_failed += bool(failures)
+        self.report.regions_done += not failures
+        self._note_files(region, record)
+        log.info("region %s: %d done, %d failed", region.name, len(outcome.receipts), len(failures))
+        self.listener(Event("region", region.name))
+
+    def _publish(self) -> None:
+        self._published_at = time.monotonic()
+        if self.publisher.publish():
+            label = self.publisher.last_label or "nothing yet"
+            self.report.positions_after = self.publisher.published
+            self.report.published_after = self.publisher.last_label
+            self.listener(Event("published", label, label))
+
+    # -- report -------------------------------------------------------------------------------
+
+    def _note_spans(self, region: _RegionInFlight, spans: Iterable[Span]) -> None:
+        for span in spans:
+            self.report.spans.append(span)
+            self.listener(Event("stage", region.name, span.stage, span.nbytes))
+
+    def _note_files(self, region: _RegionInFlight, record: ProgressRecord) -> None:
+        for files in region.outcome.files.values():
+            self.report.files.update(str(file.coord.status) for file in files)
+            for file in files:
+                if file.coord.status is not SourceFileStatus.SUCCEEDED:
+                    self._note_problem(region, file, file.coord.status, file.coord.detail)
+        for index, group in enumerate(region.outcome.prepared.groups):
+            for name in group.todo:
+                for at, (_, detail) in record.variables[name].unread.items():
+                    file = region.outcome.files[index][at]
+                    self.report.files[SourceFileStatus.READ_FAILED] += 1
+                    self._note_problem(region, file, f"read failed for {name}", detail)
+
+    def _note_problem(
+        self, region: _RegionInFlight, file: SourceFile, status: str, detail: str | None
+    ) -> None:
+        url = mask_url(file.coord.get_url())
+        self.report.problems.append(Problem(region.name, url, str(status), detail or ""))
+
+    def _name(self, job: RegionJob[Any, Any]) -> str:
+        return "static" if job.is_static else str(self.publisher.index[job.region.start])
+
+    def _coords(self, *, along: bool, of: RegionJob[Any, Any] | None = None) -> Any:
+        """Give the coordinates with the append dim, or those without it."""
+        ds = self.publisher.template_ds if of is None else of.processing_region_ds()
+        dim = self.publisher.config.append_dim
+        names = [name for name, coord in ds.coords.items() if (dim in coord.dims) == along]
+        return ds.coords.to_dataset()[names]
+
+
+def _is_worth_another_try(error: BaseException) -> bool:
+    return isinstance(error, KilledWorker) or is_disk_full(error)

@@ -1,0 +1,198 @@
+"""From a region job and its record to what is still to do, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from gridmill.progress import (
+    ObjectReceipt,
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.region_job import ProcessResults, RegionJob, SourceFileCoord, locate
+from gridmill.stages import SourceFile
+from gridmill.structure import without_append_length
+from gridmill.variables import DataVar
+
+__all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
+
+# Enough to notice a store that was deleted or rebuilt; `validate` looks at every object.
+OBJECTS_SAMPLED = 3
+
+Missing = Callable[[Sequence[ObjectReceipt]], list[str]]
+
+
+@dataclass(frozen=True)
+class PreparedGroup:
+    """Variables of a region that share source files, with what is to do.
+
+    Parameters
+    ----------
+    variables
+        The group.
+    files
+        Its source files and their places.
+    plans
+        By variable, the fingerprint of all that determines its bytes.
+    todo
+        By name, why a variable is to be processed; the others are done.
+    """
+
+    variables: tuple[DataVar, ...]
+    files: tuple[SourceFile, ...]
+    plans: Mapping[str, str]
+    todo: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PreparedRegion:
+    """A region job with its source files, and what of it is still to do."""
+
+    job: RegionJob[Any, Any]
+    record: ProgressRecord | None
+    groups: tuple[PreparedGroup, ...] = field(default=())
+
+    @property
+    def todo(self) -> dict[str, str]:
+        """By name of a variable, why it is to be processed."""
+        return {name: why for group in self.groups for name, why in group.todo.items()}
+
+    @property
+    def n_files(self) -> int:
+        """Number of source files that are to be downloaded."""
+        return sum(len(group.files) for group in self.groups if group.todo)
+
+
+def prepare_region(
+    job: RegionJob[Any, Any],
+    record: ProgressRecord | None,
+    metadata: Mapping[str, Any],
+    missing: Missing,
+) -> PreparedRegion:
+    """Find the source files of a region job, and which variables are done.
+
+    Parameters
+    ----------
+    job
+        The region job, with its template.
+    record
+        What is known of the region.
+    metadata
+        By variable, its array metadata in the template.
+    missing
+        Gives the keys of those objects that the final store does not hold.
+
+    Raises
+    ------
+    ValueError
+        The author's coordinates do not fit the template.
+    """
+    groups = []
+    for variables in job.source_groups(job.data_vars):
+        if not variables:
+            continue
+        files = tuple(_place_files(job, variables))
+        plans = {v.name: _plan(metadata[v.name], job, files) for v in variables}
+        todo = {v.name: _why(record, v.name, plans[v.name], job, missing) for v in variables}
+        needed = {name: why for name, why in todo.items() if why}
+        groups.append(PreparedGroup(tuple(variables), files, plans, needed))
+    return PreparedRegion(job, record, tuple(groups))
+
+
+def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> ProcessResults:
+    """Give the source files of each variable that is done, with what became of them."""
+    return {
+        name: _coords_from(record, record.variables[name], group.files)
+        for group in prepared.groups
+        for name, plan in group.plans.items()
+        if name in record.variables and record.variables[name].plan == plan
+    }
+
+
+def _coords_from(
+    record: ProgressRecord, variable: VariableRecord, files: Sequence[SourceFile]
+) -> list[SourceFileCoord]:
+    recorded = record.groups[variable.group]
+    return [
+        _with_outcome(file.coord, was, variable.unread.get(index))
+        for index, (file, was) in enumerate(zip(files, recorded, strict=True))
+    ]
+
+
+def _with_outcome(
+    coord: SourceFileCoord, was: SourceFileRecord, unread: tuple[bool, str] | None
+) -> SourceFileCoord:
+    known = {name: getattr(was, name) for name in ("nbytes", "etag", "last_modified")}
+    if unread is not None:
+        status = SourceFileStatus.READ_FAILED
+        return replace(coord, status=status, settled=unread[0], detail=unread[1], **known)
+    return replace(coord, status=was.status, settled=was.settled, detail=was.detail, **known)
+
+
+def _place_files(job: RegionJob[Any, Any], variables: Sequence[DataVar]) -> Iterator[SourceFile]:
+    ds = job.processing_region_ds()
+    indexes = {str(dim): ds.get_index(dim) for var in variables for dim in var.dims}
+    for coord in job.generate_source_file_coords(ds, variables):
+        labels = coord.out_loc()
+        unknown = sorted(set(labels) - set(ds.dims))
+        if unknown:
+            raise ValueError(
+                f"out_loc() of {coord.get_url()} names dims {unknown} that no variable has"
+            )
+        place = {
+            dim: locate(indexes[dim], dim, label) for dim, label in labels.items() if dim in indexes
+        }
+        yield SourceFile(coord, place)
+
+
+def _plan(
+    metadata: Mapping[str, Any], job: RegionJob[Any, Any], files: Sequence[SourceFile]
+) -> str:
+    """Fingerprint what determines a variable's bytes, but for the source files' own bytes."""
+    listed = [(file.coord.get_url(), repr(sorted(file.place.items()))) for file in files]
+    region = (job.region.start, job.region.stop)
+    content = [without_append_length(metadata, job.append_dim), _versions(), region, listed]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("gridmill", "numcodecs", "zarr")}
+
+
+def _why(
+    record: ProgressRecord | None,
+    name: str,
+    plan: str,
+    job: RegionJob[Any, Any],
+    missing: Missing,
+) -> str:
+    """Say why a variable is to be processed; empty if it is done."""
+    known = None if record is None else record.variables.get(name)
+    if record is None or known is None:
+        return "not done yet"
+    if known.state == "failed":
+        return f"failed before: {known.error}"
+    if known.plan != plan:
+        return "template, source files or libraries changed"
+    unsettled = [fill for fill in record.fills(name) or () if not fill.settled]
+    if unsettled:
+        return f"{len(unsettled)} source files not settled"
+    sample = _sample(known.objects)
+    gone = missing(sample)
+    if gone:
+        return f"the store does not hold {gone[0]}"
+    return ""
+
+
+def _sample(objects: Sequence[ObjectReceipt]) -> Sequence[ObjectReceipt]:
+    step = max(1, len(objects) // OBJECTS_SAMPLED)
+    return objects[::step][:OBJECTS_SAMPLED]

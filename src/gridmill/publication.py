@@ -1,0 +1,234 @@
+"""Makes what is recorded visible to readers, in an order that they can trust."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gridmill.plan import prepare_region, results_from_record
+from gridmill.progress import (
+    ProgressRecord,
+    RegionState,
+    SourceFileStatus,
+    SourceFill,
+    publishable_extent,
+    region_state,
+)
+from gridmill.region_job import RegionJob
+from gridmill.stores import ZarrStore
+from gridmill.stores.plain_zarr import array_metadata
+from gridmill.structure import StructureMismatch, structure_differences
+from gridmill.template import TemplateConfig
+
+__all__ = ["Publisher"]
+
+log = logging.getLogger(__name__)
+
+MakeJob = Callable[[slice], RegionJob[Any, Any]]
+
+
+class Publisher:
+    """Publishes the longest prefix of an archive that its records allow.
+
+    Parameters
+    ----------
+    store
+        The final store, with its records.
+    config, template_ds
+        The template, and its dataset up to the run's end.
+    make_job
+        Gives the region job with every declared variable of a region.
+    tmp_store
+        Gives an empty local folder in which metadata is prepared.
+    """
+
+    def __init__(
+        self,
+        store: ZarrStore,
+        config: TemplateConfig,
+        template_ds: xr.Dataset,
+        make_job: MakeJob,
+        tmp_store: Callable[[], Path] | None = None,
+    ) -> None:
+        self.store = store
+        self.config = config
+        self.template_ds = template_ds
+        self.make_job = make_job
+        self.tmp_store = tmp_store or (lambda: Path(tempfile.mkdtemp(prefix="gridmill-")))
+        self.index = template_ds.get_index(config.append_dim)
+        self.published = 0
+
+    @cached_property
+    def metadata(self) -> bytes:
+        """The whole template's consolidated root metadata, as an object of a Zarr store."""
+        return (self._write(self.template_ds) / "zarr.json").read_bytes()
+
+    @cached_property
+    def arrays(self) -> dict[str, dict[str, Any]]:
+        """The whole template's array metadata, by name."""
+        return array_metadata(json.loads(self.metadata))
+
+    @property
+    def last_label(self) -> str | None:
+        """The last label that readers see."""
+        return str(self.index[self.published - 1]) if self.published else None
+
+    def check_structure(self) -> None:
+        """Compare the store with the template, and note how far it is published.
+
+        Raises
+        ------
+        StructureMismatch
+            They differ; every difference is named.
+        """
+        stored = self.store.metadata()
+        if stored is None:
+            return
+        append_dim = self.config.append_dim
+        differences = structure_differences(json.loads(self.metadata), stored, append_dim)
+        if not differences:
+            self.published = int(array_metadata(stored)[append_dim]["shape"][0])
+            differences = self._coordinate_differences()
+        if differences:
+            raise StructureMismatch(self.store.url, differences)
+
+    def publish(self) -> bool:
+        """Make the longest settled prefix visible; whether readers see more than before.
+
+        Notes
+        -----
+        The extent is read from the store again, and never lowered.
+        """
+        if not self._static_is_settled():
+            return False
+        append_dim = self.config.append_dim
+        visible = self.store.published_length(append_dim)
+        self.published = visible or 0
+        states: list[RegionState] = []
+        extent = publishable_extent(self.published, _kept_in(states, self._states()))
+        trimmed = self._trim(states, extent)
+        length = trimmed.sizes[append_dim]
+        if visible is not None and length <= visible:
+            return False
+        self.store.publish(self._write(trimmed))
+        self.published = length
+        log.info("published %d positions, up to %s", length, self.last_label)
+        return True
+
+    def stops_because(self) -> str | None:
+        """Say why readers do not see the template's end; None if they do."""
+        if self.published >= len(self.index):
+            return None
+        region = self._region_at(self.published)
+        record = self.store.tracker.read(region)
+        label = f"{self.config.append_dim} {self.index[self.published]}"
+        if record is None:
+            return f"{label}: its region is not done"
+        return f"{label}: {_why_not_settled(record, self.published - region.start)}"
+
+    def _states(self) -> Iterator[RegionState]:
+        """Yield regions' states, from the last published one to the first without a record."""
+        region = self._region_at(max(self.published - 1, 0))
+        while region.start < len(self.index):
+            record = self.store.tracker.read(region)
+            state = None if record is None else self._state(record)
+            if state is None:
+                return
+            yield state
+            region = self._region_at(region.start + self.config.region_length)
+
+    def _state(self, record: ProgressRecord) -> RegionState | None:
+        """Judge a region by every declared variable; None if one is not done."""
+        every: list[list[SourceFill]] = []
+        for var in self.config.data_vars:
+            if self.config.append_dim not in var.dims:
+                continue
+            fills = record.fills(var.name)
+            if fills is None:
+                return None
+            end = self._end_of(var.valid_until) - record.start
+            every.append([fill for fill in fills if fill.start < end])
+        job_class = type(self.make_job(record.region))
+        return region_state(record.region, every, job_class.publish_when)
+
+    def _trim(self, states: Sequence[RegionState], extent: int) -> xr.Dataset:
+        """Give the template as readers are to see it: what the author's hook leaves of it."""
+        append_dim = self.config.append_dim
+        ends_in = next((s for s in states if s.start < extent <= s.stop), None)
+        if ends_in is None:
+            return self.template_ds.isel({append_dim: slice(0, extent)})
+        job = self.make_job(slice(ends_in.start, ends_in.stop))
+        record = self.store.tracker.read(job.region)
+        assert record is not None
+        prepared = prepare_region(job, record, self.arrays, missing=lambda objects: [])
+        trimmed = job.update_template_with_results(results_from_record(prepared, record))
+        return trimmed.isel({append_dim: slice(0, extent)})
+
+    def _static_is_settled(self) -> bool:
+        names = [v.name for v in self.config.data_vars if self.config.append_dim not in v.dims]
+        if not names:
+            return True
+        record = self.store.tracker.read(slice(0, 0))
+        return record is not None and record.is_settled(names)
+
+    def _region_at(self, position: int) -> slice:
+        length = self.config.region_length
+        start = position // length * length
+        return slice(start, min(start + length, len(self.index)))
+
+    def _end_of(self, valid_until: str | None) -> int:
+        if valid_until is None:
+            return len(self.index)
+        return int(self.index.searchsorted(self.config.label(valid_until)))
+
+    def _coordinate_differences(self) -> list[str]:
+        if self.published > len(self.index):
+            end = self.index[-1] if len(self.index) else "nothing"
+            return [f"the store has {self.published} positions, the template ends at {end}"]
+        stored = self.store.open_dataset()
+        ours = self.template_ds.isel({self.config.append_dim: slice(0, self.published)})
+        return [
+            f"values of coordinate {name} differ"
+            for name, coord in ours.coords.items()
+            if not coord.variable.equals(stored[name].variable)
+        ]
+
+    def _write(self, ds: xr.Dataset) -> Path:
+        folder = self.tmp_store()
+        # xarray loads variables of size 0, and those of a template cannot be.
+        empty = {n: v.copy(data=np.empty(v.shape, v.dtype)) for n, v in ds.items() if not v.size}
+        ds = ds.assign(empty)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently")
+            ds.to_zarr(folder, mode="w", compute=False, consolidated=True, zarr_format=3)
+        return folder
+
+
+def _kept_in(kept: list[RegionState], states: Iterator[RegionState]) -> Iterator[RegionState]:
+    for state in states:
+        kept.append(state)
+        yield state
+
+
+def _why_not_settled(record: ProgressRecord, position: int) -> str:
+    for name, variable in record.variables.items():
+        if variable.state == "failed":
+            return f"{name} failed: {variable.error}"
+        for index, file in enumerate(record.groups[variable.group]):
+            if not file.start <= position < file.stop:
+                continue
+            unread_settled, detail = variable.unread.get(index, (True, file.detail))
+            if not file.settled:
+                return f"{file.url} {file.status} ({file.detail})"
+            if not unread_settled:
+                return f"{file.url} {SourceFileStatus.READ_FAILED} for {name} ({detail})"
+    return "no source file has data from here on"

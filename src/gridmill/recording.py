@@ -1,0 +1,142 @@
+"""From what a region's tasks returned to its progress record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from gridmill.plan import PreparedGroup, PreparedRegion
+from gridmill.progress import (
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.region_job import RegionJob, as_slice
+from gridmill.sources.download import mask_url
+from gridmill.stages import Receipt, SourceFile
+
+__all__ = ["RegionOutcome", "record_outcome"]
+
+Identity = tuple[int | None, str | None, str | None]
+
+
+@dataclass
+class RegionOutcome:
+    """What a region's tasks returned so far.
+
+    Attributes
+    ----------
+    prepared
+        What was to be done.
+    files
+        By index of the group, its source files with what became of them.
+    receipts
+        By variable.
+    failures
+        By variable, the cause.
+    """
+
+    prepared: PreparedRegion
+    files: dict[int, tuple[SourceFile, ...]] = field(default_factory=dict)
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def record_outcome(
+    outcome: RegionOutcome, *, dataset_id: str, run: str, now: Any
+) -> ProgressRecord:
+    """Give the region's record: what was known of it, with what this run did.
+
+    Parameters
+    ----------
+    outcome
+        Complete: each variable has a receipt or a failure.
+    dataset_id, run
+        Names of the dataset and of the run.
+    now
+        The present, as a label of the append dim, for `RegionJob.expected`.
+    """
+    job = outcome.prepared.job
+    before = outcome.prepared.record
+    groups = list(before.groups) if before else []
+    variables = dict(before.variables) if before else {}
+    for index, group in enumerate(outcome.prepared.groups):
+        files = tuple(_file_record(job, file, now) for file in outcome.files.get(index, ()))
+        groups.append(files)
+        for name in group.todo:
+            variables[name] = replace(
+                _variable_record(outcome, group, name, files),
+                group=len(groups) - 1,
+                run=run,
+                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+    kept_groups, kept_variables = _without_unused_groups(groups, variables)
+    return ProgressRecord(
+        dataset_id=dataset_id,
+        start=job.region.start,
+        stop=job.region.stop,
+        groups=kept_groups,
+        variables=kept_variables,
+    )
+
+
+def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> SourceFileRecord:
+    coord = file.coord
+    offset = job.processing_region().start - job.region.start
+    place = as_slice(file.place.get(job.append_dim, slice(0, job.region.stop)))
+    absent = coord.status is SourceFileStatus.NOT_YET_AVAILABLE
+    return SourceFileRecord(
+        url=mask_url(coord.get_url()),
+        start=place.start + offset,
+        stop=place.stop + offset,
+        status=coord.status,
+        settled=coord.settled or (absent and job.expected(coord, now)),
+        nbytes=coord.nbytes,
+        etag=coord.etag,
+        last_modified=coord.last_modified,
+        detail=coord.detail,
+    )
+
+
+def _variable_record(
+    outcome: RegionOutcome,
+    group: PreparedGroup,
+    name: str,
+    files: Sequence[SourceFileRecord],
+) -> VariableRecord:
+    plan = group.plans[name]
+    receipt = outcome.receipts.get(name)
+    if receipt is None:
+        return VariableRecord(state="failed", group=0, plan=plan, error=outcome.failures[name])
+    before = _unread_before(outcome.prepared.record, name)
+    # Byte-identical and unreadable twice: a third try would not read it either.
+    unread = {
+        index: (files[index].identity in before.get(files[index].url, ()), detail)
+        for index, detail in receipt.unread.items()
+    }
+    state = "done" if receipt.objects else "absent"
+    return VariableRecord(state=state, group=0, plan=plan, objects=receipt.objects, unread=unread)
+
+
+def _unread_before(record: ProgressRecord | None, name: str) -> Mapping[str, set[Identity]]:
+    """Give the identities, by URL, of source files that could not be read before."""
+    known = None if record is None else record.variables.get(name)
+    found: dict[str, set[Identity]] = {}
+    if record is None or known is None or known.state == "failed":
+        return found
+    for index in known.unread:
+        file = record.groups[known.group][index]
+        found.setdefault(file.url, set()).add(file.identity)
+    return found
+
+
+def _without_unused_groups(
+    groups: Sequence[tuple[SourceFileRecord, ...]], variables: Mapping[str, VariableRecord]
+) -> tuple[tuple[tuple[SourceFileRecord, ...], ...], dict[str, VariableRecord]]:
+    used = sorted({variable.group for variable in variables.values()})
+    new = {old: at for at, old in enumerate(used)}
+    kept = {name: replace(v, group=new[v.group]) for name, v in variables.items()}
+    return tuple(groups[old] for old in used), kept

@@ -1,0 +1,128 @@
+"""What a run did: the value that the driver returns and that is kept beside the records."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from gridmill.timeline import STAGES, Overlap, Span, measure_overlap
+
+__all__ = ["Failure", "Problem", "RunReport"]
+
+# A report must not grow with the number of region jobs.
+MOST_SPANS = 20_000
+MOST_PROBLEMS = 200
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A variable of a region that could not be made, and the cause."""
+
+    region: str
+    variable: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A source file that did not succeed."""
+
+    region: str
+    url: str
+    status: str
+    detail: str
+
+
+@dataclass
+class RunReport:
+    """What a run did.
+
+    Attributes
+    ----------
+    run, dataset_id, kind
+        Name of the run, the dataset, and ``backfill``, ``update`` or ``process``.
+    started, ended
+        ISO 8601, UTC.
+    published_before, published_after
+        The last label that readers saw, and see; None if there was none.
+    positions_before, positions_after
+        How many positions they saw, and see.
+    regions_done, regions_skipped, regions_failed
+        Region jobs that were processed, were already done, or have a variable that failed.
+    variables_done, variables_skipped
+        Chains that ran, and variables that an earlier run had done.
+    files
+        Source files by status.
+    nbytes_downloaded, nbytes_uploaded, nbytes_healed
+        Bytes of source files, of objects, and of source files fetched again because a worker
+        was lost or a task moved.
+    failures, problems
+        What failed, and the source files that did not succeed (the first of them).
+    stops_because
+        Why readers do not see further, where the template goes on.
+    spans
+        The stages' spans (the last of them).
+    """
+
+    run: str
+    dataset_id: str
+    kind: str
+    started: str
+    ended: str = ""
+    published_before: str | None = None
+    published_after: str | None = None
+    positions_before: int = 0
+    positions_after: int = 0
+    regions_done: int = 0
+    regions_skipped: int = 0
+    regions_failed: int = 0
+    variables_done: int = 0
+    variables_skipped: int = 0
+    files: Counter[str] = field(default_factory=Counter)
+    nbytes_downloaded: int = 0
+    nbytes_uploaded: int = 0
+    nbytes_healed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    problems: deque[Problem] = field(default_factory=lambda: deque(maxlen=MOST_PROBLEMS))
+    stops_because: str | None = None
+    spans: deque[Span] = field(default_factory=lambda: deque(maxlen=MOST_SPANS), repr=False)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures and not self.regions_failed
+
+    @property
+    def published_anything(self) -> bool:
+        """Whether readers see more than before."""
+        return self.positions_after > self.positions_before
+
+    def overlap(self) -> Overlap:
+        """Measure how far stages overlapped."""
+        return measure_overlap(self.spans)
+
+    def throughput(self) -> dict[str, float]:
+        """Give bytes a second of each stage while it was active, by stage."""
+        seconds = dict.fromkeys(STAGES, 0.0)
+        nbytes = dict.fromkeys(STAGES, 0)
+        for span in self.spans:
+            seconds[span.stage] += span.seconds
+            nbytes[span.stage] += span.nbytes
+        return {stage: nbytes[stage] / seconds[stage] for stage in STAGES if seconds[stage]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as plain values, with the overlap measured."""
+        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        content["files"] = dict(self.files)
+        content["failures"] = [asdict(failure) for failure in self.failures]
+        content["problems"] = [asdict(problem) for problem in self.problems]
+        content["spans"] = [asdict(span) for span in self.spans]
+        content["overlap"] = asdict(self.overlap())
+        content["succeeded"] = self.succeeded
+        return content
+
+    def to_json(self) -> bytes:
+        """Serialise `to_dict`."""
+        return json.dumps(self.to_dict(), indent=1).encode()

@@ -1,0 +1,495 @@
+"""The three stages of a chain, as functions of values: download, compress, upload.
+
+Each runs on whatever worker it is put on. Where the folder that its input names is not on this
+worker's disk, or vanishes under it, the stage rebuilds it here ("heals"): placement is an
+optimisation, never correctness. All are idempotent and safe in several threads of one process.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from gridmill.progress import ObjectReceipt, SourceFileStatus
+from gridmill.region_job import RegionJob, SourceFileCoord
+from gridmill.regions import check_region_aligned
+from gridmill.sources.download import Download, DownloadFailed, NotAvailable
+from gridmill.stores import ZarrStore
+from gridmill.timeline import Span, recorded
+from gridmill.variables import DataVar
+from gridmill.workspace import TmpFolderLost, WorkspaceOfKey
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "Bench",
+    "LocalFiles",
+    "LocalShards",
+    "Place",
+    "Receipt",
+    "RunContext",
+    "SourceFile",
+    "VariableWork",
+    "compress",
+    "download",
+    "upload",
+]
+
+Place = Mapping[str, int | slice]
+Values = np.ndarray[Any, Any]
+
+# Latency, not bandwidth, is what many small source files wait for.
+DOWNLOADS_AT_ONCE = 8
+# What decoders raise for a file that they cannot read. Anything else is an error in code.
+UNREADABLE = (ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error)
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all tasks of a run share; sent once to each worker.
+
+    Parameters
+    ----------
+    run
+        Name of the run.
+    store
+        The final store.
+    metadata
+        The template's consolidated root metadata (``zarr.json``), whole.
+    published
+        Positions of the append dim that readers saw when the run began.
+    coords
+        Coordinates without the append dim, where an author's hook takes a DataArray.
+    """
+
+    run: str
+    store: ZarrStore
+    metadata: bytes
+    published: int
+    coords: xr.Dataset | None = None
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A source file and its place: by dim, positions relative to the processing region."""
+
+    coord: SourceFileCoord
+    place: Place
+
+
+@dataclass(frozen=True)
+class VariableWork:
+    """What compress needs beside the source files.
+
+    Parameters
+    ----------
+    job
+        The region job as a worker gets it, with this variable only.
+    processing_region
+        Positions along the append dim that are read.
+    sizes
+        Length of every dim, the append dim's being that of the processing region.
+    coords
+        The processing region's coordinates along the append dim, where a hook needs them.
+    """
+
+    job: RegionJob[Any, Any]
+    processing_region: slice
+    sizes: Mapping[str, int]
+    coords: xr.Dataset | None = None
+
+    @property
+    def data_var(self) -> DataVar:
+        """The variable."""
+        var: DataVar = self.job.data_vars[0]
+        return var
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the variable over the processing region."""
+        return tuple(self.sizes[dim] for dim in self.data_var.dims)
+
+
+# To move a task away from its input costs a download: Dask weighs that by the input's size, and
+# providers are about so much slower than a cluster's own network.
+DOWNLOAD_COST = 10
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Source files on a worker's disk: what download returns.
+
+    Parameters
+    ----------
+    folder
+        Where they are; valid only on the worker that made it.
+    job
+        The region job, to download again elsewhere.
+    files
+        All that were asked for, with what became of them.
+    spans
+        The stages that made it.
+    """
+
+    folder: Path
+    job: RegionJob[Any, Any]
+    files: tuple[SourceFile, ...]
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return sum(file.coord.nbytes or 0 for file in self.files)
+
+    def __sizeof__(self) -> int:
+        """Tell Dask what it costs to use it from another worker, in bytes."""
+        return DOWNLOAD_COST * self.nbytes
+
+
+@dataclass(frozen=True)
+class LocalShards:
+    """Compressed objects on a worker's disk: what compress returns.
+
+    Parameters
+    ----------
+    folder
+        A Zarr store with the whole metadata; valid only on the worker that made it.
+    keys
+        The objects to upload.
+    work, source
+        What it was made from, to make it again elsewhere.
+    unread
+        By index of the source file: why it could not be read.
+    healed
+        The source files as downloaded again, if they were.
+    spans
+        The stages that made it, without those of `source`.
+    """
+
+    folder: Path
+    keys: tuple[str, ...]
+    work: VariableWork
+    source: LocalFiles
+    unread: Mapping[int, str]
+    healed: tuple[SourceFile, ...] | None
+    spans: tuple[Span, ...]
+
+    def __sizeof__(self) -> int:
+        """Tell Dask what it costs to use it from another worker, in bytes."""
+        return self.source.__sizeof__()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What upload returns: the objects that it wrote, and what became of the source files.
+
+    Parameters
+    ----------
+    variable
+        Name of the variable.
+    objects
+        Empty if no source file had the variable.
+    unread
+        By index of the source file: why it could not be read.
+    healed
+        The source files as downloaded again, if they were: they replace what the download
+        task reported.
+    spans
+        The stages that made it, without those of the download task.
+    """
+
+    variable: str
+    objects: tuple[ObjectReceipt, ...]
+    unread: Mapping[int, str]
+    healed: tuple[SourceFile, ...] | None = None
+    spans: tuple[Span, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a stage runs: its folders and its name."""
+
+    space: WorkspaceOfKey
+    worker: str
+
+
+def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]) -> LocalFiles:
+    """Download the source files of one group to this worker's disk.
+
+    Raises
+    ------
+    OSError
+        The disk is full.
+    Exception
+        Whatever else `RegionJob.download_file` raises beside `NotAvailable` and
+        `DownloadFailed`: an error in code.
+    """
+    folder = bench.space.make()
+    local_job = replace_field(job, download_dir=folder)
+    with recorded("download", bench.space.key, bench.worker) as span:
+        with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
+            arrived = tuple(pool.map(lambda file: _download_one(local_job, file), files))
+        span.append(sum(file.coord.nbytes or 0 for file in arrived))
+    return LocalFiles(folder, job, arrived, tuple(span))
+
+
+def compress(
+    bench: Bench, context: RunContext, work: VariableWork, source: LocalFiles
+) -> LocalShards:
+    """Read, transform and write one variable of one region to a Zarr store on this worker.
+
+    - source files that are not here are downloaded again;
+    - each is read into its place;
+    - the author's transformations run in place;
+    - where this run has no value, published ones stay;
+    - the region is written whole, checked against the whole template's metadata.
+
+    Raises
+    ------
+    ValueError
+        The region splits a stored object.
+    Exception
+        What an author's hook raises that does not mean an unreadable file.
+    """
+    if bench.space.has(source.folder):
+        try:
+            return _compress_here(bench, context, work, source, None)
+        except TmpFolderLost:
+            pass
+    here = download(bench, source.job, _as_asked(source.files))
+    try:
+        return _compress_here(bench, context, work, here, here.files)
+    finally:
+        bench.space.discard(here.folder)
+
+
+def upload(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
+    """Put the objects of one variable of one region into the final store.
+
+    Raises
+    ------
+    OSError
+        The final store refuses.
+    """
+    if bench.space.has(shards.folder):
+        try:
+            return _upload_here(bench, context, shards)
+        except TmpFolderLost:
+            pass
+    here = compress(bench, context, shards.work, shards.source)
+    try:
+        return _upload_here(bench, context, here)
+    finally:
+        bench.space.discard(here.folder)
+
+
+# -- download ---------------------------------------------------------------------------------
+
+
+def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
+    coord = file.coord
+    try:
+        done = job.download_file(coord)
+    except NotAvailable as error:
+        status = SourceFileStatus.NOT_YET_AVAILABLE
+        return replace(file, coord=replace(coord, status=status, detail=str(error)))
+    except DownloadFailed as error:
+        status = SourceFileStatus.DOWNLOAD_FAILED
+        return replace(file, coord=replace(coord, status=status, detail=str(error)))
+    if not isinstance(done, Download):
+        done = Download(
+            path=done, nbytes=done.stat().st_size, etag=None, last_modified=None, attempts=1
+        )
+    arrived = replace(
+        coord,
+        status=SourceFileStatus.SUCCEEDED,
+        settled=True,
+        downloaded_path=done.path,
+        nbytes=done.nbytes,
+        etag=done.etag,
+        last_modified=done.last_modified,
+    )
+    return replace(file, coord=arrived)
+
+
+def _as_asked(files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
+    processing = SourceFileStatus.PROCESSING
+    return tuple(
+        replace(f, coord=replace(f.coord, status=processing, settled=False, detail=None))
+        for f in files
+    )
+
+
+def replace_field(job: RegionJob[Any, Any], **changes: Any) -> RegionJob[Any, Any]:
+    """Give a twin of a job that may already lack its template."""
+    twin = object.__new__(type(job))
+    vars(twin).update(vars(job), **changes)
+    return twin
+
+
+# -- compress ---------------------------------------------------------------------------------
+
+
+def _compress_here(
+    bench: Bench,
+    context: RunContext,
+    work: VariableWork,
+    source: LocalFiles,
+    healed: tuple[SourceFile, ...] | None,
+) -> LocalShards:
+    folder = bench.space.make()
+    spans = source.spans if healed else ()
+    with recorded("compress", bench.space.key, bench.worker) as span:
+        values = np.full(work.shape, work.data_var.encoding.fill, work.data_var.encoding.dtype)
+        unread = _read_inplace(values, work, source, bench)
+        succeeded = _succeeded(source.files, unread)
+        keys: tuple[str, ...] = ()
+        if succeeded:
+            _transform_inplace(values, context, work)
+            values = _keep_published(_crop(values, work), context, work, succeeded)
+            keys = _write(folder, context.metadata, work, values)
+        span.append(values.nbytes)
+    return LocalShards(folder, keys, work, source, unread, healed, (*spans, *span))
+
+
+def _read_inplace(
+    values: Values, work: VariableWork, source: LocalFiles, bench: Bench
+) -> dict[int, str]:
+    """Read every file that arrived into its place; by index, why one could not be read."""
+    unread: dict[int, str] = {}
+    for index, file in enumerate(source.files):
+        if file.coord.status is not SourceFileStatus.SUCCEEDED:
+            continue
+        try:
+            _read_one_inplace(values, work, file)
+        except UNREADABLE as error:
+            if not bench.space.has(source.folder):
+                raise TmpFolderLost(str(source.folder)) from error
+            unread[index] = f"{type(error).__name__}: {error}"
+    return unread
+
+
+def _read_one_inplace(values: Values, work: VariableWork, file: SourceFile) -> None:
+    data_var = work.data_var
+    place = tuple(file.place.get(dim, slice(None)) for dim in data_var.dims)
+    wanted = values[place].shape
+    found = np.asarray(work.job.read_data(file.coord, data_var))
+    if found.shape != wanted:
+        raise ValueError(
+            f"read_data({file.coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
+            f"but out_loc() selects {wanted} of dims {data_var.dims}"
+        )
+    values[place] = found
+
+
+def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[SourceFile]:
+    return [
+        file
+        for index, file in enumerate(files)
+        if file.coord.status is SourceFileStatus.SUCCEEDED and index not in unread
+    ]
+
+
+def _transform_inplace(values: Values, context: RunContext, work: VariableWork) -> None:
+    job, data_var = work.job, work.data_var
+    if not takes_data_array(type(job)):
+        job.round_values_inplace(values, data_var)
+        return
+    import xarray as xr
+
+    data_array = xr.DataArray(values, dims=data_var.dims, name=data_var.name, attrs=data_var.attrs)
+    for coords in (context.coords, work.coords):
+        if coords is not None:
+            fitting = {n: c for n, c in coords.coords.items() if set(c.dims) <= set(data_var.dims)}
+            data_array = data_array.assign_coords(fitting)
+    job.apply_data_transformations(data_array, data_var)
+    if data_array.values is not values and not np.shares_memory(data_array.values, values):
+        raise TypeError(
+            f"{type(job).__name__}.apply_data_transformations must change the values in place"
+        )
+
+
+def takes_data_array(job_class: type[RegionJob[Any, Any]]) -> bool:
+    """Whether an author overrides a hook that takes an xarray object on a worker."""
+    return job_class.apply_data_transformations is not RegionJob.apply_data_transformations
+
+
+def _crop(values: Values, work: VariableWork) -> Values:
+    region = _target(work)
+    if region == slice(None):
+        return values
+    start = region.start - work.processing_region.start
+    return values[start : start + region.stop - region.start]
+
+
+def _target(work: VariableWork) -> slice:
+    """Give the positions of the variable's first dim that are written."""
+    return work.job.region if work.job.append_dim in work.data_var.dims else slice(None)
+
+
+def _keep_published(
+    values: Values, context: RunContext, work: VariableWork, succeeded: Sequence[SourceFile]
+) -> Values:
+    """Put published values where this run's source files give none."""
+    region = _target(work)
+    published = 0 if region == slice(None) else min(region.stop, context.published) - region.start
+    if published <= 0:
+        return values
+    filled = np.zeros(work.shape, dtype=bool)
+    for file in succeeded:
+        filled[tuple(file.place.get(dim, slice(None)) for dim in work.data_var.dims)] = True
+    ours = _crop(work.job.provenance(filled, work.data_var), work)[:published]
+    if ours.all():
+        return values
+    stop = region.start + published
+    kept = context.store.read(work.data_var.name, slice(region.start, stop))
+    np.copyto(values[:published], kept, where=~ours)
+    return values
+
+
+def _write(folder: Path, metadata: bytes, work: VariableWork, values: Values) -> tuple[str, ...]:
+    """Write a variable's region to a local Zarr store; the keys of its objects."""
+    (folder / "zarr.json").write_bytes(metadata)
+    store = zarr.storage.LocalStore(folder)
+    group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=True)
+    array = group[work.data_var.name]
+    assert isinstance(array, zarr.Array)
+    region = _target(work)
+    if region != slice(None):
+        length = (array.shards or array.chunks)[0]
+        check_region_aligned(region, length, array.shape[0])
+    # An object for every shard, so that a fill value replaces what an earlier run wrote there.
+    array.with_config({"write_empty_chunks": True})[region if array.ndim else ...] = values
+    chunks = (folder / work.data_var.name).rglob("*")
+    return tuple(sorted(p.relative_to(folder).as_posix() for p in chunks if p.is_file()))
+
+
+# -- upload -----------------------------------------------------------------------------------
+
+
+def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
+    with recorded("upload", bench.space.key, bench.worker) as span:
+        try:
+            objects = context.store.upload(shards.folder, shards.keys)
+        except FileNotFoundError as error:
+            if bench.space.has(shards.folder):
+                raise
+            raise TmpFolderLost(str(shards.folder)) from error
+        span.append(sum(receipt.nbytes for receipt in objects))
+    name = shards.work.data_var.name
+    return Receipt(name, objects, shards.unread, shards.healed, (*shards.spans, *span))
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, so that another worker may do better."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,0 +1,156 @@
+"""Whole objects in a folder or a bucket: what stores, records and leases are kept in."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["LocalObjects", "Objects", "local_path", "open_objects"]
+
+
+class Objects(Protocol):
+    """The calls that stores and records need; every put is whole or not at all."""
+
+    url: str
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object, replacing the one that was there."""
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Write an object unless one is there; whether it was written."""
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object; None if there is none."""
+
+    def nbytes(self, key: str) -> int | None:
+        """Size of an object in bytes; None if there is none."""
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys below `prefix` (a folder), sorted."""
+
+
+class LocalObjects:
+    """Objects as files below a local folder.
+
+    Parameters
+    ----------
+    root
+        The folder; it is made at the first put.
+    staging
+        A folder of the same file system in which objects are written before they are moved
+        into place, so that a killed process leaves nothing among the objects.
+    fsync
+        Whether a put also survives a power loss.
+    """
+
+    def __init__(self, root: Path, staging: Path, *, fsync: bool = False) -> None:
+        self.root = root
+        self.staging = staging
+        self.fsync = fsync
+        self.url = str(root)
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object, replacing the one that was there."""
+        staged = self._stage(key, content)
+        staged.replace(self.root / key)
+        self._sync_folder(key)
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Write an object unless one is there; whether it was written."""
+        staged = self._stage(key, content)
+        try:
+            os.link(staged, self.root / key)
+        except FileExistsError:
+            return False
+        finally:
+            staged.unlink()
+        self._sync_folder(key)
+        return True
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object; None if there is none."""
+        try:
+            return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def nbytes(self, key: str) -> int | None:
+        """Size of an object in bytes; None if there is none."""
+        try:
+            return (self.root / key).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+        (self.root / key).unlink(missing_ok=True)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys below `prefix` (a folder), sorted."""
+        files = (path for path in (self.root / prefix).rglob("*") if path.is_file())
+        yield from sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def _stage(self, key: str, content: bytes) -> Path:
+        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
+        self.staging.mkdir(parents=True, exist_ok=True)
+        staged = self.staging / uuid.uuid4().hex
+        try:
+            with staged.open("wb") as file:
+                file.write(content)
+                if self.fsync:
+                    file.flush()
+                    os.fsync(file.fileno())
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
+        return staged
+
+    def _sync_folder(self, key: str) -> None:
+        if not self.fsync:
+            return
+        folder = os.open((self.root / key).parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def open_objects(url: str, staging: Path | None = None, *, fsync: bool = False) -> Objects:
+    """Give the objects below a URL; touches nothing yet.
+
+    Parameters
+    ----------
+    url
+        A local path or a ``file://`` URL.
+    staging
+        For local objects, see `LocalObjects`; None means a folder ``staging`` below the root.
+    fsync
+        See `LocalObjects`.
+
+    Raises
+    ------
+    ValueError
+        The URL's scheme is not supported.
+    """
+    root = local_path(url)
+    return LocalObjects(root, staging or root / "staging", fsync=fsync)
+
+
+def local_path(url: str) -> Path:
+    """Give the local path that a URL names.
+
+    Raises
+    ------
+    ValueError
+        It names none.
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme != "file":
+        raise ValueError(f"{url!r}: {scheme}:// stores are not supported; use a local path")
+    return Path(rest if separator else url).expanduser().absolute()

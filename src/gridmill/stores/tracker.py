@@ -1,0 +1,87 @@
+"""Reads and writes what a store's sibling folder `<store>.gridmill/` says is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from gridmill.progress import ProgressRecord
+from gridmill.regions import region_key
+from gridmill.stores.objects import Objects
+
+__all__ = ["UpdateProgressTracker"]
+
+STATIC_KEY = "static"
+
+
+class UpdateProgressTracker:
+    """The durable progress records of one archive, one object a region.
+
+    Parameters
+    ----------
+    objects
+        Where the records are kept: the folder beside the final store, never inside it.
+    dataset_id
+        Records of another dataset are not believed.
+    """
+
+    def __init__(self, objects: Objects, dataset_id: str) -> None:
+        self.objects = objects
+        self.dataset_id = dataset_id
+
+    def read(self, region: slice) -> ProgressRecord | None:
+        """Read the record of a region; None if there is none that can be believed."""
+        return self._read(_key(region))
+
+    def write(self, record: ProgressRecord) -> None:
+        """Write the record of a region, whole."""
+        self.objects.put(_key(record.region), record.to_json())
+
+    def delete(self, region: slice) -> None:
+        """Forget what is known of a region."""
+        self.objects.delete(_key(region))
+
+    def records(self) -> Iterator[ProgressRecord]:
+        """Yield every record that can be believed, in the order of the regions."""
+        for key in self.objects.keys("regions"):
+            record = self._read(key)
+            if record is not None and record.stop > record.start:
+                yield record
+
+    def read_declaration(self) -> dict[str, Any] | None:
+        """Read what was declared when the archive was made; None if it is not made yet."""
+        content = self.objects.get("declaration.json")
+        return None if content is None else dict(json.loads(content))
+
+    def write_declaration(self, declaration: dict[str, Any]) -> None:
+        """Keep what was declared when the archive was made."""
+        self.objects.put("declaration.json", json.dumps(declaration, indent=1).encode())
+
+    def write_report(self, run: str, report: bytes) -> str:
+        """Keep a run's report; the key under which it is found."""
+        key = f"runs/{run}.json"
+        self.objects.put(key, report)
+        return key
+
+    def reports(self) -> Iterator[dict[str, Any]]:
+        """Yield the reports of earlier runs, oldest first."""
+        for key in self.objects.keys("runs"):
+            content = self.objects.get(key)
+            if content is not None:
+                yield json.loads(content)
+
+    def _read(self, key: str) -> ProgressRecord | None:
+        content = self.objects.get(key)
+        if content is None:
+            return None
+        try:
+            record = ProgressRecord.from_json(content)
+        except ValueError:
+            return None
+        return record if record.dataset_id == self.dataset_id else None
+
+
+def _key(region: slice) -> str:
+    name = region_key(region) if region.stop > region.start else STATIC_KEY
+    return f"regions/{name}.json"
