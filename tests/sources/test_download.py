@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import email.utils
 import errno
 import http.server
 import itertools
@@ -13,8 +14,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.sources import _failures, download
+from gridmill.sources import _failures, _responses, download
 from gridmill.sources.download import (
     Download,
     DownloadFailed,
@@ -209,7 +212,33 @@ def test_byte_ranges_are_concatenated_in_order(archive, folder, byte_ranges, fau
     assert result.nbytes == len(expected)
 
 
-def test_adjoining_ranges_are_one_request_and_the_connection_is_kept(archive, folder):
+def test_the_connection_is_kept_after_files_and_refusals(archive, folder):
+    """Fetching and polling for absent files in one thread goes over one connection."""
+    for name in ("a.bin", "none", "a.bin", "none"):
+        with suppress(NotAvailable):
+            fetch(f"{archive.url}/{name}", folder / "a", settings=quick())
+    assert [request.status for request in archive.requests] == [200, 404, 200, 404]
+    assert len({request.client_port for request in archive.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        ("0", 0, 0),
+        (" 120 ", 120, 120),
+        (email.utils.formatdate(time.time() + 3600, usegmt=True), 3000, 3600),
+        (email.utils.formatdate(time.time() - 3600, usegmt=True), 0, 0),
+        ("soon", None, None),
+        (None, None, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value, least, most):
+    """Both forms of the header are understood, and nonsense is as if it were not there."""
+    seconds = _responses._retry_after_s(value)
+    assert seconds is None if least is None else least <= seconds <= most
+
+
+def test_adjoining_ranges_are_one_request(archive, folder):
     """Ranges that touch cost one request."""
     fetch(
         f"{archive.url}/a.bin",

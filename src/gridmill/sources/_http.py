@@ -6,7 +6,7 @@ import functools
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import unquote
 
 import urllib3
@@ -38,6 +38,8 @@ def open_http(
 ) -> Iterator[Body]:
     response = _get_http(url, request, settings, deadline)
     try:
+        if response.status not in (200, 206):
+            _drain(response, deadline)
         check_status(url, response.status, response.headers, settings)
         yield body_of(response.status, response.headers, request, _http_chunks(response))
     finally:
@@ -113,6 +115,19 @@ def _http_chunks(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
             yield chunk
     except urllib3.exceptions.HTTPError as e:
         raise _http_failure(e) from None
+
+
+# Larger than any error page worth reading; a new TLS connection costs about as much.
+_DRAINED_NBYTES = 64 * 1024
+
+
+def _drain(response: urllib3.BaseHTTPResponse, deadline: Deadline) -> None:
+    """Read a refusal's body, so that polling for absent files keeps its connection."""
+    nbytes = response.length_remaining
+    if nbytes is not None and nbytes <= _DRAINED_NBYTES:
+        with suppress(TransientError):
+            for _ in _http_chunks(response):
+                deadline.check()
 
 
 def _http_failure(error: urllib3.exceptions.HTTPError) -> Exception:

@@ -141,6 +141,8 @@ class Request:
         Bytes of the body that were sent.
     etag
         ETag that was served with a 200 or 206.
+    client_port
+        Port of the client; requests that share it came over one connection.
     """
 
     time: float
@@ -150,6 +152,7 @@ class Request:
     status: int = 0
     nbytes: int = 0
     etag: str | None = None
+    client_port: int = 0
 
 
 class ArchiveServer:
@@ -467,6 +470,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 byte_range=self.headers.get("Range"),
                 status=status,
                 etag=etag,
+                client_port=self.client_address[1],
             )
         )
 
