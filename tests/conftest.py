@@ -1,11 +1,17 @@
-"""Servers that many tests share."""
+"""Servers, clusters and real data that many tests share."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from distributed import Client
 
+from clusters import local_client
 from gridmill.testing import S3Server
 
 
@@ -14,3 +20,28 @@ def s3_server() -> Iterator[S3Server]:
     """A real S3 endpoint for the whole run; use a bucket of your own (`public` is readable)."""
     with S3Server(public_buckets=["public"]) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    """Two worker processes for the whole run; tests that kill workers start their own."""
+    with local_client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real source files, which are no part of the project."""
+    folder = os.environ.get("GRIDMILL_TEST_DATA")
+    if not folder:
+        pytest.skip("GRIDMILL_TEST_DATA does not name the folder of real source files")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def wfde5_archive(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """31 daily WFDE5 files under the provider's paths."""
+    root = tmp_path_factory.mktemp("provider")
+    script = shared_data / "S5_wfde5" / "make_nc_archive.py"
+    subprocess.run([sys.executable, str(script), str(root)], check=True, capture_output=True)
+    return root

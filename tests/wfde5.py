@@ -63,7 +63,11 @@ class Wfde5Template(TemplateConfig):
     append_dim = "time"
     append_dim_start = "2017-01-01"
     append_dim_frequency = "h"
-    dataset_attributes = {"dataset_id": "wfde5-hourly", "title": "WFDE5 v2.0", "Conventions": "CF-1.8"}
+    dataset_attributes = {
+        "dataset_id": "wfde5-hourly",
+        "title": "WFDE5 v2.0",
+        "Conventions": "CF-1.8",
+    }
     coords = (
         Coordinate(
             name="time",

@@ -68,14 +68,14 @@ def connect(
         stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
         if spec in (None, "local"):
             cluster = stack.enter_context(_local(workers, threads_per_worker, options))
-            yield stack.enter_context(Client(cluster))
+            yield stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
             return
         if not isinstance(spec, str) or "://" in spec or spec.endswith(".json"):
             _refuse_options(spec, workers, options)
             yield stack.enter_context(_client_of_existing(spec))
             return
         started = stack.enter_context(_cluster_class(spec)(**_sized(workers), **options))
-        yield stack.enter_context(Client(started))
+        yield stack.enter_context(Client(started))  # type: ignore[no-untyped-call]
 
 
 def _local(
@@ -98,8 +98,8 @@ def _client_of_existing(spec: Any) -> Client:
     if isinstance(spec, str) and spec.endswith(".json") and "://" not in spec:
         if not Path(spec).exists():
             raise ValueError(f"there is no scheduler file {spec}: is the scheduler running?")
-        return Client(scheduler_file=spec)
-    return Client(spec)
+        return Client(scheduler_file=spec)  # type: ignore[no-untyped-call]
+    return Client(spec)  # type: ignore[no-untyped-call]
 
 
 def _cluster_class(spec: str) -> Any:

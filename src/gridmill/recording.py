@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from gridmill.plan import PreparedGroup, PreparedRegion
 from gridmill.progress import (
@@ -117,7 +117,7 @@ def _variable_record(
         index: (files[index].identity in before.get(files[index].url, ()), detail)
         for index, detail in receipt.unread.items()
     }
-    state = "done" if receipt.objects else "absent"
+    state: Literal["done", "absent"] = "done" if receipt.objects else "absent"
     return VariableRecord(state=state, group=0, plan=plan, objects=receipt.objects, unread=unread)
 
 

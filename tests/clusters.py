@@ -1,0 +1,32 @@
+"""Local clusters for tests: quiet, without dashboards, with real worker processes or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster
+
+from gridmill.chain import threads_per_worker
+from gridmill.clusters import SCHEDULER_CONFIG
+
+
+@contextmanager
+def local_client(n_workers: int = 2, **options: Any) -> Iterator[Client]:
+    """Give a client of a fresh cluster of worker processes."""
+    defaults = {
+        "n_workers": n_workers,
+        "threads_per_worker": threads_per_worker(),
+        "processes": True,
+        "dashboard_address": None,
+        "worker_dashboard_address": None,
+        "silence_logs": 50,
+    }
+    with (
+        dask.config.set(SCHEDULER_CONFIG),
+        LocalCluster(**{**defaults, **options}) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
