@@ -20,7 +20,7 @@ def local_client(n_workers: int = 2, **options: Any) -> Iterator[Client]:
         "n_workers": n_workers,
         "threads_per_worker": threads_per_worker(),
         "processes": True,
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
         "worker_dashboard_address": None,
         "silence_logs": 50,
     }

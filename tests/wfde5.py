@@ -92,6 +92,12 @@ class Wfde5UnshardedTemplate(Wfde5Template):
     data_vars = wfde5_vars(Encoding(chunks=(96, 20, 28)))
 
 
+class Wfde5DailyChunksTemplate(Wfde5Template):
+    """The same with an object a day, in regions of a day."""
+
+    data_vars = wfde5_vars(Encoding(chunks=(24, 20, 28)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wfde5Coord(SourceFileCoord):
     """The file of one day, and the hours of it that the template has."""
@@ -134,3 +140,9 @@ class Wfde5HourlyUnsharded(Wfde5Hourly):
     """The same, unsharded."""
 
     template_config = Wfde5UnshardedTemplate
+
+
+class Wfde5HourlyDailyChunks(Wfde5Hourly):
+    """The same in daily objects."""
+
+    template_config = Wfde5DailyChunksTemplate
