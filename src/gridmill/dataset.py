@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +25,8 @@ from gridmill.publication import Publisher
 from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
 from gridmill.run_report import RunReport
-from gridmill.stores import ZarrStore
+from gridmill.stores import Lease, ZarrStore
+from gridmill.stores.lease import PUBLISHING, STATIC, Claim, current_claims
 from gridmill.template import TemplateConfig
 from gridmill.variables import DataVar
 
@@ -105,6 +106,8 @@ class ArchiveStatus:
         Regions with a record.
     unsettled
         By region (label of its first position), why it may still change.
+    running
+        The runs that hold a lease now, or died holding one.
     last_run
         The report of the last run, without its spans.
     """
@@ -116,6 +119,7 @@ class ArchiveStatus:
     last: str | None
     regions: int
     unsettled: dict[str, str]
+    running: tuple[Claim, ...]
     last_run: dict[str, Any] | None
 
 
@@ -286,6 +290,11 @@ class DynamicalDataset:
                 for record in records
                 if not record.is_settled(names)
             },
+            running=tuple(
+                claim
+                for claim in current_claims(self.store.state)
+                if PUBLISHING not in claim.positions
+            ),
             last_run=last_run,
         )
 
@@ -317,7 +326,7 @@ class DynamicalDataset:
         kind: str,
         config: TemplateConfig,
         template_ds: xr.Dataset,
-        jobs: Iterable[RegionJob[Any, Any]],
+        jobs: Sequence[RegionJob[Any, Any]],
         client: Any,
         now: Any,
         listener: Listener,
@@ -330,9 +339,17 @@ class DynamicalDataset:
             publisher.check_structure()
             report.positions_before = report.positions_after = publisher.published
             report.published_before = report.published_after = publisher.last_label
-            with _client(client) as connected:
+            lease = Lease(
+                self.store.state, run=report.run, kind=kind, positions=map(_positions, jobs)
+            )
+            with lease, _client(client) as connected:
                 driver = Driver(
-                    connected, publisher, now=self._now(now), report=report, listener=listener
+                    connected,
+                    publisher,
+                    lease,
+                    now=self._now(now),
+                    report=report,
+                    listener=listener,
                 )
                 driver.run(jobs, publish=publish)
         self._tmp_root = None
@@ -461,6 +478,10 @@ class DynamicalDataset:
     def _now(self, now: Any) -> Any:
         present = datetime.now(UTC).replace(tzinfo=None) if now is None else now
         return self.declared.label(present)
+
+
+def _positions(job: RegionJob[Any, Any]) -> tuple[int, int]:
+    return STATIC if job.is_static else (job.region.start, job.region.stop)
 
 
 def _variables_to_do(region: PreparedRegion) -> list[DataVar]:

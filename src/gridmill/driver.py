@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,9 +18,9 @@ from gridmill.plan import PreparedGroup, prepare_region
 from gridmill.progress import ProgressRecord, SourceFileStatus
 from gridmill.publication import Publisher
 from gridmill.recording import RegionOutcome, record_outcome
-from gridmill.region_job import RegionJob
+from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.run_report import Failure, Problem, RunReport
-from gridmill.sources.download import mask_url
+from gridmill.sources.download import Download, mask_url
 from gridmill.stages import (
     LocalFiles,
     Receipt,
@@ -28,6 +30,7 @@ from gridmill.stages import (
     is_disk_full,
     takes_data_array,
 )
+from gridmill.stores import Lease
 from gridmill.timeline import Span
 
 __all__ = ["Driver", "Event", "SchedulerLost"]
@@ -38,8 +41,12 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 # Each publication rewrites the root object, and stores limit how often one object may change.
 PUBLISH_INTERVAL_S = 1.0
+# What is done of a region that is not complete is recorded at most this often.
+RECORD_INTERVAL_S = 5.0
 # Chains in flight for each thread: no stage waits for the driver, and disk stays bounded.
 CHAINS_PER_THREAD = 2
+# Latency, not work, is what asking for a file costs.
+ASKED_AT_ONCE = 16
 
 
 class SchedulerLost(RuntimeError):  # noqa: N818
@@ -94,6 +101,8 @@ class Driver:
         The Dask client; the pipeline's plugin is registered on it.
     publisher
         Knows the template and the final store.
+    lease
+        The run's right to write the jobs' regions.
     now
         The present, as a label of the append dim.
     report
@@ -108,6 +117,7 @@ class Driver:
         self,
         client: Client,
         publisher: Publisher,
+        lease: Lease,
         *,
         now: Any,
         report: RunReport,
@@ -116,12 +126,15 @@ class Driver:
     ) -> None:
         self.client = client
         self.publisher = publisher
+        self.lease = lease
         self.store = publisher.store
         self.now = now
         self.report = report
         self.listener = listener
         self.publish_interval_s = publish_interval_s
         self._published_at = 0.0
+        self._recorded_at = time.monotonic()
+        self._unrecorded: set[_RegionInFlight] = set()
         self._tasks: dict[Any, _Task] = {}
         self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
             with_results=True, raise_errors=False
@@ -137,17 +150,29 @@ class Driver:
         """
         remaining = iter(jobs)
         self._open()
-        self._refill(remaining)
-        for future, result in self._completed:
-            self._take(future, result)
-            del future, result  # a future that is held is computed again when its worker dies
-            if publish and time.monotonic() - self._published_at >= self.publish_interval_s:
-                self._publish()
+        try:
             self._refill(remaining)
+            for future, result in self._completed:
+                self._take(future, result)
+                del future, result  # one that is held is computed again when its worker dies
+                self._record_partly()
+                if publish and time.monotonic() - self._published_at >= self.publish_interval_s:
+                    self._publish()
+                self._refill(remaining)
+        except BaseException:
+            self._abandon()
+            raise
         if publish:
             self._publish()
         self.report.stops_because = self.publisher.stops_because()
         return self.report
+
+    def _abandon(self) -> None:
+        """Keep what is done and stop what runs, for an interrupted run."""
+        self._record_partly(at_once=True)
+        with suppress(Exception):
+            futures = list(self._completed.futures)
+            self.client.cancel(futures, force=True)  # type: ignore[no-untyped-call]
 
     # -- submit -------------------------------------------------------------------------------
 
@@ -157,6 +182,7 @@ class Driver:
         context = RunContext(
             run=self.report.run,
             store=self.store,
+            proof=self.lease.proof,
             metadata=self.publisher.metadata,
             published=self.publisher.published,
             coords=self._coords(along=False) if takes_data_array(job_class) else None,
@@ -178,11 +204,15 @@ class Driver:
     def _start(self, job: RegionJob[Any, Any]) -> None:
         """Submit what of a region is not done yet."""
         record = self.store.tracker.read(job.region)
-        prepared = prepare_region(job, record, self.publisher.arrays, self.store.missing)
+        prepared = prepare_region(
+            job, record, self.publisher.arrays, self.store.missing, ask_files, self.now
+        )
         region = _RegionInFlight(self._name(job), job, RegionOutcome(prepared))
         self.report.variables_skipped += len(job.data_vars) - len(prepared.todo)
         if not prepared.todo:
             self.report.regions_skipped += 1
+            if prepared.record is not None and prepared.record != record:
+                self.store.tracker.write(prepared.record)
             self.listener(Event("skipped", region.name))
             return
         groups = enumerate(prepared.groups)
@@ -249,6 +279,7 @@ class Driver:
     def _take_receipt(self, task: _Task, receipt: Receipt) -> None:
         outcome = task.region.outcome
         outcome.receipts[receipt.variable] = receipt
+        self._unrecorded.add(task.region)
         if receipt.healed is not None:
             outcome.files[task.group] = receipt.healed
             self.report.nbytes_healed += sum(f.coord.nbytes or 0 for f in receipt.healed)
@@ -275,10 +306,7 @@ class Driver:
     def _finish(self, region: _RegionInFlight) -> None:
         """Write the region's record: all that it says is true of the store by now."""
         outcome = region.outcome
-        record = record_outcome(
-            outcome, dataset_id=self.store.tracker.dataset_id, run=self.report.run, now=self.now
-        )
-        self.store.tracker.write(record)
+        record = self._record(region)
         failures = [Failure(region.name, *item) for item in outcome.failures.items()]
         self.report.failures.extend(failures)
         self.report.regions_failed += bool(failures)
@@ -287,9 +315,24 @@ class Driver:
         log.info("region %s: %d done, %d failed", region.name, len(outcome.receipts), len(failures))
         self.listener(Event("region", region.name))
 
+    def _record(self, region: _RegionInFlight) -> ProgressRecord:
+        dataset_id, run = self.store.tracker.dataset_id, self.report.run
+        record = record_outcome(region.outcome, dataset_id=dataset_id, run=run, now=self.now)
+        self.store.tracker.write(record)
+        self._unrecorded.discard(region)
+        return record
+
+    def _record_partly(self, *, at_once: bool = False) -> None:
+        """Keep the variables that are done of regions that are not, at a bounded rate."""
+        if not at_once and time.monotonic() - self._recorded_at < RECORD_INTERVAL_S:
+            return
+        self._recorded_at = time.monotonic()
+        for region in list(self._unrecorded):
+            self._record(region)
+
     def _publish(self) -> None:
         self._published_at = time.monotonic()
-        if self.publisher.publish():
+        if self.publisher.publish(self.lease):
             label = self.publisher.last_label or "nothing yet"
             self.report.positions_after = self.publisher.published
             self.report.published_after = self.publisher.last_label
@@ -330,6 +373,14 @@ class Driver:
         dim = self.publisher.config.append_dim
         names = [name for name, coord in ds.coords.items() if (dim in coord.dims) == along]
         return ds.coords.to_dataset()[names]
+
+
+def ask_files(
+    job: RegionJob[Any, Any], coords: Sequence[SourceFileCoord]
+) -> dict[str, Download | None]:
+    """Ask the provider for the identities of source files, several at once, by their URL."""
+    with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="ask") as pool:
+        return dict(zip([c.get_url() for c in coords], pool.map(job.ask_file, coords), strict=True))
 
 
 def _is_worth_another_try(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ from gridmill.progress import (
     VariableRecord,
 )
 from gridmill.region_job import ProcessResults, RegionJob, SourceFileCoord, locate
+from gridmill.sources.download import Download
 from gridmill.stages import SourceFile
 from gridmill.structure import without_append_length
 from gridmill.variables import DataVar
@@ -28,6 +29,7 @@ __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_re
 OBJECTS_SAMPLED = 3
 
 Missing = Callable[[Sequence[ObjectReceipt]], list[str]]
+Ask = Callable[[RegionJob[Any, Any], Sequence[SourceFileCoord]], Mapping[str, Download | None]]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def prepare_region(
     record: ProgressRecord | None,
     metadata: Mapping[str, Any],
     missing: Missing,
+    ask: Ask | None = None,
+    now: Any = None,
 ) -> PreparedRegion:
     """Find the source files of a region job, and which variables are done.
 
@@ -89,6 +93,11 @@ def prepare_region(
         By variable, its array metadata in the template.
     missing
         Gives the keys of those objects that the final store does not hold.
+    ask
+        Asks the provider for the identities of source files; None takes those that were absent
+        for worth another try.
+    now
+        The present: files that were absent are judged by it again. None leaves them.
 
     Raises
     ------
@@ -101,9 +110,11 @@ def prepare_region(
             continue
         files = tuple(_place_files(job, variables))
         plans = {v.name: _plan(metadata[v.name], job, files) for v in variables}
-        todo = {v.name: _why(record, v.name, plans[v.name], job, missing) for v in variables}
-        needed = {name: why for name, why in todo.items() if why}
-        groups.append(PreparedGroup(tuple(variables), files, plans, needed))
+        if record is not None and now is not None:
+            record = _judged_again(job, record, plans, files, now)
+        reasons = _Reasons(job, record, files, missing, ask)
+        todo = {name: why for name, plan in plans.items() if (why := reasons.of(name, plan))}
+        groups.append(PreparedGroup(tuple(variables), files, plans, todo))
     return PreparedRegion(job, record, tuple(groups))
 
 
@@ -168,29 +179,83 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("gridmill", "numcodecs", "zarr")}
 
 
-def _why(
-    record: ProgressRecord | None,
-    name: str,
-    plan: str,
+@dataclass
+class _Reasons:
+    """Why variables of one group are to be processed."""
+
+    job: RegionJob[Any, Any]
+    record: ProgressRecord | None
+    files: Sequence[SourceFile]
+    missing: Missing
+    ask: Ask | None
+    answers: dict[str, Download | None] = field(default_factory=dict)
+
+    def of(self, name: str, plan: str) -> str:
+        """Say why a variable is to be processed; empty if it is done."""
+        known = None if self.record is None else self.record.variables.get(name)
+        if self.record is None or known is None:
+            return "not done yet"
+        if known.state == "failed":
+            return f"failed before: {known.error}"
+        if known.plan != plan:
+            return "template, source files or libraries changed"
+        return self._of_files(self.record, known) or self._of_objects(known)
+
+    def _of_files(self, record: ProgressRecord, known: VariableRecord) -> str:
+        coords = _coords_from(record, known, self.files)
+        failed = [c for c in coords if c.status.is_failure and not c.settled]
+        if failed:
+            return f"{len(failed)} source files {failed[0].status}"
+        hopeful = [c for c in coords if self._may_improve(c)]
+        if not hopeful:
+            return ""
+        if self.ask is None:
+            return f"{len(hopeful)} source files to be asked for again"
+        unasked = [c for c in hopeful if c.get_url() not in self.answers]
+        self.answers.update(self.ask(self.job, unasked))
+        new = [c for c in hopeful if _is_new(c, self.answers[c.get_url()])]
+        return f"{len(new)} source files arrived or were revised" if new else ""
+
+    def _may_improve(self, coord: SourceFileCoord) -> bool:
+        if coord.status is SourceFileStatus.SUCCEEDED:
+            return self.job.revalidate
+        return not coord.settled or self.job.retry_gaps or self.job.revalidate
+
+    def _of_objects(self, known: VariableRecord) -> str:
+        objects = known.objects if self.job.revalidate else _sample(known.objects)
+        gone = self.missing(objects)
+        return f"the store does not hold {gone[0]}" if gone else ""
+
+
+def _is_new(coord: SourceFileCoord, answer: Download | None) -> bool:
+    """Whether the provider has a file, and not as it was."""
+    if answer is None:
+        return False
+    if coord.status is SourceFileStatus.NOT_YET_AVAILABLE:
+        return True
+    return (coord.etag, coord.last_modified) != (answer.etag, answer.last_modified)
+
+
+def _judged_again(
     job: RegionJob[Any, Any],
-    missing: Missing,
-) -> str:
-    """Say why a variable is to be processed; empty if it is done."""
-    known = None if record is None else record.variables.get(name)
-    if record is None or known is None:
-        return "not done yet"
-    if known.state == "failed":
-        return f"failed before: {known.error}"
-    if known.plan != plan:
-        return "template, source files or libraries changed"
-    unsettled = [fill for fill in record.fills(name) or () if not fill.settled]
-    if unsettled:
-        return f"{len(unsettled)} source files not settled"
-    sample = _sample(known.objects)
-    gone = missing(sample)
-    if gone:
-        return f"the store does not hold {gone[0]}"
-    return ""
+    record: ProgressRecord,
+    plans: Mapping[str, str],
+    files: Sequence[SourceFile],
+    now: Any,
+) -> ProgressRecord:
+    """Settle files that were absent and should be there by now: the provider has a gap."""
+    groups = list(record.groups)
+    ours = {v.group for n, v in record.variables.items() if v.plan == plans.get(n, "")}
+    for group in ours:
+        groups[group] = tuple(
+            replace(was, settled=was.settled or _is_gap(job, was, file, now))
+            for was, file in zip(groups[group], files, strict=False)
+        )
+    return replace(record, groups=tuple(groups))
+
+
+def _is_gap(job: RegionJob[Any, Any], was: SourceFileRecord, file: SourceFile, now: Any) -> bool:
+    return was.status is SourceFileStatus.NOT_YET_AVAILABLE and job.expected(file.coord, now)
 
 
 def _sample(objects: Sequence[ObjectReceipt]) -> Sequence[ObjectReceipt]:

@@ -277,6 +277,12 @@ class ProgressRecord:
         every = [self.fills(name) for name in names]
         return all(fills is not None and all(f.settled for f in fills) for fills in every)
 
+    def is_complete(self, names: Iterable[str]) -> bool:
+        """Whether each of these variables is done and all their files succeeded."""
+        every = [self.fills(name) for name in names]
+        ok = SourceFileStatus.SUCCEEDED
+        return all(fills is not None and all(f.status is ok for f in fills) for fills in every)
+
     def to_json(self) -> bytes:
         """Serialise, with the schema's version."""
         content = {"schema": SCHEMA_VERSION, **asdict(self)}

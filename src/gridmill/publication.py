@@ -24,7 +24,7 @@ from gridmill.progress import (
     region_state,
 )
 from gridmill.region_job import RegionJob
-from gridmill.stores import ZarrStore
+from gridmill.stores import Lease, ZarrStore
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import StructureMismatch, structure_differences
 from gridmill.template import TemplateConfig
@@ -101,13 +101,27 @@ class Publisher:
         if differences:
             raise StructureMismatch(self.store.url, differences)
 
-    def publish(self) -> bool:
+    def publish(self, lease: Lease) -> bool:
         """Make the longest settled prefix visible; whether readers see more than before.
+
+        Parameters
+        ----------
+        lease
+            The run's; other runs wait while this one publishes.
+
+        Raises
+        ------
+        LeaseLost
+            The run may not write any more.
 
         Notes
         -----
-        The extent is read from the store again, and never lowered.
+        Root and records are read again, and the extent is never lowered.
         """
+        with lease.publishing():
+            return self._publish()
+
+    def _publish(self) -> bool:
         if not self._static_is_settled():
             return False
         append_dim = self.config.append_dim

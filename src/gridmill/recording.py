@@ -53,7 +53,7 @@ def record_outcome(
     Parameters
     ----------
     outcome
-        Complete: each variable has a receipt or a failure.
+        Variables with neither a receipt nor a failure are left as they were.
     dataset_id, run
         Names of the dataset and of the run.
     now
@@ -66,7 +66,10 @@ def record_outcome(
     for index, group in enumerate(outcome.prepared.groups):
         files = tuple(_file_record(job, file, now) for file in outcome.files.get(index, ()))
         groups.append(files)
+        done = outcome.receipts if index in outcome.files else {}
         for name in group.todo:
+            if name not in done and name not in outcome.failures:
+                continue
             variables[name] = replace(
                 _variable_record(outcome, group, name, files),
                 group=len(groups) - 1,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
@@ -108,6 +109,11 @@ class RegionJob(Generic[DataVarT, CoordT]):
         What relative URLs of source files are relative to; several are tried in order.
     tmp_store
         Folder for the shards before they are uploaded; None means the worker's own disk.
+    retry_gaps
+        Ask the provider again for files that were absent or unreadable, even if settled.
+    revalidate
+        Believe nothing: ask the provider whether files were revised since, and the store for
+        every object.
     processor
         What `process` hands the job to; set by `DynamicalDataset`.
     """
@@ -118,6 +124,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     region: slice
     source_base: tuple[str, ...] = ()
     tmp_store: Path | None = None
+    retry_gaps: bool = False
+    revalidate: bool = False
     download_dir: Path | None = None
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
 
@@ -206,6 +214,25 @@ class RegionJob(Generic[DataVarT, CoordT]):
             lambda url: fetch(url, self.download_path(coord), settings=self.download_settings),
         )
 
+    def ask_file(self, coord: CoordT) -> Download | None:
+        """Ask the provider for a file's identity, without fetching it; runs with the driver.
+
+        Returns
+        -------
+        Download or None
+            With its ETag and time; None if the provider does not have it or does not answer.
+        """
+        settings = replace(self.download_settings, attempts=2, expect=None)
+        with tempfile.TemporaryDirectory(prefix="gridmill-ask-") as folder:
+            first_byte = Path(folder) / "first-byte"
+            try:
+                return self._try_mirrors(
+                    coord,
+                    lambda url: fetch(url, first_byte, settings=settings, byte_ranges=[(0, 1)]),
+                )
+            except (NotAvailable, DownloadFailed):
+                return None
+
     def apply_data_transformations(self, data_array: xr.DataArray, data_var: DataVarT) -> None:
         """Transform a variable's values in place; runs on a worker.
 
@@ -268,7 +295,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Find what an update must process.
 
         By default the regions from the last published one to the template's end, and earlier
-        ones inside `lookback` that are not settled.
+        ones inside `lookback` whose source files did not all succeed. Inside `lookback` the
+        provider is asked again for what was absent.
 
         Parameters
         ----------
@@ -285,13 +313,15 @@ class RegionJob(Generic[DataVarT, CoordT]):
         oldest = _first_within(template_ds.get_index(append_dim), cls.lookback)
         names = [var.name for var in all_data_vars if append_dim in var.dims]
 
+        recent = [replace(job, retry_gaps=job.region.stop > oldest) for job in jobs]
+
         def is_due(job: Self) -> bool:
             if job.region.stop >= published:
                 return True
-            record = final_store.tracker.read(job.region) if job.region.stop > oldest else None
-            return record is not None and not record.is_settled(names)
+            record = final_store.tracker.read(job.region) if job.retry_gaps else None
+            return record is not None and not record.is_complete(names)
 
-        return [job for job in jobs if is_due(job)]
+        return [job for job in recent if is_due(job)]
 
     def update_template_with_results(self, process_results: ProcessResults) -> xr.Dataset:
         """Trim the template to what was really processed.

@@ -23,7 +23,7 @@ from gridmill.progress import ObjectReceipt, SourceFileStatus
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.regions import check_region_aligned
 from gridmill.sources.download import Download, DownloadFailed, NotAvailable
-from gridmill.stores import ZarrStore
+from gridmill.stores import LeaseProof, ZarrStore
 from gridmill.timeline import Span, recorded
 from gridmill.variables import DataVar
 from gridmill.workspace import TmpFolderLost, WorkspaceOfKey
@@ -64,6 +64,8 @@ class RunContext:
         Name of the run.
     store
         The final store.
+    proof
+        Says whether the run may still write.
     metadata
         The template's consolidated root metadata (``zarr.json``), whole.
     published
@@ -74,6 +76,7 @@ class RunContext:
 
     run: str
     store: ZarrStore
+    proof: LeaseProof
     metadata: bytes
     published: int
     coords: xr.Dataset | None = None
@@ -280,6 +283,8 @@ def upload(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
     ------
     OSError
         The final store refuses.
+    LeaseLost
+        The run's driver is gone, or another run writes here now.
     """
     if bench.space.has(shards.folder):
         try:
@@ -480,7 +485,7 @@ def _write(folder: Path, metadata: bytes, work: VariableWork, values: Values) ->
 def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
     with recorded("upload", bench.space.key, bench.worker) as span:
         try:
-            objects = context.store.upload(shards.folder, shards.keys)
+            objects = context.store.upload(shards.folder, shards.keys, context.proof)
         except FileNotFoundError as error:
             if bench.space.has(shards.folder):
                 raise

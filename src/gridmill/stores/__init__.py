@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from gridmill.stores.lease import Lease, LeaseHeld, LeaseLost, LeaseProof
 from gridmill.stores.objects import LocalObjects, Objects, open_objects
 from gridmill.stores.plain_zarr import ZarrStore
 from gridmill.stores.tracker import UpdateProgressTracker
 
-__all__ = ["LocalObjects", "Objects", "UpdateProgressTracker", "ZarrStore", "open_objects"]
+__all__ = [
+    "Lease",
+    "LeaseHeld",
+    "LeaseLost",
+    "LeaseProof",
+    "LocalObjects",
+    "Objects",
+    "UpdateProgressTracker",
+    "ZarrStore",
+    "open_objects",
+]

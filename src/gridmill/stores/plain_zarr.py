@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
+from gridmill.stores.lease import LeaseProof
 from gridmill.stores.objects import local_path, open_objects
 from gridmill.stores.tracker import UpdateProgressTracker
 
@@ -92,9 +93,22 @@ class ZarrStore:
         array = zarr.open_array(self._zarr(), path=variable, mode="r", zarr_format=3)
         return np.asarray(array[region])
 
-    def upload(self, folder: Path, keys: Iterable[str]) -> tuple[ObjectReceipt, ...]:
-        """Put the objects of these keys from a local store, one after another."""
-        return tuple(self._put(key, (folder / key).read_bytes()) for key in keys)
+    def upload(
+        self, folder: Path, keys: Iterable[str], proof: LeaseProof
+    ) -> tuple[ObjectReceipt, ...]:
+        """Put the objects of these keys from a local store, one after another.
+
+        Raises
+        ------
+        LeaseLost
+            The run may not write any more.
+        """
+        receipts = []
+        for key in keys:
+            content = (folder / key).read_bytes()
+            proof.check()
+            receipts.append(self._put(key, content))
+        return tuple(receipts)
 
     # -- what the driver does -----------------------------------------------------------------
 

@@ -55,8 +55,9 @@ class UpdateProgressTracker:
         return None if content is None else dict(json.loads(content))
 
     def write_declaration(self, declaration: dict[str, Any]) -> None:
-        """Keep what was declared when the archive was made."""
-        self.objects.put("declaration.json", json.dumps(declaration, indent=1).encode())
+        """Keep what was declared when the archive was made; what is declared already stays."""
+        content = json.dumps(declaration, indent=1).encode()
+        self.objects.put_if_absent("declaration.json", content)
 
     def write_report(self, run: str, report: bytes) -> str:
         """Keep a run's report; the key under which it is found."""
