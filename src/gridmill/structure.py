@@ -37,6 +37,8 @@ def structure_differences(
     >>> structure_differences(a, b, "time")
     ['attribute title is "x" in the template and "y" in the store']
     """
+    if not stored.get("consolidated_metadata"):
+        return ["the store has no consolidated metadata: it is no archive that gridmill made"]
     differences = list(_unequal("attribute ", declared["attributes"], stored["attributes"]))
     ours, theirs = (root["consolidated_metadata"]["metadata"] for root in (declared, stored))
     for name in sorted({*ours, *theirs}):
@@ -52,7 +54,9 @@ def structure_differences(
 
 def without_append_length(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:
     """Give an array's metadata with the append dim's length taken out."""
-    names = array.get("dimension_names") or ()
+    names = array.get("dimension_names")
+    if names is None:  # not ours: gridmill names the dims of all it writes
+        return dict(array)
     shape = [n for dim, n in zip(names, array["shape"], strict=True) if dim != append_dim]
     return {**array, "shape": shape}
 
