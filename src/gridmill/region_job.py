@@ -135,6 +135,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     publication_delay: ClassVar[timedelta | None] = None
     # How far back an update looks for regions that are not settled.
     lookback: ClassVar[timedelta] = timedelta(days=7)
+    # Dims that `apply_data_transformations` needs whole, beside the append dim; the others may
+    # be divided to save memory. None: all if it is overridden, else none.
+    whole_dims: ClassVar[tuple[str, ...] | None] = None
     download_settings: ClassVar[DownloadSettings] = DownloadSettings()
 
     # -- what an author implements -----------------------------------------------------------

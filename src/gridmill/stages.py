@@ -13,12 +13,14 @@ import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
+from gridmill.canvas import Canvas, Slab, slabs_of
 from gridmill.progress import ObjectReceipt, SourceFileStatus
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.regions import check_region_aligned
@@ -352,49 +354,64 @@ def _compress_here(
     source: LocalFiles,
     healed: tuple[SourceFile, ...] | None,
 ) -> LocalShards:
-    folder = bench.space.make()
+    folder, scratch = bench.space.make(), bench.space.make()
     spans = source.spans if healed else ()
     with recorded("compress", bench.space.key, bench.worker) as span:
-        values = np.full(work.shape, work.data_var.encoding.fill, work.data_var.encoding.dtype)
-        unread = _read_inplace(values, work, source, bench)
+        canvas = _canvas(work, scratch / "slabs")
+        unread = _read(canvas, work, source, bench)
         succeeded = _succeeded(source.files, unread)
         keys: tuple[str, ...] = ()
         if succeeded:
-            _transform_inplace(values, context, work)
-            values = _keep_published(_crop(values, work), context, work, succeeded)
-            keys = _write(folder, context.metadata, work, values)
-        span.append(values.nbytes)
+            places = [_place(file, work.data_var) for file in succeeded]
+            keys = _write(folder, context, work, canvas, places)
+        span.append(prod(work.shape) * canvas.dtype.itemsize)
+    bench.space.discard(scratch)
     return LocalShards(folder, keys, work, source, unread, healed, (*spans, *span))
 
 
-def _read_inplace(
-    values: Values, work: VariableWork, source: LocalFiles, bench: Bench
-) -> dict[int, str]:
+def _canvas(work: VariableWork, folder: Path) -> Canvas:
+    """Divide what is too large for memory, along dims that no transformation needs whole."""
+    var, job = work.data_var, work.job
+    needed = job.whole_dims
+    if needed is None:
+        needed = var.dims if takes_data_array(type(job)) else ()
+    whole = [dim in needed or dim == job.append_dim for dim in var.dims]
+    itemsize = np.dtype(var.encoding.dtype).itemsize
+    slabs = slabs_of(work.shape, var.encoding.object_shape, itemsize, whole=whole)
+    return Canvas(work.shape, var.encoding.dtype, var.encoding.fill, slabs, folder)
+
+
+def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) -> dict[int, str]:
     """Read every file that arrived into its place; by index, why one could not be read."""
     unread: dict[int, str] = {}
     for index, file in enumerate(source.files):
         if file.coord.status is not SourceFileStatus.SUCCEEDED:
             continue
         try:
-            _read_one_inplace(values, work, file)
+            found = _read_one(canvas, work, file)
         except UNREADABLE as error:
             if not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
             unread[index] = f"{type(error).__name__}: {error}"
+            continue
+        canvas.put(_place(file, work.data_var), found)
     return unread
 
 
-def _read_one_inplace(values: Values, work: VariableWork, file: SourceFile) -> None:
+def _read_one(canvas: Canvas, work: VariableWork, file: SourceFile) -> Values:
     data_var = work.data_var
-    place = tuple(file.place.get(dim, slice(None)) for dim in data_var.dims)
-    wanted = values[place].shape
+    wanted = canvas.shape_at(_place(file, data_var))
     found = np.asarray(work.job.read_data(file.coord, data_var))
     if found.shape != wanted:
         raise ValueError(
             f"read_data({file.coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
             f"but out_loc() selects {wanted} of dims {data_var.dims}"
         )
-    values[place] = found
+    return found
+
+
+def _place(file: SourceFile, data_var: DataVar) -> tuple[int | slice, ...]:
+    return tuple(file.place.get(dim, slice(None)) for dim in data_var.dims)
 
 
 def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[SourceFile]:
@@ -405,7 +422,7 @@ def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[S
     ]
 
 
-def _transform_inplace(values: Values, context: RunContext, work: VariableWork) -> None:
+def _transform_inplace(values: Values, context: RunContext, work: VariableWork, slab: Slab) -> None:
     job, data_var = work.job, work.data_var
     if not takes_data_array(type(job)):
         job.round_values_inplace(values, data_var)
@@ -413,12 +430,14 @@ def _transform_inplace(values: Values, context: RunContext, work: VariableWork) 
     import xarray as xr
 
     data_array = xr.DataArray(values, dims=data_var.dims, name=data_var.name, attrs=data_var.attrs)
+    at = dict(zip(data_var.dims, slab, strict=True))
     for coords in (context.coords, work.coords):
         if coords is not None:
             fitting = {n: c for n, c in coords.coords.items() if set(c.dims) <= set(data_var.dims)}
-            data_array = data_array.assign_coords(fitting)
+            cut = {n: c[{d: at[str(d)] for d in c.dims}] for n, c in fitting.items()}
+            data_array = data_array.assign_coords(cut)
     job.apply_data_transformations(data_array, data_var)
-    if data_array.values is not values and not np.shares_memory(data_array.values, values):
+    if not np.shares_memory(data_array.values, values):
         raise TypeError(
             f"{type(job).__name__}.apply_data_transformations must change the values in place"
         )
@@ -429,54 +448,68 @@ def takes_data_array(job_class: type[RegionJob[Any, Any]]) -> bool:
     return job_class.apply_data_transformations is not RegionJob.apply_data_transformations
 
 
-def _crop(values: Values, work: VariableWork) -> Values:
-    region = _target(work)
-    if region == slice(None):
-        return values
-    start = region.start - work.processing_region.start
-    return values[start : start + region.stop - region.start]
-
-
-def _target(work: VariableWork) -> slice:
-    """Give the positions of the variable's first dim that are written."""
-    return work.job.region if work.job.append_dim in work.data_var.dims else slice(None)
+def _write(
+    folder: Path,
+    context: RunContext,
+    work: VariableWork,
+    canvas: Canvas,
+    places: Sequence[tuple[int | slice, ...]],
+) -> tuple[str, ...]:
+    """Write a variable's region to a local Zarr store, slab by slab; the keys of its objects."""
+    name = work.data_var.name
+    (folder / "zarr.json").write_bytes(context.metadata)
+    store = zarr.storage.LocalStore(folder)
+    group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=True)
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    # An object for every shard, so that a fill value replaces what an earlier run wrote there.
+    array = array.with_config({"write_empty_chunks": True})
+    region = _region(work)
+    if region is not None:
+        check_region_aligned(region, (array.shards or array.chunks)[0], array.shape[0])
+    for number, slab in enumerate(canvas.slabs):
+        values = canvas.values(number)
+        _transform_inplace(values, context, work, slab)
+        target = slab if region is None else (region, *slab[1:])
+        if region is not None:
+            values = _keep_published(values, context, work, canvas, number, places)
+        array[target if array.ndim else ...] = values
+        canvas.close(number)
+    objects = (folder / name).rglob("*")
+    return tuple(sorted(p.relative_to(folder).as_posix() for p in objects if p.is_file()))
 
 
 def _keep_published(
-    values: Values, context: RunContext, work: VariableWork, succeeded: Sequence[SourceFile]
+    values: Values,
+    context: RunContext,
+    work: VariableWork,
+    canvas: Canvas,
+    number: int,
+    places: Sequence[tuple[int | slice, ...]],
 ) -> Values:
-    """Put published values where this run's source files give none."""
-    region = _target(work)
-    published = 0 if region == slice(None) else min(region.stop, context.published) - region.start
+    """Cut a slab to the region; where this run's source files give nothing, published values stay.
+
+    Judged by provenance, never by NaN.
+    """
+    region = work.job.region
+    margin = region.start - work.processing_region.start
+    inner = slice(margin, margin + region.stop - region.start)
+    values = values[inner]
+    published = min(region.stop, context.published) - region.start
     if published <= 0:
         return values
-    filled = np.zeros(work.shape, dtype=bool)
-    for file in succeeded:
-        filled[tuple(file.place.get(dim, slice(None)) for dim in work.data_var.dims)] = True
-    ours = _crop(work.job.provenance(filled, work.data_var), work)[:published]
-    if ours.all():
-        return values
-    stop = region.start + published
-    kept = context.store.read(work.data_var.name, slice(region.start, stop))
-    np.copyto(values[:published], kept, where=~ours)
+    filled = canvas.filled(number, places)
+    ours = work.job.provenance(filled, work.data_var)[inner][:published]
+    if not ours.all():
+        seen = slice(region.start, region.start + published)
+        kept = context.store.read(work.data_var.name, (seen, *canvas.slabs[number][1:]))
+        np.copyto(values[:published], kept, where=~ours)
     return values
 
 
-def _write(folder: Path, metadata: bytes, work: VariableWork, values: Values) -> tuple[str, ...]:
-    """Write a variable's region to a local Zarr store; the keys of its objects."""
-    (folder / "zarr.json").write_bytes(metadata)
-    store = zarr.storage.LocalStore(folder)
-    group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=True)
-    array = group[work.data_var.name]
-    assert isinstance(array, zarr.Array)
-    region = _target(work)
-    if region != slice(None):
-        length = (array.shards or array.chunks)[0]
-        check_region_aligned(region, length, array.shape[0])
-    # An object for every shard, so that a fill value replaces what an earlier run wrote there.
-    array.with_config({"write_empty_chunks": True})[region if array.ndim else ...] = values
-    chunks = (folder / work.data_var.name).rglob("*")
-    return tuple(sorted(p.relative_to(folder).as_posix() for p in chunks if p.is_file()))
+def _region(work: VariableWork) -> slice | None:
+    """Give the positions of the append dim that are written; None for a static variable."""
+    return work.job.region if work.job.append_dim in work.data_var.dims else None
 
 
 # -- upload -----------------------------------------------------------------------------------

@@ -82,16 +82,10 @@ class ZarrStore:
 
     # -- what a worker does -------------------------------------------------------------------
 
-    def read(self, variable: str, region: slice) -> np.ndarray[Any, Any]:
-        """Read the stored values of a variable along its first dim.
-
-        Returns
-        -------
-        ndarray
-            In the stored dtype, of `region`'s length or up to the array's end.
-        """
+    def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        """Read stored values of a variable, in the stored dtype."""
         array = zarr.open_array(self._zarr(), path=variable, mode="r", zarr_format=3)
-        return np.asarray(array[region])
+        return np.asarray(array[selection])
 
     def upload(
         self, folder: Path, keys: Iterable[str], proof: LeaseProof

@@ -1,0 +1,184 @@
+"""Where one variable of one region is assembled: in memory, or on disk where it is large.
+
+Provider files are slices across the whole grid, stored objects are columns through many of
+them. What is larger than a worker should hold is scattered to scratch files, one a slab, as it
+is decoded, and read back slab by slab: each message is decoded once, and memory is bounded by
+the slab and not by the region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["SLAB_NBYTES", "Canvas", "Slab", "slabs_of"]
+
+Slab = tuple[slice, ...]
+Index = tuple[int | slice, ...]
+Values = np.ndarray[Any, Any]
+
+# With the copies that encoding makes of a slab, a worker stays below 1 GiB.
+SLAB_NBYTES = 256 * 2**20
+
+
+def slabs_of(
+    shape: Sequence[int],
+    object_shape: Sequence[int],
+    itemsize: int,
+    *,
+    whole: Sequence[bool],
+    most_nbytes: int = SLAB_NBYTES,
+) -> list[Slab]:
+    """Divide an array into slabs of whole stored objects that fit into memory.
+
+    Parameters
+    ----------
+    shape, object_shape
+        Lengths of the array and of one stored object, along each dim.
+    itemsize
+        Bytes of one value.
+    whole
+        Along each dim, whether a slab must be as long as the array.
+    most_nbytes
+        The size to stay below; one stored object may be larger.
+
+    Examples
+    --------
+    >>> slabs_of((4, 6), (4, 2), 1, whole=(True, False), most_nbytes=16)
+    [(slice(0, 4, None), slice(0, 4, None)), (slice(0, 4, None), slice(4, 6, None))]
+    """
+    lengths = list(shape)
+    while prod(lengths) * itemsize > most_nbytes:
+        objects = [
+            1 if fixed else -(-length // part)
+            for length, part, fixed in zip(lengths, object_shape, whole, strict=True)
+        ]
+        dim = max(range(len(objects)), key=objects.__getitem__, default=0)
+        if not objects or objects[dim] <= 1:
+            break
+        lengths[dim] = -(-objects[dim] // 2) * object_shape[dim]
+    grid = np.ndindex(
+        *(-(-n // length) if n else 1 for n, length in zip(shape, lengths, strict=True))
+    )
+    return [
+        tuple(
+            slice(at * length, min((at + 1) * length, n))
+            for at, length, n in zip(cell, lengths, shape, strict=True)
+        )
+        for cell in grid
+    ]
+
+
+class Canvas:
+    """The values of one variable of one region, assembled piece by piece.
+
+    Parameters
+    ----------
+    shape, dtype, fill
+        Of the whole; `fill` stands where no piece was put.
+    slabs
+        How it is divided, see `slabs_of`. One slab is kept in memory, several in files.
+    folder
+        For the files.
+
+    Notes
+    -----
+    Pieces may be put in any order, each once. Not thread-safe.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], dtype: str, fill: float, slabs: Sequence[Slab], folder: Path
+    ) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.fill = fill
+        self.slabs = slabs
+        self._folder = folder
+        self._put: list[Index] = []
+        self._memory: Values | None = None
+        if len(slabs) == 1:
+            self._memory = np.full(self.shape, fill, self.dtype)
+        else:
+            folder.mkdir()
+            for number, slab in enumerate(slabs):
+                with self._file(number).open("wb") as file:
+                    file.truncate(prod(_lengths(slab)) * self.dtype.itemsize)
+
+    def shape_at(self, place: Index) -> tuple[int, ...]:
+        """Give the shape of the piece that fills a place."""
+        pairs = zip(place, self.shape, strict=True)
+        return tuple(len(range(*at.indices(n))) for at, n in pairs if isinstance(at, slice))
+
+    def put(self, place: Index, piece: Values) -> None:
+        """Put a piece of shape `shape_at(place)` into its place."""
+        self._put.append(place)
+        if self._memory is not None:
+            self._memory[place] = piece
+            return
+        for number, slab in enumerate(self.slabs):
+            cut = _cut(place, slab, self.shape)
+            if cut is None:
+                continue
+            inside, of_piece = cut
+            # Mapped for a moment only: mapped pages count as the worker's memory.
+            self._map(number)[inside] = piece[of_piece]
+
+    def values(self, number: int) -> Values:
+        """Give the values of a slab, to be changed at will; in one piece only once."""
+        if self._memory is not None:
+            return self._memory
+        values = np.full(_lengths(self.slabs[number]), self.fill, self.dtype)
+        stored = self._map(number)
+        for place in self._put:
+            cut = _cut(place, self.slabs[number], self.shape)
+            if cut is not None:
+                values[cut[0]] = stored[cut[0]]
+        return values
+
+    def filled(self, number: int, places: Sequence[Index]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Give where in a slab one of these places is."""
+        filled = np.zeros(_lengths(self.slabs[number]), dtype=bool)
+        for place in places:
+            cut = _cut(place, self.slabs[number], self.shape)
+            if cut is not None:
+                filled[cut[0]] = True
+        return filled
+
+    def close(self, number: int) -> None:
+        """Give a slab's disk space back."""
+        if self._memory is None:
+            self._file(number).unlink()
+
+    def _file(self, number: int) -> Path:
+        return self._folder / f"slab-{number}"
+
+    def _map(self, number: int) -> Values:
+        shape = _lengths(self.slabs[number])
+        return np.memmap(self._file(number), self.dtype, mode="r+", shape=shape)
+
+
+def _lengths(slab: Slab) -> tuple[int, ...]:
+    return tuple(at.stop - at.start for at in slab)
+
+
+def _cut(place: Index, slab: Slab, shape: Sequence[int]) -> tuple[Index, Index] | None:
+    """Give the part of a place that is in a slab: as seen from the slab, and from the piece."""
+    inside: list[int | slice] = []
+    of_piece: list[int | slice] = []
+    for at, bounds, length in zip(place, slab, shape, strict=True):
+        if isinstance(at, int):
+            if not bounds.start <= at < bounds.stop:
+                return None
+            inside.append(at - bounds.start)
+            continue
+        first, last, _ = at.indices(length)
+        start, stop = max(first, bounds.start), min(last, bounds.stop)
+        if start >= stop:
+            return None
+        inside.append(slice(start - bounds.start, stop - bounds.start))
+        of_piece.append(slice(start - first, stop - first))
+    return tuple(inside), tuple(of_piece)
