@@ -1,0 +1,240 @@
+"""Records come back as written, and the extent that they allow is a correct prefix."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridmill.progress import (
+    ObjectReceipt,
+    ProgressRecord,
+    RegionState,
+    SourceFileRecord,
+    SourceFileStatus,
+    SourceFill,
+    VariableRecord,
+    publishable_extent,
+    region_state,
+)
+
+LENGTH = 6
+OK = SourceFileStatus.SUCCEEDED
+ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
+STATUSES = st.sampled_from([s for s in SourceFileStatus if s is not SourceFileStatus.PROCESSING])
+
+
+@st.composite
+def fills(draw):
+    """Draw what one source file does, within a region or reaching into its margins."""
+    start = draw(st.integers(-3, LENGTH + 2))
+    status = draw(STATUSES)
+    settled = status is OK or draw(st.booleans())
+    return SourceFill(start, start + draw(st.integers(0, 4)), status, settled)
+
+
+def naive_state(region, variables, publish_when):
+    """Judge position by position, straight from the words of the design."""
+
+    def is_settled(position):
+        files = [f for fills in variables for f in fills if f.start <= position < f.stop]
+        if publish_when == "complete":
+            return all(f.settled or f.status is OK for f in files)
+        if any(f.status.is_failure and not f.settled for f in files):
+            return False
+        return any(f.status is OK for f in files) or all(f.settled for f in files)
+
+    def has_data(position):
+        return any(
+            f.status is OK and f.start <= position < f.stop for fills in variables for f in fills
+        )
+
+    length = region.stop - region.start
+    settled = next((i for i in range(length) if not is_settled(i)), length)
+    data = max((i + 1 for i in range(settled) if has_data(i)), default=0)
+    return RegionState(region.start, region.stop, settled, data)
+
+
+@given(st.lists(st.lists(fills(), max_size=6), max_size=3), st.sampled_from(["complete", "any"]))
+def test_a_region_is_judged_as_the_design_says(variables, publish_when):
+    """Settled and with data, position by position, for whatever its source files did."""
+    region = slice(12, 12 + LENGTH)
+    assert region_state(region, variables, publish_when) == naive_state(
+        region, variables, publish_when
+    )
+
+
+@st.composite
+def archives(draw):
+    """Draw the states of all regions of an archive, some without a record, and an extent."""
+    lengths = draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
+    states, start = [], 0
+    for length in lengths:
+        settled = draw(st.integers(0, length) | st.just(length))
+        data = draw(st.integers(0, settled) | st.just(settled))
+        recorded = draw(st.sampled_from([True, True, True, False]))
+        states.append((RegionState(start, start + length, settled, data), recorded))
+        start += length
+    return states, draw(st.integers(0, start))
+
+
+def naive_extent(published, states):
+    """Walk position by position from the region that is published last."""
+    by_position = {}
+    for state, recorded in states:
+        for at in range(state.start, state.stop):
+            settled = recorded and at < state.start + state.settled
+            by_position[at] = (settled, recorded and at < state.start + state.data)
+    first = max((s.start for s, _ in states if s.start <= max(published - 1, 0)), default=0)
+    extent = published
+    for at in range(first, len(by_position)):
+        settled, before_last_data = by_position[at]
+        if not settled:
+            break
+        if before_last_data:
+            extent = max(extent, at + 1)
+    return extent
+
+
+@given(archives())
+def test_the_extent_is_the_longest_settled_prefix(archive):
+    """It is the last settled position with data, and never below what is published."""
+    states, published = archive
+    first = max(s.start for s, _ in states if s.start <= max(published - 1, 0))
+    known = []
+    for state, recorded in states:
+        if state.start < first:
+            continue
+        if not recorded:
+            break
+        known.append(state)
+    assert publishable_extent(published, known) == naive_extent(published, states)
+
+
+@given(archives(), st.randoms())
+def test_the_extent_does_not_pass_a_region_that_is_missing_from_the_list(archive, random):
+    """Whichever regions are left out, the extent ends before the first of them."""
+    states, _ = archive
+    kept = [state for state, _ in states if random.random() < 0.7]
+    extent = publishable_extent(0, kept)
+    missing = [state.start for state, _ in states if state not in kept]
+    assert extent <= min(missing, default=extent)
+
+
+def test_the_extent_waits_for_the_region_that_is_published_now():
+    """States that begin after the published extent say nothing."""
+    assert publishable_extent(5, [RegionState(8, 12, 4, 4)]) == 5
+    assert publishable_extent(5, []) == 5
+
+
+TEXT = st.text(max_size=8)
+MAYBE = st.none() | TEXT
+FILES = st.builds(
+    SourceFileRecord,
+    url=TEXT,
+    start=st.integers(-5, 5),
+    stop=st.integers(5, 9),
+    status=st.sampled_from(SourceFileStatus),
+    settled=st.booleans(),
+    nbytes=st.none() | st.integers(0),
+    etag=MAYBE,
+    last_modified=MAYBE,
+    detail=MAYBE,
+)
+OBJECTS = st.builds(ObjectReceipt, TEXT, st.integers(0), st.integers(0, 2**32 - 1))
+
+
+@st.composite
+def records(draw):
+    """Draw a record whose variables name groups that it has."""
+    groups = draw(st.lists(st.lists(FILES, min_size=1, max_size=3).map(tuple), max_size=3))
+    variables = {}
+    for name in draw(st.lists(TEXT, unique=True, max_size=3)) if groups else ():
+        group = draw(st.integers(0, len(groups) - 1))
+        unread = st.dictionaries(
+            st.integers(0, len(groups[group]) - 1), st.tuples(st.booleans(), TEXT), max_size=2
+        )
+        variables[name] = VariableRecord(
+            state=draw(st.sampled_from(["done", "absent", "failed"])),
+            group=group,
+            plan=draw(TEXT),
+            objects=tuple(draw(st.lists(OBJECTS, max_size=2))),
+            unread=draw(unread),
+            error=draw(MAYBE),
+            run=draw(TEXT),
+            finished=draw(TEXT),
+        )
+    start = draw(st.integers(0, 9))
+    return ProgressRecord(
+        dataset_id=draw(TEXT),
+        start=start,
+        stop=start + draw(st.integers(0, 9)),
+        groups=tuple(groups),
+        variables=variables,
+    )
+
+
+@given(records())
+def test_a_record_comes_back_as_it_was_written(record):
+    """JSON keeps everything, for any text and any optional field."""
+    assert ProgressRecord.from_json(record.to_json()) == record
+
+
+@given(records(), st.data())
+def test_a_broken_record_is_a_value_error(record, data):
+    """Cut off anywhere, or without one of its fields, a record is refused as such."""
+    content = record.to_json()
+    with pytest.raises(ValueError, match="not a progress record"):
+        ProgressRecord.from_json(content[: data.draw(st.integers(0, len(content) - 1))])
+    raw = json.loads(content)
+    raw.pop(data.draw(st.sampled_from(sorted(raw))))
+    with pytest.raises(ValueError, match="not a progress record"):
+        ProgressRecord.from_json(json.dumps(raw).encode())
+
+
+@pytest.mark.parametrize("content", [b"[]", b"3", b"null", b"\xff", b'{"schema": 99}'])
+def test_what_is_no_record_is_a_value_error(content):
+    """Other JSON, no text, or another schema version is refused as such."""
+    with pytest.raises(ValueError, match="not a progress record"):
+        ProgressRecord.from_json(content)
+
+
+def record_of(**variables):
+    """Give a record with one file that succeeded and one that is not there yet."""
+    file = SourceFileRecord(url="u", start=0, stop=1, status=OK, settled=True)
+    late = replace(file, start=1, stop=2, status=ABSENT, settled=False)
+    return ProgressRecord(
+        dataset_id="d", start=4, stop=6, groups=((file, late),), variables=variables
+    )
+
+
+def test_fills_say_what_was_read_for_each_variable():
+    """A file that one variable could not read is a failure for that variable only."""
+    done = VariableRecord(state="done", group=0, plan="p")
+    record = record_of(a=done, b=replace(done, unread={0: (True, "why")}))
+    assert record.fills("a") == [SourceFill(0, 1, OK, True), SourceFill(1, 2, ABSENT, False)]
+    assert record.fills("b")[0] == SourceFill(0, 1, SourceFileStatus.READ_FAILED, True)
+
+
+def test_a_variable_that_failed_or_is_unknown_is_not_done():
+    """It has no fills, and the record is neither settled nor complete with it."""
+    record = record_of(a=VariableRecord(state="failed", group=0, plan="p", error="why"))
+    for name in "ab":
+        assert record.fills(name) is None
+        assert not record.is_settled([name])
+        assert not record.is_complete([name])
+    assert record.is_settled([])
+
+
+def test_settled_and_complete_differ_by_gaps():
+    """A settled gap leaves a record settled and not complete."""
+    record = record_of(a=VariableRecord(state="done", group=0, plan="p"))
+    assert (record.is_settled("a"), record.is_complete("a")) == (False, False)
+    late = replace(record.groups[0][1], settled=True)
+    record = replace(record, groups=((record.groups[0][0], late),))
+    assert (record.is_settled("a"), record.is_complete("a")) == (True, False)
+    record = replace(record, groups=((record.groups[0][0], replace(late, status=OK)),))
+    assert (record.is_settled("a"), record.is_complete("a")) == (True, True)

@@ -1,0 +1,83 @@
+"""What the declarations of variables and coordinates refuse, and how they are stored."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from gridmill.variables import Coordinate, DataVar, Encoding
+
+ATTRS = {"long_name": "x", "units": "1"}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ({"chunks": (0, 2)}, "chunks"),
+        ({"chunks": (2,), "shards": (-2,)}, "shards"),
+        ({"chunks": (2, 2), "shards": (4,)}, "rank"),
+        ({"chunks": (2, 3), "shards": (4, 4)}, "whole multiples"),
+    ],
+)
+def test_lengths_that_make_no_array_are_refused(lengths, message):
+    """Chunks and shards must be positive, of one rank, and fit into each other."""
+    with pytest.raises(ValueError, match=message):
+        Encoding(**lengths)
+
+
+def test_the_stored_object_is_the_shard_or_else_the_chunk():
+    """`object_shape` says what one object covers, with and without shards."""
+    assert Encoding(chunks=(2, 3)).object_shape == (2, 3)
+    assert Encoding(chunks=(2, 3), shards=(4, 9)).object_shape == (4, 9)
+    var = DataVar(
+        name="a", encoding=Encoding(chunks=(2, 3), shards=(4, 9)), attrs=ATTRS, dims=("x", "time")
+    )
+    assert (var.object_length("x"), var.object_length("time")) == (4, 9)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "given", "fill"),
+    [("float32", None, math.nan), ("int16", None, 0), ("float64", -9.0, -9.0), ("int32", 7, 7)],
+)
+def test_the_fill_value_has_a_default_for_every_dtype(dtype, given, fill):
+    """NaN for floating point, 0 for others, unless one is given; xarray is told the same."""
+    encoding = Encoding(chunks=(1,), dtype=dtype, fill_value=given)
+    np.testing.assert_equal(encoding.fill, fill)
+    told = encoding.to_xarray()
+    np.testing.assert_equal(told["fill_value"], fill)
+    # An integer fill must not turn real values into NaN for readers.
+    np.testing.assert_equal(told["_FillValue"], fill if dtype.startswith("float") else None)
+
+
+def test_the_checksum_comes_last_and_can_be_left_out():
+    """The crc32c guards the compressed bytes of each chunk."""
+    codecs = Encoding(chunks=(1,)).to_xarray()["compressors"]
+    assert [codec["name"] for codec in codecs] == ["blosc", "crc32c"]
+    codecs = Encoding(chunks=(1,), checksum=False).to_xarray()["compressors"]
+    assert [codec["name"] for codec in codecs] == ["blosc"]
+
+
+def test_a_variable_says_what_cf_needs():
+    """A variable without units or a long name is refused."""
+    with pytest.raises(ValueError, match="'units'"):
+        DataVar(name="a", encoding=Encoding(chunks=(1,)), attrs={"long_name": "x"})
+
+
+def test_dims_are_taken_from_the_template_unless_given():
+    """A variable's own dims win, and their number must be that of its chunks."""
+    var = DataVar(name="a", encoding=Encoding(chunks=(1, 2)), attrs=ATTRS)
+    assert var.with_dims(("time", "x")).dims == ("time", "x")
+    assert var.with_dims(("time", "x")).with_dims(("y",)).dims == ("time", "x")
+    with pytest.raises(ValueError, match="one chunk length a dim"):
+        var.with_dims(("time", "y", "x"))
+
+
+def test_a_coordinate_is_one_chunk_as_long_as_its_dims():
+    """Without chunks a coordinate's only chunk covers its dims; an empty dim counts as one."""
+    assert Coordinate(name="time").encoding({"time": 500}).chunks == (500,)
+    auxiliary = Coordinate(name="valid", dims=("time", "lead"))
+    assert auxiliary.encoding({"time": 500, "lead": 0}).chunks == (500, 1)
+    assert Coordinate(name="crs", dims=()).encoding({}).chunks == ()
+    assert Coordinate(name="time", chunks=(7,)).encoding({"time": 500}).chunks == (7,)
