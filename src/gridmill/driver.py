@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from distributed import Client, Future, KilledWorker, as_completed
@@ -217,6 +217,9 @@ class Driver:
             return
         groups = enumerate(prepared.groups)
         works = [self._work(region, at, group, group.todo) for at, group in groups if group.todo]
+        if prepared.record is not None:
+            # What it says of these variables is not true any more once one object is replaced.
+            self._record(region)
         self._submit(region, works, "a0")
         self.listener(Event("submitted", region.name, count=len(prepared.todo)))
 
@@ -278,10 +281,12 @@ class Driver:
 
     def _take_receipt(self, task: _Task, receipt: Receipt) -> None:
         outcome = task.region.outcome
+        known = outcome.files.get(task.group)
+        if known == receipt.files:  # one copy for all variables of the group
+            receipt = replace(receipt, files=known)
         outcome.receipts[receipt.variable] = receipt
         self._unrecorded.add(task.region)
         if receipt.healed is not None:
-            outcome.files[task.group] = receipt.healed
             self.report.nbytes_healed += sum(f.coord.nbytes or 0 for f in receipt.healed)
         self.report.nbytes_uploaded += sum(obj.nbytes for obj in receipt.objects)
         self.report.variables_done += 1
@@ -351,10 +356,10 @@ class Driver:
             for file in files:
                 if file.coord.status is not SourceFileStatus.SUCCEEDED:
                     self._note_problem(region, file, file.coord.status, file.coord.detail)
-        for index, group in enumerate(region.outcome.prepared.groups):
+        for group in region.outcome.prepared.groups:
             for name in group.todo:
                 for at, (_, detail) in record.variables[name].unread.items():
-                    file = region.outcome.files[index][at]
+                    file = region.outcome.receipts[name].files[at]
                     self.report.files[SourceFileStatus.READ_FAILED] += 1
                     self._note_problem(region, file, f"read failed for {name}", detail)
 

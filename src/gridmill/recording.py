@@ -32,9 +32,10 @@ class RegionOutcome:
     prepared
         What was to be done.
     files
-        By index of the group, its source files with what became of them.
+        By index of the group, its source files as the download task found them.
     receipts
-        By variable.
+        By variable. Each has the source files as its own chain found them: another chain of
+        the group may have downloaded again, at another moment.
     failures
         By variable, the cause.
     """
@@ -53,7 +54,8 @@ def record_outcome(
     Parameters
     ----------
     outcome
-        Variables with neither a receipt nor a failure are left as they were.
+        Variables that were to be processed and have neither a receipt nor a failure are left
+        out: their objects in the store may be of either kind by now.
     dataset_id, run
         Names of the dataset and of the run.
     now
@@ -62,17 +64,24 @@ def record_outcome(
     job = outcome.prepared.job
     before = outcome.prepared.record
     groups = list(before.groups) if before else []
-    variables = dict(before.variables) if before else {}
+    todo = outcome.prepared.todo
+    variables = {n: v for n, v in before.variables.items() if n not in todo} if before else {}
+    numbers: dict[tuple[SourceFileRecord, ...], int] = {}
+    records: dict[int, tuple[SourceFileRecord, ...]] = {}
     for index, group in enumerate(outcome.prepared.groups):
-        files = tuple(_file_record(job, file, now) for file in outcome.files.get(index, ()))
-        groups.append(files)
-        done = outcome.receipts if index in outcome.files else {}
         for name in group.todo:
-            if name not in done and name not in outcome.failures:
+            if name not in outcome.receipts and name not in outcome.failures:
                 continue
+            seen = _files_seen(outcome, index, name)
+            if id(seen) not in records:
+                records[id(seen)] = tuple(_file_record(job, file, now) for file in seen)
+            files = records[id(seen)]
+            if files not in numbers:
+                numbers[files] = len(groups)
+                groups.append(files)
             variables[name] = replace(
                 _variable_record(outcome, group, name, files),
-                group=len(groups) - 1,
+                group=numbers[files],
                 run=run,
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
             )
@@ -84,6 +93,11 @@ def record_outcome(
         groups=kept_groups,
         variables=kept_variables,
     )
+
+
+def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFile, ...]:
+    receipt = outcome.receipts.get(name)
+    return outcome.files.get(index, ()) if receipt is None else receipt.files
 
 
 def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> SourceFileRecord:

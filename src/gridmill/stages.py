@@ -204,17 +204,20 @@ class Receipt:
         Name of the variable.
     objects
         Empty if no source file had the variable.
+    files
+        The source files that it was made from. Dask may have run the download task again since
+        the driver heard of it, and a file may have come or gone in between.
     unread
         By index of the source file: why it could not be read.
     healed
-        The source files as downloaded again, if they were: they replace what the download
-        task reported.
+        The source files as downloaded again, if they were.
     spans
         The stages that made it, without those of the download task.
     """
 
     variable: str
     objects: tuple[ObjectReceipt, ...]
+    files: tuple[SourceFile, ...]
     unread: Mapping[int, str]
     healed: tuple[SourceFile, ...] | None = None
     spans: tuple[Span, ...] = field(default=())
@@ -525,7 +528,8 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
             raise TmpFolderLost(str(shards.folder)) from error
         span.append(sum(receipt.nbytes for receipt in objects))
     name = shards.work.data_var.name
-    return Receipt(name, objects, shards.unread, shards.healed, (*shards.spans, *span))
+    files = shards.source.files if shards.healed is None else shards.healed
+    return Receipt(name, objects, files, shards.unread, shards.healed, (*shards.spans, *span))
 
 
 def is_disk_full(error: BaseException) -> bool:
