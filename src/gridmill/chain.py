@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ __all__ = [
     "GroupWork",
     "PipelinePlugin",
     "RegionFutures",
+    "check_imports",
     "send_context",
     "submit_region",
     "threads_per_worker",
@@ -134,6 +136,25 @@ def send_context(client: Client, context: RunContext) -> Future[Any]:
     return client.submit(_identity, context, key=f"context-0-{context.run}", pure=False)
 
 
+def check_imports(client: Client, job_class: type[RegionJob[Any, Any]]) -> None:
+    """Raise unless every worker can import an author's code; else tasks would never arrive.
+
+    Raises
+    ------
+    ValueError
+        Names a worker, the module and the cause.
+    """
+    if job_class.__module__ == "__main__":
+        return  # sent by value
+    answers = client.run(_import_error, job_class.__module__, on_error="return")
+    for address, error in answers.items():
+        if error is not None:
+            raise ValueError(
+                f"worker {address} cannot import {job_class.__module__}, which defines "
+                f"{job_class.__name__}: {error}; install its package on the workers"
+            )
+
+
 def submit_region(
     client: Client,
     context: Future[Any],
@@ -220,6 +241,14 @@ def compress(work: stages.VariableWork, context: RunContext, source: LocalFiles)
 def upload(shards: LocalShards, context: RunContext) -> Receipt:
     """Run `stages.upload` as a Dask task."""
     return stages.upload(_bench(), context, shards)
+
+
+def _import_error(module: str) -> str | None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _identity(context: RunContext) -> RunContext:

@@ -189,6 +189,7 @@ class Driver:
         )
         plugin = chain.PipelinePlugin(imports_xarray=context.coords is not None)
         self.client.register_plugin(plugin)
+        chain.check_imports(self.client, job_class)
         self._context = chain.send_context(self.client, context)
         threads = sum(self.client.nthreads().values())  # type: ignore[no-untyped-call]
         self._window = CHAINS_PER_THREAD * max(threads, chain.threads_per_worker())
