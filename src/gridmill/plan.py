@@ -124,7 +124,9 @@ def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> Pro
         name: _coords_from(record, record.variables[name], group.files)
         for group in prepared.groups
         for name, plan in group.plans.items()
-        if name in record.variables and record.variables[name].plan == plan
+        if name in record.variables
+        and record.variables[name].plan == plan
+        and record.variables[name].state != "failed"
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,9 @@ from gridmill.progress import (
     ProgressRecord,
     RegionState,
     SourceFileStatus,
-    SourceFill,
     publishable_extent,
-    region_state,
 )
-from gridmill.region_job import RegionJob
+from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.stores import Lease, ZarrStore
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import StructureMismatch, structure_differences
@@ -66,11 +66,13 @@ class Publisher:
         self.tmp_store = tmp_store or (lambda: Path(tempfile.mkdtemp(prefix="gridmill-")))
         self.index = template_ds.get_index(config.append_dim)
         self.published = 0
+        self._judged: dict[int, tuple[ProgressRecord, RegionState | None]] = {}
 
     @cached_property
     def metadata(self) -> bytes:
         """The whole template's consolidated root metadata, as an object of a Zarr store."""
-        return (self._write(self.template_ds) / "zarr.json").read_bytes()
+        with self._written(self.template_ds) as folder:
+            return (folder / "zarr.json").read_bytes()
 
     @cached_property
     def arrays(self) -> dict[str, dict[str, Any]]:
@@ -133,7 +135,8 @@ class Publisher:
         length = trimmed.sizes[append_dim]
         if visible is not None and length <= visible:
             return False
-        self.store.publish(self._write(trimmed))
+        with self._written(trimmed) as folder:
+            self.store.publish(folder)
         self.published = length
         log.info("published %d positions, up to %s", length, self.last_label)
         return True
@@ -150,8 +153,9 @@ class Publisher:
         return f"{label}: {_why_not_settled(record, self.published - region.start)}"
 
     def _states(self) -> Iterator[RegionState]:
-        """Yield regions' states, from the last published one to the first without a record."""
-        region = self._region_at(max(self.published - 1, 0))
+        """Yield regions' states, from the first not all published to one without a record."""
+        region = self._region_at(self.published)
+        self._judged = {at: known for at, known in self._judged.items() if at >= region.start}
         while region.start < len(self.index):
             record = self.store.tracker.read(region)
             state = None if record is None else self._state(record)
@@ -162,17 +166,23 @@ class Publisher:
 
     def _state(self, record: ProgressRecord) -> RegionState | None:
         """Judge a region by every declared variable; None if one is not done."""
-        every: list[list[SourceFill]] = []
-        for var in self.config.data_vars:
-            if self.config.append_dim not in var.dims:
-                continue
-            fills = record.fills(var.name)
-            if fills is None:
-                return None
-            end = self._end_of(var.valid_until) - record.start
-            every.append([fill for fill in fills if fill.start < end])
-        job_class = type(self.make_job(record.region))
-        return region_state(record.region, every, job_class.publish_when)
+        known, state = self._judged.get(record.start, (None, None))
+        if known != record:
+            state = self._judge(record)
+            self._judged[record.start] = (record, state)
+        return state
+
+    def _judge(self, record: ProgressRecord) -> RegionState | None:
+        job = self.make_job(record.region)
+        results = self._results(job, record)
+        if any(var.name not in results and not job.is_over(var) for var in job.data_vars):
+            return None
+        return job.state(results)
+
+    def _results(self, job: RegionJob[Any, Any], record: ProgressRecord) -> ProcessResults:
+        """Give what of a record fits the template as it is now: the rest is not believed."""
+        prepared = prepare_region(job, record, self.arrays, missing=lambda objects: [])
+        return results_from_record(prepared, record)
 
     def _trim(self, states: Sequence[RegionState], extent: int) -> xr.Dataset:
         """Give the template as readers are to see it: what the author's hook leaves of it."""
@@ -183,8 +193,7 @@ class Publisher:
         job = self.make_job(slice(ends_in.start, ends_in.stop))
         record = self.store.tracker.read(job.region)
         assert record is not None
-        prepared = prepare_region(job, record, self.arrays, missing=lambda objects: [])
-        trimmed = job.update_template_with_results(results_from_record(prepared, record))
+        trimmed = job.update_template_with_results(self._results(job, record))
         return trimmed.isel({append_dim: slice(0, extent)})
 
     def _static_is_settled(self) -> bool:
@@ -199,25 +208,30 @@ class Publisher:
         start = position // length * length
         return slice(start, min(start + length, len(self.index)))
 
-    def _end_of(self, valid_until: str | None) -> int:
-        if valid_until is None:
-            return len(self.index)
-        return int(self.index.searchsorted(self.config.label(valid_until)))
-
     def _coordinate_differences(self) -> list[str]:
         if self.published > len(self.index):
             end = self.index[-1] if len(self.index) else "nothing"
             return [f"the store has {self.published} positions, the template ends at {end}"]
         stored = self.store.open_dataset()
         ours = self.template_ds.isel({self.config.append_dim: slice(0, self.published)})
-        return [
-            f"values of coordinate {name} differ"
-            for name, coord in ours.coords.items()
-            if not coord.variable.equals(stored[name].variable)
-        ]
+        # Both as readers decode them: what is stored may be rounded, by its dtype or units.
+        with self._written(ours) as folder, xr.open_zarr(folder, consolidated=True) as written:
+            return [
+                f"values of coordinate {name} differ"
+                for name in ours.coords
+                if not written[name].variable.equals(stored[name].variable)
+            ]
 
-    def _write(self, ds: xr.Dataset) -> Path:
+    @contextmanager
+    def _written(self, ds: xr.Dataset) -> Iterator[Path]:
+        """Write metadata and coordinates to a tmp store, which ends with the context."""
         folder = self.tmp_store()
+        try:
+            yield self._write(ds, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _write(self, ds: xr.Dataset, folder: Path) -> Path:
         # xarray loads variables of size 0, and those of a template cannot be.
         empty = {n: v.copy(data=np.empty(v.shape, v.dtype)) for n, v in ds.items() if not v.size}
         ds = ds.assign(empty)
