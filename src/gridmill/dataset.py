@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from gridmill.publication import Publisher
 from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
 from gridmill.run_report import RunReport
-from gridmill.stores import Lease, ZarrStore
+from gridmill.stores import Lease, StoreUnwritable, open_store
 from gridmill.stores.lease import PUBLISHING, STATIC, Claim, current_claims
 from gridmill.template import TemplateConfig
 from gridmill.variables import DataVar
@@ -35,10 +35,6 @@ __all__ = ["ArchiveStatus", "DynamicalDataset", "Plan", "StoreUnwritable"]
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Event], None]
-
-
-class StoreUnwritable(OSError):  # noqa: N818
-    """The final store or the records beside it cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +133,9 @@ class DynamicalDataset:
         layout. Several are tried in order.
     fsync
         Whether what is written to a local store also survives a power loss.
+    format, storage_options
+        The store's format, and what a remote store's file system takes: see
+        `gridmill.stores.open_store`.
 
     Attributes
     ----------
@@ -159,9 +158,18 @@ class DynamicalDataset:
         state: str | None = None,
         source_base: str | Sequence[str] | None = None,
         fsync: bool = False,
+        format: str | None = None,  # noqa: A002
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.declared = self.template_config()
-        self.store = ZarrStore(str(store), self.dataset_id, state=state, fsync=fsync)
+        self.store = open_store(
+            str(store),
+            self.dataset_id,
+            format=format,
+            state=state,
+            fsync=fsync,
+            storage_options=storage_options,
+        )
         if source_base is not None:
             self.source_base = source_base
 
@@ -366,10 +374,17 @@ class DynamicalDataset:
         create: bool = False,
     ) -> TemplateConfig:
         """Give the template as declared when the archive was made, or make the declaration."""
+        if create:
+            self._check_writable()
         declaration = self.store.tracker.read_declaration()
         if declaration is None:
             names = list(variables) if variables is not None else None
-            declaration = {"dataset_id": self.dataset_id, "start": start, "variables": names}
+            declaration = {
+                "dataset_id": self.dataset_id,
+                "start": start,
+                "variables": names,
+                "format": self.store.format,
+            }
             known = False
         else:
             known = True
@@ -377,6 +392,11 @@ class DynamicalDataset:
             raise ValueError(
                 f"{self.store.url} holds {declaration['dataset_id']}, not {self.dataset_id}: "
                 "give another --store"
+            )
+        if declaration.get("format", "zarr") != self.store.format:
+            raise ValueError(
+                f"{self.store.url} is in format {declaration['format']}, not {self.store.format}: "
+                "give that --format, or another --store"
             )
         config = self.declared.narrowed(
             start=declaration["start"], variables=declaration["variables"]
@@ -386,7 +406,7 @@ class DynamicalDataset:
         if variables is not None:
             config.select(variables)
         if create and not known:
-            self._create(declaration)
+            self.store.tracker.write_declaration(declaration)
         return config
 
     def _check_until(self, config: TemplateConfig, until: Any) -> None:
@@ -397,10 +417,9 @@ class DynamicalDataset:
                 "there is nothing to build"
             )
 
-    def _create(self, declaration: dict[str, Any]) -> None:
+    def _check_writable(self) -> None:
         try:
             self.store.check_writable()
-            self.store.tracker.write_declaration(declaration)
         except OSError as error:
             raise StoreUnwritable(f"cannot write to {self.store.url}: {error}") from error
 

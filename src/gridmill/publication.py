@@ -24,7 +24,7 @@ from gridmill.progress import (
     publishable_extent,
 )
 from gridmill.region_job import ProcessResults, RegionJob
-from gridmill.stores import Lease, ZarrStore
+from gridmill.stores import FinalStore, Lease
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import StructureMismatch, structure_differences
 from gridmill.template import TemplateConfig
@@ -53,7 +53,7 @@ class Publisher:
 
     def __init__(
         self,
-        store: ZarrStore,
+        store: FinalStore,
         config: TemplateConfig,
         template_ds: xr.Dataset,
         make_job: MakeJob,

@@ -30,7 +30,7 @@ from gridmill.sources.download import (
     NotAvailable,
     fetch,
 )
-from gridmill.stores import ZarrStore
+from gridmill.stores import FinalStore
 from gridmill.transforms import round_mantissa_inplace
 from gridmill.variables import DataVar
 
@@ -290,7 +290,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     @classmethod
     def operational_update_jobs(
         cls,
-        final_store: ZarrStore,
+        final_store: FinalStore,
         template_ds: xr.Dataset,
         append_dim: str,
         all_data_vars: Sequence[DataVarT],

@@ -25,7 +25,7 @@ from gridmill.progress import ObjectReceipt, SourceFileStatus
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.regions import check_region_aligned
 from gridmill.sources.download import Download, DownloadFailed, NotAvailable
-from gridmill.stores import LeaseProof, ZarrStore
+from gridmill.stores import FinalStore, LeaseProof
 from gridmill.timeline import Span, recorded
 from gridmill.variables import DataVar
 from gridmill.workspace import TmpFolderLost, WorkspaceOfKey
@@ -77,7 +77,7 @@ class RunContext:
     """
 
     run: str
-    store: ZarrStore
+    store: FinalStore
     proof: LeaseProof
     metadata: bytes
     published: int
@@ -213,6 +213,8 @@ class Receipt:
         The source files as downloaded again, if they were.
     spans
         The stages that made it, without those of the download task.
+    token
+        What publishing needs to make the objects visible, see `Uploaded`.
     """
 
     variable: str
@@ -221,6 +223,7 @@ class Receipt:
     unread: Mapping[int, str]
     healed: tuple[SourceFile, ...] | None = None
     spans: tuple[Span, ...] = field(default=())
+    token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -521,15 +524,23 @@ def _region(work: VariableWork) -> slice | None:
 def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
     with recorded("upload", bench.space.key, bench.worker) as span:
         try:
-            objects = context.store.upload(shards.folder, shards.keys, context.proof)
+            uploaded = context.store.upload(shards.folder, shards.keys, context.proof)
         except FileNotFoundError as error:
             if bench.space.has(shards.folder):
                 raise
             raise TmpFolderLost(str(shards.folder)) from error
-        span.append(sum(receipt.nbytes for receipt in objects))
+        span.append(sum(receipt.nbytes for receipt in uploaded.objects))
     name = shards.work.data_var.name
     files = shards.source.files if shards.healed is None else shards.healed
-    return Receipt(name, objects, files, shards.unread, shards.healed, (*shards.spans, *span))
+    return Receipt(
+        variable=name,
+        objects=uploaded.objects,
+        files=files,
+        unread=shards.unread,
+        healed=shards.healed,
+        spans=(*shards.spans, *span),
+        token=uploaded.token,
+    )
 
 
 def is_disk_full(error: BaseException) -> bool:

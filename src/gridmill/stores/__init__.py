@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from gridmill.stores.final_store import FinalStore, StagedRegion, Uploaded
 from gridmill.stores.lease import Lease, LeaseHeld, LeaseLost, LeaseProof
-from gridmill.stores.objects import LocalObjects, Objects, open_objects
+from gridmill.stores.objects import LocalObjects, Objects, StoreUnwritable, open_objects
 from gridmill.stores.plain_zarr import ZarrStore
 from gridmill.stores.tracker import UpdateProgressTracker
 
 __all__ = [
+    "FORMATS",
+    "FinalStore",
     "Lease",
     "LeaseHeld",
     "LeaseLost",
     "LeaseProof",
     "LocalObjects",
     "Objects",
+    "StagedRegion",
+    "StoreUnwritable",
     "UpdateProgressTracker",
+    "Uploaded",
     "ZarrStore",
     "open_objects",
+    "open_store",
 ]
+
+FORMATS = ("zarr",)
+
+
+def open_store(
+    url: str,
+    dataset_id: str,
+    *,
+    format: str | None = None,  # noqa: A002
+    state: str | None = None,
+    fsync: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> FinalStore:
+    """Give the final store at a URL; touches nothing yet.
+
+    Parameters
+    ----------
+    url
+        A local path, ``s3://bucket/prefix``, or what else fsspec knows.
+    dataset_id
+        The dataset in it.
+    format
+        One of `FORMATS`; None means ``"zarr"``.
+    state
+        Where the records are kept; None means ``<url>.gridmill``.
+    fsync
+        Whether what is written to a local store also survives a power loss.
+    storage_options
+        For a remote store, what its file system takes: for S3 those of s3fs (`key`, `secret`,
+        `profile`, `anon`, `endpoint_url`, ...).
+
+    Raises
+    ------
+    ValueError
+        The format or the URL's scheme is not supported.
+    """
+    if format not in (None, *FORMATS):
+        raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+    return ZarrStore(url, dataset_id, state=state, fsync=fsync, storage_options=storage_options)

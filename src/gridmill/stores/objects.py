@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["LocalObjects", "Objects", "local_path", "open_objects"]
+__all__ = [
+    "LocalObjects",
+    "Objects",
+    "StoreUnwritable",
+    "check_writable",
+    "is_local",
+    "local_path",
+    "open_objects",
+]
+
+
+class StoreUnwritable(OSError):  # noqa: N818
+    """The final store or the records beside it cannot be written."""
 
 
 class Objects(Protocol):
-    """The calls that stores and records need; every put is whole or not at all."""
+    """The calls that stores and records need; every put is whole or not at all.
+
+    Attributes
+    ----------
+    url
+        Where the objects are.
+    at_once
+        How many requests at once are worth it.
+    """
 
     url: str
+    at_once: int
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object, replacing the one that was there."""
@@ -24,6 +45,9 @@ class Objects(Protocol):
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
+
+    def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
+        """Read bytes of an object, from its end if `start` is negative; None if there is none."""
 
     def nbytes(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -48,6 +72,9 @@ class LocalObjects:
     fsync
         Whether a put also survives a power loss.
     """
+
+    # A disk answers without latency.
+    at_once = 1
 
     def __init__(self, root: Path, staging: Path, *, fsync: bool = False) -> None:
         self.root = root
@@ -79,6 +106,11 @@ class LocalObjects:
             return (self.root / key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
+        """Read bytes of an object, from its end if `start` is negative; None if there is none."""
+        content = self.get(key)
+        return None if content is None else content[start:stop]
 
     def nbytes(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -121,25 +153,59 @@ class LocalObjects:
             os.close(folder)
 
 
-def open_objects(url: str, staging: Path | None = None, *, fsync: bool = False) -> Objects:
+def open_objects(
+    url: str,
+    staging: Path | None = None,
+    *,
+    fsync: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Objects:
     """Give the objects below a URL; touches nothing yet.
 
     Parameters
     ----------
     url
-        A local path or a ``file://`` URL.
+        A local path, or a URL of a scheme that fsspec knows.
     staging
         For local objects, see `LocalObjects`; None means a folder ``staging`` below the root.
     fsync
         See `LocalObjects`.
+    storage_options
+        For remote objects, what the file system takes: see `S3Objects` and `FsspecObjects`.
 
     Raises
     ------
     ValueError
         The URL's scheme is not supported.
     """
-    root = local_path(url)
-    return LocalObjects(root, staging or root / "staging", fsync=fsync)
+    if is_local(url):
+        root = local_path(url)
+        return LocalObjects(root, staging or root / "staging", fsync=fsync)
+    # Imported here, because local stores need neither.
+    if url.startswith(("s3://", "s3a://")):
+        from gridmill.stores.s3_objects import S3Objects
+
+        return S3Objects(url, storage_options)
+    from gridmill.stores.fsspec_objects import FsspecObjects
+
+    return FsspecObjects(url, storage_options)
+
+
+def check_writable(objects: Objects, key: str) -> None:
+    """Raise OSError unless an object can be put and deleted; leaves nothing.
+
+    A store that does not answer at all is given less time than one that did before.
+    """
+    if not isinstance(objects, LocalObjects):
+        objects = getattr(objects, "impatient", objects)
+    objects.put(key, b"probe")
+    objects.delete(key)
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL names a local path."""
+    scheme, separator, _ = url.partition("://")
+    return not separator or scheme == "file"
 
 
 def local_path(url: str) -> Path:
@@ -150,7 +216,7 @@ def local_path(url: str) -> Path:
     ValueError
         It names none.
     """
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme != "file":
-        raise ValueError(f"{url!r}: {scheme}:// stores are not supported; use a local path")
+    _, separator, rest = url.partition("://")
+    if not is_local(url):
+        raise ValueError(f"{url!r} is not a local path")
     return Path(rest if separator else url).expanduser().absolute()

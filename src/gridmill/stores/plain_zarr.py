@@ -3,57 +3,90 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import google_crc32c
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
+from gridmill.stores.final_store import StagedRegion, Uploaded
 from gridmill.stores.lease import LeaseProof
-from gridmill.stores.objects import local_path, open_objects
+from gridmill.stores.objects import (
+    LocalObjects,
+    Objects,
+    check_writable,
+    is_local,
+    local_path,
+    open_objects,
+)
+from gridmill.stores.s3_objects import S3Objects
 from gridmill.stores.tracker import UpdateProgressTracker
+from gridmill.stores.zarr_reader import ObjectsReader
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["ZarrStore"]
 
+T = TypeVar("T")
+
 ROOT = "zarr.json"
+# Of one upload; enough to fill a connection to a distant store, little beside a shard in memory.
+NBYTES_IN_FLIGHT = 128 << 20
 
 
 class ZarrStore:
-    """A Zarr v3 store in a local folder, and the records beside it.
+    """A Zarr v3 store in a folder or a bucket, and the records beside it.
 
     Instances are small and pickle: workers get one each.
 
     Parameters
     ----------
     url
-        Where readers read.
+        Where readers read: a local path, ``s3://bucket/prefix``, or what else fsspec knows.
     dataset_id
         The dataset in it.
     state
         Where the records are kept; None means ``<url>.gridmill``.
     fsync
-        Whether what is written also survives a power loss.
+        Whether what is written to a local store also survives a power loss.
+    storage_options
+        For a remote store, see `open_objects`. They also hold for records on the same kind of
+        store.
 
     Notes
     -----
     `upload` and `publish` are idempotent, and each object they write is whole or not there.
     """
 
+    format: ClassVar[str] = "zarr"
+    stages: ClassVar[bool] = False
+
     def __init__(
-        self, url: str, dataset_id: str, *, state: str | None = None, fsync: bool = False
+        self,
+        url: str,
+        dataset_id: str,
+        *,
+        state: str | None = None,
+        fsync: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.url = str(url)
-        self.root = local_path(self.url)
-        beside = self.root.with_name(self.root.name + ".gridmill")
-        self.objects = open_objects(self.url, beside / "staging", fsync=fsync)
-        self.state = open_objects(state or str(beside), fsync=fsync)
+        beside = state_url(self.url)
+        staging = Path(beside) / "staging" if is_local(self.url) else None
+        self.objects = open_objects(self.url, staging, fsync=fsync, storage_options=storage_options)
+        self.state = open_state(self.url, state, fsync=fsync, storage_options=storage_options)
         self.tracker = UpdateProgressTracker(self.state, dataset_id)
+
+    def __repr__(self) -> str:
+        return f"ZarrStore({self.url!r})"
 
     # -- what readers see ---------------------------------------------------------------------
 
@@ -87,26 +120,42 @@ class ZarrStore:
         array = zarr.open_array(self._zarr(), path=variable, mode="r", zarr_format=3)
         return np.asarray(array[selection])
 
-    def upload(
-        self, folder: Path, keys: Iterable[str], proof: LeaseProof
-    ) -> tuple[ObjectReceipt, ...]:
-        """Put the objects of these keys from a local store, one after another.
+    def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
+        """Put the objects of these keys from a local store, several at once.
 
         Raises
         ------
         LeaseLost
             The run may not write any more.
         """
-        receipts = []
-        for key in keys:
+
+        def put(key: str) -> ObjectReceipt:
             content = (folder / key).read_bytes()
             proof.check()
-            receipts.append(self._put(key, content))
-        return tuple(receipts)
+            return self._put(key, content)
+
+        keys = list(keys)
+        largest = max([1, *((folder / key).stat().st_size for key in keys)])
+        return Uploaded(tuple(self._each(put, keys, NBYTES_IN_FLIGHT // largest)))
 
     # -- what the driver does -----------------------------------------------------------------
 
-    def publish(self, folder: Path) -> bool:
+    def check_writable(self) -> None:
+        """Raise OSError unless objects can be put into the store and beside it.
+
+        Also deletes what uploads of killed processes left, which nobody sees and somebody pays.
+        """
+        check_writable(self.objects, ".gridmill-probe")
+        check_writable(self.state, "probe")
+        if isinstance(self.objects, S3Objects):
+            # It needs permissions of its own.
+            with suppress(OSError):
+                self.objects.abort_abandoned_uploads()
+
+    def prepare(self, folder: Path) -> None:
+        """Do nothing: objects need no array to be put into."""
+
+    def publish(self, folder: Path, staged: Sequence[StagedRegion] = (), message: str = "") -> bool:
         """Make a local store's metadata and coordinates what readers see.
 
         Parameters
@@ -114,6 +163,8 @@ class ZarrStore:
         folder
             A local Zarr store with its metadata consolidated; its chunk objects are those of
             coordinates.
+        staged, message
+            Not used: uploads are in place.
 
         Returns
         -------
@@ -125,18 +176,27 @@ class ZarrStore:
         Coordinates first, then every array's metadata, last the root: putting that one object
         is the moment of publication. Only objects that differ are written.
         """
-        changed = [self._put_if_changed(key, folder) for key in publication_order(folder)]
-        return any(changed)
+        changed = False
+        for _, keys in groupby(publication_order(folder), key=_publication_step):
+            step = self._each(lambda key: self._put_if_changed(key, folder), list(keys))
+            changed = any(step) or changed
+        return changed
 
-    def missing(self, receipts: Sequence[ObjectReceipt]) -> list[str]:
+    def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
-        return [r.key for r in receipts if self.objects.nbytes(r.key) != r.nbytes]
+        sizes = self._each(self.objects.nbytes, [receipt.key for receipt in receipts])
+        return [r.key for r, size in zip(receipts, sizes, strict=True) if size != r.nbytes]
 
-    def check_writable(self) -> None:
-        """Raise OSError unless objects can be put into the store and beside it."""
-        for objects, key in ((self.objects, ".gridmill-probe"), (self.state, "probe")):
-            objects.put(key, b"probe")
-            objects.delete(key)
+    def _each(
+        self, function: Callable[[str], T], keys: Sequence[str], width: int | None = None
+    ) -> list[T]:
+        """Call a function for every key, as many at once as the store is worth."""
+        at_once = self.objects.at_once
+        width = at_once if width is None else max(1, min(width, at_once))
+        if width == 1 or len(keys) <= 1:
+            return [function(key) for key in keys]
+        with ThreadPoolExecutor(width, thread_name_prefix="store") as pool:
+            return list(pool.map(function, keys))
 
     def _put(self, key: str, content: bytes) -> ObjectReceipt:
         self.objects.put(key, content)
@@ -149,14 +209,39 @@ class ZarrStore:
         self.objects.put(key, content)
         return True
 
-    def _zarr(self) -> zarr.storage.LocalStore:
-        return zarr.storage.LocalStore(self.root, read_only=True)
+    def _zarr(self) -> Store:
+        if isinstance(self.objects, LocalObjects):
+            return zarr.storage.LocalStore(self.objects.root, read_only=True)
+        return ObjectsReader(self.objects)
+
+
+def state_url(url: str) -> str:
+    """Give the place of the records beside a store."""
+    return f"{local_path(url) if is_local(url) else url.rstrip('/')}.gridmill"
+
+
+def open_state(
+    url: str,
+    state: str | None,
+    *,
+    fsync: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Objects:
+    """Give the records of the store at `url`, which are beside it or where `state` says."""
+    state = state or state_url(url)
+    same_kind = state.partition("://")[0] == url.partition("://")[0]
+    options = storage_options if same_kind else None
+    return open_objects(state, fsync=fsync, storage_options=options)
 
 
 def publication_order(folder: Path) -> list[str]:
     """Give the keys of a local store in the order in which readers may see them change."""
     keys = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-    return sorted(keys, key=lambda key: (key == ROOT, key.endswith(ROOT), key))
+    return sorted(keys, key=lambda key: (_publication_step(key), key))
+
+
+def _publication_step(key: str) -> tuple[bool, bool]:
+    return (key == ROOT, key.endswith(ROOT))
 
 
 def array_metadata(root: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -101,6 +101,10 @@ class S3Server:
         self._process.kill()
         self._process.wait()
 
+    def restart(self) -> None:
+        """Start the server again at the same address and with its data, after `kill`."""
+        self._run()
+
     def _start(self) -> None:
         home = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="gridmill-s3-")))
         log = self._cleanup.enter_context((home / "log").open("wb"))
@@ -109,11 +113,17 @@ class S3Server:
         command = _weed_command(home, ports, _s3_identities(self))
         # Without the limit an idle server grows to several hundred MB.
         environment = {**os.environ, "HOME": str(home), "GOMEMLIMIT": "400MiB"}
-        self._process = subprocess.Popen(
-            command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        self._cleanup.callback(self.kill)
-        self._wait_until_ready(home / "log")
+
+        def run() -> None:
+            self._process = subprocess.Popen(
+                command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+            self._wait_until_ready(home / "log")
+
+        self._run = run
+        # Also where it never became ready.
+        self._cleanup.callback(lambda: self.kill())
+        run()
         for bucket in self.public_buckets:
             self.create_bucket(bucket)
 

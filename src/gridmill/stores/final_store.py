@@ -1,0 +1,143 @@
+"""What the pipeline needs of a final store, whatever its format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from gridmill.progress import ObjectReceipt, ProgressRecord
+from gridmill.stores.lease import LeaseProof
+from gridmill.stores.objects import Objects
+from gridmill.stores.tracker import UpdateProgressTracker
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["FinalStore", "StagedRegion", "Uploaded"]
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What an upload returns.
+
+    Parameters
+    ----------
+    objects
+        The objects that it wrote.
+    token
+        What `FinalStore.publish` needs to make them visible, where writing alone does not; it
+        holds no credential, and outlives the process.
+    """
+
+    objects: tuple[ObjectReceipt, ...]
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class StagedRegion:
+    """A region whose uploads are durable, and are to be visible with the next publication.
+
+    Parameters
+    ----------
+    name
+        The region's key.
+    length
+        How many of its positions are to be visible.
+    tokens
+        By variable, what its upload returned.
+    """
+
+    name: str
+    length: int
+    tokens: Mapping[str, str]
+
+
+class FinalStore(Protocol):
+    """A store that readers read, with the records beside it.
+
+    Attributes
+    ----------
+    url
+        Where readers read.
+    format
+        ``"zarr"`` or ``"icechunk"``; kept in the archive's declaration.
+    stages
+        Whether uploads become visible only with a publication that is given their tokens.
+    state, tracker
+        The records.
+
+    Notes
+    -----
+    Pickles small; workers get one each. `upload` and `publish` are idempotent. `repr` and what a
+    token or an error says hold no credential.
+    """
+
+    url: str
+    format: ClassVar[str]
+    stages: ClassVar[bool]
+    state: Objects
+    tracker: UpdateProgressTracker
+
+    # -- what readers see ---------------------------------------------------------------------
+
+    def metadata(self) -> dict[str, Any] | None:
+        """Read the published root metadata, everything consolidated; None if there is none."""
+
+    def published_length(self, append_dim: str) -> int | None:
+        """How many positions of the append dim readers see; None if there is no store yet."""
+
+    def open_dataset(self) -> xr.Dataset:
+        """Open what readers see."""
+
+    def progress(self) -> list[ProgressRecord]:
+        """Read the records of all regions, in order."""
+
+    # -- what a worker does -------------------------------------------------------------------
+
+    def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        """Read published values of a variable, in the stored dtype."""
+
+    def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
+        """Make the objects of these keys from a local Zarr store durable, several at once.
+
+        All belong to one variable; ``zarr.json`` in the folder has its metadata, consolidated.
+
+        Raises
+        ------
+        LeaseLost
+            The run may not write any more.
+        """
+
+    # -- what the driver does -----------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """Raise OSError unless objects can be put into the store and beside it."""
+
+    def prepare(self, folder: Path) -> None:
+        """Make what uploads need, from a local store whose append dim has no position yet."""
+
+    def publish(self, folder: Path, staged: Sequence[StagedRegion] = (), message: str = "") -> bool:
+        """Make uploads, and a local store's metadata and coordinates, what readers see.
+
+        Parameters
+        ----------
+        folder
+            A local Zarr store with its metadata consolidated; its chunk objects are those of
+            coordinates.
+        staged
+            Regions in order; those that are visible already change nothing.
+        message
+            Says what this publication brings.
+
+        Returns
+        -------
+        bool
+            Whether anything changed.
+        """
+
+    def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+        """Give the keys whose object is gone or has another size."""
