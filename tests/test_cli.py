@@ -188,6 +188,8 @@ def test_a_variable_that_fails_is_told_as_it_fails_and_in_the_end(source, tmp_pa
     assert line in done.stdout
     assert "1 variable failed" in done.stdout
     assert "1 done · 0 skipped · 1 failed" in done.stdout
+    shown = run("status", "test_cli:Faulty", "--store", str(tmp_path / "f.zarr"))
+    assert "KeyError: 'no such [thing]'" in shown.stdout
 
 
 def test_a_file_that_cannot_be_read_is_a_failure_with_its_url(tmp_path):
@@ -367,7 +369,7 @@ def test_template_shows_the_structure():
         "8 positions along time: 2 regions so far",
         "blosc zstd-3 bitshuffle",
         "crc32c",
-        "units kg m-2 s-1",
+        "units: kg m-2 s-1",
         "seconds since 1970-01-01",
     ):
         assert fragment in shown.stdout

@@ -188,7 +188,8 @@ class Output:
             return
         from rich.console import Console
 
-        console = Console(highlight=False)
+        # What is shown may hold brackets of its own: nothing in it is markup.
+        console = Console(highlight=False, markup=False, emoji=False)
         if console.is_terminal:
             console.print(show(content))
             return

@@ -316,7 +316,7 @@ def _codec_name(codec: Content) -> str:
 def _attributes(attrs: Mapping[str, Any]) -> Text:
     text = Text()
     for key, value in attrs.items():
-        text.append(("\n" if text else "") + f"{key} ", "dim").append(str(value))
+        text.append(("\n" if text else "") + f"{key}: ", "dim").append(str(value))
     return text
 
 
@@ -378,21 +378,26 @@ def show_plan(content: Content) -> RenderableType:
     return Group(
         _heading(content["dataset_id"], content["store"]),
         _facts(facts),
-        _section("regions", _regions_table(content["regions"])),
+        _section("regions to do", _regions_table(content["regions"])),
     )
 
 
 def _regions_table(regions: Sequence[Content]) -> Table:
     table = _table("region", "positions", "variables", "files", "why")
-    half = MOST_REGIONS_SHOWN // 2
-    is_long = len(regions) > MOST_REGIONS_SHOWN
-    shown = [*regions[:half], None, *regions[-half:]] if is_long else list(regions)
-    for region in shown:
-        if region is None:
-            table.add_row(Text(f"… {len(regions) - 2 * half:,} more", "dim"), "", "", "", "")
+    for region in _ends_of([region for region in regions if region["todo"]]):
+        if isinstance(region, str):
+            table.add_row(Text(region, "dim"), "", "", "", "")
         else:
             _add_region(table, region)
     return table
+
+
+def _ends_of(items: Sequence[Any]) -> list[Any]:
+    """Give the first and the last of many items, with a remark between them."""
+    half = MOST_REGIONS_SHOWN // 2
+    if len(items) <= MOST_REGIONS_SHOWN:
+        return list(items)
+    return [*items[:half], f"… {len(items) - 2 * half:,} more", *items[-half:]]
 
 
 def _add_region(table: Table, region: Content) -> None:
@@ -409,8 +414,7 @@ def _add_region(table: Table, region: Content) -> None:
         "–" if is_static else f"{region['stop'] - region['start']:,}",
         f"{len(todo)} of {len(region['variables'])}",
         f"{region['source_files']:,}",
-        Text(why or "already done", "" if todo else "dim"),
-        style="" if todo else "dim",
+        why,
     )
 
 
@@ -439,7 +443,8 @@ def show_status(content: Content) -> RenderableType:
     parts: list[RenderableType] = [_heading(content["dataset_id"], content["store"]), _facts(facts)]
     if unsettled:
         table = _table("region", "may still change because")
-        for region, why in list(unsettled.items())[-MOST_REGIONS_SHOWN:]:
+        for item in _ends_of(list(unsettled.items())):
+            region, why = (item, "") if isinstance(item, str) else item
             table.add_row(shorten_label(region), why)
         parts.append(_section("not settled", table))
     return Group(*parts)
