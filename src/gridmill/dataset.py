@@ -219,10 +219,13 @@ class DynamicalDataset:
         StoreUnwritable
             The store cannot be written.
         """
-        config = self._settled_config(start=start, variables=variables, until=until, create=True)
+        config = self._settled_config(start=start, variables=variables, until=until)
         template_ds = config.get_template(until)
         jobs = self._jobs(config, template_ds, start=start, end=end, variables=variables)
-        return self._run("backfill", config, template_ds, jobs, client, now, listener)
+        declaration = self._declaration(start, variables)
+        return self._run(
+            "backfill", config, template_ds, jobs, client, now, listener, declaration=declaration
+        )
 
     def reformat_operational_update(
         self,
@@ -236,7 +239,7 @@ class DynamicalDataset:
         `RegionJob.operational_update_jobs` says what there is to process. Parameters and errors
         as for `backfill`.
         """
-        config = self._settled_config(create=True)
+        config = self._settled_config()
         present = self._now(now)
         template_ds = config.get_template(present)
         jobs = self._update_jobs(config, template_ds)
@@ -308,6 +311,14 @@ class DynamicalDataset:
 
     # -- most subclasses need not override what follows ----------------------------------------
 
+    @contextmanager
+    def _tmp_stores(self) -> Iterator[None]:
+        with tempfile.TemporaryDirectory(prefix="gridmill-") as self._tmp_root:
+            try:
+                yield
+            finally:
+                self._tmp_root = None
+
     def _tmp_store(self) -> Path:
         """Make an empty local folder for a temporary store of the calling process."""
         return Path(tempfile.mkdtemp(prefix=f"gridmill-{self.dataset_id}-", dir=self._tmp_root))
@@ -316,7 +327,7 @@ class DynamicalDataset:
 
     def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""
-        config = self._settled_config(create=True)
+        config = self._settled_config()
         report = self._run(
             "process", config, job.template_ds, [job], None, None, lambda e: None, publish=False
         )
@@ -340,17 +351,21 @@ class DynamicalDataset:
         listener: Listener,
         *,
         publish: bool = True,
+        declaration: dict[str, Any] | None = None,
     ) -> RunReport:
         report = RunReport(_run_name(), self.dataset_id, kind, _utc_now())
-        with tempfile.TemporaryDirectory(prefix="gridmill-") as self._tmp_root:
+        with self._tmp_stores():
             publisher = self._publisher(config, template_ds)
             publisher.check_structure()
+            self._create(declaration or self._declaration())
             report.positions_before = report.positions_after = publisher.published
             report.published_before = report.published_after = publisher.last_label
             lease = Lease(
                 self.store.state, run=report.run, kind=kind, positions=map(_positions, jobs)
             )
             with lease, _client(client) as connected:
+                # Another run may have published since; what it did stays as published.
+                publisher.check_structure()
                 driver = Driver(
                     connected,
                     publisher,
@@ -360,7 +375,6 @@ class DynamicalDataset:
                     listener=listener,
                 )
                 driver.run(jobs, publish=publish)
-        self._tmp_root = None
         report.ended = _utc_now()
         self.store.tracker.write_report(report.run, report.to_json())
         return report
@@ -371,23 +385,9 @@ class DynamicalDataset:
         start: str | None = None,
         variables: Sequence[str] | None = None,
         until: Any = None,
-        create: bool = False,
     ) -> TemplateConfig:
-        """Give the template as declared when the archive was made, or make the declaration."""
-        if create:
-            self._check_writable()
-        declaration = self.store.tracker.read_declaration()
-        if declaration is None:
-            names = list(variables) if variables is not None else None
-            declaration = {
-                "dataset_id": self.dataset_id,
-                "start": start,
-                "variables": names,
-                "format": self.store.format,
-            }
-            known = False
-        else:
-            known = True
+        """Give the template as declared when the archive was made, or would be."""
+        declaration = self.store.tracker.read_declaration() or self._declaration(start, variables)
         if declaration["dataset_id"] != self.dataset_id:
             raise ValueError(
                 f"{self.store.url} holds {declaration['dataset_id']}, not {self.dataset_id}: "
@@ -405,9 +405,32 @@ class DynamicalDataset:
             self._check_until(config, until)
         if variables is not None:
             config.select(variables)
-        if create and not known:
-            self.store.tracker.write_declaration(declaration)
         return config
+
+    def _declaration(
+        self, start: str | None = None, variables: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        return {
+            "dataset_id": self.dataset_id,
+            "start": start,
+            "variables": None if variables is None else list(variables),
+            "format": self.store.format,
+        }
+
+    def _create(self, declaration: dict[str, Any]) -> None:
+        """Keep what a new archive is declared to be, now that all is checked; else do nothing.
+
+        Raises
+        ------
+        ValueError
+            Another run made the archive in between, differently.
+        """
+        self._check_writable()
+        if self.store.tracker.read_declaration() is not None:
+            return
+        self.store.tracker.write_declaration(declaration)
+        if self.store.tracker.read_declaration() != declaration:
+            raise ValueError(f"another run made {self.store.url} at this moment: run again")
 
     def _check_until(self, config: TemplateConfig, until: Any) -> None:
         first = config.label(config.append_dim_start)
@@ -533,7 +556,9 @@ def _client(given: Any) -> AbstractContextManager[Client]:
             return _borrowed(get_client())
         except ValueError:
             pass
-    return connect(given, threads_per_worker=threads_per_worker() if given is None else None)
+    return connect(
+        given, threads_per_worker=threads_per_worker() if given in (None, "local") else None
+    )
 
 
 @contextmanager
