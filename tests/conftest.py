@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
+from hypothesis import settings
 
 from clusters import local_client
 from gridmill.testing import S3Server
+
+# No test asserts a time.
+settings.register_profile("gridmill", deadline=None)
+settings.load_profile("gridmill")
 
 
 @pytest.fixture(scope="session")

@@ -21,30 +21,31 @@ Slab = tuple[slice, ...]
 Index = tuple[int | slice, ...]
 Values = np.ndarray[Any, Any]
 
-# With the copies that encoding makes of a slab, a worker stays below 1 GiB.
-SLAB_NBYTES = 256 * 2**20
+# A worker holds about four times this at its peak (the scratch file mapped, and what encoding
+# copies) and stays below 1 GiB.
+SLAB_NBYTES = 128 * 2**20
 
 
 def slabs_of(
     shape: Sequence[int],
-    object_shape: Sequence[int],
+    chunk_shape: Sequence[int],
     itemsize: int,
     *,
     whole: Sequence[bool],
     most_nbytes: int = SLAB_NBYTES,
 ) -> list[Slab]:
-    """Divide an array into slabs of whole stored objects that fit into memory.
+    """Divide an array into slabs of whole chunks that fit into memory.
 
     Parameters
     ----------
-    shape, object_shape
-        Lengths of the array and of one stored object, along each dim.
+    shape, chunk_shape
+        Lengths of the array and of one inner chunk, along each dim.
     itemsize
         Bytes of one value.
     whole
         Along each dim, whether a slab must be as long as the array.
     most_nbytes
-        The size to stay below; one stored object may be larger.
+        The size to stay below; one column of chunks may be larger.
 
     Examples
     --------
@@ -53,14 +54,14 @@ def slabs_of(
     """
     lengths = list(shape)
     while prod(lengths) * itemsize > most_nbytes:
-        objects = [
+        chunks = [
             1 if fixed else -(-length // part)
-            for length, part, fixed in zip(lengths, object_shape, whole, strict=True)
+            for length, part, fixed in zip(lengths, chunk_shape, whole, strict=True)
         ]
-        dim = max(range(len(objects)), key=objects.__getitem__, default=0)
-        if not objects or objects[dim] <= 1:
+        dim = max(range(len(chunks)), key=chunks.__getitem__, default=0)
+        if not chunks or chunks[dim] <= 1:
             break
-        lengths[dim] = -(-objects[dim] // 2) * object_shape[dim]
+        lengths[dim] = -(-chunks[dim] // 2) * chunk_shape[dim]
     grid = np.ndindex(
         *(-(-n // length) if n else 1 for n, length in zip(shape, lengths, strict=True))
     )

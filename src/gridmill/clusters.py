@@ -22,6 +22,9 @@ SCHEDULER_CONFIG: Mapping[str, Any] = {
     "distributed.scheduler.allowed-failures": 30,
     # A stolen task leaves its input on another worker's disk and must rebuild it.
     "distributed.scheduler.work-stealing": False,
+    # It drops the copy of a result that its maker holds, and with it the files that the result
+    # names, while a worker on the same disk still reads them.
+    "distributed.scheduler.active-memory-manager.start": False,
     # Dask warns when a task's arguments are large; source file lists may be.
     "distributed.admin.large-graph-warning-threshold": "100MB",
 }

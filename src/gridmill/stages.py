@@ -8,6 +8,7 @@ optimisation, never correctness. All are idempotent and safe in several threads 
 from __future__ import annotations
 
 import errno
+import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,14 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from gridmill.canvas import Canvas, Slab, slabs_of
 from gridmill.progress import ObjectReceipt, SourceFileStatus
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.regions import check_region_aligned
+from gridmill.shards import ObjectWriter
 from gridmill.sources.download import Download, DownloadFailed, NotAvailable
 from gridmill.stores import FinalStore, LeaseProof
+from gridmill.stores.plain_zarr import array_metadata
 from gridmill.timeline import Span, recorded
 from gridmill.variables import DataVar
 from gridmill.workspace import TmpFolderLost, WorkspaceOfKey
@@ -369,7 +371,7 @@ def _compress_here(
         keys: tuple[str, ...] = ()
         if succeeded:
             places = [_place(file, work.data_var) for file in succeeded]
-            keys = _write(folder, context, work, canvas, places)
+            keys = _write(folder, context, work, canvas, places, scratch / "chunks")
         span.append(prod(work.shape) * canvas.dtype.itemsize)
     bench.space.discard(scratch)
     return LocalShards(folder, keys, work, source, unread, healed, (*spans, *span))
@@ -383,7 +385,7 @@ def _canvas(work: VariableWork, folder: Path) -> Canvas:
         needed = var.dims if takes_data_array(type(job)) else ()
     whole = [dim in needed or dim == job.append_dim for dim in var.dims]
     itemsize = np.dtype(var.encoding.dtype).itemsize
-    slabs = slabs_of(work.shape, var.encoding.object_shape, itemsize, whole=whole)
+    slabs = slabs_of(work.shape, var.encoding.chunks, itemsize, whole=whole)
     return Canvas(work.shape, var.encoding.dtype, var.encoding.fill, slabs, folder)
 
 
@@ -460,29 +462,26 @@ def _write(
     work: VariableWork,
     canvas: Canvas,
     places: Sequence[tuple[int | slice, ...]],
+    scratch: Path,
 ) -> tuple[str, ...]:
     """Write a variable's region to a local Zarr store, slab by slab; the keys of its objects."""
     name = work.data_var.name
     (folder / "zarr.json").write_bytes(context.metadata)
-    store = zarr.storage.LocalStore(folder)
-    group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=True)
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    # An object for every shard, so that a fill value replaces what an earlier run wrote there.
-    array = array.with_config({"write_empty_chunks": True})
+    metadata = array_metadata(json.loads(context.metadata))[name]
     region = _region(work)
     if region is not None:
-        check_region_aligned(region, (array.shards or array.chunks)[0], array.shape[0])
+        length = work.data_var.object_length(work.job.append_dim)
+        check_region_aligned(region, length, metadata["shape"][0])
+    scratch.mkdir()
+    writer = ObjectWriter(folder, name, metadata, scratch)
     for number, slab in enumerate(canvas.slabs):
         values = canvas.values(number)
         _transform_inplace(values, context, work, slab)
-        target = slab if region is None else (region, *slab[1:])
         if region is not None:
             values = _keep_published(values, context, work, canvas, number, places)
-        array[target if array.ndim else ...] = values
+        writer.write(slab if region is None else (region, *slab[1:]), values)
         canvas.close(number)
-    objects = (folder / name).rglob("*")
-    return tuple(sorted(p.relative_to(folder).as_posix() for p in objects if p.is_file()))
+    return writer.close()
 
 
 def _keep_published(
