@@ -87,8 +87,6 @@ Completion of commands, options and dataset names, for bash (or zsh, fish):
 """
 
 INTERRUPT_AGAIN_S = 0.5
-# A terminal sends Ctrl-C to the workers, too: they stop when they are told to, without a word.
-IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 # Wide enough that nothing wraps: what reads a pipe looks for whole lines.
 PIPE_WIDTH = 2000
 UNTIL_HELP = "Where the archive ends: up to, not including, this date (ISO 8601, UTC)."
@@ -710,8 +708,6 @@ def _connected(cluster: Cluster, output: Output) -> Iterator[Any]:
     wanted = threads_per_worker()
     if cluster.spec == "local":
         options = {"threads_per_worker": wanted, "silence_logs": _dask_level(output), **options}
-        if options.get("processes", True):
-            options.setdefault("preload", [IGNORE_INTERRUPTS])
     elif ":" in cluster.spec:
         _let_import_from_here()
     with ExitStack() as stack:

@@ -30,6 +30,10 @@ SCHEDULER_CONFIG: Mapping[str, Any] = {
 }
 
 
+# A terminal sends Ctrl-C to the workers, too: they stop when they are told to, without a word.
+IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
+
 @contextmanager
 def connect(
     spec: Any = None,
@@ -92,8 +96,9 @@ def _local(
         "processes": True,
         "dashboard_address": "127.0.0.1:0",
         "worker_dashboard_address": None,
-        "host": "127.0.0.1",
     }
+    if options.get("processes", True):
+        defaults["preload"] = [IGNORE_INTERRUPTS]
     return LocalCluster(**{**defaults, **options})  # type: ignore[no-untyped-call]
 
 

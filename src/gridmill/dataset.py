@@ -286,9 +286,8 @@ class DynamicalDataset:
         positions = self.store.published_length(dim) or 0
         labels = self.store.open_dataset().get_index(dim) if positions else pd.Index([])
         records = self.store.progress()
-        last_run: dict[str, Any] | None = None
-        for report in self.store.tracker.reports():
-            last_run = {key: value for key, value in report.items() if key != "spans"}
+        declared = config.append_dim_coordinates(self._now(None))
+        last_run = self.store.tracker.last_report()
         return ArchiveStatus(
             dataset_id=self.dataset_id,
             store=self.store.url,
@@ -297,7 +296,7 @@ class DynamicalDataset:
             last=str(labels[-1]) if positions else None,
             regions=len(records),
             unsettled={
-                str(record.start): _why_unsettled(record, names)
+                _label_at(declared, record.start): _why_unsettled(record, names)
                 for record in records
                 if not record.is_settled(names)
             },
@@ -306,7 +305,7 @@ class DynamicalDataset:
                 for claim in current_claims(self.store.state)
                 if PUBLISHING not in claim.positions
             ),
-            last_run=last_run,
+            last_run=last_run and {k: v for k, v in last_run.items() if k != "spans"},
         )
 
     # -- most subclasses need not override what follows ----------------------------------------
@@ -374,10 +373,21 @@ class DynamicalDataset:
                     report=report,
                     listener=listener,
                 )
-                driver.run(jobs, publish=publish)
-        report.ended = _utc_now()
-        self.store.tracker.write_report(report.run, report.to_json())
+                with self._reported(report):
+                    driver.run(jobs, publish=publish)
         return report
+
+    @contextmanager
+    def _reported(self, report: RunReport) -> Iterator[None]:
+        """Keep the run's report, however the run ends."""
+        try:
+            yield
+        except BaseException as error:
+            report.interrupted = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise
+        finally:
+            report.ended = _utc_now()
+            self.store.tracker.write_report(report.run, report.to_json())
 
     def _settled_config(
         self,
@@ -520,6 +530,11 @@ class DynamicalDataset:
     def _now(self, now: Any) -> Any:
         present = datetime.now(UTC).replace(tzinfo=None) if now is None else now
         return self.declared.label(present)
+
+
+def _label_at(labels: pd.Index[Any], position: int) -> str:
+    """Give a position's label; the position itself where it lies in the future."""
+    return str(labels[position]) if position < len(labels) else str(position)
 
 
 def _positions(job: RegionJob[Any, Any]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from gridmill.progress import SourceFileStatus
 from gridmill.timeline import STAGES, Overlap, Span, measure_overlap
 
 __all__ = ["Failure", "Problem", "RunReport"]
@@ -60,6 +61,8 @@ class RunReport:
         was lost or a task moved.
     failures, problems
         What failed, and the source files that did not succeed (the first of them).
+    interrupted
+        The error that ended the run before its time.
     stops_because
         Why readers do not see further, where the template goes on.
     spans
@@ -86,13 +89,15 @@ class RunReport:
     nbytes_healed: int = 0
     failures: list[Failure] = field(default_factory=list)
     problems: deque[Problem] = field(default_factory=lambda: deque(maxlen=MOST_PROBLEMS))
+    interrupted: str | None = None
     stops_because: str | None = None
     spans: deque[Span] = field(default_factory=lambda: deque(maxlen=MOST_SPANS), repr=False)
 
     @property
     def succeeded(self) -> bool:
-        """Whether nothing failed."""
-        return not self.failures and not self.regions_failed
+        """Whether nothing failed: no variable, no source file that the provider has."""
+        unusable = sum(n for status, n in self.files.items() if SourceFileStatus(status).is_failure)
+        return not (self.failures or unusable or self.interrupted)
 
     @property
     def published_anything(self) -> bool:

@@ -65,12 +65,11 @@ class UpdateProgressTracker:
         self.objects.put(key, report)
         return key
 
-    def reports(self) -> Iterator[dict[str, Any]]:
-        """Yield the reports of earlier runs, oldest first."""
-        for key in self.objects.keys("runs"):
-            content = self.objects.get(key)
-            if content is not None:
-                yield json.loads(content)
+    def last_report(self) -> dict[str, Any] | None:
+        """Read the report of the last run; None if there was none."""
+        keys = list(self.objects.keys("runs"))
+        content = self.objects.get(keys[-1]) if keys else None
+        return None if content is None else dict(json.loads(content))
 
     def _read(self, key: str) -> ProgressRecord | None:
         content = self.objects.get(key)
