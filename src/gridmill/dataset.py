@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from gridmill.regions import touches
 from gridmill.run_report import RunReport
 from gridmill.stores import Lease, StoreUnwritable, open_store
 from gridmill.stores.lease import PUBLISHING, STATIC, Claim, current_claims
+from gridmill.stores.leftovers import name_of_ours, sweep
 from gridmill.template import TemplateConfig
 from gridmill.variables import DataVar
 
@@ -35,6 +37,9 @@ __all__ = ["ArchiveStatus", "DynamicalDataset", "Plan", "StoreUnwritable"]
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Event], None]
+
+# Of the folders in which a run prepares metadata, in the system's temporary folder.
+TMP_PREFIX = "gridmill-run-"
 
 
 @dataclass(frozen=True)
@@ -312,11 +317,15 @@ class DynamicalDataset:
 
     @contextmanager
     def _tmp_stores(self) -> Iterator[None]:
-        with tempfile.TemporaryDirectory(prefix="gridmill-") as self._tmp_root:
-            try:
-                yield
-            finally:
-                self._tmp_root = None
+        sweep(Path(tempfile.gettempdir()), TMP_PREFIX)
+        root = Path(tempfile.gettempdir()) / f"{TMP_PREFIX}{name_of_ours()}"
+        root.mkdir(mode=0o700)
+        self._tmp_root = str(root)
+        try:
+            yield
+        finally:
+            self._tmp_root = None
+            shutil.rmtree(root, ignore_errors=True)
 
     def _tmp_store(self) -> Path:
         """Make an empty local folder for a temporary store of the calling process."""

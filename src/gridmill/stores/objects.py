@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+from gridmill.stores.leftovers import name_of_ours, sweep
 
 __all__ = [
     "LocalObjects",
@@ -131,7 +132,7 @@ class LocalObjects:
     def _stage(self, key: str, content: bytes) -> Path:
         (self.root / key).parent.mkdir(parents=True, exist_ok=True)
         self.staging.mkdir(parents=True, exist_ok=True)
-        staged = self.staging / uuid.uuid4().hex
+        staged = self.staging / name_of_ours()
         try:
             with staged.open("wb") as file:
                 file.write(content)
@@ -194,9 +195,12 @@ def open_objects(
 def check_writable(objects: Objects, key: str) -> None:
     """Raise OSError unless an object can be put and deleted; leaves nothing.
 
-    A store that does not answer at all is given less time than one that did before.
+    A store that does not answer at all is given less time than one that did before. What killed
+    processes left in a local one is deleted.
     """
-    if not isinstance(objects, LocalObjects):
+    if isinstance(objects, LocalObjects):
+        sweep(objects.staging)
+    else:
         objects = getattr(objects, "impatient", objects)
     objects.put(key, b"probe")
     objects.delete(key)

@@ -1,0 +1,77 @@
+"""Names for temporary files that tell whose they are, so that those of dead processes go.
+
+A process that dies by SIGKILL cannot delete what it was writing. The next run does: at once if it
+can see that the process is gone, after a day if it was one of another machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+__all__ = ["name_of_ours", "sweep"]
+
+# No put and no preparation of metadata takes so long.
+ABANDONED_AFTER_S = 86_400.0
+
+
+def name_of_ours() -> str:
+    """Give a new name for a temporary file or folder of this process."""
+    return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+
+def sweep(folder: Path, prefix: str = "") -> None:
+    """Delete what processes left in a folder that live no more.
+
+    Parameters
+    ----------
+    folder
+        It may hold other things, and need not exist.
+    prefix
+        What the names of `name_of_ours` were preceded by.
+    """
+    for path in folder.glob(f"{prefix}*-*-*"):
+        machine, _, rest = path.name.removeprefix(prefix).partition("-")
+        pid, _, unique = rest.partition("-")
+        if len(machine) != len(_machine()) or not pid.isdecimal() or len(unique) != 32:
+            continue
+        # Somebody else may sweep, or the process may end, at this moment.
+        with suppress(OSError, psutil.Error):
+            if not _may_be_in_use(path, machine, int(pid)):
+                _delete(path)
+
+
+def _may_be_in_use(path: Path, machine: str, pid: int) -> bool:
+    if machine == _machine():
+        return psutil.pid_exists(pid) and not _is_zombie(pid)
+    return time.time() - path.stat().st_mtime < ABANDONED_AFTER_S
+
+
+def _is_zombie(pid: int) -> bool:
+    return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@cache
+def _machine() -> str:
+    """Name this boot and pid namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        identity = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        identity = f"{uuid.getnode()} {psutil.boot_time():.0f}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -1,0 +1,52 @@
+"""What killed processes leave is swept, and what live ones use is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from gridmill.stores.leftovers import ABANDONED_AFTER_S, name_of_ours, sweep
+
+
+def name_of_a_dead_process() -> str:
+    """Let a process give a name, and end."""
+    code = "from gridmill.stores.leftovers import name_of_ours; print(name_of_ours())"
+    return subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+
+
+def test_files_and_folders_of_a_dead_process_go(tmp_path: Path) -> None:
+    """What a process of this machine left is deleted once it is gone."""
+    name = name_of_a_dead_process()
+    (tmp_path / name).write_bytes(b"half")
+    (tmp_path / f"run-{name}" / "inside").mkdir(parents=True)
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"run-{name}"]
+    sweep(tmp_path, "run-")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_live_process_uses_stays(tmp_path: Path) -> None:
+    """Files of a process that runs stay, and so does what has another kind of name."""
+    kept = {name_of_ours(), "zarr.json", "a-1-b", "other-123-folder"}
+    for name in kept:
+        (tmp_path / name).write_bytes(b"")
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_files_of_another_machine_go_after_a_day(tmp_path: Path) -> None:
+    """Whether a process of another machine lives is judged by the file's age."""
+    old, new = (f"{'f' * 12}-1-{digit * 32}" for digit in "ab")
+    for name in (old, new):
+        (tmp_path / name).write_bytes(b"")
+    long_ago = (tmp_path / new).stat().st_mtime - ABANDONED_AFTER_S - 1
+    os.utime(tmp_path / old, (long_ago, long_ago))
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [new]
+
+
+def test_sweeping_nothing_is_allowed(tmp_path: Path) -> None:
+    """A folder that is not there is swept already."""
+    sweep(tmp_path / "absent")
