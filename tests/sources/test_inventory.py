@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridmill.sources.inventory import (
@@ -415,6 +415,7 @@ def _bytes_of(byte_ranges):
 
 
 @given(ranges, st.integers(0, 50))
+@settings(deadline=None)  # the machine may be busy
 def test_merged_ranges_cover_everything_at_a_bounded_price(asked, gap):
     """All is covered, sorted, apart by more than the gap; each join costs at most the gap."""
     merged = merge_byte_ranges(asked, max_gap_nbytes=gap)
@@ -427,6 +428,7 @@ def test_merged_ranges_cover_everything_at_a_bounded_price(asked, gap):
 
 
 @given(ranges, st.integers(0, 50))
+@settings(deadline=None)  # the machine may be busy
 def test_every_range_is_found_in_the_local_file(asked, gap):
     """The bytes of the local file at the local range are those of the provider's file."""
     provider = [(b * 2654435761) & 0xFFFF for b in range(END)]
@@ -453,6 +455,7 @@ def test_empty_and_negative_ranges_are_refused(bad):
 
 
 @given(st.data())
+@settings(deadline=None)  # the machine may be busy
 def test_idx_lines_survive_the_round_trip(data):
     """Any inventory in wgrib2's form gives back its numbers, texts and contiguous ranges."""
     lengths = data.draw(st.lists(st.integers(1, 10**7), min_size=1, max_size=20))

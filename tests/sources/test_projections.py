@@ -1,0 +1,107 @@
+"""What the map projections guarantee."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gridmill.sources.projections import project, unproject
+
+SPHERE = {"earth_radius": 6371229.0}
+WGS84 = {"semi_major_axis": 6378137.0, "semi_minor_axis": 6356752.314245}
+
+
+def lambert(*parallels, origin, **earth):
+    return {
+        "grid_mapping_name": "lambert_conformal_conic",
+        "standard_parallel": parallels[0] if len(parallels) == 1 else parallels,
+        "longitude_of_central_meridian": -96.0,
+        "latitude_of_projection_origin": origin,
+        **earth,
+    }
+
+
+def polar(pole, true_scale, meridian=-100.0, **earth):
+    return {
+        "grid_mapping_name": "polar_stereographic",
+        "latitude_of_projection_origin": pole,
+        "standard_parallel": true_scale,
+        "straight_vertical_longitude_from_pole": meridian,
+        **earth,
+    }
+
+
+def mercator(true_scale, meridian=0.0, **earth):
+    return {
+        "grid_mapping_name": "mercator",
+        "standard_parallel": true_scale,
+        "longitude_of_projection_origin": meridian,
+        **earth,
+    }
+
+
+CLARKE_1866 = {"semi_major_axis": 6378206.4, "semi_minor_axis": 6378206.4 * (1 - 0.00676866) ** 0.5}
+INTERNATIONAL = {
+    "semi_major_axis": 6378388.0,
+    "semi_minor_axis": 6378388.0 * (1 - 0.00672267) ** 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "latitude", "longitude", "x", "y"),
+    [
+        # Snyder (1987), appendix A: numerical examples.
+        (lambert(33.0, 45.0, origin=23.0, earth_radius=1.0), 35.0, -75.0, 0.2966785, 0.2462112),
+        (lambert(33.0, 45.0, origin=23.0, **CLARKE_1866), 35.0, -75.0, 1894410.9, 1564649.5),
+        (polar(-90.0, -71.0, **INTERNATIONAL), -75.0, 150.0, -1540033.6, -560526.4),
+        (mercator(0.0, 180.0, earth_radius=1.0), 35.0, -75.0, 1.8325957, 0.6528366),
+        (mercator(0.0, 180.0, **CLARKE_1866), 35.0, -75.0, 11688673.7, 4139145.6),
+    ],
+)  # fmt: skip
+def test_the_worked_examples_of_the_manual(mapping, latitude, longitude, x, y):
+    """Spheres and ellipsoids give the coordinates that Snyder's manual prints."""
+    printed = 6e-8 if "earth_radius" in mapping else 0.06
+    got = project(mapping, latitude, longitude)
+    np.testing.assert_allclose(got, (x, y), rtol=0, atol=printed)
+
+
+MAPPINGS = [
+    lambert(38.5, origin=38.5, **SPHERE),
+    lambert(33.0, 45.0, origin=39.0, **WGS84),
+    lambert(-20.0, -40.0, origin=-30.0, **SPHERE),
+    polar(90.0, 60.0, **SPHERE),
+    polar(90.0, 90.0, **WGS84),
+    polar(-90.0, -71.0, **WGS84),
+    mercator(20.0, **SPHERE),
+    mercator(0.0, **WGS84),
+]
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+@given(latitude=st.floats(-80, 80), longitude=st.floats(-180, 179.9))
+@settings(deadline=None)  # the machine may be busy
+def test_unproject_undoes_project(mapping, latitude, longitude):
+    """There and back again is the same point, whatever the projection and the Earth."""
+    back_latitude, back_longitude = unproject(mapping, *project(mapping, latitude, longitude))
+    assert back_latitude == pytest.approx(latitude, abs=1e-8)
+    assert (back_longitude - longitude + 180) % 360 - 180 == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_axes_broadcast_to_the_whole_grid(mapping):
+    """A row of x and a column of y give latitudes and longitudes of the grid's shape."""
+    x, y = np.arange(4)[None, :] * 1e5, np.arange(3)[:, None] * 1e5
+    latitudes, longitudes = unproject(mapping, x, y)
+    assert latitudes.shape == longitudes.shape == (3, 4)
+    one = unproject(mapping, 2e5, 1e5)
+    assert (latitudes[1, 2], longitudes[1, 2]) == pytest.approx(one, abs=1e-12)
+
+
+def test_an_unknown_mapping_is_named():
+    """What has no formula here is an error, not a guess."""
+    with pytest.raises(KeyError, match="geostationary"):
+        project({"grid_mapping_name": "geostationary"}, 0.0, 0.0)
+    with pytest.raises(KeyError, match="earth_radius"):
+        project(mercator(0.0), 0.0, 0.0)
