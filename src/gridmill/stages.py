@@ -56,6 +56,16 @@ Values = np.ndarray[Any, Any]
 DOWNLOADS_AT_ONCE = 8
 # What decoders raise for a file that they cannot read. Anything else is an error in code.
 UNREADABLE = (ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error)
+# What says something about the worker, not about the file that it reads: taken for the file's
+# fault, two full disks in a row would settle a good file as unreadable.
+OF_THE_WORKER = {
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOSPC,
+}
 
 
 @dataclass(frozen=True)
@@ -400,6 +410,8 @@ def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) 
         except UNREADABLE as error:
             if not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
+            if isinstance(error, OSError) and error.errno in OF_THE_WORKER:
+                raise
             unread[index] = f"{type(error).__name__}: {error}"
             continue
         canvas.put(_place(file, work.data_var), found)
