@@ -204,6 +204,7 @@ class Lease:
         except BaseException:
             self.objects.delete(self.claim.beat_key)
             raise
+        _delete_remains(self.objects)
         self._beating = threading.Thread(target=self._keep_beating, daemon=True, name="lease")
         self._beating.start()
         return self
@@ -253,7 +254,7 @@ class Lease:
             number += 1
             try:
                 self._beat(number)
-            except OSError as error:
+            except Exception as error:  # whatever it is, without a beat the holder looks dead
                 log.warning("the lease's beat cannot be written: %s", error)
 
     def _beat(self, number: int) -> None:
@@ -344,6 +345,23 @@ def _end(objects: Objects, name: str) -> None:
     """End a lease: the claim first, which is what counts."""
     for part in ("claim.json", "held", "beat"):
         objects.delete(f"leases/{name}/{part}")
+
+
+def _delete_remains(objects: Objects) -> None:
+    """Delete what is left of claims whose holder died while it ended them."""
+    keys = [tuple(key.split("/")[1:]) for key in objects.keys("leases")]
+    claimed = {folder for folder, part in keys if part == "claim.json"}
+    for folder, part in keys:
+        if folder in claimed:
+            continue
+        key = f"leases/{folder}/{part}"
+        # A beat comes before its claim; nothing else does.
+        if part != "beat" or _is_long_ago(objects.get(key)):
+            objects.delete(key)
+
+
+def _is_long_ago(beat: bytes | None) -> bool:
+    return beat is not None and abs(time.time() - json.loads(beat)["at"]) > 2 * CLAIMING_TAKES_S
 
 
 def _claims(objects: Objects) -> dict[str, Claim]:

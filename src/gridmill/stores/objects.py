@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,10 @@ __all__ = [
     "local_path",
     "open_objects",
 ]
+
+
+# Enough for a folder that several others remove as often as it is made.
+MOVES = 20
 
 
 class StoreUnwritable(OSError):  # noqa: N818
@@ -86,14 +91,18 @@ class LocalObjects:
     def put(self, key: str, content: bytes) -> None:
         """Write an object, replacing the one that was there."""
         staged = self._stage(key, content)
-        staged.replace(self.root / key)
+        try:
+            self._into_place(key, staged.replace)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
         self._sync_folder(key)
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Write an object unless one is there; whether it was written."""
         staged = self._stage(key, content)
         try:
-            os.link(staged, self.root / key)
+            self._into_place(key, lambda target: os.link(staged, target))
         except FileExistsError:
             return False
         finally:
@@ -121,16 +130,34 @@ class LocalObjects:
             return None
 
     def delete(self, key: str) -> None:
-        """Delete an object, if it is there."""
-        (self.root / key).unlink(missing_ok=True)
+        """Delete an object, if it is there, and the folders that it leaves empty."""
+        path = self.root / key
+        with suppress(NotADirectoryError):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            for folder in path.relative_to(self.root).parents[:-1]:
+                (self.root / folder).rmdir()
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys below `prefix` (a folder), sorted."""
-        files = (path for path in (self.root / prefix).rglob("*") if path.is_file())
+        # os.walk passes over folders that go while it walks.
+        walk = os.walk(self.root / prefix)
+        files = (Path(folder) / name for folder, _, names in walk for name in names)
         yield from sorted(path.relative_to(self.root).as_posix() for path in files)
 
+    def _into_place(self, key: str, move: Callable[[Path], object]) -> None:
+        """Move a staged file to its key; whoever deletes the last object of a folder removes it."""
+        target = self.root / key
+        for attempt in range(MOVES):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                move(target)
+                return
+            except FileNotFoundError:
+                if attempt == MOVES - 1:
+                    raise
+
     def _stage(self, key: str, content: bytes) -> Path:
-        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
         self.staging.mkdir(parents=True, exist_ok=True)
         staged = self.staging / name_of_ours()
         try:
@@ -147,7 +174,10 @@ class LocalObjects:
     def _sync_folder(self, key: str) -> None:
         if not self.fsync:
             return
-        folder = os.open((self.root / key).parent, os.O_RDONLY)
+        try:
+            folder = os.open((self.root / key).parent, os.O_RDONLY)
+        except FileNotFoundError:  # the object is deleted already, and its folder with it
+            return
         try:
             os.fsync(folder)
         finally:
