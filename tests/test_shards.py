@@ -49,8 +49,7 @@ def test_zarr_reads_what_was_written_in_pieces(
     make_array(folder, shape, tuple(chunk), shards if sharded else None)
     metadata = metadata_of(folder)
     (folder / "out").mkdir()
-    (folder / "scratch").mkdir()
-    writer = ObjectWriter(folder / "out", "a", metadata, folder / "scratch")
+    writer = ObjectWriter(folder / "out", "a", metadata)
     values = np.arange(np.prod(shape), dtype="float32").reshape(shape)
     rest = tuple(slice(0, n) for n in shape[1:])
     for start in range(0, shape[0], chunk[0]):
@@ -68,9 +67,8 @@ def test_a_damaged_index_is_noticed(tmp_path: Path) -> None:
     """The index carries a checksum that zarr verifies."""
     make_array(tmp_path, (4,), (2,), (4,))
     metadata = metadata_of(tmp_path)
-    for name in ("out", "scratch"):
-        (tmp_path / name).mkdir()
-    writer = ObjectWriter(tmp_path / "out", "a", metadata, tmp_path / "scratch")
+    (tmp_path / "out").mkdir()
+    writer = ObjectWriter(tmp_path / "out", "a", metadata)
     writer.write((slice(0, 4),), np.arange(4, dtype="float32"))
     (key,) = writer.close()
     content = bytearray((tmp_path / "out" / key).read_bytes())
@@ -88,4 +86,4 @@ def test_another_index_is_refused(tmp_path: Path) -> None:
     metadata = metadata_of(tmp_path)
     metadata["codecs"][0]["configuration"]["index_location"] = "start"
     with pytest.raises(ValueError, match="'a'"):
-        ObjectWriter(tmp_path / "out", "a", metadata, tmp_path / "scratch")
+        ObjectWriter(tmp_path / "out", "a", metadata)

@@ -381,7 +381,7 @@ def _compress_here(
         keys: tuple[str, ...] = ()
         if succeeded:
             places = [_place(file, work.data_var) for file in succeeded]
-            keys = _write(folder, context, work, canvas, places, scratch / "chunks")
+            keys = _write(folder, context, work, canvas, places)
         span.append(prod(work.shape) * canvas.dtype.itemsize)
     bench.space.discard(scratch)
     return LocalShards(folder, keys, work, source, unread, healed, (*spans, *span))
@@ -474,7 +474,6 @@ def _write(
     work: VariableWork,
     canvas: Canvas,
     places: Sequence[tuple[int | slice, ...]],
-    scratch: Path,
 ) -> tuple[str, ...]:
     """Write a variable's region to a local Zarr store, slab by slab; the keys of its objects."""
     name = work.data_var.name
@@ -484,8 +483,7 @@ def _write(
     if region is not None:
         length = work.data_var.object_length(work.job.append_dim)
         check_region_aligned(region, length, metadata["shape"][0])
-    scratch.mkdir()
-    writer = ObjectWriter(folder, name, metadata, scratch)
+    writer = ObjectWriter(folder, name, metadata)
     for number, slab in enumerate(canvas.slabs):
         values = canvas.values(number)
         _transform_inplace(values, context, work, slab)
