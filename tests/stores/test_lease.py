@@ -322,3 +322,16 @@ def test_claims_overlap_where_they_share_a_position():
     assert not claim(STATIC).overlaps(claim((0, 4), PUBLISHING))
     kept = claim((0, 4), (9, 12), STATIC)
     assert Claim.from_json(kept.to_json()) == kept
+
+
+def test_remains_of_a_lease_are_deleted_by_the_next(objects):
+    """What a holder left that died while it claimed or ended is gone with the next lease."""
+    long_ago = json.dumps({"number": 0, "at": time.time() - 3600}).encode()
+    objects.put("leases/died-ending/held", b"")
+    objects.put("leases/died-ending/beat", long_ago)
+    objects.put("leases/died-claiming/beat", long_ago)
+    objects.put("leases/claims-now/beat", json.dumps({"number": 0, "at": time.time()}).encode())
+    with Lease(objects, run="next", kind="update", positions=[(0, 4)]):
+        left = {key.split("/")[1] for key in objects.keys("leases")}
+    assert left == {"claims-now", "next"}
+    assert set(objects.keys("leases")) == {"leases/claims-now/beat"}

@@ -201,10 +201,12 @@ class Lease:
         self._beat(0)
         try:
             _acquire(self.objects, self.claim.run, self.claim)
+            _delete_remains(self.objects)
+            # Another one may have taken the first beat for a remain.
+            self._beat(0)
         except BaseException:
-            self.objects.delete(self.claim.beat_key)
+            _end(self.objects, self.claim.run)
             raise
-        _delete_remains(self.objects)
         self._beating = threading.Thread(target=self._keep_beating, daemon=True, name="lease")
         self._beating.start()
         return self
