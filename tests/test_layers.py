@@ -37,7 +37,7 @@ EDGES = 1
 ONLY_IN = {
     "distributed": {"chain", "driver", "clusters", "dataset"},
     "coiled": {"clusters"},
-    "icechunk": {"stores.icechunk"},
+    "icechunk": {"stores.icechunk_store"},
     "click": {"cli"},
     "rich": {"cli", "presentation", "progress_display", "demo"},
 }

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from distributed import Client, get_client
 from gridmill.chain import threads_per_worker
 from gridmill.clusters import connect
 from gridmill.driver import Driver, Event
-from gridmill.plan import PreparedRegion, prepare_region, results_from_record
+from gridmill.plan import PreparedRegion, nothing_missing, prepare_region, results_from_record
 from gridmill.publication import Publisher
 from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
@@ -29,7 +29,7 @@ from gridmill.run_report import RunReport
 from gridmill.stores import Lease, StoreUnwritable, open_store
 from gridmill.stores.lease import PUBLISHING, STATIC, Claim, current_claims
 from gridmill.stores.leftovers import name_of_ours, sweep
-from gridmill.template import TemplateConfig
+from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
 
 __all__ = ["ArchiveStatus", "DynamicalDataset", "Plan", "StoreUnwritable"]
@@ -225,8 +225,10 @@ class DynamicalDataset:
             The store cannot be written.
         """
         config = self._settled_config(start=start, variables=variables, until=until)
-        template_ds = config.get_template(until)
-        jobs = self._jobs(config, template_ds, start=start, end=end, variables=variables)
+        template_ds = self._template(config, config.label(until))
+        jobs = self._jobs(
+            config, template_ds, until=until, start=start, end=end, variables=variables
+        )
         declaration = self._declaration(start, variables)
         return self._run(
             "backfill", config, template_ds, jobs, client, now, listener, declaration=declaration
@@ -246,7 +248,7 @@ class DynamicalDataset:
         """
         config = self._settled_config()
         present = self._now(now)
-        template_ds = config.get_template(present)
+        template_ds = self._template(config, present)
         jobs = self._update_jobs(config, template_ds)
         return self._run("update", config, template_ds, jobs, client, present, listener)
 
@@ -269,13 +271,16 @@ class DynamicalDataset:
             The template differs from the store.
         """
         config = self._settled_config(start=start, variables=variables, until=until)
-        template_ds = config.get_template(self._now(now) if until is None else until)
+        present = self._now(now)
+        template_ds = self._template(config, present if until is None else config.label(until))
         publisher = self._publisher(config, template_ds)
         publisher.check_structure()
         if until is None:
             jobs = self._update_jobs(config, template_ds)
         else:
-            jobs = self._jobs(config, template_ds, start=start, end=end, variables=variables)
+            jobs = self._jobs(
+                config, template_ds, until=until, start=start, end=end, variables=variables
+            )
 
         def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
             record = self.store.tracker.read(job.region)
@@ -345,7 +350,7 @@ class DynamicalDataset:
         publisher = self._publisher(config, job.template_ds)
         record = self.store.tracker.read(job.region)
         assert record is not None
-        prepared = prepare_region(job, record, publisher.arrays, lambda objects: [])
+        prepared = prepare_region(job, record, publisher.arrays, nothing_missing)
         return results_from_record(prepared, record)
 
     def _run(
@@ -451,6 +456,14 @@ class DynamicalDataset:
         if self.store.tracker.read_declaration() != declaration:
             raise ValueError(f"another run made {self.store.url} at this moment: run again")
 
+    def _template(self, config: TemplateConfig, end: Any) -> xr.Dataset:
+        """Give the template up to `end`, or to what is published where that is further."""
+        with suppress(KeyError, TypeError):  # a foreign store: the structure check names it
+            if self.store.published_length(config.append_dim):
+                last = self.store.open_dataset().get_index(config.append_dim)[-1]
+                end = max(end, just_after(last))
+        return config.get_template(end)
+
     def _check_until(self, config: TemplateConfig, until: Any) -> None:
         first = config.label(config.append_dim_start)
         if config.label(until) <= first:
@@ -484,6 +497,7 @@ class DynamicalDataset:
         config: TemplateConfig,
         template_ds: xr.Dataset,
         *,
+        until: Any,
         start: str | None,
         end: str | None,
         variables: Sequence[str] | None,
@@ -492,7 +506,9 @@ class DynamicalDataset:
         dim = config.append_dim
         index = template_ds.get_index(dim)
         first = 0 if start is None else config.position(start, index)
-        last = len(index) if end is None else config.position(end, index)
+        last = int(index.searchsorted(config.label(until)))
+        if end is not None:
+            last = min(last, config.position(end, index))
         if first >= last:
             raise ValueError(f"start {start} is not before end {end}: no region to process")
         jobs = self.region_job.get_jobs(template_ds, dim, config.data_vars)

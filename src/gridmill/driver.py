@@ -178,6 +178,7 @@ class Driver:
 
     def _open(self) -> None:
         """Make the run's context known to the cluster, and size the window of chains."""
+        self.publisher.prepare(self.lease)
         job_class = type(self.publisher.make_job(slice(0, 0)))
         context = RunContext(
             run=self.report.run,
@@ -325,6 +326,7 @@ class Driver:
         dataset_id, run = self.store.tracker.dataset_id, self.report.run
         record = record_outcome(region.outcome, dataset_id=dataset_id, run=run, now=self.now)
         self.store.tracker.write(record)
+        self.publisher.note(record)
         self._unrecorded.discard(region)
         return record
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from gridmill.progress import (
     ObjectReceipt,
@@ -23,12 +23,25 @@ from gridmill.stages import SourceFile
 from gridmill.structure import without_append_length
 from gridmill.variables import DataVar
 
-__all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
+__all__ = [
+    "PreparedGroup",
+    "PreparedRegion",
+    "nothing_missing",
+    "prepare_region",
+    "results_from_record",
+]
 
 # Enough to notice a store that was deleted or rebuilt; `validate` looks at every object.
 OBJECTS_SAMPLED = 3
 
-Missing = Callable[[Sequence[ObjectReceipt]], list[str]]
+
+class Missing(Protocol):
+    """Gives the keys of those objects that the final store does not hold."""
+
+    def __call__(self, receipts: Sequence[ObjectReceipt], token: str | None = None, /) -> list[str]:
+        """Look for objects, in what the token made durable if there is one."""
+
+
 Ask = Callable[[RegionJob[Any, Any], Sequence[SourceFileCoord]], Mapping[str, Download | None]]
 
 
@@ -116,6 +129,11 @@ def prepare_region(
         todo = {name: why for name, plan in plans.items() if (why := reasons.of(name, plan))}
         groups.append(PreparedGroup(tuple(variables), files, plans, todo))
     return PreparedRegion(job, record, tuple(groups))
+
+
+def nothing_missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+    """Believe that the store holds every object, for who only wants what is recorded."""
+    return []
 
 
 def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> ProcessResults:
@@ -225,7 +243,7 @@ class _Reasons:
 
     def _of_objects(self, known: VariableRecord) -> str:
         objects = known.objects if self.job.revalidate else _sample(known.objects)
-        gone = self.missing(objects)
+        gone = self.missing(objects) if known.token is None else self.missing(objects, known.token)
         return f"the store does not hold {gone[0]}" if gone else ""
 
 

@@ -223,6 +223,8 @@ class VariableRecord:
         Cause of a failure that no source file explains.
     run, finished
         The run that made it and when it ended (ISO 8601, UTC).
+    token
+        What publishing needs to make the objects visible, where writing alone does not.
     """
 
     state: Literal["done", "absent", "failed"]
@@ -233,6 +235,7 @@ class VariableRecord:
     error: str | None = None
     run: str = ""
     finished: str = ""
+    token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

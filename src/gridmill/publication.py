@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gridmill.plan import prepare_region, results_from_record
+from gridmill.plan import nothing_missing, prepare_region, results_from_record
 from gridmill.progress import (
     ProgressRecord,
     RegionState,
@@ -24,7 +24,7 @@ from gridmill.progress import (
     publishable_extent,
 )
 from gridmill.region_job import ProcessResults, RegionJob
-from gridmill.stores import FinalStore, Lease
+from gridmill.stores import FinalStore, Lease, StagedRegion
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import StructureMismatch, structure_differences
 from gridmill.template import TemplateConfig
@@ -66,6 +66,8 @@ class Publisher:
         self.tmp_store = tmp_store or (lambda: Path(tempfile.mkdtemp(prefix="gridmill-")))
         self.index = template_ds.get_index(config.append_dim)
         self.published = 0
+        self._staged: dict[str, tuple[ProgressRecord, dict[str, str]]] = {}
+        self._knows_staged = False
         self._judged: dict[int, tuple[ProgressRecord, RegionState | None]] = {}
 
     @cached_property
@@ -129,17 +131,91 @@ class Publisher:
         append_dim = self.config.append_dim
         visible = self.store.published_length(append_dim)
         self.published = visible or 0
+        static = self.store.tracker.read(slice(0, 0)) if self.store.stages else None
+        if static is not None:
+            self.note(static)
         states: list[RegionState] = []
         extent = publishable_extent(self.published, _kept_in(states, self._states()))
         trimmed = self._trim(states, extent)
         length = trimmed.sizes[append_dim]
-        if visible is not None and length <= visible:
+        staged = self._staged_below(length)
+        if visible is not None and length <= visible and not staged:
             return False
+        if visible is not None and length < visible:
+            trimmed, length = self.template_ds.isel({append_dim: slice(0, visible)}), visible
         with self._written(trimmed) as folder:
-            self.store.publish(folder)
+            changed = self.store.publish(folder, staged)
+        self._forget_published(length)
+        if not changed:
+            return False
         self.published = length
         log.info("published %d positions, up to %s", length, self.last_label)
         return True
+
+    def prepare(self, lease: Lease) -> None:
+        """Make what uploads need, where a store's format needs more than a place."""
+        if not self.store.stages or self.store.metadata() is not None:
+            return
+        empty = self.template_ds.isel({self.config.append_dim: slice(0, 0)})
+        with lease.publishing(), self._written(empty) as folder:
+            if self.store.metadata() is None:
+                self.store.prepare(folder)
+
+    def note(self, record: ProgressRecord) -> None:
+        """Keep in mind that a region may have uploads that are not visible yet.
+
+        Only whole regions become visible: one whose record lacks a variable waits.
+        """
+        if not self.store.stages:
+            return
+        tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
+        is_static = record.stop == record.start
+        is_whole = self._static_is_settled() if is_static else self._state(record) is not None
+        name = "static" if is_static else str(record.start)
+        self._staged.pop(name, None)
+        if tokens and is_whole:
+            self._staged[name] = (record, tokens)
+
+    def _staged_below(self, length: int) -> list[StagedRegion]:
+        """Give the regions with uploads that are to be visible with this many positions."""
+        if not self.store.stages:
+            return []
+        if not self._knows_staged:
+            # What runs that were killed, and others that go on, left to be made visible.
+            static = self.store.tracker.read(slice(0, 0))
+            for record in [*([static] if static else []), *self.store.tracker.records()]:
+                if str(record.start) not in self._staged:
+                    self.note(record)
+            self._knows_staged = True
+        below = [item for item in self._staged.items() if _begins_below(length, item[1][0])]
+        return [
+            StagedRegion(
+                name=name,
+                stop=min(record.stop, length),
+                tokens=tokens,
+                dim=self.config.append_dim,
+                visible=self.published,
+                message=self._message(record, tokens),
+            )
+            for name, (record, tokens) in sorted(below, key=lambda item: item[1][0].stop)
+        ]
+
+    def _forget_published(self, length: int) -> None:
+        self._staged = {
+            name: (record, tokens)
+            for name, (record, tokens) in self._staged.items()
+            if record.stop > length
+        }
+
+    def _message(self, record: ProgressRecord, tokens: Mapping[str, str]) -> str:
+        """Say what a region brings."""
+        files = {f.url: f for group in record.groups for f in group}.values()
+        used = sum(file.status is SourceFileStatus.SUCCEEDED for file in files)
+        what = f"{', '.join(sorted(tokens))} from {used} of {len(files)} source files"
+        if record.stop == record.start:
+            return f"static variables: {what}"
+        first, last = self.index[record.start], self.index[record.stop - 1]
+        return f"{self.config.append_dim} {first} to {last}: {what}"
 
     def stops_because(self) -> str | None:
         """Say why readers do not see the template's end; None if they do."""
@@ -159,8 +235,9 @@ class Publisher:
         while region.start < len(self.index):
             record = self.store.tracker.read(region)
             state = None if record is None else self._state(record)
-            if state is None:
+            if record is None or state is None:
                 return
+            self.note(record)  # it may be another run's
             yield state
             region = self._region_at(region.start + self.config.region_length)
 
@@ -181,7 +258,7 @@ class Publisher:
 
     def _results(self, job: RegionJob[Any, Any], record: ProgressRecord) -> ProcessResults:
         """Give what of a record fits the template as it is now: the rest is not believed."""
-        prepared = prepare_region(job, record, self.arrays, missing=lambda objects: [])
+        prepared = prepare_region(job, record, self.arrays, nothing_missing)
         return results_from_record(prepared, record)
 
     def _trim(self, states: Sequence[RegionState], extent: int) -> xr.Dataset:
@@ -245,6 +322,10 @@ def _kept_in(kept: list[RegionState], states: Iterator[RegionState]) -> Iterator
     for state in states:
         kept.append(state)
         yield state
+
+
+def _begins_below(length: int, record: ProgressRecord) -> bool:
+    return record.start < length or record.stop == record.start
 
 
 def _why_not_settled(record: ProgressRecord, position: int) -> str:

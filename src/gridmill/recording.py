@@ -135,7 +135,9 @@ def _variable_record(
         for index, detail in receipt.unread.items()
     }
     state: Literal["done", "absent"] = "done" if receipt.objects else "absent"
-    return VariableRecord(state=state, group=0, plan=plan, objects=receipt.objects, unread=unread)
+    return VariableRecord(
+        state=state, group=0, plan=plan, objects=receipt.objects, unread=unread, token=receipt.token
+    )
 
 
 def _unread_before(record: ProgressRecord | None, name: str) -> Mapping[str, set[Identity]]:

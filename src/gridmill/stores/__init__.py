@@ -29,7 +29,7 @@ __all__ = [
     "open_store",
 ]
 
-FORMATS = ("zarr",)
+FORMATS = ("zarr", "icechunk")
 
 
 def open_store(
@@ -50,7 +50,7 @@ def open_store(
     dataset_id
         The dataset in it.
     format
-        One of `FORMATS`; None means ``"zarr"``.
+        One of `FORMATS`; None means Icechunk for a URL that ends in ``.icechunk``, else Zarr.
     state
         Where the records are kept; None means ``<url>.gridmill``.
     fsync
@@ -62,8 +62,18 @@ def open_store(
     Raises
     ------
     ValueError
-        The format or the URL's scheme is not supported.
+        The format or the URL's scheme is not supported, or its library is not installed.
     """
-    if format not in (None, *FORMATS):
+    if format is None:
+        format = "icechunk" if url.rstrip("/").endswith(".icechunk") else "zarr"  # noqa: A001
+    if format not in FORMATS:
         raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+    if format == "icechunk":
+        if fsync:
+            raise ValueError("Icechunk does not say when its files survive a power loss: no fsync")
+        try:
+            from gridmill.stores.icechunk_store import IcechunkStore
+        except ImportError as error:
+            raise ValueError(f"{error}: pip install 'gridmill[icechunk]'") from error
+        return IcechunkStore(url, dataset_id, state=state, storage_options=storage_options)
     return ZarrStore(url, dataset_id, state=state, fsync=fsync, storage_options=storage_options)

@@ -45,15 +45,24 @@ class StagedRegion:
     ----------
     name
         The region's key.
-    length
-        How many of its positions are to be visible.
+    stop
+        The end of its positions that are to be visible, along the append dim.
     tokens
         By variable, what its upload returned.
+    dim
+        The append dim.
+    visible
+        How many positions readers see before.
+    message
+        Says what it brings: positions, variables and source files.
     """
 
     name: str
-    length: int
+    stop: int
     tokens: Mapping[str, str]
+    dim: str = ""
+    visible: int = 0
+    message: str = ""
 
 
 class FinalStore(Protocol):

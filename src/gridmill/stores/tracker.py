@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gridmill.progress import ProgressRecord
@@ -44,10 +45,10 @@ class UpdateProgressTracker:
 
     def records(self) -> Iterator[ProgressRecord]:
         """Yield every record that can be believed, in the order of the regions."""
-        for key in self.objects.keys("regions"):
-            record = self._read(key)
-            if record is not None and record.stop > record.start:
-                yield record
+        with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="records") as pool:
+            for record in pool.map(self._read, list(self.objects.keys("regions"))):
+                if record is not None and record.stop > record.start:
+                    yield record
 
     def read_declaration(self) -> dict[str, Any] | None:
         """Read what was declared when the archive was made; None if it is not made yet."""

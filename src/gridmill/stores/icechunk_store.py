@@ -1,0 +1,578 @@
+"""A final store in Icechunk: publications are commits, and readers see a snapshot or the next.
+
+A worker forks a clean session of ``main``, lets the arrays in it reach to the region's end, writes
+its objects there and returns the pickled fork as the upload's token. What a fork wrote is durable
+and seen by nobody. The driver merges the forks of one region after the other, each into a fresh
+session, and commits with what readers are to see of metadata and coordinates.
+
+One commit a region, because neither Icechunk 1.1 nor 2.3 merges two forks that both resized an
+array. What was merged is said in the commits' own metadata, so it is true of whatever snapshot
+``main`` points at, also after somebody reset it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import math
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import google_crc32c
+import icechunk
+import numpy as np
+import zarr
+from zarr.abc.store import RangeByteRequest, Store
+from zarr.core.buffer import cpu
+from zarr.core.buffer.core import default_buffer_prototype
+from zarr.core.sync import sync
+
+from gridmill.progress import ObjectReceipt, ProgressRecord
+from gridmill.stores.final_store import StagedRegion, Uploaded
+from gridmill.stores.lease import LeaseProof, current_claims
+from gridmill.stores.objects import check_writable, is_local, local_path, open_objects
+from gridmill.stores.plain_zarr import (
+    NBYTES_IN_FLIGHT,
+    ROOT,
+    array_metadata,
+    open_state,
+    publication_order,
+)
+from gridmill.stores.tracker import UpdateProgressTracker
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["IcechunkStore", "PublishConflict"]
+
+log = logging.getLogger(__name__)
+
+BRANCH = "main"
+MERGED = "gridmill-merged"
+# Icechunk makes requests at once by itself; these keep it busy.
+AT_ONCE = 16
+# How long before its token an upload may have begun, and how far clocks may differ.
+GARBAGE_MARGIN = timedelta(hours=1)
+
+Array = dict[str, Any]
+
+
+class PublishConflict(RuntimeError):  # noqa: N818
+    """Somebody else committed changes of what this publication changes: theirs stay."""
+
+
+class IcechunkStore:
+    """An Icechunk repository in a local folder or a bucket, and the records beside it.
+
+    Parameters
+    ----------
+    url
+        A local path or ``s3://bucket/prefix``.
+    dataset_id
+        The dataset in it.
+    state
+        Where the records are kept; None means ``<url>.gridmill``.
+    storage_options
+        For S3, those of s3fs: `key`, `secret`, `token`, `profile`, `anon`, `endpoint_url`,
+        `client_kwargs`.
+
+    Raises
+    ------
+    ValueError
+        Icechunk stores are not supported at this URL.
+
+    Notes
+    -----
+    Pickles small. Not for processes that fork after they used it: Icechunk's threads do not
+    survive that. Dask spawns its workers.
+    """
+
+    format: ClassVar[str] = "icechunk"
+    stages: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        url: str,
+        dataset_id: str,
+        *,
+        state: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.url = str(url).rstrip("/")
+        if not is_local(self.url) and not self.url.startswith("s3://"):
+            raise ValueError(f"{url!r}: Icechunk stores are local paths or s3:// URLs")
+        self.storage_options = dict(storage_options or {})
+        self.state = open_state(self.url, state, storage_options=storage_options)
+        self.tracker = UpdateProgressTracker(self.state, dataset_id)
+        _options_of[self.url] = self.storage_options
+
+    def __repr__(self) -> str:
+        return f"IcechunkStore({self.url!r})"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        _options_of[self.url] = self.storage_options
+
+    # -- what readers see ---------------------------------------------------------------------
+
+    def metadata(self) -> Array | None:
+        """Read the published root metadata, with that of all arrays; None if there is none."""
+        store = self._published()
+        return None if store is None else _read_metadata(store)
+
+    def published_length(self, append_dim: str) -> int | None:
+        """How many positions of the append dim readers see; None if there is no store yet."""
+        store = self._published()
+        content = None if store is None else _get(store, f"{append_dim}/{ROOT}")
+        return None if content is None else int(json.loads(content)["shape"][0])
+
+    def open_dataset(self) -> xr.Dataset:
+        """Open what readers see now; it stays as it is while others publish."""
+        import xarray as xr
+
+        ds: xr.Dataset = xr.open_zarr(self._published(), zarr_format=3, consolidated=False)
+        return ds
+
+    def progress(self) -> list[ProgressRecord]:
+        """Read the records of all regions, in order."""
+        return list(self.tracker.records())
+
+    # -- what a worker does -------------------------------------------------------------------
+
+    def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        """Read published values of a variable, in the stored dtype."""
+        with _failures():
+            store = self._published()
+            array = zarr.open_array(store, path=variable, mode="r", zarr_format=3)
+            return np.asarray(array[selection])
+
+    def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
+        """Write the objects of one variable through a fork, which is the token.
+
+        Raises
+        ------
+        LeaseLost
+            The run may not write any more.
+        """
+        keys = list(keys)
+        if not keys:
+            return Uploaded(())
+        begun = datetime.now(UTC)
+        variable = keys[0].partition("/")[0]
+        metadata = array_metadata(json.loads((folder / ROOT).read_bytes()))[variable]
+        with _failures():
+            fork = self._repository().writable_session(BRANCH).fork()
+            _reach(fork.store, variable, metadata, keys)
+
+            def put(key: str) -> ObjectReceipt:
+                content = (folder / key).read_bytes()
+                proof.check()
+                _put(fork.store, key, content)
+                return ObjectReceipt(key, len(content), google_crc32c.value(content))
+
+            largest = max(1, *((folder / key).stat().st_size for key in keys))
+            receipts = tuple(_each(put, keys, NBYTES_IN_FLIGHT // largest))
+            return Uploaded(receipts, _token(fork, begun))
+
+    # -- what the driver does -----------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """Raise OSError unless objects can be put into the repository and beside it."""
+        here = open_objects(self.url, self._staging, storage_options=self.storage_options)
+        check_writable(here, ".gridmill-probe")
+        check_writable(self.state, "probe")
+
+    def prepare(self, folder: Path) -> None:
+        """Make the repository, with arrays that have no position yet: uploads fork from it."""
+        with _failures():
+            repository = self._repository(create=True)
+            session = repository.writable_session(BRANCH)
+            _write_metadata(session.store, folder)
+            if session.has_uncommitted_changes:
+                session.commit("Create the archive, empty", {MERGED: {}})
+
+    def publish(self, folder: Path, staged: Sequence[StagedRegion] = (), message: str = "") -> bool:
+        """Make uploads, and a local store's metadata and coordinates, what readers see.
+
+        Parameters
+        ----------
+        folder
+            A local Zarr store with its metadata consolidated; its chunk objects are those of
+            coordinates.
+        staged
+            Regions in order; a commit each. Those that are visible already change nothing.
+        message
+            Says what a change of metadata alone brings.
+
+        Returns
+        -------
+        bool
+            Whether anything changed.
+
+        Raises
+        ------
+        PublishConflict
+            Another committer changed the same; nothing of theirs is lost.
+        """
+        with _failures():
+            repository = self._repository()
+            merged = _merged(repository)
+            todo = [region for region in staged if merged.get(region.name) != _digest(region)]
+            for number, region in enumerate(todo, 1):
+                session = repository.writable_session(BRANCH)
+                for variable in sorted(region.tokens):
+                    session.merge(_fork(region.tokens[variable]))
+                # The last commit shows all that the folder does, the others what precedes it.
+                _write_metadata(session.store, folder, region if number < len(todo) else None)
+                merged = {**merged, region.name: _digest(region)}
+                _commit(session, region.message, merged)
+            if not todo:
+                session = repository.writable_session(BRANCH)
+                _write_metadata(session.store, folder)
+                if not session.has_uncommitted_changes:
+                    return False
+                _commit(session, message or "Update metadata", merged)
+            return True
+
+    def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+        """Give the keys whose object is gone or has fewer bytes.
+
+        With a token, they are looked for in what it made durable, published or not.
+        """
+        with _failures():
+            store = self._published() if token is None else _fork(token).store
+
+            def is_there(receipt: ObjectReceipt) -> bool:
+                return store is not None and _has(store, receipt)
+
+            found = _each(is_there, receipts)
+            return [r.key for r, there in zip(receipts, found, strict=True) if not there]
+
+    # -- upkeep -------------------------------------------------------------------------------
+
+    def expire(self, older_than: datetime) -> int:
+        """Forget snapshots from before a time, but for what readers see; their number.
+
+        Their data stays until `collect_garbage`.
+        """
+        with _failures():
+            return len(self._repository().expire_snapshots(older_than=older_than))
+
+    def collect_garbage(self, older_than: datetime) -> dict[str, int]:
+        """Delete objects from before a time that no snapshot holds; counts by kind.
+
+        What uploads made durable and no publication shows yet is spared, and so is whatever
+        is younger than it.
+        """
+        with _failures():
+            repository = self._repository()
+            until = min([older_than, *self._awaiting(_merged(repository))]) - GARBAGE_MARGIN
+            summary = repository.garbage_collect(until)
+            names = ("bytes_deleted", "chunks_deleted", "manifests_deleted", "snapshots_deleted")
+            return {name: int(getattr(summary, name)) for name in names}
+
+    def _awaiting(self, merged: Mapping[str, str]) -> Iterator[datetime]:
+        """Yield when runs that live began, and uploads that are not wholly visible."""
+        for claim in current_claims(self.state):
+            yield datetime.fromisoformat(claim.since)
+        static = self.tracker.read(slice(0, 0))
+        for record in [*([static] if static else []), *self.tracker.records()]:
+            tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
+            name = "static" if record.stop == record.start else str(record.start)
+            whole = StagedRegion(name, record.stop, tokens)
+            if tokens and merged.get(whole.name) != _digest(whole):
+                yield from (_begun(token) for token in tokens.values())
+
+    # -- the repository -----------------------------------------------------------------------
+
+    @property
+    def _staging(self) -> Path | None:
+        return Path(f"{local_path(self.url)}.gridmill/staging") if is_local(self.url) else None
+
+    def _published(self) -> Store | None:
+        """Give what readers see; None if there is no repository or nothing in it."""
+        with _failures():
+            try:
+                repository = self._repository()
+            except FileNotFoundError:
+                return None
+            store: Store = repository.readonly_session(BRANCH).store
+            return None if _get(store, ROOT) is None else store
+
+    def _repository(self, *, create: bool = False) -> icechunk.Repository:
+        """Open the repository, once a process.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none.
+        """
+        key = (self.url, repr(sorted(self.storage_options.items())))
+        with _opening:
+            if key not in _repositories:
+                storage = self._storage()
+                if create:
+                    _repositories[key] = icechunk.Repository.open_or_create(storage)
+                elif not icechunk.Repository.exists(storage):
+                    raise FileNotFoundError(f"there is no Icechunk repository at {self.url}")
+                else:
+                    _repositories[key] = icechunk.Repository.open(storage)
+            return _repositories[key]
+
+    def _storage(self) -> icechunk.Storage:
+        if is_local(self.url):
+            path = local_path(self.url)
+            path.mkdir(parents=True, exist_ok=True)
+            return icechunk.local_filesystem_storage(str(path))
+        options = self.storage_options
+        client = options.get("client_kwargs", {})
+        endpoint = options.get("endpoint_url") or client.get("endpoint_url") or _env_endpoint()
+        region = client.get("region_name") or _env_region()
+        bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
+        anonymous = bool(options.get("anon"))
+        return icechunk.s3_storage(
+            bucket=bucket,
+            # Icechunk does not take the root of a bucket.
+            prefix=prefix or None,
+            region=region or ("us-east-1" if endpoint else None),
+            endpoint_url=endpoint,
+            allow_http=bool(endpoint and endpoint.startswith("http://")),
+            force_path_style=endpoint is not None,
+            anonymous=anonymous or None,
+            get_credentials=None if anonymous else _Credentials(self.url),
+        )
+
+
+# A repository belongs to a process, and is safe in its threads.
+_repositories: dict[tuple[str, str], icechunk.Repository] = {}
+_opening = threading.RLock()
+# Where tokens find credentials, because they carry none.
+_options_of: dict[str, Mapping[str, Any]] = {}
+
+
+@dataclass(frozen=True)
+class _Credentials:
+    """Finds credentials in the process where they are needed; pickles as the store's URL."""
+
+    url: str
+
+    def __call__(self) -> icechunk.S3StaticCredentials:
+        import botocore.session  # type: ignore[import-untyped]
+
+        options = _options_of.get(self.url, {})
+        if options.get("key"):
+            return icechunk.S3StaticCredentials(
+                access_key_id=options["key"],
+                secret_access_key=options["secret"],
+                session_token=options.get("token"),
+            )
+        session = botocore.session.Session(profile=options.get("profile"))
+        found = session.get_credentials()
+        if found is None:
+            raise PermissionError(f"no credentials found for {self.url}")
+        frozen = found.get_frozen_credentials()
+        soon = datetime.now(UTC) + timedelta(minutes=10)
+        return icechunk.S3StaticCredentials(
+            access_key_id=frozen.access_key,
+            secret_access_key=frozen.secret_key,
+            session_token=frozen.token,
+            expires_after=soon if frozen.token else None,
+        )
+
+
+def _env_endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _env_region() -> str | None:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+# -- tokens -----------------------------------------------------------------------------------
+
+
+def _token(fork: Any, begun: datetime) -> str:
+    pickled = base64.b85encode(pickle.dumps(fork)).decode()
+    return json.dumps({"begun": begun.isoformat(timespec="seconds"), "fork": pickled})
+
+
+def _fork(token: str) -> Any:
+    return pickle.loads(base64.b85decode(json.loads(token)["fork"]))
+
+
+def _begun(token: str) -> datetime:
+    return datetime.fromisoformat(json.loads(token)["begun"])
+
+
+def _digest(region: StagedRegion) -> str:
+    """Tell apart what a region brings, and how much of it is visible: both may change."""
+    tokens = json.dumps(sorted(region.tokens.items())).encode()
+    return f"{hashlib.sha256(tokens).hexdigest()[:16]} {region.stop}"
+
+
+def _merged(repository: icechunk.Repository) -> dict[str, str]:
+    """Give by region what the branch holds of it, as the last commit of ours says."""
+    for snapshot in repository.ancestry(branch=BRANCH):
+        if MERGED in snapshot.metadata:
+            return dict(snapshot.metadata[MERGED])
+    return {}
+
+
+def _commit(session: icechunk.Session, message: str, merged: Mapping[str, str]) -> None:
+    """Commit; what others committed meanwhile stays, and must not be of the same objects."""
+    solver = icechunk.ConflictDetector()
+    try:
+        session.commit(message, {MERGED: dict(merged)}, rebase_with=solver, rebase_tries=10)
+    except (icechunk.ConflictError, icechunk.RebaseFailedError) as error:
+        raise PublishConflict(
+            f"another committer changed what this publication changes ({_one_line(error)}): "
+            "nothing was published; look at the branch's last commits, and run again"
+        ) from None
+
+
+# -- keys of a session ------------------------------------------------------------------------
+
+
+def _put(store: Store, key: str, content: bytes) -> None:
+    sync(store.set(key, cpu.Buffer.from_bytes(content)))
+
+
+def _get(store: Store, key: str) -> bytes | None:
+    found = sync(store.get(key, default_buffer_prototype()))
+    return None if found is None else found.to_bytes()
+
+
+def _has(store: Store, receipt: ObjectReceipt) -> bool:
+    """Whether an object's last byte is there."""
+    last = RangeByteRequest(receipt.nbytes - 1, receipt.nbytes)
+    try:
+        found = sync(store.get(receipt.key, default_buffer_prototype(), last))
+    except (icechunk.IcechunkError, ValueError, KeyError):
+        return False
+    return found is not None and len(found) == 1
+
+
+def _read_metadata(store: Store) -> Array:
+    """Read a group's metadata and that of its arrays, in the form of a consolidated root."""
+
+    async def names() -> list[str]:
+        return sorted([name async for name in store.list_dir("")])
+
+    arrays = {}
+    for name in sync(names()):
+        content = _get(store, f"{name}/{ROOT}") if name != ROOT else None
+        if content is not None:
+            arrays[name] = json.loads(content)
+    root: Array = json.loads(_get(store, ROOT) or b"{}")
+    return {**root, "consolidated_metadata": {"metadata": arrays}}
+
+
+def _write_metadata(store: Store, folder: Path, upto: StagedRegion | None = None) -> None:
+    """Put a local store's metadata and coordinates, where they differ.
+
+    `upto` cuts it to what is visible with that region, or is already.
+    """
+    root = json.loads((folder / ROOT).read_bytes())
+    arrays = array_metadata(root)
+    # Every snapshot is consistent: there is nothing to consolidate for.
+    _put_if_changed(store, ROOT, {**root, "consolidated_metadata": None})
+    for name, array in arrays.items():
+        if upto is not None:
+            array = _cut(store, name, array, upto)
+        arrays[name] = array
+        _put_if_changed(store, f"{name}/{ROOT}", array)
+    for key in publication_order(folder):
+        name, _, chunk = key.partition("/")
+        if not key.endswith(ROOT) and _is_inside(chunk, arrays[name]):
+            content = (folder / key).read_bytes()
+            if _get(store, key) != content:
+                _put(store, key, content)
+
+
+def _cut(store: Store, name: str, array: Array, upto: StagedRegion) -> Array:
+    dims = array.get("dimension_names") or ()
+    content = _get(store, f"{name}/{ROOT}")
+    if upto.dim not in dims or content is None:
+        return array
+    axis = list(dims).index(upto.dim)
+    shape = list(array["shape"])
+    shape[axis] = min(shape[axis], max(upto.stop, upto.visible))
+    return {**array, "shape": shape}
+
+
+def _reach(store: Store, variable: str, metadata: Array, keys: Sequence[str]) -> None:
+    """Let an array in a fork reach to the end of these objects, and never shrink."""
+    content = _get(store, f"{variable}/{ROOT}")
+    if content is None:
+        raise ValueError(f"{variable} is not in the repository: prepare() makes it")
+    now = json.loads(content)["shape"]
+    chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    ends = [[(i + 1) * n for i, n in zip(_index(key), chunk, strict=True)] for key in keys]
+    shape = [
+        max(present, min(whole, max(axis)))
+        for present, whole, axis in zip(
+            now, metadata["shape"], zip(*ends, strict=True), strict=True
+        )
+    ]
+    if shape != now:
+        grown = {**metadata, "shape": shape}
+        _put(store, f"{variable}/{ROOT}", json.dumps(grown).encode())
+
+
+def _index(key: str) -> list[int]:
+    """Give an object's position among the objects of its array, from its key."""
+    return [int(part) for part in key.split("/")[2:]]
+
+
+def _is_inside(chunk: str, array: Array) -> bool:
+    size = array["chunk_grid"]["configuration"]["chunk_shape"]
+    at = [int(part) for part in chunk.split("/")[1:]]
+    return all(i < math.ceil(n / m) for i, n, m in zip(at, array["shape"], size, strict=True))
+
+
+def _put_if_changed(store: Store, key: str, metadata: Array) -> None:
+    content = _get(store, key)
+    wanted = {k: v for k, v in metadata.items() if k != "storage_transformers" and v is not None}
+    if content is not None:
+        present = json.loads(content)
+        present.pop("storage_transformers", None)
+        if {k: v for k, v in present.items() if v is not None} == wanted:
+            return
+    _put(store, key, json.dumps(wanted).encode())
+
+
+def _each(function: Callable[[Any], Any], items: Sequence[Any], width: int = AT_ONCE) -> list[Any]:
+    if len(items) <= 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(max(1, min(width, AT_ONCE)), thread_name_prefix="store") as pool:
+        return list(pool.map(function, items))
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Raise what Icechunk raises as an OSError of one line, which pickles."""
+    try:
+        yield
+    except icechunk.IcechunkError as error:
+        raise OSError(f"Icechunk: {_one_line(error)}") from None
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip(" x|\t") for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)
+
+
+if "ICECHUNK_LOG" not in os.environ:
+    # It warns that local commits need a lock, which gridmill holds.
+    with suppress(Exception):
+        icechunk.set_logs_filter("error")
