@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -72,6 +73,7 @@ class PipelinePlugin(WorkerPlugin):
         self.workspace = Workspace(root, shares_disk=shares_disk)
         for stage, width in STAGE_WIDTHS.items():
             worker.executors[stage] = ThreadPoolExecutor(width, thread_name_prefix=stage)
+        stop_profiling(worker)
         keep_freed_memory()
         numcodecs.blosc.use_threads = False
         zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
@@ -261,6 +263,19 @@ def _bench() -> Bench:
     assert isinstance(plugin, PipelinePlugin)
     key = str(worker.get_current_task())
     return Bench(plugin.workspace.of_key(key), worker.address)
+
+
+def stop_profiling(worker: Worker) -> None:
+    """Stop Dask's statistical profiler where it can lock up the worker.
+
+    ``sys._current_frames`` may deadlock with threads that start or end (python/cpython#106883);
+    every download task starts some.
+    """
+    if sys.version_info < (3, 11, 9) or (3, 12) <= sys.version_info < (3, 12, 3):
+        for name in ("profile", "profile-cycle"):
+            callback = worker.periodic_callbacks.get(name)
+            if callback is not None:
+                callback.stop()
 
 
 def keep_freed_memory() -> None:

@@ -25,6 +25,8 @@ SCHEDULER_CONFIG: Mapping[str, Any] = {
     # It drops the copy of a result that its maker holds, and with it the files that the result
     # names, while a worker on the same disk still reads them.
     "distributed.scheduler.active-memory-manager.start": False,
+    # Sampling stacks of all threads can lock up a worker for ever (python/cpython#106883).
+    "distributed.worker.profile.enabled": False,
     # Dask warns when a task's arguments are large; source file lists may be.
     "distributed.admin.large-graph-warning-threshold": "100MB",
 }

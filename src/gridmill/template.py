@@ -17,7 +17,7 @@ from dask.delayed import delayed
 from gridmill.regions import region_length
 from gridmill.variables import Coordinate, DataVar
 
-__all__ = ["TemplateConfig", "parse_label"]
+__all__ = ["TemplateConfig", "just_after", "parse_label"]
 
 # Long enough that the append coordinate's single chunk outlasts the archive (see Coordinate).
 CAPACITY_YEARS = 60
@@ -214,7 +214,7 @@ class TemplateConfig:
     def _check_is_label(self, start: str) -> None:
         label = self.label(start)
         first = self.label(self.append_dim_start)
-        index = self.append_dim_coordinates(_just_after(label))
+        index = self.append_dim_coordinates(just_after(label))
         if len(index) == 0 or index[-1] != label:
             nearest = f"the nearest before it is {index[-1]}" if len(index) else f"first: {first}"
             raise ValueError(f"{start} is not on the dataset's {self.append_dim} axis; {nearest}")
@@ -268,7 +268,9 @@ def _parse_cftime(value: Any, calendar: str) -> Any:
 
     if isinstance(value, cftime.datetime):
         return value
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    if isinstance(value, datetime):
+        return _on_calendar(value, calendar)
+    text = str(value)
     for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m", "%Y"):
         try:
             return cftime.datetime.strptime(text[:19], form, calendar=calendar)
@@ -279,7 +281,21 @@ def _parse_cftime(value: Any, calendar: str) -> Any:
     )
 
 
-def _just_after(label: Any) -> Any:
+def _on_calendar(moment: datetime, calendar: str) -> Any:
+    """Give a moment as a label; a day that the calendar does not have becomes the one before."""
+    import cftime
+
+    clock = (moment.hour, moment.minute, moment.second)
+    for day in (moment.day, 30, 29, 28):
+        try:
+            return cftime.datetime(moment.year, moment.month, day, *clock, calendar=calendar)
+        except ValueError:
+            continue
+    raise ValueError(f"{moment} is not on the {calendar} calendar")
+
+
+def just_after(label: Any) -> Any:
+    """Give the smallest end of a template that includes a label."""
     return label + pd.Timedelta(microseconds=1).to_pytimedelta()
 
 

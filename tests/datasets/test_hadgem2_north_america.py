@@ -7,13 +7,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import cftime
-import dask
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client
 
-from clusters import local_client
 from gridmill.datasets.hadgem2_north_america import HadGem2NorthAmerica, HadGem2Template
 from gridmill.demo.archive import HADGEM2_SOURCES, build_hadgem2_archive, sample_file
 from gridmill.testing import ArchiveServer
@@ -49,17 +46,6 @@ def server(archive: Path) -> Iterator[ArchiveServer]:
     with ArchiveServer(archive) as server:
         server.release_all()
         yield server
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """Give a cluster for all tests of the module."""
-    # Dask's profiler can lock up a worker in Python before 3.11.9 (python/cpython#106883).
-    with (
-        dask.config.set({"distributed.worker.profile.enabled": False}),
-        local_client() as client,
-    ):
-        yield client
 
 
 @pytest.mark.parametrize("scenario", HADGEM2_SOURCES)

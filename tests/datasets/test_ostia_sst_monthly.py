@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import dask
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from distributed import Client
 
-from clusters import local_client
 from gridmill.datasets.ostia_sst_monthly import OstiaSstMonthly, OstiaSstMonthlyTemplate
 from gridmill.demo.archive import OSTIA_SOURCE, build_ostia_archive, sample_file
 from gridmill.testing import ArchiveServer
@@ -25,17 +22,6 @@ def source() -> Iterator[xr.Dataset]:
     """Give the whole source."""
     with xr.open_dataset(sample_file(OSTIA_SOURCE)) as ds:
         yield ds.load()
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """Give a cluster for all tests of the module."""
-    # Dask's profiler can lock up a worker in Python before 3.11.9 (python/cpython#106883).
-    with (
-        dask.config.set({"distributed.worker.profile.enabled": False}),
-        local_client() as client,
-    ):
-        yield client
 
 
 @pytest.fixture

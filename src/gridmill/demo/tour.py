@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dask
 import xarray as xr
 from rich.console import Console
 
@@ -311,13 +310,7 @@ class Tour:
 GRID_MAPPING = ("latitude_longitude",)
 
 
-# Dask's profiler walks all threads' frames every 10 ms, which can lock up a process for good in
-# Python before 3.11.9 (github.com/python/cpython/issues/106883).
-WITHOUT_PROFILER = {"distributed.worker.profile.enabled": False}
-
-
 def _start_cluster(stack: ExitStack) -> Any:
-    stack.enter_context(dask.config.set(WITHOUT_PROFILER))
     return stack.enter_context(
         connect("local", workers=WORKERS, threads_per_worker=threads_per_worker())
     )
