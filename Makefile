@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test chaos check format bench clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +18,10 @@ demo: $(VENV)/ready-demo
 
 test: $(VENV)/ready-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Every fault at every moment, for CHAOS_ARGS="--minutes 60 --seed 1"; goes on where it stopped.
+chaos: $(VENV)/ready-test
+	PYTHONPATH=tests $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
 
 check: $(VENV)/ready-check
 	$(BIN)/ruff format --check .

@@ -1,0 +1,44 @@
+"""A cluster in a process of its own: it outlives drivers, and dies when told or when orphaned.
+
+Run as ``python trust_cluster.py FOLDER WORKERS``; prints the scheduler's address. Every worker
+has its own folder below FOLDER and uses no other.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import dask
+from distributed import LocalCluster
+
+from gridmill.chain import threads_per_worker
+from gridmill.clusters import SCHEDULER_CONFIG
+
+
+def main(folder: str, workers: int) -> None:
+    """Serve until standard input ends."""
+    config = {
+        **SCHEDULER_CONFIG,
+        "gridmill.workers-share-disk": False,
+        # A worker that is paused for seconds is not lost.
+        "distributed.scheduler.worker-ttl": "5 minutes",
+    }
+    with (
+        dask.config.set(config),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads_per_worker(),
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            silence_logs=30,
+            local_directory=folder,
+        ) as cluster,
+    ):
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,273 @@
+"""The reader: a process that opens a store in a tight loop and compares all it sees with truth.
+
+It knows nothing of gridmill: it opens with `xr.open_zarr(path)` and looks at values. What it may
+see: for each value, that of a version of the source file; or no value at all, which it reports as
+*missing*, for the test to judge by the source server's log. Everything else is a violation:
+
+- a value that no version of the source file gives;
+- a value that was there and is not any more, or is of an older version;
+- labels that are not the axis', or an extent that shrinks;
+- an open that fails once the store was there;
+- a read that fails twice. One that fails once is *torn*: the shard was replaced between the two
+  requests of one read, which plain Zarr allows as long as it is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+import dask
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+# Each seeded violation is visited once in so many opens of the live store.
+SEEDED_EVERY = 8
+
+# Variable, day, and quarter of the grid: its upper or lower half, its left or right half.
+Place = tuple[str, int, tuple[int, int]]
+
+
+class Truth(Protocol):
+    """What the reader must know of a dataset."""
+
+    steps_per_day: int
+    variables: tuple[str, ...]
+    versions: int
+
+    def index(self, positions: int) -> pd.DatetimeIndex:
+        """Give the labels of the first positions."""
+
+    def values(self, name: str, day: int, version: int) -> np.ndarray:
+        """Give a day of a variable, (step, ...)."""
+
+    def static(self) -> Mapping[str, np.ndarray]:
+        """Give the static variables."""
+
+
+@dataclass
+class Missing:
+    """A stretch of visits that found values missing: first and last, began and ended."""
+
+    first_began: float
+    last_began: float
+    last_ended: float
+    last_visit: int
+
+
+@dataclass
+class Sightings:
+    """What the reader saw of one store.
+
+    Attributes
+    ----------
+    opens
+        How often it opened the store and compared every value.
+    torn
+        How often a read failed and a fresh open succeeded.
+    not_there
+        Opens before the store was published.
+    violations
+        What must not be.
+    violating_opens
+        In how many opens there was one.
+    missing
+        By variable, day and quarter of the grid, when values were missing that have a truth.
+    positions
+        The extent that was seen last.
+    torn_errors
+        Why reads failed.
+    """
+
+    opens: int = 0
+    torn: int = 0
+    not_there: int = 0
+    violations: list[str] = field(default_factory=list)
+    violating_opens: int = 0
+    missing: dict[Place, list[Missing]] = field(default_factory=dict)
+    positions: int = 0
+    torn_errors: list[str] = field(default_factory=list)
+
+
+class Visitor:
+    """Visits one store again and again, and remembers what it saw."""
+
+    def __init__(self, path: str, truth: Truth) -> None:
+        self.path = path
+        self.truth = truth
+        self.seen = Sightings()
+        self._there = False
+        self._visits = 0
+        self._last: dict[str, np.ndarray] = {}
+        self._without: dict[str, list[Place]] = {}
+        # By variable and day, for every value the version that was seen, plus one; 0: none.
+        self._versions: dict[tuple[str, int], np.ndarray] = {}
+
+    def visit(self) -> None:
+        """Open the store once and compare all of it."""
+        before = len(self.seen.violations)
+        self._visits += 1
+        began = time.time()
+        ds = self._open()
+        if ds is not None:
+            self.seen.opens += 1
+            self._compare(ds, began, time.time())
+        self.seen.violating_opens += len(self.seen.violations) > before
+
+    def _open(self) -> xr.Dataset | None:
+        try:
+            ds = xr.open_zarr(self.path)
+        except Exception as error:
+            if self._there:
+                self._violated(f"the open failed: {_brief(error)}")
+            self.seen.not_there += 1
+            return None
+        self._there = True
+        try:
+            return ds.load()
+        except Exception as error:
+            return self._open_again(error)
+
+    def _open_again(self, error: Exception) -> xr.Dataset | None:
+        try:
+            ds = xr.open_zarr(self.path).load()
+        except Exception as again:
+            self._violated(f"the read failed twice: {_brief(error)}; then {_brief(again)}")
+            return None
+        self.seen.torn += 1
+        self.seen.torn_errors.append(_brief(error))
+        return ds
+
+    def _compare(self, ds: xr.Dataset, began: float, ended: float) -> None:
+        positions = ds.sizes["time"]
+        if positions < self.seen.positions:
+            self._violated(f"the extent shrank from {self.seen.positions} to {positions}")
+        self.seen.positions = positions
+        if not ds.get_index("time").equals(self.truth.index(positions)):
+            self._violated(f"the {positions} labels of time are not the axis'")
+        for name, values in self.truth.static().items():
+            if not _equal(ds[name].values, values):
+                self._violated(f"{name} differs from the truth")
+        for name in self.truth.variables:
+            self._compare_variable(name, ds[name].values)
+            for place in self._without[name]:
+                self._note_missing(place, began, ended)
+
+    def _compare_variable(self, name: str, values: np.ndarray) -> None:
+        before = self._last.get(name)
+        if before is not None and before.shape == values.shape and _equal(before, values):
+            return
+        steps = self.truth.steps_per_day
+        days = range(-(-len(values) // steps))
+        self._without[name] = [
+            (name, day, quarter)
+            for day in days
+            for quarter in self._compare_day(name, day, values[day * steps : (day + 1) * steps])
+        ]
+        self._last[name] = values
+
+    def _compare_day(self, name: str, day: int, values: np.ndarray) -> list[tuple[int, int]]:
+        """Compare a day of a variable with every version; the quarters that lack values."""
+        version = np.zeros(values.shape, "uint8")
+        is_nan = np.isnan(values)
+        exists = ~np.isnan(self.truth.values(name, day, 0)[: len(values)])
+        for number in range(self.truth.versions):
+            version[values == self.truth.values(name, day, number)[: len(values)]] = number + 1
+        wrong = ~is_nan & (version == 0)
+        if wrong.any():
+            self._violated(f"{name} of day {day}: {int(wrong.sum())} values are of no version")
+        known = self._versions.get((name, day), version[:0])[: len(values)]
+        older = (version[: len(known)] < known) & ~wrong[: len(known)]
+        if older.any():
+            gone = int((older & is_nan[: len(known)]).sum())
+            self._violated(f"{name} of day {day}: {gone} values are gone, {older.sum() - gone} old")
+        self._versions[name, day] = version
+        halves = [np.array_split(np.arange(length), 2) for length in values.shape[1:]]
+        return [
+            (i, j)
+            for (i, rows), (j, columns) in product(*map(enumerate, halves))
+            if (exists & is_nan)[:, rows][:, :, columns].any()
+        ]
+
+    def _note_missing(self, place: Place, began: float, ended: float) -> None:
+        stretches = self.seen.missing.setdefault(place, [])
+        if stretches and stretches[-1].last_visit == self._visits - 1:
+            last = stretches[-1]
+            last.last_began, last.last_ended, last.last_visit = began, ended, self._visits
+        else:
+            stretches.append(Missing(began, began, ended, self._visits))
+
+    def _violated(self, what: str) -> None:
+        self.seen.violations.append(f"{time.time():.3f} {what}")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the reader shall visit.
+
+    Parameters
+    ----------
+    path
+        The live store.
+    seeded
+        Stores with a violation in each.
+    truth
+        What is true of them.
+    """
+
+    path: str
+    seeded: tuple[str, ...]
+    truth: Truth
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the reader saw during one watch: the live store, and each visit to a seeded one."""
+
+    live: Sightings
+    seeded: list[tuple[str, Sightings]]
+
+
+def read_for_ever(connection: Connection) -> None:
+    """Visit what the connection says, until it closes: the main function of the process."""
+    # The writers, which this process watches, go first.
+    os.nice(5)
+    dask.config.set(scheduler="synchronous")
+    while True:
+        try:
+            watch = connection.recv()
+        except EOFError:
+            return
+        watched = _watch(watch, connection.poll)
+        connection.recv()
+        connection.send(watched)
+
+
+def _watch(watch: Watch, is_over: Callable[[], bool]) -> Watched:
+    live = Visitor(watch.path, watch.truth)
+    seeded: list[tuple[str, Sightings]] = []
+    while True:
+        for path in watch.seeded:
+            # Without a memory: it must catch the violation each time.
+            visitor = Visitor(path, watch.truth)
+            visitor.visit()
+            seeded.append((path, visitor.seen))
+        for _ in range(SEEDED_EVERY):
+            over = is_over()
+            live.visit()
+            if over:
+                return Watched(live.seen, seeded)
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:300]}"
