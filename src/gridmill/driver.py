@@ -168,11 +168,16 @@ class Driver:
         return self.report
 
     def _abandon(self) -> None:
-        """Keep what is done and stop what runs, for an interrupted run."""
+        """Keep what is done, and let go of what is not: Dask drops tasks that nobody wants.
+
+        Cancelling them instead can trip an assertion in the scheduler (distributed 2026.8), which
+        then loses the client.
+        """
         self._record_partly(at_once=True)
-        with suppress(Exception):
-            futures = list(self._completed.futures)
-            self.client.cancel(futures, force=True)  # type: ignore[no-untyped-call]
+        for future in list(self._completed.futures):
+            with suppress(Exception):
+                future.release()
+        self._completed.clear()
 
     # -- submit -------------------------------------------------------------------------------
 
