@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +23,10 @@ __all__ = ["TemplateConfig", "just_after", "parse_label"]
 # Long enough that the append coordinate's single chunk outlasts the archive (see Coordinate).
 CAPACITY_YEARS = 60
 CAPACITY_IRREGULAR = 2**20
+ISO_8601 = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.\d+)?)?)?)?)?)?"
+    r"(?P<zone>Z|[+-]\d\d:?\d\d)?"
+)
 
 
 class TemplateConfig:
@@ -126,6 +131,12 @@ class TemplateConfig:
         """
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
+        undeclared = sorted({str(name) for name in ds.coords} - {c.name for c in self.coords})
+        if undeclared:
+            raise ValueError(
+                f"coordinates {undeclared} are given, but {type(self).__name__}.coords does not "
+                "declare how they are stored"
+            )
         lazy = {var.name: _lazy_variable(var, ds.sizes) for var in self.data_vars}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
@@ -268,17 +279,20 @@ def _parse_cftime(value: Any, calendar: str) -> Any:
 
     if isinstance(value, cftime.datetime):
         return value
-    if isinstance(value, datetime):
-        return _on_calendar(value, calendar)
-    text = str(value)
-    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m", "%Y"):
-        try:
-            return cftime.datetime.strptime(text[:19], form, calendar=calendar)
-        except ValueError:
-            continue
-    raise ValueError(
-        f"{value!r} is not a date of the {calendar} calendar: write it like 2017-01-21"
-    )
+    if isinstance(value, datetime | np.datetime64):
+        return _on_calendar(parse_label(value), calendar)
+    found = ISO_8601.fullmatch(str(value))
+    try:
+        if found is None:
+            raise ValueError
+        year, month, day, *clock = (int(found[n] or n in (2, 3)) for n in range(1, 7))
+        label = cftime.datetime(year, month, day, *clock, calendar=calendar)
+    except ValueError as error:
+        raise ValueError(
+            f"{value!r} is not a date of the {calendar} calendar: write it like 2017-01-21"
+        ) from error
+    zone = found["zone"]
+    return label if zone in (None, "Z") else label - datetime.strptime(zone, "%z").utcoffset()
 
 
 def _on_calendar(moment: datetime, calendar: str) -> Any:
