@@ -352,6 +352,11 @@ def _filter_options(command: Command) -> Command:
     return _with_options(command, options)
 
 
+_revalidate_option = click.option(
+    "--revalidate",
+    is_flag=True,
+    help="Ask whether source files were revised since, and look for every object in the store.",
+)
 _now_option = click.option("--now", hidden=True, help="The present, for tests.")
 
 
@@ -525,6 +530,7 @@ Examples:
 @click.option("--until", metavar="DATE", required=True, help=UNTIL_HELP)
 @_filter_options
 @_cluster_options
+@_revalidate_option
 @_now_option
 @_output_options
 def backfill(
@@ -534,6 +540,7 @@ def backfill(
     end: str | None,
     variables: list[str] | None,
     cluster: Cluster,
+    revalidate: bool,
     now: str | None,
     output: Output,
 ) -> ExitCode:
@@ -544,7 +551,14 @@ def backfill(
     planned = dataset.plan(until, **filters, now=present)  # type: ignore[arg-type]
 
     def run(client: Any, listener: Listener) -> RunReport:
-        return dataset.backfill(until, **filters, client=client, now=present, listener=listener)  # type: ignore[arg-type]
+        return dataset.backfill(
+            until,
+            **filters,  # type: ignore[arg-type]
+            revalidate=revalidate,
+            client=client,
+            now=present,
+            listener=listener,
+        )
 
     return _run("backfill", dataset, planned, cluster, output, run)
 
@@ -561,16 +575,21 @@ Exits with 3 if the run went well and there was nothing new to publish.
 )
 @_archive_options
 @_cluster_options
+@_revalidate_option
 @_now_option
 @_output_options
-def update(archive: Archive, cluster: Cluster, now: str | None, output: Output) -> ExitCode:
+def update(
+    archive: Archive, cluster: Cluster, revalidate: bool, now: str | None, output: Output
+) -> ExitCode:
     """Bring an archive up to the present: what is new, and what was late or failed before."""
     dataset = archive.open()
     present = _now(now)
     planned = dataset.plan(now=present)
 
     def run(client: Any, listener: Listener) -> RunReport:
-        return dataset.reformat_operational_update(client=client, now=present, listener=listener)
+        return dataset.reformat_operational_update(
+            revalidate=revalidate, client=client, now=present, listener=listener
+        )
 
     return _run("update", dataset, planned, cluster, output, run)
 

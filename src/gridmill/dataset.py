@@ -192,6 +192,7 @@ class DynamicalDataset:
         start: str | None = None,
         end: str | None = None,
         variables: Sequence[str] | None = None,
+        revalidate: bool = False,
         client: Any = None,
         now: Any = None,
         listener: Listener = lambda event: None,
@@ -207,6 +208,9 @@ class DynamicalDataset:
             where it begins, for good.
         variables
             Process only these. For a new archive they are all it will have.
+        revalidate
+            Believe no record unseen: ask the provider whether source files were revised since,
+            and the store for every object.
         client
             See `gridmill.clusters.connect`; None means the current Dask client if there is
             one, else a local cluster for this run.
@@ -229,6 +233,7 @@ class DynamicalDataset:
         jobs = self._jobs(
             config, template_ds, until=until, start=start, end=end, variables=variables
         )
+        jobs = [replace(job, revalidate=revalidate) for job in jobs]
         declaration = self._declaration(start, variables)
         return self._run(
             "backfill", config, template_ds, jobs, client, now, listener, declaration=declaration
@@ -237,6 +242,7 @@ class DynamicalDataset:
     def reformat_operational_update(
         self,
         *,
+        revalidate: bool = False,
         client: Any = None,
         now: Any = None,
         listener: Listener = lambda event: None,
@@ -250,6 +256,7 @@ class DynamicalDataset:
         present = self._now(now)
         template_ds = self._template(config, present)
         jobs = self._update_jobs(config, template_ds)
+        jobs = [replace(job, revalidate=revalidate) for job in jobs]
         return self._run("update", config, template_ds, jobs, client, present, listener)
 
     def plan(
@@ -411,7 +418,7 @@ class DynamicalDataset:
         until: Any = None,
     ) -> TemplateConfig:
         """Give the template as declared when the archive was made, or would be."""
-        declaration = self.store.tracker.read_declaration() or self._declaration(start, variables)
+        declaration = self._read_declaration() or self._declaration(start, variables)
         if declaration["dataset_id"] != self.dataset_id:
             raise ValueError(
                 f"{self.store.url} holds {declaration['dataset_id']}, not {self.dataset_id}: "
@@ -440,6 +447,13 @@ class DynamicalDataset:
             "variables": None if variables is None else list(variables),
             "format": self.store.format,
         }
+
+    def _read_declaration(self) -> dict[str, Any] | None:
+        """Read the archive's declaration, the first that a run asks of a store."""
+        try:
+            return self.store.tracker.read_declaration()
+        except OSError as error:
+            raise StoreUnwritable(f"cannot read {self.store.url}: {error}") from error
 
     def _create(self, declaration: dict[str, Any]) -> None:
         """Keep what a new archive is declared to be, now that all is checked; else do nothing.
