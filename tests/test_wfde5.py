@@ -84,9 +84,7 @@ def test_stages_of_different_variables_overlap(
     """For 30 % of the busy time two stages are active, and at some moment all three."""
     with ArchiveServer(wfde5_archive) as server:
         server.release_all()
-        dataset = Wfde5HourlyDailyChunks(
-            tmp_path / "a.zarr", source_base=server.url, fsync=True
-        )
+        dataset = Wfde5HourlyDailyChunks(tmp_path / "a.zarr", source_base=server.url, fsync=True)
         report = dataset.backfill("2017-02-01", client=client)
     overlap = report.overlap()
     print(overlap, report.throughput())
