@@ -412,6 +412,8 @@ def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) 
                 raise TmpFolderLost(str(source.folder)) from error
             if isinstance(error, OSError) and error.errno in OF_THE_WORKER:
                 raise
+            if isinstance(error, NotImplementedError | RecursionError):  # kinds of RuntimeError
+                raise
             unread[index] = f"{type(error).__name__}: {error}"
             continue
         canvas.put(_place(file, work.data_var), found)

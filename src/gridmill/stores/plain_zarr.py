@@ -100,7 +100,9 @@ class ZarrStore:
         metadata = self.metadata()
         if metadata is None:
             return None
-        return int(array_metadata(metadata)[append_dim]["shape"][0])
+        index = array_metadata(metadata).get(append_dim)
+        # Another program's store; the comparison of structures refuses it.
+        return 0 if index is None else int(index["shape"][0])
 
     def open_dataset(self) -> xr.Dataset:
         """Open what readers see."""
@@ -246,4 +248,4 @@ def _publication_step(key: str) -> tuple[bool, bool]:
 
 def array_metadata(root: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Give the metadata of every array from a consolidated root."""
-    return dict(root["consolidated_metadata"]["metadata"])
+    return dict((root.get("consolidated_metadata") or {"metadata": {}})["metadata"])
