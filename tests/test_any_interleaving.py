@@ -1,0 +1,451 @@
+"""Whatever happens in whatever order, readers see a correct prefix that never shrinks.
+
+A Hypothesis state machine drives the real driver, plan, records and publication over a
+simulated provider, simulated stages and stores in memory. Covers: files that come, go, break and
+are revised, tasks that end in any order, run again, heal or fail, partial records, two runs side
+by side, interrupts and crashes that lose what was in flight. Does not cover Dask, and the bytes
+of objects.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import gridmill.driver
+from gridmill.driver import Driver
+from gridmill.progress import ObjectReceipt, SourceFileStatus
+from gridmill.publication import Publisher
+from gridmill.region_job import RegionJob
+from gridmill.run_report import RunReport
+from gridmill.sources.download import Download
+from gridmill.stages import LocalFiles, Receipt, SourceFile
+from gridmill.stores import UpdateProgressTracker
+from gridmill.variables import Encoding
+from test_structure import root_metadata
+from tiny import HOUR, NAMES, SHAPE, START, TinyCoord, TinyJob, TinyTemplate, tiny_var
+
+N = 6
+DELAY = 2
+OK = SourceFileStatus.SUCCEEDED
+
+
+class SimTemplate(TinyTemplate):
+    """In regions of two positions, so that little is needed for much to happen."""
+
+    data_vars = tuple(tiny_var(name, encoding=Encoding(chunks=(2, *SHAPE))) for name in NAMES)
+
+
+CONFIG = SimTemplate()
+FATES = ["done", "done", "done", "run again", "healed", "error", "disk full"]
+TEMPLATES = {n: CONFIG.get_template(START + HOUR * n) for n in range(1, N + 1)}
+ROOT = root_metadata()
+ARRAYS = ROOT["consolidated_metadata"]["metadata"]
+
+
+class MemoryObjects:
+    """Objects in a dict."""
+
+    url = "memory"
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+
+    def put(self, key: str, content: bytes) -> None:
+        self.content[key] = content
+
+    def get(self, key: str) -> bytes | None:
+        return self.content.get(key)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return sorted(key for key in self.content if key.startswith(prefix))
+
+
+class SimStore:
+    """What the driver and the publisher need of a final store."""
+
+    url = "memory"
+    stages = False
+
+    def __init__(self) -> None:
+        self.tracker = UpdateProgressTracker(MemoryObjects(), "tiny")
+        self.length: int | None = None
+
+    def published_length(self, append_dim: str) -> int | None:
+        return self.length
+
+    def missing(self, receipts: Any, token: str | None = None) -> list[str]:
+        return []
+
+    def publish(self, length: int, *_: Any, **__: Any) -> bool:
+        changed, self.length = self.length != length, length
+        return changed
+
+
+class SimPublisher(Publisher):
+    """Publishes a length only."""
+
+    @contextmanager
+    def _written(self, ds: Any) -> Iterator[Any]:
+        yield ds.sizes["time"]
+
+    metadata = b""
+    arrays = ARRAYS
+
+
+class SimJob(TinyJob):
+    """Asks the simulated provider."""
+
+    publication_delay = timedelta(hours=DELAY)
+    sim: ClassVar[AnyInterleaving]
+
+    def ask_file(self, coord: TinyCoord) -> Download | None:
+        at = position(coord)
+        version = self.sim.provider.get(at)
+        if version is None or at in self.sim.flaky:
+            return None
+        return Download(path=None, nbytes=1, etag=f"v{version}", last_modified=None, attempts=1)
+
+
+@dataclass(eq=False)
+class SimFuture:
+    """A task that was submitted and has not been delivered to the driver."""
+
+    key: str
+    region: RegionJob[Any, Any]
+    group: Any
+    variable: str | None
+    download: SimFuture | None
+    status: str = "pending"
+    result: Any = None
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+class SimDriver(Driver):
+    """Keeps its tasks where the machine can end them in any order."""
+
+    futures: list[SimFuture]
+
+    def _open(self) -> None:
+        self.futures = []
+        self._context, self._window = None, 1
+        self.snapshot = self.publisher.published
+
+    @property
+    def is_full(self) -> bool:
+        return len({id(task.region) for task in self._tasks.values()}) >= 2
+
+
+@dataclass
+class SimRun:
+    """A driver process."""
+
+    driver: SimDriver
+    jobs: list[RegionJob[Any, Any]]
+    regions: set[int]
+
+
+def position(coord: TinyCoord) -> int:
+    return int((coord.label - START) / HOUR)
+
+
+def submit_region(client, context, job, groups, suffix):
+    """Stand in for `chain.submit_region`; the client is the list of the driver's tasks."""
+    downloads, uploads = {}, {}
+    for group in groups:
+        key = f"{job.region.start}-{suffix}"
+        source = SimFuture(f"download-{key}", job, group, None, None)
+        downloads[group.index] = source
+        client.append(source)
+        for name in group.works:
+            uploads[name] = SimFuture(f"upload-{key}-{name}", job, group, name, source)
+            client.append(uploads[name])
+    return SimpleNamespace(downloads=downloads, uploads=uploads)
+
+
+class AnyInterleaving(RuleBasedStateMachine):
+    """The provider, the stores and up to two drivers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        gridmill.driver.chain.submit_region, self._submit = (
+            submit_region,
+            gridmill.driver.chain.submit_region,
+        )
+        self._as_completed = gridmill.driver.as_completed
+        gridmill.driver.as_completed = lambda **_: SimpleNamespace(update=lambda futures: None)
+        SimJob.sim = self
+        self.store = SimStore()
+        self.now = 4
+        self.provider: dict[int, int] = {}
+        self.flaky: set[int] = set()
+        self.broken: set[tuple[str, int, int]] = set()
+        self.runs: list[SimRun] = []
+        self.content: dict[tuple[str, int], int] = {}
+        self.seen: dict[tuple[str, int], tuple[SourceFileStatus, int | None]] = {}
+        self.unread: Counter[tuple[str, int, int]] = Counter()
+        self.extent = 0
+        self.visible: set[tuple[str, int]] = set()
+        self.number = 0
+
+    # -- the provider -------------------------------------------------------------------------
+
+    @initialize(there=st.sets(st.integers(0, N - 1), min_size=3))
+    def some_files_are_there(self, there):
+        self.provider = dict.fromkeys(there, 1)
+
+    @rule(
+        at=st.integers(0, N - 1),
+        what=st.sampled_from(["comes", "comes", "goes", "is flaky", "is broken", "an hour later"]),
+        names=st.sampled_from([NAMES, NAMES[:1], NAMES[1:]]),
+    )
+    def a_file(self, at, what, names=NAMES):
+        """Change what the provider has; few rules with many cases are drawn more evenly."""
+        if what == "comes":  # or is revised
+            self.provider[at] = self.provider.get(at, 0) + 1
+        elif what == "goes":
+            self.provider.pop(at, None)
+        elif what == "is flaky":
+            self.flaky ^= {at}
+        elif what == "is broken" and at in self.provider:
+            self.broken |= {(name, at, self.provider[at]) for name in names}
+        elif what == "an hour later":
+            self.now = min(self.now + 1, N)
+
+    # -- the drivers --------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.runs) < 2)
+    @rule(
+        back=st.integers(0, 2),
+        names=st.sampled_from([NAMES, NAMES, NAMES, NAMES[:1]]),
+        regions=st.sampled_from([slice(0, 1), slice(1, None), slice(None), slice(None)]),
+        is_update=st.booleans(),
+    )
+    def a_run_starts(self, back, names, regions, is_update):
+        end = self.now if is_update else max(self.now - back, self.extent, 1)
+        taken = set().union(*(run.regions for run in self.runs))
+        jobs = self.jobs_of(end, is_update)
+        if not is_update:
+            chosen = [var for var in CONFIG.data_vars if var.name in names]
+            jobs = [replace(job, data_vars=chosen) for job in jobs[regions]]
+        free = [job for job in jobs if job.region.start not in taken]
+        if is_update and len(free) < len(jobs):
+            return  # the lease refuses it
+        if free:
+            run = self.start(end, free)
+            run.driver._start(run.jobs.pop(0))
+
+    def jobs_of(self, end, is_update):
+        template_ds = TEMPLATES[end]
+        if is_update:
+            return SimJob.operational_update_jobs(self.store, template_ds, "time", CONFIG.data_vars)
+        return SimJob.get_jobs(template_ds, "time", CONFIG.data_vars)
+
+    def start(self, end, jobs):
+        template_ds = TEMPLATES[end]
+
+        def make_job(region):
+            return SimJob(
+                template_ds=template_ds,
+                data_vars=CONFIG.data_vars,
+                append_dim="time",
+                region=region,
+            )
+
+        publisher = SimPublisher(self.store, CONFIG, template_ds, make_job)
+        publisher.published = self.extent
+        lease = SimpleNamespace(publishing=nullcontext)
+        self.number += 1
+        report = RunReport(f"run{self.number}", "tiny", "backfill", "")
+        driver = SimDriver([], publisher, lease, now=START + HOUR * self.now, report=report)
+        driver._open()
+        driver.client = driver.futures
+        run = SimRun(driver, list(jobs), {job.region.start for job in jobs})
+        self.runs.append(run)
+        return run
+
+    def ready(self, run):
+        return [
+            future
+            for future in run.driver.futures
+            if future.status == "pending"
+            and (future.download is None or future.download.result is not None)
+        ]
+
+    def ended(self, run):
+        return [future for future in run.driver.futures if future.status != "pending"]
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        data=st.data(),
+        fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=6),
+        change=st.integers(0, N - 1),
+    )
+    def tasks_end(self, data, fates, change):
+        """Let tasks end on workers, and the driver hear of them, in any order."""
+        for fate in fates:
+            run = data.draw(st.sampled_from(self.runs))
+            if run.jobs and not run.driver.is_full:
+                run.driver._start(run.jobs.pop(0))
+            ready, ended = self.ready(run), self.ended(run)
+            if ready and (not ended or data.draw(st.booleans())):
+                if fate in ("run again", "healed"):
+                    self.a_file(change, "goes" if change in self.provider else "comes")
+                self.end_task(run, data.draw(st.sampled_from(ready)), fate)
+            elif ended:
+                self.deliver(run, data.draw(st.sampled_from(ended)))
+
+    def end_task(self, run, future, fate="done"):
+        if future.variable is None:
+            future.status, future.result = "finished", self.download(future)
+        elif fate in ("error", "disk full"):
+            error = TypeError("code") if fate == "error" else OSError(errno.ENOSPC, "disk full")
+            future.status, future.result = "error", (type(error), error, None)
+        else:
+            files, healed = future.download.result.files, None
+            if fate == "run again":  # its worker was lost, and the driver hears nothing of it
+                files = self.download(future.download).files
+            if fate == "healed":
+                files = healed = self.download(future.download).files
+            receipt = self.compress_and_upload(run, future, files)
+            future.status, future.result = "finished", replace(receipt, healed=healed)
+
+    def download(self, future):
+        files = tuple(self.download_one(file) for file in future.group.files)
+        return LocalFiles(folder=None, job=future.region, files=files)
+
+    def download_one(self, file: SourceFile) -> SourceFile:
+        version = self.provider.get(position(file.coord))
+        if version is None:
+            change = {"status": SourceFileStatus.NOT_YET_AVAILABLE}
+        elif position(file.coord) in self.flaky:
+            change = {"status": SourceFileStatus.DOWNLOAD_FAILED}
+        else:
+            change = {"status": OK, "settled": True, "nbytes": 1, "etag": f"v{version}"}
+        return replace(file, coord=replace(file.coord, **change))
+
+    def compress_and_upload(self, run, future, files) -> Receipt:
+        """Do to `content` what the stages do to objects, and note what the chain saw."""
+        name, unread, found, seen = future.variable, {}, {}, {}
+        for index, file in enumerate(files):
+            at, status = position(file.coord), file.coord.status
+            version = int(file.coord.etag[1:]) if status is OK else None
+            if (name, at, version) in self.broken:
+                unread[index], status = "ValueError", SourceFileStatus.READ_FAILED
+                self.unread[name, at, version] += 1
+            elif status is OK:
+                found[at] = version
+            seen[at] = (status, version)
+        self.seen.update({(name, at): was for at, was in seen.items()})
+        if found:
+            for at in seen:
+                if at in found:
+                    self.content[name, at] = found[at]
+                elif at >= run.driver.snapshot:
+                    self.content.pop((name, at), None)
+        objects = (ObjectReceipt(f"{name}/{future.region.region.start}", 1, 0),) if found else ()
+        return Receipt(name, objects, files, unread)
+
+    def deliver(self, run, future):
+        run.driver.futures.remove(future)
+        run.driver._take(future, future.result)
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["records", "publishes", "crashes", "is interrupted", "ends", "ends"]),
+    )
+    def a_driver(self, data, what):
+        run = data.draw(st.sampled_from(self.runs))
+        if what == "records":
+            run.driver._record_partly(at_once=True)
+        elif what == "publishes":
+            run.driver._publish()
+        elif what == "ends":
+            self.finish(run)
+        else:
+            if what == "is interrupted":
+                run.driver._abandon()
+            self.runs.remove(run)
+
+    def finish(self, run):
+        while run.jobs or run.driver._tasks:
+            if run.jobs and not run.driver.is_full:
+                run.driver._start(run.jobs.pop(0))
+            for future in list(run.driver.futures):
+                if future.status == "pending":
+                    self.end_task(run, future)
+                self.deliver(run, future)
+        run.driver._publish()
+        self.runs.remove(run)
+
+    # -- what must hold -----------------------------------------------------------------------
+
+    @invariant()
+    def readers_see_a_correct_prefix(self):
+        length = self.store.length or 0
+        assert length >= self.extent, "the extent shrank"
+        for at in range(self.extent, length):
+            for name in NAMES:
+                self.check_published(name, at)
+        if length > self.extent:
+            assert any((name, length - 1) in self.content for name in NAMES), "it ends in nothing"
+        self.extent = length
+
+    def check_published(self, name, at):
+        assert (name, at) in self.seen, f"{name} at {at} was never processed"
+        status, version = self.seen[name, at]
+        if status is OK:
+            assert (name, at) in self.content
+        elif status is SourceFileStatus.NOT_YET_AVAILABLE:
+            assert at + DELAY <= self.now, f"{name} at {at} may still come"
+        elif status is SourceFileStatus.READ_FAILED:
+            assert self.unread[name, at, version] >= 2, f"{name} at {at} was tried once"
+        else:
+            raise AssertionError(f"{name} at {at}: {status}, and published")
+
+    @invariant()
+    def nothing_published_is_lost(self):
+        now = {key for key in self.content if key[1] < self.extent}
+        assert self.visible <= now, self.visible - now
+        self.visible = now
+
+    def teardown(self):
+        """In the end, with every file there and readable, one update completes the archive."""
+        try:
+            if sys.exc_info()[0] is None:  # else Hypothesis stops here, or a step has failed
+                self.complete()
+        finally:
+            gridmill.driver.chain.submit_region = self._submit
+            gridmill.driver.as_completed = self._as_completed
+
+    def complete(self):
+        self.runs.clear()
+        self.now = N
+        self.flaky.clear()
+        for at in range(N):
+            is_broken = any((name, at, self.provider.get(at)) in self.broken for name in NAMES)
+            if is_broken or at not in self.provider:
+                self.provider[at] = self.provider.get(at, 100) + 1
+        self.broken.clear()
+        self.finish(self.start(N, self.jobs_of(N, is_update=True)))
+        self.readers_see_a_correct_prefix()
+        assert self.extent == N
+        assert set(self.content) == {(name, at) for name in NAMES for at in range(N)}
+
+
+AnyInterleaving.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestAnyInterleaving = AnyInterleaving.TestCase

@@ -1,0 +1,681 @@
+"""What runs do to an archive, end to end on a cluster inside this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import cftime
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client
+
+from clusters import local_client
+from gridmill import chain
+from gridmill.driver import CHAINS_PER_THREAD, Driver
+from gridmill.region_job import RegionJob, SourceFileCoord
+from gridmill.structure import StructureMismatch
+from gridmill.testing import ArchiveServer
+from gridmill.variables import Coordinate, Encoding
+from tiny import (
+    HOUR,
+    START,
+    Provider,
+    Tiny,
+    TinyCoord,
+    TinyJob,
+    TinyTemplate,
+    dataset_of,
+    hours,
+    snapshot,
+    time_coordinate,
+    tiny_var,
+    truth,
+    until,
+    values_at,
+)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """One worker with all stages, in this process."""
+    with local_client(n_workers=1, processes=False) as client:
+        yield client
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Provider:
+    return Provider(tmp_path / "provider")
+
+
+def make(tmp_path: Path, provider: Provider, dataset_class: type = Tiny, source: str = ""):
+    return dataset_class(tmp_path / "a.zarr", source_base=source or str(provider.root))
+
+
+def stored(tmp_path: Path, name: str = "a") -> np.ndarray:
+    with xr.open_zarr(tmp_path / "a.zarr") as ds:
+        return ds[name].values
+
+
+def records(dataset):
+    return {record.start: record for record in dataset.store.progress()}
+
+
+# -- failures ---------------------------------------------------------------------------------
+
+
+class FailsForB(TinyJob):
+    """A code error in one variable, from the second region on."""
+
+    def read_data(self, coord, data_var):
+        if data_var.name == "b" and coord.label >= hours(5)[-1]:
+            raise KeyError("no such thing")
+        return super().read_data(coord, data_var)
+
+
+def test_a_variable_that_fails_fails_alone(client, provider, tmp_path):
+    """Its cause is reported and recorded, the other variable is done, the extent stops before."""
+    provider.publish(hours(12))
+    events = []
+    dataset = make(tmp_path, provider, dataset_of(job=FailsForB))
+    report = dataset.backfill(until(12), client=client, listener=events.append)
+    assert not report.succeeded
+    assert [(f.region, f.variable) for f in report.failures] == [
+        (str(START + 4 * HOUR), "b"),
+        (str(START + 8 * HOUR), "b"),
+    ]
+    assert all("KeyError" in f.cause and "no such thing" in f.cause for f in report.failures)
+    assert report.positions_after == 4
+    assert "b failed: KeyError" in str(report.stops_because)
+    assert (report.regions_done, report.regions_failed) == (1, 2)
+    assert {start: r.variables["a"].state for start, r in records(dataset).items()} == {
+        0: "done",
+        4: "done",
+        8: "done",
+    }
+    assert sum(event.kind == "failed" for event in events) == 2
+    repaired = make(tmp_path, provider).backfill(until(12), client=client)
+    assert (repaired.variables_done, repaired.variables_skipped) == (2, 4)
+    assert repaired.positions_after == 12
+    for name in "ab":
+        np.testing.assert_array_equal(stored(tmp_path, name), truth(hours(12), name))
+
+
+class NotDefined(TinyJob):
+    read_data = RegionJob.read_data
+
+
+def test_an_author_who_forgot_a_hook_is_told(client, provider, tmp_path):
+    """A hook that is not defined is an error in code, never an unreadable file."""
+    provider.publish(hours(4))
+    report = make(tmp_path, provider, dataset_of(job=NotDefined)).backfill(until(4), client=client)
+    assert "must define read_data()" in report.failures[0].cause
+    assert report.positions_after == 0
+
+
+def test_a_file_that_cannot_be_read_twice_is_a_gap(client, provider, tmp_path):
+    """Once it stops the extent; byte-identical a second time it is settled; a new one is taken."""
+    provider.publish(hours(8))
+    provider.break_file(hours(8)[2], b"no array")
+    dataset = make(tmp_path, provider)
+    first = dataset.backfill(until(8), client=client)
+    assert first.positions_after == 2
+    assert "read failed for a" in str(first.stops_because)
+    assert first.files["read failed"] == 2
+    second = dataset.backfill(until(8), client=client)
+    assert second.positions_after == 8
+    assert np.isnan(stored(tmp_path)[2]).all()
+    third = dataset.backfill(until(8), client=client)
+    assert third.variables_done == 0
+    provider.publish(hours(1, first=2), version=1)
+    dataset.reformat_operational_update(now=until(8), client=client)
+    np.testing.assert_array_equal(stored(tmp_path)[2], values_at(hours(8)[2], 1)[0])
+
+
+def test_a_revised_file_that_cannot_be_read_is_tried_twice_again(client, provider, tmp_path):
+    """Only the same bytes, unreadable twice, settle a gap."""
+    provider.publish(hours(4))
+    dataset = make(tmp_path, provider)
+    for number in range(3):
+        provider.break_file(hours(4)[2], b"no array" * (number + 1))
+        assert dataset.backfill(until(4), client=client).positions_after == 2
+    assert dataset.backfill(until(4), client=client).positions_after == 4
+
+
+# -- gaps -------------------------------------------------------------------------------------
+
+
+class Expected(TinyJob):
+    publication_delay = timedelta(hours=3)
+
+
+def test_a_file_that_is_overdue_is_a_gap(client, provider, tmp_path):
+    """An absent file holds the extent back until the dataset expects it, on later runs too."""
+    provider.publish([label for label in hours(8) if label != hours(8)[5]])
+    dataset = make(tmp_path, provider, dataset_of(job=Expected))
+    early = dataset.backfill(until(8), client=client, now=until(7))
+    assert early.positions_after == 5
+    assert "not yet available" in str(early.stops_because)
+    late = dataset.reformat_operational_update(client=client, now=until(8))
+    assert late.variables_done == 0
+    assert late.positions_after == 8
+    assert late.stops_because is None
+    assert np.isnan(stored(tmp_path)[5]).all()
+    np.testing.assert_array_equal(stored(tmp_path)[6:], truth(hours(2, first=6)))
+
+
+def test_the_extent_ends_in_data(client, provider, tmp_path):
+    """Settled gaps at the end stay invisible until something comes after them."""
+    provider.publish(hours(6))
+    dataset = make(tmp_path, provider, dataset_of(job=Expected))
+    assert dataset.backfill(until(12), client=client, now=until(20)).positions_after == 6
+    provider.publish(hours(1, first=11))
+    assert dataset.reformat_operational_update(client=client, now=until(20)).positions_after == 12
+
+
+def test_only_a_gap_s_file_is_asked_for(client, provider, tmp_path):
+    """Inside the lookback an update asks for what is missing, and fetches its region if it came."""
+    provider.publish(hours(12))
+    missing = hours(12)[1]
+    with ArchiveServer(provider.root) as server:
+        server.release_all()
+        server.hold(f"*{missing:%Y%m%dT%H}.npy")
+        dataset = make(tmp_path, provider, dataset_of(job=Expected), server.url)
+        assert dataset.backfill(until(12), client=client, now=until(30)).positions_after == 12
+        before = len(server.requests)
+        idle = dataset.reformat_operational_update(client=client, now=until(12))
+        asked = server.requests[before:]
+        assert {request.path for request in asked} == {
+            provider.path(missing).relative_to(provider.root).as_posix()
+        }
+        assert len(asked) == 1
+        assert (idle.variables_done, idle.published_anything) == (0, False)
+        server.release_all()
+        before = len(server.requests)
+        healed = dataset.reformat_operational_update(client=client, now=until(12))
+        assert healed.variables_done == 2
+        assert len(server.requests) - before == 1 + 4
+    np.testing.assert_array_equal(stored(tmp_path), truth(hours(12)))
+
+
+def test_published_values_stay_where_sources_fail(client, provider, tmp_path):
+    """A shard that is rebuilt without a file keeps what was published, and takes what came."""
+    provider.publish(hours(6))
+    dataset = make(tmp_path, provider, dataset_of(job=Expected))
+    dataset.backfill(until(6), client=client)
+    provider.publish(hours(2, first=6))
+    provider.withdraw(hours(8)[4])
+    provider.break_file(hours(8)[5], b"no array")
+    report = dataset.reformat_operational_update(client=client, now=until(8))
+    np.testing.assert_array_equal(stored(tmp_path)[:6], truth(hours(6)))
+    assert report.positions_after >= 6
+    provider.publish(hours(2, first=4), version=1)
+    report = dataset.reformat_operational_update(client=client, now=until(8))
+    assert report.positions_after == 8
+    expected = np.concatenate(
+        [truth(hours(4)), truth(hours(2, first=4), version=1), truth(hours(2, first=6))]
+    )
+    np.testing.assert_array_equal(stored(tmp_path), expected)
+
+
+class AnyFile(TinyJob):
+    publish_when = "any"
+
+
+def test_a_dataset_may_publish_what_there_is(client, provider, tmp_path):
+    """With publish_when "any" the extent goes on to the last position with data."""
+
+    class TwoFiles(AnyFile):
+        def source_groups(self, data_vars):
+            return [[var] for var in data_vars]
+
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            coords = super().generate_source_file_coords(processing_region_ds, data_var_group)
+            if data_var_group[0].name == "a":
+                return coords
+            return [Late(label=coord.label) for coord in coords]
+
+    class Late(TinyCoord):
+        def get_url(self):
+            return f"late/{super().get_url()}"
+
+    provider.publish(hours(6))
+    dataset = make(tmp_path, provider, dataset_of(job=TwoFiles))
+    report = dataset.backfill(until(8), client=client)
+    assert report.positions_after == 6
+    assert "not yet available" in str(report.stops_because)
+
+
+def test_a_variable_that_ended_does_not_stop_the_archive(client, provider, tmp_path):
+    """From valid_until on neither its absent files nor its failures count."""
+
+    class Ends(TinyTemplate):
+        data_vars = (tiny_var("a"), tiny_var("b", 1, valid_until=until(6)))
+
+    class Separate(TinyJob):
+        def source_groups(self, data_vars):
+            return [[var] for var in data_vars]
+
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            coords = super().generate_source_file_coords(processing_region_ds, data_var_group)
+            ended = data_var_group[0].name == "b"
+            return [
+                Moved(label=c.label) if ended and c.label >= hours(7)[-1] else c for c in coords
+            ]
+
+        def read_data(self, coord, data_var):
+            if data_var.name == "b" and coord.label >= hours(9)[-1]:
+                raise KeyError("gone")
+            return super().read_data(coord, data_var)
+
+    class Moved(TinyCoord):
+        def get_url(self):
+            return f"moved/{self.label:%H}.npy"
+
+    provider.publish(hours(12))
+    (provider.root / "moved").mkdir()
+    np.save(provider.root / "moved" / "08.npy", values_at(0))
+    dataset = make(tmp_path, provider, dataset_of(template=Ends, job=Separate))
+    report = dataset.backfill(until(12), client=client)
+    assert report.positions_after == 12
+    np.testing.assert_array_equal(stored(tmp_path), truth(hours(12)))
+    np.testing.assert_array_equal(stored(tmp_path, "b")[:6], truth(hours(6), "b"))
+    assert np.isnan(stored(tmp_path, "b")[6:8]).all()
+
+
+# -- resume -----------------------------------------------------------------------------------
+
+
+class Interrupts:
+    """Raises as Ctrl-C would, at the n-th event of a kind."""
+
+    def __init__(self, kind: str, detail: str, after: int = 1) -> None:
+        self.kind, self.detail, self.left = kind, detail, after
+
+    def __call__(self, event) -> None:
+        if event.kind == self.kind and event.detail.startswith(self.detail):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail"), [("stage", "upload"), ("region", ""), ("published", ""), ("submitted", "")]
+)
+def test_an_interrupted_run_goes_on_where_it_was(client, provider, tmp_path, kind, detail):
+    """What was done is recorded variable by variable; a rerun redoes no variable of it."""
+    provider.publish(hours(12))
+    dataset = make(tmp_path, provider)
+    with pytest.raises(KeyboardInterrupt):
+        dataset.backfill(
+            until(12), client=client, listener=Interrupts(kind, detail, 2 if kind == "stage" else 1)
+        )
+    done = {(r.start, name) for r in dataset.store.progress() for name in r.variables}
+    if kind == "stage":
+        assert done
+    assert dataset.status().running == ()
+    assert dataset.plan(until(12)).summary()["chains"] == 6 - len(done)
+    report = dataset.backfill(until(12), client=client)
+    assert report.succeeded
+    assert report.variables_done == 6 - len(done)
+    assert report.positions_after == 12
+    for name in "ab":
+        np.testing.assert_array_equal(stored(tmp_path, name), truth(hours(12), name))
+
+
+def test_a_region_that_is_done_again_has_no_record_meanwhile(client, provider, tmp_path):
+    """What a record said of objects is withdrawn before the first of them is replaced."""
+    provider.publish(hours(6))
+    dataset = make(tmp_path, provider)
+    dataset.backfill(until(6), client=client)
+    provider.publish(hours(2, first=6))
+    known = []
+
+    def look(event) -> None:
+        if event.kind == "submitted":
+            known.append(dataset.store.tracker.read(slice(4, 8)).variables)
+
+    dataset.reformat_operational_update(client=client, now=until(8), listener=look)
+    assert known == [{}]
+    assert set(records(dataset)[4].variables) == {"a", "b"}
+
+
+def test_objects_that_are_gone_are_made_again(client, provider, tmp_path):
+    """A record whose object the store lost is not believed."""
+    provider.publish(hours(8))
+    dataset = make(tmp_path, provider)
+    dataset.backfill(until(8), client=client)
+    (tmp_path / "a.zarr" / "b" / "c" / "1" / "0" / "0").unlink()
+    report = dataset.backfill(until(8), client=client)
+    assert (report.variables_done, report.variables_skipped) == (1, 3)
+    np.testing.assert_array_equal(stored(tmp_path, "b"), truth(hours(8), "b"))
+
+
+def test_a_record_of_another_template_is_not_published(client, provider, tmp_path):
+    """Regions that an earlier declaration filled wait until they are done again."""
+    provider.publish(hours(8))
+
+    class Rounded(TinyTemplate):
+        data_vars = tuple(
+            replace(
+                v,
+                encoding=replace(
+                    v.encoding,
+                    compressors=(
+                        {"name": "zstd", "configuration": {"level": 1, "checksum": False}},
+                    ),
+                ),
+            )
+            for v in TinyTemplate.data_vars
+        )
+
+    dataset = make(tmp_path, provider, dataset_of(template=Rounded))
+    with client.as_current():
+        dataset.plan(until(8)).jobs[1].process()
+    other = make(tmp_path, provider)
+    report = other.backfill(until(8), end=until(4), client=client)
+    assert report.positions_after == 4
+    report = other.backfill(until(8), client=client)
+    assert report.positions_after == 8
+    np.testing.assert_array_equal(stored(tmp_path), truth(hours(8)))
+
+
+# -- filters and declarations -----------------------------------------------------------------
+
+
+def test_a_subset_of_the_variables_does_not_advance_the_extent(client, provider, tmp_path):
+    """Positions are published once every declared variable is there."""
+    provider.publish(hours(8))
+    dataset = make(tmp_path, provider)
+    dataset.backfill(until(4), client=client)
+    report = dataset.backfill(until(8), variables=["a"], client=client)
+    assert (report.positions_after, report.variables_done) == (4, 1)
+    report = dataset.backfill(until(8), variables=["b"], client=client)
+    assert report.positions_after == 8
+    np.testing.assert_array_equal(stored(tmp_path), truth(hours(8)))
+
+
+def test_what_a_new_archive_was_declared_to_be_is_inherited(client, provider, tmp_path):
+    """Start and variables given at creation hold for later backfills and updates."""
+    provider.publish(hours(12))
+    dataset = make(tmp_path, provider)
+    dataset.backfill(until(6), start=until(2), variables=["b"], client=client)
+    again = make(tmp_path, provider)
+    again.reformat_operational_update(client=client, now=until(12))
+    with xr.open_zarr(tmp_path / "a.zarr") as ds:
+        assert list(ds.data_vars) == ["b"]
+        assert list(ds.get_index("time")) == hours(10, first=2)
+        np.testing.assert_array_equal(ds["b"].values, truth(hours(10, first=2), "b"))
+    with pytest.raises(ValueError, match="unknown variables"):
+        again.backfill(until(12), variables=["a"], client=client)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"until": until(0)},
+        {"until": "soon"},
+        {"until": until(4), "start": "2020-01-01T00:30"},
+        {"until": until(4), "start": "2019-12-31"},
+        {"until": until(4), "start": until(2), "end": until(2)},
+        {"until": until(4), "start": until(2), "end": "2020-01-01T02:30"},
+        {"until": until(4), "variables": ["nope"]},
+        {"until": until(20_000), "start": until(1)},
+    ],
+)
+def test_wrong_inputs_leave_no_trace(client, provider, tmp_path, wrong):
+    """A new archive is not declared, an existing one not touched, by wrong arguments."""
+    provider.publish(hours(4))
+    dataset = make(tmp_path, provider)
+    arguments = {key: value for key, value in wrong.items() if key != "until"}
+    for _ in range(2):
+        before = snapshot(tmp_path)
+        with pytest.raises(ValueError):  # noqa: PT011
+            dataset.backfill(wrong["until"], client=client, **arguments)
+        assert snapshot(tmp_path) == before
+        assert dataset.backfill(until(4), client=client).positions_after == 4
+
+
+def test_another_structure_leaves_no_trace(client, provider, tmp_path):
+    """A template that differs is refused with every difference, and the archive stays."""
+    provider.publish(hours(4))
+    make(tmp_path, provider).backfill(until(4), client=client)
+
+    class Other(TinyTemplate):
+        dataset_attributes = {**TinyTemplate.dataset_attributes, "title": "Other"}
+
+        def dimension_coordinates(self):
+            return {**super().dimension_coordinates(), "y": np.array([0.0, 1.5])}
+
+    class Finer(TinyTemplate):
+        def dimension_coordinates(self):
+            return {**super().dimension_coordinates(), "y": np.array([0.0, 1.5])}
+
+    before = snapshot(tmp_path / "a.zarr")
+    for template, named in ((Other, "title"), (Finer, "coordinate y")):
+        with pytest.raises(StructureMismatch, match=named):
+            make(tmp_path, provider, dataset_of(template=template)).backfill(
+                until(8), client=client
+            )
+    assert snapshot(tmp_path / "a.zarr") == before
+
+
+def test_a_folder_of_another_program_is_refused(client, provider, tmp_path):
+    """A store that gridmill did not make is one clear error, for backfills and updates."""
+    (tmp_path / "a.zarr").mkdir()
+    root = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(root))
+    dataset = make(tmp_path, provider)
+    for run in (
+        lambda: dataset.backfill(until(4), client=client),
+        lambda: dataset.reformat_operational_update(client=client, now=until(4)),
+    ):
+        with pytest.raises(StructureMismatch, match="no archive that gridmill made"):
+            run()
+
+
+# -- kinds of datasets ------------------------------------------------------------------------
+
+
+def test_static_variables_are_written_once_and_block_what_they_lack(client, provider, tmp_path):
+    """Nothing is published before they are there, and later runs leave them alone."""
+
+    class WithOrography(TinyTemplate):
+        data_vars = (
+            *TinyTemplate.data_vars,
+            tiny_var("z", 2, dims=("y", "x"), encoding=Encoding(chunks=(2, 3))),
+        )
+
+    provider.publish(hours(8))
+    dataset = make(tmp_path, provider, dataset_of(template=WithOrography, job=StaticJob))
+    report = dataset.backfill(until(4), client=client)
+    assert report.positions_after == 0
+    assert report.stops_because
+    np.save(provider.root / "static.npy", values_at("static"))
+    report = dataset.backfill(until(4), client=client)
+    assert (report.positions_after, report.variables_done) == (4, 1)
+    report = dataset.reformat_operational_update(client=client, now=until(8))
+    assert (report.positions_after, report.variables_done) == (8, 2)
+    np.testing.assert_array_equal(stored(tmp_path, "z"), values_at("static")[2])
+
+
+class StaticCoord(SourceFileCoord):
+    def get_url(self):
+        return "static.npy"
+
+    def out_loc(self):
+        return {}
+
+
+class StaticJob(TinyJob):
+    def generate_source_file_coords(self, processing_region_ds, data_var_group):
+        if self.is_static:
+            return [StaticCoord()]
+        return super().generate_source_file_coords(processing_region_ds, data_var_group)
+
+
+def test_a_variable_without_source_files_does_not_block(client, provider, tmp_path):
+    """It is recorded as absent, no object is written, and readers see its fill value."""
+
+    class NoFilesForB(TinyJob):
+        def source_groups(self, data_vars):
+            return [[var] for var in data_vars]
+
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            if data_var_group[0].name == "b":
+                return []
+            return super().generate_source_file_coords(processing_region_ds, data_var_group)
+
+    provider.publish(hours(4))
+    dataset = make(tmp_path, provider, dataset_of(job=NoFilesForB))
+    assert dataset.backfill(until(4), client=client).positions_after == 4
+    assert records(dataset)[0].variables["b"].state == "absent"
+    assert not (tmp_path / "a.zarr" / "b" / "c").exists()
+    assert np.isnan(stored(tmp_path, "b")).all()
+    assert dataset.backfill(until(4), client=client).variables_done == 0
+
+
+class Days360(TinyTemplate):
+    calendar = "360_day"
+    append_dim_frequency = "D"
+    append_dim_start = "2020-02-28"
+    coords = (
+        time_coordinate(units="days since 2020-01-01", calendar="360_day"),
+        *TinyTemplate.coords[1:],
+    )
+
+
+class ExpectedIn360Days(TinyJob):
+    publication_delay = timedelta(days=2)
+
+
+def test_archives_on_a_cftime_calendar(client, provider, tmp_path):
+    """Backfill, gaps and updates work on a 360-day calendar, over the 30th of February."""
+
+    def days(n):
+        first = cftime.datetime(2020, 2, 28, calendar="360_day")
+        return [first + timedelta(days=i) for i in range(n)]
+
+    labels = days(10)
+    assert (labels[2].month, labels[2].day) == (2, 30)
+    provider.publish(labels)
+    provider.withdraw(labels[2])
+    dataset = make(tmp_path, provider, dataset_of(template=Days360, job=ExpectedIn360Days))
+    report = dataset.backfill("2020-03-03", client=client, now="2020-03-01")
+    assert report.positions_after == 2
+    assert "2020-02-30" in str(report.stops_because)
+    report = dataset.reformat_operational_update(client=client, now="2020-03-08")
+    assert report.positions_after == 10
+    provider.publish(labels[2:3])
+    dataset.reformat_operational_update(client=client, now="2020-03-08")
+    with xr.open_zarr(tmp_path / "a.zarr") as ds:
+        assert list(ds.get_index("time")) == labels
+        np.testing.assert_array_equal(ds["a"].values, truth(labels))
+    # On every day of the real calendar the present has a label.
+    assert dataset.backfill("2020-03-08", client=client).regions_skipped == 3
+
+
+class Transformed(TinyJob):
+    """Adds a coordinate along the append dim and one across; differences over a margin."""
+
+    def get_processing_region(self):
+        return slice(self.region.start - 1, self.region.stop)
+
+    def apply_data_transformations(self, data_array, data_var):
+        hour = (data_array["time"] - np.datetime64(START)) / np.timedelta64(1, "h")
+        assert data_array.dims == data_var.dims
+        data_array.values[...] = data_array.values + (hour + data_array["x"] * 100).values[:, None]
+        super().apply_data_transformations(data_array, data_var)
+
+
+def test_transformations_get_the_right_coordinates(client, provider, tmp_path):
+    """Each region's DataArray has its own labels, margin included, and the static coordinates."""
+    provider.publish(hours(10))
+    dataset = make(tmp_path, provider, dataset_of(job=Transformed))
+    assert dataset.backfill(until(10), client=client).positions_after == 10
+    added = np.arange(10)[:, None, None] + np.arange(3) * 100
+    np.testing.assert_allclose(stored(tmp_path), truth(hours(10)) + added, rtol=1e-6)
+
+
+def test_coordinates_may_be_stored_smaller_than_declared(client, provider, tmp_path):
+    """A float32 coordinate is no difference on the next run, nor is a lead time."""
+
+    class Small(TinyTemplate):
+        coords = (
+            time_coordinate(),
+            Coordinate(name="y", dtype="float32"),
+            TinyTemplate.coords[2],
+            Coordinate(name="lead_time", dtype="int64", units="hours"),
+        )
+
+        def dimension_coordinates(self):
+            lead_time = np.array([0, 6], "timedelta64[h]").astype("timedelta64[ns]")
+            return {"y": np.array([0.1, 0.3]), "x": np.arange(3.0), "lead_time": lead_time}
+
+    provider.publish(hours(6))
+    dataset = make(tmp_path, provider, dataset_of(template=Small))
+    dataset.backfill(until(4), client=client)
+    assert dataset.reformat_operational_update(client=client, now=until(6)).positions_after == 6
+
+
+# -- bounds -----------------------------------------------------------------------------------
+
+
+def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monkeypatch):
+    """Over 500 regions the window holds, and the driver keeps nothing of what is done."""
+
+    class Nothing(TinyJob):
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            return []
+
+    class Short(TinyTemplate):
+        data_vars = (tiny_var("a", encoding=Encoding(chunks=(1, 2, 3))),)
+
+    most, drivers = {"tasks": 0, "regions": 0}, []
+    refill, start = Driver._refill, Driver._start
+
+    def watched(self, jobs):
+        refill(self, jobs)
+        drivers[:] = [self]
+        most["tasks"] = max(most["tasks"], len(self._tasks))
+        most["regions"] = max(most["regions"], len(self._unrecorded))
+
+    def started(self, job):
+        # A region adds a download and an upload a variable to what the window allows.
+        assert len(self._tasks) < self._window
+        start(self, job)
+
+    monkeypatch.setattr(Driver, "_refill", watched)
+    monkeypatch.setattr(Driver, "_start", started)
+    dataset = make(tmp_path, Provider(tmp_path), dataset_of(template=Short, job=Nothing))
+    report = dataset.backfill(until(500), client=client)
+    assert report.regions_done == 500
+    window = CHAINS_PER_THREAD * chain.threads_per_worker()
+    assert most["tasks"] <= window + 1
+    assert most["regions"] <= window
+    (driver,) = drivers
+    assert not driver._tasks
+    assert not driver._unrecorded
+    assert not driver._completed.futures
+
+
+def test_nothing_temporary_is_left(client, provider, tmp_path, monkeypatch):
+    """After runs, plans and single jobs no tmp store, staged object or lease is there."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    provider.publish(hours(8))
+    dataset = make(tmp_path, provider)
+    dataset.backfill(until(4), client=client)
+    with pytest.raises(KeyboardInterrupt):
+        dataset.backfill(until(8), client=client, listener=Interrupts("submitted", ""))
+    with client.as_current():
+        dataset.plan(until(8)).jobs[1].process()
+    dataset.plan(until(8)).summary()
+    assert list((tmp_path / "tmp").iterdir()) == []
+    beside = tmp_path / "a.zarr.gridmill"
+    assert [p for p in beside.rglob("*") if p.is_file() and p.parts[-2] == "staging"] == []
+    assert [p for p in (beside / "leases").rglob("*") if p.is_file()] == []
