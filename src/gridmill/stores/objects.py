@@ -26,7 +26,7 @@ MOVES = 20
 
 
 class StoreUnwritable(OSError):  # noqa: N818
-    """The final store or the records beside it cannot be written."""
+    """The final store or the records beside it cannot be written, or not even read."""
 
 
 class Objects(Protocol):
@@ -230,10 +230,15 @@ def check_writable(objects: Objects, key: str) -> None:
     """
     if isinstance(objects, LocalObjects):
         sweep(objects.staging)
-    else:
-        objects = getattr(objects, "impatient", objects)
+    objects = impatient(objects)
     objects.put(key, b"probe")
     objects.delete(key)
+
+
+def impatient(objects: Objects) -> Objects:
+    """Give the same objects for who would rather know soon that nothing answers."""
+    hasty: Objects = getattr(objects, "impatient", objects)
+    return hasty
 
 
 def is_local(url: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gridmill.progress import ProgressRecord
 from gridmill.regions import region_key
-from gridmill.stores.objects import Objects
+from gridmill.stores.objects import Objects, impatient
 
 __all__ = ["UpdateProgressTracker"]
 
@@ -52,7 +52,7 @@ class UpdateProgressTracker:
 
     def read_declaration(self) -> dict[str, Any] | None:
         """Read what was declared when the archive was made; None if it is not made yet."""
-        content = self.objects.get("declaration.json")
+        content = impatient(self.objects).get("declaration.json")
         return None if content is None else dict(json.loads(content))
 
     def write_declaration(self, declaration: dict[str, Any]) -> None:
