@@ -27,6 +27,9 @@ SCHEDULER_CONFIG: Mapping[str, Any] = {
     "distributed.scheduler.active-memory-manager.start": False,
     # Sampling stacks of all threads can lock up a worker for ever (python/cpython#106883).
     "distributed.worker.profile.enabled": False,
+    # LocalCluster looks once, so long after a worker died, whether it is there: one that has just
+    # died again is then given up for good, and a run without workers waits for ever.
+    "distributed.deploy.lost-worker-timeout": "1 day",
     # Dask warns when a task's arguments are large; source file lists may be.
     "distributed.admin.large-graph-warning-threshold": "100MB",
 }
