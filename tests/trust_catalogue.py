@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,9 +162,7 @@ def restart_worker(run: Run, driver: Driver) -> None:
     """Let a nanny restart its worker."""
     client = run.lab.cluster.client
     workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
-    # The nanny may fail to, see `Lab.wait_for_workers`: then the run goes on with one worker.
-    with suppress(TimeoutError):
-        client.restart_workers([run.rng.choice(workers)], timeout=20)
+    client.restart_workers([run.rng.choice(workers)], timeout=90)
 
 
 def pause_worker(run: Run, driver: Driver) -> None:
@@ -583,5 +580,5 @@ def _drive_under(run: Run, faults: Mapping[str, Fault]) -> list[str]:
         fault.check(run, result)
     for fault in struck.values():
         fault.disarm(run)
-    run.lab.wait_for_workers()
+    run.lab.cluster.wait_for_workers()
     return list(struck)

@@ -169,7 +169,7 @@ class Cluster:
 
     def wait_for_workers(self) -> None:
         """Wait until as many workers as there should be take tasks."""
-        self.client.wait_for_workers(WORKERS, timeout=30)
+        self.client.wait_for_workers(WORKERS, timeout=90)
 
     def tmp_folders(self) -> list[Path]:
         """Give what is left of the pipeline's temporary folders on the workers' disks."""
@@ -215,7 +215,6 @@ class Lab:
         self.switchboard = Switchboard(folder / "switchboard")
         self._number = 0
         self._cluster: Cluster | None = None
-        self.nannies_failed = 0
         self._references: dict[tuple[Any, ...], dict[str, str]] = {}
 
     def __enter__(self) -> Lab:
@@ -246,19 +245,6 @@ class Lab:
         if self._cluster is None:
             self._cluster = Cluster(self.new_folder("cluster"))
         return self._cluster
-
-    def wait_for_workers(self) -> None:
-        """Wait until the cluster has all its workers.
-
-        About every tenth time Dask's nanny (2026.8) does not restart a worker that was killed:
-        then a new cluster takes over.
-        """
-        try:
-            self.cluster.wait_for_workers()
-        except TimeoutError:
-            self.nannies_failed += 1
-            self.cluster.kill()
-            self.cluster.wait_for_workers()
 
     def new_folder(self, name: str) -> Path:
         """Give the path of a folder that is not there yet."""
@@ -463,7 +449,7 @@ class Run:
         base = lab.archive_at(moment)
         self.reference_of = lab.reference
         lab.reference({})
-        lab.wait_for_workers()
+        lab.cluster.wait_for_workers()
         lab.switchboard.reset()
         self.folder = lab.new_folder(moment)
         self.folder.mkdir()
@@ -653,11 +639,11 @@ class Run:
     # -- logs -----------------------------------------------------------------------------------
 
     def puts(self, since: float = 0.0) -> list[dict[str, Any]]:
-        """Give the puts of data objects, in the order in which they ended."""
+        """Give the puts of data objects that began since, in the order in which they ended."""
         return [
             put
             for put in read_log(self.put_log)
-            if put["role"] == "store" and is_data(put["key"]) and put["time"] >= since
+            if put["role"] == "store" and is_data(put["key"]) and put["began"] >= since
         ]
 
     def fetches(self, since: float = 0.0) -> list[Request]:

@@ -66,7 +66,6 @@ def main(arguments: list[str]) -> int:
             results.write(json.dumps(entry) + "\n")
             results.flush()
             print(_line(entry), flush=True)
-        print(f"workers that Dask did not restart: {lab.nannies_failed}")
     entries = _read(options.results)
     print(table(entries))
     return int(any(entry["error"] or entry["violations"] for entry in entries))
