@@ -1,0 +1,280 @@
+"""What readers see changes in one order, whole, and only forwards."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from gridmill.plan import prepare_region
+from gridmill.progress import (
+    ObjectReceipt,
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.publication import Publisher
+from gridmill.stores import Lease, ZarrStore
+from gridmill.stores.lease import LeaseLost
+from tiny import HOUR, NAMES, REGION, START, TinyJob, TinyTemplate, hours, until
+
+OK = SourceFileStatus.SUCCEEDED
+ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
+LEASE = SimpleNamespace(publishing=nullcontext)
+
+
+class Recording:
+    """Objects that note the keys that are put, in order."""
+
+    def __init__(self, objects) -> None:
+        self.objects = objects
+        self.puts: list[str] = []
+
+    def __getattr__(self, name):
+        return getattr(self.objects, name)
+
+    def put(self, key, content):
+        self.puts.append(key)
+        self.objects.put(key, content)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = ZarrStore(str(tmp_path / "a.zarr"), "tiny")
+    store.objects = Recording(store.objects)
+    return store
+
+
+def publisher_of(store, n, config=None, job_class=TinyJob):
+    config = config or TinyTemplate()
+    template_ds = config.get_template(until(n))
+
+    def make_job(region):
+        return job_class(
+            template_ds=template_ds, data_vars=config.data_vars, append_dim="time", region=region
+        )
+
+    publisher = Publisher(store, config, template_ds, make_job)
+    publisher.check_structure()
+    return publisher
+
+
+def record(publisher, start, statuses, names=NAMES, **changes):
+    """Write the record of a region with these statuses of its positions' files."""
+    job = publisher.make_job(slice(start, start + len(statuses)))
+    prepared = prepare_region(job, None, publisher.arrays, lambda *_: [])
+    (group,) = prepared.groups
+    files = tuple(
+        SourceFileRecord(url=f"{n}", start=n, stop=n + 1, status=status, settled=status is OK)
+        for n, status in enumerate(statuses)
+    )
+    variables = {
+        name: VariableRecord(
+            **{
+                "state": "done",
+                "group": 0,
+                "plan": group.plans[name],
+                "objects": (ObjectReceipt(f"{name}/c/{start // REGION}/0/0", 1, 0),),
+                **changes,
+            }
+        )
+        for name in names
+    }
+    publisher.store.tracker.write(
+        ProgressRecord(
+            dataset_id="tiny",
+            start=start,
+            stop=start + len(statuses),
+            groups=(files,),
+            variables=variables,
+        )
+    )
+
+
+def test_coordinates_come_first_and_the_root_last(store):
+    """Coordinates' objects, then each array's metadata, then the one root that publishes."""
+    publisher = publisher_of(store, 8)
+    record(publisher, 0, [OK] * 4)
+    assert publisher.publish(LEASE)
+    puts = store.objects.puts
+    assert puts[-1] == "zarr.json"
+    kinds = ["/c" in key and not key.endswith("zarr.json") for key in puts[:-1]]
+    assert kinds == sorted(kinds, reverse=True)
+    assert any(kinds)
+    assert not all(kinds)
+    assert len(puts) == len(set(puts))
+    with xr.open_zarr(store.url) as ds:
+        assert list(ds.get_index("time")) == hours(4)
+
+
+def test_only_what_changed_is_written(store):
+    """A further publication rewrites the append coordinate, what has its length, and the root."""
+    publisher = publisher_of(store, 12)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    store.objects.puts.clear()
+    assert not publisher.publish(LEASE)
+    assert store.objects.puts == []
+    record(publisher, 4, [OK] * 4)
+    assert publisher.publish(LEASE)
+    assert store.objects.puts == [
+        "time/c/0",
+        "a/zarr.json",
+        "b/zarr.json",
+        "time/zarr.json",
+        "zarr.json",
+    ]
+
+
+def test_an_old_reader_decodes_the_new_coordinate(store):
+    """Whoever opened the shorter archive reads its labels after the extent has grown."""
+    publisher = publisher_of(store, 12)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    old = xr.open_zarr(store.url, chunks=None, decode_times=False)
+    record(publisher, 4, [OK] * 4)
+    publisher.publish(LEASE)
+    with xr.open_zarr(store.url) as new:
+        assert new.sizes["time"] == 8
+    np.testing.assert_array_equal(old["time"].values, np.arange(4))
+
+
+def test_an_archive_begins_empty(store):
+    """Without a settled position a store of length 0 is made, which opens."""
+    publisher = publisher_of(store, 8)
+    assert publisher.publish(LEASE)
+    with xr.open_zarr(store.url) as ds:
+        assert ds.sizes["time"] == 0
+        assert set(ds.data_vars) == set(NAMES)
+    assert publisher.stops_because() == f"time {START}: its region is not done"
+
+
+def test_the_extent_is_never_lowered(store):
+    """Another run that published more, and records that got worse, take nothing away."""
+    publisher = publisher_of(store, 12)
+    record(publisher, 0, [OK] * 4)
+    late = publisher_of(store, 12)
+    record(publisher, 4, [OK] * 4)
+    publisher.publish(LEASE)
+    record(publisher, 4, [OK, ABSENT, OK, OK])
+    store.tracker.delete(slice(0, 4))
+    for each in (publisher, late):
+        assert not each.publish(LEASE)
+        assert each.published == 8
+    assert store.published_length("time") == 8
+
+
+def test_regions_of_another_run_are_published_with_ours(store):
+    """The records count, whoever wrote them."""
+    ours, theirs = publisher_of(store, 12), publisher_of(store, 12)
+    record(theirs, 4, [OK] * 4)
+    assert ours.publish(LEASE)
+    assert ours.published == 0
+    record(theirs, 0, [OK] * 4)
+    assert ours.publish(LEASE)
+    assert ours.published == 8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"names": ("a",)}, {"state": "failed", "error": "why"}, {"plan": "of another template"}],
+    ids=["a variable lacks", "failed", "another plan"],
+)
+def test_a_region_that_is_not_wholly_done_stops_the_extent(store, changes):
+    """So does one whose record does not fit the template of today."""
+    publisher = publisher_of(store, 12)
+    for start in (0, 8):
+        record(publisher, start, [OK] * 4)
+    record(publisher, 4, [OK] * 4, **changes)
+    assert publisher.publish(LEASE)
+    assert publisher.published == 4
+    record(publisher, 4, [OK] * 4)
+    assert publisher.publish(LEASE)
+    assert publisher.published == 12
+    assert publisher.stops_because() is None
+
+
+def test_an_author_may_trim_further_but_not_beyond(store):
+    """update_template_with_results can shorten the archive, never pass an unsettled position."""
+
+    class Shorter(TinyJob):
+        def update_template_with_results(self, process_results):
+            assert set(process_results) == set(NAMES)
+            return self.template_ds.isel(time=slice(0, 3))
+
+    class Longer(TinyJob):
+        def update_template_with_results(self, process_results):
+            return self.template_ds
+
+    publisher = publisher_of(store, 8, job_class=Shorter)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    assert store.published_length("time") == 3
+    publisher = publisher_of(store, 8, job_class=Longer)
+    record(publisher, 4, [OK, OK, ABSENT, OK])
+    publisher.publish(LEASE)
+    assert store.published_length("time") == 6
+
+
+def test_a_crash_between_any_two_puts_leaves_an_archive_that_opens(store):
+    """Wherever a publication stops, a reader sees the old extent; run again, the new one."""
+    publisher = publisher_of(store, 12)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    record(publisher, 4, [OK] * 4)
+    real_put, objects = store.objects.put, store.objects
+
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    for survives in range(5):
+        left = iter(range(survives))
+
+        def put(key, content, left=left):
+            if next(left, None) is None:
+                raise Killed
+            real_put(key, content)
+
+        objects.put = put
+        with pytest.raises(Killed):
+            publisher_of(store, 12).publish(LEASE)
+        with xr.open_zarr(store.url) as ds:
+            assert list(ds.get_index("time")) == hours(4)
+        restore(store, publisher)
+    objects.put = real_put
+    assert publisher_of(store, 12).publish(LEASE)
+    with xr.open_zarr(store.url) as ds:
+        assert list(ds.get_index("time")) == hours(8)
+
+
+def restore(store, publisher):
+    """Put the store back to four positions."""
+    trimmed = publisher.template_ds.isel(time=slice(0, 4))
+    with publisher._written(trimmed) as folder:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                key = path.relative_to(folder).as_posix()
+                store.objects.objects.put(key, path.read_bytes())
+
+
+def test_a_run_that_lost_its_lease_publishes_nothing(store):
+    """Taken for dead, it puts no object."""
+    publisher = publisher_of(store, 8)
+    record(publisher, 0, [OK] * 4)
+    with Lease(store.state, run="r", kind="backfill", positions=[(0, 8)]) as lease:
+        store.state.delete("leases/r/claim.json")
+        with pytest.raises(LeaseLost):
+            publisher.publish(lease)
+    assert store.objects.puts == []
+
+
+def test_the_reason_names_the_file_that_is_waited_for(store):
+    """stops_because gives the position, the file and its status."""
+    publisher = publisher_of(store, 4)
+    record(publisher, 0, [OK, ABSENT, OK, OK])
+    publisher.publish(LEASE)
+    assert publisher.stops_because() == f"time {START + HOUR}: 1 not yet available (None)"
