@@ -16,7 +16,7 @@ SOURCE = Path(gridmill.__file__).parent
 LAYERS = (
     {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards"},
-    {"template", "region_job", "validation"},
+    {"template", "region_job", "grib_region_job", "validation"},
     {"stages", "chain", "plan", "recording", "publication", "driver", "dataset"},
     {
         "datasets",
@@ -45,6 +45,7 @@ ONLY_IN = {
 NOT_IN_PURE_MODULES = {"dask", "distributed", "xarray", "zarr", "fsspec", "s3fs", "urllib3"}
 # What an author outside of the package uses.
 PUBLIC_TO_AUTHORS = {"dataset", "sources", "transforms", "variables", "template", "region_job"} | {
+    "grib_region_job",
     "progress",
     "validation",
     "regions",

@@ -185,7 +185,7 @@ def submit_region(
     uploads: dict[str, Future[Any]] = {}
     for group in groups:
         submit = _Submission(client, first, f"{suffix}")
-        small = job.for_worker(())
+        small = job.for_worker([work.data_var for work in group.works.values()])
         source = submit.one("download", download, f"{key}-g{group.index}", small, group.files)
         names = list(group.works)
         keys = [f"{key}-{name}" for name in names]

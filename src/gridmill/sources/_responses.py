@@ -159,6 +159,10 @@ def _content_range(value: str | None, request: ByteRange | None) -> tuple[int, i
     start, stop = int(match[1]), int(match[2]) + 1
     file_nbytes = None if match[3] == "*" else int(match[3])
     asked_stop = request[1] if request[1] is not None else file_nbytes
+    if start == request[0] and file_nbytes is not None and (asked_stop or 0) > file_nbytes:
+        raise PermanentError(
+            f"bytes {start} to {asked_stop} reach beyond the file's {file_nbytes} bytes"
+        )
     if start != request[0] or asked_stop not in (None, stop):
         raise TransientError(f"HTTP 206 with Content-Range {value!r} for range {request}")
     return start, stop, file_nbytes

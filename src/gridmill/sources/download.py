@@ -65,6 +65,9 @@ class Download:
         Last-Modified of the source file, an HTTP date.
     attempts
         How many attempts the fetch took; 1 if the first succeeded.
+    file_nbytes
+        Size of the source file, also where only ranges of it were fetched; None where the server
+        does not say it.
     """
 
     path: Path
@@ -72,6 +75,7 @@ class Download:
     etag: str | None
     last_modified: str | None
     attempts: int
+    file_nbytes: int | None = None
 
 
 def fetch(
@@ -263,6 +267,7 @@ class _Transfer:
             etag=self._file.etag,
             last_modified=self._file.last_modified,
             attempts=self._attempts,
+            file_nbytes=self._file.nbytes,
         )
 
     def _backoff(self, error: Exception) -> bool | float:
@@ -329,6 +334,8 @@ def _wanted_nbytes(body: Body, start: int, stop: int | None) -> int | None:
         return None
     if body.file.nbytes is not None and start >= body.file.nbytes > 0:
         raise PermanentError(f"byte {start} lies beyond the file's {body.file.nbytes} bytes")
+    if body.file.nbytes is not None and stop > body.file.nbytes > 0:
+        raise PermanentError(f"byte {stop - 1} lies beyond the file's {body.file.nbytes} bytes")
     return stop - start
 
 

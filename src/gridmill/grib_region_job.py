@@ -1,0 +1,489 @@
+"""Region jobs for providers of GRIB forecasts: only the bytes of the messages that are needed.
+
+A file of such a provider holds hundreds of messages, and beside it lies an inventory that says
+which message lies at which bytes. `GribForecastJob` fetches the inventory, picks the messages of
+the variables that are wanted, fetches their bytes into one local file, and notes in a small JSON
+file beside it where each lies. Reading checks that a message is what the inventory promised and
+decodes it. An author declares what each variable is called (`GribVar`) and where the files are.
+
+See Also
+--------
+gridmill.sources.inventory : formats of inventories, and the choice of messages.
+gridmill.sources.grib : decodes.
+gridmill.datasets.noaa_gfs_forecast : an example.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
+
+import numpy as np
+
+from gridmill.region_job import RegionJob, SourceFileCoord
+from gridmill.sources.download import Download, DownloadFailed, NotAvailable, fetch, mask_url
+from gridmill.sources.grib import (
+    GribCorrupt,
+    Grid,
+    MessageIdentity,
+    Surface,
+    decode_message_into,
+    iter_messages,
+    message_identity,
+    read_grid,
+)
+from gridmill.sources.inventory import (
+    AmbiguousMessage,
+    ByteRange,
+    InventoryMismatch,
+    Message,
+    MessageNotFound,
+    Selector,
+    check_message,
+    local_byte_ranges,
+    merge_byte_ranges,
+    message_nbytes,
+    parse_inventory,
+    select,
+)
+from gridmill.transforms import deaccumulate_inplace, deaccumulation_footprint
+from gridmill.variables import DataVar
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["ForecastFile", "GribForecastJob", "GribVar", "Window"]
+
+log = logging.getLogger(__name__)
+
+# Inventories and GRIB write coordinates in millionths of a degree.
+GRID_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The period before each lead that a provider's values describe, and what they say of it.
+
+    Parameters
+    ----------
+    kind
+        ``"accumulation"`` and ``"average"`` become the mean of each step, see
+        `transforms.deaccumulate_inplace`; an ``"extreme"`` stays as it is.
+    reset_every
+        Periods begin anew at the multiples of this lead; None: all begin with the forecast.
+    non_negative_within
+        For a quantity that cannot be negative, see `transforms.deaccumulate_inplace`.
+    """
+
+    kind: Literal["accumulation", "average", "extreme"]
+    reset_every: timedelta | None = None
+    non_negative_within: float | None = None
+
+    def start_of(self, lead: timedelta) -> timedelta:
+        """Give the start of the period that ends at a lead.
+
+        Examples
+        --------
+        >>> window = Window(kind="accumulation", reset_every=timedelta(hours=6))
+        >>> [window.start_of(timedelta(hours=h)) // timedelta(hours=1) for h in (1, 6, 7, 12)]
+        [0, 0, 6, 6]
+        """
+        if self.reset_every is None:
+            return timedelta(0)
+        return max(-(-lead // self.reset_every) - 1, 0) * self.reset_every
+
+    @property
+    def resets(self) -> float | None:
+        """`reset_every` in seconds."""
+        return None if self.reset_every is None else self.reset_every.total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GribVar(DataVar):
+    """A data variable that one message of each file holds.
+
+    Parameters
+    ----------
+    selector
+        What the inventory calls it. Its steps are filled in from the file's lead.
+    code
+        GRIB2 discipline, category and number: what the message itself says it is.
+    surface, second_surface
+        Its level; None, and a value of None, are not checked.
+    window
+        The period that its values describe; None for an instant. At lead 0 only instants have a
+        value.
+    """
+
+    selector: Selector
+    code: tuple[int, int, int]
+    surface: Surface | None = None
+    second_surface: Surface | None = None
+    window: Window | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastFile(SourceFileCoord):
+    """The file of one lead of one forecast; subclasses give its address."""
+
+    init_time: pd.Timestamp
+    lead_time: pd.Timedelta
+
+    def out_loc(self) -> Mapping[str, Any]:
+        """Give the forecast and the lead."""
+        return {"init_time": self.init_time, "lead_time": self.lead_time}
+
+
+ForecastFileT = TypeVar("ForecastFileT", bound=ForecastFile)
+
+
+class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT]):
+    """Reads forecasts out of one GRIB file a lead, by byte ranges; subclass it.
+
+    Variables have the dims init_time, lead_time and those of the grid.
+    """
+
+    whole_dims: ClassVar[tuple[str, ...] | None] = ("lead_time",)
+    # Bytes worth fetching for nothing to save a request: a few milliseconds of a connection on
+    # which a request takes tens. Messages of a 0.25° grid have ten times as many.
+    max_gap_nbytes: ClassVar[int] = 16 * 1024
+
+    # Leads of the region in seconds; on a worker only.
+    lead_seconds: tuple[float, ...] = ()
+
+    # -- what an author implements -----------------------------------------------------------
+
+    def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> ForecastFileT:
+        """Give the file of one lead of one forecast."""
+        raise NotImplementedError(f"{type(self).__name__} must define source_file()")
+
+    # -- what an author may override ---------------------------------------------------------
+
+    def inventory_url(self, url: str) -> str:
+        """Give the address of a file's inventory, by default the file's with ``.idx`` added."""
+        return f"{url}.idx"
+
+    def grid_coordinates(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Give the coordinates that every message's grid must have; by default none is checked."""
+        return {}
+
+    def selector(self, coord: ForecastFileT, data_var: GribVar) -> Selector:
+        """Say which message of a file holds a variable."""
+        lead, window = coord.lead_time, data_var.window
+        start = lead if window is None else window.start_of(lead)
+        return replace(data_var.selector, start_step=start, end_step=lead)
+
+    # -- most subclasses need not override what follows --------------------------------------
+
+    def source_groups(self, data_vars: Sequence[GribVar]) -> Sequence[Sequence[GribVar]]:
+        """Divide variables into those with a value at lead 0 and those without."""
+        instants = [var for var in data_vars if var.window is None]
+        return [instants, [var for var in data_vars if var.window is not None]]
+
+    def generate_source_file_coords(
+        self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
+    ) -> Sequence[ForecastFileT]:
+        """Give one file for each forecast and lead that the variables have."""
+        leads: Any = processing_region_ds.get_index("lead_time")
+        if all(var.window is not None for var in data_var_group):
+            leads = leads[leads > timedelta(0)]
+        inits: Any = processing_region_ds.get_index("init_time")
+        return [self.source_file(init, lead) for init in inits for lead in leads]
+
+    def for_worker(self, data_vars: Sequence[GribVar]) -> Self:
+        """Give a twin that knows the leads."""
+        twin = super().for_worker(data_vars)
+        leads: Any = self.template_ds.get_index("lead_time")
+        vars(twin)["lead_seconds"] = tuple(leads.total_seconds())
+        return twin
+
+    def download_file(self, coord: ForecastFileT) -> Download:
+        """Fetch the messages of this job's variables, or the whole file if it has no inventory.
+
+        A variable whose message is not there, or not whole, is unreadable; the others are not.
+        """
+        return self._try_mirrors(coord, lambda url: self._download_messages(url, coord))
+
+    def read_data(self, coord: ForecastFileT, data_var: GribVar) -> np.ndarray[Any, Any]:
+        """Decode one message: float32, new, NaN where a value is missing.
+
+        Raises
+        ------
+        ValueError
+            The message is not there, is damaged, is another than the inventory promised, or lies
+            on another grid.
+        """
+        assert coord.downloaded_path is not None
+        message = _read_message(coord.downloaded_path, data_var.name)
+        asked = self.selector(coord, data_var)
+        if wrong := _contradictions(message_identity(message), data_var, asked, coord.init_time):
+            raise InventoryMismatch(
+                f"the message at the place of {asked} is another one: {'; '.join(wrong)}"
+            )
+        grid = read_grid(message)
+        self._check_grid(grid)
+        values = np.empty(grid.shape, np.float32)
+        decode_message_into(values, message)
+        return values
+
+    def apply_data_transformations(self, data_array: xr.DataArray, data_var: GribVar) -> None:
+        """Turn accumulations and averages into the mean of each step, and round."""
+        window = data_var.window
+        if window is not None and window.kind != "extreme":
+            counts = deaccumulate_inplace(
+                data_array.values,
+                step_seconds=self.lead_seconds,
+                axis=data_var.dims.index("lead_time"),
+                reset_every_s=window.resets,
+                kind=window.kind,
+                non_negative_within=window.non_negative_within,
+            )
+            log.debug("deaccumulate variable=%s %s", data_var.name, counts)
+        super().apply_data_transformations(data_array, data_var)
+
+    def provenance(
+        self, filled: np.ndarray[Any, np.dtype[np.bool_]], data_var: GribVar
+    ) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Leave out the steps whose mean rests on a step before that is missing."""
+        window = data_var.window
+        if window is None or window.kind == "extreme":
+            return filled
+        return deaccumulation_footprint(
+            filled,
+            step_seconds=self.lead_seconds,
+            axis=data_var.dims.index("lead_time"),
+            reset_every_s=window.resets,
+        )
+
+    def _check_grid(self, grid: Grid) -> None:
+        for dim, expected in self.grid_coordinates().items():
+            has = dict(zip(grid.dims, (grid.latitudes, grid.longitudes), strict=False)).get(dim)
+            if has is None or has.shape != expected.shape:
+                raise ValueError(f"the message's grid is {grid.grid_type} {grid.shape}: no {dim}")
+            if not np.allclose(has, expected, rtol=0, atol=GRID_TOLERANCE):
+                raise ValueError(
+                    f"the message's {dim} runs from {has[0]} to {has[-1]}, not from "
+                    f"{expected[0]} to {expected[-1]}"
+                )
+
+    # -- download ----------------------------------------------------------------------------
+
+    def _download_messages(self, url: str, coord: ForecastFileT) -> Download:
+        path = self.download_path(coord)
+        inventory = self._fetch_inventory(self.inventory_url(url), path)
+        if inventory is None:
+            done = self._fetch(url, path, None)
+            found = self._search(path, coord)
+        else:
+            done, found = self._fetch_ranges(url, path, self._choose(inventory, coord))
+        _listing(path).write_text(json.dumps({n: _to_json(place) for n, place in found.items()}))
+        return done
+
+    def _fetch_inventory(self, url: str, path: Path) -> tuple[Message, ...] | None:
+        """Fetch and read an inventory; None if there is none, or none that can be read."""
+        text = path.with_name(f"{path.name}.inventory")
+        try:
+            self._fetch(url, text, None)
+        except NotAvailable:
+            log.debug("no inventory url=%s: fetching the whole file", mask_url(url))
+            return None
+        try:
+            return parse_inventory(text.read_text())
+        except ValueError as error:
+            log.warning("%s: %s: fetching the whole file", mask_url(url), error)
+            return None
+        finally:
+            text.unlink()
+
+    def _choose(self, inventory: Sequence[Message], coord: ForecastFileT) -> _Chosen:
+        chosen: _Chosen = {}
+        for var in self.data_vars:
+            try:
+                chosen[var.name] = select(inventory, self.selector(coord, var))
+            except (MessageNotFound, AmbiguousMessage) as error:
+                chosen[var.name] = str(error)
+        return chosen
+
+    def _fetch_ranges(self, url: str, path: Path, chosen: _Chosen) -> tuple[Download, _Found]:
+        """Fetch chosen messages; those that lie beyond a file's end are left out."""
+        try:
+            return self._fetch_merged(url, path, chosen)
+        except DownloadFailed:
+            nbytes = self._ask_nbytes(url, path)
+            within: _Chosen = {n: _unless_beyond(one, nbytes) for n, one in chosen.items()}
+            if within == chosen:
+                raise
+        return self._fetch_merged(url, path, within)
+
+    def _ask_nbytes(self, url: str, path: Path) -> int | None:
+        """Ask once for a file's size; None if there is no answer."""
+        settings = replace(self.download_settings, expect=None, attempts=1)
+        try:
+            return fetch(url, path, settings=settings, byte_ranges=[(0, 1)]).file_nbytes
+        except (NotAvailable, DownloadFailed):
+            return None
+
+    def _fetch_merged(self, url: str, path: Path, chosen: _Chosen) -> tuple[Download, _Found]:
+        messages = {name: one for name, one in chosen.items() if isinstance(one, Message)}
+        ranges = [message.byte_range for message in messages.values()]
+        # Where there is nothing to fetch, a byte tells whether the file is there, and which it is.
+        merged = merge_byte_ranges(ranges or [ByteRange(0, 1)], max_gap_nbytes=self.max_gap_nbytes)
+        done = self._fetch(url, path, merged)
+        at = dict(zip(messages, local_byte_ranges(ranges, merged), strict=True))
+        found: _Found = {
+            name: one if isinstance(one, str) else _Place.promised(one, at[name].start)
+            for name, one in chosen.items()
+        }
+        return done, found
+
+    def _search(self, path: Path, coord: ForecastFileT) -> _Found:
+        """Find the variables' messages in a whole file, by what the messages themselves say."""
+        asked = [(var, self.selector(coord, var)) for var in self.data_vars]
+        places: dict[str, list[_Place]] = {var.name: [] for var, _ in asked}
+        problem = ""
+        try:
+            for encoded in iter_messages(path):
+                identity = message_identity(encoded.data)
+                for var, selector in asked:
+                    if not _contradictions(identity, var, selector, coord.init_time):
+                        place = _Place(start=encoded.offset, submessage=encoded.submessage)
+                        places[var.name].append(place)
+        except GribCorrupt as error:
+            problem = f" ({error})"
+        return {
+            var.name: _occurrence(places[var.name], selector, problem)
+            for var, selector in asked
+        }
+
+    def _fetch(self, url: str, path: Path, ranges: Sequence[ByteRange] | None) -> Download:
+        # What a range holds is judged message by message, when it is read.
+        settings = replace(self.download_settings, expect=None)
+        return fetch(url, path, settings=settings, byte_ranges=ranges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a message lies in a local file.
+
+    `stop` is not included; None: where the message itself says that it ends, or for the last line
+    of an inventory (`line`), at the file's end. `promised_stop` is its stop in the provider's file.
+    """
+
+    start: int
+    stop: int | None = None
+    submessage: int | None = None
+    line: str | None = None
+    promised_stop: int | None = None
+
+    @classmethod
+    def promised(cls, message: Message, start: int) -> _Place:
+        stop = None if message.stop is None else start + message.stop - message.start
+        return cls(
+            start=start,
+            stop=stop,
+            submessage=message.submessage,
+            line=message.raw,
+            promised_stop=message.stop,
+        )
+
+    def read(self, path: Path) -> bytes:
+        """Read the message, checked against its line of the inventory."""
+        with path.open("rb") as file:
+            file.seek(self.start)
+            if self.line is None:
+                head = file.read(16)
+                return head + file.read(message_nbytes(head) - len(head))
+            data = file.read(-1 if self.stop is None else self.stop - self.start)
+        (message,) = parse_inventory(self.line)
+        check_message(replace(message, stop=self.promised_stop), data)
+        return data
+
+
+# By name of a variable: its message, or why there is none.
+_Chosen = dict[str, Message | str]
+_Found = dict[str, _Place | str]
+
+
+def _unless_beyond(one: Message | str, nbytes: int | None) -> Message | str:
+    if isinstance(one, str) or nbytes is None:
+        return one
+    if one.start < nbytes and (one.stop or 0) <= nbytes:
+        return one
+    return (
+        f"the file has {nbytes} bytes, but its inventory puts {one.raw!r} at bytes "
+        f"{one.start}:{one.stop or ''}"
+    )
+
+
+def _occurrence(places: Sequence[_Place], asked: Selector, problem: str) -> _Place | str:
+    if not places:
+        return f"the file has no inventory and no message that is {asked}{problem}"
+    if len(places) == 1:
+        return places[0]
+    if asked.occurrence is None:
+        return f"the file has no inventory and {len(places)} messages that are {asked}"
+    try:
+        return places[asked.occurrence]
+    except IndexError:
+        return f"the file has no inventory and only {len(places)} messages that are {asked}"
+
+
+def _contradictions(
+    identity: MessageIdentity, var: GribVar, asked: Selector, init_time: pd.Timestamp
+) -> list[str]:
+    """Say in what a message is not what is asked; what nobody asks is not compared."""
+    pairs = [
+        ("parameter", var.code, (identity.discipline, identity.category, identity.number)),
+        ("reference time", init_time.to_pydatetime(), identity.reference_time),
+        *(
+            (name.replace("_", " "), getattr(asked, name), getattr(identity, name))
+            for name in ("start_step", "end_step", "statistic", "member")
+        ),
+    ]
+    wrong = [f"{n} {has}, not {want}" for n, want, has in pairs if want not in (None, has)]
+    surfaces = (
+        (var.surface, identity.first_surface),
+        (var.second_surface, identity.second_surface),
+    )
+    wrong += [f"surface {has}, not {want}" for want, has in surfaces if not _same(want, has)]
+    return wrong
+
+
+def _same(want: Surface | None, has: Surface | None) -> bool:
+    if want is None:
+        return True
+    if has is None or has.type != want.type:
+        return False
+    if want.value is None:
+        return True
+    return has.value is not None and math.isclose(has.value, want.value, abs_tol=1e-9)
+
+
+def _listing(path: Path) -> Path:
+    return path.with_name(f"{path.name}.messages.json")
+
+
+def _to_json(place: _Place | str) -> dict[str, Any] | str:
+    return place if isinstance(place, str) else asdict(place)
+
+
+def _read_message(path: Path, name: str) -> bytes:
+    """Read the one field of a variable."""
+    place = json.loads(_listing(path).read_text())[name]
+    if isinstance(place, str):
+        raise ValueError(place)
+    found = _Place(**place)
+    data = found.read(path)
+    if found.submessage is None:
+        return data
+    fields = {field.submessage: field.data for field in iter_messages(data)}
+    if found.submessage not in fields:
+        raise InventoryMismatch(f"the message has no field {found.submessage}: {found.line!r}")
+    return fields[found.submessage]

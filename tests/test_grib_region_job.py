@@ -1,0 +1,424 @@
+"""Forecasts out of GRIB files by byte ranges, on messages that the tests make themselves."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from grib_messages import assemble, encode, sections
+from gridmill import DownloadFailed, DownloadSettings, Encoding, NotAvailable
+from gridmill.grib_region_job import ForecastFile, GribForecastJob, GribVar, Window
+from gridmill.sources.grib import Surface
+from gridmill.sources.inventory import InventoryMismatch, Selector, Statistic
+from gridmill.testing import ArchiveServer, Status
+
+HOUR = timedelta(hours=1)
+INIT = pd.Timestamp("2026-08-01T06")
+ACCUMULATION = Window(kind="accumulation", reset_every=6 * HOUR)
+
+
+def variable(
+    name: str,
+    parameter: str,
+    code: tuple[int, int, int],
+    surface: Surface,
+    level: str,
+    window: Window | None = None,
+) -> GribVar:
+    """Declare a variable."""
+    statistic = Statistic.INSTANT if window is None else Statistic.ACCUMULATION
+    return GribVar(
+        name=name,
+        dims=("init_time", "lead_time", "latitude", "longitude"),
+        encoding=Encoding(chunks=(1, 1, 31, 16)),
+        attrs={"units": "1", "long_name": name},
+        selector=Selector(parameter=parameter, level=level, statistic=statistic, occurrence=0),
+        code=code,
+        surface=surface,
+        window=window,
+    )
+
+
+TEMPERATURE = variable("t2m", "TMP", (0, 0, 0), Surface(103, 2.0), "2 m above ground")
+WIND = variable("u10", "UGRD", (0, 2, 2), Surface(103, 10.0), "10 m above ground")
+RAIN = variable("rain", "APCP", (0, 1, 8), Surface(1, None), "surface", ACCUMULATION)
+VARIABLES = (TEMPERATURE, WIND, RAIN)
+# Not asked for by anyone, and large: what is between the others.
+FILLING = "PRMSL:mean sea level:6 hour fcst"
+
+
+def values(seed: int) -> np.ndarray:
+    """Make a field of exact float32 values on the sample's grid."""
+    return np.random.default_rng(seed).normal(size=(31, 16)).astype("float32")
+
+
+def message(
+    var: GribVar | None, seed: int, *, lead: int = 6, init: pd.Timestamp = INIT, start: int = 0
+) -> bytes:
+    """Encode a field as the variable's message; None gives one of another parameter."""
+    code, surface = ((0, 3, 1), Surface(101, None)) if var is None else (var.code, var.surface)
+    keys: dict[str, object] = {}
+    if var is not None and var.window is not None:
+        keys["productDefinitionTemplateNumber"] = 8
+    keys |= {
+        "discipline": code[0],
+        "parameterCategory": code[1],
+        "parameterNumber": code[2],
+        "typeOfFirstFixedSurface": surface.type,
+        "scaleFactorOfFirstFixedSurface": 0,
+        "scaledValueOfFirstFixedSurface": int(surface.value or 0),
+        "dataDate": int(f"{init:%Y%m%d}"),
+        "dataTime": init.hour * 100,
+    }
+    if var is not None and var.window is not None:
+        keys |= {"typeOfStatisticalProcessing": 1, "stepRange": f"{start}-{lead}"}
+    else:
+        keys["forecastTime"] = lead
+    return encode(values(seed), packing="grid_ieee", keys=keys)
+
+
+def description(var: GribVar | None, lead: int = 6) -> str:
+    """Give the variable's text in an inventory."""
+    if var is None:
+        return FILLING
+    step = f"{lead} hour fcst" if var.window is None else f"0-{lead} hour acc fcst"
+    return f"{var.selector.parameter}:{var.selector.level}:{step}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class File(ForecastFile):
+    """A file of the tests' provider."""
+
+    def get_url(self) -> str:
+        return f"{self.init_time:%Y%m%d%H}.f{self.lead_time // HOUR:03d}"
+
+
+class Job(GribForecastJob[File]):
+    """Reads them."""
+
+    max_gap_nbytes = 64
+    download_settings = DownloadSettings(attempts=2, wait_initial_s=0.01, wait_max_s=0.01)
+
+    def source_file(self, init_time: Any, lead_time: Any) -> File:
+        return File(init_time=init_time, lead_time=lead_time)
+
+
+@dataclass
+class Provider:
+    """Serves one file, and reads it as a worker would."""
+
+    root: Path
+    server: ArchiveServer
+    coord: File
+    job: Job
+
+    def put(self, fields: Sequence[tuple[str, bytes]], *, inventory: bool = True) -> None:
+        """Write the file out of messages, and its inventory out of their descriptions."""
+        path = self.root / self.coord.get_url()
+        path.write_bytes(b"".join(data for _, data in fields))
+        lines, offset = [], 0
+        for number, (text, data) in enumerate(fields, 1):
+            lines.append(f"{number}:{offset}:d={INIT:%Y%m%d%H}:{text}:\n")
+            offset += len(data)
+        if inventory:
+            self.inventory.write_text("".join(lines))
+
+    @property
+    def inventory(self) -> Path:
+        return self.root / f"{self.coord.get_url()}.idx"
+
+    def download(self, *, at: str = "done") -> File:
+        """Download as a worker does, and give the file with its local path."""
+        done = self.job.download_file(self.coord)
+        return File(
+            init_time=INIT,
+            lead_time=self.coord.lead_time,
+            downloaded_path=done.path,
+            etag=done.etag,
+            nbytes=done.nbytes,
+        )
+
+    @property
+    def served(self) -> int:
+        return sum(request.nbytes for request in self.server.requests)
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[Provider]:
+    """Serve what a test puts."""
+    root, local = tmp_path / "provider", tmp_path / "local"
+    root.mkdir()
+    local.mkdir()
+    with ArchiveServer(root) as server:
+        server.release_all()
+        coord = File(init_time=INIT, lead_time=pd.Timedelta(hours=6))
+        job = Job(
+            template_ds=xr.Dataset(),
+            data_vars=VARIABLES,
+            append_dim="init_time",
+            region=slice(0, 1),
+            source_base=(server.url,),
+            download_dir=local,
+        )
+        yield Provider(root, server, coord, job)
+
+
+ALL = [(None, 0), (TEMPERATURE, 1), (None, 2), (WIND, 3), (RAIN, 4), (None, 5)]
+
+
+def fields() -> list[tuple[str, bytes]]:
+    """Give a file's messages in order, with their descriptions."""
+    return [(description(var), message(var, seed)) for var, seed in ALL]
+
+
+def check_all(provider: Provider, file: File) -> None:
+    """Compare every variable with what was encoded."""
+    for var, seed in ((TEMPERATURE, 1), (WIND, 3), (RAIN, 4)):
+        found = provider.job.read_data(file, var)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, values(seed))
+
+
+def test_only_the_needed_messages_are_fetched(provider):
+    """The server sends the inventory and the bytes of three messages, and the values are theirs."""
+    provider.put(fields())
+
+    file = provider.download()
+
+    check_all(provider, file)
+    needed = sum(len(data) for text, data in fields() if text != FILLING)
+    assert provider.served == needed + provider.inventory.stat().st_size
+    assert file.nbytes == needed
+    assert file.etag == provider.server.requests[-1].etag
+    # The inventory, and two runs of messages.
+    assert len(provider.server.requests) == 3
+
+
+def test_a_job_for_one_variable_fetches_one_message(provider):
+    """What is repaired costs its own bytes, not those of its group."""
+    provider.put(fields())
+    vars(provider.job)["data_vars"] = (WIND,)
+
+    file = provider.download()
+
+    np.testing.assert_array_equal(provider.job.read_data(file, WIND), values(3))
+    assert file.nbytes == len(message(WIND, 3))
+
+
+@pytest.mark.parametrize("text", [None, "<no inventory>\n", "1:0:d=2026"])
+def test_without_an_inventory_the_whole_file_is_fetched(provider, caplog, text):
+    """No inventory, or none that can be read, costs bytes, says so, and gives the same values."""
+    provider.put(fields(), inventory=False)
+    if text is not None:
+        provider.inventory.write_text(text)
+
+    with caplog.at_level(logging.DEBUG, "gridmill.grib_region_job"):
+        file = provider.download()
+
+    check_all(provider, file)
+    assert "fetching the whole file" in caplog.text
+    assert file.nbytes == (provider.root / provider.coord.get_url()).stat().st_size
+
+
+@pytest.mark.parametrize("inventory", [True, False])
+def test_a_missing_message_makes_one_variable_unreadable(provider, inventory):
+    """The variable whose message the file lacks is named; the others are read."""
+    provider.put([f for f in fields() if not f[0].startswith("UGRD")], inventory=inventory)
+
+    file = provider.download()
+
+    np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
+    with pytest.raises(ValueError, match="UGRD"):
+        provider.job.read_data(file, WIND)
+
+
+def test_a_file_without_any_of_the_messages_still_has_an_identity(provider):
+    """A file that lacks every variable is unreadable as this version of it, not as absent."""
+    provider.put([(FILLING, message(None, 1))])
+
+    file = provider.download()
+
+    assert file.etag
+    with pytest.raises(ValueError, match="none of 1 messages"):
+        provider.job.read_data(file, TEMPERATURE)
+
+
+@pytest.mark.parametrize("inventory", [True, False])
+def test_a_truncated_file_loses_only_what_lies_beyond_its_end(provider, inventory):
+    """Messages before the end are read; those beyond it are unreadable, and said to be."""
+    provider.put(fields(), inventory=inventory)
+    path = provider.root / provider.coord.get_url()
+    whole = sum(len(data) for _, data in fields()[:4])
+    path.write_bytes(path.read_bytes()[: whole + 100])
+
+    file = provider.download()
+
+    np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
+    np.testing.assert_array_equal(provider.job.read_data(file, WIND), values(3))
+    with pytest.raises(ValueError, match=f"{whole + 100}|{whole}"):
+        provider.job.read_data(file, RAIN)
+
+
+def test_an_inventory_of_another_upload_is_an_error_of_that_file(provider):
+    """Offsets that do not lead to a message make variables unreadable, not wrong."""
+    provider.put(fields())
+    text = provider.inventory.read_text()
+    lines = [line.split(":", 2) for line in text.splitlines()]
+    moved = [f"{n}:{int(at) + 7 * (int(n) > 1)}:{rest}\n" for n, at, rest in lines]
+    provider.inventory.write_text("".join(moved))
+
+    file = provider.download()
+
+    with pytest.raises(InventoryMismatch, match="not the message of the inventory's line"):
+        provider.job.read_data(file, TEMPERATURE)
+
+
+def test_an_inventory_that_is_cut_off_leaves_the_last_message_unreadable(provider):
+    """The last line's message must end where the file does: more bytes are not one message."""
+    provider.put(fields())
+    lines = provider.inventory.read_text().splitlines(keepends=True)
+    provider.inventory.write_text("".join(lines[:4]))
+
+    file = provider.download()
+
+    np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
+    with pytest.raises(InventoryMismatch, match="length field"):
+        provider.job.read_data(file, WIND)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (lambda: message(WIND, 1), "parameter"),
+        (lambda: message(TEMPERATURE, 1, lead=9), "end step"),
+        (lambda: message(TEMPERATURE, 1, init=INIT + 6 * HOUR), "reference time"),
+        (
+            lambda: message(variable("t", "TMP", (0, 0, 0), Surface(103, 80.0), "80 m"), 1),
+            "surface",
+        ),
+    ],
+)
+def test_a_message_must_be_what_the_inventory_calls_it(provider, other, reason):
+    """Another parameter, lead, run or level under the right line is refused with the reason."""
+    provider.put([(description(TEMPERATURE), other())])
+
+    file = provider.download()
+
+    with pytest.raises(InventoryMismatch, match=reason):
+        provider.job.read_data(file, TEMPERATURE)
+
+
+def test_a_message_on_another_grid_is_refused(provider, monkeypatch):
+    """Values of a grid of the same shape elsewhere on Earth do not enter the archive."""
+    provider.put(fields())
+    monkeypatch.setattr(
+        Job, "grid_coordinates", lambda self: {"latitude": np.arange(60.0, -2.0, -2.0) - 30}
+    )
+
+    file = provider.download()
+
+    with pytest.raises(ValueError, match="latitude runs from 60"):
+        provider.job.read_data(file, TEMPERATURE)
+
+
+def test_the_first_of_two_equal_lines_is_taken(provider):
+    """Up to the first reset a total comes twice, once since the reset and once since the start."""
+    provider.put([*fields()[:4], (description(RAIN), message(RAIN, 4)), fields()[4]])
+
+    file = provider.download()
+
+    np.testing.assert_array_equal(provider.job.read_data(file, RAIN), values(4))
+
+
+@pytest.mark.parametrize("inventory", [True, False])
+def test_fields_packed_into_one_message_are_told_apart(provider, inventory):
+    """Each variable gets its own field of a message that holds several."""
+    a, b = sections(message(TEMPERATURE, 1)), sections(message(WIND, 3))
+    packed = assemble(a[0], a[1], a[3], *(s[k] for s in (a, b) for k in (4, 5, 6, 7)))
+    provider.put([(FILLING, message(None, 0)), ("x", packed)], inventory=False)
+    if inventory:
+        at = len(message(None, 0))
+        provider.inventory.write_text(
+            f"1:0:d={INIT:%Y%m%d%H}:{FILLING}:\n"
+            f"2.1:{at}:d={INIT:%Y%m%d%H}:{description(TEMPERATURE)}:\n"
+            f"2.2:{at}:d={INIT:%Y%m%d%H}:{description(WIND)}:\n"
+        )
+
+    file = provider.download()
+
+    np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
+    np.testing.assert_array_equal(provider.job.read_data(file, WIND), values(3))
+
+
+def test_an_index_in_json_does_as_well(provider, monkeypatch):
+    """ECMWF's inventories are found under their own name and read."""
+    provider.put(fields(), inventory=False)
+    monkeypatch.setattr(Job, "inventory_url", lambda self, url: f"{url}.index")
+    monkeypatch.setattr(
+        Job, "selector", lambda self, coord, var: Selector(parameter=var.name, level="sfc")
+    )
+    lines, offset = [], 0
+    for (var, _), (_, data) in zip(ALL, fields(), strict=True):
+        entry = {"param": getattr(var, "name", "msl"), "levtype": "sfc", "step": "6"}
+        lines.append(json.dumps({**entry, "_offset": offset, "_length": len(data)}) + "\n")
+        offset += len(data)
+    (provider.root / f"{provider.coord.get_url()}.index").write_text("".join(lines))
+
+    file = provider.download()
+
+    check_all(provider, file)
+    assert file.nbytes == sum(len(data) for text, data in fields() if text != FILLING)
+
+
+def test_an_absent_file_is_not_available(provider):
+    """A file that is not there yet is absent, with and without an inventory."""
+    with pytest.raises(NotAvailable):
+        provider.download()
+    provider.inventory.write_text(f"1:0:d={INIT:%Y%m%d%H}:{description(TEMPERATURE)}:\n")
+    with pytest.raises(NotAvailable):
+        provider.download()
+
+
+def test_a_server_that_fails_is_a_failed_download(provider):
+    """A file or an inventory that cannot be had now is no reason to fetch or to give up more."""
+    provider.put(fields())
+    for pattern in ("*.idx", provider.coord.get_url()):
+        provider.server.inject(pattern, Status(status=503), times=None)
+        with pytest.raises(DownloadFailed):
+            provider.download()
+        provider.server.clear_faults()
+    check_all(provider, provider.download())
+
+
+def test_variables_without_a_value_at_lead_0_do_not_ask_for_it(provider):
+    """Accumulations have files from the first lead on, instants from lead 0 on."""
+    leads = pd.to_timedelta([0, 3, 6], unit="h")
+    ds = xr.Dataset(coords={"init_time": [INIT], "lead_time": leads})
+
+    groups = provider.job.source_groups(VARIABLES)
+    asked = [
+        [f.get_url()[-4:] for f in provider.job.generate_source_file_coords(ds, group)]
+        for group in groups
+    ]
+
+    assert groups == [[TEMPERATURE, WIND], [RAIN]]
+    assert asked == [["f000", "f003", "f006"], ["f003", "f006"]]
+
+
+def test_a_step_whose_base_is_missing_is_not_this_runs_own(provider):
+    """A mean over a longer interval, as a file is missing, does not replace a published one."""
+    vars(provider.job)["lead_seconds"] = (0.0, 10800.0, 21600.0, 32400.0)
+    filled = np.array([False, False, True, True]).reshape(1, 4, 1, 1)
+
+    assert provider.job.provenance(filled, RAIN).ravel().tolist() == [False, False, False, True]
+    assert provider.job.provenance(filled, TEMPERATURE) is filled
