@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from distributed import Client
 
+import gridmill.dataset
 from clusters import local_client
 from gridmill import chain
 from gridmill.driver import CHAINS_PER_THREAD, Driver
@@ -220,6 +221,25 @@ def test_published_values_stay_where_sources_fail(client, provider, tmp_path):
         [truth(hours(4)), truth(hours(2, first=4), version=1), truth(hours(2, first=6))]
     )
     np.testing.assert_array_equal(stored(tmp_path), expected)
+
+
+def test_what_another_run_publishes_just_before_the_lease_stays(
+    client, provider, tmp_path, monkeypatch
+):
+    """The store is looked at under the lease: a value published since is a published value."""
+    provider.publish(hours(8))
+    first_time = iter([True])
+
+    class Late(gridmill.dataset.Lease):
+        def __enter__(self):
+            if next(first_time, False):
+                make(tmp_path, provider).backfill(until(6), client=client)
+                provider.withdraw(hours(6)[5])
+            return super().__enter__()
+
+    monkeypatch.setattr(gridmill.dataset, "Lease", Late)
+    make(tmp_path, provider).backfill(until(8), client=client)
+    np.testing.assert_array_equal(stored(tmp_path)[:6], truth(hours(6)))
 
 
 class AnyFile(TinyJob):
