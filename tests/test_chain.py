@@ -1,0 +1,99 @@
+"""What the worker plugin gives to workers, and how chains look on the cluster."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask
+import pytest
+from distributed import Client, get_worker
+
+from clusters import local_client
+from gridmill.chain import (
+    STAGE_WIDTHS,
+    PipelinePlugin,
+    _bench,
+    folders_in_use,
+    threads_per_worker,
+)
+from tiny import Provider, Tiny, hours, until
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    """One worker with the plugin."""
+    with local_client(n_workers=1, processes=False) as client:
+        client.register_plugin(PipelinePlugin())
+        yield client
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def make_folder() -> str:
+    folder = _bench().space.make()
+    (folder / "file").write_bytes(b"1")
+    return str(folder)
+
+
+def test_every_stage_has_its_threads(client):
+    """Tasks annotated with a stage run in that stage's own threads."""
+
+    def thread_name() -> str:
+        import threading
+
+        return threading.current_thread().name
+
+    for stage in STAGE_WIDTHS:
+        with dask.annotate(executor=stage):
+            name = client.submit(thread_name, key=f"{stage}-0-x", pure=False).result()
+        assert name.startswith(stage)
+    assert threads_per_worker() == sum(STAGE_WIDTHS.values())
+
+
+def test_a_folder_goes_with_its_key(client):
+    """It is there as long as someone wants the result, below the worker's own directory."""
+    future = client.submit(make_folder, key="compress-0-x", pure=False)
+    folder = Path(future.result())
+    local = client.submit(lambda: get_worker().local_directory, pure=False).result()
+    assert folder.is_relative_to(local)
+    assert (folder / "file").exists()
+    assert list(folders_in_use(client).values()) == [1]
+    del future
+    wait_until(lambda: not folder.exists())
+    assert list(folders_in_use(client).values()) == [0]
+
+
+def test_a_folder_of_a_task_that_failed_goes_too(client):
+    """Nothing is left of a stage that raised."""
+
+    def fails() -> None:
+        make_folder()
+        raise TypeError("code")
+
+    future = client.submit(fails, key="compress-0-x", pure=False)
+    assert isinstance(future.exception(), TypeError)
+    del future
+    gc.collect()
+    wait_until(lambda: list(folders_in_use(client).values()) == [0])
+
+
+def test_a_run_leaves_no_folder_and_no_task(client, tmp_path):
+    """After a backfill the workers hold nothing of it, and its keys read stage by stage."""
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(8))
+    dataset = Tiny(tmp_path / "a.zarr", source_base=str(provider.root))
+    report = dataset.backfill(until(8), client=client)
+    stages = {span.key.split("-")[0] for span in report.spans}
+    assert stages == set(STAGE_WIDTHS)
+    assert all(span.key.split("-")[1].isdigit() for span in report.spans)
+    wait_until(lambda: list(folders_in_use(client).values()) == [0])
+    prefixes = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
+    assert set(STAGE_WIDTHS) <= set(prefixes)
