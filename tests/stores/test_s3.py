@@ -61,12 +61,17 @@ def built(archive: str, client: Client, tmp_path_factory: pytest.TempPathFactory
     return dataset
 
 
+@pytest.fixture(scope="module")
+def whole_bucket(s3_server: S3Server) -> str:
+    """A bucket for the module: a server has few volumes, and a bucket takes several."""
+    s3_server.create_bucket("main-job")
+    return "main-job"
+
+
 @pytest.fixture
-def bucket(s3_server: S3Server) -> str:
-    """A bucket of the test's own."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    s3_server.create_bucket(name)
-    return name
+def bucket(whole_bucket: str) -> str:
+    """A place of the test's own in a bucket."""
+    return f"{whole_bucket}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

@@ -73,8 +73,12 @@ class FsspecObjects:
         """Write an object unless one is there; whether it was written."""
         try:
             self._retried(lambda fs: self._write(fs, key, content, mode="create"))
-        except FileExistsError:
-            return self.get(key) == content
+        except OSError:
+            # FileExistsError, or whatever a file system makes of a condition that did not hold.
+            found = self.get(key)
+            if found is None:
+                raise
+            return found == content
         return True
 
     def get(self, key: str) -> bytes | None:
@@ -83,8 +87,10 @@ class FsspecObjects:
 
     def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
         """Read bytes of an object, from its end if `start` is negative; None if there is none."""
+        # No range for the whole: an empty object has none.
+        at = {} if (start, stop) == (0, None) else {"start": start, "end": stop}
         try:
-            return bytes(self._retried(lambda fs: fs.cat_file(self._path(key), start, stop)))
+            return bytes(self._retried(lambda fs: fs.cat_file(self._path(key), **at)))
         except FileNotFoundError:
             return None
 

@@ -453,13 +453,14 @@ def _get(store: Store, key: str) -> bytes | None:
 
 
 def _has(store: Store, receipt: ObjectReceipt) -> bool:
-    """Whether an object's last byte is there."""
+    """Whether an object has its size by the manifest, and its last byte in storage."""
     last = RangeByteRequest(receipt.nbytes - 1, receipt.nbytes)
     try:
-        found = sync(store.get(receipt.key, default_buffer_prototype(), last))
-    except (icechunk.IcechunkError, ValueError, KeyError):
+        if sync(store.getsize(receipt.key)) != receipt.nbytes:
+            return False
+        return sync(store.get(receipt.key, default_buffer_prototype(), last)) is not None
+    except (icechunk.IcechunkError, FileNotFoundError, KeyError, ValueError):
         return False
-    return found is not None and len(found) == 1
 
 
 def _read_metadata(store: Store) -> Array:

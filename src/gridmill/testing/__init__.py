@@ -2,7 +2,8 @@
 
 `ArchiveServer` is a provider's archive whose files appear when they are released and whose
 answers go wrong on demand; `S3Server` is a SeaweedFS process, and `FaultProxy` makes what lies
-between it and a client go wrong.
+between it and a client go wrong. `StoreContract` and `ObjectsContract` are suites that any store
+can be held against.
 """
 
 from gridmill.testing.archive_server import (
@@ -22,6 +23,7 @@ from gridmill.testing.archive_server import (
 )
 from gridmill.testing.fault_proxy import DamagedBody, FaultProxy, Forwarded, LostAnswer
 from gridmill.testing.s3_server import S3Server
+from gridmill.testing.store_contract import ObjectsContract, StoreContract
 
 __all__ = [
     "ArchiveServer",
@@ -35,11 +37,13 @@ __all__ = [
     "IgnoredRange",
     "Latency",
     "LostAnswer",
+    "ObjectsContract",
     "Request",
     "Reset",
     "S3Server",
     "Slow",
     "Status",
+    "StoreContract",
     "Truncated",
     "WrongContentRange",
 ]

@@ -1,0 +1,274 @@
+"""The contract of objects, over a folder, S3 by its own module, and fsspec in general."""
+
+from __future__ import annotations
+
+import functools
+import os
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gridmill.stores import Objects, open_objects
+from gridmill.stores.fsspec_objects import FsspecObjects
+from gridmill.stores.objects import LocalObjects
+from gridmill.stores.s3_objects import MULTIPART_FROM_NBYTES, S3Objects, S3Patience
+from gridmill.testing import (
+    DamagedBody,
+    FaultProxy,
+    LostAnswer,
+    ObjectsContract,
+    Reset,
+    S3Server,
+    Status,
+)
+
+
+class TestLocalObjects(ObjectsContract):
+    """Files in a folder."""
+
+    def make_objects(self, tmp_path: Path) -> Objects:
+        """Give a folder."""
+        return LocalObjects(tmp_path / "objects", tmp_path / "staging")
+
+
+class TestMemoryObjects(ObjectsContract):
+    """fsspec's file system in memory, which asks before it creates."""
+
+    puts_if_absent_atomically = False
+
+    def make_objects(self, tmp_path: Path) -> Objects:
+        """Give a folder in memory."""
+        return open_objects(f"memory://{uuid.uuid4().hex}/objects")
+
+
+class OnS3(ObjectsContract):
+    """A bucket of a real server."""
+
+    secrets = (S3Server.secret_key,)
+
+    @pytest.fixture(autouse=True)
+    def _server(self, s3_server: S3Server) -> None:
+        self.server = s3_server
+
+
+class TestS3Objects(OnS3):
+    """S3 by its own module."""
+
+    def make_objects(self, tmp_path: Path) -> Objects:
+        """Give a prefix of a bucket."""
+        return S3Objects(f"s3://public/objects/{uuid.uuid4().hex}", self.server.storage_options)
+
+
+class TestBucketsRoot(OnS3):
+    """A whole bucket, which the tests share: each begins by emptying it."""
+
+    def make_objects(self, tmp_path: Path) -> Objects:
+        """Give a bucket without a prefix."""
+        objects = S3Objects(f"s3://{root_bucket(self.server)}", self.server.storage_options)
+        for key in list(objects.keys()):
+            objects.delete(key)
+        return objects
+
+
+@functools.cache
+def root_bucket(server: S3Server) -> str:
+    """Make a bucket, once: a server has few volumes, and a bucket takes several."""
+    server.create_bucket("whole-bucket")
+    return "whole-bucket"
+
+
+class TestFsspecObjects(OnS3):
+    """An asynchronous object store through what fsspec promises of any."""
+
+    def make_objects(self, tmp_path: Path) -> Objects:
+        """Give a prefix of a bucket, without S3's own module."""
+        return FsspecObjects(f"s3://public/objects/{uuid.uuid4().hex}", self.server.storage_options)
+
+
+# -- S3 under faults --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_server: S3Server) -> str:
+    """A bucket for the module: a server has few volumes, and a bucket takes several."""
+    s3_server.create_bucket("objects-under-faults")
+    return "objects-under-faults"
+
+
+@pytest.fixture
+def folder() -> str:
+    """A prefix of the test's own."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Any:
+    """What lies between the client and the server."""
+    with FaultProxy(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def objects(bucket: str, folder: str, s3_server: S3Server, proxy: FaultProxy) -> S3Objects:
+    """Objects whose requests pass the proxy, with little patience."""
+    options = {**s3_server.storage_options, "endpoint_url": proxy.url}
+    patience = S3Patience(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
+    return S3Objects(f"s3://{bucket}/{folder}", options, patience=patience)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(
+    "fault",
+    [Status(status=503), Status(status=500), Status(status=429), Reset(), LostAnswer()],
+    ids=["slow down", "internal error", "too many requests", "reset", "lost answer"],
+)
+def test_a_passing_fault_is_outlived(
+    fault: Any, times: int, objects: S3Objects, proxy: FaultProxy
+) -> None:
+    """Every request is tried again, as often as patience says."""
+    for act, result in [
+        (lambda: objects.put("key", b"content"), None),
+        (lambda: objects.get("key"), b"content"),
+        (lambda: objects.nbytes("key"), 7),
+        (lambda: list(objects.keys()), ["key"]),
+        (lambda: objects.delete("key"), None),
+    ]:
+        before = len(proxy.requests)
+        proxy.inject("*", fault, times=times)
+        assert act() == result
+        assert len(proxy.requests) - before == times + 1
+
+
+def test_patience_ends(objects: S3Objects, proxy: FaultProxy) -> None:
+    """A fault that lasts is raised after the attempts that were granted, with its code."""
+    proxy.inject("*", Status(status=503), times=None)
+    with pytest.raises(OSError, match=r"SlowDown \(HTTP 503\) from http://127"):
+        objects.put("key", b"content")
+    assert len(proxy.requests) == objects.patience.attempts
+
+
+def test_a_refusal_is_not_tried_again(objects: S3Objects, proxy: FaultProxy) -> None:
+    """What another attempt would not change is raised at once."""
+    proxy.inject("*", Status(status=403), times=None)
+    with pytest.raises(PermissionError, match="may not do that in bucket"):
+        objects.put("key", b"content")
+    assert len(proxy.requests) == 1
+
+
+def test_damage_on_the_way_is_found_and_mended(objects: S3Objects, proxy: FaultProxy) -> None:
+    """A body that changes on its way is refused by the server and sent again."""
+    proxy.inject("*", DamagedBody(), method="PUT")
+    objects.put("key", b"content")
+    assert [request.status for request in proxy.requests] == [400, 200]
+    assert objects.get("key") == b"content"
+
+
+def test_an_answer_lost_after_the_deed_is_no_other_writer(
+    objects: S3Objects, proxy: FaultProxy
+) -> None:
+    """Who put if absent and lost the answer is still told that it was the first."""
+    assert objects.honours_conditions()
+    proxy.inject("*/key", LostAnswer(), method="PUT")
+    assert objects.put_if_absent("key", b"ours")
+    assert not objects.put_if_absent("key", b"theirs")
+
+
+def test_a_store_that_ignores_conditions_is_found_out(
+    objects: S3Objects, monkeypatch: pytest.MonkeyPatch, s3_server: S3Server
+) -> None:
+    """Where the condition is not honoured, puts look first instead of relying on it."""
+    # Options of its own are a connection of its own, whose probe has not run.
+    objects.storage_options["client_kwargs"] = {"region_name": "us-east-1", "verify": None}
+
+    async def ignore(self: S3Objects, client: Any, key: str, content: bytes = b"probe") -> bool:
+        await client.put_object(**self._at(key), Body=content)
+        return True
+
+    monkeypatch.setattr(S3Objects, "_put_new", ignore)
+    assert not objects.honours_conditions()
+    assert objects.put_if_absent("key", b"first")
+    assert not objects.put_if_absent("key", b"second")
+    assert objects.get("key") == b"first"
+
+
+# -- large objects ----------------------------------------------------------------------------
+
+
+def parts_left(server: S3Server, bucket: str) -> int:
+    """Count the multipart uploads that are neither complete nor aborted."""
+    return len(server._client().list_multipart_uploads(Bucket=bucket).get("Uploads", ()))
+
+
+def test_a_large_object_goes_in_parts_that_are_tried_again(
+    objects: S3Objects, proxy: FaultProxy
+) -> None:
+    """A large object arrives whole although parts of it met faults."""
+    content = os.urandom(MULTIPART_FROM_NBYTES + 12_345)
+    proxy.inject("*", Status(status=503), method="PUT", times=2)
+    proxy.inject("*", Reset(), method="PUT", times=1)
+    objects.put("large", content)
+    assert objects.get("large") == content
+    assert max(r.nbytes for r in proxy.requests) < MULTIPART_FROM_NBYTES
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_large_object_that_fails_leaves_no_part(
+    method: str, objects: S3Objects, proxy: FaultProxy, s3_server: S3Server, bucket: str
+) -> None:
+    """A part or a completion that fails for good leaves neither parts nor an object."""
+    content = bytes(MULTIPART_FROM_NBYTES)
+    proxy.inject("*", Status(status=400), method="PUT" if method == "PUT" else "nothing")
+    if method == "POST":
+        proxy.inject("*/large", Status(status=400), method="POST", times=None)
+    with pytest.raises(OSError, match="HTTP 400"):
+        objects.put("large", content)
+    assert parts_left(s3_server, bucket) == 0
+    assert objects.get("large") is None
+
+
+def test_parts_of_killed_processes_are_deleted(
+    objects: S3Objects, s3_server: S3Server, bucket: str, folder: str
+) -> None:
+    """Unfinished uploads below the prefix are aborted once they are old enough, others are not."""
+    client = s3_server._client()
+    for key in (f"{folder}/large", f"{folder}-other/large"):
+        client.create_multipart_upload(Bucket=bucket, Key=key)
+    assert objects.abort_abandoned_uploads() == 0
+    assert objects.abort_abandoned_uploads(timedelta(0)) == 1
+    other = S3Objects(f"{objects.url}-other", s3_server.storage_options)
+    assert other.abort_abandoned_uploads(timedelta(0)) == 1
+
+
+# -- places -----------------------------------------------------------------------------------
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    """A URL that no file system knows is an error that says so."""
+    with pytest.raises(ValueError, match="nonsense:// stores are not supported"):
+        open_objects("nonsense://a/b")
+
+
+def test_a_url_without_a_bucket_is_refused() -> None:
+    """S3 needs a bucket."""
+    with pytest.raises(ValueError, match="names no bucket"):
+        open_objects("s3://")
+
+
+def test_a_process_that_forked_makes_its_own_connection(
+    bucket: str, folder: str, s3_server: S3Server
+) -> None:
+    """After a fork the child reads and writes, and so does the parent."""
+    objects = S3Objects(f"s3://{bucket}/{folder}", s3_server.storage_options)
+    objects.put("parent", b"before")
+    child = os.fork()
+    if child == 0:
+        try:
+            objects.put("child", objects.get("parent") or b"nothing")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert objects.get("child") == b"before"
