@@ -337,10 +337,13 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         merged = merge_byte_ranges(ranges or [ByteRange(0, 1)], max_gap_nbytes=self.max_gap_nbytes)
         done = self._fetch(url, path, merged)
         at = dict(zip(messages, local_byte_ranges(ranges, merged), strict=True))
-        found: _Found = {
-            name: one if isinstance(one, str) else _Place.promised(one, at[name].start)
-            for name, one in chosen.items()
-        }
+        found: _Found = {}
+        for name, one in chosen.items():
+            # A range without an end gives what there is: nothing, of a file that is cut before it.
+            there = _unless_beyond(one, done.file_nbytes)
+            found[name] = (
+                there if isinstance(there, str) else _Place.promised(there, at[name].start)
+            )
         return done, found
 
     def _search(self, path: Path, coord: ForecastFileT) -> _Found:
@@ -358,8 +361,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         except GribCorrupt as error:
             problem = f" ({error})"
         return {
-            var.name: _occurrence(places[var.name], selector, problem)
-            for var, selector in asked
+            var.name: _occurrence(places[var.name], selector, problem) for var, selector in asked
         }
 
     def _fetch(self, url: str, path: Path, ranges: Sequence[ByteRange] | None) -> Download:

@@ -197,8 +197,13 @@ class SourceFileRecord:
 
     @property
     def identity(self) -> tuple[int | None, str | None, str | None]:
-        """What tells two versions of the file apart."""
-        return (self.nbytes, self.etag, self.last_modified)
+        """What tells two versions of the file apart.
+
+        The size only where the provider says nothing better: of a file that is fetched by ranges
+        it is that of the variables which a run asked for.
+        """
+        is_named = self.etag is not None or self.last_modified is not None
+        return (None if is_named else self.nbytes, self.etag, self.last_modified)
 
 
 @dataclass(frozen=True, kw_only=True)
