@@ -173,11 +173,13 @@ class Driver:
         Cancelling them instead can trip an assertion in the scheduler (distributed 2026.8), which
         then loses the client.
         """
-        self._record_partly(at_once=True)
-        for future in list(self._completed.futures):
-            with suppress(Exception):
-                future.release()
-        self._completed.clear()
+        try:
+            self._record_partly(at_once=True)
+        finally:
+            for future in list(self._completed.futures):
+                with suppress(Exception):
+                    future.release()
+            self._completed.clear()
 
     # -- submit -------------------------------------------------------------------------------
 
@@ -219,7 +221,7 @@ class Driver:
         if not prepared.todo:
             self.report.regions_skipped += 1
             if prepared.record is not None and prepared.record != record:
-                self.store.tracker.write(prepared.record)
+                self._write(prepared.record)
             self.listener(Event("skipped", region.name))
             return
         groups = enumerate(prepared.groups)
@@ -330,10 +332,15 @@ class Driver:
     def _record(self, region: _RegionInFlight) -> ProgressRecord:
         dataset_id, run = self.store.tracker.dataset_id, self.report.run
         record = record_outcome(region.outcome, dataset_id=dataset_id, run=run, now=self.now)
-        self.store.tracker.write(record)
+        self._write(record)
         self.publisher.note(record)
         self._unrecorded.discard(region)
         return record
+
+    def _write(self, record: ProgressRecord) -> None:
+        """Write a record, but not over that of a run which took this one for dead."""
+        self.lease.proof.check()
+        self.store.tracker.write(record)
 
     def _record_partly(self, *, at_once: bool = False) -> None:
         """Keep the variables that are done of regions that are not, at a bounded rate."""
