@@ -137,7 +137,7 @@ class Provider:
     def inventory(self) -> Path:
         return self.root / f"{self.coord.get_url()}.idx"
 
-    def download(self, *, at: str = "done") -> File:
+    def download(self) -> File:
         """Download as a worker does, and give the file with its local path."""
         done = self.job.download_file(self.coord)
         return File(
