@@ -27,7 +27,7 @@ from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
 from gridmill.run_report import RunReport
 from gridmill.stores import Lease, StoreUnwritable, open_store
-from gridmill.stores.lease import PUBLISHING, STATIC, Claim, current_claims
+from gridmill.stores.lease import PUBLISHING, STATIC, Claim, current_claims, is_alive
 from gridmill.stores.leftovers import name_of_ours, sweep
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
@@ -380,6 +380,7 @@ class DynamicalDataset:
             self._create(declaration or self._declaration())
             report.positions_before = report.positions_after = publisher.published
             report.published_before = report.published_after = publisher.last_label
+            jobs = self._without_static_in_hand(jobs)
             lease = Lease(
                 self.store.state, run=report.run, kind=kind, positions=map(_positions, jobs)
             )
@@ -397,6 +398,23 @@ class DynamicalDataset:
                 with self._reported(report):
                     driver.run(jobs, publish=publish)
         return report
+
+    def _without_static_in_hand(
+        self, jobs: Sequence[RegionJob[Any, Any]]
+    ) -> Sequence[RegionJob[Any, Any]]:
+        """Leave the static variables to a run of other regions that has them in hand already.
+
+        Nothing is published before they are done, whichever run does them.
+        """
+        varying = [job for job in jobs if not job.is_static]
+        if not varying or len(varying) == len(jobs):
+            return jobs
+        rivals = (
+            claim
+            for claim in current_claims(self.store.state)
+            if any(start <= STATIC[0] < stop for start, stop in claim.positions)
+        )
+        return varying if any(is_alive(self.store.state, claim) for claim in rivals) else jobs
 
     @contextmanager
     def _reported(self, report: RunReport) -> Iterator[None]:
