@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -26,10 +25,9 @@ from gridmill.testing import (
 from gridmill.testing import archive_server as servers
 from trust_dataset import DAYS_PER_REGION, GROUPS, VARIABLES, source_path
 from trust_driver import Errand, Result
-from trust_faults import Death
-from trust_harness import MOMENTS, Driver, Lab, Outcome, Run, processes_of
+from trust_faults import PAUSE_S, Death
+from trust_harness import MOMENTS, Driver, Lab, Outcome, Run, digests, processes_of
 
-PAUSE_S = 1.5
 # A lease of another machine's is taken over after so long.
 LEASE_LIVES_S = 2.0
 
@@ -96,21 +94,11 @@ class Laid(Fault):
         self, place: str, action: str, pattern: Callable[[Run], str] | str, times: int = 1
     ) -> None:
         self.place, self.action, self.pattern, self.times = place, action, pattern, times
-        self._continued: set[int] = set()
 
     def arm(self, run: Run) -> None:
         """Lay it."""
         pattern = self.pattern if isinstance(self.pattern, str) else self.pattern(run)
         self.laid = run.switchboard.lay(self.place, self.action, pattern, self.times)
-
-    def meanwhile(self, run: Run, driver: Driver) -> None:
-        """Let those continue that stopped themselves."""
-        if self.action != "stop":
-            return
-        for fault in self.fired(run):
-            if fault["pid"] not in self._continued and time.time() > fault["time"] + PAUSE_S:
-                self._continued.add(fault["pid"])
-                os.kill(fault["pid"], signal.SIGCONT)
 
     def disarm(self, run: Run) -> None:
         """Take away what nobody took."""
@@ -380,6 +368,7 @@ class Zombie(AtGate):
 
     def disarm(self, run: Run) -> None:
         """Open the gate while the rerun runs."""
+        run.zombies_may_run = True
         threading.Timer(run.rng.uniform(0, 1.5), run.switchboard.open_gates).start()
 
 
@@ -433,11 +422,13 @@ class Overtaken(AtGate):
         driver.process.signal(signal.SIGCONT)
         assert result is not None
         assert result.error is None, f"{result}\n{run.drivers[-1].log}"
+        self.records = digests(run.records / "regions")
 
     def check(self, run: Run, result: Result | None) -> None:
-        """It notices, and publishes nothing."""
+        """It notices, publishes nothing and leaves the records of the other."""
         assert result is not None
         assert not result.is_complete, result
+        assert digests(run.records / "regions") == self.records
 
 
 # Publications of a run: the first makes an empty archive.

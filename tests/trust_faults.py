@@ -12,6 +12,7 @@ import fnmatch
 import json
 import os
 import signal
+import subprocess
 import time
 import uuid
 from contextlib import suppress
@@ -23,6 +24,8 @@ from gridmill.stores import LocalObjects
 
 # A gate that the test forgot must not hold a thread for ever.
 GATE_TIMEOUT_S = 40.0
+# How long a process stands still.
+PAUSE_S = 1.5
 
 
 class Switchboard:
@@ -114,6 +117,8 @@ def _suffer(action: str, folder: Path) -> None:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "stop":
+            wake_up = f"sleep {PAUSE_S}; kill -CONT {os.getpid()}"
+            subprocess.Popen(["sh", "-c", wake_up], start_new_session=True)
             os.kill(os.getpid(), signal.SIGSTOP)
         case "slow":
             time.sleep(1.0)

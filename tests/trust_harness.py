@@ -171,6 +171,13 @@ class Cluster:
         """Wait until as many workers as there should be take tasks."""
         self.client.wait_for_workers(WORKERS, timeout=90)
 
+    def wait_until_idle(self) -> None:
+        """Wait until no task runs any more, not even one that nobody waits for."""
+        deadline = time.monotonic() + 60
+        while any(self.client.run(_count_running).values()):
+            assert time.monotonic() < deadline, "tasks run on and on"
+            time.sleep(0.05)
+
     def tmp_folders(self) -> list[Path]:
         """Give what is left of the pipeline's temporary folders on the workers' disks."""
         return [path for path in self.folder.glob("**/gridmill/*") if path.is_dir()]
@@ -199,6 +206,10 @@ class Cluster:
         _, alive = psutil.wait_procs(family, timeout=10)
         for process in alive:
             process.kill()
+
+
+def _count_running(dask_worker: Any) -> int:
+    return len(dask_worker.state.all_running_tasks)
 
 
 class Lab:
@@ -325,15 +336,19 @@ class Lab:
             assert result.is_complete, driver.log
             assert result.report["positions_after"] == _steps(until), result
 
+    @property
+    def original(self) -> Path:
+        """Give the archive of an uninterrupted backfill."""
+        self.reference({})
+        return self.folder / "reference" / "a.zarr"
+
     @cached_property
     def seeded(self) -> dict[str, Path]:
         """Give copies of a reference archive with one violation each, by its name."""
-        self.reference({})
-        original = self.folder / "reference" / "a.zarr"
         made = {}
         for name, damage in DAMAGES.items():
             made[name] = self.folder / f"seeded-{name}.zarr"
-            shutil.copytree(original, made[name])
+            shutil.copytree(self.original, made[name])
             damage(made[name])
         return made
 
@@ -441,6 +456,7 @@ class Run:
 
     def __init__(self, lab: Lab, moment: str, seed: int, outcome: Outcome | None = None) -> None:
         self.lab = lab
+        self.truth = FormulaTruth()
         self.moment_name = moment
         self.moment = MOMENT_OF[moment]
         self.rng = random.Random(seed)
@@ -461,6 +477,8 @@ class Run:
             shutil.copytree(base / "a.zarr.gridmill", self.records)
         self.source = SourceArchive(self.folder / "source", DAYS)
         self.server = ArchiveServer(self.source.root)
+        # Whether the next driver may meet tasks of the last one.
+        self.zombies_may_run = False
         self._watched: Watched | None = None
 
     def __enter__(self) -> Run:
@@ -468,7 +486,7 @@ class Run:
         self._stack.enter_context(self.server)
         self.server.release_all()
         seeded = self.rng.choice(sorted(self.lab.seeded))
-        self.lab.watch(Watch(str(self.store), (str(self.lab.seeded[seeded]),), FormulaTruth()))
+        self.lab.watch(Watch(str(self.store), (str(self.lab.seeded[seeded]),), self.truth))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -555,6 +573,9 @@ class Run:
         self._check_idle()
 
     def _drive_again(self, **changes: str) -> Result | None:
+        if not self.zombies_may_run:
+            self.lab.cluster.wait_until_idle()
+        self.zombies_may_run = False
         done = done_objects(self.records)
         began = time.time()
         errand = self.errand()
