@@ -16,7 +16,15 @@ import pytest
 import xarray as xr
 
 from grib_messages import assemble, encode, sections
-from gridmill import DownloadFailed, DownloadSettings, Encoding, NotAvailable
+from gridmill import (
+    Coordinate,
+    DownloadFailed,
+    DownloadSettings,
+    DynamicalDataset,
+    Encoding,
+    NotAvailable,
+    TemplateConfig,
+)
 from gridmill.grib_region_job import ForecastFile, GribForecastJob, GribVar, Window
 from gridmill.sources.grib import Surface
 from gridmill.sources.inventory import InventoryMismatch, Selector, Statistic
@@ -422,3 +430,66 @@ def test_a_step_whose_base_is_missing_is_not_this_runs_own(provider):
 
     assert provider.job.provenance(filled, RAIN).ravel().tolist() == [False, False, False, True]
     assert provider.job.provenance(filled, TEMPERATURE) is filled
+
+
+class Template(TemplateConfig):
+    """Three leads of the tests' provider."""
+
+    append_dim = "init_time"
+    append_dim_start = "2026-08-01T06"
+    append_dim_frequency = "6h"
+    dataset_attributes = {"dataset_id": "generated-forecast", "title": "Generated"}
+    coords = (
+        Coordinate(name="init_time", dtype="int64", units="seconds since 1970-01-01"),
+        Coordinate(name="lead_time", dtype="int64", units="seconds"),
+        Coordinate(name="latitude"),
+        Coordinate(name="longitude"),
+    )
+    dims = ("init_time", "lead_time", "latitude", "longitude")
+    data_vars = VARIABLES
+
+    def dimension_coordinates(self) -> dict[str, Any]:
+        leads = pd.to_timedelta([0, 3, 6], unit="h")
+        return {"lead_time": leads, "latitude": np.arange(31), "longitude": np.arange(16)}
+
+
+class Generated(DynamicalDataset):
+    """Forecasts that the tests make."""
+
+    template_config = Template
+    region_job = Job
+
+
+def put_lead(provider: Provider, lead: int) -> None:
+    """Write the file of one lead; a field's seed is its lead, plus 100 for the rain."""
+    provider.coord = provider.job.source_file(INIT, pd.Timedelta(hours=lead))
+    provider.put(
+        [
+            (description(TEMPERATURE, lead), message(TEMPERATURE, lead, lead=lead)),
+            (description(WIND, lead), message(WIND, lead, lead=lead)),
+            *([(description(RAIN, lead), message(RAIN, 100 + lead, lead=lead))] * (lead > 0)),
+        ]
+    )
+
+
+def test_a_forecast_is_completed_by_the_next_update(tmp_path, provider, client):
+    """What is there is taken, nothing is shown before all is; totals become rates."""
+    dataset = Generated(tmp_path / "a.zarr", source_base=provider.server.url)
+    put_lead(provider, 0)
+    put_lead(provider, 3)
+    report = dataset.backfill("2026-08-01T12", client=client, now="2026-08-01T07")
+    assert (report.positions_after, report.failures) == (0, [])
+    assert "f006 not yet available" in (report.stops_because or "")
+
+    put_lead(provider, 6)
+    report = dataset.reformat_operational_update(client=client, now="2026-08-01T08")
+
+    assert (report.positions_after, report.stops_because) == (1, None)
+    with xr.open_zarr(tmp_path / "a.zarr", chunks=None, decode_timedelta=True) as stored:
+        ds = stored.isel(init_time=0).load()
+    for at, lead in enumerate((0, 3, 6)):
+        np.testing.assert_array_equal(ds.t2m.values[at], values(lead))
+        np.testing.assert_array_equal(ds.u10.values[at], values(lead))
+    assert np.isnan(ds.rain.values[0]).all()
+    np.testing.assert_allclose(ds.rain.values[1], values(103) / 10800, rtol=1e-5)
+    np.testing.assert_allclose(ds.rain.values[2], (values(106) - values(103)) / 10800, rtol=1e-5)
