@@ -20,7 +20,7 @@ import math
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -233,7 +233,8 @@ class IcechunkStore:
                 for variable in sorted(region.tokens):
                     session.merge(_fork(region.tokens[variable]))
                 # The last commit shows all that the folder does, the others what precedes it.
-                _write_metadata(session.store, folder, region if number < len(todo) else None)
+                upto = region if number < len(todo) else None
+                _write_metadata(session.store, folder, upto, merged=region.tokens)
                 merged = {**merged, region.name: _digest(region)}
                 _commit(session, region.message, merged)
             if not todo:
@@ -247,10 +248,13 @@ class IcechunkStore:
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has fewer bytes.
 
-        With a token, they are looked for in what it made durable, published or not.
+        With a token, they are looked for in what it made durable, published or not; once the
+        snapshot that it began from has expired, in what readers see.
         """
         with _failures():
-            store = self._published() if token is None else _fork(token).store
+            store = None if token is None else _fork(token).store
+            if store is None or not _is_based(store):
+                store = self._published()
 
             def is_there(receipt: ObjectReceipt) -> bool:
                 return store is not None and _has(store, receipt)
@@ -452,6 +456,14 @@ def _get(store: Store, key: str) -> bytes | None:
     return None if found is None else found.to_bytes()
 
 
+def _is_based(store: Store) -> bool:
+    """Whether the snapshot that a fork began from is still there."""
+    try:
+        return _get(store, ROOT) is not None
+    except icechunk.IcechunkError:
+        return False
+
+
 def _has(store: Store, receipt: ObjectReceipt) -> bool:
     """Whether an object has its size by the manifest, and its last byte in storage."""
     last = RangeByteRequest(receipt.nbytes - 1, receipt.nbytes)
@@ -478,10 +490,17 @@ def _read_metadata(store: Store) -> Array:
     return {**root, "consolidated_metadata": {"metadata": arrays}}
 
 
-def _write_metadata(store: Store, folder: Path, upto: StagedRegion | None = None) -> None:
+def _write_metadata(
+    store: Store,
+    folder: Path,
+    upto: StagedRegion | None = None,
+    merged: Collection[str] = (),
+) -> None:
     """Put a local store's metadata and coordinates, where they differ.
 
-    `upto` cuts it to what is visible with that region, or is already.
+    `upto` cuts it to what is visible with that region, or is already. The arrays in `merged` are
+    resized twice: after a merge Icechunk 1.1 keeps only as many objects of an array as the fork
+    knew, which began before others published, unless the array is resized.
     """
     root = json.loads((folder / ROOT).read_bytes())
     arrays = array_metadata(root)
@@ -491,6 +510,9 @@ def _write_metadata(store: Store, folder: Path, upto: StagedRegion | None = None
         if upto is not None:
             array = _cut(store, name, array, upto)
         arrays[name] = array
+        if name in merged:
+            beyond = [n + 1 for n in array["shape"]]
+            _put(store, f"{name}/{ROOT}", _content({**array, "shape": beyond}))
         _put_if_changed(store, f"{name}/{ROOT}", array)
     for key in publication_order(folder):
         name, _, chunk = key.partition("/")
@@ -543,13 +565,15 @@ def _is_inside(chunk: str, array: Array) -> bool:
 
 def _put_if_changed(store: Store, key: str, metadata: Array) -> None:
     content = _get(store, key)
-    wanted = {k: v for k, v in metadata.items() if k != "storage_transformers" and v is not None}
-    if content is not None:
-        present = json.loads(content)
-        present.pop("storage_transformers", None)
-        if {k: v for k, v in present.items() if v is not None} == wanted:
-            return
-    _put(store, key, json.dumps(wanted).encode())
+    wanted = _content(metadata)
+    if content is None or _content(json.loads(content)) != wanted:
+        _put(store, key, wanted)
+
+
+def _content(metadata: Array) -> bytes:
+    """Serialise metadata, without what says nothing and is not kept."""
+    kept = {k: v for k, v in metadata.items() if k != "storage_transformers" and v is not None}
+    return json.dumps(kept, sort_keys=True).encode()
 
 
 def _each(function: Callable[[Any], Any], items: Sequence[Any], width: int = AT_ONCE) -> list[Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import Any, cast
 import google_crc32c
 import numpy as np
 import xarray as xr
+import zarr
 
 from gridmill.stores import FinalStore, LeaseLost, LeaseProof, Objects, StagedRegion, Uploaded
 
@@ -285,6 +287,28 @@ class StoreContract:
         archive.publish(3 * REGION)
         archive.check(3 * REGION)
 
+    def test_a_region_replaced_while_the_archive_grew(self, tmp_path: Path) -> None:
+        """An upload from before others were published replaces its region, and only that."""
+        archive = _Archive(self.make_store(tmp_path), tmp_path)
+        for number in range(2):
+            archive.upload(number)
+        archive.publish(2 * REGION)
+        archive.upload(0, version=1)
+        for number in (2, 3):
+            archive.upload(number)
+            archive.publish((number + 1) * REGION, without=[0])
+            archive.check((number + 1) * REGION)
+        archive.publish(4 * REGION)
+        archive.check(4 * REGION)
+
+    def test_any_order_of_uploads_and_publications_is_right(self, tmp_path: Path) -> None:
+        """Regions are uploaded, again and ahead, and published whole or in part, in any order."""
+        for seed in range(2):
+            folder = tmp_path / str(seed)
+            folder.mkdir()
+            archive = _Archive(self.make_store(folder), folder)
+            archive.act_at_random(np.random.default_rng(seed), steps=16)
+
     def test_attributes_may_change_without_data(self, tmp_path: Path) -> None:
         """A publication of metadata alone changes what readers see of it, and no value."""
         archive = _Archive(self.make_store(tmp_path), tmp_path)
@@ -408,9 +432,10 @@ class _Archive:
         self.title = "Contract"
         self.length = 4 * REGION
         self.versions: dict[int, int] = {}
+        self.shown: dict[int, int] = {}
         self.uploaded: dict[tuple[str, int], Uploaded] = {}
         self.visible = 0
-        with self._folder(0) as folder:
+        with self._folder(0) as folder, self._folder(self.length):
             store.prepare(folder)
 
     def upload(self, number: int, version: int = 0) -> None:
@@ -432,12 +457,15 @@ class _Archive:
         self.versions.setdefault(number, 0)
         self.uploaded[name, number] = uploaded
 
-    def publish(self, length: int, upto: int | None = None) -> bool:
+    def publish(self, length: int, upto: int | None = None, without: Collection[int] = ()) -> bool:
         """Make positions visible, from the receipts of the regions that they touch."""
         staged = []
         for number in sorted({n for _, n in self.uploaded}):
             if number * REGION >= length or (upto is not None and number > upto):
                 continue
+            if number in without:
+                continue
+            self.shown[number] = self.versions[number]
             of_region = {v: u for (v, n), u in self.uploaded.items() if n == number}
             tokens = {name: u.token for name, u in of_region.items() if u.token is not None}
             stop = max(0, min((number + 1) * REGION, length))
@@ -448,6 +476,27 @@ class _Archive:
             changed = self.store.publish(folder, staged, "metadata")
         self.visible = length
         return changed
+
+    def act_at_random(self, random: np.random.Generator, steps: int) -> None:
+        """Upload and publish as a seed says, and check all after each publication."""
+        for _ in range(steps):
+            whole = next(n for n in range(5) if n not in self.versions)
+            if whole * REGION > self.visible and random.random() < 0.4:
+                length = int(random.integers(self.visible + 1, whole * REGION + 1))
+                # What is visible as it was may wait for a later publication.
+                seen = [n for n in range(4) if (n + 1) * REGION <= self.visible]
+                self.publish(length, without=[n for n in seen if random.random() < 0.5])
+                self.check(self.visible)
+            elif self.visible and random.random() < 0.2:
+                self.publish(self.visible)
+                self.check(self.visible)
+            else:
+                number = int(random.integers(0, 4))
+                self.upload(number, self.versions.get(number, -1) + 1)
+        for number in set(range(4)) - set(self.versions):
+            self.upload(number)
+        self.publish(self.length)
+        self.check(self.length)
 
     def missing(self) -> list[str]:
         """Give what the store misses of all that was uploaded."""
@@ -484,36 +533,30 @@ class _Archive:
         """Give what the whole archive holds once every region is uploaded."""
         if name == STATIC:
             return np.arange(CELLS, dtype="float32")
-        parts = [_values(name, n, self.versions.get(n, 0)) for n in range(self.length // REGION)]
+        versions = self.shown if self.store.stages else self.versions
+        parts = [_values(name, n, versions.get(n, 0)) for n in range(self.length // REGION)]
         return np.concatenate(parts)
 
     def region_folder(self, name: str, number: int, version: int = 0) -> tuple[Path, list[str]]:
         """Write one variable of a region as compress does: a folder, and the keys in it."""
-        folder = self.tmp_path / f"shards-{name}-{number}-{version}"
-        self._write(folder, self.length)
-        ds = xr.open_zarr(folder, consolidated=True, chunks=None)
-        dims = ds[name].dims
-        ds.close()
-        values = np.arange(CELLS, dtype="float32") if name == STATIC else None
-        values = _values(name, number, version) if values is None else values
-        start = number * REGION
-        region = {DIM: slice(start, start + REGION)} if DIM in dims else {}
-        part = xr.Dataset({name: (dims, values)})
-        for found in [p for p in folder.rglob("*") if p.is_file() and "/c/" in p.as_posix()]:
-            found.unlink()
-        root = (folder / "zarr.json").read_bytes()
-        if region:
-            part.to_zarr(folder, region=region, consolidated=False, zarr_format=3)
+        with self._folder(self.length) as template:
+            folder = self.tmp_path / f"shards-{name}-{number}-{version}"
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for key in ("zarr.json", f"{name}/zarr.json"):
+                shutil.copy(template / key, folder / key)
+        array = zarr.open_array(folder, path=name, mode="r+", zarr_format=3)
+        if name == STATIC:
+            array[:] = np.arange(CELLS, dtype="float32")
         else:
-            part.to_zarr(folder, mode="r+", consolidated=False, zarr_format=3)
-        (folder / "zarr.json").write_bytes(root)
+            array[number * REGION : (number + 1) * REGION] = _values(name, number, version)
         paths = [p for p in (folder / name).rglob("*") if p.is_file() and p.name != "zarr.json"]
         return folder, sorted(path.relative_to(folder).as_posix() for path in paths)
 
     @contextmanager
     def _folder(self, length: int) -> Any:
         folder = self.tmp_path / f"metadata-{length}-{self.title}"
-        self._write(folder, length)
+        if not folder.exists():
+            self._write(folder, length)
         yield folder
 
     def _write(self, folder: Path, length: int) -> None:
