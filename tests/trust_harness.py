@@ -569,7 +569,8 @@ class Run:
                 break
         else:
             raise AssertionError(f"three reruns failed: {result}\n{self.drivers[-1].log}")
-        self._drive_again(**_UPDATE)
+        if self.moment.errand != _UPDATE:
+            self._drive_again(**_UPDATE)
         self._check_idle()
 
     def _drive_again(self, **changes: str) -> Result | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -239,6 +240,8 @@ def read_for_ever(connection: Connection) -> None:
     # The writers, which this process watches, go first.
     os.nice(5)
     dask.config.set(scheduler="synchronous")
+    # A root without consolidated metadata is none that was published.
+    warnings.filterwarnings("error", message="Failed to open Zarr store with consolidated")
     while True:
         try:
             watch = connection.recv()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
+from zarr.storage import LocalStore, WrapperStore
 
 from gridmill.testing import ArchiveServer
 from trust_catalogue import CATALOGUE, Scenario, play
@@ -74,6 +76,57 @@ def test_the_proof_fails_for_work_that_is_redone(lab: Lab) -> None:
         lost.unlink()
         with pytest.raises(AssertionError, match="put again, though recorded as done"):
             run.recover()
+
+
+class ReplacedMeanwhile(WrapperStore):
+    """A store in which a shard is replaced between the two requests of a reader."""
+
+    def __init__(self, store: LocalStore, shard: Path, content: bytes) -> None:
+        super().__init__(store)
+        self.shard, self.content = shard, content
+
+    def _with_store(self, store):
+        return type(self)(store, self.shard, self.content)
+
+    async def get(self, key, prototype, byte_range=None):
+        """Read; after the shard's index, put the other shard there."""
+        found = await super().get(key, prototype, byte_range)
+        if self.shard.as_posix().endswith(key):
+            self.shard.write_bytes(self.content)
+        return found
+
+
+@pytest.mark.parametrize(
+    "becomes",
+    [
+        "longer",
+        pytest.param(
+            "shorter",
+            marks=pytest.mark.xfail(
+                strict=True,
+                raises=pytest.fail.Exception,
+                reason="zarr reads a chunk that lay beyond the end of a shorter shard as missing",
+            ),
+        ),
+    ],
+)
+def test_a_torn_read_is_an_error(becomes: str, lab: Lab, tmp_path: Path) -> None:
+    """A reader of a shard that is replaced between its two requests gets no wrong values."""
+    store = tmp_path / "a.zarr"
+    shutil.copytree(lab.original, store)
+    shard = store / "temperature/c/0/0/0"
+    array = zarr.open_array(store, path="temperature", mode="r+")
+    full = shard.read_bytes()
+    array[:8] = 1.0  # compresses to almost nothing
+    small = shard.read_bytes()
+    before, after = (small, full) if becomes == "longer" else (full, small)
+    shard.write_bytes(before)
+    torn = zarr.open_array(
+        ReplacedMeanwhile(LocalStore(store), shard, after), path="temperature", mode="r"
+    )
+    # The third chunk holds the same values in both, at different places.
+    with pytest.raises(ValueError, match="checksum"):
+        torn[8:12]
 
 
 def test_two_drivers_work_side_by_side(lab: Lab) -> None:
@@ -210,7 +263,7 @@ def test_a_fault_that_never_strikes_fails_the_proof(lab: Lab, monkeypatch) -> No
 @pytest.mark.shared_data
 def test_real_archive_under_kills(lab: Lab, wfde5_archive: Path, tmp_path: Path) -> None:
     """A real hourly archive survives killed workers and drivers while a reader checks it all."""
-    truth = Wfde5Truth(wfde5_archive)
+    source = Wfde5Truth(wfde5_archive)
     lab.switchboard.reset()
     with ArchiveServer(wfde5_archive) as server:
         server.release_all()
@@ -234,7 +287,7 @@ def test_real_archive_under_kills(lab: Lab, wfde5_archive: Path, tmp_path: Path)
         seeded = tmp_path / "seeded.zarr"
         shutil.copytree(whole.store, seeded)
         _change_a_value(seeded)
-        lab.watch(Watch(str(store.store), (str(seeded),), truth))
+        lab.watch(Watch(str(store.store), (str(seeded),), source))
         deaths = (
             {"until": "2017-01-21", "dies_at_event": ("stage", "upload", 7)},
             {"until": "2017-01-21", "death": Death("before", "store:zarr.json")},
@@ -263,8 +316,6 @@ def test_real_archive_under_kills(lab: Lab, wfde5_archive: Path, tmp_path: Path)
 
 
 def _change_a_value(store: Path) -> None:
-    import zarr
-
     array = zarr.open_array(store, path="wind_speed", mode="r+")
     at = tuple(np.argwhere(~np.isnan(array[100]))[0])
     array[(100, *at)] = array[(100, *at)] + 1
