@@ -17,6 +17,7 @@ import xarray as xr
 import zarr
 from distributed import Client
 
+from clusters import local_client
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.dataset import StoreUnwritable
 from gridmill.stores import icechunk_store
@@ -412,3 +413,14 @@ def test_what_is_not_supported_is_refused(tmp_path: Path) -> None:
         Generated("gs://bucket/a.icechunk")
     with pytest.raises(ValueError, match="no fsync"):
         Generated(tmp_path / "a.icechunk", fsync=True)
+
+
+def test_what_is_opened_is_read_on_a_cluster(
+    archive: str, s3_server: S3Server, client: Client
+) -> None:
+    """Workers that know nothing of the store compute on what `open_dataset` gives."""
+    url = f"s3://public/{uuid.uuid4().hex}.icechunk"
+    dataset = Generated(url, source_base=archive, storage_options=s3_server.storage_options)
+    dataset.backfill(day(2), client=client)
+    with local_client(n_workers=1), dataset.store.open_dataset() as ds:
+        assert_true(ds)

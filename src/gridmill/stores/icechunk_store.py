@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -137,10 +137,14 @@ class IcechunkStore:
         return None if content is None else int(json.loads(content)["shape"][0])
 
     def open_dataset(self) -> xr.Dataset:
-        """Open what readers see now; it stays as it is while others publish."""
+        """Open what readers see now; it stays as it is while others publish.
+
+        Its arrays may be computed on a cluster: they carry what this store needs to be read.
+        """
         import xarray as xr
 
-        ds: xr.Dataset = xr.open_zarr(self._published(), zarr_format=3, consolidated=False)
+        store = self._published(travels=True)
+        ds: xr.Dataset = xr.open_zarr(store, zarr_format=3, consolidated=False)
         return ds
 
     def progress(self) -> list[ProgressRecord]:
@@ -303,28 +307,31 @@ class IcechunkStore:
     def _staging(self) -> Path | None:
         return Path(f"{local_path(self.url)}.gridmill/staging") if is_local(self.url) else None
 
-    def _published(self) -> Store | None:
+    def _published(self, *, travels: bool = False) -> Store | None:
         """Give what readers see; None if there is no repository or nothing in it."""
         with _failures():
             try:
-                repository = self._repository()
+                repository = self._repository(travels=travels)
             except FileNotFoundError:
                 return None
             store: Store = repository.readonly_session(BRANCH).store
             return None if _get(store, ROOT) is None else store
 
-    def _repository(self, *, create: bool = False) -> icechunk.Repository:
+    def _repository(self, *, create: bool = False, travels: bool = False) -> icechunk.Repository:
         """Open the repository, once a process.
+
+        What comes of one that travels works wherever it is unpickled; what comes of the other
+        only where this store is, because credentials are no part of it.
 
         Raises
         ------
         FileNotFoundError
             There is none.
         """
-        key = (self.url, repr(sorted(self.storage_options.items())))
+        key = (self.url, repr(sorted(self.storage_options.items())), travels)
         with _opening:
             if key not in _repositories:
-                storage = self._storage()
+                storage = self._storage(travels=travels)
                 if create:
                     _repositories[key] = icechunk.Repository.open_or_create(storage)
                 elif not icechunk.Repository.exists(storage):
@@ -333,7 +340,7 @@ class IcechunkStore:
                     _repositories[key] = icechunk.Repository.open(storage)
             return _repositories[key]
 
-    def _storage(self) -> icechunk.Storage:
+    def _storage(self, *, travels: bool = False) -> icechunk.Storage:
         if is_local(self.url):
             path = local_path(self.url)
             path.mkdir(parents=True, exist_ok=True)
@@ -353,12 +360,14 @@ class IcechunkStore:
             allow_http=bool(endpoint and endpoint.startswith("http://")),
             force_path_style=endpoint is not None,
             anonymous=anonymous or None,
-            get_credentials=None if anonymous else _Credentials(self.url),
+            get_credentials=None
+            if anonymous
+            else _Credentials(self.url, options if travels else None),
         )
 
 
 # A repository belongs to a process, and is safe in its threads.
-_repositories: dict[tuple[str, str], icechunk.Repository] = {}
+_repositories: dict[tuple[str, str, bool], icechunk.Repository] = {}
 _opening = threading.RLock()
 # Where tokens find credentials, because they carry none.
 _options_of: dict[str, Mapping[str, Any]] = {}
@@ -366,14 +375,18 @@ _options_of: dict[str, Mapping[str, Any]] = {}
 
 @dataclass(frozen=True)
 class _Credentials:
-    """Finds credentials in the process where they are needed; pickles as the store's URL."""
+    """Finds credentials in the process where they are needed.
+
+    Pickles as the store's URL, and with the store's options only if they are given.
+    """
 
     url: str
+    options: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __call__(self) -> icechunk.S3StaticCredentials:
         import botocore.session  # type: ignore[import-untyped]
 
-        options = _options_of.get(self.url, {})
+        options = self.options or _options_of.get(self.url, {})
         if options.get("key"):
             return icechunk.S3StaticCredentials(
                 access_key_id=options["key"],
