@@ -14,7 +14,8 @@ SOURCE = Path(gridmill.__file__).parent
 
 # Modules and packages by layer; a module may import from its own layer and from those below.
 LAYERS = (
-    {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"},
+    {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"}
+    | {"html", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards"},
     {"template", "region_job", "grib_region_job", "validation"},
     {"stages", "chain", "plan", "recording", "publication", "driver", "dataset"},
@@ -39,6 +40,7 @@ ONLY_IN = {
     "coiled": {"clusters"},
     "icechunk": {"stores.icechunk_store"},
     "click": {"cli"},
+    "markupsafe": {"html"},
     "rich": {"cli", "presentation", "progress_display", "demo"},
 }
 # Layer 0 is pure: no Dask, no I/O.

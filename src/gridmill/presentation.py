@@ -17,6 +17,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gridmill.wording import count_of, format_duration, format_nbytes, shorten_label
+
 if TYPE_CHECKING:
     from gridmill.dataset import ArchiveStatus, DynamicalDataset, Plan
     from gridmill.plan import PreparedRegion
@@ -47,66 +49,6 @@ Content = dict[str, Any]
 # What fits on a screen beside a summary; ``--json`` has all of them.
 MOST_REGIONS_SHOWN = 20
 MOST_PROBLEMS_SHOWN = 10
-
-
-# -- words ------------------------------------------------------------------------------------
-
-
-def count_of(number: int, noun: str) -> str:
-    """Give a number with its noun.
-
-    Examples
-    --------
-    >>> count_of(1, "region"), count_of(3000, "region")
-    ('1 region', '3,000 regions')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def format_nbytes(nbytes: float) -> str:
-    """Write a number of bytes with a decimal unit.
-
-    Examples
-    --------
-    >>> format_nbytes(0), format_nbytes(999), format_nbytes(1_234_567), format_nbytes(5e13)
-    ('0 B', '999 B', '1.2 MB', '50 TB')
-    """
-    units = ("B", "kB", "MB", "GB", "TB", "PB")
-    power = 0
-    while power < len(units) - 1 and round(nbytes) >= 1000:
-        nbytes /= 1000
-        power += 1
-    digits = 1 if power and nbytes < 9.95 else 0
-    return f"{nbytes:.{digits}f} {units[power]}"
-
-
-def format_duration(seconds: float) -> str:
-    """Write a duration as a person would say it.
-
-    Examples
-    --------
-    >>> format_duration(7.41), format_duration(95), format_duration(2 * 3600 + 300)
-    ('7.4 s', '1 min 35 s', '2 h 05 min')
-    """
-    whole = round(seconds)
-    if whole < 10:
-        return f"{seconds:.1f} s"
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def shorten_label(label: str) -> str:
-    """Leave out the parts of a label that are zero.
-
-    Examples
-    --------
-    >>> shorten_label("2017-01-31 00:00:00"), shorten_label("2017-01-31 23:00:00")
-    ('2017-01-31', '2017-01-31 23:00')
-    """
-    return label.removesuffix(":00").removesuffix(" 00:00")
 
 
 # -- registered datasets ----------------------------------------------------------------------

@@ -21,8 +21,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gridmill.presentation import count_of, format_nbytes, shorten_label
 from gridmill.timeline import STAGES
+from gridmill.wording import count_of, format_nbytes, shorten_label
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,0 +1,77 @@
+"""How numbers, sizes, durations and labels are said to people. Pure."""
+
+from __future__ import annotations
+
+__all__ = ["count_of", "format_duration", "format_nbytes", "format_speed", "shorten_label"]
+
+
+def count_of(number: int, noun: str) -> str:
+    """Give a number with its noun.
+
+    Examples
+    --------
+    >>> count_of(1, "region"), count_of(3000, "region")
+    ('1 region', '3,000 regions')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def format_nbytes(nbytes: float) -> str:
+    """Write a number of bytes with a decimal unit.
+
+    Examples
+    --------
+    >>> format_nbytes(0), format_nbytes(999), format_nbytes(1_234_567), format_nbytes(5e13)
+    ('0 B', '999 B', '1.2 MB', '50 TB')
+    """
+    units = ("B", "kB", "MB", "GB", "TB", "PB")
+    power = 0
+    while power < len(units) - 1 and round(nbytes) >= 1000:
+        nbytes /= 1000
+        power += 1
+    digits = 1 if power and nbytes < 9.95 else 0
+    return f"{nbytes:.{digits}f} {units[power]}"
+
+
+def format_speed(nbytes_per_s: float) -> str:
+    """Write bytes a second; a dash where nothing moves.
+
+    Examples
+    --------
+    >>> format_speed(2.5e6), format_speed(0)
+    ('2.5 MB/s', '–')
+    """
+    return f"{format_nbytes(nbytes_per_s)}/s" if nbytes_per_s else "–"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration as a person would say it.
+
+    Examples
+    --------
+    >>> format_duration(7.41), format_duration(95), format_duration(2 * 3600 + 300)
+    ('7.4 s', '1 min 35 s', '2 h 05 min')
+    >>> format_duration(400 * 3600)
+    '16 days 16 h'
+    """
+    whole = round(seconds)
+    if whole < 10:
+        return f"{seconds:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} days {whole % 86400 // 3600} h"
+
+
+def shorten_label(label: str) -> str:
+    """Leave out the parts of a label that are zero.
+
+    Examples
+    --------
+    >>> shorten_label("2017-01-31 00:00:00"), shorten_label("2017-01-31 23:00:00")
+    ('2017-01-31', '2017-01-31 23:00')
+    """
+    return label.removesuffix(":00").removesuffix(" 00:00")
