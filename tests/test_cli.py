@@ -446,10 +446,10 @@ def test_dataset_names_complete():
 
 def test_values_of_cluster_options_are_read_as_what_they_look_like():
     """Numbers, lists and constants are no strings; everything else is."""
-    from gridmill.cli import _parse_value
+    from gridmill.cli.options import parse_value
 
     given = ["3", "[1, 10]", "False", "none", "m6i.large", '"3"']
-    assert [_parse_value(text) for text in given] == [3, [1, 10], False, None, "m6i.large", "3"]
+    assert [parse_value(text) for text in given] == [3, [1, 10], False, None, "m6i.large", "3"]
 
 
 def test_the_generated_archive_has_the_paths_it_names(source):

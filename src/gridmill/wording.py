@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["count_of", "format_duration", "format_nbytes", "format_speed", "shorten_label"]
+__all__ = [
+    "count_of",
+    "format_duration",
+    "format_nbytes",
+    "format_speed",
+    "moment",
+    "shorten_label",
+]
 
 
 def count_of(number: int, noun: str) -> str:
@@ -75,3 +82,14 @@ def shorten_label(label: str) -> str:
     ('2017-01-31', '2017-01-31 23:00')
     """
     return label.removesuffix(":00").removesuffix(" 00:00")
+
+
+def moment(text: str) -> str:
+    """Write an ISO 8601 moment in UTC, to the second.
+
+    Examples
+    --------
+    >>> moment("2026-11-23T09:37:55.123+00:00")
+    '2026-11-23 09:37:55 UTC'
+    """
+    return f"{text[:19].replace('T', ' ')} UTC"

@@ -1,0 +1,5 @@
+"""``python -m gridmill.cli``."""
+
+from gridmill.cli import main
+
+main()

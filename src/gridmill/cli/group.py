@@ -1,0 +1,76 @@
+"""The command `gridmill` and its commands."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import click
+
+from gridmill.cli.commands.backfill import backfill
+from gridmill.cli.commands.demo import demo
+from gridmill.cli.commands.list import list_datasets
+from gridmill.cli.commands.plan import plan
+from gridmill.cli.commands.status import status
+from gridmill.cli.commands.template import template
+from gridmill.cli.commands.update import update
+from gridmill.cli.errors import OneLineErrors
+from gridmill.cli.exit_codes import ExitCode
+
+__all__ = ["cli", "main"]
+
+EPILOG = """\b
+Examples:
+  gridmill list --details
+  gridmill plan ostia-sst-monthly --until 2008-01 --store sst.zarr
+  gridmill backfill ostia-sst-monthly --until 2008-01 --store sst.zarr
+  gridmill update ostia-sst-monthly --store sst.zarr
+
+\b
+Exit codes:
+  0    success
+  1    something failed: a source file, a variable, a region, or the cluster
+  2    wrong usage or input: nothing was written
+  3    nothing new: the run went well, and there was nothing to publish
+  4    another run holds the archive
+  5    the store cannot be written
+  130  interrupted (Ctrl-C, SIGTERM); what is recorded is safe, run again
+
+\b
+Options can be set in the environment: GRIDMILL_STORE, GRIDMILL_CLUSTER,
+and so on; the help of each command names them.
+
+\b
+Completion of commands, options and dataset names, for bash (or zsh, fish):
+  eval "$(_GRIDMILL_COMPLETE=bash_source gridmill)"
+"""
+
+
+@click.group(
+    cls=OneLineErrors,
+    epilog=EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
+)
+@click.version_option(package_name="gridmill")
+@click.pass_context
+def cli(context: click.Context) -> ExitCode | None:
+    """Build and keep current cloud Zarr archives of gridded weather and climate data, on Dask.
+
+    A DATASET is a name that `gridmill list` shows, or package.module:Class. Build its archive with
+    `backfill`, bring it up to the present with `update`; `plan` says beforehand what either would
+    do. Runs go on where an earlier one stopped, and readers can open the archive all the while.
+    """
+    if context.invoked_subcommand is not None:
+        return None
+    click.echo(context.get_help())
+    return ExitCode.WRONG_INPUT
+
+
+# In the order in which one meets them.
+for command in (list_datasets, template, plan, backfill, update, status, demo):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line: the console script."""
+    cli.main(prog_name="gridmill")

@@ -1,0 +1,46 @@
+"""Ctrl-C and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any, NoReturn
+
+__all__ = ["Interruption"]
+
+INTERRUPT_AGAIN_S = 0.5
+
+
+class Interruption:
+    """Ends a run on Ctrl-C or SIGTERM, so that its lease and its cluster are given back.
+
+    Python drops a KeyboardInterrupt that is raised in a callback of the garbage collector, and
+    distributed has one: the signal is sent again until somebody has `seen` it.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __enter__(self) -> Interruption:
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._raise)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.seen = True
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _raise(self, number: int, frame: Any) -> NoReturn:
+        if not self.seen:
+            again = threading.Timer(INTERRUPT_AGAIN_S, self._send_again)
+            again.daemon = True
+            again.start()
+        raise KeyboardInterrupt
+
+    def _send_again(self) -> None:
+        main = threading.main_thread().ident
+        if not self.seen and main is not None:
+            signal.pthread_kill(main, signal.SIGINT)

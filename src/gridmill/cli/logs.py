@@ -1,0 +1,58 @@
+"""What is logged: to stderr, for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gridmill.cli.output import Output
+
+__all__ = ["configure_logging", "dask_level", "set_levels"]
+
+
+class _StderrHandler(logging.StreamHandler[Any]):
+    """Writes to what is stderr at that moment: a live display puts itself there."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:
+        """The present stderr."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        raise AttributeError("always sys.stderr")
+
+
+def configure_logging(output: Output) -> None:
+    """Log to stderr, warnings of libraries included."""
+    root = logging.getLogger()
+    if not any(isinstance(handler, _StderrHandler) for handler in root.handlers):
+        handler = _StderrHandler()
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+        )
+        root.addHandler(handler)
+    logging.captureWarnings(True)
+    set_levels(output)
+
+
+def set_levels(output: Output) -> None:
+    """Set what is logged; again after importing distributed, which sets its own loggers up."""
+    calm, verbose = logging.WARNING, logging.INFO
+    level = logging.DEBUG if output.debug else verbose if output.verbose else calm
+    logging.getLogger("gridmill").setLevel(level)
+    for name in ("distributed", "distributed.client", "tornado", "asyncio", "py.warnings"):
+        logging.getLogger(name).setLevel(dask_level(output))
+    logging.getLogger("bokeh").setLevel(logging.ERROR)
+
+
+def dask_level(output: Output) -> int:
+    """Give the level for libraries: workers that come and go are no news unless asked for."""
+    if output.debug:
+        return logging.INFO
+    return logging.WARNING if output.verbose else logging.CRITICAL
