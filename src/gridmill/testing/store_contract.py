@@ -6,6 +6,7 @@ Needs nothing of pytest but its fixtures.
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import shutil
@@ -144,8 +145,7 @@ class ObjectsContract:
         objects = self.make_objects(tmp_path)
         objects.put("ours", b"ours")
         assert len(pickle.dumps(objects)) < 5_000
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            assert pool.submit(_put_and_get, objects).result() in (b"ours", None)
+        assert _elsewhere().submit(_put_and_get, objects).result() in (b"ours", None)
 
     def test_an_instance_shows_no_secret(self, tmp_path: Path) -> None:
         """The `repr` of an instance holds no credential."""
@@ -162,6 +162,12 @@ def _put_and_get(objects: Objects) -> bytes | None:
     objects.put("theirs", b"theirs")
     assert objects.get("theirs") == b"theirs"
     return objects.get("ours")
+
+
+@functools.cache
+def _elsewhere() -> ProcessPoolExecutor:
+    """Give a process that was spawned and knows nothing; one for all tests, because it is slow."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 @dataclass
@@ -343,10 +349,9 @@ class StoreContract:
         archive = _Archive(self.make_store(tmp_path), tmp_path)
         assert len(pickle.dumps(archive.store)) < 5_000
         tasks = [(n, *archive.region_folder(n, 0)) for n in (SMALL, LARGE)]
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            for name, folder, keys in tasks:
-                task = pool.submit(archive.store.upload, folder, keys, archive.proof)
-                archive.keep(name, 0, task.result())
+        for name, folder, keys in tasks:
+            task = _elsewhere().submit(archive.store.upload, folder, keys, archive.proof)
+            archive.keep(name, 0, task.result())
         archive.upload_static()
         archive.publish(REGION)
         archive.check(REGION)
