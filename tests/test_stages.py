@@ -188,6 +188,19 @@ def test_a_healed_chain_tells_what_it_saw(at):
     np.testing.assert_array_equal(values[2], values_at(hours(4)[2], 1)[0])
 
 
+@pytest.mark.parametrize("stage", ["compress", "upload"])
+def test_nothing_is_made_again_for_a_driver_that_is_gone(at, stage):
+    """A task that outlives its driver asks the provider for nothing."""
+    source = at.download()
+    shards = at.compress(source)
+    shutil.rmtree(source.folder)
+    shutil.rmtree(shards.folder)
+    shutil.rmtree(at.provider.root)
+    at.proof.stands = False
+    with pytest.raises(LeaseLost):
+        at.compress(source) if stage == "compress" else at.upload(shards)
+
+
 def test_downloads_that_vanish_while_they_are_read_are_fetched_again(tmp_path):
     """A folder purged in the middle of compress is no unreadable file."""
 

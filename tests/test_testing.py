@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 import pytest
+import urllib3
 
 from gridmill.testing import (
     ArchiveServer,
@@ -130,6 +131,15 @@ def test_head_gives_the_headers_only(archive):
     for name in ("Content-Length", "ETag", "Last-Modified", "Accept-Ranges"):
         assert head.headers[name] == whole.headers[name]
     assert [(r.method, r.nbytes) for r in archive.requests] == [("HEAD", 0), ("GET", len(CONTENT))]
+
+
+def test_who_asks_is_in_the_log(archive):
+    """The name before the host in a URL tells one client's requests from another's."""
+    pool = urllib3.PoolManager()
+    headers = urllib3.make_headers(basic_auth="somebody:")
+    pool.request("GET", f"{archive.url}/a.nc", headers=headers)
+    pool.request("GET", f"{archive.url}/a.nc")
+    assert [request.user for request in archive.requests] == ["somebody", None]
 
 
 def test_a_connection_serves_many_requests(archive):

@@ -512,15 +512,19 @@ class Run:
     def errand(self, **changes: Any) -> Errand:
         """Give the moment's errand."""
         fields = {
-            "folder": self.folder / f"driver-{len(self.drivers)}",
+            "folder": self.folder / self._next_name(),
             "dataset": "trust_dataset:Trust",
             "store": self.store,
-            "source": self.server.url,
+            # Its requests are told from those of a dead one's tasks by the name in the URL.
+            "source": self.server.url.replace("://", f"://{self._next_name()}@"),
             "put_log": self.put_log,
             "scheduler": self.lab.cluster.address,
             **self.moment.errand,
         }
         return Errand(**{**fields, **changes})
+
+    def _next_name(self) -> str:
+        return f"driver-{len(self.drivers)}"
 
     def start(self, errand: Errand) -> Driver:
         """Start a driver."""
@@ -579,13 +583,13 @@ class Run:
         self.zombies_may_run = False
         done = done_objects(self.records)
         began = time.time()
-        errand = self.errand()
+        errand, user = self.errand(), self._next_name()
         if changes:
             errand = errand.but(until=None, start=None, end=None, **changes)
         result = self.finish(self.start(errand))
         again = sorted(put["key"] for put in self.puts(began) if put["key"] in done.objects)
         assert not again, f"put again, though recorded as done: {again}"
-        fetched = sorted({r.path for r in self.fetches(began)} & done.files)
+        fetched = sorted({r.path for r in self.fetches(began) if r.user == user} & done.files)
         assert not fetched, f"fetched again, though all that they fill is done: {fetched}"
         return result
 

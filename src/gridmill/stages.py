@@ -281,6 +281,8 @@ def compress(
     ------
     ValueError
         The region splits a stored object.
+    LeaseLost
+        What is missing here would be made again for a driver that is gone.
     Exception
         What an author's hook raises that does not mean an unreadable file.
     """
@@ -289,6 +291,7 @@ def compress(
             return _compress_here(bench, context, work, source, None)
         except TmpFolderLost:
             pass
+    context.proof.check()  # not for a driver that is gone
     here = download(bench, source.job, _as_asked(source.files))
     try:
         return _compress_here(bench, context, work, here, here.files)
@@ -311,6 +314,7 @@ def upload(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
             return _upload_here(bench, context, shards)
         except TmpFolderLost:
             pass
+    context.proof.check()
     here = compress(bench, context, shards.work, shards.source)
     try:
         return _upload_here(bench, context, here)

@@ -6,6 +6,7 @@ one request and conditional requests.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import email.utils
 import fnmatch
@@ -143,6 +144,9 @@ class Request:
         ETag that was served with a 200 or 206.
     client_port
         Port of the client; requests that share it came over one connection.
+    user
+        Who asked: the name before the host in the client's URL, or None. The server lets
+        everybody in.
     """
 
     time: float
@@ -153,6 +157,7 @@ class Request:
     nbytes: int = 0
     etag: str | None = None
     client_port: int = 0
+    user: str | None = None
 
 
 class ArchiveServer:
@@ -471,8 +476,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 status=status,
                 etag=etag,
                 client_port=self.client_address[1],
+                user=_user(self.headers.get("Authorization")),
             )
         )
+
+
+def _user(authorization: str | None) -> str | None:
+    """Read the name in an Authorization header (RFC 7617); None without one."""
+    scheme, _, credentials = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    return base64.b64decode(credentials).decode().partition(":")[0]
 
 
 def _answered_range(asked: str | None, size: int) -> tuple[int, int, int]:
