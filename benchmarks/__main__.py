@@ -133,6 +133,7 @@ def _array_metadata(encoding: Encoding, shape: tuple[int, ...]) -> dict[str, obj
 def _write_shards(folder: Path, metadata: dict[str, object], values: np.ndarray) -> None:
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
     writer = ObjectWriter(out, "a", metadata)
     writer.write(tuple(slice(0, n) for n in values.shape), values)
     writer.close()

@@ -11,6 +11,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gridmill.shards
 from gridmill.shards import ObjectWriter
 
 
@@ -61,6 +62,74 @@ def test_zarr_reads_what_was_written_in_pieces(
     np.testing.assert_array_equal(found[...], values)
     grid = shards if sharded else chunk
     assert len(keys) == np.prod([-(-n // m) for n, m in zip(shape, grid, strict=True)])
+
+
+def write_whole(folder: Path, array: zarr.Array, values: np.ndarray) -> dict[str, bytes]:
+    """Write an array in one piece; give its objects."""
+    folder.mkdir()
+    writer = ObjectWriter(folder, "a", json.loads(json.dumps(array.metadata.to_dict())))
+    writer.write(tuple(slice(0, n) for n in values.shape), values)
+    return {key: (folder / key).read_bytes() for key in writer.close()}
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> dict:
+    """Draw what `zarr.create_array` takes: any rank, ragged edges, dtypes, fills and codecs."""
+    chunks = tuple(draw(st.lists(st.integers(1, 4), max_size=3)))
+    dtype = draw(st.sampled_from(["float32", "float64", "int16", "uint8"]))
+    blosc = {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 3}}
+    gzip = {"name": "gzip", "configuration": {"level": 1}}
+    turned = {"name": "transpose", "configuration": {"order": [*reversed(range(len(chunks)))]}}
+    endian = draw(st.sampled_from(["little", "big"]))
+    return {
+        "shape": tuple(draw(st.integers(1, 9)) for _ in chunks),
+        "chunks": chunks,
+        "dtype": dtype,
+        "fill_value": draw(st.sampled_from([np.nan, 7] if dtype.startswith("f") else [0, 7])),
+        "filters": [turned] * draw(st.booleans()),
+        "serializer": {"name": "bytes", "configuration": {"endian": endian}},
+        "compressors": draw(st.sampled_from([(blosc, {"name": "crc32c"}), (gzip,), ()])),
+        "config": {"write_empty_chunks": True},
+    }
+
+
+@settings(deadline=None, max_examples=60)
+@given(layout=layouts(), data=st.data())
+def test_chunks_have_the_bytes_that_zarr_writes(
+    tmp_path_factory: pytest.TempPathFactory, layout: dict, data: st.DataObject
+) -> None:
+    """Every chunk, ragged or filled, is what zarr makes of it, whichever way it is encoded."""
+    folder = tmp_path_factory.mktemp("store")
+    values = np.full(layout["shape"], layout["fill_value"], layout["dtype"])
+    values.reshape(-1)[data.draw(st.integers(0, 2)) :: 3] = 5
+    stored: dict = {}
+    zarr.create_array(zarr.storage.MemoryStore(stored), name="a", **layout)[...] = values
+    expected = {key: bytes(buffer.as_numpy_array()) for key, buffer in stored.items()}
+    shards = tuple(data.draw(st.integers(1, 3)) * n for n in layout["chunks"]) or None
+    plain = zarr.create_array(zarr.storage.MemoryStore(), name="a", **layout)
+    sharded = zarr.create_array(zarr.storage.MemoryStore(), name="a", **layout, shards=shards)
+    chunks = write_whole(folder / "chunks", plain, values)
+    assert chunks == {key: expected[key] for key in expected if not key.endswith(".json")}
+    objects = write_whole(folder / "shards", sharded, values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gridmill.shards, "_encode_at_once", lambda array: None)
+        assert write_whole(folder / "chunks-by-zarr", plain, values) == chunks
+        assert write_whole(folder / "shards-by-zarr", sharded, values) == objects
+
+
+def test_a_codec_that_cannot_work_at_once_is_left_to_zarr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a codec says of itself decides; the objects are the same."""
+    array = zarr.create_array(
+        zarr.storage.MemoryStore(), name="a", shape=(4,), chunks=(2,), dtype="float32"
+    )
+    values = np.arange(4, dtype="float32")
+    expected = write_whole(tmp_path / "at-once", array, values)
+
+    monkeypatch.setattr(zarr.codecs.ZstdCodec, "_sync_capable", False, raising=False)
+    assert gridmill.shards._encode_at_once(array) is None
+    assert write_whole(tmp_path / "by-zarr", array, values) == expected
 
 
 def test_a_damaged_index_is_noticed(tmp_path: Path) -> None:
