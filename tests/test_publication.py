@@ -254,7 +254,7 @@ def test_a_crash_between_any_two_puts_leaves_an_archive_that_opens(store):
 def restore(store, publisher):
     """Put the store back to four positions."""
     trimmed = publisher.template_ds.isel(time=slice(0, 4))
-    with publisher._written(trimmed) as folder:
+    with publisher.written(trimmed) as folder:
         for path in folder.rglob("*"):
             if path.is_file():
                 key = path.relative_to(folder).as_posix()

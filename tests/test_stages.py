@@ -111,7 +111,7 @@ class Workplace:
 
     def publish(self) -> None:
         """Make everything that is uploaded visible."""
-        with self.publisher._written(self.template_ds) as folder:
+        with self.publisher.written(self.template_ds) as folder:
             self.store.publish(folder)
 
     def values(self, name="a") -> np.ndarray:

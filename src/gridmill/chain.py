@@ -71,8 +71,8 @@ class PipelinePlugin(WorkerPlugin):
         shares_disk = dask.config.get("gridmill.workers-share-disk", True)
         root = Path(worker.local_directory) / "gridmill"
         self.workspace = Workspace(root, shares_disk=shares_disk)
-        for stage, width in STAGE_WIDTHS.items():
-            worker.executors[stage] = ThreadPoolExecutor(width, thread_name_prefix=stage)
+        for stage, executor in _stage_executors().items():
+            worker.executors[stage] = executor
         stop_profiling(worker)
         keep_freed_memory()
         numcodecs.blosc.use_threads = False
@@ -225,6 +225,16 @@ class _Submission:
                 priority=self.first + PRIORITY_IN_REGION[stage],
                 **shared,
             )
+
+
+def _stage_executors() -> dict[str, ThreadPoolExecutor]:
+    """Give each stage its threads; or all of them one thread, which a debugger can follow."""
+    if dask.config.get("gridmill.one-thread", False):
+        return dict.fromkeys(STAGE_WIDTHS, ThreadPoolExecutor(1, thread_name_prefix="stages"))
+    return {
+        stage: ThreadPoolExecutor(width, thread_name_prefix=stage)
+        for stage, width in STAGE_WIDTHS.items()
+    }
 
 
 # -- tasks ------------------------------------------------------------------------------------

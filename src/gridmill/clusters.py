@@ -52,7 +52,8 @@ def connect(
     Parameters
     ----------
     spec
-        None or ``"local"``: processes on this machine; ``"tcp://…"`` or another scheduler
+        None or ``"local"``: processes on this machine; ``"none"``: no cluster, everything in
+        this process, one task at a time, for a debugger; ``"tcp://…"`` or another scheduler
         address; the path of a scheduler file (``*.json``); ``"coiled"``;
         ``"package.module:ClusterClass"``, for instance ``dask_jobqueue:SLURMCluster``; or a
         `distributed.Client` or cluster object.
@@ -82,6 +83,10 @@ def connect(
             cluster = stack.enter_context(_local(workers, threads_per_worker, options))
             yield stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
             return
+        if spec == "none":
+            _refuse_options(spec, workers, options)
+            yield stack.enter_context(_in_this_process())
+            return
         if not isinstance(spec, str) or "://" in spec or spec.endswith(".json"):
             _refuse_options(spec, workers, options)
             yield stack.enter_context(_client_of_existing(spec))
@@ -107,6 +112,24 @@ def _local(
     return LocalCluster(**{**defaults, **options})  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def _in_this_process() -> Iterator[Client]:
+    """Give a client whose only worker is this process, where one thread does everything."""
+    with (
+        dask.config.set({"gridmill.one-thread": True}),
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            silence_logs=False,
+        ) as cluster,
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
+    ):
+        yield client
+
+
 def _client_of_existing(spec: Any) -> Client:
     if isinstance(spec, str) and spec.endswith(".json") and "://" not in spec:
         if not Path(spec).exists():
@@ -119,8 +142,8 @@ def _cluster_class(spec: str) -> Any:
     module_name, _, class_name = ("coiled:Cluster" if spec == "coiled" else spec).partition(":")
     if not class_name:
         raise ValueError(
-            f"{spec!r} is no cluster: give local, an address like tcp://host:8786, a scheduler "
-            "file (*.json), coiled, or package.module:ClusterClass"
+            f"{spec!r} is no cluster: give local, none, an address like tcp://host:8786, a "
+            "scheduler file (*.json), coiled, or package.module:ClusterClass"
         )
     try:
         return getattr(importlib.import_module(module_name), class_name)
@@ -134,7 +157,7 @@ def _sized(workers: int | None) -> dict[str, int]:
 
 def _refuse_options(spec: Any, workers: int | None, options: Mapping[str, Any]) -> None:
     if workers is not None or options:
+        why = "no cluster is started" if spec == "none" else f"the cluster {spec} is already there"
         raise ValueError(
-            f"the cluster {spec} is already there: --workers and cluster options have no effect "
-            "on it; leave them out"
+            f"{why}: --workers and cluster options have no effect on it; leave them out"
         )

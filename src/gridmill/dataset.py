@@ -32,7 +32,7 @@ from gridmill.stores.leftovers import name_of_ours, sweep
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
 
-__all__ = ["ArchiveStatus", "DynamicalDataset", "Plan", "StoreUnwritable"]
+__all__ = ["Archive", "ArchiveStatus", "DynamicalDataset", "Plan", "StoreUnwritable"]
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +122,25 @@ class ArchiveStatus:
     unsettled: dict[str, str]
     running: tuple[Claim, ...]
     last_run: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive as it was declared, for tools that work on it by hand.
+
+    Parameters
+    ----------
+    config
+        The template, narrowed to what was declared when the archive was made.
+    template_ds
+        Its dataset up to a moment.
+    publisher
+        Makes region jobs, and knows what readers see.
+    """
+
+    config: TemplateConfig
+    template_ds: xr.Dataset
+    publisher: Publisher
 
 
 class DynamicalDataset:
@@ -324,6 +343,12 @@ class DynamicalDataset:
             ),
             last_run=last_run and {k: v for k, v in last_run.items() if k != "spans"},
         )
+
+    def archive(self, end: Any = None) -> Archive:
+        """Give the archive as declared, its template up to `end`, by default the present."""
+        config = self._settled_config()
+        template_ds = self._template(config, self._now(end))
+        return Archive(config, template_ds, self._publisher(config, template_ds))
 
     # -- most subclasses need not override what follows ----------------------------------------
 

@@ -73,7 +73,7 @@ class Publisher:
     @cached_property
     def metadata(self) -> bytes:
         """The whole template's consolidated root metadata, as an object of a Zarr store."""
-        with self._written(self.template_ds) as folder:
+        with self.written(self.template_ds) as folder:
             return (folder / "zarr.json").read_bytes()
 
     @cached_property
@@ -143,7 +143,7 @@ class Publisher:
             return False
         if visible is not None and length < visible:
             trimmed, length = self.template_ds.isel({append_dim: slice(0, visible)}), visible
-        with self._written(trimmed) as folder:
+        with self.written(trimmed) as folder:
             changed = self.store.publish(folder, staged)
         self._forget_published(length)
         if not changed:
@@ -157,7 +157,7 @@ class Publisher:
         if not self.store.stages or self.store.metadata() is not None:
             return
         empty = self.template_ds.isel({self.config.append_dim: slice(0, 0)})
-        with lease.publishing(), self._written(empty) as folder:
+        with lease.publishing(), self.written(empty) as folder:
             if self.store.metadata() is None:
                 self.store.prepare(folder)
 
@@ -292,7 +292,7 @@ class Publisher:
         stored = self.store.open_dataset()
         ours = self.template_ds.isel({self.config.append_dim: slice(0, self.published)})
         # Both as readers decode them: what is stored may be rounded, by its dtype or units.
-        with self._written(ours) as folder, xr.open_zarr(folder, consolidated=True) as written:
+        with self.written(ours) as folder, xr.open_zarr(folder, consolidated=True) as written:
             return [
                 f"values of coordinate {name} differ"
                 for name in ours.coords
@@ -300,7 +300,7 @@ class Publisher:
             ]
 
     @contextmanager
-    def _written(self, ds: xr.Dataset) -> Iterator[Path]:
+    def written(self, ds: xr.Dataset) -> Iterator[Path]:
         """Write metadata and coordinates to a tmp store, which ends with the context."""
         folder = self.tmp_store()
         try:

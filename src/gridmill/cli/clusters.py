@@ -34,7 +34,8 @@ def connected(cluster: Cluster, output: Output) -> Iterator[Any]:
             client = stack.enter_context(connect(cluster.spec, workers=cluster.workers, **options))
         except (TypeError, OSError, RuntimeError) as error:
             raise _no_cluster(cluster, error) from error
-        _check_workers(client, wanted)
+        if cluster.spec != "none":
+            _check_workers(client, wanted)
         yield client
 
 
@@ -62,4 +63,6 @@ def _check_workers(client: Any, wanted: int) -> None:
 
 def has_dashboard(cluster: Cluster) -> bool:
     """Whether a link leads somewhere: a local scheduler has no pages without bokeh."""
+    if cluster.spec == "none":
+        return False
     return cluster.spec != "local" or importlib.util.find_spec("bokeh") is not None

@@ -10,6 +10,7 @@ from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.plan import plan
+from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.status import status
 from gridmill.cli.commands.template import template
 from gridmill.cli.commands.update import update
@@ -67,7 +68,7 @@ def cli(context: click.Context) -> ExitCode | None:
 
 
 # In the order in which one meets them.
-for command in (list_datasets, template, plan, backfill, update, status, demo):
+for command in (list_datasets, template, plan, backfill, update, status, run_one, demo):
     cli.add_command(command)
 
 

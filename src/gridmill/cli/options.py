@@ -56,15 +56,16 @@ class Archive:
             let_import_from_here()
         return find_dataset(self.spec)
 
-    def open(self) -> DynamicalDataset:
-        """Make the dataset with its store; touches neither."""
-        if self.store is None:
+    def open(self, default: str | None = None) -> DynamicalDataset:
+        """Make the dataset with its store, or the one at `default`; touches neither."""
+        store = default if self.store is None else self.store
+        if store is None:
             raise click.UsageError(
                 "give --store, the archive's URL or path, or set GRIDMILL_STORE",
                 click.get_current_context(),
             )
         return self.dataset_class()(
-            self.store,
+            store,
             state=self.state,
             source_base=self.source_base or None,
             format=self.store_format,
@@ -162,8 +163,8 @@ def cluster_options(command: Command) -> Command:
             show_default=True,
             envvar="GRIDMILL_CLUSTER",
             show_envvar=True,
-            help="local, tcp://host:8786, a scheduler file (*.json), coiled, or "
-            "package.module:ClusterClass.",
+            help="local, tcp://host:8786, a scheduler file (*.json), coiled, "
+            "package.module:ClusterClass, or none: everything in this process.",
         ),
         click.option(
             "--workers",
