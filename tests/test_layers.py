@@ -18,7 +18,8 @@ LAYERS = (
     | {"html", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards"},
     {"template", "region_job", "grib_region_job", "validation"},
-    {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"},
+    {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"}
+    | {"redo"},
     {
         "datasets",
         "testing",

@@ -23,6 +23,7 @@ from gridmill.clusters import connect
 from gridmill.driver import Driver, Event
 from gridmill.plan import PreparedRegion, nothing_missing, prepare_region, results_from_record
 from gridmill.publication import Publisher
+from gridmill.redo import RedoOrder
 from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
 from gridmill.run_report import RunReport
@@ -211,6 +212,7 @@ class DynamicalDataset:
         start: str | None = None,
         end: str | None = None,
         variables: Sequence[str] | None = None,
+        redo: bool = False,
         revalidate: bool = False,
         client: Any = None,
         now: Any = None,
@@ -227,6 +229,10 @@ class DynamicalDataset:
             where it begins, for good.
         variables
             Process only these. For a new archive they are all it will have.
+        redo
+            Make what is selected again though it is done, to repair it. If the run is
+            interrupted, the same call goes on with it. Where a source file is gone by now,
+            published values stay.
         revalidate
             Believe no record unseen: ask the provider whether source files were revised since,
             and the store for every object.
@@ -255,7 +261,15 @@ class DynamicalDataset:
         jobs = [replace(job, revalidate=revalidate) for job in jobs]
         declaration = self._declaration(start, variables)
         return self._run(
-            "backfill", config, template_ds, jobs, client, now, listener, declaration=declaration
+            "backfill",
+            config,
+            template_ds,
+            jobs,
+            client,
+            now,
+            listener,
+            declaration=declaration,
+            redo=RedoOrder.of(start, end, variables) if redo else None,
         )
 
     def reformat_operational_update(
@@ -285,6 +299,7 @@ class DynamicalDataset:
         start: str | None = None,
         end: str | None = None,
         variables: Sequence[str] | None = None,
+        redo: bool = False,
         now: Any = None,
     ) -> Plan:
         """Say what `backfill`, or without `until` an update, would do; writes nothing.
@@ -307,6 +322,9 @@ class DynamicalDataset:
             jobs = self._jobs(
                 config, template_ds, until=until, start=start, end=end, variables=variables
             )
+            if redo:
+                runs = RedoOrder.of(start, end, variables).runs(self.store.tracker)
+                jobs = [replace(job, believed_runs=runs) for job in jobs]
 
         def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
             record = self.store.tracker.read(job.region)
@@ -397,6 +415,7 @@ class DynamicalDataset:
         *,
         publish: bool = True,
         declaration: dict[str, Any] | None = None,
+        redo: RedoOrder | None = None,
     ) -> RunReport:
         report = RunReport(_run_name(), self.dataset_id, kind, _utc_now())
         with self._tmp_stores():
@@ -412,6 +431,9 @@ class DynamicalDataset:
             with lease, _client(client) as connected:
                 # Another run may have published since; what it did stays as published.
                 publisher.check_structure()
+                if redo is not None:
+                    runs = redo.join(self.store.tracker, report.run)
+                    jobs = [replace(job, believed_runs=runs) for job in jobs]
                 driver = Driver(
                     connected,
                     publisher,
@@ -422,6 +444,8 @@ class DynamicalDataset:
                 )
                 with self._reported(report):
                     driver.run(jobs, publish=publish)
+                if redo is not None and report.succeeded:
+                    redo.close(self.store.tracker)
         return report
 
     def _without_static_in_hand(

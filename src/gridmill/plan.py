@@ -219,6 +219,8 @@ class _Reasons:
             return f"failed before: {known.error}"
         if known.plan != plan:
             return "template, source files or libraries changed"
+        if self.job.believed_runs is not None and known.run not in self.job.believed_runs:
+            return "to be done again"
         return self._of_files(self.record, known) or self._of_objects(known)
 
     def _of_files(self, record: ProgressRecord, known: VariableRecord) -> str:

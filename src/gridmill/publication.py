@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.stores import FinalStore, Lease, StagedRegion
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import StructureMismatch, structure_differences
-from gridmill.template import TemplateConfig
+from gridmill.template import TemplateConfig, just_after
 
 __all__ = ["Publisher"]
 
@@ -101,6 +102,7 @@ class Publisher:
         differences = structure_differences(json.loads(self.metadata), stored, append_dim)
         if not differences:
             self.published = int(array_metadata(stored)[append_dim]["shape"][0])
+            self._reach(self.published)
             differences = self._coordinate_differences()
         if differences:
             raise StructureMismatch(self.store.url, differences)
@@ -131,6 +133,7 @@ class Publisher:
         append_dim = self.config.append_dim
         visible = self.store.published_length(append_dim)
         self.published = visible or 0
+        self._reach(self.published)
         static = self.store.tracker.read(slice(0, 0)) if self.store.stages else None
         if static is not None:
             self.note(static)
@@ -250,11 +253,23 @@ class Publisher:
         return state
 
     def _judge(self, record: ProgressRecord) -> RegionState | None:
-        job = self.make_job(record.region)
+        job = self._job(record.region)
         results = self._results(job, record)
         if any(var.name not in results and not job.is_over(var) for var in job.data_vars):
             return None
         return job.state(results)
+
+    def _job(self, region: slice) -> RegionJob[Any, Any]:
+        """Give the region job with every declared variable, on the template as it is now."""
+        return replace(self.make_job(region), template_ds=self.template_ds)
+
+    def _reach(self, length: int) -> None:
+        """Let the template reach as far as another run published."""
+        if length > len(self.index):
+            last = self.store.open_dataset().get_index(self.config.append_dim)[-1]
+            self.template_ds = self.config.get_template(just_after(last))
+            self.index = self.template_ds.get_index(self.config.append_dim)
+            self._judged.clear()
 
     def _results(self, job: RegionJob[Any, Any], record: ProgressRecord) -> ProcessResults:
         """Give what of a record fits the template as it is now: the rest is not believed."""
@@ -267,7 +282,7 @@ class Publisher:
         ends_in = next((s for s in states if s.start < extent <= s.stop), None)
         if ends_in is None:
             return self.template_ds.isel({append_dim: slice(0, extent)})
-        job = self.make_job(slice(ends_in.start, ends_in.stop))
+        job = self._job(slice(ends_in.start, ends_in.stop))
         record = self.store.tracker.read(job.region)
         assert record is not None
         trimmed = job.update_template_with_results(self._results(job, record))

@@ -114,6 +114,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     revalidate
         Believe nothing: ask the provider whether files were revised since, and the store for
         every object.
+    believed_runs
+        Take for done only what these runs did, and do the rest again; None takes all.
     processor
         What `process` hands the job to; set by `DynamicalDataset`.
     """
@@ -126,6 +128,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     tmp_store: Path | None = None
     retry_gaps: bool = False
     revalidate: bool = False
+    believed_runs: tuple[str, ...] | None = None
     download_dir: Path | None = None
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
 

@@ -27,6 +27,7 @@ __all__ = [
     "let_import_from_here",
     "now_option",
     "present",
+    "redo_option",
     "revalidate_option",
     "with_options",
 ]
@@ -218,6 +219,11 @@ revalidate_option = click.option(
     "--revalidate",
     is_flag=True,
     help="Ask whether source files were revised since, and look for every object in the store.",
+)
+redo_option = click.option(
+    "--redo",
+    is_flag=True,
+    help="Make what is selected again though it is done. Interrupted, the same command goes on.",
 )
 now_option = click.option("--now", hidden=True, help="The present, for tests.")
 

@@ -60,6 +60,19 @@ class UpdateProgressTracker:
         content = json.dumps(declaration, indent=1).encode()
         self.objects.put_if_absent("declaration.json", content)
 
+    def read_redo(self, name: str) -> dict[str, Any] | None:
+        """Read what is to be done again, and which runs worked on it; None if it is finished."""
+        content = self.objects.get(_redo_key(name))
+        return None if content is None else dict(json.loads(content))
+
+    def write_redo(self, name: str, order: dict[str, Any]) -> None:
+        """Keep what is to be done again until it is, whichever run does it."""
+        self.objects.put(_redo_key(name), json.dumps(order, indent=1).encode())
+
+    def delete_redo(self, name: str) -> None:
+        """Forget what is done again now."""
+        self.objects.delete(_redo_key(name))
+
     def write_report(self, run: str, report: bytes) -> str:
         """Keep a run's report; the key under which it is found."""
         key = f"runs/{run}.json"
@@ -81,6 +94,10 @@ class UpdateProgressTracker:
         except ValueError:
             return None
         return record if record.dataset_id == self.dataset_id else None
+
+
+def _redo_key(name: str) -> str:
+    return f"redo/{name}.json"
 
 
 def _key(region: slice) -> str:

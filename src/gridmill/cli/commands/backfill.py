@@ -16,6 +16,7 @@ from gridmill.cli.options import (
     filter_options,
     now_option,
     present,
+    redo_option,
     revalidate_option,
 )
 from gridmill.cli.output import Output, output_options
@@ -37,12 +38,15 @@ Examples:
       --start 2025-01-01 --variables temperature_2m,wind_u_10m
   gridmill backfill my-forecast --until 2025-07-01 --store sst.zarr \\
       --cluster coiled --workers 20 --cluster-option worker_disk_size=100
+  gridmill backfill my-forecast --until 2025-07-01 --store sst.zarr \\
+      --start 2025-03-01 --end 2025-03-08 --variables wind_u_10m --redo
 """,
 )
 @archive_options
 @click.option("--until", metavar="DATE", required=True, help=UNTIL_HELP)
 @filter_options
 @cluster_options
+@redo_option
 @revalidate_option
 @now_option
 @output_options
@@ -53,6 +57,7 @@ def backfill(
     end: str | None,
     variables: list[str] | None,
     cluster: Cluster,
+    redo: bool,
     revalidate: bool,
     now: str | None,
     output: Output,
@@ -60,13 +65,13 @@ def backfill(
     """Build an archive up to a date; goes on where an earlier run stopped."""
     dataset = archive.open()
     moment = present(now)
-    filters = {"start": start, "end": end, "variables": variables}
-    planned = dataset.plan(until, **filters, now=moment)  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {"start": start, "end": end, "variables": variables, "redo": redo}
+    planned = dataset.plan(until, **chosen, now=moment)
 
     def run(client: Any, listener: Listener) -> RunReport:
         return dataset.backfill(
             until,
-            **filters,  # type: ignore[arg-type]
+            **chosen,
             revalidate=revalidate,
             client=client,
             now=moment,

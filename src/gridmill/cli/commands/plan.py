@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gridmill.cli.exit_codes import ExitCode
@@ -12,6 +14,7 @@ from gridmill.cli.options import (
     filter_options,
     now_option,
     present,
+    redo_option,
 )
 from gridmill.cli.output import Output, output_options
 
@@ -29,6 +32,7 @@ Examples:
 @archive_options
 @click.option("--until", metavar="DATE", help=f"{UNTIL_HELP} Without it: the plan of an update.")
 @filter_options
+@redo_option
 @now_option
 @output_options
 def plan(
@@ -37,6 +41,7 @@ def plan(
     start: str | None,
     end: str | None,
     variables: list[str] | None,
+    redo: bool,
     now: str | None,
     output: Output,
 ) -> ExitCode:
@@ -46,12 +51,14 @@ def plan(
     """
     from gridmill.presentation.plan import plan_content, show_plan
 
-    if until is None and (start or end or variables):
+    if until is None and (start or end or variables or redo):
         raise click.UsageError(
-            "--start, --end and --variables are for the plan of a backfill: give --until, too",
+            "--start, --end, --variables and --redo are for the plan of a backfill: "
+            "give --until, too",
             click.get_current_context(),
         )
     dataset = archive.open()
-    planned = dataset.plan(until, start=start, end=end, variables=variables, now=present(now))
+    chosen: dict[str, Any] = {"start": start, "end": end, "variables": variables, "redo": redo}
+    planned = dataset.plan(until, **chosen, now=present(now))
     output.show(plan_content(planned), show_plan)
     return ExitCode.SUCCESS
