@@ -19,6 +19,7 @@ LAYERS = (
     {"sources", "stores", "clusters", "workspace", "canvas", "shards"},
     {"template", "region_job", "grib_region_job", "validation"},
     {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"}
+    | {"acceptance", "by_hand", "migration", "truncation"}
     | {"redo"},
     {
         "datasets",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -417,7 +416,7 @@ class DynamicalDataset:
         declaration: dict[str, Any] | None = None,
         redo: RedoOrder | None = None,
     ) -> RunReport:
-        report = RunReport(_run_name(), self.dataset_id, kind, _utc_now())
+        report = RunReport.begin(self.dataset_id, kind)
         with self._tmp_stores():
             publisher = self._publisher(config, template_ds)
             publisher.check_structure()
@@ -474,7 +473,7 @@ class DynamicalDataset:
             report.interrupted = f"{type(error).__name__}: {error}".rstrip(": ")
             raise
         finally:
-            report.ended = _utc_now()
+            report.end()
             self.store.tracker.write_report(report.run, report.to_json())
 
     def _settled_config(
@@ -685,11 +684,3 @@ def _client(given: Any) -> AbstractContextManager[Client]:
 @contextmanager
 def _borrowed(client: Client) -> Iterator[Client]:
     yield client
-
-
-def _run_name() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-
-
-def _utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

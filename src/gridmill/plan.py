@@ -20,7 +20,7 @@ from gridmill.progress import (
 from gridmill.region_job import ProcessResults, RegionJob, SourceFileCoord, locate
 from gridmill.sources.download import Download
 from gridmill.stages import SourceFile
-from gridmill.structure import without_append_length
+from gridmill.structure import decoding, without_append_length
 from gridmill.variables import DataVar
 
 __all__ = [
@@ -164,7 +164,8 @@ def _with_outcome(
     known = {name: getattr(was, name) for name in ("nbytes", "etag", "last_modified")}
     if unread is not None:
         status = SourceFileStatus.READ_FAILED
-        return replace(coord, status=status, settled=unread[0], detail=unread[1], **known)
+        settled = unread[0] or was.accepted is not None
+        return replace(coord, status=status, settled=settled, detail=unread[1], **known)
     return replace(coord, status=was.status, settled=was.settled, detail=was.detail, **known)
 
 
@@ -190,7 +191,8 @@ def _plan(
     """Fingerprint what determines a variable's bytes, but for the source files' own bytes."""
     listed = [(file.coord.get_url(), repr(sorted(file.place.items()))) for file in files]
     region = (job.region.start, job.region.stop)
-    content = [without_append_length(metadata, job.append_dim), _versions(), region, listed]
+    array = without_append_length(decoding(metadata), job.append_dim)
+    content = [array, _versions(), region, listed]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -183,6 +183,9 @@ class SourceFileRecord:
         Identity, taken from the download's own response.
     detail
         Why it did not succeed.
+    accepted
+        Who settled it by hand, when and why; that also holds for variables that could not be
+        read from it.
     """
 
     url: str
@@ -194,6 +197,7 @@ class SourceFileRecord:
     etag: str | None = None
     last_modified: str | None = None
     detail: str | None = None
+    accepted: str | None = None
 
     @property
     def identity(self) -> tuple[int | None, str | None, str | None]:
@@ -325,7 +329,7 @@ def _outcome(
 ) -> tuple[SourceFileStatus, bool]:
     if unread is None:
         return file.status, file.settled
-    return SourceFileStatus.READ_FAILED, unread[0]
+    return SourceFileStatus.READ_FAILED, unread[0] or file.accepted is not None
 
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:

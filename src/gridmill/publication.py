@@ -353,6 +353,6 @@ def _why_not_settled(record: ProgressRecord, position: int) -> str:
             unread_settled, detail = variable.unread.get(index, (True, file.detail))
             if not file.settled:
                 return f"{file.url} {file.status} ({file.detail})"
-            if not unread_settled:
+            if not unread_settled and file.accepted is None:
                 return f"{file.url} {SourceFileStatus.READ_FAILED} for {name} ({detail})"
     return "no source file has data from here on"

@@ -68,13 +68,15 @@ def record_outcome(
     variables = {n: v for n, v in before.variables.items() if n not in todo} if before else {}
     numbers: dict[tuple[SourceFileRecord, ...], int] = {}
     records: dict[int, tuple[SourceFileRecord, ...]] = {}
+    accepted = _accepted_before(before)
     for index, group in enumerate(outcome.prepared.groups):
         for name in group.todo:
             if name not in outcome.receipts and name not in outcome.failures:
                 continue
             seen = _files_seen(outcome, index, name)
             if id(seen) not in records:
-                records[id(seen)] = tuple(_file_record(job, file, now) for file in seen)
+                recorded = (_file_record(job, file, now) for file in seen)
+                records[id(seen)] = tuple(_still_accepted(file, accepted) for file in recorded)
             files = records[id(seen)]
             if files not in numbers:
                 numbers[files] = len(groups)
@@ -116,6 +118,23 @@ def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> Source
         last_modified=coord.last_modified,
         detail=coord.detail,
     )
+
+
+def _accepted_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord]:
+    """Give the source files that were settled by hand, by URL."""
+    groups = () if record is None else record.groups
+    return {file.url: file for group in groups for file in group if file.accepted is not None}
+
+
+def _still_accepted(
+    file: SourceFileRecord, accepted: Mapping[str, SourceFileRecord]
+) -> SourceFileRecord:
+    """Keep what was settled by hand as long as the file is as it was, or still does not succeed."""
+    was = accepted.get(file.url)
+    arrived = file.status is SourceFileStatus.SUCCEEDED
+    if was is None or (arrived and file.identity != was.identity):
+        return file
+    return replace(file, settled=True, accepted=was.accepted)
 
 
 def _variable_record(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any
 
 from gridmill.progress import SourceFileStatus
@@ -67,6 +69,8 @@ class RunReport:
         Why readers do not see further, where the template goes on.
     spans
         The stages' spans (the last of them).
+    notes
+        What was done by hand and by whom, and what beside the run did not go well.
     """
 
     run: str
@@ -92,6 +96,17 @@ class RunReport:
     interrupted: str | None = None
     stops_because: str | None = None
     spans: deque[Span] = field(default_factory=lambda: deque(maxlen=MOST_SPANS), repr=False)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, dataset_id: str, kind: str) -> RunReport:
+        """Give the report of a run that begins now, with a name of its own."""
+        run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        return cls(run, dataset_id, kind, _utc_now())
+
+    def end(self) -> None:
+        """Note that the run ends now."""
+        self.ended = _utc_now()
 
     @property
     def succeeded(self) -> bool:
@@ -131,3 +146,7 @@ class RunReport:
     def to_json(self) -> bytes:
         """Serialise `to_dict`."""
         return json.dumps(self.to_dict(), indent=1).encode()
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

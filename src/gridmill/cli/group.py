@@ -6,13 +6,16 @@ from typing import NoReturn
 
 import click
 
+from gridmill.cli.commands.accept import accept
 from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.list import list_datasets
+from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.plan import plan
 from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.status import status
 from gridmill.cli.commands.template import template
+from gridmill.cli.commands.truncate import truncate
 from gridmill.cli.commands.update import update
 from gridmill.cli.errors import OneLineErrors
 from gridmill.cli.exit_codes import ExitCode
@@ -68,7 +71,20 @@ def cli(context: click.Context) -> ExitCode | None:
 
 
 # In the order in which one meets them.
-for command in (list_datasets, template, plan, backfill, update, status, run_one, demo):
+COMMANDS = (
+    list_datasets,
+    template,
+    plan,
+    backfill,
+    update,
+    status,
+    accept,
+    truncate,
+    migrate_metadata,
+    run_one,
+    demo,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

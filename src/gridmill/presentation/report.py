@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
     from gridmill.run_report import RunReport
 
-__all__ = ["report_content", "show_report"]
+__all__ = ["describe_publication", "report_content", "show_report"]
 
 MOST_PROBLEMS_SHOWN = 10
 
@@ -57,7 +57,7 @@ def _report_facts(content: Content) -> dict[str, Any]:
         "bytes": _describe_bytes(content),
         "stages": _describe_throughput(content),
         "overlap": _describe_overlap(content),
-        "published": _describe_publication(content),
+        "published": describe_publication(content),
         "stops at": content["stops_because"],
         "report": content["report"],
     }
@@ -88,7 +88,8 @@ def _describe_overlap(content: Content) -> str:
     return f"of {busy} busy, two stages at once {overlap['two']:.0%}, three {overlap['three']:.0%}"
 
 
-def _describe_publication(content: Content) -> str:
+def describe_publication(content: Content) -> str:
+    """Say how far readers saw before, and see now."""
     before, after = content["published_before"], content["published_after"]
     total = count_of(content["positions_after"], "position")
     if after is None:

@@ -148,5 +148,24 @@ class FinalStore(Protocol):
             Whether anything changed.
         """
 
+    def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
+        """Let readers see less: the one exception to what is published staying published.
+
+        Parameters
+        ----------
+        folder
+            A local Zarr store whose append dim ends where the archive is to end.
+        append_dim
+            Objects that lie wholly beyond that end are deleted, once no reader needs them; where
+            the store keeps versions, they stay with the earlier ones.
+        message
+            Says what this is for.
+
+        Returns
+        -------
+        int
+            How many objects were deleted.
+        """
+
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""

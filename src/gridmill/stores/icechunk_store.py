@@ -45,6 +45,7 @@ from gridmill.stores.plain_zarr import (
     NBYTES_IN_FLIGHT,
     ROOT,
     array_metadata,
+    first_object_beyond,
     open_state,
     publication_order,
 )
@@ -248,6 +249,43 @@ class IcechunkStore:
                     return False
                 _commit(session, message or "Update metadata", merged)
             return True
+
+    def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
+        """Let readers see less, in one commit; earlier versions keep what they had.
+
+        Parameters
+        ----------
+        folder
+            A local Zarr store whose append dim ends where the archive is to end.
+        append_dim
+            Objects that lie wholly beyond its end are no part of the new version.
+        message
+            Says what this is for.
+
+        Returns
+        -------
+        int
+            How many objects the new version lacks; `collect_garbage` deletes them once the
+            versions that have them are expired.
+        """
+        arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
+        with _failures():
+            repository = self._repository()
+            session = repository.writable_session(BRANCH)
+            beyond = [
+                key
+                for name, array in arrays.items()
+                if (first := first_object_beyond(array, append_dim)) is not None
+                for key in _keys(session.store, f"{name}/")
+                if not key.endswith(ROOT) and int(key.split("/")[2 + first[0]]) >= first[1]
+            ]
+            for key in beyond:
+                sync(session.store.delete(key))
+            _write_metadata(session.store, folder)
+            length = arrays[append_dim]["shape"][0]
+            merged = {n: d for n, d in _merged(repository).items() if int(d.split()[-1]) <= length}
+            _commit(session, message or f"Truncate {append_dim} to {length}", merged)
+            return len(beyond)
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has fewer bytes.
@@ -587,6 +625,13 @@ def _content(metadata: Array) -> bytes:
     """Serialise metadata, without what says nothing and is not kept."""
     kept = {k: v for k, v in metadata.items() if k != "storage_transformers" and v is not None}
     return json.dumps(kept, sort_keys=True).encode()
+
+
+def _keys(store: Store, prefix: str) -> list[str]:
+    async def listed() -> list[str]:
+        return sorted([key async for key in store.list_prefix(prefix)])
+
+    return sync(listed())
 
 
 def _each(function: Callable[[Any], Any], items: Sequence[Any], width: int = AT_ONCE) -> list[Any]:

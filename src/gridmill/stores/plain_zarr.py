@@ -184,6 +184,42 @@ class ZarrStore:
             changed = any(step) or changed
         return changed
 
+    def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
+        """Let readers see less, and delete the objects beyond.
+
+        Parameters
+        ----------
+        folder
+            A local Zarr store whose append dim ends where the archive is to end.
+        append_dim
+            Objects that lie wholly beyond its end are deleted.
+        message
+            Not used.
+
+        Returns
+        -------
+        int
+            How many objects were deleted.
+
+        Notes
+        -----
+        The root first, which is the moment from which readers see less; then the other metadata
+        and the coordinates; then objects are deleted. Whoever opened the store before meets
+        missing values where they were.
+        """
+        for key in reversed(publication_order(folder)):
+            self._put_if_changed(key, folder)
+        arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
+        beyond = [
+            key
+            for name, array in arrays.items()
+            if (first := first_object_beyond(array, append_dim)) is not None
+            for key in self.objects.keys(f"{name}/c")
+            if int(key.split("/")[2 + first[0]]) >= first[1]
+        ]
+        self._each(self.objects.delete, beyond)
+        return len(beyond)
+
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
         sizes = self._each(self.objects.nbytes, [receipt.key for receipt in receipts])
@@ -240,6 +276,19 @@ def publication_order(folder: Path) -> list[str]:
     """Give the keys of a local store in the order in which readers may see them change."""
     keys = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     return sorted(keys, key=lambda key: (_publication_step(key), key))
+
+
+def first_object_beyond(array: Mapping[str, Any], append_dim: str) -> tuple[int, int] | None:
+    """Give the append dim's axis and the number of the first object that lies beyond its end.
+
+    None for an array without the append dim.
+    """
+    dims = list(array.get("dimension_names") or ())
+    if append_dim not in dims:
+        return None
+    axis = dims.index(append_dim)
+    size = array["chunk_grid"]["configuration"]["chunk_shape"][axis]
+    return axis, -(-array["shape"][axis] // size)
 
 
 def _publication_step(key: str) -> tuple[bool, bool]:

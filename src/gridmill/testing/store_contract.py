@@ -324,6 +324,19 @@ class StoreContract:
         assert archive.publish(REGION)
         archive.check(REGION)
 
+    def test_a_truncated_archive_shows_less_and_grows_again(self, tmp_path: Path) -> None:
+        """It ends inside a region; what is left stays, and what is uploaded again is published."""
+        archive = _Archive(self.make_store(tmp_path), tmp_path)
+        for number in range(4):
+            archive.upload(number)
+        archive.publish(4 * REGION)
+        assert archive.truncate(REGION + 1) > 0
+        archive.check(REGION + 1)
+        for number in (1, 2):
+            archive.upload(number, version=1)
+        archive.publish(3 * REGION, upto=2)
+        archive.check(3 * REGION)
+
     # -- what workers rely on --------------------------------------------------------------------
 
     def test_published_values_are_read_back(self, tmp_path: Path) -> None:
@@ -481,6 +494,13 @@ class _Archive:
             changed = self.store.publish(folder, staged, "metadata")
         self.visible = length
         return changed
+
+    def truncate(self, length: int) -> int:
+        """Let readers see fewer positions; the number of objects that are gone."""
+        with self._folder(length) as folder:
+            deleted = self.store.truncate(folder, DIM, "truncate")
+        self.visible = length
+        return deleted
 
     def act_at_random(self, random: np.random.Generator, steps: int) -> None:
         """Upload and publish as a seed says, and check all after each publication."""

@@ -1,0 +1,55 @@
+"""`gridmill migrate-metadata`."""
+
+from __future__ import annotations
+
+import click
+
+from gridmill.cli.confirmation import confirm, who_option, yes_option
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import Archive, archive_options, now_option, present
+from gridmill.cli.output import Output, output_options
+
+__all__ = ["migrate_metadata"]
+
+
+@click.command(
+    "migrate-metadata",
+    short_help="Apply changed titles, comments and units to an archive.",
+    epilog="""\b
+Examples:
+  gridmill migrate-metadata my-forecast --store a.zarr
+
+\b
+Exits with 1 if differences are left that take more than this, with 3
+if there is none at all.
+""",
+)
+@archive_options
+@who_option
+@yes_option
+@now_option
+@output_options
+def migrate_metadata(
+    archive: Archive, who: str, yes: bool, now: str | None, output: Output
+) -> ExitCode:
+    """List where the template differs from an archive, and apply what only describes.
+
+    Attributes are applied, all at once for readers, if neither the stored bytes nor what they
+    decode to depend on them. Everything else is listed and left.
+    """
+    from gridmill.migration import migrate_metadata as migrate
+    from gridmill.migration import plan_migration
+    from gridmill.presentation.by_hand import migration_content, show_migration
+
+    dataset = archive.open()
+    moment = present(now)
+    planned = plan_migration(dataset, now=moment)
+    if planned.permitted:
+        if not output.as_json:
+            output.show(migration_content(planned, applied=False), show_migration)
+        confirm(f"Change these of {dataset.store.url}?", yes=yes)
+        migrate(dataset, who=who, now=moment)
+    output.show(migration_content(planned, applied=True), show_migration)
+    if planned.refused:
+        return ExitCode.FAILED
+    return ExitCode.SUCCESS if planned.permitted else ExitCode.NOTHING_NEW

@@ -1,0 +1,114 @@
+"""What an operator did by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from gridmill.presentation.layout import facts_grid, heading, section, table_of
+from gridmill.presentation.report import describe_publication
+from gridmill.presentation.values import Content, masked, plain
+
+if TYPE_CHECKING:
+    from gridmill.acceptance import Acceptance
+    from gridmill.migration import Migration
+    from gridmill.run_report import RunReport
+    from gridmill.structure import Difference
+
+__all__ = [
+    "acceptance_content",
+    "migration_content",
+    "show_acceptance",
+    "show_migration",
+    "show_truncation",
+    "truncation_content",
+]
+
+
+def acceptance_content(acceptance: Acceptance) -> Content:
+    """Say what was settled, and what readers see of it."""
+    files = [{"url": url, "was": was} for url, was in acceptance.files]
+    return {"accepted": files, "note": acceptance.note, **_report_content(acceptance.report)}
+
+
+def show_acceptance(content: Content) -> RenderableType:
+    """Show what was settled, and what readers see of it."""
+    table = table_of("source file", "was")
+    for file in content["accepted"]:
+        table.add_row(file["url"], file["was"])
+    facts = {
+        "published": describe_publication(content),
+        "stops at": content["stops_because"] or "the present",
+        "kept in the records": content["note"],
+    }
+    return Group(heading(content["dataset_id"], "accepted"), table, facts_grid(facts))
+
+
+def truncation_content(report: RunReport, store: str) -> Content:
+    """Say what was cut off."""
+    return {"store": masked(store), **_report_content(report)}
+
+
+def show_truncation(content: Content) -> RenderableType:
+    """Show what was cut off."""
+    before, after = content["positions_before"], content["positions_after"]
+    facts = {
+        "published": describe_publication(content),
+        "cut off": f"{before - after:,} of {before:,} positions",
+        "done": "; ".join(content["notes"]),
+    }
+    return Group(heading(content["dataset_id"], content["store"]), facts_grid(facts))
+
+
+def migration_content(migration: Migration, *, applied: bool) -> Content:
+    """Say where template and store differ, and what of it was applied."""
+    return {
+        "applied": applied,
+        "permitted": [_difference(difference) for difference in migration.permitted],
+        "refused": [_difference(difference) for difference in migration.refused],
+    }
+
+
+def show_migration(content: Content) -> RenderableType:
+    """Show where template and store differ."""
+    parts: list[RenderableType] = []
+    if content["permitted"]:
+        what = "applied" if content["applied"] else "to apply: only describes"
+        parts.append(section(what, _differences_table(content["permitted"])))
+    if content["refused"]:
+        title = "left: stored values depend on it. Make the template agree, or build a new store"
+        parts.append(section(title, _differences_table(content["refused"])))
+    return Group(*parts) if parts else Text("template and store agree")
+
+
+def _differences_table(differences: list[Content]) -> RenderableType:
+    table = table_of("where", "in the store", "in the template")
+    for item in differences:
+        table.add_row(Text(item["where"], "bold"), _brief(item["stored"]), _brief(item["declared"]))
+    return table
+
+
+def _difference(difference: Difference) -> Content:
+    where = " ".join(filter(None, [difference.array, difference.key])) or "group"
+    is_whole = not difference.key
+    return {
+        "where": where,
+        "stored": _presence(difference.stored) if is_whole else plain(difference.stored),
+        "declared": _presence(difference.declared) if is_whole else plain(difference.declared),
+    }
+
+
+def _presence(array: object) -> str | None:
+    return None if array is None else "is there"
+
+
+def _brief(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
+def _report_content(report: RunReport) -> Content:
+    names = ("run", "dataset_id", "published_before", "published_after")
+    more = ("positions_before", "positions_after", "stops_because", "notes")
+    return {name: getattr(report, name) for name in (*names, *more)}

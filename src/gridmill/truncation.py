@@ -1,0 +1,74 @@
+"""Shorten an archive: the one exception to what is published staying published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gridmill.by_hand import by_hand, check_exists
+from gridmill.dataset import Archive, DynamicalDataset
+from gridmill.run_report import RunReport
+
+__all__ = ["check_truncation", "truncate"]
+
+
+def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = None) -> RunReport:
+    """Let an archive end before a label, and forget and delete what lies beyond.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    end
+        The first label that readers are no more to see.
+    why
+        Kept in the report.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        Readers do not see as far, or `end` is no label; nothing was written.
+    LeaseHeld
+        A run works on the archive.
+
+    Notes
+    -----
+    Records first, then what readers see, objects last: interrupted at any moment, the archive
+    opens and holds all that it shows; call it again to complete. The stored objects that hold
+    both sides of the end stay as they are until the next run makes that region again.
+    """
+    with by_hand(dataset, "truncate", now=now) as hand:
+        archive = hand.archive
+        length = check_truncation(dataset, archive, end)
+        archive.publisher.check_structure()
+        dim = archive.config.append_dim
+        for record in list(dataset.store.tracker.records()):
+            if record.stop > length:
+                dataset.store.tracker.delete(record.region)
+        note = f"truncated to before {end}" + (f": {why}" if why else "")
+        with (
+            hand.lease.publishing(),
+            archive.publisher.written(archive.template_ds.isel({dim: slice(0, length)})) as folder,
+        ):
+            deleted = dataset.store.truncate(folder, dim, note.capitalize())
+        hand.report.notes.append(f"{note}; {deleted} objects deleted")
+    return hand.report
+
+
+def check_truncation(dataset: DynamicalDataset, archive: Archive, end: str) -> int:
+    """Give how many positions a truncated archive keeps.
+
+    Raises
+    ------
+    ValueError
+        Readers do not see as far, or `end` is no label.
+    """
+    check_exists(dataset)
+    config, index = archive.config, archive.publisher.index
+    length = config.position(end, index)
+    published = dataset.store.published_length(config.append_dim) or 0
+    if length >= published:
+        seen = f"up to {index[published - 1]}" if published else "nothing"
+        raise ValueError(f"readers see {seen}: before {end} there is nothing to cut off")
+    return length

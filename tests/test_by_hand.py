@@ -1,0 +1,384 @@
+"""What an operator does by hand: accepted files, truncated archives, changed attributes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import CliRunner, Result
+
+from gridmill.acceptance import accept_files
+from gridmill.by_hand import EVERYTHING
+from gridmill.cli import ExitCode, cli
+from gridmill.dataset import DynamicalDataset
+from gridmill.migration import migrate_metadata
+from gridmill.stores.lease import Lease, LeaseHeld
+from gridmill.stores.plain_zarr import ZarrStore
+from gridmill.structure import StructureMismatch
+from gridmill.truncation import truncate
+from gridmill.variables import Coordinate, Encoding
+from tiny import (
+    HOUR,
+    REGION,
+    SHAPE,
+    START,
+    Provider,
+    Tiny,
+    TinyJob,
+    TinyTemplate,
+    dataset_of,
+    hours,
+    snapshot,
+    time_coordinate,
+    tiny_var,
+    truth,
+    until,
+)
+
+WHO = {"who": "operator"}
+FORMATS = ["zarr", "icechunk"]
+
+
+@pytest.fixture
+def provider(tmp_path) -> Provider:
+    """A provider with twelve files."""
+    provider = Provider(tmp_path / "source")
+    provider.publish(hours(12))
+    return provider
+
+
+def make(tmp_path: Path, kind: type[DynamicalDataset] = Tiny, **options: Any) -> DynamicalDataset:
+    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
+
+
+def run(*args: str) -> Result:
+    """Run the command line in this process, without a terminal."""
+    return CliRunner().invoke(cli, list(args))
+
+
+def values(dataset: DynamicalDataset, name: str = "a") -> np.ndarray:
+    return dataset.store.open_dataset()[name].values
+
+
+# -- accept -----------------------------------------------------------------------------------
+
+
+def test_an_accepted_file_holds_nothing_back(client, provider, tmp_path):
+    """What lies behind it is published at once; who and why are in the record and the report."""
+    provider.withdraw(hours(12)[5])
+    dataset = make(tmp_path)
+    assert dataset.backfill(until(12), client=client).positions_after == 5
+    done = accept_files(dataset, ["20200101T05.npy"], why="lost, ticket 7", now=until(12), **WHO)
+    assert done.report.positions_after == 12
+    got = values(dataset)
+    assert np.isnan(got[5]).all()
+    np.testing.assert_array_equal(np.delete(got, 5, 0), np.delete(truth(hours(12)), 5, 0))
+    record = dataset.store.tracker.read(slice(4, 8))
+    (file,) = [file for group in record.groups for file in group if file.accepted]
+    assert file.accepted.startswith("operator, 20")
+    assert file.accepted.endswith("UTC: lost, ticket 7")
+    last = dataset.status().last_run
+    assert last["kind"] == "accept"
+    assert "ticket 7" in last["notes"][0]
+
+
+def test_an_accepted_file_that_arrives_is_taken_in(client, provider, tmp_path):
+    """Acceptance settles the present; it does not forbid the future."""
+    provider.withdraw(hours(12)[5])
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    accept_files(dataset, ["20200101T05.npy"], why="lost", now=until(12), **WHO)
+    provider.publish([hours(12)[5]])
+    dataset.reformat_operational_update(client=client, now=until(12))
+    np.testing.assert_array_equal(values(dataset), truth(hours(12)))
+    record = dataset.store.tracker.read(slice(4, 8))
+    assert not [file for group in record.groups for file in group if file.accepted]
+
+
+def test_acceptance_outlives_a_run_that_makes_the_region_again(client, provider, tmp_path):
+    """Another file of the region arrives: the accepted one still holds nothing back."""
+    for missing in (5, 6):
+        provider.withdraw(hours(12)[missing])
+    dataset = make(tmp_path)
+    assert dataset.backfill(until(12), client=client).positions_after == 5
+    accept_files(dataset, ["20200101T05.npy"], why="lost", now=until(12), **WHO)
+    provider.publish([hours(12)[6]])
+    report = dataset.backfill(until(12), client=client)
+    assert report.positions_after == 12
+    record = dataset.store.tracker.read(slice(4, 8))
+    assert [file.url[-7:] for group in record.groups for file in group if file.accepted]
+
+
+def test_an_unreadable_file_is_accepted_for_its_variables(client, provider, tmp_path):
+    """Broken is settled as absent is; another version that can be read is taken in later."""
+    provider.break_file(hours(12)[5], b"no array, whatever its name says")
+    dataset = make(tmp_path)
+    assert dataset.backfill(until(12), client=client).positions_after == 5
+    done = accept_files(dataset, ["20200101T05.npy"], why="broken", now=until(12), **WHO)
+    assert done.files[0][1] == "read failed for a, b"
+    assert done.report.positions_after == 12
+
+
+def test_what_is_not_there_or_settled_is_told_and_nothing_is_written(client, provider, tmp_path):
+    """A mistyped name does not look like a success."""
+    provider.withdraw(hours(12)[5])
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    before = snapshot(tmp_path)
+    for name, message in {"T04.npy": "no record", "20200101T04.npy": "settled already"}.items():
+        with pytest.raises(ValueError, match=message):
+            accept_files(dataset, ["20200101T05.npy", name], why="x", now=until(12), **WHO)
+    with pytest.raises(ValueError, match="say why"):
+        accept_files(dataset, ["20200101T05.npy"], why=" ", now=until(12), **WHO)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_run_in_the_same_region_is_not_disturbed(client, provider, tmp_path):
+    """The record is that run's to write."""
+    provider.withdraw(hours(12)[5])
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    with (
+        Lease(dataset.store.state, run="r", kind="update", positions=[(4, 8)]),
+        pytest.raises(LeaseHeld),
+    ):
+        accept_files(dataset, ["20200101T05.npy"], why="x", now=until(12), **WHO)
+
+
+def test_accept_on_the_command_line(client, provider, tmp_path):
+    """It says what was settled, how far readers see now, and what is kept."""
+    provider.withdraw(hours(12)[5])
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    args = ["tiny:Tiny", "2020/20200101T05.npy", "--store", str(tmp_path / "a")]
+    done = run("accept", *args, "--why", "gone", "--who", "me", "--now", until(12))
+    assert done.exit_code == ExitCode.SUCCESS, done.output
+    assert "not yet available" in done.stdout
+    assert "2020-01-01 04:00 → 2020-01-01 11:00 (12 positions)" in done.stdout
+    again = run("accept", *args, "--why", "gone", "--now", until(12))
+    assert again.exit_code == ExitCode.WRONG_INPUT
+    assert "settled already" in again.stderr
+
+
+# -- truncate ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("length", [0, 4, 5, 11])
+def test_a_truncated_archive_ends_there_and_grows_again(client, provider, tmp_path, kind, length):
+    """Readers see what is left, unchanged; objects beyond are gone; a backfill makes it whole."""
+    dataset = make(tmp_path, format=kind)
+    dataset.backfill(until(12), client=client)
+    report = truncate(dataset, until(length), why="wrong from here on", now=until(12))
+    assert (report.positions_before, report.positions_after) == (12, length)
+    np.testing.assert_array_equal(values(dataset), truth(hours(12))[:length])
+    assert [r.start for r in dataset.store.progress()] == list(range(0, length - 3, REGION))
+    if kind == "zarr":
+        shards = sorted(path.name for path in (tmp_path / "a" / "a" / "c").glob("[0-9]*"))
+        assert shards == [str(number) for number in range(-(-length // REGION))]
+    again = dataset.backfill(until(12), client=client)
+    assert again.positions_after == 12
+    np.testing.assert_array_equal(values(dataset), truth(hours(12)))
+
+
+@pytest.mark.parametrize("end", [until(12), until(15), "2020-01-01T03:30"])
+def test_only_what_readers_see_is_cut_off(client, provider, tmp_path, end):
+    """A label beyond the end, or off the axis, changes nothing."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    before = {k: v for k, v in snapshot(tmp_path).items() if "/leases/" not in k}
+    with pytest.raises(ValueError, match=r"nothing to cut off|not on the dataset's time axis"):
+        truncate(dataset, end, now=until(20))
+    assert snapshot(tmp_path) == before
+
+
+def test_a_truncation_that_is_interrupted_leaves_an_archive_that_opens(
+    client, provider, tmp_path, monkeypatch
+):
+    """At whatever put or delete it stops, what readers see is whole; a second call completes it."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    allowed = 0
+
+    def stopping(call):
+        def wrapped(self, *args):
+            nonlocal allowed
+            if self is not dataset.store.objects:
+                return call(self, *args)
+            if allowed == 0:
+                raise OSError("stopped here")
+            allowed -= 1
+            return call(self, *args)
+
+        return wrapped
+
+    objects = type(dataset.store.objects)
+    with monkeypatch.context() as patched:
+        for name in ("put", "delete"):
+            patched.setattr(objects, name, stopping(getattr(objects, name)))
+        patched.setattr(ZarrStore, "check_writable", lambda self: None)
+        lengths = set()
+        for steps in range(40):
+            allowed = steps
+            try:
+                truncate(dataset, until(5), now=until(12))
+                break
+            except (OSError, ValueError):
+                got = xr.open_zarr(tmp_path / "a").a.values
+                lengths.add(len(got))
+                np.testing.assert_array_equal(got, truth(hours(12))[: len(got)])
+                if len(got) == 5:
+                    break
+    assert lengths <= {5, 12}
+    assert len(lengths) == 2
+    dataset.backfill(until(12), client=client)
+    np.testing.assert_array_equal(values(dataset), truth(hours(12)))
+
+
+def test_truncate_asks_before_it_deletes(client, provider, tmp_path):
+    """Without a terminal and without --yes nothing is changed."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    before = snapshot(tmp_path)
+    args = ["truncate", "tiny:Tiny", "--store", str(tmp_path / "a"), "--end", until(6)]
+    asked = run(*args, "--now", until(12))
+    assert asked.exit_code == ExitCode.WRONG_INPUT
+    assert "6 of 12 positions" in asked.stderr
+    assert "give --yes" in asked.stderr
+    assert snapshot(tmp_path) == before
+    done = run(*args, "--now", until(12), "--yes", "--json")
+    assert done.exit_code == ExitCode.SUCCESS, done.output
+    assert json.loads(done.stdout)["positions_after"] == 6
+
+
+def test_while_a_run_works_nothing_is_cut_off(client, provider, tmp_path):
+    """Wherever in the archive it works."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    with (
+        Lease(dataset.store.state, run="r", kind="update", positions=[(12, 16)]),
+        pytest.raises(LeaseHeld),
+    ):
+        truncate(dataset, until(5), now=until(12))
+    assert EVERYTHING[0] == -1
+
+
+# -- migrate-metadata -------------------------------------------------------------------------
+
+
+class DescribedTemplate(TinyTemplate):
+    """The same values, better described."""
+
+    dataset_attributes = {"dataset_id": "tiny", "title": "Tiny and neat", "license": "CC0"}
+    coords = (
+        time_coordinate(),
+        Coordinate(name="y", attrs={"units": "m"}),
+        Coordinate(name="x"),
+    )
+    data_vars = (
+        tiny_var("a", 0, attrs={"long_name": "a", "units": "kg"}),
+        tiny_var("b", 1, attrs={"long_name": "Bee", "units": "1"}),
+    )
+
+
+Described = dataset_of(template=DescribedTemplate)
+
+
+class OtherwiseTemplate(DescribedTemplate):
+    """Also decoded and divided otherwise."""
+
+    coords = (
+        time_coordinate(units="days since 2020-01-01", dtype="float64"),
+        *DescribedTemplate.coords[1:],
+    )
+    data_vars = (
+        DescribedTemplate.data_vars[0],
+        tiny_var(
+            "b",
+            1,
+            attrs={"long_name": "Bee", "units": "1"},
+            encoding=Encoding(chunks=(1, *SHAPE), shards=(REGION, *SHAPE)),
+        ),
+    )
+
+
+Otherwise = dataset_of(template=OtherwiseTemplate)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_changed_descriptions_are_applied_at_once(client, provider, tmp_path, kind):
+    """Readers see them, no value changes, and no region is made again because of them."""
+    make(tmp_path, format=kind).backfill(until(8), client=client)
+    dataset = make(tmp_path, Described, format=kind)
+    with pytest.raises(StructureMismatch, match="migrate-metadata"):
+        dataset.backfill(until(12), client=client)
+    report = migrate_metadata(dataset, now=until(8), **WHO)
+    assert len(report.notes) == 5
+    ds = dataset.store.open_dataset()
+    assert ds.attrs["title"] == "Tiny and neat"
+    assert ds.attrs["license"] == "CC0"
+    assert ds.a.attrs["units"] == "kg"
+    assert ds.y.attrs["units"] == "m"
+    assert ds.b.attrs["long_name"] == "Bee"
+    grown = dataset.backfill(until(12), client=client)
+    assert (grown.regions_skipped, grown.regions_done) == (2, 1)
+    np.testing.assert_array_equal(values(dataset), truth(hours(12)))
+
+
+def test_what_values_depend_on_is_listed_and_left(client, provider, tmp_path):
+    """The permitted part is applied, the rest named; the guard still refuses a run."""
+    make(tmp_path).backfill(until(8), client=client)
+    spec = "test_by_hand:Otherwise"
+    args = ["migrate-metadata", spec, "--store", str(tmp_path / "a"), "--now", until(8)]
+    done = run(*args, "--yes")
+    assert done.exit_code == ExitCode.FAILED, done.output
+    assert "time units" in done.stdout
+    assert "b codecs" in done.stdout
+    ds = xr.open_zarr(tmp_path / "a")
+    assert ds.a.attrs["units"] == "kg"
+    assert ds.time.values[1] == np.datetime64("2020-01-01T01")
+    left = json.loads(run(*args, "--json").stdout)
+    assert left["permitted"] == []
+    assert {item["where"] for item in left["refused"]} >= {"time units", "time data_type"}
+    with pytest.raises(StructureMismatch):
+        make(tmp_path, Otherwise).backfill(until(12), client=client)
+
+
+def test_nothing_is_applied_unasked(client, provider, tmp_path):
+    """Without a terminal the differences are listed, and no byte is written."""
+    make(tmp_path).backfill(until(8), client=client)
+    before = snapshot(tmp_path)
+    args = ["migrate-metadata", "test_by_hand:Described", "--store", str(tmp_path / "a")]
+    done = run(*args, "--now", until(8))
+    assert done.exit_code == ExitCode.WRONG_INPUT
+    assert "Tiny and neat" in done.stdout
+    assert "give --yes" in done.stderr
+    assert snapshot(tmp_path) == before
+
+
+def test_where_all_agrees_there_is_nothing_to_do(client, provider, tmp_path):
+    """The exit code says so."""
+    make(tmp_path).backfill(until(8), client=client)
+    args = ["migrate-metadata", "tiny:Tiny", "--store", str(tmp_path / "a"), "--now", until(8)]
+    assert run(*args).exit_code == ExitCode.NOTHING_NEW
+
+
+@pytest.mark.parametrize("command", ["accept x --why y", "truncate --end 2020", "migrate-metadata"])
+def test_what_is_not_there_is_not_made(tmp_path, command):
+    """A mistyped --store is an error, and leaves nothing."""
+    name, *rest = command.split()
+    done = run(name, "tiny:Tiny", *rest, "--store", str(tmp_path / "typo"), "--now", until(8))
+    assert done.exit_code == ExitCode.WRONG_INPUT
+    assert "there is no archive" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_label_of_these_tests_is_on_the_axis():
+    """The archive begins where the tests count from."""
+    assert TinyTemplate().label(until(0)) == START
+    assert hours(2)[1] - START == HOUR
+    assert TinyJob.publication_delay is None
