@@ -101,7 +101,10 @@ class RunReport:
     @classmethod
     def begin(cls, dataset_id: str, kind: str) -> RunReport:
         """Give the report of a run that begins now, with a name of its own."""
-        run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        # Names sort by time, also those of runs within one second.
+        now = datetime.now(UTC)
+        moment = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}"
+        run = f"{moment}-{uuid.uuid4().hex[:6]}"
         return cls(run, dataset_id, kind, _utc_now())
 
     def end(self) -> None:
