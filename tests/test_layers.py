@@ -19,7 +19,7 @@ LAYERS = (
     {"sources", "stores", "clusters", "workspace", "canvas", "shards"},
     {"template", "region_job", "grib_region_job", "validation"},
     {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"}
-    | {"acceptance", "by_hand", "migration", "truncation"}
+    | {"acceptance", "by_hand", "migration", "truncation", "waiting"}
     | {"redo"},
     {
         "datasets",

@@ -274,6 +274,7 @@ class DynamicalDataset:
     def reformat_operational_update(
         self,
         *,
+        until: Any = None,
         revalidate: bool = False,
         client: Any = None,
         now: Any = None,
@@ -282,11 +283,11 @@ class DynamicalDataset:
         """Bring the archive up to the present.
 
         `RegionJob.operational_update_jobs` says what there is to process. Parameters and errors
-        as for `backfill`.
+        as for `backfill`, but for `until`: where the template ends, by default the present.
         """
         config = self._settled_config()
         present = self._now(now)
-        template_ds = self._template(config, present)
+        template_ds = self._template(config, present if until is None else config.label(until))
         jobs = self._update_jobs(config, template_ds)
         jobs = [replace(job, revalidate=revalidate) for job in jobs]
         return self._run("update", config, template_ds, jobs, client, present, listener)
@@ -360,6 +361,10 @@ class DynamicalDataset:
             ),
             last_run=last_run and {k: v for k, v in last_run.items() if k != "spans"},
         )
+
+    def present(self) -> Any:
+        """Give the present, as a label of the append dim."""
+        return self._now(None)
 
     def archive(self, end: Any = None) -> Archive:
         """Give the archive as declared, its template up to `end`, by default the present."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter, deque
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from gridmill.progress import SourceFileStatus
 from gridmill.timeline import STAGES, Overlap, Span, measure_overlap
 
-__all__ = ["Failure", "Problem", "RunReport"]
+__all__ = ["Failure", "Problem", "RunReport", "join_reports"]
 
 # A report must not grow with the number of region jobs.
 MOST_SPANS = 20_000
@@ -149,6 +150,28 @@ class RunReport:
     def to_json(self) -> bytes:
         """Serialise `to_dict`."""
         return json.dumps(self.to_dict(), indent=1).encode()
+
+
+def join_reports(reports: Sequence[RunReport]) -> RunReport:
+    """Give one report of several runs that follow each other; what failed is what still does."""
+    first, last = reports[0], reports[-1]
+    if len(reports) == 1:
+        return last
+    bytes_of = ("nbytes_downloaded", "nbytes_uploaded", "nbytes_healed")
+    sums = ("regions_done", "variables_done", *bytes_of)
+    succeeded = SourceFileStatus.SUCCEEDED
+    files = Counter(last.files)
+    files[succeeded] = sum(report.files[succeeded] for report in reports)
+    return replace(
+        last,
+        started=first.started,
+        published_before=first.published_before,
+        positions_before=first.positions_before,
+        files=files,
+        spans=deque((span for r in reports for span in r.spans), maxlen=MOST_SPANS),
+        notes=[note for report in reports for note in report.notes],
+        **{name: sum(getattr(report, name) for report in reports) for name in sums},
+    )
 
 
 def _utc_now() -> str:

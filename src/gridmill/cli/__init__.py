@@ -9,6 +9,7 @@ Exit codes:
 3     nothing new: the run went well, and there was nothing to publish
 4     another run holds the archive
 5     the store cannot be written
+6     late: a deadline passed, or the archive is behind what is expected
 130   interrupted; what is recorded is safe
 ====  ==============================================================================
 

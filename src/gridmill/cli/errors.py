@@ -10,7 +10,7 @@ import click
 
 from gridmill.cli.exit_codes import ExitCode
 
-__all__ = ["Failed", "OneLineErrors", "causes", "told_in_one_line", "warn"]
+__all__ = ["Failed", "OneLineErrors", "causes", "masked", "told_in_one_line", "warn"]
 
 
 class Failed(click.ClickException):
@@ -61,12 +61,12 @@ def told_in_one_line(error: BaseException) -> Failed:
     ]
     for kind, code in codes:
         if isinstance(error, kind):
-            return Failed(_masked(error), code)
-    message = f"{type(error).__name__}: {_masked(error)} (--debug shows where)"
+            return Failed(masked(error), code)
+    message = f"{type(error).__name__}: {masked(error)} (--debug shows where)"
     return Failed(message, ExitCode.FAILED)
 
 
-def _masked(error: BaseException) -> str:
+def masked(error: BaseException) -> str:
     """Give an error's text without the credentials that a URL in it may carry."""
     from gridmill.sources.download import mask_url
 

@@ -16,4 +16,5 @@ class ExitCode(IntEnum):
     NOTHING_NEW = 3
     HELD = 4
     UNWRITABLE = 5
+    LATE = 6
     INTERRUPTED = 130

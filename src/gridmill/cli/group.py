@@ -37,6 +37,7 @@ Exit codes:
   3    nothing new: the run went well, and there was nothing to publish
   4    another run holds the archive
   5    the store cannot be written
+  6    late: a deadline passed, or the archive is behind what is expected
   130  interrupted (Ctrl-C, SIGTERM); what is recorded is safe, run again
 
 \b

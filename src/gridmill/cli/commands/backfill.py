@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.hooks import Hooks, hook_options
 from gridmill.cli.options import (
     UNTIL_HELP,
     Archive,
@@ -48,6 +50,7 @@ Examples:
 @cluster_options
 @redo_option
 @revalidate_option
+@hook_options
 @now_option
 @output_options
 def backfill(
@@ -59,6 +62,7 @@ def backfill(
     cluster: Cluster,
     redo: bool,
     revalidate: bool,
+    hooks: Hooks,
     now: str | None,
     output: Output,
 ) -> ExitCode:
@@ -68,8 +72,8 @@ def backfill(
     chosen: dict[str, Any] = {"start": start, "end": end, "variables": variables, "redo": redo}
     planned = dataset.plan(until, **chosen, now=moment)
 
-    def run(client: Any, listener: Listener) -> RunReport:
-        return dataset.backfill(
+    def runs(client: Any, listener: Listener) -> Iterator[RunReport]:
+        yield dataset.backfill(
             until,
             **chosen,
             revalidate=revalidate,
@@ -78,4 +82,4 @@ def backfill(
             listener=listener,
         )
 
-    return run_shown("backfill", dataset, planned, cluster, output, run)
+    return run_shown("backfill", dataset, planned, cluster, output, hooks, runs)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.hooks import Hooks, hook_options
 from gridmill.cli.options import (
     Archive,
     Cluster,
@@ -22,6 +24,7 @@ from gridmill.cli.running import run_shown
 if TYPE_CHECKING:
     from gridmill.dataset import Listener
     from gridmill.run_report import RunReport
+    from gridmill.waiting import Waiting
 
 __all__ = ["update"]
 
@@ -31,27 +34,113 @@ __all__ = ["update"]
     epilog="""\b
 Examples:
   gridmill update ostia-sst-monthly --store sst.zarr
+  gridmill update my-forecast --store a.zarr --wait --deadline 2h
   GRIDMILL_STORE=sst.zarr gridmill update ostia-sst-monthly --json
 
-Exits with 3 if the run went well and there was nothing new to publish.
+\b
+Exits with 3 if the run went well and there was nothing new to publish, with 6
+if the deadline passed before all that is expected was there.
 """,
 )
 @archive_options
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Ask for the expected source files until they are there; publish as they come.",
+)
+@click.option(
+    "--deadline",
+    metavar="WHEN",
+    default="1h",
+    show_default=True,
+    help="With --wait: when to give up, like 90min or 2h, or a date (ISO 8601, UTC).",
+)
+@click.option(
+    "--pause",
+    metavar="DURATION",
+    default="2min",
+    show_default=True,
+    help="With --wait: the longest pause between two times of asking the provider.",
+)
 @cluster_options
 @revalidate_option
+@hook_options
 @now_option
 @output_options
 def update(
-    archive: Archive, cluster: Cluster, revalidate: bool, now: str | None, output: Output
+    archive: Archive,
+    wait: bool,
+    deadline: str,
+    pause: str,
+    cluster: Cluster,
+    revalidate: bool,
+    hooks: Hooks,
+    now: str | None,
+    output: Output,
 ) -> ExitCode:
     """Bring an archive up to the present: what is new, and what was late or failed before."""
     dataset = archive.open()
     moment = present(now)
+    deadline_s = _seconds_until(deadline, "--deadline")
+    pause_s = _seconds_until(pause, "--pause")
     planned = dataset.plan(now=moment)
 
-    def run(client: Any, listener: Listener) -> RunReport:
-        return dataset.reformat_operational_update(
-            revalidate=revalidate, client=client, now=moment, listener=listener
+    def runs(client: Any, listener: Listener) -> Iterator[RunReport]:
+        if not wait:
+            yield dataset.reformat_operational_update(
+                revalidate=revalidate, client=client, now=moment, listener=listener
+            )
+            return
+        from gridmill.waiting import follow_cycle
+
+        yield from follow_cycle(
+            dataset,
+            deadline_s=deadline_s,
+            revalidate=revalidate,
+            client=client,
+            now=moment,
+            listener=listener,
+            on_wait=_SayOnce(),
+            longest_pause_s=pause_s,
         )
 
-    return run_shown("update", dataset, planned, cluster, output, run)
+    return run_shown("update", dataset, planned, cluster, output, hooks, runs)
+
+
+class _SayOnce:
+    """Says on stderr what is awaited, when the waiting begins: cron mails whatever is said."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def __call__(self, waiting: Waiting) -> None:
+        if not self.said:
+            click.echo(f"waiting for {waiting}", err=True)
+        self.said = True
+
+
+def _seconds_until(when: str, option: str) -> float:
+    """Read a duration, or a date from which one follows.
+
+    Raises
+    ------
+    UsageError
+        It is neither, or in the past.
+    """
+    import pandas as pd
+
+    try:
+        left = pd.Timedelta(when)
+    except ValueError:
+        try:
+            at = pd.Timestamp(when)
+        except ValueError:
+            raise click.BadParameter(
+                f"{when!r} is neither a duration, like 90min or 2h, nor a date",
+                param_hint=option,
+            ) from None
+        at = at.tz_localize("UTC") if at.tzinfo is None else at
+        left = at - pd.Timestamp.now("UTC")
+    if not left > pd.Timedelta(0):
+        raise click.BadParameter(f"{when!r} is not in the future", param_hint=option)
+    return float(left.total_seconds())
