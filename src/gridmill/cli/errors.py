@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 import click
 
 from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.secrets import mask
+from gridmill.cli.settings import settings_for
 
 __all__ = ["Failed", "OneLineErrors", "causes", "masked", "told_in_one_line", "warn"]
 
@@ -37,6 +39,15 @@ class OneLineErrors(click.Group):
         except click.Abort:
             code = ExitCode.INTERRUPTED
         sys.exit(int(code or 0))
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and give it the settings of the file as defaults."""
+        name, command, rest = super().resolve_command(context, args)
+        if command is not None and name is not None and not context.resilient_parsing:
+            context.default_map = {name: settings_for(context, command, self.commands, rest)}
+        return name, command, rest
 
     def list_commands(self, context: click.Context) -> list[str]:
         """List the commands in the order in which one meets them."""
@@ -67,10 +78,8 @@ def told_in_one_line(error: BaseException) -> Failed:
 
 
 def masked(error: BaseException) -> str:
-    """Give an error's text without the credentials that a URL in it may carry."""
-    from gridmill.sources.download import mask_url
-
-    return " ".join(mask_url(word) for word in str(error).split())
+    """Give an error's text in one line, without credentials."""
+    return mask(" ".join(str(error).split()))
 
 
 def _was_interrupted(error: BaseException) -> bool:

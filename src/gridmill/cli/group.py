@@ -42,7 +42,9 @@ Exit codes:
 
 \b
 Options can be set in the environment: GRIDMILL_STORE, GRIDMILL_CLUSTER,
-and so on; the help of each command names them.
+and so on; the help of each command names them. Those can be set in a file,
+too: gridmill.toml here, or --config FILE. The command line comes first, then
+the environment, then the file.
 
 \b
 Completion of commands, options and dataset names, for bash (or zsh, fish):

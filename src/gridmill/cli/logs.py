@@ -1,10 +1,14 @@
-"""What is logged: to stderr, for people."""
+"""What is logged: to stderr, for people or for machines."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from gridmill.cli.secrets import mask
 
 if TYPE_CHECKING:
     from gridmill.cli.output import Output
@@ -28,15 +32,42 @@ class _StderrHandler(logging.StreamHandler[Any]):
         raise AttributeError("always sys.stderr")
 
 
+class _TextLines(logging.Formatter):
+    """A line for people, without credentials."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line, and the traceback if there is one."""
+        return mask(super().format(record))
+
+
+class _JsonLines(logging.Formatter):
+    """An object a line for machines, without credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the time (ISO 8601, UTC), level, logger, message, and traceback if there is one."""
+        content = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": mask(record.getMessage()),
+        }
+        if record.exc_info:
+            content["traceback"] = mask(self.formatException(record.exc_info))
+        return json.dumps(content)
+
+
 def configure_logging(output: Output) -> None:
     """Log to stderr, warnings of libraries included."""
     root = logging.getLogger()
     if not any(isinstance(handler, _StderrHandler) for handler in root.handlers):
-        handler = _StderrHandler()
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
-        )
-        root.addHandler(handler)
+        root.addHandler(_StderrHandler())
+    formatter = _JsonLines() if output.log_format == "json" else _TextLines()
+    for handler in root.handlers:
+        if isinstance(handler, _StderrHandler):
+            handler.setFormatter(formatter)
     logging.captureWarnings(True)
     set_levels(output)
 

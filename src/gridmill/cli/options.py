@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+
+from gridmill.cli.secrets import keep_secret
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -190,9 +193,18 @@ def cluster_options(command: Command) -> Command:
     def wrapped(
         cluster_spec: str, workers: int | None, cluster_option: Mapping[str, Any], **rest: Any
     ) -> Any:
+        if _is_from("cluster_spec", ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+            # The file speaks of the cluster that it names.
+            file = ParameterSource.DEFAULT_MAP
+            workers = None if _is_from("workers", file) else workers
+            cluster_option = {} if _is_from("cluster_option", file) else cluster_option
         return command(cluster=Cluster(cluster_spec, workers, cluster_option), **rest)
 
     return with_options(wrapped, options)
+
+
+def _is_from(parameter: str, *sources: ParameterSource) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) in sources
 
 
 def filter_options(command: Command) -> Command:
@@ -273,6 +285,7 @@ def parse_options(
         if not equals or not key.isidentifier():
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", context, parameter)
         options[key] = parse_value(value)
+    keep_secret(options)
     return options
 
 

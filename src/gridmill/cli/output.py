@@ -14,6 +14,8 @@ import click
 from gridmill.cli.errors import told_in_one_line
 from gridmill.cli.logs import configure_logging
 from gridmill.cli.options import Command, with_options
+from gridmill.cli.secrets import mask
+from gridmill.cli.settings import config_option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,6 +34,7 @@ class Output:
     as_json: bool
     verbose: bool
     debug: bool
+    log_format: str = "text"
 
     def show(self, content: Any, show: Callable[[Any], RenderableType]) -> None:
         """Print a value: as JSON, or as `show` draws it."""
@@ -54,14 +57,24 @@ class Output:
 def output_options(command: Command) -> Command:
     """Take how to print, and tell every error in one line; passes an `Output`."""
     options = [
+        config_option,
         click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, nothing else."),
         click.option("-v", "--verbose", is_flag=True, help="Log a line a region, and warnings."),
         click.option("--debug", is_flag=True, help="Log everything; errors with their traceback."),
+        click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            envvar="GRIDMILL_LOG_FORMAT",
+            show_envvar=True,
+            help="Lines for people, or JSON, an object a line, for machines.",
+        ),
     ]
 
     @functools.wraps(command)
-    def wrapped(as_json: bool, verbose: bool, debug: bool, **rest: Any) -> Any:
-        output = Output(as_json, verbose, debug)
+    def wrapped(as_json: bool, verbose: bool, debug: bool, log_format: str, **rest: Any) -> Any:
+        output = Output(as_json, verbose, debug, log_format)
         configure_logging(output)
         try:
             return command(output=output, **rest)
@@ -69,7 +82,7 @@ def output_options(command: Command) -> Command:
             raise
         except BaseException as error:
             if debug:
-                traceback.print_exc()
+                click.echo(mask("".join(traceback.format_exception(error))), err=True)
             raise told_in_one_line(error) from error
 
     return with_options(wrapped, options)

@@ -46,6 +46,8 @@ if the deadline passed before all that is expected was there.
 @click.option(
     "--wait",
     is_flag=True,
+    envvar="GRIDMILL_WAIT",
+    show_envvar=True,
     help="Ask for the expected source files until they are there; publish as they come.",
 )
 @click.option(
@@ -53,6 +55,8 @@ if the deadline passed before all that is expected was there.
     metavar="WHEN",
     default="1h",
     show_default=True,
+    envvar="GRIDMILL_DEADLINE",
+    show_envvar=True,
     help="With --wait: when to give up, like 90min or 2h, or a date (ISO 8601, UTC).",
 )
 @click.option(
@@ -60,6 +64,8 @@ if the deadline passed before all that is expected was there.
     metavar="DURATION",
     default="2min",
     show_default=True,
+    envvar="GRIDMILL_PAUSE",
+    show_envvar=True,
     help="With --wait: the longest pause between two times of asking the provider.",
 )
 @cluster_options
