@@ -66,9 +66,14 @@ def test_the_status_of_an_archive(dataset, client):
     status = dataset.status()
     assert (status.positions, status.regions) == (10, 3)
     assert (status.first, status.last) == (str(hours(1)[0]), str(hours(10)[9]))
-    (region, why), *others = status.unsettled.items()
-    assert (region, others) == (str(hours(9)[8]), [])
-    assert "2 source files not yet available" in why
+    (region,) = status.incomplete
+    assert region.region == str(hours(9)[8])
+    assert region.why == "a: 2 source files not yet available"
+    assert [(file.url[-7:], file.why) for file in region.files] == [
+        ("T10.npy", "not yet available"),
+        ("T11.npy", "not yet available"),
+    ]
+    assert (status.late, status.gaps) == (None, 0)
     assert status.last_run["run"] == report.run
 
 

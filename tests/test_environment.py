@@ -15,6 +15,7 @@ CONDA_NAMES = {
     "eccodes": "python-eccodes",  # the Python bindings
     "eccodeslib": "eccodes",  # the C library
     "netcdf4": "netcdf4",
+    "prometheus-client": "prometheus_client",
     "matplotlib": "matplotlib-base",
 }
 # Without a build on conda-forge.

@@ -16,10 +16,10 @@ SOURCE = Path(gridmill.__file__).parent
 LAYERS = (
     {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"}
     | {"html", "wording"},
-    {"sources", "stores", "clusters", "workspace", "canvas", "shards"},
+    {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
     {"template", "region_job", "grib_region_job", "validation"},
     {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"}
-    | {"acceptance", "by_hand", "migration", "truncation", "waiting"}
+    | {"acceptance", "by_hand", "archive_status", "migration", "truncation", "waiting"}
     | {"redo"},
     {
         "datasets",

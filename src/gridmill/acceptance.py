@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from gridmill.by_hand import by_hand, check_exists
 from gridmill.dataset import DynamicalDataset
-from gridmill.progress import ProgressRecord, SourceFileRecord, SourceFileStatus
+from gridmill.progress import ProgressRecord, SourceFileRecord
 from gridmill.run_report import RunReport
 from gridmill.stores.lease import STATIC
 
@@ -83,29 +83,9 @@ def accept_files(
     return Acceptance(tuple(accepted.items()), note, hand.report)
 
 
-def unsettled_files(record: ProgressRecord) -> Iterator[tuple[str, str]]:
-    """Yield the source files of a region that are not settled, and what is wrong with each."""
-    unread = _unread(record)
-    for file in _files(record):
-        if not file.settled:
-            yield file.url, str(file.status)
-        elif file.url in unread and file.accepted is None:
-            yield file.url, f"{SourceFileStatus.READ_FAILED} for {', '.join(unread[file.url])}"
-
-
 def _held_back_by(record: ProgressRecord, names: Sequence[str]) -> dict[str, str]:
-    files = unsettled_files(record)
+    files = record.unsettled_files()
     return {url: was for url, was in files if any(_is_named(url, name) for name in names)}
-
-
-def _unread(record: ProgressRecord) -> Mapping[str, list[str]]:
-    """Give by URL the variables that could not be read from it, where that is not settled."""
-    found: dict[str, list[str]] = {}
-    for name, variable in record.variables.items():
-        for index, (settled, _) in variable.unread.items():
-            if not settled:
-                found.setdefault(record.groups[variable.group][index].url, []).append(name)
-    return found
 
 
 def _accepted(record: ProgressRecord, names: Sequence[str], note: str) -> ProgressRecord:

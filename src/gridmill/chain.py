@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
 import numcodecs.blosc
@@ -20,6 +20,7 @@ import zarr
 from distributed import Client, Future, Worker, WorkerPlugin, get_worker
 
 from gridmill import stages
+from gridmill.metrics import count_stages
 from gridmill.region_job import RegionJob
 from gridmill.regions import region_key
 from gridmill.stages import Bench, LocalFiles, LocalShards, Receipt, RunContext, SourceFile
@@ -35,6 +36,8 @@ __all__ = [
     "submit_region",
     "threads_per_worker",
 ]
+
+Made = TypeVar("Made", LocalFiles, LocalShards, Receipt)
 
 PLUGIN = "gridmill-pipeline"
 # One core a process: one variable is compressed at a time, while others download and upload.
@@ -242,17 +245,26 @@ def _stage_executors() -> dict[str, ThreadPoolExecutor]:
 
 def download(job: RegionJob[Any, Any], files: tuple[SourceFile, ...]) -> LocalFiles:
     """Run `stages.download` as a Dask task."""
-    return stages.download(_bench(), job, files)
+    bench = _bench()
+    return _counted(bench, stages.download(bench, job, files))
 
 
 def compress(work: stages.VariableWork, context: RunContext, source: LocalFiles) -> LocalShards:
     """Run `stages.compress` as a Dask task."""
-    return stages.compress(_bench(), context, work, source)
+    bench = _bench()
+    return _counted(bench, stages.compress(bench, context, work, source))
 
 
 def upload(shards: LocalShards, context: RunContext) -> Receipt:
     """Run `stages.upload` as a Dask task."""
-    return stages.upload(_bench(), context, shards)
+    bench = _bench()
+    return _counted(bench, stages.upload(bench, context, shards))
+
+
+def _counted(bench: Bench, made: Made) -> Made:
+    """Count the stages that this task ran, and not those that made its input."""
+    count_stages(span for span in made.spans if span.key == bench.space.key)
+    return made
 
 
 def _import_error(module: str) -> str | None:

@@ -8,15 +8,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from distributed import Client, get_client
 
+from gridmill.archive_status import ArchiveStatus, read_status
 from gridmill.chain import threads_per_worker
 from gridmill.clusters import connect
 from gridmill.driver import Driver, Event
@@ -27,12 +27,12 @@ from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
 from gridmill.run_report import RunReport
 from gridmill.stores import Lease, StoreUnwritable, open_store
-from gridmill.stores.lease import PUBLISHING, STATIC, Claim, current_claims, is_alive
+from gridmill.stores.lease import STATIC, current_claims, is_alive
 from gridmill.stores.leftovers import name_of_ours, sweep
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
 
-__all__ = ["Archive", "ArchiveStatus", "DynamicalDataset", "Plan", "StoreUnwritable"]
+__all__ = ["Archive", "DynamicalDataset", "Plan", "StoreUnwritable"]
 
 log = logging.getLogger(__name__)
 
@@ -91,37 +91,6 @@ class Plan:
             "memory_nbytes_per_worker": largest,
             "tmp_disk_nbytes_per_chain": largest,
         }
-
-
-@dataclass(frozen=True)
-class ArchiveStatus:
-    """What an archive holds.
-
-    Parameters
-    ----------
-    dataset_id, store
-        What it is and where.
-    positions, first, last
-        What readers see along the append dim.
-    regions
-        Regions with a record.
-    unsettled
-        By region (label of its first position), why it may still change.
-    running
-        The runs that hold a lease now, or died holding one.
-    last_run
-        The report of the last run, without its spans.
-    """
-
-    dataset_id: str
-    store: str
-    positions: int
-    first: str | None
-    last: str | None
-    regions: int
-    unsettled: dict[str, str]
-    running: tuple[Claim, ...]
-    last_run: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -332,44 +301,32 @@ class DynamicalDataset:
 
         return Plan(self.dataset_id, self.store.url, tuple(jobs), prepare)
 
-    def status(self) -> ArchiveStatus:
-        """Say what the archive holds and what of it may still change."""
-        config = self._settled_config()
-        dim = config.append_dim
-        names = [var.name for var in config.data_vars if dim in var.dims]
-        positions = self.store.published_length(dim) or 0
-        labels = self.store.open_dataset().get_index(dim) if positions else pd.Index([])
-        records = self.store.progress()
-        declared = config.append_dim_coordinates(self._now(None))
-        last_run = self.store.tracker.last_report()
-        return ArchiveStatus(
-            dataset_id=self.dataset_id,
-            store=self.store.url,
-            positions=positions,
-            first=str(labels[0]) if positions else None,
-            last=str(labels[-1]) if positions else None,
-            regions=len(records),
-            unsettled={
-                _label_at(declared, record.start): _why_unsettled(record, names)
-                for record in records
-                if not record.is_settled(names)
-            },
-            running=tuple(
-                claim
-                for claim in current_claims(self.store.state)
-                if PUBLISHING not in claim.positions
-            ),
-            last_run=last_run and {k: v for k, v in last_run.items() if k != "spans"},
-        )
+    def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
+        """Say what the archive holds, what of it may still change, and what should be there.
+
+        Parameters
+        ----------
+        now
+            The present; None asks the clock.
+        grace
+            How long an update may take: what is expected for less is not late.
+        """
+        archive = self.archive(now)
+        return read_status(archive.publisher, self._now(now), grace)
 
     def present(self) -> Any:
         """Give the present, as a label of the append dim."""
         return self._now(None)
 
     def archive(self, end: Any = None) -> Archive:
-        """Give the archive as declared, its template up to `end`, by default the present."""
+        """Give the archive as declared, its template up to `end` or to its capacity.
+
+        By default `end` is the present.
+        """
         config = self._settled_config()
-        template_ds = self._template(config, self._now(end))
+        labels = config.append_dim_coordinates(self._now(end))
+        is_over = len(labels) > config.capacity
+        template_ds = self._template(config, labels[config.capacity] if is_over else self._now(end))
         return Archive(config, template_ds, self._publisher(config, template_ds))
 
     # -- most subclasses need not override what follows ----------------------------------------
@@ -642,11 +599,6 @@ class DynamicalDataset:
         return self.declared.label(present)
 
 
-def _label_at(labels: pd.Index[Any], position: int) -> str:
-    """Give a position's label; the position itself where it lies in the future."""
-    return str(labels[position]) if position < len(labels) else str(position)
-
-
 def _positions(job: RegionJob[Any, Any]) -> tuple[int, int]:
     return STATIC if job.is_static else (job.region.start, job.region.stop)
 
@@ -661,18 +613,6 @@ def _raw_nbytes(job: RegionJob[Any, Any], var: DataVar) -> int:
     for dim in var.dims:
         nbytes *= ds.sizes[dim]
     return int(nbytes)
-
-
-def _why_unsettled(record: Any, names: Sequence[str]) -> str:
-    for name in names:
-        fills = record.fills(name)
-        if fills is None:
-            known = record.variables.get(name)
-            return f"{name}: {known.error}" if known else f"{name} is not done"
-        waiting = [fill for fill in fills if not fill.settled]
-        if waiting:
-            return f"{name}: {len(waiting)} source files {waiting[0].status}"
-    return ""
 
 
 def _client(given: Any) -> AbstractContextManager[Client]:

@@ -295,6 +295,27 @@ class ProgressRecord:
         ok = SourceFileStatus.SUCCEEDED
         return all(fills is not None and all(f.status is ok for f in fills) for fills in every)
 
+    def unsettled_files(self) -> list[tuple[str, str]]:
+        """List the URLs of the source files that are not settled, and what is wrong with each."""
+        unread = self._unread_files()
+        found = {}
+        for file in (file for group in self.groups for file in group):
+            if not file.settled:
+                found[file.url] = str(file.status)
+            elif file.url in unread and file.accepted is None:
+                names = ", ".join(unread[file.url])
+                found[file.url] = f"{SourceFileStatus.READ_FAILED} for {names}"
+        return list(found.items())
+
+    def _unread_files(self) -> dict[str, list[str]]:
+        """Give by URL the variables that could not be read from it, where that is not settled."""
+        found: dict[str, list[str]] = {}
+        for name, variable in self.variables.items():
+            for index, (settled, _) in variable.unread.items():
+                if not settled:
+                    found.setdefault(self.groups[variable.group][index].url, []).append(name)
+        return found
+
     def to_json(self) -> bytes:
         """Serialise, with the schema's version."""
         content = {"schema": SCHEMA_VERSION, **asdict(self)}

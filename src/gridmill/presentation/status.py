@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,15 @@ from rich.text import Text
 
 from gridmill.presentation.layout import ends_of, facts_grid, heading, section, table_of
 from gridmill.presentation.values import Content, masked, plain
-from gridmill.wording import count_of, moment, shorten_label
+from gridmill.wording import count_of, format_duration, moment, shorten_label
 
 if TYPE_CHECKING:
-    from gridmill.dataset import ArchiveStatus
+    from gridmill.archive_status import ArchiveStatus
 
 __all__ = ["show_status", "status_content"]
+
+# Of one region; ``--json`` has more.
+MOST_FILES_SHOWN = 3
 
 
 def status_content(status: ArchiveStatus) -> Content:
@@ -25,12 +28,14 @@ def status_content(status: ArchiveStatus) -> Content:
 
 
 def show_status(content: Content) -> RenderableType:
-    """Show what an archive holds, what may still change, and its last run."""
-    unsettled = content["unsettled"]
-    settled = content["regions"] - len(unsettled)
+    """Show what an archive holds, what may still change and should be there, and its last run."""
+    incomplete = content["incomplete"]
+    settled = content["regions"] - len(incomplete)
+    gaps = f", {count_of(content['gaps'], 'source file')} given up for" if content["gaps"] else ""
     facts: dict[str, Any] = {
         "published": _extent(content),
-        "regions": f"{count_of(content['regions'], 'region')} recorded, {settled:,} settled",
+        "expected": _expectation(content),
+        "regions": f"{count_of(content['regions'], 'region')} recorded, {settled:,} settled{gaps}",
         "last run": _describe_run(content["last_run"]),
     }
     for claim in content["running"]:
@@ -38,17 +43,39 @@ def show_status(content: Content) -> RenderableType:
             f"{claim['kind']} {claim['run']} (host {claim['host']}, pid {claim['pid']}) since "
             f"{moment(claim['since'])}"
         )
-    parts: list[RenderableType] = [
-        heading(content["dataset_id"], content["store"]),
-        facts_grid(facts),
-    ]
-    if unsettled:
-        table = table_of("region", "may still change because")
-        for item in ends_of(list(unsettled.items())):
-            region, why = (item, "") if isinstance(item, str) else item
-            table.add_row(shorten_label(region), why)
-        parts.append(section("not settled", table))
+    title = heading(content["dataset_id"], content["store"])
+    parts: list[RenderableType] = [title, facts_grid(facts)]
+    if incomplete:
+        parts.append(section("not settled", _incomplete_table(incomplete)))
     return Group(*parts)
+
+
+def _incomplete_table(incomplete: Sequence[Content]) -> RenderableType:
+    table = table_of("region", "may still change because", "waits for")
+    for item in ends_of(incomplete):
+        if isinstance(item, str):
+            table.add_row(Text(item, "dim"), "", "")
+        else:
+            table.add_row(shorten_label(item["region"]), Text(item["why"]), _files(item))
+    return table
+
+
+def _files(item: Content) -> Text:
+    named = item["files"][:MOST_FILES_SHOWN]
+    lines = [f"{file['url']} ({file['why']})" for file in named]
+    hidden = item["missing"] - len(named)
+    return Text("\n".join([*lines, *([f"… {hidden:,} more"] if hidden else [])]))
+
+
+def _expectation(content: Content) -> Text:
+    age = "" if content["age_s"] is None else f"  {format_duration(content['age_s'])} old"
+    if content["late"] is None:
+        return Text(f"the dataset does not say when it is due{age}", "dim")
+    if not content["late"]:
+        return Text("all that is due", "green").append(age, "dim")
+    late = f"{count_of(content['late'], 'position')} late"
+    until = shorten_label(content["expected_last"])
+    return Text(f"{late}, up to {until} is due", "bold red").append(age, "dim")
 
 
 def _extent(content: Content) -> Text:

@@ -4,22 +4,59 @@ from __future__ import annotations
 
 import click
 
+from gridmill.cli.durations import parse_duration
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options
+from gridmill.cli.options import Archive, archive_options, now_option, present
 from gridmill.cli.output import Output, output_options
 
 __all__ = ["status"]
 
 
-@click.command(short_help="Show what an archive holds, and who is writing it.")
+@click.command(
+    short_help="Show what an archive holds, what is late, and who is writing it.",
+    epilog="""\b
+Examples:
+  gridmill status ostia-sst-monthly --store sst.zarr
+  gridmill status my-forecast --store a.zarr --check --grace 30min --json
+""",
+)
 @archive_options
+@click.option("--check", is_flag=True, help="Exit with 6 if the archive is behind.")
+@click.option(
+    "--grace",
+    metavar="DURATION",
+    default="1h",
+    show_default=True,
+    envvar="GRIDMILL_GRACE",
+    show_envvar=True,
+    help="How long an update may take: what is due for less is not late.",
+)
+@click.option(
+    "--max-age",
+    metavar="DURATION",
+    envvar="GRIDMILL_MAX_AGE",
+    show_envvar=True,
+    help="With --check: an archive whose last label is older is behind, whatever is due.",
+)
+@now_option
 @output_options
-def status(archive: Archive, output: Output) -> ExitCode:
-    """Show what an archive holds, what of it may still change, and who is writing it."""
+def status(
+    archive: Archive,
+    check: bool,
+    grace: str,
+    max_age: str | None,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """Show what an archive holds, what is due or may still change, and who is writing it."""
     from gridmill.presentation.status import show_status, status_content
 
+    patience = parse_duration(grace, "--grace")
+    oldest = None if max_age is None else parse_duration(max_age, "--max-age")
     dataset = archive.open()
     if dataset.store.metadata() is None and dataset.store.tracker.read_declaration() is None:
         raise ValueError(f"there is no archive at {dataset.store.url}: gridmill backfill makes one")
-    output.show(status_content(dataset.status()), show_status)
-    return ExitCode.SUCCESS
+    found = dataset.status(now=present(now), grace=patience)
+    is_behind = found.is_behind(oldest)
+    output.show({**status_content(found), "is_behind": is_behind}, show_status)
+    return ExitCode.LATE if check and is_behind else ExitCode.SUCCESS

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gridmill.cli.durations import parse_duration, seconds_until
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.hooks import Hooks, hook_options
 from gridmill.cli.options import (
@@ -87,8 +88,8 @@ def update(
     """Bring an archive up to the present: what is new, and what was late or failed before."""
     dataset = archive.open()
     moment = present(now)
-    deadline_s = _seconds_until(deadline, "--deadline")
-    pause_s = _seconds_until(pause, "--pause")
+    deadline_s = seconds_until(deadline, "--deadline")
+    pause_s = parse_duration(pause, "--pause").total_seconds()
     planned = dataset.plan(now=moment)
 
     def runs(client: Any, listener: Listener) -> Iterator[RunReport]:
@@ -123,30 +124,3 @@ class _SayOnce:
         if not self.said:
             click.echo(f"waiting for {waiting}", err=True)
         self.said = True
-
-
-def _seconds_until(when: str, option: str) -> float:
-    """Read a duration, or a date from which one follows.
-
-    Raises
-    ------
-    UsageError
-        It is neither, or in the past.
-    """
-    import pandas as pd
-
-    try:
-        left = pd.Timedelta(when)
-    except ValueError:
-        try:
-            at = pd.Timestamp(when)
-        except ValueError:
-            raise click.BadParameter(
-                f"{when!r} is neither a duration, like 90min or 2h, nor a date",
-                param_hint=option,
-            ) from None
-        at = at.tz_localize("UTC") if at.tzinfo is None else at
-        left = at - pd.Timestamp.now("UTC")
-    if not left > pd.Timedelta(0):
-        raise click.BadParameter(f"{when!r} is not in the future", param_hint=option)
-    return float(left.total_seconds())
