@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import cftime
@@ -308,3 +310,16 @@ def test_the_author_is_told_what_to_define():
             call()
     with pytest.raises(RuntimeError, match="knows no final store"):
         job.process()
+
+
+@given(st.text(max_size=300), st.sampled_from(["", "http://h/", "../", "/", "s3://b/.."]))
+def test_no_url_leads_out_of_the_download_folder(text, prefix):
+    """Whatever a provider calls a file, it is written right below the worker's own folder."""
+    folder = Path("/scratch/download-1")
+    coord = SimpleNamespace(get_url=lambda: prefix + text, out_loc=dict)
+    try:
+        path = replace(job_of(), download_dir=folder).download_path(coord)
+    except ValueError:  # no URL at all: nothing is written
+        return
+    assert path.parent == folder
+    assert re.fullmatch(r"[0-9a-f]{12}-[A-Za-z0-9._-]{0,80}", path.name)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import dask
 from distributed import Client, LocalCluster
 
-__all__ = ["connect"]
+__all__ = ["check_workers", "connect"]
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,74 @@ SCHEDULER_CONFIG: Mapping[str, Any] = {
 IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
+# Of these a difference between two processes means other bytes, or tasks that do not arrive.
+PACKAGES = ("gridmill", "distributed", "numpy", "numcodecs", "zarr")
+
+_checked: WeakSet[Client] = WeakSet()
+
+
+def check_workers(client: Client, threads: int, say: Callable[[str], object] | None = None) -> None:
+    """Say in a line each what of a cluster is not as it should be, with the remedy; once a client.
+
+    Parameters
+    ----------
+    client
+        Of any cluster.
+    threads
+        How many a worker needs for every stage to run at its full width.
+    say
+        Told the lines; by default they are logged as warnings.
+
+    Raises
+    ------
+    ValueError
+        A worker cannot import gridmill: nothing would ever run there.
+    """
+    if client in _checked or dask.config.get("gridmill.one-thread", False):
+        return
+    _checked.add(client)
+    say = say or log.warning
+    of_workers = client.nthreads()  # type: ignore[no-untyped-call]
+    few = sum(n < threads for n in of_workers.values())
+    if not of_workers:
+        say("the cluster has no worker yet: the run waits for the first")
+        return
+    for line in _version_differences(client):
+        say(line)
+    if few:
+        say(
+            f"{few} of {len(of_workers)} workers have fewer than {threads} threads, so stages "
+            f"overlap less: start them with --nthreads {threads}"
+        )
+
+
+def _version_differences(client: Client) -> Iterator[str]:
+    versions: Any = client.get_versions(packages=list(PACKAGES))
+    ours = _versions_of(versions["client"])
+    found: dict[tuple[str, str], list[str]] = {}
+    for address, told in versions["workers"].items():
+        theirs = _versions_of(told)
+        if theirs["gridmill"] is None:
+            raise ValueError(
+                f"worker {address} cannot import gridmill: give the workers this environment, with "
+                "gridmill and the dataset's package"
+            )
+        for name, version in theirs.items():
+            if version != ours[name]:
+                found.setdefault((name, str(version)), []).append(address)
+    for (name, version), addresses in found.items():
+        yield (
+            f"{len(addresses)} of {len(versions['workers'])} workers have {name} {version}, this "
+            f"process {ours[name]}: give all the same environment, or the same inputs may not "
+            "give the same bytes"
+        )
+
+
+def _versions_of(told: Mapping[str, Any]) -> dict[str, str | None]:
+    python = ".".join(str(told["host"]["python"]).split(".")[:2])
+    return {"python": python, **{name: told["packages"].get(name) for name in PACKAGES}}
+
+
 @contextmanager
 def connect(
     spec: Any = None,
@@ -61,7 +130,7 @@ def connect(
         Number of workers to start; None means one a core locally, and the cluster's own
         default elsewhere.
     threads_per_worker
-        Threads of a local worker.
+        Threads of a worker, on this machine or on Coiled.
     **options
         Passed to the cluster's constructor.
 
@@ -91,6 +160,8 @@ def connect(
             _refuse_options(spec, workers, options)
             yield stack.enter_context(_client_of_existing(spec))
             return
+        if spec == "coiled" and threads_per_worker is not None:
+            options = {"worker_options": {"nthreads": threads_per_worker}, **options}
         started = stack.enter_context(_cluster_class(spec)(**_sized(workers), **options))
         yield stack.enter_context(Client(started))  # type: ignore[no-untyped-call]
 

@@ -18,7 +18,7 @@ from distributed import Client, get_client
 
 from gridmill.archive_status import ArchiveStatus, read_status
 from gridmill.chain import threads_per_worker
-from gridmill.clusters import connect
+from gridmill.clusters import check_workers, connect
 from gridmill.driver import Driver, Event
 from gridmill.plan import PreparedRegion, nothing_missing, prepare_region, results_from_record
 from gridmill.publication import Publisher
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 Listener = Callable[[Event], None]
 
+# Clusters whose workers get the threads that the stages need.
+STARTED_HERE = (None, "local", "coiled")
 # Of the folders in which a run prepares metadata, in the system's temporary folder.
 TMP_PREFIX = "gridmill-run-"
 
@@ -390,6 +392,7 @@ class DynamicalDataset:
                 self.store.state, run=report.run, kind=kind, positions=map(_positions, jobs)
             )
             with lease, _client(client) as connected:
+                check_workers(connected, threads_per_worker())
                 # Another run may have published since; what it did stays as published.
                 publisher.check_structure()
                 if redo is not None:
@@ -622,7 +625,7 @@ def _client(given: Any) -> AbstractContextManager[Client]:
         except ValueError:
             pass
     return connect(
-        given, threads_per_worker=threads_per_worker() if given in (None, "local") else None
+        given, threads_per_worker=threads_per_worker() if given in STARTED_HERE else None
     )
 
 

@@ -20,13 +20,15 @@ __all__ = ["connected", "has_dashboard"]
 def connected(cluster: Cluster, output: Output) -> Iterator[Any]:
     """Connect to the cluster, and say in one line what of it is not as it should be."""
     from gridmill.chain import threads_per_worker
-    from gridmill.clusters import connect
+    from gridmill.clusters import check_workers, connect
 
     set_levels(output)
     options = dict(cluster.options)
     wanted = threads_per_worker()
+    if cluster.spec in ("local", "coiled"):
+        options = {"threads_per_worker": wanted, **options}
     if cluster.spec == "local":
-        options = {"threads_per_worker": wanted, "silence_logs": dask_level(output), **options}
+        options = {"silence_logs": dask_level(output), **options}
     elif ":" in cluster.spec:
         let_import_from_here()
     with ExitStack() as stack:
@@ -34,8 +36,7 @@ def connected(cluster: Cluster, output: Output) -> Iterator[Any]:
             client = stack.enter_context(connect(cluster.spec, workers=cluster.workers, **options))
         except (TypeError, OSError, RuntimeError) as error:
             raise _no_cluster(cluster, error) from error
-        if cluster.spec != "none":
-            _check_workers(client, wanted)
+        check_workers(client, wanted, warn)
         yield client
 
 
@@ -47,18 +48,6 @@ def _no_cluster(cluster: Cluster, error: Exception) -> Failed:
     first = [f"{type(cause).__name__}: {cause}" for cause in chain if str(cause)][-1:]
     code = ExitCode.WRONG_INPUT if is_usage else ExitCode.FAILED
     return Failed(f"no cluster {cluster.spec}: {''.join(first) or repr(error)}", code)
-
-
-def _check_workers(client: Any, wanted: int) -> None:
-    threads = client.nthreads()
-    few = sum(n < wanted for n in threads.values())
-    if not threads:
-        warn("the cluster has no worker yet: the run waits for the first")
-    elif few:
-        warn(
-            f"{few} of {len(threads)} workers have fewer than {wanted} threads, so stages overlap "
-            f"less: start them with --nthreads {wanted}"
-        )
 
 
 def has_dashboard(cluster: Cluster) -> bool:
