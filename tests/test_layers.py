@@ -26,6 +26,7 @@ LAYERS = (
         "testing",
         "report",
         "registry",
+        "scaffold",
         "cli",
         "presentation",
         "progress_display",

@@ -11,6 +11,7 @@ from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
+from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
 from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.status import status
@@ -85,6 +86,7 @@ COMMANDS = (
     truncate,
     migrate_metadata,
     run_one,
+    new,
     demo,
 )
 for command in COMMANDS:

@@ -3,7 +3,7 @@
 `ArchiveServer` is a provider's archive whose files appear when they are released and whose
 answers go wrong on demand; `S3Server` is a SeaweedFS process, and `FaultProxy` makes what lies
 between it and a client go wrong. `StoreContract` and `ObjectsContract` are suites that any store
-can be held against.
+can be held against, `DatasetContract` one for any dataset.
 """
 
 from gridmill.testing.archive_server import (
@@ -21,6 +21,7 @@ from gridmill.testing.archive_server import (
     Truncated,
     WrongContentRange,
 )
+from gridmill.testing.dataset_contract import DatasetContract
 from gridmill.testing.fault_proxy import DamagedBody, FaultProxy, Forwarded, LostAnswer
 from gridmill.testing.s3_server import S3Server
 from gridmill.testing.store_contract import ObjectsContract, StoreContract
@@ -28,6 +29,7 @@ from gridmill.testing.store_contract import ObjectsContract, StoreContract
 __all__ = [
     "ArchiveServer",
     "DamagedBody",
+    "DatasetContract",
     "EmptyBody",
     "Fault",
     "FaultProxy",

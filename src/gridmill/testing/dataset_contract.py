@@ -1,0 +1,260 @@
+"""What every dataset must do, whoever wrote it: a suite for pytest to run on source files at hand.
+
+Subclass it in your package's tests, say which dataset and where its source files are, and let
+pytest collect the subclass; see `DatasetContract`. Needs nothing of pytest but its fixtures.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cloudpickle
+import numpy as np
+import xarray as xr
+
+from gridmill.clusters import connect
+from gridmill.dataset import DynamicalDataset
+from gridmill.plan import PreparedGroup, nothing_missing, prepare_region
+from gridmill.region_job import RegionJob, as_slice
+from gridmill.regions import regions_of
+from gridmill.variables import DataVar
+
+__all__ = ["DatasetContract"]
+
+
+class DatasetContract:
+    """What a dataset must do; subclass it, set `dataset` and `until`, and define `make_source`.
+
+    Attributes
+    ----------
+    dataset : type of DynamicalDataset
+        The dataset.
+    until : str
+        Where the archives of this suite end: a few positions or regions after the start, so that
+        it takes seconds.
+    start : str or None
+        Where they begin; None means at the dataset's own start.
+    variables : sequence of str or None
+        Which variables they have; None means all.
+
+    Examples
+    --------
+    In ``tests/test_dataset.py`` of a package::
+
+        class TestMyForecast(DatasetContract):
+            dataset = MyForecast
+            until = "2024-01-03"
+
+            def make_source(self, folder):
+                write_sample_files(folder)  # or give the folder where they are
+                return str(folder)
+    """
+
+    dataset: ClassVar[type[DynamicalDataset]]
+    until: ClassVar[str]
+    start: ClassVar[str | None] = None
+    variables: ClassVar[Sequence[str] | None] = None
+
+    def make_source(self, folder: Path) -> str:
+        """Give the `source_base` with all source files up to `until`; `folder` is empty."""
+        raise NotImplementedError(f"{type(self).__name__} must define make_source()")
+
+    # -- the structure ------------------------------------------------------------------------
+
+    def test_the_structure_does_not_depend_on_where_it_ends(self) -> None:
+        """A longer template begins as a shorter one: labels and coordinates never change."""
+        config = self._config()
+        dim = config.append_dim
+        whole = config.get_template(config.label(self.until))
+        index = whole.get_index(dim)
+        assert len(index) > 1, f"until {self.until} gives {len(index)} positions: give a later one"
+        assert index.is_monotonic_increasing, f"labels of {dim} do not increase"
+        assert index.is_unique, f"labels of {dim} repeat"
+        part = config.get_template(index[len(index) // 2])
+        cut = whole.isel({dim: slice(0, part.sizes[dim])})
+        for name in whole.coords:
+            assert cut[name].variable.equals(part[name].variable), f"coordinate {name} changes"
+
+    def test_the_metadata_says_what_readers_need(self) -> None:
+        """Names, units and titles are there, and are what JSON and CF can hold."""
+        ds = self._template()
+        for key in ("title", "dataset_id"):
+            assert ds.attrs.get(key), f"the dataset has no {key}"
+        json.dumps(ds.attrs, allow_nan=False)
+        for name, var in {**ds.data_vars, **ds.coords}.items():
+            json.dumps(var.attrs, allow_nan=False)
+            if name in ds.data_vars:
+                assert var.attrs["long_name"], f"{name} has no long_name"
+                assert var.attrs["units"], f"{name} has no units: give 1 where there is none"
+            elif var.dtype.kind not in "MOSUT":
+                assert {"units", "long_name", "standard_name"} & set(var.attrs), (
+                    f"coordinate {name} has neither units nor a name"
+                )
+
+    def test_every_dim_has_its_coordinate(self) -> None:
+        """Readers select by label along every dim."""
+        ds = self._template()
+        without = [dim for dim in ds.sizes if dim not in ds.coords]
+        assert not without, f"dims without a coordinate: {without}"
+
+    # -- source files -------------------------------------------------------------------------
+
+    def test_source_files_cover_every_position(self) -> None:
+        """Of each variable, every place is filled by a source file, and by one only."""
+        for job, group in self._groups():
+            for var in group.variables:
+                sizes = [job.processing_region_ds().sizes[dim] for dim in var.dims]
+                filled = np.zeros(sizes, dtype=np.uint8)
+                for file in group.files:
+                    place = (file.place.get(dim, slice(None)) for dim in var.dims)
+                    filled[tuple(place)] += 1
+                assert (filled > 0).all(), f"{job}: no source file fills all of {var.name}"
+                assert (filled < 2).all(), f"{job}: two source files fill one place of {var.name}"
+
+    def test_source_files_have_stable_addresses(self) -> None:
+        """The same region gives the same files in the same order: a resume compares them."""
+        first = [file.coord.get_url() for _, group in self._groups() for file in group.files]
+        again = [file.coord.get_url() for _, group in self._groups() for file in group.files]
+        other = [pair for pair in zip(first, again, strict=True) if pair[0] != pair[1]]
+        assert not other, f"another address the second time: {other[:3]}"
+        assert all(first), "a source file has an empty URL"
+
+    def test_what_goes_to_workers_pickles(self) -> None:
+        """Region jobs without their template, and source files."""
+        for job, group in self._groups():
+            pickle.loads(cloudpickle.dumps(job.for_worker(group.variables)))
+            again = pickle.loads(cloudpickle.dumps(group.files))
+            same = [f.coord for f in again] == [f.coord for f in group.files]
+            assert same, f"{job}: source files are others after pickling"
+
+    def test_what_is_expected_is_a_claim(self) -> None:
+        """`expected` takes every file and any moment; what is expected stays so."""
+        config = self._config()
+        now = config.label(self.until)
+        for job, group in self._groups():
+            for file in group.files:
+                early, late = job.expected(file.coord, now), job.expected(file.coord, _later(now))
+                assert early in (True, False), f"expected() gives {early!r}, no claim"
+                assert late or not early, f"{file.coord.get_url()} is expected, then no more"
+
+    def test_one_source_file_can_be_read(self, tmp_path: Path) -> None:
+        """The first file of each group is downloaded, and gives values of the right shape."""
+        source = self._source(tmp_path)
+        for number, (job, group) in enumerate(self._groups(source)):
+            folder = tmp_path / f"download-{number}"
+            folder.mkdir()
+            self._check_file(replace(job, download_dir=folder), group)
+
+    def _check_file(self, job: RegionJob[Any, Any], group: PreparedGroup) -> None:
+        file = group.files[0]
+        done = job.download_file(file.coord)
+        path = done if isinstance(done, Path) else done.path
+        coord = replace(file.coord, downloaded_path=path)
+        for var in group.variables:
+            found = np.asarray(job.read_data(coord, var))
+            wanted = _shape_at(job, var, file.place)
+            assert found.shape == wanted, f"{var.name} has shape {found.shape}, not {wanted}"
+            if found.dtype.kind == "f":
+                assert not np.isnan(found).all(), f"{var.name}: {coord.get_url()} has no value"
+
+    # -- archives -----------------------------------------------------------------------------
+
+    def test_an_archive_in_steps_is_the_archive_at_once(self, tmp_path: Path) -> None:
+        """A backfill of a part and an update give what one backfill gives, value for value."""
+        source = self._source(tmp_path)
+        config = self._config()
+        index = config.get_template(config.label(self.until)).get_index(config.append_dim)
+        middle, end = index[len(index) // 2], config.label(self.until)
+        with _in_this_process() as client:
+            at_once = self._dataset(tmp_path / "once.zarr", source)
+            report = at_once.backfill(end, **self._filters(), client=client, now=end)
+            assert report.succeeded, f"failed: {report.failures} {list(report.problems)}"
+            assert report.positions_after == len(index), report.stops_because
+            in_steps = self._dataset(tmp_path / "steps.zarr", source)
+            in_steps.backfill(middle, **self._filters(), client=client, now=middle)
+            updated = in_steps.reformat_operational_update(client=client, now=end)
+        assert updated.positions_after == len(index), updated.stops_because
+        xr.testing.assert_identical(
+            at_once.store.open_dataset().load(), in_steps.store.open_dataset().load()
+        )
+
+    def test_what_is_done_is_not_done_again(self, tmp_path: Path) -> None:
+        """A second backfill finds everything done."""
+        source = self._source(tmp_path)
+        end = self._config().label(self.until)
+        dataset = self._dataset(tmp_path / "a.zarr", source)
+        with _in_this_process() as client:
+            first = dataset.backfill(end, **self._filters(), client=client, now=end)
+            again = dataset.backfill(end, **self._filters(), client=client, now=end)
+        assert again.variables_done == 0, f"{again.variables_done} variables were done again"
+        assert again.variables_skipped == first.variables_done, "some were neither"
+
+    # -- what the suite works on --------------------------------------------------------------
+
+    def _config(self) -> Any:
+        return self.dataset.template_config().narrowed(start=self.start, variables=self.variables)
+
+    def _template(self) -> xr.Dataset:
+        config = self._config()
+        ds: xr.Dataset = config.get_template(config.label(self.until))
+        return ds
+
+    def _filters(self) -> dict[str, Any]:
+        return {"start": self.start, "variables": self.variables}
+
+    def _source(self, tmp_path: Path) -> str:
+        folder = tmp_path / "source"
+        folder.mkdir()
+        return self.make_source(folder)
+
+    def _dataset(self, store: Path, source: str) -> DynamicalDataset:
+        return self.dataset(store, source_base=source)
+
+    def _groups(self, source: str = "") -> Iterator[tuple[RegionJob[Any, Any], PreparedGroup]]:
+        """Give the source groups of every region, and of the static variables."""
+        config, ds = self._config(), self._template()
+        dim = config.append_dim
+        arrays: dict[str, Any] = {var.name: {} for var in config.data_vars}
+        regions = [slice(0, 0), *regions_of(ds.sizes[dim], config.region_length)]
+        for region in regions:
+            is_static = region.stop == region.start
+            chosen = [var for var in config.data_vars if (dim in var.dims) != is_static]
+            if not chosen:
+                continue
+            job = self.dataset.region_job(
+                template_ds=ds,
+                data_vars=chosen,
+                append_dim=dim,
+                region=region,
+                source_base=(source,) if source else (),
+            )
+            for group in prepare_region(job, None, arrays, nothing_missing).groups:
+                yield job, group
+
+
+def _shape_at(job: RegionJob[Any, Any], var: DataVar, place: Any) -> tuple[int, ...]:
+    ds = job.processing_region_ds()
+    lengths = []
+    for dim in var.dims:
+        at = place.get(dim, slice(None))
+        if isinstance(at, slice):
+            lengths.append(len(range(*as_slice(at).indices(ds.sizes[dim]))))
+    return tuple(lengths)
+
+
+def _later(label: Any) -> Any:
+    import pandas as pd
+
+    return label + pd.Timedelta(days=365).to_pytimedelta()
+
+
+@contextmanager
+def _in_this_process() -> Iterator[Any]:
+    with connect("none") as client:
+        yield client

@@ -1,0 +1,151 @@
+"""The contract for datasets holds for good ones, and finds what is wrong with others."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from generated import Generated, build_archive
+from gridmill.testing import DatasetContract
+from gridmill.variables import Coordinate
+from tiny import (
+    Provider,
+    TinyCoord,
+    TinyJob,
+    TinyTemplate,
+    dataset_of,
+    hours,
+    time_coordinate,
+    until,
+)
+
+
+class TestGenerated(DatasetContract):
+    """Levels, a static variable, missing values, shards of two days."""
+
+    dataset = Generated
+    until = "2020-01-05"
+
+    def make_source(self, folder: Path) -> str:
+        """Write four days."""
+        return str(build_archive(folder, 4))
+
+
+class _NamedTemplate(TinyTemplate):
+    """Tiny, with coordinates that say what they are."""
+
+    coords = (
+        time_coordinate(),
+        *(Coordinate(name=name, attrs={"units": "m"}) for name in ("y", "x")),
+    )
+
+
+class _TinyContract(DatasetContract):
+    dataset = dataset_of(template=_NamedTemplate)
+    until = until(10)
+
+    def make_source(self, folder: Path) -> str:
+        """Write ten hours."""
+        Provider(folder).publish(hours(10))
+        return str(folder)
+
+
+class TestTiny(_TinyContract):
+    """Some variables from some label on."""
+
+    start = "2020-01-01T04"
+    variables = ("b",)
+
+
+class _Gap(TinyJob):
+    def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
+        """Forget the last file."""
+        return super().generate_source_file_coords(processing_region_ds, data_var_group)[:-1]
+
+
+class _Twice(TinyJob):
+    def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
+        """Name the first file twice."""
+        found = super().generate_source_file_coords(processing_region_ds, data_var_group)
+        return [found[0], *found]
+
+
+class _Flat(TinyJob):
+    def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
+        """Give the wrong shape."""
+        return super().read_data(coord, data_var).ravel()
+
+
+class _Empty(TinyJob):
+    def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
+        """Give nothing."""
+        return np.full_like(super().read_data(coord, data_var), np.nan)
+
+
+class _Fickle(TinyJob):
+    publication_delay = timedelta(0)
+
+    def expected(self, coord: Any, now: Any) -> bool:
+        """Change one's mind."""
+        return not super().expected(coord, now + timedelta(days=-300))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CountingCoord(TinyCoord):
+    def get_url(self) -> str:
+        """Give another address each time."""
+        _CALLS.append(1)
+        return f"{len(_CALLS)}.npy"
+
+
+_CALLS: list[int] = []
+
+
+class _Counting(TinyJob):
+    def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
+        """Give coordinates whose address changes."""
+        return [_CountingCoord(label=label) for label in processing_region_ds.get_index("time")]
+
+
+class _Unpicklable(TinyJob):
+    def for_worker(self, data_vars: Any) -> Any:
+        """Take something along that cannot travel."""
+        twin = super().for_worker(data_vars)
+        vars(twin)["lock"] = threading.Lock()
+        return twin
+
+
+class _Impure(TinyJob):
+    def apply_data_transformations(self, data_array: Any, data_var: Any) -> None:
+        """Depend on what was done before."""
+        _CALLS.append(1)
+        data_array.values[...] += len(_CALLS)
+
+
+@pytest.mark.parametrize(
+    ("parts", "test", "message"),
+    [
+        ({"job": _Gap}, "source_files_cover_every_position", "no source file fills all of a"),
+        ({"job": _Twice}, "source_files_cover_every_position", "two source files fill one place"),
+        ({"job": _Flat}, "one_source_file_can_be_read", "has shape"),
+        ({"job": _Empty}, "one_source_file_can_be_read", "has no value"),
+        ({"job": _Fickle}, "what_is_expected_is_a_claim", "is expected, then no more"),
+        ({"job": _Counting}, "source_files_have_stable_addresses", r"\.npy"),
+        ({"job": _Unpicklable}, "what_goes_to_workers_pickles", "pickle"),
+        ({"job": _Impure}, "an_archive_in_steps_is_the_archive_at_once", "Differing"),
+        ({"template": TinyTemplate}, "the_metadata_says_what_readers_need", "neither units nor a"),
+    ],
+)
+def test_what_is_wrong_with_a_dataset_is_found(parts, test, message, tmp_path):
+    """A seeded mistake fails its test, with a message that names it."""
+    contract = _TinyContract()
+    contract.dataset = dataset_of(**{"template": _NamedTemplate, **parts})
+    needs_folder = test.startswith(("one_", "an_"))
+    with pytest.raises((AssertionError, TypeError), match=message):
+        getattr(contract, f"test_{test}")(*([tmp_path] if needs_folder else []))
