@@ -434,6 +434,25 @@ def test_what_a_new_archive_was_declared_to_be_is_inherited(client, provider, tm
         again.backfill(until(12), variables=["a"], client=client)
 
 
+def test_two_runs_that_make_one_archive_differently(client, provider, tmp_path, monkeypatch):
+    """The second to declare it is refused, whatever it had read before; nothing is written."""
+    provider.publish(hours(4))
+    first, second = make(tmp_path, provider), make(tmp_path, provider)
+    check = type(second)._check_writable
+
+    def first_is_faster(dataset):
+        check(dataset)
+        if dataset is second:
+            first.backfill(until(4), variables=["a"], client=client)
+
+    monkeypatch.setattr(type(second), "_check_writable", first_is_faster)
+    with pytest.raises(ValueError, match="another run made"):
+        second.backfill(until(4), client=client)
+    with xr.open_zarr(tmp_path / "a.zarr") as ds:
+        assert list(ds.data_vars) == ["a"]
+    assert not (tmp_path / "a.zarr" / "b").exists()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -107,6 +107,20 @@ def test_what_is_done_stays_as_it_was_recorded():
     assert statuses(after, "b") == [OK, OK, ABSENT, OK]
 
 
+def test_objects_that_a_redo_could_not_replace_are_still_there():
+    """If no source file arrives when a region is done again, its record keeps its objects."""
+    prepared = prepared_of()
+    done = receipt("a", files_of(prepared, OK, ABSENT, OK, OK))
+    record = recorded(
+        prepared, a=done, b=receipt("b", files_of(prepared, *[ABSENT] * 4), n_objects=0)
+    )
+    assert record.variables["b"].state == "absent"
+    again = prepared_of(record)
+    nothing = receipt("a", files_of(again, *[ABSENT] * 4), n_objects=0)
+    after = recorded(again, a=nothing).variables["a"]
+    assert (after.state, after.objects) == ("done", done.objects)
+
+
 def test_a_failure_keeps_its_cause_and_may_lack_files():
     """Where even the download failed by an error in code, the cause is all there is."""
     record = recorded(prepared_of(), failures={"a": "KeyError: x", "b": "KeyError: x"})

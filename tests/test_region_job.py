@@ -74,6 +74,7 @@ def test_labels_and_slices_of_labels_have_their_positions(name, data):
         ("hours", START - HOUR),
         ("hours", START + HOUR / 2),
         ("hours", "2020-01-01"),
+        ("hours", [START, START + HOUR]),
         ("360 days", cftime.datetime(2021, 1, 1, calendar="360_day")),
         ("levels", 925),
         ("members", "third"),

@@ -37,8 +37,8 @@ class Errand:
         ``backfill`` or ``update``.
     until, now
         See `DynamicalDataset.backfill`; an update knows only `now`.
-    start, end
-        Filters of a backfill.
+    start, end, revalidate
+        Filters of a backfill, and whether it believes records unseen.
     scheduler
         Address of the cluster; None lets the run start its own, with workers in `folder`.
     death
@@ -63,6 +63,7 @@ class Errand:
     until: str | None = None
     start: str | None = None
     end: str | None = None
+    revalidate: bool = False
     scheduler: str | None = None
     death: Death | None = None
     dies_at_event: tuple[str, str, int] | None = None
@@ -119,7 +120,12 @@ def _run(errand: Errand) -> dict[str, Any]:
     module, _, name = errand.dataset.partition(":")
     dataset_class = getattr(importlib.import_module(module), name)
     dataset = dataset_class(errand.store, source_base=errand.source, put_log=errand.put_log)
-    options = {"client": errand.scheduler, "now": errand.now, "listener": _Listener(errand)}
+    options = {
+        "client": errand.scheduler,
+        "now": errand.now,
+        "listener": _Listener(errand),
+        "revalidate": errand.revalidate,
+    }
     if errand.scheduler is None:
         import dask
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -25,6 +26,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import zarr
 from distributed import Client
@@ -784,9 +786,40 @@ def holds(key: str, place: Place) -> bool:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Give the checksum of every object of a store, by key."""
+    """Give the checksum of every object of a store, by key.
+
+    Of a shard without the zeros that may precede its index: those that replaced a longer one
+    have them.
+    """
     files = (path for path in root.rglob("*") if path.is_file())
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    contents = {str(p.relative_to(root)): p.read_bytes() for p in files}
+    indexes = _index_nbytes(contents.get("zarr.json"))
+    for key, content in contents.items():
+        variable, is_data, _ = key.partition("/c/")
+        if is_data and variable in indexes:
+            contents[key] = without_padding(content, indexes[variable])
+    return {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
+
+
+def _index_nbytes(root: bytes | None) -> dict[str, int]:
+    """Give the length of a shard's index, for every array that has shards."""
+    arrays = {} if root is None else json.loads(root)["consolidated_metadata"]["metadata"]
+    found = {}
+    for name, array in arrays.items():
+        codec = array["codecs"][0]
+        if codec["name"] == "sharding_indexed":
+            shard = array["chunk_grid"]["configuration"]["chunk_shape"]
+            chunk = codec["configuration"]["chunk_shape"]
+            found[name] = 16 * math.prod(shard) // math.prod(chunk) + 4
+    return found
+
+
+def without_padding(shard: bytes, index_nbytes: int) -> bytes:
+    """Cut what lies between a shard's last chunk and its index; it must be zeros."""
+    index = np.frombuffer(shard[-index_nbytes:-4], "<u8").reshape(-1, 2)
+    end = int(index[index[:, 0] != 2**64 - 1].sum(axis=1).max(initial=0))
+    assert not any(shard[end:-index_nbytes]), "something other than zeros fills a shard"
+    return shard[:end] + shard[-index_nbytes:]
 
 
 def is_data(key: str) -> bool:

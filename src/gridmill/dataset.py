@@ -37,6 +37,8 @@ __all__ = ["Archive", "DynamicalDataset", "Plan", "StoreUnwritable"]
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Event], None]
+# What an archive was given when it was made, kept with its records.
+Declaration = dict[str, Any]
 
 # Clusters whose workers get the threads that the stages need.
 STARTED_HERE = (None, "local", "coiled")
@@ -223,22 +225,21 @@ class DynamicalDataset:
         StoreUnwritable
             The store cannot be written.
         """
-        config = self._settled_config(start=start, variables=variables, until=until)
+        declaration = self._declaration(start, variables)
+        config = self._config(declaration, variables=variables, until=until)
         template_ds = self._template(config, config.label(until))
         jobs = self._jobs(
             config, template_ds, until=until, start=start, end=end, variables=variables
         )
         jobs = [replace(job, revalidate=revalidate) for job in jobs]
-        declaration = self._declaration(start, variables)
         return self._run(
             "backfill",
-            config,
+            declaration,
             template_ds,
             jobs,
             client,
             now,
             listener,
-            declaration=declaration,
             redo=RedoOrder.of(start, end, variables) if redo else None,
         )
 
@@ -256,12 +257,13 @@ class DynamicalDataset:
         `RegionJob.operational_update_jobs` says what there is to process. Parameters and errors
         as for `backfill`, but for `until`: where the template ends, by default the present.
         """
-        config = self._settled_config()
+        declaration = self._declaration()
+        config = self._config(declaration)
         present = self._now(now)
         template_ds = self._template(config, present if until is None else config.label(until))
         jobs = self._update_jobs(config, template_ds)
         jobs = [replace(job, revalidate=revalidate) for job in jobs]
-        return self._run("update", config, template_ds, jobs, client, present, listener)
+        return self._run("update", declaration, template_ds, jobs, client, present, listener)
 
     def plan(
         self,
@@ -282,7 +284,7 @@ class DynamicalDataset:
         StructureMismatch
             The template differs from the store.
         """
-        config = self._settled_config(start=start, variables=variables, until=until)
+        config = self._config(self._declaration(start, variables), variables=variables, until=until)
         present = self._now(now)
         template_ds = self._template(config, present if until is None else config.label(until))
         publisher = self._publisher(config, template_ds)
@@ -325,7 +327,7 @@ class DynamicalDataset:
 
         By default `end` is the present.
         """
-        config = self._settled_config()
+        config = self._config(self._declaration())
         labels = config.append_dim_coordinates(self._now(end))
         is_over = len(labels) > config.capacity
         template_ds = self._template(config, labels[config.capacity] if is_over else self._now(end))
@@ -353,9 +355,17 @@ class DynamicalDataset:
 
     def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""
-        config = self._settled_config()
+        declaration = self._declaration()
+        config = self._config(declaration)
         report = self._run(
-            "process", config, job.template_ds, [job], None, None, lambda e: None, publish=False
+            "process",
+            declaration,
+            job.template_ds,
+            [job],
+            None,
+            None,
+            lambda event: None,
+            publish=False,
         )
         if report.failures:
             listed = "; ".join(f"{f.variable}: {f.cause}" for f in report.failures)
@@ -369,7 +379,7 @@ class DynamicalDataset:
     def _run(
         self,
         kind: str,
-        config: TemplateConfig,
+        declaration: Declaration,
         template_ds: xr.Dataset,
         jobs: Sequence[RegionJob[Any, Any]],
         client: Any,
@@ -377,14 +387,13 @@ class DynamicalDataset:
         listener: Listener,
         *,
         publish: bool = True,
-        declaration: dict[str, Any] | None = None,
         redo: RedoOrder | None = None,
     ) -> RunReport:
         report = RunReport.begin(self.dataset_id, kind)
         with self._tmp_stores():
-            publisher = self._publisher(config, template_ds)
+            publisher = self._publisher(self._config(declaration), template_ds)
             publisher.check_structure()
-            self._create(declaration or self._declaration())
+            self._create(declaration)
             report.positions_before = report.positions_after = publisher.published
             report.published_before = report.published_after = publisher.last_label
             jobs = self._without_static_in_hand(jobs)
@@ -441,25 +450,14 @@ class DynamicalDataset:
             report.end()
             self.store.tracker.write_report(report.run, report.to_json())
 
-    def _settled_config(
+    def _config(
         self,
+        declaration: Declaration,
         *,
-        start: str | None = None,
         variables: Sequence[str] | None = None,
         until: Any = None,
     ) -> TemplateConfig:
-        """Give the template as declared when the archive was made, or would be."""
-        declaration = self._read_declaration() or self._declaration(start, variables)
-        if declaration["dataset_id"] != self.dataset_id:
-            raise ValueError(
-                f"{self.store.url} holds {declaration['dataset_id']}, not {self.dataset_id}: "
-                "give another --store"
-            )
-        if declaration.get("format", "zarr") != self.store.format:
-            raise ValueError(
-                f"{self.store.url} is in format {declaration['format']}, not {self.store.format}: "
-                "give that --format, or another --store"
-            )
+        """Give the template as an archive declares it, and check a run's selection against it."""
         config = self.declared.narrowed(
             start=declaration["start"], variables=declaration["variables"]
         )
@@ -471,23 +469,41 @@ class DynamicalDataset:
 
     def _declaration(
         self, start: str | None = None, variables: Sequence[str] | None = None
-    ) -> dict[str, Any]:
-        return {
-            "dataset_id": self.dataset_id,
-            "start": start,
-            "variables": None if variables is None else list(variables),
-            "format": self.store.format,
-        }
+    ) -> Declaration:
+        """Give what was declared when the archive was made; for a new one, what would be.
 
-    def _read_declaration(self) -> dict[str, Any] | None:
-        """Read the archive's declaration, the first that a run asks of a store."""
+        Raises
+        ------
+        ValueError
+            It is another dataset's archive, or in another format.
+        StoreUnwritable
+            Not even this can be read.
+        """
         try:
-            return self.store.tracker.read_declaration()
+            kept = self.store.tracker.read_declaration()
         except OSError as error:
             raise StoreUnwritable(f"cannot read {self.store.url}: {error}") from error
+        if kept is None:
+            return {
+                "dataset_id": self.dataset_id,
+                "start": start,
+                "variables": None if variables is None else list(variables),
+                "format": self.store.format,
+            }
+        if kept["dataset_id"] != self.dataset_id:
+            raise ValueError(
+                f"{self.store.url} holds {kept['dataset_id']}, not {self.dataset_id}: "
+                "give another --store"
+            )
+        if kept["format"] != self.store.format:
+            raise ValueError(
+                f"{self.store.url} is in format {kept['format']}, not {self.store.format}: "
+                "give that --format, or another --store"
+            )
+        return kept
 
-    def _create(self, declaration: dict[str, Any]) -> None:
-        """Keep what a new archive is declared to be, now that all is checked; else do nothing.
+    def _create(self, declaration: Declaration) -> None:
+        """Keep what a new archive is declared to be, now that all is checked.
 
         Raises
         ------
@@ -495,11 +511,14 @@ class DynamicalDataset:
             Another run made the archive in between, differently.
         """
         self._check_writable()
-        if self.store.tracker.read_declaration() is not None:
-            return
-        self.store.tracker.write_declaration(declaration)
-        if self.store.tracker.read_declaration() != declaration:
-            raise ValueError(f"another run made {self.store.url} at this moment: run again")
+        tracker = self.store.tracker
+        if tracker.read_declaration() is None:
+            tracker.write_declaration(declaration)
+        if tracker.read_declaration() != declaration:
+            raise ValueError(
+                f"another run made {self.store.url} at this moment, and declared it differently: "
+                "run again to follow it, or give another --store"
+            )
 
     def _template(self, config: TemplateConfig, end: Any) -> xr.Dataset:
         """Give the template up to `end`, or to what is published where that is further."""

@@ -153,17 +153,26 @@ def _variable_record(
         index: (files[index].identity in before.get(files[index].url, ()), detail)
         for index, detail in receipt.unread.items()
     }
-    state: Literal["done", "absent"] = "done" if receipt.objects else "absent"
+    objects, token = receipt.objects, receipt.token
+    if not objects:  # no source file had it: what the store holds of it stays
+        kept = _known_before(outcome.prepared.record, name)
+        objects, token = (kept.objects, kept.token) if kept else ((), None)
+    state: Literal["done", "absent"] = "done" if objects else "absent"
     return VariableRecord(
-        state=state, group=0, plan=plan, objects=receipt.objects, unread=unread, token=receipt.token
+        state=state, group=0, plan=plan, objects=objects, unread=unread, token=token
     )
+
+
+def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | None:
+    known = None if record is None else record.variables.get(name)
+    return None if known is None or known.state == "failed" else known
 
 
 def _unread_before(record: ProgressRecord | None, name: str) -> Mapping[str, set[Identity]]:
     """Give the identities, by URL, of source files that could not be read before."""
-    known = None if record is None else record.variables.get(name)
+    known = _known_before(record, name)
     found: dict[str, set[Identity]] = {}
-    if record is None or known is None or known.state == "failed":
+    if record is None or known is None:
         return found
     for index in known.unread:
         file = record.groups[known.group][index]

@@ -510,6 +510,7 @@ def locate(index: pd.Index[Any], dim: str, label: Any) -> int | slice:
         found = index.slice_indexer(label.start, label.stop)
         return slice(*found.indices(len(index)))
     try:
+        hash(label)  # pandas has an error of its own for lists
         return int(index.get_loc(label))  # type: ignore[arg-type]
     except (KeyError, TypeError) as error:
         span = f"{index[0]} … {index[-1]}" if len(index) else "nothing"

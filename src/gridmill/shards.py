@@ -13,9 +13,11 @@ little-endian uint64, both 2^64-1 for a chunk that is not there, then the crc32c
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import google_crc32c
@@ -99,14 +101,30 @@ class ObjectWriter:
                     self._note(place, cell, out.tell(), len(content))
                     out.write(content)
 
-    def close(self) -> tuple[str, ...]:
-        """Finish the shards with their indexes; the keys of all objects."""
-        for place, index in self._index.items():
-            content = index.tobytes()
-            with self._path(place).open("ab") as out:
-                out.write(content + google_crc32c.value(content).to_bytes(4, "little"))
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the objects that were written so far, sorted."""
         files = (path for path in (self.folder / self.name).rglob("*") if path.is_file())
         return tuple(sorted(path.relative_to(self.folder).as_posix() for path in files))
+
+    def close(self, least_nbytes: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Finish the shards with their indexes.
+
+        Parameters
+        ----------
+        least_nbytes
+            By key, how many bytes a shard has at least: zeros before its index make up for what
+            it lacks.
+        """
+        for place, index in self._index.items():
+            content = index.tobytes()
+            content += google_crc32c.value(content).to_bytes(4, "little")
+            path = self._path(place)
+            least = least_nbytes.get(path.relative_to(self.folder).as_posix(), 0)
+            with path.open("ab") as out:
+                out.truncate(max(out.tell(), least - len(content)))
+                out.seek(0, os.SEEK_END)
+                out.write(content)
 
     def _gathered(self, values: Values, cell: Cell, origin: Cell) -> Values:
         """Copy a chunk out of the values; beyond the array's end it holds the fill value."""

@@ -497,7 +497,10 @@ def _write(
             values = _keep_published(values, context, work, canvas, number, places)
         writer.write(slab if region is None else (region, *slab[1:]), values)
         canvas.close(number)
-    return writer.close()
+    keys = writer.keys
+    first = 0 if region is None else region.start
+    writer.close(context.store.nbytes_in_use(keys) if first < context.published else {})
+    return keys
 
 
 def _keep_published(

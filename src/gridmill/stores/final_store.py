@@ -110,6 +110,16 @@ class FinalStore(Protocol):
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         """Read published values of a variable, in the stored dtype."""
 
+    def nbytes_in_use(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """Give the sizes of objects that readers may be reading while they are replaced.
+
+        A reader asks for a shard's index, then for a chunk of it. If the shard is replaced in
+        between by one that ends before that chunk begins, zarr takes the chunk for one that was
+        never written and gives fill values, with no error. A shard that replaces one of these
+        is therefore never shorter; it is the only way in which history shows in the bytes.
+        Empty where readers stay with what they opened.
+        """
+
     def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
         """Make the objects of these keys from a local Zarr store durable, several at once.
 

@@ -122,6 +122,11 @@ class ZarrStore:
         array = zarr.open_array(self._zarr(), path=variable, mode="r", zarr_format=3)
         return np.asarray(array[selection])
 
+    def nbytes_in_use(self, keys: Sequence[str]) -> dict[str, int]:
+        """Give the sizes of the objects that are there, by key."""
+        sizes = zip(keys, self._each(self.objects.nbytes, keys), strict=True)
+        return {key: size for key, size in sizes if size is not None}
+
     def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
         """Put the objects of these keys from a local store, several at once.
 
