@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from gridmill import (
     NotAvailable,
     TemplateConfig,
 )
-from gridmill.grib_region_job import ForecastFile, GribForecastJob, GribVar, Window
+from gridmill.grib_region_job import ForecastFile, GribForecastJob, GribVar, Level, Window
+from gridmill.horizontal_grids import LatitudeLongitudeGrid
 from gridmill.sources.grib import Surface
 from gridmill.sources.inventory import InventoryMismatch, Selector, Statistic
 from gridmill.testing import ArchiveServer, Status
@@ -50,9 +51,10 @@ def variable(
         dims=("init_time", "lead_time", "latitude", "longitude"),
         encoding=Encoding(chunks=(1, 1, 31, 16)),
         attrs={"units": "1", "long_name": name},
-        selector=Selector(parameter=parameter, level=level, statistic=statistic, occurrence=0),
-        code=code,
-        surface=surface,
+        parameter=parameter,
+        levels=(Level(level, surface),),
+        statistic=statistic,
+        codes=(code,),
         window=window,
     )
 
@@ -74,7 +76,9 @@ def message(
     var: GribVar | None, seed: int, *, lead: int = 6, init: pd.Timestamp = INIT, start: int = 0
 ) -> bytes:
     """Encode a field as the variable's message; None gives one of another parameter."""
-    code, surface = ((0, 3, 1), Surface(101, None)) if var is None else (var.code, var.surface)
+    code, surface = (
+        ((0, 3, 1), Surface(101, None)) if var is None else (var.codes[0], var.levels[0].surface)
+    )
     keys: dict[str, object] = {}
     if var is not None and var.window is not None:
         keys["productDefinitionTemplateNumber"] = 8
@@ -100,7 +104,7 @@ def description(var: GribVar | None, lead: int = 6) -> str:
     if var is None:
         return FILLING
     step = f"{lead} hour fcst" if var.window is None else f"0-{lead} hour acc fcst"
-    return f"{var.selector.parameter}:{var.selector.level}:{step}"
+    return f"{var.parameter}:{var.levels[0].name}:{step}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,16 +330,54 @@ def test_a_message_must_be_what_the_inventory_calls_it(provider, other, reason):
         provider.job.read_data(file, TEMPERATURE)
 
 
+LEVELS = tuple(Level(f"{hpa} mb", Surface(100, 100.0 * hpa)) for hpa in (850, 500))
+
+
+def on_level(level: Level) -> GribVar:
+    """Declare the temperature on one level."""
+    assert level.surface is not None
+    return variable("t", "TMP", (0, 0, 0), level.surface, str(level.name))
+
+
+@pytest.mark.parametrize("inventory", [True, False])
+def test_levels_are_read_in_the_order_of_their_dim(provider, inventory):
+    """A variable on several levels is an array of as many messages; without one it has no value."""
+    layered = replace(on_level(LEVELS[0]), levels=LEVELS)
+    high, low = on_level(LEVELS[1]), on_level(LEVELS[0])
+    vars(provider.job)["data_vars"] = (layered,)
+    parts = [(description(v), message(v, seed)) for v, seed in ((high, 5), (low, 8), (WIND, 3))]
+    provider.put(parts, inventory=inventory)
+
+    found = provider.job.read_data(provider.download(), layered)
+
+    np.testing.assert_array_equal(found, np.stack([values(8), values(5)]))
+    provider.put(parts[1:], inventory=inventory)
+    with pytest.raises(ValueError, match="500 mb"):
+        provider.job.read_data(provider.download(), layered)
+
+
+def test_units_that_a_provider_changes_are_told_apart(provider):
+    """Values are multiplied by the factor of the message's units; other units are refused."""
+    in_millikelvin = replace(TEMPERATURE, factors={"K": 1000.0})
+    in_celsius = replace(TEMPERATURE, factors={"degC": 1.0})
+    provider.put(fields())
+    file = provider.download()
+
+    found = provider.job.read_data(file, in_millikelvin)
+
+    np.testing.assert_array_equal(found, values(1) * np.float32(1000))
+    with pytest.raises(ValueError, match="t2m are in 'K', not in degC"):
+        provider.job.read_data(file, in_celsius)
+
+
 def test_a_message_on_another_grid_is_refused(provider, monkeypatch):
     """Values of a grid of the same shape elsewhere on Earth do not enter the archive."""
     provider.put(fields())
-    monkeypatch.setattr(
-        Job, "grid_coordinates", lambda self: {"latitude": np.arange(60.0, -2.0, -2.0) - 30}
-    )
+    monkeypatch.setattr(Job, "grid", LatitudeLongitudeGrid(step_degrees=6.0))
 
     file = provider.download()
 
-    with pytest.raises(ValueError, match="latitude runs from 60"):
+    with pytest.raises(ValueError, match=r"not 60 longitude|not 31 latitude|latitude runs from 60"):
         provider.job.read_data(file, TEMPERATURE)
 
 
@@ -373,7 +415,9 @@ def test_an_index_in_json_does_as_well(provider, monkeypatch):
     provider.put(fields(), inventory=False)
     monkeypatch.setattr(Job, "inventory_url", lambda self, url: f"{url}.index")
     monkeypatch.setattr(
-        Job, "selector", lambda self, coord, var: Selector(parameter=var.name, level="sfc")
+        Job,
+        "inventory_selectors",
+        lambda self, coord, var: [Selector(parameter=var.name, level="sfc")],
     )
     lines, offset = [], 0
     for (var, _), (_, data) in zip(ALL, fields(), strict=True):
@@ -425,7 +469,7 @@ def test_variables_without_a_value_at_lead_0_do_not_ask_for_it(provider):
 
 def test_a_step_whose_base_is_missing_is_not_this_runs_own(provider):
     """A mean over a longer interval, as a file is missing, does not replace a published one."""
-    vars(provider.job)["lead_seconds"] = (0.0, 10800.0, 21600.0, 32400.0)
+    vars(provider.job)["step_seconds"] = (0.0, 10800.0, 21600.0, 32400.0)
     filled = np.array([False, False, True, True]).reshape(1, 4, 1, 1)
 
     assert provider.job.provenance(filled, RAIN).ravel().tolist() == [False, False, False, True]

@@ -17,7 +17,8 @@ LAYERS = (
     {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"}
     | {"html", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
-    {"template", "region_job", "grib_region_job", "validation"},
+    {"template", "region_job", "grib_region_job", "grib_analysis_job", "validation"}
+    | {"cf", "forecast_template", "horizontal_grids"},
     {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"}
     | {"acceptance", "by_hand", "archive_status", "migration", "truncation", "waiting"}
     | {"redo"},
@@ -50,7 +51,11 @@ ONLY_IN = {
 NOT_IN_PURE_MODULES = {"dask", "distributed", "xarray", "zarr", "fsspec", "s3fs", "urllib3"}
 # What an author outside of the package uses.
 PUBLIC_TO_AUTHORS = {"dataset", "sources", "transforms", "variables", "template", "region_job"} | {
+    "cf",
+    "forecast_template",
+    "grib_analysis_job",
     "grib_region_job",
+    "horizontal_grids",
     "progress",
     "validation",
     "regions",

@@ -19,18 +19,18 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 
+from gridmill.horizontal_grids import HorizontalGrid
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.sources.download import Download, DownloadFailed, NotAvailable, fetch, mask_url
 from gridmill.sources.grib import (
     GribCorrupt,
-    Grid,
     MessageIdentity,
     Surface,
     decode_message_into,
@@ -45,6 +45,7 @@ from gridmill.sources.inventory import (
     Message,
     MessageNotFound,
     Selector,
+    Statistic,
     check_message,
     local_byte_ranges,
     merge_byte_ranges,
@@ -52,19 +53,30 @@ from gridmill.sources.inventory import (
     parse_inventory,
     select,
 )
-from gridmill.transforms import deaccumulate_inplace, deaccumulation_footprint
+from gridmill.transforms import deaccumulate_inplace, deaccumulation_footprint, scale_inplace
 from gridmill.variables import DataVar
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["ForecastFile", "GribForecastJob", "GribVar", "Window"]
+__all__ = ["ForecastFile", "GribForecastJob", "GribVar", "Level", "Window"]
 
 log = logging.getLogger(__name__)
 
-# Inventories and GRIB write coordinates in millionths of a degree.
-GRID_TOLERANCE = 1e-5
+# GRIB2 discipline, category and number.
+Code = tuple[int, int, int]
+
+
+class Level(NamedTuple):
+    """A level: what the inventory calls it, and what the message must say it is.
+
+    None, and a value of None, are not checked. `below` is the lower surface of a layer.
+    """
+
+    name: str | tuple[str, ...]
+    surface: Surface | None = None
+    below: Surface | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,46 +111,58 @@ class Window:
             return timedelta(0)
         return max(-(-lead // self.reset_every) - 1, 0) * self.reset_every
 
-    @property
-    def resets(self) -> float | None:
-        """`reset_every` in seconds."""
-        return None if self.reset_every is None else self.reset_every.total_seconds()
-
 
 @dataclass(frozen=True, kw_only=True)
 class GribVar(DataVar):
-    """A data variable that one message of each file holds.
+    """A data variable that one message of each file holds, or one for each of its levels.
 
     Parameters
     ----------
-    selector
-        What the inventory calls it. Its steps are filled in from the file's lead.
-    code
-        GRIB2 discipline, category and number: what the message itself says it is.
-    surface, second_surface
-        Its level; None, and a value of None, are not checked.
+    parameter
+        What the inventory calls it; a tuple accepts any of its entries.
+    levels
+        One, or those of the dim that stands before the grid's, in its order. A file has all of
+        them, or the variable is unreadable there.
+    statistic
+        What the values say about their period, as the inventory and the message state it.
+    codes
+        GRIB2 discipline, category and number: what the message itself says it is. Any of these:
+        a centre's own figures may be replaced by the WMO's. Empty: not checked.
+    short_name
+        ecCodes' name of what the message says it is, in place of `codes`; None is not checked.
+    factors
+        By the units that ecCodes names for the message, what its values are multiplied with; a
+        message in others is unreadable. Empty: values stay as they are.
     window
         The period that its values describe; None for an instant. At lead 0 only instants have a
         value.
     """
 
-    selector: Selector
-    code: tuple[int, int, int]
-    surface: Surface | None = None
-    second_surface: Surface | None = None
+    parameter: str | tuple[str, ...]
+    levels: tuple[Level, ...]
+    statistic: Statistic | None = Statistic.INSTANT
+    codes: tuple[Code, ...] = ()
+    short_name: str | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
     window: Window | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastFile(SourceFileCoord):
-    """The file of one lead of one forecast; subclasses give its address."""
+    """The file of one lead of one forecast, or of one of its members; subclasses give its address.
+
+    `ensemble_member` is the label of the dim of that name, None in archives without.
+    """
 
     init_time: pd.Timestamp
     lead_time: pd.Timedelta
+    ensemble_member: int | None = None
 
     def out_loc(self) -> Mapping[str, Any]:
-        """Give the forecast and the lead."""
-        return {"init_time": self.init_time, "lead_time": self.lead_time}
+        """Give the forecast, the lead, and the member if there are several."""
+        place = {"init_time": self.init_time, "lead_time": self.lead_time}
+        member = self.ensemble_member
+        return place if member is None else {**place, "ensemble_member": member}
 
 
 ForecastFileT = TypeVar("ForecastFileT", bound=ForecastFile)
@@ -147,62 +171,110 @@ ForecastFileT = TypeVar("ForecastFileT", bound=ForecastFile)
 class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT]):
     """Reads forecasts out of one GRIB file a lead, by byte ranges; subclass it.
 
-    Variables have the dims init_time, lead_time and those of the grid.
+    Variables have the dims init_time and lead_time, possibly ensemble_member and one of levels,
+    and last those of the grid.
     """
 
-    whole_dims: ClassVar[tuple[str, ...] | None] = ("lead_time",)
     # Bytes worth fetching for nothing to save a request: a few milliseconds of a connection on
     # which a request takes tens. Messages of a 0.25° grid have ten times as many.
     max_gap_nbytes: ClassVar[int] = 16 * 1024
+    # What every message's grid must be; None does not check.
+    grid: ClassVar[HorizontalGrid | None] = None
+    # Along this dim accumulations and averages run.
+    step_dim: ClassVar[str] = "lead_time"
+    whole_dims: ClassVar[tuple[str, ...] | None] = ("lead_time",)
 
-    # Leads of the region in seconds; on a worker only.
-    lead_seconds: tuple[float, ...] = ()
+    # Positions along `step_dim` in seconds; on a worker only.
+    step_seconds: tuple[float, ...] = ()
 
     # -- what an author implements -----------------------------------------------------------
 
     def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> ForecastFileT:
-        """Give the file of one lead of one forecast."""
+        """Give the file of one lead of one forecast; its member, if any, is filled in."""
         raise NotImplementedError(f"{type(self).__name__} must define source_file()")
 
     # -- what an author may override ---------------------------------------------------------
+
+    def has_lead(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> bool:
+        """Whether a forecast has a lead that the archive has; by default all do."""
+        return True
 
     def inventory_url(self, url: str) -> str:
         """Give the address of a file's inventory, by default the file's with ``.idx`` added."""
         return f"{url}.idx"
 
-    def grid_coordinates(self) -> Mapping[str, np.ndarray[Any, Any]]:
-        """Give the coordinates that every message's grid must have; by default none is checked."""
-        return {}
+    def inventory_selectors(self, coord: ForecastFileT, data_var: GribVar) -> list[Selector]:
+        """Say which messages of a file hold a variable, in terms of its inventory.
 
-    def selector(self, coord: ForecastFileT, data_var: GribVar) -> Selector:
-        """Say which message of a file holds a variable."""
-        lead, window = coord.lead_time, data_var.window
-        start = lead if window is None else window.start_of(lead)
-        return replace(data_var.selector, start_step=start, end_step=lead)
+        By default what `message_selectors` says of the messages themselves.
+        """
+        return self.message_selectors(coord, data_var)
 
     # -- most subclasses need not override what follows --------------------------------------
 
+    def message_selectors(self, coord: ForecastFileT, data_var: GribVar) -> list[Selector]:
+        """Say what the messages are that hold a variable in a file, one a level."""
+        window, end = data_var.window, coord.lead_time
+        start = end if window is None else window.start_of(end)
+        return [
+            Selector(
+                parameter=data_var.parameter,
+                level=level.name,
+                start_step=start,
+                end_step=end,
+                statistic=data_var.statistic,
+                member=coord.ensemble_member,
+                # A total since the start and one since the last reset are the same, and may come
+                # twice, up to the first reset: the first is the one that is reset.
+                occurrence=0,
+            )
+            for level in data_var.levels
+        ]
+
     def source_groups(self, data_vars: Sequence[GribVar]) -> Sequence[Sequence[GribVar]]:
-        """Divide variables into those with a value at lead 0 and those without."""
-        instants = [var for var in data_vars if var.window is None]
-        return [instants, [var for var in data_vars if var.window is not None]]
+        """Divide variables into those with a value at lead 0 and those without.
+
+        One on several levels is a group of its own: its files are many times as large.
+        """
+        single = [var for var in data_vars if len(var.levels) == 1]
+        instants = [var for var in single if var.window is None]
+        windowed = [var for var in single if var.window is not None]
+        layered = [[var] for var in data_vars if len(var.levels) != 1]
+        return [group for group in (instants, windowed, *layered) if group]
 
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
     ) -> Sequence[ForecastFileT]:
-        """Give one file for each forecast and lead that the variables have."""
+        """Give one file for each forecast, lead and member that the variables have."""
+        inits: Any = processing_region_ds.get_index("init_time")
         leads: Any = processing_region_ds.get_index("lead_time")
         if all(var.window is not None for var in data_var_group):
             leads = leads[leads > timedelta(0)]
-        inits: Any = processing_region_ds.get_index("init_time")
-        return [self.source_file(init, lead) for init in inits for lead in leads]
+        files = [
+            self.source_file(init, lead)
+            for init in inits
+            for lead in leads
+            if self.has_lead(init, lead)
+        ]
+        if "ensemble_member" not in processing_region_ds.indexes:
+            return files
+        members = processing_region_ds.get_index("ensemble_member").tolist()
+        return [replace(file, ensemble_member=member) for file in files for member in members]
 
     def for_worker(self, data_vars: Sequence[GribVar]) -> Self:
-        """Give a twin that knows the leads."""
+        """Give a twin that knows the steps."""
         twin = super().for_worker(data_vars)
-        leads: Any = self.template_ds.get_index("lead_time")
-        vars(twin)["lead_seconds"] = tuple(leads.total_seconds())
+        vars(twin)["step_seconds"] = self.steps_in_seconds()
         return twin
+
+    def steps_in_seconds(self) -> tuple[float, ...]:
+        """Give the positions along `step_dim`; where the template is."""
+        leads: Any = self.template_ds.get_index(self.step_dim)
+        return tuple(leads.total_seconds())
+
+    def reset_seconds(self, window: Window) -> float | None:
+        """Give the step of `step_dim` at whose multiples a variable's periods begin anew."""
+        return None if window.reset_every is None else window.reset_every.total_seconds()
 
     def download_file(self, coord: ForecastFileT) -> Download:
         """Fetch the messages of this job's variables, or the whole file if it has no inventory.
@@ -212,25 +284,38 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         return self._try_mirrors(coord, lambda url: self._download_messages(url, coord))
 
     def read_data(self, coord: ForecastFileT, data_var: GribVar) -> np.ndarray[Any, Any]:
-        """Decode one message: float32, new, NaN where a value is missing.
+        """Decode a variable's messages: float32, new, NaN where a value is missing.
 
         Raises
         ------
         ValueError
-            The message is not there, is damaged, is another than the inventory promised, or lies
+            A message is not there, is damaged, is another than the inventory promised, or lies
             on another grid.
         """
+        asked = self.message_selectors(coord, data_var)
+        fields = [
+            self._read_field(coord, data_var, level, selector)
+            for level, selector in zip(data_var.levels, asked, strict=True)
+        ]
+        return fields[0] if len(fields) == 1 else np.stack(fields)
+
+    def _read_field(
+        self, coord: ForecastFileT, var: GribVar, level: Level, asked: Selector
+    ) -> np.ndarray[Any, Any]:
         assert coord.downloaded_path is not None
-        message = _read_message(coord.downloaded_path, data_var.name)
-        asked = self.selector(coord, data_var)
-        if wrong := _contradictions(message_identity(message), data_var, asked, coord.init_time):
+        message = _read_message(coord.downloaded_path, _key(var, level))
+        identity = message_identity(message)
+        if wrong := _contradictions(identity, var, level, asked, coord.init_time):
             raise InventoryMismatch(
                 f"the message at the place of {asked} is another one: {'; '.join(wrong)}"
             )
         grid = read_grid(message)
-        self._check_grid(grid)
+        if self.grid is not None and (wrong := self.grid.differences(grid)):
+            raise ValueError("; ".join(wrong))
         values = np.empty(grid.shape, np.float32)
         decode_message_into(values, message)
+        if var.factors:
+            scale_inplace(values, factor=_factor(var, identity.units))
         return values
 
     def apply_data_transformations(self, data_array: xr.DataArray, data_var: GribVar) -> None:
@@ -239,9 +324,9 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         if window is not None and window.kind != "extreme":
             counts = deaccumulate_inplace(
                 data_array.values,
-                step_seconds=self.lead_seconds,
-                axis=data_var.dims.index("lead_time"),
-                reset_every_s=window.resets,
+                step_seconds=self.step_seconds,
+                axis=data_var.dims.index(self.step_dim),
+                reset_every_s=self.reset_seconds(window),
                 kind=window.kind,
                 non_negative_within=window.non_negative_within,
             )
@@ -257,21 +342,10 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             return filled
         return deaccumulation_footprint(
             filled,
-            step_seconds=self.lead_seconds,
-            axis=data_var.dims.index("lead_time"),
-            reset_every_s=window.resets,
+            step_seconds=self.step_seconds,
+            axis=data_var.dims.index(self.step_dim),
+            reset_every_s=self.reset_seconds(window),
         )
-
-    def _check_grid(self, grid: Grid) -> None:
-        for dim, expected in self.grid_coordinates().items():
-            has = dict(zip(grid.dims, (grid.latitudes, grid.longitudes), strict=False)).get(dim)
-            if has is None or has.shape != expected.shape:
-                raise ValueError(f"the message's grid is {grid.grid_type} {grid.shape}: no {dim}")
-            if not np.allclose(has, expected, rtol=0, atol=GRID_TOLERANCE):
-                raise ValueError(
-                    f"the message's {dim} runs from {has[0]} to {has[-1]}, not from "
-                    f"{expected[0]} to {expected[-1]}"
-                )
 
     # -- download ----------------------------------------------------------------------------
 
@@ -305,10 +379,12 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     def _choose(self, inventory: Sequence[Message], coord: ForecastFileT) -> _Chosen:
         chosen: _Chosen = {}
         for var in self.data_vars:
-            try:
-                chosen[var.name] = select(inventory, self.selector(coord, var))
-            except (MessageNotFound, AmbiguousMessage) as error:
-                chosen[var.name] = str(error)
+            asked = self.inventory_selectors(coord, var)
+            for level, selector in zip(var.levels, asked, strict=True):
+                try:
+                    chosen[_key(var, level)] = select(inventory, selector)
+                except (MessageNotFound, AmbiguousMessage) as error:
+                    chosen[_key(var, level)] = str(error)
         return chosen
 
     def _fetch_ranges(self, url: str, path: Path, chosen: _Chosen) -> tuple[Download, _Found]:
@@ -348,20 +424,25 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
 
     def _search(self, path: Path, coord: ForecastFileT) -> _Found:
         """Find the variables' messages in a whole file, by what the messages themselves say."""
-        asked = [(var, self.selector(coord, var)) for var in self.data_vars]
-        places: dict[str, list[_Place]] = {var.name: [] for var, _ in asked}
+        asked = [
+            (var, level, selector)
+            for var in self.data_vars
+            for level, selector in zip(var.levels, self.message_selectors(coord, var), strict=True)
+        ]
+        places: dict[str, list[_Place]] = {_key(var, level): [] for var, level, _ in asked}
         problem = ""
         try:
             for encoded in iter_messages(path):
                 identity = message_identity(encoded.data)
-                for var, selector in asked:
-                    if not _contradictions(identity, var, selector, coord.init_time):
+                for var, level, selector in asked:
+                    if not _contradictions(identity, var, level, selector, coord.init_time):
                         place = _Place(start=encoded.offset, submessage=encoded.submessage)
-                        places[var.name].append(place)
+                        places[_key(var, level)].append(place)
         except GribCorrupt as error:
             problem = f" ({error})"
         return {
-            var.name: _occurrence(places[var.name], selector, problem) for var, selector in asked
+            key: _occurrence(places[key], selector, problem)
+            for key, selector in ((_key(var, level), asks) for var, level, asks in asked)
         }
 
     def _fetch(self, url: str, path: Path, ranges: Sequence[ByteRange] | None) -> Download:
@@ -408,7 +489,7 @@ class _Place:
         return data
 
 
-# By name of a variable: its message, or why there is none.
+# By `_key` of a variable and level: its message, or why there is none.
 _Chosen = dict[str, Message | str]
 _Found = dict[str, _Place | str]
 
@@ -437,25 +518,38 @@ def _occurrence(places: Sequence[_Place], asked: Selector, problem: str) -> _Pla
         return f"the file has no inventory and only {len(places)} messages that are {asked}"
 
 
+def _key(var: GribVar, level: Level) -> str:
+    return f"{var.name} at {level.name}"
+
+
 def _contradictions(
-    identity: MessageIdentity, var: GribVar, asked: Selector, init_time: pd.Timestamp
+    identity: MessageIdentity, var: GribVar, level: Level, asked: Selector, init: pd.Timestamp
 ) -> list[str]:
     """Say in what a message is not what is asked; what nobody asks is not compared."""
+    code = (identity.discipline, identity.category, identity.number)
     pairs = [
-        ("parameter", var.code, (identity.discipline, identity.category, identity.number)),
-        ("reference time", init_time.to_pydatetime(), identity.reference_time),
+        ("parameter", var.codes and (code if code in var.codes else var.codes), code),
+        ("short name", var.short_name, identity.short_name),
+        ("reference time", init.to_pydatetime(), identity.reference_time),
         *(
             (name.replace("_", " "), getattr(asked, name), getattr(identity, name))
             for name in ("start_step", "end_step", "statistic", "member")
         ),
     ]
-    wrong = [f"{n} {has}, not {want}" for n, want, has in pairs if want not in (None, has)]
+    wrong = [f"{n} {has}, not {want}" for n, want, has in pairs if want not in (None, (), has)]
     surfaces = (
-        (var.surface, identity.first_surface),
-        (var.second_surface, identity.second_surface),
+        (level.surface, identity.first_surface),
+        (level.below, identity.second_surface),
     )
     wrong += [f"surface {has}, not {want}" for want, has in surfaces if not _same(want, has)]
     return wrong
+
+
+def _factor(var: GribVar, units: str) -> float:
+    if units not in var.factors:
+        known = ", ".join(var.factors)
+        raise ValueError(f"the message's values of {var.name} are in {units!r}, not in {known}")
+    return var.factors[units]
 
 
 def _same(want: Surface | None, has: Surface | None) -> bool:
@@ -476,9 +570,9 @@ def _to_json(place: _Place | str) -> dict[str, Any] | str:
     return place if isinstance(place, str) else asdict(place)
 
 
-def _read_message(path: Path, name: str) -> bytes:
-    """Read the one field of a variable."""
-    place = json.loads(_listing(path).read_text())[name]
+def _read_message(path: Path, key: str) -> bytes:
+    """Read one field."""
+    place = json.loads(_listing(path).read_text())[key]
     if isinstance(place, str):
         raise ValueError(place)
     found = _Place(**place)

@@ -175,7 +175,7 @@ def test_every_variable_is_described():
     variables = NoaaGfsForecastTemplate().data_vars
 
     assert len(variables) > 20
-    assert len({(v.code, v.surface, v.selector.statistic) for v in variables}) == len(variables)
+    assert len({(v.codes, v.levels, v.statistic) for v in variables}) == len(variables)
     for var in variables:
         assert {"units", "long_name", "cell_methods", "grid_mapping"} <= set(var.attrs)
 
@@ -214,8 +214,9 @@ def test_every_variable_is_in_real_inventories(shared_data):
         coord = job.source_file(init, lead)
         for var in NoaaGfsForecastTemplate().data_vars:
             if lead or var.window is None:
-                message = select(inventory, job.selector(coord, var))
-                found.add((lead // HOUR, var.name, message.parameter))
+                for selector in job.inventory_selectors(coord, var):
+                    message = select(inventory, selector)
+                    found.add((lead // HOUR, var.name, message.parameter))
     assert {lead for lead, _, _ in found} == {0, 7, 21}
 
 
@@ -361,7 +362,7 @@ def test_readers_get_cf_metadata_and_valid_times(tmp_path, archive, client):
         rain = ds.precipitation_surface
         assert rain.attrs["standard_name"] == "precipitation_flux"
         assert rain.attrs["cell_methods"] == "lead_time: mean"
-        assert rain.encoding["grid_mapping"] == "latitude_longitude"
+        assert rain.encoding["grid_mapping"] == "spatial_ref"
         assert ds.lead_time.dtype.kind == "m"
         assert ds.valid_time.values[1, -1] == np.datetime64("2026-08-02T06")
-        assert {"valid_time", "latitude_longitude"} <= set(ds.coords)
+        assert {"valid_time", "spatial_ref"} <= set(ds.coords)

@@ -8,20 +8,24 @@ layout will do as `source_base`. For an archive with fewer leads subclass the te
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
-from gridmill import Coordinate, DynamicalDataset, Encoding, TemplateConfig
-from gridmill.datasets.noaa_gfs_variables import variables
+from gridmill import DynamicalDataset, Encoding
+from gridmill.cf import PRESSURE_LEVEL
+from gridmill.datasets.noaa_variables import PRESSURE_LEVELS, variables
+from gridmill.forecast_template import ForecastTemplate
 from gridmill.grib_region_job import ForecastFile, GribForecastJob
+from gridmill.horizontal_grids import LatitudeLongitudeGrid
 
 __all__ = [
+    "ATTRIBUTES",
+    "GRID",
+    "SOURCE",
     "NoaaGfsForecast",
     "NoaaGfsForecast1Deg",
     "NoaaGfsForecast1DegJob",
@@ -31,7 +35,8 @@ __all__ = [
     "NoaaGfsForecastTemplate",
 ]
 
-ATTRIBUTES: Mapping[str, Any] = {
+SOURCE = "https://noaa-gfs-bdp-pds.s3.amazonaws.com"
+ATTRIBUTES = {
     "dataset_id": "noaa-gfs-forecast",
     "title": "NOAA GFS forecast, 0.25°",
     "institution": "NOAA National Centers for Environmental Prediction",
@@ -39,104 +44,40 @@ ATTRIBUTES: Mapping[str, Any] = {
     "license": "NOAA data disseminated through NODD are open to the public",
     "Conventions": "CF-1.11",
 }
-ATTRIBUTES_1DEG: Mapping[str, Any] = {
-    **ATTRIBUTES,
-    "dataset_id": "noaa-gfs-forecast-1deg",
-    "title": "NOAA GFS forecast, 1°",
-}
-EPOCH = "seconds since 1970-01-01"
-INIT_TIME = Coordinate(
-    name="init_time",
-    dtype="int64",
-    units=EPOCH,
-    calendar="proleptic_gregorian",
-    attrs={
-        "standard_name": "forecast_reference_time",
-        "long_name": "Start of the forecast",
-        "axis": "T",
-    },
-)
-LEAD_TIME = Coordinate(
-    name="lead_time",
-    dtype="int64",
-    units="seconds",
-    attrs={"standard_name": "forecast_period", "long_name": "Time since the forecast's start"},
-)
-VALID_TIME = Coordinate(
-    name="valid_time",
-    dims=("init_time", "lead_time"),
-    dtype="int64",
-    units=EPOCH,
-    calendar="proleptic_gregorian",
-    # A year of forecasts: 2.4 MB before compression, and an update rewrites one object.
-    chunks=(4 * 365, 209),
-    attrs={"standard_name": "time", "long_name": "Time for which the forecast is valid"},
-)
-LATITUDE = Coordinate(
-    name="latitude",
-    attrs={"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-)
-LONGITUDE = Coordinate(
-    name="longitude",
-    attrs={"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-)
-GRID_MAPPING = Coordinate(
-    name="latitude_longitude",
-    dims=(),
-    dtype="int32",
-    attrs={
-        "grid_mapping_name": "latitude_longitude",
-        "longitude_of_prime_meridian": 0.0,
-        "earth_radius": 6371229.0,
-    },
-)
+GRID = LatitudeLongitudeGrid(step_degrees=0.25)
+GRID_1DEG = LatitudeLongitudeGrid(step_degrees=1.0)
+DIMS = ("init_time", "lead_time", "latitude", "longitude")
 
 
-def grid(step_degrees: float) -> dict[str, np.ndarray[Any, Any]]:
-    """Give the product's latitudes, from the north, and longitudes, from Greenwich."""
-    return {
-        "latitude": 90 - step_degrees * np.arange(round(180 / step_degrees) + 1),
-        "longitude": step_degrees * np.arange(round(360 / step_degrees)),
-    }
-
-
-class NoaaGfsForecastTemplate(TemplateConfig):
+class NoaaGfsForecastTemplate(ForecastTemplate):
     """Forecasts of 0.25°; a forecast is a region."""
 
-    dims = ("init_time", "lead_time", "latitude", "longitude")
-    append_dim = "init_time"
+    dims = DIMS
     # Version 16 of the model: the first with hourly leads and these names in the bucket.
     append_dim_start = "2021-05-01"
-    append_dim_frequency = "6h"
     dataset_attributes = ATTRIBUTES
-    coords = (INIT_TIME, LEAD_TIME, VALID_TIME, LATITUDE, LONGITUDE, GRID_MAPPING)
     # Half the leads of a place, or a map of a region, from a few chunks of 6 MB before compression.
-    data_vars = variables(Encoding(chunks=(1, 105, 121, 121), shards=(1, 210, 726, 726)))
-    step_degrees: ClassVar[float] = 0.25
-    lead_hours: ClassVar[tuple[int, ...]] = (*range(121), *range(123, 385, 3))
-    # Leads beyond this one are not taken. An archive keeps what it was made with.
-    last_lead: ClassVar[timedelta] = timedelta(hours=384)
-
-    def dimension_coordinates(self) -> dict[str, Any]:
-        """Give leads, latitudes and longitudes."""
-        last_hour = self.last_lead / timedelta(hours=1)
-        hours = [hour for hour in self.lead_hours if hour <= last_hour]
-        return {"lead_time": pd.to_timedelta(hours, unit="h"), **grid(self.step_degrees)}
-
-    def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give the times for which forecasts are valid, and the grid mapping."""
-        return {
-            "valid_time": ds["init_time"] + ds["lead_time"],
-            "latitude_longitude": ((), np.int32(0)),
-        }
+    data_vars = variables(
+        "gfs", DIMS, Encoding(chunks=(1, 105, 121, 121), shards=(1, 210, 726, 726)), on_levels=True
+    )
+    grid = GRID
+    lead_hours = (*range(121), *range(123, 385, 3))
+    more_coords = (PRESSURE_LEVEL,)
+    more_labels: ClassVar = {"pressure_level": np.array(PRESSURE_LEVELS, dtype=float)}
 
 
 class NoaaGfsForecast1DegTemplate(NoaaGfsForecastTemplate):
     """Forecasts of 1°."""
 
-    dataset_attributes = ATTRIBUTES_1DEG
-    data_vars = variables(Encoding(chunks=(1, 129, 91, 90), shards=(1, 129, 182, 360)))
-    step_degrees = 1.0
+    dataset_attributes = {  # noqa: RUF012
+        **ATTRIBUTES,
+        "dataset_id": "noaa-gfs-forecast-1deg",
+        "title": "NOAA GFS forecast, 1°",
+    }
+    data_vars = variables(
+        "gfs", DIMS, Encoding(chunks=(1, 129, 91, 90), shards=(1, 129, 182, 360)), on_levels=True
+    )
+    grid = GRID_1DEG
     lead_hours = tuple(range(0, 385, 3))
 
 
@@ -144,7 +85,7 @@ class NoaaGfsForecast1DegTemplate(NoaaGfsForecastTemplate):
 class NoaaGfsForecastFile(ForecastFile):
     """The file of one lead."""
 
-    product: str
+    product: str = "0p25"
 
     def get_url(self) -> str:
         """Give the path in the bucket: ``gfs.20260801/06/atmos/gfs.t06z.pgrb2.0p25.f009``."""
@@ -157,23 +98,19 @@ class NoaaGfsForecastJob(GribForecastJob[NoaaGfsForecastFile]):
 
     # A forecast is complete five hours after its start; twice that, and NOAA has a gap.
     publication_delay = timedelta(hours=10)
+    grid = GRID
     product: ClassVar[str] = "0p25"
-    step_degrees: ClassVar[float] = 0.25
 
     def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> NoaaGfsForecastFile:
         """Give the file of one lead of one forecast."""
         return NoaaGfsForecastFile(init_time=init_time, lead_time=lead_time, product=self.product)
 
-    def grid_coordinates(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Give the template's grid."""
-        return grid(self.step_degrees)
-
 
 class NoaaGfsForecast1DegJob(NoaaGfsForecastJob):
     """Reads the files of 1°."""
 
+    grid = GRID_1DEG
     product = "1p00"
-    step_degrees = 1.0
 
 
 class NoaaGfsForecast(DynamicalDataset):
@@ -181,7 +118,7 @@ class NoaaGfsForecast(DynamicalDataset):
 
     template_config = NoaaGfsForecastTemplate
     region_job = NoaaGfsForecastJob
-    source_base = "https://noaa-gfs-bdp-pds.s3.amazonaws.com"
+    source_base = SOURCE
 
 
 class NoaaGfsForecast1Deg(NoaaGfsForecast):
