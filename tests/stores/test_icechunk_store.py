@@ -383,6 +383,37 @@ def test_faults_of_the_store_change_nothing(
     assert_whole(dataset, DAYS)
 
 
+def test_a_burst_of_failures_is_outlived(archive: str, s3_server: S3Server, client: Client) -> None:
+    """Failures that use up what Icechunk's client tries by itself do not end a run."""
+    with FaultProxy(s3_server.endpoint_url) as proxy:
+        options = {**s3_server.storage_options, "endpoint_url": proxy.url}
+        url = f"s3://public/{uuid.uuid4().hex}.icechunk"
+        dataset = Generated(url, source_base=archive, storage_options=options)
+        dataset.backfill(day(2), client=client)
+        proxy.inject("*/chunks/*", Reset(), method="PUT", times=40)
+        assert dataset.backfill(day(DAYS), client=client).succeeded
+    direct = Generated(url, source_base=archive, storage_options=s3_server.storage_options)
+    assert_whole(direct, DAYS)
+
+
+def test_a_commit_whose_answer_is_lost_is_made_once(
+    archive: str, s3_server: S3Server, proxy: FaultProxy, client: Client
+) -> None:
+    """A commit that the store has, though nobody heard of it, is neither lost nor repeated."""
+    options = {**s3_server.storage_options, "endpoint_url": proxy.url}
+    url = f"s3://public/{uuid.uuid4().hex}.icechunk"
+    dataset = Generated(url, source_base=archive, storage_options=options)
+    dataset.backfill(day(2), client=client)
+    before = len(messages(dataset))
+    # The branch's reference in Icechunk 1.1, the repository's object in 2.
+    for pattern in ("*/refs/branch.main/ref.json", "*.icechunk/repo"):
+        proxy.inject(pattern, LostAnswer(), method="PUT", times=1)
+    assert dataset.backfill(day(4), client=client).succeeded
+    proxy.clear_faults()
+    assert len(set(messages(dataset))) == len(messages(dataset)) > before
+    assert_whole(dataset, 4)
+
+
 @pytest.mark.parametrize(
     ("bucket", "options", "words"),
     [

@@ -49,3 +49,9 @@ class OnS3(StoreContract):
 
 class TestS3Zarr(OnS3):
     """Plain Zarr in a bucket."""
+
+
+class TestS3Icechunk(OnS3):
+    """Icechunk in a bucket."""
+
+    format = "icechunk"

@@ -19,18 +19,21 @@ import logging
 import math
 import os
 import pickle
+import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import google_crc32c
 import icechunk
 import numpy as np
+import stamina
 import zarr
 from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import cpu
@@ -49,6 +52,7 @@ from gridmill.stores.plain_zarr import (
     open_state,
     publication_order,
 )
+from gridmill.stores.s3_objects import S3Patience
 from gridmill.stores.tracker import UpdateProgressTracker
 
 if TYPE_CHECKING:
@@ -66,6 +70,7 @@ AT_ONCE = 16
 GARBAGE_MARGIN = timedelta(hours=1)
 
 Array = dict[str, Any]
+T = TypeVar("T")
 
 
 class PublishConflict(RuntimeError):  # noqa: N818
@@ -128,14 +133,22 @@ class IcechunkStore:
 
     def metadata(self) -> Array | None:
         """Read the published root metadata, with that of all arrays; None if there is none."""
-        store = self._published()
-        return None if store is None else _read_metadata(store)
+
+        def read() -> Array | None:
+            store = self._published()
+            return None if store is None else _read_metadata(store)
+
+        return _patiently(read)
 
     def published_length(self, append_dim: str) -> int | None:
         """How many positions of the append dim readers see; None if there is no store yet."""
-        store = self._published()
-        content = None if store is None else _get(store, f"{append_dim}/{ROOT}")
-        return None if content is None else int(json.loads(content)["shape"][0])
+
+        def read() -> int | None:
+            store = self._published()
+            content = None if store is None else _get(store, f"{append_dim}/{ROOT}")
+            return None if content is None else int(json.loads(content)["shape"][0])
+
+        return _patiently(read)
 
     def open_dataset(self) -> xr.Dataset:
         """Open what readers see now; it stays as it is while others publish.
@@ -144,9 +157,12 @@ class IcechunkStore:
         """
         import xarray as xr
 
-        store = self._published(travels=True)
-        ds: xr.Dataset = xr.open_zarr(store, zarr_format=3, consolidated=False)
-        return ds
+        def read() -> xr.Dataset:
+            store = self._published(travels=True)
+            ds: xr.Dataset = xr.open_zarr(store, zarr_format=3, consolidated=False)
+            return ds
+
+        return _patiently(read)
 
     def progress(self) -> list[ProgressRecord]:
         """Read the records of all regions, in order."""
@@ -156,10 +172,12 @@ class IcechunkStore:
 
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         """Read published values of a variable, in the stored dtype."""
-        with _failures():
-            store = self._published()
-            array = zarr.open_array(store, path=variable, mode="r", zarr_format=3)
+
+        def read() -> np.ndarray[Any, Any]:
+            array = zarr.open_array(self._published(), path=variable, mode="r", zarr_format=3)
             return np.asarray(array[selection])
+
+        return _patiently(read)
 
     def nbytes_in_use(self, keys: Sequence[str]) -> dict[str, int]:
         """Give nothing: readers stay with their snapshot."""
@@ -179,19 +197,23 @@ class IcechunkStore:
         begun = datetime.now(UTC)
         variable = keys[0].partition("/")[0]
         metadata = array_metadata(json.loads((folder / ROOT).read_bytes()))[variable]
-        with _failures():
+
+        def begin() -> Any:
             fork = self._repository().writable_session(BRANCH).fork()
             _reach(fork.store, variable, metadata, keys)
+            return fork
 
-            def put(key: str) -> ObjectReceipt:
-                content = (folder / key).read_bytes()
-                proof.check()
-                _put(fork.store, key, content)
-                return ObjectReceipt(key, len(content), google_crc32c.value(content))
+        fork = _patiently(begin)
 
-            largest = max(1, *((folder / key).stat().st_size for key in keys))
-            receipts = tuple(_each(put, keys, NBYTES_IN_FLIGHT // largest))
-            return Uploaded(receipts, _token(fork, begun))
+        def put(key: str) -> ObjectReceipt:
+            content = (folder / key).read_bytes()
+            proof.check()
+            _patiently(lambda: _put(fork.store, key, content))
+            return ObjectReceipt(key, len(content), google_crc32c.value(content))
+
+        largest = max(1, *((folder / key).stat().st_size for key in keys))
+        receipts = tuple(_each(put, keys, NBYTES_IN_FLIGHT // largest))
+        return Uploaded(receipts, _token(fork, begun))
 
     # -- what the driver does -----------------------------------------------------------------
 
@@ -203,12 +225,15 @@ class IcechunkStore:
 
     def prepare(self, folder: Path) -> None:
         """Make the repository, with arrays that have no position yet: uploads fork from it."""
-        with _failures():
+
+        def create() -> None:
             repository = self._repository(create=True)
             session = repository.writable_session(BRANCH)
             _write_metadata(session.store, folder)
             if session.has_uncommitted_changes:
-                session.commit("Create the archive, empty", {MERGED: {}})
+                _commit(repository, session, "Create the archive, empty", {})
+
+        _patiently(create)
 
     def publish(self, folder: Path, staged: Sequence[StagedRegion] = (), message: str = "") -> bool:
         """Make uploads, and a local store's metadata and coordinates, what readers see.
@@ -233,26 +258,36 @@ class IcechunkStore:
         PublishConflict
             Another committer changed the same; nothing of theirs is lost.
         """
-        with _failures():
-            repository = self._repository()
-            merged = _merged(repository)
-            todo = [region for region in staged if merged.get(region.name) != _digest(region)]
-            for number, region in enumerate(todo, 1):
-                session = repository.writable_session(BRANCH)
-                for variable in sorted(region.tokens):
-                    session.merge(_fork(region.tokens[variable]))
-                # The last commit shows all that the folder does, the others what precedes it.
-                upto = region if number < len(todo) else None
-                _write_metadata(session.store, folder, upto, merged=region.tokens)
-                merged = {**merged, region.name: _digest(region)}
-                _commit(session, region.message, merged)
-            if not todo:
-                session = repository.writable_session(BRANCH)
-                _write_metadata(session.store, folder)
-                if not session.has_uncommitted_changes:
-                    return False
-                _commit(session, message or "Update metadata", merged)
-            return True
+        merged = _patiently(lambda: _merged(self._repository()))
+        todo = [region for region in staged if merged.get(region.name) != _digest(region)]
+        for number, region in enumerate(todo, 1):
+            # The last commit shows all that the folder does, the others what precedes it.
+            upto = region if number < len(todo) else None
+            _patiently(partial(self._publish_region, folder, region, upto))
+        return bool(todo) or _patiently(partial(self._publish_metadata, folder, message))
+
+    def _publish_region(
+        self, folder: Path, region: StagedRegion, upto: StagedRegion | None
+    ) -> None:
+        repository = self._repository()
+        merged = _merged(repository)
+        if merged.get(region.name) == _digest(region):
+            return
+        session = repository.writable_session(BRANCH)
+        for variable in sorted(region.tokens):
+            session.merge(_fork(region.tokens[variable]))
+        _write_metadata(session.store, folder, upto, merged=region.tokens)
+        merged[region.name] = _digest(region)
+        _commit(repository, session, region.message, merged)
+
+    def _publish_metadata(self, folder: Path, message: str) -> bool:
+        repository = self._repository()
+        session = repository.writable_session(BRANCH)
+        _write_metadata(session.store, folder)
+        if not session.has_uncommitted_changes:
+            return False
+        _commit(repository, session, message or "Update metadata", _merged(repository))
+        return True
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, in one commit; earlier versions keep what they had.
@@ -273,7 +308,8 @@ class IcechunkStore:
             versions that have them are expired.
         """
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
-        with _failures():
+
+        def cut() -> int:
             repository = self._repository()
             session = repository.writable_session(BRANCH)
             beyond = [
@@ -288,8 +324,10 @@ class IcechunkStore:
             _write_metadata(session.store, folder)
             length = arrays[append_dim]["shape"][0]
             merged = {n: d for n, d in _merged(repository).items() if int(d.split()[-1]) <= length}
-            _commit(session, message or f"Truncate {append_dim} to {length}", merged)
+            _commit(repository, session, message or f"Truncate {append_dim} to {length}", merged)
             return len(beyond)
+
+        return _patiently(cut)
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has fewer bytes.
@@ -297,16 +335,18 @@ class IcechunkStore:
         With a token, they are looked for in what it made durable, published or not; once the
         snapshot that it began from has expired, in what readers see.
         """
-        with _failures():
-            store = None if token is None else _fork(token).store
-            if store is None or not _is_based(store):
-                store = self._published()
 
-            def is_there(receipt: ObjectReceipt) -> bool:
-                return store is not None and _has(store, receipt)
+        def find() -> Store | None:
+            store: Store | None = None if token is None else _fork(token).store
+            return store if store is not None and _is_based(store) else self._published()
 
-            found = _each(is_there, receipts)
-            return [r.key for r, there in zip(receipts, found, strict=True) if not there]
+        store = _patiently(find)
+
+        def is_there(receipt: ObjectReceipt) -> bool:
+            return store is not None and _patiently(lambda: _has(store, receipt))
+
+        found = _each(is_there, receipts)
+        return [r.key for r, there in zip(receipts, found, strict=True) if not there]
 
     # -- upkeep -------------------------------------------------------------------------------
 
@@ -315,8 +355,7 @@ class IcechunkStore:
 
         Their data stays until `collect_garbage`.
         """
-        with _failures():
-            return len(self._repository().expire_snapshots(older_than=older_than))
+        return len(_patiently(lambda: self._repository().expire_snapshots(older_than=older_than)))
 
     def collect_garbage(self, older_than: datetime) -> dict[str, int]:
         """Delete objects from before a time that no snapshot holds; counts by kind.
@@ -324,12 +363,11 @@ class IcechunkStore:
         What uploads made durable and no publication shows yet is spared, and so is whatever
         is younger than it.
         """
-        with _failures():
-            repository = self._repository()
-            until = min([older_than, *self._awaiting(_merged(repository))]) - GARBAGE_MARGIN
-            summary = repository.garbage_collect(until)
-            names = ("bytes_deleted", "chunks_deleted", "manifests_deleted", "snapshots_deleted")
-            return {name: int(getattr(summary, name)) for name in names}
+        merged = _patiently(lambda: _merged(self._repository()))
+        until = min([older_than, *self._awaiting(merged)]) - GARBAGE_MARGIN
+        summary = _patiently(lambda: self._repository().garbage_collect(until))
+        names = ("bytes_deleted", "chunks_deleted", "manifests_deleted", "snapshots_deleted")
+        return {name: int(getattr(summary, name)) for name in names}
 
     def _awaiting(self, merged: Mapping[str, str]) -> Iterator[datetime]:
         """Yield when runs that live began, and uploads that are not wholly visible."""
@@ -351,13 +389,12 @@ class IcechunkStore:
 
     def _published(self, *, travels: bool = False) -> Store | None:
         """Give what readers see; None if there is no repository or nothing in it."""
-        with _failures():
-            try:
-                repository = self._repository(travels=travels)
-            except FileNotFoundError:
-                return None
-            store: Store = repository.readonly_session(BRANCH).store
-            return None if _get(store, ROOT) is None else store
+        try:
+            repository = self._repository(travels=travels)
+        except FileNotFoundError:
+            return None
+        store: Store = repository.readonly_session(BRANCH).store
+        return None if _get(store, ROOT) is None else store
 
     def _repository(self, *, create: bool = False, travels: bool = False) -> icechunk.Repository:
         """Open the repository, once a process.
@@ -374,12 +411,11 @@ class IcechunkStore:
         with _opening:
             if key not in _repositories:
                 storage = self._storage(travels=travels)
-                if create:
-                    _repositories[key] = icechunk.Repository.open_or_create(storage)
-                elif not icechunk.Repository.exists(storage):
-                    raise FileNotFoundError(f"there is no Icechunk repository at {self.url}")
-                else:
-                    _repositories[key] = icechunk.Repository.open(storage)
+                if not icechunk.Repository.exists(storage):
+                    if not create:
+                        raise FileNotFoundError(f"there is no Icechunk repository at {self.url}")
+                    icechunk.Repository.create(storage)
+                _repositories[key] = icechunk.Repository.open(storage, _few_attempts())
             return _repositories[key]
 
     def _storage(self, *, travels: bool = False) -> icechunk.Storage:
@@ -426,8 +462,6 @@ class _Credentials:
     options: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __call__(self) -> icechunk.S3StaticCredentials:
-        import botocore.session  # type: ignore[import-untyped]
-
         options = self.options or _options_of.get(self.url, {})
         if options.get("key"):
             return icechunk.S3StaticCredentials(
@@ -435,6 +469,9 @@ class _Credentials:
                 secret_access_key=options["secret"],
                 session_token=options.get("token"),
             )
+        # It takes a while, and Icechunk's S3 client waits seconds at most.
+        import botocore.session  # type: ignore[import-untyped]
+
         session = botocore.session.Session(profile=options.get("profile"))
         found = session.get_credentials()
         if found is None:
@@ -487,12 +524,23 @@ def _merged(repository: icechunk.Repository) -> dict[str, str]:
     return {}
 
 
-def _commit(session: icechunk.Session, message: str, merged: Mapping[str, str]) -> None:
+def _commit(
+    repository: icechunk.Repository,
+    session: icechunk.Session,
+    message: str,
+    merged: Mapping[str, str],
+) -> None:
     """Commit; what others committed meanwhile stays, and must not be of the same objects."""
     solver = icechunk.ConflictDetector()
     try:
         session.commit(message, {MERGED: dict(merged)}, rebase_with=solver, rebase_tries=10)
-    except (icechunk.ConflictError, icechunk.RebaseFailedError) as error:
+    except (icechunk.ConflictError, icechunk.RebaseFailedError, icechunk.IcechunkError) as error:
+        # Where an answer got lost, the next attempt meets what it was about.
+        tip = next(iter(repository.ancestry(branch=BRANCH)))
+        if tip.message == message and tip.metadata.get(MERGED) == merged:
+            return
+        if not isinstance(error, icechunk.ConflictError | icechunk.RebaseFailedError):
+            raise
         raise PublishConflict(
             f"another committer changed what this publication changes ({_one_line(error)}): "
             "nothing was published; look at the branch's last commits, and run again"
@@ -515,7 +563,9 @@ def _is_based(store: Store) -> bool:
     """Whether the snapshot that a fork began from is still there."""
     try:
         return _get(store, ROOT) is not None
-    except icechunk.IcechunkError:
+    except icechunk.IcechunkError as error:
+        if _is_transient(error):
+            raise
         return False
 
 
@@ -526,7 +576,11 @@ def _has(store: Store, receipt: ObjectReceipt) -> bool:
         if sync(store.getsize(receipt.key)) != receipt.nbytes:
             return False
         return sync(store.get(receipt.key, default_buffer_prototype(), last)) is not None
-    except (icechunk.IcechunkError, FileNotFoundError, KeyError, ValueError):
+    except (FileNotFoundError, KeyError, ValueError):
+        return False
+    except icechunk.IcechunkError as error:
+        if _is_transient(error):
+            raise
         return False
 
 
@@ -645,18 +699,69 @@ def _each(function: Callable[[Any], Any], items: Sequence[Any], width: int = AT_
         return list(pool.map(function, items))
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Raise what Icechunk raises as an OSError of one line, which pickles."""
-    try:
-        yield
-    except icechunk.IcechunkError as error:
-        raise OSError(f"Icechunk: {_one_line(error)}") from None
+# -- patience ---------------------------------------------------------------------------------
+
+
+class _Transient(ConnectionError):  # noqa: N818
+    """Worth another attempt."""
+
+
+def _few_attempts() -> icechunk.RepositoryConfig:
+    """Leave little to the attempts of Icechunk's S3 client.
+
+    They share one budget in the whole process, which a burst of refusals uses up: from then on
+    every failure is final at once, even a connection that the server had closed meanwhile. The
+    attempts that count are those of `_patiently`.
+    """
+    retries = icechunk.StorageRetriesSettings(
+        max_tries=3, initial_backoff_ms=100, max_backoff_ms=1000
+    )
+    return icechunk.RepositoryConfig(storage=icechunk.StorageSettings(retries=retries))
+
+
+def _patiently(request: Callable[[], T]) -> T:
+    """Do what can be done again, until it succeeds or patience ends.
+
+    Raises
+    ------
+    OSError
+        What Icechunk raised, in one line, which pickles.
+    """
+    patience = S3Patience()
+    for attempt in stamina.retry_context(
+        on=_Transient,
+        attempts=patience.attempts,
+        timeout=patience.total_s,
+        wait_initial=patience.wait_initial_s,
+        wait_max=patience.wait_max_s,
+        wait_jitter=patience.wait_initial_s,
+    ):
+        with attempt:
+            try:
+                return request()
+            except icechunk.IcechunkError as error:
+                kind = _Transient if _is_transient(error) else OSError
+                raise kind(f"Icechunk: {_one_line(error)}") from None
+    raise AssertionError("stamina raises what the last attempt raised")
+
+
+def _is_transient(error: icechunk.IcechunkError) -> bool:
+    """Whether the store did not answer, or not as it should, by the causes that are listed."""
+    return _TRANSIENT.search(str(error)) is not None
+
+
+_TRANSIENT = re.compile(
+    r"dispatch failure|response error|streaming error|timed out|timeout|connection"
+    r"|SlowDown|ServiceUnavailable|InternalError|RequestTimeout|Throttling|RequestLimitExceeded",
+    re.IGNORECASE,
+)
 
 
 def _one_line(error: BaseException) -> str:
-    lines = [line.strip(" x|\t") for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)
+    """Give the first line, which says what failed, and the last, which says why."""
+    lines = [line.strip(" x|`->\t") for line in str(error).splitlines()]
+    lines = [line for line in lines if line] or [type(error).__name__]
+    return lines[0] if len(lines) == 1 else f"{lines[0]}: {lines[-1]}"
 
 
 if "ICECHUNK_LOG" not in os.environ:
