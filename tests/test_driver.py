@@ -203,6 +203,30 @@ def test_only_a_gap_s_file_is_asked_for(client, provider, tmp_path):
     np.testing.assert_array_equal(stored(tmp_path), truth(hours(12)))
 
 
+def test_an_update_finds_what_was_revised_where_the_author_says_so(client, provider, tmp_path):
+    """Inside the lookback it asks for every file, fetches a region with another version, once."""
+
+    class Revised(Expected):
+        asks_for_revisions = True
+
+    provider.publish(hours(12))
+    with ArchiveServer(provider.root) as server:
+        server.release_all()
+        dataset = make(tmp_path, provider, dataset_of(job=Revised), server.url)
+        dataset.backfill(until(12), client=client, now=until(30))
+        provider.publish(hours(1, first=5), version=1)
+        assert dataset.plan(now=until(12)).summary()["chains"] == 0
+        report = dataset.reformat_operational_update(client=client, now=until(12))
+        assert (report.variables_done, report.regions_skipped) == (2, 2)
+        before = len(server.requests)
+        idle = dataset.reformat_operational_update(client=client, now=until(12))
+        assert idle.variables_done == 0
+        assert [request.nbytes for request in server.requests[before:]] == [1] * 12
+    expected = truth(hours(12))
+    expected[5] = truth(hours(12), version=1)[5]
+    np.testing.assert_array_equal(stored(tmp_path), expected)
+
+
 def test_published_values_stay_where_sources_fail(client, provider, tmp_path):
     """A shard that is rebuilt without a file keeps what was published, and takes what came."""
     provider.publish(hours(6))

@@ -234,7 +234,8 @@ class _Reasons:
         if not hopeful:
             return ""
         if self.ask is None:
-            return f"{len(hopeful)} source files to be asked for again"
+            absent = [c for c in hopeful if c.status is not SourceFileStatus.SUCCEEDED]
+            return f"{len(absent)} source files to be asked for again" if absent else ""
         unasked = [c for c in hopeful if c.get_url() not in self.answers]
         self.answers.update(self.ask(self.job, unasked))
         new = [c for c in hopeful if _is_new(c, self.answers[c.get_url()])]
@@ -242,7 +243,7 @@ class _Reasons:
 
     def _may_improve(self, coord: SourceFileCoord) -> bool:
         if coord.status is SourceFileStatus.SUCCEEDED:
-            return self.job.revalidate
+            return self.job.revalidate or (self.job.retry_gaps and self.job.asks_for_revisions)
         return not coord.settled or self.job.retry_gaps or self.job.revalidate
 
     def _of_objects(self, known: VariableRecord) -> str:

@@ -110,7 +110,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     tmp_store
         Folder for the shards before they are uploaded; None means the worker's own disk.
     retry_gaps
-        Ask the provider again for files that were absent or unreadable, even if settled.
+        Ask the provider again for files that were absent or unreadable, even if settled, and,
+        with `asks_for_revisions`, whether others were revised.
     revalidate
         Believe nothing: ask the provider whether files were revised since, and the store for
         every object.
@@ -138,6 +139,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     publication_delay: ClassVar[timedelta | None] = None
     # How far back an update looks for regions that are not settled.
     lookback: ClassVar[timedelta] = timedelta(days=7)
+    # Whether an update also asks, for every source file inside `lookback`, if it was revised: a
+    # small request a file, for providers that put another version under the same URL.
+    asks_for_revisions: ClassVar[bool] = False
     # Dims that `apply_data_transformations` needs whole, beside the append dim; the others may
     # be divided to save memory. None: all if it is overridden, else none.
     whole_dims: ClassVar[tuple[str, ...] | None] = None
@@ -301,8 +305,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Find what an update must process.
 
         By default the regions from the last published one to the template's end, and earlier
-        ones inside `lookback` whose source files did not all succeed. Inside `lookback` the
-        provider is asked again for what was absent.
+        ones inside `lookback` whose source files did not all succeed, or may have been revised
+        since (`asks_for_revisions`). Inside `lookback` the provider is asked again for what was
+        absent.
 
         Parameters
         ----------
@@ -322,7 +327,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         recent = [replace(job, retry_gaps=job.region.stop > oldest) for job in jobs]
 
         def is_due(job: Self) -> bool:
-            if job.region.stop >= published:
+            if job.region.stop >= published or (job.retry_gaps and cls.asks_for_revisions):
                 return True
             record = final_store.tracker.read(job.region) if job.retry_gaps else None
             return record is not None and not record.is_complete(names)
