@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,10 +16,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from click.testing import CliRunner, Result
 from distributed import Client
 
 from clusters import local_client
 from generated import DIMS, START, Generated, build_archive, times_of, truth
+from gridmill.cli import cli
 from gridmill.dataset import StoreUnwritable
 from gridmill.stores import icechunk_store
 from gridmill.stores.icechunk_store import IcechunkStore, PublishConflict
@@ -333,9 +336,12 @@ def test_expiry_and_garbage_collection_keep_what_readers_see(
     store = store_of(dataset)
     before = len(messages(dataset))
     now = datetime.now(UTC)
-    assert store.expire(now) > 0
-    collected = store.collect_garbage(now)
-    assert collected["snapshots_deleted"] > 0
+    may_go = store.expire(now, dry_run=True)
+    assert len(messages(dataset)) == before
+    assert may_go - store.expire(now) in (0, 1)  # Icechunk 2 keeps the very first
+    would_go = store.collect_garbage(now, dry_run=True)
+    assert would_go["snapshots_deleted"] > 0
+    assert store.collect_garbage(now) == would_go
     assert len(messages(dataset)) < before
     assert_whole(dataset, 4)
     assert dataset.backfill(day(4), client=client).variables_done == 0
@@ -355,6 +361,29 @@ def test_garbage_collection_spares_uploads_that_wait(
     report = dataset.backfill(day(4), client=client)
     assert report.variables_done == 0
     assert_whole(dataset, 4)
+
+
+def test_upkeep_on_the_command_line(dataset: Generated, client: Client) -> None:
+    """A dry run changes nothing, a real one forgets; an archive without snapshots is refused."""
+
+    def run(*options: str) -> Result:
+        shown = ["upkeep", "generated:Generated", "--older-than", "0s", "--json", *options]
+        return CliRunner().invoke(cli, shown)
+
+    for number in (1, 2):
+        dataset.backfill(day(number), client=client)
+    before = messages(dataset)
+    url = str(store_of(dataset).url)
+    dry = run("--store", url, "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert json.loads(dry.stdout)["snapshots_expired"] > 0
+    assert messages(dataset) == before
+    assert run("--store", url).exit_code == 0
+    assert len(messages(dataset)) < len(before)
+    assert_whole(dataset, 2)
+    refused = run("--store", f"{url}.zarr")
+    assert refused.exit_code == 2
+    assert "keeps no snapshots" in refused.stderr
 
 
 # -- faults and refusals ----------------------------------------------------------------------

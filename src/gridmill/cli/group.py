@@ -18,6 +18,7 @@ from gridmill.cli.commands.status import status
 from gridmill.cli.commands.template import template
 from gridmill.cli.commands.truncate import truncate
 from gridmill.cli.commands.update import update
+from gridmill.cli.commands.upkeep import upkeep
 from gridmill.cli.errors import OneLineErrors
 from gridmill.cli.exit_codes import ExitCode
 
@@ -85,6 +86,7 @@ COMMANDS = (
     accept,
     truncate,
     migrate_metadata,
+    upkeep,
     run_one,
     new,
     demo,

@@ -350,22 +350,28 @@ class IcechunkStore:
 
     # -- upkeep -------------------------------------------------------------------------------
 
-    def expire(self, older_than: datetime) -> int:
+    def expire(self, older_than: datetime, *, dry_run: bool = False) -> int:
         """Forget snapshots from before a time, but for what readers see; their number.
 
-        Their data stays until `collect_garbage`.
+        Their data stays until `collect_garbage`. A dry run counts those that may go, of which
+        Icechunk 2 keeps the very first.
         """
-        return len(_patiently(lambda: self._repository().expire_snapshots(older_than=older_than)))
+        if not dry_run:
+            return len(
+                _patiently(lambda: self._repository().expire_snapshots(older_than=older_than))
+            )
+        _, *earlier = _patiently(lambda: list(self._repository().ancestry(branch=BRANCH)))
+        return sum(snapshot.written_at < older_than for snapshot in earlier)
 
-    def collect_garbage(self, older_than: datetime) -> dict[str, int]:
+    def collect_garbage(self, older_than: datetime, *, dry_run: bool = False) -> dict[str, int]:
         """Delete objects from before a time that no snapshot holds; counts by kind.
 
         What uploads made durable and no publication shows yet is spared, and so is whatever
-        is younger than it.
+        is younger than it. A dry run only counts.
         """
         merged = _patiently(lambda: _merged(self._repository()))
         until = min([older_than, *self._awaiting(merged)]) - GARBAGE_MARGIN
-        summary = _patiently(lambda: self._repository().garbage_collect(until))
+        summary = _patiently(lambda: self._repository().garbage_collect(until, dry_run=dry_run))
         names = ("bytes_deleted", "chunks_deleted", "manifests_deleted", "snapshots_deleted")
         return {name: int(getattr(summary, name)) for name in names}
 

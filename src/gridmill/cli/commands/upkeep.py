@@ -1,0 +1,63 @@
+"""`gridmill upkeep`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from gridmill.cli.durations import parse_duration
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import Archive, archive_options
+from gridmill.cli.output import Output, output_options
+
+if TYPE_CHECKING:
+    from gridmill.stores.icechunk_store import IcechunkStore
+
+__all__ = ["upkeep"]
+
+
+@click.command(
+    short_help="Let an Icechunk archive forget old snapshots, and delete what only they held.",
+    epilog="""\b
+Examples:
+  gridmill upkeep my-forecast --store a.icechunk --older-than 30d --dry-run
+  gridmill upkeep my-forecast --store a.icechunk --older-than 30d
+
+\b
+Readers who hold a snapshot that is forgotten get errors: choose a duration
+that is longer than anybody reads. A dry run counts what no snapshot holds
+now; what only the forgotten ones hold comes on top.
+""",
+)
+@archive_options
+@click.option(
+    "--older-than",
+    metavar="DURATION",
+    required=True,
+    help="Forget snapshots that are older, like 30d; what readers see now always stays.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@output_options
+def upkeep(archive: Archive, older_than: str, dry_run: bool, output: Output) -> ExitCode:
+    """Let an Icechunk archive forget old snapshots, and delete what only they held.
+
+    Spares what runs uploaded and no publication shows yet, and whatever runs that live began with.
+    """
+    from gridmill.presentation.upkeep import show_upkeep, upkeep_content
+
+    before = datetime.now(UTC) - parse_duration(older_than, "--older-than")
+    dataset = archive.open()
+    if dataset.store.format != "icechunk":
+        raise ValueError(
+            f"{dataset.store.url} is in format {dataset.store.format}, which keeps no snapshots: "
+            "only Icechunk archives need upkeep"
+        )
+    store = cast("IcechunkStore", dataset.store)
+    if store.metadata() is None:
+        raise ValueError(f"there is no archive at {store.url}: gridmill backfill makes one")
+    forgotten = store.expire(before, dry_run=dry_run)
+    collected = store.collect_garbage(before, dry_run=dry_run)
+    output.show(upkeep_content(store.url, before, forgotten, collected, dry_run), show_upkeep)
+    return ExitCode.SUCCESS
