@@ -55,6 +55,7 @@ class Nodes:
         local = self.folder / f"node-{number}"
         local.mkdir()
         options = ["--nthreads", str(nthreads), "--no-nanny", "--local-directory", str(local)]
+        options += ["--death-timeout", "60"]  # where the tests were killed
         options += ["--scheduler-file", str(self.scheduler_file), "--name", f"node-{number}"]
         self.workers.append(self._start("worker", *options))
 
