@@ -137,7 +137,7 @@ class Chatty(Tiny):
         super().__init__(store, **{**options, "storage_options": None})
         self.known = options["storage_options"]
 
-    def status(self):
+    def status(self, **options):
         """Fail with it."""
         logging.getLogger("gridmill.chatty").warning("known: %s", self.known)
         raise RuntimeError(f"could not sign with {self.known} at https://me:{SECRET}2@host/x")
