@@ -37,6 +37,7 @@ from tiny import (
     tiny_var,
     truth,
     until,
+    url_of,
     values_at,
 )
 
@@ -123,9 +124,13 @@ def test_a_file_that_cannot_be_read_twice_is_a_gap(client, provider, tmp_path):
     provider.publish(hours(8))
     provider.break_file(hours(8)[2], b"no array")
     dataset = make(tmp_path, provider)
-    first = dataset.backfill(until(8), client=client)
+    events = []
+    first = dataset.backfill(until(8), client=client, listener=events.append)
     assert first.positions_after == 2
     assert "read failed for a" in str(first.stops_because)
+    told = [(event.region, event.detail) for event in events if event.kind == "file"]
+    url = url_of(hours(8)[2])
+    assert told == [(str(START), f"read failed for {name}: {url}") for name in "ab"]
     assert first.files["read failed"] == 2
     second = dataset.backfill(until(8), client=client)
     assert second.positions_after == 8

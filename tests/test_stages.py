@@ -236,6 +236,20 @@ def test_a_file_that_cannot_be_read_leaves_its_place_empty(at, trouble):
     np.testing.assert_array_equal(values[[0, 2, 3]], truth(hours(4))[[0, 2, 3]])
 
 
+def test_what_is_recorded_of_a_file_names_no_folder_of_a_worker(tmp_path):
+    """Its cause is the same wherever it was read, and on the next attempt."""
+
+    class NamesItsPath(TinyJob):
+        def read_data(self, coord, data_var):
+            raise ValueError(f"cannot open {coord.downloaded_path}")
+
+    at = Workplace(tmp_path, NamesItsPath)
+    causes = [at.run().unread, at.run().unread]
+    assert causes[0] == causes[1]
+    assert str(tmp_path) not in str(causes)
+    assert "20200101T00.npy" in causes[0][0]
+
+
 @pytest.mark.parametrize(
     "error",
     [KeyError("x"), TypeError("x"), NotImplementedError("x"), OSError(errno.ENOSPC, "disk full")],

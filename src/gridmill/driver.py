@@ -61,16 +61,16 @@ class Event:
     ----------
     kind
         What happened: a region was skipped, submitted or finished, a stage ended, a variable
-        failed, or readers see more.
+        failed, a source file did not succeed, or readers see more.
     region
         Label of the region's first position.
     detail
-        The stage, the failure or the last published label.
+        The stage, the failure, the source file's status and address, or the last published label.
     count
         Chains submitted, or bytes that a stage handled.
     """
 
-    kind: Literal["skipped", "submitted", "stage", "failed", "region", "published"]
+    kind: Literal["skipped", "submitted", "stage", "failed", "file", "region", "published"]
     region: str
     detail: str = ""
     count: int = 0
@@ -383,6 +383,7 @@ class Driver:
     ) -> None:
         url = mask_url(file.coord.get_url())
         self.report.problems.append(Problem(region.name, url, str(status), detail or ""))
+        self.listener(Event("file", region.name, f"{status}: {url}"))
 
     def _name(self, job: RegionJob[Any, Any]) -> str:
         return "static" if job.is_static else str(self.publisher.index[job.region.start])

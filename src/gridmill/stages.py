@@ -418,7 +418,9 @@ def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) 
                 raise
             if isinstance(error, NotImplementedError | RecursionError):  # kinds of RuntimeError
                 raise
-            unread[index] = f"{type(error).__name__}: {error}"
+            cause = f"{type(error).__name__}: {error}"
+            # Records outlive workers' folders, and the same fault must read the same in each.
+            unread[index] = cause.replace(f"{source.folder}/", "")
             continue
         canvas.put(_place(file, work.data_var), found)
     return unread
