@@ -43,6 +43,7 @@ class GribAnalysisJob(GribForecastJob[AnalysisFileT], Generic[AnalysisFileT]):
     """
 
     step_dim = "time"
+    whole_dims = ("time",)
     # Forecasts start at the multiples of this since midnight; resets of periods divide it.
     init_frequency: ClassVar[timedelta] = timedelta(hours=6)
 

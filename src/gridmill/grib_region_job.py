@@ -195,10 +195,6 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
 
     # -- what an author may override ---------------------------------------------------------
 
-    def has_lead(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> bool:
-        """Whether a forecast has a lead that the archive has; by default all do."""
-        return True
-
     def inventory_url(self, url: str) -> str:
         """Give the address of a file's inventory, by default the file's with ``.idx`` added."""
         return f"{url}.idx"
@@ -250,12 +246,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         leads: Any = processing_region_ds.get_index("lead_time")
         if all(var.window is not None for var in data_var_group):
             leads = leads[leads > timedelta(0)]
-        files = [
-            self.source_file(init, lead)
-            for init in inits
-            for lead in leads
-            if self.has_lead(init, lead)
-        ]
+        files = [self.source_file(init, lead) for init in inits for lead in leads]
         if "ensemble_member" not in processing_region_ds.indexes:
             return files
         members = processing_region_ds.get_index("ensemble_member").tolist()

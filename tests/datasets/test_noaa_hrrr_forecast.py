@@ -1,0 +1,90 @@
+"""The `noaa-hrrr-forecast` dataset against NOAA's own inventories and messages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from checked_in import check_structure
+from gridmill.datasets.noaa_hrrr_forecast import (
+    NoaaHrrrForecast,
+    NoaaHrrrForecastJob,
+    NoaaHrrrForecastTemplate,
+)
+from gridmill.sources.grib import decode_message_into
+from gridmill.sources.inventory import parse_idx, select
+from gridmill.testing import ArchiveServer
+
+INIT = pd.Timestamp("2023-07-22T06")
+
+
+def make_job(**settings) -> NoaaHrrrForecastJob:
+    """Make a job of all variables."""
+    options = {"data_vars": NoaaHrrrForecastTemplate().data_vars, **settings}
+    return NoaaHrrrForecastJob(
+        template_ds=xr.Dataset(), append_dim="init_time", region=slice(0, 1), **options
+    )
+
+
+def test_a_change_of_the_structure_shows_as_a_diff():
+    """What an archive looks like is checked in, so that a reviewer reads what a change does."""
+    check_structure(NoaaHrrrForecast, until="2020-12-04")
+
+
+def test_the_grid_is_projected_as_cf_wants_it():
+    """Values lie on y and x in metres; places are beside them, and the mapping says how."""
+    ds = NoaaHrrrForecastTemplate().get_template("2020-12-04")
+
+    assert ds.temperature_2m.dims == ("init_time", "lead_time", "y", "x")
+    assert np.ptp(np.diff(ds.x.values)) < 1e-6
+    assert ds.x.attrs["standard_name"] == "projection_x_coordinate"
+    # The corners as NOAA gives them: 21.138° N 122.720° W, and 47.842° N 60.917° W.
+    south_west, north_east = (ds.isel(y=n, x=n) for n in (0, -1))
+    for corner, place in ((south_west, (21.1381, -122.7195)), (north_east, (47.8422, -60.9174))):
+        found = float(corner.latitude), float(corner.longitude)
+        np.testing.assert_allclose(found, place, atol=2e-3)
+    assert ds.spatial_ref.attrs["grid_mapping_name"] == "lambert_conformal_conic"
+    assert ds.wind_u_10m.attrs["standard_name"] == "x_wind"
+
+
+def test_every_variable_is_in_real_inventories(shared_data):
+    """NOAA's own inventories of three years name each variable's message, at f24 in days, too."""
+    job, found = make_job(), set()
+    for path in sorted((shared_data / "S2_inventories").rglob("hrrr.t*.wrfsfcf*.idx")):
+        inventory = parse_idx(path.read_text())
+        hours = int(path.name.split("wrfsfcf")[1][:2])
+        init = pd.Timestamp(inventory[0].reference_time)
+        file = job.source_file(init, pd.Timedelta(hours=hours))
+        assert file.get_url().endswith(path.stem)
+        for var in job.data_vars:
+            if hours or var.window is None:
+                (asked,) = job.inventory_selectors(file, var)
+                select(inventory, asked)
+                found.add((hours, var.name))
+    assert {hours for hours, _ in found} == {0, 5, 8, 24}
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [("UGRD", "wind_u_10m"), ("CFRZR", "categorical_freezing_rain_surface")]
+)
+def test_real_messages_are_read(shared_data, tmp_path, field, name):
+    """NOAA's files pass the checks of parameter, level, lead and grid, and give their values."""
+    (sample,) = (shared_data / "S4_decode_zoo").rglob(f"hrrr.t06z.wrfsfcf01-{field}.grib2")
+    data, expected = sample.read_bytes(), np.empty((1059, 1799), np.float32)
+    decode_message_into(expected, data)
+    var = next(v for v in NoaaHrrrForecastTemplate().data_vars if v.name == name)
+    root, local = tmp_path / "source", tmp_path / "local"
+    local.mkdir()
+    with ArchiveServer(root) as server:
+        server.release_all()
+        job = make_job(data_vars=(var,), source_base=(server.url,), download_dir=local)
+        file = job.source_file(INIT, pd.Timedelta(hours=1))
+        path = root / "hrrr.20230722/conus/hrrr.t06z.wrfsfcf01.grib2"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+        file = replace(file, downloaded_path=job.download_file(file).path)
+        np.testing.assert_array_equal(job.read_data(file, var), expected)
