@@ -39,7 +39,7 @@ AnalysisFileT = TypeVar("AnalysisFileT", bound=AnalysisFile)
 class GribAnalysisJob(GribForecastJob[AnalysisFileT], Generic[AnalysisFileT]):
     """Reads the shortest leads of successive forecasts along the append dim time; subclass it.
 
-    The first step of an archive has no step before it: what is accumulated has no value there.
+    The first step of an archive has no step before it: there, means are since the last reset.
     """
 
     step_dim = "time"
