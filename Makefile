@@ -20,6 +20,7 @@ test: $(VENV)/ready-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # Every fault at every moment, for CHAOS_ARGS="--minutes 60 --seed 1"; goes on where it stopped.
+# With --store s3, icechunk or s3-icechunk on those; --results keeps each apart.
 chaos: $(VENV)/ready-test
 	PYTHONPATH=tests $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
 

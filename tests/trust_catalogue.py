@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,12 @@ from gridmill.testing import (
     Truncated,
 )
 from gridmill.testing import archive_server as servers
+from gridmill.testing.fault_proxy import LostAnswer, StoreFault
+from trust_archive import KINDS, is_on_s3
 from trust_dataset import DAYS_PER_REGION, GROUPS, VARIABLES, source_path
 from trust_driver import Errand, Result
 from trust_faults import PAUSE_S, Death
-from trust_harness import MOMENTS, Driver, Lab, Outcome, Run, digests, processes_of
+from trust_harness import MOMENTS, Driver, Lab, Outcome, Run, processes_of
 
 # A lease of another machine's is taken over after so long.
 LEASE_LIVES_S = 2.0
@@ -39,11 +41,14 @@ class Fault:
     ----------
     moments
         When in an archive's life it can strike.
+    kinds
+        On which kinds of stores.
     sets_death
         Whether it decides about the life of driver or cluster; a run has one of these at most.
     """
 
     moments: tuple[str, ...] = MOMENTS
+    kinds: Collection[str] = tuple(KINDS)
     sets_death = False
 
     def change(self, run: Run, errand: Errand) -> Errand:
@@ -261,6 +266,65 @@ class FileReplaced(Fault):
         return sum(r.path == source_path(*self.file) for r in run.fetches())
 
 
+# -- the store --------------------------------------------------------------------------------
+
+
+class AtStore(Fault):
+    """What is between gridmill and the store's server, or the server itself, fails for a while.
+
+    It strikes while data is uploaded, and the run outlives it.
+    """
+
+    kinds = tuple(kind for kind in KINDS if is_on_s3(kind))
+
+    def __init__(self, fault: StoreFault, times: int, method: str = "PUT") -> None:
+        self.fault, self.times, self.method = fault, times, method
+
+    def arm(self, run: Run) -> None:
+        """Tell the proxy."""
+        below = run.archive.url.removeprefix("s3:/")
+        self.injections = run.lab.s3.proxy.inject(
+            # Not the probes: whoever asks first whether the store is there is not patient.
+            f"{below}/*/*",
+            self.fault,
+            method=self.method,
+            times=self.times,
+        )
+
+    def check(self, run: Run, result: Result | None) -> None:
+        """The driver does not mind."""
+        if result is not None:
+            assert result.error is None, result
+
+    def disarm(self, run: Run) -> None:
+        """Let all requests pass."""
+        run.lab.s3.proxy.clear_faults()
+
+    def injected(self, run: Run) -> int:
+        """Count the requests that met it."""
+        return self.injections.met
+
+
+class ServerKilled(AtGate):
+    """The store's server dies by SIGKILL in the middle of an upload, and is started again."""
+
+    kinds = AtStore.kinds
+
+    def __init__(self) -> None:
+        super().__init__(self.kill, "put")
+
+    def kill(self, run: Run, driver: Driver) -> None:
+        """Kill it; start it again while tasks ask for it."""
+        run.lab.s3.kill()
+        self.restarting = threading.Timer(1.0, run.lab.s3.restart)
+        self.restarting.start()
+
+    def disarm(self, run: Run) -> None:
+        """Wait until it is back."""
+        self.restarting.join()
+        super().disarm(run)
+
+
 # -- the driver and the cluster ---------------------------------------------------------------
 
 
@@ -287,7 +351,7 @@ class DriverDies(Fault):
 
     def disarm(self, run: Run) -> None:
         """Once is enough; let minutes pass for what it leaves."""
-        run.age_beats()
+        run.archive.age_beats()
 
 
 class DriverDiesAt(DriverDies):
@@ -422,13 +486,13 @@ class Overtaken(AtGate):
         driver.process.signal(signal.SIGCONT)
         assert result is not None
         assert result.error is None, f"{result}\n{run.drivers[-1].log}"
-        self.records = digests(run.records / "regions")
+        self.records = run.archive.region_digests()
 
     def check(self, run: Run, result: Result | None) -> None:
         """It notices, publishes nothing and leaves the records of the other."""
         assert result is not None
         assert not result.is_complete, result
-        assert digests(run.records / "regions") == self.records
+        assert run.archive.region_digests() == self.records
 
 
 # Publications of a run: the first makes an empty archive.
@@ -481,6 +545,11 @@ CATALOGUE: Mapping[str, Callable[[], Fault]] = {
     "store slow": lambda: Laid("put", "slow", "store:*/c/*", 4),
     "store refuses a coordinate": lambda: Laid("put", "eio", "store:time/c/0"),
     "store refuses the root": lambda: Laid("put", "eio", "store:zarr.json"),
+    "store throttles": lambda: AtStore(Status(status=503), 12),
+    "store resets connections": lambda: AtStore(Reset(), 8, "*"),
+    "store's answers get lost": lambda: AtStore(LostAnswer(), 5),
+    "store's network slow": lambda: AtStore(Latency(seconds=0.8), 10),
+    "store's server killed": ServerKilled,
     "records refuse a region": lambda: Laid("put", "eio", "state:regions/*"),
     # the driver
     "driver killed before claiming": lambda: DriverDies("before", f"{_RUN}/claim.json"),
@@ -523,11 +592,13 @@ class Scenario:
     faults: tuple[str, ...]
     moment: str
     seed: int
+    kind: str = "local"
 
     @property
     def name(self) -> str:
         """Tell it from others."""
-        return f"{' + '.join(self.faults)} / {self.moment} / {self.seed}"
+        where = "" if self.kind == "local" else f" / {self.kind}"
+        return f"{' + '.join(self.faults)} / {self.moment} / {self.seed}{where}"
 
 
 def play(lab: Lab, scenario: Scenario, outcome: Outcome | None = None) -> Outcome:
@@ -542,7 +613,7 @@ def play(lab: Lab, scenario: Scenario, outcome: Outcome | None = None) -> Outcom
         Filled also where the proof fails.
     """
     waiting = {name: CATALOGUE[name]() for name in scenario.faults}
-    with Run(lab, scenario.moment, scenario.seed, outcome) as run:
+    with Run(lab, scenario.moment, scenario.seed, outcome, scenario.kind) as run:
         for fault in waiting.values():
             fault.arm(run)
         for _ in range(1 + len(scenario.faults)):

@@ -24,7 +24,7 @@ from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.sources.download import DownloadSettings
 from gridmill.template import TemplateConfig
 from gridmill.variables import Coordinate, DataVar, Encoding
-from trust_faults import FaultyObjects, hit
+from trust_faults import faulty, hit
 
 START = pd.Timestamp("2020-01-01")
 STEPS_PER_DAY = 4
@@ -248,8 +248,13 @@ class FaultyStore:
 
     def __init__(self, store, *, put_log, **options) -> None:
         super().__init__(store, **options)
-        self.store.objects = FaultyObjects.like(self.store.objects, "store", put_log)
-        self.store.state = FaultyObjects.like(self.store.state, "state", put_log)
+        if self.store.format == "icechunk":
+            from trust_icechunk import FaultyIcechunk
+
+            self.store = FaultyIcechunk.like(self.store, put_log)
+        else:
+            self.store.objects = faulty(self.store.objects, "store", put_log)
+        self.store.state = faulty(self.store.state, "state", put_log)
         self.store.tracker.objects = self.store.state
 
 

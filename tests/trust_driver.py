@@ -11,13 +11,16 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import gridmill.dataset
 import gridmill.stores.lease
 from gridmill.driver import Event
+from gridmill.stores.s3_objects import S3Objects
 from trust_faults import FATE, Death, die
 
 
@@ -31,7 +34,7 @@ class Errand:
         For its result, log and temporary files.
     dataset
         ``module:class``.
-    store, source, put_log
+    store, source, put_log, format, storage_options
         Arguments of the dataset.
     kind
         ``backfill`` or ``update``.
@@ -55,7 +58,7 @@ class Errand:
 
     folder: Path
     dataset: str
-    store: Path
+    store: str
     source: str
     put_log: Path
     kind: str
@@ -64,6 +67,8 @@ class Errand:
     start: str | None = None
     end: str | None = None
     revalidate: bool = False
+    format: str = "zarr"
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     scheduler: str | None = None
     death: Death | None = None
     dies_at_event: tuple[str, str, int] | None = None
@@ -101,6 +106,8 @@ def run(errand: Errand) -> None:
     tmp.mkdir(exist_ok=True)
     tempfile.tempdir = str(tmp)
     FATE.death = errand.death
+    # Nobody else writes here: parts that a killed process left are nobody's.
+    S3Objects.abort_abandoned_uploads.__defaults__ = (timedelta(0),)
     _set_clock_and_machine(errand)
     # A parent that starts many children may ignore SIGINT; a driver in a terminal does not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -119,7 +126,13 @@ def run(errand: Errand) -> None:
 def _run(errand: Errand) -> dict[str, Any]:
     module, _, name = errand.dataset.partition(":")
     dataset_class = getattr(importlib.import_module(module), name)
-    dataset = dataset_class(errand.store, source_base=errand.source, put_log=errand.put_log)
+    dataset = dataset_class(
+        errand.store,
+        source_base=errand.source,
+        put_log=errand.put_log,
+        format=errand.format,
+        storage_options=dict(errand.storage_options) or None,
+    )
     options = {
         "client": errand.scheduler,
         "now": errand.now,

@@ -11,17 +11,26 @@ import errno
 import fnmatch
 import json
 import os
+import random
 import signal
 import subprocess
+import threading
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gridmill.stores import LocalObjects
+from gridmill.stores import LocalObjects, Objects, s3_objects
+from gridmill.stores.s3_objects import S3Objects
 
+# Shards are put in parts, and smaller objects whole, as large and small ones are elsewhere.
+s3_objects.MULTIPART_FROM_NBYTES = 30_000
+
+# A request that shall not end takes longer than this.
+DIES_WITHIN_S = 0.01
 # A gate that the test forgot must not hold a thread for ever.
 GATE_TIMEOUT_S = 40.0
 # How long a process stands still.
@@ -182,14 +191,14 @@ def die(why: dict[str, Any]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class FaultyObjects(LocalObjects):
-    """Local objects whose puts are logged, and meet the faults of the switchboard."""
+class Faulty:
+    """Mixed into objects: puts are logged, and meet the faults of the switchboard."""
 
     role = ""
     put_log = Path()
 
     @classmethod
-    def like(cls, objects: LocalObjects, role: str, put_log: Path) -> FaultyObjects:
+    def like(cls, objects: Any, role: str, put_log: Path) -> Any:
         """Give faulty objects with the settings of others."""
         faulty = cls.__new__(cls)
         vars(faulty).update(vars(objects), role=role, put_log=put_log)
@@ -197,22 +206,8 @@ class FaultyObjects(LocalObjects):
 
     def put(self, key: str, content: bytes) -> None:
         """Put an object; log when it began and when it was there."""
-        place, began = f"{self.role}:{key}", time.time()
-        hit("put", place)
-        FATE.meet("before", place)
-        super().put(key, content)
-        append(
-            self.put_log,
-            {
-                "began": began,
-                "role": self.role,
-                "key": key,
-                "nbytes": len(content),
-                "pid": os.getpid(),
-            },
-        )
-        FATE.meet("after", place)
-        hit("after-put", place)
+        with faulty_put(self.put_log, self.role, key, len(content)):
+            super().put(key, content)
 
     def delete(self, key: str) -> None:
         """Delete an object."""
@@ -220,22 +215,68 @@ class FaultyObjects(LocalObjects):
         super().delete(key)
         FATE.meet("after-delete", f"{self.role}:{key}")
 
+
+@contextmanager
+def faulty_put(put_log: Path, role: str, key: str, nbytes: int) -> Iterator[None]:
+    """Put an object within: it is logged, and meets the faults that wait before and after."""
+    place, began = f"{role}:{key}", time.time()
+    hit("put", place)
+    FATE.meet("before", place)
+    yield
+    entry = {"began": began, "role": role, "key": key, "nbytes": nbytes, "pid": os.getpid()}
+    append(put_log, entry)
+    FATE.meet("after", place)
+    hit("after-put", place)
+
+
+class FaultyLocal(Faulty, LocalObjects):
+    """Files, which can also be left half staged."""
+
     def _stage(self, key: str, content: bytes) -> Path:
         place = f"{self.role}:{key}"
-        in_put = _waits("in-put", place) or (
-            FATE.death is not None
-            and FATE.death.when == "in"
-            and fnmatch.fnmatchcase(place, FATE.death.place)
-        )
-        if in_put:
+        if waits_in_put(place):
             half = super()._stage(key, content[: len(content) // 2])
-            FATE.meet("in", place)
             try:
-                hit("in-put", place)
+                suffer_in_put(place)
             finally:
                 with suppress(FileNotFoundError):
                     half.unlink()
         return super()._stage(key, content)
+
+
+class FaultyS3(Faulty, S3Objects):
+    """Objects in a bucket; of those in parts, all can be there and nobody put them together."""
+
+    def put(self, key: str, content: bytes) -> None:
+        """Put an object."""
+        place = f"{self.role}:{key}"
+        if len(content) < s3_objects.MULTIPART_FROM_NBYTES and waits_in_put(place):
+            threading.Timer(DIES_WITHIN_S * random.random(), suffer_in_put, [place]).start()
+        super().put(key, content)
+
+    async def _put_parts(self, client: Any, at: dict[str, str], content: bytes) -> list[Any]:
+        parts = await super()._put_parts(client, at, content)
+        suffer_in_put(f"{self.role}:{at['Key'].removeprefix(f'{self.prefix}/')}")
+        return parts
+
+
+def faulty(objects: Objects, role: str, put_log: Path) -> Any:
+    """Give faulty objects like others."""
+    kind = FaultyLocal if isinstance(objects, LocalObjects) else FaultyS3
+    return kind.like(objects, role, put_log)
+
+
+def waits_in_put(place: str) -> bool:
+    """Whether a fault waits for the middle of a put."""
+    death = FATE.death
+    dies = death is not None and death.when == "in" and fnmatch.fnmatchcase(place, death.place)
+    return dies or _waits("in-put", place)
+
+
+def suffer_in_put(place: str) -> None:
+    """Suffer what waits for the middle of a put."""
+    FATE.meet("in", place)
+    hit("in-put", place)
 
 
 def _waits(place: str, name: str) -> bool:

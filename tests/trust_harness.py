@@ -7,7 +7,6 @@ source server, store and logs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -26,16 +25,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import zarr
 from distributed import Client
+from zarr.core.buffer import cpu
 
 import trust_dataset
 import trust_driver
 import trust_reader
 from gridmill.progress import ProgressRecord, SourceFileStatus
 from gridmill.testing import ArchiveServer, Request
+from trust_archive import S3, Archive, Shelf, is_icechunk, is_on_s3
 from trust_dataset import GROUPS, FormulaTruth, SourceArchive, group_of, label, source_path
 from trust_driver import Errand, Result
 from trust_faults import Switchboard
@@ -232,7 +232,8 @@ class Lab:
         self.switchboard = Switchboard(folder / "switchboard")
         self._number = 0
         self._cluster: Cluster | None = None
-        self._references: dict[tuple[Any, ...], dict[str, str]] = {}
+        self._stocks: dict[str, Stock] = {}
+        self._stack = ExitStack()
 
     def __enter__(self) -> Lab:
         # Before the fork server starts: its children are drivers and readers.
@@ -251,7 +252,21 @@ class Lab:
             self._reader.signal(signal.SIGKILL)
         if self._cluster is not None:
             self._cluster.close()
+        self._stack.close()
         os.environ.pop("TRUST_SWITCHBOARD", None)
+
+    @cached_property
+    def s3(self) -> S3:
+        """The S3 server of archives in a bucket."""
+        folder = self.folder / "outages"
+        folder.mkdir()
+        return self._stack.enter_context(S3(folder / "now"))
+
+    def stock(self, kind: str) -> Stock:
+        """Give the finished archives of a kind of store."""
+        if kind not in self._stocks:
+            self._stocks[kind] = Stock(self, kind)
+        return self._stocks[kind]
 
     @property
     def cluster(self) -> Cluster:
@@ -280,44 +295,68 @@ class Lab:
         watched: Watched = self._connection.recv()
         return watched
 
-    # -- archives to begin and to compare with --------------------------------------------------
 
-    def archive_at(self, moment: str) -> Path | None:
-        """Give a folder with a store as it is before a moment; None where there is none."""
+class Stock:
+    """Finished archives of one kind of store: to begin with, to compare with, and damaged ones.
+
+    Parameters
+    ----------
+    lab
+        Makes them.
+    kind
+        One of `KINDS`.
+    """
+
+    def __init__(self, lab: Lab, kind: str) -> None:
+        self.lab = lab
+        self.shelf = Shelf(kind, lab.folder, lab.s3 if is_on_s3(kind) else None)
+        self._before: dict[str, Archive] = {}
+        self._references: dict[tuple[Any, ...], dict[str, str]] = {}
+
+    def archive_at(self, moment: str) -> Archive | None:
+        """Give an archive as it is before a moment; None where there is none."""
         spec = MOMENT_OF[moment]
-        if not spec.published_days:
-            return None
-        folder = self.folder / f"before-{moment}"
-        if not folder.exists():
-            partial = self.folder / f"partial-{moment}"
-            until = label(spec.published_days)
+        if spec.published_days and moment not in self._before:
             # The gaps are older than the provider's delay, so that they are settled.
-            self._make(partial, until, hold=spec.gaps)
-            partial.rename(folder)
-        return folder
+            made = self._make(f"before-{moment}", label(spec.published_days), hold=spec.gaps)
+            self._before[moment] = made
+        return self._before.get(moment)
 
     def reference(self, versions: Mapping[tuple[str, int], int]) -> dict[str, str]:
         """Give the digests of an uninterrupted backfill of source files of these versions."""
         other = tuple(sorted((key, version) for key, version in versions.items() if version))
-        if other not in self._references:
-            folder = self.new_folder("reference")
-            self._make(folder, label(DAYS), versions=dict(other))
-            self._references[other] = digests(folder / "a.zarr")
-            if other:
-                shutil.rmtree(folder)
-            else:
-                folder.rename(self.folder / "reference")
+        if not other:
+            self._references[other] = self._references.get(other) or self.original.digests()
+        elif other not in self._references:
+            made = self._make("reference", label(DAYS), versions=dict(other))
+            self._references[other] = made.digests()
         return self._references[other]
+
+    @cached_property
+    def original(self) -> Archive:
+        """Give the archive of an uninterrupted backfill."""
+        return self._make("original", label(DAYS))
+
+    @cached_property
+    def seeded(self) -> dict[str, Archive]:
+        """Give copies of the original with one violation each, by its name."""
+        made = {}
+        for name, damage in DAMAGES.items():
+            made[name] = self.shelf.new(f"seeded-{name}")
+            self.original.copy_to(made[name])
+            made[name].change(damage(self.original.contents()))
+        return made
 
     def _make(
         self,
-        folder: Path,
+        name: str,
         until: str,
         *,
         hold: Iterable[tuple[str, int]] = (),
         versions: Mapping[tuple[str, int], int] | None = None,
-    ) -> None:
-        self.switchboard.reset()
+    ) -> Archive:
+        self.lab.switchboard.reset()
+        archive, folder = self.shelf.new(name), self.lab.new_folder(name)
         source = SourceArchive(folder / "source", DAYS)
         for (group, day), version in (versions or {}).items():
             source.put(group, day, version=version)
@@ -328,35 +367,22 @@ class Lab:
             errand = Errand(
                 folder=folder / "driver",
                 dataset="trust_dataset:Trust",
-                store=folder / "a.zarr",
+                store=archive.url,
+                format=archive.format,
+                storage_options=archive.options,
                 source=server.url,
                 put_log=folder / "puts.jsonl",
                 kind="backfill",
                 until=until,
                 now=until,
-                scheduler=self.cluster.address,
+                scheduler=self.lab.cluster.address,
             )
             driver = Driver(errand)
             result = driver.wait()
             assert result is not None, driver.log
             assert result.is_complete, driver.log
             assert result.report["positions_after"] == _steps(until), result
-
-    @property
-    def original(self) -> Path:
-        """Give the archive of an uninterrupted backfill."""
-        self.reference({})
-        return self.folder / "reference" / "a.zarr"
-
-    @cached_property
-    def seeded(self) -> dict[str, Path]:
-        """Give copies of a reference archive with one violation each, by its name."""
-        made = {}
-        for name, damage in DAMAGES.items():
-            made[name] = self.folder / f"seeded-{name}.zarr"
-            shutil.copytree(self.original, made[name])
-            damage(made[name])
-        return made
+        return archive
 
 
 def _steps(until: str) -> int:
@@ -366,43 +392,49 @@ def _steps(until: str) -> int:
 # -- seeded violations ------------------------------------------------------------------------
 
 
-def _damage_value(store: Path) -> None:
+Contents = Mapping[str, bytes]
+
+
+def _damage_value(contents: Contents) -> dict[str, bytes]:
     """Change one value, checksums and all."""
-    array = zarr.open_array(store, path="temperature", mode="r+")
+    stored = {k: cpu.Buffer.from_bytes(v) for k, v in contents.items() if k.startswith("temp")}
+    array = zarr.open_array(zarr.storage.MemoryStore(stored), path="temperature", mode="r+")
     array[17, 5, 6] = array[17, 5, 6] + 1
+    return {k: v.to_bytes() for k, v in stored.items() if v.to_bytes() != contents.get(k)}
 
 
-def _damage_extent(store: Path) -> None:
+def _damage_extent(contents: Contents) -> dict[str, bytes]:
     """Show a day more than there is."""
-    root = json.loads((store / "zarr.json").read_text())
-    for array in root["consolidated_metadata"]["metadata"].values():
-        if array["dimension_names"][0] == "time":
-            array["shape"][0] += trust_dataset.STEPS_PER_DAY
-    (store / "zarr.json").write_text(json.dumps(root))
+    changed = {}
+    for key in (key for key in contents if key.endswith("zarr.json")):
+        metadata = json.loads(contents[key])
+        consolidated = metadata.get("consolidated_metadata") or {"metadata": {}}
+        for array in (metadata, *consolidated["metadata"].values()):
+            if (array.get("dimension_names") or [""])[0] == "time":
+                array["shape"][0] += trust_dataset.STEPS_PER_DAY
+        changed[key] = json.dumps(metadata).encode()
+    return changed
 
 
-def _lose_object(store: Path) -> None:
+def _lose_object(contents: Contents) -> dict[str, None]:
     """Lose a day of a variable."""
-    (store / "wind/c/3/0/0").unlink()
+    return {"wind/c/3/0/0": None}
 
 
-def _swap_objects(store: Path) -> None:
+def _swap_objects(contents: Contents) -> dict[str, bytes]:
     """Put two days into each other's place."""
-    one, other = store / "wind/c/1/0/0", store / "wind/c/6/0/0"
-    content = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(content)
+    one, other = "wind/c/1/0/0", "wind/c/6/0/0"
+    return {one: contents[other], other: contents[one]}
 
 
-def _flip_bit(store: Path) -> None:
+def _flip_bit(contents: Contents) -> dict[str, bytes]:
     """Flip a bit of a chunk."""
-    shard = store / "rain/c/0/0/0"
-    content = bytearray(shard.read_bytes())
+    content = bytearray(contents["rain/c/0/0/0"])
     content[100] ^= 1
-    shard.write_bytes(bytes(content))
+    return {"rain/c/0/0/0": bytes(content)}
 
 
-DAMAGES: Mapping[str, Callable[[Path], None]] = {
+DAMAGES: Mapping[str, Callable[[Contents], Mapping[str, bytes | None]]] = {
     "value": _damage_value,
     "extent": _damage_extent,
     "lost": _lose_object,
@@ -458,29 +490,39 @@ class Run:
         Decides which files, objects and violations are chosen.
     outcome
         Filled while it goes on.
+    kind
+        The kind of its store, one of `KINDS`.
     """
 
-    def __init__(self, lab: Lab, moment: str, seed: int, outcome: Outcome | None = None) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        moment: str,
+        seed: int,
+        outcome: Outcome | None = None,
+        kind: str = "local",
+    ) -> None:
         self.lab = lab
+        self.kind = kind
+        self.stock = lab.stock(kind)
         self.truth = FormulaTruth()
         self.moment_name = moment
         self.moment = MOMENT_OF[moment]
         self.rng = random.Random(seed)
         self.outcome = outcome or Outcome()
         self.drivers: list[Driver] = []
-        base = lab.archive_at(moment)
-        self.reference_of = lab.reference
-        lab.reference({})
+        base = self.stock.archive_at(moment)
+        self.stock.reference({})
+        seeded = self.rng.choice(sorted(self.stock.seeded))
+        self.seeded = self.stock.seeded[seeded]
         lab.cluster.wait_for_workers()
         lab.switchboard.reset()
         self.folder = lab.new_folder(moment)
         self.folder.mkdir()
-        self.store = self.folder / "a.zarr"
-        self.records = self.folder / "a.zarr.gridmill"
+        self.archive = self.stock.shelf.new(moment)
         self.put_log = self.folder / "puts.jsonl"
         if base is not None:
-            shutil.copytree(base / "a.zarr", self.store)
-            shutil.copytree(base / "a.zarr.gridmill", self.records)
+            base.copy_to(self.archive)
         self.source = SourceArchive(self.folder / "source", DAYS)
         self.server = ArchiveServer(self.source.root)
         # Whether the next driver may meet tasks of the last one.
@@ -491,8 +533,9 @@ class Run:
         self._stack = ExitStack()
         self._stack.enter_context(self.server)
         self.server.release_all()
-        seeded = self.rng.choice(sorted(self.lab.seeded))
-        self.lab.watch(Watch(str(self.store), (str(self.lab.seeded[seeded]),), self.truth))
+        outage = str(self.lab.s3.outage) if is_on_s3(self.kind) else None
+        watch = Watch(self.archive.opening, (self.seeded.opening,), self.truth, outage)
+        self.lab.watch(watch)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -520,7 +563,9 @@ class Run:
         fields = {
             "folder": self.folder / self._next_name(),
             "dataset": "trust_dataset:Trust",
-            "store": self.store,
+            "store": self.archive.url,
+            "format": self.archive.format,
+            "storage_options": self.archive.options,
             # Its requests are told from those of a dead one's tasks by the name in the URL.
             "source": self.server.url.replace("://", f"://{self._next_name()}@"),
             "put_log": self.put_log,
@@ -587,7 +632,7 @@ class Run:
         if not self.zombies_may_run:
             self.lab.cluster.wait_until_idle()
         self.zombies_may_run = False
-        done = done_objects(self.records)
+        done = done_objects(self.archive)
         began = time.time()
         errand, user = self.errand(), self._next_name()
         if changes:
@@ -610,26 +655,20 @@ class Run:
 
     def check_archive(self) -> None:
         """Compare every object with those of an uninterrupted run."""
-        expected = self.lab.reference(self.source.versions)
-        found = digests(self.store)
+        expected = self.stock.reference(self.source.versions)
+        found = self.archive.digests()
         differing = {k for k in {*expected, *found} if expected.get(k) != found.get(k)}
         assert not differing, f"differ from an uninterrupted run: {sorted(differing)}"
 
-    def age_beats(self) -> None:
-        """Let beats be minutes old: a younger one without a claim may be about to claim."""
-        for beat in self.records.glob("leases/*/beat"):
-            content = json.loads(beat.read_text())
-            beat.write_text(json.dumps({**content, "at": content["at"] - 600}))
-
     def check_leftovers(self) -> None:
-        """Nothing is left of the runs: no lease, no staged object, no temporary folder."""
-        left = [p for p in self.records.glob("leases/**/*") if p.is_file()]
-        left += [p for p in self.records.glob("**/staging/*") if p.is_file()]
-        left += (self.folder / "tmp").iterdir()
+        """Nothing is left of the runs: no lease, nothing staged, no temporary folder."""
+        left = self.archive.leftovers()
+        left += map(str, (self.folder / "tmp").iterdir())
         deadline = time.monotonic() + 20
         while (folders := self.lab.cluster.tmp_folders()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not left + folders, f"left behind: {[str(p) for p in left + folders]}"
+        left += map(str, folders)
+        assert not left, f"left behind: {left}"
 
     def check_reader(self) -> None:
         """The reader saw no violation but the seeded one, and that each time."""
@@ -678,6 +717,29 @@ class Run:
             if put["role"] == "store" and is_data(put["key"]) and put["began"] >= since
         ]
 
+    def shown_puts(self) -> list[dict[str, Any]]:
+        """Give the puts of data objects with when readers could see them (`shown`), in order.
+
+        That is at once where objects are what readers read, and with a commit in Icechunk.
+        """
+        puts = self.puts()
+        if not is_icechunk(self.kind):
+            return [{**put, "shown": put["time"]} for put in puts]
+        log = read_log(self.put_log)
+        uploads = [entry for entry in log if entry["role"] == "token"]
+        commits = [entry for entry in log if entry["role"] == "shown"]
+        shown = []
+        for put in puts:
+            names = (
+                upload["name"]
+                for upload in uploads
+                if upload["time"] >= put["time"] and put["key"] in upload["keys"]
+            )
+            name = next(names, None)
+            times = (commit["time"] for commit in commits if name in commit["names"])
+            shown.append({**put, "shown": next(times, math.inf)})
+        return sorted(shown, key=lambda put: put["shown"])
+
     def fetches(self, since: float = 0.0) -> list[Request]:
         """Give the requests that a whole file was sent for."""
         return [
@@ -699,12 +761,12 @@ class Done:
     files: frozenset[str]
 
 
-def done_objects(records: Path) -> Done:
+def done_objects(archive: Archive) -> Done:
     """Read what the records of an archive say; of regions that reach as far as they will."""
     objects: set[str] = set()
     files: set[str] = set()
-    for path in records.glob("regions/*.json"):
-        record = ProgressRecord.from_json(path.read_bytes())
+    for content in archive.regions().values():
+        record = ProgressRecord.from_json(content)
         is_static = record.stop == record.start
         length = trust_dataset.DAYS_PER_REGION * trust_dataset.STEPS_PER_DAY
         end = min(record.start + length, DAYS * trust_dataset.STEPS_PER_DAY)
@@ -728,7 +790,7 @@ def judge_missing(run: Run, seen: Sightings, *, seeded: bool = False) -> list[st
     object: by the source server's log, no whole and readable file was sent to that job, or a
     later request of the same job was refused.
     """
-    puts = [] if seeded else run.puts()
+    puts = [] if seeded else run.shown_puts()
     found = []
     for place, stretches in sorted(seen.missing.items()):
         for stretch in stretches:
@@ -744,8 +806,8 @@ def _unexcused(
 ) -> str:
     name, day, _ = place
     ours = [put for put in puts if holds(put["key"], place)]
-    before = [put for put in ours if put["time"] <= stretch.first_began][-1:]
-    during = [put for put in ours if stretch.first_began < put["time"] <= stretch.last_began]
+    before = [put for put in ours if put["shown"] <= stretch.first_began][-1:]
+    during = [put for put in ours if stretch.first_began < put["shown"] <= stretch.last_began]
     if not before:
         known = not seeded and (group_of(name), day) in run.moment.gaps
         # An object put during the first open may be the one that was read.
@@ -790,40 +852,8 @@ def holds(key: str, place: Place) -> bool:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Give the checksum of every object of a store, by key.
-
-    Of a shard without the zeros that may precede its index: those that replaced a longer one
-    have them.
-    """
-    files = (path for path in root.rglob("*") if path.is_file())
-    contents = {str(p.relative_to(root)): p.read_bytes() for p in files}
-    indexes = _index_nbytes(contents.get("zarr.json"))
-    for key, content in contents.items():
-        variable, is_data, _ = key.partition("/c/")
-        if is_data and variable in indexes:
-            contents[key] = without_padding(content, indexes[variable])
-    return {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
-
-
-def _index_nbytes(root: bytes | None) -> dict[str, int]:
-    """Give the length of a shard's index, for every array that has shards."""
-    arrays = {} if root is None else json.loads(root)["consolidated_metadata"]["metadata"]
-    found = {}
-    for name, array in arrays.items():
-        codec = array["codecs"][0]
-        if codec["name"] == "sharding_indexed":
-            shard = array["chunk_grid"]["configuration"]["chunk_shape"]
-            chunk = codec["configuration"]["chunk_shape"]
-            found[name] = 16 * math.prod(shard) // math.prod(chunk) + 4
-    return found
-
-
-def without_padding(shard: bytes, index_nbytes: int) -> bytes:
-    """Cut what lies between a shard's last chunk and its index; it must be zeros."""
-    index = np.frombuffer(shard[-index_nbytes:-4], "<u8").reshape(-1, 2)
-    end = int(index[index[:, 0] != 2**64 - 1].sum(axis=1).max(initial=0))
-    assert not any(shard[end:-index_nbytes]), "something other than zeros fills a shard"
-    return shard[:end] + shard[-index_nbytes:]
+    """Give the checksum of every object of a local plain store, by key, see `digests_of`."""
+    return Archive("local", str(root)).digests()
 
 
 def is_data(key: str) -> bool:

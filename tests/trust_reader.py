@@ -1,15 +1,18 @@
 """The reader: a process that opens a store in a tight loop and compares all it sees with truth.
 
-It knows nothing of gridmill: it opens with `xr.open_zarr(path)` and looks at values. What it may
-see: for each value, that of a version of the source file; or no value at all, which it reports as
-*missing*, for the test to judge by the source server's log. Everything else is a violation:
+It knows nothing of gridmill: it opens with `xr.open_zarr`, as the README tells readers to, and
+looks at values. What it may see: for each value, that of a version of the source file; or no value
+at all, which it reports as *missing*, for the test to judge by the source server's log. Everything
+else is a violation:
 
 - a value that no version of the source file gives;
 - a value that was there and is not any more, or is of an older version;
 - labels that are not the axis', or an extent that shrinks;
 - an open that fails once the store was there;
 - a read that fails twice. One that fails once is *torn*: the shard was replaced between the two
-  requests of one read, which plain Zarr allows as long as it is an error.
+  requests of one read, which plain Zarr allows as long as it is an error. Icechunk does not.
+
+While a test has the server down, an open that fails is none.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from multiprocessing.connection import Connection
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import dask
 import numpy as np
@@ -33,6 +37,52 @@ SEEDED_EVERY = 8
 
 # Variable, day, and quarter of the grid: its upper or lower half, its left or right half.
 Place = tuple[str, int, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How readers open a store.
+
+    Parameters
+    ----------
+    url, format
+        Where it is, and ``zarr`` or ``icechunk``.
+    options
+        For a bucket, what s3fs takes; without credentials where anyone may read.
+    """
+
+    url: str
+    format: str = "zarr"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def open(self) -> xr.Dataset:
+        """Open what is published now."""
+        if self.format == "zarr":
+            return xr.open_zarr(self.url, storage_options=dict(self.options) or None)
+        repository = open_repository(self.url, self.options)
+        return xr.open_zarr(repository.readonly_session("main").store, consolidated=False)
+
+
+def open_repository(url: str, options: Mapping[str, Any]) -> Any:
+    """Open an Icechunk repository."""
+    # Its threads do not survive a fork: not before the processes of a test are forked.
+    import icechunk
+
+    if not url.startswith("s3://"):
+        return icechunk.Repository.open(icechunk.local_filesystem_storage(url))
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    storage = icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix,
+        region=options["client_kwargs"]["region_name"],
+        endpoint_url=options["endpoint_url"],
+        allow_http=True,
+        force_path_style=True,
+        anonymous=options.get("anon"),
+        access_key_id=options.get("key"),
+        secret_access_key=options.get("secret"),
+    )
+    return icechunk.Repository.open(storage)
 
 
 class Truth(Protocol):
@@ -74,6 +124,8 @@ class Sightings:
         How often a read failed and a fresh open succeeded.
     not_there
         Opens before the store was published.
+    unreachable
+        Visits that failed while the store's server was down.
     violations
         What must not be.
     violating_opens
@@ -89,6 +141,7 @@ class Sightings:
     opens: int = 0
     torn: int = 0
     not_there: int = 0
+    unreachable: int = 0
     violations: list[str] = field(default_factory=list)
     violating_opens: int = 0
     missing: dict[Place, list[Missing]] = field(default_factory=dict)
@@ -97,11 +150,22 @@ class Sightings:
 
 
 class Visitor:
-    """Visits one store again and again, and remembers what it saw."""
+    """Visits one store again and again, and remembers what it saw.
 
-    def __init__(self, path: str, truth: Truth) -> None:
-        self.path = path
+    Parameters
+    ----------
+    opening
+        How to open it.
+    truth
+        What is true of it.
+    outage
+        A file that is there while the store's server is down.
+    """
+
+    def __init__(self, opening: Opening, truth: Truth, outage: str | None = None) -> None:
+        self.opening = opening
         self.truth = truth
+        self.outage = None if outage is None else Path(outage)
         self.seen = Sightings()
         self._there = False
         self._visits = 0
@@ -115,15 +179,24 @@ class Visitor:
         before = len(self.seen.violations)
         self._visits += 1
         began = time.time()
-        ds = self._open()
+        ds = self._open(began)
         if ds is not None:
             self.seen.opens += 1
             self._compare(ds, began, time.time())
+        elif self._was_down(began):
+            self.seen.unreachable += 1
+            del self.seen.violations[before:]
         self.seen.violating_opens += len(self.seen.violations) > before
 
-    def _open(self) -> xr.Dataset | None:
+    def _was_down(self, since: float) -> bool:
+        """Whether the server was down, or began to be or not to be, since a time."""
+        if self.outage is None:
+            return False
+        return self.outage.exists() or self.outage.parent.stat().st_mtime >= since
+
+    def _open(self, began: float) -> xr.Dataset | None:
         try:
-            ds = xr.open_zarr(self.path)
+            ds = self.opening.open()
         except Exception as error:
             if self._there:
                 self._violated(f"the open failed: {_brief(error)}")
@@ -133,16 +206,21 @@ class Visitor:
         try:
             return ds.load()
         except Exception as error:
-            return self._open_again(error)
+            return self._open_again(error, began)
 
-    def _open_again(self, error: Exception) -> xr.Dataset | None:
+    def _open_again(self, error: Exception, began: float) -> xr.Dataset | None:
         try:
-            ds = xr.open_zarr(self.path).load()
+            ds = self.opening.open().load()
         except Exception as again:
             self._violated(f"the read failed twice: {_brief(error)}; then {_brief(again)}")
             return None
+        if self._was_down(began):
+            self.seen.unreachable += 1
+            return ds
         self.seen.torn += 1
         self.seen.torn_errors.append(_brief(error))
+        if self.opening.format != "zarr":
+            self._violated(f"the read was torn: {_brief(error)}")
         return ds
 
     def _compare(self, ds: xr.Dataset, began: float, ended: float) -> None:
@@ -214,17 +292,20 @@ class Watch:
 
     Parameters
     ----------
-    path
+    live
         The live store.
     seeded
         Stores with a violation in each.
     truth
         What is true of them.
+    outage
+        See `Visitor`.
     """
 
-    path: str
-    seeded: tuple[str, ...]
+    live: Opening
+    seeded: tuple[Opening, ...]
     truth: Truth
+    outage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -253,14 +334,15 @@ def read_for_ever(connection: Connection) -> None:
 
 
 def _watch(watch: Watch, is_over: Callable[[], bool]) -> Watched:
-    live = Visitor(watch.path, watch.truth)
+    live = Visitor(watch.live, watch.truth, watch.outage)
     seeded: list[tuple[str, Sightings]] = []
     while True:
-        for path in watch.seeded:
+        for opening in watch.seeded:
             # Without a memory: it must catch the violation each time.
-            visitor = Visitor(path, watch.truth)
+            visitor = Visitor(opening, watch.truth, watch.outage)
             visitor.visit()
-            seeded.append((path, visitor.seen))
+            if not visitor.seen.unreachable:
+                seeded.append((opening.url, visitor.seen))
         for _ in range(SEEDED_EVERY):
             over = is_over()
             live.visit()

@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from trust_archive import KINDS
 from trust_catalogue import CATALOGUE, Scenario, play
 from trust_harness import MOMENTS, Lab, Outcome
 
@@ -26,20 +27,21 @@ WIDTH = max(map(len, CATALOGUE))
 COLUMNS = ("injected", "runs", "completed", "opens", "torn", "violations", "objects", "files")
 
 
-def scenarios(seed: int) -> Iterator[Scenario]:
+def scenarios(seed: int, kind: str) -> Iterator[Scenario]:
     """Give every fault at every moment in an order of the seed, then pairs without end."""
     rng = random.Random(seed)
-    product = [(name, m) for name, make in CATALOGUE.items() for m in make().moments]
+    here = {name: make for name, make in CATALOGUE.items() if kind in make().kinds}
+    product = [(name, m) for name, make in here.items() for m in make().moments]
     rng.shuffle(product)
     for name, moment in product:
-        yield Scenario((name,), moment, rng.randrange(1 << 30))
-    deaths = [name for name, make in CATALOGUE.items() if make().sets_death]
-    others = [name for name in CATALOGUE if name not in deaths]
+        yield Scenario((name,), moment, rng.randrange(1 << 30), kind)
+    deaths = [name for name, make in here.items() if make().sets_death]
+    others = [name for name in here if name not in deaths]
     for _ in count():
         first = rng.choice(others)
         second = rng.choice([name for name in (*deaths, *others) if name != first])
         moments = [m for m in MOMENTS if all(m in CATALOGUE[n]().moments for n in (first, second))]
-        yield Scenario((first, second), rng.choice(moments), rng.randrange(1 << 30))
+        yield Scenario((first, second), rng.choice(moments), rng.randrange(1 << 30), kind)
 
 
 def main(arguments: list[str]) -> int:
@@ -47,6 +49,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--store", choices=tuple(KINDS), default="local")
     parser.add_argument("--results", type=Path, default=Path("build/chaos.jsonl"))
     options = parser.parse_args(arguments)
     options.results.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +60,7 @@ def main(arguments: list[str]) -> int:
         Lab(Path(folder)) as lab,
         options.results.open("a") as results,
     ):
-        for scenario in scenarios(options.seed):
+        for scenario in scenarios(options.seed, options.store):
             if time.monotonic() > until:
                 break
             if scenario.name in known:

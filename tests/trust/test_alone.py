@@ -13,6 +13,7 @@ import zarr
 from zarr.storage import LocalStore, WrapperStore
 
 from gridmill.testing import ArchiveServer
+from trust_archive import Archive
 from trust_catalogue import CATALOGUE, Scenario, play
 from trust_dataset import DAYS_PER_REGION, FLAT, label, source_path, truth
 from trust_driver import Errand
@@ -28,7 +29,7 @@ from trust_harness import (
     judge_missing,
     read_log,
 )
-from trust_reader import Visitor, Watch
+from trust_reader import Opening, Visitor, Watch
 from trust_wfde5 import Wfde5Truth
 
 REGION_END = label(DAYS_PER_REGION)
@@ -38,8 +39,8 @@ REGION_END = label(DAYS_PER_REGION)
 def test_the_reader_notices(damage: str, lab: Lab) -> None:
     """Each way to damage an archive is seen by the reader, and the undamaged one passes."""
     with Run(lab, "backfill", 0) as run:
-        for store, is_damaged in ((lab.seeded[damage], True), (lab.original, False)):
-            visitor = Visitor(str(store), run.truth)
+        for store, is_damaged in ((run.stock.seeded[damage], True), (run.stock.original, False)):
+            visitor = Visitor(store.opening, run.truth)
             visitor.visit()
             seen = visitor.seen
             assert bool(seen.violations or judge_missing(run, seen, seeded=True)) == is_damaged
@@ -47,13 +48,13 @@ def test_the_reader_notices(damage: str, lab: Lab) -> None:
 
 def test_a_value_that_vanishes_is_noticed(lab: Lab, tmp_path: Path) -> None:
     """A reader that saw a value calls it a violation when it is gone, whatever the log says."""
-    store = tmp_path / "a.zarr"
-    shutil.copytree(lab.original, store)
+    store = Archive("local", str(tmp_path / "a.zarr"))
     with Run(lab, "backfill", 0) as run:
-        visitor = Visitor(str(store), run.truth)
+        run.stock.original.copy_to(store)
+        visitor = Visitor(store.opening, run.truth)
         visitor.visit()
         assert not visitor.seen.violations
-        DAMAGES["lost"](store)
+        store.change(DAMAGES["lost"](store.contents()))
         visitor.visit()
         assert any("values are gone" in what for what in visitor.seen.violations)
 
@@ -63,7 +64,7 @@ def test_the_proof_fails_for_an_archive_that_differs(lab: Lab) -> None:
     with Run(lab, "backfill", 0) as run:
         run.drive()
         run.check_archive()
-        (run.store / "more").touch()
+        (run.archive.path / "more").touch()
         with pytest.raises(AssertionError, match="more"):
             run.check_archive()
 
@@ -72,7 +73,7 @@ def test_the_proof_fails_for_work_that_is_redone(lab: Lab) -> None:
     """A rerun that fetches and puts what the records call done is found."""
     with Run(lab, "backfill", 0) as run:
         run.drive()
-        lost = run.store / "wind/c/3/0/0"
+        lost = run.archive.path / "wind/c/3/0/0"
         lost.unlink()
         with pytest.raises(AssertionError, match="put again, though recorded as done"):
             run.recover()
@@ -106,7 +107,7 @@ def test_a_torn_read_is_an_error(becomes: str, lab: Lab) -> None:
     with Run(lab, "backfill", 10) as run:
         run.source.put("met", 0, version=FLAT if becomes == "longer" else 0)
         assert run.drive().is_complete
-        shard = run.store / "temperature/c/0/0/0"
+        shard = run.archive.path / "temperature/c/0/0/0"
         before = shard.read_bytes()
         run.source.put("met", 0, version=0 if becomes == "longer" else FLAT)
         assert run.drive(revalidate=True).is_complete
@@ -115,7 +116,9 @@ def test_a_torn_read_is_an_error(becomes: str, lab: Lab) -> None:
         assert len(after) >= len(before)
         shard.write_bytes(before)
         torn = zarr.open_array(
-            ReplacedMeanwhile(LocalStore(run.store), shard, after), path="temperature", mode="r"
+            ReplacedMeanwhile(LocalStore(run.archive.path), shard, after),
+            path="temperature",
+            mode="r",
         )
         # The last day's values are the same in both, at different places.
         with pytest.raises(ValueError, match="checksum"):
@@ -174,13 +177,13 @@ def test_a_file_that_stays_unreadable_becomes_a_gap_that_heals(lab: Lab) -> None
 def test_an_update_whose_clock_is_behind_changes_nothing(lab: Lab) -> None:
     """An update that believes in an earlier day than is published writes nothing."""
     with Run(lab, "update", 6) as run:
-        before = digests(run.store)
+        before = run.archive.digests()
         result = run.drive(now=label(2))
         assert result is not None
         assert result.error is None, result
         assert not result.report["variables_done"]
         assert result.report["positions_after"] == result.report["positions_before"]
-        assert digests(run.store) == before
+        assert run.archive.digests() == before
         run.prove()
 
 
@@ -265,7 +268,7 @@ def test_real_archive_under_kills(lab: Lab, wfde5_archive: Path, tmp_path: Path)
             Errand(
                 folder=tmp_path / name / "driver",
                 dataset="trust_wfde5:TrustWfde5",
-                store=tmp_path / name / "a.zarr",
+                store=str(tmp_path / name / "a.zarr"),
                 source=server.url,
                 put_log=tmp_path / name / "puts.jsonl",
                 kind="backfill",
@@ -281,7 +284,7 @@ def test_real_archive_under_kills(lab: Lab, wfde5_archive: Path, tmp_path: Path)
         seeded = tmp_path / "seeded.zarr"
         shutil.copytree(whole.store, seeded)
         _change_a_value(seeded)
-        lab.watch(Watch(str(store.store), (str(seeded),), source))
+        lab.watch(Watch(Opening(store.store), (Opening(str(seeded)),), source))
         deaths = (
             {"until": "2017-01-21", "dies_at_event": ("stage", "upload", 7)},
             {"until": "2017-01-21", "death": Death("before", "store:zarr.json")},
@@ -299,14 +302,14 @@ def test_real_archive_under_kills(lab: Lab, wfde5_archive: Path, tmp_path: Path)
         assert result is not None
         assert result.is_complete, driver.log
     watched = lab.end_watch()
-    assert digests(store.store) == digests(whole.store)
+    assert digests(Path(store.store)) == digests(Path(whole.store))
     assert not watched.live.violations
     assert not watched.live.missing
     assert watched.live.positions == 744
     assert watched.live.opens
     assert all(seen.violations for _, seen in watched.seeded)
     put = [entry["key"] for entry in read_log(store.put_log)]
-    assert set(digests(store.store)) <= set(put)
+    assert set(digests(Path(store.store))) <= set(put)
 
 
 def _change_a_value(store: Path) -> None:

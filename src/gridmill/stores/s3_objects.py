@@ -377,7 +377,8 @@ class S3Objects:
             )
         if code in _WRONG_CREDENTIALS:
             return PermissionError(f"{code}: the credentials are not right for {self._endpoint}")
-        if code in _TRANSIENT_CODES or status in (408, 429) or status >= 500:
+        # 507: there is no space left, and waiting makes none.
+        if code in _TRANSIENT_CODES or status in (408, 429) or (status >= 500 and status != 507):
             return _Transient(f"{code} (HTTP {status}) from {self._endpoint}")
         if status == 403:
             return PermissionError(

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from gridmill.testing.archive_server import Latency, Reset, Status
 
-__all__ = ["DamagedBody", "FaultProxy", "Forwarded", "LostAnswer", "StoreFault"]
+__all__ = ["DamagedBody", "FaultProxy", "Forwarded", "Injected", "LostAnswer", "StoreFault"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,14 @@ class Forwarded:
 
 
 @dataclass
-class _Injected:
+class Injected:
+    """A fault that waits for requests, and how many met it."""
+
     method: str
     pattern: str
     fault: StoreFault
     times: int | None
+    met: int = 0
 
 
 class FaultProxy:
@@ -77,7 +80,7 @@ class FaultProxy:
         self.target = urlsplit(target).netloc
         self.latency_s = latency_s
         self._lock = threading.Lock()
-        self._faults: list[_Injected] = []
+        self._faults: list[Injected] = []
         self._requests: list[Forwarded] = []
         self._listeners: list[Callable[[Forwarded], None]] = []
 
@@ -117,10 +120,12 @@ class FaultProxy:
 
     def inject(
         self, pattern: str, fault: StoreFault, *, method: str = "*", times: int | None = 1
-    ) -> None:
+    ) -> Injected:
         """Meet the next `times` requests whose path matches with a fault; None is for ever."""
+        injected = Injected(method, pattern, fault, times)
         with self._lock:
-            self._faults.append(_Injected(method, pattern, fault, times))
+            self._faults.append(injected)
+        return injected
 
     def clear_faults(self) -> None:
         """Forget all injected faults."""
@@ -133,6 +138,7 @@ class FaultProxy:
                 fits = fnmatch.fnmatchcase(path, injected.pattern)
                 if injected.times != 0 and fits and fnmatch.fnmatchcase(method, injected.method):
                     injected.times = None if injected.times is None else injected.times - 1
+                    injected.met += 1
                     return injected.fault
         return None
 
