@@ -21,6 +21,7 @@ from numcodecs.blosc import Blosc
 
 from benchmarks.dataset import CHUNKS, KEEP_MANTISSA_BITS, SHARDS, BenchmarkGrid
 from benchmarks.fields import NAMES, make_fields, write_archive
+from benchmarks.memory import Peak, peaks
 from benchmarks.pairs import Ratio, compare, foreign_load
 from gridmill.chain import threads_per_worker
 from gridmill.clusters import connect
@@ -74,10 +75,16 @@ def start(folder: Path) -> Iterator[Ratio]:
     )
 
 
-BENCHMARKS: dict[str, Callable[[Path], Iterator[Ratio]]] = {
+def memory(folder: Path) -> Iterator[Peak]:
+    """Peak of a worker for 1 and 8 GB of float32 a variable: 1 GiB and a shard at most."""
+    yield from peaks()
+
+
+BENCHMARKS: dict[str, Callable[[Path], Iterator[Ratio | Peak]]] = {
     "encode": encode,
     "plain": plain,
     "start": start,
+    "memory": memory,
 }
 
 
@@ -89,19 +96,13 @@ def main(names: list[str]) -> int:
         return 2
     load = foreign_load()
     ratios: list[Ratio] = []
+    peaked: list[Peak] = []
     print(f"{'A / B':45} {'CPU':>7} {'spread':>15} {'wall':>7}  must")
     for name in names or BENCHMARKS:
         with tempfile.TemporaryDirectory(prefix="gridmill-bench-") as folder:
-            for ratio in BENCHMARKS[name](Path(folder)):
-                ratios.append(ratio)
-                low, high = ratio.cpu_spread
-                must = "" if ratio.must is None else f"<= {ratio.must}"
-                must += "" if ratio.holds else "  MISSED"
-                print(
-                    f"{ratio.name:45} {ratio.cpu:7.2f} {low:7.2f}-{high:7.2f} "
-                    f"{ratio.wall:7.2f}  {must}",
-                    flush=True,
-                )
+            for found in BENCHMARKS[name](Path(folder)):
+                (peaked if isinstance(found, Peak) else ratios).append(found)
+                print(found, "" if found.holds else " MISSED", flush=True)
     spoiled = max(load, foreign_load())
     if spoiled > 0.3:
         print(f"other processes kept {spoiled:.1f} cores busy: these ratios may be spoiled")
@@ -112,9 +113,12 @@ def main(names: list[str]) -> int:
         "versions": {name: version(name) for name in ("gridmill", "zarr", "distributed")},
         "when": time.strftime("%Y-%m-%d"),
     }
-    Path("benchmarks/results.json").write_text(
-        json.dumps({"machine": machine, "ratios": [vars(r) for r in ratios]}, indent=1) + "\n"
-    )
+    content = {
+        "machine": machine,
+        "ratios": [vars(ratio) for ratio in ratios],
+        "peaks": [vars(peak) for peak in peaked],
+    }
+    Path("benchmarks/results.json").write_text(json.dumps(content, indent=1) + "\n")
     return 0
 
 

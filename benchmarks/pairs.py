@@ -43,6 +43,11 @@ class Ratio:
         """Whether the promise is kept."""
         return self.must is None or self.cpu <= self.must
 
+    def __str__(self) -> str:
+        low, high = self.cpu_spread
+        must = "" if self.must is None else f"<= {self.must}"
+        return f"{self.name:45} {self.cpu:7.2f} {low:7.2f}-{high:7.2f} {self.wall:7.2f}  {must}"
+
 
 def compare(
     name: str, a: Callable[[], object], b: Callable[[], object], *, must: float | None = None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import pickle
 import shutil
+import tracemalloc
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from gridmill import stages
+from gridmill.canvas import slabs_of
 from gridmill.plan import prepare_region
 from gridmill.progress import SourceFileStatus
 from gridmill.publication import Publisher
@@ -487,3 +490,47 @@ def test_what_is_sent_between_tasks_is_small(at):
     )
     with pytest.raises(AttributeError, match="stays with the driver"):
         _ = pickle.loads(pickle.dumps(source)).job.template_ds
+
+
+# -- memory -----------------------------------------------------------------------------------
+
+SIDE = 256
+
+
+class WideJob(TinyJob):
+    """Gives fields of 256 kB, whatever is in the files."""
+
+    def read_data(self, coord, data_var):
+        return np.full((SIDE, SIDE), coord.label.day_of_year, "float32")
+
+
+def peak_of_compress(tmp_path, steps: int) -> int:
+    """Give the most bytes that compress holds at once, for a region of `steps` fields."""
+    var = tiny_var("a", 0)
+    encoding = Encoding(chunks=(16, 64, 64), shards=(steps, SIDE, SIDE))
+
+    class Wide(TinyTemplate):
+        data_vars = (replace(var, encoding=encoding),)
+
+        def dimension_coordinates(self):
+            return {"y": np.arange(float(SIDE)), "x": np.arange(float(SIDE))}
+
+    at = Workplace(tmp_path, WideJob, Wide(), n=steps)
+    region = slice(0, steps)
+    source = at.download(region)
+    tracemalloc.start()
+    try:
+        at.compress(source, region=region)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_is_bounded_by_the_slab_and_not_by_the_region(tmp_path, monkeypatch):
+    """Regions of 4 and of 16 slabs hold as much at their peak: at most four slabs."""
+    limit = 2**20
+    monkeypatch.setattr(stages, "slabs_of", partial(slabs_of, most_nbytes=limit))
+    small = peak_of_compress(tmp_path / "small", 16)
+    large = peak_of_compress(tmp_path / "large", 64)
+    assert small < 4 * limit
+    assert large < 1.2 * small
