@@ -338,3 +338,9 @@ def test_the_present_has_a_label_on_every_day(calendar, present):
     label = parse_label(present, calendar)
     assert (label.year, label.month) == (present.year, present.month)
     assert present.day - 3 <= label.day <= present.day
+
+
+def test_only_forecasts_have_leads_to_limit():
+    """A dataset without leads says so, rather than ignoring the limit."""
+    with pytest.raises(ValueError, match="has no leads to limit"):
+        TinyTemplate().narrowed(max_lead="24h")

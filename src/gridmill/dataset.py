@@ -184,6 +184,7 @@ class DynamicalDataset:
         start: str | None = None,
         end: str | None = None,
         variables: Sequence[str] | None = None,
+        max_lead: str | None = None,
         redo: bool = False,
         revalidate: bool = False,
         client: Any = None,
@@ -201,6 +202,8 @@ class DynamicalDataset:
             where it begins, for good.
         variables
             Process only these. For a new archive they are all it will have.
+        max_lead
+            For a new archive of forecasts, the longest lead that it will ever have (``"24h"``).
         redo
             Make what is selected again though it is done, to repair it. If the run is
             interrupted, the same call goes on with it. Where a source file is gone by now,
@@ -225,7 +228,7 @@ class DynamicalDataset:
         StoreUnwritable
             The store cannot be written.
         """
-        declaration = self._declaration(start, variables)
+        declaration = self._declaration(start, variables, max_lead)
         config = self._config(declaration, variables=variables, until=until)
         template_ds = self._template(config, config.label(until))
         jobs = self._jobs(
@@ -272,6 +275,7 @@ class DynamicalDataset:
         start: str | None = None,
         end: str | None = None,
         variables: Sequence[str] | None = None,
+        max_lead: str | None = None,
         redo: bool = False,
         now: Any = None,
     ) -> Plan:
@@ -284,7 +288,8 @@ class DynamicalDataset:
         StructureMismatch
             The template differs from the store.
         """
-        config = self._config(self._declaration(start, variables), variables=variables, until=until)
+        declaration = self._declaration(start, variables, max_lead)
+        config = self._config(declaration, variables=variables, until=until)
         present = self._now(now)
         template_ds = self._template(config, present if until is None else config.label(until))
         publisher = self._publisher(config, template_ds)
@@ -459,7 +464,9 @@ class DynamicalDataset:
     ) -> TemplateConfig:
         """Give the template as an archive declares it, and check a run's selection against it."""
         config = self.declared.narrowed(
-            start=declaration["start"], variables=declaration["variables"]
+            start=declaration["start"],
+            variables=declaration["variables"],
+            max_lead=declaration.get("max_lead"),
         )
         if until is not None:
             self._check_until(config, until)
@@ -468,14 +475,17 @@ class DynamicalDataset:
         return config
 
     def _declaration(
-        self, start: str | None = None, variables: Sequence[str] | None = None
+        self,
+        start: str | None = None,
+        variables: Sequence[str] | None = None,
+        max_lead: str | None = None,
     ) -> Declaration:
         """Give what was declared when the archive was made; for a new one, what would be.
 
         Raises
         ------
         ValueError
-            It is another dataset's archive, or in another format.
+            It is another dataset's archive, in another format, or with another longest lead.
         StoreUnwritable
             Not even this can be read.
         """
@@ -488,6 +498,7 @@ class DynamicalDataset:
                 "dataset_id": self.dataset_id,
                 "start": start,
                 "variables": None if variables is None else list(variables),
+                "max_lead": max_lead,
                 "format": self.store.format,
             }
         if kept["dataset_id"] != self.dataset_id:
@@ -499,6 +510,11 @@ class DynamicalDataset:
             raise ValueError(
                 f"{self.store.url} is in format {kept['format']}, not {self.store.format}: "
                 "give that --format, or another --store"
+            )
+        if max_lead not in (None, kept.get("max_lead")):
+            raise ValueError(
+                f"{self.store.url} was made with max lead {kept.get('max_lead')}, not {max_lead}: "
+                "leave it out, or give another --store"
             )
         return kept
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -65,6 +65,41 @@ class ForecastTemplate(TemplateConfig):
             **self.more_labels,
             **self.grid.labels(),
         }
+
+    def narrowed(
+        self,
+        *,
+        start: str | None = None,
+        variables: Sequence[str] | None = None,
+        max_lead: str | None = None,
+    ) -> Self:
+        """Give a copy that begins at `start`, has only these variables, and leads up to `max_lead`.
+
+        Raises
+        ------
+        ValueError
+            As `TemplateConfig.narrowed`.
+        """
+        twin = super().narrowed(start=start, variables=variables)
+        if max_lead is not None:
+            twin.last_lead = self._lead(max_lead)
+        return twin
+
+    def _lead(self, text: str) -> timedelta:
+        leads = self.dimension_coordinates()["lead_time"]
+        try:
+            # pandas takes a number without a unit for nanoseconds.
+            lead = pd.Timedelta(text if text[-1:].isalpha() else "")
+        except ValueError:
+            raise ValueError(f"max lead {text!r} is no duration, like 24h") from None
+        if lead not in leads:
+            before = leads[leads < lead]
+            nearest = before[-1] if len(before) else leads[0]
+            raise ValueError(
+                f"max lead {text} is none of the leads of {self.dataset_id}; the nearest is "
+                f"{nearest / pd.Timedelta(hours=1):g}h"
+            )
+        return lead.to_pytimedelta()
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
         """Give the times for which forecasts are valid, and the grid's auxiliary coordinates."""

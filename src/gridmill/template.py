@@ -177,14 +177,23 @@ class TemplateConfig:
         in_decades = start.replace(year=start.year + CAPACITY_YEARS, day=1)
         return len(TemplateConfig.append_dim_coordinates(self, in_decades))
 
-    def narrowed(self, *, start: str | None = None, variables: Sequence[str] | None = None) -> Self:
-        """Give a copy that begins at `start` and has only these variables.
+    def narrowed(
+        self,
+        *,
+        start: str | None = None,
+        variables: Sequence[str] | None = None,
+        max_lead: str | None = None,
+    ) -> Self:
+        """Give a copy that begins at `start`, has only these variables, and leads up to `max_lead`.
 
         Raises
         ------
         ValueError
-            A variable is unknown, or `start` is no label of the append dim.
+            A variable is unknown, `start` is no label of the append dim, or `max_lead` (``"24h"``)
+            is none of the dataset's leads.
         """
+        if max_lead is not None:
+            raise ValueError(f"{self.dataset_id} has no leads to limit: give no max lead")
         twin = copy.copy(self)
         twin.__dict__.pop("region_length", None)
         twin.__dict__.pop("capacity", None)

@@ -353,6 +353,28 @@ def test_an_update_takes_what_is_published_so_far_and_completes_later(tmp_path, 
     assert check(tmp_path / "a.zarr", wanted) == 2 * (9 + 8)
 
 
+def test_an_archive_keeps_the_longest_lead_that_it_was_made_with(tmp_path, archive, client):
+    """A backfill declares it, updates follow it, and another one is refused."""
+    dataset = NoaaGfsForecast1Deg(tmp_path / "a.zarr", source_base=archive.server.url)
+    options: Mapping[str, Any] = {"start": START, "variables": [MADE["TMP2m"]], "max_lead": "6h"}
+    report = dataset.backfill("2026-08-01T06", **options, client=client, now="2026-08-01T06")
+    assert (report.positions_after, report.failures) == (1, [])
+
+    report = dataset.reformat_operational_update(client=client, now="2026-08-01T10")
+
+    assert (report.positions_after, report.stops_because) == (2, None)
+    with xr.open_zarr(tmp_path / "a.zarr", decode_timedelta=True) as ds:
+        assert (ds.lead_time.values / np.timedelta64(1, "h")).tolist() == [0, 3, 6]
+        assert not ds.temperature_2m.isnull().any()
+    fetched = {r.path.split(".f")[1][:3] for r in archive.server.requests}
+    assert fetched == {"000", "003", "006"}
+    with pytest.raises(ValueError, match="made with max lead 6h, not 9h"):
+        dataset.plan("2026-08-02", max_lead="9h")
+    for wrong, why in (("7h", "nearest is 6h"), ("soon", "is no duration")):
+        with pytest.raises(ValueError, match=why):
+            NoaaGfsForecast1Deg(tmp_path / "b.zarr").plan("2026-08-02", max_lead=wrong)
+
+
 def test_readers_get_cf_metadata_and_valid_times(tmp_path, archive, client):
     """Standard names, the grid mapping and the times of validity are where CF puts them."""
     dataset = Short(tmp_path / "a.zarr", source_base=archive.server.url)

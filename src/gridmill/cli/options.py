@@ -227,6 +227,11 @@ def filter_options(command: Command) -> Command:
     return with_options(command, options)
 
 
+max_lead_option = click.option(
+    "--max-lead",
+    metavar="DURATION",
+    help="For a new archive of forecasts: the longest lead that it will ever have, like 24h.",
+)
 revalidate_option = click.option(
     "--revalidate",
     is_flag=True,

@@ -2,8 +2,7 @@
 
 Two products on regular grids: 0.25°, hourly to 120 h and 3-hourly to 384 h (`NoaaGfsForecast`),
 and 1°, 3-hourly (`NoaaGfsForecast1Deg`). The source is NOAA's open data bucket; any mirror with its
-layout will do as `source_base`. For an archive with fewer leads subclass the template with another
-`last_lead`.
+layout will do as `source_base`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from gridmill.cli.options import (
     archive_options,
     cluster_options,
     filter_options,
+    max_lead_option,
     now_option,
     present,
     redo_option,
@@ -47,6 +48,7 @@ Examples:
 @archive_options
 @click.option("--until", metavar="DATE", required=True, help=UNTIL_HELP)
 @filter_options
+@max_lead_option
 @cluster_options
 @redo_option
 @revalidate_option
@@ -59,6 +61,7 @@ def backfill(
     start: str | None,
     end: str | None,
     variables: list[str] | None,
+    max_lead: str | None,
     cluster: Cluster,
     redo: bool,
     revalidate: bool,
@@ -69,7 +72,13 @@ def backfill(
     """Build an archive up to a date; goes on where an earlier run stopped."""
     dataset = archive.open()
     moment = present(now)
-    chosen: dict[str, Any] = {"start": start, "end": end, "variables": variables, "redo": redo}
+    chosen: dict[str, Any] = {
+        "start": start,
+        "end": end,
+        "variables": variables,
+        "max_lead": max_lead,
+        "redo": redo,
+    }
     planned = dataset.plan(until, **chosen, now=moment)
 
     def runs(client: Any, listener: Listener) -> Iterator[RunReport]:

@@ -12,6 +12,7 @@ from gridmill.cli.options import (
     Archive,
     archive_options,
     filter_options,
+    max_lead_option,
     now_option,
     present,
     redo_option,
@@ -32,6 +33,7 @@ Examples:
 @archive_options
 @click.option("--until", metavar="DATE", help=f"{UNTIL_HELP} Without it: the plan of an update.")
 @filter_options
+@max_lead_option
 @redo_option
 @now_option
 @output_options
@@ -41,6 +43,7 @@ def plan(
     start: str | None,
     end: str | None,
     variables: list[str] | None,
+    max_lead: str | None,
     redo: bool,
     now: str | None,
     output: Output,
@@ -51,14 +54,20 @@ def plan(
     """
     from gridmill.presentation.plan import plan_content, show_plan
 
-    if until is None and (start or end or variables or redo):
+    if until is None and (start or end or variables or max_lead or redo):
         raise click.UsageError(
-            "--start, --end, --variables and --redo are for the plan of a backfill: "
+            "--start, --end, --variables, --max-lead and --redo are for the plan of a backfill: "
             "give --until, too",
             click.get_current_context(),
         )
     dataset = archive.open()
-    chosen: dict[str, Any] = {"start": start, "end": end, "variables": variables, "redo": redo}
+    chosen: dict[str, Any] = {
+        "start": start,
+        "end": end,
+        "variables": variables,
+        "max_lead": max_lead,
+        "redo": redo,
+    }
     planned = dataset.plan(until, **chosen, now=present(now))
     output.show(plan_content(planned), show_plan)
     return ExitCode.SUCCESS

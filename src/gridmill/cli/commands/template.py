@@ -33,7 +33,9 @@ def template(archive: Archive, until: str | None, output: Output) -> ExitCode:
     if archive.store is not None:
         declaration = archive.open().store.tracker.read_declaration() or {}
         config = config.narrowed(
-            start=declaration.get("start"), variables=declaration.get("variables")
+            start=declaration.get("start"),
+            variables=declaration.get("variables"),
+            max_lead=declaration.get("max_lead"),
         )
     output.show(template_content(config, until or present(None)), show_template)
     return ExitCode.SUCCESS
