@@ -96,7 +96,7 @@ class SimPublisher(Publisher):
     """Publishes a length only."""
 
     @contextmanager
-    def _written(self, ds: Any) -> Iterator[Any]:
+    def written(self, ds: Any) -> Iterator[Any]:
         yield ds.sizes["time"]
 
     metadata = b""
@@ -269,7 +269,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         publisher = SimPublisher(self.store, CONFIG, template_ds, make_job)
         publisher.published = self.extent
         proof = SimpleNamespace(check=lambda: None)
-        lease = SimpleNamespace(publishing=nullcontext, proof=proof)
+        lease = SimpleNamespace(publishing=lambda: nullcontext(lambda: None), proof=proof)
         self.number += 1
         report = RunReport(f"run{self.number}", "tiny", "backfill", "")
         driver = SimDriver([], publisher, lease, now=START + HOUR * self.now, report=report)

@@ -69,7 +69,7 @@ def test_while_nothing_comes_nothing_is_written(client, provider, tmp_path):
     """Asking leaves no run, no report and no object; what is awaited is told."""
     dataset = make(tmp_path)
     told: list[Waiting] = []
-    runs = follow(dataset, client, deadline_s=1.0, on_wait=told.append)
+    runs = follow(dataset, client, deadline_s=5.0, on_wait=told.append)
     next(runs)
     before = snapshot(tmp_path)
     with pytest.raises(DeadlinePassed, match=r"2 source files, the first is 2020/20200101T06\.npy"):

@@ -124,10 +124,10 @@ class Publisher:
         -----
         Root and records are read again, and the extent is never lowered.
         """
-        with lease.publishing():
-            return self._publish()
+        with lease.publishing() as check:
+            return self._publish(check)
 
-    def _publish(self) -> bool:
+    def _publish(self, check: Callable[[], None]) -> bool:
         if not self._static_is_settled():
             return False
         append_dim = self.config.append_dim
@@ -147,7 +147,7 @@ class Publisher:
         if visible is not None and length < visible:
             trimmed, length = self.template_ds.isel({append_dim: slice(0, visible)}), visible
         with self.written(trimmed) as folder:
-            changed = self.store.publish(folder, staged)
+            changed = self.store.publish(folder, staged, check=check)
         self._forget_published(length)
         if not changed:
             return False

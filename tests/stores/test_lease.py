@@ -53,8 +53,9 @@ def run_all(target, *argument_lists):
 def contend(root: str, who: int, rounds: int, positions: tuple[int, int]) -> None:
     """Try to hold the positions again and again; mark each with an exclusive file meanwhile."""
     objects = open_objects(root)
-    held = 0
-    for number in range(rounds):
+    held = number = 0
+    while number < rounds or not held:
+        number += 1
         try:
             with lease_of(objects, f"run{who}-{number}", positions):
                 marks = [Path(root) / f"mark-{at}" for at in range(*positions)]
@@ -233,6 +234,16 @@ def test_a_run_that_was_taken_for_dead_publishes_nothing(objects):
             raise AssertionError("must not publish")
     with lease_of(objects, "two", (0, 8)) as lease, lease.publishing():
         pass
+
+
+def test_a_run_that_is_overtaken_while_it_publishes_stops(objects):
+    """Before its next step it notices that its right, or the right to publish, is gone."""
+    for lost in ("one", "one-publishing"):
+        with lease_of(objects, "one", (0, 8)) as lease, lease.publishing() as check:
+            check()
+            objects.delete(f"leases/{lost}/claim.json")
+            with pytest.raises(LeaseLost):
+                check()
 
 
 def publish_in_turn(root: str, who: int) -> None:

@@ -87,6 +87,21 @@ def test_publishing_again_changes_nothing(store, folder):
     assert {p: p.stat().st_mtime_ns for p in modified} == modified
 
 
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_a_publication_that_may_not_go_on_shows_nothing(store, folder, steps):
+    """It asks before coordinates, before arrays and before the root, which readers see."""
+    asked = []
+
+    def check():
+        asked.append(None)
+        if len(asked) > steps:
+            raise LeaseLost("gone")
+
+    with pytest.raises(LeaseLost):
+        store.publish(folder, check=check)
+    assert store.metadata() is None
+
+
 def test_records_are_beside_the_store_or_where_they_are_told(tmp_path):
     """Never inside it: readers and sync tools see the archive only."""
     beside = ZarrStore(str(tmp_path / "a.zarr"), "tiny")

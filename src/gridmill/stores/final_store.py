@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -139,7 +139,13 @@ class FinalStore(Protocol):
     def prepare(self, folder: Path) -> None:
         """Make what uploads need, from a local store whose append dim has no position yet."""
 
-    def publish(self, folder: Path, staged: Sequence[StagedRegion] = (), message: str = "") -> bool:
+    def publish(
+        self,
+        folder: Path,
+        staged: Sequence[StagedRegion] = (),
+        message: str = "",
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Make uploads, and a local store's metadata and coordinates, what readers see.
 
         Parameters
@@ -151,6 +157,9 @@ class FinalStore(Protocol):
             Regions in order; those that are visible already change nothing.
         message
             Says what this publication brings.
+        check
+            Called before every step; what it raises ends the publication, see
+            `Lease.publishing`.
 
         Returns
         -------

@@ -235,7 +235,13 @@ class IcechunkStore:
 
         _patiently(create)
 
-    def publish(self, folder: Path, staged: Sequence[StagedRegion] = (), message: str = "") -> bool:
+    def publish(
+        self,
+        folder: Path,
+        staged: Sequence[StagedRegion] = (),
+        message: str = "",
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Make uploads, and a local store's metadata and coordinates, what readers see.
 
         Parameters
@@ -247,6 +253,8 @@ class IcechunkStore:
             Regions in order; a commit each. Those that are visible already change nothing.
         message
             Says what a change of metadata alone brings.
+        check
+            Called before every commit, with the version that it builds on in hand.
 
         Returns
         -------
@@ -263,26 +271,32 @@ class IcechunkStore:
         for number, region in enumerate(todo, 1):
             # The last commit shows all that the folder does, the others what precedes it.
             upto = region if number < len(todo) else None
-            _patiently(partial(self._publish_region, folder, region, upto))
-        return bool(todo) or _patiently(partial(self._publish_metadata, folder, message))
+            _patiently(partial(self._publish_region, folder, region, upto, check))
+        return bool(todo) or _patiently(partial(self._publish_metadata, folder, message, check))
 
     def _publish_region(
-        self, folder: Path, region: StagedRegion, upto: StagedRegion | None
+        self,
+        folder: Path,
+        region: StagedRegion,
+        upto: StagedRegion | None,
+        check: Callable[[], None],
     ) -> None:
         repository = self._repository()
         merged = _merged(repository)
         if merged.get(region.name) == _digest(region):
             return
         session = repository.writable_session(BRANCH)
+        check()
         for variable in sorted(region.tokens):
             session.merge(_fork(region.tokens[variable]))
         _write_metadata(session.store, folder, upto, merged=region.tokens)
         merged[region.name] = _digest(region)
         _commit(repository, session, region.message, merged)
 
-    def _publish_metadata(self, folder: Path, message: str) -> bool:
+    def _publish_metadata(self, folder: Path, message: str, check: Callable[[], None]) -> bool:
         repository = self._repository()
         session = repository.writable_session(BRANCH)
+        check()
         _write_metadata(session.store, folder)
         if not session.has_uncommitted_changes:
             return False

@@ -26,7 +26,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -222,8 +222,14 @@ class Lease:
         return LeaseProof(self.objects, _claim_key(self.claim.run))
 
     @contextmanager
-    def publishing(self, timeout_s: float = 120.0) -> Iterator[None]:
+    def publishing(self, timeout_s: float = 120.0) -> Iterator[Callable[[], None]]:
         """Hold the store-wide right to publish; waits for others, who need it for a moment.
+
+        Yields
+        ------
+        callable
+            To be called before every step: it raises LeaseLost once the right is gone, as it is
+            for a process that stood still and was taken for dead.
 
         Raises
         ------
@@ -243,10 +249,17 @@ class Lease:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(random.uniform(0.02, 0.2))
+
+        def check() -> None:
+            for key in (_claim_key(self.claim.run), _claim_key(name)):
+                if self.objects.nbytes(key) is None:
+                    raise LeaseLost(
+                        f"run {self.claim.run} was taken for dead: it publishes nothing"
+                    )
+
         try:
-            if self.objects.nbytes(_claim_key(self.claim.run)) is None:
-                raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
-            yield
+            check()
+            yield check
         finally:
             _end(self.objects, name)
 

@@ -162,7 +162,13 @@ class ZarrStore:
     def prepare(self, folder: Path) -> None:
         """Do nothing: objects need no array to be put into."""
 
-    def publish(self, folder: Path, staged: Sequence[StagedRegion] = (), message: str = "") -> bool:
+    def publish(
+        self,
+        folder: Path,
+        staged: Sequence[StagedRegion] = (),
+        message: str = "",
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Make a local store's metadata and coordinates what readers see.
 
         Parameters
@@ -172,6 +178,8 @@ class ZarrStore:
             coordinates.
         staged, message
             Not used: uploads are in place.
+        check
+            Called before every step.
 
         Returns
         -------
@@ -185,6 +193,7 @@ class ZarrStore:
         """
         changed = False
         for _, keys in groupby(publication_order(folder), key=_publication_step):
+            check()
             step = self._each(lambda key: self._put_if_changed(key, folder), list(keys))
             changed = any(step) or changed
         return changed
