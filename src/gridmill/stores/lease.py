@@ -143,11 +143,12 @@ class LeaseProof:
         LeaseLost
             It was taken over or given back: a task that goes on after its driver's end.
         """
-        if time.monotonic() < _proved_until.get(self.key, 0.0):
+        asked = time.monotonic()  # not when the answer came: the process may have stood still
+        if asked < _proved_until.get(self.key, 0.0):
             return
         if self.objects.nbytes(self.key) is None:
             raise LeaseLost(f"{self.key} is gone: another run may write now, this one must not")
-        _proved_until[self.key] = time.monotonic() + PROOF_LASTS_S
+        _proved_until[self.key] = asked + PROOF_LASTS_S
 
 
 _proved_until: dict[str, float] = {}
