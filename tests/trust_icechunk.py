@@ -11,7 +11,7 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,16 @@ class FaultyIcechunk(IcechunkStore):
         _Log.path = self.put_log
         super().prepare(folder)
 
-    def publish(self, folder: Path, staged: Sequence[StagedRegion] = (), message: str = "") -> bool:
+    def publish(
+        self,
+        folder: Path,
+        staged: Sequence[StagedRegion] = (),
+        message: str = "",
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Commit; log what is shown by now."""
         _Log.path = self.put_log
-        changed = super().publish(folder, staged, message)
+        changed = super().publish(folder, staged, message, check)
         names = [_name(token) for region in staged for token in region.tokens.values()]
         append(self.put_log, {"role": "shown", "began": time.time(), "names": names})
         return changed
