@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from gridmill.redo import RedoOrder
 from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
 from gridmill.run_report import RunReport
-from gridmill.stores import Lease, StoreUnwritable, open_store
+from gridmill.stores import Lease, LeaseHeld, StoreUnwritable, open_store
 from gridmill.stores.lease import STATIC, current_claims, is_alive
 from gridmill.stores.leftovers import name_of_ours, sweep
 from gridmill.template import TemplateConfig, just_after
@@ -401,11 +401,7 @@ class DynamicalDataset:
             self._create(declaration)
             report.positions_before = report.positions_after = publisher.published
             report.published_before = report.published_after = publisher.last_label
-            jobs = self._without_static_in_hand(jobs)
-            lease = Lease(
-                self.store.state, run=report.run, kind=kind, positions=map(_positions, jobs)
-            )
-            with lease, _client(client) as connected:
+            with self._leased(jobs, report) as (lease, jobs), _client(client) as connected:
                 check_workers(connected, threads_per_worker())
                 # Another run may have published since; what it did stays as published.
                 publisher.check_structure()
@@ -425,6 +421,28 @@ class DynamicalDataset:
                 if redo is not None and report.succeeded:
                     redo.close(self.store.tracker)
         return report
+
+    @contextmanager
+    def _leased(
+        self, jobs: Sequence[RegionJob[Any, Any]], report: RunReport
+    ) -> Iterator[tuple[Lease, Sequence[RegionJob[Any, Any]]]]:
+        """Hold the lease of the jobs; without the static one, if another run has that."""
+
+        def lease_of(jobs: Sequence[RegionJob[Any, Any]]) -> Lease:
+            positions = map(_positions, jobs)
+            return Lease(self.store.state, run=report.run, kind=report.kind, positions=positions)
+
+        with ExitStack() as stack:
+            jobs = self._without_static_in_hand(jobs)
+            try:
+                lease = stack.enter_context(lease_of(jobs))
+            except LeaseHeld:
+                fewer = self._without_static_in_hand(jobs)
+                if len(fewer) == len(jobs):
+                    raise
+                # Both looked before either had claimed.
+                jobs, lease = fewer, stack.enter_context(lease_of(fewer))
+            yield lease, jobs
 
     def _without_static_in_hand(
         self, jobs: Sequence[RegionJob[Any, Any]]
