@@ -19,8 +19,10 @@ from clusters import local_client
 from gridmill import chain
 from gridmill.driver import CHAINS_PER_THREAD, Driver
 from gridmill.region_job import RegionJob, SourceFileCoord
+from gridmill.sources.download import DownloadSettings
 from gridmill.structure import StructureMismatch
 from gridmill.testing import ArchiveServer
+from gridmill.testing.archive_server import Status
 from gridmill.variables import Coordinate, Encoding
 from tiny import (
     HOUR,
@@ -747,3 +749,38 @@ def test_nothing_temporary_is_left(client, provider, tmp_path, monkeypatch):
     beside = tmp_path / "a.zarr.gridmill"
     assert [p for p in beside.rglob("*") if p.is_file() and p.parts[-2] == "staging"] == []
     assert [p for p in (beside / "leases").rglob("*") if p.is_file()] == []
+
+
+def test_the_report_tells_retries_slow_files_and_freshness(client, provider, tmp_path):
+    """From the source files' own times to the publication, and a page is kept beside it."""
+    provider.publish(hours(6))
+    dataset = make(tmp_path, provider)
+    report = dataset.backfill(until(8), client=client)
+    first, second = report.regions
+    assert (first.extent, second.extent) == (4, 6)
+    assert first.freshness_s is not None
+    assert first.freshness_s >= 0
+    assert first.submitted <= first.recorded <= first.visible
+    assert len(report.slowest) == 8
+    assert all(file.seconds > 0 for file in report.slowest)
+    runs = tmp_path / "a.zarr.gridmill" / "runs"
+    assert "backfill of tiny" in (runs / f"{report.run}.html").read_text()
+    assert dataset.store.tracker.runs() == [report.run]
+    assert dataset.store.tracker.read_report(report.run)["run"] == report.run
+
+
+def test_retried_downloads_are_counted(client, provider, tmp_path):
+    """A provider that refuses twice costs two retries, and the file succeeds."""
+
+    class Patient(TinyJob):
+        download_settings = DownloadSettings(attempts=4, wait_initial_s=0.01)
+
+    provider.publish(hours(4))
+    with ArchiveServer(provider.root) as server:
+        server.release_all()
+        server.inject("*T02.npy", Status(), times=2)
+        dataset = make(tmp_path, provider, dataset_of(job=Patient), server.url)
+        report = dataset.backfill(until(4), client=client)
+    assert report.succeeded
+    assert report.retries == 2
+    assert [file.attempts for file in report.slowest if "T02" in file.url] == [3]

@@ -15,6 +15,7 @@ from gridmill.progress import ProgressRecord
 from gridmill.publication import Publisher
 from gridmill.region_job import RegionJob, as_slice
 from gridmill.regions import regions_of
+from gridmill.run_report import BULKY
 from gridmill.stores.lease import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
@@ -78,7 +79,7 @@ class ArchiveStatus:
     running
         The runs that hold a lease now, or died holding one.
     last_run
-        The report of the last run, without its spans.
+        The report of the last run, without what is bulky of it.
     """
 
     dataset_id: str
@@ -139,7 +140,7 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
         ),
         gaps=sum(_count_gaps(record) for record in records),
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
-        last_run=last_run and {k: v for k, v in last_run.items() if k != "spans"},
+        last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
     )
 
 

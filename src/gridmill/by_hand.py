@@ -79,7 +79,7 @@ def by_hand(
         yield Hand(archive, lease, report)
         _note_extent(dataset, archive, report, before=False)
         report.end()
-        dataset.store.tracker.write_report(report.run, report.to_json())
+        dataset.store.tracker.write_report(report)
 
 
 def check_exists(dataset: DynamicalDataset) -> None:

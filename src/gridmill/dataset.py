@@ -26,6 +26,7 @@ from gridmill.redo import RedoOrder
 from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
 from gridmill.run_report import RunReport
+from gridmill.sources.download import mask_url
 from gridmill.stores import Lease, LeaseHeld, StoreUnwritable, open_store
 from gridmill.stores.lease import STATIC, current_claims, is_alive
 from gridmill.stores.leftovers import name_of_ours, sweep
@@ -395,6 +396,7 @@ class DynamicalDataset:
         redo: RedoOrder | None = None,
     ) -> RunReport:
         report = RunReport.begin(self.dataset_id, kind)
+        report.store = mask_url(self.store.url)
         with self._tmp_stores():
             publisher = self._publisher(self._config(declaration), template_ds)
             publisher.check_structure()
@@ -471,7 +473,7 @@ class DynamicalDataset:
             raise
         finally:
             report.end()
-            self.store.tracker.write_report(report.run, report.to_json())
+            self.store.tracker.write_report(report)
 
     def _config(
         self,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from distributed import Client, Future, KilledWorker, as_completed
@@ -17,9 +18,16 @@ from gridmill import chain
 from gridmill.plan import PreparedGroup, prepare_region
 from gridmill.progress import ProgressRecord, SourceFileStatus
 from gridmill.publication import Publisher
-from gridmill.recording import RegionOutcome, record_outcome
+from gridmill.recording import RegionOutcome, extent_with_data, newest_source, record_outcome
 from gridmill.region_job import RegionJob, SourceFileCoord
-from gridmill.run_report import Failure, Problem, RunReport
+from gridmill.run_report import (
+    MOST_REGIONS,
+    Failure,
+    FetchedFile,
+    Problem,
+    RegionTimes,
+    RunReport,
+)
 from gridmill.sources.download import Download, mask_url
 from gridmill.stages import (
     LocalFiles,
@@ -83,6 +91,7 @@ class _RegionInFlight:
     outcome: RegionOutcome
     waiting: set[Any] = field(default_factory=set)
     attempts: Counter[str] = field(default_factory=Counter)
+    submitted: str = field(default_factory=lambda: _utc_now())
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,7 @@ class Driver:
         self._published_at = 0.0
         self._recorded_at = time.monotonic()
         self._unrecorded: set[_RegionInFlight] = set()
+        self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
         self._tasks: dict[Any, _Task] = {}
         self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
             with_results=True, raise_errors=False
@@ -286,6 +296,7 @@ class Driver:
     def _take_files(self, task: _Task, files: LocalFiles) -> None:
         task.region.outcome.files[task.group] = files.files
         self.report.nbytes_downloaded += sum(file.coord.nbytes or 0 for file in files.files)
+        self._note_fetched(task.region, files.files)
         self._note_spans(task.region, files.spans)
 
     def _take_receipt(self, task: _Task, receipt: Receipt) -> None:
@@ -297,6 +308,7 @@ class Driver:
         self._unrecorded.add(task.region)
         if receipt.healed is not None:
             self.report.nbytes_healed += sum(f.coord.nbytes or 0 for f in receipt.healed)
+            self._note_fetched(task.region, receipt.healed)
         self.report.nbytes_uploaded += sum(obj.nbytes for obj in receipt.objects)
         self.report.variables_done += 1
         self._note_spans(task.region, receipt.spans)
@@ -310,6 +322,7 @@ class Driver:
         cause = f"{type(error).__name__}: {error}"
         if _is_worth_another_try(error) and region.attempts[name] < ATTEMPTS:
             log.warning("region %s, %s: %s; trying again", region.name, name, cause)
+            self.report.chains_retried += 1
             group = region.outcome.prepared.groups[task.group]
             work = self._work(region, task.group, group, [name])
             self._submit(region, [work], f"a{region.attempts[name]}{name}")
@@ -326,6 +339,7 @@ class Driver:
         self.report.regions_failed += bool(failures)
         self.report.regions_done += not failures
         self._note_files(region, record)
+        self._note_times(region, record)
         log.info("region %s: %d done, %d failed", region.name, len(outcome.receipts), len(failures))
         self.listener(Event("region", region.name))
 
@@ -357,6 +371,7 @@ class Driver:
             self.report.positions_after = self.publisher.published
             self.report.published_after = self.publisher.last_label
             self.listener(Event("published", label, label))
+        self._note_visible()
 
     # -- report -------------------------------------------------------------------------------
 
@@ -364,6 +379,37 @@ class Driver:
         for span in spans:
             self.report.spans.append(span)
             self.listener(Event("stage", region.name, span.stage, span.nbytes))
+
+    def _note_fetched(self, region: _RegionInFlight, files: Iterable[SourceFile]) -> None:
+        for file in files:
+            url, nbytes = mask_url(file.coord.get_url()), file.coord.nbytes or 0
+            self.report.note_fetched(
+                FetchedFile(region.name, url, file.seconds, nbytes, file.attempts)
+            )
+
+    def _note_times(self, region: _RegionInFlight, record: ProgressRecord) -> None:
+        if region.job.is_static or not region.outcome.receipts:
+            return
+        times = RegionTimes(
+            region=region.name,
+            extent=extent_with_data(record),
+            submitted=region.submitted,
+            recorded=_utc_now(),
+            source_available=newest_source(record),
+        )
+        self.report.regions.append(times)
+        self._not_visible.append(times)
+
+    def _note_visible(self) -> None:
+        """Note which regions readers see whole since the publication just made."""
+        now = _utc_now()
+        still = []
+        for times in self._not_visible:
+            if times.extent <= self.publisher.published:
+                times.visible = now
+            else:
+                still.append(times)
+        self._not_visible = deque(still, maxlen=MOST_REGIONS)
 
     def _note_files(self, region: _RegionInFlight, record: ProgressRecord) -> None:
         for files in region.outcome.files.values():
@@ -402,6 +448,10 @@ def ask_files(
     """Ask the provider for the identities of source files, several at once, by their URL."""
     with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="ask") as pool:
         return dict(zip([c.get_url() for c in coords], pool.map(job.ask_file, coords), strict=True))
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _is_worth_another_try(error: BaseException) -> bool:

@@ -48,6 +48,7 @@ STYLE = """
 .gridmill table.gm-table thead tr { border-bottom: 1px solid var(--gm-line); background: none; }
 .gridmill table.gm-table tbody tr { border-top: 1px solid var(--gm-wash); background: none; }
 .gridmill table.gm-table .gm-number { text-align: right; white-space: nowrap; }
+.gridmill table.gm-table .gm-unbroken { white-space: nowrap; }
 .gridmill details { margin: 8px 0 0; }
 .gridmill details > summary { cursor: pointer; display: list-item; }
 .gridmill p { margin: 6px 0; max-width: 68em; }
@@ -134,7 +135,11 @@ def facts(items: Mapping[str, object]) -> Markup:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Collection[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Collection[str] = (),
+    unbroken: Collection[str] = (),
 ) -> Markup:
     """Give a table.
 
@@ -146,8 +151,14 @@ def table(
         A cell a column each.
     numbers
         The columns that are set flush right.
+    unbroken
+        The columns, beside those, whose cells stay on one line.
     """
-    looks = [Markup(' class="gm-number"') if name in numbers else "" for name in columns]
+    looks = [
+        Markup(' class="{}"').format(look) if look else ""
+        for name in columns
+        for look in ["gm-number" if name in numbers else "gm-unbroken" * (name in unbroken)]
+    ]
 
     def row(tag: str, cells: Sequence[object]) -> Markup:
         cell = Markup(f"<{tag}{{}}>{{}}</{tag}>")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from gridmill.plan import PreparedGroup, PreparedRegion
@@ -18,7 +19,7 @@ from gridmill.region_job import RegionJob, as_slice
 from gridmill.sources.download import mask_url
 from gridmill.stages import Receipt, SourceFile
 
-__all__ = ["RegionOutcome", "record_outcome"]
+__all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]
 
 Identity = tuple[int | None, str | None, str | None]
 
@@ -95,6 +96,39 @@ def record_outcome(
         groups=kept_groups,
         variables=kept_variables,
     )
+
+
+def newest_source(record: ProgressRecord) -> str | None:
+    """Give when the newest of a region's source files was there, by its Last-Modified.
+
+    ISO 8601, UTC; None if the provider names no time.
+    """
+    times = [
+        time
+        for file in _succeeded(record)
+        if file.last_modified and (time := _http_date(file.last_modified)) is not None
+    ]
+    return max(times).isoformat(timespec="milliseconds") if times else None
+
+
+def extent_with_data(record: ProgressRecord) -> int:
+    """Give how far the archive must be published for readers to see all data of a region."""
+    ends = [record.start + file.stop for file in _succeeded(record)]
+    return min(max([record.start, *ends]), record.stop)
+
+
+def _succeeded(record: ProgressRecord) -> Iterator[SourceFileRecord]:
+    for file in (file for group in record.groups for file in group):
+        if file.status is SourceFileStatus.SUCCEEDED:
+            yield file
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        time = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFile, ...]:

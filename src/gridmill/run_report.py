@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import uuid
+from bisect import insort
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from gridmill.progress import SourceFileStatus
 from gridmill.timeline import STAGES, Overlap, Span, measure_overlap
 
-__all__ = ["Failure", "Problem", "RunReport", "join_reports"]
+__all__ = ["Failure", "FetchedFile", "Problem", "RegionTimes", "RunReport", "join_reports"]
 
 # A report must not grow with the number of region jobs.
 MOST_SPANS = 20_000
 MOST_PROBLEMS = 200
+MOST_REGIONS = 5_000
+MOST_SLOW_FILES = 20
+# What a summary leaves out.
+BULKY = {"spans", "regions", "slowest"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,62 @@ class Problem:
     detail: str
 
 
+@dataclass(frozen=True)
+class FetchedFile:
+    """How the download of one source file went.
+
+    Parameters
+    ----------
+    region, url
+        Where it belongs and whence it came, credentials masked.
+    seconds
+        How long it took, with all attempts.
+    nbytes
+        What arrived.
+    attempts
+        How often the provider was asked, once included.
+    """
+
+    region: str
+    url: str
+    seconds: float
+    nbytes: int
+    attempts: int
+
+
+@dataclass
+class RegionTimes:
+    """When a region's source files were available, and when readers saw what was made of them.
+
+    Parameters
+    ----------
+    region
+        Label of its first position.
+    extent
+        How far the archive must be published for readers to see all of its data.
+    submitted, recorded
+        When its tasks were given to Dask, and when its record was written (ISO 8601, UTC).
+    source_available
+        Last-Modified of the newest source file that succeeded; None if the provider says none.
+    visible
+        When readers first saw all of its data; None if they do not yet.
+    """
+
+    region: str
+    extent: int
+    submitted: str
+    recorded: str
+    source_available: str | None = None
+    visible: str | None = None
+
+    @property
+    def freshness_s(self) -> float | None:
+        """Seconds from available to visible; None if either is not known."""
+        if self.source_available is None or self.visible is None:
+            return None
+        return _seconds_between(self.source_available, self.visible)
+
+
 @dataclass
 class RunReport:
     """What a run did.
@@ -49,6 +110,8 @@ class RunReport:
         Name of the run, the dataset, and ``backfill``, ``update`` or ``process``.
     started, ended
         ISO 8601, UTC.
+    store
+        The final store, credentials masked.
     published_before, published_after
         The last label that readers saw, and see; None if there was none.
     positions_before, positions_after
@@ -62,12 +125,18 @@ class RunReport:
     nbytes_downloaded, nbytes_uploaded, nbytes_healed
         Bytes of source files, of objects, and of source files fetched again because a worker
         was lost or a task moved.
+    retries, chains_retried
+        How often a source file was asked for once more, and a variable's chain begun once more.
     failures, problems
         What failed, and the source files that did not succeed (the first of them).
     interrupted
         The error that ended the run before its time.
     stops_because
         Why readers do not see further, where the template goes on.
+    slowest
+        The source files that took longest, the slowest first.
+    regions
+        When regions were available and visible (the last of them).
     spans
         The stages' spans (the last of them).
     notes
@@ -79,6 +148,7 @@ class RunReport:
     kind: str
     started: str
     ended: str = ""
+    store: str = ""
     published_before: str | None = None
     published_after: str | None = None
     positions_before: int = 0
@@ -92,10 +162,14 @@ class RunReport:
     nbytes_downloaded: int = 0
     nbytes_uploaded: int = 0
     nbytes_healed: int = 0
+    retries: int = 0
+    chains_retried: int = 0
     failures: list[Failure] = field(default_factory=list)
     problems: deque[Problem] = field(default_factory=lambda: deque(maxlen=MOST_PROBLEMS))
     interrupted: str | None = None
     stops_because: str | None = None
+    slowest: list[FetchedFile] = field(default_factory=list)
+    regions: deque[RegionTimes] = field(default_factory=lambda: deque(maxlen=MOST_REGIONS))
     spans: deque[Span] = field(default_factory=lambda: deque(maxlen=MOST_SPANS), repr=False)
     notes: list[str] = field(default_factory=list)
 
@@ -123,6 +197,18 @@ class RunReport:
         """Whether readers see more than before."""
         return self.positions_after > self.positions_before
 
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took; None while it goes on."""
+        return _seconds_between(self.started, self.ended) if self.ended else None
+
+    def note_fetched(self, file: FetchedFile) -> None:
+        """Count a download's retries, and keep it if it is among the slowest."""
+        self.retries += file.attempts - 1
+        if len(self.slowest) < MOST_SLOW_FILES or file.seconds > self.slowest[-1].seconds:
+            insort(self.slowest, file, key=lambda known: -known.seconds)
+            del self.slowest[MOST_SLOW_FILES:]
+
     def overlap(self) -> Overlap:
         """Measure how far stages overlapped."""
         return measure_overlap(self.spans)
@@ -140,9 +226,8 @@ class RunReport:
         """Give everything as plain values, with the overlap measured."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         content["files"] = dict(self.files)
-        content["failures"] = [asdict(failure) for failure in self.failures]
-        content["problems"] = [asdict(problem) for problem in self.problems]
-        content["spans"] = [asdict(span) for span in self.spans]
+        for name in ("failures", "problems", "slowest", "regions", "spans"):
+            content[name] = [asdict(item) for item in content[name]]
         content["overlap"] = asdict(self.overlap())
         content["succeeded"] = self.succeeded
         return content
@@ -151,6 +236,33 @@ class RunReport:
         """Serialise `to_dict`."""
         return json.dumps(self.to_dict(), indent=1).encode()
 
+    def _repr_html_(self) -> str:
+        from gridmill.run_page import report_card
+
+        return report_card(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave, also an older gridmill's: what that did not note is empty.
+
+        Raises
+        ------
+        ValueError
+            It is not a run's report.
+        """
+        known = {item.name for item in fields(cls)}
+        try:
+            report = cls(**{key: value for key, value in content.items() if key in known})
+            report.files = Counter(report.files)
+            report.failures = [Failure(**item) for item in content["failures"]]
+            report.problems = _last(MOST_PROBLEMS, Problem, content["problems"])
+            report.slowest = [FetchedFile(**item) for item in content.get("slowest", ())]
+            report.regions = _last(MOST_REGIONS, RegionTimes, content.get("regions", ()))
+            report.spans = _last(MOST_SPANS, Span, content.get("spans", ()))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a run's report: {error}") from error
+        return report
+
 
 def join_reports(reports: Sequence[RunReport]) -> RunReport:
     """Give one report of several runs that follow each other; what failed is what still does."""
@@ -158,7 +270,7 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
     if len(reports) == 1:
         return last
     bytes_of = ("nbytes_downloaded", "nbytes_uploaded", "nbytes_healed")
-    sums = ("regions_done", "variables_done", *bytes_of)
+    sums = ("regions_done", "variables_done", "retries", "chains_retried", *bytes_of)
     succeeded = SourceFileStatus.SUCCEEDED
     files = Counter(last.files)
     files[succeeded] = sum(report.files[succeeded] for report in reports)
@@ -168,6 +280,10 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
         published_before=first.published_before,
         positions_before=first.positions_before,
         files=files,
+        slowest=sorted((f for r in reports for f in r.slowest), key=lambda f: -f.seconds)[
+            :MOST_SLOW_FILES
+        ],
+        regions=deque((times for r in reports for times in r.regions), maxlen=MOST_REGIONS),
         spans=deque((span for r in reports for span in r.spans), maxlen=MOST_SPANS),
         notes=[note for report in reports for note in report.notes],
         **{name: sum(getattr(report, name) for report in reports) for name in sums},
@@ -176,3 +292,11 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
 
 def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _last(most: int, kind: type[Any], items: Iterable[Mapping[str, Any]]) -> deque[Any]:
+    return deque((kind(**item) for item in items), maxlen=most)
+
+
+def _seconds_between(start: str, stop: str) -> float:
+    return (datetime.fromisoformat(stop) - datetime.fromisoformat(start)).total_seconds()

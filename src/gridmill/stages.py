@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,10 +99,15 @@ class RunContext:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A source file and its place: by dim, positions relative to the processing region."""
+    """A source file and its place: by dim, positions relative to the processing region.
+
+    `seconds` and `attempts` say what its download took.
+    """
 
     coord: SourceFileCoord
     place: Place
+    seconds: float = 0.0
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -326,15 +332,20 @@ def upload(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
 
 
 def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
-    coord = file.coord
+    started = perf_counter()
+    coord, attempts = _downloaded(job, file.coord)
+    return replace(file, coord=coord, seconds=perf_counter() - started, attempts=attempts)
+
+
+def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[SourceFileCoord, int]:
     try:
         done = job.download_file(coord)
     except NotAvailable as error:
         status = SourceFileStatus.NOT_YET_AVAILABLE
-        return replace(file, coord=replace(coord, status=status, detail=str(error)))
+        return replace(coord, status=status, detail=str(error)), 1
     except DownloadFailed as error:
         status = SourceFileStatus.DOWNLOAD_FAILED
-        return replace(file, coord=replace(coord, status=status, detail=str(error)))
+        return replace(coord, status=status, detail=str(error)), error.attempts
     if not isinstance(done, Download):
         done = Download(
             path=done, nbytes=done.stat().st_size, etag=None, last_modified=None, attempts=1
@@ -348,7 +359,7 @@ def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
         etag=done.etag,
         last_modified=done.last_modified,
     )
-    return replace(file, coord=arrived)
+    return arrived, done.attempts
 
 
 def _as_asked(files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:

@@ -58,10 +58,12 @@ def format_duration(seconds: float) -> str:
     --------
     >>> format_duration(7.41), format_duration(95), format_duration(2 * 3600 + 300)
     ('7.4 s', '1 min 35 s', '2 h 05 min')
-    >>> format_duration(400 * 3600)
-    '16 days 16 h'
+    >>> format_duration(0.0123), format_duration(400 * 3600)
+    ('12 ms', '16 days 16 h')
     """
     whole = round(seconds)
+    if 0 < seconds < 0.095:
+        return f"{1000 * seconds:.0f} ms"
     if whole < 10:
         return f"{seconds:.1f} s"
     if whole < 60:

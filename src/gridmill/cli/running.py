@@ -96,7 +96,7 @@ def _note(dataset: DynamicalDataset, report: RunReport, note: str | None) -> Non
         return
     report.notes.append(note)
     try:
-        dataset.store.tracker.write_report(report.run, report.to_json())
+        dataset.store.tracker.write_report(report)
     except OSError as error:
         warn(f"the report of {report.run} cannot be written: {error}")
 

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from gridmill.presentation.layout import facts_grid
 from gridmill.presentation.values import Content, masked
+from gridmill.run_report import BULKY, RunReport
 from gridmill.wording import count_of, format_duration, format_nbytes, shorten_label
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
-    from gridmill.run_report import RunReport
 
 __all__ = ["describe_publication", "report_content", "show_report"]
 
@@ -22,13 +22,13 @@ MOST_PROBLEMS_SHOWN = 10
 
 
 def report_content(report: RunReport, dataset: DynamicalDataset, exit_code: int) -> Content:
-    """Say what a run did, without the spans, which are in the report beside the records."""
-    content = {key: value for key, value in report.to_dict().items() if key != "spans"}
+    """Say what a run did, without what is bulky, which is in the report beside the records."""
+    content = {key: value for key, value in report.to_dict().items() if key not in BULKY}
     return {
         **content,
-        "store": masked(dataset.store.url),
         "throughput": report.throughput(),
         "report": f"{masked(dataset.store.state.url)}/runs/{report.run}.json",
+        "page": f"{masked(dataset.store.state.url)}/runs/{report.run}.html",
         "exit_code": int(exit_code),
     }
 
@@ -59,7 +59,7 @@ def _report_facts(content: Content) -> dict[str, Any]:
         "overlap": _describe_overlap(content),
         "published": describe_publication(content),
         "stops at": content["stops_because"],
-        "report": content["report"],
+        "report": content["page"],
     }
     return {name: fact for name, fact in facts.items() if fact}
 

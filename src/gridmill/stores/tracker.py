@@ -9,6 +9,8 @@ from typing import Any
 
 from gridmill.progress import ProgressRecord
 from gridmill.regions import region_key
+from gridmill.run_page import report_page
+from gridmill.run_report import RunReport
 from gridmill.stores.objects import Objects, impatient
 
 __all__ = ["UpdateProgressTracker"]
@@ -73,17 +75,29 @@ class UpdateProgressTracker:
         """Forget what is done again now."""
         self.objects.delete(_redo_key(name))
 
-    def write_report(self, run: str, report: bytes) -> str:
-        """Keep a run's report; the key under which it is found."""
-        key = f"runs/{run}.json"
-        self.objects.put(key, report)
-        return key
+    def write_report(self, report: RunReport) -> None:
+        """Keep a run's report, as JSON for machines and as a page for people."""
+        self.objects.put(f"runs/{report.run}.html", report_page(report).encode())
+        self.objects.put(f"runs/{report.run}.json", report.to_json())
+
+    def read_page(self, run: str) -> str | None:
+        """Read the page of a run's report; None if there is none."""
+        content = self.objects.get(f"runs/{run}.html")
+        return None if content is None else content.decode()
+
+    def runs(self) -> list[str]:
+        """Name the runs that left a report, the oldest first."""
+        return [name for key in self.objects.keys("runs") if (name := _run_of(key))]
+
+    def read_report(self, run: str) -> dict[str, Any] | None:
+        """Read the report of a run; None if there is none."""
+        content = self.objects.get(f"runs/{run}.json")
+        return None if content is None else dict(json.loads(content))
 
     def last_report(self) -> dict[str, Any] | None:
         """Read the report of the last run; None if there was none."""
-        keys = list(self.objects.keys("runs"))
-        content = self.objects.get(keys[-1]) if keys else None
-        return None if content is None else dict(json.loads(content))
+        runs = self.runs()
+        return self.read_report(runs[-1]) if runs else None
 
     def _read(self, key: str) -> ProgressRecord | None:
         content = self.objects.get(key)
@@ -103,3 +117,9 @@ def _redo_key(name: str) -> str:
 def _key(region: slice) -> str:
     name = region_key(region) if region.stop > region.start else STATIC_KEY
     return f"regions/{name}.json"
+
+
+def _run_of(key: str) -> str | None:
+    """Give the run that a key holds the report of; None for its page."""
+    name = key.rpartition("/")[2]
+    return name.removesuffix(".json") if name.endswith(".json") else None
