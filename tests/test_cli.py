@@ -455,3 +455,44 @@ def test_values_of_cluster_options_are_read_as_what_they_look_like():
 def test_the_generated_archive_has_the_paths_it_names(source):
     """The files that tests break are those that a run reads."""
     assert (source / day_url(times_of(1)[0])).is_file()
+
+
+# -- reports ----------------------------------------------------------------------------------
+
+
+def test_the_report_of_the_last_run_or_of_one_by_its_name(archive, tmp_path):
+    """The last one by default; the beginning of a name will do; the page is written where asked."""
+    command = ["report", DATASET, "--store", str(archive)]
+    *_, first = listed = json.loads(run(*command, "--list", "--json").stdout)
+    assert (first["kind"], first["succeeded"], first["positions_after"]) == ("backfill", True, 16)
+    assert json.loads(run(*command, "--json").stdout)["run"] == listed[0]["run"]
+    shown = run(*command, first["run"]).stdout
+    assert "✓ backfill of generated: 3 regions done" in shown
+    assert f"{first['run']}.html" in shown
+    page = tmp_path / "run.html"
+    assert run(*command, first["run"][:-3], "--html", str(page)).stdout == ""
+    assert "When which stage ran on which worker" in page.read_text()
+
+
+def test_runs_are_listed_a_line_each(archive):
+    """With what they did, the last one first."""
+    shown = run("report", DATASET, "--store", str(archive), "--list").stdout
+    header, *_, line = shown.splitlines()
+    assert header.split()[:2] == ["run", "what"]
+    assert "backfill succeeded" in line
+    assert "nothing → 2020-01-04 18:00 (16 positions)" in line
+
+
+@pytest.mark.parametrize(
+    ("store", "args", "said"),
+    [
+        ("a.zarr", ["1999"], "1999 is no run of this archive: gridmill report --list names them"),
+        ("none.zarr", [], "no run has left a report at"),
+        ("a.zarr", ["2", "--list"], "--list shows no single run"),
+    ],
+)
+def test_a_report_that_is_not_there(archive, store, args, said):
+    """One line, and exit code 2."""
+    done = run("report", DATASET, "--store", str(archive.parent / store), *args)
+    assert done.exit_code == ExitCode.WRONG_INPUT
+    assert said in done.stderr

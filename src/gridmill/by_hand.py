@@ -9,6 +9,7 @@ from typing import Any
 
 from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.run_report import RunReport
+from gridmill.sources.download import mask_url
 from gridmill.stores import Lease, StoreUnwritable
 from gridmill.stores.lease import STATIC
 
@@ -72,7 +73,7 @@ def by_hand(
         dataset.store.check_writable()
     except OSError as error:
         raise StoreUnwritable(f"cannot write to {dataset.store.url}: {error}") from error
-    report = RunReport.begin(dataset.dataset_id, kind)
+    report = RunReport.begin(dataset.dataset_id, kind, mask_url(dataset.store.url))
     archive = dataset.archive(now)
     with Lease(dataset.store.state, run=report.run, kind=kind, positions=positions) as lease:
         _note_extent(dataset, archive, report, before=True)

@@ -395,8 +395,7 @@ class DynamicalDataset:
         publish: bool = True,
         redo: RedoOrder | None = None,
     ) -> RunReport:
-        report = RunReport.begin(self.dataset_id, kind)
-        report.store = mask_url(self.store.url)
+        report = RunReport.begin(self.dataset_id, kind, mask_url(self.store.url))
         with self._tmp_stores():
             publisher = self._publisher(self._config(declaration), template_ds)
             publisher.check_structure()

@@ -45,6 +45,7 @@ def report_page(report: RunReport) -> str:
     title = f"{report.kind} of {report.dataset_id}"
     parts = [
         facts(_facts(report)),
+        _notes(report),
         _failures(report),
         _stages(report),
         _freshness(report),
@@ -63,7 +64,7 @@ def report_card(report: RunReport) -> str:
     said = _facts(report)
     kept = {name: said[name] for name in CARD_FACTS if name in said}
     title = f"{report.kind} of {report.dataset_id}"
-    return card(title, _about(report), facts(kept), _failures(report), chart)
+    return card(title, _about(report), facts(kept), _notes(report), _failures(report), chart)
 
 
 CARD_FACTS = ("took", "readers see", "not further", "regions", "source files", "bytes", "overlap")
@@ -80,6 +81,8 @@ def _verdict(report: RunReport) -> Markup:
         return badge("something failed", "bad")
     if not report.ended:
         return badge("goes on", "quiet")
+    if report.is_by_hand:
+        return badge("done by hand", "good")
     if not report.regions_done:
         return badge("nothing to do", "quiet")
     return badge("succeeded", "good")
@@ -151,6 +154,11 @@ def _overlap(report: RunReport) -> str:
 
 
 # -- sections ---------------------------------------------------------------------------------
+
+
+def _notes(report: RunReport) -> Markup:
+    """Tell what was done by hand, and what beside the run did not go well."""
+    return section("Notes", lines(report.notes, "quiet")) if report.notes else Markup()
 
 
 def _failures(report: RunReport) -> Markup:

@@ -23,6 +23,8 @@ MOST_REGIONS = 5_000
 MOST_SLOW_FILES = 20
 # What a summary leaves out.
 BULKY = {"spans", "regions", "slowest"}
+# Every other kind was done by hand.
+KINDS_OF_RUNS = ("backfill", "update", "process")
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class RunReport:
     Attributes
     ----------
     run, dataset_id, kind
-        Name of the run, the dataset, and ``backfill``, ``update`` or ``process``.
+        Name of the run, the dataset, and ``backfill``, ``update`` or ``process``, or what was
+        done by hand.
     started, ended
         ISO 8601, UTC.
     store
@@ -174,13 +177,13 @@ class RunReport:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, dataset_id: str, kind: str) -> RunReport:
+    def begin(cls, dataset_id: str, kind: str, store: str = "") -> RunReport:
         """Give the report of a run that begins now, with a name of its own."""
         # Names sort by time, also those of runs within one second.
         now = datetime.now(UTC)
         moment = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}"
         run = f"{moment}-{uuid.uuid4().hex[:6]}"
-        return cls(run, dataset_id, kind, _utc_now())
+        return cls(run, dataset_id, kind, _utc_now(), store=store)
 
     def end(self) -> None:
         """Note that the run ends now."""
@@ -191,6 +194,11 @@ class RunReport:
         """Whether nothing failed: no variable, no source file that the provider has."""
         unusable = sum(n for status, n in self.files.items() if SourceFileStatus(status).is_failure)
         return not (self.failures or unusable or self.interrupted)
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether an operator did this, not a run."""
+        return self.kind not in KINDS_OF_RUNS
 
     @property
     def published_anything(self) -> bool:

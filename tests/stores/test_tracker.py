@@ -7,6 +7,7 @@ import json
 import pytest
 
 from gridmill.progress import ProgressRecord, VariableRecord
+from gridmill.run_report import RunReport
 from gridmill.stores.objects import open_objects
 from gridmill.stores.tracker import UpdateProgressTracker
 
@@ -84,5 +85,8 @@ def test_the_last_report_is_the_latest_run_s(tracker):
     """Of the reports the last by the runs' names, which begin with the time, is given."""
     assert tracker.last_report() is None
     for run in ("20200102T000000-b", "20200101T000000-a"):
-        tracker.write_report(run, json.dumps({"run": run}).encode())
+        tracker.write_report(RunReport(run, "tiny", "update", "2020-01-01T00:00:00+00:00"))
     assert tracker.last_report()["run"] == "20200102T000000-b"
+    assert tracker.runs() == ["20200101T000000-a", "20200102T000000-b"]
+    assert "update of tiny" in tracker.read_page("20200101T000000-a")
+    assert tracker.read_report("20200103T000000-c") is None

@@ -13,6 +13,7 @@ from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
+from gridmill.cli.commands.report import report
 from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.status import status
 from gridmill.cli.commands.template import template
@@ -83,6 +84,7 @@ COMMANDS = (
     backfill,
     update,
     status,
+    report,
     accept,
     truncate,
     migrate_metadata,

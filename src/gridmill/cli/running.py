@@ -12,10 +12,9 @@ from gridmill.cli.hooks import Hooks
 from gridmill.cli.interruption import Interruption
 from gridmill.cli.options import Cluster
 from gridmill.cli.output import Output
+from gridmill.cli.verdict import judge
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from gridmill.dataset import DynamicalDataset, Listener, Plan
     from gridmill.run_report import RunReport
 
@@ -50,7 +49,7 @@ def run_shown(
     except DeadlinePassed as error:
         late = error
     report = join_reports(reports)
-    code, verdict = _judge(kind, report, late)
+    code, verdict = judge(report, late)
     if code in (ExitCode.FAILED, ExitCode.LATE):
         content = report_content(report, dataset, code)
         why = None if late is None else str(late)
@@ -99,43 +98,6 @@ def _note(dataset: DynamicalDataset, report: RunReport, note: str | None) -> Non
         dataset.store.tracker.write_report(report)
     except OSError as error:
         warn(f"the report of {report.run} cannot be written: {error}")
-
-
-def _judge(kind: str, report: RunReport, late: Exception | None = None) -> tuple[ExitCode, Text]:
-    """Say how a run ended, as an exit code and in a line."""
-    from rich.text import Text
-
-    from gridmill.wording import count_of
-
-    took = f"{kind} of {report.dataset_id}: "
-    unusable = _count_unusable(report)
-    if not report.succeeded or unusable:
-        parts = [count_of(len(report.failures), "variable")] * bool(report.failures)
-        parts += [count_of(unusable, "source file")] * bool(unusable)
-        failed = " and ".join(parts) or count_of(report.regions_failed, "region")
-        return ExitCode.FAILED, Text.assemble(("✗ ", "red"), took, (f"{failed} failed", "bold red"))
-    if late is not None:
-        return ExitCode.LATE, Text.assemble(("✗ ", "red"), took, (str(late), "bold red"))
-    done_before = report.regions_skipped + report.variables_skipped
-    nothing_new = kind == "update" or not (report.files["succeeded"] or done_before)
-    if nothing_new and not report.published_anything:
-        return ExitCode.NOTHING_NEW, Text.assemble(
-            ("– ", "yellow"), took, ("nothing new to publish", "bold yellow")
-        )
-    done = count_of(report.regions_done, "region") + " done"
-    if not report.regions_done:
-        done = f"{count_of(report.regions_skipped, 'region')} already done, nothing to do"
-    return ExitCode.SUCCESS, Text.assemble(("✓ ", "green"), took, (done, "bold green"))
-
-
-def _count_unusable(report: RunReport) -> int:
-    """Count the source files that failed: each once, as far as the report names them."""
-    from gridmill.progress import SourceFileStatus
-
-    times = sum(n for status, n in report.files.items() if SourceFileStatus(status).is_failure)
-    waiting = SourceFileStatus.NOT_YET_AVAILABLE
-    named = {(p.region, p.url) for p in report.problems if p.status != waiting}
-    return len(named) if len(report.problems) < (report.problems.maxlen or 0) else times
 
 
 def _check_writable(dataset: DynamicalDataset) -> None:

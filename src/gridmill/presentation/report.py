@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gridmill.presentation.layout import facts_grid
+from gridmill.presentation.layout import facts_grid, table_of
 from gridmill.presentation.values import Content, masked
 from gridmill.run_report import BULKY, RunReport
-from gridmill.wording import count_of, format_duration, format_nbytes, shorten_label
+from gridmill.wording import count_of, format_duration, format_nbytes, moment, shorten_label
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["describe_publication", "report_content", "show_report"]
+__all__ = ["describe_publication", "report_content", "run_content", "show_report", "show_runs"]
 
 MOST_PROBLEMS_SHOWN = 10
 
@@ -31,6 +31,42 @@ def report_content(report: RunReport, dataset: DynamicalDataset, exit_code: int)
         "page": f"{masked(dataset.store.state.url)}/runs/{report.run}.html",
         "exit_code": int(exit_code),
     }
+
+
+def run_content(report: RunReport) -> Content:
+    """Say in short what a run did."""
+    names = ("run", "kind", "started", "ended", "succeeded", "interrupted")
+    counts = ("regions_done", "regions_failed", "nbytes_uploaded")
+    published = ("positions_before", "positions_after", "published_before", "published_after")
+    return {name: getattr(report, name) for name in (*names, *counts, *published)} | {
+        "seconds": report.seconds
+    }
+
+
+def show_runs(runs: Sequence[Content]) -> RenderableType:
+    """List runs, a row each."""
+    table = table_of("run", "what", "started", "took", "regions", "uploaded", "readers see")
+    for run in runs:
+        table.add_row(
+            run["run"],
+            outcome_of(run),
+            moment(run["started"]),
+            "–" if run["seconds"] is None else format_duration(run["seconds"]),
+            f"{run['regions_done']:,}"
+            + (f", {run['regions_failed']:,} failed" if run["regions_failed"] else ""),
+            format_nbytes(run["nbytes_uploaded"]) if run["nbytes_uploaded"] else "–",
+            describe_publication(run),
+        )
+    return table
+
+
+def outcome_of(run: Mapping[str, Any]) -> Text:
+    """Say in two words what a run was, and how it ended."""
+    if run["interrupted"]:
+        return Text.assemble(f"{run['kind']} ", ("interrupted", "red"))
+    if not run["succeeded"]:
+        return Text.assemble(f"{run['kind']} ", ("failed", "red"))
+    return Text.assemble(f"{run['kind']} ", ("succeeded", "green"))
 
 
 def show_report(content: Content, verdict: Text) -> RenderableType:

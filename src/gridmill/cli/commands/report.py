@@ -1,0 +1,111 @@
+"""`gridmill report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import Archive, archive_options
+from gridmill.cli.output import Output, output_options
+from gridmill.cli.verdict import judge
+
+if TYPE_CHECKING:
+    from gridmill.run_report import RunReport
+    from gridmill.stores import UpdateProgressTracker
+
+__all__ = ["report"]
+
+
+@click.command(
+    short_help="Show what a run did: the last, or any one that is listed.",
+    epilog="""\b
+Examples:
+  gridmill report ostia-sst-monthly --store sst.zarr
+  gridmill report ostia-sst-monthly --store sst.zarr --list
+  gridmill report my-forecast 20250701T0 --store s3://bucket/a.zarr --html run.html
+""",
+)
+@archive_options
+@click.argument("run", required=False)
+@click.option("--list", "as_list", is_flag=True, help="List the runs instead, the last one first.")
+@click.option(
+    "--last",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How many --list shows.",
+)
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
+    help="Write the report's page to a file, to be looked at in a browser.",
+)
+@output_options
+def report(
+    archive: Archive, run: str | None, as_list: bool, last: int, page: Path | None, output: Output
+) -> ExitCode:
+    """Show what a run did; RUN is its name or how that begins, by default the last one.
+
+    Reports are kept beside the records, each as JSON and as a page for people: when which stage ran
+    on which worker, throughput, overlap, how long it took from source file to reader, slow and
+    failed source files, retries.
+    """
+    from gridmill.presentation.report import (
+        report_content,
+        run_content,
+        show_report,
+        show_runs,
+    )
+
+    if as_list and (run or page):
+        raise click.UsageError("--list shows no single run", click.get_current_context())
+    dataset = archive.open()
+    tracker = dataset.store.tracker
+    names = tracker.runs()
+    if not names:
+        raise ValueError(f"no run has left a report at {tracker.objects.url}")
+    if as_list:
+        reports = [_read(tracker, name) for name in names[: -last - 1 : -1]]
+        output.show([run_content(one) for one in reports], show_runs)
+        return ExitCode.SUCCESS
+    found = _read(tracker, _find(names, run))
+    if page is not None:
+        _write_page(page, found)
+    code, verdict = judge(found)
+    content = report_content(found, dataset, code)
+    if page is None or output.as_json:
+        output.show(content, lambda content: show_report(content, verdict))
+    return ExitCode.SUCCESS
+
+
+def _find(names: list[str], run: str | None) -> str:
+    """Give the one run that is meant."""
+    if run is None:
+        return names[-1]
+    found = [name for name in names if name.startswith(run)]
+    if len(found) == 1:
+        return found[0]
+    if run in found:
+        return run
+    why = f"begins {len(found)} runs" if found else "is no run of this archive"
+    raise ValueError(f"{run} {why}: gridmill report --list names them")
+
+
+def _read(tracker: UpdateProgressTracker, name: str) -> RunReport:
+    from gridmill.run_report import RunReport
+
+    return RunReport.from_dict(tracker.read_report(name) or {})
+
+
+def _write_page(path: Path, report: RunReport) -> None:
+    """Write the page, made anew: it shows what this gridmill knows to show."""
+    from gridmill.run_page import report_page
+
+    with click.open_file(str(path), "w", encoding="utf-8") as file:
+        file.write(report_page(report))

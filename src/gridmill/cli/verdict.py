@@ -1,0 +1,58 @@
+"""How a run ended, as an exit code and in a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gridmill.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from gridmill.run_report import RunReport
+
+__all__ = ["judge"]
+
+
+def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, Text]:
+    """Say how a run ended, as an exit code and in a line."""
+    from rich.text import Text
+
+    from gridmill.wording import count_of
+
+    took = f"{report.kind} of {report.dataset_id}: "
+    if report.interrupted:
+        why = ("interrupted", "bold red")
+        return ExitCode.FAILED, Text.assemble(("✗ ", "red"), took, why, f" by {report.interrupted}")
+    if report.is_by_hand:
+        return ExitCode.SUCCESS, Text.assemble(
+            ("✓ ", "green"), took, ("done by hand", "bold green")
+        )
+    unusable = _count_unusable(report)
+    if not report.succeeded or unusable:
+        parts = [count_of(len(report.failures), "variable")] * bool(report.failures)
+        parts += [count_of(unusable, "source file")] * bool(unusable)
+        failed = " and ".join(parts) or count_of(report.regions_failed, "region")
+        return ExitCode.FAILED, Text.assemble(("✗ ", "red"), took, (f"{failed} failed", "bold red"))
+    if late is not None:
+        return ExitCode.LATE, Text.assemble(("✗ ", "red"), took, (str(late), "bold red"))
+    done_before = report.regions_skipped + report.variables_skipped
+    nothing_new = report.kind == "update" or not (report.files["succeeded"] or done_before)
+    if nothing_new and not report.published_anything:
+        return ExitCode.NOTHING_NEW, Text.assemble(
+            ("– ", "yellow"), took, ("nothing new to publish", "bold yellow")
+        )
+    done = count_of(report.regions_done, "region") + " done"
+    if not report.regions_done:
+        done = f"{count_of(report.regions_skipped, 'region')} already done, nothing to do"
+    return ExitCode.SUCCESS, Text.assemble(("✓ ", "green"), took, (done, "bold green"))
+
+
+def _count_unusable(report: RunReport) -> int:
+    """Count the source files that failed: each once, as far as the report names them."""
+    from gridmill.progress import SourceFileStatus
+
+    times = sum(n for status, n in report.files.items() if SourceFileStatus(status).is_failure)
+    waiting = SourceFileStatus.NOT_YET_AVAILABLE
+    named = {(p.region, p.url) for p in report.problems if p.status != waiting}
+    return len(named) if len(report.problems) < (report.problems.maxlen or 0) else times
