@@ -118,11 +118,9 @@ class File(ForecastFile):
 class Job(GribForecastJob[File]):
     """Reads them."""
 
+    file_type = File
     max_gap_nbytes = 64
     download_settings = DownloadSettings(attempts=2, wait_initial_s=0.01, wait_max_s=0.01)
-
-    def source_file(self, init_time: Any, lead_time: Any) -> File:
-        return File(init_time=init_time, lead_time=lead_time)
 
 
 @dataclass

@@ -21,6 +21,8 @@ __all__ = [
     "GRID_MAPPING",
     "INIT_TIME",
     "LEAD_TIME",
+    "NO_LEAP_SECONDS",
+    "ON_SCALE",
     "PRESSURE_LEVEL",
     "TIME",
     "WELL_KNOWN",
@@ -32,13 +34,16 @@ __all__ = [
 EPOCH = "seconds since 1970-01-01"
 # Name of the variable that holds the grid mapping: the one that GIS libraries look for.
 GRID_MAPPING = "spatial_ref"
+# Models' days have 86400 s, and temperatures are measured from 0 K: CF sections 4.4 and 3.1.2.
+NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
+ON_SCALE = {"units_metadata": "temperature: on_scale"}
 
 TIME = Coordinate(
     name="time",
     dtype="int64",
     units=EPOCH,
     calendar="proleptic_gregorian",
-    attrs={"standard_name": "time", "long_name": "Time", "axis": "T"},
+    attrs={"standard_name": "time", "long_name": "Time", "axis": "T", **NO_LEAP_SECONDS},
 )
 INIT_TIME = Coordinate(
     name="init_time",
@@ -49,6 +54,7 @@ INIT_TIME = Coordinate(
         "standard_name": "forecast_reference_time",
         "long_name": "Start of the forecast",
         "axis": "T",
+        **NO_LEAP_SECONDS,
     },
 )
 LEAD_TIME = Coordinate(
@@ -96,7 +102,11 @@ def valid_time(*, inits_a_day: int, leads: int) -> Coordinate:
         calendar="proleptic_gregorian",
         # A few MB before compression, and an update rewrites one object.
         chunks=(365 * inits_a_day, leads),
-        attrs={"standard_name": "time", "long_name": "Time for which the forecast is valid"},
+        attrs={
+            "standard_name": "time",
+            "long_name": "Time for which the forecast is valid",
+            **NO_LEAP_SECONDS,
+        },
     )
 
 
@@ -144,6 +154,7 @@ def attributes(name: str, cell_methods: str, **more: str | None) -> dict[str, An
         "standard_name": known.get("standard_name"),
         "long_name": known.get("long_name"),
         "units": known.get("units"),
+        **(ON_SCALE if known.get("units") == "K" else {}),
         "cell_methods": cell_methods,
         "grid_mapping": GRID_MAPPING,
         **more,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -66,24 +66,9 @@ class ForecastTemplate(TemplateConfig):
             **self.grid.labels(),
         }
 
-    def narrowed(
-        self,
-        *,
-        start: str | None = None,
-        variables: Sequence[str] | None = None,
-        max_lead: str | None = None,
-    ) -> Self:
-        """Give a copy that begins at `start`, has only these variables, and leads up to `max_lead`.
-
-        Raises
-        ------
-        ValueError
-            As `TemplateConfig.narrowed`.
-        """
-        twin = super().narrowed(start=start, variables=variables)
-        if max_lead is not None:
-            twin.last_lead = self._lead(max_lead)
-        return twin
+    def limit_leads(self, max_lead: str) -> None:
+        """Leave out the leads beyond `max_lead` (``"24h"``), in place."""
+        self.last_lead = self._lead(max_lead)
 
     def _lead(self, text: str) -> timedelta:
         leads = self.dimension_coordinates()["lead_time"]

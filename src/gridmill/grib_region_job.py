@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 
@@ -183,15 +183,11 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     # Along this dim accumulations and averages run.
     step_dim: ClassVar[str] = "lead_time"
     whole_dims: ClassVar[tuple[str, ...] | None] = ("lead_time",)
+    # The author's class of source files, which says where they are.
+    file_type: ClassVar[type[ForecastFile]]
 
     # Positions along `step_dim` in seconds; on a worker only.
     step_seconds: tuple[float, ...] = ()
-
-    # -- what an author implements -----------------------------------------------------------
-
-    def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> ForecastFileT:
-        """Give the file of one lead of one forecast; its member, if any, is filled in."""
-        raise NotImplementedError(f"{type(self).__name__} must define source_file()")
 
     # -- what an author may override ---------------------------------------------------------
 
@@ -207,6 +203,11 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         return self.message_selectors(coord, data_var)
 
     # -- most subclasses need not override what follows --------------------------------------
+
+    def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> ForecastFileT:
+        """Give the file of one lead of one forecast; its member, if any, is filled in."""
+        file: Any = self.file_type(init_time=init_time, lead_time=lead_time)
+        return cast("ForecastFileT", file)
 
     def message_selectors(self, coord: ForecastFileT, data_var: GribVar) -> list[Selector]:
         """Say what the messages are that hold a variable in a file, one a level."""

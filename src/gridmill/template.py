@@ -192,8 +192,6 @@ class TemplateConfig:
             A variable is unknown, `start` is no label of the append dim, or `max_lead` (``"24h"``)
             is none of the dataset's leads.
         """
-        if max_lead is not None:
-            raise ValueError(f"{self.dataset_id} has no leads to limit: give no max lead")
         twin = copy.copy(self)
         twin.__dict__.pop("region_length", None)
         twin.__dict__.pop("capacity", None)
@@ -202,7 +200,19 @@ class TemplateConfig:
         if start is not None:
             self._check_is_label(start)
             twin.append_dim_start = start
+        if max_lead is not None:
+            twin.limit_leads(max_lead)
         return twin
+
+    def limit_leads(self, max_lead: str) -> None:
+        """Leave out the leads beyond `max_lead`, in place; for `narrowed`, on a copy.
+
+        Raises
+        ------
+        ValueError
+            The dataset has no leads, or not this one.
+        """
+        raise ValueError(f"{self.dataset_id} has no leads to limit: give no max lead")
 
     def select(self, variables: Sequence[str]) -> tuple[DataVar, ...]:
         """Give the data variables of these names, in declared order.
@@ -257,7 +267,8 @@ class TemplateConfig:
             )
         lengths = {**{str(d): n for d, n in ds.sizes.items()}, self.append_dim: self.capacity}
         ds[coord.name].attrs = dict(coord.attrs)
-        ds[coord.name].encoding = coord.encoding(lengths).to_xarray()
+        # CF 2.5.1: a coordinate has a value everywhere.
+        ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
 
 
 def parse_label(value: Any, calendar: str = "proleptic_gregorian") -> Any:

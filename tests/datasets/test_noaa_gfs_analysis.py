@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,13 +44,18 @@ class CoarseTemplate(NoaaGfsAnalysisTemplate):
         return dict(GRID_1DEG.labels())
 
 
+@dataclass(frozen=True, kw_only=True)
+class CoarseFile(NoaaGfsAnalysisFile):
+    """The file of one lead, of 1°."""
+
+    product: str = "1p00"
+
+
 class CoarseJob(NoaaGfsAnalysisJob):
     """Reads the files of 1°."""
 
+    file_type = CoarseFile
     grid = GRID_1DEG
-
-    def source_file(self, init_time, lead_time):
-        return NoaaGfsAnalysisFile(init_time=init_time, lead_time=lead_time, product="1p00")
 
 
 class Coarse(NoaaGfsAnalysis):

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-import pandas as pd
-
 from gridmill import DynamicalDataset, Encoding
 from gridmill.cf import WELL_KNOWN, attributes
 from gridmill.forecast_template import ForecastTemplate
@@ -111,13 +109,8 @@ class EcmwfAifsSingleForecastJob(GribForecastJob[EcmwfAifsSingleForecastFile]):
 
     # A forecast is complete seven hours after its start; twice that, and ECMWF has a gap.
     publication_delay = timedelta(hours=14)
+    file_type = EcmwfAifsSingleForecastFile
     grid = GRID
-
-    def source_file(
-        self, init_time: pd.Timestamp, lead_time: pd.Timedelta
-    ) -> EcmwfAifsSingleForecastFile:
-        """Give the file of one lead of one forecast."""
-        return EcmwfAifsSingleForecastFile(init_time=init_time, lead_time=lead_time)
 
     def inventory_url(self, url: str) -> str:
         """Give the file's address with ``.index`` in place of ``.grib2``."""

@@ -28,6 +28,7 @@ from gridmill import (
     TemplateConfig,
     read_netcdf,
 )
+from gridmill.cf import ON_SCALE
 
 __all__ = [
     "HadGem2Coord",
@@ -43,7 +44,7 @@ ATTRIBUTES = {
     "institution": "Met Office Hadley Centre, UK",
     "source": "Met Office Unified Model 6.05; A1B_north_america.nc and E1_north_america.nc "
     "of iris-sample-data",
-    "Conventions": "CF-1.8",
+    "Conventions": "CF-1.11",
 }
 CALENDAR = "360_day"
 TIME_UNITS = "hours since 1970-01-01"
@@ -69,6 +70,7 @@ def _air_temperature(scenario: str) -> HadGem2Var:
             "standard_name": "air_temperature",
             "long_name": f"Annual mean air temperature at 1.5 m, scenario {scenario}",
             "units": "K",
+            **ON_SCALE,
             "scenario": scenario,
             "cell_methods": "time: mean (interval: 6 hour)",
             "grid_mapping": "latitude_longitude",
@@ -140,6 +142,7 @@ class HadGem2Template(TemplateConfig):
             dims=(),
             dtype="int32",
             attrs={
+                "long_name": "Grid mapping and figure of the Earth",
                 "grid_mapping_name": "latitude_longitude",
                 "longitude_of_prime_meridian": 0.0,
                 "earth_radius": 6371229.0,

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
 from gridmill import DynamicalDataset, Encoding
 from gridmill.cf import ENSEMBLE_MEMBER
@@ -72,11 +71,8 @@ class NoaaGefsForecastJob(GribForecastJob[NoaaGefsForecastFile]):
 
     # A forecast is complete seven hours after its start; twice that, and NOAA has a gap.
     publication_delay = timedelta(hours=14)
+    file_type = NoaaGefsForecastFile
     grid = GRID
-
-    def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> NoaaGefsForecastFile:
-        """Give the file of one lead of one forecast; its member is filled in."""
-        return NoaaGefsForecastFile(init_time=init_time, lead_time=lead_time)
 
 
 class NoaaGefsForecast(DynamicalDataset):

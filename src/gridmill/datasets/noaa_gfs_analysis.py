@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import pandas as pd
 import xarray as xr
 
 from gridmill import DynamicalDataset, Encoding, TemplateConfig
@@ -64,11 +63,8 @@ class NoaaGfsAnalysisJob(GribAnalysisJob[NoaaGfsAnalysisFile]):
 
     # As for the forecast, from whose start the last of six hours is counted.
     publication_delay = timedelta(hours=10)
+    file_type = NoaaGfsAnalysisFile
     grid = GRID
-
-    def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> NoaaGfsAnalysisFile:
-        """Give the file of one lead of one forecast."""
-        return NoaaGfsAnalysisFile(init_time=init_time, lead_time=lead_time)
 
 
 class NoaaGfsAnalysis(DynamicalDataset):

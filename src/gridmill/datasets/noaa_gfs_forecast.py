@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
 from gridmill import DynamicalDataset, Encoding
 from gridmill.cf import PRESSURE_LEVEL
@@ -27,6 +26,7 @@ __all__ = [
     "SOURCE",
     "NoaaGfsForecast",
     "NoaaGfsForecast1Deg",
+    "NoaaGfsForecast1DegFile",
     "NoaaGfsForecast1DegJob",
     "NoaaGfsForecast1DegTemplate",
     "NoaaGfsForecastFile",
@@ -92,24 +92,27 @@ class NoaaGfsForecastFile(ForecastFile):
         return f"gfs.{init:%Y%m%d/%H}/atmos/gfs.t{init:%H}z.pgrb2.{self.product}.f{hours:03d}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoaaGfsForecast1DegFile(NoaaGfsForecastFile):
+    """The file of one lead, of 1°."""
+
+    product: str = "1p00"
+
+
 class NoaaGfsForecastJob(GribForecastJob[NoaaGfsForecastFile]):
     """Reads the files of 0.25°."""
 
     # A forecast is complete five hours after its start; twice that, and NOAA has a gap.
     publication_delay = timedelta(hours=10)
+    file_type = NoaaGfsForecastFile
     grid = GRID
-    product: ClassVar[str] = "0p25"
-
-    def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> NoaaGfsForecastFile:
-        """Give the file of one lead of one forecast."""
-        return NoaaGfsForecastFile(init_time=init_time, lead_time=lead_time, product=self.product)
 
 
 class NoaaGfsForecast1DegJob(NoaaGfsForecastJob):
     """Reads the files of 1°."""
 
+    file_type = NoaaGfsForecast1DegFile
     grid = GRID_1DEG
-    product = "1p00"
 
 
 class NoaaGfsForecast(DynamicalDataset):

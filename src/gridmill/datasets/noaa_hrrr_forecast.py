@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-import pandas as pd
-
 from gridmill import DynamicalDataset, Encoding
 from gridmill.datasets.noaa_variables import variables
 from gridmill.forecast_template import ForecastTemplate
@@ -80,11 +78,8 @@ class NoaaHrrrForecastJob(GribForecastJob[NoaaHrrrForecastFile]):
 
     # A forecast is complete two hours after its start; three times that, and NOAA has a gap.
     publication_delay = timedelta(hours=6)
+    file_type = NoaaHrrrForecastFile
     grid = GRID
-
-    def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> NoaaHrrrForecastFile:
-        """Give the file of one lead of one forecast."""
-        return NoaaHrrrForecastFile(init_time=init_time, lead_time=lead_time)
 
 
 class NoaaHrrrForecast(DynamicalDataset):

@@ -28,6 +28,7 @@ from gridmill import (
     TemplateConfig,
     read_netcdf,
 )
+from gridmill.cf import NO_LEAP_SECONDS, ON_SCALE
 
 __all__ = [
     "OstiaSstMonthly",
@@ -41,7 +42,7 @@ ATTRIBUTES = {
     "title": "OSTIA monthly mean sea surface temperature, equatorial band",
     "institution": "Met Office, UK",
     "source": "OSTIA sea surface temperature analysis; ostia_monthly.nc of iris-sample-data",
-    "Conventions": "CF-1.8",
+    "Conventions": "CF-1.11",
 }
 
 
@@ -64,6 +65,7 @@ class OstiaSstMonthlyTemplate(TemplateConfig):
                 "long_name": "Middle of the month",
                 "axis": "T",
                 "bounds": "time_bnds",
+                **NO_LEAP_SECONDS,
             },
         ),
         Coordinate(
@@ -88,6 +90,7 @@ class OstiaSstMonthlyTemplate(TemplateConfig):
             dims=(),
             dtype="int32",
             attrs={
+                "long_name": "Grid mapping and figure of the Earth",
                 "grid_mapping_name": "latitude_longitude",
                 "longitude_of_prime_meridian": 0.0,
                 "earth_radius": 6371229.0,
@@ -109,6 +112,7 @@ class OstiaSstMonthlyTemplate(TemplateConfig):
                 "standard_name": "surface_temperature",
                 "long_name": "Monthly mean sea surface temperature",
                 "units": "K",
+                **ON_SCALE,
                 "cell_methods": "time: mean",
                 "grid_mapping": "latitude_longitude",
             },
