@@ -15,13 +15,13 @@ SOURCE = Path(gridmill.__file__).parent
 # Modules and packages by layer; a module may import from its own layer and from those below.
 LAYERS = (
     {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"}
-    | {"charts", "html", "run_page", "wording"},
+    | {"charts", "html", "plan_page", "run_page", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
     {"template", "region_job", "grib_region_job", "grib_analysis_job", "validation"}
     | {"cf", "forecast_template", "horizontal_grids"},
     {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"}
     | {"acceptance", "by_hand", "archive_status", "migration", "truncation", "waiting"}
-    | {"redo"},
+    | {"redo", "run_plan"},
     {
         "datasets",
         "testing",
@@ -44,7 +44,7 @@ ONLY_IN = {
     "coiled": {"clusters"},
     "icechunk": {"stores.icechunk_store"},
     "click": {"cli"},
-    "markupsafe": {"charts", "html", "run_page"},
+    "markupsafe": {"charts", "html", "plan_page", "run_page"},
     "rich": {"cli", "presentation", "progress_display", "demo"},
 }
 # Layer 0 is pure: no Dask, no I/O.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 
 import pytest
 
@@ -18,6 +17,7 @@ from gridmill.run_report import (
     RunReport,
 )
 from gridmill.timeline import STAGES, Span
+from shown_html import Text
 
 RUN = "20260101T000000000-abcdef"
 
@@ -42,35 +42,6 @@ def full_report(tasks: int = 6) -> RunReport:
         started = 1767225600.0 + number / 10
         report.spans.append(Span(stage, key, f"tcp://w{number % 2}", started, started + 1, 100))
     return report
-
-
-class Text(HTMLParser):
-    """Collects text and elements, and checks that what is opened is closed."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.text, self.counts, self.open = "", {}, []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        """Open an element."""
-        self.counts[tag] = self.counts.get(tag, 0) + 1
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        """Count an element that is closed at once."""
-        self.counts[tag] = self.counts.get(tag, 0) + 1
-
-    def handle_endtag(self, tag):
-        """Close the innermost element."""
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        """Take in text."""
-        self.text += data
 
 
 def test_a_report_comes_back_from_json():

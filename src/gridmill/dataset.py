@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import xarray as xr
 from distributed import Client, get_client
 
@@ -25,6 +24,7 @@ from gridmill.publication import Publisher
 from gridmill.redo import RedoOrder
 from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.regions import touches
+from gridmill.run_plan import Plan
 from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
 from gridmill.stores import Lease, LeaseHeld, StoreUnwritable, open_store
@@ -45,57 +45,6 @@ Declaration = dict[str, Any]
 STARTED_HERE = (None, "local", "coiled")
 # Of the folders in which a run prepares metadata, in the system's temporary folder.
 TMP_PREFIX = "gridmill-run-"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do.
-
-    Parameters
-    ----------
-    dataset_id, store
-        What is to be processed, and where to.
-    jobs
-        The region jobs, in order; each can be processed by itself.
-    prepare
-        Finds the source files of a job and what of it is to do.
-    """
-
-    dataset_id: str
-    store: str
-    jobs: tuple[RegionJob[Any, Any], ...]
-    prepare: Callable[[RegionJob[Any, Any]], PreparedRegion]
-
-    def prepared(self) -> Iterator[PreparedRegion]:
-        """Yield every job with its source files, one at a time."""
-        return map(self.prepare, self.jobs)
-
-    def summary(self) -> dict[str, Any]:
-        """Count what the run will do, and what it needs.
-
-        Returns
-        -------
-        dict
-            Region jobs in all and still to do, chains, source files, raw bytes of all
-            values, and the largest variable's raw bytes in one region: what one compress needs
-            in memory, and what bounds the tmp disk of a chain.
-        """
-        counts = {"region_jobs": len(self.jobs), "region_jobs_to_do": 0, "chains": 0}
-        files = raw = largest = 0
-        for region in self.prepared():
-            sizes = [_raw_nbytes(region.job, var) for var in _variables_to_do(region)]
-            counts["region_jobs_to_do"] += bool(sizes)
-            counts["chains"] += len(sizes)
-            files += region.n_files
-            raw += sum(sizes)
-            largest = max([largest, *sizes])
-        return {
-            **counts,
-            "source_files": files,
-            "raw_nbytes": raw,
-            "memory_nbytes_per_worker": largest,
-            "tmp_disk_nbytes_per_chain": largest,
-        }
 
 
 @dataclass(frozen=True)
@@ -309,7 +258,18 @@ class DynamicalDataset:
             record = self.store.tracker.read(job.region)
             return prepare_region(job, record, publisher.arrays, self.store.missing)
 
-        return Plan(self.dataset_id, self.store.url, tuple(jobs), prepare)
+        selected = config.data_vars if variables is None else config.select(variables)
+        return Plan(
+            dataset_id=self.dataset_id,
+            kind="update" if until is None else "backfill",
+            final_store=self.store,
+            jobs=tuple(jobs),
+            prepare=prepare,
+            positions=len(publisher.index),
+            published=publisher.published,
+            regions=-(-len(publisher.index) // config.region_length),
+            unselected=tuple(v.name for v in config.data_vars if v not in selected),
+        )
 
     def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
         """Say what the archive holds, what of it may still change, and what should be there.
@@ -658,18 +618,6 @@ class DynamicalDataset:
 
 def _positions(job: RegionJob[Any, Any]) -> tuple[int, int]:
     return STATIC if job.is_static else (job.region.start, job.region.stop)
-
-
-def _variables_to_do(region: PreparedRegion) -> list[DataVar]:
-    return [var for group in region.groups for var in group.variables if var.name in group.todo]
-
-
-def _raw_nbytes(job: RegionJob[Any, Any], var: DataVar) -> int:
-    ds = job.processing_region_ds()
-    nbytes = np.dtype(var.encoding.dtype).itemsize
-    for dim in var.dims:
-        nbytes *= ds.sizes[dim]
-    return int(nbytes)
 
 
 def _client(given: Any) -> AbstractContextManager[Client]:

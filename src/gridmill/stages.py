@@ -47,6 +47,7 @@ __all__ = [
     "VariableWork",
     "compress",
     "download",
+    "slabs_for",
     "upload",
 ]
 
@@ -403,15 +404,19 @@ def _compress_here(
 
 
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
+    encoding = work.data_var.encoding
+    slabs = slabs_for(work.job, work.data_var, work.shape)
+    return Canvas(work.shape, encoding.dtype, encoding.fill, slabs, folder)
+
+
+def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> list[Slab]:
     """Divide what is too large for memory, along dims that no transformation needs whole."""
-    var, job = work.data_var, work.job
     needed = job.whole_dims
     if needed is None:
         needed = var.dims if takes_data_array(type(job)) else ()
     whole = [dim in needed or dim == job.append_dim for dim in var.dims]
     itemsize = np.dtype(var.encoding.dtype).itemsize
-    slabs = slabs_of(work.shape, var.encoding.chunks, itemsize, whole=whole)
-    return Canvas(work.shape, var.encoding.dtype, var.encoding.fill, slabs, folder)
+    return slabs_of(shape, var.encoding.chunks, itemsize, whole=whole)
 
 
 def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) -> dict[int, str]:

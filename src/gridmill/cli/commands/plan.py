@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from gridmill.cli.options import (
     redo_option,
 )
 from gridmill.cli.output import Output, output_options
+from gridmill.cli.pages import page_option, write_page
 
 __all__ = ["plan"]
 
@@ -28,6 +30,7 @@ __all__ = ["plan"]
 Examples:
   gridmill plan ostia-sst-monthly --until 2008-01 --store sst.zarr
   gridmill plan ostia-sst-monthly --store sst.zarr
+  gridmill plan ostia-sst-monthly --store sst.zarr --html plan.html
 """,
 )
 @archive_options
@@ -36,6 +39,7 @@ Examples:
 @max_lead_option
 @redo_option
 @now_option
+@page_option
 @output_options
 def plan(
     archive: Archive,
@@ -46,13 +50,16 @@ def plan(
     max_lead: str | None,
     redo: bool,
     now: str | None,
+    page: Path | None,
     output: Output,
 ) -> ExitCode:
     """Say what a backfill, or without --until an update, would do; writes nothing.
 
-    Region jobs, source files, bytes, and what a worker needs in memory and tmp disk.
+    Region jobs, source files, bytes, what a worker needs in memory and tmp disk, what will be
+    skipped and why, and, from the reports of the last runs, how long it will take.
     """
-    from gridmill.presentation.plan import plan_content, show_plan
+    from gridmill.plan_page import plan_page
+    from gridmill.presentation.plan import show_plan
 
     if until is None and (start or end or variables or max_lead or redo):
         raise click.UsageError(
@@ -68,6 +75,9 @@ def plan(
         "max_lead": max_lead,
         "redo": redo,
     }
-    planned = dataset.plan(until, **chosen, now=present(now))
-    output.show(plan_content(planned), show_plan)
+    content = dataset.plan(until, **chosen, now=present(now)).describe()
+    if page is not None:
+        write_page(page, plan_page(content))
+    if page is None or output.as_json:
+        output.show(content, show_plan)
     return ExitCode.SUCCESS

@@ -10,6 +10,7 @@ import click
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options import Archive, archive_options
 from gridmill.cli.output import Output, output_options
+from gridmill.cli.pages import page_option, write_page
 from gridmill.cli.verdict import judge
 
 if TYPE_CHECKING:
@@ -39,13 +40,7 @@ Examples:
     show_default=True,
     help="How many --list shows.",
 )
-@click.option(
-    "--html",
-    "page",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
-    help="Write the report's page to a file, to be looked at in a browser.",
-)
+@page_option
 @output_options
 def report(
     archive: Archive, run: str | None, as_list: bool, last: int, page: Path | None, output: Output
@@ -62,6 +57,7 @@ def report(
         show_report,
         show_runs,
     )
+    from gridmill.run_page import report_page
 
     if as_list and (run or page):
         raise click.UsageError("--list shows no single run", click.get_current_context())
@@ -76,7 +72,8 @@ def report(
         return ExitCode.SUCCESS
     found = _read(tracker, _find(names, run))
     if page is not None:
-        _write_page(page, found)
+        # Made anew: it shows what this gridmill knows to show.
+        write_page(page, report_page(found))
     code, verdict = judge(found)
     content = report_content(found, dataset, code)
     if page is None or output.as_json:
@@ -101,11 +98,3 @@ def _read(tracker: UpdateProgressTracker, name: str) -> RunReport:
     from gridmill.run_report import RunReport
 
     return RunReport.from_dict(tracker.read_report(name) or {})
-
-
-def _write_page(path: Path, report: RunReport) -> None:
-    """Write the page, made anew: it shows what this gridmill knows to show."""
-    from gridmill.run_page import report_page
-
-    with click.open_file(str(path), "w", encoding="utf-8") as file:
-        file.write(report_page(report))
