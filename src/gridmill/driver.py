@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 # Each publication rewrites the root object, and stores limit how often one object may change.
 PUBLISH_INTERVAL_S = 1.0
+# Of the loop's time, in which it submits nothing, at most.
+PUBLISHING_SHARE = 0.1
 # What is done of a region that is not complete is recorded at most this often.
 RECORD_INTERVAL_S = 5.0
 # Chains in flight for each thread: no stage waits for the driver, and disk stays bounded.
@@ -119,7 +121,8 @@ class Driver:
     listener
         Called with every event, in the thread of the loop.
     publish_interval_s
-        Readers see new data at most this often while the run goes on, and at its end.
+        Readers see new data at most this often while the run goes on, and at its end; less
+        often where the store is so slow that publishing would hold up the loop.
     """
 
     def __init__(
@@ -141,7 +144,7 @@ class Driver:
         self.report = report
         self.listener = listener
         self.publish_interval_s = publish_interval_s
-        self._published_at = 0.0
+        self._publish_next = 0.0
         self._recorded_at = time.monotonic()
         self._unrecorded: set[_RegionInFlight] = set()
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
@@ -165,8 +168,10 @@ class Driver:
             for future, result in self._completed:
                 self._take(future, result)
                 del future, result  # one that is held is computed again when its worker dies
+                if self._completed.has_ready():
+                    continue  # what ended together is followed by new tasks together
                 self._record_partly()
-                if publish and time.monotonic() - self._published_at >= self.publish_interval_s:
+                if publish and time.monotonic() >= self._publish_next:
                     self._publish()
                 self._refill(remaining)
         except BaseException:
@@ -245,15 +250,14 @@ class Driver:
     def _work(
         self, region: _RegionInFlight, index: int, group: PreparedGroup, names: Iterable[str]
     ) -> chain.GroupWork:
-        job = region.job
-        ds = job.processing_region_ds()
+        job, sizes = region.job, region.outcome.prepared.sizes
         coords = self._coords(along=True, of=job) if takes_data_array(type(job)) else None
         wanted = [var for var in group.variables if var.name in set(names)]
         works = {
             var.name: VariableWork(
                 job=job.for_worker((var,)),
                 processing_region=job.processing_region(),
-                sizes={dim: ds.sizes[dim] for dim in var.dims},
+                sizes={dim: sizes[dim] for dim in var.dims},
                 coords=coords,
             )
             for var in wanted
@@ -365,8 +369,12 @@ class Driver:
             self._record(region)
 
     def _publish(self) -> None:
-        self._published_at = time.monotonic()
-        if self.publisher.publish(self.lease):
+        began = time.monotonic()
+        is_visible = self.publisher.publish(self.lease)
+        ended = time.monotonic()
+        pause_s = (ended - began) / PUBLISHING_SHARE
+        self._publish_next = max(began + self.publish_interval_s, ended + pause_s)
+        if is_visible:
             label = self.publisher.last_label or "nothing yet"
             self.report.positions_after = self.publisher.published
             self.report.published_after = self.publisher.last_label

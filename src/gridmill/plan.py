@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gridmill.progress import (
     ObjectReceipt,
@@ -22,6 +22,10 @@ from gridmill.sources.download import Download
 from gridmill.stages import SourceFile
 from gridmill.structure import decoding, without_append_length
 from gridmill.variables import DataVar
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 __all__ = [
     "PreparedGroup",
@@ -69,10 +73,23 @@ class PreparedGroup:
 
 @dataclass(frozen=True)
 class PreparedRegion:
-    """A region job with its source files, and what of it is still to do."""
+    """A region job with its source files, and what of it is still to do.
+
+    Parameters
+    ----------
+    job
+        The region job.
+    record
+        What is known of the region.
+    sizes
+        Length of every dim, the append dim's being that of the processing region.
+    groups
+        Variables that share source files.
+    """
 
     job: RegionJob[Any, Any]
     record: ProgressRecord | None
+    sizes: Mapping[str, int]
     groups: tuple[PreparedGroup, ...] = field(default=())
 
     @property
@@ -118,17 +135,21 @@ def prepare_region(
         The author's coordinates do not fit the template.
     """
     groups = []
+    ds = job.processing_region_ds()
+    places = _Places({str(dim): ds.get_index(dim) for dim in ds.dims})
     for variables in job.source_groups(job.data_vars):
         if not variables:
             continue
-        files = tuple(_place_files(job, variables))
-        plans = {v.name: _plan(metadata[v.name], job, files) for v in variables}
+        files = tuple(_place_files(job, ds, places, variables))
+        listed = _listed(files)
+        plans = {v.name: _plan(metadata[v.name], job, listed) for v in variables}
         if record is not None and now is not None:
             record = _judged_again(job, record, plans, files, now)
         reasons = _Reasons(job, record, files, missing, ask)
         todo = {name: why for name, plan in plans.items() if (why := reasons.of(name, plan))}
         groups.append(PreparedGroup(tuple(variables), files, plans, todo))
-    return PreparedRegion(job, record, tuple(groups))
+    sizes = {str(dim): n for dim, n in ds.sizes.items()}
+    return PreparedRegion(job, record, sizes, tuple(groups))
 
 
 def nothing_missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
@@ -169,9 +190,10 @@ def _with_outcome(
     return replace(coord, status=was.status, settled=was.settled, detail=was.detail, **known)
 
 
-def _place_files(job: RegionJob[Any, Any], variables: Sequence[DataVar]) -> Iterator[SourceFile]:
-    ds = job.processing_region_ds()
-    indexes = {str(dim): ds.get_index(dim) for var in variables for dim in var.dims}
+def _place_files(
+    job: RegionJob[Any, Any], ds: xr.Dataset, places: _Places, variables: Sequence[DataVar]
+) -> Iterator[SourceFile]:
+    dims = {dim for var in variables for dim in var.dims}
     for coord in job.generate_source_file_coords(ds, variables):
         labels = coord.out_loc()
         unknown = sorted(set(labels) - set(ds.dims))
@@ -179,21 +201,37 @@ def _place_files(job: RegionJob[Any, Any], variables: Sequence[DataVar]) -> Iter
             raise ValueError(
                 f"out_loc() of {coord.get_url()} names dims {unknown} that no variable has"
             )
-        place = {
-            dim: locate(indexes[dim], dim, label) for dim, label in labels.items() if dim in indexes
-        }
+        place = {dim: places.of(dim, label) for dim, label in labels.items() if dim in dims}
         yield SourceFile(coord, place)
 
 
-def _plan(
-    metadata: Mapping[str, Any], job: RegionJob[Any, Any], files: Sequence[SourceFile]
-) -> str:
+@dataclass(frozen=True)
+class _Places:
+    """Where labels are; thousands of source files share a few hundred of them."""
+
+    indexes: Mapping[str, pd.Index[Any]]
+    known: dict[tuple[str, Hashable], int | slice] = field(default_factory=dict)
+
+    def of(self, dim: str, label: Any) -> int | slice:
+        """Find a label, or a slice of labels."""
+        if not isinstance(label, Hashable):
+            return locate(self.indexes[dim], dim, label)
+        if (dim, label) not in self.known:
+            self.known[dim, label] = locate(self.indexes[dim], dim, label)
+        return self.known[dim, label]
+
+
+def _listed(files: Sequence[SourceFile]) -> str:
+    """Write out which source files fill what, once for all variables that share them."""
+    return json.dumps([(f.coord.get_url(), repr(sorted(f.place.items()))) for f in files])
+
+
+def _plan(metadata: Mapping[str, Any], job: RegionJob[Any, Any], listed: str) -> str:
     """Fingerprint what determines a variable's bytes, but for the source files' own bytes."""
-    listed = [(file.coord.get_url(), repr(sorted(file.place.items()))) for file in files]
     region = (job.region.start, job.region.stop)
     array = without_append_length(decoding(metadata), job.append_dim)
-    content = [array, _versions(), region, listed]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    content = json.dumps([array, _versions(), region], sort_keys=True)
+    return hashlib.sha256(f"{content[:-1]}, {listed}]".encode()).hexdigest()[:16]
 
 
 @cache

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import urlsplit
@@ -409,7 +410,13 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Give the template cut to the processing region."""
         if self.is_static:
             return self.template_ds
-        return self.template_ds.isel({self.append_dim: self.processing_region()})
+        import xarray as xr  # here, because workers do without
+
+        at = {self.append_dim: self.processing_region()}
+        cut = self.template_ds.coords.to_dataset().isel(at)
+        length = cut.sizes[self.append_dim]
+        lazy = _data_variables(_Same(self.template_ds), self.append_dim, length)
+        return xr.Dataset(lazy, coords=cut.coords, attrs=cut.attrs)
 
     def download_path(self, coord: CoordT) -> Path:
         """Give where a source file is downloaded to: inside the worker's folder, whatever its URL.
@@ -488,6 +495,30 @@ class RegionJob(Generic[DataVarT, CoordT]):
                 errors.append(error)
         # One mirror that failed may have the file: it is absent only if all say so.
         raise next((e for e in errors if isinstance(e, DownloadFailed)), errors[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A template as a key: equal to nothing but the same object."""
+
+    template_ds: xr.Dataset
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.template_ds is self.template_ds
+
+    def __hash__(self) -> int:
+        return id(self.template_ds)
+
+
+@lru_cache(maxsize=4)
+def _data_variables(template: _Same, append_dim: str, length: int) -> dict[Any, xr.Variable]:
+    """Give a template's data variables for that many positions.
+
+    All of them are without values, so those of one region are as good as those of another; to
+    cut dozens of dask arrays for each of thousands of regions costs 10 ms a region.
+    """
+    cut = template.template_ds.isel({append_dim: slice(0, length)})
+    return {name: cut[name].variable for name in cut.data_vars}
 
 
 def locate_along(
