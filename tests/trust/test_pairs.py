@@ -47,11 +47,6 @@ def test_nothing_is_lost(scenario: Scenario, lab: Lab) -> None:
     assert set(outcome.injected) == set(scenario.faults)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the arrays that uploads fork from are there, empty, before what never changes is",
-)
 def test_what_never_changes_is_never_seen_empty(lab: Lab) -> None:
     """Readers of Icechunk see a static variable with its values, or not at all."""
     with Run(lab, "backfill", 8, kind="icechunk") as run:

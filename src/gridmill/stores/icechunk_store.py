@@ -5,6 +5,9 @@ its objects there and returns the pickled fork as the upload's token. What a for
 and seen by nobody. The driver merges the forks of one region after the other, each into a fresh
 session, and commits with what readers are to see of metadata and coordinates.
 
+The arrays that uploads fork from are in ``main`` before anything is published, but not the root
+group: no reader can open them. It comes with the first publication, as plain Zarr's root does.
+
 One commit a region, because neither Icechunk 1.1 nor 2.3 merges two forks that both resized an
 array. What was merged is said in the commits' own metadata, so it is true of whatever snapshot
 ``main`` points at, also after somebody reset it.
@@ -196,7 +199,7 @@ class IcechunkStore:
             return Uploaded(())
         begun = datetime.now(UTC)
         variable = keys[0].partition("/")[0]
-        metadata = array_metadata(json.loads((folder / ROOT).read_bytes()))[variable]
+        metadata = _arrays(folder)[variable]
 
         def begin() -> Any:
             fork = self._repository().writable_session(BRANCH).fork()
@@ -213,7 +216,7 @@ class IcechunkStore:
 
         largest = max(1, *((folder / key).stat().st_size for key in keys))
         receipts = tuple(_each(put, keys, NBYTES_IN_FLIGHT // largest))
-        return Uploaded(receipts, _token(fork, begun))
+        return Uploaded(receipts, _token(fork, begun, self._place))
 
     # -- what the driver does -----------------------------------------------------------------
 
@@ -224,14 +227,17 @@ class IcechunkStore:
         check_writable(self.state, "probe")
 
     def prepare(self, folder: Path) -> None:
-        """Make the repository, with arrays that have no position yet: uploads fork from it."""
+        """Make the repository, with arrays that have no position yet: uploads fork from it.
+
+        There is no root group yet, so that readers see nothing.
+        """
 
         def create() -> None:
             repository = self._repository(create=True)
             session = repository.writable_session(BRANCH)
-            _write_metadata(session.store, folder)
+            _write_arrays(session.store, folder, _arrays(folder))
             if session.has_uncommitted_changes:
-                _commit(repository, session, "Create the archive, empty", {})
+                _commit(repository, session, "Prepare the archive, not yet to be seen", {})
 
         _patiently(create)
 
@@ -321,7 +327,7 @@ class IcechunkStore:
             How many objects the new version lacks; `collect_garbage` deletes them once the
             versions that have them are expired.
         """
-        arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
+        arrays = _arrays(folder)
 
         def cut() -> int:
             repository = self._repository()
@@ -351,8 +357,10 @@ class IcechunkStore:
         """
 
         def find() -> Store | None:
-            store: Store | None = None if token is None else _fork(token).store
-            return store if store is not None and _is_based(store) else self._published()
+            if token is not None and self._is_based(token):
+                store: Store = _fork(token).store
+                return store
+            return self._published()
 
         store = _patiently(find)
 
@@ -406,6 +414,24 @@ class IcechunkStore:
     @property
     def _staging(self) -> Path | None:
         return Path(f"{local_path(self.url)}.gridmill/staging") if is_local(self.url) else None
+
+    @property
+    def _place(self) -> str:
+        return str(local_path(self.url).resolve()) if is_local(self.url) else self.url
+
+    def _is_based(self, token: str) -> bool:
+        """Whether an upload was to this place, and the snapshot that it began from is there."""
+        if json.loads(token)["place"] != self._place:
+            return False  # the archive was moved or copied, with its records
+        try:
+            self._repository().lookup_snapshot(_fork(token).snapshot_id)
+        except FileNotFoundError:
+            return False
+        except icechunk.IcechunkError as error:
+            if _is_transient(error):
+                raise
+            return False
+        return True
 
     def _published(self, *, travels: bool = False) -> Store | None:
         """Give what readers see; None if there is no repository or nothing in it."""
@@ -517,9 +543,10 @@ def _env_region() -> str | None:
 # -- tokens -----------------------------------------------------------------------------------
 
 
-def _token(fork: Any, begun: datetime) -> str:
+def _token(fork: Any, begun: datetime, place: str) -> str:
     pickled = base64.b85encode(pickle.dumps(fork)).decode()
-    return json.dumps({"begun": begun.isoformat(timespec="seconds"), "fork": pickled})
+    since = begun.isoformat(timespec="seconds")
+    return json.dumps({"begun": since, "place": place, "fork": pickled})
 
 
 def _fork(token: str) -> Any:
@@ -579,16 +606,6 @@ def _get(store: Store, key: str) -> bytes | None:
     return None if found is None else found.to_bytes()
 
 
-def _is_based(store: Store) -> bool:
-    """Whether the snapshot that a fork began from is still there."""
-    try:
-        return _get(store, ROOT) is not None
-    except icechunk.IcechunkError as error:
-        if _is_transient(error):
-            raise
-        return False
-
-
 def _has(store: Store, receipt: ObjectReceipt) -> bool:
     """Whether an object has its size by the manifest, and its last byte in storage."""
     last = RangeByteRequest(receipt.nbytes - 1, receipt.nbytes)
@@ -632,13 +649,20 @@ def _write_metadata(
     knew, which began before others published, unless the array is resized.
     """
     root = json.loads((folder / ROOT).read_bytes())
-    arrays = array_metadata(root)
     # Every snapshot is consistent: there is nothing to consolidate for.
     _put_if_changed(store, ROOT, {**root, "consolidated_metadata": None})
+    arrays = {
+        name: array if upto is None else _cut(store, name, array, upto)
+        for name, array in array_metadata(root).items()
+    }
+    _write_arrays(store, folder, arrays, merged)
+
+
+def _write_arrays(
+    store: Store, folder: Path, arrays: Mapping[str, Array], merged: Collection[str] = ()
+) -> None:
+    """Put arrays' metadata, and those objects of coordinates that are inside."""
     for name, array in arrays.items():
-        if upto is not None:
-            array = _cut(store, name, array, upto)
-        arrays[name] = array
         if name in merged:
             beyond = [n + 1 for n in array["shape"]]
             _put(store, f"{name}/{ROOT}", _content({**array, "shape": beyond}))
@@ -649,6 +673,10 @@ def _write_metadata(
             content = (folder / key).read_bytes()
             if _get(store, key) != content:
                 _put(store, key, content)
+
+
+def _arrays(folder: Path) -> dict[str, Array]:
+    return array_metadata(json.loads((folder / ROOT).read_bytes()))
 
 
 def _cut(store: Store, name: str, array: Array, upto: StagedRegion) -> Array:
