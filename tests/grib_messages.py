@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 
 import eccodes
@@ -104,3 +105,23 @@ def encode_in_band_missing(management: int) -> tuple[bytes, np.ndarray]:
         section(7, data),
     )  # fmt: skip
     return message, np.array(expected).reshape(31, 16)
+
+
+def changed(message: bytes, keys: Mapping[str, object]) -> bytes:
+    """Give a message with other keys of its header; the packed values stay as they are."""
+    handle = eccodes.codes_new_from_message(message)
+    try:
+        for key, value in keys.items():
+            eccodes.codes_set(handle, key, value)
+        return bytes(eccodes.codes_get_message(handle))
+    finally:
+        eccodes.codes_release(handle)
+
+
+def raised(message: bytes, by: float) -> bytes:
+    """Give an edition 2 message whose values are all `by` larger (before decimal scaling)."""
+    parts = sections(message)
+    header = parts[5]
+    reference = struct.unpack(">f", header[11:15])[0] + by
+    parts[5] = header[:11] + struct.pack(">f", reference) + header[15:]
+    return assemble(*(parts[number] for number in sorted(parts)))

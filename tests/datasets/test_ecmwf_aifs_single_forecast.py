@@ -79,3 +79,56 @@ def test_fields_are_the_made_archives_in_the_archives_units(shared_data, tmp_pat
             atol = 1.01 * factor * message["tol"] + 1e-3
             np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)
     assert len(truth) == 3 * 3
+
+
+class TwoLeads(EcmwfAifsSingleForecastTemplate):
+    """Forecasts of twelve hours."""
+
+    append_dim_start = "2026-08-01"
+    last_lead = pd.Timedelta(hours=12).to_pytimedelta()
+    data_vars = tuple(
+        replace(var, keep_mantissa_bits=None)
+        for var in EcmwfAifsSingleForecastTemplate.data_vars
+        if var.parameter in MADE
+    )
+
+
+class Short(EcmwfAifsSingleForecast):
+    """What its archive holds."""
+
+    template_config = TwoLeads
+
+
+def test_backfill_and_update_hold_the_fields_of_a_made_archive(shared_data, tmp_path, client):
+    """Instants are the ground truth's, totals become the mean rate of each step."""
+    root = make_archive(shared_data, tmp_path / "aifs", "make_aifs_archive.py")
+    truth = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
+    with ArchiveServer(root) as server:
+        server.release_all()
+        dataset = Short(tmp_path / "a.zarr", source_base=server.url)
+        dataset.backfill("2026-08-01T06", client=client, now="2026-08-01T06")
+        report = dataset.reformat_operational_update(client=client, now="2026-08-01T11")
+        assert (report.positions_after, report.stops_because, report.failures) == (2, None, [])
+        served = sum(r.nbytes for r in server.requests if r.path.endswith(".grib2"))
+    wanted = [
+        t for t in truth if t["param"] in MADE and not (t["param"] == "tp" and t["lead"] == 0)
+    ]
+    assert served == sum(t["length"] for t in wanted)
+
+    with xr.open_zarr(tmp_path / "a.zarr", chunks=None, decode_timedelta=True) as stored:
+        ds = stored.load()
+    assert np.isnan(ds.precipitation_surface.isel(lead_time=0)).all()
+    for message in wanted:
+        name, factor = MADE[message["param"]]
+        at = {"init_time": message["init"], "lead_time": pd.Timedelta(message["lead"], "h")}
+        tolerance = 1.01 * factor * message["tol"] + 1e-3
+        if message["param"] != "tp":
+            values = ds[name].sel(at).values
+            found = [values.min(), values.max(), values.mean(dtype="float64")]
+            expected = [factor * message[key] for key in ("min", "max", "mean")]
+            np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+        else:
+            until = slice(pd.Timedelta(6, "h"), at["lead_time"])
+            rates = ds[name].sel(init_time=at["init_time"], lead_time=until).values
+            total = rates.sum(axis=0, dtype="float64") * 6 * 3600
+            np.testing.assert_allclose(total.mean(), factor * message["mean"], atol=tolerance)

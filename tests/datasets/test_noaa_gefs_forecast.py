@@ -11,6 +11,8 @@ import pytest
 import xarray as xr
 
 from checked_in import check_structure
+from grib_messages import changed, raised
+from gridmill import Encoding
 from gridmill.datasets.noaa_gefs_forecast import (
     NoaaGefsForecast,
     NoaaGefsForecastJob,
@@ -106,3 +108,74 @@ def test_readers_get_members_as_a_dim():
     assert isinstance(ds, xr.Dataset)
     assert ds.temperature_2m.shape == (4, 31, 81, 721, 1440)
     assert ds.ensemble_member.attrs["standard_name"] == "realization"
+
+
+class HalfDegreeTemplate(NoaaGefsForecastTemplate):
+    """Forecasts of six hours on the grid of the sample."""
+
+    append_dim_start = "2025-01-01"
+    grid = HALF_DEGREE
+    last_lead = timedelta(hours=6)
+    data_vars = tuple(
+        replace(
+            var,
+            keep_mantissa_bits=None,
+            encoding=Encoding(chunks=(1, 31, 3, 37, 36), shards=(1, 31, 3, 370, 720)),
+        )
+        for var in NoaaGefsForecastTemplate.data_vars
+        if var.name.startswith("volumetric_soil")
+    )
+
+
+class HalfDegreeJob(NoaaGefsForecastJob):
+    """Reads the files of 0.5°."""
+
+    grid = HALF_DEGREE
+
+
+class HalfDegreeForecast(NoaaGefsForecast):
+    """The same dataset on the grid of the sample."""
+
+    template_config = HalfDegreeTemplate
+    region_job = HalfDegreeJob
+
+
+def test_backfill_and_update_hold_every_member_of_a_mirror(shared_data, tmp_path, client):
+    """A real field under 31 members, other dates and leads arrives at its places, masked at sea."""
+    (sample,) = (shared_data / "S1_gfs_kit").rglob("gec00_20250101_00_soilw.grib")
+    data, root = sample.read_bytes(), tmp_path / "m"
+    inits = [pd.Timestamp("2025-01-01T00"), pd.Timestamp("2025-01-01T06")]
+    made: dict[tuple[pd.Timestamp, int, int], bytes] = {}
+    job = make_job()
+    for init in inits:
+        for lead in (0, 3, 6):
+            file = job.source_file(init, pd.Timedelta(lead, "h"))
+            for member in range(31):
+                path = root / replace(file, ensemble_member=member).get_url()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                keys = {"dataTime": init.hour * 100, "forecastTime": lead}
+                keys |= {"perturbationNumber": member, "typeOfEnsembleForecast": 3 if member else 1}
+                message = raised(changed(data, keys), 100 * init.hour + 40 * lead + member)
+                step = f"{lead} hour fcst" if lead else "anl"
+                name = f"ENS=+{member}" if member else "ENS=low-res ctl"
+                line = f"d={init:%Y%m%d%H}:SOILW:0-0.1 m below ground:{step}:{name}"
+                path.write_bytes(message)
+                path.with_name(f"{path.name}.idx").write_text(f"1:0:{line}\n")
+                made[init, lead, member] = message
+    with ArchiveServer(root) as server:
+        server.release_all()
+        dataset = HalfDegreeForecast(tmp_path / "a.zarr", source_base=server.url)
+        dataset.backfill("2025-01-01T06", client=client, now="2025-01-01T06")
+        report = dataset.reformat_operational_update(client=client, now="2025-01-01T11")
+        assert (report.positions_after, report.stops_because, report.failures) == (2, None, [])
+        served = sum(r.nbytes for r in server.requests if not r.path.endswith(".idx"))
+    assert served == sum(map(len, made.values()))
+
+    with xr.open_zarr(tmp_path / "a.zarr", chunks=None, decode_timedelta=True) as stored:
+        soil = stored.volumetric_soil_moisture_0_10cm.load()
+    for (init, lead, member), message in made.items():
+        expected = np.empty((361, 720), np.float32)
+        decode_message_into(expected, message)
+        at = {"init_time": init, "lead_time": pd.Timedelta(lead, "h"), "ensemble_member": member}
+        np.testing.assert_array_equal(soil.sel(at).values, expected)
+    assert len(np.unique(soil.max(("latitude", "longitude")))) == len(made)

@@ -16,11 +16,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from distributed import get_worker
 
 from gridmill.cli import cli
 from gridmill.datasets.noaa_gfs_forecast import (
     NoaaGfsForecast,
     NoaaGfsForecast1Deg,
+    NoaaGfsForecast1DegJob,
     NoaaGfsForecast1DegTemplate,
     NoaaGfsForecastFile,
     NoaaGfsForecastJob,
@@ -91,6 +93,23 @@ class Decoded025(NoaaGfsForecast):
     """The messages' own values."""
 
     template_config = Decoded025Template
+
+
+DECODED = "decoded"
+
+
+class CountingJob(NoaaGfsForecast1DegJob):
+    """Says of each message that it is decoded."""
+
+    def read_data(self, coord, data_var):
+        get_worker().log_event(DECODED, f"{coord.get_url()} {data_var.name}")
+        return super().read_data(coord, data_var)
+
+
+class Counted(Decoded):
+    """The messages' own values, and how often they are decoded."""
+
+    region_job = CountingJob
 
 
 class Archive:
@@ -223,17 +242,27 @@ def test_every_variable_is_in_real_inventories(shared_data):
 # -- archives -------------------------------------------------------------------------------------
 
 
-def test_a_backfill_holds_every_message_and_fetches_nothing_else(tmp_path, archive, client):
-    """Eight forecasts equal the ground truth checksum for checksum, for the bytes they have."""
-    dataset = Decoded(tmp_path / "a.zarr", source_base=archive.server.url)
+def test_backfill_and_updates_hold_every_message_and_fetch_nothing_else(tmp_path, archive, client):
+    """Eight forecasts equal the ground truth, checksum for checksum; each message comes once."""
+    dataset = Counted(tmp_path / "a.zarr", source_base=archive.server.url)
+    client.log_event(DECODED, "begin")
 
-    report = dataset.backfill(
-        "2026-08-03", variables=archive.variables, client=client, now="2026-08-04"
-    )
+    reports = [
+        dataset.backfill(
+            "2026-08-02", variables=archive.variables, client=client, now="2026-08-02"
+        ),
+        dataset.reformat_operational_update(client=client, now="2026-08-02T18"),
+        dataset.reformat_operational_update(client=client, now="2026-08-02T22"),
+    ]
 
-    assert (report.positions_after, report.stops_because, report.failures) == (8, None, [])
+    assert [report.positions_after for report in reports] == [4, 7, 8]
+    assert all((r.stops_because, r.failures) == (None, []) for r in reports)
     assert check(tmp_path / "a.zarr", archive.truth) == 8 * (5 + 8 * 7)
     check_bytes(archive)
+    events = [said for _, said in client.get_events(DECODED)]
+    decoded = events[len(events) - events[::-1].index("begin") :]
+    assert sorted(set(decoded)) == sorted(decoded)
+    assert len(decoded) == len(archive.truth)
 
 
 def test_the_hourly_product_of_a_quarter_degree(tmp_path, shared_data, client):
@@ -285,8 +314,7 @@ def test_accumulations_and_averages_become_means_of_each_step(tmp_path, archive,
 
 def test_faults_of_the_archive_end_as_statuses(tmp_path, shared_data, client):
     """A gap, no inventory, a cut file and a stale inventory cost their own values and no more."""
-    arguments = ["--inits", "3", "--faults"]
-    root = make_archive(shared_data, tmp_path / "gfs", "make_gfs_archive.py", *arguments)
+    root = make_archive(shared_data, tmp_path / "gfs", "make_gfs_archive.py", "--faults")
     faults = json.loads((root / "faults.json").read_text())
     with ArchiveServer(root) as server:
         server.release_all()
@@ -299,11 +327,11 @@ def test_faults_of_the_archive_end_as_statuses(tmp_path, shared_data, client):
         }
 
         # What cannot be read stops the extent, until it was tried twice.
-        report = dataset.backfill("2026-08-01T18", **options)
+        report = dataset.backfill("2026-08-03", **options)
         assert (report.positions_after, report.failures) == (1, [])
         assert faults["truncated_grib"] in (report.stops_because or "")
-        report = dataset.backfill("2026-08-01T18", **options)
-        assert (report.positions_after, report.stops_because) == (3, None)
+        report = dataset.backfill("2026-08-03", **options)
+        assert (report.positions_after, report.stops_because) == (8, None)
 
     outcomes = {}
     for record in dataset.store.progress():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 import xarray as xr
 
 from checked_in import check_structure
+from grib_messages import changed, raised
 from gridmill.datasets.noaa_hrrr_forecast import (
     NoaaHrrrForecast,
     NoaaHrrrForecastJob,
@@ -88,3 +90,61 @@ def test_real_messages_are_read(shared_data, tmp_path, field, name):
         path.write_bytes(data)
         file = replace(file, downloaded_path=job.download_file(file).path)
         np.testing.assert_array_equal(job.read_data(file, var), expected)
+
+
+class TwoLeads(NoaaHrrrForecastTemplate):
+    """Forecasts of an hour from the day of the samples."""
+
+    append_dim_start = "2023-07-22"
+    last_lead = timedelta(hours=1)
+    data_vars = tuple(
+        replace(var, keep_mantissa_bits=None) for var in NoaaHrrrForecastTemplate.data_vars
+    )
+
+
+class Short(NoaaHrrrForecast):
+    """What its archive holds."""
+
+    template_config = TwoLeads
+
+
+def test_backfill_and_update_hold_the_fields_of_a_mirror(shared_data, tmp_path, client):
+    """Real fields under other dates and leads arrive at their places, for the bytes they have."""
+    fields = {"UGRD": "wind_u_10m", "CFRZR": "categorical_freezing_rain_surface"}
+    lines = {"UGRD": "UGRD:10 m above ground", "CFRZR": "CFRZR:surface"}
+    samples = {
+        field: next((shared_data / "S4_decode_zoo").rglob(f"*wrfsfcf01-{field}.grib2")).read_bytes()
+        for field in fields
+    }
+    inits = [pd.Timestamp("2023-07-22T00") + n * pd.Timedelta(hours=6) for n in range(3)]
+    made: dict[tuple[pd.Timestamp, int, str], bytes] = {}
+    for init in inits:
+        for lead in (0, 1):
+            path = tmp_path / f"m/hrrr.{init:%Y%m%d}/conus/hrrr.t{init:%H}z.wrfsfcf{lead:02d}.grib2"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content, idx = b"", []
+            for number, field in enumerate(fields, 1):
+                keys = {"dataTime": init.hour * 100, "forecastTime": lead}
+                message = raised(changed(samples[field], keys), init.hour + lead)
+                step = f"{lead} hour fcst" if lead else "anl"
+                idx.append(f"{number}:{len(content)}:d={init:%Y%m%d%H}:{lines[field]}:{step}:\n")
+                content += message
+                made[init, lead, field] = message
+            path.write_bytes(content)
+            path.with_name(f"{path.name}.idx").write_text("".join(idx))
+    with ArchiveServer(tmp_path / "m") as server:
+        server.release_all()
+        dataset = Short(tmp_path / "a.zarr", source_base=server.url)
+        names = list(fields.values())
+        dataset.backfill("2023-07-22T12", variables=names, client=client, now="2023-07-22T12")
+        report = dataset.reformat_operational_update(client=client, now="2023-07-22T14")
+        assert (report.positions_after, report.stops_because, report.failures) == (3, None, [])
+        served = sum(r.nbytes for r in server.requests if not r.path.endswith(".idx"))
+    assert served == sum(map(len, made.values()))
+
+    with xr.open_zarr(tmp_path / "a.zarr", chunks=None, decode_timedelta=True) as ds:
+        for (init, lead, field), message in made.items():
+            expected = np.empty((1059, 1799), np.float32)
+            decode_message_into(expected, message)
+            at = {"init_time": init, "lead_time": pd.Timedelta(lead, "h")}
+            np.testing.assert_array_equal(ds[fields[field]].sel(at).values, expected)
