@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -336,6 +337,35 @@ def test_a_variable_that_ended_does_not_stop_the_archive(client, provider, tmp_p
     np.testing.assert_array_equal(stored(tmp_path), truth(hours(12)))
     np.testing.assert_array_equal(stored(tmp_path, "b")[:6], truth(hours(6), "b"))
     assert np.isnan(stored(tmp_path, "b")[6:8]).all()
+
+
+def test_what_is_done_is_published_while_a_later_region_takes_long(client, provider, tmp_path):
+    """A region that ends soon after a publication does not wait for the next one to end."""
+    gates = tmp_path / "gates"
+
+    class Waits(TinyJob):
+        def read_data(self, coord, data_var):
+            before = (coord.label - START) // HOUR // 4 * 4
+            deadline = time.monotonic() + 20
+            while before and not (gates / str(before)).exists():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{before} positions were not published meanwhile")
+                time.sleep(0.02)
+            return super().read_data(coord, data_var)
+
+    def open_gates(event) -> None:
+        if event.kind == "published":
+            with xr.open_zarr(tmp_path / "a.zarr") as seen:
+                (gates / str(seen.sizes["time"])).touch()
+
+    gates.mkdir()
+    provider.publish(hours(12))
+    dataset = make(tmp_path, provider, dataset_of(job=Waits))
+    report = dataset.backfill(until(12), client=client, listener=open_gates)
+    assert report.succeeded
+    assert report.positions_after == 12
+    assert {path.name for path in gates.iterdir()} >= {"4", "8", "12"}
+    assert dataset.status().incomplete == ()
 
 
 # -- resume -----------------------------------------------------------------------------------

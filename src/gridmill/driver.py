@@ -49,10 +49,12 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 # Each publication rewrites the root object, and stores limit how often one object may change.
 PUBLISH_INTERVAL_S = 1.0
-# Of the loop's time, in which it submits nothing, at most.
+# Of the loop's time, in which it submits nothing, at most; more only where no task ends.
 PUBLISHING_SHARE = 0.1
 # What is done of a region that is not complete is recorded at most this often.
 RECORD_INTERVAL_S = 5.0
+# Where no task ends, the loop looks this often whether something is due.
+WAKE_S = 0.1
 # Chains in flight for each thread: no stage waits for the driver, and disk stays bounded.
 CHAINS_PER_THREAD = 2
 # Latency, not work, is what asking for a file costs.
@@ -144,7 +146,8 @@ class Driver:
         self.report = report
         self.listener = listener
         self.publish_interval_s = publish_interval_s
-        self._publish_next = 0.0
+        self._publish_next = self._publish_next_if_idle = 0.0
+        self._has_news = True
         self._recorded_at = time.monotonic()
         self._unrecorded: set[_RegionInFlight] = set()
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
@@ -165,13 +168,15 @@ class Driver:
         self._open()
         try:
             self._refill(remaining)
-            for future, result in self._completed:
-                self._take(future, result)
-                del future, result  # one that is held is computed again when its worker dies
+            for done in self._as_completed():
+                if done is not None:
+                    self._take(*done)
+                is_idle = done is None
+                del done  # a future that is held is computed again when its worker dies
                 if self._completed.has_ready():
                     continue  # what ended together is followed by new tasks together
                 self._record_partly()
-                if publish and time.monotonic() >= self._publish_next:
+                if publish and self._is_time_to_publish(is_idle):
                     self._publish()
                 self._refill(remaining)
         except BaseException:
@@ -181,6 +186,20 @@ class Driver:
             self._publish()
         self.report.stops_because = self.publisher.stops_because()
         return self.report
+
+    def _as_completed(self) -> Iterator[tuple[Future[Any], Any] | None]:
+        """Yield tasks with their results as they end, and None now and then while none does.
+
+        What is done is recorded and published in time also where the next task takes long.
+        """
+        completed = self._completed
+        while not completed.is_empty():
+            if completed.has_ready():
+                yield completed.next()
+            else:
+                with completed.thread_condition:
+                    completed.thread_condition.wait(WAKE_S)
+                yield None
 
     def _abandon(self) -> None:
         """Keep what is done, and let go of what is not: Dask drops tasks that nobody wants.
@@ -359,6 +378,7 @@ class Driver:
         """Write a record, but not over that of a run which took this one for dead."""
         self.lease.proof.check()
         self.store.tracker.write(record)
+        self._has_news = True
 
     def _record_partly(self, *, at_once: bool = False) -> None:
         """Keep the variables that are done of regions that are not, at a bounded rate."""
@@ -368,12 +388,17 @@ class Driver:
         for region in list(self._unrecorded):
             self._record(region)
 
+    def _is_time_to_publish(self, is_idle: bool) -> bool:
+        earliest = self._publish_next_if_idle if is_idle else self._publish_next
+        return self._has_news and time.monotonic() >= earliest
+
     def _publish(self) -> None:
-        began = time.monotonic()
+        began, self._has_news = time.monotonic(), False
         is_visible = self.publisher.publish(self.lease)
         ended = time.monotonic()
         pause_s = (ended - began) / PUBLISHING_SHARE
-        self._publish_next = max(began + self.publish_interval_s, ended + pause_s)
+        self._publish_next_if_idle = began + self.publish_interval_s
+        self._publish_next = max(self._publish_next_if_idle, ended + pause_s)
         if is_visible:
             label = self.publisher.last_label or "nothing yet"
             self.report.positions_after = self.publisher.published
