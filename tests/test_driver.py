@@ -21,6 +21,8 @@ from gridmill import chain
 from gridmill.driver import CHAINS_PER_THREAD, Driver
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.sources.download import DownloadSettings
+from gridmill.stores import Lease, LeaseHeld
+from gridmill.stores.lease import STATIC, current_claims
 from gridmill.structure import StructureMismatch
 from gridmill.testing import ArchiveServer
 from gridmill.testing.archive_server import Status
@@ -581,15 +583,15 @@ def test_a_folder_of_another_program_is_refused(client, provider, tmp_path):
 # -- kinds of datasets ------------------------------------------------------------------------
 
 
+class WithOrography(TinyTemplate):
+    data_vars = (
+        *TinyTemplate.data_vars,
+        tiny_var("z", 2, dims=("y", "x"), encoding=Encoding(chunks=(2, 3))),
+    )
+
+
 def test_static_variables_are_written_once_and_block_what_they_lack(client, provider, tmp_path):
     """Nothing is published before they are there, and later runs leave them alone."""
-
-    class WithOrography(TinyTemplate):
-        data_vars = (
-            *TinyTemplate.data_vars,
-            tiny_var("z", 2, dims=("y", "x"), encoding=Encoding(chunks=(2, 3))),
-        )
-
     provider.publish(hours(8))
     dataset = make(tmp_path, provider, dataset_of(template=WithOrography, job=StaticJob))
     report = dataset.backfill(until(4), client=client)
@@ -601,6 +603,44 @@ def test_static_variables_are_written_once_and_block_what_they_lack(client, prov
     report = dataset.reformat_operational_update(client=client, now=until(8))
     assert (report.positions_after, report.variables_done) == (8, 2)
     np.testing.assert_array_equal(stored(tmp_path, "z"), values_at("static")[2])
+
+
+def test_of_two_runs_that_begin_at_one_moment_one_leaves_the_static_variables(
+    client, provider, tmp_path, monkeypatch
+):
+    """Both look before either has claimed; the one that claims second takes what else it has."""
+    provider.publish(hours(8))
+    dataset = make(tmp_path, provider, dataset_of(template=WithOrography, job=StaticJob))
+    other = Lease(dataset.store.state, run="other", kind="backfill", positions=[STATIC, (4, 8)])
+    looks = []
+
+    def first_look_is_early(objects):
+        looks.append(current_claims(objects))
+        return looks[-1] if len(looks) > 1 else []
+
+    monkeypatch.setattr(gridmill.dataset, "current_claims", first_look_is_early)
+    with other:
+        report = dataset.backfill(until(4), client=client)
+    assert len(looks) == 2
+    assert (report.positions_after, report.variables_done) == (0, 2)
+    assert dataset.store.tracker.read(slice(0, 0)) is None
+    monkeypatch.undo()
+    np.save(provider.root / "static.npy", values_at("static"))
+    report = dataset.backfill(until(8), client=client)
+    assert (report.positions_after, report.variables_done) == (8, 3)
+
+
+def test_a_run_whose_regions_are_held_is_refused_also_beside_static_variables(
+    client, provider, tmp_path, monkeypatch
+):
+    """To leave the static variables to the other would not help."""
+    dataset = make(tmp_path, provider, dataset_of(template=WithOrography, job=StaticJob))
+    monkeypatch.setattr(gridmill.dataset, "current_claims", lambda objects: [])
+    with (
+        Lease(dataset.store.state, run="other", kind="backfill", positions=[STATIC, (0, 4)]),
+        pytest.raises(LeaseHeld, match="other"),
+    ):
+        dataset.backfill(until(4), client=client)
 
 
 class StaticCoord(SourceFileCoord):
