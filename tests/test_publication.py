@@ -18,7 +18,7 @@ from gridmill.progress import (
     VariableRecord,
 )
 from gridmill.publication import Publisher
-from gridmill.stores import Lease, ZarrStore
+from gridmill.stores import Lease, LocalObjects, ZarrStore
 from gridmill.stores.lease import LeaseLost
 from tiny import HOUR, NAMES, REGION, START, TinyJob, TinyTemplate, hours, until
 
@@ -27,25 +27,22 @@ ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
 LEASE = SimpleNamespace(publishing=lambda: nullcontext(lambda: None))
 
 
-class Recording:
+class Recording(LocalObjects):
     """Objects that note the keys that are put, in order."""
 
-    def __init__(self, objects) -> None:
-        self.objects = objects
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
         self.puts: list[str] = []
-
-    def __getattr__(self, name):
-        return getattr(self.objects, name)
 
     def put(self, key, content):
         self.puts.append(key)
-        self.objects.put(key, content)
+        super().put(key, content)
 
 
 @pytest.fixture
 def store(tmp_path):
     store = ZarrStore(str(tmp_path / "a.zarr"), "tiny")
-    store.objects = Recording(store.objects)
+    store.objects = Recording(store.objects.root, store.objects.staging)
     return store
 
 
@@ -258,7 +255,7 @@ def restore(store, publisher):
         for path in folder.rglob("*"):
             if path.is_file():
                 key = path.relative_to(folder).as_posix()
-                store.objects.objects.put(key, path.read_bytes())
+                LocalObjects.put(store.objects, key, path.read_bytes())
 
 
 def test_a_run_that_lost_its_lease_publishes_nothing(store):

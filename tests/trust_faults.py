@@ -249,10 +249,21 @@ class FaultyS3(Faulty, S3Objects):
 
     def put(self, key: str, content: bytes) -> None:
         """Put an object."""
+        self._suffer_meanwhile(key, content)
+        super().put(key, content)
+
+    def _put_over(self, key: str, content: bytes, tag: str | None) -> bool:
+        """Put an object on a condition: logged, with the same faults."""
+        if len(content) >= s3_objects.MULTIPART_FROM_NBYTES:
+            return super()._put_over(key, content, tag)  # which puts it
+        self._suffer_meanwhile(key, content)
+        with faulty_put(self.put_log, self.role, key, len(content)):
+            return super()._put_over(key, content, tag)
+
+    def _suffer_meanwhile(self, key: str, content: bytes) -> None:
         place = f"{self.role}:{key}"
         if len(content) < s3_objects.MULTIPART_FROM_NBYTES and waits_in_put(place):
             threading.Timer(DIES_WITHIN_S * random.random(), suffer_in_put, [place]).start()
-        super().put(key, content)
 
     async def _put_parts(self, client: Any, at: dict[str, str], content: bytes) -> list[Any]:
         parts = await super()._put_parts(client, at, content)

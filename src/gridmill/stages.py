@@ -516,8 +516,7 @@ def _write(
         writer.write(slab if region is None else (region, *slab[1:]), values)
         canvas.close(number)
     keys = writer.keys
-    first = 0 if region is None else region.start
-    writer.close(context.store.nbytes_in_use(keys) if first < context.published else {})
+    writer.close(context.store.nbytes_in_use(keys) if _is_published(context, work) else {})
     return keys
 
 
@@ -554,13 +553,24 @@ def _region(work: VariableWork) -> slice | None:
     return work.job.region if work.job.append_dim in work.data_var.dims else None
 
 
+def _is_published(context: RunContext, work: VariableWork) -> bool:
+    """Whether readers may see some of what is written here."""
+    region = _region(work)
+    return context.published > (0 if region is None else region.start)
+
+
 # -- upload -----------------------------------------------------------------------------------
 
 
 def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
     with recorded("upload", bench.space.key, bench.worker) as span:
         try:
-            uploaded = context.store.upload(shards.folder, shards.keys, context.proof)
+            uploaded = context.store.upload(
+                shards.folder,
+                shards.keys,
+                context.proof,
+                replaces=_is_published(context, shards.work),
+            )
         except FileNotFoundError as error:
             if bench.space.has(shards.folder):
                 raise

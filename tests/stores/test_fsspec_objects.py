@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gridmill.stores import Objects, open_objects
+from gridmill.stores import LeaseLost, Objects, open_objects, s3_objects
 from gridmill.stores.fsspec_objects import FsspecObjects
 from gridmill.stores.objects import LocalObjects
 from gridmill.stores.s3_objects import MULTIPART_FROM_NBYTES, S3Objects, S3Patience
@@ -176,22 +176,71 @@ def test_an_answer_lost_after_the_deed_is_no_other_writer(
     assert not objects.put_if_absent("key", b"theirs")
 
 
+@pytest.mark.parametrize("refuses_to_know", ["nothing", "IfMatch", "IfNoneMatch"])
 def test_a_store_that_ignores_conditions_is_found_out(
-    objects: S3Objects, monkeypatch: pytest.MonkeyPatch, s3_server: S3Server
+    objects: S3Objects, monkeypatch: pytest.MonkeyPatch, refuses_to_know: str
 ) -> None:
     """Where the condition is not honoured, puts look first instead of relying on it."""
-    # Options of its own are a connection of its own, whose probe has not run.
-    objects.storage_options["client_kwargs"] = {"region_name": "us-east-1", "verify": None}
+    monkeypatch.setattr(s3_objects, "_connections", {})  # the probe has not run on a new one
 
-    async def ignore(self: S3Objects, client: Any, key: str, content: bytes = b"probe") -> bool:
+    async def ignore(
+        self: S3Objects, client: Any, key: str, content: bytes, **condition: str
+    ) -> bool:
+        if refuses_to_know in condition:
+            raise NotImplementedError(refuses_to_know)
         await client.put_object(**self._at(key), Body=content)
         return True
 
-    monkeypatch.setattr(S3Objects, "_put_new", ignore)
+    monkeypatch.setattr(S3Objects, "_put_if", ignore)
     assert not objects.honours_conditions()
     assert objects.put_if_absent("key", b"first")
     assert not objects.put_if_absent("key", b"second")
     assert objects.get("key") == b"first"
+    objects.overwrite("key", b"third", lambda: None)
+    assert objects.get("key") == b"third"
+
+
+def test_a_process_that_stood_still_undoes_nothing(objects: S3Objects) -> None:
+    """What another one puts after the check is kept: the put is refused, and it looks again."""
+    objects.put("key", b"old")
+    checks = []
+
+    def another_puts_meanwhile() -> None:
+        if not checks:
+            objects.put("key", b"newer")
+        checks.append(objects.get("key"))
+        if len(checks) > 1:
+            raise LeaseLost("taken for dead")
+
+    with pytest.raises(LeaseLost):
+        objects.overwrite("key", b"ours", another_puts_meanwhile)
+    assert checks == [b"newer", b"newer"]
+    assert objects.get("key") == b"newer"
+
+
+def test_of_two_that_make_an_object_one_is_asked_again(objects: S3Objects) -> None:
+    """Also where nothing was there when it looked."""
+    checks = []
+
+    def another_makes_it() -> None:
+        if not checks:
+            objects.put("key", b"theirs")
+        checks.append(None)
+
+    objects.overwrite("key", b"ours", another_makes_it)
+    assert len(checks) == 2
+    assert objects.get("key") == b"ours"
+
+
+def test_an_object_is_overwritten_also_if_the_answer_is_lost(
+    objects: S3Objects, proxy: FaultProxy
+) -> None:
+    """The second attempt is refused by our own object; the one after that replaces it."""
+    objects.put("key", b"old")
+    assert objects.honours_conditions()
+    proxy.inject("*/key", LostAnswer(), method="PUT")
+    objects.overwrite("key", b"new", lambda: None)
+    assert objects.get("key") == b"new"
 
 
 # -- large objects ----------------------------------------------------------------------------

@@ -120,10 +120,14 @@ class FinalStore(Protocol):
         Empty where readers stay with what they opened.
         """
 
-    def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
+    def upload(
+        self, folder: Path, keys: Iterable[str], proof: LeaseProof, *, replaces: bool = False
+    ) -> Uploaded:
         """Make the objects of these keys from a local Zarr store durable, several at once.
 
         All belong to one variable; ``zarr.json`` in the folder has its metadata, consolidated.
+        `replaces` says that readers may see such objects already: then no put of a process that
+        stood still may undo a later one, where the store can tell.
 
         Raises
         ------

@@ -81,6 +81,11 @@ class FsspecObjects:
             return found == content
         return True
 
+    def overwrite(self, key: str, content: bytes, check: Callable[[], None]) -> None:
+        """Write an object over the one that is there, if any, and `check` lets it pass."""
+        check()
+        self.put(key, content)
+
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
         return self.get_range(key, 0, None)

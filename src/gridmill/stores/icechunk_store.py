@@ -186,8 +186,12 @@ class IcechunkStore:
         """Give nothing: readers stay with their snapshot."""
         return {}
 
-    def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
+    def upload(
+        self, folder: Path, keys: Iterable[str], proof: LeaseProof, *, replaces: bool = False
+    ) -> Uploaded:
         """Write the objects of one variable through a fork, which is the token.
+
+        `replaces` makes no difference: what a run wrote that may not is never committed.
 
         Raises
         ------

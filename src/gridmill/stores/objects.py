@@ -49,6 +49,13 @@ class Objects(Protocol):
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Write an object unless one is there; whether it was written."""
 
+    def overwrite(self, key: str, content: bytes, check: Callable[[], None]) -> None:
+        """Write an object over the one that is there, if any, and `check` lets it pass.
+
+        Where the store can, not over one that was put after `check` was called: then it is called
+        again. It raises what prevents the write.
+        """
+
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
 
@@ -109,6 +116,11 @@ class LocalObjects:
             staged.unlink()
         self._sync_folder(key)
         return True
+
+    def overwrite(self, key: str, content: bytes, check: Callable[[], None]) -> None:
+        """Write an object over the one that is there, if any, and `check` lets it pass."""
+        check()
+        self.put(key, content)
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""

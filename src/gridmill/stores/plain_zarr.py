@@ -127,7 +127,9 @@ class ZarrStore:
         sizes = zip(keys, self._each(self.objects.nbytes, keys), strict=True)
         return {key: size for key, size in sizes if size is not None}
 
-    def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
+    def upload(
+        self, folder: Path, keys: Iterable[str], proof: LeaseProof, *, replaces: bool = False
+    ) -> Uploaded:
         """Put the objects of these keys from a local store, several at once.
 
         Raises
@@ -138,8 +140,12 @@ class ZarrStore:
 
         def put(key: str) -> ObjectReceipt:
             content = (folder / key).read_bytes()
-            proof.check()
-            return self._put(key, content)
+            if replaces:
+                self.objects.overwrite(key, content, proof.check)
+            else:
+                proof.check()
+                self.objects.put(key, content)
+            return ObjectReceipt(key, len(content), google_crc32c.value(content))
 
         keys = list(keys)
         largest = max([1, *((folder / key).stat().st_size for key in keys)])
@@ -179,7 +185,7 @@ class ZarrStore:
         staged, message
             Not used: uploads are in place.
         check
-            Called before every step.
+            Called before every object that is put.
 
         Returns
         -------
@@ -193,8 +199,7 @@ class ZarrStore:
         """
         changed = False
         for _, keys in groupby(publication_order(folder), key=_publication_step):
-            check()
-            step = self._each(lambda key: self._put_if_changed(key, folder), list(keys))
+            step = self._each(lambda key: self._put_if_changed(key, folder, check), list(keys))
             changed = any(step) or changed
         return changed
 
@@ -250,15 +255,13 @@ class ZarrStore:
         with ThreadPoolExecutor(width, thread_name_prefix="store") as pool:
             return list(pool.map(function, keys))
 
-    def _put(self, key: str, content: bytes) -> ObjectReceipt:
-        self.objects.put(key, content)
-        return ObjectReceipt(key, len(content), google_crc32c.value(content))
-
-    def _put_if_changed(self, key: str, folder: Path) -> bool:
+    def _put_if_changed(
+        self, key: str, folder: Path, check: Callable[[], None] = lambda: None
+    ) -> bool:
         content = (folder / key).read_bytes()
         if self.objects.get(key) == content:
             return False
-        self.objects.put(key, content)
+        self.objects.overwrite(key, content, check)
         return True
 
     def _zarr(self) -> Store:

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import stamina
@@ -161,10 +162,34 @@ class S3Objects:
                 return False
             self.put(key, content)
             return True
-        if self._retried(lambda client: self._put_new(client, key, content)):
+        if self._put_over(key, content, None):
             return True
         # An answer that got lost was followed by another attempt, which met our own object.
         return self.get(key) == content
+
+    def overwrite(self, key: str, content: bytes, check: Callable[[], None]) -> None:
+        """Write an object over the one that is there, if any, and `check` lets it pass.
+
+        Notes
+        -----
+        Put on condition that nobody put another one since it was looked at, which was before
+        `check`: a process that stands still at any moment cannot undo what was put meanwhile.
+        Where `honours_conditions` found that the store ignores conditions, and for large objects,
+        which go in parts, the moment between `check` and the put remains.
+        """
+        is_put = False
+        while not is_put:
+            found = self._retried(partial(self._head, key=key))
+            check()
+            is_put = self._put_over(key, content, None if found is None else found["ETag"])
+
+    def _put_over(self, key: str, content: bytes, tag: str | None) -> bool:
+        """Put an object over the one with this tag, or where none is; whether it was put."""
+        if len(content) >= MULTIPART_FROM_NBYTES or not self.honours_conditions():
+            self.put(key, content)
+            return True
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        return self._retried(partial(self._put_if, key=key, content=content, **condition))
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
@@ -186,16 +211,8 @@ class S3Objects:
 
     def nbytes(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
-
-        async def head(client: Any) -> int | None:
-            try:
-                return int((await client.head_object(**self._at(key)))["ContentLength"])
-            except client.exceptions.ClientError as error:
-                if _status(error.response) == 404:
-                    return None
-                raise
-
-        return self._retried(head)
+        found = self._retried(partial(self._head, key=key))
+        return None if found is None else int(found["ContentLength"])
 
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
@@ -221,19 +238,26 @@ class S3Objects:
         return S3Objects(self.url, self.storage_options, patience=few)
 
     def honours_conditions(self) -> bool:
-        """Whether the store refuses a put with ``If-None-Match: *`` on an object that is there.
+        """Whether the store refuses a put whose condition does not hold.
 
-        Asked of the store once a process: some ignore the header and overwrite.
+        Asked of the store once a process, with ``If-None-Match: *`` on an object that is there and
+        ``If-Match`` of another one's tag: some ignore the headers and overwrite.
         """
         connection = _connection(self.storage_options)
         if self.bucket not in connection.honours_conditions:
             key = f".gridmill-probe-{uuid.uuid4().hex}"
+            conditions = ({"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'})
+            self.put(key, b"there")
             try:
-                written = [self._retried(lambda c: self._put_new(c, key)) for _ in range(2)]
+                written = [
+                    self._retried(partial(self._put_if, key=key, content=b"probe", **condition))
+                    for condition in conditions
+                ]
+                connection.honours_conditions[self.bucket] = not any(written)
+            except NotImplementedError:
+                connection.honours_conditions[self.bucket] = False
             finally:
                 self.delete(key)
-            # The first is refused where its answer got lost and it was tried again.
-            connection.honours_conditions[self.bucket] = not written[1]
         return connection.honours_conditions[self.bucket]
 
     def abort_abandoned_uploads(self, older_than: timedelta = ABANDONED_AFTER) -> int:
@@ -260,12 +284,32 @@ class S3Objects:
         at = {"Bucket": self.bucket, "Prefix": below}
         return self._retried(lambda client: client.list_objects_v2(**at, **token))
 
-    async def _put_new(self, client: Any, key: str, content: bytes = b"probe") -> bool:
+    async def _head(self, client: Any, key: str) -> Mapping[str, Any] | None:
+        """Ask for an object's size and tag; None if there is none."""
         try:
-            await client.put_object(**self._at(key), Body=content, IfNoneMatch="*")
+            found: Mapping[str, Any] = await client.head_object(**self._at(key))
         except client.exceptions.ClientError as error:
-            if _status(error.response) == 412:
+            if _status(error.response) == 404:
+                return None
+            raise
+        return found
+
+    async def _put_if(self, client: Any, key: str, content: bytes, **condition: str) -> bool:
+        """Put an object on a condition; whether that held.
+
+        Raises
+        ------
+        NotImplementedError
+            The store says that it knows no conditions.
+        """
+        try:
+            await client.put_object(**self._at(key), Body=content, **condition)
+        except client.exceptions.ClientError as error:
+            # A condition on an object that is gone by now is answered with 404.
+            if _status(error.response) == 412 or _code(error.response) == "NoSuchKey":
                 return False
+            if _status(error.response) == 501:
+                raise NotImplementedError(_code(error.response)) from None
             raise
         return True
 
@@ -369,7 +413,7 @@ class S3Objects:
         return error
 
     def _refused(self, response: Mapping[str, Any]) -> OSError:
-        code = str(response.get("Error", {}).get("Code", "")) or "an error without a code"
+        code = _code(response)
         status = _status(response)
         if code == "NoSuchBucket":
             return OSError(
@@ -449,6 +493,10 @@ os.register_at_fork(after_in_child=_forget_connections)
 
 def _status(response: Mapping[str, Any]) -> int:
     return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _code(response: Mapping[str, Any]) -> str:
+    return str(response.get("Error", {}).get("Code", "")) or "an error without a code"
 
 
 def _range_header(start: int, stop: int | None) -> str:

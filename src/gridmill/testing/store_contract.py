@@ -116,6 +116,25 @@ class ObjectsContract:
         assert not objects.put_if_absent("folder/key", b"second")
         assert objects.get("folder/key") == b"first"
 
+    def test_an_object_is_overwritten_if_the_check_passes(self, tmp_path: Path) -> None:
+        """Checked once each time, before it is put; an error of the check leaves what was there."""
+        objects = self.make_objects(tmp_path)
+        checks: list[bytes | None] = []
+
+        def check() -> None:
+            checks.append(objects.get("folder/key"))
+            if len(checks) > 2:
+                raise PermissionError("not now")
+
+        objects.overwrite("folder/key", b"first", check)
+        objects.overwrite("folder/key", b"second, longer", check)
+        try:
+            objects.overwrite("folder/key", b"third", check)
+        except PermissionError:
+            checks.append(b"refused")
+        assert checks == [None, b"first", b"second, longer", b"refused"]
+        assert objects.get("folder/key") == b"second, longer"
+
     def test_of_many_writers_at_once_one_is_the_first(self, tmp_path: Path) -> None:
         """Of many that put if absent at once, one is told that it wrote, and it did."""
         if not self.puts_if_absent_atomically:
