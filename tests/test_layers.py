@@ -17,11 +17,11 @@ LAYERS = (
     {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"}
     | {"charts", "html", "plan_page", "run_page", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
-    {"template", "region_job", "grib_region_job", "grib_analysis_job", "validation"}
+    {"template", "region_job", "grib_region_job", "grib_analysis_job"}
     | {"cf", "forecast_template", "horizontal_grids"},
     {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"}
     | {"acceptance", "by_hand", "archive_status", "migration", "truncation", "waiting"}
-    | {"redo", "run_plan"},
+    | {"redo", "run_plan", "validation", "restoration"},
     {
         "datasets",
         "testing",

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
 from distributed import Client, get_client
@@ -32,6 +32,9 @@ from gridmill.stores.lease import STATIC, current_claims, is_alive
 from gridmill.stores.leftovers import name_of_ours, sweep
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
+
+if TYPE_CHECKING:
+    from gridmill.validation import Validation, Validator
 
 __all__ = ["Archive", "DynamicalDataset", "Plan", "StoreUnwritable"]
 
@@ -284,19 +287,65 @@ class DynamicalDataset:
         archive = self.archive(now)
         return read_status(archive.publisher, self._now(now), grace)
 
+    def validate(
+        self,
+        validators: Sequence[Validator] | None = None,
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        variables: Sequence[str] | None = None,
+        now: Any = None,
+    ) -> Validation:
+        """Look whether the archive is right; changes nothing.
+
+        Parameters
+        ----------
+        validators
+            What to look with; None takes the dataset's own `validators`.
+        start, end, variables
+            Only positions in [start, end), only these variables.
+        now
+            The present; None asks the clock.
+
+        Raises
+        ------
+        ValueError
+            There is no archive, or readers see nothing of what is selected.
+
+        Notes
+        -----
+        Values are read through the current Dask client if there is one, else by threads.
+        """
+        from gridmill.validation import validate
+
+        chosen = self.validators() if validators is None else validators
+        return validate(self, chosen, start=start, end=end, variables=variables, now=now)
+
+    def validators(self) -> Sequence[Validator]:
+        """Give what `validate` looks with; override it to add some or to set their bounds."""
+        from gridmill.validation import DEFAULT_VALIDATORS
+
+        return DEFAULT_VALIDATORS
+
     def present(self) -> Any:
         """Give the present, as a label of the append dim."""
         return self._now(None)
 
-    def archive(self, end: Any = None) -> Archive:
+    def config(self) -> TemplateConfig:
+        """Give the template, narrowed to what was declared when the archive was made."""
+        return self._config(self._declaration())
+
+    def archive(self, end: Any = None, *, as_declared: bool = False) -> Archive:
         """Give the archive as declared, its template up to `end` or to its capacity.
 
-        By default `end` is the present.
+        By default `end` is the present. The template reaches as far as readers see, unless
+        `as_declared`: then nothing of the store is read.
         """
-        config = self._config(self._declaration())
+        config = self.config()
         labels = config.append_dim_coordinates(self._now(end))
         is_over = len(labels) > config.capacity
-        template_ds = self._template(config, labels[config.capacity] if is_over else self._now(end))
+        last = labels[config.capacity] if is_over else self._now(end)
+        template_ds = config.get_template(last) if as_declared else self._template(config, last)
         return Archive(config, template_ds, self._publisher(config, template_ds))
 
     # -- most subclasses need not override what follows ----------------------------------------

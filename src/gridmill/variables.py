@@ -140,6 +140,9 @@ class DataVar:
     valid_until
         First label along the append dim at which the provider no longer has the variable:
         from there on it does not hold the published extent back.
+    valid_range
+        Lowest and highest value that it can have, in its units, for validation; None means what
+        its CF standard name and units say.
 
     Raises
     ------
@@ -153,6 +156,7 @@ class DataVar:
     dims: tuple[str, ...] = ()
     keep_mantissa_bits: int | None = None
     valid_until: str | None = None
+    valid_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         missing = [key for key in ("long_name", "units") if key not in self.attrs]

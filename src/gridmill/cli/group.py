@@ -14,12 +14,14 @@ from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
 from gridmill.cli.commands.report import report
+from gridmill.cli.commands.restore_metadata import restore_metadata
 from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.status import status
 from gridmill.cli.commands.template import template
 from gridmill.cli.commands.truncate import truncate
 from gridmill.cli.commands.update import update
 from gridmill.cli.commands.upkeep import upkeep
+from gridmill.cli.commands.validate import validate
 from gridmill.cli.errors import OneLineErrors
 from gridmill.cli.exit_codes import ExitCode
 
@@ -35,7 +37,8 @@ Examples:
 \b
 Exit codes:
   0    success
-  1    something failed: a source file, a variable, a region, or the cluster
+  1    something failed: a source file, a variable, a region, the cluster;
+       or validate found an error
   2    wrong usage or input: nothing was written
   3    nothing new: the run went well, and there was nothing to publish
   4    another run holds the archive
@@ -85,9 +88,11 @@ COMMANDS = (
     update,
     status,
     report,
+    validate,
     accept,
     truncate,
     migrate_metadata,
+    restore_metadata,
     upkeep,
     run_one,
     new,

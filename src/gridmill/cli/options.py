@@ -60,6 +60,16 @@ class Archive:
             let_import_from_here()
         return find_dataset(self.spec)
 
+    def invocation(self) -> list[str]:
+        """Give what another command needs to find the same archive; no credential."""
+        from gridmill.sources.download import mask_url
+
+        options: list[tuple[str, str | None]] = [("--store", self.store), ("--state", self.state)]
+        options += [("--source-base", base) for base in self.source_base]
+        options += [("--format", self.store_format)]
+        given = [(name, mask_url(value)) for name, value in options if value is not None]
+        return [self.spec, *(part for option in given for part in option)]
+
     def open(self, default: str | None = None) -> DynamicalDataset:
         """Make the dataset with its store, or the one at `default`; touches neither."""
         store = default if self.store is None else self.store
@@ -220,7 +230,7 @@ def filter_options(command: Command) -> Command:
             "--variables",
             metavar="NAME,…",
             multiple=True,
-            callback=_parse_variables,
+            callback=parse_variables,
             help="Only these; for a new archive, all that it will ever have.",
         ),
     ]
@@ -272,7 +282,7 @@ def _complete_dataset(
     return [name for name in dataset_names() if name.startswith(incomplete)]
 
 
-def _parse_variables(
+def parse_variables(
     context: click.Context, parameter: click.Parameter, values: Sequence[str]
 ) -> list[str] | None:
     names = [name.strip() for value in values for name in value.split(",") if name.strip()]

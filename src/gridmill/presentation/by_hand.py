@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "acceptance_content",
     "migration_content",
+    "restoration_content",
     "show_acceptance",
     "show_migration",
+    "show_restoration",
     "show_truncation",
     "truncation_content",
 ]
@@ -57,6 +59,20 @@ def show_truncation(content: Content) -> RenderableType:
     facts = {
         "published": describe_publication(content),
         "cut off": f"{before - after:,} of {before:,} positions",
+        "done": "; ".join(content["notes"]),
+    }
+    return Group(heading(content["dataset_id"], content["store"]), facts_grid(facts))
+
+
+def restoration_content(report: RunReport, store: str) -> Content:
+    """Say what was put back."""
+    return {"store": masked(store), **_report_content(report)}
+
+
+def show_restoration(content: Content) -> RenderableType:
+    """Show what was put back."""
+    facts = {
+        "published": describe_publication(content),
         "done": "; ".join(content["notes"]),
     }
     return Group(heading(content["dataset_id"], content["store"]), facts_grid(facts))

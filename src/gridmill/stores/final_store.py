@@ -105,6 +105,15 @@ class FinalStore(Protocol):
     def progress(self) -> list[ProgressRecord]:
         """Read the records of all regions, in order."""
 
+    def read_object(self, key: str) -> bytes | None:
+        """Read a published object whole, as it is stored; None if there is none.
+
+        Raises
+        ------
+        OSError
+            The store has it, or should, and cannot give it.
+        """
+
     # -- what a worker does -------------------------------------------------------------------
 
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:

@@ -171,6 +171,21 @@ class IcechunkStore:
         """Read the records of all regions, in order."""
         return list(self.tracker.records())
 
+    def read_object(self, key: str) -> bytes | None:
+        """Read a published object whole, as it is stored; None if there is none.
+
+        Raises
+        ------
+        OSError
+            The snapshot names it, and the repository cannot give it.
+        """
+
+        def read() -> bytes | None:
+            store = self._published()
+            return None if store is None else _get(store, key)
+
+        return _patiently(read)
+
     # -- what a worker does -------------------------------------------------------------------
 
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:

@@ -115,6 +115,10 @@ class ZarrStore:
         """Read the records of all regions, in order."""
         return list(self.tracker.records())
 
+    def read_object(self, key: str) -> bytes | None:
+        """Read an object whole, as it is stored; None if there is none."""
+        return self.objects.get(key)
+
     # -- what a worker does -------------------------------------------------------------------
 
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:

@@ -1,0 +1,48 @@
+"""`gridmill restore-metadata`."""
+
+from __future__ import annotations
+
+import click
+
+from gridmill.cli.confirmation import confirm, who_option, yes_option
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import Archive, archive_options, now_option, present
+from gridmill.cli.output import Output, output_options
+
+__all__ = ["restore_metadata"]
+
+
+@click.command(
+    "restore-metadata",
+    short_help="Put damaged metadata and coordinates of an archive back.",
+    epilog="""\b
+Examples:
+  gridmill validate my-forecast --store a.zarr
+  gridmill restore-metadata my-forecast --store a.zarr
+""",
+)
+@archive_options
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also where the records do not prove that the archive was made with this template.",
+)
+@who_option
+@yes_option
+@now_option
+@output_options
+def restore_metadata(
+    archive: Archive, force: bool, who: str, yes: bool, now: str | None, output: Output
+) -> ExitCode:
+    """Write an archive's metadata and coordinates again, as its template declares them.
+
+    For a store that somebody changed by hand. Data objects stay as they are.
+    """
+    from gridmill.presentation.by_hand import restoration_content, show_restoration
+    from gridmill.restoration import restore_metadata as restore
+
+    dataset = archive.open()
+    confirm(f"Write metadata and coordinates of {dataset.store.url} again?", yes=yes)
+    report = restore(dataset, who=who, force=force, now=present(now))
+    output.show(restoration_content(report, dataset.store.url), show_restoration)
+    return ExitCode.SUCCESS

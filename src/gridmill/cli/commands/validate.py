@@ -1,0 +1,158 @@
+"""`gridmill validate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gridmill.cli.clusters import connected
+from gridmill.cli.durations import parse_duration
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import (
+    Archive,
+    Cluster,
+    Command,
+    archive_options,
+    cluster_options,
+    now_option,
+    parse_variables,
+    present,
+    with_options,
+)
+from gridmill.cli.output import Output, output_options
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+    from gridmill.validation import Validator
+
+__all__ = ["selection_options", "validate"]
+
+
+def selection_options(command: Command) -> Command:
+    """Take what of an archive to look at; passes `start`, `end` and `variables`."""
+    options = [
+        click.option("--start", metavar="DATE", help="Only positions from this date on."),
+        click.option("--end", metavar="DATE", help="Only positions before this date."),
+        click.option(
+            "--variables",
+            metavar="NAME,…",
+            multiple=True,
+            callback=parse_variables,
+            help="Only these.",
+        ),
+    ]
+    return with_options(command, options)
+
+
+@click.command(
+    short_help="Look whether an archive is right, and say what repairs it.",
+    epilog="""\b
+Examples:
+  gridmill validate my-forecast --store a.zarr
+  gridmill validate my-forecast --store a.zarr --start 2026-11-01 --json
+  gridmill validate my-forecast --store a.zarr --quick --cluster none
+
+\b
+Exits with 1 if a finding is an error. Warnings are what cannot be mended now:
+a source file that never came, or that somebody accepted.
+""",
+)
+@archive_options
+@selection_options
+@click.option("--quick", is_flag=True, help="Read no values, and of objects only their sizes.")
+@click.option(
+    "--only",
+    metavar="NAME,…",
+    multiple=True,
+    callback=parse_variables,
+    help="Only these validators; a result's name in --json is one.",
+)
+@click.option(
+    "--grace",
+    metavar="DURATION",
+    envvar="GRIDMILL_GRACE",
+    show_envvar=True,
+    help="How long an update may take: what is due for less is not late.  [default: 1h]",
+)
+@click.option(
+    "--max-age",
+    metavar="DURATION",
+    envvar="GRIDMILL_MAX_AGE",
+    show_envvar=True,
+    help="An archive whose last label is older is not current, whatever is due.",
+)
+@cluster_options
+@now_option
+@output_options
+def validate(
+    archive: Archive,
+    start: str | None,
+    end: str | None,
+    variables: Sequence[str] | None,
+    quick: bool,
+    only: Sequence[str] | None,
+    grace: str | None,
+    max_age: str | None,
+    cluster: Cluster,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """Look at what readers see of an archive, and at its records; changes nothing.
+
+    Whether it is current, complete and readable, its objects are those that were uploaded, its
+    metadata and coordinates those of the template, and its values what such quantities can have.
+    Each finding is a line, with the command that repairs it.
+    """
+    from gridmill.presentation.validation import show_validation, validation_content
+    from gridmill.validation import validate as look
+
+    dataset = archive.open()
+    given = {"grace": grace, "max_age": max_age}
+    bounds = {n: parse_duration(v, f"--{n.replace('_', '-')}") for n, v in given.items() if v}
+    validators = _chosen(dataset, quick=quick, only=only, bounds=bounds)
+
+    def found() -> Any:
+        return look(
+            dataset,
+            validators,
+            start=start,
+            end=end,
+            variables=variables,
+            now=present(now),
+            invocation=archive.invocation(),
+        )
+
+    if quick:
+        validation = found()
+    else:
+        with connected(cluster, output):
+            validation = found()
+    output.show(validation_content(validation), show_validation)
+    return ExitCode.SUCCESS if validation.succeeded else ExitCode.FAILED
+
+
+def _chosen(
+    dataset: DynamicalDataset, *, quick: bool, only: Sequence[str] | None, bounds: dict[str, Any]
+) -> list[Validator]:
+    from gridmill.validation import Current, ObjectsIntact
+    from gridmill.validation.values import ValueValidator
+
+    validators = list(dataset.validators())
+    known = {validator.name: validator for validator in validators}
+    if only is not None:
+        unknown = sorted(set(only) - set(known))
+        if unknown:
+            raise ValueError(f"no validator {', '.join(unknown)}; there are {', '.join(known)}")
+        validators = [validator for validator in validators if validator.name in only]
+    chosen: list[Validator] = []
+    for validator in validators:
+        if isinstance(validator, Current):
+            validator = replace(validator, **bounds)
+        if quick and isinstance(validator, ObjectsIntact):
+            validator = replace(validator, contents=False)
+        if not (quick and isinstance(validator, ValueValidator)):
+            chosen.append(validator)
+    return chosen

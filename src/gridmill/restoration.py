@@ -1,0 +1,95 @@
+"""Puts metadata and coordinates back that somebody damaged in a store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gridmill.by_hand import EVERYTHING
+from gridmill.dataset import DynamicalDataset
+from gridmill.plan import nothing_missing, prepare_region
+from gridmill.publication import Publisher
+from gridmill.run_report import RunReport
+from gridmill.stores import Lease
+from gridmill.template import just_after
+from gridmill.validation.context import declared_labels
+
+__all__ = ["is_made_with", "restore_metadata"]
+
+
+def restore_metadata(
+    dataset: DynamicalDataset, *, who: str, force: bool = False, now: Any = None
+) -> RunReport:
+    """Write metadata and coordinates again, as the template declares them; data stay.
+
+    Readers see as many positions as before, or as the last run showed where that cannot be read.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    who
+        Kept in the report.
+    force
+        Also where the records do not prove that the archive was made with this template.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        There is no archive, or that proof is missing.
+    LeaseHeld
+        A run works on the archive.
+    """
+    store = dataset.store
+    report = RunReport.begin(dataset.dataset_id, "restore-metadata")
+    config = dataset.config()
+    length = _published(dataset)
+    if not length:
+        raise ValueError(f"{store.url} never showed a position: there is nothing to put back")
+    labels = declared_labels(config, length, dataset.present() if now is None else now)
+    publisher = dataset.archive(just_after(labels[length - 1]), as_declared=True).publisher
+    if not force and not is_made_with(publisher):
+        raise ValueError(
+            f"the records do not prove that {store.url} was made with this template and these "
+            "libraries: compare them, and give --force if it was"
+        )
+    with Lease(
+        store.state, run=report.run, kind="restore-metadata", positions=[EVERYTHING]
+    ) as lease:
+        note = f"{who} put metadata and coordinates back"
+        with lease.publishing() as check, publisher.written(publisher.template_ds) as folder:
+            changed = store.publish(folder, message=note, check=check)
+        report.notes.append(note if changed else f"{who} found nothing to put back")
+        report.positions_before = report.positions_after = length
+        report.published_before = report.published_after = str(labels[length - 1])
+        report.end()
+        store.tracker.write_report(report)
+    return report
+
+
+def is_made_with(publisher: Publisher) -> bool:
+    """Whether every record says that it was made with this template and these libraries."""
+    records = list(publisher.store.tracker.records())
+    length = len(publisher.index)
+    whole = [record for record in records if record.stop <= length]
+    for record in whole:
+        job = publisher.make_job(record.region)
+        prepared = prepare_region(job, record, publisher.arrays, nothing_missing)
+        plans = {name: plan for group in prepared.groups for name, plan in group.plans.items()}
+        known = record.variables
+        if any(known[name].plan != plan for name, plan in plans.items() if name in known):
+            return False
+    return bool(whole)
+
+
+def _published(dataset: DynamicalDataset) -> int:
+    """Give how many positions readers see, or saw where the store does not say any more."""
+    try:
+        length = dataset.store.published_length(dataset.declared.append_dim)
+    except (ValueError, KeyError, TypeError, OSError):
+        length = None
+    if length:
+        return length
+    report = dataset.store.tracker.last_report() or {}
+    return int(report.get("positions_after", 0))

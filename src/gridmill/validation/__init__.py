@@ -1,0 +1,46 @@
+"""Whether an archive is right: validators, each a small frozen value, and what they find.
+
+A validator of one's own is a frozen dataclass with a `name` and ``check(context) -> CheckResult``;
+a dataset names it in `DynamicalDataset.validators`.
+"""
+
+from __future__ import annotations
+
+from gridmill.validation.completeness import Complete, Current
+from gridmill.validation.context import Context, Validator
+from gridmill.validation.findings import CheckResult, Finding, Validation
+from gridmill.validation.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens
+from gridmill.validation.objects import ObjectsIntact
+from gridmill.validation.validate import DEFAULT_VALIDATORS, validate
+from gridmill.validation.values import (
+    AllReadable,
+    LevelShift,
+    MissingValues,
+    NoConstantField,
+    NoRepeatedField,
+    PhysicalRange,
+    Tier,
+)
+
+__all__ = [
+    "DEFAULT_VALIDATORS",
+    "AllReadable",
+    "CheckResult",
+    "Complete",
+    "Context",
+    "CoordinatesAsDeclared",
+    "Current",
+    "Finding",
+    "LevelShift",
+    "MetadataAsDeclared",
+    "MissingValues",
+    "NoConstantField",
+    "NoRepeatedField",
+    "ObjectsIntact",
+    "Opens",
+    "PhysicalRange",
+    "Tier",
+    "Validation",
+    "Validator",
+    "validate",
+]

@@ -1,0 +1,316 @@
+"""What validators get to see: an archive, read lazily and once, and the commands that repair it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import xarray as xr
+
+from gridmill.progress import ProgressRecord
+from gridmill.publication import Publisher
+from gridmill.region_job import RegionJob
+from gridmill.regions import regions_of, touches
+from gridmill.sources.download import mask_url
+from gridmill.stores.plain_zarr import array_metadata
+from gridmill.template import TemplateConfig, just_after
+from gridmill.validation.findings import CheckResult, Finding
+from gridmill.validation.statistics import FieldStatistics, field_dims, scan
+from gridmill.variables import DataVar
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+
+__all__ = ["STATIC", "Context", "Validator", "declared_labels", "short_label"]
+
+STATIC = slice(0, 0)
+# A template's end is looked for a day after its first label, twice that, and so on: 358 years.
+DOUBLINGS = 18
+
+
+class Validator(Protocol):
+    """Checks one thing about an archive: a frozen dataclass with these two."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+
+    def check(self, context: Context) -> CheckResult:
+        """Look, and say what was found."""
+
+
+@dataclass(frozen=True)
+class _Selection:
+    start: str | None
+    end: str | None
+    variables: Sequence[str] | None
+
+
+class Context:
+    """An archive under validation.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    start, end
+        Labels: only positions in [start, end).
+    variables
+        Only these.
+    now
+        The present; None asks the clock.
+    invocation
+        What follows the command's name in a repair command; None says where the class is.
+
+    Notes
+    -----
+    Nothing is read before it is asked for. Whatever cannot be read raises, each time.
+    """
+
+    def __init__(
+        self,
+        dataset: DynamicalDataset,
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        variables: Sequence[str] | None = None,
+        now: Any = None,
+        invocation: Sequence[str] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.store = dataset.store
+        self.now = dataset.present() if now is None else dataset.declared.label(now)
+        self._selection = _Selection(start, end, variables)
+        kind = type(dataset)
+        address = f"{kind.__module__}:{kind.__qualname__}"
+        self.invocation = tuple(invocation or (address, "--store", mask_url(self.store.url)))
+        self._statistics: dict[str, FieldStatistics] = {}
+        self._records: dict[int, ProgressRecord | None] = {}
+
+    # -- what readers see ---------------------------------------------------------------------
+
+    @cached_property
+    def root(self) -> Mapping[str, Any]:
+        """The published root metadata, everything consolidated.
+
+        Raises
+        ------
+        ValueError
+            There is none, or no JSON.
+        """
+        found = self.store.metadata()
+        if found is None:
+            raise ValueError(f"there is no archive at {mask_url(self.store.url)}")
+        return found
+
+    @cached_property
+    def published(self) -> int:
+        """How many positions readers see."""
+        arrays = array_metadata(dict(self.root))
+        if self.append_dim not in arrays:
+            raise ValueError(f"the root metadata has no array {self.append_dim}")
+        return int(arrays[self.append_dim]["shape"][0])
+
+    @cached_property
+    def ds(self) -> xr.Dataset:
+        """What readers see."""
+        return self.store.open_dataset()
+
+    # -- what was declared --------------------------------------------------------------------
+
+    @cached_property
+    def config(self) -> TemplateConfig:
+        """The template, narrowed to what was declared when the archive was made."""
+        return self.dataset.config()
+
+    @property
+    def append_dim(self) -> str:
+        """Name of the append dim."""
+        return self.config.append_dim
+
+    @cached_property
+    def labels(self) -> Any:
+        """The declared labels, one more than is published where the axis goes on."""
+        return declared_labels(self.config, self.published, self.now)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """Knows the template up to the published extent."""
+        n = self.published
+        end = just_after(self.labels[n - 1]) if n else self.config.label(self.labels[0])
+        return self.dataset.archive(end, as_declared=True).publisher
+
+    @property
+    def template_ds(self) -> xr.Dataset:
+        """The template's dataset up to the published extent."""
+        return self.publisher.template_ds
+
+    # -- what is selected ---------------------------------------------------------------------
+
+    @cached_property
+    def positions(self) -> slice:
+        """The selected positions along the append dim.
+
+        Raises
+        ------
+        ValueError
+            Readers see none of them.
+        """
+        index = self.labels[: self.published]
+        start, end = self._selection.start, self._selection.end
+        first = 0 if start is None else int(index.searchsorted(self.config.label(start)))
+        last = len(index) if end is None else int(index.searchsorted(self.config.label(end)))
+        if first >= last and (start is not None or end is not None):
+            seen = f"{index[0]} … {index[-1]}" if len(index) else "nothing"
+            raise ValueError(f"no position is selected: readers see {seen}")
+        return slice(first, last)
+
+    @cached_property
+    def variables(self) -> tuple[DataVar, ...]:
+        """The selected data variables."""
+        names = self._selection.variables
+        return tuple(self.config.data_vars if names is None else self.config.select(names))
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether positions or variables are selected."""
+        return self._selection != _Selection(None, None, None)
+
+    def varies(self, var: DataVar) -> bool:
+        """Whether a variable has the append dim."""
+        return self.append_dim in var.dims
+
+    def statistics(self, var: DataVar) -> FieldStatistics:
+        """Give the statistics of a variable's selected fields, computed once."""
+        if var.name not in self._statistics:
+            self._statistics[var.name] = scan(
+                self.store,
+                var,
+                {str(dim): n for dim, n in self.template_ds.sizes.items()},
+                over=field_dims(var, self.config.coords, self.append_dim),
+                append_dim=self.append_dim,
+                positions=self.positions,
+            )
+        return self._statistics[var.name]
+
+    # -- regions ------------------------------------------------------------------------------
+
+    def regions(self) -> Iterator[slice]:
+        """Yield the selected regions, and first that of the static variables if there are any."""
+        if any(not self.varies(var) for var in self.variables):
+            yield STATIC
+        for region in regions_of(self.published, self.config.region_length):
+            if touches(region, self.positions.start, self.positions.stop):
+                yield region
+
+    def variables_of(self, region: slice) -> tuple[DataVar, ...]:
+        """Give the selected variables that a region job fills."""
+        return tuple(var for var in self.variables if self.varies(var) == bool(region.stop))
+
+    def make_job(self, region: slice) -> RegionJob[Any, Any]:
+        """Give the region job with every declared variable of a region."""
+        job = self.publisher.make_job(region)
+        if region.stop:
+            return job
+        static = [var for var in self.config.data_vars if not self.varies(var)]
+        return replace(job, data_vars=static)
+
+    def record(self, region: slice) -> ProgressRecord | None:
+        """Give a region's record, read once."""
+        key = -1 if region.stop == 0 else region.start
+        if key not in self._records:
+            self._records[key] = self.store.tracker.read(region)
+        return self._records[key]
+
+    # -- findings -----------------------------------------------------------------------------
+
+    def label(self, position: int) -> str:
+        """Write a position's label as ISO 8601."""
+        return short_label(self.labels[position])
+
+    def finding(self, message: str, at: slice, variables: Sequence[str], **changes: Any) -> Finding:
+        """Give a finding at positions, by default repaired by making them again.
+
+        Parameters
+        ----------
+        message
+            What.
+        at
+            Positions along the append dim; `STATIC` for static variables.
+        variables
+            Names.
+        changes
+            Other fields of `Finding`.
+        """
+        at = slice(at.start, min(at.stop, self.published))
+        fields: dict[str, Any] = {"repair": self.redo(at, variables)}
+        if at.stop > at.start:
+            fields.update(first=self.label(at.start), last=self.label(at.stop - 1))
+        return Finding(message=message, variables=tuple(variables), **{**fields, **changes})
+
+    def redo(self, at: slice, variables: Sequence[str]) -> str:
+        """Give the command that makes positions again."""
+        return self.command("backfill", *self._chosen(at, variables), "--redo")
+
+    def backfill(self, at: slice, variables: Sequence[str]) -> str:
+        """Give the command that tries again for what is not settled at positions."""
+        return self.command("backfill", *self._chosen(at, variables))
+
+    def command(self, name: str, *options: str) -> str:
+        """Give a command line for this archive."""
+        return shlex.join(["gridmill", name, *self.invocation, *options])
+
+    def _chosen(self, at: slice, variables: Sequence[str]) -> list[str]:
+        options = ["--until", self._until()]
+        if at.stop > at.start:
+            options += ["--start", self.label(at.start)]
+        if at.start < at.stop < self.published:
+            options += ["--end", self.label(at.stop)]
+        if 0 < len(set(variables)) < len(self.config.data_vars):
+            options += ["--variables", ",".join(sorted(set(variables)))]
+        return options
+
+    def _until(self) -> str:
+        """Give the end of a template that leaves the published extent as it is."""
+        n = self.published
+        return short_label(self.labels[n] if len(self.labels) > n else just_after(self.labels[-1]))
+
+
+def declared_labels(config: TemplateConfig, n: int, now: Any) -> Any:
+    """Give the first `n` labels of a template's append dim, and one more where it goes on.
+
+    Raises
+    ------
+    ValueError
+        It has fewer.
+    """
+    first = config.label(config.append_dim_start)
+    labels = config.append_dim_coordinates(now)
+    # The axis may go beyond the present, or end before it.
+    for doubling in range(DOUBLINGS):
+        if len(labels) > n:
+            break
+        with suppress(OverflowError, ValueError):  # beyond the calendar's last day
+            labels = config.append_dim_coordinates(first + timedelta(days=2**doubling))
+    if len(labels) < n:
+        raise ValueError(f"readers see {n} positions, the template has {len(labels)}")
+    return labels[: n + 1]
+
+
+def short_label(label: Any) -> str:
+    """Write a label as ISO 8601, without what is zero.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> short_label(pd.Timestamp("2020-01-01 06:00")), short_label(pd.Timestamp("2020-01-01"))
+    ('2020-01-01T06:00', '2020-01-01')
+    """
+    text = str(label.isoformat())
+    text = text.removesuffix("T00:00:00")
+    return text.removesuffix(":00") if text.count(":") == 2 and "." not in text else text

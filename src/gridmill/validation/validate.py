@@ -1,0 +1,108 @@
+"""Looks at an archive with validators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from gridmill.sources.download import mask_url
+from gridmill.validation.completeness import Complete, Current
+from gridmill.validation.context import Context, Validator
+from gridmill.validation.findings import CheckResult, Finding, Validation
+from gridmill.validation.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens, one_line
+from gridmill.validation.objects import ObjectsIntact
+from gridmill.validation.values import (
+    AllReadable,
+    LevelShift,
+    MissingValues,
+    NoConstantField,
+    NoRepeatedField,
+    PhysicalRange,
+)
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+
+__all__ = ["DEFAULT_VALIDATORS", "validate"]
+
+DEFAULT_VALIDATORS: tuple[Validator, ...] = (
+    Current(),
+    MetadataAsDeclared(),
+    CoordinatesAsDeclared(),
+    Complete(),
+    ObjectsIntact(),
+    AllReadable(),
+    MissingValues(),
+    PhysicalRange(),
+    NoConstantField(),
+    NoRepeatedField(),
+    LevelShift(),
+)
+
+
+def validate(
+    dataset: DynamicalDataset,
+    validators: Sequence[Validator] = DEFAULT_VALIDATORS,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    variables: Sequence[str] | None = None,
+    now: Any = None,
+    invocation: Sequence[str] | None = None,
+) -> Validation:
+    """Look at an archive with validators; changes nothing.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    validators
+        In the order in which they look. Before them comes `Opens`: where that finds something,
+        the others are not asked.
+    start, end, variables, now, invocation
+        See `Context`.
+
+    Raises
+    ------
+    ValueError
+        There is no archive, or readers see nothing of what is selected.
+
+    Notes
+    -----
+    Values are read through the current Dask client if there is one, else by threads of this
+    process; memory is bounded by blocks and not by the archive.
+    """
+    store = dataset.store
+    if store.tracker.read_declaration() is None:
+        raise ValueError(
+            f"there is no archive at {mask_url(store.url)}: gridmill backfill makes one"
+        )
+    context = Context(
+        dataset, start=start, end=end, variables=variables, now=now, invocation=invocation
+    )
+    results = [_timed(Opens(), context)]
+    if not results[0].findings:
+        _ = context.positions, context.variables  # a selection of nothing is no clean archive
+        results += [_timed(validator, context) for validator in validators]
+    parts = [f"from {start}"] * (start is not None) + [f"before {end}"] * (end is not None)
+    return Validation(
+        dataset_id=dataset.dataset_id,
+        store=mask_url(store.url),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        selection=", ".join([*parts, *(variables or ())]),
+        results=tuple(results),
+    )
+
+
+def _timed(validator: Validator, context: Context) -> CheckResult:
+    started = perf_counter()
+    try:
+        result = validator.check(context)
+    # Whatever a damaged archive makes of a check, the others go on, and this one is not passed.
+    except Exception as error:
+        finding = Finding(message=f"could not be checked: {one_line(error)}")
+        result = CheckResult(validator=validator.name, findings=(finding,))
+    return replace(result, seconds=round(perf_counter() - started, 3))

@@ -1,0 +1,583 @@
+"""Damage is found, named and repaired; a clean archive gives no finding."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import icechunk
+import numpy as np
+import pytest
+import zarr
+from click.testing import CliRunner, Result
+
+from gridmill.cli import ExitCode, cli
+from gridmill.dataset import DynamicalDataset
+from gridmill.demo.archive import build_hadgem2_archive, build_ostia_archive
+from gridmill.registry import find_dataset
+from gridmill.validation import (
+    CheckResult,
+    Context,
+    Current,
+    Finding,
+    LevelShift,
+    NoConstantField,
+    ObjectsIntact,
+    Opens,
+    validate,
+)
+from weather import DAYS, SHAPE, Narrow, Provider, Weather, hours, until
+
+NOW = until(DAYS)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A provider's files and an archive made from them."""
+
+    root: Path
+    format: str
+
+    @property
+    def store(self) -> Path:
+        return self.root / f"a.{self.format}"
+
+    def dataset(self, kind: type[DynamicalDataset] = Weather) -> DynamicalDataset:
+        return kind(self.store, source_base=str(self.root / "source"), format=self.format)
+
+    def run(self, command: str, *args: str) -> Result:
+        """Call the command line on the archive, in this process."""
+        base = ["--source-base", str(self.root / "source"), "--format", self.format]
+        where = ["weather:Weather", "--store", str(self.store), *base]
+        return CliRunner().invoke(cli, [command, *where, *args])
+
+
+@pytest.fixture(scope="module", params=["zarr", "icechunk"])
+def clean(client, tmp_path_factory, request) -> Site:
+    """Four days of weather, built by real workers."""
+    site = Site(tmp_path_factory.mktemp("clean"), request.param)
+    Provider(site.root / "source").publish(hours(0, 24 * DAYS))
+    assert site.dataset().backfill(NOW, client=client, now=NOW).succeeded
+    return site
+
+
+@pytest.fixture
+def site(clean, tmp_path) -> Site:
+    """A copy, to be damaged."""
+    shutil.copytree(clean.root, tmp_path / "copy")
+    return Site(tmp_path / "copy", clean.format)
+
+
+def findings_of(site: Site) -> dict[str, tuple[Finding, ...]]:
+    """Validate, and give what each validator found."""
+    return site.dataset().validate(now=NOW).found_by
+
+
+# -- clean ------------------------------------------------------------------------------------
+
+
+def test_a_clean_archive_gives_no_finding(clean):
+    """Every default validator looked at something and has nothing to say."""
+    validation = clean.dataset().validate(now=NOW)
+    assert validation.findings == ()
+    assert validation.succeeded
+    assert len(validation.results) > 10
+    assert all(result.examined for result in validation.results)
+
+
+def test_a_clean_archive_of_which_a_part_is_looked_at_gives_no_finding(clean):
+    """A selection looks at less, and judges the same."""
+    dataset = clean.dataset()
+    part = dataset.validate(start=until(1.25), end=until(3.5), variables=["rain"], now=NOW)
+    assert part.findings == ()
+    assert "1 variable at 54 positions" in {result.examined for result in part.results}
+    with pytest.raises(ValueError, match="no position is selected: readers see 2020-01-01"):
+        dataset.validate(start=until(9))
+    with pytest.raises(ValueError, match="unknown variables"):
+        dataset.validate(variables=["snow"])
+
+
+def test_an_archive_that_is_not_there_is_an_error(tmp_path):
+    """A mistyped address is no clean archive."""
+    with pytest.raises(ValueError, match="there is no archive at"):
+        Weather(tmp_path / "nowhere").validate()
+
+
+# -- damaged objects --------------------------------------------------------------------------
+
+
+def chunk_files(site: Site, name: str = "rain") -> list[Path]:
+    """Give the files that hold a variable's objects, the first days' first."""
+    if site.format == "zarr":
+        return [site.store / name / "c" / str(day) / "0" / "0" for day in range(DAYS)]
+    sizes = {r.nbytes for r in receipts(site, name)}
+    return [p for p in (site.store / "chunks").iterdir() if p.stat().st_size in sizes]
+
+
+def receipts(site: Site, name: str) -> list:
+    """Give what the records say was uploaded of a variable."""
+    return [r for record in site.dataset().store.progress() for r in record.variables[name].objects]
+
+
+def delete(site: Site) -> None:
+    """Delete an object."""
+    chunk_files(site)[1].unlink()
+
+
+def truncate(site: Site) -> None:
+    """Cut an object off."""
+    file = chunk_files(site)[1]
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def empty(site: Site) -> None:
+    """Leave nothing of an object."""
+    chunk_files(site)[1].write_bytes(b"")
+
+
+def swap(site: Site) -> None:
+    """Let two objects change places."""
+    if site.format == "zarr":
+        a, b = chunk_files(site)[1:3]
+    else:
+        every = [*chunk_files(site), *chunk_files(site, "temperature")]
+        a, b = sorted(every, key=lambda path: path.stat().st_size)[:2]
+    a_content, b_content = a.read_bytes(), b.read_bytes()
+    a.write_bytes(b_content)
+    b.write_bytes(a_content)
+
+
+def flip(site: Site) -> None:
+    """Let one byte of an object rot."""
+    file = chunk_files(site)[1]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    file.write_bytes(bytes(content))
+
+
+def write_by_hand(site: Site) -> None:
+    """Write other values with zarr, as anybody may who has the rights."""
+
+    def change(store) -> None:
+        array = zarr.open_array(store, path="rain", mode="r+", zarr_format=3)
+        array[30:33] = 5e-5
+
+    edit(site, change)
+
+
+def edit(site: Site, change: Callable) -> None:
+    """Let somebody change the store through zarr; on Icechunk that is a commit."""
+    if site.format == "zarr":
+        change(zarr.storage.LocalStore(site.store))
+        return
+    repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(site.store)))
+    session = repository.writable_session("main")
+    change(session.store)
+    if session.has_uncommitted_changes:
+        session.commit("by hand")
+
+
+@pytest.mark.parametrize("damage", [delete, truncate, empty, swap, flip, write_by_hand])
+def test_damaged_objects_are_found_and_repaired(site, damage, client):
+    """By name, and the command that the finding gives makes the archive clean again."""
+    damage(site)
+    found = findings_of(site)
+    assert "objects" in found
+    assert all("--redo" in finding.repair for finding in found["objects"])
+    assert all(finding.first for finding in found["objects"])
+    if site.format == "zarr":
+        assert found["objects"][0].message.startswith("rain/c/1/0/0 ")
+        assert found["objects"][0].place == "rain, 2020-01-02 … 2020-01-02T23:00"
+    repair(site, found, client)
+    assert findings_of(site) == {}
+
+
+def repair(site: Site, found: dict[str, tuple[Finding, ...]], client) -> None:
+    """Do what the findings say, with the cluster of these tests."""
+    commands = {f.repair for findings in found.values() for f in findings}
+    address = client.scheduler.address
+    for command in sorted(commands):
+        words = [word for word in command.split()[2:] if word]
+        at = words.index("--store")
+        name, rest = command.split()[1], [*words[1:at], *words[at + 2 :]]
+        more = ["--yes"] if name.endswith("metadata") else ["--cluster", address]
+        done = site.run(name, *rest, *more, "--now", NOW)
+        assert done.exit_code in (ExitCode.SUCCESS, ExitCode.NOTHING_NEW), done.output
+
+
+def test_sizes_alone_find_what_is_gone(site):
+    """The quick look reads no object."""
+    delete(site)
+    look = ObjectsIntact(contents=False)
+    _, result = validate(site.dataset(), [look], now=NOW).results
+    assert "is gone or has another size" in result.findings[0].message
+
+
+# -- damaged metadata -------------------------------------------------------------------------
+
+
+def edit_json(site: Site, key: str, change: Callable) -> None:
+    """Change a metadata object in place."""
+
+    async def read_and_write(store) -> None:
+        from zarr.core.buffer import cpu, default_buffer_prototype
+
+        content = json.loads((await store.get(key, default_buffer_prototype())).to_bytes())
+        change(content)
+        await store.set(key, cpu.Buffer.from_bytes(json.dumps(content).encode()))
+
+    edit(site, lambda store: zarr.core.sync.sync(read_and_write(store)))
+
+
+def change_title(site: Site) -> str:
+    """Let the root have another title."""
+    edit_json(site, "zarr.json", lambda root: root["attributes"].update(title="Wetter"))
+    return "migrate-metadata"
+
+
+def change_units(site: Site) -> str:
+    """Let a variable have other units, wherever they are read."""
+
+    def change(content) -> None:
+        metadata = content.get("consolidated_metadata") or {}
+        for node in [content, *(metadata.get("metadata") or {}).values()]:
+            if node["attributes"].get("units") == "K":
+                node["attributes"]["units"] = "degC"
+
+    for key in ["temperature/zarr.json", "zarr.json"]:
+        edit_json(site, key, change)
+    return "migrate-metadata"
+
+
+def change_fill_value(site: Site) -> str:
+    """Let what is missing read as 0, in the array's own metadata."""
+    edit_json(site, "rain/zarr.json", lambda array: array.update(fill_value=0.0))
+    return "restore-metadata"
+
+
+def shift_latitudes(site: Site) -> str:
+    """Move the grid by half a degree."""
+
+    def change(store) -> None:
+        array = zarr.open_array(store, path="latitude", mode="r+", zarr_format=3)
+        array[:] = array[:] + 0.5
+
+    edit(site, change)
+    return "restore-metadata"
+
+
+def shift_times(site: Site) -> str:
+    """Move the append dim by an hour."""
+
+    def change(store) -> None:
+        array = zarr.open_array(store, path="time", mode="r+", zarr_format=3)
+        array[: 24 * DAYS] = array[: 24 * DAYS] + 3600
+
+    edit(site, change)
+    return "restore-metadata"
+
+
+@pytest.mark.parametrize(
+    ("damage", "validator", "variables"),
+    [
+        (change_title, "metadata", ()),
+        (change_units, "metadata", ("temperature",)),
+        (change_fill_value, "metadata", ("rain",)),
+        (shift_latitudes, "coordinates", ("latitude",)),
+        (shift_times, "coordinates", ("time",)),
+    ],
+)
+def test_damaged_metadata_is_found_and_repaired(site, damage, validator, variables, client):
+    """The finding says what and where, and its command puts it back."""
+    command = damage(site)
+    found = findings_of(site)
+    assert found[validator][0].variables == variables
+    assert f"gridmill {command}" in found[validator][0].repair
+    assert set(found) == {validator}
+    repair(site, found, client)
+    assert findings_of(site) == {}
+
+
+def test_an_axis_that_steps_back_is_told(site):
+    """The append dim's finding says where it does not go on."""
+
+    def change(store) -> None:
+        array = zarr.open_array(store, path="time", mode="r+", zarr_format=3)
+        values = array[:]
+        values[50] = values[48]
+        array[:] = values
+
+    edit(site, change)
+    (finding,) = findings_of(site)["coordinates"]
+    assert "1 of 96 values differ" in finding.message
+    assert "2020-01-03 is there twice" in finding.message
+    assert "goes back after 2020-01-03T01:00" in finding.message
+
+
+def test_an_archive_that_does_not_open_is_one_finding(clean, tmp_path, client):
+    """Nothing else is asked, and the root can be put back from what is recorded."""
+    if clean.format != "zarr":
+        pytest.skip("Icechunk's metadata objects are its own")
+    shutil.copytree(clean.root, tmp_path / "copy")
+    site = Site(tmp_path / "copy", "zarr")
+    for damage in [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:300])]:
+        damage(site.store / "zarr.json")
+        validation = site.dataset().validate(now=NOW)
+        assert [result.validator for result in validation.results] == ["opens"]
+        assert "does not open" in validation.findings[0].message
+        repair(site, validation.found_by, client)
+        assert findings_of(site) == {}
+
+
+def test_what_was_made_otherwise_is_not_overwritten_unasked(site):
+    """Metadata are put back only where the records prove that they were so."""
+    record = site.dataset().store.progress()[0]
+    path = Path(f"{site.store}.gridmill") / "regions" / "0000000000.json"
+    plan = record.variables["rain"].plan
+    path.write_text(path.read_text().replace(plan, "0" * 16))
+    refused = site.run("restore-metadata", "--yes", "--now", NOW)
+    assert refused.exit_code == ExitCode.WRONG_INPUT
+    assert "do not prove" in refused.stderr
+    assert site.run("restore-metadata", "--yes", "--force", "--now", NOW).exit_code == 0
+
+
+# -- wrong values -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(client, tmp_path) -> Callable[..., dict[str, tuple[Finding, ...]]]:
+    """Build an archive from files of which some are wrong, and validate it."""
+
+    def build(*changes, kind: type[DynamicalDataset] = Weather, present: str = NOW):
+        provider = Provider(tmp_path / "source")
+        provider.publish(hours(0, 24 * DAYS))
+        for labels, name, change in changes:
+            provider.change(labels, name, change)
+        site = Site(tmp_path, "zarr")
+        site.dataset(kind).backfill(NOW, client=client, now=NOW)
+        return site.dataset(kind).validate(now=present).found_by
+
+    return build
+
+
+def test_a_day_without_a_value_is_found(fresh):
+    """Its files arrived and could be read, and held nothing."""
+    found = fresh((hours(24, 48), "temperature", lambda field: field * np.nan))
+    (finding,) = found.pop("missing values")
+    assert found == {}
+    assert finding.place == "temperature, 2020-01-02 … 2020-01-02T23:00"
+    assert "up to 100% of a field is missing, usual is 0%" in finding.message
+    assert "--start 2020-01-02 --end 2020-01-03 --variables temperature --redo" in finding.repair
+
+
+def test_other_units_from_some_day_on_are_found_by_what_is_possible(fresh):
+    """Degrees Celsius under kelvin are no temperature of the air."""
+    found = fresh((hours(60, 96), "temperature", lambda field: field - 273.15))
+    (finding,) = found["physical range"]
+    assert (finding.first, finding.last) == ("2020-01-03T12:00", "2020-01-04T23:00")
+    assert "outside of [150, 350]" in finding.message
+    assert found["level shifts"][0].first == "2020-01-03T12:00"
+
+
+def test_other_units_from_some_day_on_are_found_by_the_jump(fresh):
+    """Rain in mm an hour is possible in kg m-2 s-1, and not after days of the latter."""
+    found = fresh((hours(48, 96), "rain", lambda field: field * 3600))
+    assert set(found) == {"level shifts"}
+    assert {finding.first for finding in found["level shifts"]} == {"2020-01-03"}
+    assert "other units from here on?" in found["level shifts"][0].message
+
+
+def test_fields_that_repeat_or_stand_still_are_found(fresh):
+    """A file that was delivered twice, and one that holds one number."""
+    first = {}
+
+    def repeat(field):
+        return first.setdefault("field", field)
+
+    found = fresh(
+        (hours(30, 32), "rain", repeat),
+        (hours(70, 71), "temperature", lambda field: np.full_like(field, 277.5)),
+    )
+    (repeated,), (constant,) = found.pop("repeated fields"), found.pop("constant fields")
+    assert found == {}
+    assert repeated.place == "rain, 2020-01-02T07:00"
+    assert constant.place == "temperature, 2020-01-03T22:00"
+    assert "277.5 K everywhere" in constant.message
+
+
+def test_infinite_values_are_found_whatever_the_quantity(fresh):
+    """Rain has no known range here, but infinite it is not."""
+    found = fresh((hours(5, 6), "rain", lambda field: np.where(field > 1e-5, np.inf, field)))
+    assert found["physical range"][0].place == "rain, 2020-01-01T05:00"
+
+
+def test_an_author_knows_the_range_better(fresh):
+    """A range that the dataset declares goes before that of the table."""
+    found = fresh(kind=Narrow)
+    assert "outside of [250, 280]" in found["physical range"][0].message
+
+
+def test_a_fraction_may_be_missing_of_what_is_new(fresh):
+    """Tiers: what is younger than a day may lack more than what is old."""
+
+    def lack(field):
+        field = field.copy()
+        field[0, :4] = np.nan  # 13 %
+        return field
+
+    labels = [*hours(10, 11), *hours(90, 91)]
+    found = fresh((labels, "rain", lack))
+    assert [f.first for f in found["missing values"]] == ["2020-01-01T10:00"]
+
+
+# -- what is not there ------------------------------------------------------------------------
+
+
+def test_source_files_that_did_not_come_are_found(client, tmp_path):
+    """With the variables and positions they left, and whether trying again may help."""
+    provider = Provider(tmp_path / "source")
+    provider.publish(hours(0, 96))
+    for label in hours(30, 33):
+        provider.path(label).unlink()
+    site = Site(tmp_path, "zarr")
+    site.dataset().backfill(NOW, client=client, now=NOW)
+    validation = site.dataset().validate(now=NOW)
+    (finding,) = validation.findings
+    assert validation.succeeded
+    assert finding.severity == "warning"
+    assert finding.message == "3 source files from 20200102T06.npy on: never came"
+    assert finding.place == "rain, temperature, 2020-01-02T06:00 … 2020-01-02T08:00"
+    provider.publish(hours(30, 33))
+    repair(site, validation.found_by, client)
+    assert findings_of(site) == {}
+
+
+def test_a_record_that_is_gone_is_found(site, client):
+    """Nothing says any more what the region was made from."""
+    (Path(f"{site.store}.gridmill") / "regions" / "0000000024.json").unlink()
+    found = findings_of(site)
+    (finding,) = found["complete"]
+    assert "24 source files from 20200102T00.npy on: not recorded" in finding.message
+    repair(site, found, client)
+    assert findings_of(site) == {}
+
+
+def test_what_is_due_is_found(clean):
+    """By what the dataset says of its files, or by the age of what is newest."""
+
+    def found(validator: Current, now: str) -> list[str]:
+        return [f.message for f in clean.dataset().validate([validator], now=now).findings]
+
+    assert found(Current(), until(DAYS)) == []
+    (late,) = found(Current(), until(DAYS + 0.25))
+    assert late.startswith("readers see up to 2020-01-04 23:00:00; 5 positions more is due")
+    aged = Current(grace=timedelta(days=9), max_age=timedelta(hours=2))
+    assert found(aged, until(DAYS)) == []
+    assert "over 2 h 00 min ago" in found(aged, until(DAYS + 1))[0]
+
+
+def test_an_archive_that_shows_less_than_it_did_is_found(site):
+    """Somebody put an old root back."""
+    if site.format != "zarr":
+        pytest.skip("an old root of Icechunk is a reset of its branch")
+    content = json.loads((site.store / "zarr.json").read_text())
+    for array in content["consolidated_metadata"]["metadata"].values():
+        if array["dimension_names"][:1] == ["time"]:
+            array["shape"][0] = 60
+    (site.store / "zarr.json").write_text(json.dumps(content))
+    found = site.dataset().validate(now=until(2.5)).found_by
+    assert "the last run showed 96 positions, readers see 60" in found["current"][0].message
+
+
+# -- validators of one's own, and the command -------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeverRains:
+    """A validator of a user's own."""
+
+    name: str = "never rains"
+
+    def check(self, context: Context) -> CheckResult:
+        """Look for rain."""
+        most = float(context.ds["rain"].max())
+        finding = context.finding(f"it rains up to {most:g}", slice(0, 1), ["rain"])
+        return CheckResult(validator=self.name, findings=(finding,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A validator with a mistake."""
+
+    name: str = "broken"
+
+    def check(self, context: Context) -> CheckResult:
+        """Fail."""
+        raise KeyError("mistake")
+
+
+def test_a_validator_of_ones_own_is_a_frozen_value(clean):
+    """It gets the same context, and its mistakes are findings, not silence."""
+    validation = clean.dataset().validate([NeverRains(), Broken()], now=NOW)
+    assert [f.place for f in validation.found_by["never rains"]] == ["rain, 2020-01-01"]
+    assert "could not be checked: KeyError: 'mistake'" in validation.found_by["broken"][0].message
+    assert not validation.succeeded
+    assert NeverRains() == NeverRains()
+    assert hash(LevelShift(window=3)) == hash(LevelShift(window=3))
+    assert Opens() != NoConstantField()
+
+
+def test_the_command_tells_in_its_exit_code_and_in_json(site):
+    """A scheduler asks the code, a program the JSON, a person reads a line a finding."""
+    well = site.run("validate", "--now", NOW, "--cluster", "none")
+    assert well.exit_code == ExitCode.SUCCESS, well.output
+    assert "✓ weather: nothing found" in well.stdout
+    delete(site)
+    quick = site.run("validate", "--now", NOW, "--quick")
+    assert quick.exit_code == ExitCode.FAILED
+    (line,) = [line for line in quick.stdout.splitlines() if "error: " in line]
+    assert "→ gridmill backfill weather:Weather --store" in line
+    told = json.loads(site.run("validate", "--now", NOW, "--quick", "--json").stdout)
+    assert told["succeeded"] is False
+    found = [f for result in told["results"] for f in result["findings"]]
+    assert found[0]["severity"] == "error"
+    only = site.run("validate", "--now", NOW, "--only", "coordinates", "--cluster", "none")
+    assert only.exit_code == ExitCode.SUCCESS
+    assert site.run("validate", "--only", "spelling").exit_code == ExitCode.WRONG_INPUT
+
+
+def test_values_are_read_in_bounded_blocks(clean, monkeypatch):
+    """However large the archive is against a block, statistics are those of the whole fields."""
+    from gridmill.validation import statistics
+
+    dataset = clean.dataset()
+    context = Context(dataset, now=NOW)
+    (temperature, _) = context.variables
+    whole = context.statistics(temperature)
+    monkeypatch.setattr(statistics, "BLOCK_NBYTES", 4 * 12 * SHAPE[1])
+    parts = Context(dataset, now=NOW).statistics(temperature)
+    truth = dataset.store.open_dataset()["temperature"].astype(float)
+    np.testing.assert_allclose(whole.fields["mean"], truth.mean(("latitude", "longitude")))
+    np.testing.assert_allclose(whole.fields["std"], truth.std(("latitude", "longitude")), rtol=1e-5)
+    np.testing.assert_array_equal(parts.fields["maximum"], truth.max(("latitude", "longitude")))
+    assert parts.fields["mean"].equals(whole.fields["mean"])
+
+
+# -- archives of real fields ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ostia-sst-monthly", "hadgem2-north-america"])
+def test_clean_archives_of_the_demo_give_no_finding(name, client, tmp_path):
+    """Land, months, a 360-day calendar, two scenarios: none of it is damage."""
+    if name.startswith("ostia"):
+        build_ostia_archive(tmp_path / "source")
+    else:
+        build_hadgem2_archive(tmp_path / "source")
+    dataset = find_dataset(name)(tmp_path / "a.zarr", source_base=str(tmp_path / "source"))
+    end = {"ostia-sst-monthly": "2010-10-01", "hadgem2-north-america": "2100-01-01"}[name]
+    assert dataset.backfill(end, client=client).published_anything
+    assert dataset.validate(now=end).findings == ()
