@@ -15,7 +15,7 @@ SOURCE = Path(gridmill.__file__).parent
 # Modules and packages by layer; a module may import from its own layer and from those below.
 LAYERS = (
     {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"}
-    | {"charts", "html", "plan_page", "run_page", "wording"},
+    | {"cards", "charts", "html", "plan_page", "run_page", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
     {"template", "region_job", "grib_region_job", "grib_analysis_job"}
     | {"cf", "forecast_template", "horizontal_grids"},
@@ -40,7 +40,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 EDGES = 1
 # Where what lies outside may be imported; everywhere else it may not.
 ONLY_IN = {
-    "distributed": {"chain", "driver", "clusters", "dataset"},
+    "distributed": {"chain", "driver", "clusters", "dataset", "progress_display"},
     "coiled": {"clusters"},
     "icechunk": {"stores.icechunk_store"},
     "click": {"cli"},

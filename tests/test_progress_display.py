@@ -9,6 +9,7 @@ from rich.console import Console
 
 from gridmill.driver import Event
 from gridmill.progress_display import MOST_FAILURES_SHOWN, ProgressDisplay, ProgressTally
+from shown_html import Text
 
 
 class Clock:
@@ -151,3 +152,66 @@ def test_on_a_terminal_nothing_but_failures_stays(clock):
     written = file.getvalue()
     assert "region a, t2m: x" in written
     assert written.rstrip().endswith("\x1b[2K") or "\x1b[?25h" in written
+
+
+# -- in a notebook ----------------------------------------------------------------------------
+
+
+class Handle:
+    """What `IPython.display.display` returns: keeps what it is told to show."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def update(self, display: ProgressDisplay) -> None:
+        """Draw again."""
+        self.shown.append(display._repr_html_())
+
+
+@pytest.fixture
+def handle(monkeypatch):
+    """A notebook that shows what is displayed."""
+    handle = Handle()
+
+    def display(shown, *, display_id):
+        assert display_id
+        handle.update(shown)
+        return handle
+
+    monkeypatch.setattr("IPython.display.display", display)
+    return handle
+
+
+def test_in_a_notebook_a_card_changes_in_place(clock, handle):
+    """At most four times a second while the run goes on, and at its end."""
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    display = ProgressDisplay("backfill x", 4, dashboard="http://d/s", console=console, clock=clock)
+    with display:
+        for _ in range(100):
+            display(Event("stage", "a", "download", 10))
+        assert len(handle.shown) == 2
+        clock.now += 1
+        display(Event("failed", "a", "t2m: KeyError: '<x>'"))
+        display(Event("region", "a"))
+        display(Event("published", "b", "2020-01-02 00:00:00"))
+    first, *_, last = [Text(shown) for shown in handle.shown]
+    assert "running" in first.text
+    for said in (
+        "1 of 4 regions · 1 failed · 0:01",
+        "1.0 kB",
+        "KeyError: '<x>'",
+        "up to 2020-01-02",
+        "http://d/s",
+        "✗ failed",
+    ):
+        assert said in last.text
+    assert console.file.getvalue() == ""
+
+
+def test_an_interrupted_run_says_so_in_the_notebook(clock, handle):
+    """The last card tells that the same call goes on."""
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    display = ProgressDisplay("backfill x", 4, console=console, clock=clock)
+    with pytest.raises(KeyboardInterrupt), display:
+        raise KeyboardInterrupt
+    assert "stopped: run again to go on" in handle.shown[-1]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gridmill.clusters import connect
     from gridmill.dataset import DynamicalDataset
     from gridmill.progress import SourceFileStatus
+    from gridmill.progress_display import ProgressDisplay
     from gridmill.region_job import RegionJob, SourceFileCoord
     from gridmill.sources.download import (
         Download,
@@ -42,6 +43,7 @@ __all__ = [
     "DynamicalDataset",
     "Encoding",
     "NotAvailable",
+    "ProgressDisplay",
     "RegionJob",
     "SourceFileCoord",
     "SourceFileStatus",
@@ -61,6 +63,7 @@ _MODULES = {
     "DynamicalDataset": "dataset",
     "Encoding": "variables",
     "NotAvailable": "sources.download",
+    "ProgressDisplay": "progress_display",
     "RegionJob": "region_job",
     "SourceFileCoord": "region_job",
     "SourceFileStatus": "progress",

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gridmill.cards import status_card
 from gridmill.plan import nothing_missing, prepare_region
 from gridmill.progress import ProgressRecord
 from gridmill.publication import Publisher
 from gridmill.region_job import RegionJob, as_slice
 from gridmill.regions import regions_of
 from gridmill.run_report import BULKY
+from gridmill.sources.download import mask_url
 from gridmill.stores.lease import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
@@ -95,6 +97,9 @@ class ArchiveStatus:
     gaps: int
     running: tuple[Claim, ...]
     last_run: dict[str, Any] | None
+
+    def _repr_html_(self) -> str:
+        return status_card({**asdict(self), "store": mask_url(self.store)})
 
     def is_behind(self, max_age: timedelta | None = None) -> bool:
         """Whether readers should see more, or what they see is older than `max_age`."""

@@ -16,6 +16,7 @@ import xarray as xr
 from distributed import Client, get_client
 
 from gridmill.archive_status import ArchiveStatus, read_status
+from gridmill.cards import dataset_card
 from gridmill.chain import threads_per_worker
 from gridmill.clusters import check_workers, connect
 from gridmill.driver import Driver, Event
@@ -32,6 +33,7 @@ from gridmill.stores.lease import STATIC, current_claims, is_alive
 from gridmill.stores.leftovers import name_of_ours, sweep
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
+from gridmill.wording import count_of
 
 if TYPE_CHECKING:
     from gridmill.validation import Validation, Validator
@@ -127,6 +129,25 @@ class DynamicalDataset:
     def dataset_id(self) -> str:
         """The dataset's id."""
         return self.declared.dataset_id
+
+    def _repr_html_(self) -> str:
+        """Show what is declared; asks neither the store nor the provider."""
+        config, source = self.declared, self.source_base
+        step = (
+            f"every {config.append_dim_frequency}" if config.append_dim_frequency else "irregular"
+        )
+        sources = [source] if isinstance(source, str) else list(source)
+        about = {
+            "store": f"{mask_url(self.store.url)} ({self.store.format})",
+            "records": mask_url(self.store.state.url),
+            "append dim": f"{config.append_dim}, {step}, from {config.append_dim_start}",
+            "dims": ", ".join(config.dims),
+            "region": count_of(config.region_length, "position"),
+            "coordinates": ", ".join(coord.name for coord in config.coords),
+            "source files": ", ".join(map(mask_url, sources)),
+        }
+        title = str(config.dataset_attributes.get("title", ""))
+        return dataset_card(title, self.dataset_id, about, config.data_vars)
 
     # -- runs ---------------------------------------------------------------------------------
 

@@ -11,11 +11,24 @@ Charts are in `gridmill.charts`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from markupsafe import Markup, escape
 
-__all__ = ["Tone", "badge", "card", "details", "facts", "lines", "page", "section", "table"]
+__all__ = [
+    "Tone",
+    "badge",
+    "card",
+    "details",
+    "facts",
+    "lines",
+    "link",
+    "meter",
+    "page",
+    "section",
+    "table",
+]
 
 Tone = Literal["good", "warning", "bad", "quiet"]
 
@@ -59,6 +72,13 @@ STYLE = """
   border: 1px solid currentColor; white-space: nowrap; }
 .gridmill .gm-good { color: var(--gm-good); } .gridmill .gm-warning { color: var(--gm-warning); }
 .gridmill .gm-bad { color: var(--gm-bad); } .gridmill .gm-quiet { color: var(--gm-quiet); }
+.gridmill .gm-meter { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px;
+  margin: 8px 0 4px; }
+.gridmill .gm-track { flex: 0 0 220px; height: 8px; border-radius: 4px; overflow: hidden;
+  background: var(--gm-line); }
+.gridmill .gm-track > div { height: 100%; background: currentColor; border-radius: 4px; }
+.gridmill .gm-mark { display: inline-block; width: 10px; height: 10px; border-radius: 2px;
+  margin-right: 6px; }
 .gridmill ul.gm-lines { list-style: none; margin: 8px 0 0; padding: 0; }
 .gridmill ul.gm-lines li { margin: 0; padding-left: 1.4em; text-indent: -1.4em;
   overflow-wrap: anywhere; }
@@ -140,6 +160,7 @@ def table(
     *,
     numbers: Collection[str] = (),
     unbroken: Collection[str] = (),
+    marks: Mapping[str, str] = MappingProxyType({}),
 ) -> Markup:
     """Give a table.
 
@@ -153,6 +174,8 @@ def table(
         The columns that are set flush right.
     unbroken
         The columns, beside those, whose cells stay on one line.
+    marks
+        By what the first cell of a row says, the colour of the mark before it.
     """
     looks = [
         Markup(' class="{}"').format(look) if look else ""
@@ -165,11 +188,16 @@ def table(
         pairs = zip(looks, cells, strict=True)
         return Markup("<tr>{}</tr>\n").format(_joined(cell.format(*pair) for pair in pairs))
 
+    mark = Markup('<span class="gm-mark" style="background:{}"></span>{}')
+    marked = (
+        [mark.format(marks[str(first)], first) if str(first) in marks else first, *rest]
+        for first, *rest in rows
+    )
     whole = Markup(
         '<div class="gm-scroll"><table class="gm-table"><thead>{}</thead>'
         "<tbody>\n{}</tbody></table></div>\n"
     )
-    return whole.format(row("th", columns), _joined(row("td", cells) for cells in rows))
+    return whole.format(row("th", columns), _joined(row("td", cells) for cells in marked))
 
 
 def badge(text: str, tone: Tone) -> Markup:
@@ -182,6 +210,26 @@ def badge(text: str, tone: Tone) -> Markup:
     """
     mark = MARKS[tone]
     return Markup('<span class="gm-badge gm-{}">{} {}</span>').format(tone, mark, text)
+
+
+def link(url: str) -> Markup:
+    """Give an address to click on."""
+    return Markup('<a href="{0}" target="_blank" rel="noopener">{0}</a>').format(url)
+
+
+def meter(share: float, text: str, tone: Tone) -> Markup:
+    """Give how much of something is done (0 to 1), as a bar and in words.
+
+    Examples
+    --------
+    >>> "width:50%" in meter(0.5, "1 of 2", "good")
+    True
+    """
+    whole = Markup(
+        '<div class="gm-meter"><div class="gm-track gm-{}"><div style="width:{:.0f}%"></div></div>'
+        "<span>{}</span></div>\n"
+    )
+    return whole.format(tone, 100 * min(max(share, 0.0), 1.0), text)
 
 
 def lines(texts: Iterable[object], tone: Tone) -> Markup:

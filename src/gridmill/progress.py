@@ -316,6 +316,11 @@ class ProgressRecord:
                     found.setdefault(self.groups[variable.group][index].url, []).append(name)
         return found
 
+    def _repr_html_(self) -> str:
+        from gridmill.cards import record_card
+
+        return record_card(self)
+
     def to_json(self) -> bytes:
         """Serialise, with the schema's version."""
         content = {"schema": SCHEMA_VERSION, **asdict(self)}

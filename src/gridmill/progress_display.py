@@ -1,8 +1,9 @@
 """What a person sees while a run goes on: regions, stages, failures, how far readers see.
 
 `ProgressTally` counts the driver's events and knows nothing of terminals; `ProgressDisplay` shows
-it. On a terminal that is a few lines that change in place, with failures above them as they happen.
-Elsewhere (a log, CI, a pipe) it is one line at the start, and the first failures.
+it. On a terminal that is a few lines that change in place, with failures above them as they happen;
+in a notebook a card that changes in place. Elsewhere (a log, CI, a pipe) it is one line at the
+start, and the first failures.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gridmill.cards import progress_card
 from gridmill.timeline import STAGES
-from gridmill.wording import count_of, format_nbytes, shorten_label
+from gridmill.wording import count_of, format_clock, format_nbytes, shorten_label
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from distributed import Client
+
     from gridmill.driver import Event
+    from gridmill.run_plan import Plan
 
 __all__ = ["ProgressDisplay", "ProgressTally", "StageTally"]
 
@@ -135,6 +140,11 @@ class ProgressTally:
 class ProgressDisplay:
     """Shows a run while it goes on; a context manager, and the run's listener.
 
+    In a notebook or a script::
+
+        with ProgressDisplay.of(dataset.plan("2025-01-01"), client) as progress:
+            dataset.backfill("2025-01-01", client=client, listener=progress)
+
     Parameters
     ----------
     title
@@ -168,9 +178,32 @@ class ProgressDisplay:
         self.tally = ProgressTally(total, clock)
         self._lock = threading.Lock()
         self._live: Live | None = None
+        self._handle: Any = None
+        self._state = "running"
+        self._failures: list[str] = []
+        self._drawn_s = 0.0
+
+    @classmethod
+    def of(cls, plan: Plan, client: Client | None = None) -> Self:
+        """Make the display of a run that was planned.
+
+        Parameters
+        ----------
+        plan
+            What `DynamicalDataset.plan` gave.
+        client
+            The Dask client, for its dashboard's link.
+        """
+        title = f"{plan.kind} {plan.dataset_id} → {plan.store}"
+        dashboard = None if client is None else client.dashboard_link
+        return cls(title, len(plan.jobs), dashboard=dashboard)
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if self.console.is_jupyter:
+            from IPython.display import display
+
+            self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
+        elif self.console.is_terminal:
             self._live = Live(
                 get_renderable=self.render,
                 console=self.console,
@@ -189,8 +222,11 @@ class ProgressDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._state = "done" if kind is None else "stopped"
         if self._live is not None:
             self._live.stop()
+        if self._handle is not None:
+            self._handle.update(self)
 
     def __call__(self, event: Event) -> None:
         """Take in one event of the run."""
@@ -198,11 +234,37 @@ class ProgressDisplay:
             self.tally.add(event)
         if event.kind == "failed":
             self._say_failure(event)
+        now = self.tally.clock()
+        if self._handle is not None and now - self._drawn_s >= 1 / REFRESHES_PER_S:
+            self._drawn_s = now
+            self._handle.update(self)
 
     def render(self) -> RenderableType:
         """Draw the present state."""
         with self._lock:
             return Group(self._title(), self._bar(), self._stages(), *self._places())
+
+    def _repr_html_(self) -> str:
+        with self._lock:
+            tally, now = self.tally, self.tally.clock()
+            return progress_card(
+                self.title,
+                self._state,
+                counts={
+                    "total": tally.total,
+                    "done": tally.done,
+                    "skipped": tally.skipped,
+                    "failed": tally.failed,
+                },
+                times=(tally.elapsed_s(), tally.remaining_s()),
+                stages={
+                    name: (stage.count, stage.nbytes, stage.throughput(now, tally.started_s))
+                    for name, stage in tally.stages.items()
+                },
+                published=tally.published,
+                dashboard=self.dashboard,
+                failures=self._failures,
+            )
 
     # -- parts --------------------------------------------------------------------------------
 
@@ -264,27 +326,16 @@ class ProgressDisplay:
     def _say_failure(self, event: Event) -> None:
         number = self.tally.failures
         if number <= MOST_FAILURES_SHOWN:
-            where = f"region {shorten_label(event.region)}, "
-            detail = " ".join(event.detail.split())
-            self._say(f"[red]✗[/red] {escape(where + detail)}")
-        elif number == MOST_FAILURES_SHOWN + 1:
+            said = f"region {shorten_label(event.region)}, {' '.join(event.detail.split())}"
+            if self._handle is not None:
+                self._failures.append(said)
+            else:
+                self._say(f"[red]✗[/red] {escape(said)}")
+        elif number == MOST_FAILURES_SHOWN + 1 and self._handle is None:
             self._say("✗ more failed; the run's report has them all")
 
     def _say(self, markup: Any) -> None:
         self.console.print(markup, soft_wrap=True)
-
-
-def format_clock(seconds: float) -> str:
-    """Write a duration that changes in place.
-
-    Examples
-    --------
-    >>> format_clock(7.4), format_clock(95), format_clock(2 * 3600 + 300)
-    ('0:07', '1:35', '2:05:00')
-    """
-    minutes, s = divmod(int(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
 
 
 def _label(text: str) -> Text:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from gridmill.cards import job_card
 from gridmill.progress import (
     PublishWhen,
     RegionState,
@@ -30,6 +31,7 @@ from gridmill.sources.download import (
     DownloadSettings,
     NotAvailable,
     fetch,
+    mask_url,
 )
 from gridmill.stores import FinalStore
 from gridmill.transforms import round_mantissa_inplace
@@ -452,6 +454,19 @@ class RegionJob(Generic[DataVarT, CoordT]):
         fields.pop("template_ds")
         fields.update(processor=None, data_vars=tuple(data_vars))
         return twin
+
+    def _repr_html_(self) -> str:
+        ds = self.processing_region_ds()
+        index = self.template_ds.get_index(self.append_dim)
+        ends = () if self.is_static else (self.region.start, self.region.stop - 1)
+        groups = [
+            (
+                [var.name for var in group],
+                [mask_url(c.get_url()) for c in self.generate_source_file_coords(ds, group)],
+            )
+            for group in self.source_groups(self.data_vars)
+        ]
+        return job_card(type(self).__name__, [str(index[at]) for at in ends], self.region, groups)
 
     def __repr__(self) -> str:
         names = ", ".join(var.name for var in self.data_vars)

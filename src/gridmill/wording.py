@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "count_of",
+    "format_clock",
     "format_duration",
     "format_nbytes",
     "format_speed",
@@ -73,6 +74,19 @@ def format_duration(seconds: float) -> str:
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86400} days {whole % 86400 // 3600} h"
+
+
+def format_clock(seconds: float) -> str:
+    """Write a duration that changes in place.
+
+    Examples
+    --------
+    >>> format_clock(7.4), format_clock(95), format_clock(2 * 3600 + 300)
+    ('0:07', '1:35', '2:05:00')
+    """
+    minutes, s = divmod(int(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
 
 
 def shorten_label(label: str) -> str:
