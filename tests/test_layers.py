@@ -19,7 +19,17 @@ LAYERS = (
     {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
     {"template", "region_job", "grib_region_job", "grib_analysis_job"}
     | {"cf", "forecast_template", "horizontal_grids"},
-    {"stages", "chain", "plan", "recording", "publication", "driver", "dataset", "one_chain"}
+    {
+        "stages",
+        "chain",
+        "plan",
+        "recording",
+        "publication",
+        "replication",
+        "driver",
+        "dataset",
+        "one_chain",
+    }
     | {"acceptance", "by_hand", "archive_status", "migration", "truncation", "waiting"}
     | {"redo", "run_plan", "validation", "restoration"},
     {

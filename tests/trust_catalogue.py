@@ -492,7 +492,7 @@ class Overtaken(AtGate):
         """It notices before its next step: it shows readers nothing, and writes no record."""
         assert result is not None
         assert not result.is_complete, result
-        late = [put for put in read_log(run.put_log) if put["pid"] == run.drivers[0].pid]
+        late = [put for put in read_log(run.put_log) if put.get("pid") == run.drivers[0].pid]
         late = [put["key"] for put in late if put["began"] > self.woken]
         assert not [key for key in late if key == "zarr.json" or key.startswith("regions/")], late
 

@@ -79,6 +79,7 @@ def by_hand(
         _note_extent(dataset, archive, report, before=True)
         yield Hand(archive, lease, report)
         _note_extent(dataset, archive, report, before=False)
+        report.replicas = archive.publisher.replicas.outcomes()
         report.end()
         dataset.store.tracker.write_report(report)
 

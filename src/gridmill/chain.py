@@ -7,6 +7,7 @@ import importlib
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +24,9 @@ from gridmill import stages
 from gridmill.metrics import count_stages
 from gridmill.region_job import RegionJob
 from gridmill.regions import region_key
+from gridmill.replication import Copy, copy_objects
 from gridmill.stages import Bench, LocalFiles, LocalShards, Receipt, RunContext, SourceFile
+from gridmill.stores import Uploaded
 from gridmill.workspace import Workspace
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "PipelinePlugin",
     "RegionFutures",
     "check_imports",
+    "copy_all",
     "send_context",
     "submit_region",
     "threads_per_worker",
@@ -198,6 +202,27 @@ def submit_region(
         downloads[group.index] = source
         uploads.update(zip(names, receipts, strict=True))
     return RegionFutures(downloads, uploads)
+
+
+def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded | str]:
+    """Make copies on the cluster; see `gridmill.replication.copy_objects`.
+
+    Raises
+    ------
+    Exception
+        What a copy raised.
+    """
+    if not copies:
+        return []
+    with dask.annotate(executor="upload"):  # type: ignore[attr-defined]
+        futures = client.map(
+            copy_objects,
+            copies,
+            key=[f"replicate-{copy.name}-{run}-{uuid.uuid4().hex[:6]}" for copy in copies],
+            pure=False,
+        )
+    made: list[Uploaded | str] = client.gather(futures)  # type: ignore[no-untyped-call]
+    return made
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,10 @@ from gridmill.regions import touches
 from gridmill.run_plan import Plan
 from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
-from gridmill.stores import Lease, LeaseHeld, StoreUnwritable, open_store
+from gridmill.stores import FinalStore, Lease, LeaseHeld, StoreUnwritable, open_store
 from gridmill.stores.lease import STATIC, current_claims, is_alive
 from gridmill.stores.leftovers import name_of_ours, sweep
+from gridmill.stores.plain_zarr import is_same_kind
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
 from gridmill.wording import count_of
@@ -88,6 +89,10 @@ class DynamicalDataset:
     format, storage_options
         The store's format, and what a remote store's file system takes: see
         `gridmill.stores.open_store`.
+    replicas
+        Further stores, of either format, that hold the same and are published before `store`.
+        URLs, with the storage options of `store` where they are of the same kind; or mappings
+        of what `open_store` takes, ``{"url": ..., "format": ..., "storage_options": ...}``.
 
     Attributes
     ----------
@@ -112,6 +117,7 @@ class DynamicalDataset:
         fsync: bool = False,
         format: str | None = None,  # noqa: A002
         storage_options: Mapping[str, Any] | None = None,
+        replicas: Sequence[str | Path | Mapping[str, Any]] = (),
     ) -> None:
         self.declared = self.template_config()
         self.store = open_store(
@@ -122,6 +128,7 @@ class DynamicalDataset:
             fsync=fsync,
             storage_options=storage_options,
         )
+        self.replicas = [self._replica(given, storage_options) for given in replicas]
         if source_base is not None:
             self.source_base = source_base
 
@@ -619,7 +626,18 @@ class DynamicalDataset:
                 )
             )
 
-        return Publisher(self.store, config, template_ds, make_job, self._tmp_store)
+        return Publisher(self.store, config, template_ds, make_job, self._tmp_store, self.replicas)
+
+    def _replica(
+        self, given: str | Path | Mapping[str, Any], storage_options: Mapping[str, Any] | None
+    ) -> FinalStore:
+        options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"url": str(given)}
+        url = str(options.pop("url"))
+        if url.rstrip("/") == self.store.url.rstrip("/"):
+            raise ValueError(f"{url} is the archive itself: give another replica")
+        if is_same_kind(url, self.store.url):
+            options.setdefault("storage_options", storage_options)
+        return open_store(url, self.dataset_id, **options)
 
     def _jobs(
         self,

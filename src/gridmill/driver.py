@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from distributed import Client, Future, KilledWorker, as_completed
@@ -184,6 +185,7 @@ class Driver:
             raise
         if publish:
             self._publish()
+            self.report.replicas = self.publisher.replicas.outcomes()
         self.report.stops_because = self.publisher.stops_because()
         return self.report
 
@@ -228,11 +230,13 @@ class Driver:
             metadata=self.publisher.metadata,
             published=self.publisher.published,
             coords=self._coords(along=False) if takes_data_array(job_class) else None,
+            replicas=self.publisher.replicas.stores,
         )
         plugin = chain.PipelinePlugin(imports_xarray=context.coords is not None)
         self.client.register_plugin(plugin)
         chain.check_imports(self.client, job_class)
         self._context = chain.send_context(self.client, context)
+        self.publisher.replicas.copy = partial(chain.copy_all, self.client, run=self.report.run)
         threads = sum(self.client.nthreads().values())  # type: ignore[no-untyped-call]
         self._window = CHAINS_PER_THREAD * max(threads, chain.threads_per_worker())
 
@@ -328,6 +332,8 @@ class Driver:
         if known == receipt.files:  # one copy for all variables of the group
             receipt = replace(receipt, files=known)
         outcome.receipts[receipt.variable] = receipt
+        region = task.region.job.region
+        self.publisher.replicas.keep(region, receipt.variable, receipt.replicated)
         self._unrecorded.add(task.region)
         if receipt.healed is not None:
             self.report.nbytes_healed += sum(f.coord.nbytes or 0 for f in receipt.healed)

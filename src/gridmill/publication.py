@@ -25,6 +25,7 @@ from gridmill.progress import (
     publishable_extent,
 )
 from gridmill.region_job import ProcessResults, RegionJob
+from gridmill.replication import Replicas
 from gridmill.stores import FinalStore, Lease, StagedRegion
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import StructureMismatch, structure_differences
@@ -50,6 +51,8 @@ class Publisher:
         Gives the region job with every declared variable of a region.
     tmp_store
         Gives an empty local folder in which metadata is prepared.
+    replicas
+        Further stores that readers read.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Publisher:
         template_ds: xr.Dataset,
         make_job: MakeJob,
         tmp_store: Callable[[], Path] | None = None,
+        replicas: Sequence[FinalStore] = (),
     ) -> None:
         self.store = store
         self.config = config
@@ -67,6 +71,7 @@ class Publisher:
         self.tmp_store = tmp_store or (lambda: Path(tempfile.mkdtemp(prefix="gridmill-")))
         self.index = template_ds.get_index(config.append_dim)
         self.published = 0
+        self.replicas = Replicas(self, replicas)
         self._staged: dict[str, tuple[ProgressRecord, dict[str, str]]] = {}
         self._knows_staged = False
         self._judged: dict[int, tuple[ProgressRecord, RegionState | None]] = {}
@@ -124,17 +129,22 @@ class Publisher:
         -----
         Root and records are read again, and the extent is never lowered.
         """
+        self._prepare_replicas(lease)
+        if self.replicas:
+            # It may take long, and others want to publish meanwhile.
+            self.replicas.catch_up(lease.proof)
         with lease.publishing() as check:
-            return self._publish(check)
+            return self._publish(check, lease)
 
-    def _publish(self, check: Callable[[], None]) -> bool:
+    def _publish(self, check: Callable[[], None], lease: Lease) -> bool:
         if not self._static_is_settled():
             return False
         append_dim = self.config.append_dim
         visible = self.store.published_length(append_dim)
         self.published = visible or 0
         self._reach(self.published)
-        static = self.store.tracker.read(slice(0, 0)) if self.store.stages else None
+        keeps_static = self.store.stages or self.replicas
+        static = self.store.tracker.read(slice(0, 0)) if keeps_static else None
         if static is not None:
             self.note(static)
         states: list[RegionState] = []
@@ -142,10 +152,14 @@ class Publisher:
         trimmed = self._trim(states, extent)
         length = trimmed.sizes[append_dim]
         staged = self._staged_below(length)
-        if visible is not None and length <= visible and not staged:
-            return False
+        is_news = visible is None or length > visible or bool(staged)
         if visible is not None and length < visible:
             trimmed, length = self.template_ds.isel({append_dim: slice(0, visible)}), visible
+        if self.replicas:
+            self.replicas.catch_up(lease.proof)  # with what others recorded in the meantime
+            self.replicas.publish(trimmed, check)
+        if not is_news:
+            return False
         with self.written(trimmed) as folder:
             changed = self.store.publish(folder, staged, check=check)
         self._forget_published(length)
@@ -157,6 +171,7 @@ class Publisher:
 
     def prepare(self, lease: Lease) -> None:
         """Make what uploads need, where a store's format needs more than a place."""
+        self._prepare_replicas(lease)
         if not self.store.stages or self.store.metadata() is not None:
             return
         empty = self.template_ds.isel({self.config.append_dim: slice(0, 0)})
@@ -164,20 +179,30 @@ class Publisher:
             if self.store.metadata() is None:
                 self.store.prepare(folder)
 
+    def _prepare_replicas(self, lease: Lease) -> None:
+        if not self.replicas.are_prepared:
+            with lease.publishing():
+                self.replicas.prepare()
+
     def note(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet.
 
         Only whole regions become visible: one whose record lacks a variable waits.
         """
+        self.replicas.note(record)
         if not self.store.stages:
             return
         tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
-        is_static = record.stop == record.start
-        is_whole = self._static_is_settled() if is_static else self._state(record) is not None
-        name = "static" if is_static else str(record.start)
+        name = _name_of(record)
         self._staged.pop(name, None)
-        if tokens and is_whole:
+        if tokens and self.is_whole(record):
             self._staged[name] = (record, tokens)
+
+    def is_whole(self, record: ProgressRecord) -> bool:
+        """Whether every declared variable of a region is done."""
+        if record.stop == record.start:
+            return self._static_is_settled()
+        return self._state(record) is not None
 
     def _staged_below(self, length: int) -> list[StagedRegion]:
         """Give the regions with uploads that are to be visible with this many positions."""
@@ -192,16 +217,21 @@ class Publisher:
             self._knows_staged = True
         below = [item for item in self._staged.items() if _begins_below(length, item[1][0])]
         return [
-            StagedRegion(
-                name=name,
-                stop=min(record.stop, length),
-                tokens=tokens,
-                dim=self.config.append_dim,
-                visible=self.published,
-                message=self._message(record, tokens),
-            )
-            for name, (record, tokens) in sorted(below, key=lambda item: item[1][0].stop)
+            self.staged_region(record, length, self.published)
+            for _, (record, _) in sorted(below, key=lambda item: item[1][0].stop)
         ]
+
+    def staged_region(self, record: ProgressRecord, length: int, visible: int) -> StagedRegion:
+        """Give what of a region is to be visible where `length` positions are, after `visible`."""
+        tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
+        return StagedRegion(
+            name=_name_of(record),
+            stop=min(record.stop, length),
+            tokens=tokens,
+            dim=self.config.append_dim,
+            visible=visible,
+            message=self._message(record, tokens),
+        )
 
     def _forget_published(self, length: int) -> None:
         self._staged = {
@@ -224,7 +254,7 @@ class Publisher:
         """Say why readers do not see the template's end; None if they do."""
         if self.published >= len(self.index):
             return None
-        region = self._region_at(self.published)
+        region = self.region_at(self.published)
         record = self.store.tracker.read(region)
         label = f"{self.config.append_dim} {self.index[self.published]}"
         if record is None:
@@ -233,7 +263,7 @@ class Publisher:
 
     def _states(self) -> Iterator[RegionState]:
         """Yield regions' states, from the first not all published to one without a record."""
-        region = self._region_at(self.published)
+        region = self.region_at(self.published)
         self._judged = {at: known for at, known in self._judged.items() if at >= region.start}
         while region.start < len(self.index):
             record = self.store.tracker.read(region)
@@ -242,7 +272,7 @@ class Publisher:
                 return
             self.note(record)  # it may be another run's
             yield state
-            region = self._region_at(region.start + self.config.region_length)
+            region = self.region_at(region.start + self.config.region_length)
 
     def _state(self, record: ProgressRecord) -> RegionState | None:
         """Judge a region by every declared variable; None if one is not done."""
@@ -295,7 +325,8 @@ class Publisher:
         record = self.store.tracker.read(slice(0, 0))
         return record is not None and record.is_settled(names)
 
-    def _region_at(self, position: int) -> slice:
+    def region_at(self, position: int) -> slice:
+        """Give the region that holds a position."""
         length = self.config.region_length
         start = position // length * length
         return slice(start, min(start + length, len(self.index)))
@@ -337,6 +368,10 @@ def _kept_in(kept: list[RegionState], states: Iterator[RegionState]) -> Iterator
     for state in states:
         kept.append(state)
         yield state
+
+
+def _name_of(record: ProgressRecord) -> str:
+    return "static" if record.stop == record.start else str(record.start)
 
 
 def _begins_below(length: int, record: ProgressRecord) -> bool:

@@ -14,7 +14,15 @@ from typing import Any, Self
 from gridmill.progress import SourceFileStatus
 from gridmill.timeline import STAGES, Overlap, Span, measure_overlap
 
-__all__ = ["Failure", "FetchedFile", "Problem", "RegionTimes", "RunReport", "join_reports"]
+__all__ = [
+    "Failure",
+    "FetchedFile",
+    "Problem",
+    "RegionTimes",
+    "ReplicaOutcome",
+    "RunReport",
+    "join_reports",
+]
 
 # A report must not grow with the number of region jobs.
 MOST_SPANS = 20_000
@@ -102,6 +110,25 @@ class RegionTimes:
         return _seconds_between(self.source_available, self.visible)
 
 
+@dataclass(frozen=True)
+class ReplicaOutcome:
+    """How a replica came out of a run.
+
+    Parameters
+    ----------
+    url
+        Its address, credentials masked.
+    positions
+        How many positions its readers see.
+    failure
+        What is wrong with it; None if it holds what the primary does.
+    """
+
+    url: str
+    positions: int
+    failure: str | None = None
+
+
 @dataclass
 class RunReport:
     """What a run did.
@@ -142,6 +169,8 @@ class RunReport:
         When regions were available and visible (the last of them).
     spans
         The stages' spans (the last of them).
+    replicas
+        How each replica came out of the run.
     notes
         What was done by hand and by whom, and what beside the run did not go well.
     """
@@ -174,6 +203,7 @@ class RunReport:
     slowest: list[FetchedFile] = field(default_factory=list)
     regions: deque[RegionTimes] = field(default_factory=lambda: deque(maxlen=MOST_REGIONS))
     spans: deque[Span] = field(default_factory=lambda: deque(maxlen=MOST_SPANS), repr=False)
+    replicas: list[ReplicaOutcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -191,9 +221,10 @@ class RunReport:
 
     @property
     def succeeded(self) -> bool:
-        """Whether nothing failed: no variable, no source file that the provider has."""
+        """Whether nothing failed: no variable, no source file that the provider has, no replica."""
         unusable = sum(n for status, n in self.files.items() if SourceFileStatus(status).is_failure)
-        return not (self.failures or unusable or self.interrupted)
+        lame = any(replica.failure for replica in self.replicas)
+        return not (self.failures or unusable or lame or self.interrupted)
 
     @property
     def is_by_hand(self) -> bool:
@@ -234,7 +265,7 @@ class RunReport:
         """Give everything as plain values, with the overlap measured."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         content["files"] = dict(self.files)
-        for name in ("failures", "problems", "slowest", "regions", "spans"):
+        for name in ("failures", "problems", "slowest", "regions", "spans", "replicas"):
             content[name] = [asdict(item) for item in content[name]]
         content["overlap"] = asdict(self.overlap())
         content["succeeded"] = self.succeeded
@@ -263,6 +294,7 @@ class RunReport:
             report = cls(**{key: value for key, value in content.items() if key in known})
             report.files = Counter(report.files)
             report.failures = [Failure(**item) for item in content["failures"]]
+            report.replicas = [ReplicaOutcome(**item) for item in content.get("replicas", ())]
             report.problems = _last(MOST_PROBLEMS, Problem, content["problems"])
             report.slowest = [FetchedFile(**item) for item in content.get("slowest", ())]
             report.regions = _last(MOST_REGIONS, RegionTimes, content.get("regions", ()))

@@ -27,7 +27,7 @@ from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.regions import check_region_aligned
 from gridmill.shards import ObjectWriter
 from gridmill.sources.download import Download, DownloadFailed, NotAvailable
-from gridmill.stores import FinalStore, LeaseProof
+from gridmill.stores import FinalStore, LeaseLost, LeaseProof, Uploaded
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.timeline import Span, recorded
 from gridmill.variables import DataVar
@@ -88,6 +88,8 @@ class RunContext:
         Positions of the append dim that readers saw when the run began.
     coords
         Coordinates without the append dim, where an author's hook takes a DataArray.
+    replicas
+        Further stores, which get all that the final store gets, and get it first.
     """
 
     run: str
@@ -96,6 +98,7 @@ class RunContext:
     metadata: bytes
     published: int
     coords: xr.Dataset | None = None
+    replicas: tuple[FinalStore, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,8 @@ class Receipt:
         The stages that made it, without those of the download task.
     token
         What publishing needs to make the objects visible, see `Uploaded`.
+    replicated
+        By a replica's URL, what was put into it; a replica that failed is left out.
     """
 
     variable: str
@@ -243,6 +248,7 @@ class Receipt:
     healed: tuple[SourceFile, ...] | None = None
     spans: tuple[Span, ...] = field(default=())
     token: str | None = None
+    replicated: Mapping[str, Uploaded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -564,6 +570,7 @@ def _is_published(context: RunContext, work: VariableWork) -> bool:
 
 def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
     with recorded("upload", bench.space.key, bench.worker) as span:
+        replicated = _replicate(bench, context, shards)
         try:
             uploaded = context.store.upload(
                 shards.folder,
@@ -586,7 +593,34 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
         healed=shards.healed,
         spans=(*shards.spans, *span),
         token=uploaded.token,
+        replicated=replicated,
     )
+
+
+# Replicas that failed in this process, by run: their patience is lost once, not for each object.
+_left_alone: set[tuple[str, str]] = set()
+
+
+def _replicate(bench: Bench, context: RunContext, shards: LocalShards) -> dict[str, Uploaded]:
+    """Put the objects into every replica that takes them; the others are caught up later."""
+    made = {}
+    for store in context.replicas if shards.keys else ():
+        if (context.run, store.url) in _left_alone:
+            continue
+        try:
+            made[store.url] = store.upload(
+                shards.folder,
+                shards.keys,
+                context.proof,
+                replaces=_is_published(context, shards.work),
+            )
+        except LeaseLost:
+            raise
+        except Exception as error:
+            if not bench.space.has(shards.folder):
+                raise TmpFolderLost(str(shards.folder)) from error
+            _left_alone.add((context.run, store.url))
+    return made
 
 
 def is_disk_full(error: BaseException) -> bool:

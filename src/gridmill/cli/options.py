@@ -51,6 +51,7 @@ class Archive:
     store_format: str | None
     storage_options: Mapping[str, Any]
     fsync: bool
+    replicas: tuple[str, ...]
 
     def dataset_class(self) -> type[DynamicalDataset]:
         """Import the dataset."""
@@ -85,6 +86,7 @@ class Archive:
             format=self.store_format,
             storage_options=self.storage_options or None,
             fsync=self.fsync,
+            replicas=self.replicas,
         )
 
 
@@ -147,6 +149,14 @@ def archive_options(command: Command) -> Command:
             show_envvar=True,
             help="Also survive a power loss (local stores; slower).",
         ),
+        click.option(
+            "--replica",
+            metavar="URL",
+            multiple=True,
+            envvar="GRIDMILL_REPLICA",
+            show_envvar=True,
+            help="A further store that holds the same, published before --store; repeatable.",
+        ),
     ]
 
     @functools.wraps(command)
@@ -158,9 +168,12 @@ def archive_options(command: Command) -> Command:
         store_format: str | None,
         store_option: Mapping[str, Any],
         fsync: bool,
+        replica: tuple[str, ...],
         **rest: Any,
     ) -> Any:
-        archive = Archive(spec, store, state, source_base, store_format, store_option, fsync)
+        archive = Archive(
+            spec, store, state, source_base, store_format, store_option, fsync, replica
+        )
         return command(archive=archive, **rest)
 
     return with_options(wrapped, options)

@@ -32,6 +32,8 @@ def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, T
     if not report.succeeded or unusable:
         parts = [count_of(len(report.failures), "variable")] * bool(report.failures)
         parts += [count_of(unusable, "source file")] * bool(unusable)
+        lame = sum(replica.failure is not None for replica in report.replicas)
+        parts += [count_of(lame, "replica")] * bool(lame)
         failed = " and ".join(parts) or count_of(report.regions_failed, "region")
         return ExitCode.FAILED, Text.assemble(("✗ ", "red"), took, (f"{failed} failed", "bold red"))
     if late is not None:

@@ -81,6 +81,7 @@ def show_report(content: Content, verdict: Text) -> RenderableType:
     """
     failures = [_failure_line(failure) for failure in content["failures"][:MOST_PROBLEMS_SHOWN]]
     lines = [*failures, *_more(len(content["failures"]), "failure"), *_problem_lines(content)]
+    lines += [_replica_line(replica) for replica in content["replicas"] if replica["failure"]]
     return Group(verdict, facts_grid(_report_facts(content)), *lines)
 
 
@@ -94,6 +95,7 @@ def _report_facts(content: Content) -> dict[str, Any]:
         "stages": _describe_throughput(content),
         "overlap": _describe_overlap(content),
         "published": describe_publication(content),
+        "replicas": _describe_replicas(content),
         "stops at": content["stops_because"],
         "report": content["page"],
     }
@@ -124,6 +126,13 @@ def _describe_overlap(content: Content) -> str:
     return f"of {busy} busy, two stages at once {overlap['two']:.0%}, three {overlap['three']:.0%}"
 
 
+def _describe_replicas(content: Content) -> str:
+    return " · ".join(
+        f"{replica['url']} {count_of(replica['positions'], 'position')}"
+        for replica in content["replicas"]
+    )
+
+
 def describe_publication(content: Content) -> str:
     """Say how far readers saw before, and see now."""
     before, after = content["published_before"], content["published_after"]
@@ -139,6 +148,10 @@ def describe_publication(content: Content) -> str:
 def _failure_line(failure: Mapping[str, str]) -> Text:
     where = f"region {shorten_label(failure['region'])}, {failure['variable']}"
     return Text.assemble(("✗ ", "red"), where, ": ", " ".join(failure["cause"].split()))
+
+
+def _replica_line(replica: Mapping[str, Any]) -> Text:
+    return Text.assemble(("✗ ", "red"), f"replica {replica['url']}: {replica['failure']}")
 
 
 def _problem_lines(content: Content) -> list[Text]:

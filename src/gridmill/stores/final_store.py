@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import google_crc32c
 import numpy as np
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
@@ -17,7 +18,11 @@ from gridmill.stores.tracker import UpdateProgressTracker
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FinalStore", "StagedRegion", "Uploaded"]
+__all__ = ["FinalStore", "ObjectReplaced", "StagedRegion", "Uploaded"]
+
+
+class ObjectReplaced(RuntimeError):  # noqa: N818
+    """An object is gone, or is not any more what its receipt says."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,22 @@ class StagedRegion:
     dim: str = ""
     visible: int = 0
     message: str = ""
+
+
+def keep_object(folder: Path, receipt: ObjectReceipt, content: bytes | None) -> None:
+    """Write an object into a local folder, if it is what its receipt says.
+
+    Raises
+    ------
+    ObjectReplaced
+        It is not.
+    """
+    if content is None or google_crc32c.value(content) != receipt.crc32c:
+        became = "is gone" if content is None else "was replaced since it was recorded"
+        raise ObjectReplaced(f"{receipt.key} {became}")
+    path = folder / receipt.key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 class FinalStore(Protocol):
@@ -142,6 +163,17 @@ class FinalStore(Protocol):
         ------
         LeaseLost
             The run may not write any more.
+        """
+
+    def download(
+        self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
+    ) -> None:
+        """Write objects that were uploaded, published or not, into a local folder, by their keys.
+
+        Raises
+        ------
+        ObjectReplaced
+            One is gone, or is not any more what its receipt says.
         """
 
     # -- what the driver does -----------------------------------------------------------------

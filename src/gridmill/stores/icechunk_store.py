@@ -44,7 +44,7 @@ from zarr.core.buffer.core import default_buffer_prototype
 from zarr.core.sync import sync
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
-from gridmill.stores.final_store import StagedRegion, Uploaded
+from gridmill.stores.final_store import StagedRegion, Uploaded, keep_object
 from gridmill.stores.lease import LeaseProof, current_claims
 from gridmill.stores.objects import check_writable, is_local, local_path, open_objects
 from gridmill.stores.plain_zarr import (
@@ -237,6 +237,25 @@ class IcechunkStore:
         receipts = tuple(_each(put, keys, NBYTES_IN_FLIGHT // largest))
         return Uploaded(receipts, _token(fork, begun, self._place))
 
+    def download(
+        self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
+    ) -> None:
+        """Write objects that were uploaded, published or not, into a local folder, by their keys.
+
+        Raises
+        ------
+        ObjectReplaced
+            One is gone, or is not any more what its receipt says.
+        """
+        store = _patiently(lambda: self._holding(token))
+
+        def keep(receipt: ObjectReceipt) -> None:
+            found = None if store is None else _patiently(lambda: _get(store, receipt.key))
+            keep_object(folder, receipt, found)
+
+        largest = max([1, *(receipt.nbytes for receipt in receipts)])
+        _each(keep, receipts, NBYTES_IN_FLIGHT // largest)
+
     # -- what the driver does -----------------------------------------------------------------
 
     def check_writable(self) -> None:
@@ -374,14 +393,7 @@ class IcechunkStore:
         With a token, they are looked for in what it made durable, published or not; once the
         snapshot that it began from has expired, in what readers see.
         """
-
-        def find() -> Store | None:
-            if token is not None and self._is_based(token):
-                store: Store = _fork(token).store
-                return store
-            return self._published()
-
-        store = _patiently(find)
+        store = _patiently(lambda: self._holding(token))
 
         def is_there(receipt: ObjectReceipt) -> bool:
             return store is not None and _patiently(lambda: _has(store, receipt))
@@ -433,6 +445,13 @@ class IcechunkStore:
     @property
     def _staging(self) -> Path | None:
         return Path(f"{local_path(self.url)}.gridmill/staging") if is_local(self.url) else None
+
+    def _holding(self, token: str | None) -> Store | None:
+        """Give what has the objects that a token made durable."""
+        if token is not None and self._is_based(token):
+            store: Store = _fork(token).store
+            return store
+        return self._published()
 
     @property
     def _place(self) -> str:

@@ -16,7 +16,7 @@ import zarr
 from zarr.abc.store import Store
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
-from gridmill.stores.final_store import StagedRegion, Uploaded
+from gridmill.stores.final_store import StagedRegion, Uploaded, keep_object
 from gridmill.stores.lease import LeaseProof
 from gridmill.stores.objects import (
     LocalObjects,
@@ -155,6 +155,24 @@ class ZarrStore:
         largest = max([1, *((folder / key).stat().st_size for key in keys)])
         return Uploaded(tuple(self._each(put, keys, NBYTES_IN_FLIGHT // largest)))
 
+    def download(
+        self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
+    ) -> None:
+        """Write objects into a local folder, by their keys.
+
+        Raises
+        ------
+        ObjectReplaced
+            One is gone, or is not any more what its receipt says.
+        """
+        by_key = {receipt.key: receipt for receipt in receipts}
+
+        def keep(key: str) -> None:
+            keep_object(folder, by_key[key], self.objects.get(key))
+
+        largest = max([1, *(receipt.nbytes for receipt in receipts)])
+        self._each(keep, list(by_key), NBYTES_IN_FLIGHT // largest)
+
     # -- what the driver does -----------------------------------------------------------------
 
     def check_writable(self) -> None:
@@ -288,9 +306,13 @@ def open_state(
 ) -> Objects:
     """Give the records of the store at `url`, which are beside it or where `state` says."""
     state = state or state_url(url)
-    same_kind = state.partition("://")[0] == url.partition("://")[0]
-    options = storage_options if same_kind else None
+    options = storage_options if is_same_kind(state, url) else None
     return open_objects(state, fsync=fsync, storage_options=options)
+
+
+def is_same_kind(url: str, other: str) -> bool:
+    """Whether two stores take the same storage options."""
+    return url.partition("://")[0] == other.partition("://")[0]
 
 
 def publication_order(folder: Path) -> list[str]:

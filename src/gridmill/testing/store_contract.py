@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,7 @@ import xarray as xr
 import zarr
 
 from gridmill.stores import FinalStore, LeaseLost, LeaseProof, Objects, StagedRegion, Uploaded
+from gridmill.stores.final_store import ObjectReplaced
 
 __all__ = ["ObjectsContract", "StoreContract"]
 
@@ -443,6 +444,28 @@ class StoreContract:
         longer = type(known)(known.key, known.nbytes + 1, known.crc32c)
         missing = archive.store.missing([known, never, longer], *_token(uploaded))
         assert missing == [never.key, longer.key]
+
+    def test_what_was_uploaded_is_downloaded(self, tmp_path: Path) -> None:
+        """Objects come back byte by byte, published or not; one that is another is refused."""
+        archive = _Archive(self.make_store(tmp_path), tmp_path)
+        archive.upload(0)
+        for number in range(2):
+            uploaded = archive.uploaded[SMALL, 0]
+            here = tmp_path / f"downloaded-{number}"
+            archive.store.download(here, uploaded.objects, *_token(uploaded))
+            for receipt in uploaded.objects:
+                content = (here / receipt.key).read_bytes()
+                assert (len(content), google_crc32c.value(content)) == (
+                    receipt.nbytes,
+                    receipt.crc32c,
+                )
+            archive.publish(REGION)
+        other = replace(uploaded.objects[0], crc32c=uploaded.objects[0].crc32c ^ 1)
+        try:
+            archive.store.download(tmp_path / "refused", [other], *_token(uploaded))
+        except ObjectReplaced:
+            return
+        raise AssertionError("an object with another checksum was downloaded")
 
     # -- secrecy ----------------------------------------------------------------------------------
 
