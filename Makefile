@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: demo test chaos check format bench clean
+.PHONY: demo test chaos check format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,8 +34,17 @@ format: $(VENV)/ready-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# All of them, half an hour on a quiet machine; BENCH_ARGS="core plain" for some. Kept in
+# benchmarks/results.json.
 bench: $(VENV)/ready-test
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m compileall -q src benchmarks
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks --show
+
+# Ratios of CPU seconds alone: a verdict in a few minutes, also beside other work.
+bench-short: $(VENV)/ready-test
+	$(BIN)/python -m compileall -q src benchmarks
+	$(BIN)/python -m benchmarks --size short $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist demo-output

@@ -19,8 +19,16 @@ from gridmill import (
     read_netcdf,
 )
 
+__all__ = ["DAY", "BenchmarkGrid", "GridJob", "GridTemplate", "StepFile", "end_of"]
+
+DAY = 24
 CHUNKS, SHARDS = (24, 61, 60), (24, 366, 360)
 KEEP_MANTISSA_BITS = 8
+
+
+def end_of(steps: int) -> str:
+    """Give the end of an archive of so many steps."""
+    return (pd.Timestamp("2020-01-01") + pd.Timedelta(hours=steps)).isoformat()
 
 
 class GridTemplate(TemplateConfig):
@@ -65,7 +73,7 @@ class StepFile(SourceFileCoord):
 
     def get_url(self) -> str:
         """Give the file's name."""
-        return f"f{self.number:03d}.nc"
+        return f"{self.time:%Y%m%d}/f{self.number:03d}.nc"
 
     def out_loc(self) -> dict[str, slice]:
         """Give the step, as a slice: the files have a time dim."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import netCDF4
@@ -32,13 +33,18 @@ def make_fields(steps: int, seed: int) -> np.ndarray:
     return fields
 
 
-def write_archive(folder: Path, steps: int) -> None:
-    """Write one deflated NetCDF file a step, with three variables."""
+def write_archive(folder: Path, steps: int, copies: int = 1) -> None:
+    """Write one deflated NetCDF file a step, with three variables; the same on several days."""
     every = {name: make_fields(steps, seed) for seed, name in enumerate(NAMES)}
+    days = [folder / f"202001{1 + day:02d}" for day in range(copies)]
+    days[0].mkdir()
     for step in range(steps):
-        with netCDF4.Dataset(folder / f"f{step:03d}.nc", "w") as file:
+        with netCDF4.Dataset(days[0] / f"f{step:03d}.nc", "w") as file:
             for dim, length in (("time", 1), ("latitude", SHAPE[0]), ("longitude", SHAPE[1])):
                 file.createDimension(dim, length)
             for name, fields in every.items():
                 dims = ("time", "latitude", "longitude")
-                file.createVariable(name, "f4", dims, zlib=True, complevel=4)[0] = fields[step]
+                options = {"zlib": True, "complevel": 4, "chunksizes": (1, *SHAPE)}
+                file.createVariable(name, "f4", dims, **options)[0] = fields[step]
+    for day in days[1:]:
+        shutil.copytree(days[0], day)

@@ -16,61 +16,26 @@ import pandas as pd
 
 from benchmarks.dataset import GridJob, GridTemplate, StepFile
 from benchmarks.fields import SHAPE, make_fields
-from gridmill import DynamicalDataset, Encoding, stages
-from gridmill.chain import keep_freed_memory
-from gridmill.dataset import Archive
-from gridmill.plan import nothing_missing, prepare_region
-from gridmill.stores import Lease
-from gridmill.workspace import Workspace
+from benchmarks.measures import Measure
+from benchmarks.on_hand import on_hand
+from benchmarks.sizes import Size
+from gridmill import DynamicalDataset, Encoding
 
-__all__ = ["Peak", "peaks"]
+__all__ = ["memory"]
 
-# Steps of a region: 1 and 8 GB of float32 a variable.
-STEPS = (240, 1920)
 MOST_NBYTES = 2**30
 
 
-@dataclass(frozen=True)
-class Peak:
-    """How much memory a worker needed.
-
-    Parameters
-    ----------
-    name
-        What it did.
-    region_nbytes
-        Values of the region, as float32.
-    nbytes
-        Resident set at its peak, interpreter and libraries included.
-    must
-        What it must not exceed.
-    """
-
-    name: str
-    region_nbytes: int
-    nbytes: int
-    must: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether the promise is kept."""
-        return self.nbytes <= self.must
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name:45} {self.nbytes >> 20:6} MiB                   <= {self.must >> 20} MiB"
-        )
-
-
-def peaks() -> Iterator[Peak]:
+def memory(folder: Path, size: Size) -> Iterator[Measure]:
     """Take one variable of one region through the real stages, each size in a fresh process."""
-    for steps in STEPS:
+    for steps in size.memory_steps:
         command = [sys.executable, "-m", "benchmarks.memory", str(steps)]
         answer = subprocess.run(command, capture_output=True, check=True, text=True)
         shard, peak = map(int, answer.stdout.split())
         region_nbytes = steps * SHAPE[0] * SHAPE[1] * 4
-        name = f"memory, {region_nbytes / 1e9:.0f} GB a variable"
-        yield Peak(name, region_nbytes, peak, MOST_NBYTES + shard)
+        name = f"memory: peak of a worker, {region_nbytes / 1e9:.2g} GB a variable"
+        mib = peak / 2**20
+        yield Measure(name, "MiB", mib, mib, mib, (MOST_NBYTES + shard) / 2**20)
 
 
 @cache
@@ -111,29 +76,13 @@ def _measure(steps: int) -> tuple[int, int]:
         template_config = Template
         region_job = _Job
 
-    keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="gridmill-memory-") as folder:
+        end = (pd.Timestamp("2020-01-01") + pd.Timedelta(hours=steps)).isoformat()
         dataset = Dataset(Path(folder) / "out.zarr")
-        end = pd.Timestamp("2020-01-01") + pd.Timedelta(hours=steps)
-        receipt = _run(dataset, dataset.archive(end), Path(folder))
+        with on_hand(dataset, end, Path(folder)) as region:
+            (receipt,) = region.upload(region.compress(region.download()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return max(stored.nbytes for stored in receipt.objects), peak
-
-
-def _run(dataset: DynamicalDataset, archive: Archive, folder: Path) -> stages.Receipt:
-    """Take the first region through the three stages, as a worker does."""
-    publisher = archive.publisher
-    job = publisher.make_job(slice(0, len(publisher.index)))
-    (group,) = prepare_region(job, None, publisher.arrays, nothing_missing).groups
-    ds = job.processing_region_ds()
-    sizes = {dim: ds.sizes[dim] for dim in job.data_vars[0].dims}
-    small = job.for_worker(job.data_vars)
-    work = stages.VariableWork(small, job.processing_region(), sizes)
-    bench = stages.Bench(Workspace(folder / "work").of_key("benchmark"), "worker")
-    with Lease(dataset.store.state, run="b", kind="benchmark", positions=[(0, 1)]) as lease:
-        context = stages.RunContext("b", dataset.store, lease.proof, publisher.metadata, 0)
-        source = stages.download(bench, small, group.files)
-        return stages.upload(bench, context, stages.compress(bench, context, work, source))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,136 @@
+"""GFS forecasts of 0.25°, in complex packing: real fields where there are any, else like them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import eccodes
+import numpy as np
+
+from benchmarks.fields import SHAPE, make_fields
+from gridmill import DynamicalDataset, Encoding
+from gridmill.datasets.noaa_gfs_forecast import GRID, NoaaGfsForecastFile, NoaaGfsForecastJob
+from gridmill.datasets.noaa_variables import variables
+from gridmill.forecast_template import ForecastTemplate
+
+__all__ = ["DIMS", "START", "UNTIL", "forecast_of", "write_forecast"]
+
+DIMS = ("init_time", "lead_time", "latitude", "longitude")
+START, UNTIL = "2026-08-01", "2026-08-01T06"
+NAMES = ("temperature_2m", "wind_u_10m", "precipitation_surface")
+RESET_HOURS = 6
+# By inventory name: its level, GRIB2 code and surface, decimal scale, bits (of NOAA's own files).
+MESSAGES = {
+    "TMP": ("2 m above ground", (0, 0, 0), (103, 2), 1, 10),
+    "UGRD": ("10 m above ground", (0, 2, 2), (103, 10), 2, 13),
+    "APCP": ("surface", (0, 1, 8), (1, 0), 0, 12),
+}
+
+
+def forecast_of(steps: int) -> type[DynamicalDataset]:
+    """Give the dataset of three variables at leads of 1 to `steps` hours."""
+
+    class Template(ForecastTemplate):
+        dims = DIMS
+        append_dim_start = START
+        dataset_attributes: ClassVar = {"dataset_id": "benchmark-forecast", "title": "Benchmark"}
+        grid = GRID
+        lead_hours = range(1, steps + 1)
+        data_vars = tuple(
+            var
+            for var in variables(
+                "gfs", DIMS, Encoding(chunks=(1, steps, 61, 60), shards=(1, steps, 366, 360))
+            )
+            if var.name in NAMES
+        )
+
+    return type("Forecast", (DynamicalDataset,), {"template_config": Template, "region_job": _Job})
+
+
+class _Job(NoaaGfsForecastJob):
+    file_type = NoaaGfsForecastFile
+
+
+def write_forecast(folder: Path, steps: int) -> None:
+    """Write one file a lead in NOAA's layout, with inventories."""
+    kit = os.environ.get("GRIDMILL_TEST_DATA")
+    if kit is not None:
+        script = Path(kit) / "S1_gfs_kit" / "make_gfs_archive.py"
+        what = ("--grid", "0p25", "--inits", "1", "--leads", f"0:{steps}:1", "--start", START)
+        command = [sys.executable, str(script), str(folder), *what]
+        subprocess.run(command, check=True, capture_output=True)
+        return
+    atmos = folder / "gfs.20260801" / "00" / "atmos"
+    atmos.mkdir(parents=True)
+    every = _fields(steps)
+    for lead in range(1, steps + 1):
+        path = atmos / f"gfs.t00z.pgrb2.0p25.f{lead:03d}"
+        lines, content = [], b""
+        for number, name in enumerate(MESSAGES, start=1):
+            lines.append(f"{number}:{len(content)}:d=2026080100:{_line(name, lead)}:\n")
+            content += _message(name, every[name][lead - 1], lead)
+        path.write_bytes(content)
+        path.with_name(f"{path.name}.idx").write_text("".join(lines))
+
+
+def _fields(steps: int) -> dict[str, np.ndarray]:
+    rain = np.maximum(make_fields(steps, 2) - 274, 0) / 2
+    total = np.cumsum(np.round(rain * 16) / 16, axis=0)
+    for step in range(steps):
+        first = step // RESET_HOURS * RESET_HOURS
+        if first:
+            total[step] -= total[first - 1]
+    return {"TMP": make_fields(steps, 0), "UGRD": make_fields(steps, 1) - 280, "APCP": total}
+
+
+def _line(name: str, lead: int) -> str:
+    level = MESSAGES[name][0]
+    if name != "APCP":
+        return f"{name}:{level}:{lead} hour fcst"
+    first = (lead - 1) // RESET_HOURS * RESET_HOURS
+    if first % 24 == 0 and lead % 24 == 0:
+        return f"{name}:{level}:{first // 24}-{lead // 24} day acc fcst"
+    return f"{name}:{level}:{first}-{lead} hour acc fcst"
+
+
+def _message(name: str, values: np.ndarray, lead: int) -> bytes:
+    _, code, surface, decimals, bits = MESSAGES[name]
+    handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
+    keys = {
+        "centre": "kwbc",
+        "Ni": SHAPE[1],
+        "Nj": SHAPE[0],
+        "latitudeOfFirstGridPointInDegrees": 90,
+        "longitudeOfFirstGridPointInDegrees": 0,
+        "latitudeOfLastGridPointInDegrees": -90,
+        "longitudeOfLastGridPointInDegrees": 359.75,
+        "iDirectionIncrementInDegrees": 0.25,
+        "jDirectionIncrementInDegrees": 0.25,
+        "dataDate": 20260801,
+        "dataTime": 0,
+        "productDefinitionTemplateNumber": 8 if name == "APCP" else 0,
+        **dict(zip(("discipline", "parameterCategory", "parameterNumber"), code, strict=True)),
+        "typeOfFirstFixedSurface": surface[0],
+        "scaleFactorOfFirstFixedSurface": 0,
+        "scaledValueOfFirstFixedSurface": surface[1],
+    }
+    first = (lead - 1) // RESET_HOURS * RESET_HOURS
+    if name == "APCP":
+        keys |= {"typeOfStatisticalProcessing": 1, "stepRange": f"{first}-{lead}"}
+    else:
+        keys |= {"forecastTime": lead}
+    try:
+        for key, value in keys.items():
+            eccodes.codes_set(handle, key, value)
+        # ecCodes packs these in simple packing first, without a scale: it is set afterwards.
+        eccodes.codes_set(handle, "packingType", "grid_complex_spatial_differencing")
+        eccodes.codes_set(handle, "bitsPerValue", bits)
+        eccodes.codes_set_values(handle, np.round(values * 10.0**decimals).astype("f8").ravel())
+        eccodes.codes_set(handle, "decimalScaleFactor", decimals)
+        return bytes(eccodes.codes_get_message(handle))
+    finally:
+        eccodes.codes_release(handle)

@@ -1,0 +1,94 @@
+"""The stages of one region called by hand, without Dask: what the pipeline is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gridmill import DynamicalDataset, stages
+from gridmill.chain import keep_freed_memory
+from gridmill.plan import nothing_missing, prepare_region
+from gridmill.stores import Lease
+from gridmill.workspace import Workspace
+
+__all__ = ["OnHand", "on_hand"]
+
+
+@dataclass
+class OnHand:
+    """A region whose stages can be called, in this process.
+
+    Parameters
+    ----------
+    bench, context
+        Where stages run and what they share.
+    groups
+        By source group, the job, its source files, and the works of its variables.
+    """
+
+    bench: stages.Bench
+    context: stages.RunContext
+    groups: Sequence[tuple[Any, Sequence[Any], Sequence[stages.VariableWork]]]
+
+    def download(self) -> list[stages.LocalFiles]:
+        """Download every group."""
+        return [stages.download(self.bench, job, files) for job, files, _ in self.groups]
+
+    def compress(self, sources: Sequence[stages.LocalFiles]) -> list[stages.LocalShards]:
+        """Compress every variable."""
+        return [
+            stages.compress(self.bench, self.context, work, source)
+            for (_, _, works), source in zip(self.groups, sources, strict=True)
+            for work in works
+        ]
+
+    def upload(self, shards: Sequence[stages.LocalShards]) -> list[stages.Receipt]:
+        """Upload every variable."""
+        return [stages.upload(self.bench, self.context, one) for one in shards]
+
+    def discard(self, made: Sequence[stages.LocalFiles | stages.LocalShards]) -> None:
+        """Delete what stages made."""
+        for one in made:
+            self.bench.space.discard(one.folder)
+
+
+@contextmanager
+def on_hand(dataset: DynamicalDataset, until: str, scratch: Path, *, region: int = 0) -> Iterator:
+    """Give a region of a dataset, with its lease and its workspace."""
+    keep_freed_memory()
+    publisher = dataset.archive(until).publisher
+    length = dataset.declared.region_length
+    at = slice(region * length, min((region + 1) * length, len(publisher.index)))
+    job = publisher.make_job(at)
+    prepared = prepare_region(job, None, publisher.arrays, nothing_missing)
+    takes_coords = stages.takes_data_array(type(job))
+    coords = job.processing_region_ds().coords.to_dataset()
+    along = [name for name, coord in coords.coords.items() if job.append_dim in coord.dims]
+    groups = []
+    for group in prepared.groups:
+        works = [
+            stages.VariableWork(
+                job=job.for_worker((var,)),
+                processing_region=job.processing_region(),
+                sizes={dim: prepared.sizes[dim] for dim in var.dims},
+                coords=coords[along] if takes_coords else None,
+            )
+            for var in group.variables
+        ]
+        groups.append((job.for_worker(group.variables), group.files, works))
+    bench = stages.Bench(Workspace(scratch / "work").of_key("benchmark"), "by hand")
+    positions = [(at.start, at.stop)]
+    run = f"bench-{region}"
+    with Lease(dataset.store.state, run=run, kind="benchmark", positions=positions) as lease:
+        context = stages.RunContext(
+            run=run,
+            store=dataset.store,
+            proof=lease.proof,
+            metadata=publisher.metadata,
+            published=0,
+            coords=coords.drop_vars(along) if takes_coords else None,
+        )
+        yield OnHand(bench, context, groups)

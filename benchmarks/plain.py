@@ -1,0 +1,144 @@
+"""A whole backfill, against the best that we can write with plain dask and xarray."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import dask
+import numpy as np
+import xarray as xr
+from distributed import Client, LocalCluster
+
+from benchmarks.backfills import backfill
+from benchmarks.dataset import KEEP_MANTISSA_BITS, BenchmarkGrid, end_of
+from benchmarks.fields import NAMES, write_archive
+from benchmarks.forecast import UNTIL, forecast_of, write_forecast
+from benchmarks.measures import Measure, compare
+from benchmarks.sizes import Size
+from gridmill.chain import MALLOC_OPTIONS, threads_per_worker
+from gridmill.clusters import connect
+from gridmill.transforms import round_mantissa_inplace
+from gridmill.variables import Encoding
+
+__all__ = ["plain"]
+
+SHARDS, CHUNKS = (366, 360), (61, 60)
+# What plain dask's workers need as much as ours, see `chain.keep_freed_memory`.
+MENDED = {
+    "MALLOC_MMAP_THRESHOLD_": str(MALLOC_OPTIONS[-3]),
+    "MALLOC_TRIM_THRESHOLD_": str(MALLOC_OPTIONS[-1]),
+    "MALLOC_TOP_PAD_": str(MALLOC_OPTIONS[-2]),
+}
+GRIB_MESSAGES = {
+    "t2m": {"parameterCategory": 0, "parameterNumber": 0, "typeOfLevel": "heightAboveGround"},
+    "u10": {"parameterCategory": 2, "parameterNumber": 2},
+    "tp": {"parameterCategory": 1, "parameterNumber": 8},
+}
+
+
+def plain(folder: Path, size: Size) -> Iterator[Measure]:
+    """Make the same archive with `open_mfdataset` and `to_zarr`, in threads and in processes."""
+    grib, netcdf = folder / "grib", folder / "netcdf"
+    for archive, write in ((grib, write_forecast), (netcdf, write_archive)):
+        archive.mkdir()
+        write(archive, size.steps)
+    forecast = partial(forecast_of(size.steps), source_base=str(grib))
+    grid = partial(BenchmarkGrid, source_base=str(netcdf))
+    cases = (
+        ("GRIB", forecast, UNTIL, partial(_open_grib, grib), 1 / 5),
+        ("NetCDF", grid, end_of(size.steps), partial(_open_netcdf, netcdf), 1 / 2.5),
+    )
+    for kind, dataset, until, opened, most in cases:
+        for where in ("threads", "LocalCluster") if size.pairs > 1 else ("threads",):
+            with connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as ours:
+                build = partial(_plain, opened, folder / "plain.zarr")
+                with _scheduler(where):
+                    yield from compare(
+                        f"plain: {kind} backfill / dask + xarray, {where}",
+                        partial(backfill, dataset, folder / "ours.zarr", until, ours),
+                        build,
+                        cpu=most,
+                        wall=most,
+                        pairs=size.pairs,
+                    )
+
+
+class _scheduler:  # noqa: N801
+    """Where plain dask computes: threads of this process, or a cluster with malloc mended."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        if self.where == "threads":
+            self._config = dask.config.set(scheduler="threads", num_workers=2)
+            return
+        environ = {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in MENDED.items()}
+        with dask.config.set(environ):
+            self._cluster = LocalCluster(
+                n_workers=2,
+                threads_per_worker=1,
+                dashboard_address=None,
+                worker_dashboard_address=None,
+                silence_logs=50,
+            )
+        self._client = Client(self._cluster, set_as_default=False)
+        self._config = dask.config.set(scheduler=self._client)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._config.__exit__(None, None, None)
+        if self.where != "threads":
+            self._client.close()
+            self._cluster.close()
+
+
+def _plain(opened: Callable[[], xr.Dataset], store: Path) -> None:
+    """Write blocks of whole shards, rounded."""
+    shutil.rmtree(store, ignore_errors=True)
+    ds = opened()
+    *leading, y, x = ds[next(iter(ds.data_vars))].dims
+    steps = tuple(ds.sizes[dim] for dim in leading)
+    ds = ds.chunk({**dict(zip(leading, steps, strict=True)), y: SHARDS[0], x: SHARDS[1]})
+    for name in ds.data_vars:
+        ds[name].data = ds[name].data.map_blocks(_rounded, dtype="float32")
+        encoding = Encoding(chunks=(*steps, *CHUNKS), shards=(*steps, *SHARDS))
+        ds[name].encoding = encoding.to_xarray()
+    ds.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
+
+
+def _open_netcdf(archive: Path) -> xr.Dataset:
+    whole = {"time": 1, "latitude": -1, "longitude": -1}
+    files = sorted(archive.rglob("*.nc"))
+    return xr.open_mfdataset(files, combine="nested", concat_dim="time", chunks=whole)[list(NAMES)]
+
+
+def _open_grib(archive: Path) -> xr.Dataset:
+    files = [
+        f for f in sorted(archive.rglob("*.f*")) if f.suffix != ".idx" and "f000" not in f.name
+    ]
+    opened = {}
+    for name, keys in GRIB_MESSAGES.items():
+        ds = xr.open_mfdataset(
+            files,
+            engine="cfgrib",
+            combine="nested",
+            concat_dim="step",
+            chunks={},
+            backend_kwargs={"indexpath": "", "filter_by_keys": keys},
+            coords="minimal",
+            compat="override",
+        )
+        array = ds[next(iter(ds.data_vars))]
+        opened[name] = array.drop_vars(set(array.coords) - {"latitude", "longitude"})
+    rain = opened["tp"]
+    opened["tp"] = xr.concat([rain[:1], rain.diff("step")], "step") / np.float32(3600)
+    return xr.Dataset({name: array.astype("float32") for name, array in opened.items()})
+
+
+def _rounded(block: np.ndarray) -> np.ndarray:
+    block = np.array(block, dtype=np.float32, order="C")
+    round_mantissa_inplace(block, KEEP_MANTISSA_BITS)
+    return block

@@ -1,0 +1,58 @@
+"""The measurements that were kept: one entry a run, the newest of each figure counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measures import Measure
+
+__all__ = ["PATH", "add_run", "histories", "latest", "machine", "read_runs"]
+
+PATH = Path(__file__).parent / "results.json"
+
+
+def machine() -> dict[str, Any]:
+    """Say on what is measured."""
+    names = ("gridmill", "zarr", "numcodecs", "numpy", "distributed", "xarray")
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2),
+        "versions": {name: version(name) for name in names},
+        "when": datetime.now(UTC).isoformat(timespec="minutes"),
+    }
+
+
+def add_run(measures: Sequence[Measure], path: Path = PATH) -> None:
+    """Keep what a run measured, beside what others did."""
+    runs = [*read_runs(path), {"machine": machine(), "measures": [asdict(m) for m in measures]}]
+    path.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_runs(path: Path = PATH) -> list[dict[str, Any]]:
+    """Give all runs, the oldest first."""
+    return list(json.loads(path.read_text())) if path.exists() else []
+
+
+def latest(runs: Sequence[dict[str, Any]]) -> Iterator[Measure]:
+    """Yield the newest measurement of each figure."""
+    for history in histories(runs).values():
+        yield history[-1][1]
+
+
+def histories(runs: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, Measure]]]:
+    """Give each figure's measurements and when they were made, the oldest first."""
+    found: dict[str, list[tuple[str, Measure]]] = {}
+    for run in runs:
+        for content in run["measures"]:
+            measure = Measure(**content)
+            found.setdefault(measure.key, []).append((run["machine"]["when"], measure))
+    return found

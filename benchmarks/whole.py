@@ -1,0 +1,96 @@
+"""A whole backfill from a distant provider to a distant S3 server, against the bare limit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.backfills import backfill
+from benchmarks.core import bare, everywhere, processes
+from benchmarks.dataset import DAY, BenchmarkGrid, end_of
+from benchmarks.fields import write_archive
+from benchmarks.measures import Measure, compare
+from benchmarks.sizes import Size
+from gridmill.chain import threads_per_worker
+from gridmill.clusters import connect
+from gridmill.testing import ArchiveServer, FaultProxy, S3Server
+from gridmill.testing.archive_server import Slow
+
+__all__ = ["whole"]
+
+# Of one connection; several at once are far beyond what two cores can decode.
+NBYTES_PER_S = 40_000_000
+
+
+def whole(folder: Path, size: Size) -> Iterator[Measure]:
+    """Fetch over HTTP and put to a real S3 server; the limit decodes and compresses, no more.
+
+    The servers run in a process of their own, whose CPU is not counted.
+    """
+    archive = folder / "archive"
+    archive.mkdir()
+    regions = (os.cpu_count() or 1) if size.steps == DAY else 1
+    write_archive(archive, size.steps, copies=regions)
+    until = end_of(DAY * (regions - 1) + size.steps)
+    with (
+        _servers(archive, size.latency_s) as (pid, source, options),
+        processes() as pool,
+        connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client,
+    ):
+        names = iter(range(1000))
+
+        def ours() -> None:
+            def dataset(store: Path) -> BenchmarkGrid:
+                url = f"s3://bench/{next(names)}.zarr"
+                return BenchmarkGrid(url, source_base=source, storage_options=options)
+
+            backfill(dataset, folder / "nothing", until, client)
+
+        yield from compare(
+            "whole: HTTP to S3 / bare primitives on local disk",
+            ours,
+            partial(everywhere, pool, bare, "NetCDF", str(archive), size.steps),
+            cpu=1 / 0.85,
+            wall=1 / 0.85,
+            pairs=size.pairs,
+            not_ours=(pid,),
+        )
+
+
+@contextmanager
+def _servers(archive: Path, latency_s: float) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Give the servers' process, the provider's address, and options of the store."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, str(archive), latency_s))
+    process.start()
+    there.close()
+    try:
+        source, options = here.recv()
+        yield int(process.pid or 0), source, options
+    finally:
+        here.close()
+        process.join()
+
+
+def _serve(until_closed: Connection, archive: str, latency_s: float) -> None:
+    with (
+        ArchiveServer(Path(archive), latency_s=latency_s) as provider,
+        S3Server() as server,
+        FaultProxy(server.endpoint_url, latency_s=latency_s) as proxy,
+    ):
+        provider.release("*")
+        provider.inject("*", Slow(nbytes_per_s=NBYTES_PER_S), times=None)
+        server.create_bucket("bench")
+        options = {**server.storage_options, "endpoint_url": proxy.url}
+        until_closed.send((provider.url, options))
+        try:
+            until_closed.recv()
+        except EOFError:
+            return

@@ -1,0 +1,76 @@
+"""Each benchmark runs, at a size of seconds; no test asserts a time."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from benchmarks.__main__ import BENCHMARKS, main, run
+from benchmarks.forecast import write_forecast
+from benchmarks.measures import Measure
+from benchmarks.plot import plot
+from benchmarks.results import PATH, add_run, latest, read_runs
+from benchmarks.sizes import TOY
+
+from gridmill.sources.grib import iter_messages, message_identity
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_runs(name, monkeypatch):
+    """It does what it measures, and gives figures."""
+    monkeypatch.delenv("GRIDMILL_TEST_DATA", raising=False)  # to make less takes less time
+    measures = list(run(name, TOY))
+    assert measures
+    for measure in measures:
+        assert math.isfinite(measure.value)
+        assert measure.low <= measure.value <= measure.high
+
+
+def test_a_run_keeps_what_others_measured(tmp_path):
+    """A later run of one benchmark replaces its figures only, and the earlier ones stay known."""
+    path = tmp_path / "results.json"
+    first = [Measure("a", "× CPU", 2.0, 1.0, 3.0, 2.5), Measure("b", "s", 1.0, 1.0, 1.0)]
+    add_run(first, path)
+    add_run([Measure("a", "× CPU", 3.0, 3.0, 3.0, 2.5)], path)
+    runs = read_runs(path)
+    assert {m.key: m.value for m in latest(runs)} == {"a [× CPU]": 3.0, "b [s]": 1.0}
+    assert len(runs) == 2
+    assert plot(runs, tmp_path / "results.png").stat().st_size > 0
+
+
+def test_what_is_committed_can_be_read():
+    """The README's figures come from it."""
+    assert {measure.name.split(":")[0] for measure in latest(json.loads(PATH.read_text()))}
+
+
+def test_an_unknown_benchmark_is_refused(capsys):
+    """The message names those that there are."""
+    with pytest.raises(SystemExit):
+        main(["fast"])
+    assert "encode" in capsys.readouterr().err
+
+
+def test_generated_messages_have_the_entropy_of_real_ones(shared_data, tmp_path, monkeypatch):
+    """Made fields compress to about the size of NOAA's: else a benchmark would flatter somebody."""
+    real, made = tmp_path / "real", tmp_path / "made"
+    real.mkdir()
+    write_forecast(real, 2)
+    monkeypatch.delenv("GRIDMILL_TEST_DATA")
+    write_forecast(made, 2)
+    sizes = [_sizes(folder) for folder in (real, made)]
+    for parameter, nbytes in sizes[1].items():
+        assert 0.5 < nbytes / sizes[0][parameter] < 2.0, parameter
+
+
+def _sizes(folder: Path) -> dict[tuple[int | None, int, int], int]:
+    """Give the bytes of the first message of each parameter at lead 2."""
+    found: dict[tuple[int | None, int, int], int] = {}
+    (path,) = folder.rglob("*.f002")
+    for message in iter_messages(path):
+        content = message.data
+        identity = message_identity(content)
+        key = (identity.discipline, identity.category, identity.number)
+        found.setdefault(key, len(content))
+    return found
