@@ -190,12 +190,16 @@ def test_the_extent_ends_in_data(client, provider, tmp_path):
 
 def test_only_a_gap_s_file_is_asked_for(client, provider, tmp_path):
     """Inside the lookback an update asks for what is missing, and fetches its region if it came."""
+
+    class NeverRevised(Expected):
+        asks_for_revisions = False
+
     provider.publish(hours(12))
     missing = hours(12)[1]
     with ArchiveServer(provider.root) as server:
         server.release_all()
         server.hold(f"*{missing:%Y%m%dT%H}.npy")
-        dataset = make(tmp_path, provider, dataset_of(job=Expected), server.url)
+        dataset = make(tmp_path, provider, dataset_of(job=NeverRevised), server.url)
         assert dataset.backfill(until(12), client=client, now=until(30)).positions_after == 12
         before = len(server.requests)
         idle = dataset.reformat_operational_update(client=client, now=until(12))
@@ -213,16 +217,12 @@ def test_only_a_gap_s_file_is_asked_for(client, provider, tmp_path):
     np.testing.assert_array_equal(stored(tmp_path), truth(hours(12)))
 
 
-def test_an_update_finds_what_was_revised_where_the_author_says_so(client, provider, tmp_path):
+def test_an_update_finds_what_was_revised(client, provider, tmp_path):
     """Inside the lookback it asks for every file, fetches a region with another version, once."""
-
-    class Revised(Expected):
-        asks_for_revisions = True
-
     provider.publish(hours(12))
     with ArchiveServer(provider.root) as server:
         server.release_all()
-        dataset = make(tmp_path, provider, dataset_of(job=Revised), server.url)
+        dataset = make(tmp_path, provider, dataset_of(job=Expected), server.url)
         dataset.backfill(until(12), client=client, now=until(30))
         provider.publish(hours(1, first=5), version=1)
         assert dataset.plan(now=until(12)).summary()["chains"] == 0

@@ -277,19 +277,26 @@ class FakeStore:
 
 
 @pytest.mark.parametrize(
-    ("published", "complete", "lookback_h", "due"),
+    ("published", "complete", "lookback_h", "asks", "due"),
     [
-        (None, (), 0, [0, 4, 8, 12]),
-        (0, (), 0, [0, 4, 8, 12]),
-        (9, (0, 4), 100, [8, 12]),
-        (9, (0,), 100, [4, 8, 12]),
-        (9, (), 9, [4, 8, 12]),
-        (14, (), 0, [12]),
+        (None, (), 0, False, [0, 4, 8, 12]),
+        (0, (), 0, False, [0, 4, 8, 12]),
+        (9, (0, 4), 100, False, [8, 12]),
+        (9, (0,), 100, False, [4, 8, 12]),
+        (9, (), 9, False, [4, 8, 12]),
+        (14, (), 0, False, [12]),
+        (9, (0, 4), 100, True, [0, 4, 8, 12]),
+        (9, (0, 4), 9, True, [4, 8, 12]),
+        (14, (), 0, True, [12]),
     ],
 )
-def test_an_update_takes_what_is_new_and_what_has_gaps(published, complete, lookback_h, due):
-    """From the last published region on, and earlier ones inside the lookback with a gap."""
-    job_class = type("Job", (TinyJob,), {"lookback": timedelta(hours=lookback_h)})
+def test_an_update_takes_what_is_new_and_what_has_gaps(published, complete, lookback_h, asks, due):
+    """From the last published region on, and earlier ones inside the lookback.
+
+    Of those that have a gap, and all if the provider is asked for revised files.
+    """
+    changes = {"lookback": timedelta(hours=lookback_h), "asks_for_revisions": asks}
+    job_class = type("Job", (TinyJob,), changes)
     template_ds = CONFIG.get_template(until(14))
     jobs = job_class.operational_update_jobs(
         FakeStore(published, complete), template_ds, "time", CONFIG.data_vars

@@ -50,6 +50,26 @@ def later(call, *args) -> Iterator[None]:
         timer.join()
 
 
+@contextmanager
+def once_waiting(tmp_path: Path, call, *args) -> Iterator[None]:
+    """Call something while the body runs, once the first run of `run` has left its report."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.05):
+            if list((tmp_path / "a.gridmill" / "runs").glob("*.json")):
+                call(*args)
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 # -- waiting ----------------------------------------------------------------------------------
 
 
@@ -159,7 +179,7 @@ def run(tmp_path: Path, *args: str, spec: str = "tiny:Tiny") -> Result:
 
 def test_update_waits_and_says_one_line(provider, tmp_path):
     """What cron would mail is what was done, and that it waited."""
-    with later(provider.publish, hours(8)):
+    with once_waiting(tmp_path, provider.publish, hours(8)):
         done = run(tmp_path, "--wait", "--deadline", "1min", "--pause", "100ms")
     assert done.exit_code == ExitCode.SUCCESS, done.output
     assert "nothing → 2020-01-01 07:00 (8 positions)" in done.stdout
@@ -224,7 +244,7 @@ def refuse(told: dict) -> None:
 def test_a_function_is_told_of_each_publication_while_waiting(provider, tmp_path):
     """It gets the report as a dict."""
     TOLD.clear()
-    with later(provider.publish, hours(8)):
+    with once_waiting(tmp_path, provider.publish, hours(8)):
         run(tmp_path, "--wait", "--pause", "100ms", "--on-publish", "test_waiting:remember")
     assert [told["positions_after"] for told in TOLD] == [6, 8]
     assert {told["event"] for told in TOLD} == {"publish"}

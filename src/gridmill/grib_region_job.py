@@ -181,6 +181,8 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     # What every message's grid must be; None does not check.
     grid: ClassVar[HorizontalGrid | None] = None
     # Along this dim accumulations and averages run.
+    # Weather centres do not revise a forecast, and it has hundreds of files.
+    asks_for_revisions: ClassVar[bool] = False
     step_dim: ClassVar[str] = "lead_time"
     whole_dims: ClassVar[tuple[str, ...] | None] = ("lead_time",)
     # The author's class of source files, which says where they are.

@@ -143,8 +143,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # How far back an update looks for regions that are not settled.
     lookback: ClassVar[timedelta] = timedelta(days=7)
     # Whether an update also asks, for every source file inside `lookback`, if it was revised: a
-    # small request a file, for providers that put another version under the same URL.
-    asks_for_revisions: ClassVar[bool] = False
+    # small request a file. False where that is too many, or the provider never puts another
+    # version under the same URL.
+    asks_for_revisions: ClassVar[bool] = True
     # Dims that `apply_data_transformations` needs whole, beside the append dim; the others may
     # be divided to save memory. None: all if it is overridden, else none.
     whole_dims: ClassVar[tuple[str, ...] | None] = None
