@@ -59,6 +59,13 @@ def test_the_checksum_comes_last_and_can_be_left_out():
     assert [codec["name"] for codec in codecs] == ["blosc"]
 
 
+def test_a_codec_that_writes_the_time_is_refused():
+    """Whatever runs twice must give the same bytes."""
+    gzip = {"name": "gzip", "configuration": {"level": 5}}
+    with pytest.raises(ValueError, match="gzip writes the time"):
+        Encoding(chunks=(1,), compressors=(gzip,))
+
+
 def test_a_variable_says_what_cf_needs():
     """A variable without units or a long name is refused."""
     with pytest.raises(ValueError, match="'units'"):

@@ -632,7 +632,7 @@ class Run:
         if not self.zombies_may_run:
             self.lab.cluster.wait_until_idle()
         self.zombies_may_run = False
-        done = done_objects(self.archive)
+        done = done_objects(self.archive, self.source.etags)
         began = time.time()
         errand, user = self.errand(), self._next_name()
         if changes:
@@ -761,8 +761,11 @@ class Done:
     files: frozenset[str]
 
 
-def done_objects(archive: Archive) -> Done:
-    """Read what the records of an archive say; of regions that reach as far as they will."""
+def done_objects(archive: Archive, etags: Mapping[str, str]) -> Done:
+    """Read what the records of an archive say; of regions that reach as far as they will.
+
+    What came of a source file that is another one by now is not done.
+    """
     objects: set[str] = set()
     files: set[str] = set()
     for content in archive.regions().values():
@@ -772,7 +775,10 @@ def done_objects(archive: Archive) -> Done:
         end = min(record.start + length, DAYS * trust_dataset.STEPS_PER_DAY)
         if not is_static and record.stop < end:
             continue  # its last days are still to be added
-        complete = {n for n in record.variables if record.is_complete([n])}
+        same = [all(etags[f.url] == f.etag for f in group) for group in record.groups]
+        complete = {
+            n for n, v in record.variables.items() if record.is_complete([n]) and same[v.group]
+        }
         for name in complete:
             objects.update(o.key for o in record.variables[name].objects)
         for group, names in GROUPS.items():

@@ -46,7 +46,8 @@ class Encoding:
     Raises
     ------
     ValueError
-        A length is not positive, `shards` is no multiple of `chunks`, or their ranks differ.
+        A length is not positive, `shards` is no multiple of `chunks`, their ranks differ, or a
+        codec does not give the same bytes for the same values.
 
     Examples
     --------
@@ -72,6 +73,11 @@ class Encoding:
             lengths = getattr(self, name)
             if lengths is not None and any(length < 1 for length in lengths):
                 raise ValueError(f"{name} {lengths} must be at least 1 along every dim")
+        if any(codec["name"] == "gzip" for codec in self.compressors):
+            raise ValueError(
+                "gzip writes the time into what it compresses, so that the same values would not "
+                "give the same bytes; take blosc or zstd"
+            )
         if self.shards is None:
             return
         if len(self.shards) != len(self.chunks):
