@@ -775,7 +775,7 @@ def done_objects(archive: Archive, etags: Mapping[str, str]) -> Done:
         end = min(record.start + length, DAYS * trust_dataset.STEPS_PER_DAY)
         if not is_static and record.stop < end:
             continue  # its last days are still to be added
-        same = [all(etags[f.url] == f.etag for f in group) for group in record.groups]
+        same = [all(etags.get(f.url) == f.etag for f in group) for group in record.groups]
         complete = {
             n for n, v in record.variables.items() if record.is_complete([n]) and same[v.group]
         }
