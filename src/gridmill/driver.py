@@ -154,7 +154,7 @@ class Driver:
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
         self._tasks: dict[Any, _Task] = {}
         self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
-            with_results=True, raise_errors=False
+            loop=client.loop, with_results=True, raise_errors=False
         )
 
     def run(self, jobs: Iterable[RegionJob[Any, Any]], *, publish: bool = True) -> RunReport:

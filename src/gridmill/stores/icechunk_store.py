@@ -288,22 +288,8 @@ class IcechunkStore:
     ) -> bool:
         """Make uploads, and a local store's metadata and coordinates, what readers see.
 
-        Parameters
-        ----------
-        folder
-            A local Zarr store with its metadata consolidated; its chunk objects are those of
-            coordinates.
-        staged
-            Regions in order; a commit each. Those that are visible already change nothing.
-        message
-            Says what a change of metadata alone brings.
-        check
-            Called before every commit, with the version that it builds on in hand.
-
-        Returns
-        -------
-        bool
-            Whether anything changed.
+        See `FinalStore.publish`. A commit for each region, or one for metadata alone, with the
+        message; `check` is called before each, with the version that it builds on in hand.
 
         Raises
         ------
@@ -348,22 +334,10 @@ class IcechunkStore:
         return True
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
-        """Let readers see less, in one commit; earlier versions keep what they had.
+        """Let readers see less, in one commit; see `FinalStore.truncate`.
 
-        Parameters
-        ----------
-        folder
-            A local Zarr store whose append dim ends where the archive is to end.
-        append_dim
-            Objects that lie wholly beyond its end are no part of the new version.
-        message
-            Says what this is for.
-
-        Returns
-        -------
-        int
-            How many objects the new version lacks; `collect_garbage` deletes them once the
-            versions that have them are expired.
+        Earlier versions keep what they had: what the new one lacks is deleted by `collect_garbage`
+        once they are expired.
         """
         arrays = _arrays(folder)
 

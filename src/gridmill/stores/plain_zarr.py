@@ -197,22 +197,9 @@ class ZarrStore:
         message: str = "",
         check: Callable[[], None] = lambda: None,
     ) -> bool:
-        """Make a local store's metadata and coordinates what readers see.
+        """Make a local store's metadata and coordinates what readers see; uploads are in place.
 
-        Parameters
-        ----------
-        folder
-            A local Zarr store with its metadata consolidated; its chunk objects are those of
-            coordinates.
-        staged, message
-            Not used: uploads are in place.
-        check
-            Called before every object that is put.
-
-        Returns
-        -------
-        bool
-            Whether anything changed.
+        See `FinalStore.publish`; `check` is called before every object that is put.
 
         Notes
         -----
@@ -226,21 +213,7 @@ class ZarrStore:
         return changed
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
-        """Let readers see less, and delete the objects beyond.
-
-        Parameters
-        ----------
-        folder
-            A local Zarr store whose append dim ends where the archive is to end.
-        append_dim
-            Objects that lie wholly beyond its end are deleted.
-        message
-            Not used.
-
-        Returns
-        -------
-        int
-            How many objects were deleted.
+        """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.
 
         Notes
         -----
