@@ -444,6 +444,28 @@ def test_dataset_names_complete():
     assert "ostia-sst-monthly" in done.output
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("gridmill ba", "backfill"),
+        ("gridmill status ostia", "ostia-sst-monthly"),
+        ("gridmill backfill ostia-sst-monthly --revali", "--revalidate"),
+    ],
+)
+def test_bash_completes_what_was_begun(words, offered):
+    """What the help says to put into a shell's start-up file works in a shell."""
+    gridmill = Path(sys.executable).with_name("gridmill")
+    script = f"""
+        export PATH="{gridmill.parent}:$PATH"
+        eval "$(_GRIDMILL_COMPLETE=bash_source gridmill)"
+        COMP_WORDS=({words}) COMP_CWORD={len(words.split()) - 1}
+        _gridmill_completion gridmill
+        echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert offered in done.stdout.split()
+
+
 def test_values_of_cluster_options_are_read_as_what_they_look_like():
     """Numbers, lists and constants are no strings; everything else is."""
     from gridmill.cli.options import parse_value

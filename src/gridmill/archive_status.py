@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,17 @@ from gridmill.progress import ProgressRecord
 from gridmill.publication import Publisher
 from gridmill.region_job import RegionJob, as_slice
 from gridmill.regions import regions_of
-from gridmill.run_report import BULKY
+from gridmill.run_report import BULKY, RunReport
 from gridmill.sources.download import mask_url
+from gridmill.stores import UpdateProgressTracker
 from gridmill.stores.lease import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
 
 # For people and monitors; a region of an ensemble may lack thousands.
 MOST_FILES_NAMED = 100
+# Each is an object to be read, and a monitor asks every few minutes.
+MOST_RUNS_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class ArchiveStatus:
         The runs that hold a lease now, or died holding one.
     last_run
         The report of the last run, without what is bulky of it.
+    last_runs
+        The last ones in brief, the latest first; see `RunReport.brief`.
     """
 
     dataset_id: str
@@ -97,6 +103,7 @@ class ArchiveStatus:
     gaps: int
     running: tuple[Claim, ...]
     last_run: dict[str, Any] | None
+    last_runs: tuple[dict[str, Any], ...] = ()
 
     def _repr_html_(self) -> str:
         return status_card({**asdict(self), "store": mask_url(self.store)})
@@ -129,7 +136,8 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
     labels = store.open_dataset().get_index(dim) if positions else pd.Index([])
     records = store.progress()
     expected = _expected_length(publisher, positions, now - grace)
-    last_run = store.tracker.last_report()
+    reports = _last_reports(store.tracker)
+    last_run = reports[0] if reports else None
     return ArchiveStatus(
         dataset_id=config.dataset_id,
         store=store.url,
@@ -146,7 +154,13 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
         gaps=sum(_count_gaps(record) for record in records),
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
+        last_runs=tuple(RunReport.from_dict(report).brief() for report in reports),
     )
+
+
+def _last_reports(tracker: UpdateProgressTracker) -> list[dict[str, Any]]:
+    last = islice(reversed(tracker.runs()), MOST_RUNS_TOLD)
+    return [report for run in last if (report := tracker.read_report(run)) is not None]
 
 
 def _expected_length(publisher: Publisher, published: int, now: Any) -> int | None:

@@ -406,10 +406,11 @@ class Driver:
         self._publish_next_if_idle = began + self.publish_interval_s
         self._publish_next = max(self._publish_next_if_idle, ended + pause_s)
         if is_visible:
-            label = self.publisher.last_label or "nothing yet"
+            label = self.publisher.last_label
             self.report.positions_after = self.publisher.published
-            self.report.published_after = self.publisher.last_label
-            self.listener(Event("published", label, label))
+            self.report.published_after = label
+            if label is not None:
+                self.listener(Event("published", label, label))
         self._note_visible()
 
     # -- report -------------------------------------------------------------------------------

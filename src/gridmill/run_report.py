@@ -271,6 +271,13 @@ class RunReport:
         content["succeeded"] = self.succeeded
         return content
 
+    def brief(self) -> dict[str, Any]:
+        """Give what a list of runs tells of each, as plain values."""
+        names = ("run", "kind", "started", "ended", "seconds", "succeeded", "interrupted")
+        counts = ("regions_done", "regions_failed", "nbytes_uploaded")
+        published = ("positions_before", "positions_after", "published_before", "published_after")
+        return {name: getattr(self, name) for name in (*names, *counts, *published)}
+
     def to_json(self) -> bytes:
         """Serialise `to_dict`."""
         return json.dumps(self.to_dict(), indent=1).encode()

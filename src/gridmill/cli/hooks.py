@@ -34,7 +34,7 @@ class Hooks:
     Parameters
     ----------
     on_publish
-        Called after a run through which readers see more.
+        Called when readers see more: while a run goes on, and at its end with the report.
     on_failure
         Called after a run that failed.
     """
@@ -63,8 +63,8 @@ def hook_options(command: Command) -> Command:
             metavar="HOOK",
             envvar="GRIDMILL_ON_PUBLISH",
             show_envvar=True,
-            help="After a run through which readers see more: a command, which gets the report as "
-            "JSON on stdin, or package.module:function, which gets it as a dict.",
+            help="When readers see more, and at the end of such a run with its report: a command, "
+            "which gets it as JSON on stdin, or package.module:function, which gets it as a dict.",
         ),
         click.option(
             "--on-failure",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gridmill.cli.announcing import Announcer
 from gridmill.cli.clusters import connected, has_dashboard
 from gridmill.cli.errors import warn
 from gridmill.cli.exit_codes import ExitCode
@@ -16,6 +17,7 @@ from gridmill.cli.verdict import judge
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset, Listener, Plan
+    from gridmill.driver import Event
     from gridmill.run_report import RunReport
 
 __all__ = ["run_shown"]
@@ -53,7 +55,8 @@ def run_shown(
     if code in (ExitCode.FAILED, ExitCode.LATE):
         content = report_content(report, dataset, code)
         why = None if late is None else str(late)
-        _note(dataset, report, hooks.failed({**content, "error": why}))
+        note = hooks.failed({**content, "error": why})
+        _note(dataset, report, [] if note is None else [note])
     content = report_content(report, dataset, code)
     output.show(content, lambda content: show_report(content, verdict))
     return code
@@ -76,24 +79,32 @@ def _run(
     title = f"{kind} {dataset.dataset_id} → {mask_url(dataset.store.url)}"
     with Interruption() as interruption, connected(cluster, output) as client:
         dashboard = client.dashboard_link if has_dashboard(cluster) else None
+        about = {"dataset_id": dataset.dataset_id, "store": planned.store, "kind": kind}
         with ProgressDisplay(title, len(planned.jobs), dashboard=dashboard) as display:
+            announcer = Announcer(hooks, about)
+
+            def listen(event: Event) -> None:
+                display(event)
+                announcer(event)
+
             try:
-                for report in runs(client, display):
-                    reports.append(report)
-                    if report.published_anything:
-                        content = report_content(report, dataset, ExitCode.SUCCESS)
-                        _note(dataset, report, hooks.published(content))
+                with announcer:
+                    for report in runs(client, listen):
+                        reports.append(report)
+                        if report.published_anything:
+                            content = report_content(report, dataset, ExitCode.SUCCESS)
+                            _note(dataset, report, announcer.conclude(content))
             except KeyboardInterrupt:
                 interruption.seen = True
                 display.console.print("interrupted: stopping what runs")
                 raise
 
 
-def _note(dataset: DynamicalDataset, report: RunReport, note: str | None) -> None:
-    """Keep in a run's report that a hook failed."""
-    if note is None:
+def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) -> None:
+    """Keep in a run's report that hooks failed."""
+    if not notes:
         return
-    report.notes.append(note)
+    report.notes.extend(notes)
     try:
         dataset.store.tracker.write_report(report)
     except OSError as error:

@@ -16,7 +16,7 @@ from gridmill.wording import count_of, format_duration, format_nbytes, moment, s
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["describe_publication", "report_content", "run_content", "show_report", "show_runs"]
+__all__ = ["describe_publication", "outcome_of", "report_content", "show_report", "show_runs"]
 
 MOST_PROBLEMS_SHOWN = 10
 
@@ -33,18 +33,8 @@ def report_content(report: RunReport, dataset: DynamicalDataset, exit_code: int)
     }
 
 
-def run_content(report: RunReport) -> Content:
-    """Say in short what a run did."""
-    names = ("run", "kind", "started", "ended", "succeeded", "interrupted")
-    counts = ("regions_done", "regions_failed", "nbytes_uploaded")
-    published = ("positions_before", "positions_after", "published_before", "published_after")
-    return {name: getattr(report, name) for name in (*names, *counts, *published)} | {
-        "seconds": report.seconds
-    }
-
-
 def show_runs(runs: Sequence[Content]) -> RenderableType:
-    """List runs, a row each."""
+    """List runs, a row each; see `RunReport.brief`."""
     table = table_of("run", "what", "started", "took", "regions", "uploaded", "readers see")
     for run in runs:
         table.add_row(

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from gridmill.presentation.layout import ends_of, facts_grid, heading, section, table_of
+from gridmill.presentation.report import show_runs
 from gridmill.presentation.values import Content, masked, plain
 from gridmill.wording import count_of, format_duration, moment, shorten_label
 
@@ -38,15 +39,19 @@ def show_status(content: Content) -> RenderableType:
         "regions": f"{count_of(content['regions'], 'region')} recorded, {settled:,} settled{gaps}",
         "last run": _describe_run(content["last_run"]),
     }
-    for claim in content["running"]:
-        facts["held by"] = (
-            f"{claim['kind']} {claim['run']} (host {claim['host']}, pid {claim['pid']}) since "
-            f"{moment(claim['since'])}"
-        )
+    held = [
+        f"{claim['kind']} {claim['run']} (host {claim['host']}, pid {claim['pid']}) since "
+        f"{moment(claim['since'])}"
+        for claim in content["running"]
+    ]
+    if held:
+        facts["held by"] = "\n".join(held)
     title = heading(content["dataset_id"], content["store"])
     parts: list[RenderableType] = [title, facts_grid(facts)]
     if incomplete:
         parts.append(section("not settled", _incomplete_table(incomplete)))
+    if len(content["last_runs"]) > 1:
+        parts.append(section("last runs", show_runs(content["last_runs"])))
     return Group(*parts)
 
 

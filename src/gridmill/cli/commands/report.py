@@ -53,7 +53,6 @@ def report(
     """
     from gridmill.presentation.report import (
         report_content,
-        run_content,
         show_report,
         show_runs,
     )
@@ -68,7 +67,7 @@ def report(
         raise ValueError(f"no run has left a report at {tracker.objects.url}")
     if as_list:
         reports = [_read(tracker, name) for name in names[: -last - 1 : -1]]
-        output.show([run_content(one) for one in reports], show_runs)
+        output.show([one.brief() for one in reports], show_runs)
         return ExitCode.SUCCESS
     found = _read(tracker, _find(names, run))
     if page is not None:
