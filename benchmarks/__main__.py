@@ -22,6 +22,7 @@ from benchmarks.resume import resume
 from benchmarks.scale import scale
 from benchmarks.sizes import FULL, SHORT, TOY, Size
 from benchmarks.start import start
+from benchmarks.upload import upload
 from benchmarks.whole import whole
 
 __all__ = ["BENCHMARKS", "main"]
@@ -35,6 +36,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, Size], Iterator[Measure]]] = {
     "overlap": overlap,
     "scale": scale,
     "memory": memory,
+    "upload": upload,
     "freshness": freshness,
     "start": start,
     "resume": resume,

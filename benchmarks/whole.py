@@ -22,10 +22,11 @@ from gridmill.clusters import connect
 from gridmill.testing import ArchiveServer, FaultProxy, S3Server
 from gridmill.testing.archive_server import Slow
 
-__all__ = ["whole"]
+__all__ = ["BUCKET", "servers", "whole"]
 
 # Of one connection; several at once are far beyond what two cores can decode.
 NBYTES_PER_S = 40_000_000
+BUCKET = "bench"
 
 
 def whole(folder: Path, size: Size) -> Iterator[Measure]:
@@ -39,7 +40,7 @@ def whole(folder: Path, size: Size) -> Iterator[Measure]:
     write_archive(archive, size.steps, copies=regions)
     until = end_of(DAY * (regions - 1) + size.steps)
     with (
-        _servers(archive, size.latency_s) as (pid, source, options),
+        servers(archive, size.latency_s) as (pid, source, options),
         processes() as pool,
         connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client,
     ):
@@ -47,7 +48,7 @@ def whole(folder: Path, size: Size) -> Iterator[Measure]:
 
         def ours() -> None:
             def dataset(store: Path) -> BenchmarkGrid:
-                url = f"s3://bench/{next(names)}.zarr"
+                url = f"s3://{BUCKET}/{next(names)}.zarr"
                 return BenchmarkGrid(url, source_base=source, storage_options=options)
 
             backfill(dataset, folder / "nothing", until, client)
@@ -64,7 +65,7 @@ def whole(folder: Path, size: Size) -> Iterator[Measure]:
 
 
 @contextmanager
-def _servers(archive: Path, latency_s: float) -> Iterator[tuple[int, str, dict[str, Any]]]:
+def servers(archive: Path, latency_s: float) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Give the servers' process, the provider's address, and options of the store."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -87,7 +88,7 @@ def _serve(until_closed: Connection, archive: str, latency_s: float) -> None:
     ):
         provider.release("*")
         provider.inject("*", Slow(nbytes_per_s=NBYTES_PER_S), times=None)
-        server.create_bucket("bench")
+        server.create_bucket(BUCKET)
         options = {**server.storage_options, "endpoint_url": proxy.url}
         until_closed.send((provider.url, options))
         try:

@@ -380,7 +380,7 @@ class Stock:
             driver = Driver(errand)
             result = driver.wait()
             assert result is not None, driver.log
-            assert result.is_complete, driver.log
+            assert result.is_complete, result.error or driver.log
             assert result.report["positions_after"] == _steps(until), result
         return archive
 

@@ -32,10 +32,12 @@ class FaultyIcechunk(IcechunkStore):
         vars(faulty).update(vars(store), put_log=put_log)
         return faulty
 
-    def upload(self, folder: Path, keys: Iterable[str], proof: Any) -> Uploaded:
+    def upload(
+        self, folder: Path, keys: Iterable[str], proof: Any, *, replaces: bool = False
+    ) -> Uploaded:
         """Upload; log under which name the objects will be shown."""
         _Log.path = self.put_log
-        uploaded = super().upload(folder, keys, proof)
+        uploaded = super().upload(folder, keys, proof, replaces=replaces)
         if uploaded.token is not None:
             names = [receipt.key for receipt in uploaded.objects]
             append(self.put_log, {"role": "token", "name": _name(uploaded.token), "keys": names})
