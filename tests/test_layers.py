@@ -54,7 +54,7 @@ ONLY_IN = {
     "coiled": {"clusters"},
     "icechunk": {"stores.icechunk_store"},
     "click": {"cli"},
-    "markupsafe": {"charts", "html", "plan_page", "run_page"},
+    "markupsafe": {"charts", "html", "plan_page", "run_page", "validation"},
     "rich": {"cli", "presentation", "progress_display", "demo"},
 }
 # Layer 0 is pure: no Dask, no I/O.

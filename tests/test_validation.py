@@ -11,15 +11,18 @@ from pathlib import Path
 
 import icechunk
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from click.testing import CliRunner, Result
 
+from gridmill.acceptance import accept_files
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.demo.archive import build_hadgem2_archive, build_ostia_archive
 from gridmill.registry import find_dataset
 from gridmill.validation import (
+    CfConventions,
     CheckResult,
     Context,
     Current,
@@ -28,6 +31,8 @@ from gridmill.validation import (
     NoConstantField,
     ObjectsIntact,
     Opens,
+    ReplicasEqual,
+    SourcesAgree,
     validate,
 )
 from weather import DAYS, SHAPE, Narrow, Provider, Weather, hours, until
@@ -491,6 +496,126 @@ def test_an_archive_that_shows_less_than_it_did_is_found(site):
     (site.store / "zarr.json").write_text(json.dumps(content))
     found = site.dataset().validate(now=until(2.5)).found_by
     assert "the last run showed 96 positions, readers see 60" in found["current"][0].message
+
+
+def test_gaps_are_listed_with_what_tries_again(client, tmp_path):
+    """Grouped by cause, each file named in JSON, and the command of a group fills it."""
+    provider = Provider(tmp_path / "source")
+    provider.publish(hours(0, 96))
+    for label in [*hours(30, 33), *hours(80, 81)]:
+        provider.path(label).unlink()
+    broken = hours(40, 41)[0]
+    provider.path(broken).write_bytes(b"<html>sorry</html>")
+    site = Site(tmp_path, "zarr")
+    site.dataset().backfill(NOW, client=client, now=NOW)
+    accept_files(site.dataset(), [broken.strftime("%Y%m%dT%H.npy")], who="me", why="lost", now=NOW)
+    shown = site.run("gaps", "--now", NOW)
+    assert shown.exit_code == ExitCode.SUCCESS
+    assert "5 source files missing in 3 groups" in shown.stdout
+    content = json.loads(site.run("gaps", "--now", NOW, "--json").stdout)
+    first, second, third = content["groups"]
+    assert [gap["url"] for gap in first["gaps"]] == [f"20200102T{h:02d}.npy" for h in (6, 7, 8)]
+    assert (first["first"], first["last"]) == ("2020-01-02T06:00", "2020-01-02T08:00")
+    assert (second["gaps"][0]["status"], second["gaps"][0]["settled"]) == ("download failed", True)
+    assert third["gaps"][0]["variables"] == ["rain", "temperature"]
+    part = json.loads(site.run("gaps", "--now", NOW, "--start", until(3), "--json").stdout)
+    assert len(part["groups"]) == 1
+    provider.publish([*hours(30, 33), *hours(80, 81), broken])
+    for group in content["groups"]:
+        words = group["repair"].split()
+        at = words.index("--store")
+        options = [*words[3:at], *words[at + 2 :]]
+        options = [*options, "--cluster", client.scheduler.address, "--now", NOW]
+        assert site.run(words[1], *options).exit_code == ExitCode.SUCCESS
+    assert "✓ nothing is missing" in site.run("gaps", "--now", NOW).stdout
+
+
+# -- other stores, the sources, the conventions -------------------------------------------------
+
+
+def test_a_replica_is_compared_with_the_primary(clean, tmp_path):
+    """Object by object, and what its readers see of metadata and coordinates."""
+    replica = Site(tmp_path, clean.format)
+    shutil.copytree(clean.store, replica.store)
+
+    def found(url: Path, *, contents: bool = True) -> list[str]:
+        dataset = Weather(clean.store, format=clean.format, replicas=[str(url)])
+        look = ReplicasEqual(contents=contents)
+        return [f.message for f in dataset.validate([look], now=NOW).findings]
+
+    assert found(replica.store) == []
+    assert found(replica.store, contents=False) == []
+    write_by_hand(replica)
+    change_title(replica)
+    shift_latitudes(replica)
+    title, latitude, changed = found(replica.store)
+    assert 'attribute title is "Weather" in the primary and "Wetter" in the replica' in title
+    assert latitude.endswith("values of coordinate latitude differ")
+    assert "rain/c/1/0/0 has " in changed
+    nowhere = tmp_path / f"nowhere.{clean.format}"
+    assert found(nowhere) == [f"there is no archive at {nowhere}"]
+
+
+def test_a_sample_is_made_again_from_the_sources(clean, tmp_path):
+    """The archive equals what its files give; what they give otherwise now is told with a value."""
+    shutil.copytree(clean.root, tmp_path / "copy")
+    site = Site(tmp_path / "copy", clean.format)
+    look = SourcesAgree(size=2 * DAYS)
+    result = site.dataset().validate([look], now=NOW).results[-1]
+    assert result.findings == ()
+    assert result.examined.count("24 of 24 source files read again") == 2 * DAYS
+    provider = Provider(site.root / "source")
+    provider.change(hours(70, 71), "temperature", lambda field: field + 1)
+    for label in hours(24, 48):
+        provider.path(label).unlink()
+    result = site.dataset().validate([look], now=NOW).results[-1]
+    (finding,) = result.findings
+    assert finding.place == "temperature, 2020-01-03 … 2020-01-03T23:00"
+    assert finding.message.startswith("30 values differ from what the source files give now, first")
+    assert "(at time 70, latitude 0, longitude 0)" in finding.message
+    assert "rain 2020-01-02: 0 of 24 source files read again" in result.examined
+
+
+def test_a_sample_is_the_same_for_a_seed_and_another_every_day():
+    """So that days of sampling see all of an archive."""
+
+    class Day:
+        def __init__(self, now: str) -> None:
+            self.now = pd.Timestamp(now)
+
+    def chosen(day: int, seed: int | None = None) -> tuple[int, ...]:
+        look = SourcesAgree(size=3, seed=seed)
+        return tuple(look._chosen(Day(f"2020-01-{day:02d}T07:00"), 40))
+
+    assert chosen(1) == chosen(1)
+    assert chosen(1, seed=5) == chosen(2, seed=5)
+    assert len({at for day in range(1, 29) for at in chosen(day)}) > 25
+
+
+def test_metadata_against_the_cf_conventions(site):
+    """What the conventions require and is not so, as the checker says it."""
+    assert site.dataset().validate([CfConventions()], now=NOW).findings == ()
+    advised = site.dataset().validate([CfConventions(recommendations=True)], now=NOW)
+    assert {f.severity for f in advised.findings} == {"warning"}
+    change_units(site)
+    edit_json(site, "rain/zarr.json", lambda array: array["attributes"].update(units="buckets"))
+
+    def change(root) -> None:
+        arrays = (root.get("consolidated_metadata") or {}).get("metadata") or {}
+        if "rain" in arrays:
+            arrays["rain"]["attributes"]["units"] = "buckets"
+
+    edit_json(site, "zarr.json", change)
+    found = site.dataset().validate([CfConventions()], now=NOW).findings
+    assert {f.severity for f in found} == {"error"}
+    assert any("buckets" in f.message for f in found)
+
+
+def test_without_the_checker_its_installation_is_told(clean, monkeypatch):
+    """Not checked is not passed."""
+    monkeypatch.setattr("gridmill.validation.cf_conventions.which", lambda *_, **__: None)
+    (finding,) = clean.dataset().validate([CfConventions()], now=NOW).findings
+    assert "pip install 'gridmill[validate]'" in finding.message
 
 
 # -- validators of one's own, and the command -------------------------------------------------

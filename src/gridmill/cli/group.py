@@ -9,6 +9,7 @@ import click
 from gridmill.cli.commands.accept import accept
 from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.demo import demo
+from gridmill.cli.commands.gaps import gaps
 from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
@@ -89,6 +90,7 @@ COMMANDS = (
     status,
     report,
     validate,
+    gaps,
     accept,
     truncate,
     migrate_metadata,

@@ -68,6 +68,7 @@ class Archive:
         options: list[tuple[str, str | None]] = [("--store", self.store), ("--state", self.state)]
         options += [("--source-base", base) for base in self.source_base]
         options += [("--format", self.store_format)]
+        options += [("--replica", url) for url in self.replicas]
         given = [(name, mask_url(value)) for name, value in options if value is not None]
         return [self.spec, *(part for option in given for part in option)]
 

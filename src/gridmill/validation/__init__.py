@@ -6,12 +6,15 @@ a dataset names it in `DynamicalDataset.validators`.
 
 from __future__ import annotations
 
+from gridmill.validation.cf_conventions import CfConventions
 from gridmill.validation.completeness import Complete, Current
 from gridmill.validation.context import Context, Validator
 from gridmill.validation.findings import CheckResult, Finding, Validation
 from gridmill.validation.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens
 from gridmill.validation.objects import ObjectsIntact
-from gridmill.validation.validate import DEFAULT_VALIDATORS, validate
+from gridmill.validation.replicas import ReplicasEqual
+from gridmill.validation.sources import SourcesAgree
+from gridmill.validation.validate import DEFAULT_VALIDATORS, look_at, validate
 from gridmill.validation.values import (
     AllReadable,
     LevelShift,
@@ -25,6 +28,7 @@ from gridmill.validation.values import (
 __all__ = [
     "DEFAULT_VALIDATORS",
     "AllReadable",
+    "CfConventions",
     "CheckResult",
     "Complete",
     "Context",
@@ -39,8 +43,11 @@ __all__ = [
     "ObjectsIntact",
     "Opens",
     "PhysicalRange",
+    "ReplicasEqual",
+    "SourcesAgree",
     "Tier",
     "Validation",
     "Validator",
+    "look_at",
     "validate",
 ]

@@ -177,9 +177,12 @@ class Context:
         return tuple(self.config.data_vars if names is None else self.config.select(names))
 
     @property
-    def is_partial(self) -> bool:
-        """Whether positions or variables are selected."""
-        return self._selection != _Selection(None, None, None)
+    def selection(self) -> str:
+        """What is selected, in words; empty if it is all."""
+        chosen = self._selection
+        parts = [f"from {chosen.start}"] if chosen.start is not None else []
+        parts += [f"before {chosen.end}"] if chosen.end is not None else []
+        return ", ".join([*parts, *(chosen.variables or ())])
 
     def varies(self, var: DataVar) -> bool:
         """Whether a variable has the append dim."""

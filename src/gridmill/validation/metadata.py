@@ -55,7 +55,7 @@ class MetadataAsDeclared:
         migrate = context.command("migrate-metadata")
         findings = [
             Finding(
-                message=str(difference),
+                message=str(difference).removeprefix(f"{difference.array}: "),
                 variables=() if difference.array is None else (difference.array,),
                 repair=migrate if difference.is_description else restore,
             )

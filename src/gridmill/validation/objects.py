@@ -16,7 +16,7 @@ from gridmill.validation.metadata import one_line
 from gridmill.variables import DataVar
 from gridmill.wording import count_of
 
-__all__ = ["ObjectsIntact", "compare_objects", "published_receipts"]
+__all__ = ["ObjectsIntact", "listed", "published_receipts", "wrong_objects"]
 
 # Whole objects are held in memory while their checksums are computed.
 NBYTES_AT_ONCE = 256 * 2**20
@@ -45,11 +45,7 @@ class ObjectsIntact:
         looked_at = 0
         for region, var, receipts in published_receipts(context):
             looked_at += len(receipts)
-            if self.contents:
-                wrong = compare_objects(context.store, receipts)
-            else:
-                gone = context.store.missing(receipts)
-                wrong = dict.fromkeys(gone, "is gone or has another size")
+            wrong = wrong_objects(context.store, receipts, contents=self.contents)
             if wrong and not _was_replaced(context, region, var):
                 findings.append(context.finding(listed(wrong), region, [var.name]))
         how = "read and summed" if self.contents else "by size"
@@ -69,8 +65,12 @@ def published_receipts(
                 yield region, var, [r for r in known.objects if _is_visible(context, var, r)]
 
 
-def compare_objects(store: FinalStore, receipts: Sequence[ObjectReceipt]) -> dict[str, str]:
-    """Say by key what is wrong with objects of a store."""
+def wrong_objects(
+    store: FinalStore, receipts: Sequence[ObjectReceipt], *, contents: bool
+) -> dict[str, str]:
+    """Say by key what is wrong with objects of a store; without `contents` by their sizes."""
+    if not contents:
+        return dict.fromkeys(store.missing(receipts), "is gone or has another size")
     largest = max([1, *(receipt.nbytes for receipt in receipts)])
     width = max(1, min(MOST_AT_ONCE, NBYTES_AT_ONCE // largest))
     with ThreadPoolExecutor(width, thread_name_prefix="validate") as pool:

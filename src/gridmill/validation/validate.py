@@ -14,6 +14,7 @@ from gridmill.validation.context import Context, Validator
 from gridmill.validation.findings import CheckResult, Finding, Validation
 from gridmill.validation.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens, one_line
 from gridmill.validation.objects import ObjectsIntact
+from gridmill.validation.replicas import ReplicasEqual
 from gridmill.validation.values import (
     AllReadable,
     LevelShift,
@@ -26,7 +27,7 @@ from gridmill.validation.values import (
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["DEFAULT_VALIDATORS", "validate"]
+__all__ = ["DEFAULT_VALIDATORS", "look_at", "validate"]
 
 DEFAULT_VALIDATORS: tuple[Validator, ...] = (
     Current(),
@@ -34,6 +35,7 @@ DEFAULT_VALIDATORS: tuple[Validator, ...] = (
     CoordinatesAsDeclared(),
     Complete(),
     ObjectsIntact(),
+    ReplicasEqual(),
     AllReadable(),
     MissingValues(),
     PhysicalRange(),
@@ -75,24 +77,27 @@ def validate(
     Values are read through the current Dask client if there is one, else by threads of this
     process; memory is bounded by blocks and not by the archive.
     """
-    store = dataset.store
-    if store.tracker.read_declaration() is None:
-        raise ValueError(
-            f"there is no archive at {mask_url(store.url)}: gridmill backfill makes one"
-        )
     context = Context(
         dataset, start=start, end=end, variables=variables, now=now, invocation=invocation
     )
+    return look_at(context, validators)
+
+
+def look_at(context: Context, validators: Sequence[Validator]) -> Validation:
+    """Look at what a context selects; see `validate`."""
+    store = context.store
+    where = mask_url(store.url)
+    if store.tracker.read_declaration() is None:
+        raise ValueError(f"there is no archive at {where}: gridmill backfill makes one")
     results = [_timed(Opens(), context)]
     if not results[0].findings:
         _ = context.positions, context.variables  # a selection of nothing is no clean archive
         results += [_timed(validator, context) for validator in validators]
-    parts = [f"from {start}"] * (start is not None) + [f"before {end}"] * (end is not None)
     return Validation(
-        dataset_id=dataset.dataset_id,
-        store=mask_url(store.url),
+        dataset_id=context.dataset.dataset_id,
+        store=where,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        selection=", ".join([*parts, *(variables or ())]),
+        selection=context.selection,
         results=tuple(results),
     )
 

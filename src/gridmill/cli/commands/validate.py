@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,8 +24,11 @@ from gridmill.cli.options import (
     with_options,
 )
 from gridmill.cli.output import Output, output_options
+from gridmill.cli.pages import page_option, write_page
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from gridmill.dataset import DynamicalDataset
     from gridmill.validation import Validator
 
@@ -53,7 +57,9 @@ def selection_options(command: Command) -> Command:
 Examples:
   gridmill validate my-forecast --store a.zarr
   gridmill validate my-forecast --store a.zarr --start 2026-11-01 --json
-  gridmill validate my-forecast --store a.zarr --quick --cluster none
+  gridmill validate my-forecast --store a.zarr --quick
+  gridmill validate my-forecast --store a.zarr --sample 3 --cf --replica s3://b/a.zarr
+  gridmill validate my-forecast --store a.zarr --html right.html --reference era5.nc
 
 \b
 Exits with 1 if a finding is an error. Warnings are what cannot be mended now:
@@ -71,6 +77,14 @@ a source file that never came, or that somebody accepted.
     help="Only these validators; a result's name in --json is one.",
 )
 @click.option(
+    "--sample",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Make N regions of a variable again from their source files, and compare.",
+)
+@click.option("--cf", is_flag=True, help="Check metadata against the CF conventions.")
+@click.option(
     "--grace",
     metavar="DURATION",
     envvar="GRIDMILL_GRACE",
@@ -84,6 +98,12 @@ a source file that never came, or that somebody accepted.
     show_envvar=True,
     help="An archive whose last label is older is not current, whatever is due.",
 )
+@page_option
+@click.option(
+    "--reference",
+    metavar="URL",
+    help="With --html: a dataset (Zarr, netCDF) that stands beside the archive's pictures.",
+)
 @cluster_options
 @now_option
 @output_options
@@ -94,8 +114,12 @@ def validate(
     variables: Sequence[str] | None,
     quick: bool,
     only: Sequence[str] | None,
+    sample: int,
+    cf: bool,
     grace: str | None,
     max_age: str | None,
+    page: Path | None,
+    reference: str | None,
     cluster: Cluster,
     now: str | None,
     output: Output,
@@ -107,37 +131,51 @@ def validate(
     Each finding is a line, with the command that repairs it.
     """
     from gridmill.presentation.validation import show_validation, validation_content
-    from gridmill.validation import validate as look
+    from gridmill.validation import CfConventions, Context, SourcesAgree, look_at
+    from gridmill.validation.page import validation_page
 
     dataset = archive.open()
     given = {"grace": grace, "max_age": max_age}
     bounds = {n: parse_duration(v, f"--{n.replace('_', '-')}") for n, v in given.items() if v}
-    validators = _chosen(dataset, quick=quick, only=only, bounds=bounds)
+    more: list[Validator] = [SourcesAgree(size=sample)] if sample else []
+    more += [CfConventions()] if cf else []
+    validators = [*_chosen(dataset, quick=quick, only=only, bounds=bounds), *more]
 
-    def found() -> Any:
-        return look(
-            dataset,
-            validators,
-            start=start,
-            end=end,
-            variables=variables,
-            now=present(now),
-            invocation=archive.invocation(),
-        )
-
-    if quick:
-        validation = found()
+    context = Context(
+        dataset,
+        start=start,
+        end=end,
+        variables=variables,
+        now=present(now),
+        invocation=archive.invocation(),
+    )
+    if quick and page is None:
+        validation = look_at(context, validators)
     else:
         with connected(cluster, output):
-            validation = found()
-    output.show(validation_content(validation), show_validation)
+            validation = look_at(context, validators)
+            if page is not None:
+                write_page(page, validation_page(context, validation, _opened(reference)))
+    if page is None or output.as_json:
+        output.show(validation_content(validation), show_validation)
     return ExitCode.SUCCESS if validation.succeeded else ExitCode.FAILED
+
+
+def _opened(reference: str | None) -> xr.Dataset | None:
+    if reference is None:
+        return None
+    import xarray as xr
+
+    try:
+        return xr.open_dataset(reference, chunks={})
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"the reference {reference} cannot be opened: {error}") from error
 
 
 def _chosen(
     dataset: DynamicalDataset, *, quick: bool, only: Sequence[str] | None, bounds: dict[str, Any]
 ) -> list[Validator]:
-    from gridmill.validation import Current, ObjectsIntact
+    from gridmill.validation import Current, ObjectsIntact, ReplicasEqual
     from gridmill.validation.values import ValueValidator
 
     validators = list(dataset.validators())
@@ -151,7 +189,7 @@ def _chosen(
     for validator in validators:
         if isinstance(validator, Current):
             validator = replace(validator, **bounds)
-        if quick and isinstance(validator, ObjectsIntact):
+        if quick and isinstance(validator, ObjectsIntact | ReplicasEqual):
             validator = replace(validator, contents=False)
         if not (quick and isinstance(validator, ValueValidator)):
             chosen.append(validator)

@@ -1,0 +1,57 @@
+"""`gridmill gaps`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from gridmill.cli.commands.validate import selection_options
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import Archive, archive_options, now_option, present
+from gridmill.cli.output import Output, output_options
+
+__all__ = ["gaps"]
+
+
+@click.command(
+    short_help="List the source files that an archive lacks, and what tries again.",
+    epilog="""\b
+Examples:
+  gridmill gaps my-forecast --store a.zarr
+  gridmill gaps my-forecast --store a.zarr --start 2026-11-01 --json
+""",
+)
+@archive_options
+@selection_options
+@now_option
+@output_options
+def gaps(
+    archive: Archive,
+    start: str | None,
+    end: str | None,
+    variables: Sequence[str] | None,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """List what readers see nothing of: positions, variables and the source file that should be in.
+
+    Neighbours with the same cause are one group, with the command that tries again. What is settled
+    (the provider never had it, nobody can read it, or somebody accepted it) is listed, too.
+    """
+    from gridmill.presentation.gaps import gaps_content, show_gaps
+    from gridmill.validation import Context
+    from gridmill.validation.gaps import find_gaps, group_gaps
+
+    dataset = archive.open()
+    context = Context(
+        dataset,
+        start=start,
+        end=end,
+        variables=variables,
+        now=present(now),
+        invocation=archive.invocation(),
+    )
+    groups = group_gaps(context, find_gaps(context))
+    output.show(gaps_content(dataset.dataset_id, dataset.store.url, groups), show_gaps)
+    return ExitCode.SUCCESS

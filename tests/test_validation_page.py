@@ -1,0 +1,94 @@
+"""The page of a validation shows what is there, stands alone, and names what repairs it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from gridmill.dataset import DynamicalDataset
+from gridmill.validation import Context, look_at
+from gridmill.validation.page import validation_page
+from gridmill.validation.pictures import ABSENT, availability_picture, variable_picture
+from gridmill.validation.validate import DEFAULT_VALIDATORS
+from weather import DAYS, Provider, Weather, hours, until
+
+NOW = until(DAYS)
+
+
+@pytest.fixture(scope="module")
+def archive(client, tmp_path_factory) -> DynamicalDataset:
+    """Four days of weather, of which one has no temperature."""
+    root = tmp_path_factory.mktemp("weather")
+    provider = Provider(root / "source")
+    provider.publish(hours(0, 24 * DAYS))
+    provider.change(hours(24, 48), "temperature", lambda field: field * np.nan)
+    dataset = Weather(root / "a.zarr", source_base=str(provider.root))
+    dataset.backfill(NOW, client=client, now=NOW)
+    return dataset
+
+
+def pixels_of(uri: str) -> np.ndarray:
+    """Decode a picture: (height, width, 3), from 0 to 1."""
+    content = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    return matplotlib.image.imread(BytesIO(content), format="png")[..., :3]
+
+
+def count_red(uri: str) -> int:
+    """Count the pixels in the colour of what is absent."""
+    return int((np.abs(pixels_of(uri) - to_rgb(ABSENT)).max(axis=-1) < 0.01).sum())
+
+
+def test_a_page_stands_alone_and_says_all(archive):
+    """Verdict, findings with their command, pictures inside, nothing from elsewhere."""
+    context = Context(archive, now=NOW)
+    reference = archive.store.open_dataset()
+    page = validation_page(context, look_at(context, DEFAULT_VALIDATORS), reference)
+    assert page.count("data:image/png;base64,") == 3
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert "1 error" in page
+    assert "up to 100% of a field is missing" in page
+    assert "gridmill backfill weather:Weather" in page
+    assert "Values over the whole period" in page
+
+
+def test_what_is_absent_shows_red(archive):
+    """A day without a value is seen in the heatmap; a selection without it has none of that red."""
+    missing = count_red(availability_picture(Context(archive, now=NOW)))
+    there = count_red(availability_picture(Context(archive, now=NOW, start=until(2))))
+    # The scale's arrow is red, too.
+    assert missing > 20 * max(there, 1)
+
+
+def test_a_reference_stands_beside(archive):
+    """The picture has another map and another line, and is no smaller."""
+    context = Context(archive, now=NOW)
+    (temperature, rain) = context.variables
+    reference = archive.store.open_dataset().rename(temperature="t2m")
+    alone, beside = (variable_picture(context, temperature, ds) for ds in (None, reference))
+    assert alone is not None
+    assert beside is not None
+    assert pixels_of(beside).shape[0] > pixels_of(alone).shape[0]
+    # Found by its standard name; rain has none, and its name is there.
+    assert variable_picture(context, rain, reference) is not None
+
+
+def test_an_archive_that_does_not_open_has_a_page(archive, tmp_path):
+    """Without pictures, and with what puts it back."""
+    root = Path(archive.store.url) / "zarr.json"
+    content = root.read_bytes()
+    root.write_bytes(b"{}")
+    try:
+        context = Context(archive, now=NOW)
+        page = validation_page(context, look_at(context, DEFAULT_VALIDATORS))
+    finally:
+        root.write_bytes(content)
+    assert "does not open" in page
+    assert "restore-metadata" in page
+    assert "data:image" not in page
