@@ -112,6 +112,8 @@ def test_a_command_that_is_shown_does_what_it_says(here, command):
     args += ["--now", now] if "now" in given else []
     args += ["--yes"] if "yes" in given else []
     settings = {"STORE": store, "SOURCE_BASE": str(here / "provider" / place), "CLUSTER": "none"}
+    if args[0] == "ostia-sst-monthly":
+        del settings["SOURCE_BASE"]  # the pages give it where it is needed
     env = {f"GRIDMILL_{key}": value for key, value in settings.items()}
     done = CliRunner().invoke(cli, [name, *args], env=env)
     assert done.exit_code in {ExitCode.SUCCESS} | OTHERWISE.get(name, set()), done.output
