@@ -6,7 +6,7 @@ The stages wait instead of working, so that the result is the pipeline's and not
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,6 @@ from benchmarks.sizes import Size
 from gridmill import DataVar, DynamicalDataset
 from gridmill.chain import STAGE_WIDTHS, threads_per_worker
 from gridmill.clusters import connect
-from gridmill.stores import LeaseProof
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.plain_zarr import ZarrStore
 
@@ -61,10 +60,10 @@ class SlowStore(ZarrStore):
         super().__init__(url, dataset_id)
         self.seconds = seconds
 
-    def upload(self, folder: Path, keys: Iterable[str], proof: LeaseProof) -> Uploaded:
+    def upload(self, *args: Any, **options: Any) -> Uploaded:
         """Wait, and upload."""
         time.sleep(self.seconds)
-        return super().upload(folder, keys, proof)
+        return super().upload(*args, **options)
 
 
 class WaitingTemplate(ManyTemplate):

@@ -33,10 +33,9 @@ from gridmill.sources.grib import (
     GribCorrupt,
     MessageIdentity,
     Surface,
-    decode_message_into,
     iter_messages,
     message_identity,
-    read_grid,
+    open_message,
 )
 from gridmill.sources.inventory import (
     AmbiguousMessage,
@@ -298,16 +297,17 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     ) -> np.ndarray[Any, Any]:
         assert coord.downloaded_path is not None
         message = _read_message(coord.downloaded_path, _key(var, level))
-        identity = message_identity(message)
-        if wrong := _contradictions(identity, var, level, asked, coord.init_time):
-            raise InventoryMismatch(
-                f"the message at the place of {asked} is another one: {'; '.join(wrong)}"
-            )
-        grid = read_grid(message)
-        if self.grid is not None and (wrong := self.grid.differences(grid)):
-            raise ValueError("; ".join(wrong))
-        values = np.empty(grid.shape, np.float32)
-        decode_message_into(values, message)
+        with open_message(message) as opened:
+            identity = opened.identity()
+            if wrong := _contradictions(identity, var, level, asked, coord.init_time):
+                raise InventoryMismatch(
+                    f"the message at the place of {asked} is another one: {'; '.join(wrong)}"
+                )
+            grid = opened.grid()
+            if self.grid is not None and (wrong := self.grid.differences(grid)):
+                raise ValueError("; ".join(wrong))
+            values = np.empty(grid.shape, np.float32)
+            opened.decode_into(values)
         if var.factors:
             scale_inplace(values, factor=_factor(var, identity.units))
         return values

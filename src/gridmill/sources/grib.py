@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from gridmill.sources.grib_sections import (
     GribRefused,
     check_consistency,
     check_framing,
+    grid_definition,
     iter_messages,
 )
 from gridmill.sources.inventory import Statistic
@@ -49,10 +50,12 @@ __all__ = [
     "GribRefused",
     "Grid",
     "MessageIdentity",
+    "OpenMessage",
     "Surface",
     "decode_message_into",
     "iter_messages",
     "message_identity",
+    "open_message",
     "read_grid",
 ]
 
@@ -237,14 +240,8 @@ def decode_message_into(buffer: NDArray[np.float32], message: bytes) -> None:
     own copy of the message and its float64 array of the values. ecCodes' float32 call would save
     half of that, but refuses JPEG 2000 and PNG (ecCodes 2.50).
     """
-    if buffer.dtype != np.float32:
-        raise TypeError(f"the buffer is {buffer.dtype}, not float32")
-    check_consistency(message)
-    with _handle(message) as handle:
-        layout = _read_layout(handle)
-        lines = layout.lines_of(buffer)
-        values = _read_values(handle, layout)
-    _copy_lines(lines, values, layout)
+    with open_message(message) as opened:
+        opened.decode_into(buffer)
 
 
 def read_grid(message: bytes) -> Grid:
@@ -264,13 +261,8 @@ def read_grid(message: bytes) -> Grid:
     -----
     Thread-safe. Takes about a millisecond; packing and values do not matter.
     """
-    with _handle(message) as handle:
-        layout = _read_layout(handle)
-        read = _GRID_READERS.get(layout.grid_type)
-        if read is None:
-            known = ", ".join(_GRID_READERS)
-            raise GribRefused(f"grids of type {layout.grid_type!r} are not taken, only {known}")
-        return read(handle, layout)
+    with open_message(message) as opened:
+        return opened.grid()
 
 
 def message_identity(message: bytes) -> MessageIdentity:
@@ -290,7 +282,30 @@ def message_identity(message: bytes) -> MessageIdentity:
     Thread-safe. Takes about 2 ms; grid, packing and values do not matter, so a message that nobody
     needs cannot spoil the search of a whole file.
     """
-    with _handle(message) as handle:
+    with open_message(message) as opened:
+        return opened.identity()
+
+
+@dataclass(frozen=True)
+class OpenMessage:
+    """A message that is loaded into ecCodes once, for all that is asked of it.
+
+    Errors are those of `message_identity`, `read_grid` and `decode_message_into`.
+
+    Parameters
+    ----------
+    message
+        Its bytes.
+    handle
+        ecCodes' own, valid inside `open_message`.
+    """
+
+    message: bytes
+    handle: int
+
+    def identity(self) -> MessageIdentity:
+        """See `message_identity`."""
+        handle = self.handle
         edition = _integer(handle, "edition")
         reference_time = _read_reference_time(handle)
         read_rest = _read_grib1_identity if edition == 1 else _read_grib2_identity
@@ -302,6 +317,49 @@ def message_identity(message: bytes) -> MessageIdentity:
             reference_time=reference_time,
             **read_rest(handle),
         )
+
+    def grid(self) -> Grid:
+        """See `read_grid`. Messages whose grid definition is the same share one object."""
+        definition = grid_definition(self.message)
+        known = None if definition is None else _grids.get(definition)
+        return known if known is not None else _remember(_grids, definition, self._read_grid())
+
+    def decode_into(self, buffer: NDArray[np.float32]) -> None:
+        """See `decode_message_into`."""
+        if buffer.dtype != np.float32:
+            raise TypeError(f"the buffer is {buffer.dtype}, not float32")
+        check_consistency(self.message)
+        layout = self._layout()
+        lines = layout.lines_of(buffer)
+        values = _read_values(self.handle, layout)
+        _copy_lines(lines, values, layout)
+
+    def _read_grid(self) -> Grid:
+        layout = self._layout()
+        read = _GRID_READERS.get(layout.grid_type)
+        if read is None:
+            known = ", ".join(_GRID_READERS)
+            raise GribRefused(f"grids of type {layout.grid_type!r} are not taken, only {known}")
+        return read(self.handle, layout)
+
+    def _layout(self) -> "_Layout":
+        definition = grid_definition(self.message)
+        known = None if definition is None else _layouts.get(definition)
+        if known is not None:
+            return known
+        return _remember(_layouts, definition, _read_layout(self.handle))
+
+
+@contextmanager
+def open_message(message: bytes) -> Iterator[OpenMessage]:
+    """Load a message for several questions: each of the functions above loads it anew.
+
+    Notes
+    -----
+    Thread-safe, but one thread may use the open message at a time.
+    """
+    with _handle(message) as handle:
+        yield OpenMessage(message, handle)
 
 
 @contextmanager
@@ -355,6 +413,23 @@ class _Layout:
         if self.i_negative:
             array = array[:, ::-1]
         return array.T if self.j_consecutive else array
+
+
+# By grid definition section: a file's messages, and those of all leads, have a few in all, and to
+# read one through ecCodes takes as long as a tenth of the decoding.
+_grids: dict[bytes, Grid] = {}
+_layouts: dict[bytes, _Layout] = {}
+_MOST_KNOWN = 64
+_Known = TypeVar("_Known")
+
+
+def _remember(known: dict[bytes, _Known], definition: bytes | None, value: _Known) -> _Known:
+    """Keep what a definition means; that of edition 1 has none."""
+    if definition is not None:
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[definition] = value
+    return value
 
 
 def _read_layout(handle: int) -> _Layout:

@@ -30,6 +30,7 @@ __all__ = [
     "GribRefused",
     "check_consistency",
     "check_framing",
+    "grid_definition",
     "iter_messages",
 ]
 
@@ -132,6 +133,20 @@ def check_consistency(message: bytes) -> None:
             _check_grib2({number: view[start:stop] for number, start, stop in sections})
     except IndexError as error:
         raise GribCorrupt("a section of the message ends inside its own headers") from error
+
+
+def grid_definition(message: bytes) -> bytes | None:
+    """Give section 3 of a message with one field, which says all of its grid; None in edition 1.
+
+    Raises
+    ------
+    GribCorrupt, GribRefused
+        See `check_framing`.
+    """
+    for number, start, stop in _find_field(message):
+        if number == 3:
+            return message[start:stop]
+    return None
 
 
 def _find_field(message: bytes) -> list[_Section]:
