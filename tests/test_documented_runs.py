@@ -74,8 +74,9 @@ def prepared(tmp_path_factory) -> Path:
     (folder / "my_module.py").write_text(example[1])
     late = MyForecast(folder / "a.zarr", source_base=str(source / "forecast"))
     late.backfill(END, client="none")
+    for what in ("zarr", "zarr.gridmill"):
+        shutil.copytree(folder / f"a.{what}", folder / f"whole.{what}")
     whole = MyForecast(folder / "whole.zarr", source_base=str(source / "forecast"))
-    whole.backfill(END, client="none")
     accept_files(whole, LATE, who="operator", why="lost", now=END)
     MyForecast(folder / "a.icechunk", source_base=str(source / "forecast")).backfill(
         END, end="2025-03-12", client="none"
