@@ -61,7 +61,8 @@ def plan_facts(content: Mapping[str, Any]) -> dict[str, str]:
         "values": f"{format_nbytes(content['raw_nbytes'])} uncompressed"
         + ("" if stored is None else f", about {format_nbytes(stored)} in the store"),
         "memory": f"about {format_nbytes(content['memory_nbytes_per_worker'])} a worker",
-        "tmp disk": f"at most {format_nbytes(content['tmp_disk_nbytes_per_worker'])} a worker",
+        "tmp disk": f"at most {format_nbytes(content['tmp_disk_nbytes_per_worker'])} a worker"
+        + (", beside the source files" if source is None else ""),
         "time": "not known before a first run"
         if seconds is None
         else f"about {format_duration(seconds)} on {count_of(basis['workers'], 'worker')}, "

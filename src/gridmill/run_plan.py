@@ -269,7 +269,8 @@ def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience
     """Give what a worker needs on its own disk at most.
 
     Its share of the chains in flight keep their shards and their regions' source files there, and
-    the one that it compresses its scratch, if it is divided.
+    the one that it compresses its scratch, if it is divided. Before a first run shards count as if
+    nothing could be compressed, and source files not at all.
     """
     if not to_do:
         return 0
@@ -277,7 +278,7 @@ def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience
     share: float = 1.0 if known is None else known.stored_share
     shards = max(region["largest_nbytes"] for region in to_do) * share * at_once
     regions = min(len(to_do), ceil(at_once / max(1, min(len(r["todo"]) for r in to_do))))
-    sources = max(region["source_nbytes"] or region["raw_nbytes"] for region in to_do) * regions
+    sources = max(region["source_nbytes"] or 0 for region in to_do) * regions
     scratch = max(region["scratch_nbytes"] for region in to_do)
     return int(shards + sources + scratch)
 
