@@ -31,7 +31,7 @@ from gridmill.sources.download import mask_url
 from gridmill.stores import FinalStore, Lease, LeaseHeld, StoreUnwritable, open_store
 from gridmill.stores.lease import STATIC, current_claims, is_alive
 from gridmill.stores.leftovers import name_of_ours, sweep
-from gridmill.stores.plain_zarr import is_same_kind
+from gridmill.stores.plain_zarr import array_metadata, is_same_kind
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
 from gridmill.wording import count_of
@@ -182,7 +182,9 @@ class DynamicalDataset:
             Process only the regions that touch [start, end). For a new archive `start` is
             where it begins, for good.
         variables
-            Process only these. For a new archive they are all it will have.
+            Process only these. For a new archive they are all it will have. Those that an
+            archive does not have yet are added to it, as far as it is published: readers see
+            them once they are whole.
         max_lead
             For a new archive of forecasts, the longest lead that it will ever have (``"24h"``).
         redo
@@ -210,8 +212,10 @@ class DynamicalDataset:
             The store cannot be written.
         """
         declaration = self._declaration(start, variables, max_lead)
+        added = self._added(declaration, variables)
+        declaration = added or declaration
         config = self._config(declaration, variables=variables, until=until)
-        template_ds = self._template(config, config.label(until))
+        template_ds = self._template(config, self._end(config, until, added))
         jobs = self._jobs(
             config, template_ds, until=until, start=start, end=end, variables=variables
         )
@@ -225,6 +229,7 @@ class DynamicalDataset:
             now,
             listener,
             redo=RedoOrder.of(start, end, variables) if redo else None,
+            unseen=variables or () if added else (),
         )
 
     def reformat_operational_update(
@@ -270,10 +275,13 @@ class DynamicalDataset:
             The template differs from the store.
         """
         declaration = self._declaration(start, variables, max_lead)
+        added = self._added(declaration, variables)
+        declaration = added or declaration
         config = self._config(declaration, variables=variables, until=until)
         present = self._now(now)
-        template_ds = self._template(config, present if until is None else config.label(until))
-        publisher = self._publisher(config, template_ds)
+        last = present if until is None else self._end(config, until, added)
+        template_ds = self._template(config, last)
+        publisher = self._publisher(config, template_ds, variables or () if added else ())
         publisher.check_structure()
         if until is None:
             jobs = self._update_jobs(config, template_ds)
@@ -431,12 +439,13 @@ class DynamicalDataset:
         *,
         publish: bool = True,
         redo: RedoOrder | None = None,
+        unseen: Sequence[str] = (),
     ) -> RunReport:
         report = RunReport.begin(self.dataset_id, kind, mask_url(self.store.url))
         with self._tmp_stores():
-            publisher = self._publisher(self._config(declaration), template_ds)
+            publisher = self._publisher(self._config(declaration), template_ds, unseen)
             publisher.check_structure()
-            self._create(declaration)
+            self._create(self._declaration() if unseen else declaration)
             report.positions_before = report.positions_after = publisher.published
             report.published_before = report.published_after = publisher.last_label
             with self._leased(jobs, report) as (lease, jobs), _client(client) as connected:
@@ -455,7 +464,9 @@ class DynamicalDataset:
                     listener=listener,
                 )
                 with self._reported(report):
-                    driver.run(jobs, publish=publish)
+                    driver.run(jobs, publish=publish and not unseen)
+                    if unseen:
+                        self._show_unseen(publisher, lease, declaration, report)
                 if redo is not None and report.succeeded:
                     redo.close(self.store.tracker)
         return report
@@ -614,7 +625,55 @@ class DynamicalDataset:
         except OSError as error:
             raise StoreUnwritable(f"cannot write to {self.store.url}: {error}") from error
 
-    def _publisher(self, config: TemplateConfig, template_ds: xr.Dataset) -> Publisher:
+    def _added(
+        self, declaration: Declaration, variables: Sequence[str] | None
+    ) -> Declaration | None:
+        """Give the declaration with those of the variables that an archive does not have yet.
+
+        None if there are none.
+
+        Raises
+        ------
+        ValueError
+            This archive cannot be added to, or not in this way.
+        """
+        arrays = array_metadata(self.store.metadata() or {})
+        there = [v.name for v in self.declared.data_vars if v.name in arrays]
+        new = [v for v in self.declared.select(variables or ()) if v.name not in there]
+        if not there or not new:
+            return None
+        why = None
+        if len(new) < len(set(variables or ())):
+            why = "name no other variables with them"
+        elif any(self.declared.append_dim not in v.dims for v in new):
+            why = f"only variables along {self.declared.append_dim} can be added"
+        elif self.store.stages:
+            why = f"an archive in format {self.store.format} cannot be added to: make a new one"
+        elif self.replicas:
+            why = "leave --replica out, and add them to each replica by itself"
+        if why is not None:
+            names = ", ".join(v.name for v in new)
+            raise ValueError(f"{self.store.url} does not have {names}: {why}")
+        every = [v.name for v in self.declared.data_vars if v in new or v.name in there]
+        return {**declaration, "variables": every}
+
+    def _end(self, config: TemplateConfig, until: Any, added: Declaration | None) -> Any:
+        """Where a backfill's template ends: at `until`, or where readers see to."""
+        return config.label(config.append_dim_start if added else until)
+
+    def _show_unseen(
+        self, publisher: Publisher, lease: Lease, declaration: Declaration, report: RunReport
+    ) -> None:
+        tracker = self.store.tracker
+        report.stops_because = publisher.show_unseen(
+            lease, lambda: tracker.replace_declaration(declaration)
+        )
+        if report.stops_because is None:
+            report.notes.append(f"added {', '.join(publisher.unseen)}")
+
+    def _publisher(
+        self, config: TemplateConfig, template_ds: xr.Dataset, unseen: Sequence[str] = ()
+    ) -> Publisher:
         def make_job(region: slice) -> RegionJob[Any, Any]:
             varying = [v for v in config.data_vars if config.append_dim in v.dims]
             return self._bound(
@@ -626,7 +685,9 @@ class DynamicalDataset:
                 )
             )
 
-        return Publisher(self.store, config, template_ds, make_job, self._tmp_store, self.replicas)
+        return Publisher(
+            self.store, config, template_ds, make_job, self._tmp_store, self.replicas, unseen
+        )
 
     def _replica(
         self, given: str | Path | Mapping[str, Any], storage_options: Mapping[str, Any] | None

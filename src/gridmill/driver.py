@@ -228,7 +228,8 @@ class Driver:
             store=self.store,
             proof=self.lease.proof,
             metadata=self.publisher.metadata,
-            published=self.publisher.published,
+            # Of what nobody sees, nothing is kept.
+            published=0 if self.publisher.unseen else self.publisher.published,
             coords=self._coords(along=False) if takes_data_array(job_class) else None,
             replicas=self.publisher.replicas.stores,
         )

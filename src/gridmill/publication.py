@@ -27,6 +27,7 @@ from gridmill.progress import (
 from gridmill.region_job import ProcessResults, RegionJob
 from gridmill.replication import Replicas
 from gridmill.stores import FinalStore, Lease, StagedRegion
+from gridmill.stores.lease import current_claims, is_alive
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import StructureMismatch, structure_differences
 from gridmill.template import TemplateConfig, just_after
@@ -53,6 +54,8 @@ class Publisher:
         Gives an empty local folder in which metadata is prepared.
     replicas
         Further stores that readers read.
+    unseen
+        Variables that are to be added to what readers see: see `show_unseen`.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Publisher:
         make_job: MakeJob,
         tmp_store: Callable[[], Path] | None = None,
         replicas: Sequence[FinalStore] = (),
+        unseen: Sequence[str] = (),
     ) -> None:
         self.store = store
         self.config = config
@@ -72,6 +76,7 @@ class Publisher:
         self.index = template_ds.get_index(config.append_dim)
         self.published = 0
         self.replicas = Replicas(self, replicas)
+        self.unseen = tuple(unseen)
         self._staged: dict[str, tuple[ProgressRecord, dict[str, str]]] = {}
         self._knows_staged = False
         self._judged: dict[int, tuple[ProgressRecord, RegionState | None]] = {}
@@ -104,7 +109,10 @@ class Publisher:
         if stored is None:
             return
         append_dim = self.config.append_dim
-        differences = structure_differences(json.loads(self.metadata), stored, append_dim)
+        template = json.loads(self.metadata)
+        for name in self.unseen:
+            template["consolidated_metadata"]["metadata"].pop(name)
+        differences = structure_differences(template, stored, append_dim)
         if not differences:
             self.published = int(array_metadata(stored)[append_dim]["shape"][0])
             self._reach(self.published)
@@ -168,6 +176,53 @@ class Publisher:
         self.published = length
         log.info("published %d positions, up to %s", length, self.last_label)
         return True
+
+    def show_unseen(self, lease: Lease, declare: Callable[[], None]) -> str | None:
+        """Show new variables to readers once they are whole, all at once; else say why not yet.
+
+        Parameters
+        ----------
+        lease
+            The run's.
+        declare
+            Makes them part of the archive's declaration, for the runs that follow.
+
+        Raises
+        ------
+        LeaseLost
+            The run may not write any more.
+        """
+        names = ", ".join(self.unseen)
+        with lease.publishing() as check:
+            for claim in current_claims(self.store.state):
+                if claim.run != lease.claim.run and is_alive(self.store.state, claim):
+                    return f"the {claim.kind} {claim.run} does not know {names}: run again after it"
+            self.published = self.store.published_length(self.config.append_dim) or 0
+            self._reach(self.published)
+            lacking = [region.start for region in self._visible_regions() if self._lacks(region)]
+            if lacking:
+                first = f"{self.config.append_dim} {self.index[lacking[0]]}"
+                return f"{len(lacking)} regions lack {names} yet, the first from {first}"
+            declare()
+            visible = self.template_ds.isel({self.config.append_dim: slice(0, self.published)})
+            with self.written(visible) as folder:
+                self.store.publish(folder, message=f"Add {names}", check=check)
+        log.info("added %s", names)
+        return None
+
+    def _visible_regions(self) -> Iterator[slice]:
+        position = 0
+        while position < self.published:
+            region = self.region_at(position)
+            yield region
+            position = region.stop
+
+    def _lacks(self, region: slice) -> bool:
+        """Whether a region has something to do for the variables that nobody sees yet."""
+        job = self._job(region)
+        job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.unseen])
+        record = self.store.tracker.read(region)
+        return bool(prepare_region(job, record, self.arrays, nothing_missing).todo)
 
     def prepare(self, lease: Lease) -> None:
         """Make what uploads need, where a store's format needs more than a place."""

@@ -175,7 +175,7 @@ class Replicas:
     def note(self, record: ProgressRecord) -> None:
         """Keep in mind that the primary's record of a region may have changed."""
         if self._all:
-            self._noted[_key(record.region)] = record
+            self._noted[_key(record.region)] = self._declared(record)
 
     def catch_up(self, proof: LeaseProof) -> None:
         """Bring what the primary's records have, and a replica's have not.
@@ -270,7 +270,13 @@ class Replicas:
     # -- copies ---------------------------------------------------------------------------------
 
     def _primary_records(self) -> Iterator[ProgressRecord]:
-        return _records(self.publisher.store)
+        return map(self._declared, _records(self.publisher.store))
+
+    def _declared(self, record: ProgressRecord) -> ProgressRecord:
+        """Leave out variables that are being added and that no reader sees yet."""
+        arrays = self.publisher.arrays
+        seen = {name: v for name, v in record.variables.items() if name in arrays}
+        return replace(record, variables=seen)
 
     def _bring(
         self, replica: _Replica, records: Iterable[ProgressRecord], proof: LeaseProof
@@ -352,7 +358,7 @@ class Replicas:
             record = self.publisher.store.tracker.read(region)
             if record is None or not self.publisher.is_whole(record):
                 return max(visible, int(region.start))
-            if known.get(_key(region)) != _fingerprint(record):
+            if known.get(_key(region)) != _fingerprint(self._declared(record)):
                 return max(visible, int(region.start))
             position = int(region.stop)
         return length

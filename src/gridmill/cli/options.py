@@ -245,7 +245,7 @@ def filter_options(command: Command) -> Command:
             metavar="NAME,…",
             multiple=True,
             callback=parse_variables,
-            help="Only these; for a new archive, all that it will ever have.",
+            help="Only these; for a new archive, all that it has. What an archive lacks is added.",
         ),
     ]
     return with_options(command, options)

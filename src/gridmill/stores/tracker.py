@@ -62,6 +62,10 @@ class UpdateProgressTracker:
         content = json.dumps(declaration, indent=1).encode()
         self.objects.put_if_absent("declaration.json", content)
 
+    def replace_declaration(self, declaration: dict[str, Any]) -> None:
+        """Change what is declared, for the runs that follow; nobody else may be at work."""
+        self.objects.put("declaration.json", json.dumps(declaration, indent=1).encode())
+
     def read_redo(self, name: str) -> dict[str, Any] | None:
         """Read what is to be done again, and which runs worked on it; None if it is finished."""
         content = self.objects.get(_redo_key(name))
