@@ -490,7 +490,7 @@ def test_what_a_new_archive_was_declared_to_be_is_inherited(client, provider, tm
         assert list(ds.get_index("time")) == hours(10, first=2)
         np.testing.assert_array_equal(ds["b"].values, truth(hours(10, first=2), "b"))
     with pytest.raises(ValueError, match="unknown variables"):
-        again.backfill(until(12), variables=["a"], client=client)
+        again.backfill(until(12), variables=["c"], client=client)
 
 
 def test_two_runs_that_make_one_archive_differently(client, provider, tmp_path, monkeypatch):
