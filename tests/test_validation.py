@@ -675,6 +675,23 @@ def test_the_command_tells_in_its_exit_code_and_in_json(site):
     assert site.run("validate", "--only", "spelling").exit_code == ExitCode.WRONG_INPUT
 
 
+def test_an_update_may_look_at_what_it_did(site, client):
+    """At the positions that it could change; what is wrong there fails the command."""
+    provider = Provider(site.root / "source")
+    options = ["--validate", "--cluster", client.scheduler.address, "--now"]
+    provider.publish(hours(96, 120))
+    well = site.run("update", *options, until(5), "--json")
+    assert well.exit_code == ExitCode.SUCCESS, well.output
+    told = json.loads(well.stdout)
+    assert told["validation"]["succeeded"] is True
+    assert told["validation"]["selection"] == f"from {until(3).removesuffix('T00:00:00')}"
+    provider.publish(hours(120, 144))
+    provider.change(hours(130, 144), "temperature", lambda field: field * np.nan)
+    wrong = site.run("update", *options, until(6))
+    assert wrong.exit_code == ExitCode.FAILED
+    assert "error: temperature, 2020-01-06T10:00 … 2020-01-06T23:00: up to 100%" in wrong.stdout
+
+
 def test_values_are_read_in_bounded_blocks(clean, monkeypatch):
     """However large the archive is against a block, statistics are those of the whole fields."""
     from gridmill.validation import statistics

@@ -15,7 +15,12 @@ from matplotlib.colors import to_rgb
 from gridmill.dataset import DynamicalDataset
 from gridmill.validation import Context, look_at
 from gridmill.validation.page import validation_page
-from gridmill.validation.pictures import ABSENT, availability_picture, variable_picture
+from gridmill.validation.pictures import (
+    ABSENT,
+    availability_picture,
+    reference_field,
+    variable_picture,
+)
 from gridmill.validation.validate import DEFAULT_VALIDATORS
 from weather import DAYS, Provider, Weather, hours, until
 
@@ -77,6 +82,18 @@ def test_a_reference_stands_beside(archive):
     assert pixels_of(beside).shape[0] > pixels_of(alone).shape[0]
     # Found by its standard name; rain has none, and its name is there.
     assert variable_picture(context, rain, reference) is not None
+
+
+def test_the_nearest_field_of_a_reference_is_shown(archive):
+    """In time and along every other dim that both have."""
+    context = Context(archive, now=NOW)
+    temperature = context.variables[0]
+    reference = archive.store.open_dataset().isel(time=slice(0, 90, 7))
+    field = reference_field(context, reference, temperature)
+    assert field is not None
+    assert field.title == "time 2020-01-04T12:00"
+    assert field.is_geographic
+    np.testing.assert_array_equal(field.values, reference["temperature"].isel(time=-1))
 
 
 def test_an_archive_that_does_not_open_has_a_page(archive, tmp_path):

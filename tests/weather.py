@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ class WeatherCoord(SourceFileCoord):
 class WeatherJob(RegionJob[DataVar, WeatherCoord]):
     """Reads a file an hour, which is there an hour after its label."""
 
-    publication_delay = pd.Timedelta(hours=1)
+    publication_delay = timedelta(hours=1)
+    lookback = timedelta(hours=36)
     download_settings = DownloadSettings(attempts=1)
 
     def generate_source_file_coords(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gridmill.cli.announcing import Announcer
@@ -16,14 +16,20 @@ from gridmill.cli.output import Output
 from gridmill.cli.verdict import judge
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from gridmill.dataset import DynamicalDataset, Listener, Plan
     from gridmill.driver import Event
+    from gridmill.presentation.values import Content
     from gridmill.run_report import RunReport
+    from gridmill.validation import Validation
 
 __all__ = ["run_shown"]
 
 # Gives the report of each run as it ends; there are several where one waits for source files.
 Runs = Callable[[Any, "Listener"], "Iterable[RunReport]"]
+# Looks at the archive after them.
+Validate = Callable[[], "Validation"]
 
 
 def run_shown(
@@ -34,20 +40,32 @@ def run_shown(
     output: Output,
     hooks: Hooks,
     runs: Runs,
+    validate: Validate | None = None,
 ) -> ExitCode:
     """Run on a cluster with progress on stderr, then print what was done.
 
-    Input was checked when it was planned: a mistake costs no cluster.
+    Input was checked when it was planned: a mistake costs no cluster. With `validate` the archive
+    is looked at while the cluster is there; an error that is found is a failure of the command.
     """
+    from rich.console import Group
+
     from gridmill.presentation.report import report_content, show_report
+    from gridmill.presentation.validation import show_validation, validation_content
     from gridmill.run_report import join_reports
     from gridmill.waiting import DeadlinePassed
 
     reports: list[RunReport] = []
+    found: list[Validation] = []
     late: DeadlinePassed | None = None
+
+    def runs_and_look(client: Any, listener: Listener) -> Iterator[RunReport]:
+        yield from runs(client, listener)
+        if validate is not None:
+            found.append(validate())
+
     try:
         _check_writable(dataset)
-        _run(kind, dataset, planned, cluster, output, hooks, runs, reports)
+        _run(kind, dataset, planned, cluster, output, hooks, runs_and_look, reports)
     except DeadlinePassed as error:
         late = error
     report = join_reports(reports)
@@ -57,8 +75,18 @@ def run_shown(
         why = None if late is None else str(late)
         note = hooks.failed({**content, "error": why})
         _note(dataset, report, [] if note is None else [note])
+    if code in (ExitCode.SUCCESS, ExitCode.NOTHING_NEW) and not all(v.succeeded for v in found):
+        code = ExitCode.FAILED
     content = report_content(report, dataset, code)
-    output.show(content, lambda content: show_report(content, verdict))
+    if not found:
+        output.show(content, lambda content: show_report(content, verdict))
+        return code
+    content["validation"] = validation_content(found[-1])
+
+    def show_both(content: Content) -> RenderableType:
+        return Group(show_report(content, verdict), "", show_validation(content["validation"]))
+
+    output.show(content, show_both)
     return code
 
 

@@ -55,6 +55,8 @@ class Field:
         Coordinates of its columns and rows; positions where the grid has none.
     title
         Which it is.
+    labels
+        By dim, where along the others it is.
     is_geographic
         Whether x and y are longitudes and latitudes in degrees.
     """
@@ -63,6 +65,7 @@ class Field:
     x: Values
     y: Values
     title: str
+    labels: Mapping[str, Any]
     is_geographic: bool
 
 
@@ -84,21 +87,24 @@ def newest_field(context: Context, var: DataVar) -> Field | None:
 
 
 def reference_field(context: Context, reference: xr.Dataset, var: DataVar) -> Field | None:
-    """Read the field of a reference dataset that goes with `newest_field`, nearest in time."""
+    """Read the field of a reference dataset that is nearest to `newest_field`."""
     name = _counterpart(reference, var)
     ours = newest_field(context, var)
     if name is None or ours is None:
         return None
     theirs = reference[name]
-    dims = tuple(str(dim) for dim in theirs.dims[-2:])
-    at = {str(dim): 0 for dim in theirs.dims[:-2]}
-    if context.append_dim in at:
-        last = context.labels[context.positions.stop - 1]
-        index = theirs.get_index(context.append_dim)
-        at[context.append_dim] = int(
-            index.get_indexer(index[:0].insert(0, last), method="nearest")[0]
-        )
-    return _field(theirs, at, dims)
+    *others, y, x = map(str, theirs.dims)
+    return _field(
+        theirs, {dim: _nearest(theirs, dim, ours.labels.get(dim)) for dim in others}, (y, x)
+    )
+
+
+def _nearest(array: xr.DataArray, dim: str, label: Any) -> int:
+    """Give the position of the nearest label; the first where there is nothing to compare."""
+    if label is None or dim not in array.indexes:
+        return 0
+    index = array.get_index(dim)
+    return int(index.get_indexer(index[:0].insert(0, label), method="nearest")[0])
 
 
 def _counterpart(reference: xr.Dataset, var: DataVar) -> str | None:
@@ -120,7 +126,8 @@ def _field(array: xr.DataArray, at: Mapping[str, int], dims: Sequence[str]) -> F
     y, x = (_axis(cut, dim) for dim in dims)
     units = [str(cut[dim].attrs.get("units", "")) for dim in dims if dim in cut.coords]
     is_geographic = [unit[:9] for unit in units] == ["degrees_n", "degrees_e"]
-    return Field(cut.values.astype(float), x, y, title, is_geographic)
+    indexed = {dim: array.get_index(dim)[position] for dim, position in at.items()}
+    return Field(cut.values.astype(float), x, y, title, indexed, is_geographic)
 
 
 def _axis(cut: xr.DataArray, dim: str) -> Values:
@@ -200,6 +207,8 @@ def variable_picture(
     widths = [*([1.6] * len(fields)), 1.0]
     maps = top.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     limits = _limits(fields)
+    if _is_signed(var, limits):
+        limits = (-max(map(abs, limits)), max(map(abs, limits)))
     for axes, field, who in zip(maps, fields, ("", "reference"), strict=False):
         _draw_map(top, axes, field, var, limits, who)
     _draw_histogram(maps[-1], fields, var)
@@ -320,8 +329,12 @@ def _available(context: Context, var: DataVar) -> Values:
     """Give by position the part of its values that are there, of those that ever are."""
     stats = context.statistics(var)
     valid = stats.fields["valid"].values.astype(float)
-    most = np.maximum(valid.max(axis=0, initial=0), 1)
-    rows: Values = np.minimum(valid / most, 1).reshape(len(valid), -1).mean(axis=1)
+    valid = valid.reshape(len(valid), -1)
+    most = valid.max(axis=0, initial=0)
+    if not most.any():
+        return np.zeros(len(valid))
+    # What never has a value, like lead 0 of an accumulation, is not missed.
+    rows: Values = (valid[:, most > 0] / most[most > 0]).mean(axis=1)
     return rows
 
 
@@ -358,16 +371,21 @@ def _limits(fields: Sequence[Field], share: float = 0.5) -> tuple[float, float]:
 
 
 def _colours_of(var: DataVar, limits: tuple[float, float]) -> Any:
-    name = (
-        f"{var.name} {var.attrs.get('standard_name', '')} {var.attrs.get('long_name', '')}".lower()
-    )
-    if any(word in name for word in WARMTH):
+    if any(word in _words(var) for word in WARMTH):
         return _colours("roma_r")
-    if any(word in name for word in WATER):
-        return _colours("davos_r")
-    if limits[0] < 0 < limits[1] and any(word in name for word in SIGNED):
+    if _is_signed(var, limits):
         return _colours("vik")
-    return _colours("batlow")
+    return _colours("davos_r" if any(word in _words(var) for word in WATER) else "batlow")
+
+
+def _is_signed(var: DataVar, limits: tuple[float, float]) -> bool:
+    """Whether zero is the middle of what a variable can be."""
+    return limits[0] < 0 < limits[1] and any(word in _words(var) for word in SIGNED)
+
+
+def _words(var: DataVar) -> str:
+    names = (var.name, var.attrs.get("standard_name", ""), var.attrs.get("long_name", ""))
+    return " ".join(map(str, names)).lower()
 
 
 def _colours(name: str) -> Any:

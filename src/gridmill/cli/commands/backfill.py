@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gridmill.cli.commands.validate import look_after, validate_option
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.hooks import Hooks, hook_options
 from gridmill.cli.options import (
@@ -52,6 +53,7 @@ Examples:
 @cluster_options
 @redo_option
 @revalidate_option
+@validate_option
 @hook_options
 @now_option
 @output_options
@@ -65,6 +67,7 @@ def backfill(
     cluster: Cluster,
     redo: bool,
     revalidate: bool,
+    look: bool,
     hooks: Hooks,
     now: str | None,
     output: Output,
@@ -91,4 +94,5 @@ def backfill(
             listener=listener,
         )
 
-    return run_shown("backfill", dataset, planned, cluster, output, hooks, runs)
+    after = look_after(archive, dataset, planned, moment) if look else None
+    return run_shown("backfill", dataset, planned, cluster, output, hooks, runs, after)

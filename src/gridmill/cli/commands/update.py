@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gridmill.cli.commands.validate import look_after, validate_option
 from gridmill.cli.durations import parse_duration, seconds_until
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.hooks import Hooks, hook_options
@@ -71,6 +72,7 @@ if the deadline passed before all that is expected was there.
 )
 @cluster_options
 @revalidate_option
+@validate_option
 @hook_options
 @now_option
 @output_options
@@ -81,6 +83,7 @@ def update(
     pause: str,
     cluster: Cluster,
     revalidate: bool,
+    look: bool,
     hooks: Hooks,
     now: str | None,
     output: Output,
@@ -111,7 +114,8 @@ def update(
             longest_pause_s=pause_s,
         )
 
-    return run_shown("update", dataset, planned, cluster, output, hooks, runs)
+    after = look_after(archive, dataset, planned, moment) if look else None
+    return run_shown("update", dataset, planned, cluster, output, hooks, runs, after)
 
 
 class _SayOnce:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +29,37 @@ from gridmill.cli.pages import page_option, write_page
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gridmill.dataset import DynamicalDataset
-    from gridmill.validation import Validator
+    from gridmill.dataset import DynamicalDataset, Plan
+    from gridmill.validation import Validation, Validator
 
-__all__ = ["selection_options", "validate"]
+__all__ = ["look_after", "selection_options", "validate", "validate_option"]
+
+validate_option: Command = click.option(
+    "--validate",
+    "look",
+    is_flag=True,
+    envvar="GRIDMILL_VALIDATE",
+    show_envvar=True,
+    help="Then look whether what the run could change is right, see `gridmill validate`.",
+)
+
+
+def look_after(
+    archive: Archive, dataset: DynamicalDataset, planned: Plan, now: Any
+) -> Callable[[], Validation]:
+    """Give what looks, after a run, at the positions from the first that it was to process."""
+    from gridmill.validation import Context, look_at
+
+    def look() -> Validation:
+        regions = [job.region for job in planned.jobs if not job.is_static]
+        first = min((region.start for region in regions), default=0)
+        context = Context(dataset, now=now, invocation=archive.invocation())
+        if 0 < first < context.published:
+            start = context.label(first)
+            context = Context(dataset, start=start, now=now, invocation=archive.invocation())
+        return look_at(context, dataset.validators())
+
+    return look
 
 
 def selection_options(command: Command) -> Command:
