@@ -10,6 +10,7 @@ from gridmill.cli.commands.accept import accept
 from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
+from gridmill.cli.commands.layout import layout
 from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
@@ -84,6 +85,7 @@ def cli(context: click.Context) -> ExitCode | None:
 COMMANDS = (
     list_datasets,
     template,
+    layout,
     plan,
     backfill,
     update,
