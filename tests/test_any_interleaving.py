@@ -272,7 +272,9 @@ class AnyInterleaving(RuleBasedStateMachine):
         lease = SimpleNamespace(publishing=lambda: nullcontext(lambda: None), proof=proof)
         self.number += 1
         report = RunReport(f"run{self.number}", "tiny", "backfill", "")
-        driver = SimDriver([], publisher, lease, now=START + HOUR * self.now, report=report)
+        driver = SimDriver(
+            SimpleNamespace(loop=None), publisher, lease, now=START + HOUR * self.now, report=report
+        )
         driver._open()
         driver.client = driver.futures
         run = SimRun(driver, list(jobs), {job.region.start for job in jobs})

@@ -12,6 +12,7 @@ import pytest
 from distributed import Client, get_worker
 
 from clusters import local_client
+from gridmill import chain
 from gridmill.chain import (
     STAGE_WIDTHS,
     PipelinePlugin,
@@ -97,3 +98,19 @@ def test_a_run_leaves_no_folder_and_no_task(client, tmp_path):
     wait_until(lambda: list(folders_in_use(client).values()) == [0])
     prefixes = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
     assert set(STAGE_WIDTHS) <= set(prefixes)
+
+
+def test_workers_keep_freed_memory(client, monkeypatch):
+    """Nothing is said where it holds; where the C library has no such setting, it is said once."""
+    said = []
+    monkeypatch.setattr(chain.log, "warning", lambda text, *args: said.append(text % args))
+    chain.check_memory(client)
+    assert said == []
+    with monkeypatch.context() as patched:
+        patched.setattr(chain.ctypes, "CDLL", lambda name: object())
+        patched.setattr(chain.sys, "platform", "linux")
+        assert not chain.keep_freed_memory()
+    monkeypatch.setattr(client, "run", lambda function: {"tcp://a": True, "tcp://b": False})
+    chain.check_memory(client)
+    (line,) = said
+    assert "1 of 2 workers" in line

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import logging
 import os
 import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,11 +35,14 @@ __all__ = [
     "PipelinePlugin",
     "RegionFutures",
     "check_imports",
+    "check_memory",
     "copy_all",
     "send_context",
     "submit_region",
     "threads_per_worker",
 ]
+
+log = logging.getLogger(__name__)
 
 Made = TypeVar("Made", LocalFiles, LocalShards, Receipt)
 
@@ -51,6 +54,8 @@ PRIORITY_IN_REGION = {"download": 0, "compress": 1, "upload": 2}
 # glibc returns freed memory at once under the nanny's settings, which costs this job a factor
 # of 2.3 in page faults; these let it keep what the next variable needs again.
 MALLOC_OPTIONS = {-3: 1 << 30, -1: (1 << 31) - 1, -2: 64 << 20}
+# Before 2.35 glibc refuses a larger threshold for what it maps and unmaps each time.
+MOST_OF_OLD_GLIBC = {-3: 32 << 20}
 
 
 def threads_per_worker() -> int:
@@ -81,7 +86,7 @@ class PipelinePlugin(WorkerPlugin):
         for stage, executor in _stage_executors().items():
             worker.executors[stage] = executor
         stop_profiling(worker)
-        keep_freed_memory()
+        self.keeps_memory = keep_freed_memory()
         numcodecs.blosc.use_threads = False
         zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
         if self.imports_xarray:
@@ -162,6 +167,18 @@ def check_imports(client: Client, job_class: type[RegionJob[Any, Any]]) -> None:
                 f"worker {address} cannot import {job_class.__module__}, which defines "
                 f"{job_class.__name__}: {error}; install its package on the workers"
             )
+
+
+def check_memory(client: Client) -> None:
+    """Warn where workers give freed memory back at once, which only who starts them can mend."""
+    kept = client.run(_keeps_memory)
+    if few := sum(not keeps for keeps in kept.values()):
+        log.warning(
+            "%d of %d workers give freed memory back to the system at once, which can double the "
+            "CPU time: use an image with glibc, or preload an allocator like jemalloc",
+            few,
+            len(kept),
+        )
 
 
 def submit_region(
@@ -300,6 +317,12 @@ def _import_error(module: str) -> str | None:
     return None
 
 
+def _keeps_memory(dask_worker: Worker) -> bool:
+    plugin = dask_worker.plugins[PLUGIN]
+    assert isinstance(plugin, PipelinePlugin)
+    return plugin.keeps_memory
+
+
 def _identity(context: RunContext) -> RunContext:
     return context
 
@@ -325,12 +348,16 @@ def stop_profiling(worker: Worker) -> None:
                 callback.stop()
 
 
-def keep_freed_memory() -> None:
-    """Make glibc keep freed memory for the next array; does nothing with another C library."""
-    with suppress(OSError, AttributeError):
+def keep_freed_memory() -> bool:
+    """Make glibc keep freed memory for the next array; False on a Linux where that cannot be."""
+    try:
         mallopt = ctypes.CDLL(None).mallopt
-        for option, value in MALLOC_OPTIONS.items():
-            mallopt(option, value)
+    except (OSError, AttributeError):
+        return sys.platform != "linux"
+    return all(
+        mallopt(option, value) == 1 or mallopt(option, MOST_OF_OLD_GLIBC.get(option, value)) == 1
+        for option, value in MALLOC_OPTIONS.items()
+    )
 
 
 def folders_in_use(client: Client) -> dict[str, int]:

@@ -236,6 +236,7 @@ class Driver:
         plugin = chain.PipelinePlugin(imports_xarray=context.coords is not None)
         self.client.register_plugin(plugin)
         chain.check_imports(self.client, job_class)
+        chain.check_memory(self.client)
         self._context = chain.send_context(self.client, context)
         self.publisher.replicas.copy = partial(chain.copy_all, self.client, run=self.report.run)
         threads = sum(self.client.nthreads().values())  # type: ignore[no-untyped-call]
