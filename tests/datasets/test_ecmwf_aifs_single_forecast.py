@@ -109,6 +109,7 @@ def test_backfill_and_update_hold_the_fields_of_a_made_archive(shared_data, tmp_
         dataset.backfill("2026-08-01T06", client=client, now="2026-08-01T06")
         report = dataset.reformat_operational_update(client=client, now="2026-08-01T11")
         assert (report.positions_after, report.stops_because, report.failures) == (2, None, [])
+        assert dataset.validate(now="2026-08-01T11").findings == ()
         served = sum(r.nbytes for r in server.requests if r.path.endswith(".grib2"))
     wanted = [
         t for t in truth if t["param"] in MADE and not (t["param"] == "tp" and t["lead"] == 0)

@@ -122,6 +122,7 @@ def test_forecasts_become_one_series(tmp_path, made, client):
             now="2026-08-05",
         )
     assert (report.positions_after, report.stops_because, report.failures) == (7, None, [])
+    assert dataset.validate(now="2026-08-02").findings == ()
 
     with xr.open_zarr(tmp_path / "a.zarr", chunks=None) as ds:
         stored = ds.load()
