@@ -22,6 +22,7 @@ LAYERS = (
     {
         "stages",
         "chain",
+        "completion",
         "plan",
         "recording",
         "publication",

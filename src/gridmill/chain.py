@@ -9,22 +9,25 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import dask
 import numcodecs.blosc
 import zarr
-from distributed import Client, Future, Worker, WorkerPlugin, get_worker
+from distributed import Client, Future, Semaphore, Worker, WorkerPlugin, get_worker
 
 from gridmill import stages
 from gridmill.metrics import count_stages
 from gridmill.region_job import RegionJob
 from gridmill.regions import region_key
 from gridmill.replication import Copy, copy_objects
+from gridmill.sources.download import limit_hosts
 from gridmill.stages import Bench, LocalFiles, LocalShards, Receipt, RunContext, SourceFile
 from gridmill.stores import Uploaded
 from gridmill.workspace import Workspace
@@ -32,6 +35,7 @@ from gridmill.workspace import Workspace
 __all__ = [
     "STAGE_WIDTHS",
     "GroupWork",
+    "HostPlaces",
     "PipelinePlugin",
     "RegionFutures",
     "check_imports",
@@ -91,6 +95,7 @@ class PipelinePlugin(WorkerPlugin):
         zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
         if self.imports_xarray:
             import xarray  # noqa: F401
+        limit_hosts(HostPlaces(worker))
         self.worker = worker
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
@@ -107,7 +112,50 @@ class PipelinePlugin(WorkerPlugin):
             executor = worker.executors.pop(stage, None)
             if executor is not None:
                 executor.shutdown(wait=False, cancel_futures=True)
+        limit_hosts(None)
         shutil.rmtree(self.workspace.root, ignore_errors=True)
+
+
+class HostPlaces:
+    """Places at source hosts, which the scheduler gives to all workers of the cluster.
+
+    Those of a worker that dies are free again after Dask's lease timeout, 30 s.
+
+    Parameters
+    ----------
+    worker
+        The Dask worker of this process.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._semaphores: dict[tuple[str, int], Semaphore] = {}
+        self._lock = Lock()
+
+    @contextmanager
+    def __call__(self, host: str, most: int) -> Iterator[None]:
+        """Hold one of `most` places at a host."""
+        semaphore: Any = self._semaphore(host, most)
+        try:
+            taken = semaphore.acquire()
+        except (OSError, RuntimeError):
+            taken = False  # the worker loses its scheduler: that says nothing about the file
+        try:
+            yield
+        finally:
+            if taken:
+                semaphore.release()
+
+    def _semaphore(self, host: str, most: int) -> Semaphore:
+        with self._lock:
+            if (host, most) not in self._semaphores:
+                self._semaphores[host, most] = Semaphore(  # type: ignore[no-untyped-call]
+                    most,
+                    name=f"gridmill-{most}-at-{host}",
+                    scheduler_rpc=self._worker.scheduler,
+                    loop=self._worker.loop,
+                )
+            return self._semaphores[host, most]
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,7 @@ class Driver:
         self._recorded_at = time.monotonic()
         self._unrecorded: set[_RegionInFlight] = set()
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
+        self._remarks: dict[str, tuple[str, int]] = {}
         self._tasks: dict[Any, _Task] = {}
         self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
             loop=client.loop, with_results=True, raise_errors=False
@@ -186,6 +187,7 @@ class Driver:
         if publish:
             self._publish()
             self.report.replicas = self.publisher.replicas.outcomes()
+        self._note_remarks()
         self.report.stops_because = self.publisher.stops_because()
         return self.report
 
@@ -278,16 +280,19 @@ class Driver:
         job, sizes = region.job, region.outcome.prepared.sizes
         coords = self._coords(along=True, of=job) if takes_data_array(type(job)) else None
         wanted = [var for var in group.variables if var.name in set(names)]
+        record = region.outcome.prepared.record
         works = {
             var.name: VariableWork(
                 job=job.for_worker((var,)),
                 processing_region=job.processing_region(),
                 sizes={dim: sizes[dim] for dim in var.dims},
                 coords=coords,
+                continues=bool(group.kept),
+                token=record.variables[var.name].token if record and group.kept else None,
             )
             for var in wanted
         }
-        return chain.GroupWork(index, group.files, works)
+        return chain.GroupWork(index, group.files_to_process, works)
 
     def _submit(self, region: _RegionInFlight, groups: list[chain.GroupWork], attempt: str) -> None:
         suffix = f"{self.report.run}{attempt}"
@@ -324,7 +329,7 @@ class Driver:
 
     def _take_files(self, task: _Task, files: LocalFiles) -> None:
         task.region.outcome.files[task.group] = files.files
-        self.report.nbytes_downloaded += sum(file.coord.nbytes or 0 for file in files.files)
+        self.report.nbytes_downloaded += sum(file.nbytes_fetched for file in files.files)
         self._note_fetched(task.region, files.files)
         self._note_spans(task.region, files.spans)
 
@@ -338,7 +343,7 @@ class Driver:
         self.publisher.replicas.keep(region, receipt.variable, receipt.replicated)
         self._unrecorded.add(task.region)
         if receipt.healed is not None:
-            self.report.nbytes_healed += sum(f.coord.nbytes or 0 for f in receipt.healed)
+            self.report.nbytes_healed += sum(file.nbytes_fetched for file in receipt.healed)
             self._note_fetched(task.region, receipt.healed)
         self.report.nbytes_uploaded += sum(obj.nbytes for obj in receipt.objects)
         self.report.variables_done += 1
@@ -423,8 +428,8 @@ class Driver:
             self.listener(Event("stage", region.name, span.stage, span.nbytes))
 
     def _note_fetched(self, region: _RegionInFlight, files: Iterable[SourceFile]) -> None:
-        for file in files:
-            url, nbytes = mask_url(file.coord.get_url()), file.coord.nbytes or 0
+        for file in (file for file in files if not file.is_kept):
+            url, nbytes = mask_url(file.coord.get_url()), file.nbytes_fetched
             self.report.note_fetched(
                 FetchedFile(region.name, url, file.seconds, nbytes, file.attempts)
             )
@@ -459,12 +464,22 @@ class Driver:
             for file in files:
                 if file.coord.status is not SourceFileStatus.SUCCEEDED:
                     self._note_problem(region, file, file.coord.status, file.coord.detail)
+                elif file.coord.detail is not None and not file.is_kept:
+                    url = mask_url(file.coord.get_url())
+                    first, many = self._remarks.get(file.coord.detail, (url, 0))
+                    self._remarks[file.coord.detail] = first, many + 1
         for group in region.outcome.prepared.groups:
             for name in group.todo:
                 for at, (_, detail) in record.variables[name].unread.items():
                     file = region.outcome.receipts[name].files[at]
                     self.report.files[SourceFileStatus.READ_FAILED] += 1
                     self._note_problem(region, file, f"read failed for {name}", detail)
+
+    def _note_remarks(self) -> None:
+        for remark, (first, many) in self._remarks.items():
+            note = f"{many} source files were {remark}; the first is {first}"
+            log.warning("%s", note)
+            self.report.notes.append(note)
 
     def _note_problem(
         self, region: _RegionInFlight, file: SourceFile, status: str, detail: str | None

@@ -177,11 +177,12 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     # Bytes worth fetching for nothing to save a request: a few milliseconds of a connection on
     # which a request takes tens. Messages of a 0.25° grid have ten times as many.
     max_gap_nbytes: ClassVar[int] = 16 * 1024
+    # A forecast appears file by file, for hours, in hundreds of files; then it stays as it is.
+    asks_for_revisions: ClassVar[bool] = False
+    reads_again: ClassVar[bool] = False
     # What every message's grid must be; None does not check.
     grid: ClassVar[HorizontalGrid | None] = None
     # Along this dim accumulations and averages run.
-    # Weather centres do not revise a forecast, and it has hundreds of files.
-    asks_for_revisions: ClassVar[bool] = False
     step_dim: ClassVar[str] = "lead_time"
     whole_dims: ClassVar[tuple[str, ...] | None] = ("lead_time",)
     # The author's class of source files, which says where they are.
@@ -346,27 +347,27 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     def _download_messages(self, url: str, coord: ForecastFileT) -> Download:
         path = self.download_path(coord)
         inventory = self._fetch_inventory(self.inventory_url(url), path)
-        if inventory is None:
-            done = self._fetch(url, path, None)
+        if isinstance(inventory, str):
+            done = replace(self._fetch(url, path, None), remark=f"fetched whole: {inventory}")
             found = self._search(path, coord)
         else:
             done, found = self._fetch_ranges(url, path, self._choose(inventory, coord))
         _listing(path).write_text(json.dumps({n: _to_json(place) for n, place in found.items()}))
         return done
 
-    def _fetch_inventory(self, url: str, path: Path) -> tuple[Message, ...] | None:
-        """Fetch and read an inventory; None if there is none, or none that can be read."""
+    def _fetch_inventory(self, url: str, path: Path) -> tuple[Message, ...] | str:
+        """Fetch and read an inventory, or say why there is none."""
         text = path.with_name(f"{path.name}.inventory")
         try:
             self._fetch(url, text, None)
         except NotAvailable:
-            log.debug("no inventory url=%s: fetching the whole file", mask_url(url))
-            return None
+            log.info("no inventory url=%s: fetching the whole file", mask_url(url))
+            return "there is no inventory"
         try:
             return parse_inventory(text.read_text())
         except ValueError as error:
             log.warning("%s: %s: fetching the whole file", mask_url(url), error)
-            return None
+            return "the inventory cannot be read"
         finally:
             text.unlink()
 

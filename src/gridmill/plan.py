@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gridmill.completion import files_to_keep
 from gridmill.progress import (
     ObjectReceipt,
     ProgressRecord,
@@ -63,12 +64,24 @@ class PreparedGroup:
         By variable, the fingerprint of all that determines its bytes.
     todo
         By name, why a variable is to be processed; the others are done.
+    kept
+        By index, those of the source files that are not to be read again, with what became of
+        them: the store has their values of all variables in `todo`.
     """
 
     variables: tuple[DataVar, ...]
     files: tuple[SourceFile, ...]
     plans: Mapping[str, str]
     todo: Mapping[str, str]
+    kept: Mapping[int, SourceFileCoord] = field(default_factory=dict)
+
+    @property
+    def files_to_process(self) -> tuple[SourceFile, ...]:
+        """The source files, marked where they are not to be read again."""
+        return tuple(
+            replace(file, coord=self.kept[index], is_kept=True) if index in self.kept else file
+            for index, file in enumerate(self.files)
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ class PreparedRegion:
     @property
     def n_files(self) -> int:
         """Number of source files that are to be downloaded."""
-        return sum(len(group.files) for group in self.groups if group.todo)
+        return sum(len(group.files) - len(group.kept) for group in self.groups if group.todo)
 
 
 def prepare_region(
@@ -136,19 +149,20 @@ def prepare_region(
     """
     groups = []
     ds = job.processing_region_ds()
+    sizes = {str(dim): n for dim, n in ds.sizes.items()}
     places = _Places({str(dim): ds.get_index(dim) for dim in ds.dims})
     for variables in job.source_groups(job.data_vars):
         if not variables:
             continue
         files = tuple(_place_files(job, ds, places, variables))
-        listed = _listed(files)
-        plans = {v.name: _plan(metadata[v.name], job, listed) for v in variables}
+        listed = _Listed(metadata, job, files)
+        plans = {v.name: listed.plan(v.name) for v in variables}
         if record is not None and now is not None:
             record = _judged_again(job, record, plans, files, now)
-        reasons = _Reasons(job, record, files, missing, ask)
+        reasons = _Reasons(job, record, listed, missing, ask)
         todo = {name: why for name, plan in plans.items() if (why := reasons.of(name, plan))}
-        groups.append(PreparedGroup(tuple(variables), files, plans, todo))
-    sizes = {str(dim): n for dim, n in ds.sizes.items()}
+        kept = reasons.kept([v for v in variables if v.name in todo], sizes)
+        groups.append(PreparedGroup(tuple(variables), files, plans, todo, kept))
     return PreparedRegion(job, record, sizes, tuple(groups))
 
 
@@ -221,17 +235,31 @@ class _Places:
         return self.known[dim, label]
 
 
-def _listed(files: Sequence[SourceFile]) -> str:
-    """Write out which source files fill what, once for all variables that share them."""
-    return json.dumps([(f.coord.get_url(), repr(sorted(f.place.items()))) for f in files])
+@dataclass
+class _Listed:
+    """The source files of a group, written out once for all variables that share them."""
 
+    metadata: Mapping[str, Any]
+    job: RegionJob[Any, Any]
+    files: Sequence[SourceFile]
+    texts: dict[int, str] = field(default_factory=dict)
 
-def _plan(metadata: Mapping[str, Any], job: RegionJob[Any, Any], listed: str) -> str:
-    """Fingerprint what determines a variable's bytes, but for the source files' own bytes."""
-    region = (job.region.start, job.region.stop)
-    array = without_append_length(decoding(metadata), job.append_dim)
-    content = json.dumps([array, _versions(), region], sort_keys=True)
-    return hashlib.sha256(f"{content[:-1]}, {listed}]".encode()).hexdigest()[:16]
+    def plan(self, name: str, record: ProgressRecord | None = None) -> str:
+        """Fingerprint what determines a variable's bytes, but for the source files' own bytes.
+
+        With a record, what it would be if the region had the record's end, and its first files.
+        """
+        first, stop = len(self.files), self.job.region.stop
+        if record is not None:
+            first, stop = len(record.groups[record.variables[name].group]), record.stop
+        if first not in self.texts:
+            listed = self.files[:first]
+            pairs = [(f.coord.get_url(), repr(sorted(f.place.items()))) for f in listed]
+            self.texts[first] = json.dumps(pairs)
+        array = without_append_length(decoding(self.metadata[name]), self.job.append_dim)
+        region = (self.job.region.start, stop)
+        content = json.dumps([array, _versions(), region], sort_keys=True)
+        return hashlib.sha256(f"{content[:-1]}, {self.texts[first]}]".encode()).hexdigest()[:16]
 
 
 @cache
@@ -245,10 +273,11 @@ class _Reasons:
 
     job: RegionJob[Any, Any]
     record: ProgressRecord | None
-    files: Sequence[SourceFile]
+    listed: _Listed
     missing: Missing
     ask: Ask | None
     answers: dict[str, Download | None] = field(default_factory=dict)
+    waiting: dict[str, VariableRecord] = field(default_factory=dict)
 
     def of(self, name: str, plan: str) -> str:
         """Say why a variable is to be processed; empty if it is done."""
@@ -257,14 +286,59 @@ class _Reasons:
             return "not done yet"
         if known.state == "failed":
             return f"failed before: {known.error}"
-        if known.plan != plan:
+        grown = known.plan != plan and self._has_grown(self.record, name)
+        if known.plan != plan and not grown:
             return "template, source files or libraries changed"
         if self.job.believed_runs is not None and known.run not in self.job.believed_runs:
             return "to be done again"
-        return self._of_files(self.record, known) or self._of_objects(known)
+        why = "the region has grown" if grown else self._of_files(self.record, known)
+        if why:
+            self.waiting[name] = known
+            return why
+        return self._of_objects(known)
+
+    def kept(
+        self, variables: Sequence[DataVar], sizes: Mapping[str, int]
+    ) -> dict[int, SourceFileCoord]:
+        """Give the files that none of these variables needs again, with what became of them."""
+        known = [self.waiting[var.name] for var in variables if var.name in self.waiting]
+        usable = len(known) == len(variables) > 0 and not self._reads_again
+        if self.record is None or not usable or len({was.group for was in known}) > 1:
+            return {}
+        chosen: dict[int, SourceFileCoord] = {}
+        for number, (var, was) in enumerate(zip(variables, known, strict=True)):
+            coords = self._coords(self.record, was)
+            stored = [index for index, coord in enumerate(coords) if self._is_as_it_was(coord)]
+            if was.state != "done" or not stored or self._gone(was, was.objects):
+                return {}
+            keep = files_to_keep(self.job, var, self.listed.files, sizes, stored)
+            before = dict(enumerate(coords)) if number == 0 else chosen
+            chosen = {index: coord for index, coord in before.items() if index in keep}
+        return chosen
+
+    @property
+    def _reads_again(self) -> bool:
+        return self.job.reads_again or self.job.revalidate
+
+    def _has_grown(self, record: ProgressRecord, name: str) -> bool:
+        """Whether a record is that of the region's first positions, and all else is as it was."""
+        is_shorter = record.start < record.stop < self.job.region.stop and not self._reads_again
+        return is_shorter and self.listed.plan(name, record) == record.variables[name].plan
+
+    def _coords(self, record: ProgressRecord, known: VariableRecord) -> list[SourceFileCoord]:
+        """Give the files that a record knows, with what became of them."""
+        return _coords_from(record, known, self.listed.files[: len(record.groups[known.group])])
+
+    def _is_as_it_was(self, coord: SourceFileCoord) -> bool:
+        if coord.status is not SourceFileStatus.SUCCEEDED:
+            return False
+        if not self._may_improve(coord):
+            return True
+        url = coord.get_url()
+        return url in self.answers and not _is_new(coord, self.answers[url])
 
     def _of_files(self, record: ProgressRecord, known: VariableRecord) -> str:
-        coords = _coords_from(record, known, self.files)
+        coords = self._coords(record, known)
         failed = [c for c in coords if c.status.is_failure and not c.settled]
         if failed:
             return f"{len(failed)} source files {failed[0].status}"
@@ -286,8 +360,11 @@ class _Reasons:
 
     def _of_objects(self, known: VariableRecord) -> str:
         objects = known.objects if self.job.revalidate else _sample(known.objects)
-        gone = self.missing(objects) if known.token is None else self.missing(objects, known.token)
+        gone = self._gone(known, objects)
         return f"the store does not hold {gone[0]}" if gone else ""
+
+    def _gone(self, known: VariableRecord, objects: Sequence[ObjectReceipt]) -> list[str]:
+        return self.missing(objects) if known.token is None else self.missing(objects, known.token)
 
 
 def _is_new(coord: SourceFileCoord, answer: Download | None) -> bool:

@@ -182,7 +182,7 @@ class SourceFileRecord:
     nbytes, etag, last_modified
         Identity, taken from the download's own response.
     detail
-        Why it did not succeed.
+        Why it did not succeed, or what is worth knowing of how it did.
     accepted
         Who settled it by hand, when and why; that also holds for variables that could not be
         read from it.

@@ -66,7 +66,7 @@ class SourceFileCoord:
     nbytes, etag, last_modified
         Identity, taken from the download's own response.
     detail : str or None
-        Why it did not succeed.
+        Why it did not succeed, or what is worth knowing of how it did.
     """
 
     status: SourceFileStatus = SourceFileStatus.PROCESSING
@@ -146,6 +146,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # small request a file. False where that is too many, or the provider never puts another
     # version under the same URL.
     asks_for_revisions: ClassVar[bool] = True
+    # Whether a run that completes a region, or lets it grow, reads again what an earlier run has
+    # read of it, and so also takes what the provider replaced since. If not, it fetches what is
+    # new, and what `provenance` says that the new values rest on.
+    reads_again: ClassVar[bool] = True
     # Dims that `apply_data_transformations` needs whole, beside the append dim; the others may
     # be divided to save memory. None: all if it is overridden, else none.
     whole_dims: ClassVar[tuple[str, ...] | None] = None

@@ -105,13 +105,20 @@ class RunContext:
 class SourceFile:
     """A source file and its place: by dim, positions relative to the processing region.
 
-    `seconds` and `attempts` say what its download took.
+    `seconds` and `attempts` say what its download took. One that `is_kept` is not read again: the
+    final store has its values, and `coord` is what became of it.
     """
 
     coord: SourceFileCoord
     place: Place
     seconds: float = 0.0
     attempts: int = 1
+    is_kept: bool = False
+
+    @property
+    def nbytes_fetched(self) -> int:
+        """Bytes that its download took."""
+        return 0 if self.is_kept else self.coord.nbytes or 0
 
 
 @dataclass(frozen=True)
@@ -128,12 +135,18 @@ class VariableWork:
         Length of every dim, the append dim's being that of the processing region.
     coords
         The processing region's coordinates along the append dim, where a hook needs them.
+    continues
+        Whether the final store has values of the region already, of source files that are kept.
+    token
+        What their upload returned, see `Uploaded`.
     """
 
     job: RegionJob[Any, Any]
     processing_region: slice
     sizes: Mapping[str, int]
     coords: xr.Dataset | None = None
+    continues: bool = False
+    token: str | None = None
 
     @property
     def data_var(self) -> DataVar:
@@ -176,7 +189,7 @@ class LocalFiles:
     @property
     def nbytes(self) -> int:
         """Bytes on disk."""
-        return sum(file.coord.nbytes or 0 for file in self.files)
+        return sum(file.nbytes_fetched for file in self.files)
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
@@ -275,7 +288,7 @@ def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]
     with recorded("download", bench.space.key, bench.worker) as span:
         with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
             arrived = tuple(pool.map(lambda file: _download_one(local_job, file), files))
-        span.append(sum(file.coord.nbytes or 0 for file in arrived))
+        span.append(sum(file.nbytes_fetched for file in arrived))
     return LocalFiles(folder, job, arrived, tuple(span))
 
 
@@ -339,6 +352,8 @@ def upload(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
 
 
 def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
+    if file.is_kept:
+        return file
     started = perf_counter()
     coord, attempts = _downloaded(job, file.coord)
     return replace(file, coord=coord, seconds=perf_counter() - started, attempts=attempts)
@@ -365,6 +380,7 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         nbytes=done.nbytes,
         etag=done.etag,
         last_modified=done.last_modified,
+        detail=done.remark,
     )
     return arrived, done.attempts
 
@@ -372,7 +388,9 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
 def _as_asked(files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
     processing = SourceFileStatus.PROCESSING
     return tuple(
-        replace(f, coord=replace(f.coord, status=processing, settled=False, detail=None))
+        f
+        if f.is_kept
+        else replace(f, coord=replace(f.coord, status=processing, settled=False, detail=None))
         for f in files
     )
 
@@ -429,7 +447,7 @@ def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) 
     """Read every file that arrived into its place; by index, why one could not be read."""
     unread: dict[int, str] = {}
     for index, file in enumerate(source.files):
-        if file.coord.status is not SourceFileStatus.SUCCEEDED:
+        if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
             continue
         try:
             found = _read_one(canvas, work, file)
@@ -468,7 +486,9 @@ def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[S
     return [
         file
         for index, file in enumerate(files)
-        if file.coord.status is SourceFileStatus.SUCCEEDED and index not in unread
+        if file.coord.status is SourceFileStatus.SUCCEEDED
+        and index not in unread
+        and not file.is_kept
     ]
 
 
@@ -534,24 +554,34 @@ def _keep_published(
     number: int,
     places: Sequence[tuple[int | slice, ...]],
 ) -> Values:
-    """Cut a slab to the region; where this run's source files give nothing, published values stay.
+    """Cut a slab to the region; where this run's source files give nothing, stored values stay.
 
-    Judged by provenance, never by NaN.
+    Those are what readers see, or what an earlier run made of source files that are kept. Judged
+    by provenance, never by NaN.
     """
     region = work.job.region
     margin = region.start - work.processing_region.start
     inner = slice(margin, margin + region.stop - region.start)
     values = values[inner]
-    published = min(region.stop, context.published) - region.start
-    if published <= 0:
+    stored = region.stop if work.continues else min(region.stop, context.published)
+    if stored <= region.start:
         return values
     filled = canvas.filled(number, places)
-    ours = work.job.provenance(filled, work.data_var)[inner][:published]
+    ours = work.job.provenance(filled, work.data_var)[inner][: stored - region.start]
     if not ours.all():
-        seen = slice(region.start, region.start + published)
-        kept = context.store.read(work.data_var.name, (seen, *canvas.slabs[number][1:]))
-        np.copyto(values[:published], kept, where=~ours)
+        there = (slice(region.start, stored), *canvas.slabs[number][1:])
+        kept = _stored(context, work, there)
+        # An upload whose region was shorter may not reach as far.
+        np.copyto(values[: len(kept)], kept, where=~ours[: len(kept)])
     return values
+
+
+def _stored(context: RunContext, work: VariableWork, selection: tuple[slice, ...]) -> Values:
+    name = work.data_var.name
+    if not work.continues:
+        return context.store.read(name, selection)
+    metadata = array_metadata(json.loads(context.metadata))[name]
+    return context.store.read_uploaded(name, selection, metadata, work.token)
 
 
 def _region(work: VariableWork) -> slice | None:

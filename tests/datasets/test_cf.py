@@ -28,8 +28,9 @@ EXCEPTIONS = (
 )
 # The checker takes time with the square of the variables.
 PARTS = 6
-# Without the product that differs from another in its grid's step alone.
-NAMES = [name for name in dataset_names() if name != "noaa-gfs-forecast-1deg"]
+# Without the products that differ from another in the steps of their grid or leads alone.
+LIKE_OTHERS = {"noaa-gfs-forecast-1deg", "noaa-hrrr-forecast-hourly"}
+NAMES = [name for name in dataset_names() if name not in LIKE_OTHERS]
 
 
 def stored(name: str, folder: Path) -> xr.Dataset:

@@ -205,6 +205,8 @@ def test_four_leads_of_ncep_s_rap(tmp_path, shared_data, client):
         assert (report.positions_after, report.stops_because, report.failures) == (1, None, [])
         whole = [r.path for r in server.requests if r.status == 200]
         assert len(whole) == len(set(whole)) == 4
+    (note,) = report.notes
+    assert note.startswith("4 source files were fetched whole: there is no inventory; the first is")
 
     ds = read(tmp_path / "a.zarr")
     order = ("temperature_surface", "temperature_2m", "wind_u_10m", "wind_v_10m")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -138,3 +141,37 @@ def test_forecasts_become_one_series(tmp_path, made, client):
         # Two totals of packed values may differ by less than nothing.
         wanted = np.maximum(total, 0)
         np.testing.assert_allclose(at[RAIN].values * 10800, wanted, rtol=2**-9, atol=1e-4)
+
+
+def test_a_region_that_grows_is_not_fetched_again(tmp_path, made, client):
+    """Update after update gives what one backfill gives; only a period's begin comes twice."""
+    options: Mapping[str, Any] = {
+        "start": "2026-08-01T03",
+        "variables": [TEMPERATURE, RAIN],
+        "client": client,
+    }
+    with ArchiveServer(made) as server:
+        server.release_all()
+        once = Coarse(tmp_path / "once.zarr", source_base=server.url)
+        once.backfill("2026-08-02", **options, now="2026-08-05")
+        before = len(server.requests)
+
+        grown = Coarse(tmp_path / "grown.zarr", source_base=server.url)
+        grown.backfill("2026-08-01T06", **options, now="2026-08-05")
+        for hour in (9, 12, 15, 18, 21, 24):
+            report = grown.reformat_operational_update(
+                client=client, now=pd.Timestamp("2026-08-01") + pd.Timedelta(hour, "h")
+            )
+            assert (report.stops_because, report.failures) == (None, [])
+        sent = [r for r in server.requests[before:] if r.status == 206 and r.nbytes > 1]
+
+    made_once, made_in_steps = (
+        xr.open_zarr(tmp_path / name, chunks=None).load() for name in ("once.zarr", "grown.zarr")
+    )
+    assert made_in_steps.sizes["time"] == 7
+    xr.testing.assert_identical(made_in_steps, made_once)
+    times = Counter((r.path[-40:], r.byte_range) for r in sent)
+    again = [path[-4:] for (path, _), n in times.items() if n > 1]
+    assert len(times) == 7 + 7
+    # Where the periods of 06, 12 and 18 h go on, and the step before the second region.
+    assert sorted(again) == ["f003", "f003", "f003", "f006"]

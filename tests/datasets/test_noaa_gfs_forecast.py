@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -141,15 +142,22 @@ def archive(made: Path) -> Iterator[Archive]:
         yield Archive(made, server)
 
 
-def check(store: Path, truth: list[dict[str, Any]]) -> int:
+def check(store: Path | xr.Dataset, truth: list[dict[str, Any]]) -> int:
     """Compare stored values with the checksums of the ground truth; count the messages."""
-    with xr.open_zarr(store, chunks=None, decode_timedelta=True) as stored:
-        ds = stored.load()
+    opened = store if isinstance(store, xr.Dataset) else xr.open_zarr(store, chunks=None)
+    with xr.decode_cf(opened, decode_timedelta=True) as stored:
+        ds = stored[sorted({MADE[message["var"]] for message in truth})].load()
         for message in truth:
             at = {"init_time": message["init"], "lead_time": pd.Timedelta(message["lead"], "h")}
             values = ds[MADE[message["var"]]].sel(at).values.astype("<f4")
             assert zlib.crc32(values.tobytes()) == message["crc32"], message
     return len(truth)
+
+
+def messages_sent(server: ArchiveServer) -> list[Any]:
+    """Give the answers with messages: no inventories, and no first bytes that tell versions."""
+    answers = [r for r in server.requests if r.status == 206 and r.nbytes > 1]
+    return [r for r in answers if not r.path.endswith(".idx")]
 
 
 def check_bytes(archive: Archive) -> None:
@@ -357,12 +365,15 @@ def test_faults_of_the_archive_end_as_statuses(tmp_path, shared_data, client):
     assert check(tmp_path / "a.zarr", remaining) == len(archive.truth) - len(expected)
 
 
-def test_an_update_takes_what_is_published_so_far_and_completes_later(tmp_path, archive, client):
-    """A forecast that is still appearing is recorded, not shown; the next update completes it."""
+@pytest.mark.parametrize("store", ["a.zarr", "a.icechunk"])
+def test_an_update_takes_what_is_published_so_far_and_completes_later(
+    tmp_path, archive, client, store
+):
+    """A forecast that is still appearing is recorded, not shown; the rest follows, each once."""
     first, second = "gfs.20260801/00/*", "gfs.20260801/06/*"
     archive.server.hold("*")
     archive.server.release(first)
-    dataset = Decoded(tmp_path / "a.zarr", source_base=archive.server.url)
+    dataset = Decoded(tmp_path / store, source_base=archive.server.url)
     names = [MADE["TMP2m"], MADE["APCP"]]
     dataset.backfill("2026-08-01T06", variables=names, client=client, now="2026-08-01T06")
 
@@ -378,7 +389,39 @@ def test_an_update_takes_what_is_published_so_far_and_completes_later(tmp_path, 
     report = dataset.reformat_operational_update(client=client, now="2026-08-01T11")
     assert (report.positions_after, report.stops_because) == (2, None)
     wanted = [t for n in (0, 1) for t in archive.of(n) if MADE[t["var"]] in names]
-    assert check(tmp_path / "a.zarr", wanted) == 2 * (9 + 8)
+    with dataset.store.open_dataset() as ds:
+        assert check(ds, wanted) == 2 * (9 + 8)
+    sent = messages_sent(archive.server)
+    assert len({(r.path, r.byte_range) for r in sent}) == len(sent)
+    assert sum(r.nbytes for r in sent) == sum(t["length"] for t in wanted)
+
+
+def test_what_completes_a_forecast_is_made_as_if_all_had_come_at_once(tmp_path, archive, client):
+    """Means of steps that rest on files from before are right; two leads are fetched again."""
+    late = Short(tmp_path / "late.zarr", source_base=archive.server.url)
+    options: Mapping[str, Any] = {
+        "variables": [MADE["APCP"], MADE["DSWRF"], MADE["TMP2m"]],
+        "client": client,
+    }
+    archive.server.hold("*")
+    for lead in ("000", "003", "006", "009", "018"):
+        archive.server.release(f"*/00/*f{lead}*")
+    late.backfill("2026-08-01T06", **options, now="2026-08-01T03")
+    seen = len(messages_sent(archive.server))
+    archive.server.release_all()
+    report = late.reformat_operational_update(client=client, now="2026-08-01T05")
+    assert (report.positions_after, report.stops_because, report.failures) == (1, None, [])
+    leads = Counter(int(r.path[-3:]) for r in messages_sent(archive.server)[seen:])
+
+    once = Short(tmp_path / "once.zarr", source_base=archive.server.url)
+    once.backfill("2026-08-01T06", **options, now="2026-08-04")
+    for path in sorted((tmp_path / "once.zarr").rglob("c/*")):
+        if path.is_file():
+            same = tmp_path / "late.zarr" / path.relative_to(tmp_path / "once.zarr")
+            assert same.read_bytes() == path.read_bytes(), path
+    # 12, 15, 21 and 24 h are new: one range for the instant, two for the periods. The periods of
+    # 12 and 21 h begin where those of 9 and 18 h end.
+    assert leads == {9: 2, 12: 3, 15: 3, 18: 2, 21: 3, 24: 3}
 
 
 def test_an_archive_keeps_the_longest_lead_that_it_was_made_with(tmp_path, archive, client):

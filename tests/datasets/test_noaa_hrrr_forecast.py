@@ -14,6 +14,8 @@ from checked_in import check_structure
 from grib_messages import changed, raised
 from gridmill.datasets.noaa_hrrr_forecast import (
     NoaaHrrrForecast,
+    NoaaHrrrForecastHourly,
+    NoaaHrrrForecastHourlyTemplate,
     NoaaHrrrForecastJob,
     NoaaHrrrForecastTemplate,
 )
@@ -32,9 +34,22 @@ def make_job(**settings) -> NoaaHrrrForecastJob:
     )
 
 
-def test_a_change_of_the_structure_shows_as_a_diff():
+@pytest.mark.parametrize("dataset", [NoaaHrrrForecast, NoaaHrrrForecastHourly])
+def test_a_change_of_the_structure_shows_as_a_diff(dataset):
     """What an archive looks like is checked in, so that a reviewer reads what a change does."""
-    check_structure(NoaaHrrrForecast, until="2020-12-04")
+    check_structure(dataset, until="2020-12-04")
+
+
+def test_the_hourly_product_has_a_forecast_of_18_hours_every_hour():
+    """Its files are those of the other product, and those in between."""
+    template = NoaaHrrrForecastHourlyTemplate().get_template("2020-12-04")
+    assert (template.sizes["init_time"], template.sizes["lead_time"]) == (24, 19)
+    assert template.valid_time.values[5, 18] == np.datetime64("2020-12-03T23")
+    job = NoaaHrrrForecastHourly.region_job(
+        template_ds=template, data_vars=(), append_dim="init_time", region=slice(5, 6)
+    )
+    file = job.source_file(pd.Timestamp("2020-12-03T05"), pd.Timedelta(hours=18))
+    assert file.get_url() == "hrrr.20201203/conus/hrrr.t05z.wrfsfcf18.grib2"
 
 
 def test_the_grid_is_projected_as_cf_wants_it():

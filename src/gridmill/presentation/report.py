@@ -87,6 +87,7 @@ def _report_facts(content: Content) -> dict[str, Any]:
         "published": describe_publication(content),
         "replicas": _describe_replicas(content),
         "stops at": content["stops_because"],
+        "notes": "\n".join(content["notes"]),
         "report": content["page"],
     }
     return {name: fact for name, fact in facts.items() if fact}

@@ -34,6 +34,10 @@ class DownloadSettings:
         jitter again.
     wait_max_s
         Longest wait between two attempts, unless the server's Retry-After asks for more.
+    most_at_host
+        Fetches that may be under way at one host, in all workers of a Dask cluster together; None
+        for no limit. One that was told to slow down keeps its place while it waits, so that the
+        more of them a host refuses, the fewer it gets. Outside of a cluster it does not hold.
     min_nbytes
         A destination with fewer bytes is not a file.
     forbidden_means_absent
@@ -67,6 +71,9 @@ class DownloadSettings:
     wait_initial_s: float = 1.0
     # Longer waits would spend the deadline on few attempts.
     wait_max_s: float = 30.0
+    # As many as S3 answers from one bucket without slowing them down, and more than an agency's
+    # server likes: there, set it to what its terms of use say.
+    most_at_host: int | None = 256
     # An empty body is never a file; a constant GRIB message has about 200 bytes, an index fewer.
     min_nbytes: int = 1
     # 403 also means bad credentials; taken for absence it would turn those into missing data.
@@ -81,6 +88,10 @@ class DownloadSettings:
     def __post_init__(self) -> None:
         for name in _COUNTS:
             _check_positive(name, getattr(self, name), int, "a whole number of at least 1")
+        if self.most_at_host is not None:
+            _check_positive(
+                "most_at_host", self.most_at_host, int, "a whole number of at least 1, or None"
+            )
         for name in _SECONDS:
             _check_positive(name, getattr(self, name), int | float, "a number of seconds above 0")
         if self.expect is not None and self.expect not in get_args(FileFormat):

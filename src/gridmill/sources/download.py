@@ -28,6 +28,7 @@ from gridmill.sources._failures import (
     TransientError,
     mask_url,
 )
+from gridmill.sources._hosts import limit_hosts, place_at
 from gridmill.sources._http import open_http
 from gridmill.sources._local import open_local
 from gridmill.sources._responses import Body, ByteRange, Deadline, Identity, OpenBody
@@ -42,6 +43,7 @@ __all__ = [
     "NotAvailable",
     "coalesce_ranges",
     "fetch",
+    "limit_hosts",
     "mask_url",
 ]
 
@@ -68,6 +70,9 @@ class Download:
     file_nbytes
         Size of the source file, also where only ranges of it were fetched; None where the server
         does not say it.
+    remark
+        What is worth knowing of how it was fetched, the same words for every such file; the run's
+        report says of how many files it holds.
     """
 
     path: Path
@@ -76,6 +81,7 @@ class Download:
     last_modified: str | None
     attempts: int
     file_nbytes: int | None = None
+    remark: str | None = None
 
 
 def fetch(
@@ -131,8 +137,9 @@ def fetch(
     """
     open_body = _opener(url)
     requests = _requests(byte_ranges)
-    started = time.monotonic()
-    with _partial_beside(destination) as partial:
+    # Waiting for a place is no part of the fetch's own time.
+    with place_at(url, settings.most_at_host), _partial_beside(destination) as partial:
+        started = time.monotonic()
         with partial.open("x+b") as out:
             transfer = _Transfer(url, open_body, requests, out, settings)
             transfer.run()

@@ -140,6 +140,20 @@ class FinalStore(Protocol):
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         """Read published values of a variable, in the stored dtype."""
 
+    def read_uploaded(
+        self,
+        variable: str,
+        selection: tuple[slice, ...],
+        metadata: Mapping[str, Any],
+        token: str | None = None,
+    ) -> np.ndarray[Any, Any]:
+        """Read values that an upload made durable, whether readers see them or not.
+
+        `metadata` is the array's, reaching to the upload's end; `token` what the upload returned.
+        The objects may be those of an attempt since, which was cut short: it holds these values,
+        too.
+        """
+
     def nbytes_in_use(self, keys: Sequence[str]) -> Mapping[str, int]:
         """Give the sizes of objects that readers may be reading while they are replaced.
 

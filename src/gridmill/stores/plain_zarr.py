@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ import google_crc32c
 import numpy as np
 import zarr
 from zarr.abc.store import Store
+from zarr.core.metadata import ArrayV3Metadata
+from zarr.storage import StorePath
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
 from gridmill.stores.final_store import StagedRegion, Uploaded, keep_object
@@ -124,6 +127,18 @@ class ZarrStore:
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         """Read stored values of a variable, in the stored dtype."""
         array = zarr.open_array(self._zarr(), path=variable, mode="r", zarr_format=3)
+        return np.asarray(array[selection])
+
+    def read_uploaded(
+        self,
+        variable: str,
+        selection: tuple[slice, ...],
+        metadata: Mapping[str, Any],
+        token: str | None = None,
+    ) -> np.ndarray[Any, Any]:
+        """Read values that an upload made durable, whether readers see them or not."""
+        parsed = ArrayV3Metadata.from_dict(copy.deepcopy(dict(metadata)))
+        array = zarr.Array(zarr.AsyncArray(parsed, StorePath(self._zarr(), variable)))
         return np.asarray(array[selection])
 
     def nbytes_in_use(self, keys: Sequence[str]) -> dict[str, int]:

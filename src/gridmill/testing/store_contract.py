@@ -369,6 +369,22 @@ class StoreContract:
         np.testing.assert_array_equal(found, archive.truth(SMALL)[3:7, 1:3])
         assert found.dtype == np.dtype("float32")
 
+    def test_uploaded_values_are_read_back_before_they_are_published(self, tmp_path: Path) -> None:
+        """`read_uploaded` gives what an upload made durable, and not what one before it did."""
+        archive = _Archive(self.make_store(tmp_path), tmp_path)
+        archive.upload(0)
+        archive.publish(REGION)
+        selection = (slice(REGION + 1, 2 * REGION), slice(1, 3))
+        for version in (0, 1):
+            archive.upload(1, version=version)
+            uploaded = archive.uploaded[SMALL, 1]
+            folder = tmp_path / f"shards-{SMALL}-1-{version}"
+            metadata = json.loads((folder / SMALL / "zarr.json").read_text())
+            found = archive.store.read_uploaded(SMALL, selection, metadata, uploaded.token)
+            np.testing.assert_array_equal(found, _values(SMALL, 1, version)[1:, 1:3])
+            assert found.dtype == np.dtype("float32")
+        archive.check(REGION)
+
     def test_uploads_run_at_once(self, tmp_path: Path) -> None:
         """Uploads from several threads do not disturb each other."""
         archive = _Archive(self.make_store(tmp_path), tmp_path)
