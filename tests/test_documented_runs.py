@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from documented import END, LATE, MyForecast, write_forecasts
+from documented import END, FIRST, LATE, MyForecast, write_forecasts
 from gridmill.acceptance import accept_files
 from gridmill.cli import ExitCode, cli
 from gridmill.datasets.ostia_sst_monthly import OstiaSstMonthly
@@ -73,13 +73,13 @@ def prepared(tmp_path_factory) -> Path:
     assert example is not None
     (folder / "my_module.py").write_text(example[1])
     late = MyForecast(folder / "a.zarr", source_base=str(source / "forecast"))
-    late.backfill(END, client="none")
+    late.backfill(END, variables=FIRST, client="none")
     for what in ("zarr", "zarr.gridmill"):
         shutil.copytree(folder / f"a.{what}", folder / f"whole.{what}")
     whole = MyForecast(folder / "whole.zarr", source_base=str(source / "forecast"))
     accept_files(whole, LATE, who="operator", why="lost", now=END)
     MyForecast(folder / "a.icechunk", source_base=str(source / "forecast")).backfill(
-        END, end="2025-03-12", client="none"
+        END, end="2025-03-12", variables=FIRST, client="none"
     )
     sst = OstiaSstMonthly(folder / "sst.zarr", source_base=str(source / "sst"))
     sst.backfill("2009-01", client="none")
@@ -114,7 +114,7 @@ def test_a_command_that_is_shown_does_what_it_says(here, command):
     args += ["--yes"] if "yes" in given else []
     settings = {"STORE": store, "SOURCE_BASE": str(here / "provider" / place), "CLUSTER": "none"}
     if args[0] == "ostia-sst-monthly":
-        del settings["SOURCE_BASE"]  # the pages give it where it is needed
+        settings = {"CLUSTER": "none"}  # the pages give the rest where it is needed
     env = {f"GRIDMILL_{key}": value for key, value in settings.items()}
     done = CliRunner().invoke(cli, [name, *args], env=env)
     assert done.exit_code in {ExitCode.SUCCESS} | OTHERWISE.get(name, set()), done.output
