@@ -9,6 +9,7 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.plan import nothing_missing, prepare_region
 from gridmill.publication import Publisher
 from gridmill.run_report import RunReport
+from gridmill.sources.download import mask_url
 from gridmill.stores import Lease
 from gridmill.template import just_after
 from gridmill.validation.context import declared_labels
@@ -42,7 +43,7 @@ def restore_metadata(
         A run works on the archive.
     """
     store = dataset.store
-    report = RunReport.begin(dataset.dataset_id, "restore-metadata")
+    report = RunReport.begin(dataset.dataset_id, "restore-metadata", mask_url(store.url))
     config = dataset.config()
     length = _published(dataset)
     if not length:
