@@ -5,8 +5,8 @@ any other, and may take the primary's place. Workers put what they made into the
 What a replica lacks nevertheless, because it is new or failed before, is copied from the primary's
 objects, published or not, before anything is published.
 
-A replica that fails is left alone for the rest of the run, whose report says why. It never holds
-up the primary.
+A replica that fails is left alone for the rest of the run, whose report says why. It holds up the
+primary for as long as a store is waited for, once in each process, and no longer.
 """
 
 from __future__ import annotations
@@ -211,11 +211,11 @@ class Replicas:
         found = []
         for replica in self._all:
             url = mask_url(replica.store.url)
-            with self._left_alone_if_it_fails(replica):
-                replica.published = replica.store.published_length(self._dim)
-            positions = replica.published or 0
-            failure = replica.failure or self._why_behind(replica, positions)
-            found.append(ReplicaOutcome(url, positions, failure))
+            if replica.failure is None:  # one that does not answer is not waited for again
+                with self._left_alone_if_it_fails(replica):
+                    replica.published = replica.store.published_length(self._dim) or 0
+            failure = replica.failure or self._why_behind(replica, replica.published or 0)
+            found.append(ReplicaOutcome(url, replica.published, failure))
         return found
 
     # -- what a replica is ----------------------------------------------------------------------
@@ -399,7 +399,9 @@ class _LeftAlone:
     def __exit__(self, kind: type[BaseException] | None, error: Any, traceback: Any) -> bool:
         if error is None or not isinstance(error, Exception) or isinstance(error, LeaseLost):
             return False
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        # What stores raise says all by itself.
+        name = "" if isinstance(error, OSError) and str(error) else f"{type(error).__name__}: "
+        cause = " ".join(f"{name}{error}".split())
         self.replica.failure = self.replica.failure or cause
         with suppress(Exception):
             log.warning("replica %s is left alone: %s", mask_url(self.replica.store.url), cause)

@@ -119,13 +119,13 @@ class ReplicaOutcome:
     url
         Its address, credentials masked.
     positions
-        How many positions its readers see.
+        How many positions its readers see; None if it failed before that was known.
     failure
         What is wrong with it; None if it holds what the primary does.
     """
 
     url: str
-    positions: int
+    positions: int | None
     failure: str | None = None
 
 

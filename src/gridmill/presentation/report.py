@@ -121,6 +121,7 @@ def _describe_replicas(content: Content) -> str:
     return " · ".join(
         f"{replica['url']} {count_of(replica['positions'], 'position')}"
         for replica in content["replicas"]
+        if replica["positions"] is not None
     )
 
 
