@@ -479,7 +479,7 @@ def test_what_is_due_is_found(clean):
 
     assert found(Current(), until(DAYS)) == []
     (late,) = found(Current(), until(DAYS + 0.25))
-    assert late.startswith("readers see up to 2020-01-04 23:00:00; 5 positions more is due")
+    assert late.startswith("readers see up to 2020-01-04 23:00:00; due: 5 more positions")
     aged = Current(grace=timedelta(days=9), max_age=timedelta(hours=2))
     assert found(aged, until(DAYS)) == []
     assert "over 2 h 00 min ago" in found(aged, until(DAYS + 1))[0]

@@ -38,8 +38,8 @@ class Current:
         messages = []
         if status.late:
             newest = "nothing" if status.last is None else f"up to {status.last}"
-            late = count_of(status.late, "position")
-            messages.append(f"readers see {newest}; {late} more is due, to {status.expected_last}")
+            late = count_of(status.late, "more position")
+            messages.append(f"readers see {newest}; due: {late}, to {status.expected_last}")
         elif status.is_behind(self.max_age):
             assert self.max_age is not None
             oldest = format_duration(self.max_age.total_seconds())
