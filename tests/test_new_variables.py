@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
+import zarr
 from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
-from gridmill.stores import Lease
+from gridmill.publication import Publisher
+from gridmill.stores import Lease, icechunk_store
+from gridmill.stores.icechunk_store import IcechunkStore, PublishConflict
 from gridmill.structure import StructureMismatch
-from gridmill.testing import ArchiveServer
+from gridmill.testing import ArchiveServer, S3Server
 from tiny import snapshot
 
 DAYS = 7
 OLD = ["temperature", "humidity", "orography"]
+
+Make = Callable[..., Generated]
 
 
 def day(number: int) -> pd.Timestamp:
@@ -29,9 +37,9 @@ def day(number: int) -> pd.Timestamp:
     return pd.Timestamp(START) + pd.Timedelta(days=number)
 
 
-def assert_true(store: Path, days: int, names: set[str]) -> None:
+def assert_true(dataset: Generated, days: int, names: set[str]) -> None:
     """Compare all that readers see with the formula."""
-    with xr.open_zarr(store) as ds:
+    with dataset.store.open_dataset() as ds:
         assert set(ds.data_vars) == names
         assert ds.get_index("time").equals(times_of(DAYS)[: 4 * days])
         for name in names:
@@ -47,42 +55,58 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer
         yield server
 
 
-@pytest.fixture
-def store(tmp_path: Path, provider: ArchiveServer, client: Client) -> Path:
+@pytest.fixture(params=["a.zarr", "a.icechunk"])
+def make(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    provider: ArchiveServer,
+    s3_server: S3Server,
+    client: Client,
+) -> Make:
     """An archive of five days that lacks precipitation; its last region is visible in part."""
-    path = tmp_path / "a.zarr"
-    dataset = Generated(path, source_base=provider.url)
-    assert dataset.backfill(day(5), variables=OLD, client=client).succeeded
-    return path
+    url, options = str(tmp_path / request.param), {}
+    if request.param == "s3":
+        url, options = f"s3://public/{uuid.uuid4().hex}.icechunk", s3_server.storage_options
+    make = partial(Generated, url, source_base=provider.url, storage_options=options)
+    assert make().backfill(day(5), variables=OLD, client=client).succeeded
+    return make
 
 
-def add(store: Path, provider: ArchiveServer, client: Client, **options: Any) -> Any:
+def add(dataset: Generated, client: Client, **options: Any) -> Any:
     """Add precipitation."""
-    dataset = Generated(store, source_base=provider.url)
     return dataset.backfill(day(DAYS), variables=["precipitation"], client=client, **options)
 
 
+def store_of(dataset: Generated) -> IcechunkStore:
+    """Give a dataset's store."""
+    assert isinstance(dataset.store, IcechunkStore)
+    return dataset.store
+
+
+def tip(dataset: Generated) -> str:
+    """Name the commit that readers see."""
+    return store_of(dataset)._repository().lookup_branch("main")
+
+
 def test_an_added_variable_is_like_one_from_the_start(
-    store: Path, provider: ArchiveServer, client: Client, tmp_path: Path
+    make: Make, provider: ArchiveServer, client: Client, tmp_path: Path
 ) -> None:
     """It becomes visible with all its values, updates go on with it, and the bytes are the same."""
-    report = add(store, provider, client)
+    report = add(make(), client)
     assert report.succeeded
     assert report.stops_because is None
-    assert_true(store, 5, set(DIMS))
-    dataset = Generated(store, source_base=provider.url)
+    assert_true(make(), 5, set(DIMS))
+    dataset = make()
     assert dataset.reformat_operational_update(client=client, now=day(DAYS)).succeeded
-    assert_true(store, DAYS, set(DIMS))
+    assert_true(make(), DAYS, set(DIMS))
     whole = Generated(tmp_path / "whole.zarr", source_base=provider.url)
     whole.backfill(day(DAYS), client=client)
-    ours, theirs = snapshot(store), snapshot(tmp_path / "whole.zarr")
-    assert ours.keys() == theirs.keys()
-    assert [key for key in ours if "/c/" in key and ours[key] != theirs[key]] == []
+    keys = [key for key in snapshot(tmp_path / "whole.zarr") if "/c/" in key]
+    ours, theirs = dataset.store.read_object, whole.store.read_object
+    assert [key for key in keys if ours(key) != theirs(key)] == []
 
 
-def test_readers_see_all_of_it_or_nothing(
-    store: Path, provider: ArchiveServer, client: Client
-) -> None:
+def test_readers_see_all_of_it_or_nothing(make: Make, client: Client) -> None:
     """Who opens the archive again and again meanwhile never meets a value that is missing."""
     done = threading.Event()
     seen: list[bool] = []
@@ -90,7 +114,7 @@ def test_readers_see_all_of_it_or_nothing(
 
     def look() -> None:
         while not done.is_set():
-            with xr.open_zarr(store) as ds:
+            with make().store.open_dataset() as ds:
                 seen.append("precipitation" in ds)
                 if seen[-1]:
                     expected = truth("precipitation", ds.get_index("time"))
@@ -101,7 +125,7 @@ def test_readers_see_all_of_it_or_nothing(
     reader = threading.Thread(target=look)
     reader.start()
     try:
-        add(store, provider, client)
+        add(make(), client)
     finally:
         time.sleep(0.2)
         done.set()
@@ -111,51 +135,50 @@ def test_readers_see_all_of_it_or_nothing(
     assert seen[-1]
 
 
-def test_it_is_added_in_steps(store: Path, provider: ArchiveServer, client: Client) -> None:
+@pytest.mark.parametrize("make", ["a.zarr", "a.icechunk", "s3"], indirect=True)
+def test_it_is_added_in_steps(make: Make, provider: ArchiveServer, client: Client) -> None:
     """Regions by regions, with updates in between; only the last step shows it."""
-    report = add(store, provider, client, end=str(day(2)))
+    report = add(make(), client, end=str(day(2)))
     assert report.succeeded
     assert "regions lack precipitation yet" in report.stops_because
-    assert_true(store, 5, set(OLD))
-    dataset = Generated(store, source_base=provider.url)
+    assert_true(make(), 5, set(OLD))
+    dataset = make()
     assert dataset.reformat_operational_update(client=client, now=day(6)).succeeded
-    assert_true(store, 6, set(OLD))
+    assert_true(make(), 6, set(OLD))
     before = len([r for r in provider.requests if "static" not in r.path])
-    report = add(store, provider, client)
+    report = add(make(), client)
     assert report.stops_because is None
     assert report.variables_skipped == 1
     assert len([r for r in provider.requests if "static" not in r.path]) == before + 4
-    assert_true(store, 6, set(DIMS))
+    assert_true(make(), 6, set(DIMS))
 
 
-def test_it_waits_for_a_run_that_does_not_know_it(
-    store: Path, provider: ArchiveServer, client: Client
-) -> None:
+def test_it_waits_for_a_run_that_does_not_know_it(make: Make, client: Client) -> None:
     """A run that began before would publish without it: the next addition shows it."""
-    dataset = Generated(store, source_base=provider.url)
+    dataset = make()
     far = [(1000, 1004)]
     with Lease(dataset.store.state, run="20200101T000000000-other", kind="update", positions=far):
-        report = add(store, provider, client)
+        report = add(make(), client)
     assert "update 20200101T000000000-other does not know precipitation" in report.stops_because
-    assert_true(store, 5, set(OLD))
-    report = add(store, provider, client)
+    assert_true(make(), 5, set(OLD))
+    report = add(make(), client)
     assert (report.variables_done, report.stops_because) == (0, None)
-    assert_true(store, 5, set(DIMS))
+    assert_true(make(), 5, set(DIMS))
 
 
-def test_a_run_that_read_the_old_declaration_stops(
-    store: Path, provider: ArchiveServer, client: Client
-) -> None:
+@pytest.mark.parametrize("make", ["a.zarr"], indirect=True)
+def test_a_run_that_read_the_old_declaration_stops(make: Make, client: Client) -> None:
     """It would take the variable away again: its structure differs by now."""
-    dataset = Generated(store, source_base=provider.url)
+    dataset = make()
     old = dataset._declaration()
-    add(store, provider, client)
+    add(make(), client)
     config = dataset._config(old)
     publisher = dataset._publisher(config, dataset._template(config, config.label(day(5))))
     with pytest.raises(StructureMismatch, match="precipitation"):
         publisher.check_structure()
 
 
+@pytest.mark.parametrize("make", ["a.zarr"], indirect=True)
 @pytest.mark.parametrize(
     ("variables", "options", "why"),
     [
@@ -167,25 +190,137 @@ def test_what_cannot_be_added_is_refused(
     variables: list[str],
     options: dict[str, Any],
     why: str,
-    store: Path,
-    provider: ArchiveServer,
+    make: Make,
+    tmp_path: Path,
     client: Client,
 ) -> None:
     """One clear line, and nothing was written."""
-    before = snapshot(store)
-    dataset = Generated(store, source_base=provider.url, **options)
+    before = snapshot(tmp_path)
     with pytest.raises(ValueError, match=f"does not have precipitation: {why}"):
-        dataset.backfill(day(5), variables=variables, client=client)
-    assert snapshot(store) == before
+        make(**options).backfill(day(5), variables=variables, client=client)
+    assert snapshot(tmp_path) == before
 
 
-def test_icechunk_and_static_variables_are_refused(
+def test_a_static_variable_is_refused(
     tmp_path: Path, provider: ArchiveServer, client: Client
 ) -> None:
-    """The message says what to do instead."""
-    dataset = Generated(tmp_path / "a.icechunk", source_base=provider.url)
+    """The message says why."""
+    dataset = Generated(tmp_path / "a.zarr", source_base=provider.url)
     dataset.backfill(day(1), variables=["temperature"], client=client)
-    with pytest.raises(ValueError, match="format icechunk cannot be added to: make a new one"):
-        dataset.backfill(day(1), variables=["humidity"], client=client)
     with pytest.raises(ValueError, match="only variables along time can be added"):
         dataset.backfill(day(1), variables=["orography"], client=client)
+
+
+# -- Icechunk ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(tmp_path: Path, provider: ArchiveServer, client: Client) -> Generated:
+    """A local repository of five days that lacks precipitation."""
+    dataset = Generated(tmp_path / "a.icechunk", source_base=provider.url)
+    assert dataset.backfill(day(5), variables=OLD, client=client).succeeded
+    return dataset
+
+
+def test_it_is_one_commit(repository: Generated, client: Client) -> None:
+    """Before it the branch is as it was, after it a run finds nothing to do or to publish."""
+    before = tip(repository)
+    add(repository, client, end=str(day(2)))
+    assert tip(repository) == before
+    add(repository, client)
+    store = store_of(repository)
+    last, previous, *_ = store._repository().ancestry(branch="main")
+    assert (last.message, previous.id) == ("Add precipitation", before)
+    session = store._repository().readonly_session(snapshot_id=before)
+    assert sorted(zarr.open_group(session.store, mode="r").array_keys()) == sorted(
+        [*OLD, "time", "level", "latitude", "longitude"]
+    )
+    assert repository.backfill(day(5), client=client).variables_done == 0
+    assert tip(repository) == last.id
+
+
+def test_a_run_that_dies_at_the_commit_left_everything_as_it_was(
+    repository: Generated, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one only commits."""
+    before = tip(repository)
+
+    def dies(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(icechunk_store, "_commit", dies)
+        with pytest.raises(KeyboardInterrupt):
+            add(repository, client)
+    assert tip(repository) == before
+    assert_true(repository, 5, set(OLD))
+    report = add(repository, client)
+    assert (report.variables_done, report.stops_because) == (0, None)
+    assert_true(repository, 5, set(DIMS))
+
+
+def test_uploads_that_began_from_an_expired_snapshot_are_done_again(
+    repository: Generated, client: Client
+) -> None:
+    """All of them, from a new seed: forks of two seeds would be two arrays of one name."""
+    store = store_of(repository)
+    add(repository, client, end=str(day(2)))
+    assert repository.reformat_operational_update(client=client, now=day(6)).succeeded
+    later = datetime.now(UTC) + timedelta(hours=1)
+    store._repository().expire_snapshots(older_than=later)
+    store._repository().garbage_collect(later)
+    with pytest.raises(PublishConflict, match="began from a snapshot that has expired"):
+        add(repository, client, start=str(day(2)))
+    assert_true(repository, 6, set(OLD))
+    assert add(repository, client).stops_because is None
+    assert_true(repository, 6, set(DIMS))
+
+
+def test_regions_that_an_update_left_unpublished_come_first(
+    repository: Generated, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their uploads of other variables are published as ever; then it is added."""
+    before = tip(repository)
+    with monkeypatch.context() as patched:
+        patched.setattr(Publisher, "publish", lambda *args: False)
+        repository.reformat_operational_update(client=client, now=day(6))
+    with pytest.raises(PublishConflict, match="run an update, then this again"):
+        add(repository, client)
+    assert tip(repository) == before
+    assert repository.reformat_operational_update(client=client, now=day(6)).succeeded
+    assert_true(repository, 6, set(OLD))
+    assert add(repository, client).stops_because is None
+    assert_true(repository, 6, set(DIMS))
+
+
+def test_a_region_that_is_published_again_does_not_add_it_twice(
+    repository: Generated, client: Client
+) -> None:
+    """Its first uploads came with the array: merged once more they would bring another."""
+    add(repository, client)
+    config = repository._config(repository._declaration())
+    template = repository._template(config, config.label(day(5)))
+    publisher = repository._publisher(config, template)
+    record = repository.store.tracker.read(slice(0, 8))
+    assert record is not None
+    staged = replace(publisher.staged_region(record, 20, 20), stop=7)
+    before = tip(repository)
+    with publisher.written(template) as folder:
+        assert repository.store.publish(folder, [staged])
+    assert tip(repository) != before
+    group = zarr.open_group(store_of(repository)._published(), mode="r")
+    assert sorted(group.array_keys()) == sorted([*DIMS, "time", "level", "latitude", "longitude"])
+    assert_true(repository, 5, set(DIMS))
+
+
+def test_garbage_collection_spares_it(repository: Generated, client: Client) -> None:
+    """What waits to be added is held by no snapshot."""
+    add(repository, client, end=str(day(2)))
+    store = store_of(repository)
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert store.collect_garbage(later)["chunks_deleted"] == 0
+    report = add(repository, client)
+    assert (report.variables_skipped, report.stops_because) == (1, None)
+    assert_true(repository, 5, set(DIMS))
+    assert store.collect_garbage(later)["chunks_deleted"] == 0
+    assert_true(repository, 5, set(DIMS))

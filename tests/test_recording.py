@@ -190,6 +190,21 @@ def test_a_grown_region_is_another_plan():
     assert set(prepared_of(record, n=4).todo) == {"a", "b"}
 
 
+def test_a_shorter_job_of_one_variable_leaves_the_others_as_far_as_they_are():
+    """They would be taken for something else if their record ended before them."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, OK, OK)
+    first = recorded(prepared, a=receipt("a", files), b=receipt("b", files))
+    shorter = prepared_of(n=3)
+    job = replace(shorter.job, data_vars=[v for v in CONFIG.data_vars if v.name == "a"])
+    shorter = prepare_region(job, first, ARRAYS, lambda *_: [])
+    assert set(shorter.todo) == {"a"}
+    record = recorded(shorter, a=receipt("a", files_of(shorter, OK, OK, OK)))
+    assert (record.start, record.stop) == (0, 4)
+    assert record.variables["b"].plan == first.variables["b"].plan
+    assert set(prepared_of(record).todo) == {"a"}
+
+
 def test_what_a_run_skips_is_as_known_as_what_it_did():
     """The results of a recorded region are those of the run that processed it."""
     prepared = prepared_of()

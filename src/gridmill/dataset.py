@@ -647,8 +647,6 @@ class DynamicalDataset:
             why = "name no other variables with them"
         elif any(self.declared.append_dim not in v.dims for v in new):
             why = f"only variables along {self.declared.append_dim} can be added"
-        elif self.store.stages:
-            why = f"an archive in format {self.store.format} cannot be added to: make a new one"
         elif self.replicas:
             why = "leave --replica out, and add them to each replica by itself"
         if why is not None:

@@ -199,14 +199,24 @@ class Publisher:
                     return f"the {claim.kind} {claim.run} does not know {names}: run again after it"
             self.published = self.store.published_length(self.config.append_dim) or 0
             self._reach(self.published)
-            lacking = [region.start for region in self._visible_regions() if self._lacks(region)]
+            lacking, staged = [], []
+            for region in self._visible_regions():
+                record = self.store.tracker.read(region)
+                if record is None or self._lacks(region, record):
+                    lacking.append(region.start)
+                else:
+                    staged.append(self._unseen_region(record))
             if lacking:
                 first = f"{self.config.append_dim} {self.index[lacking[0]]}"
                 return f"{len(lacking)} regions lack {names} yet, the first from {first}"
-            declare()
+
+            def check_and_declare() -> None:
+                check()
+                declare()
+
             visible = self.template_ds.isel({self.config.append_dim: slice(0, self.published)})
             with self.written(visible) as folder:
-                self.store.publish(folder, message=f"Add {names}", check=check)
+                self.store.publish(folder, staged, f"Add {names}", check_and_declare)
         log.info("added %s", names)
         return None
 
@@ -217,22 +227,25 @@ class Publisher:
             yield region
             position = region.stop
 
-    def _lacks(self, region: slice) -> bool:
+    def _unseen_region(self, record: ProgressRecord) -> StagedRegion:
+        stop = min(record.stop, self.published)
+        unseen = frozenset(self.unseen)
+        return StagedRegion(_name_of(record), stop, self._tokens(record), unseen=unseen)
+
+    def _lacks(self, region: slice, record: ProgressRecord) -> bool:
         """Whether a region has something to do for the variables that nobody sees yet."""
         job = self._job(region)
         job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.unseen])
-        record = self.store.tracker.read(region)
         return bool(prepare_region(job, record, self.arrays, nothing_missing).todo)
 
     def prepare(self, lease: Lease) -> None:
         """Make what uploads need, where a store's format needs more than a place."""
         self._prepare_replicas(lease)
-        if not self.store.stages or self.store.metadata() is not None:
+        if not self.store.stages or not (self.unseen or self.store.metadata() is None):
             return
         empty = self.template_ds.isel({self.config.append_dim: slice(0, 0)})
         with lease.publishing(), self.written(empty) as folder:
-            if self.store.metadata() is None:
-                self.store.prepare(folder)
+            self.store.prepare(folder)
 
     def _prepare_replicas(self, lease: Lease) -> None:
         if not self.replicas.are_prepared:
@@ -247,7 +260,7 @@ class Publisher:
         self.replicas.note(record)
         if not self.store.stages:
             return
-        tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
+        tokens = self._tokens(record)
         name = _name_of(record)
         self._staged.pop(name, None)
         if tokens and self.is_whole(record):
@@ -278,7 +291,7 @@ class Publisher:
 
     def staged_region(self, record: ProgressRecord, length: int, visible: int) -> StagedRegion:
         """Give what of a region is to be visible where `length` positions are, after `visible`."""
-        tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
+        tokens = self._tokens(record)
         return StagedRegion(
             name=_name_of(record),
             stop=min(record.stop, length),
@@ -287,6 +300,11 @@ class Publisher:
             visible=visible,
             message=self._message(record, tokens),
         )
+
+    def _tokens(self, record: ProgressRecord) -> dict[str, str]:
+        """Give what uploads returned, but for variables that another run is adding."""
+        variables = record.variables.items()
+        return {n: v.token for n, v in variables if v.token is not None and n in self.arrays}
 
     def _forget_published(self, length: int) -> None:
         self._staged = {

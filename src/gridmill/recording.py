@@ -89,10 +89,13 @@ def record_outcome(
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
             )
     kept_groups, kept_variables = _without_unused_groups(groups, variables)
+    # Variables that the job does not know may reach further.
+    others = variables.keys() - {var.name for var in job.data_vars}
+    stop = max(job.region.stop, before.stop) if before and others else job.region.stop
     return ProgressRecord(
         dataset_id=dataset_id,
         start=job.region.start,
-        stop=job.region.stop,
+        stop=stop,
         groups=kept_groups,
         variables=kept_variables,
     )

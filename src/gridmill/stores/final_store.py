@@ -60,6 +60,9 @@ class StagedRegion:
         How many positions readers see before.
     message
         Says what it brings: positions, variables and source files.
+    unseen
+        Variables of `tokens` that readers do not see yet, and are to see of all given regions at
+        once; the others are visible.
     """
 
     name: str
@@ -68,6 +71,7 @@ class StagedRegion:
     dim: str = ""
     visible: int = 0
     message: str = ""
+    unseen: frozenset[str] = frozenset()
 
 
 def keep_object(folder: Path, receipt: ObjectReceipt, content: bytes | None) -> None:
@@ -196,7 +200,10 @@ class FinalStore(Protocol):
         """Raise OSError unless objects can be put into the store and beside it."""
 
     def prepare(self, folder: Path) -> None:
-        """Make what uploads need, from a local store whose append dim has no position yet."""
+        """Make what uploads need, from a local store whose append dim has no position yet.
+
+        Where readers see an archive, they go on to see what they do, though it lacks arrays.
+        """
 
     def publish(
         self,

@@ -8,9 +8,13 @@ session, and commits with what readers are to see of metadata and coordinates.
 The arrays that uploads fork from are in ``main`` before anything is published, but not the root
 group: no reader can open them. It comes with the first publication, as plain Zarr's root does.
 
-One commit a region, because neither Icechunk 1.1 nor 2.3 merges two forks that both resized an
-array. What was merged is said in the commits' own metadata, so it is true of whatever snapshot
-``main`` points at, also after somebody reset it.
+An array that is added to what readers see is in no snapshot before all of it is there: its uploads
+begin from one fork, the seed, which has it and is kept beside the repository. One commit merges
+them all.
+
+One commit a region otherwise, because neither Icechunk 1.1 nor 2.3 merges two forks that both
+resized an array. What was merged is said in the commits' own metadata, so it is true of whatever
+snapshot ``main`` points at, also after somebody reset it.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -71,6 +75,8 @@ MERGED = "gridmill-merged"
 AT_ONCE = 16
 # How long before its token an upload may have begun, and how far clocks may differ.
 GARBAGE_MARGIN = timedelta(hours=1)
+# Objects along the append dim that a seed has room for: none of its forks resizes the array.
+SEEDED = 2**20
 
 Array = dict[str, Any]
 T = TypeVar("T")
@@ -237,10 +243,14 @@ class IcechunkStore:
 
         def begin() -> Any:
             fork = self._repository().writable_session(BRANCH).fork()
+            is_unseen = _get(fork.store, f"{variable}/{ROOT}") is None
+            seed = self.state.get(_seed_key(variable, metadata)) if is_unseen else None
+            if seed is not None:
+                fork = _fork(seed.decode())
             _reach(fork.store, variable, metadata, keys)
-            return fork
+            return fork, None if seed is None else hashlib.sha256(seed).hexdigest()[:16]
 
-        fork = _patiently(begin)
+        fork, seed = _patiently(begin)
 
         def put(key: str) -> ObjectReceipt:
             content = (folder / key).read_bytes()
@@ -250,7 +260,7 @@ class IcechunkStore:
 
         largest = max(1, *((folder / key).stat().st_size for key in keys))
         receipts = tuple(_each(put, keys, NBYTES_IN_FLIGHT // largest))
-        return Uploaded(receipts, _token(fork, begun, self._place))
+        return Uploaded(receipts, _token(fork, begun, self._place, seed))
 
     def download(
         self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
@@ -282,17 +292,39 @@ class IcechunkStore:
     def prepare(self, folder: Path) -> None:
         """Make the repository, with arrays that have no position yet: uploads fork from it.
 
-        There is no root group yet, so that readers see nothing.
+        There is no root group yet, so that readers see nothing. Where there is one, uploads to
+        arrays that it lacks fork from seeds.
         """
 
         def create() -> None:
             repository = self._repository(create=True)
             session = repository.writable_session(BRANCH)
+            if _get(session.store, ROOT) is not None:
+                self._seed(session, _arrays(folder))
+                return
             _write_arrays(session.store, folder, _arrays(folder))
             if session.has_uncommitted_changes:
                 _commit(repository, session, "Prepare the archive, not yet to be seen", {})
 
         _patiently(create)
+
+    def _seed(self, session: icechunk.Session, arrays: Mapping[str, Array]) -> None:
+        """Keep a fork that has an array, for each that a session lacks.
+
+        Only forks of the same seed can be merged with each other, so it stays as long as it can.
+        """
+        for name, array in arrays.items():
+            key = _seed_key(name, array)
+            kept = self.state.get(key)
+            if _get(session.store, f"{name}/{ROOT}") is not None:
+                continue
+            if kept is not None and self._is_based(kept.decode()):
+                continue
+            chunk = array["chunk_grid"]["configuration"]["chunk_shape"]
+            room = [n or SEEDED * m for n, m in zip(array["shape"], chunk, strict=True)]
+            fork = session.fork()
+            _put(fork.store, f"{name}/{ROOT}", _content({**array, "shape": room}))
+            self.state.put(key, _token(fork, datetime.now(UTC), self._place).encode())
 
     def publish(
         self,
@@ -311,6 +343,9 @@ class IcechunkStore:
         PublishConflict
             Another committer changed the same; nothing of theirs is lost.
         """
+        if any(region.unseen for region in staged):
+            _patiently(partial(self._publish_unseen, folder, staged, message, check))
+            return True
         merged = _patiently(lambda: _merged(self._repository()))
         todo = [region for region in staged if merged.get(region.name) != _digest(region)]
         for number, region in enumerate(todo, 1):
@@ -332,11 +367,45 @@ class IcechunkStore:
             return
         session = repository.writable_session(BRANCH)
         check()
-        for variable in sorted(region.tokens):
-            session.merge(_fork(region.tokens[variable]))
+        for variable, token in sorted(region.tokens.items()):
+            # Uploads of a seed became visible together with their array.
+            if _seed_of(token) is None or _get(session.store, f"{variable}/{ROOT}") is None:
+                session.merge(_fork(token))
         _write_metadata(session.store, folder, upto, merged=region.tokens)
         merged[region.name] = _digest(region)
         _commit(repository, session, region.message, merged)
+
+    def _publish_unseen(
+        self,
+        folder: Path,
+        staged: Sequence[StagedRegion],
+        message: str,
+        check: Callable[[], None],
+    ) -> None:
+        """Make whole arrays visible in one commit, and nothing else of their regions."""
+        repository = self._repository()
+        merged = _merged(repository)
+        session = repository.writable_session(BRANCH)
+        seeds: dict[str, str | None] = {}
+        for region in staged:
+            seen = {n: t for n, t in region.tokens.items() if n not in region.unseen}
+            if seen and merged.get(region.name) != _digest(replace(region, tokens=seen)):
+                raise PublishConflict(
+                    f"the region from position {region.name} has uploads that are not published: "
+                    "nothing was added; run an update, then this again"
+                )
+            for name in sorted(region.tokens.keys() - seen):
+                token = region.tokens[name]
+                if seeds.setdefault(name, _seed_of(token)) != _seed_of(token):
+                    raise PublishConflict(
+                        f"some uploads of {name} began from a snapshot that has expired since: "
+                        "nothing was added; run again without --start and --end to replace them"
+                    )
+                session.merge(_fork(token))
+            merged[region.name] = _digest(region)
+        check()
+        _write_metadata(session.store, folder, merged=seeds)
+        _commit(repository, session, message, merged)
 
     def _publish_metadata(self, folder: Path, message: str, check: Callable[[], None]) -> bool:
         repository = self._repository()
@@ -570,10 +639,10 @@ def _env_region() -> str | None:
 # -- tokens -----------------------------------------------------------------------------------
 
 
-def _token(fork: Any, begun: datetime, place: str) -> str:
+def _token(fork: Any, begun: datetime, place: str, seed: str | None = None) -> str:
     pickled = base64.b85encode(pickle.dumps(fork)).decode()
     since = begun.isoformat(timespec="seconds")
-    return json.dumps({"begun": since, "place": place, "fork": pickled})
+    return json.dumps({"begun": since, "place": place, "seed": seed, "fork": pickled})
 
 
 def _fork(token: str) -> Any:
@@ -582,6 +651,17 @@ def _fork(token: str) -> Any:
 
 def _begun(token: str) -> datetime:
     return datetime.fromisoformat(json.loads(token)["begun"])
+
+
+def _seed_of(token: str) -> str | None:
+    """Tell apart the seeds that uploads began from; None for a snapshot of the branch."""
+    return dict(json.loads(token)).get("seed")
+
+
+def _seed_key(name: str, array: Array) -> str:
+    """Name a seed by all that an array's objects are made by."""
+    kept = {k: v for k, v in array.items() if k not in ("attributes", "shape")}
+    return f"seeds/{name}-{hashlib.sha256(_content(kept)).hexdigest()[:16]}.json"
 
 
 def _digest(region: StagedRegion) -> str:
