@@ -10,6 +10,7 @@ from pathlib import Path
 import dask
 import pytest
 from distributed import Client, get_worker
+from distributed.comm import CommClosedError
 
 from clusters import local_client
 from gridmill import chain
@@ -20,7 +21,7 @@ from gridmill.chain import (
     folders_in_use,
     threads_per_worker,
 )
-from tiny import Provider, Tiny, hours, until
+from tiny import Provider, Tiny, TinyJob, hours, until
 
 
 @pytest.fixture
@@ -110,7 +111,23 @@ def test_workers_keep_freed_memory(client, monkeypatch):
         patched.setattr(chain.ctypes, "CDLL", lambda name: object())
         patched.setattr(chain.sys, "platform", "linux")
         assert not chain.keep_freed_memory()
-    monkeypatch.setattr(client, "run", lambda function: {"tcp://a": True, "tcp://b": False})
+    answers = {"tcp://a": True, "tcp://b": False}
+    monkeypatch.setattr(client, "run", lambda function, on_error: answers)
     chain.check_memory(client)
     (line,) = said
     assert "1 of 2 workers" in line
+
+
+def test_a_worker_that_is_lost_while_it_is_asked_stops_nothing(client, monkeypatch):
+    """What it would have said does not matter any more."""
+
+    def lost(*_args, **_kwargs):
+        raise CommClosedError("the worker is gone")
+
+    said = []
+    monkeypatch.setattr(chain.log, "warning", lambda text, *args: said.append(text % args))
+    monkeypatch.setattr(chain, "_keeps_memory", lost)
+    monkeypatch.setattr(chain, "_import_error", lost)
+    chain.check_memory(client)
+    chain.check_imports(client, TinyJob)
+    assert said == []

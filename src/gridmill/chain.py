@@ -210,7 +210,7 @@ def check_imports(client: Client, job_class: type[RegionJob[Any, Any]]) -> None:
         return  # sent by value
     answers = client.run(_import_error, job_class.__module__, on_error="return")
     for address, error in answers.items():
-        if error is not None:
+        if isinstance(error, str):  # not an exception: that worker is lost, and others go on
             raise ValueError(
                 f"worker {address} cannot import {job_class.__module__}, which defines "
                 f"{job_class.__name__}: {error}; install its package on the workers"
@@ -219,7 +219,8 @@ def check_imports(client: Client, job_class: type[RegionJob[Any, Any]]) -> None:
 
 def check_memory(client: Client) -> None:
     """Warn where workers give freed memory back at once, which only who starts them can mend."""
-    kept = client.run(_keeps_memory)
+    # A worker that is lost or still being set up says nothing, and is no reason to stop.
+    kept = client.run(_keeps_memory, on_error="ignore")
     if few := sum(not keeps for keeps in kept.values()):
         log.warning(
             "%d of %d workers give freed memory back to the system at once, which can double the "
