@@ -637,13 +637,15 @@ class DynamicalDataset:
         ValueError
             This archive cannot be added to, or not in this way.
         """
+        if not variables:
+            return None
         arrays = array_metadata(self.store.metadata() or {})
         there = [v.name for v in self.declared.data_vars if v.name in arrays]
-        new = [v for v in self.declared.select(variables or ()) if v.name not in there]
+        new = [v for v in self.declared.select(variables) if v.name not in there]
         if not there or not new:
             return None
         why = None
-        if len(new) < len(set(variables or ())):
+        if len(new) < len(set(variables)):
             why = "name no other variables with them"
         elif any(self.declared.append_dim not in v.dims for v in new):
             why = f"only variables along {self.declared.append_dim} can be added"
