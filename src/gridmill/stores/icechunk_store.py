@@ -265,13 +265,7 @@ class IcechunkStore:
     def download(
         self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
     ) -> None:
-        """Write objects that were uploaded, published or not, into a local folder, by their keys.
-
-        Raises
-        ------
-        ObjectReplaced
-            One is gone, or is not any more what its receipt says.
-        """
+        """Write objects into a local folder; see `FinalStore.download`."""
         store = _patiently(lambda: self._holding(token))
 
         def keep(receipt: ObjectReceipt) -> None:

@@ -173,13 +173,7 @@ class ZarrStore:
     def download(
         self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
     ) -> None:
-        """Write objects into a local folder, by their keys.
-
-        Raises
-        ------
-        ObjectReplaced
-            One is gone, or is not any more what its receipt says.
-        """
+        """Write objects into a local folder; see `FinalStore.download`."""
         by_key = {receipt.key: receipt for receipt in receipts}
 
         def keep(key: str) -> None:
