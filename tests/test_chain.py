@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dask
@@ -85,6 +87,36 @@ def test_a_folder_of_a_task_that_failed_goes_too(client):
     del future
     gc.collect()
     wait_until(lambda: list(folders_in_use(client).values()) == [0])
+
+
+def test_a_key_that_comes_back_keeps_what_it_makes_then(client, monkeypatch):
+    """Dask may want a key again before the folders that it had are deleted."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        started.set()
+        assert go_on.wait(20)
+
+    def submit():
+        return client.submit(make_folder, key="download-0-x", pure=False)
+
+    (worker,) = client.cluster.workers.values()
+    future = submit()
+    before = Path(future.result())
+    with ThreadPoolExecutor(1) as deleting, monkeypatch.context() as patched:
+        patched.setitem(worker.executors, "offload", deleting)
+        held = deleting.submit(hold)
+        assert started.wait(20)
+        del future
+        wait_until(lambda: "download-0-x" not in worker.state.tasks)
+        future = submit()
+        after = Path(future.result())
+        assert before.exists()
+        go_on.set()
+        held.result()
+    wait_until(lambda: not before.exists())
+    assert (after / "file").exists()
+    assert list(folders_in_use(client).values()) == [1]
 
 
 def test_a_run_leaves_no_folder_and_no_task(client, tmp_path):

@@ -153,25 +153,6 @@ def test_an_upload_repeats_the_same_bytes(at):
     assert at.store.objects.get("a/c/0/0/0") == content
 
 
-def test_a_download_whose_key_is_released_meanwhile_begins_again(at, monkeypatch):
-    """Dask may let go of a running task's key and want it again: the task's result counts."""
-    fetch_one = at.job_class.download_file
-    released = []
-
-    def release_first(job, coord):
-        if not released:
-            released.append(coord)
-            at.workspace.release("download")
-        return fetch_one(job, coord)
-
-    monkeypatch.setattr(at.job_class, "download_file", release_first)
-    source = at.download()
-    assert source.folder.is_dir()
-    assert at.workspace.owned()["download"] == [source.folder]
-    assert at.upload(at.compress(source)).healed is None
-    np.testing.assert_array_equal(at.values()[:4], truth(hours(4)))
-
-
 @pytest.mark.parametrize("lost", ["downloads", "shards", "both"])
 def test_what_vanished_is_made_again(at, lost):
     """Wherever a folder is gone, the stage rebuilds it, and says what it fetched again."""

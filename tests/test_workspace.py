@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gridmill.workspace import Workspace
+from gridmill.workspace import Workspace, delete
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_a_folder_is_empty_and_belongs_to_its_key(workspace):
     (one / "file").write_bytes(b"1")
     assert len({one, two, other}) == 3
     assert workspace.owned() == {"a": [one, two], "b": [other]}
-    workspace.release("a")
+    delete(workspace.release("a"))
     assert [folder.exists() for folder in (one, two, other)] == [False, False, True]
     assert workspace.owned() == {"b": [other]}
 
@@ -29,16 +29,16 @@ def test_a_folder_is_empty_and_belongs_to_its_key(workspace):
 def test_releasing_is_idempotent(workspace):
     """A key that owns nothing, or whose folder is gone already, is released without error."""
     shutil.rmtree(workspace.make("a"))
-    workspace.release("a")
-    workspace.release("a")
-    workspace.release("never")
+    delete(workspace.release("a"))
+    delete(workspace.release("a"))
+    delete(workspace.release("never"))
     assert workspace.owned() == {}
 
 
 def test_what_a_key_makes_after_its_release_stays(workspace):
     """A task that runs again under its old key keeps its new folder."""
     workspace.make("a")
-    workspace.release("a")
+    delete(workspace.release("a"))
     again = workspace.make("a")
     assert again.is_dir()
     assert workspace.owned() == {"a": [again]}
@@ -74,7 +74,7 @@ def test_threads_do_not_disturb_each_other(workspace):
         for _ in range(20):
             workspace.make(f"gone-{number}")
             workspace.make(f"kept-{number}")
-            workspace.release(f"gone-{number}")
+            delete(workspace.release(f"gone-{number}"))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))

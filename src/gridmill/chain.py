@@ -30,7 +30,7 @@ from gridmill.replication import Copy, copy_objects
 from gridmill.sources.download import limit_hosts
 from gridmill.stages import Bench, LocalFiles, LocalShards, Receipt, RunContext, SourceFile
 from gridmill.stores import Uploaded
-from gridmill.workspace import Workspace
+from gridmill.workspace import Workspace, delete
 
 __all__ = [
     "STAGE_WIDTHS",
@@ -101,10 +101,14 @@ class PipelinePlugin(WorkerPlugin):
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
         """Delete a key's folders with the key.
 
-        Not on ``executing`` to ``released``: Dask reports that while the thread still runs.
+        Not on ``executing`` to ``released``: Dask reports that while the thread still runs. What
+        is deleted is settled here and now: Dask may want the same key again before the executor
+        comes to it.
         """
         if finish == "forgotten" or (start == "memory" and finish == "released"):
-            self.worker.executors["offload"].submit(self.workspace.release, str(key))
+            folders = self.workspace.release(str(key))
+            if folders:
+                self.worker.executors["offload"].submit(delete, folders)
 
     def teardown(self, worker: Worker) -> None:
         """Stop the executors and delete what is left."""

@@ -285,16 +285,10 @@ def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]
     """
     folder = bench.space.make()
     local_job = replace_field(job, download_dir=folder)
-    try:
-        with recorded("download", bench.space.key, bench.worker) as span:
-            with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
-                arrived = tuple(pool.map(lambda file: _download_one(local_job, file), files))
-            span.append(sum(file.nbytes_fetched for file in arrived))
-    except FileNotFoundError:
-        if bench.space.has(folder):
-            raise
-        # Dask let go of the key, and wanted it again while this went on.
-        return download(bench, job, files)
+    with recorded("download", bench.space.key, bench.worker) as span:
+        with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
+            arrived = tuple(pool.map(lambda file: _download_one(local_job, file), files))
+        span.append(sum(file.nbytes_fetched for file in arrived))
     return LocalFiles(folder, job, arrived, tuple(span))
 
 

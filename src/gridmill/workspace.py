@@ -6,10 +6,11 @@ import shutil
 import threading
 import uuid
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["TmpFolderLost", "Workspace", "WorkspaceOfKey"]
+__all__ = ["TmpFolderLost", "Workspace", "WorkspaceOfKey", "delete"]
 
 
 class TmpFolderLost(Exception):  # noqa: N818
@@ -29,8 +30,8 @@ class Workspace:
 
     Notes
     -----
-    Thread-safe. `release` may be called for a key whose task is still running elsewhere in
-    the process: it deletes only what the key owned until then.
+    Thread-safe. A key that was released may come back at once: what it makes then is its own,
+    however long the deletion of what it had takes.
     """
 
     def __init__(self, root: Path, *, shares_disk: bool = True) -> None:
@@ -56,18 +57,22 @@ class Workspace:
         with self._lock:
             return {key: list(folders) for key, folders in self._owned.items()}
 
-    def release(self, key: str) -> None:
-        """Delete the folders of `key`."""
+    def release(self, key: str) -> list[Path]:
+        """Take its folders from `key`, for the caller to `delete`."""
         with self._lock:
-            folders = self._owned.pop(key, [])
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            return self._owned.pop(key, [])
 
     def discard(self, key: str, folder: Path) -> None:
         """Delete one folder of `key` before its time."""
         with self._lock:
             if folder in self._owned.get(key, ()):
                 self._owned[key].remove(folder)
+        delete([folder])
+
+
+def delete(folders: Iterable[Path]) -> None:
+    """Delete folders with all that is in them, those that exist."""
+    for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
 
