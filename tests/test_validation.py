@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import icechunk
 import numpy as np
@@ -21,6 +24,8 @@ from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.demo.archive import build_hadgem2_archive, build_ostia_archive
 from gridmill.registry import find_dataset
+from gridmill.stores import Objects, open_objects
+from gridmill.testing import S3Server
 from gridmill.validation import (
     CfConventions,
     CheckResult,
@@ -42,29 +47,76 @@ NOW = until(DAYS)
 
 @dataclass(frozen=True)
 class Site:
-    """A provider's files and an archive made from them."""
+    """A provider's files, and an archive made from them beside these or on a server."""
 
     root: Path
     format: str
+    server: S3Server | None = None
 
     @property
     def store(self) -> Path:
         return self.root / f"a.{self.format}"
 
+    @property
+    def url(self) -> str:
+        return str(self.store) if self.server is None else f"s3://public{self.store}"
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return {} if self.server is None else self.server.storage_options
+
+    @property
+    def objects(self) -> Objects:
+        return self.objects_of("")
+
+    def objects_of(self, beside: str) -> Objects:
+        return open_objects(f"{self.url}{beside}", storage_options=self.options)
+
+    @property
+    def invocation(self) -> Sequence[str]:
+        """What the command line is told; credentials come from the environment."""
+        base = ["--source-base", str(self.root / "source"), "--format", self.format]
+        return ["weather:Weather", "--store", self.url, *base]
+
     def dataset(self, kind: type[DynamicalDataset] = Weather) -> DynamicalDataset:
-        return kind(self.store, source_base=str(self.root / "source"), format=self.format)
+        base = str(self.root / "source")
+        options = self.options or None
+        return kind(self.url, source_base=base, format=self.format, storage_options=options)
 
     def run(self, command: str, *args: str) -> Result:
         """Call the command line on the archive, in this process."""
-        base = ["--source-base", str(self.root / "source"), "--format", self.format]
-        where = ["weather:Weather", "--store", str(self.store), *base]
-        return CliRunner().invoke(cli, [command, *where, *args])
+        return self.call([command, *self.invocation, *args])
+
+    def call(self, words: Sequence[str]) -> Result:
+        """Call the command line, in this process."""
+        given = [f"{k}={json.dumps(v, separators=(',', ':'))}" for k, v in self.options.items()]
+        return CliRunner(env={"GRIDMILL_STORE_OPTION": " ".join(given)}).invoke(cli, list(words))
+
+    def copy(self, root: Path) -> Site:
+        """Copy source files, archive and records."""
+        shutil.copytree(self.root, root)
+        copied = Site(root, self.format, self.server)
+        for beside in ["", ".gridmill"] if self.server else []:
+            copy_objects(self.objects_of(beside), copied.objects_of(beside))
+        return copied
+
+
+def copy_objects(ours: Objects, theirs: Objects) -> None:
+    """Copy all objects, several at once."""
+
+    def copy(key: str) -> None:
+        theirs.put(key, ours.get(key) or b"")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(copy, list(ours.keys(""))))
 
 
 @pytest.fixture(scope="module", params=["zarr", "icechunk"])
 def clean(client, tmp_path_factory, request) -> Site:
     """Four days of weather, built by real workers."""
-    site = Site(tmp_path_factory.mktemp("clean"), request.param)
+    format_, _, where = request.param.partition(" on ")
+    server = request.getfixturevalue("s3_server") if where else None
+    site = Site(tmp_path_factory.mktemp("clean"), format_, server)
     Provider(site.root / "source").publish(hours(0, 24 * DAYS))
     assert site.dataset().backfill(NOW, client=client, now=NOW).succeeded
     return site
@@ -73,13 +125,14 @@ def clean(client, tmp_path_factory, request) -> Site:
 @pytest.fixture
 def site(clean, tmp_path) -> Site:
     """A copy, to be damaged."""
-    shutil.copytree(clean.root, tmp_path / "copy")
-    return Site(tmp_path / "copy", clean.format)
+    return clean.copy(tmp_path / "copy")
 
 
 def findings_of(site: Site) -> dict[str, tuple[Finding, ...]]:
     """Validate, and give what each validator found."""
-    return site.dataset().validate(now=NOW).found_by
+    dataset = site.dataset()
+    look = dataset.validators()
+    return validate(dataset, look, now=NOW, invocation=site.invocation).found_by
 
 
 # -- clean ------------------------------------------------------------------------------------
@@ -115,12 +168,12 @@ def test_an_archive_that_is_not_there_is_an_error(tmp_path):
 # -- damaged objects --------------------------------------------------------------------------
 
 
-def chunk_files(site: Site, name: str = "rain") -> list[Path]:
-    """Give the files that hold a variable's objects, the first days' first."""
+def chunk_keys(site: Site, name: str = "rain") -> list[str]:
+    """Give the keys of a variable's objects, the first days' first."""
     if site.format == "zarr":
-        return [site.store / name / "c" / str(day) / "0" / "0" for day in range(DAYS)]
+        return [f"{name}/c/{day}/0/0" for day in range(DAYS)]
     sizes = {r.nbytes for r in receipts(site, name)}
-    return [p for p in (site.store / "chunks").iterdir() if p.stat().st_size in sizes]
+    return [key for key in site.objects.keys("chunks") if site.objects.nbytes(key) in sizes]
 
 
 def receipts(site: Site, name: str) -> list:
@@ -130,38 +183,43 @@ def receipts(site: Site, name: str) -> list:
 
 def delete(site: Site) -> None:
     """Delete an object."""
-    chunk_files(site)[1].unlink()
+    site.objects.delete(chunk_keys(site)[1])
 
 
 def truncate(site: Site) -> None:
     """Cut an object off."""
-    file = chunk_files(site)[1]
-    file.write_bytes(file.read_bytes()[:-40])
+    change_object(site, lambda content: content[:-40])
 
 
 def empty(site: Site) -> None:
     """Leave nothing of an object."""
-    chunk_files(site)[1].write_bytes(b"")
+    change_object(site, lambda content: b"")
+
+
+def flip(site: Site) -> None:
+    """Let one byte of an object rot."""
+    change_object(site, lambda old: old[:70] + bytes([old[70] ^ 0xFF]) + old[71:])
+
+
+def change_object(site: Site, change: Callable[[bytes], bytes]) -> None:
+    """Change the content of an object of the second day, or of any where no key says the day."""
+    key = chunk_keys(site)[1]
+    content = site.objects.get(key)
+    assert content is not None
+    site.objects.put(key, change(content))
 
 
 def swap(site: Site) -> None:
     """Let two objects change places."""
     if site.format == "zarr":
-        a, b = chunk_files(site)[1:3]
+        a, b = chunk_keys(site)[1:3]
     else:
-        every = [*chunk_files(site), *chunk_files(site, "temperature")]
-        a, b = sorted(every, key=lambda path: path.stat().st_size)[:2]
-    a_content, b_content = a.read_bytes(), b.read_bytes()
-    a.write_bytes(b_content)
-    b.write_bytes(a_content)
-
-
-def flip(site: Site) -> None:
-    """Let one byte of an object rot."""
-    file = chunk_files(site)[1]
-    content = bytearray(file.read_bytes())
-    content[len(content) // 3] ^= 0xFF
-    file.write_bytes(bytes(content))
+        every = [*chunk_keys(site), *chunk_keys(site, "temperature")]
+        a, b = sorted(every, key=lambda key: site.objects.nbytes(key) or 0)[:2]
+    first, second = site.objects.get(a), site.objects.get(b)
+    assert first != second
+    site.objects.put(a, second or b"")
+    site.objects.put(b, first or b"")
 
 
 def write_by_hand(site: Site) -> None:
@@ -177,16 +235,44 @@ def write_by_hand(site: Site) -> None:
 def edit(site: Site, change: Callable) -> None:
     """Let somebody change the store through zarr; on Icechunk that is a commit."""
     if site.format == "zarr":
-        change(zarr.storage.LocalStore(site.store))
+        if site.server is None:
+            change(zarr.storage.LocalStore(site.store))
+        else:
+            change(zarr.storage.FsspecStore.from_url(site.url, storage_options=site.options))
         return
-    repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(site.store)))
-    session = repository.writable_session("main")
+    if site.server is None:
+        storage = icechunk.local_filesystem_storage(site.url)
+    else:
+        storage = icechunk.s3_storage(
+            bucket="public",
+            prefix=str(site.store).strip("/"),
+            region=site.server.region,
+            endpoint_url=site.server.endpoint_url,
+            access_key_id=site.server.access_key,
+            secret_access_key=site.server.secret_key,
+            allow_http=True,
+            force_path_style=True,
+        )
+    session = icechunk.Repository.open(storage).writable_session("main")
     change(session.store)
     if session.has_uncommitted_changes:
         session.commit("by hand")
 
 
-@pytest.mark.parametrize("damage", [delete, truncate, empty, swap, flip, write_by_hand])
+OBJECT_DAMAGES = [delete, truncate, empty, swap, flip, write_by_hand]
+PLACES: Mapping[str, Sequence[Callable[[Site], None]]] = {
+    "zarr": OBJECT_DAMAGES,
+    "icechunk": OBJECT_DAMAGES,
+    "zarr on S3": [delete, truncate, swap, write_by_hand],
+    "icechunk on S3": [delete, write_by_hand],
+}
+
+
+@pytest.mark.parametrize(
+    ("clean", "damage"),
+    [(place, damage) for place, damages in PLACES.items() for damage in damages],
+    indirect=["clean"],
+)
 def test_damaged_objects_are_found_and_repaired(site, damage, client):
     """By name, and the command that the finding gives makes the archive clean again."""
     damage(site)
@@ -201,16 +287,13 @@ def test_damaged_objects_are_found_and_repaired(site, damage, client):
     assert findings_of(site) == {}
 
 
-def repair(site: Site, found: dict[str, tuple[Finding, ...]], client) -> None:
-    """Do what the findings say, with the cluster of these tests."""
-    commands = {f.repair for findings in found.values() for f in findings}
-    address = client.scheduler.address
-    for command in sorted(commands):
-        words = [word for word in command.split()[2:] if word]
-        at = words.index("--store")
-        name, rest = command.split()[1], [*words[1:at], *words[at + 2 :]]
-        more = ["--yes"] if name.endswith("metadata") else ["--cluster", address]
-        done = site.run(name, *rest, *more, "--now", NOW)
+def repair(site: Site, found: Mapping[str, Sequence[Finding]], client) -> None:
+    """Call what the findings say, as it is printed, with the cluster of these tests."""
+    for command in sorted({f.repair for findings in found.values() for f in findings}):
+        program, name, *rest = shlex.split(command)
+        assert program == "gridmill"
+        more = ["--yes"] if name.endswith("metadata") else ["--cluster", client.scheduler.address]
+        done = site.call([name, *rest, *more, "--now", NOW])
         assert done.exit_code in (ExitCode.SUCCESS, ExitCode.NOTHING_NEW), done.output
 
 
@@ -286,6 +369,7 @@ def shift_times(site: Site) -> str:
     return "restore-metadata"
 
 
+@pytest.mark.parametrize("clean", ["zarr", "icechunk", "zarr on S3"], indirect=True)
 @pytest.mark.parametrize(
     ("damage", "validator", "variables"),
     [
@@ -323,18 +407,20 @@ def test_an_axis_that_steps_back_is_told(site):
     assert "goes back after 2020-01-03T01:00" in finding.message
 
 
-def test_an_archive_that_does_not_open_is_one_finding(clean, tmp_path, client):
+@pytest.mark.parametrize("clean", ["zarr", "zarr on S3"], indirect=True)
+def test_an_archive_that_does_not_open_is_one_finding(site, client):
     """Nothing else is asked, and the root can be put back from what is recorded."""
-    if clean.format != "zarr":
-        pytest.skip("Icechunk's metadata objects are its own")
-    shutil.copytree(clean.root, tmp_path / "copy")
-    site = Site(tmp_path / "copy", "zarr")
-    for damage in [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:300])]:
-        damage(site.store / "zarr.json")
-        validation = site.dataset().validate(now=NOW)
-        assert [result.validator for result in validation.results] == ["opens"]
-        assert "does not open" in validation.findings[0].message
-        repair(site, validation.found_by, client)
+    whole = site.objects.get("zarr.json")
+    assert whole is not None
+    for left in (None, whole[:300]):
+        if left is None:
+            site.objects.delete("zarr.json")
+        else:
+            site.objects.put("zarr.json", left)
+        found = findings_of(site)
+        assert list(found) == ["opens"]
+        assert "does not open" in found["opens"][0].message
+        repair(site, found, client)
         assert findings_of(site) == {}
 
 
@@ -457,7 +543,7 @@ def test_source_files_that_did_not_come_are_found(client, tmp_path):
     assert finding.message == "3 source files from 20200102T06.npy on: never came"
     assert finding.place == "rain, temperature, 2020-01-02T06:00 … 2020-01-02T08:00"
     provider.publish(hours(30, 33))
-    repair(site, validation.found_by, client)
+    repair(site, findings_of(site), client)
     assert findings_of(site) == {}
 
 
@@ -522,11 +608,9 @@ def test_gaps_are_listed_with_what_tries_again(client, tmp_path):
     assert len(part["groups"]) == 1
     provider.publish([*hours(30, 33), *hours(80, 81), broken])
     for group in content["groups"]:
-        words = group["repair"].split()
-        at = words.index("--store")
-        options = [*words[3:at], *words[at + 2 :]]
-        options = [*options, "--cluster", client.scheduler.address, "--now", NOW]
-        assert site.run(words[1], *options).exit_code == ExitCode.SUCCESS
+        words = shlex.split(group["repair"])[1:]
+        done = site.call([*words, "--cluster", client.scheduler.address, "--now", NOW])
+        assert done.exit_code == ExitCode.SUCCESS
     assert "✓ nothing is missing" in site.run("gaps", "--now", NOW).stdout
 
 

@@ -155,7 +155,9 @@ def test_backfill_and_update_hold_every_member_of_a_mirror(shared_data, tmp_path
                 path.parent.mkdir(parents=True, exist_ok=True)
                 keys = {"dataTime": init.hour * 100, "forecastTime": lead}
                 keys |= {"perturbationNumber": member, "typeOfEnsembleForecast": 3 if member else 1}
-                message = raised(changed(data, keys), 100 * init.hour + 40 * lead + member)
+                # All differ, and are still fractions of a volume.
+                number = 100 * init.hour + 40 * lead + member
+                message = raised(changed(data, keys), number / 1000)
                 step = f"{lead} hour fcst" if lead else "anl"
                 name = f"ENS=+{member}" if member else "ENS=low-res ctl"
                 line = f"d={init:%Y%m%d%H}:SOILW:0-0.1 m below ground:{step}:{name}"
@@ -168,6 +170,7 @@ def test_backfill_and_update_hold_every_member_of_a_mirror(shared_data, tmp_path
         dataset.backfill("2025-01-01T06", client=client, now="2025-01-01T06")
         report = dataset.reformat_operational_update(client=client, now="2025-01-01T11")
         assert (report.positions_after, report.stops_because, report.failures) == (2, None, [])
+        assert dataset.validate(now="2025-01-01T11").findings == ()
         served = sum(r.nbytes for r in server.requests if not r.path.endswith(".idx"))
     assert served == sum(map(len, made.values()))
 

@@ -78,6 +78,19 @@ class Decoded025Template(NoaaGfsForecastTemplate):
     data_vars = tuple(map(as_decoded, NoaaGfsForecastTemplate.data_vars))
 
 
+class Short025Template(NoaaGfsForecastTemplate):
+    """Three hours."""
+
+    append_dim_start = START
+    last_lead = timedelta(hours=3)
+
+
+class Short025(NoaaGfsForecast):
+    """What a user of a short archive of 0.25° declares."""
+
+    template_config = Short025Template
+
+
 class Short(NoaaGfsForecast1Deg):
     """What a user of a short archive declares."""
 
@@ -274,7 +287,7 @@ def test_backfill_and_updates_hold_every_message_and_fetch_nothing_else(tmp_path
 
 
 def test_the_hourly_product_of_a_quarter_degree(tmp_path, shared_data, client):
-    """0.25° equals the ground truth, too, and costs the bytes of its messages."""
+    """0.25° equals the ground truth, too, costs the bytes of its messages, and is found right."""
     arguments = ["--grid", "0p25", "--inits", "1", "--leads", "0:3:1"]
     root = make_archive(shared_data, tmp_path / "gfs", "make_gfs_archive.py", *arguments)
     with ArchiveServer(root) as server:
@@ -289,6 +302,11 @@ def test_the_hourly_product_of_a_quarter_degree(tmp_path, shared_data, client):
         assert (report.positions_after, report.stops_because) == (1, None)
         assert check(tmp_path / "a.zarr", archive.truth) == 4 * 5 + 3
         check_bytes(archive)
+
+        readers = Short025(tmp_path / "b.zarr", source_base=server.url)
+        until = "2026-08-01T06"
+        assert readers.backfill(until, variables=archive.variables, client=client).succeeded
+        assert readers.validate(now=until).findings == ()
 
 
 def test_accumulations_and_averages_become_means_of_each_step(tmp_path, archive, client):

@@ -154,6 +154,7 @@ def test_backfill_and_update_hold_the_fields_of_a_mirror(shared_data, tmp_path, 
         dataset.backfill("2023-07-22T12", variables=names, client=client, now="2023-07-22T12")
         report = dataset.reformat_operational_update(client=client, now="2023-07-22T14")
         assert (report.positions_after, report.stops_because, report.failures) == (3, None, [])
+        assert dataset.validate(now="2023-07-22T14").findings == ()
         served = sum(r.nbytes for r in server.requests if not r.path.endswith(".idx"))
     assert served == sum(map(len, made.values()))
 
