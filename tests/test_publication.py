@@ -61,7 +61,7 @@ def publisher_of(store, n, config=None, job_class=TinyJob):
 
 
 def record(publisher, start, statuses, names=NAMES, **changes):
-    """Write the record of a region with these statuses of its positions' files."""
+    """Write the record of a region with these statuses of its positions' files; give both."""
     job = publisher.make_job(slice(start, start + len(statuses)))
     prepared = prepare_region(job, None, publisher.arrays, lambda *_: [])
     (group,) = prepared.groups
@@ -81,15 +81,15 @@ def record(publisher, start, statuses, names=NAMES, **changes):
         )
         for name in names
     }
-    publisher.store.tracker.write(
-        ProgressRecord(
-            dataset_id="tiny",
-            start=start,
-            stop=start + len(statuses),
-            groups=(files,),
-            variables=variables,
-        )
+    written = ProgressRecord(
+        dataset_id="tiny",
+        start=start,
+        stop=start + len(statuses),
+        groups=(files,),
+        variables=variables,
     )
+    publisher.store.tracker.write(written)
+    return written, prepared
 
 
 def test_coordinates_come_first_and_the_root_last(store):
@@ -275,3 +275,27 @@ def test_the_reason_names_the_file_that_is_waited_for(store):
     record(publisher, 0, [OK, ABSENT, OK, OK])
     publisher.publish(LEASE)
     assert publisher.stops_because() == f"time {START + HOUR}: 1 not yet available (None)"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "names", "extent"),
+    [([OK] * 4, NAMES, 4), ([OK, OK, ABSENT, OK], NAMES, 2), ([OK] * 4, NAMES[:1], 0)],
+    ids=["whole", "a file is missing", "a variable is missing"],
+)
+def test_what_is_judged_at_once_is_what_would_be_judged_later(store, statuses, names, extent):
+    """A region is published alike whether its record was judged as it was written or from disk."""
+    publisher, afresh = publisher_of(store, 8), publisher_of(store, 8)
+    written, prepared = record(publisher, 0, statuses, names)
+    publisher.judge(written, prepared)
+    assert publisher._judged == {0: (written, afresh._state(store.tracker.read(slice(0, 4))))}
+    publisher.publish(LEASE)
+    assert publisher.published == extent
+
+
+def test_what_another_run_wrote_since_is_judged_again(store):
+    """What is published is what the records say by then, not what this run made of them."""
+    publisher = publisher_of(store, 8)
+    publisher.judge(*record(publisher, 0, [OK] * 4))
+    record(publisher, 0, [OK, OK, ABSENT, ABSENT])
+    publisher.publish(LEASE)
+    assert publisher.published == 2

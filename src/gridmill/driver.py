@@ -370,6 +370,7 @@ class Driver:
         """Write the region's record: all that it says is true of the store by now."""
         outcome = region.outcome
         record = self._record(region)
+        self.publisher.judge(record, outcome.prepared)
         failures = [Failure(region.name, *item) for item in outcome.failures.items()]
         self.report.failures.extend(failures)
         self.report.regions_failed += bool(failures)

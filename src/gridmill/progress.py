@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -323,11 +323,16 @@ class ProgressRecord:
 
     def to_json(self) -> bytes:
         """Serialise, with the schema's version."""
-        content = {"schema": SCHEMA_VERSION, **asdict(self)}
-        content["groups"] = [[_without_none(file) for file in group] for group in content["groups"]]
-        for variable in content["variables"].values():
-            variable["objects"] = [list(o.values()) for o in variable["objects"]]
-        return json.dumps(content, indent=1).encode()
+        content = {
+            "schema": SCHEMA_VERSION,
+            "dataset_id": self.dataset_id,
+            "start": self.start,
+            "stop": self.stop,
+            "groups": [[_without_none(vars(file)) for file in group] for group in self.groups],
+            "variables": {name: _variable_to(v) for name, v in self.variables.items()},
+        }
+        # Without an indent: Python's fast encoder knows none, and a run writes very many of these.
+        return json.dumps(content).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> ProgressRecord:
@@ -364,6 +369,11 @@ def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     return SourceFileRecord(**{**raw, "status": SourceFileStatus(raw["status"])})
+
+
+def _variable_to(variable: VariableRecord) -> dict[str, Any]:
+    objects = [(o.key, o.nbytes, o.crc32c) for o in variable.objects]
+    return {**vars(variable), "objects": objects}
 
 
 def _variable_from(raw: dict[str, Any]) -> VariableRecord:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gridmill.plan import nothing_missing, prepare_region, results_from_record
+from gridmill.plan import PreparedRegion, nothing_missing, prepare_region, results_from_record
 from gridmill.progress import (
     ProgressRecord,
     RegionState,
@@ -35,6 +35,9 @@ from gridmill.template import TemplateConfig, just_after
 __all__ = ["Publisher"]
 
 log = logging.getLogger(__name__)
+
+# Regions that are judged before readers can see them; where the first one fails, it could be all.
+MOST_JUDGED = 2000
 
 MakeJob = Callable[[slice], RegionJob[Any, Any]]
 
@@ -266,6 +269,22 @@ class Publisher:
         if tokens and self.is_whole(record):
             self._staged[name] = (record, tokens)
 
+    def judge(self, record: ProgressRecord, prepared: PreparedRegion) -> None:
+        """Judge a region while what was prepared for it is at hand: to prepare it again takes long.
+
+        Parameters
+        ----------
+        record
+            The region's, just written.
+        prepared
+            What it was made of.
+        """
+        job = prepared.job
+        is_known = job.template_ds is self.template_ds and len(self._judged) < MOST_JUDGED
+        if is_known and {v.name for v in job.data_vars} == self._varying:
+            state = self._state_of(job, results_from_record(prepared, record))
+            self._judged[record.start] = (record, state)
+
     def is_whole(self, record: ProgressRecord) -> bool:
         """Whether every declared variable of a region is done."""
         if record.stop == record.start:
@@ -357,10 +376,16 @@ class Publisher:
 
     def _judge(self, record: ProgressRecord) -> RegionState | None:
         job = self._job(record.region)
-        results = self._results(job, record)
+        return self._state_of(job, self._results(job, record))
+
+    def _state_of(self, job: RegionJob[Any, Any], results: ProcessResults) -> RegionState | None:
         if any(var.name not in results and not job.is_over(var) for var in job.data_vars):
             return None
         return job.state(results)
+
+    @cached_property
+    def _varying(self) -> set[str]:
+        return {v.name for v in self.config.data_vars if self.config.append_dim in v.dims}
 
     def _job(self, region: slice) -> RegionJob[Any, Any]:
         """Give the region job with every declared variable, on the template as it is now."""

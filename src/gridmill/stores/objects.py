@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from gridmill.stores.leftovers import name_of_ours, sweep
 
@@ -162,18 +162,18 @@ class LocalObjects:
         target = self.root / key
         for attempt in range(MOVES):
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
                 move(target)
                 return
             except FileNotFoundError:
                 if attempt == MOVES - 1:
                     raise
+                with suppress(FileNotFoundError):
+                    target.parent.mkdir(parents=True, exist_ok=True)
 
     def _stage(self, key: str, content: bytes) -> Path:
-        self.staging.mkdir(parents=True, exist_ok=True)
         staged = self.staging / name_of_ours()
         try:
-            with staged.open("wb") as file:
+            with self._opened(staged) as file:
                 file.write(content)
                 if self.fsync:
                     file.flush()
@@ -182,6 +182,13 @@ class LocalObjects:
             staged.unlink(missing_ok=True)
             raise
         return staged
+
+    def _opened(self, staged: Path) -> BinaryIO:
+        try:
+            return staged.open("wb")
+        except FileNotFoundError:
+            self.staging.mkdir(parents=True, exist_ok=True)
+            return staged.open("wb")
 
     def _sync_folder(self, key: str) -> None:
         if not self.fsync:
