@@ -25,8 +25,9 @@ from benchmarks.sizes import Size
 
 __all__ = ["bare", "core", "everywhere", "processes"]
 
-KEEP_BITS = 8
 CHUNK, RESET_HOURS = (61, 60), 6
+# What is accumulated since the last reset.
+TOTALS = {"GRIB": "v10", "NetCDF": None}
 
 
 def core(folder: Path, size: Size) -> Iterator[Measure]:
@@ -85,15 +86,23 @@ def bare(kind: str, archive: str, steps: int) -> None:
         buffer = np.zeros((steps, *SHAPE), np.float32)
         read = _grib_reader(Path(archive)) if kind == "GRIB" else _netcdf_reader(Path(archive))
         _ready["bare", kind] = partial(
-            _primitives, read, buffer, scratch, "v10" if kind == "GRIB" else None
+            _primitives, read, buffer, scratch, _mantissa_bits(kind), TOTALS[kind]
         )
     _ready["bare", kind]()
+
+
+def _mantissa_bits(kind: str) -> dict[str, int]:
+    """Give what the variables of the dataset keep: each bit more is up to twice the bytes."""
+    dataset_class = forecast_of(1) if kind == "GRIB" else BenchmarkGrid
+    kept = [var.keep_mantissa_bits for var in dataset_class.template_config.data_vars]
+    return dict(zip(NAMES, kept, strict=True))
 
 
 def _primitives(
     read: Callable[[str, int, np.ndarray], None],
     buffer: np.ndarray,
     to: Path,
+    mantissa_bits: dict[str, int],
     totals: str | None,
 ) -> None:
     """Decode into a reused buffer, take differences, round, cut, compress, write: all there is."""
@@ -107,7 +116,7 @@ def _primitives(
                 if step % RESET_HOURS:
                     np.subtract(buffer[step], buffer[step - 1], out=buffer[step])
                 np.multiply(buffer[step], np.float32(1 / 3600), out=buffer[step])
-        _round_blocks_inplace(buffer)
+        _round_blocks_inplace(buffer, mantissa_bits[name])
         corners = itertools.product(*(range(0, n, c) for n, c in zip(SHAPE, CHUNK, strict=True)))
         with (to / name).open("wb") as file:
             for y, x in corners:
@@ -115,9 +124,9 @@ def _primitives(
                 file.write(blosc.encode(chunk))
 
 
-def _round_blocks_inplace(values: np.ndarray, block: int = 1 << 16) -> None:
+def _round_blocks_inplace(values: np.ndarray, keep_bits: int, block: int = 1 << 16) -> None:
     """Round mantissas to the nearest, ties to even, in blocks that stay in the cache."""
-    flat, dropped = values.reshape(-1).view(np.uint32), 23 - KEEP_BITS
+    flat, dropped = values.reshape(-1).view(np.uint32), 23 - keep_bits
     half, mask = np.uint32((1 << (dropped - 1)) - 1), np.uint32(0xFFFFFFFF ^ ((1 << dropped) - 1))
     scratch = np.empty(block, np.uint32)
     for start in range(0, flat.size, block):

@@ -31,10 +31,9 @@ from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.sources.download import Download, DownloadFailed, NotAvailable, fetch, mask_url
 from gridmill.sources.grib import (
     GribCorrupt,
-    MessageIdentity,
+    OpenMessage,
     Surface,
     iter_messages,
-    message_identity,
     open_message,
 )
 from gridmill.sources.inventory import (
@@ -299,18 +298,17 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         assert coord.downloaded_path is not None
         message = _read_message(coord.downloaded_path, _key(var, level))
         with open_message(message) as opened:
-            identity = opened.identity()
-            if wrong := _contradictions(identity, var, level, asked, coord.init_time):
+            if wrong := _contradictions(opened, var, level, asked, coord.init_time):
                 raise InventoryMismatch(
                     f"the message at the place of {asked} is another one: {'; '.join(wrong)}"
                 )
-            grid = opened.grid()
+            grid = opened.grid
             if self.grid is not None and (wrong := self.grid.differences(grid)):
                 raise ValueError("; ".join(wrong))
             values = np.empty(grid.shape, np.float32)
             opened.decode_into(values)
-        if var.factors:
-            scale_inplace(values, factor=_factor(var, identity.units))
+            if var.factors:
+                scale_inplace(values, factor=_factor(var, opened.units))
         return values
 
     def apply_data_transformations(self, data_array: xr.DataArray, data_var: GribVar) -> None:
@@ -428,11 +426,11 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         problem = ""
         try:
             for encoded in iter_messages(path):
-                identity = message_identity(encoded.data)
-                for var, level, selector in asked:
-                    if not _contradictions(identity, var, level, selector, coord.init_time):
-                        place = _Place(start=encoded.offset, submessage=encoded.submessage)
-                        places[_key(var, level)].append(place)
+                place = _Place(start=encoded.offset, submessage=encoded.submessage)
+                with open_message(encoded.data) as opened:
+                    for var, level, selector in asked:
+                        if not _contradictions(opened, var, level, selector, coord.init_time):
+                            places[_key(var, level)].append(place)
         except GribCorrupt as error:
             problem = f" ({error})"
         return {
@@ -518,13 +516,14 @@ def _key(var: GribVar, level: Level) -> str:
 
 
 def _contradictions(
-    identity: MessageIdentity, var: GribVar, level: Level, asked: Selector, init: pd.Timestamp
+    message: OpenMessage, var: GribVar, level: Level, asked: Selector, init: pd.Timestamp
 ) -> list[str]:
-    """Say in what a message is not what is asked; what nobody asks is not compared."""
+    """Say in what a message is not what is asked; what nobody asks is not read."""
+    identity = message.identity
     code = (identity.discipline, identity.category, identity.number)
     pairs = [
         ("parameter", var.codes and (code if code in var.codes else var.codes), code),
-        ("short name", var.short_name, identity.short_name),
+        ("short name", var.short_name, var.short_name and message.short_name),
         ("reference time", init.to_pydatetime(), identity.reference_time),
         *(
             (name.replace("_", " "), getattr(asked, name), getattr(identity, name))
@@ -567,7 +566,7 @@ def _to_json(place: _Place | str) -> dict[str, Any] | str:
 
 def _read_message(path: Path, key: str) -> bytes:
     """Read one field."""
-    place = json.loads(_listing(path).read_text())[key]
+    place = json.loads(_listing(path).read_bytes())[key]
     if isinstance(place, str):
         raise ValueError(place)
     found = _Place(**place)

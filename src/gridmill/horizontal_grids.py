@@ -188,7 +188,7 @@ def _differences(
         there = has[dim]
         if there is None or there.shape != labels.shape:
             return [f"the message's grid is {grid.grid_type} {grid.shape}: not {labels.size} {dim}"]
-        if not np.allclose(there, labels, rtol=0, atol=tolerance):
+        if not np.abs(there - labels).max() <= tolerance:
             return [
                 f"the message's {dim} runs from {there[0]} to {there[-1]}, not from "
                 f"{labels[0]} to {labels[-1]}"

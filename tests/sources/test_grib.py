@@ -27,6 +27,7 @@ from gridmill.sources.grib import (
     decode_message_into,
     iter_messages,
     message_identity,
+    open_message,
     read_grid,
 )
 from gridmill.sources.inventory import Statistic, parse_inventory
@@ -392,7 +393,6 @@ def test_a_message_is_identified_by_its_figures():
     )  # fmt: skip
     assert (found.edition, found.centre) == (2, "kwbc")
     assert (found.discipline, found.category, found.number) == (209, 6, 1)
-    assert found.short_name == "unknown"
     assert found.first_surface == Surface(103, 2.5)
     assert found.second_surface is None
     assert found.reference_time == datetime(2025, 8, 1, 6, 30)
@@ -400,6 +400,20 @@ def test_a_message_is_identified_by_its_figures():
     assert found.statistic is Statistic.INSTANT
     assert (found.member, found.derived_forecast) == (None, None)
     assert pickle.loads(pickle.dumps(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        ({"parameterCategory": 0, "parameterNumber": 0}, ("t", "K")),
+        ({"discipline": 209, "parameterCategory": 6}, ("unknown", "unknown")),
+    ],
+)
+def test_names_are_those_of_the_decoder(keys, names):
+    """They are read on demand, and a parameter without a name is no error."""
+    with open_message(encode(VALUES, keys=keys)) as opened:
+        assert (opened.short_name, opened.units) == names
+        assert opened.identity == message_identity(opened.message)
 
 
 def test_layers_have_two_surfaces():
@@ -489,7 +503,7 @@ def test_edition_1_is_identified_too(indicator, p1, p2, unit, start, end, statis
     hours = [None if value is None else value * HOUR for value in (start, end)]
     assert [found.start_step, found.end_step, found.statistic] == [*hours, statistic]
     assert (found.edition, found.discipline) == (1, None)
-    assert (found.category, found.number, found.short_name) == (128, 167, "2t")
+    assert (found.category, found.number) == (128, 167)
     assert found.reference_time == datetime(2007, 3, 23, 12)
 
 

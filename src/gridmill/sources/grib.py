@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -71,6 +71,8 @@ class Surface(NamedTuple):
 class MessageIdentity:
     """What a message is, by its code figures: names fail where ecCodes has none for them.
 
+    Those names are `OpenMessage.short_name` and `OpenMessage.units`.
+
     Attributes
     ----------
     edition
@@ -83,8 +85,6 @@ class MessageIdentity:
         GRIB2 code table 4.1; in edition 1 the version of the parameter table.
     number
         GRIB2 code table 4.2; in edition 1 the indicator of the parameter.
-    short_name, units
-        As ecCodes names them; ``unknown`` for MRMS, CMC precipitation and others.
     first_surface, second_surface
         None where missing; two of them bound a layer.
     reference_time
@@ -106,8 +106,6 @@ class MessageIdentity:
     discipline: int | None
     category: int
     number: int
-    short_name: str
-    units: str
     first_surface: Surface | None
     second_surface: Surface | None
     reference_time: datetime
@@ -262,7 +260,7 @@ def read_grid(message: bytes) -> Grid:
     Thread-safe. Takes about a millisecond; packing and values do not matter.
     """
     with open_message(message) as opened:
-        return opened.grid()
+        return opened.grid
 
 
 def message_identity(message: bytes) -> MessageIdentity:
@@ -279,18 +277,19 @@ def message_identity(message: bytes) -> MessageIdentity:
 
     Notes
     -----
-    Thread-safe. Takes about 2 ms; grid, packing and values do not matter, so a message that nobody
+    Thread-safe. Takes about 1 ms; grid, packing and values do not matter, so a message that nobody
     needs cannot spoil the search of a whole file.
     """
     with open_message(message) as opened:
-        return opened.identity()
+        return opened.identity
 
 
 @dataclass(frozen=True)
 class OpenMessage:
     """A message that is loaded into ecCodes once, for all that is asked of it.
 
-    Errors are those of `message_identity`, `read_grid` and `decode_message_into`.
+    What is asked is read when it is first asked, and kept. Errors are those of `message_identity`,
+    `read_grid` and `decode_message_into`.
 
     Parameters
     ----------
@@ -303,6 +302,7 @@ class OpenMessage:
     message: bytes
     handle: int
 
+    @cached_property
     def identity(self) -> MessageIdentity:
         """See `message_identity`."""
         handle = self.handle
@@ -312,12 +312,24 @@ class OpenMessage:
         return MessageIdentity(
             edition=edition,
             centre=_text(handle, "centre"),
-            short_name=_text(handle, "shortName"),
-            units=_text(handle, "units"),
             reference_time=reference_time,
             **read_rest(handle),
         )
 
+    @cached_property
+    def short_name(self) -> str:
+        """ecCodes' name of the parameter; ``unknown`` for MRMS, CMC precipitation and others.
+
+        It and the units take 0.7 ms each, a tenth of the decoding: ecCodes searches its tables.
+        """
+        return _text(self.handle, "shortName")
+
+    @cached_property
+    def units(self) -> str:
+        """The units that ecCodes names for the parameter; ``unknown`` where it knows none."""
+        return _text(self.handle, "units")
+
+    @cached_property
     def grid(self) -> Grid:
         """See `read_grid`. Messages whose grid definition is the same share one object."""
         definition = grid_definition(self.message)
@@ -721,10 +733,10 @@ def _read_reference_time(handle: int) -> datetime:
     date, time = _integer(handle, "dataDate"), _integer(handle, "dataTime")
     second = _optional_integer(handle, "second") or 0
     try:
-        midnight = datetime.strptime(f"{date:08d}{time:04d}", "%Y%m%d%H%M")
+        minute = datetime(date // 10_000, date // 100 % 100, date % 100, time // 100, time % 100)
     except ValueError as error:
         raise GribCorrupt(f"the reference time {date} {time} does not exist") from error
-    return midnight + timedelta(seconds=second)
+    return minute + timedelta(seconds=second)
 
 
 def _read_grib2_identity(handle: int) -> dict[str, Any]:

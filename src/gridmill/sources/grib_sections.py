@@ -386,24 +386,27 @@ _PACKING_CHECKS: dict[int, Callable[[memoryview, memoryview, int], None]] = {
 }
 
 
-# Arrays of 64 kB come from the heap again and again; larger ones would be mapped afresh each time.
-_GROUPS_AT_ONCE = 8192
+# Arrays of 256 kB stay in the L2 cache of current CPUs.
+_GROUPS_AT_ONCE = 32_768
 
 
 def _unpack(data: memoryview, first: int, count: int, bits: int) -> NDArray[np.int64]:
     """Read unsigned integers of `bits` bits, at most 32, of those that lie end to end in `data`."""
     if bits == 0:
         return np.zeros(count, np.int64)
-    start, shift = divmod(first * bits, 8)
-    stop = (first + count) * bits // 8 + 1
-    # A window of eight octets from each octet on holds every number whole.
+    start, skipped = divmod(first * bits, 8)
+    stop = -(-(first + count) * bits // 8)
     padded = bytes(data[start:stop]) + bytes(8)
-    windows = np.ndarray(len(padded) - 7, np.dtype(">u8"), padded, strides=(1,))
-    positions = np.arange(shift, shift + count * bits, bits)
-    window: NDArray[np.uint64] = windows[positions >> 3].astype(np.uint64)
-    window >>= (64 - bits - (positions & 7)).astype(np.uint64)
-    window &= np.uint64((1 << bits) - 1)
-    return window.view(np.int64)
+    found = np.empty(count, np.uint64)
+    # Every eighth number begins at the same bit, `bits` octets after the one before, and the
+    # eight octets from its first on hold it whole.
+    for lane in range(min(count, 8)):
+        octet, bit = divmod(skipped + lane * bits, 8)
+        numbers = found[lane::8]
+        numbers[...] = np.ndarray(numbers.shape, ">u8", padded, octet, (bits,))
+        numbers >>= np.uint64(64 - bits - bit)
+    found &= np.uint64((1 << bits) - 1)
+    return found.view(np.int64)
 
 
 def _uint(data: bytes | memoryview, start: int, nbytes: int) -> int:
