@@ -475,7 +475,7 @@ def test_other_units_from_some_day_on_are_found_by_what_is_possible(fresh):
 
 
 def test_other_units_from_some_day_on_are_found_by_the_jump(fresh):
-    """Rain in mm an hour is possible in kg m-2 s-1, and not after days of the latter."""
+    """Rain in mm an hour may be possible in kg m-2 s-1, and not after days of the latter."""
     found = fresh((hours(48, 96), "rain", lambda field: field * 3600))
     assert set(found) == {"level shifts"}
     assert {finding.first for finding in found["level shifts"]} == {"2020-01-03"}

@@ -12,6 +12,7 @@ import numpy as np
 from gridmill.progress import SourceFileStatus
 from gridmill.validation.context import STATIC, Context
 from gridmill.validation.findings import CheckResult, Finding
+from gridmill.validation.level_shifts import FieldSeries, find_level_shifts
 from gridmill.validation.physical_ranges import Range, physical_range
 from gridmill.validation.statistics import FieldStatistics
 from gridmill.variables import DataVar
@@ -226,78 +227,51 @@ class NoRepeatedField(ValueValidator):
 
 @dataclass(frozen=True, kw_only=True)
 class LevelShift(ValueValidator):
-    """The level and the spread of a variable do not jump for good: other units from some day on.
+    """Values do not change as only another unit changes them: other units from some day on.
 
-    A jump is where the values of a window before it and of one after it do not overlap, and are
-    further apart than each window is wide; or where every window from there on reaches `factor`
-    times as far from 0 as any before, or the other way round. Days, seasons and trends are not
-    like that; what is new from some day on is.
+    See `gridmill.validation.level_shifts` for what that is, what it finds and what it does not.
 
     Parameters
     ----------
     window
-        Positions on either side; fewer, down to a third, where there are not as many.
+        Positions that have one unit at least; fewer, down to a third and to a day, where less
+        than three times as many are looked at.
     factor
-        Less than between any two units of one quantity, but for those of temperatures.
+        The least ratio that is another unit. Temperatures are told by their offset.
     """
 
     window: int = 24
-    factor: float = 30.0
+    factor: float = 10.0
     name: str = "level shifts"
 
     def look(self, context: Context, var: DataVar, stats: FieldStatistics) -> Iterator[Finding]:
-        """Look for jumps in the series of the fields' means and spreads."""
+        """Look for shifts in the series of the fields' means, spreads and extremes."""
         if not context.varies(var):
             return
-        for statistic, word in {"mean": "mean", "std": "spread"}.items():
-            series = series_of(stats, var, context, statistic)
-            known = np.flatnonzero(np.isfinite(series))
-            for jump in self._jumps(series[known]):
-                position = int(known[jump])
-                near = series[known[max(0, jump - self.window) : jump + self.window]]
-                middle = min(jump, self.window)
-                before, after = np.median(near[:middle]), np.median(near[middle:])
-                message = (
-                    f"the {word} of the fields jumps from {before:g} to {after:g} "
-                    f"{var.attrs['units']}: other units from here on?"
-                )
-                at = slice(position, len(series))
-                yield _finding(context, var, _moved(at, stats.start), message)
+        names = ("mean", "std", "minimum", "maximum")
+        found = [series_of(stats, var, context, name) for name in names]
+        known = np.flatnonzero(np.isfinite(found).all(axis=0))
+        series = FieldSeries(*(values[known] for values in found))
+        width = min(self.window, len(series) // 3)
+        if width < self._least_width(context):
+            return
+        for shift in find_level_shifts(series, width, self.factor):
+            before, after = series[max(0, shift - width) : shift], series[shift : shift + width]
+            message = (
+                f"fields with a mean of {np.median(before.mean):g} and a spread of "
+                f"{np.median(before.std):g} {var.attrs['units']} are followed by "
+                f"{np.median(after.mean):g} and {np.median(after.std):g}: "
+                "other units from here on?"
+            )
+            at = slice(int(known[shift]), len(found[0]))
+            yield _finding(context, var, _moved(at, stats.start), message)
 
-    def _jumps(self, values: Values) -> list[int]:
-        width = min(self.window, len(values) // 3)
-        if width < max(2, self.window // 3):
-            return []
-        jumps = _steps(values, width)
-        return jumps or _scalings(values, width, self.factor)
-
-
-def _steps(values: Values, width: int) -> list[int]:
-    """Find where windows before and after do not overlap and are far apart."""
-    windows = np.lib.stride_tricks.sliding_window_view(values, width)
-    low, high = windows.min(axis=1), windows.max(axis=1)
-    b_low, b_high, a_low, a_high = low[:-width], high[:-width], low[width:], high[width:]
-    apart = np.maximum(a_low - b_high, b_low - a_high)
-    wide = np.maximum(b_high - b_low, a_high - a_low)
-    rounding = 1e-3 * np.maximum(abs(b_high), abs(a_high))
-    score = np.where((apart > wide) & (apart > rounding), apart, 0.0)
-    # Where several windows see one jump, it is where they are furthest apart.
-    return [at.start + int(np.argmax(score[at])) + width for at in _runs(score > 0)]
-
-
-def _scalings(values: Values, width: int, factor: float) -> list[int]:
-    """Find where everything after is larger, or smaller, by a factor than everything before."""
-    if len(values) < 3 * width:
-        return []
-    reach = np.lib.stride_tricks.sliding_window_view(abs(values), width).max(axis=1)
-    before, after = reach[:-width], reach[width:]
-    most_before, least_before = np.maximum.accumulate(before), np.minimum.accumulate(before)
-    most_after = np.maximum.accumulate(after[::-1])[::-1]
-    least_after = np.minimum.accumulate(after[::-1])[::-1]
-    grows = _runs((most_before > 0) & (least_after > factor * most_before))
-    shrinks = _runs((most_after > 0) & (least_before > factor * most_after))
-    # A window that holds both sides reaches as far as the larger one.
-    return [run.stop - 1 + width for run in grows] + [run.start + width for run in shrinks]
+    def _least_width(self, context: Context) -> int:
+        """Give how many positions a window must have: a day of them, as days are not alike."""
+        labels = context.labels[context.positions]
+        step = (labels[-1] - labels[0]) / max(1, len(labels) - 1)
+        day = timedelta(days=1) / step if step else 0
+        return max(2, self.window // 3, int(np.ceil(day)))
 
 
 def range_of(var: DataVar, ranges: Mapping[str, Range] | None = None) -> Range | None:
