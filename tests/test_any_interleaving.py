@@ -13,7 +13,7 @@ import errno
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -155,6 +155,17 @@ class SimRun:
     driver: SimDriver
     jobs: list[RegionJob[Any, Any]]
     regions: set[int]
+    prepared: list[Any] = field(default_factory=list)
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self.jobs or self.prepared)
+
+    def start_next(self) -> None:
+        """Start a region that was prepared some time ago, as the driver does for distant stores."""
+        while self.jobs and len(self.prepared) < 2:
+            self.prepared.append(self.driver._prepare(self.jobs.pop(0)))
+        self.driver._start(*self.prepared.pop(0))
 
 
 def position(coord: TinyCoord) -> int:
@@ -247,7 +258,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             return  # the lease refuses it
         if free:
             run = self.start(end, free)
-            run.driver._start(run.jobs.pop(0))
+            run.start_next()
 
     def jobs_of(self, end, is_update):
         template_ds = TEMPLATES[end]
@@ -302,8 +313,8 @@ class AnyInterleaving(RuleBasedStateMachine):
         """Let tasks end on workers, and the driver hear of them, in any order."""
         for fate in fates:
             run = data.draw(st.sampled_from(self.runs))
-            if run.jobs and not run.driver.is_full:
-                run.driver._start(run.jobs.pop(0))
+            if run.has_more and not run.driver.is_full:
+                run.start_next()
             ready, ended = self.ready(run), self.ended(run)
             if ready and (not ended or data.draw(st.booleans())):
                 if fate in ("run again", "healed"):
@@ -386,9 +397,9 @@ class AnyInterleaving(RuleBasedStateMachine):
             self.runs.remove(run)
 
     def finish(self, run):
-        while run.jobs or run.driver._tasks:
-            if run.jobs and not run.driver.is_full:
-                run.driver._start(run.jobs.pop(0))
+        while run.has_more or run.driver._tasks:
+            if run.has_more and not run.driver.is_full:
+                run.start_next()
             for future in list(run.driver.futures):
                 if future.status == "pending":
                     self.end_task(run, future)

@@ -780,10 +780,10 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
         most["tasks"] = max(most["tasks"], len(self._tasks))
         most["regions"] = max(most["regions"], len(self._unrecorded))
 
-    def started(self, job):
+    def started(self, *region):
         # A region adds a download and an upload a variable to what the window allows.
         assert len(self._tasks) < self._window
-        start(self, job)
+        start(self, *region)
 
     monkeypatch.setattr(Driver, "_refill", watched)
     monkeypatch.setattr(Driver, "_start", started)

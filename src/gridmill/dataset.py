@@ -452,6 +452,9 @@ class DynamicalDataset:
                 check_workers(connected, threads_per_worker())
                 # Another run may have published since; what it did stays as published.
                 publisher.check_structure()
+                if kind == "update":
+                    # Readers wait for what is new; most of the rest is found to be done.
+                    jobs = sorted(jobs, key=lambda job: 0 < job.region.stop <= publisher.published)
                 if redo is not None:
                     runs = redo.join(self.store.tracker, report.run)
                     jobs = [replace(job, believed_runs=runs) for job in jobs]

@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from threading import Semaphore
 from typing import Any, Literal
 
 from distributed import Client, Future, KilledWorker, as_completed
 
 from gridmill import chain
-from gridmill.plan import PreparedGroup, prepare_region
+from gridmill.lookahead import lookahead
+from gridmill.plan import PreparedGroup, PreparedRegion, prepare_region
 from gridmill.progress import ProgressRecord, SourceFileStatus
 from gridmill.publication import Publisher
 from gridmill.recording import RegionOutcome, extent_with_data, newest_source, record_outcome
@@ -60,6 +62,8 @@ WAKE_S = 0.1
 CHAINS_PER_THREAD = 2
 # Latency, not work, is what asking for a file costs.
 ASKED_AT_ONCE = 16
+# Whatever regions they are of.
+_asking = Semaphore(ASKED_AT_ONCE)
 
 
 class SchedulerLost(RuntimeError):  # noqa: N818
@@ -147,8 +151,9 @@ class Driver:
         self.report = report
         self.listener = listener
         self.publish_interval_s = publish_interval_s
-        self._publish_next = self._publish_next_if_idle = 0.0
-        self._has_news = True
+        # What earlier runs left to be made visible can wait for what a short run brings.
+        self._publish_next = self._publish_next_if_idle = time.monotonic() + publish_interval_s
+        self._has_news, self._has_published = True, False
         self._recorded_at = time.monotonic()
         self._unrecorded: set[_RegionInFlight] = set()
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
@@ -166,8 +171,8 @@ class Driver:
         SchedulerLost
             The cluster is gone.
         """
-        remaining = iter(jobs)
         self._open()
+        remaining = lookahead(self._prepare, jobs, self.store.state.at_once)
         try:
             self._refill(remaining)
             for done in self._as_completed():
@@ -184,6 +189,8 @@ class Driver:
         except BaseException:
             self._abandon()
             raise
+        finally:
+            remaining.close()
         if publish:
             self._publish()
             self.report.replicas = self.publisher.replicas.outcomes()
@@ -244,20 +251,26 @@ class Driver:
         threads = sum(self.client.nthreads().values())  # type: ignore[no-untyped-call]
         self._window = CHAINS_PER_THREAD * max(threads, chain.threads_per_worker())
 
-    def _refill(self, jobs: Iterator[RegionJob[Any, Any]]) -> None:
-        """Keep the window of chains full: it bounds disk, memory and tasks in flight."""
-        while len(self._tasks) < self._window:
-            job = next(jobs, None)
-            if job is None:
-                return
-            self._start(job)
+    def _refill(self, regions: Iterator[tuple[ProgressRecord | None, PreparedRegion]]) -> None:
+        """Keep the window of chains full: it bounds disk, memory and tasks in flight.
 
-    def _start(self, job: RegionJob[Any, Any]) -> None:
-        """Submit what of a region is not done yet."""
+        What is done is not kept waiting while many regions are found to need nothing.
+        """
+        while len(self._tasks) < self._window and not self._completed.has_ready():
+            region = next(regions, None)
+            if region is None:
+                return
+            self._start(*region)
+
+    def _prepare(self, job: RegionJob[Any, Any]) -> tuple[ProgressRecord | None, PreparedRegion]:
+        """Read a region's record, and find what of it is not done yet."""
         record = self.store.tracker.read(job.region)
-        prepared = prepare_region(
-            job, record, self.publisher.arrays, self.store.missing, ask_files, self.now
-        )
+        arrays, missing = self.publisher.arrays, self.store.missing
+        return record, prepare_region(job, record, arrays, missing, ask_files, self.now)
+
+    def _start(self, record: ProgressRecord | None, prepared: PreparedRegion) -> None:
+        """Submit what of a region is not done yet."""
+        job = prepared.job
         region = _RegionInFlight(self._name(job), job, RegionOutcome(prepared))
         self.report.variables_skipped += len(job.data_vars) - len(prepared.todo)
         if not prepared.todo:
@@ -393,6 +406,8 @@ class Driver:
         self.lease.proof.check()
         self.store.tracker.write(record)
         self._has_news = True
+        if not self._has_published:
+            self._publish_next = self._publish_next_if_idle = 0.0
 
     def _record_partly(self, *, at_once: bool = False) -> None:
         """Keep the variables that are done of regions that are not, at a bounded rate."""
@@ -407,7 +422,7 @@ class Driver:
         return self._has_news and time.monotonic() >= earliest
 
     def _publish(self) -> None:
-        began, self._has_news = time.monotonic(), False
+        began, self._has_news, self._has_published = time.monotonic(), False, True
         is_visible = self.publisher.publish(self.lease)
         ended = time.monotonic()
         pause_s = (ended - began) / PUBLISHING_SHARE
@@ -504,8 +519,13 @@ def ask_files(
     job: RegionJob[Any, Any], coords: Sequence[SourceFileCoord]
 ) -> dict[str, Download | None]:
     """Ask the provider for the identities of source files, several at once, by their URL."""
+
+    def ask(coord: SourceFileCoord) -> Download | None:
+        with _asking:
+            return job.ask_file(coord)
+
     with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="ask") as pool:
-        return dict(zip([c.get_url() for c in coords], pool.map(job.ask_file, coords), strict=True))
+        return dict(zip([c.get_url() for c in coords], pool.map(ask, coords), strict=True))
 
 
 def _utc_now() -> str:

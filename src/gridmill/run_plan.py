@@ -12,6 +12,7 @@ import numpy as np
 
 from gridmill.chain import threads_per_worker
 from gridmill.driver import CHAINS_PER_THREAD
+from gridmill.lookahead import lookahead
 from gridmill.plan import PreparedRegion
 from gridmill.plan_page import plan_card
 from gridmill.region_job import RegionJob
@@ -97,8 +98,8 @@ class Plan:
         return mask_url(self.final_store.url)
 
     def prepared(self) -> Iterator[PreparedRegion]:
-        """Yield every job with its source files, one at a time."""
-        return map(self.prepare, self.jobs)
+        """Yield every job with its source files, in order."""
+        return lookahead(self.prepare, self.jobs, self.final_store.state.at_once)
 
     def summary(self) -> dict[str, Any]:
         """Count what the run will do, and what it needs: `describe` without the single regions."""

@@ -86,6 +86,13 @@ class FsspecObjects:
         check()
         self.put(key, content)
 
+    def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
+        """Do as `overwrite` does, unless the object is the same already; whether it was written."""
+        if self.get(key) == content:
+            return False
+        self.overwrite(key, content, check)
+        return True
+
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
         return self.get_range(key, 0, None)

@@ -26,7 +26,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -252,11 +252,8 @@ class Lease:
                 time.sleep(random.uniform(0.02, 0.2))
 
         def check() -> None:
-            for key in (_claim_key(self.claim.run), _claim_key(name)):
-                if self.objects.nbytes(key) is None:
-                    raise LeaseLost(
-                        f"run {self.claim.run} was taken for dead: it publishes nothing"
-                    )
+            if not {_claim_key(self.claim.run), _claim_key(name)} <= set(_claim_keys(self.objects)):
+                raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
 
         try:
             check()
@@ -340,8 +337,8 @@ def _acquire(objects: Objects, name: str, claim: Claim) -> None:
 def _rivals(objects: Objects, name: str, claim: Claim) -> dict[str, Claim]:
     """Give overlapping claims of processes that live; those of dead ones are ended."""
     rivals = {}
-    for other, theirs in _claims(objects).items():
-        if other == name or not theirs.overlaps(claim):
+    for other, theirs in _claims(objects, but_of={name, claim.run}).items():
+        if not theirs.overlaps(claim):
             continue
         if is_alive(objects, theirs):
             rivals[other] = theirs
@@ -380,14 +377,18 @@ def _is_long_ago(beat: bytes | None) -> bool:
     return beat is not None and abs(time.time() - json.loads(beat)["at"]) > 2 * CLAIMING_TAKES_S
 
 
-def _claims(objects: Objects) -> dict[str, Claim]:
+def _claims(objects: Objects, but_of: Collection[str] = ()) -> dict[str, Claim]:
     found = {}
-    for key in objects.keys("leases"):
-        folder, _, part = key.removeprefix("leases/").partition("/")
-        content = objects.get(key) if part == "claim.json" else None
+    for key in _claim_keys(objects):
+        name = key.split("/")[1]
+        content = objects.get(key) if name not in but_of else None
         if content is not None:
-            found[folder] = Claim.from_json(content)
+            found[name] = Claim.from_json(content)
     return found
+
+
+def _claim_keys(objects: Objects) -> list[str]:
+    return [key for key in objects.keys("leases") if key.endswith("/claim.json")]
 
 
 def _read_beat(objects: Objects, claim: Claim) -> dict[str, Any] | None:

@@ -56,6 +56,9 @@ class Objects(Protocol):
         again. It raises what prevents the write.
         """
 
+    def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
+        """Do as `overwrite` does, unless the object is the same already; whether it was written."""
+
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
 
@@ -121,6 +124,13 @@ class LocalObjects:
         """Write an object over the one that is there, if any, and `check` lets it pass."""
         check()
         self.put(key, content)
+
+    def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
+        """Do as `overwrite` does, unless the object is the same already; whether it was written."""
+        if self.get(key) == content:
+            return False
+        self.overwrite(key, content, check)
+        return True
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""

@@ -262,11 +262,7 @@ class ZarrStore:
     def _put_if_changed(
         self, key: str, folder: Path, check: Callable[[], None] = lambda: None
     ) -> bool:
-        content = (folder / key).read_bytes()
-        if self.objects.get(key) == content:
-            return False
-        self.objects.overwrite(key, content, check)
-        return True
+        return self.objects.put_if_changed(key, (folder / key).read_bytes(), check)
 
     def _zarr(self) -> Store:
         if isinstance(self.objects, LocalObjects):

@@ -183,6 +183,16 @@ class S3Objects:
             check()
             is_put = self._put_over(key, content, None if found is None else found["ETag"])
 
+    def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
+        """Do as `overwrite` does, unless the object is the same already; whether it was written."""
+        while True:
+            found, tag = self._retried(partial(self._get, key=key)) or (None, None)
+            if found == content:
+                return False
+            check()
+            if self._put_over(key, content, tag):
+                return True
+
     def _put_over(self, key: str, content: bytes, tag: str | None) -> bool:
         """Put an object over the one with this tag, or where none is; whether it was put."""
         if len(content) >= MULTIPART_FROM_NBYTES or not self.honours_conditions():
@@ -198,16 +208,8 @@ class S3Objects:
     def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
         """Read bytes of an object, from its end if `start` is negative; None if there is none."""
         wanted = {} if (start, stop) == (0, None) else {"Range": _range_header(start, stop)}
-
-        async def get(client: Any) -> bytes | None:
-            try:
-                response = await client.get_object(**self._at(key), **wanted)
-            except client.exceptions.NoSuchKey:
-                return None
-            async with response["Body"] as body:
-                return bytes(await body.read())
-
-        return self._retried(get)
+        found = self._retried(partial(self._get, key=key, **wanted))
+        return None if found is None else found[0]
 
     def nbytes(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -293,6 +295,15 @@ class S3Objects:
                 return None
             raise
         return found
+
+    async def _get(self, client: Any, key: str, **wanted: str) -> tuple[bytes, str] | None:
+        """Read an object with its tag; None if there is none."""
+        try:
+            response = await client.get_object(**self._at(key), **wanted)
+        except client.exceptions.NoSuchKey:
+            return None
+        async with response["Body"] as body:
+            return bytes(await body.read()), response["ETag"]
 
     async def _put_if(self, client: Any, key: str, content: bytes, **condition: str) -> bool:
         """Put an object on a condition; whether that held.
