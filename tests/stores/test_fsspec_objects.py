@@ -218,6 +218,29 @@ def test_a_process_that_stood_still_undoes_nothing(objects: S3Objects) -> None:
     assert objects.get("key") == b"newer"
 
 
+def test_what_is_taken_for_new_is_put_over_nothing_unasked(
+    objects: S3Objects, proxy: FaultProxy
+) -> None:
+    """Where another one came first it is looked at, and asked again; else one request is enough."""
+    assert objects.honours_conditions()
+    before = len(proxy.requests)
+    objects.overwrite("other", b"ours", lambda: None, is_new=True)
+    assert [request.method for request in proxy.requests[before:]] == ["PUT"]
+    checks = []
+
+    def another_makes_it() -> None:
+        if not checks:
+            objects.put("key", b"theirs")
+        checks.append(objects.get("key"))
+        if len(checks) > 1:
+            raise LeaseLost("taken for dead")
+
+    with pytest.raises(LeaseLost):
+        objects.overwrite("key", b"ours", another_makes_it, is_new=True)
+    assert checks == [b"theirs", b"theirs"]
+    assert objects.get("key") == b"theirs"
+
+
 def test_of_two_that_make_an_object_one_is_asked_again(objects: S3Objects) -> None:
     """Also where nothing was there when it looked."""
     checks = []

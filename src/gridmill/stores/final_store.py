@@ -174,8 +174,8 @@ class FinalStore(Protocol):
         """Make the objects of these keys from a local Zarr store durable, several at once.
 
         All belong to one variable; ``zarr.json`` in the folder has its metadata, consolidated.
-        `replaces` says that readers may see such objects already: then no put of a process that
-        stood still may undo a later one, where the store can tell.
+        No put of a process that stood still undoes a later one, where the store can tell.
+        `replaces` says that readers may see such objects already, which saves a futile attempt.
 
         Raises
         ------

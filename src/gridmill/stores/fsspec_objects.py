@@ -81,7 +81,9 @@ class FsspecObjects:
             return found == content
         return True
 
-    def overwrite(self, key: str, content: bytes, check: Callable[[], None]) -> None:
+    def overwrite(
+        self, key: str, content: bytes, check: Callable[[], None], *, is_new: bool = False
+    ) -> None:
         """Write an object over the one that is there, if any, and `check` lets it pass."""
         check()
         self.put(key, content)

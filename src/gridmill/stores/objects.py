@@ -49,11 +49,14 @@ class Objects(Protocol):
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Write an object unless one is there; whether it was written."""
 
-    def overwrite(self, key: str, content: bytes, check: Callable[[], None]) -> None:
+    def overwrite(
+        self, key: str, content: bytes, check: Callable[[], None], *, is_new: bool = False
+    ) -> None:
         """Write an object over the one that is there, if any, and `check` lets it pass.
 
         Where the store can, not over one that was put after `check` was called: then it is called
-        again. It raises what prevents the write.
+        again. It raises what prevents the write. `is_new` says that most likely none is there,
+        which saves a look.
         """
 
     def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
@@ -120,7 +123,9 @@ class LocalObjects:
         self._sync_folder(key)
         return True
 
-    def overwrite(self, key: str, content: bytes, check: Callable[[], None]) -> None:
+    def overwrite(
+        self, key: str, content: bytes, check: Callable[[], None], *, is_new: bool = False
+    ) -> None:
         """Write an object over the one that is there, if any, and `check` lets it pass."""
         check()
         self.put(key, content)

@@ -159,11 +159,7 @@ class ZarrStore:
 
         def put(key: str) -> ObjectReceipt:
             content = (folder / key).read_bytes()
-            if replaces:
-                self.objects.overwrite(key, content, proof.check)
-            else:
-                proof.check()
-                self.objects.put(key, content)
+            self.objects.overwrite(key, content, proof.check, is_new=not replaces)
             return ObjectReceipt(key, len(content), google_crc32c.value(content))
 
         keys = list(keys)

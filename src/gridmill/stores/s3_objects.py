@@ -167,8 +167,12 @@ class S3Objects:
         # An answer that got lost was followed by another attempt, which met our own object.
         return self.get(key) == content
 
-    def overwrite(self, key: str, content: bytes, check: Callable[[], None]) -> None:
+    def overwrite(
+        self, key: str, content: bytes, check: Callable[[], None], *, is_new: bool = False
+    ) -> None:
         """Write an object over the one that is there, if any, and `check` lets it pass.
+
+        `is_new` says that most likely none is there, which saves a look.
 
         Notes
         -----
@@ -177,11 +181,11 @@ class S3Objects:
         Where `honours_conditions` found that the store ignores conditions, and for large objects,
         which go in parts, the moment between `check` and the put remains.
         """
-        is_put = False
-        while not is_put:
+        found = None if is_new else self._retried(partial(self._head, key=key))
+        check()
+        while not self._put_over(key, content, None if found is None else found["ETag"]):
             found = self._retried(partial(self._head, key=key))
             check()
-            is_put = self._put_over(key, content, None if found is None else found["ETag"])
 
     def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
         """Do as `overwrite` does, unless the object is the same already; whether it was written."""
