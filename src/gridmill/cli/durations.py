@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import click
 
 __all__ = ["parse_duration", "seconds_until"]
+
+A_DAY = re.compile(r"(?<=\d)d(?![a-z])")
 
 
 def parse_duration(text: str, option: str) -> timedelta:
@@ -20,8 +23,8 @@ def parse_duration(text: str, option: str) -> timedelta:
     import pandas as pd
 
     try:
-        # pandas takes a number without a unit for nanoseconds.
-        duration = pd.Timedelta(text if text[-1:].isalpha() else "")
+        # pandas takes a number without a unit for nanoseconds, and will not know d much longer.
+        duration = pd.Timedelta(A_DAY.sub("D", text) if text[-1:].isalpha() else "")
     except ValueError:
         raise _bad(f"{text!r} is no duration, like 90min or 2h", option) from None
     if not duration >= pd.Timedelta(0):
