@@ -2,9 +2,9 @@
 
 A Hypothesis state machine drives the real driver, plan, records and publication over a
 simulated provider, simulated stages and stores in memory. Covers: files that come, go, break and
-are revised, tasks that end in any order, run again, heal or fail, partial records, two runs side
-by side, interrupts and crashes that lose what was in flight. Does not cover Dask, and the bytes
-of objects.
+are revised, tasks that end in any order, run again, heal or fail, also those that several regions
+share, partial records, two runs side by side, interrupts and crashes that lose what was in
+flight. Does not cover Dask, and the bytes of objects.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import gridmill.driver
+from gridmill.batches import NotMade
 from gridmill.driver import Driver
 from gridmill.progress import ObjectReceipt, SourceFileStatus
 from gridmill.publication import Publisher
@@ -117,17 +119,30 @@ class SimJob(TinyJob):
         return Download(path=None, nbytes=1, etag=f"v{version}", last_modified=None, attempts=1)
 
 
+@dataclass(frozen=True)
+class SimWork:
+    """What a task does for a region: download, or the two other stages of a variable."""
+
+    region: RegionJob[Any, Any]
+    group: Any
+    variable: str | None = None
+    source: int = 0
+
+
 @dataclass(eq=False)
 class SimFuture:
     """A task that was submitted and has not been delivered to the driver."""
 
     key: str
-    region: RegionJob[Any, Any]
-    group: Any
-    variable: str | None
-    download: SimFuture | None
+    works: list[SimWork]
+    download: SimFuture | None = None
     status: str = "pending"
     result: Any = None
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether several regions share it."""
+        return len(self.works) > 1
 
     def release(self) -> None:
         """Do nothing."""
@@ -145,7 +160,7 @@ class SimDriver(Driver):
 
     @property
     def is_full(self) -> bool:
-        return len({id(task.region) for task in self._tasks.values()}) >= 2
+        return len({id(one.region) for outputs in self._tasks.values() for one in outputs}) >= 2
 
 
 @dataclass
@@ -155,6 +170,7 @@ class SimRun:
     driver: SimDriver
     jobs: list[RegionJob[Any, Any]]
     regions: set[int]
+    together: int
     prepared: list[Any] = field(default_factory=list)
 
     @property
@@ -162,10 +178,11 @@ class SimRun:
         return bool(self.jobs or self.prepared)
 
     def start_next(self) -> None:
-        """Start a region that was prepared some time ago, as the driver does for distant stores."""
-        while self.jobs and len(self.prepared) < 2:
+        """Start what was prepared some time ago, as the driver does for distant stores."""
+        while self.jobs and len(self.prepared) <= self.together:
             self.prepared.append(self.driver._prepare(self.jobs.pop(0)))
-        self.driver._start(*self.prepared.pop(0))
+        next_ones, self.prepared = self.prepared[: self.together], self.prepared[self.together :]
+        self.driver._start(iter(next_ones), self.together)
 
 
 def position(coord: TinyCoord) -> int:
@@ -177,13 +194,28 @@ def submit_region(client, context, job, groups, suffix):
     downloads, uploads = {}, {}
     for group in groups:
         key = f"{job.region.start}-{suffix}"
-        source = SimFuture(f"download-{key}", job, group, None, None)
+        source = SimFuture(f"download-{key}", [SimWork(job, group)])
         downloads[group.index] = source
         client.append(source)
         for name in group.works:
-            uploads[name] = SimFuture(f"upload-{key}-{name}", job, group, name, source)
+            works = [SimWork(job, group, name)]
+            uploads[name] = SimFuture(f"upload-{key}-{name}", works, source)
             client.append(uploads[name])
     return SimpleNamespace(downloads=downloads, uploads=uploads)
+
+
+def submit_batch(client, context, regions, suffix):
+    """Stand in for `chain.submit_batch`."""
+    key = f"{regions[0][0].region.start}-to-{regions[-1][0].region.start}-{suffix}"
+    groups = [(job, group) for job, groups in regions for group in groups]
+    works = [
+        SimWork(job, group, name, number)
+        for number, (job, group) in enumerate(groups)
+        for name in group.works
+    ]
+    source = SimFuture(f"download-{key}", [SimWork(*one) for one in groups])
+    client.extend([source, SimFuture(f"upload-{key}", works, source)])
+    return SimpleNamespace(downloads=source, uploads=client[-1])
 
 
 class AnyInterleaving(RuleBasedStateMachine):
@@ -191,13 +223,15 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        gridmill.driver.chain.submit_region, self._submit = (
-            submit_region,
-            gridmill.driver.chain.submit_region,
-        )
+        chain = gridmill.driver.chain
+        self._submit = chain.submit_region, chain.submit_batch
+        chain.submit_region, chain.submit_batch = submit_region, submit_batch
         self._as_completed = gridmill.driver.as_completed
         gridmill.driver.as_completed = lambda **_: SimpleNamespace(
-            update=lambda futures: None, futures=(), clear=lambda: None
+            update=lambda futures: None,
+            futures=(),
+            clear=lambda: None,
+            has_ready=lambda: False,
         )
         SimJob.sim = self
         self.store = SimStore()
@@ -245,8 +279,9 @@ class AnyInterleaving(RuleBasedStateMachine):
         names=st.sampled_from([NAMES, NAMES, NAMES, NAMES[:1]]),
         regions=st.sampled_from([slice(0, 1), slice(1, None), slice(None), slice(None)]),
         is_update=st.booleans(),
+        together=st.sampled_from([1, 3]),
     )
-    def a_run_starts(self, back, names, regions, is_update):
+    def a_run_starts(self, back, names, regions, is_update, together):
         end = self.now if is_update else max(self.now - back, self.extent, 1)
         taken = set().union(*(run.regions for run in self.runs))
         jobs = self.jobs_of(end, is_update)
@@ -257,8 +292,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         if is_update and len(free) < len(jobs):
             return  # the lease refuses it
         if free:
-            run = self.start(end, free)
-            run.start_next()
+            self.start(end, free, together).start_next()
 
     def jobs_of(self, end, is_update):
         template_ds = TEMPLATES[end]
@@ -266,7 +300,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             return SimJob.operational_update_jobs(self.store, template_ds, "time", CONFIG.data_vars)
         return SimJob.get_jobs(template_ds, "time", CONFIG.data_vars)
 
-    def start(self, end, jobs):
+    def start(self, end, jobs, together):
         template_ds = TEMPLATES[end]
 
         def make_job(region):
@@ -288,7 +322,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         )
         driver._open()
         driver.client = driver.futures
-        run = SimRun(driver, list(jobs), {job.region.start for job in jobs})
+        run = SimRun(driver, list(jobs), {job.region.start for job in jobs}, together)
         self.runs.append(run)
         return run
 
@@ -324,23 +358,35 @@ class AnyInterleaving(RuleBasedStateMachine):
                 self.deliver(run, data.draw(st.sampled_from(ended)))
 
     def end_task(self, run, future, fate="done"):
-        if future.variable is None:
-            future.status, future.result = "finished", self.download(future)
-        elif fate in ("error", "disk full"):
-            error = TypeError("code") if fate == "error" else OSError(errno.ENOSPC, "disk full")
+        """End a task; in one that several regions share, an error is the first one's."""
+        is_download, is_alone = future.download is None, not future.is_batch
+        error = TypeError("code") if fate == "error" else OSError(errno.ENOSPC, "disk full")
+        if not is_download and (fate == "disk full" or (fate == "error" and is_alone)):
             future.status, future.result = "error", (type(error), error, None)
-        else:
-            files, healed = future.download.result.files, None
-            if fate == "run again":  # its worker was lost, and the driver hears nothing of it
-                files = self.download(future.download).files
-            if fate == "healed":
-                files = healed = self.download(future.download).files
-            receipt = self.compress_and_upload(run, future, files)
-            future.status, future.result = "finished", replace(receipt, healed=healed)
+            return
+        make = self.download if is_download else partial(self.upload, run, future)
+        first = "done" if is_download and is_alone else fate
+        fates = [first] + ["done"] * len(future.works)
+        made = tuple(make(*one) for one in zip(future.works, fates, strict=False))
+        future.status, future.result = "finished", made[0] if is_alone else made
 
-    def download(self, future):
-        files = tuple(self.download_one(file) for file in future.group.files)
-        return LocalFiles(folder=None, job=future.region, files=files)
+    def download(self, work, fate="done"):
+        if fate == "error":
+            return NotMade("TypeError: code")
+        files = tuple(self.download_one(file) for file in work.group.files)
+        return LocalFiles(folder=None, job=work.region, files=files)
+
+    def upload(self, run, future, work, fate):
+        sources = future.download.result
+        source = sources[work.source] if future.is_batch else sources
+        if isinstance(source, NotMade) or fate == "error":
+            return NotMade("TypeError: code")
+        files, healed = source.files, None
+        if fate == "run again":  # its worker was lost, and the driver hears nothing of it
+            files = self.download(work).files
+        if fate == "healed":
+            files = healed = self.download(work).files
+        return replace(self.compress_and_upload(run, work, files), healed=healed)
 
     def download_one(self, file: SourceFile) -> SourceFile:
         version = self.provider.get(position(file.coord))
@@ -352,9 +398,9 @@ class AnyInterleaving(RuleBasedStateMachine):
             change = {"status": OK, "settled": True, "nbytes": 1, "etag": f"v{version}"}
         return replace(file, coord=replace(file.coord, **change))
 
-    def compress_and_upload(self, run, future, files) -> Receipt:
+    def compress_and_upload(self, run, work, files) -> Receipt:
         """Do to `content` what the stages do to objects, and note what the chain saw."""
-        name, unread, found, seen = future.variable, {}, {}, {}
+        name, unread, found, seen = work.variable, {}, {}, {}
         for index, file in enumerate(files):
             at, status = position(file.coord), file.coord.status
             version = int(file.coord.etag[1:]) if status is OK else None
@@ -371,7 +417,7 @@ class AnyInterleaving(RuleBasedStateMachine):
                     self.content[name, at] = found[at]
                 elif at >= run.driver.snapshot:
                     self.content.pop((name, at), None)
-        objects = (ObjectReceipt(f"{name}/{future.region.region.start}", 1, 0),) if found else ()
+        objects = (ObjectReceipt(f"{name}/{work.region.region.start}", 1, 0),) if found else ()
         return Receipt(name, objects, files, unread)
 
     def deliver(self, run, future):
@@ -449,13 +495,14 @@ class AnyInterleaving(RuleBasedStateMachine):
             if is_broken or at not in self.provider:
                 self.provider[at] = self.provider.get(at, 100) + 1
         self.broken.clear()
-        self.finish(self.start(N, self.jobs_of(N, is_update=True)))
+        self.finish(self.start(N, self.jobs_of(N, is_update=True), 3))
         self.readers_see_a_correct_prefix()
         assert self.extent == N
         assert set(self.content) == {(name, at) for name in NAMES for at in range(N)}
 
     def teardown(self):
-        gridmill.driver.chain.submit_region = self._submit
+        chain = gridmill.driver.chain
+        chain.submit_region, chain.submit_batch = self._submit
         gridmill.driver.as_completed = self._as_completed
 
 

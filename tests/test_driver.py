@@ -17,7 +17,7 @@ from distributed import Client
 
 import gridmill.dataset
 from clusters import local_client
-from gridmill import chain
+from gridmill import batches, chain
 from gridmill.driver import CHAINS_PER_THREAD, Driver
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.sources.download import DownloadSettings
@@ -91,7 +91,7 @@ def test_a_variable_that_fails_fails_alone(client, provider, tmp_path):
     dataset = make(tmp_path, provider, dataset_of(job=FailsForB))
     report = dataset.backfill(until(12), client=client, listener=events.append)
     assert not report.succeeded
-    assert [(f.region, f.variable) for f in report.failures] == [
+    assert sorted((f.region, f.variable) for f in report.failures) == [
         (str(START + 4 * HOUR), "b"),
         (str(START + 8 * HOUR), "b"),
     ]
@@ -771,7 +771,7 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     class Short(TinyTemplate):
         data_vars = (tiny_var("a", encoding=Encoding(chunks=(1, 2, 3))),)
 
-    most, drivers = {"tasks": 0, "regions": 0}, []
+    most, drivers = {"tasks": 0, "regions": 0, "batches": 0}, []
     refill, start = Driver._refill, Driver._start
 
     def watched(self, jobs):
@@ -779,11 +779,12 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
         drivers[:] = [self]
         most["tasks"] = max(most["tasks"], len(self._tasks))
         most["regions"] = max(most["regions"], len(self._unrecorded))
+        most["batches"] = max(most["batches"], self._in_flight)
 
-    def started(self, *region):
-        # A region adds a download and an upload a variable to what the window allows.
+    def started(self, regions, together):
+        # A region, or a batch, adds a download and an upload a variable to what the window allows.
         assert len(self._tasks) < self._window
-        start(self, *region)
+        return start(self, regions, together)
 
     monkeypatch.setattr(Driver, "_refill", watched)
     monkeypatch.setattr(Driver, "_start", started)
@@ -793,8 +794,10 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     window = CHAINS_PER_THREAD * chain.threads_per_worker()
     assert most["tasks"] <= window + 1
     assert most["regions"] <= window
+    assert most["batches"] <= window * batches.MOST
     (driver,) = drivers
     assert not driver._tasks
+    assert driver._in_flight == 0
     assert not driver._unrecorded
     assert not driver._completed.futures
 

@@ -33,7 +33,7 @@ LAYERS = (
         "one_chain",
     }
     | {"acceptance", "by_hand", "archive_status", "migration", "truncation", "waiting"}
-    | {"redo", "run_plan", "validation", "restoration"},
+    | {"batches", "redo", "run_plan", "validation", "restoration"},
     {
         "datasets",
         "testing",

@@ -1,4 +1,7 @@
-"""Chains of Dask futures: one download a source group, one compress and upload a variable."""
+"""Chains of Dask futures: one download a source group, one compress and upload a variable.
+
+Or, for small regions, one of each for several regions: a batch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ import numcodecs.blosc
 import zarr
 from distributed import Client, Future, Semaphore, Worker, WorkerPlugin, get_worker
 
-from gridmill import stages
+from gridmill import batches, stages
+from gridmill.batches import BatchedWork, GroupFiles, NotMade
 from gridmill.metrics import count_stages
 from gridmill.region_job import RegionJob
 from gridmill.regions import region_key
@@ -34,6 +38,7 @@ from gridmill.workspace import Workspace, delete
 
 __all__ = [
     "STAGE_WIDTHS",
+    "BatchFutures",
     "GroupWork",
     "HostPlaces",
     "PipelinePlugin",
@@ -41,7 +46,9 @@ __all__ = [
     "check_imports",
     "check_memory",
     "copy_all",
+    "seconds_of_batch",
     "send_context",
+    "submit_batch",
     "submit_region",
     "threads_per_worker",
 ]
@@ -197,6 +204,29 @@ class RegionFutures:
     uploads: Mapping[str, Future[Any]]
 
 
+@dataclass(frozen=True)
+class BatchFutures:
+    """The futures of several regions that the driver waits for.
+
+    Parameters
+    ----------
+    downloads
+        Of all groups of all regions, in their order.
+    uploads
+        Of all variables, in the order of the regions, their groups, and those' works.
+    """
+
+    downloads: Future[Any]
+    uploads: Future[Any]
+
+
+def seconds_of_batch() -> float:
+    """Give how long a batch may take, as Dask's configuration says; 0 means that there is none."""
+    if dask.config.get("gridmill.one-thread", False):
+        return 0.0  # who follows chains with a debugger follows one at a time
+    return float(dask.config.get("gridmill.batch-seconds", batches.BATCH_SECONDS))
+
+
 def send_context(client: Client, context: RunContext) -> Future[Any]:
     """Make a run's context available to its tasks; it survives the loss of any worker."""
     return client.submit(_identity, context, key=f"context-0-{context.run}", pure=False)
@@ -257,13 +287,14 @@ def submit_region(
         Makes the keys unique among runs and attempts.
     """
     key = f"{region_key(job.region)}" if not job.is_static else "0static"
-    first = -10 * job.region.start
+    first = _priority(job)
     downloads: dict[int, Future[Any]] = {}
     uploads: dict[str, Future[Any]] = {}
     for group in groups:
         submit = _Submission(client, first, f"{suffix}")
-        small = job.for_worker([work.data_var for work in group.works.values()])
-        source = submit.one("download", download, f"{key}-g{group.index}", small, group.files)
+        source = submit.one(
+            "download", download, f"{key}-g{group.index}", _small(job, group), group.files
+        )
         names = list(group.works)
         keys = [f"{key}-{name}" for name in names]
         works = list(group.works.values())
@@ -272,6 +303,28 @@ def submit_region(
         downloads[group.index] = source
         uploads.update(zip(names, receipts, strict=True))
     return RegionFutures(downloads, uploads)
+
+
+def submit_batch(
+    client: Client,
+    context: Future[Any],
+    regions: Sequence[tuple[RegionJob[Any, Any], Sequence[GroupWork]]],
+    suffix: str,
+) -> BatchFutures:
+    """Submit several region jobs together: one task of each stage. See `submit_region`."""
+    first, last = regions[0][0], regions[-1][0]
+    key = f"{region_key(first.region)}-to-{region_key(last.region)}"
+    groups = [(job, group) for job, groups in regions for group in groups]
+    files = tuple(GroupFiles(_small(job, group), group.files) for job, group in groups)
+    works = tuple(
+        BatchedWork(work, number)
+        for number, (_, group) in enumerate(groups)
+        for work in group.works.values()
+    )
+    submit = _Submission(client, _priority(first), suffix)
+    sources = submit.one("download", download_each, key, files)
+    shards = submit.one("compress", compress_each, key, works, context, sources)
+    return BatchFutures(sources, submit.one("upload", upload_each, key, shards, context))
 
 
 def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded | str]:
@@ -293,6 +346,14 @@ def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded 
         )
     made: list[Uploaded | str] = client.gather(futures)  # type: ignore[no-untyped-call]
     return made
+
+
+def _priority(job: RegionJob[Any, Any]) -> int:
+    return int(-10 * job.region.start)
+
+
+def _small(job: RegionJob[Any, Any], group: GroupWork) -> RegionJob[Any, Any]:
+    return job.for_worker([work.data_var for work in group.works.values()])
 
 
 @dataclass(frozen=True)
@@ -354,6 +415,35 @@ def upload(shards: LocalShards, context: RunContext) -> Receipt:
     """Run `stages.upload` as a Dask task."""
     bench = _bench()
     return _counted(bench, stages.upload(bench, context, shards))
+
+
+def download_each(groups: Sequence[GroupFiles]) -> tuple[LocalFiles | NotMade, ...]:
+    """Run `batches.download_each` as a Dask task."""
+    bench = _bench()
+    return _each_counted(bench, batches.download_each(bench, groups))
+
+
+def compress_each(
+    works: Sequence[BatchedWork], context: RunContext, sources: Sequence[LocalFiles | NotMade]
+) -> tuple[LocalShards | NotMade, ...]:
+    """Run `batches.compress_each` as a Dask task."""
+    bench = _bench()
+    return _each_counted(bench, batches.compress_each(bench, context, works, sources))
+
+
+def upload_each(
+    shards: Sequence[LocalShards | NotMade], context: RunContext
+) -> tuple[Receipt | NotMade, ...]:
+    """Run `batches.upload_each` as a Dask task."""
+    bench = _bench()
+    return _each_counted(bench, batches.upload_each(bench, context, shards))
+
+
+def _each_counted(bench: Bench, made: tuple[Made | NotMade, ...]) -> tuple[Made | NotMade, ...]:
+    for one in made:
+        if not isinstance(one, NotMade):
+            _counted(bench, one)
+    return made
 
 
 def _counted(bench: Bench, made: Made) -> Made:

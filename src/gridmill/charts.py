@@ -360,10 +360,14 @@ def describe_key(span: Span) -> str:
     --------
     >>> describe_key(Span("compress", "compress-0000000096-t2m-20260101T000000-abcdefa0", "", 0, 1))
     'compress t2m of the region at 96'
+    >>> describe_key(Span("upload", "upload-0000000096-to-0000000127-2026010-abcdefa0", "", 0, 1))
+    'upload for a region from 96 to 127'
     """
     _, _, rest = span.key.partition("-")
     region, _, rest = rest.partition("-")
     name = rest.rsplit("-", 2)[0]
+    if name.startswith("to-"):  # of a batch, all of whose spans have its key
+        return f"{span.stage} for a region from {int(region)} to {int(name[3:])}"
     place = f"the region at {int(region)}" if region.isdigit() else "the static variables"
     return (
         f"{span.stage} {name} of {place}" if span.stage != "download" else f"download for {place}"

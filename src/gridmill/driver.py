@@ -1,4 +1,7 @@
-"""The as-completed loop: submit regions, record what is done, publish as soon as possible."""
+"""The as-completed loop: submit regions, record what is done, publish as soon as possible.
+
+Regions that are quick share tasks, see `gridmill.batches`; what comes of each is taken alike.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from typing import Any, Literal
 from distributed import Client, Future, KilledWorker, as_completed
 
 from gridmill import chain
+from gridmill.batches import NotMade, Pace
 from gridmill.lookahead import lookahead
 from gridmill.plan import PreparedGroup, PreparedRegion, prepare_region
 from gridmill.progress import ProgressRecord, SourceFileStatus
@@ -60,6 +64,8 @@ RECORD_INTERVAL_S = 5.0
 WAKE_S = 0.1
 # Chains in flight for each thread: no stage waits for the driver, and disk stays bounded.
 CHAINS_PER_THREAD = 2
+# Regions in flight in batches: the driver holds what it prepared of each.
+MOST_IN_BATCHES = 1000
 # Latency, not work, is what asking for a file costs.
 ASKED_AT_ONCE = 16
 # Whatever regions they are of.
@@ -101,13 +107,21 @@ class _RegionInFlight:
     waiting: set[Any] = field(default_factory=set)
     attempts: Counter[str] = field(default_factory=Counter)
     submitted: str = field(default_factory=lambda: _utc_now())
+    seconds: float = 0.0
+    nbytes: int = 0
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Output:
+    """What a task gives for a region: the files of a group, or the receipt of a variable."""
+
     region: _RegionInFlight
     group: int
-    variable: str | None  # None for a download
+    variable: str | None  # None for files
+
+
+Prepared = tuple[ProgressRecord | None, PreparedRegion]
+Begun = tuple[_RegionInFlight, list[chain.GroupWork]]
 
 
 class Driver:
@@ -158,7 +172,9 @@ class Driver:
         self._unrecorded: set[_RegionInFlight] = set()
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
         self._remarks: dict[str, tuple[str, int]] = {}
-        self._tasks: dict[Any, _Task] = {}
+        self._pace = Pace(chain.seconds_of_batch())
+        self._tasks: dict[Any, list[_Output]] = {}
+        self._in_flight = 0
         self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
             loop=client.loop, with_results=True, raise_errors=False
         )
@@ -251,41 +267,67 @@ class Driver:
         threads = sum(self.client.nthreads().values())  # type: ignore[no-untyped-call]
         self._window = CHAINS_PER_THREAD * max(threads, chain.threads_per_worker())
 
-    def _refill(self, regions: Iterator[tuple[ProgressRecord | None, PreparedRegion]]) -> None:
+    def _refill(self, regions: Iterator[Prepared]) -> None:
         """Keep the window of chains full: it bounds disk, memory and tasks in flight.
 
-        What is done is not kept waiting while many regions are found to need nothing.
+        A batch counts as one chain: it moves no more. What is done is not kept waiting while many
+        regions are found to need nothing.
         """
-        while len(self._tasks) < self._window and not self._completed.has_ready():
-            region = next(regions, None)
-            if region is None:
+        most = max(self._window, MOST_IN_BATCHES)
+        while len(self._tasks) < self._window and self._in_flight < most:
+            if self._completed.has_ready() or not self._start(regions, self._pace.regions):
                 return
-            self._start(*region)
 
-    def _prepare(self, job: RegionJob[Any, Any]) -> tuple[ProgressRecord | None, PreparedRegion]:
+    def _prepare(self, job: RegionJob[Any, Any]) -> Prepared:
         """Read a region's record, and find what of it is not done yet."""
         record = self.store.tracker.read(job.region)
         arrays, missing = self.publisher.arrays, self.store.missing
         return record, prepare_region(job, record, arrays, missing, ask_files, self.now)
 
-    def _start(self, record: ProgressRecord | None, prepared: PreparedRegion) -> None:
-        """Submit what of a region is not done yet."""
-        job = prepared.job
-        region = _RegionInFlight(self._name(job), job, RegionOutcome(prepared))
-        self.report.variables_skipped += len(job.data_vars) - len(prepared.todo)
-        if not prepared.todo:
-            self.report.regions_skipped += 1
-            if prepared.record is not None and prepared.record != record:
-                self._write(prepared.record)
-            self.listener(Event("skipped", region.name))
-            return
-        groups = enumerate(prepared.groups)
-        works = [self._work(region, at, group, group.todo) for at, group in groups if group.todo]
+    def _start(self, regions: Iterator[Prepared], most: int) -> bool:
+        """Submit what of the next regions is not done yet, together if they are several.
+
+        Gives whether there was something to submit.
+        """
+        begun: list[Begun] = []
+        while len(begun) < most:
+            found = next(regions, None)
+            if found is None:
+                break
+            record, prepared = found
+            region = _RegionInFlight(
+                self._name(prepared.job), prepared.job, RegionOutcome(prepared)
+            )
+            self.report.variables_skipped += len(prepared.job.data_vars) - len(prepared.todo)
+            if prepared.todo:
+                begun.append((region, self._works(region)))
+                continue
+            self._skip(region, record)
+            if self._completed.has_ready():
+                break
+        if begun:
+            self._submit(begun, "a0")
+            self._in_flight += len(begun)
+        for region, _ in begun:
+            todo = region.outcome.prepared.todo
+            self.listener(Event("submitted", region.name, count=len(todo)))
+        return bool(begun)
+
+    def _skip(self, region: _RegionInFlight, record: ProgressRecord | None) -> None:
+        self.report.regions_skipped += 1
+        judged_again = region.outcome.prepared.record
+        if judged_again is not None and judged_again != record:
+            self._write(judged_again)
+        self.listener(Event("skipped", region.name))
+
+    def _works(self, region: _RegionInFlight) -> list[chain.GroupWork]:
+        """Give what of a region is not done yet."""
+        prepared = region.outcome.prepared
         if prepared.record is not None:
             # What it says of these variables is not true any more once one object is replaced.
             self._record(region)
-        self._submit(region, works, "a0")
-        self.listener(Event("submitted", region.name, count=len(prepared.todo)))
+        groups = enumerate(prepared.groups)
+        return [self._work(region, at, group, group.todo) for at, group in groups if group.todo]
 
     def _work(
         self, region: _RegionInFlight, index: int, group: PreparedGroup, names: Iterable[str]
@@ -307,22 +349,36 @@ class Driver:
         }
         return chain.GroupWork(index, group.files_to_process, works)
 
-    def _submit(self, region: _RegionInFlight, groups: list[chain.GroupWork], attempt: str) -> None:
+    def _submit(self, begun: Sequence[Begun], attempt: str) -> None:
+        """Submit a region in tasks of its own, or several in tasks that they share."""
         suffix = f"{self.report.run}{attempt}"
-        futures = chain.submit_region(self.client, self._context, region.job, groups, suffix)
-        tasks = {f: _Task(region, index, None) for index, f in futures.downloads.items()}
-        for group in groups:
-            tasks.update({futures.uploads[v]: _Task(region, group.index, v) for v in group.works})
-        for future, task in tasks.items():
-            self._tasks[future.key] = task
-            region.waiting.add(future.key)
+        files = [_Output(region, group.index, None) for region, groups in begun for group in groups]
+        receipts = [
+            _Output(region, group.index, name)
+            for region, groups in begun
+            for group in groups
+            for name in group.works
+        ]
+        if len(begun) == 1:
+            ((region, groups),) = begun
+            alone = chain.submit_region(self.client, self._context, region.job, groups, suffix)
+            tasks = {alone.downloads[one.group]: [one] for one in files}
+            tasks.update({alone.uploads[str(one.variable)]: [one] for one in receipts})
+        else:
+            jobs = [(region.job, groups) for region, groups in begun]
+            batch = chain.submit_batch(self.client, self._context, jobs, suffix)
+            tasks = {batch.downloads: files, batch.uploads: receipts}
+        for future, outputs in tasks.items():
+            self._tasks[future.key] = outputs
+            for output in outputs:
+                output.region.waiting.add(future.key)
         self._completed.update(list(tasks))
 
     # -- take ---------------------------------------------------------------------------------
 
     def _take(self, future: Future[Any], result: Any) -> None:
-        """Note what one task returned; record the region if that was its last."""
-        task = self._tasks.pop(future.key)
+        """Note what one task returned; record each region of which that was the last."""
+        outputs = self._tasks.pop(future.key)
         status = future.status
         future.release()  # type: ignore[no-untyped-call]
         if status == "cancelled":
@@ -330,58 +386,81 @@ class Driver:
                 f"Dask cancelled {future.key}: its scheduler is gone. What is recorded is safe: "
                 "run again to go on"
             )
+        is_batch = len(outputs) > 1
         if status == "error":
-            self._take_error(task, result[1])
-        elif task.variable is None:
-            self._take_files(task, result)
+            made: Sequence[Any] = [result[1]] * len(outputs)
         else:
-            self._take_receipt(task, result)
-        task.region.waiting.discard(future.key)
-        if not task.region.waiting:
-            self._finish(task.region)
+            made = result if is_batch else [result]
+        for output, one in zip(outputs, made, strict=True):
+            self._take_one(output, one, is_batch)
+        for region in dict.fromkeys(output.region for output in outputs):
+            region.waiting.discard(future.key)
+            if not region.waiting:
+                self._finish(region)
 
-    def _take_files(self, task: _Task, files: LocalFiles) -> None:
-        task.region.outcome.files[task.group] = files.files
+    def _take_one(self, output: _Output, made: Any, is_batch: bool) -> None:
+        if isinstance(made, LocalFiles):
+            self._take_files(output, made)
+        elif isinstance(made, Receipt):
+            self._take_receipt(output, made)
+        elif output.variable is None:
+            return  # the uploads of the group report the same error
+        elif is_batch:
+            cause = made.cause if isinstance(made, NotMade) else _cause(made)
+            self._try_alone(output.region, output.group, output.variable, cause)
+        else:
+            self._take_error(output.region, output.group, output.variable, made)
+
+    def _take_files(self, output: _Output, files: LocalFiles) -> None:
+        output.region.outcome.files[output.group] = files.files
         self.report.nbytes_downloaded += sum(file.nbytes_fetched for file in files.files)
-        self._note_fetched(task.region, files.files)
-        self._note_spans(task.region, files.spans)
+        self._note_fetched(output.region, files.files)
+        self._note_spans(output.region, files.spans)
 
-    def _take_receipt(self, task: _Task, receipt: Receipt) -> None:
-        outcome = task.region.outcome
-        known = outcome.files.get(task.group)
+    def _take_receipt(self, output: _Output, receipt: Receipt) -> None:
+        outcome = output.region.outcome
+        known = outcome.files.get(output.group)
         if known == receipt.files:  # one copy for all variables of the group
             receipt = replace(receipt, files=known)
         outcome.receipts[receipt.variable] = receipt
-        region = task.region.job.region
+        region = output.region.job.region
         self.publisher.replicas.keep(region, receipt.variable, receipt.replicated)
-        self._unrecorded.add(task.region)
+        self._unrecorded.add(output.region)
         if receipt.healed is not None:
             self.report.nbytes_healed += sum(file.nbytes_fetched for file in receipt.healed)
-            self._note_fetched(task.region, receipt.healed)
+            self._note_fetched(output.region, receipt.healed)
         self.report.nbytes_uploaded += sum(obj.nbytes for obj in receipt.objects)
         self.report.variables_done += 1
-        self._note_spans(task.region, receipt.spans)
+        self._note_spans(output.region, receipt.spans)
 
-    def _take_error(self, task: _Task, error: BaseException) -> None:
+    def _take_error(
+        self, region: _RegionInFlight, group: int, name: str, error: BaseException
+    ) -> None:
         """Try again what another worker may do better; else the variable fails, and only it."""
-        name, region = task.variable, task.region
-        if name is None:
-            return  # the uploads of the group report the same error
         region.attempts[name] += 1
-        cause = f"{type(error).__name__}: {error}"
         if _is_worth_another_try(error) and region.attempts[name] < ATTEMPTS:
-            log.warning("region %s, %s: %s; trying again", region.name, name, cause)
-            self.report.chains_retried += 1
-            group = region.outcome.prepared.groups[task.group]
-            work = self._work(region, task.group, group, [name])
-            self._submit(region, [work], f"a{region.attempts[name]}{name}")
+            log.warning("region %s, %s: %s; trying again", region.name, name, _cause(error))
+            self._try_again(region, group, name)
             return
-        region.outcome.failures[name] = cause
-        self.listener(Event("failed", region.name, f"{name}: {cause}"))
+        region.outcome.failures[name] = _cause(error)
+        self.listener(Event("failed", region.name, f"{name}: {_cause(error)}"))
+
+    def _try_alone(self, region: _RegionInFlight, group: int, name: str, cause: str) -> None:
+        """Let what failed in a batch succeed, or fail, in tasks of its own."""
+        log.info("region %s, %s: %s; trying it alone", region.name, name, cause)
+        self._pace.forget()
+        self._try_again(region, group, name)
+
+    def _try_again(self, region: _RegionInFlight, group: int, name: str) -> None:
+        self.report.chains_retried += 1
+        work = self._work(region, group, region.outcome.prepared.groups[group], [name])
+        self._submit([(region, [work])], f"a{region.attempts[name]}{name}")
 
     def _finish(self, region: _RegionInFlight) -> None:
         """Write the region's record: all that it says is true of the store by now."""
         outcome = region.outcome
+        self._in_flight -= 1
+        self._pace.note(region.seconds, region.nbytes)
         record = self._record(region)
         self.publisher.judge(record, outcome.prepared)
         failures = [Failure(region.name, *item) for item in outcome.failures.items()]
@@ -440,6 +519,8 @@ class Driver:
 
     def _note_spans(self, region: _RegionInFlight, spans: Iterable[Span]) -> None:
         for span in spans:
+            region.seconds += span.seconds
+            region.nbytes += span.nbytes
             self.report.spans.append(span)
             self.listener(Event("stage", region.name, span.stage, span.nbytes))
 
@@ -526,6 +607,10 @@ def ask_files(
 
     with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="ask") as pool:
         return dict(zip([c.get_url() for c in coords], pool.map(ask, coords), strict=True))
+
+
+def _cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _utc_now() -> str:
