@@ -30,7 +30,7 @@ __all__ = ["ObjectWriter"]
 
 Values = np.ndarray[Any, Any]
 Cell = tuple[int, ...]
-Encode = Callable[[Values], memoryview]
+Encode = Callable[[], memoryview]
 
 ABSENT = 2**64 - 1
 INDEX_CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
@@ -76,8 +76,10 @@ class ObjectWriter:
         self._chunks: dict[str, Any] = {}
         array = _array_of_one_chunk(self._chunks, metadata, chunk_shape, codecs)
         self._fill = array.fill_value
-        self._buffer = np.empty(array.shape, array.dtype)
-        self._encode = _encode_at_once(array) or _encode_by_zarr(array, self._chunks)
+        self._buffer = np.full(array.shape, self._fill, array.dtype)
+        self._encode = _encode_at_once(array, self._buffer) or _encode_by_zarr(
+            array, self._buffer, self._chunks
+        )
 
     def write(self, target: tuple[slice, ...], values: Values) -> None:
         """Write values that cover whole inner chunks."""
@@ -85,7 +87,6 @@ class ObjectWriter:
             range(at.start // n, -(-at.stop // n))
             for at, n in zip(target, self._chunk_shape, strict=True)
         ]
-        origin = tuple(part.start for part in cells)
         objects = [
             range(part.start // n, (part.stop - 1) // n + 1)
             for part, n in zip(cells, self._per_object, strict=True)
@@ -95,9 +96,14 @@ class ObjectWriter:
                 range(max(part.start, at * n), min(part.stop, (at + 1) * n))
                 for part, at, n in zip(cells, place, self._per_object, strict=True)
             ]
+            cuts = [
+                [slice((at - part.start) * n, (at - part.start + 1) * n) for at in within]
+                for part, within, n in zip(cells, inside, self._chunk_shape, strict=True)
+            ]
             with self._path(place).open("ab") as out:
-                for cell in product(*inside):
-                    content = self._encode(self._gathered(values, cell, origin))
+                for cell, cut in zip(product(*inside), product(*cuts), strict=True):
+                    self._take(values[cut])
+                    content = self._encode()
                     self._note(place, cell, out.tell(), len(content))
                     out.write(content)
 
@@ -126,18 +132,13 @@ class ObjectWriter:
                 out.seek(0, os.SEEK_END)
                 out.write(content)
 
-    def _gathered(self, values: Values, cell: Cell, origin: Cell) -> Values:
-        """Copy a chunk out of the values; beyond the array's end it holds the fill value."""
-        part = values[
-            tuple(
-                slice((at - first) * n, (at - first + 1) * n)
-                for at, first, n in zip(cell, origin, self._chunk_shape, strict=True)
-            )
-        ]
-        if part.shape != self._buffer.shape:
-            self._buffer[...] = self._fill
+    def _take(self, part: Values) -> None:
+        """Copy a chunk into the buffer; beyond the array's end that holds the fill value."""
+        if part.shape == self._buffer.shape:
+            self._buffer[...] = part
+            return
+        self._buffer[...] = self._fill
         self._buffer[tuple(slice(0, n) for n in part.shape)] = part
-        return self._buffer
 
     def _note(self, place: Cell, cell: Cell, offset: int, nbytes: int) -> None:
         if not self._is_sharded:
@@ -170,43 +171,50 @@ def _array_of_one_chunk(
     return array.with_config({"write_empty_chunks": True})
 
 
-def _encode_at_once(array: zarr.Array[Any]) -> Encode | None:
-    """Encode in the calling thread; None if one of the codecs only works in an event loop.
+def _encode_at_once(array: zarr.Array[Any], buffer: Any) -> Encode | None:
+    """Encode what is in the buffer, in the calling thread.
 
-    zarr's own pipeline needs 1.9 times the CPU of blosc at chunks of half a megabyte and 7 times
-    at 26 kB, for tasks and hand-overs between threads; that of zarrs (0.2) 1.3 and 1.45 times;
-    this 1.1 and 1.3 times.
+    None if one of the codecs only works in an event loop. zarr's own pipeline needs 1.9 times the
+    CPU of blosc at chunks of half a megabyte and 7 times at 26 kB, for tasks and hand-overs between
+    threads; that of zarrs (0.2) 1.3 and 1.45 times; this 1.1 and 1.2 times.
     """
     prototype = default_buffer_prototype()
     metadata: Any = array.metadata
     spec = ArraySpec(array.shape, metadata.dtype, array.fill_value, array.config, prototype)
-    steps = []
+    source: Any = prototype.nd_buffer.from_ndarray_like(buffer)
+    steps: list[tuple[Any, ArraySpec]] = []
     for codec in metadata.codecs:
         # zarr.abc.codec.SupportsSyncCodec; in newer zarr a wrapper may say that its content is not.
         if not hasattr(codec, "_encode_sync") or not getattr(codec, "_sync_capable", True):
             return None
-        steps.append((codec._encode_sync, spec))
+        encode = codec._encode_sync
+        # A view of the buffer, such as the bytes of native floats, is one of all that it will hold.
+        view = source if steps else encode(source, spec)
+        if not steps and np.may_share_memory(view.as_numpy_array(), buffer):
+            source = view
+        else:
+            steps.append((encode, spec))
         spec = codec.resolve_metadata(spec)
 
-    def encode(chunk: Any) -> memoryview:
-        content: Any = prototype.nd_buffer.from_ndarray_like(chunk)
+    def encode_buffer() -> memoryview:
+        content = source
         for step, of in steps:
             content = step(content, of)
         return memoryview(content.as_numpy_array())
 
-    return encode
+    return encode_buffer
 
 
-def _encode_by_zarr(array: zarr.Array[Any], chunks: dict[str, Any]) -> Encode:
-    """Encode by writing the array."""
+def _encode_by_zarr(array: zarr.Array[Any], buffer: Values, chunks: dict[str, Any]) -> Encode:
+    """Encode what is in the buffer by writing it as the array."""
 
-    def encode(chunk: Values) -> memoryview:
+    def encode_buffer() -> memoryview:
         chunks.clear()
-        array[...] = chunk
+        array[...] = buffer
         (content,) = chunks.values()
         return memoryview(content.as_numpy_array())
 
-    return encode
+    return encode_buffer
 
 
 def _check_index(name: str, configuration: Mapping[str, Any]) -> None:
