@@ -23,6 +23,7 @@ LAYERS = (
     {
         "stages",
         "chain",
+        "completeness",
         "completion",
         "plan",
         "recording",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gridmill.stores import StagedRegion, Uploaded, icechunk_store
+from gridmill.stores import CoordinateValues, StagedRegion, Uploaded, icechunk_store
 from gridmill.stores.icechunk_store import ROOT, IcechunkStore
 from trust_faults import DIES_WITHIN_S, append, faulty_put, suffer_in_put, waits_in_put
 
@@ -54,10 +54,11 @@ class FaultyIcechunk(IcechunkStore):
         staged: Sequence[StagedRegion] = (),
         message: str = "",
         check: Callable[[], None] = lambda: None,
+        values: Sequence[CoordinateValues] = (),
     ) -> bool:
         """Commit; log what is shown by now."""
         _Log.path = self.put_log
-        changed = super().publish(folder, staged, message, check)
+        changed = super().publish(folder, staged, message, check, values)
         names = [_name(token) for region in staged for token in region.tokens.values()]
         append(self.put_log, {"role": "shown", "began": time.time(), "names": names})
         return changed

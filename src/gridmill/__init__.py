@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     )
     from gridmill.sources.netcdf import read_netcdf
     from gridmill.template import TemplateConfig
-    from gridmill.variables import Coordinate, DataVar, Encoding
+    from gridmill.variables import Completeness, Coordinate, DataVar, Encoding
 
     __version__: str
 
 __all__ = [
+    "Completeness",
     "Coordinate",
     "DataVar",
     "Download",
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Completeness": "variables",
     "Coordinate": "variables",
     "DataVar": "variables",
     "Download": "sources.download",

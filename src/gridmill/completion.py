@@ -12,7 +12,7 @@ from gridmill.region_job import RegionJob
 from gridmill.stages import SourceFile, takes_data_array
 from gridmill.variables import DataVar
 
-__all__ = ["files_to_keep"]
+__all__ = ["Footprint", "files_to_keep"]
 
 # Looked through some ten times, this takes a second.
 LARGEST = 50_000_000
@@ -50,7 +50,8 @@ def files_to_keep(
         does not say that though values are transformed, where files overlap, or where that
         would take the driver long to find out.
     """
-    footprint = _Footprint(job, data_var, files, sizes)
+    whole = data_var.dims if job.whole_dims is None else job.whole_dims
+    footprint = Footprint(job, data_var, files, sizes, whole)
     mixes = type(job).provenance is not RegionJob.provenance
     if (takes_data_array(type(job)) and not mixes) or footprint.is_large or footprint.overlaps:
         return frozenset()
@@ -59,8 +60,16 @@ def files_to_keep(
     return frozenset(stored) - footprint.needed(sorted(stored))
 
 
-class _Footprint:
-    """Which values rest on which source files; along dims that all files fill whole, once."""
+class Footprint:
+    """Which values rest on which source files; along dims that all files fill whole, once.
+
+    Parameters
+    ----------
+    job, data_var, files, sizes
+        See `files_to_keep`.
+    whole
+        Dims that are looked along nevertheless, because a transformation mixes values there.
+    """
 
     def __init__(
         self,
@@ -68,8 +77,8 @@ class _Footprint:
         data_var: DataVar,
         files: Sequence[SourceFile],
         sizes: Mapping[str, int],
+        whole: Collection[str],
     ) -> None:
-        whole = data_var.dims if job.whole_dims is None else job.whole_dims
         divided = {dim for file in files for dim in file.place} | {job.append_dim, *whole}
         self.data_var = data_var
         self.job = job.for_worker((data_var,))
@@ -92,12 +101,16 @@ class _Footprint:
             times[place] += 1
         return bool((times > 1).any())
 
-    def of(self, indexes: Collection[int]) -> Mask:
-        """Give where values rest on these files alone."""
+    def filled(self, indexes: Collection[int]) -> Mask:
+        """Give the places of these files."""
         filled = np.zeros(self.shape, bool)
         for index in indexes:
             filled[self.places[index]] = True
-        return self.job.provenance(filled, self.data_var)
+        return filled
+
+    def of(self, indexes: Collection[int]) -> Mask:
+        """Give where values rest on these files alone."""
+        return self.job.provenance(self.filled(indexes), self.data_var)
 
     def needed(self, stored: Sequence[int]) -> set[int]:
         """Find those stored files without which a value that rests on another cannot be made."""

@@ -483,6 +483,7 @@ class Driver:
     def _write(self, record: ProgressRecord) -> None:
         """Write a record, but not over that of a run which took this one for dead."""
         self.lease.proof.check()
+        self.publisher.completeness.announce(record.region, self.report.run)
         self.store.tracker.write(record)
         self._has_news = True
         if not self._has_published:
@@ -592,7 +593,11 @@ class Driver:
         """Give the coordinates with the append dim, or those without it."""
         ds = self.publisher.template_ds if of is None else of.processing_region_ds()
         dim = self.publisher.config.append_dim
-        names = [name for name, coord in ds.coords.items() if (dim in coord.dims) == along]
+        names = [
+            name
+            for name, coord in ds.coords.items()
+            if (dim in coord.dims) == along and not self.publisher.speaks_of_data(name)
+        ]
         return ds.coords.to_dataset()[names]
 
 

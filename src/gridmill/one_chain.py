@@ -157,8 +157,9 @@ def _run(
     publisher.check_structure()
     ds = job.processing_region_ds()
     takes_coords = takes_data_array(type(job))
-    along = [name for name, coord in ds.coords.items() if dim in coord.dims]
     coords = ds.coords.to_dataset()
+    coords = coords.drop_vars([n for n in coords.coords if publisher.speaks_of_data(n)])
+    along = [name for name, coord in coords.coords.items() if dim in coord.dims]
     work = VariableWork(
         job=job.for_worker(job.data_vars),
         processing_region=job.processing_region(),

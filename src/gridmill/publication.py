@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gridmill.completeness import CompletenessUpkeep
 from gridmill.plan import PreparedRegion, nothing_missing, prepare_region, results_from_record
 from gridmill.progress import (
     ProgressRecord,
@@ -79,6 +80,7 @@ class Publisher:
         self.index = template_ds.get_index(config.append_dim)
         self.published = 0
         self.replicas = Replicas(self, replicas)
+        self.completeness = CompletenessUpkeep(self, store, self.note)
         self.unseen = tuple(unseen)
         self._staged: dict[str, tuple[ProgressRecord, dict[str, str]]] = {}
         self._knows_staged = False
@@ -141,11 +143,16 @@ class Publisher:
         Root and records are read again, and the extent is never lowered.
         """
         self._prepare_replicas(lease)
+        # It may take long, and others want to publish meanwhile.
         if self.replicas:
-            # It may take long, and others want to publish meanwhile.
             self.replicas.catch_up(lease.proof)
+        if self.config.completeness is not None:
+            self.completeness.learn(lease.claim.run)
         with lease.publishing() as check:
-            return self._publish(check, lease)
+            is_news = self._publish(check, lease)
+        self.completeness.settle()
+        self.replicas.settle()
+        return is_news
 
     def _publish(self, check: Callable[[], None], lease: Lease) -> bool:
         if not self._static_is_settled():
@@ -162,8 +169,9 @@ class Publisher:
         extent = publishable_extent(self.published, _kept_in(states, self._states()))
         trimmed = self._trim(states, extent)
         length = trimmed.sizes[append_dim]
+        values = self.completeness.changes(self.published, length)
         staged = self._staged_below(length)
-        is_news = visible is None or length > visible or bool(staged)
+        is_news = visible is None or length > visible or bool(staged or values)
         if visible is not None and length < visible:
             trimmed, length = self.template_ds.isel({append_dim: slice(0, visible)}), visible
         if self.replicas:
@@ -172,7 +180,8 @@ class Publisher:
         if not is_news:
             return False
         with self.written(trimmed) as folder:
-            changed = self.store.publish(folder, staged, check=check)
+            changed = self.store.publish(folder, staged, check=check, values=values)
+        self.completeness.note_shown()
         self._forget_published(length)
         if not changed:
             return False
@@ -196,19 +205,22 @@ class Publisher:
             The run may not write any more.
         """
         names = ", ".join(self.unseen)
+        self.completeness.learn(lease.claim.run)
         with lease.publishing() as check:
             for claim in current_claims(self.store.state):
                 if claim.run != lease.claim.run and is_alive(self.store.state, claim):
                     return f"the {claim.kind} {claim.run} does not know {names}: run again after it"
             self.published = self.store.published_length(self.config.append_dim) or 0
             self._reach(self.published)
-            lacking, staged = [], []
+            lacking, staged, values = [], [], []
             for region in self._visible_regions():
                 record = self.store.tracker.read(region)
                 if record is None or self._lacks(region, record):
                     lacking.append(region.start)
                 else:
                     staged.append(self._unseen_region(record))
+                    # With one more variable, every share is another one.
+                    values.extend(self.completeness.take(record, self.published))
             if lacking:
                 first = f"{self.config.append_dim} {self.index[lacking[0]]}"
                 return f"{len(lacking)} regions lack {names} yet, the first from {first}"
@@ -219,7 +231,9 @@ class Publisher:
 
             visible = self.template_ds.isel({self.config.append_dim: slice(0, self.published)})
             with self.written(visible) as folder:
-                self.store.publish(folder, staged, f"Add {names}", check_and_declare)
+                self.store.publish(folder, staged, f"Add {names}", check_and_declare, values)
+        self.completeness.note_shown()
+        self.completeness.settle()
         log.info("added %s", names)
         return None
 
@@ -237,7 +251,7 @@ class Publisher:
 
     def _lacks(self, region: slice, record: ProgressRecord) -> bool:
         """Whether a region has something to do for the variables that nobody sees yet."""
-        job = self._job(region)
+        job = self.job(region)
         job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.unseen])
         return bool(prepare_region(job, record, self.arrays, nothing_missing).todo)
 
@@ -375,7 +389,7 @@ class Publisher:
         return state
 
     def _judge(self, record: ProgressRecord) -> RegionState | None:
-        job = self._job(record.region)
+        job = self.job(record.region)
         return self._state_of(job, self._results(job, record))
 
     def _state_of(self, job: RegionJob[Any, Any], results: ProcessResults) -> RegionState | None:
@@ -386,10 +400,6 @@ class Publisher:
     @cached_property
     def _varying(self) -> set[str]:
         return {v.name for v in self.config.data_vars if self.config.append_dim in v.dims}
-
-    def _job(self, region: slice) -> RegionJob[Any, Any]:
-        """Give the region job with every declared variable, on the template as it is now."""
-        return replace(self.make_job(region), template_ds=self.template_ds)
 
     def _reach(self, length: int) -> None:
         """Let the template reach as far as another run published."""
@@ -410,7 +420,7 @@ class Publisher:
         ends_in = next((s for s in states if s.start < extent <= s.stop), None)
         if ends_in is None:
             return self.template_ds.isel({append_dim: slice(0, extent)})
-        job = self._job(slice(ends_in.start, ends_in.stop))
+        job = self.job(slice(ends_in.start, ends_in.stop))
         record = self.store.tracker.read(job.region)
         assert record is not None
         trimmed = job.update_template_with_results(self._results(job, record))
@@ -423,11 +433,20 @@ class Publisher:
         record = self.store.tracker.read(slice(0, 0))
         return record is not None and record.is_settled(names)
 
+    def job(self, region: slice) -> RegionJob[Any, Any]:
+        """Give the region job with every declared variable, on the template as it is now."""
+        return replace(self.make_job(region), template_ds=self.template_ds)
+
     def region_at(self, position: int) -> slice:
         """Give the region that holds a position."""
         length = self.config.region_length
         start = position // length * length
         return slice(start, min(start + length, len(self.index)))
+
+    def speaks_of_data(self, name: object) -> bool:
+        """Whether a coordinate's values come from the records, and not from the template."""
+        completeness = self.config.completeness
+        return completeness is not None and name == completeness.name
 
     def _coordinate_differences(self) -> list[str]:
         if self.published > len(self.index):
@@ -440,6 +459,7 @@ class Publisher:
             return [
                 f"values of coordinate {name} differ"
                 for name in ours.coords
+                if not self.speaks_of_data(name)
                 if not written[name].variable.equals(stored[name].variable)
             ]
 

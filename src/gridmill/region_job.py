@@ -400,7 +400,18 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     def is_over(self, data_var: DataVar) -> bool:
         """Whether the provider ended a variable before this region."""
-        return self.region.start >= self._end_of(data_var.name) and not self.is_static
+        return self.region.start >= self.end_of(data_var.name) and not self.is_static
+
+    def end_of(self, name: str) -> int:
+        """Give the first position at which the provider no longer has a variable."""
+        index = self.template_ds.get_index(self.append_dim)
+        ends = [var.valid_until for var in self.data_vars if var.name == name]
+        if not ends or ends[0] is None:
+            return len(index)
+        from gridmill.template import parse_label  # imports xarray, which workers do without
+
+        calendar = getattr(index, "calendar", "proleptic_gregorian")
+        return int(index.searchsorted(parse_label(ends[0], calendar)))
 
     def state(self, process_results: ProcessResults) -> RegionState:
         """Judge this region by its source files, see `progress.region_state`."""
@@ -488,23 +499,12 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     def _fills(self, name: str, coords: Iterable[SourceFileCoord]) -> list[SourceFill]:
         index = self.template_ds.get_index(self.append_dim)
-        start, end = self.region.start, self._end_of(name)
+        start, end = self.region.start, self.end_of(name)
         return [
             SourceFill(at.start - start, at.stop - start, coord.status, coord.settled)
             for coord, at in locate_along(index, self.append_dim, coords)
             if at.start < end
         ]
-
-    def _end_of(self, name: str) -> int:
-        """Give the first position at which the provider no longer has a variable."""
-        index = self.template_ds.get_index(self.append_dim)
-        ends = [var.valid_until for var in self.data_vars if var.name == name]
-        if not ends or ends[0] is None:
-            return len(index)
-        from gridmill.template import parse_label  # imports xarray, which workers do without
-
-        calendar = getattr(index, "calendar", "proleptic_gregorian")
-        return int(index.searchsorted(parse_label(ends[0], calendar)))
 
     def _try_mirrors(self, coord: CoordT, download: Callable[[str], Download]) -> Download:
         errors: list[NotAvailable | DownloadFailed] = []

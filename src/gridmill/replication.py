@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from gridmill.completeness import CompletenessUpkeep
 from gridmill.progress import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.run_report import ReplicaOutcome
 from gridmill.sources.download import mask_url
@@ -111,9 +112,12 @@ class _Replica:
         By region, the primary's record of what could not be copied, and why.
     failure
         Why it is left alone.
+    completeness
+        Keeps its coordinate at what its records say.
     """
 
     store: FinalStore
+    completeness: CompletenessUpkeep
     known: dict[int, str] | None = None
     kept: dict[tuple[int, str], Uploaded] = field(default_factory=dict)
     staged: dict[int, ProgressRecord] = field(default_factory=dict)
@@ -141,7 +145,7 @@ class Replicas:
     def __init__(self, publisher: Publisher, stores: Sequence[FinalStore]) -> None:
         self.publisher = publisher
         self.copy: Callable[[Sequence[Copy]], Sequence[Uploaded | str]] = _copy_here
-        self._all = [_Replica(store) for store in stores]
+        self._all = [_Replica(store, CompletenessUpkeep(publisher, store)) for store in stores]
         self._noted: dict[int, ProgressRecord] = {}
         self._prepared = False
 
@@ -190,6 +194,7 @@ class Replicas:
             with self._left_alone_if_it_fails(replica):
                 if replica.known is None:
                     self._learn(replica)
+                    replica.completeness.learn(proof.run)
                     self._bring(replica, self._primary_records(), proof)
                 again = {key: record for key, (record, _) in replica.behind.items()}
                 self._bring(replica, {**again, **noted}.values(), proof)
@@ -205,6 +210,12 @@ class Replicas:
         for replica in self._healthy():
             with self._left_alone_if_it_fails(replica):
                 self._publish(replica, trimmed, check)
+
+    def settle(self) -> None:
+        """Withdraw the notices of what is not behind any more; see `CompletenessUpkeep`."""
+        for replica in self._healthy():
+            with self._left_alone_if_it_fails(replica):
+                replica.completeness.settle()
 
     def outcomes(self) -> list[ReplicaOutcome]:
         """Say how far each is published, and what is wrong with it."""
@@ -317,6 +328,7 @@ class Replicas:
             }
             mirrored = replace(record, variables=variables)
             proof.check()
+            replica.completeness.announce(record.region, proof.run)
             replica.store.tracker.write(mirrored)
             self._hold(replica, mirrored)
 
@@ -341,11 +353,13 @@ class Replicas:
         upto = self._whole_prefix(replica, visible or 0, length)
         if visible is not None and length < visible:
             return  # it was published, and then the run that was to publish the primary died
+        values = replica.completeness.changes(visible or 0, upto)
         staged = self._staged(replica, upto, visible or 0)
-        if upto == visible and not staged and replica.published is not None:
+        if upto == visible and not staged and not values and replica.published is not None:
             return
         with self.publisher.written(trimmed.isel({self._dim: slice(0, upto)})) as folder:
-            store.publish(folder, staged, check=check)
+            store.publish(folder, staged, check=check, values=values)
+        replica.completeness.note_shown()
         replica.published = upto
         replica.staged = {k: r for k, r in replica.staged.items() if r.stop > upto}
 

@@ -59,7 +59,9 @@ def restore_metadata(
         store.state, run=report.run, kind="restore-metadata", positions=[EVERYTHING]
     ) as lease:
         note = f"{who} put metadata and coordinates back"
+        publisher.completeness.learn(report.run)
         with lease.publishing() as check, publisher.written(publisher.template_ds) as folder:
+            publisher.completeness.write_recorded(folder, length)
             changed = store.publish(folder, message=note, check=check)
         report.notes.append(note if changed else f"{who} found nothing to put back")
         report.positions_before = report.positions_after = length

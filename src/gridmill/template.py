@@ -16,7 +16,7 @@ import xarray as xr
 from dask.delayed import delayed
 
 from gridmill.regions import region_length
-from gridmill.variables import Coordinate, DataVar
+from gridmill.variables import Completeness, Coordinate, DataVar
 
 __all__ = ["TemplateConfig", "just_after", "parse_label"]
 
@@ -48,7 +48,8 @@ class TemplateConfig:
     dataset_attributes : mapping
         Global attributes; `dataset_id` and `title` are required.
     coords : sequence of Coordinate
-        Every dimension's index and the auxiliary coordinates.
+        Every dimension's index and the auxiliary coordinates; with a `Completeness`, readers see
+        how much of each position arrived.
     data_vars : sequence of DataVar
         The data variables. One without the append dim is static: written once, when the store
         is made.
@@ -131,6 +132,9 @@ class TemplateConfig:
         """
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
+        if self.completeness is not None:
+            nothing_yet = _zeros(self.completeness, ds.sizes)
+            ds = ds.assign_coords({self.completeness.name: nothing_yet})
         undeclared = sorted({str(name) for name in ds.coords} - {c.name for c in self.coords})
         if undeclared:
             raise ValueError(
@@ -147,6 +151,11 @@ class TemplateConfig:
     def dataset_id(self) -> str:
         """The dataset's id, from its attributes."""
         return str(self.dataset_attributes["dataset_id"])
+
+    @property
+    def completeness(self) -> Completeness | None:
+        """The coordinate that says how much of each position arrived, if it is declared."""
+        return next((c for c in self.coords if isinstance(c, Completeness)), None)
 
     def label(self, value: Any) -> Any:
         """Turn an ISO 8601 string (or datetime) into a label of the append dim.
@@ -342,6 +351,13 @@ def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
     return xr.Variable(var.dims, lazy, dict(var.attrs), var.encoding.to_xarray())
 
 
+def _zeros(completeness: Completeness, sizes: Mapping[Any, int]) -> xr.Variable:
+    """Give a coordinate of zeros, which take no memory."""
+    shape = tuple(sizes[dim] for dim in completeness.own_dims)
+    zeros = np.broadcast_to(np.zeros((), completeness.dtype), shape)
+    return xr.Variable(completeness.own_dims, zeros)
+
+
 def _never_computed(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """Make a dask array of one block that raises when computed."""
     return dask.array.from_delayed(  # type: ignore[no-untyped-call]
@@ -368,4 +384,27 @@ def _check_declaration(config: TemplateConfig) -> None:
                 f"variable {var.name!r} has dims {var.dims}: the append dim "
                 f"{config.append_dim!r} must come first"
             )
+    _check_completeness(config)
     config.label(config.append_dim_start)
+
+
+def _check_completeness(config: TemplateConfig) -> None:
+    declared = [coord for coord in config.coords if isinstance(coord, Completeness)]
+    if len(declared) > 1:
+        names = [coord.name for coord in declared]
+        raise ValueError(f"{type(config).__name__} declares more than one completeness: {names}")
+    for coord in declared:
+        varying = [var for var in config.data_vars if config.append_dim in var.dims]
+        known = {dim for var in varying for dim in var.dims}
+        first, *others = coord.own_dims
+        if first != config.append_dim or len(set(coord.own_dims)) != len(coord.own_dims):
+            raise ValueError(
+                f"{coord.name!r} has dims {coord.own_dims}: give {config.append_dim!r} first, and "
+                "every dim once"
+            )
+        unknown = sorted(set(others) - known)
+        if unknown:
+            raise ValueError(
+                f"{coord.name!r} has dims {unknown}, which no variable along {config.append_dim} "
+                "has: source files have no places there"
+            )

@@ -51,6 +51,7 @@ def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = N
             hand.lease.publishing(),
             archive.publisher.written(archive.template_ds.isel({dim: slice(0, length)})) as folder,
         ):
+            archive.publisher.completeness.write_published(folder, length)
             deleted = dataset.store.truncate(folder, dim, note.capitalize())
         hand.report.notes.append(f"{note}; {deleted} objects deleted")
     return hand.report

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["BLOSC_ZSTD", "CRC32C", "ZSTD", "Coordinate", "DataVar", "Encoding"]
+__all__ = ["BLOSC_ZSTD", "CRC32C", "ZSTD", "Completeness", "Coordinate", "DataVar", "Encoding"]
 
 # zstd level 3 with bitshuffle encodes bit-rounded float32 1.3 to 2.8 times as fast as byte shuffle.
 BLOSC_ZSTD: Mapping[str, Any] = {
@@ -18,6 +18,8 @@ ZSTD: Mapping[str, Any] = {"name": "zstd", "configuration": {"level": 3, "checks
 # Inside every inner chunk: a reader of a shard that is replaced under it gets an error,
 # not garbage.
 CRC32C: Mapping[str, Any] = {"name": "crc32c"}
+# Values in one object of a completeness coordinate: 4 MB, rewritten by every publication.
+COMPLETENESS_CHUNK = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,3 +232,54 @@ class Coordinate:
             units=self.units,
             calendar=self.calendar,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completeness(Coordinate):
+    """An auxiliary coordinate that says how much of each position arrived; gridmill fills it.
+
+    1 where every source file that `RegionJob.generate_source_file_coords` gives was read for every
+    variable, else the share of those places, (variable, source file), that have values; 0 where
+    nothing arrived, or nothing is known yet. It is published after the values that it speaks of.
+
+    Parameters
+    ----------
+    dims
+        The append dim, and what of the data variables' other dims it tells apart: those on which
+        source files have places of their own, like a lead or a member.
+
+    Raises
+    ------
+    ValueError
+        `dims` is not given, or `chunks`, `units` or `calendar` are: they are not an author's to
+        choose.
+
+    Examples
+    --------
+    >>> Completeness(dims=("init_time", "lead_time")).name
+    'completeness'
+    """
+
+    name: str = "completeness"
+    attrs: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "long_name": "Share of the expected source data that arrived",
+            "units": "1",
+            "comment": "1 where all variables have the values of every source file that is "
+            "expected, 0 where none arrived. It is published after the values that it speaks of.",
+        }
+    )
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.dims:
+            raise ValueError(f"{self.name!r} needs dims: the append dim, and others if you like")
+        if self.chunks is not None or self.units is not None or self.calendar is not None:
+            raise ValueError(f"{self.name!r} takes neither chunks, units nor calendar")
+
+    def encoding(self, lengths: Mapping[str, int]) -> Encoding:
+        """Give the encoding; an object reaches as far along the append dim as it stays small."""
+        first, *others = (max(1, lengths[dim]) for dim in self.own_dims)
+        along = max(1, min(first, COMPLETENESS_CHUNK // math.prod(others)))
+        encoding = super().encoding(lengths)
+        return replace(encoding, chunks=(along, *others), fill_value=0.0)

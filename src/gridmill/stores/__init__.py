@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gridmill.stores.final_store import FinalStore, StagedRegion, Uploaded
+from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion, Uploaded
 from gridmill.stores.lease import Lease, LeaseHeld, LeaseLost, LeaseProof
 from gridmill.stores.objects import LocalObjects, Objects, StoreUnwritable, open_objects
 from gridmill.stores.plain_zarr import ZarrStore
@@ -13,6 +13,7 @@ from gridmill.stores.tracker import UpdateProgressTracker
 
 __all__ = [
     "FORMATS",
+    "CoordinateValues",
     "FinalStore",
     "Lease",
     "LeaseHeld",

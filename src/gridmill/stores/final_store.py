@@ -18,7 +18,7 @@ from gridmill.stores.tracker import UpdateProgressTracker
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FinalStore", "ObjectReplaced", "StagedRegion", "Uploaded"]
+__all__ = ["CoordinateValues", "FinalStore", "ObjectReplaced", "StagedRegion", "Uploaded"]
 
 
 class ObjectReplaced(RuntimeError):  # noqa: N818
@@ -72,6 +72,25 @@ class StagedRegion:
     visible: int = 0
     message: str = ""
     unseen: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class CoordinateValues:
+    """Values of a coordinate that speaks of data along the append dim.
+
+    Parameters
+    ----------
+    name
+        The coordinate; its first dim is the append dim.
+    start
+        The first position, that of a region.
+    values
+        In the stored dtype; the first axis is the append dim's, the others are whole.
+    """
+
+    name: str
+    start: int
+    values: np.ndarray[Any, Any]
 
 
 def keep_object(folder: Path, receipt: ObjectReceipt, content: bytes | None) -> None:
@@ -211,6 +230,7 @@ class FinalStore(Protocol):
         staged: Sequence[StagedRegion] = (),
         message: str = "",
         check: Callable[[], None] = lambda: None,
+        values: Sequence[CoordinateValues] = (),
     ) -> bool:
         """Make uploads, and a local store's metadata and coordinates, what readers see.
 
@@ -226,6 +246,9 @@ class FinalStore(Protocol):
         check
             Called before every step; what it raises ends the publication, see
             `Lease.publishing`.
+        values
+            Of coordinates that speak of data, by region. Readers see what is raised after all
+            else or with it, what is lowered before or with it; other positions stay.
 
         Returns
         -------

@@ -48,7 +48,7 @@ from zarr.core.buffer.core import default_buffer_prototype
 from zarr.core.sync import sync
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
-from gridmill.stores.final_store import StagedRegion, Uploaded, keep_object
+from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
 from gridmill.stores.lease import LeaseProof, current_claims
 from gridmill.stores.objects import check_writable, is_local, local_path, open_objects
 from gridmill.stores.plain_zarr import (
@@ -56,8 +56,10 @@ from gridmill.stores.plain_zarr import (
     ROOT,
     array_metadata,
     first_object_beyond,
+    joined,
     open_state,
     publication_order,
+    set_values,
 )
 from gridmill.stores.s3_objects import S3Patience
 from gridmill.stores.tracker import UpdateProgressTracker
@@ -326,11 +328,13 @@ class IcechunkStore:
         staged: Sequence[StagedRegion] = (),
         message: str = "",
         check: Callable[[], None] = lambda: None,
+        values: Sequence[CoordinateValues] = (),
     ) -> bool:
         """Make uploads, and a local store's metadata and coordinates, what readers see.
 
-        See `FinalStore.publish`. A commit for each region, or one for metadata alone, with the
-        message; `check` is called before each, with the version that it builds on in hand.
+        See `FinalStore.publish`. A commit for each region, with the values that speak of it, or
+        one for metadata alone, with the message; `check` is called before each, with the version
+        that it builds on in hand.
 
         Raises
         ------
@@ -338,15 +342,21 @@ class IcechunkStore:
             Another committer changed the same; nothing of theirs is lost.
         """
         if any(region.unseen for region in staged):
-            _patiently(partial(self._publish_unseen, folder, staged, message, check))
+            _patiently(partial(self._publish_unseen, folder, staged, message, check, values))
             return True
         merged = _patiently(lambda: _merged(self._repository()))
         todo = [region for region in staged if merged.get(region.name) != _digest(region)]
+        of_region = {str(part.start): [part] for part in values}
         for number, region in enumerate(todo, 1):
             # The last commit shows all that the folder does, the others what precedes it.
-            upto = region if number < len(todo) else None
-            _patiently(partial(self._publish_region, folder, region, upto, check))
-        return bool(todo) or _patiently(partial(self._publish_metadata, folder, message, check))
+            is_last = number == len(todo)
+            own = of_region.pop(region.name, [])
+            own += [part for parts in of_region.values() for part in parts] if is_last else []
+            upto = None if is_last else region
+            _patiently(partial(self._publish_region, folder, region, upto, check, own))
+        if todo:
+            return True
+        return _patiently(partial(self._publish_metadata, folder, message, check, values))
 
     def _publish_region(
         self,
@@ -354,6 +364,7 @@ class IcechunkStore:
         region: StagedRegion,
         upto: StagedRegion | None,
         check: Callable[[], None],
+        values: Sequence[CoordinateValues],
     ) -> None:
         repository = self._repository()
         merged = _merged(repository)
@@ -366,6 +377,7 @@ class IcechunkStore:
             if _seed_of(token) is None or _get(session.store, f"{variable}/{ROOT}") is None:
                 session.merge(_fork(token))
         _write_metadata(session.store, folder, upto, merged=region.tokens)
+        _set_all(session.store, values)
         merged[region.name] = _digest(region)
         _commit(repository, session, region.message, merged)
 
@@ -375,6 +387,7 @@ class IcechunkStore:
         staged: Sequence[StagedRegion],
         message: str,
         check: Callable[[], None],
+        values: Sequence[CoordinateValues],
     ) -> None:
         """Make whole arrays visible in one commit, and nothing else of their regions."""
         repository = self._repository()
@@ -399,13 +412,21 @@ class IcechunkStore:
             merged[region.name] = _digest(region)
         check()
         _write_metadata(session.store, folder, merged=seeds)
+        _set_all(session.store, values)
         _commit(repository, session, message, merged)
 
-    def _publish_metadata(self, folder: Path, message: str, check: Callable[[], None]) -> bool:
+    def _publish_metadata(
+        self,
+        folder: Path,
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues],
+    ) -> bool:
         repository = self._repository()
         session = repository.writable_session(BRANCH)
         check()
         _write_metadata(session.store, folder)
+        _set_all(session.store, values)
         if not session.has_uncommitted_changes:
             return False
         _commit(repository, session, message or "Update metadata", _merged(repository))
@@ -774,6 +795,11 @@ def _write_arrays(
             content = (folder / key).read_bytes()
             if _get(store, key) != content:
                 _put(store, key, content)
+
+
+def _set_all(store: Store, values: Sequence[CoordinateValues]) -> None:
+    for part in joined(values):
+        set_values(store, part)
 
 
 def _arrays(folder: Path) -> dict[str, Array]:

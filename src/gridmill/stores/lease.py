@@ -135,6 +135,11 @@ class LeaseProof:
     objects: Objects
     key: str
 
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return self.key.split("/")[1]
+
     def check(self) -> None:
         """Raise unless the lease stands; asks at most once a second and process.
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -19,7 +19,7 @@ from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
-from gridmill.stores.final_store import StagedRegion, Uploaded, keep_object
+from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
 from gridmill.stores.lease import LeaseProof
 from gridmill.stores.objects import (
     LocalObjects,
@@ -201,6 +201,7 @@ class ZarrStore:
         staged: Sequence[StagedRegion] = (),
         message: str = "",
         check: Callable[[], None] = lambda: None,
+        values: Sequence[CoordinateValues] = (),
     ) -> bool:
         """Make a local store's metadata and coordinates what readers see; uploads are in place.
 
@@ -209,13 +210,21 @@ class ZarrStore:
         Notes
         -----
         Coordinates first, then every array's metadata, last the root: putting that one object
-        is the moment of publication. Only objects that differ are written.
+        is the moment of publication. What `values` raises comes after it, what they lower with
+        the coordinates. Only objects that differ are written.
         """
-        changed = False
-        for _, keys in groupby(publication_order(folder), key=_publication_step):
-            step = self._each(lambda key: self._put_if_changed(key, folder, check), list(keys))
-            changed = any(step) or changed
-        return changed
+        values = joined(values)
+        arrays = array_metadata(json.loads((folder / ROOT).read_bytes())) if values else {}
+        speaking = [key for part in values for key in _keys_of(part, arrays[part.name])]
+        for key in speaking:
+            self._fetch(key, folder)
+        for part in values:
+            set_values(folder, part, only_lower=True)
+        steps = [list(keys) for _, keys in groupby(publication_order(folder), _publication_step)]
+        changed = [self._put_changed(keys, folder, check) for keys in steps]
+        for part in values:
+            set_values(folder, part)
+        return any([*changed, self._put_changed(speaking, folder, check)])
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.
@@ -254,6 +263,17 @@ class ZarrStore:
             return [function(key) for key in keys]
         with ThreadPoolExecutor(width, thread_name_prefix="store") as pool:
             return list(pool.map(function, keys))
+
+    def _fetch(self, key: str, folder: Path) -> None:
+        """Copy an object into a local store, if there is one."""
+        content = self.objects.get(key)
+        if content is not None:
+            (folder / key).parent.mkdir(parents=True, exist_ok=True)
+            (folder / key).write_bytes(content)
+
+    def _put_changed(self, keys: Sequence[str], folder: Path, check: Callable[[], None]) -> bool:
+        """Put those of a local store's objects that differ; whether any did."""
+        return any(self._each(lambda key: self._put_if_changed(key, folder, check), keys))
 
     def _put_if_changed(
         self, key: str, folder: Path, check: Callable[[], None] = lambda: None
@@ -306,6 +326,44 @@ def first_object_beyond(array: Mapping[str, Any], append_dim: str) -> tuple[int,
     axis = dims.index(append_dim)
     size = array["chunk_grid"]["configuration"]["chunk_shape"][axis]
     return axis, -(-array["shape"][axis] // size)
+
+
+def joined(values: Sequence[CoordinateValues]) -> list[CoordinateValues]:
+    """Join values of positions that follow each other: each object is encoded once."""
+    runs: list[list[CoordinateValues]] = []
+    for part in sorted(values, key=lambda part: (part.name, part.start)):
+        before = runs[-1][-1] if runs else None
+        if before and (before.name, before.start + len(before.values)) == (part.name, part.start):
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+    return [
+        CoordinateValues(run[0].name, run[0].start, np.concatenate([part.values for part in run]))
+        for run in runs
+    ]
+
+
+def set_values(store: Any, part: CoordinateValues, *, only_lower: bool = False) -> None:
+    """Set values of a coordinate, or only those that get lower, in a store that has the array."""
+    array = zarr.open_array(store, path=part.name, mode="r+", zarr_format=3)
+    at = slice(part.start, part.start + len(part.values))
+    there = np.asarray(array[at])
+    wanted = np.minimum(there, part.values) if only_lower else part.values
+    if not np.array_equal(there, wanted):
+        # An object of zeros must be there, too, to replace another.
+        array.with_config({"write_empty_chunks": True})[at] = wanted
+
+
+def _keys_of(part: CoordinateValues, array: Mapping[str, Any]) -> list[str]:
+    """Give the keys of the objects that hold values of a coordinate."""
+    ends = (part.start + len(part.values), *array["shape"][1:])
+    sizes = array["chunk_grid"]["configuration"]["chunk_shape"]
+    starts = (part.start, *(0 for _ in array["shape"][1:]))
+    along = [
+        range(start // size, -(-end // size))
+        for start, end, size in zip(starts, ends, sizes, strict=True)
+    ]
+    return ["/".join([part.name, "c", *map(str, at)]) for at in product(*along)]
 
 
 def _publication_step(key: str) -> tuple[bool, bool]:

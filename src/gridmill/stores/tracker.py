@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,7 @@ from gridmill.run_page import report_page
 from gridmill.run_report import RunReport
 from gridmill.stores.objects import Objects, impatient
 
-__all__ = ["UpdateProgressTracker"]
+__all__ = ["UpdateProgressTracker", "notice_key", "parse_notice"]
 
 STATIC_KEY = "static"
 
@@ -66,6 +66,19 @@ class UpdateProgressTracker:
         """Change what is declared, for the runs that follow; nobody else may be at work."""
         self.objects.put("declaration.json", json.dumps(declaration, indent=1).encode())
 
+    def write_notice(self, key: str) -> None:
+        """Say that what readers see of a region's completeness may be behind its record."""
+        self.objects.put(key, b"")
+
+    def notices(self) -> list[str]:
+        """Give the keys of all notices, see `notice_key`."""
+        return list(self.objects.keys("behind"))
+
+    def delete_notices(self, keys: Iterable[str]) -> None:
+        """Withdraw notices."""
+        with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="notices") as pool:
+            list(pool.map(self.objects.delete, sorted(keys)))
+
     def read_redo(self, name: str) -> dict[str, Any] | None:
         """Read what is to be done again, and which runs worked on it; None if it is finished."""
         content = self.objects.get(_redo_key(name))
@@ -112,6 +125,29 @@ class UpdateProgressTracker:
         except ValueError:
             return None
         return record if record.dataset_id == self.dataset_id else None
+
+
+def notice_key(region: slice, run: str) -> str:
+    """Name the notice of a run that changes the record of a region.
+
+    Examples
+    --------
+    >>> notice_key(slice(96, 192), "20200101T000000-ab")
+    'behind/0000000096-20200101T000000-ab'
+    """
+    return f"behind/{region_key(region)}-{run}"
+
+
+def parse_notice(key: str) -> tuple[int, str]:
+    """Give the start of the region and the run that a notice names.
+
+    Examples
+    --------
+    >>> parse_notice("behind/0000000096-20200101T000000-ab")
+    (96, '20200101T000000-ab')
+    """
+    start, _, run = key.rpartition("/")[2].partition("-")
+    return int(start), run
 
 
 def _redo_key(name: str) -> str:
