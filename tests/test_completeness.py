@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import icechunk
 import numpy as np
 import pytest
+import zarr
 from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,9 +38,11 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.migration import migrate_metadata
 from gridmill.plan import nothing_missing, prepare_region
 from gridmill.progress import ProgressRecord, SourceFileRecord, SourceFileStatus, VariableRecord
+from gridmill.publication import Publisher
 from gridmill.restoration import restore_metadata
 from gridmill.stores import LocalObjects, UpdateProgressTracker, icechunk_store
 from gridmill.truncation import truncate
+from gridmill.validation import CoordinatesAsDeclared
 from gridmill.variables import Completeness
 from test_structure import root_metadata
 from tiny import HOUR, START, Provider, TinyTemplate, dataset_of, hours, snapshot, until
@@ -557,6 +561,65 @@ def test_metadata_that_is_put_back_tells_what_is_recorded(tmp_path, provider, ki
     migrate_metadata(dataset, who="me")
     restore_metadata(dataset, who="me")
     assert shown(dataset) == WITH_GAPS
+
+
+def write_values(dataset: DynamicalDataset, values: list[float]) -> None:
+    """Write the coordinate by hand."""
+    if not dataset.store.stages:
+        zarr.open_array(dataset.store.url, path="completeness", mode="r+")[:] = values
+        return
+    repository = icechunk.Repository.open(icechunk.local_filesystem_storage(dataset.store.url))
+    session = repository.writable_session("main")
+    zarr.open_array(session.store, path="completeness", mode="r+")[:] = values
+    session.commit("by hand")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1] * N, "claims more than is recorded at 1 of 4 places, first 1 instead of 0 at 2020-01"),
+        ([float("nan")] * N, "claims more than is recorded at 4 of 4 places, first nan"),
+        ([0] * N, "claims less than is recorded at 3 of 4 places, first 0 instead of 1"),
+    ],
+)
+def test_a_coordinate_that_was_changed_is_found_and_mended(
+    tmp_path, provider, kind, client, values, message
+):
+    """Validation holds it against the records; restored metadata have it as it was."""
+    dataset = built(arriving(tmp_path, provider, kind), client)
+    look = [CoordinatesAsDeclared()]
+    assert dataset.validate(look, now=LATER).results[1].findings == ()
+    write_values(dataset, values)
+    findings = dataset.validate(look, now=LATER).results[1].findings
+    assert [finding.variables for finding in findings] == [("completeness",)] * 2
+    assert message in findings[0].message
+    assert "restore-metadata" in findings[0].repair
+    restore_metadata(dataset, who="me")
+    assert dataset.validate(look, now=LATER).results[1].findings == ()
+    assert shown(dataset) == WITH_GAPS
+
+
+def test_a_damaged_object_of_it_is_found_and_mended(tmp_path, provider, client):
+    """What cannot be decoded is put back from the records."""
+    dataset = built(arriving(tmp_path, provider, "zarr"), client)
+    path = Path(dataset.store.url) / "completeness/c/0"
+    whole = path.read_bytes()
+    for damaged in (whole[:7], b""):
+        path.write_bytes(damaged)
+        (finding,) = dataset.validate([CoordinatesAsDeclared()], now=LATER).results[1].findings
+        assert "cannot be read" in finding.message
+        restore_metadata(dataset, who="me")
+        assert path.read_bytes() == whole
+
+
+def test_what_the_next_run_corrects_is_no_finding(tmp_path, provider, kind, client, monkeypatch):
+    """A coordinate that is behind, of which a notice tells, says too little and nothing wrong."""
+    dataset = built(arriving(tmp_path, provider, kind), client)
+    provider.publish(hours(N))
+    monkeypatch.setattr(Publisher, "publish", lambda *_: False)
+    assert dataset.backfill(until(N), redo=True, client=client).succeeded
+    assert shown(dataset) == WITH_GAPS
+    assert dataset.validate([CoordinatesAsDeclared()], now=LATER).results[1].findings == ()
 
 
 def test_replicas_say_the_same(tmp_path, provider, client):

@@ -15,8 +15,7 @@ gridmill.validation.gaps : lists what is missing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["CompletenessUpkeep", "recorded_completeness"]
 
 Counts = np.ndarray[Any, np.dtype[np.int32]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Shares = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -75,68 +75,81 @@ def recorded_completeness(
     shape = (length, *(prepared.sizes[dim] for dim in dims[1:]))
     expected, arrived = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     for group in prepared.groups:
-        for var in group.variables:
-            if job.is_over(var):
-                continue
-            rests_on = _Rests(job, var, group.files, prepared.sizes)
-            expected += rests_on.count(range(len(group.files)), dims)
-            arrived += rests_on.count(_arrived(record, var.name, group.files), dims)
+        files = _Files(job, group.files, prepared.sizes)
+        for var in (var for var in group.variables if not job.is_over(var)):
+            lacking = files.lacking(record, var.name)
+            whole = files.count(var, frozenset(), dims)
+            expected += whole
+            arrived += files.count(var, lacking, dims) if lacking else whole
     return np.divide(
         arrived, expected, out=np.zeros(shape, np.float32), where=expected > 0, dtype=np.float32
     )
 
 
-@dataclass(frozen=True)
-class _Rests:
-    """Which places of a variable in a region rest on which of its source files."""
+class _Files:
+    """The source files of a group of variables, and which places of a region rest on them."""
 
-    job: RegionJob[Any, Any]
-    var: DataVar
-    files: Sequence[SourceFile]
-    sizes: Mapping[str, int]
+    def __init__(
+        self, job: RegionJob[Any, Any], files: Sequence[SourceFile], sizes: Mapping[str, int]
+    ) -> None:
+        self.job = job
+        self.files = files
+        self.sizes = sizes
+        self.urls = [mask_url(file.coord.get_url()) for file in files]
+        # Variables of the same dims mostly lack the same files.
+        self._footprints: dict[tuple[str, ...], Footprint] = {}
+        self._filled: dict[tuple[tuple[str, ...], frozenset[int]], Mask] = {}
 
-    def count(self, indexes: Collection[int], dims: Sequence[str]) -> Counts:
-        """Count those that rest on these files alone, over the region and `dims`."""
+    def lacking(self, record: ProgressRecord, name: str) -> frozenset[int]:
+        """Find those files that the record does not say were read for a variable."""
+        fills = record.fills(name)
+        if fills is None:
+            return frozenset(range(len(self.files)))
+        outcomes: dict[str, deque[bool]] = {}
+        for file, fill in zip(record.groups[record.variables[name].group], fills, strict=True):
+            is_read = fill.status is SourceFileStatus.SUCCEEDED
+            outcomes.setdefault(file.url, deque()).append(is_read)
+        # One URL may be that of several places, in the same order in each list.
+        known = (outcomes.get(url) for url in self.urls)
+        return frozenset(at for at, of in enumerate(known) if not (of and of.popleft()))
+
+    def count(self, var: DataVar, lacking: frozenset[int], dims: Sequence[str]) -> Counts:
+        """Count the places of a variable that rest on the other files alone, along `dims`."""
         job, region = self.job, self.job.region
         margin = region.start - job.processing_region().start
-        mask = self._mask(indexes)[margin : margin + region.stop - region.start]
-        mask[max(0, job.end_of(self.var.name) - region.start) :] = False
-        return _counted(mask, self.var.dims, dims)
+        mask = self._mask(var, lacking)[margin : margin + region.stop - region.start]
+        mask[max(0, job.end_of(var.name) - region.start) :] = False
+        return _counted(mask, var.dims, dims)
 
-    def _mask(self, indexes: Collection[int]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        mixes = type(self.job).provenance is not RegionJob.provenance
-        whole = self.var.dims if self.job.whole_dims is None else self.job.whole_dims
-        footprint = Footprint(self.job, self.var, self.files, self.sizes, whole if mixes else ())
-        if not footprint.is_large:
-            return footprint.of(indexes)
+    def _mask(self, var: DataVar, lacking: frozenset[int]) -> Mask:
+        footprint = self._footprint(var)
         # What mixes along dims that no file divides takes too much memory: all of it, or nothing.
-        footprint = Footprint(self.job, self.var, self.files, self.sizes, ())
-        return footprint.filled(indexes if len(indexes) == len(self.files) else ())
+        if footprint.is_large:
+            lacking = frozenset(range(len(self.files))) if lacking else lacking
+            return Footprint(self.job, var, self.files, self.sizes, ()).filled(self._but(lacking))
+        if (var.dims, lacking) not in self._filled:
+            self._filled[var.dims, lacking] = footprint.filled(self._but(lacking))
+        filled = self._filled[var.dims, lacking].copy()
+        return self.job.for_worker((var,)).provenance(filled, var)
+
+    def _footprint(self, var: DataVar) -> Footprint:
+        if var.dims not in self._footprints:
+            mixes = type(self.job).provenance is not RegionJob.provenance
+            whole = var.dims if self.job.whole_dims is None else self.job.whole_dims
+            whole = whole if mixes else ()
+            self._footprints[var.dims] = Footprint(self.job, var, self.files, self.sizes, whole)
+        return self._footprints[var.dims]
+
+    def _but(self, lacking: frozenset[int]) -> list[int]:
+        return [at for at in range(len(self.files)) if at not in lacking]
 
 
-def _counted(
-    mask: np.ndarray[Any, np.dtype[np.bool_]], own: Sequence[str], dims: Sequence[str]
-) -> Counts:
+def _counted(mask: Mask, own: Sequence[str], dims: Sequence[str]) -> Counts:
     """Sum a mask along those of its own dims that are not among `dims`, in the order of `dims`."""
     counts = mask.sum(tuple(n for n, dim in enumerate(own) if dim not in dims), dtype=np.int32)
     left = [dim for dim in own if dim in dims]
     counts = counts.transpose([left.index(dim) for dim in dims if dim in left])
     return np.expand_dims(counts, [n for n, dim in enumerate(dims) if dim not in left])
-
-
-def _arrived(record: ProgressRecord, name: str, files: Sequence[SourceFile]) -> Sequence[int]:
-    """Find those of the files that the record says were read for a variable."""
-    fills = record.fills(name)
-    if fills is None:
-        return ()
-    outcomes: dict[str, deque[bool]] = {}
-    for file, fill in zip(record.groups[record.variables[name].group], fills, strict=True):
-        is_read = fill.status is SourceFileStatus.SUCCEEDED
-        outcomes.setdefault(file.url, deque()).append(is_read)
-    # One URL may be that of several places, in the same order in each list.
-    urls = (mask_url(file.coord.get_url()) for file in files)
-    known = (outcomes.get(url) for url in urls)
-    return [at for at, outcome in enumerate(known) if outcome and outcome.popleft()]
 
 
 class CompletenessUpkeep:

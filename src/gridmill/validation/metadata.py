@@ -12,6 +12,7 @@ import xarray as xr
 
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import compare_structures, without_append_length
+from gridmill.validation.arrivals import unlike_records
 from gridmill.validation.context import Context, short_label
 from gridmill.validation.findings import CheckResult, Finding
 from gridmill.wording import count_of
@@ -90,7 +91,8 @@ def _own_metadata(context: Context, name: str) -> dict[str, Any] | None:
 class CoordinatesAsDeclared:
     """Coordinates hold the template's values; the append dim goes on without a step back or a gap.
 
-    The template's axis has neither, so whatever is not on it is one.
+    The template's axis has neither, so whatever is not on it is one. A completeness coordinate
+    holds what the records say, and never claims more.
     """
 
     name: str = "coordinates"
@@ -112,11 +114,27 @@ class CoordinatesAsDeclared:
                 if message:
                     finding = Finding(message=message, variables=(name,), repair=restore)
                     findings.append(finding)
+        findings += _unlike_records(context, restore)
         return CheckResult(
             validator=self.name,
             findings=tuple(findings),
-            examined=count_of(len(names), "coordinate"),
+            examined=count_of(len(declared.coords), "coordinate"),
         )
+
+
+def _unlike_records(context: Context, restore: str) -> list[Finding]:
+    completeness = context.config.completeness
+    if completeness is None:
+        return []
+    name = completeness.name
+    if name not in context.ds.variables:
+        return [Finding(message="is missing", variables=(name,), repair=restore)]
+    try:
+        return list(unlike_records(context))
+    # Whatever a damaged object makes of codecs.
+    except Exception as error:
+        message = f"cannot be read: {one_line(error)}"
+        return [Finding(message=message, variables=(name,), repair=restore)]
 
 
 def _difference(stored: xr.Dataset, written: xr.Dataset, name: str, append_dim: str) -> str:
