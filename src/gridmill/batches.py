@@ -43,7 +43,7 @@ Made = TypeVar("Made")
 # What a lost worker costs, and how long a region may wait for others.
 BATCH_SECONDS = 1.0
 # Where fewer fit, their own tasks cost little beside them; more would save nothing.
-FEWEST, MOST = 16, 32
+FEWEST, MOST = 16, 64
 # One batch has no more on disk than one variable of a usual region.
 MOST_NBYTES = 16 << 20
 # So many regions in a row must be quick.

@@ -7,7 +7,7 @@ import uuid
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -266,8 +266,8 @@ class RunReport:
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         content["files"] = dict(self.files)
         for name in ("failures", "problems", "slowest", "regions", "spans", "replicas"):
-            content[name] = [asdict(item) for item in content[name]]
-        content["overlap"] = asdict(self.overlap())
+            content[name] = [_plain(item) for item in content[name]]
+        content["overlap"] = _plain(self.overlap())
         content["succeeded"] = self.succeeded
         return content
 
@@ -280,7 +280,7 @@ class RunReport:
 
     def to_json(self) -> bytes:
         """Serialise `to_dict`."""
-        return json.dumps(self.to_dict(), indent=1).encode()
+        return json.dumps(self.to_dict()).encode()
 
     def _repr_html_(self) -> str:
         from gridmill.run_page import report_card
@@ -335,6 +335,11 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
         notes=[note for report in reports for note in report.notes],
         **{name: sum(getattr(report, name) for report in reports) for name in sums},
     )
+
+
+def _plain(item: Any) -> dict[str, Any]:
+    """Give a dataclass of plain values as a dict; `asdict` looks for others, which takes long."""
+    return {name: getattr(item, name) for name in item.__dataclass_fields__}
 
 
 def _utc_now() -> str:
