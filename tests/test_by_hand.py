@@ -16,6 +16,7 @@ from gridmill.by_hand import EVERYTHING
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.migration import migrate_metadata
+from gridmill.restoration import restore_metadata
 from gridmill.stores.lease import Lease, LeaseHeld
 from gridmill.stores.plain_zarr import ZarrStore
 from gridmill.structure import StructureMismatch
@@ -365,6 +366,93 @@ def test_where_all_agrees_there_is_nothing_to_do(client, provider, tmp_path):
     make(tmp_path).backfill(until(8), client=client)
     args = ["migrate-metadata", "tiny:Tiny", "--store", str(tmp_path / "a"), "--now", until(8)]
     assert run(*args).exit_code == ExitCode.NOTHING_NEW
+
+
+# -- replicas ---------------------------------------------------------------------------------
+
+PAIRS = [("zarr", "zarr"), ("zarr", "icechunk"), ("icechunk", "zarr")]
+
+
+@pytest.fixture(params=PAIRS, ids="{0[0]} and {0[1]}".format)
+def mirrored(request, tmp_path) -> dict[str, Any]:
+    """Where an archive and its replica are, in two formats."""
+    primary, replica = request.param
+    return {"format": primary, "replicas": [tmp_path / f"b.{replica}"]}
+
+
+def assert_equal(dataset: DynamicalDataset, length: int) -> None:
+    """Compare what readers of all stores see with the truth."""
+    for store in (dataset.store, *dataset.replicas):
+        got = store.open_dataset()
+        np.testing.assert_array_equal(got.a.values, truth(hours(12))[:length])
+        assert got.sizes["time"] == length
+
+
+def test_replicas_are_truncated_with_the_archive(client, provider, tmp_path, mirrored):
+    """And grow again with it."""
+    dataset = make(tmp_path, **mirrored)
+    dataset.backfill(until(12), client=client)
+    (outcome,) = truncate(dataset, until(5), now=until(12)).replicas
+    assert (outcome.positions, outcome.failure) == (5, None)
+    assert_equal(dataset, 5)
+    assert [r.start for r in dataset.replicas[0].progress()] == [0]
+    assert dataset.backfill(until(12), client=client).succeeded
+    assert_equal(dataset, 12)
+
+
+def test_descriptions_of_replicas_change_with_the_archives(client, provider, tmp_path, mirrored):
+    """The next run finds all of them as its template wants."""
+    make(tmp_path, **mirrored).backfill(until(8), client=client)
+    dataset = make(tmp_path, Described, **mirrored)
+    report = migrate_metadata(dataset, now=until(8), **WHO)
+    assert [outcome.failure for outcome in report.replicas] == [None]
+    assert len(report.notes) == 5
+    for store in (dataset.store, *dataset.replicas):
+        assert store.open_dataset().attrs["title"] == "Tiny and neat"
+    assert dataset.backfill(until(12), client=client).succeeded
+    assert_equal(dataset, 12)
+
+
+def test_metadata_of_replicas_are_restored_with_the_archives(client, provider, tmp_path, mirrored):
+    """Where a replica does not even say how far it goes, its records do."""
+    dataset = make(tmp_path, **mirrored)
+    dataset.backfill(until(12), client=client)
+    (replica,) = dataset.replicas
+    root = tmp_path / "b.zarr" / "zarr.json"
+    if replica.format == "zarr":
+        root.write_bytes(root.read_bytes()[:200])
+    (outcome,) = restore_metadata(dataset, now=until(12), **WHO).replicas
+    assert (outcome.positions, outcome.failure) == (12, None)
+    assert_equal(dataset, 12)
+
+
+def test_a_replica_that_is_not_reached_is_told_and_left_to_the_next_call(
+    client, provider, tmp_path
+):
+    """The archive is changed all the same, and the exit code says that not all is done."""
+    replica = tmp_path / "b.zarr"
+    make(tmp_path, replicas=[replica]).backfill(until(12), client=client)
+    away = tmp_path / "away"
+    calls = {
+        "migrate-metadata": ["--yes"],
+        "truncate": ["--end", until(5), "--yes"],
+        "restore-metadata": ["--yes"],
+    }
+    for command, options in calls.items():
+        Path(f"{replica}.gridmill").rename(away)
+        Path(f"{replica}.gridmill").write_text("not a folder")
+        args = [command, "test_by_hand:Described", *options, "--store", str(tmp_path / "a")]
+        args += ["--replica", str(replica), "--now", until(12)]
+        lame = run(*args)
+        assert lame.exit_code == ExitCode.FAILED, lame.output
+        assert f"✗ replica {replica}: " in lame.stdout
+        Path(f"{replica}.gridmill").unlink()
+        away.rename(f"{replica}.gridmill")
+        done = run(*args)
+        assert done.exit_code == ExitCode.SUCCESS, done.output
+    dataset = make(tmp_path, Described, replicas=[replica])
+    assert_equal(dataset, 5)
+    assert xr.open_zarr(replica).attrs["title"] == "Tiny and neat"
 
 
 @pytest.mark.parametrize("command", ["accept x --why y", "truncate --end 2020", "migrate-metadata"])

@@ -288,8 +288,8 @@ def test_damaged_objects_are_found_and_repaired(site, damage, client):
 
 
 def repair(site: Site, found: Mapping[str, Sequence[Finding]], client) -> None:
-    """Call what the findings say, as it is printed, with the cluster of these tests."""
-    for command in sorted({f.repair for findings in found.values() for f in findings}):
+    """Call what the findings say, in their order, as printed, with the cluster of these tests."""
+    for command in dict.fromkeys(f.repair for findings in found.values() for f in findings):
         program, name, *rest = shlex.split(command)
         assert program == "gridmill"
         more = ["--yes"] if name.endswith("metadata") else ["--cluster", client.scheduler.address]
@@ -638,6 +638,37 @@ def test_a_replica_is_compared_with_the_primary(clean, tmp_path):
     assert "rain/c/1/0/0 has " in changed
     nowhere = tmp_path / f"nowhere.{clean.format}"
     assert found(nowhere) == [f"there is no archive at {nowhere}"]
+
+
+@pytest.mark.parametrize(
+    ("clean", "damages"),
+    [
+        ("icechunk", [flip, change_fill_value, shift_latitudes]),
+        ("zarr", [delete, change_title, shift_times]),
+    ],
+    indirect=["clean"],
+)
+def test_what_is_wrong_with_a_replica_is_repaired_as_printed(site, damages, client):
+    """A replica that is new, and one that somebody damaged, in the primary's other format."""
+    replica = Site(site.root, "icechunk" if site.format == "zarr" else "zarr")
+    base = str(site.root / "source")
+    dataset = Weather(site.url, source_base=base, format=site.format, replicas=[replica.url])
+    invocation = [*site.invocation, "--replica", replica.url]
+
+    def found() -> Mapping[str, Sequence[Finding]]:
+        return validate(dataset, dataset.validators(), now=NOW, invocation=invocation).found_by
+
+    absent = found()
+    assert [f.message for f in absent["replicas"]] == [f"there is no archive at {replica.url}"]
+    repair(site, absent, client)
+    assert found() == {}
+    for damage in damages:
+        damage(replica)
+    wrong = found()
+    assert list(wrong) == ["replicas"]
+    assert len(wrong["replicas"]) == len(damages)
+    repair(site, wrong, client)
+    assert found() == {}
 
 
 def test_a_sample_is_made_again_from_the_sources(clean, tmp_path):

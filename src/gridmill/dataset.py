@@ -357,6 +357,11 @@ class DynamicalDataset:
         chosen = self.validators() if validators is None else validators
         return validate(self, chosen, start=start, end=end, variables=variables, now=now)
 
+    @property
+    def where(self) -> str:
+        """The addresses of the archive and its replicas, credentials masked, in words."""
+        return " and ".join(mask_url(store.url) for store in (self.store, *self.replicas))
+
     def validators(self) -> Sequence[Validator]:
         """Give what `validate` looks with; override it to add some or to set their bounds."""
         from gridmill.validation import DEFAULT_VALIDATORS

@@ -13,6 +13,7 @@ from typing import Any
 from gridmill.by_hand import by_hand, check_exists
 from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.run_report import RunReport
+from gridmill.stores import FinalStore
 from gridmill.structure import Difference, compare_structures
 
 __all__ = ["Migration", "migrate_metadata", "plan_migration"]
@@ -35,7 +36,7 @@ class Migration:
 
 
 def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
-    """List where a dataset's template and its store differ; writes nothing.
+    """List where a dataset's template and its store, or a replica, differ; writes nothing.
 
     Raises
     ------
@@ -43,7 +44,13 @@ def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
         There is no store yet, or gridmill did not make it.
     """
     check_exists(dataset)
-    differences = _compare(dataset, dataset.archive(now))
+    archive = dataset.archive(now)
+    differences = _compare(dataset.store, archive)
+
+    def add(store: FinalStore) -> None:
+        differences.extend(d for d in _compare(store, archive) if d not in differences)
+
+    archive.publisher.replicas.each(add)
     return Migration(
         tuple(d for d in differences if d.is_description),
         tuple(d for d in differences if not d.is_description),
@@ -51,10 +58,11 @@ def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
 
 
 def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
-    """Apply to a store what of its template only describes; nothing else.
+    """Apply to a store and its replicas what of its template only describes; nothing else.
 
     Readers see all of it at once: on plain Zarr with the one put of the root metadata, on Icechunk
-    with a commit.
+    with a commit. Replicas come first; one where it fails says so in the report, and is left to the
+    next call.
 
     Parameters
     ----------
@@ -73,30 +81,38 @@ def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) ->
         A run works on the archive.
     """
     with by_hand(dataset, "migrate-metadata", now=now) as hand:
-        permitted = plan_migration(dataset, now=now).permitted
-        with hand.lease.publishing(), tempfile.TemporaryDirectory(prefix="gridmill-") as folder:
-            _write_changed(dataset, permitted, Path(folder))
-            named = ", ".join(_name(difference) for difference in permitted)
-            dataset.store.publish(Path(folder), message=f"Change what only describes: {named}")
-        hand.report.notes.extend(f"{who} changed {difference}" for difference in permitted)
+        changed: list[Difference] = []
+
+        def change(store: FinalStore) -> None:
+            permitted = [d for d in _compare(store, hand.archive) if d.is_description]
+            if not permitted:
+                return
+            with tempfile.TemporaryDirectory(prefix="gridmill-") as folder:
+                _write_changed(store, permitted, Path(folder))
+                named = ", ".join(_name(difference) for difference in permitted)
+                store.publish(Path(folder), message=f"Change what only describes: {named}")
+            changed.extend(difference for difference in permitted if difference not in changed)
+
+        with hand.lease.publishing():
+            hand.archive.publisher.replicas.each(change)
+            change(dataset.store)
+        hand.report.notes.extend(f"{who} changed {difference}" for difference in changed)
     return hand.report
 
 
-def _compare(dataset: DynamicalDataset, archive: Archive) -> list[Difference]:
-    stored = dataset.store.metadata()
+def _compare(store: FinalStore, archive: Archive) -> list[Difference]:
+    stored = store.metadata()
     if stored is None or not stored.get("consolidated_metadata"):
         raise ValueError(
-            f"{dataset.store.url} has no metadata that gridmill wrote: there is nothing to migrate"
+            f"{store.url} has no metadata that gridmill wrote: there is nothing to migrate"
         )
     declared = json.loads(archive.publisher.metadata)
     return compare_structures(declared, stored, archive.config.append_dim)
 
 
-def _write_changed(
-    dataset: DynamicalDataset, permitted: Sequence[Difference], folder: Path
-) -> None:
+def _write_changed(store: FinalStore, permitted: Sequence[Difference], folder: Path) -> None:
     """Write the store's metadata with these changes, as a local store without coordinates."""
-    stored = dataset.store.metadata()
+    stored = store.metadata()
     assert stored is not None
     root = copy.deepcopy(stored)
     arrays = root["consolidated_metadata"]["metadata"]

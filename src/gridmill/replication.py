@@ -29,7 +29,7 @@ from gridmill.progress import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.run_report import ReplicaOutcome
 from gridmill.sources.download import mask_url
 from gridmill.stores import FinalStore, LeaseLost, LeaseProof, StagedRegion, Uploaded
-from gridmill.stores.final_store import ObjectReplaced
+from gridmill.stores.final_store import ObjectReplaced, readable_length
 from gridmill.structure import StructureMismatch, structure_differences
 
 if TYPE_CHECKING:
@@ -217,6 +217,58 @@ class Replicas:
             with self._left_alone_if_it_fails(replica):
                 replica.completeness.settle()
 
+    def each(self, change: Callable[[FinalStore], object]) -> None:
+        """Do to each what is done to the primary by hand; one where it fails is left alone.
+
+        What no run has made yet has nothing to be changed.
+
+        Raises
+        ------
+        LeaseLost
+            It may not be done any more.
+        """
+        for replica in self._healthy():
+            with self._left_alone_if_it_fails(replica):
+                if self._is_made(replica.store):
+                    change(replica.store)
+
+    def restore(self, message: str, run: str, check: Callable[[], None]) -> int:
+        """Write metadata and coordinates of each again, as the template has them; data stay.
+
+        Readers see as many positions as before; where that cannot be read, those that a replica
+        has without a gap.
+
+        Parameters
+        ----------
+        message
+            Says what this is for.
+        run
+            Its name.
+        check
+            Called before every step, see `FinalStore.publish`.
+
+        Returns
+        -------
+        int
+            How many replicas that changed.
+
+        Raises
+        ------
+        LeaseLost
+            It may not be done any more.
+        """
+        changed = 0
+        for replica in self._healthy():
+            with self._left_alone_if_it_fails(replica):
+                if self._is_made(replica.store):
+                    replica.completeness.learn(run)
+                    changed += self._restore(replica, message, check)
+        return changed
+
+    def lengths(self) -> list[int]:
+        """How many positions readers of each see; 0 of one that does not say."""
+        return [readable_length(replica.store, self._dim) or 0 for replica in self._healthy()]
+
     def outcomes(self) -> list[ReplicaOutcome]:
         """Say how far each is published, and what is wrong with it."""
         found = []
@@ -243,16 +295,10 @@ class Replicas:
 
     def _prepare(self, store: FinalStore) -> None:
         store.check_writable()
-        declared = self.publisher.store.tracker.read_declaration() or {}
-        ours = {**declared, "format": store.format}
         stored = store.metadata()
         if stored is None:
-            store.tracker.write_declaration(ours)
-        if store.tracker.read_declaration() != ours:
-            raise ValueError(
-                f"{store.url} holds another archive, or one that was declared differently: "
-                "give another --replica, or empty it"
-            )
+            store.tracker.write_declaration(self._declaration(store))
+        self._check_declaration(store)
         if stored is None:
             empty = self.publisher.template_ds.isel({self._dim: slice(0, 0)})
             with self.publisher.written(empty) as folder:
@@ -262,6 +308,37 @@ class Replicas:
         differences = structure_differences(template, stored, self._dim)
         if differences:
             raise StructureMismatch(store.url, differences)
+
+    def _declaration(self, store: FinalStore) -> dict[str, Any]:
+        declared = self.publisher.store.tracker.read_declaration() or {}
+        return {**declared, "format": store.format}
+
+    def _check_declaration(self, store: FinalStore) -> None:
+        if store.tracker.read_declaration() != self._declaration(store):
+            raise ValueError(
+                f"{store.url} holds another archive, or one that was declared differently: "
+                "give another --replica, or empty it"
+            )
+
+    def _is_made(self, store: FinalStore) -> bool:
+        """Whether a run has made this replica; raises if it is something else."""
+        if store.tracker.read_declaration() is None and store.metadata() is None:
+            return False
+        self._check_declaration(store)
+        return True
+
+    def _restore(self, replica: _Replica, message: str, check: Callable[[], None]) -> bool:
+        length = len(self.publisher.index)
+        visible = readable_length(replica.store, self._dim)
+        if visible is None:
+            self._learn(replica)
+            visible = self._whole_prefix(replica, 0, length)
+        if not 0 < visible <= length:
+            return False
+        shown = self.publisher.template_ds.isel({self._dim: slice(0, visible)})
+        with self.publisher.written(shown) as folder:
+            replica.completeness.write_recorded(folder, visible)
+            return replica.store.publish(folder, message=message, check=check)
 
     def _learn(self, replica: _Replica) -> None:
         """Read what the replica's own records say."""
@@ -442,10 +519,13 @@ def _fingerprint(record: ProgressRecord) -> str:
 def _there(
     held: ProgressRecord | None, name: str, kept: Uploaded | None, variable: VariableRecord
 ) -> Uploaded | None:
-    """Give what a replica holds of a variable, if that is what the primary's record says."""
+    """Give what a replica holds of a variable, if that is what the primary's record says.
+
+    What was just put there comes first: what was there before may be damaged, and made again.
+    """
+    if kept is not None and set(kept.objects) == set(variable.objects):
+        return kept
     before = None if held is None else held.variables.get(name)
     if before is not None and before.objects and before.objects == variable.objects:
         return Uploaded(before.objects, before.token)
-    if kept is not None and set(kept.objects) == set(variable.objects):
-        return kept
     return None

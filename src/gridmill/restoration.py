@@ -11,6 +11,7 @@ from gridmill.publication import Publisher
 from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
 from gridmill.stores import Lease
+from gridmill.stores.final_store import readable_length
 from gridmill.template import just_after
 from gridmill.validation.context import declared_labels
 
@@ -22,7 +23,8 @@ def restore_metadata(
 ) -> RunReport:
     """Write metadata and coordinates again, as the template declares them; data stay.
 
-    Readers see as many positions as before, or as the last run showed where that cannot be read.
+    In replicas, too. Readers see as many positions as before, or as the last run showed where that
+    cannot be read.
 
     Parameters
     ----------
@@ -61,9 +63,11 @@ def restore_metadata(
         note = f"{who} put metadata and coordinates back"
         publisher.completeness.learn(report.run)
         with lease.publishing() as check, publisher.written(publisher.template_ds) as folder:
+            restored = publisher.replicas.restore(note, report.run, check)
             publisher.completeness.write_recorded(folder, length)
-            changed = store.publish(folder, message=note, check=check)
-        report.notes.append(note if changed else f"{who} found nothing to put back")
+            restored += store.publish(folder, message=note, check=check)
+        report.notes.append(note if restored else f"{who} found nothing to put back")
+        report.replicas = publisher.replicas.outcomes()
         report.positions_before = report.positions_after = length
         report.published_before = report.published_after = str(labels[length - 1])
         report.end()
@@ -88,10 +92,7 @@ def is_made_with(publisher: Publisher) -> bool:
 
 def _published(dataset: DynamicalDataset) -> int:
     """Give how many positions readers see, or saw where the store does not say any more."""
-    try:
-        length = dataset.store.published_length(dataset.declared.append_dim)
-    except (ValueError, KeyError, TypeError, OSError):
-        length = None
+    length = readable_length(dataset.store, dataset.declared.append_dim)
     if length:
         return length
     report = dataset.store.tracker.last_report() or {}

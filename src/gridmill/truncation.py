@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from gridmill.by_hand import by_hand, check_exists
+from gridmill.completeness import CompletenessUpkeep
 from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.run_report import RunReport
+from gridmill.stores import FinalStore
+from gridmill.stores.final_store import readable_length
 
 __all__ = ["check_truncation", "truncate"]
 
 
 def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = None) -> RunReport:
-    """Let an archive end before a label, and forget and delete what lies beyond.
+    """Let an archive and its replicas end before a label; forget and delete what lies beyond.
 
     Parameters
     ----------
@@ -36,23 +39,31 @@ def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = N
     -----
     Records first, then what readers see, objects last: interrupted at any moment, the archive
     opens and holds all that it shows; call it again to complete. The stored objects that hold
-    both sides of the end stay as they are until the next run makes that region again.
+    both sides of the end stay as they are until the next run makes that region again. Replicas
+    follow the archive: in between, they show more than it.
     """
     with by_hand(dataset, "truncate", now=now) as hand:
         archive = hand.archive
         length = check_truncation(dataset, archive, end)
         archive.publisher.check_structure()
         dim = archive.config.append_dim
-        for record in list(dataset.store.tracker.records()):
-            if record.stop > length:
-                dataset.store.tracker.delete(record.region)
         note = f"truncated to before {end}" + (f": {why}" if why else "")
         with (
             hand.lease.publishing(),
             archive.publisher.written(archive.template_ds.isel({dim: slice(0, length)})) as folder,
         ):
-            archive.publisher.completeness.write_published(folder, length)
-            deleted = dataset.store.truncate(folder, dim, note.capitalize())
+
+            def cut(store: FinalStore) -> int:
+                for record in list(store.tracker.records()):
+                    if record.stop > length:
+                        store.tracker.delete(record.region)
+                if (store.published_length(dim) or 0) <= length:
+                    return 0
+                CompletenessUpkeep(archive.publisher, store).write_published(folder, length)
+                return store.truncate(folder, dim, note.capitalize())
+
+            deleted = cut(dataset.store)
+            archive.publisher.replicas.each(cut)
         hand.report.notes.append(f"{note}; {deleted} objects deleted")
     return hand.report
 
@@ -63,13 +74,13 @@ def check_truncation(dataset: DynamicalDataset, archive: Archive, end: str) -> i
     Raises
     ------
     ValueError
-        Readers do not see as far, or `end` is no label.
+        Readers do not see as far, of replicas neither, or `end` is no label.
     """
     check_exists(dataset)
     config, index = archive.config, archive.publisher.index
     length = config.position(end, index)
-    published = dataset.store.published_length(config.append_dim) or 0
-    if length >= published:
-        seen = f"up to {index[published - 1]}" if published else "nothing"
+    shown = readable_length(dataset.store, config.append_dim) or 0
+    if length >= max([shown, *archive.publisher.replicas.lengths()]):
+        seen = f"up to {index[shown - 1]}" if shown else "nothing"
         raise ValueError(f"readers see {seen}: before {end} there is nothing to cut off")
     return length

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from gridmill.presentation.layout import facts_grid, heading, section, table_of
-from gridmill.presentation.report import describe_publication
+from gridmill.presentation.report import (
+    describe_publication,
+    describe_replicas,
+    replica_lines,
+)
 from gridmill.presentation.values import Content, masked, plain
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ def show_acceptance(content: Content) -> RenderableType:
         "stops at": content["stops_because"] or "the present",
         "kept in the records": content["note"],
     }
-    return Group(heading(content["dataset_id"], "accepted"), table, facts_grid(facts))
+    return _shown(content, "accepted", facts, table)
 
 
 def truncation_content(report: RunReport, store: str) -> Content:
@@ -61,7 +66,7 @@ def show_truncation(content: Content) -> RenderableType:
         "cut off": f"{before - after:,} of {before:,} positions",
         "done": "; ".join(content["notes"]),
     }
-    return Group(heading(content["dataset_id"], content["store"]), facts_grid(facts))
+    return _shown(content, content["store"], facts)
 
 
 def restoration_content(report: RunReport, store: str) -> Content:
@@ -75,15 +80,16 @@ def show_restoration(content: Content) -> RenderableType:
         "published": describe_publication(content),
         "done": "; ".join(content["notes"]),
     }
-    return Group(heading(content["dataset_id"], content["store"]), facts_grid(facts))
+    return _shown(content, content["store"], facts)
 
 
-def migration_content(migration: Migration, *, applied: bool) -> Content:
-    """Say where template and store differ, and what of it was applied."""
+def migration_content(migration: Migration, report: RunReport | None = None) -> Content:
+    """Say where template and store differ, and by a report what of it was applied."""
     return {
-        "applied": applied,
+        "applied": report is not None,
         "permitted": [_difference(difference) for difference in migration.permitted],
         "refused": [_difference(difference) for difference in migration.refused],
+        "replicas": [] if report is None else [asdict(replica) for replica in report.replicas],
     }
 
 
@@ -96,7 +102,17 @@ def show_migration(content: Content) -> RenderableType:
     if content["refused"]:
         title = "left: stored values depend on it. Make the template agree, or build a new store"
         parts.append(section(title, _differences_table(content["refused"])))
-    return Group(*parts) if parts else Text("template and store agree")
+    parts = parts or [Text("template and store agree")]
+    return Group(*parts, *replica_lines(content))
+
+
+def _shown(
+    content: Content, what: str, facts: dict[str, str], *parts: RenderableType
+) -> RenderableType:
+    if content["replicas"]:
+        facts["replicas"] = describe_replicas(content)
+    title = heading(content["dataset_id"], what)
+    return Group(title, *parts, facts_grid(facts), *replica_lines(content))
 
 
 def _differences_table(differences: list[Content]) -> RenderableType:
@@ -127,4 +143,5 @@ def _brief(value: object) -> str:
 def _report_content(report: RunReport) -> Content:
     names = ("run", "dataset_id", "published_before", "published_after")
     more = ("positions_before", "positions_after", "stops_because", "notes")
-    return {name: getattr(report, name) for name in (*names, *more)}
+    replicas = [asdict(replica) for replica in report.replicas]
+    return {**{name: getattr(report, name) for name in (*names, *more)}, "replicas": replicas}

@@ -71,7 +71,7 @@ def show_report(content: Content, verdict: Text) -> RenderableType:
     """
     failures = [_failure_line(failure) for failure in content["failures"][:MOST_PROBLEMS_SHOWN]]
     lines = [*failures, *_more(len(content["failures"]), "failure"), *_problem_lines(content)]
-    lines += [_replica_line(replica) for replica in content["replicas"] if replica["failure"]]
+    lines += replica_lines(content)
     return Group(verdict, facts_grid(_report_facts(content)), *lines)
 
 
@@ -85,7 +85,7 @@ def _report_facts(content: Content) -> dict[str, Any]:
         "stages": _describe_throughput(content),
         "overlap": _describe_overlap(content),
         "published": describe_publication(content),
-        "replicas": _describe_replicas(content),
+        "replicas": describe_replicas(content),
         "stops at": content["stops_because"],
         "notes": "\n".join(content["notes"]),
         "report": content["page"],
@@ -117,7 +117,8 @@ def _describe_overlap(content: Content) -> str:
     return f"of {busy} busy, two stages at once {overlap['two']:.0%}, three {overlap['three']:.0%}"
 
 
-def _describe_replicas(content: Content) -> str:
+def describe_replicas(content: Content) -> str:
+    """Say how far readers of replicas see."""
     return " · ".join(
         f"{replica['url']} {count_of(replica['positions'], 'position')}"
         for replica in content["replicas"]
@@ -142,8 +143,13 @@ def _failure_line(failure: Mapping[str, str]) -> Text:
     return Text.assemble(("✗ ", "red"), where, ": ", " ".join(failure["cause"].split()))
 
 
-def _replica_line(replica: Mapping[str, Any]) -> Text:
-    return Text.assemble(("✗ ", "red"), f"replica {replica['url']}: {replica['failure']}")
+def replica_lines(content: Content) -> list[Text]:
+    """Say what is wrong with replicas, a line each."""
+    return [
+        Text.assemble(("✗ ", "red"), f"replica {replica['url']}: {replica['failure']}")
+        for replica in content["replicas"]
+        if replica["failure"]
+    ]
 
 
 def _problem_lines(content: Content) -> list[Text]:

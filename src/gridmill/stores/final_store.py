@@ -18,7 +18,14 @@ from gridmill.stores.tracker import UpdateProgressTracker
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["CoordinateValues", "FinalStore", "ObjectReplaced", "StagedRegion", "Uploaded"]
+__all__ = [
+    "CoordinateValues",
+    "FinalStore",
+    "ObjectReplaced",
+    "StagedRegion",
+    "Uploaded",
+    "readable_length",
+]
 
 
 class ObjectReplaced(RuntimeError):  # noqa: N818
@@ -277,3 +284,11 @@ class FinalStore(Protocol):
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
+
+
+def readable_length(store: FinalStore, append_dim: str) -> int | None:
+    """Give how many positions readers see; None where they see nothing, or what does not parse."""
+    try:
+        return store.published_length(append_dim) or None
+    except (ValueError, KeyError, TypeError, OSError):
+        return None

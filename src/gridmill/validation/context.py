@@ -86,9 +86,7 @@ class Context:
         self.store = dataset.store
         self.now = dataset.present() if now is None else dataset.declared.label(now)
         self._selection = _Selection(start, end, variables)
-        kind = type(dataset)
-        address = f"{kind.__module__}:{kind.__qualname__}"
-        self.invocation = tuple(invocation or (address, "--store", mask_url(self.store.url)))
+        self.invocation = tuple(invocation or _invocation(dataset))
         self._statistics: dict[str, FieldStatistics] = {}
         self._records: dict[int, ProgressRecord | None] = {}
 
@@ -282,6 +280,15 @@ class Context:
         """Give the end of a template that leaves the published extent as it is."""
         n = self.published
         return short_label(self.labels[n] if len(self.labels) > n else just_after(self.labels[-1]))
+
+
+def _invocation(dataset: DynamicalDataset) -> Iterator[str]:
+    """Say where a dataset's class is, and its stores."""
+    kind = type(dataset)
+    yield f"{kind.__module__}:{kind.__qualname__}"
+    yield from ("--store", mask_url(dataset.store.url))
+    for replica in dataset.replicas:
+        yield from ("--replica", mask_url(replica.url))
 
 
 def declared_labels(config: TemplateConfig, n: int, now: Any) -> Any:

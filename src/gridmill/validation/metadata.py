@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from gridmill.stores import FinalStore
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import compare_structures, without_append_length
 from gridmill.validation.arrivals import unlike_records
@@ -62,24 +63,32 @@ class MetadataAsDeclared:
             )
             for difference in compare_structures(declared, root, dim)
         ]
-        arrays = array_metadata(root)
-        for name, array in arrays.items():
-            own = _own_metadata(context, name)
-            ours = without_append_length(array, dim)
-            if own is None or without_append_length(own, dim) != ours:
-                what = "is not readable" if own is None else "differs from the root metadata"
-                message = f"{name}/zarr.json {what}"
-                findings.append(Finding(message=message, variables=(name,), repair=restore))
+        findings += [
+            Finding(message=message, variables=(name,), repair=restore)
+            for name, message in own_differences(context.store, root, dim)
+        ]
         return CheckResult(
             validator=self.name,
             findings=tuple(findings),
-            examined=count_of(len(arrays), "array"),
+            examined=count_of(len(array_metadata(root)), "array"),
         )
 
 
-def _own_metadata(context: Context, name: str) -> dict[str, Any] | None:
+def own_differences(
+    store: FinalStore, root: Mapping[str, Any], append_dim: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the arrays whose own metadata object is not what the root says, and how."""
+    for name, array in array_metadata(dict(root)).items():
+        own = _own_metadata(store, name)
+        ours = without_append_length(array, append_dim)
+        if own is None or without_append_length(own, append_dim) != ours:
+            what = "is not readable" if own is None else "differs from the root metadata"
+            yield name, f"{name}/zarr.json {what}"
+
+
+def _own_metadata(store: FinalStore, name: str) -> dict[str, Any] | None:
     """Read an array's own metadata object; None if it is gone or no JSON object."""
-    content = context.store.read_object(f"{name}/zarr.json")
+    content = store.read_object(f"{name}/zarr.json")
     try:
         found = None if content is None else json.loads(content)
     except ValueError:

@@ -8,6 +8,7 @@ from gridmill.cli.confirmation import who_option
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options import Archive, archive_options, now_option, present
 from gridmill.cli.output import Output, output_options
+from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["accept"]
 
@@ -39,4 +40,4 @@ def accept(
 
     done = accept_files(archive.open(), files, who=who, why=why, now=present(now))
     output.show(acceptance_content(done), show_acceptance)
-    return ExitCode.SUCCESS
+    return judge_by_hand(done.report)

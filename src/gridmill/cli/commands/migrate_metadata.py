@@ -8,6 +8,7 @@ from gridmill.cli.confirmation import confirm, who_option, yes_option
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options import Archive, archive_options, now_option, present
 from gridmill.cli.output import Output, output_options
+from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["migrate_metadata"]
 
@@ -44,12 +45,15 @@ def migrate_metadata(
     dataset = archive.open()
     moment = present(now)
     planned = plan_migration(dataset, now=moment)
+    report = None
     if planned.permitted:
         if not output.as_json:
-            output.show(migration_content(planned, applied=False), show_migration)
-        confirm(f"Change these of {dataset.store.url}?", yes=yes)
-        migrate(dataset, who=who, now=moment)
-    output.show(migration_content(planned, applied=True), show_migration)
-    if planned.refused:
+            output.show(migration_content(planned), show_migration)
+        confirm(f"Change these of {dataset.where}?", yes=yes)
+    if planned.permitted or dataset.replicas:  # whether all replicas are reached shows then
+        report = migrate(dataset, who=who, now=moment)
+    output.show(migration_content(planned, report), show_migration)
+    code = ExitCode.SUCCESS if report is None else judge_by_hand(report)
+    if planned.refused or code is ExitCode.FAILED:
         return ExitCode.FAILED
-    return ExitCode.SUCCESS if planned.permitted else ExitCode.NOTHING_NEW
+    return code if planned.permitted else ExitCode.NOTHING_NEW

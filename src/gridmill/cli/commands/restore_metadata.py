@@ -8,6 +8,7 @@ from gridmill.cli.confirmation import confirm, who_option, yes_option
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options import Archive, archive_options, now_option, present
 from gridmill.cli.output import Output, output_options
+from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["restore_metadata"]
 
@@ -34,15 +35,15 @@ Examples:
 def restore_metadata(
     archive: Archive, force: bool, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
-    """Write an archive's metadata and coordinates again, as its template declares them.
+    """Write metadata and coordinates of an archive again, as its template declares them.
 
-    For a store that somebody changed by hand. Data objects stay as they are.
+    For a store that somebody changed by hand; in its replicas, too. Data objects stay as they are.
     """
     from gridmill.presentation.by_hand import restoration_content, show_restoration
     from gridmill.restoration import restore_metadata as restore
 
     dataset = archive.open()
-    confirm(f"Write metadata and coordinates of {dataset.store.url} again?", yes=yes)
+    confirm(f"Write metadata and coordinates of {dataset.where} again?", yes=yes)
     report = restore(dataset, who=who, force=force, now=present(now))
     output.show(restoration_content(report, dataset.store.url), show_restoration)
-    return ExitCode.SUCCESS
+    return judge_by_hand(report)

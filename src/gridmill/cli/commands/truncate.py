@@ -8,6 +8,7 @@ from gridmill.cli.confirmation import confirm, yes_option
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options import Archive, archive_options, now_option, present
 from gridmill.cli.output import Output, output_options
+from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["truncate"]
 
@@ -54,10 +55,10 @@ def truncate(
     kept = check_truncation(dataset, opened, end)
     published = dataset.store.published_length(opened.config.append_dim) or 0
     confirm(
-        f"{published - kept:,} of {published:,} positions of {dataset.store.url} will be deleted, "
-        f"from {opened.publisher.index[kept]} on. Go on?",
+        f"{max(0, published - kept):,} of {published:,} positions of {dataset.where} will be "
+        f"deleted, from {opened.publisher.index[kept]} on. Go on?",
         yes=yes,
     )
     report = truncate_archive(dataset, end, why=why, now=moment)
     output.show(truncation_content(report, dataset.store.url), show_truncation)
-    return ExitCode.SUCCESS
+    return judge_by_hand(report)
