@@ -35,6 +35,8 @@ MOST_CELLS = 900
 INK, QUIET, LINE, OTHER = "#22303c", "#6b7883", "#1f6fa8", "#d0741c"
 # Nothing is there.
 ABSENT = "#c8102e"
+# In %: beyond, a histogram shows the others by their orders of magnitude.
+MOST_IN_ONE_BIN = 60
 WIDTH_IN = 10.6
 DPI = 110
 # What is zero in the middle, and what has many small values.
@@ -241,7 +243,7 @@ def _draw_map(
     axes.set_title(" – ".join(filter(None, [who, field.title])), fontsize=9, color=INK, loc="left")
     _plain(axes)
     axes.locator_params(nbins=5)
-    bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", pad=0.04, aspect=40, shrink=0.9)
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=28)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=QUIET, length=2)
     bar.ax.locator_params(nbins=6)
@@ -268,6 +270,10 @@ def _draw_histogram(axes: Axes, fields: Sequence[Field], var: DataVar) -> None:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     _plain(axes)
     axes.locator_params(nbins=5)
+    if axes.dataLim.y1 > MOST_IN_ONE_BIN:
+        axes.set_yscale("log")
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _draw_series(axes: Axes, context: Context, var: DataVar, reference: xr.Dataset | None) -> None:
