@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from gridmill import DynamicalDataset, Encoding
+from gridmill import Completeness, DynamicalDataset, Encoding
 from gridmill.cf import WELL_KNOWN, attributes
 from gridmill.forecast_template import ForecastTemplate
 from gridmill.grib_region_job import ForecastFile, GribForecastJob, GribVar, Level, Window
@@ -91,6 +91,7 @@ class EcmwfAifsSingleForecastTemplate(ForecastTemplate):
     data_vars = DATA_VARS
     grid = GRID
     lead_hours = tuple(range(0, 361, 6))
+    more_coords = (Completeness(dims=("init_time", "lead_time")),)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gridmill import DynamicalDataset, Encoding
+from gridmill import Completeness, DynamicalDataset, Encoding
 from gridmill.cf import ENSEMBLE_MEMBER
 from gridmill.datasets.noaa_variables import variables
 from gridmill.forecast_template import ForecastTemplate
@@ -50,7 +50,10 @@ class NoaaGefsForecastTemplate(ForecastTemplate):
     )
     grid = GRID
     lead_hours = tuple(range(0, 241, 3))
-    more_coords = (ENSEMBLE_MEMBER,)
+    more_coords = (
+        ENSEMBLE_MEMBER,
+        Completeness(dims=("init_time", "ensemble_member", "lead_time")),
+    )
     more_labels: ClassVar = {"ensemble_member": np.arange(31, dtype="int32")}
 
 

@@ -24,7 +24,15 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gridmill.stores import FinalStore, LeaseLost, LeaseProof, Objects, StagedRegion, Uploaded
+from gridmill.stores import (
+    CoordinateValues,
+    FinalStore,
+    LeaseLost,
+    LeaseProof,
+    Objects,
+    StagedRegion,
+    Uploaded,
+)
 from gridmill.stores.final_store import ObjectReplaced
 
 __all__ = ["ObjectsContract", "StoreContract"]
@@ -33,6 +41,8 @@ DIM = "time"
 # A region is four positions: two shards of `small`, one of `large`.
 REGION = 4
 SMALL, LARGE, STATIC = "small", "large", "static"
+# A coordinate that speaks of the data, in objects of six positions.
+SHARE = "share"
 CELLS = 3
 
 
@@ -344,6 +354,30 @@ class StoreContract:
         assert archive.publish(REGION)
         archive.check(REGION)
 
+    def test_values_of_a_coordinate_come_with_the_data(self, tmp_path: Path) -> None:
+        """Those that are given change, the others stay; the same again change nothing."""
+        archive = _Archive(self.make_store(tmp_path), tmp_path)
+
+        def show(length: int, start: int, *values: float) -> bool:
+            given = CoordinateValues(SHARE, start, np.array(values, "float32"))
+            return archive.publish(length, values=[given])
+
+        for number in range(2):
+            archive.upload(number)
+        archive.publish(REGION)
+        assert archive.values(SHARE).tolist() == [0, 0, 0, 0]
+        assert show(2 * REGION, 4, 1, 0.5, 1, 1)
+        assert archive.values(SHARE).tolist() == [0, 0, 0, 0, 1, 0.5, 1, 1]
+        assert not show(2 * REGION, 4, 1, 0.5, 1, 1)
+        assert show(2 * REGION, 3, 0.25, 0, 1)
+        assert archive.values(SHARE).tolist() == [0, 0, 0, 0.25, 0, 1, 1, 1]
+        archive.upload(2)
+        archive.publish(3 * REGION)
+        assert archive.values(SHARE).tolist() == [0, 0, 0, 0.25, 0, 1, 1, 1, 0, 0, 0, 0]
+        assert show(3 * REGION, 4, 0, 0, 0, 0)
+        assert archive.values(SHARE).tolist() == [0, 0, 0, 0.25, *[0] * 8]
+        archive.check(3 * REGION)
+
     def test_a_truncated_archive_shows_less_and_grows_again(self, tmp_path: Path) -> None:
         """It ends inside a region; what is left stays, and what is uploaded again is published."""
         archive = _Archive(self.make_store(tmp_path), tmp_path)
@@ -533,7 +567,13 @@ class _Archive:
         self.versions.setdefault(number, 0)
         self.uploaded[name, number] = uploaded
 
-    def publish(self, length: int, upto: int | None = None, without: Collection[int] = ()) -> bool:
+    def publish(
+        self,
+        length: int,
+        upto: int | None = None,
+        without: Collection[int] = (),
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
         """Make positions visible, from the receipts of the regions that they touch."""
         staged = []
         for number in sorted({n for _, n in self.uploaded}):
@@ -549,7 +589,7 @@ class _Archive:
             if tokens:
                 staged.append(StagedRegion(name, stop, tokens, DIM, self.visible, f"region {name}"))
         with self._folder(length) as folder:
-            changed = self.store.publish(folder, staged, "metadata")
+            changed = self.store.publish(folder, staged, "metadata", values=values)
         self.visible = length
         return changed
 
@@ -641,6 +681,7 @@ class _Archive:
         if not folder.exists():
             self._write(folder, length)
         yield folder
+        shutil.rmtree(folder / SHARE / "c", ignore_errors=True)
 
     def _write(self, folder: Path, length: int) -> None:
         def empty(*shape: int) -> np.ndarray[Any, Any]:
@@ -652,7 +693,11 @@ class _Archive:
                 LARGE: ((DIM, "cell"), empty(length, CELLS)),
                 STATIC: (("cell",), empty(CELLS)),
             },
-            coords={DIM: np.arange(length) * 10, "cell": np.arange(CELLS)},
+            coords={
+                DIM: np.arange(length) * 10,
+                "cell": np.arange(CELLS),
+                SHARE: (DIM, empty(length)),
+            },
             attrs={"title": self.title},
         )
         encoding: dict[str, dict[str, Any]] = {
@@ -660,6 +705,7 @@ class _Archive:
             LARGE: {"chunks": (2, 1), "shards": (REGION, CELLS)},
             STATIC: {"chunks": (CELLS,)},
             DIM: {"chunks": (64,)},
+            SHARE: {"chunks": (6,), "fill_value": 0.0, "_FillValue": None},
         }
         for name in (SMALL, LARGE, STATIC):
             encoding[name]["_FillValue"] = np.float32("nan")
