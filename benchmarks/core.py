@@ -76,7 +76,7 @@ def _ours(kind: str, archive: str, steps: int) -> None:
     if ("ours", kind) not in _ready:
         dataset_class = forecast_of(steps) if kind == "GRIB" else BenchmarkGrid
         until = UNTIL if kind == "GRIB" else end_of(steps)
-        scratch = Path(_held.enter_context(tempfile.TemporaryDirectory(prefix="gridmill-core-")))
+        scratch = Path(_held.enter_context(tempfile.TemporaryDirectory(dir=Path(archive).parent)))
         dataset = dataset_class(scratch / "out.zarr", source_base=archive)
         numcodecs.blosc.use_threads = False
         region = _held.enter_context(on_hand(dataset, until, scratch))
@@ -87,7 +87,7 @@ def _ours(kind: str, archive: str, steps: int) -> None:
 
 def bare(kind: str, archive: str, steps: int) -> None:
     if ("bare", kind) not in _ready:
-        scratch = Path(_held.enter_context(tempfile.TemporaryDirectory(prefix="gridmill-bare-")))
+        scratch = Path(_held.enter_context(tempfile.TemporaryDirectory(dir=Path(archive).parent)))
         buffer = np.zeros((steps, *SHAPE), np.float32)
         read = _grib_reader(Path(archive)) if kind == "GRIB" else _netcdf_reader(Path(archive))
         _ready["bare", kind] = partial(
