@@ -644,7 +644,7 @@ def test_a_replica_is_compared_with_the_primary(clean, tmp_path):
     ("clean", "damages"),
     [
         ("icechunk", [flip, change_fill_value, shift_latitudes]),
-        ("zarr", [delete, change_title, shift_times]),
+        ("zarr", [write_by_hand, change_title, shift_times]),
     ],
     indirect=["clean"],
 )
