@@ -126,8 +126,11 @@ def test_readers_see_all_of_it_or_nothing(make: Make, client: Client) -> None:
     reader.start()
     try:
         add(make(), client)
+        # Two more: the first may have begun before.
+        enough = len(seen) + 2
+        while len(seen) < enough and reader.is_alive():
+            time.sleep(0.01)
     finally:
-        time.sleep(0.2)
         done.set()
         reader.join()
     assert wrong == []

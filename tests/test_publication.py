@@ -92,6 +92,25 @@ def record(publisher, start, statuses, names=NAMES, **changes):
     return written, prepared
 
 
+def test_what_another_run_publishes_meanwhile_is_no_difference(store, monkeypatch):
+    """Of one archive, looked at twice while it grows, what both looks show is compared."""
+    theirs, ours = publisher_of(store, 8), publisher_of(store, 8)
+    record(theirs, 0, [OK] * 4)
+    theirs.publish(LEASE)
+    look = store.metadata
+
+    def look_just_before() -> dict:
+        found = look()
+        monkeypatch.undo()
+        record(theirs, 4, [OK] * 4)
+        assert theirs.publish(LEASE)
+        return found
+
+    monkeypatch.setattr(store, "metadata", look_just_before)
+    ours.check_structure()
+    assert (ours.published, theirs.published) == (4, 8)
+
+
 def test_coordinates_come_first_and_the_root_last(store):
     """Coordinates' objects, then each array's metadata, then the one root that publishes."""
     publisher = publisher_of(store, 8)

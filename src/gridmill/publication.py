@@ -452,8 +452,9 @@ class Publisher:
         if self.published > len(self.index):
             end = self.index[-1] if len(self.index) else "nothing"
             return [f"the store has {self.published} positions, the template ends at {end}"]
-        stored = self.store.open_dataset()
-        ours = self.template_ds.isel({self.config.append_dim: slice(0, self.published)})
+        visible = {self.config.append_dim: slice(0, self.published)}
+        # Another run may have published more since.
+        stored, ours = self.store.open_dataset().isel(visible), self.template_ds.isel(visible)
         # Both as readers decode them: what is stored may be rounded, by its dtype or units.
         with self.written(ours) as folder, xr.open_zarr(folder, consolidated=True) as written:
             return [
