@@ -26,8 +26,10 @@ __all__ = ["FieldStatistics", "field_dims", "scan"]
 
 Values = np.ndarray[Any, Any]
 
-# What a task reads: some seconds of decoding at most, and a worker holds about four times as much.
-BLOCK_NBYTES = 32 * 2**20
+# What a task reads: many times what the task itself costs, and little for a worker of several.
+BLOCK_NBYTES = 16 * 2**20
+# What it works on at once.
+ROWS_NBYTES = 1 * 2**20
 # Tasks handed to Dask at once: enough to keep a large cluster busy, and a graph of bounded size.
 BLOCKS_AT_ONCE = 512
 
@@ -212,6 +214,17 @@ def _reduce_block(
 
 
 def _reduce_rows(rows: Values, shape: tuple[int, ...], fill: float | None) -> _Part:
+    """Reduce rows, a few at a time: what is computed on the way takes several times their bytes."""
+    at_once = max(1, ROWS_NBYTES // max(1, rows[:1].nbytes))
+    parts = [
+        _reduce_some(rows[first : first + at_once], fill)
+        for first in range(0, max(1, len(rows)), at_once)
+    ]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return _Part(**{name: values.reshape(shape) for name, values in joined.items()})
+
+
+def _reduce_some(rows: Values, fill: float | None) -> dict[str, Values]:
     digests = [google_crc32c.value(row.tobytes()) for row in rows]
     has_nan = rows.dtype.kind == "f"
     rows = rows if has_nan else rows.astype(float)
@@ -230,7 +243,7 @@ def _reduce_rows(rows: Values, shape: tuple[int, ...], fill: float | None) -> _P
     # Extremes over all that is no NaN: an infinity is to be seen.
     low = np.min(rows, axis=1, where=~is_missing, initial=np.inf)
     high = np.max(rows, axis=1, where=~is_missing, initial=-np.inf)
-    parts = {
+    return {
         "valid": np.count_nonzero(~is_missing, axis=1),
         "minimum": low.astype(float),
         "maximum": high.astype(float),
@@ -238,7 +251,6 @@ def _reduce_rows(rows: Values, shape: tuple[int, ...], fill: float | None) -> _P
         "m2": np.sum(apart * apart, axis=1),
         "digest": np.array(digests, dtype=np.uint64),
     }
-    return _Part(**{name: part.reshape(shape) for name, part in parts.items()})
 
 
 # -- merging ----------------------------------------------------------------------------------
