@@ -74,7 +74,9 @@ class _scheduler:  # noqa: N801
 
     def __enter__(self) -> None:
         if self.where == "threads":
-            self._config = dask.config.set(scheduler="threads", num_workers=2)
+            # As soon as there is any client, dask takes a rechunking for granted that needs one.
+            threads = {"scheduler": "threads", "num_workers": 2, "array.rechunk.method": "tasks"}
+            self._config = dask.config.set(threads)
             return
         environ = {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in MENDED.items()}
         with dask.config.set(environ):
