@@ -485,6 +485,7 @@ class _Connection:
 
 
 _connections: dict[str, _Connection] = {}
+_inherited: list[dict[str, _Connection]] = []
 _connecting = threading.Lock()
 
 
@@ -500,6 +501,8 @@ def _forget_connections() -> None:
     # A forked process has neither the event loop nor the sockets that they use.
     global _connecting
     _connecting = threading.Lock()
+    # Kept, so that nothing closes them: parent and child share what waits for their sockets.
+    _inherited.append(dict(_connections))
     _connections.clear()
 
 
