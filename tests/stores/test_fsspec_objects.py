@@ -21,6 +21,7 @@ from gridmill.stores.s3_objects import MULTIPART_FROM_NBYTES, S3Objects, S3Patie
 from gridmill.testing import (
     DamagedBody,
     FaultProxy,
+    Latency,
     LostAnswer,
     ObjectsContract,
     Reset,
@@ -219,6 +220,22 @@ def test_a_process_that_stood_still_undoes_nothing(objects: S3Objects) -> None:
         objects.overwrite("key", b"ours", another_puts_meanwhile)
     assert checks == [b"newer", b"newer"]
     assert objects.get("key") == b"newer"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_server_that_does_not_answer_in_time_is_asked_again(
+    objects: S3Objects, proxy: FaultProxy, method: str
+) -> None:
+    """A connection that went dead is given up, and the request made on another."""
+    options = {**objects.storage_options, "config_kwargs": {"read_timeout": 0.5}}
+    impatient = S3Objects(objects.url, options, patience=objects.patience)
+    impatient.put("key", b"before")
+    proxy.inject("*/key", Latency(seconds=2.0), method=method)
+    impatient.put("key", b"content")
+    assert impatient.get("key") == b"content"
+    proxy.inject("*/key", Latency(seconds=1.0), method=method, times=None)
+    with pytest.raises(ConnectionError, match="ReadTimeoutError at http"):
+        impatient.put("key", b"more") if method == "PUT" else impatient.get("key")
 
 
 def test_what_is_taken_for_new_is_put_over_nothing_unasked(

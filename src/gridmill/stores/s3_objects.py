@@ -399,10 +399,10 @@ class S3Objects:
                     return await request()
                 except BaseExceptionGroup as group:
                     raise group.exceptions[0] from None
-                except OSError:
-                    raise
                 except Exception as error:
-                    raise self._refusal(error) from None
+                    # Not by isinstance: timeouts of botocore and aiohttp are OSErrors, too.
+                    is_told = type(error) in (_Transient, PermissionError, OSError)
+                    raise (error if is_told else self._refusal(error)) from None
         raise AssertionError("stamina raises what the last attempt raised")
 
     def _refusal(self, error: Exception) -> Exception:
@@ -485,7 +485,6 @@ class _Connection:
 
 
 _connections: dict[str, _Connection] = {}
-_inherited: list[dict[str, _Connection]] = []
 _connecting = threading.Lock()
 
 
@@ -501,8 +500,6 @@ def _forget_connections() -> None:
     # A forked process has neither the event loop nor the sockets that they use.
     global _connecting
     _connecting = threading.Lock()
-    # Kept, so that nothing closes them: parent and child share what waits for their sockets.
-    _inherited.append(dict(_connections))
     _connections.clear()
 
 
