@@ -30,7 +30,7 @@ from gridmill.progress import ObjectReceipt, SourceFileStatus
 from gridmill.publication import Publisher
 from gridmill.region_job import RegionJob
 from gridmill.run_report import RunReport
-from gridmill.sources.download import Download
+from gridmill.sources.download import FileIdentity
 from gridmill.stages import LocalFiles, Receipt, SourceFile
 from gridmill.stores import UpdateProgressTracker
 from gridmill.variables import Encoding
@@ -111,12 +111,12 @@ class SimJob(TinyJob):
     publication_delay = timedelta(hours=DELAY)
     sim: ClassVar[AnyInterleaving]
 
-    def ask_file(self, coord: TinyCoord) -> Download | None:
+    def ask_file(self, coord: TinyCoord) -> FileIdentity | None:
         at = position(coord)
         version = self.sim.provider.get(at)
         if version is None or at in self.sim.flaky:
             return None
-        return Download(path=None, nbytes=1, etag=f"v{version}", last_modified=None, attempts=1)
+        return FileIdentity(nbytes=1, etag=f"v{version}", last_modified=None)
 
 
 @dataclass(frozen=True)

@@ -761,6 +761,30 @@ def test_coordinates_may_be_stored_smaller_than_declared(client, provider, tmp_p
 # -- bounds -----------------------------------------------------------------------------------
 
 
+def test_an_update_shows_what_is_new_before_it_has_checked_the_rest(
+    client, provider, tmp_path, monkeypatch
+):
+    """Readers wait neither for the lookback nor for the run's end."""
+    provider.publish(hours(40))
+    dataset = make(tmp_path, provider)
+    dataset.backfill(until(36), client=client)
+    prepare, events = Driver._prepare, []
+
+    def prepare_slowly(self, job):
+        time.sleep(0.3)
+        return prepare(self, job)
+
+    monkeypatch.setattr(Driver, "_prepare", prepare_slowly)
+    report = dataset.reformat_operational_update(
+        client=client, now=until(40), listener=events.append
+    )
+    assert (report.regions_skipped, report.positions_after) == (9, 40)
+    kinds = [event.kind for event in events]
+    assert kinds.index("submitted") < kinds.index("skipped")
+    last_skipped = len(kinds) - 1 - kinds[::-1].index("skipped")
+    assert kinds.index("published") < last_skipped
+
+
 def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monkeypatch):
     """Over 500 regions the window holds, and the driver keeps nothing of what is done."""
 

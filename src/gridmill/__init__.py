@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Download,
         DownloadFailed,
         DownloadSettings,
+        FileIdentity,
         NotAvailable,
         fetch,
     )
@@ -43,6 +44,7 @@ __all__ = [
     "DownloadSettings",
     "DynamicalDataset",
     "Encoding",
+    "FileIdentity",
     "NotAvailable",
     "ProgressDisplay",
     "RegionJob",
@@ -62,6 +64,7 @@ _MODULES = {
     "Download": "sources.download",
     "DownloadFailed": "sources.download",
     "DownloadSettings": "sources.download",
+    "FileIdentity": "sources.download",
     "DynamicalDataset": "dataset",
     "Encoding": "variables",
     "NotAvailable": "sources.download",

@@ -339,7 +339,7 @@ def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded 
         return []
     with dask.annotate(executor="upload"):  # type: ignore[attr-defined]
         futures = client.map(
-            copy_objects,
+            _copy,
             copies,
             key=[f"replicate-{copy.name}-{run}-{uuid.uuid4().hex[:6]}" for copy in copies],
             pure=False,
@@ -468,6 +468,15 @@ def _keeps_memory(dask_worker: Worker) -> bool:
 
 def _identity(context: RunContext) -> RunContext:
     return context
+
+
+def _copy(copy: Copy) -> Uploaded | str:
+    space = _bench().space
+    folder = space.make()
+    try:
+        return copy_objects(copy, folder)
+    finally:
+        space.discard(folder)
 
 
 def _bench() -> Bench:

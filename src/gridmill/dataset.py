@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -30,7 +29,7 @@ from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
 from gridmill.stores import FinalStore, Lease, LeaseHeld, StoreUnwritable, open_store
 from gridmill.stores.lease import STATIC, current_claims, is_alive
-from gridmill.stores.leftovers import name_of_ours, sweep
+from gridmill.stores.leftovers import temporary_folder
 from gridmill.stores.plain_zarr import array_metadata, is_same_kind
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
@@ -50,7 +49,6 @@ Declaration = dict[str, Any]
 # Clusters whose workers get the threads that the stages need.
 STARTED_HERE = (None, "local", "coiled")
 # Of the folders in which a run prepares metadata, in the system's temporary folder.
-TMP_PREFIX = "gridmill-run-"
 
 
 @dataclass(frozen=True)
@@ -393,15 +391,12 @@ class DynamicalDataset:
 
     @contextmanager
     def _tmp_stores(self) -> Iterator[None]:
-        sweep(Path(tempfile.gettempdir()), TMP_PREFIX)
-        root = Path(tempfile.gettempdir()) / f"{TMP_PREFIX}{name_of_ours()}"
-        root.mkdir(mode=0o700)
-        self._tmp_root = str(root)
-        try:
-            yield
-        finally:
-            self._tmp_root = None
-            shutil.rmtree(root, ignore_errors=True)
+        with temporary_folder() as root:
+            self._tmp_root = str(root)
+            try:
+                yield
+            finally:
+                self._tmp_root = None
 
     def _tmp_store(self) -> Path:
         """Make an empty local folder for a temporary store of the calling process."""

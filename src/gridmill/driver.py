@@ -35,7 +35,7 @@ from gridmill.run_report import (
     RegionTimes,
     RunReport,
 )
-from gridmill.sources.download import Download, mask_url
+from gridmill.sources.download import FileIdentity, mask_url
 from gridmill.stages import (
     LocalFiles,
     Receipt,
@@ -603,10 +603,10 @@ class Driver:
 
 def ask_files(
     job: RegionJob[Any, Any], coords: Sequence[SourceFileCoord]
-) -> dict[str, Download | None]:
+) -> dict[str, FileIdentity | None]:
     """Ask the provider for the identities of source files, several at once, by their URL."""
 
-    def ask(coord: SourceFileCoord) -> Download | None:
+    def ask(coord: SourceFileCoord) -> FileIdentity | None:
         with _asking:
             return job.ask_file(coord)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from gridmill.by_hand import by_hand, check_exists
 from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.run_report import RunReport
 from gridmill.stores import FinalStore
+from gridmill.stores.leftovers import temporary_folder
 from gridmill.structure import Difference, compare_structures
 
 __all__ = ["Migration", "migrate_metadata", "plan_migration"]
@@ -87,10 +87,10 @@ def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) ->
             permitted = [d for d in _compare(store, hand.archive) if d.is_description]
             if not permitted:
                 return
-            with tempfile.TemporaryDirectory(prefix="gridmill-") as folder:
-                _write_changed(store, permitted, Path(folder))
+            with temporary_folder() as folder:
+                _write_changed(store, permitted, folder)
                 named = ", ".join(_name(difference) for difference in permitted)
-                store.publish(Path(folder), message=f"Change what only describes: {named}")
+                store.publish(folder, message=f"Change what only describes: {named}")
             changed.extend(difference for difference in permitted if difference not in changed)
 
         with hand.lease.publishing():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from gridmill.region_job import RegionJob
 from gridmill.sources.download import mask_url
 from gridmill.stages import Bench, Receipt, RunContext, VariableWork, takes_data_array
 from gridmill.stores import Lease, ZarrStore
+from gridmill.stores.leftovers import temporary_folder
 from gridmill.timeline import Span
 from gridmill.workspace import Workspace
 
@@ -113,7 +111,7 @@ def run_one_chain(
         raise ValueError(f"{folder} exists already: give a new folder")
     archive = dataset.archive(now)
     job, group = _prepare(archive, region, variable)
-    with _scratch() as scratch:
+    with temporary_folder() as scratch:
         target = ZarrStore(str(folder or scratch / "out"), dataset.dataset_id, state=str(scratch))
         receipt = _run(dataset, archive, job, group, target, scratch)
         if receipt.objects:
@@ -241,12 +239,3 @@ def _file_outcomes(receipt: Receipt) -> Iterator[FileOutcome]:
         status = str(coord.status) if why is None else "read failed"
         detail = coord.detail if why is None else why
         yield FileOutcome(mask_url(coord.get_url()), status, detail, coord.nbytes)
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="gridmill-one-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -19,7 +19,7 @@ from gridmill.progress import (
     VariableRecord,
 )
 from gridmill.region_job import ProcessResults, RegionJob, SourceFileCoord, locate
-from gridmill.sources.download import Download
+from gridmill.sources.download import FileIdentity
 from gridmill.stages import SourceFile
 from gridmill.structure import decoding, without_append_length
 from gridmill.variables import DataVar
@@ -47,7 +47,7 @@ class Missing(Protocol):
         """Look for objects, in what the token made durable if there is one."""
 
 
-Ask = Callable[[RegionJob[Any, Any], Sequence[SourceFileCoord]], Mapping[str, Download | None]]
+Ask = Callable[[RegionJob[Any, Any], Sequence[SourceFileCoord]], Mapping[str, FileIdentity | None]]
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ class _Reasons:
     listed: _Listed
     missing: Missing
     ask: Ask | None
-    answers: dict[str, Download | None] = field(default_factory=dict)
+    answers: dict[str, FileIdentity | None] = field(default_factory=dict)
     waiting: dict[str, VariableRecord] = field(default_factory=dict)
 
     def of(self, name: str, plan: str) -> str:
@@ -367,7 +367,7 @@ class _Reasons:
         return self.missing(objects) if known.token is None else self.missing(objects, known.token)
 
 
-def _is_new(coord: SourceFileCoord, answer: Download | None) -> bool:
+def _is_new(coord: SourceFileCoord, answer: FileIdentity | None) -> bool:
     """Whether the provider has a file, and not as it was."""
     if answer is None:
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -29,8 +28,10 @@ from gridmill.sources.download import (
     Download,
     DownloadFailed,
     DownloadSettings,
+    FileIdentity,
     NotAvailable,
     fetch,
+    identify,
     mask_url,
 )
 from gridmill.stores import FinalStore
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["ProcessResults", "RegionJob", "SourceFileCoord"]
 
 DataVarT = TypeVar("DataVarT", bound=DataVar)
+AnswerT = TypeVar("AnswerT", Download, FileIdentity)
 CoordT = TypeVar("CoordT", bound="SourceFileCoord")
 
 
@@ -232,24 +234,21 @@ class RegionJob(Generic[DataVarT, CoordT]):
             lambda url: fetch(url, self.download_path(coord), settings=self.download_settings),
         )
 
-    def ask_file(self, coord: CoordT) -> Download | None:
-        """Ask the provider for a file's identity, without fetching it; runs with the driver.
+    def ask_file(self, coord: CoordT) -> FileIdentity | None:
+        """Ask the provider which version of a file it has, without fetching it.
+
+        Runs with the driver, in several threads at once.
 
         Returns
         -------
-        Download or None
-            With its ETag and time; None if the provider does not have it or does not answer.
+        FileIdentity or None
+            None if the provider does not have the file or does not answer.
         """
-        settings = replace(self.download_settings, attempts=2, expect=None)
-        with tempfile.TemporaryDirectory(prefix="gridmill-ask-") as folder:
-            first_byte = Path(folder) / "first-byte"
-            try:
-                return self._try_mirrors(
-                    coord,
-                    lambda url: fetch(url, first_byte, settings=settings, byte_ranges=[(0, 1)]),
-                )
-            except (NotAvailable, DownloadFailed):
-                return None
+        settings = replace(self.download_settings, attempts=2)
+        try:
+            return self._try_mirrors(coord, lambda url: identify(url, settings=settings))
+        except (NotAvailable, DownloadFailed):
+            return None
 
     def apply_data_transformations(self, data_array: xr.DataArray, data_var: DataVarT) -> None:
         """Transform a variable's values in place; runs on a worker.
@@ -506,11 +505,11 @@ class RegionJob(Generic[DataVarT, CoordT]):
             if at.start < end
         ]
 
-    def _try_mirrors(self, coord: CoordT, download: Callable[[str], Download]) -> Download:
+    def _try_mirrors(self, coord: CoordT, ask: Callable[[str], AnswerT]) -> AnswerT:
         errors: list[NotAvailable | DownloadFailed] = []
         for url in self.urls(coord):
             try:
-                return download(url)
+                return ask(url)
             except (NotAvailable, DownloadFailed) as error:
                 errors.append(error)
         # One mirror that failed may have the file: it is absent only if all say so.

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from gridmill.run_report import ReplicaOutcome
 from gridmill.sources.download import mask_url
 from gridmill.stores import FinalStore, LeaseLost, LeaseProof, StagedRegion, Uploaded
 from gridmill.stores.final_store import ObjectReplaced, readable_length
+from gridmill.stores.leftovers import temporary_folder
 from gridmill.structure import StructureMismatch, structure_differences
 
 if TYPE_CHECKING:
@@ -71,8 +71,15 @@ class Copy:
     name: str
 
 
-def copy_objects(copy: Copy) -> Uploaded | str:
+def copy_objects(copy: Copy, folder: Path) -> Uploaded | str:
     """Copy objects, byte by byte; or say why the source does not hold them as recorded.
+
+    Parameters
+    ----------
+    copy
+        What is copied, and where to.
+    folder
+        An empty one for the objects on their way; the caller deletes it.
 
     Raises
     ------
@@ -81,19 +88,21 @@ def copy_objects(copy: Copy) -> Uploaded | str:
     OSError
         The target refuses.
     """
-    with tempfile.TemporaryDirectory(prefix="gridmill-replica-") as name:
-        folder = Path(name)
-        (folder / "zarr.json").write_bytes(copy.metadata)
-        try:
-            copy.source.download(folder, copy.objects, copy.token)
-        except ObjectReplaced as error:
-            return str(error)
-        keys = [receipt.key for receipt in copy.objects]
-        return copy.target.upload(folder, keys, copy.proof, replaces=True)
+    (folder / "zarr.json").write_bytes(copy.metadata)
+    try:
+        copy.source.download(folder, copy.objects, copy.token)
+    except ObjectReplaced as error:
+        return str(error)
+    keys = [receipt.key for receipt in copy.objects]
+    return copy.target.upload(folder, keys, copy.proof, replaces=True)
 
 
 def _copy_here(copies: Sequence[Copy]) -> list[Uploaded | str]:
-    return [copy_objects(copy) for copy in copies]
+    made: list[Uploaded | str] = []
+    for copy in copies:
+        with temporary_folder() as folder:
+            made.append(copy_objects(copy, folder))
+    return made
 
 
 @dataclass(eq=False)

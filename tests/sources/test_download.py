@@ -31,9 +31,11 @@ from gridmill.sources.download import (
     Download,
     DownloadFailed,
     DownloadSettings,
+    FileIdentity,
     NotAvailable,
     coalesce_ranges,
     fetch,
+    identify,
     mask_url,
 )
 from gridmill.testing import (
@@ -335,6 +337,26 @@ def test_a_stub_is_not_a_file(archive, folder):
         fetch(f"{archive.url}/stub", folder / "a", settings=quick(min_nbytes=49))
 
 
+def identity_of(download: Download) -> FileIdentity:
+    return FileIdentity(
+        nbytes=download.file_nbytes, etag=download.etag, last_modified=download.last_modified
+    )
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_file_is_identified_by_one_byte_as_its_download_is(archive, folder, is_local):
+    """Nothing else is read, and what is asked of whole files is not asked of one byte."""
+    url = str(archive.root / "a.bin") if is_local else f"{archive.url}/a.bin"
+    settings = quick(min_nbytes=1000, expect="grib")
+    known = identify(url, settings=settings)
+    assert known == identity_of(fetch(url, folder / "a", settings=quick()))
+    if not is_local:
+        asked, _ = archive.requests
+        assert (asked.method, asked.byte_range, asked.nbytes) == ("GET", "bytes=0-0", 1)
+    with pytest.raises(NotAvailable):
+        identify(f"{url}.absent", settings=settings)
+
+
 def test_threads_fetch_at_once(archive, folder):
     """Fetches in several threads, also to one destination, do not disturb each other."""
     archive.inject("a.bin", Latency(seconds=0.05), times=None)
@@ -502,6 +524,7 @@ def test_s3_objects_are_fetched_like_others(s3_server, bucket, folder):
     url = f"s3://{bucket}/in/a #1?.bin"
     whole = fetch(url, folder / "a", settings=settings)
     assert (folder / "a").read_bytes() == CONTENT
+    assert identify(url, settings=settings) == identity_of(whole)
     parts = fetch(url, folder / "a", settings=settings, byte_ranges=[(7, 9), (900, None)])
     assert (folder / "a").read_bytes() == CONTENT[7:9] + CONTENT[900:]
     assert whole.etag == parts.etag

@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from gridmill.stores.leftovers import ABANDONED_AFTER_S, name_of_ours, sweep
+import pytest
+
+from gridmill.stores.leftovers import (
+    ABANDONED_AFTER_S,
+    name_of_ours,
+    sweep,
+    temporary_folder,
+)
 
 
 def name_of_a_dead_process() -> str:
@@ -50,3 +58,23 @@ def test_files_of_another_machine_go_after_a_day(tmp_path: Path) -> None:
 def test_sweeping_nothing_is_allowed(tmp_path: Path) -> None:
     """A folder that is not there is swept already."""
     sweep(tmp_path / "absent")
+
+
+def test_the_next_run_deletes_the_folder_of_one_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary folder goes with its process, at the latest when another is made."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "import os, signal\n"
+        "from gridmill.stores.leftovers import temporary_folder\n"
+        "with temporary_folder() as folder:\n"
+        "    (folder / 'half').write_bytes(b'')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)})
+    (left,) = tmp_path.iterdir()
+    with temporary_folder() as first, temporary_folder() as second:
+        assert set(tmp_path.iterdir()) == {first, second}
+        assert left not in (first, second)
+    assert not list(tmp_path.iterdir())

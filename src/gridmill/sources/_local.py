@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from gridmill.sources._failures import NotAvailable, PermanentError, mask_url
-from gridmill.sources._responses import CHUNK_NBYTES, Body, ByteRange, Deadline, Identity
+from gridmill.sources._responses import CHUNK_NBYTES, Body, ByteRange, Deadline, FileIdentity
 from gridmill.sources._settings import DownloadSettings
 
 __all__ = ["open_local"]
@@ -34,7 +34,7 @@ def open_local(
         yield Body(
             start=start,
             stop=stop,
-            file=Identity(
+            file=FileIdentity(
                 nbytes=status.st_size,
                 # As Apache and nginx make it; Last-Modified misses a change within a second.
                 etag=f'"{status.st_mtime_ns:x}-{status.st_size:x}"',

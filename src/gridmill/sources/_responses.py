@@ -20,7 +20,7 @@ __all__ = [
     "Body",
     "ByteRange",
     "Deadline",
-    "Identity",
+    "FileIdentity",
     "OpenBody",
     "body_of",
     "check_status",
@@ -52,8 +52,19 @@ class Deadline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Which version of a file an answer is about; None where the server does not say."""
+class FileIdentity:
+    """Which version of a source file an answer is about; None where the server does not say.
+
+    Parameters
+    ----------
+    nbytes
+        Size of the file.
+    etag
+        ETag as the server wrote it, quotes included. For a local file it is made of modification
+        time and size.
+    last_modified
+        Last-Modified, an HTTP date.
+    """
 
     nbytes: int | None
     etag: str | None
@@ -70,7 +81,7 @@ class Body:
 
     start: int
     stop: int | None
-    file: Identity
+    file: FileIdentity
     content_type: str
     is_what_was_asked: bool
     chunks: Iterator[bytes]
@@ -133,7 +144,7 @@ def body_of(
     return Body(
         start=start,
         stop=stop,
-        file=Identity(
+        file=FileIdentity(
             nbytes=file_nbytes,
             etag=headers.get("etag"),
             last_modified=headers.get("last-modified"),

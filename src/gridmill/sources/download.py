@@ -9,13 +9,14 @@ content decoding (the bytes are kept as the provider stores them).
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import random
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +32,7 @@ from gridmill.sources._failures import (
 from gridmill.sources._hosts import limit_hosts, place_at
 from gridmill.sources._http import open_http
 from gridmill.sources._local import open_local
-from gridmill.sources._responses import Body, ByteRange, Deadline, Identity, OpenBody
+from gridmill.sources._responses import Body, ByteRange, Deadline, FileIdentity, OpenBody
 from gridmill.sources._s3 import open_s3
 from gridmill.sources._settings import DEFAULT_SETTINGS, DownloadSettings
 
@@ -40,9 +41,11 @@ __all__ = [
     "Download",
     "DownloadFailed",
     "DownloadSettings",
+    "FileIdentity",
     "NotAvailable",
     "coalesce_ranges",
     "fetch",
+    "identify",
     "limit_hosts",
     "mask_url",
 ]
@@ -155,6 +158,36 @@ def fetch(
     return download
 
 
+def identify(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> FileIdentity:
+    """Ask which version of a file a source has now: a request for its first byte.
+
+    Not a HEAD request, which some sources refuse and others answer from another cache. Nothing
+    is written to disk.
+
+    Parameters
+    ----------
+    url
+        As for `fetch`.
+    settings
+        How hard to try; `min_nbytes` and `expect` do not apply.
+
+    Returns
+    -------
+    FileIdentity
+        What a `fetch` of the file would say now.
+
+    Raises
+    ------
+    NotAvailable, DownloadFailed, ValueError
+        As by `fetch`.
+    """
+    settings = replace(settings, expect=None, min_nbytes=1)
+    with place_at(url, settings.most_at_host):
+        transfer = _Transfer(url, _opener(url), [(0, 1)], io.BytesIO(), settings)
+        transfer.run()
+    return transfer.file
+
+
 def coalesce_ranges(byte_ranges: Sequence[ByteRange]) -> list[ByteRange]:
     """Join each run of adjoining ranges; the concatenated bytes stay the same.
 
@@ -246,7 +279,7 @@ class _Transfer:
     def _start_again(self) -> None:
         self._whole_requests = 0
         self._whole_nbytes = 0
-        self._file = Identity(nbytes=None, etag=None, last_modified=None)
+        self.file = FileIdentity(nbytes=None, etag=None, last_modified=None)
 
     def run(self) -> None:
         """Make attempts until the destination is whole, or raise."""
@@ -271,10 +304,10 @@ class _Transfer:
         return Download(
             path=destination,
             nbytes=self._whole_nbytes,
-            etag=self._file.etag,
-            last_modified=self._file.last_modified,
+            etag=self.file.etag,
+            last_modified=self.file.last_modified,
             attempts=self._attempts,
-            file_nbytes=self._file.nbytes,
+            file_nbytes=self.file.nbytes,
         )
 
     def _backoff(self, error: Exception) -> bool | float:
@@ -304,11 +337,11 @@ class _Transfer:
             self._start_again()
             raise TransientError(fault)
 
-    def _check_unchanged(self, file: Identity) -> None:
+    def _check_unchanged(self, file: FileIdentity) -> None:
         if self._whole_requests == 0:
-            self._file = file
-        elif self._file != file:
-            first = self._file
+            self.file = file
+        elif self.file != file:
+            first = self.file
             self._start_again()
             raise TransientError(
                 f"the file changed between two of its ranges: {first}, then {file}"

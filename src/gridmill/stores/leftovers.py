@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import psutil
 
-__all__ = ["name_of_ours", "sweep"]
+__all__ = ["name_of_ours", "sweep", "temporary_folder"]
+
+TMP_PREFIX = "gridmill-run-"
 
 # No put and no preparation of metadata takes so long.
 ABANDONED_AFTER_S = 86_400.0
@@ -26,6 +30,22 @@ ABANDONED_AFTER_S = 86_400.0
 def name_of_ours() -> str:
     """Give a new name for a temporary file or folder of this process."""
     return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give an empty folder for this process alone; those of dead processes are swept.
+
+    On a Dask worker, what a task leaves belongs to its `Workspace` instead.
+    """
+    root = Path(tempfile.gettempdir())
+    sweep(root, TMP_PREFIX)
+    folder = root / f"{TMP_PREFIX}{name_of_ours()}"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(folder: Path, prefix: str = "") -> None:

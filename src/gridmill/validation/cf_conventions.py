@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from shutil import which
 import numpy as np
 import xarray as xr
 
+from gridmill.stores.leftovers import temporary_folder
 from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding, Severity
 
@@ -60,8 +60,8 @@ class CfConventions:
         ds = _beginning(context)
         said = re.search(r"CF-([\d.]+)", str(ds.attrs.get("Conventions", "")))
         version = self.version or (said[1] if said else "1.11")
-        with tempfile.TemporaryDirectory(prefix="gridmill-cf-") as folder:
-            found = dict.fromkeys(_found(ds, command, version, Path(folder)))
+        with temporary_folder() as folder:
+            found = dict.fromkeys(_found(ds, command, version, folder))
         repair = context.command("migrate-metadata")
         findings = [
             Finding(message=message, severity=severity, repair=repair)

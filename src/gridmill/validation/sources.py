@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import zarr
 from gridmill.canvas import slabs_of
 from gridmill.one_chain import ChainOutcome, run_one_chain
 from gridmill.progress import SourceFileStatus
+from gridmill.stores.leftovers import temporary_folder
 from gridmill.validation.context import Context, short_label
 from gridmill.validation.findings import CheckResult, Finding
 from gridmill.variables import DataVar
@@ -78,8 +78,8 @@ def _is_done(context: Context, region: slice, var: DataVar) -> bool:
 def _compare(context: Context, region: slice, var: DataVar) -> tuple[Finding | None, str]:
     """Make one variable of one region again: what is wrong, and what was looked at."""
     at = context.label(region.start) if region.stop else "static"
-    with tempfile.TemporaryDirectory(prefix="gridmill-validate-") as folder:
-        made = Path(folder) / "made"
+    with temporary_folder() as folder:
+        made = folder / "made"
         outcome = run_one_chain(
             context.dataset, at, var.name, folder=made, now=context.labels[context.published - 1]
         )
