@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import cftime
 import numpy as np
@@ -18,9 +21,9 @@ from distributed import Client
 import gridmill.dataset
 from clusters import local_client
 from gridmill import batches, chain
-from gridmill.driver import CHAINS_PER_THREAD, Driver
+from gridmill.driver import ASKED_AT_ONCE, CHAINS_PER_THREAD, Driver, ask_files
 from gridmill.region_job import RegionJob, SourceFileCoord
-from gridmill.sources.download import DownloadSettings
+from gridmill.sources.download import DownloadSettings, FileIdentity
 from gridmill.stores import Lease, LeaseHeld
 from gridmill.stores.lease import STATIC, current_claims
 from gridmill.structure import StructureMismatch
@@ -783,6 +786,32 @@ def test_an_update_shows_what_is_new_before_it_has_checked_the_rest(
     assert kinds.index("submitted") < kinds.index("skipped")
     last_skipped = len(kinds) - 1 - kinds[::-1].index("skipped")
     assert kinds.index("published") < last_skipped
+
+
+def test_however_many_regions_ask_a_provider_has_few_requests_at_once() -> None:
+    """Those of all regions share the places, and every file has its answer."""
+    lock, now, most = threading.Lock(), [0], []
+
+    class Asked:
+        def ask_file(self, coord):
+            with lock:
+                now[0] += 1
+                most.append(now[0])
+            time.sleep(0.01)
+            with lock:
+                now[0] -= 1
+            return FileIdentity(etag=coord.get_url())
+
+    def ask(region):
+        urls = [f"{region}/{number}" for number in range(20)]
+        coords = [SimpleNamespace(get_url=lambda url=url: url) for url in urls]
+        return ask_files(Asked(), coords)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+    assert sum(len(answer) for answer in answers) == 160
+    assert all(known.etag == url for answer in answers for url, known in answer.items())
+    assert max(most) == ASKED_AT_ONCE
 
 
 def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monkeypatch):

@@ -204,7 +204,8 @@ def test_a_store_that_ignores_conditions_is_found_out(
     assert objects.get("key") == b"third"
 
 
-def test_a_process_that_stood_still_undoes_nothing(objects: S3Objects) -> None:
+@pytest.mark.parametrize("put", ["overwrite", "put_if_changed"])
+def test_a_process_that_stood_still_undoes_nothing(objects: S3Objects, put: str) -> None:
     """What another one puts after the check is kept: the put is refused, and it looks again."""
     objects.put("key", b"old")
     checks = []
@@ -217,7 +218,7 @@ def test_a_process_that_stood_still_undoes_nothing(objects: S3Objects) -> None:
             raise LeaseLost("taken for dead")
 
     with pytest.raises(LeaseLost):
-        objects.overwrite("key", b"ours", another_puts_meanwhile)
+        getattr(objects, put)("key", b"ours", another_puts_meanwhile)
     assert checks == [b"newer", b"newer"]
     assert objects.get("key") == b"newer"
 

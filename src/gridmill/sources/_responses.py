@@ -66,9 +66,9 @@ class FileIdentity:
         Last-Modified, an HTTP date.
     """
 
-    nbytes: int | None
-    etag: str | None
-    last_modified: str | None
+    nbytes: int | None = None
+    etag: str | None = None
+    last_modified: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -279,7 +279,7 @@ class _Transfer:
     def _start_again(self) -> None:
         self._whole_requests = 0
         self._whole_nbytes = 0
-        self.file = FileIdentity(nbytes=None, etag=None, last_modified=None)
+        self.file = FileIdentity()
 
     def run(self) -> None:
         """Make attempts until the destination is whole, or raise."""

@@ -146,6 +146,22 @@ class ObjectsContract:
         assert checks == [None, b"first", b"second, longer", b"refused"]
         assert objects.get("folder/key") == b"second, longer"
 
+    def test_an_object_that_is_the_same_is_not_put(self, tmp_path: Path) -> None:
+        """What is changed is checked first; what is not changed is neither checked nor put."""
+        objects = self.make_objects(tmp_path)
+        checks: list[bytes | None] = []
+
+        def check() -> None:
+            checks.append(objects.get("folder/key"))
+
+        wrote = [
+            objects.put_if_changed("folder/key", content, check)
+            for content in (b"first", b"first", b"second, longer", b"second, longer", b"")
+        ]
+        assert wrote == [True, False, True, False, True]
+        assert checks == [None, b"first", b"second, longer"]
+        assert objects.get("folder/key") == b""
+
     def test_of_many_writers_at_once_one_is_the_first(self, tmp_path: Path) -> None:
         """Of many that put if absent at once, one is told that it wrote, and it did."""
         if not self.puts_if_absent_atomically:
