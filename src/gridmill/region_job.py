@@ -164,6 +164,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     ) -> Sequence[CoordT]:
         """Give the source files that fill a region for a group of variables.
 
+        Runs with the driver; for a distant store, for several regions at once in threads.
+
         Parameters
         ----------
         processing_region_ds
