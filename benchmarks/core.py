@@ -22,6 +22,7 @@ from benchmarks.forecast import UNTIL, forecast_of, write_forecast
 from benchmarks.measures import Measure, compare
 from benchmarks.on_hand import on_hand
 from benchmarks.sizes import Size
+from gridmill.chain import keep_freed_memory
 
 __all__ = ["bare", "core", "everywhere", "processes"]
 
@@ -58,11 +59,18 @@ def processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context)
 
 
-def everywhere(pool: ProcessPoolExecutor, work: Callable[..., None], *args: object) -> None:
-    """Do the same work once in every process, at once."""
+def everywhere(
+    pool: ProcessPoolExecutor, work: Callable[..., None], *args: object, times: int = 1
+) -> None:
+    """Do the same work in every process, at once, so many times."""
     count = os.cpu_count() or 1
-    for done in [pool.submit(work, *args) for _ in range(count)]:
+    for done in [pool.submit(_again_and_again, times, work, *args) for _ in range(count)]:
         done.result()
+
+
+def _again_and_again(times: int, work: Callable[..., None], *args: object) -> None:
+    for _ in range(times):
+        work(*args)
 
 
 # -- in a process -----------------------------------------------------------------------------
@@ -87,6 +95,7 @@ def _ours(kind: str, archive: str, steps: int) -> None:
 
 def bare(kind: str, archive: str, steps: int) -> None:
     if ("bare", kind) not in _ready:
+        keep_freed_memory()
         scratch = Path(_held.enter_context(tempfile.TemporaryDirectory(dir=Path(archive).parent)))
         buffer = np.zeros((steps, *SHAPE), np.float32)
         read = _grib_reader(Path(archive)) if kind == "GRIB" else _netcdf_reader(Path(archive))

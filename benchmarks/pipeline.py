@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,10 +27,10 @@ __all__ = ["pipeline"]
 
 
 def pipeline(folder: Path, size: Size) -> Iterator[Measure]:
-    """Download, compress and upload as many regions as there are cores."""
+    """Download, compress and upload some regions for each core."""
     archive = folder / "archive"
     archive.mkdir()
-    regions = (os.cpu_count() or 1) if size.steps == DAY else 1
+    regions = size.regions_a_core * (os.cpu_count() or 1) if size.steps == DAY else 1
     write_archive(archive, size.steps, copies=regions)
     until = end_of(DAY * (regions - 1) + size.steps)
     dataset = partial(BenchmarkGrid, source_base=str(archive))
@@ -40,7 +41,7 @@ def pipeline(folder: Path, size: Size) -> Iterator[Measure]:
         yield from compare(
             "dask: backfill / stages in plain processes",
             partial(backfill, dataset, folder / "ours.zarr", until, client),
-            partial(everywhere, pool, _stages, str(archive), until),
+            partial(everywhere, pool, _stages, str(archive), until, size.regions_a_core),
             cpu=1.10,
             pairs=size.pairs,
         )
@@ -51,15 +52,20 @@ atexit.register(_held.close)
 _ready: list[OnHand] = []
 
 
-def _stages(archive: str, until: str) -> None:
-    """Take one region through the stages, in this process."""
+def _stages(archive: str, until: str, regions: int) -> None:
+    """Take some regions through the stages, in this process, into a store of its own."""
     if not _ready:
         scratch = Path(_held.enter_context(tempfile.TemporaryDirectory(prefix="gridmill-dask-")))
         numcodecs.blosc.use_threads = False
-        dataset = BenchmarkGrid(scratch / "out.zarr", source_base=archive)
-        _ready.append(_held.enter_context(on_hand(dataset, until, scratch)))
-    (region,) = _ready
-    sources = region.download()
-    shards = region.compress(sources)
-    region.upload(shards)
-    region.discard([*sources, *shards])
+        for number in range(regions):
+            folder = scratch / str(number)
+            dataset = BenchmarkGrid(folder / "out.zarr", source_base=archive)
+            region = on_hand(dataset, until, folder, region=number)
+            _ready.append(_held.enter_context(region))
+    for region in _ready:
+        shutil.rmtree(region.context.store.url, ignore_errors=True)  # as `backfill` does
+    for region in _ready:
+        sources = region.download()
+        shards = region.compress(sources)
+        region.upload(shards)
+        region.discard([*sources, *shards])

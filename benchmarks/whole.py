@@ -36,7 +36,7 @@ def whole(folder: Path, size: Size) -> Iterator[Measure]:
     """
     archive = folder / "archive"
     archive.mkdir()
-    regions = (os.cpu_count() or 1) if size.steps == DAY else 1
+    regions = size.regions_a_core * (os.cpu_count() or 1) if size.steps == DAY else 1
     write_archive(archive, size.steps, copies=regions)
     until = end_of(DAY * (regions - 1) + size.steps)
     with (
@@ -56,7 +56,15 @@ def whole(folder: Path, size: Size) -> Iterator[Measure]:
         yield from compare(
             "whole: HTTP to S3 / bare primitives on local disk",
             ours,
-            partial(everywhere, pool, bare, "NetCDF", str(archive), size.steps),
+            partial(
+                everywhere,
+                pool,
+                bare,
+                "NetCDF",
+                str(archive),
+                size.steps,
+                times=size.regions_a_core,
+            ),
             cpu=1 / 0.85,
             wall=1 / 0.85,
             pairs=size.pairs,

@@ -61,17 +61,19 @@ def test_a_canvas_on_disk_gives_what_one_in_memory_gives(
     shape, object_shape, whole, most = data.draw(arrays())
     slabs = slabs_of(shape, object_shape, 4, whole=whole, most_nbytes=most)
     folder: Path = tmp_path_factory.mktemp("canvas")
-    canvas = Canvas(shape, "float32", math.nan, slabs, folder / "slabs")
     expected = np.full(shape, np.nan, dtype="float32")
     places = []
-    for at in data.draw(st.lists(st.integers(0, shape[0] - 1), unique=True)):
-        rest = tuple(slice(data.draw(st.integers(0, n - 1)), n) for n in shape[1:])
-        piece = np.random.default_rng(at).normal(size=canvas.shape_at((at, *rest)))
-        canvas.put((at, *rest), piece.astype("float32"))
-        expected[(at, *rest)] = piece
-        places.append((at, *rest))
-    for number, slab in enumerate(slabs):
-        np.testing.assert_array_equal(canvas.values(number), expected[slab])
-        np.testing.assert_array_equal(canvas.filled(number, places), ~np.isnan(expected[slab]))
-        canvas.close(number)
+    with Canvas(shape, "float32", math.nan, slabs, folder / "slabs") as canvas:
+        for at in data.draw(st.lists(st.integers(0, shape[0] - 1), unique=True)):
+            rest = tuple(slice(data.draw(st.integers(0, n - 1)), n) for n in shape[1:])
+            piece = np.random.default_rng(at).normal(size=canvas.shape_at((at, *rest)))
+            canvas.put((at, *rest), piece.astype("float32"))
+            expected[(at, *rest)] = piece
+            places.append((at, *rest))
+        for number, slab in enumerate(slabs):
+            values = canvas.values(number)
+            np.testing.assert_array_equal(values, expected[slab])
+            values.fill(7)  # the next canvas has this memory
+            np.testing.assert_array_equal(canvas.filled(number, places), ~np.isnan(expected[slab]))
+            canvas.close(number)
     assert not list(folder.rglob("slab-*"))

@@ -414,8 +414,10 @@ def _compress_here(
 ) -> LocalShards:
     folder, scratch = bench.space.make(), bench.space.make()
     spans = source.spans if healed else ()
-    with recorded("compress", bench.space.key, bench.worker) as span:
-        canvas = _canvas(work, scratch / "slabs")
+    with (
+        recorded("compress", bench.space.key, bench.worker) as span,
+        _canvas(work, scratch / "slabs") as canvas,
+    ):
         unread = _read(canvas, work, source, bench)
         succeeded = _succeeded(source.files, unread)
         keys: tuple[str, ...] = ()
