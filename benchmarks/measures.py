@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import time
@@ -88,7 +89,8 @@ def compare(
     pairs
         How many turns.
     not_ours
-        Children whose CPU does not count, nor that of theirs.
+        Children whose CPU does not count, nor that of theirs. On other machines they would not
+        take our cores: the reference's wall time is prolonged by what ours had them take.
     """
     if pairs > 1:
         ours(), reference()
@@ -103,9 +105,14 @@ def compare(
     foreign = statistics.median(meter.foreign_load for pair in meters for meter in pair)
     for unit, most, ratios in (
         ("× CPU", cpu, [a.cpu_s / b.cpu_s for a, b in meters]),
-        ("× wall", wall, [a.wall_s / b.wall_s for a, b in meters]),
+        ("× wall", wall, [a.wall_s / (b.wall_s + _shared_s(a, b)) for a, b in meters]),
     ):
         yield measured(name, unit, ratios, most=most, foreign_load=foreign)
+
+
+def _shared_s(ours: Meter, reference: Meter) -> float:
+    """Give how long all cores worked for `not_ours`, more in ours than in the reference."""
+    return (ours.not_ours_cpu_s - reference.not_ours_cpu_s) / (os.cpu_count() or 1)
 
 
 def measured(
@@ -129,28 +136,34 @@ class Meter:
     cpu_s: float = 0.0
     wall_s: float = 0.0
     foreign_load: float = 0.0
-    _before: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0), repr=False)
+    not_ours_cpu_s: float = 0.0
+    _before: tuple[float, ...] = field(default=(0.0,) * 4, repr=False)
 
     def __enter__(self) -> Meter:
         self._before = _clocks(self.not_ours)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        wall, cpu, all_cpu = (
+        wall, cpu, all_cpu, self.not_ours_cpu_s = (
             b - a for a, b in zip(self._before, _clocks(self.not_ours), strict=True)
         )
         self.wall_s, self.cpu_s = max(wall, 1e-6), max(cpu, 1e-3)
-        self.foreign_load = max(0.0, (all_cpu - cpu) / self.wall_s)
+        others = all_cpu - cpu - self.not_ours_cpu_s
+        self.foreign_load = max(0.0, others / self.wall_s)
 
 
-def _clocks(not_ours: Sequence[int]) -> tuple[float, float, float]:
-    """Wall, CPU of this process and its children (those that ended included), CPU of all."""
+def _clocks(not_ours: Sequence[int]) -> tuple[float, ...]:
+    """Wall, CPU of this process and its children (those that ended included), of all, of others.
+
+    The CPU of `not_ours` is given last, and not among that of the children.
+    """
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = time.process_time() + ended.ru_utime + ended.ru_stime
     cpu += sum(map(_cpu_with_children, psutil.Process().children()))
-    cpu -= sum(map(_cpu_with_children, map(psutil.Process, not_ours)))
+    theirs = sum(map(_cpu_with_children, map(psutil.Process, not_ours)))
     everybody = psutil.cpu_times()
-    return time.perf_counter(), cpu, everybody.user + everybody.nice + everybody.system
+    of_all = everybody.user + everybody.nice + everybody.system
+    return time.perf_counter(), cpu - theirs, of_all, theirs
 
 
 def _cpu_with_children(process: psutil.Process) -> float:

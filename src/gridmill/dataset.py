@@ -48,7 +48,6 @@ Declaration = dict[str, Any]
 
 # Clusters whose workers get the threads that the stages need.
 STARTED_HERE = (None, "local", "coiled")
-# Of the folders in which a run prepares metadata, in the system's temporary folder.
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ import psutil
 
 __all__ = ["name_of_ours", "sweep", "temporary_folder"]
 
-TMP_PREFIX = "gridmill-run-"
 
+# Of temporary folders, in the system's.
+TMP_PREFIX = "gridmill-run-"
 # No put and no preparation of metadata takes so long.
 ABANDONED_AFTER_S = 86_400.0
 
