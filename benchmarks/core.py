@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.dataset import BenchmarkGrid, end_of
 from benchmarks.fields import NAMES, SHAPE, write_archive
-from benchmarks.forecast import UNTIL, forecast_of, write_forecast
+from benchmarks.forecast import end_of_inits, forecast_of, write_forecast
 from benchmarks.measures import Measure, compare
 from benchmarks.on_hand import on_hand
 from benchmarks.sizes import Size
@@ -83,7 +83,7 @@ _ready: dict[tuple[str, str], Callable[[], None]] = {}
 def _ours(kind: str, archive: str, steps: int) -> None:
     if ("ours", kind) not in _ready:
         dataset_class = forecast_of(steps) if kind == "GRIB" else BenchmarkGrid
-        until = UNTIL if kind == "GRIB" else end_of(steps)
+        until = end_of_inits(1) if kind == "GRIB" else end_of(steps)
         scratch = Path(_held.enter_context(tempfile.TemporaryDirectory(dir=Path(archive).parent)))
         dataset = dataset_class(scratch / "out.zarr", source_base=archive)
         numcodecs.blosc.use_threads = False

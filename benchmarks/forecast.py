@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import eccodes
 import numpy as np
+import pandas as pd
 
 from benchmarks.fields import SHAPE, make_fields
 from gridmill import DynamicalDataset, Encoding
@@ -17,10 +18,10 @@ from gridmill.datasets.noaa_gfs_forecast import GRID, NoaaGfsForecastFile, NoaaG
 from gridmill.datasets.noaa_variables import variables
 from gridmill.forecast_template import ForecastTemplate
 
-__all__ = ["DIMS", "START", "UNTIL", "forecast_of", "write_forecast"]
+__all__ = ["DIMS", "START", "end_of_inits", "forecast_of", "write_forecast"]
 
 DIMS = ("init_time", "lead_time", "latitude", "longitude")
-START, UNTIL = "2026-08-01", "2026-08-01T06"
+START, INIT_HOURS = "2026-08-01", 6
 NAMES = ("temperature_2m", "wind_u_10m", "precipitation_surface")
 RESET_HOURS = 6
 # By inventory name: its level, GRIB2 code and surface, decimal scale, bits (of NOAA's own files).
@@ -55,26 +56,33 @@ class _Job(NoaaGfsForecastJob):
     file_type = NoaaGfsForecastFile
 
 
-def write_forecast(folder: Path, steps: int) -> None:
-    """Write one file a lead in NOAA's layout, with inventories."""
+def end_of_inits(inits: int) -> str:
+    """Give the end of an archive of so many forecasts."""
+    return (pd.Timestamp(START) + inits * pd.Timedelta(hours=INIT_HOURS)).isoformat()
+
+
+def write_forecast(folder: Path, steps: int, inits: int = 1) -> None:
+    """Write one file a lead in NOAA's layout, with inventories; of several forecasts."""
     kit = os.environ.get("GRIDMILL_TEST_DATA")
     if kit is not None:
         script = Path(kit) / "S1_gfs_kit" / "make_gfs_archive.py"
-        what = ("--grid", "0p25", "--inits", "1", "--leads", f"0:{steps}:1", "--start", START)
-        command = [sys.executable, str(script), str(folder), *what]
+        when = ("--start", START, "--inits", f"{inits}", "--leads", f"0:{steps}:1")
+        command = [sys.executable, str(script), str(folder), "--grid", "0p25", *when]
         subprocess.run(command, check=True, capture_output=True)
         return
-    atmos = folder / "gfs.20260801" / "00" / "atmos"
-    atmos.mkdir(parents=True)
     every = _fields(steps)
-    for lead in range(1, steps + 1):
-        path = atmos / f"gfs.t00z.pgrb2.0p25.f{lead:03d}"
-        lines, content = [], b""
-        for number, name in enumerate(MESSAGES, start=1):
-            lines.append(f"{number}:{len(content)}:d=2026080100:{_line(name, lead)}:\n")
-            content += _message(name, every[name][lead - 1], lead)
-        path.write_bytes(content)
-        path.with_name(f"{path.name}.idx").write_text("".join(lines))
+    for init in pd.date_range(START, periods=inits, freq=f"{INIT_HOURS}h"):
+        atmos = folder / f"gfs.{init:%Y%m%d}" / f"{init:%H}" / "atmos"
+        atmos.mkdir(parents=True)
+        for lead in range(1, steps + 1):
+            path = atmos / f"gfs.t{init:%H}z.pgrb2.0p25.f{lead:03d}"
+            lines, content = [], b""
+            for number, name in enumerate(MESSAGES, start=1):
+                line = f"{number}:{len(content)}:d={init:%Y%m%d%H}:{_line(name, lead)}:\n"
+                lines.append(line)
+                content += _message(name, every[name][lead - 1], init, lead)
+            path.write_bytes(content)
+            path.with_name(f"{path.name}.idx").write_text("".join(lines))
 
 
 def _fields(steps: int) -> dict[str, np.ndarray]:
@@ -97,7 +105,7 @@ def _line(name: str, lead: int) -> str:
     return f"{name}:{level}:{first}-{lead} hour acc fcst"
 
 
-def _message(name: str, values: np.ndarray, lead: int) -> bytes:
+def _message(name: str, values: np.ndarray, init: pd.Timestamp, lead: int) -> bytes:
     _, code, surface, decimals, bits = MESSAGES[name]
     handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
     keys = {
@@ -110,8 +118,8 @@ def _message(name: str, values: np.ndarray, lead: int) -> bytes:
         "longitudeOfLastGridPointInDegrees": 359.75,
         "iDirectionIncrementInDegrees": 0.25,
         "jDirectionIncrementInDegrees": 0.25,
-        "dataDate": 20260801,
-        "dataTime": 0,
+        "dataDate": int(f"{init:%Y%m%d}"),
+        "dataTime": int(f"{init:%H%M}"),
         "productDefinitionTemplateNumber": 8 if name == "APCP" else 0,
         **dict(zip(("discipline", "parameterCategory", "parameterNumber"), code, strict=True)),
         "typeOfFirstFixedSurface": surface[0],

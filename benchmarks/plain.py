@@ -13,9 +13,9 @@ import xarray as xr
 from distributed import Client, LocalCluster
 
 from benchmarks.backfills import backfill
-from benchmarks.dataset import KEEP_MANTISSA_BITS, BenchmarkGrid, end_of
+from benchmarks.dataset import DAY, KEEP_MANTISSA_BITS, BenchmarkGrid, end_of
 from benchmarks.fields import NAMES, write_archive
-from benchmarks.forecast import UNTIL, forecast_of, write_forecast
+from benchmarks.forecast import end_of_inits, forecast_of, write_forecast
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
 from gridmill.chain import MALLOC_OPTIONS, threads_per_worker
@@ -42,14 +42,17 @@ GRIB_MESSAGES = {
 def plain(folder: Path, size: Size) -> Iterator[Measure]:
     """Make the same archive with `open_mfdataset` and `to_zarr`, in threads and in processes."""
     grib, netcdf = folder / "grib", folder / "netcdf"
-    for archive, write in ((grib, write_forecast), (netcdf, write_archive)):
-        archive.mkdir()
-        write(archive, size.steps)
+    grib.mkdir()
+    write_forecast(grib, size.steps, inits=size.regions_a_core)
+    netcdf.mkdir()
+    days = size.regions_a_core if size.steps == DAY else 1
+    write_archive(netcdf, size.steps, copies=days)
     forecast = partial(forecast_of(size.steps), source_base=str(grib))
     grid = partial(BenchmarkGrid, source_base=str(netcdf))
+    end_of_grid = end_of(DAY * (days - 1) + size.steps)
     cases = (
-        ("GRIB", forecast, UNTIL, partial(_open_grib, grib), 1 / 5),
-        ("NetCDF", grid, end_of(size.steps), partial(_open_netcdf, netcdf), 1 / 2.5),
+        ("GRIB", forecast, end_of_inits(size.regions_a_core), partial(_open_grib, grib), 1 / 5),
+        ("NetCDF", grid, end_of_grid, partial(_open_netcdf, netcdf), 1 / 2.5),
     )
     for kind, dataset, until, opened, most in cases:
         for where in ("threads", "LocalCluster") if size.pairs > 1 else ("threads",):
@@ -101,12 +104,12 @@ def _plain(opened: Callable[[], xr.Dataset], store: Path) -> None:
     """Write blocks of whole shards, rounded."""
     shutil.rmtree(store, ignore_errors=True)
     ds = opened()
-    *leading, y, x = ds[next(iter(ds.data_vars))].dims
-    steps = tuple(ds.sizes[dim] for dim in leading)
-    ds = ds.chunk({**dict(zip(leading, steps, strict=True)), y: SHARDS[0], x: SHARDS[1]})
+    dims = ds[next(iter(ds.data_vars))].dims
+    leading = [1] * (len(dims) - 3) + [min(DAY, ds.sizes[dims[-3]])]
+    ds = ds.chunk(dict(zip(dims, (*leading, *SHARDS), strict=True)))
     for name in ds.data_vars:
         ds[name].data = ds[name].data.map_blocks(_rounded, dtype="float32")
-        encoding = Encoding(chunks=(*steps, *CHUNKS), shards=(*steps, *SHARDS))
+        encoding = Encoding(chunks=(*leading, *CHUNKS), shards=(*leading, *SHARDS))
         ds[name].encoding = encoding.to_xarray()
     ds.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
 
@@ -118,16 +121,17 @@ def _open_netcdf(archive: Path) -> xr.Dataset:
 
 
 def _open_grib(archive: Path) -> xr.Dataset:
-    files = [
-        f for f in sorted(archive.rglob("*.f*")) if f.suffix != ".idx" and "f000" not in f.name
+    inits = [
+        [f for f in sorted(folder.iterdir()) if f.suffix != ".idx" and "f000" not in f.name]
+        for folder in sorted(archive.glob("*/*/atmos"))
     ]
     opened = {}
     for name, keys in GRIB_MESSAGES.items():
         ds = xr.open_mfdataset(
-            files,
+            inits,
             engine="cfgrib",
             combine="nested",
-            concat_dim="step",
+            concat_dim=["time", "step"],
             chunks={},
             backend_kwargs={"indexpath": "", "filter_by_keys": keys},
             coords="minimal",
@@ -136,7 +140,7 @@ def _open_grib(archive: Path) -> xr.Dataset:
         array = ds[next(iter(ds.data_vars))]
         opened[name] = array.drop_vars(set(array.coords) - {"latitude", "longitude"})
     rain = opened["tp"]
-    opened["tp"] = xr.concat([rain[:1], rain.diff("step")], "step") / np.float32(3600)
+    opened["tp"] = xr.concat([rain[:, :1], rain.diff("step")], "step") / np.float32(3600)
     return xr.Dataset({name: array.astype("float32") for name, array in opened.items()})
 
 

@@ -54,6 +54,41 @@ def test_slabs_stay_below_the_limit_where_objects_allow_it(case) -> None:
 
 
 @given(st.data())
+def test_what_no_piece_covers_is_filled(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Pieces are made in their places; of those that overlap the last counts, of failed ones none.
+
+    In memory as on disk, and whatever the canvas before has left in memory.
+    """
+    shape, object_shape, whole, most = data.draw(arrays())
+    slabs = slabs_of(shape, object_shape, 4, whole=whole, most_nbytes=most)
+    folder: Path = tmp_path_factory.mktemp("canvas")
+    expected = np.full(shape, -1, dtype="float32")
+    with Canvas(shape, "float32", -1, slabs, folder / "slabs") as canvas:
+        for number in range(data.draw(st.integers(0, 5))):
+            place = tuple(data.draw(places(n)) for n in shape)
+            room = canvas.room(place)
+            assert room.shape == canvas.shape_at(place)
+            room[...] = number
+            if data.draw(st.booleans()):  # else reading it failed in the end
+                canvas.put(place, room)
+                expected[place] = number
+        for number, slab in enumerate(slabs):
+            np.testing.assert_array_equal(canvas.values(number), expected[slab])
+            canvas.values(number).fill(7)
+            canvas.close(number)
+
+
+def places(length: int) -> st.SearchStrategy[int | slice]:
+    """Draw a position, all of them, or some."""
+    some = st.lists(st.integers(0, length), min_size=2, max_size=2, unique=True).map(sorted)
+    return st.one_of(
+        st.integers(0, length - 1), st.just(slice(None)), some.map(lambda ends: slice(*ends))
+    )
+
+
+@given(st.data())
 def test_a_canvas_on_disk_gives_what_one_in_memory_gives(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -55,6 +55,13 @@ class Secretive(Differences):
     provenance = RegionJob.provenance
 
 
+class SecretiveOfValues(Job):
+    """The same, without coordinates."""
+
+    def transform_values_inplace(self, values: Any, data_var: DataVar) -> None:
+        raise AssertionError("not called here")
+
+
 def keep(job_class: type[Job], stored: list[int], n_each: int = 1) -> frozenset[int]:
     """Choose among one file a time, of `n_each` times."""
     job = job_class(
@@ -73,6 +80,7 @@ def test_without_a_transformation_all_that_is_stored_is_kept():
 def test_what_cannot_be_told_is_fetched_again():
     """Nothing is kept of values whose origin the author hides, or of files that overlap."""
     assert keep(Secretive, [0, 1, 5]) == frozenset()
+    assert keep(SecretiveOfValues, [0, 1, 5]) == frozenset()
     assert keep(Job, [0, 1, 5], n_each=2) == frozenset()
 
 

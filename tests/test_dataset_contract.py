@@ -82,6 +82,12 @@ class _Flat(TinyJob):
         return super().read_data(coord, data_var).ravel()
 
 
+class _TwoMinds(TinyJob):
+    def read_data_into(self, coord: Any, data_var: Any, out: Any) -> None:
+        """Give other values than `read_data`."""
+        out[...] = 1
+
+
 class _Empty(TinyJob):
     def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
         """Give nothing."""
@@ -134,6 +140,7 @@ class _Impure(TinyJob):
         ({"job": _Gap}, "source_files_cover_every_position", "no source file fills all of a"),
         ({"job": _Twice}, "source_files_cover_every_position", "two source files fill one place"),
         ({"job": _Flat}, "one_source_file_can_be_read", "has shape"),
+        ({"job": _TwoMinds}, "one_source_file_can_be_read", "other values than read_data"),
         ({"job": _Empty}, "one_source_file_can_be_read", "has no value"),
         ({"job": _Fickle}, "what_is_expected_is_a_claim", "is expected, then no more"),
         ({"job": _Counting}, "source_files_have_stable_addresses", r"\.npy"),

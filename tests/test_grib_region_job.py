@@ -197,6 +197,10 @@ def check_all(provider: Provider, file: File) -> None:
         found = provider.job.read_data(file, var)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, values(seed))
+        out = np.full((3, *found.shape), 7, np.float32)
+        provider.job.read_data_into(file, var, out[1])
+        np.testing.assert_array_equal(out[1], found)
+        assert (out[::2] == 7).all()
 
 
 def test_only_the_needed_messages_are_fetched(provider):
@@ -349,9 +353,50 @@ def test_levels_are_read_in_the_order_of_their_dim(provider, inventory):
     found = provider.job.read_data(provider.download(), layered)
 
     np.testing.assert_array_equal(found, np.stack([values(8), values(5)]))
+    out = np.empty(found.shape, np.float32)
+    provider.job.read_data_into(provider.download(), layered, out)
+    np.testing.assert_array_equal(out, found)
     provider.put(parts[1:], inventory=inventory)
     with pytest.raises(ValueError, match="500 mb"):
         provider.job.read_data(provider.download(), layered)
+
+
+def test_what_an_author_makes_of_messages_is_what_enters_the_archive(provider):
+    """Whoever overrides `read_data` need not know that values are decoded into their place."""
+
+    class Doubled(Job):
+        def read_data(self, coord, data_var):
+            return 2 * super().read_data(coord, data_var)
+
+    provider.put(fields())
+    file = provider.download()
+    job = object.__new__(Doubled)
+    vars(job).update(vars(provider.job))
+    out = np.empty((31, 16), np.float32)
+
+    job.read_data_into(file, WIND, out)
+
+    np.testing.assert_array_equal(out, 2 * values(3))
+
+
+def test_values_of_another_dtype_are_converted(provider):
+    """An archive may keep float64."""
+    provider.put(fields())
+    out = np.empty((31, 16))
+
+    provider.job.read_data_into(provider.download(), WIND, out)
+
+    np.testing.assert_array_equal(out, values(3))
+
+
+@pytest.mark.parametrize("shape", [(30, 16), (31 * 16,), (1, 31, 16), (2, 31, 16)])
+def test_a_message_that_does_not_fit_its_place_is_refused(provider, shape):
+    """Nor is it spread over a place of as many values."""
+    provider.put(fields())
+    file = provider.download()
+
+    with pytest.raises(ValueError, match="shape"):
+        provider.job.read_data_into(file, WIND, np.empty(shape, np.float32))
 
 
 def test_units_that_a_provider_changes_are_told_apart(provider):

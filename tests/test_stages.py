@@ -239,6 +239,24 @@ def test_a_file_that_cannot_be_read_leaves_its_place_empty(at, trouble):
     np.testing.assert_array_equal(values[[0, 2, 3]], truth(hours(4))[[0, 2, 3]])
 
 
+def test_a_file_that_fails_halfway_leaves_its_place_empty(tmp_path):
+    """What a decoder wrote into the place before it failed is not taken for values."""
+
+    class Halfway(TinyJob):
+        def read_data_into(self, coord, data_var, out):
+            if coord.label == hours(4)[1]:
+                out[:1] = 7
+                raise ValueError("cut off")
+            super().read_data_into(coord, data_var, out)
+
+    at = Workplace(tmp_path, Halfway)
+    receipt = at.run()
+    assert list(receipt.unread) == [1]
+    values = at.values()
+    assert np.isnan(values[1]).all()
+    np.testing.assert_array_equal(values[[0, 2, 3]], truth(hours(4))[[0, 2, 3]])
+
+
 def test_what_is_recorded_of_a_file_names_no_folder_of_a_worker(tmp_path):
     """Its cause is the same wherever it was read, and on the next attempt."""
 

@@ -89,9 +89,11 @@ class Canvas:
 
     Notes
     -----
-    Pieces may be put in any order, each once. Not thread-safe. Used in a `with`, at whose end its
-    memory goes to the next canvas: a worker makes one after the other, and to get and give back
-    100 MB for each costs as much time as three in a hundred of all it does.
+    Pieces may be put in any order; where they overlap, the last one counts. Not thread-safe. Used
+    in a `with`, at whose end its memory goes to the next canvas: a worker makes one after the
+    other, and to get and give back 100 MB for each costs as much time as three in a hundred of all
+    it does. So do copies of that size: a piece is made where it belongs, and only what no piece
+    covers is filled.
     """
 
     def __init__(
@@ -104,10 +106,10 @@ class Canvas:
         self._folder = folder
         self._put: list[Index] = []
         self._memory: Values | None = None
+        self._covered = _Covered(self.shape)
         self._slab: Values | None = None
         if len(slabs) == 1:
             self._memory = _borrow(self.shape, self.dtype)
-            self._memory.fill(fill)
         else:
             folder.mkdir()
             for number, slab in enumerate(slabs):
@@ -127,11 +129,23 @@ class Canvas:
         pairs = zip(place, self.shape, strict=True)
         return tuple(len(range(*at.indices(n))) for at, n in pairs if isinstance(at, slice))
 
+    def room(self, place: Index) -> Values:
+        """Give memory for the piece at a place, of shape `shape_at(place)`: fill it, and `put` it.
+
+        What it holds counts only then.
+        """
+        if self._memory is None or not self._covered.is_free(place):
+            return np.empty(self.shape_at(place), self.dtype)
+        return self._memory[(*place, ...)]  # the ellipsis: a view, of a single value, too
+
     def put(self, place: Index, piece: Values) -> None:
         """Put a piece of shape `shape_at(place)` into its place."""
         self._put.append(place)
         if self._memory is not None:
-            self._memory[place] = piece
+            if not np.may_share_memory(piece, self._memory):
+                self._covered.fill_free(self._memory, place, self.fill)
+                self._memory[place] = piece
+            self._covered.add(place)
             return
         for number, slab in enumerate(self.slabs):
             cut = _cut(place, slab, self.shape)
@@ -147,6 +161,7 @@ class Canvas:
         Those of a canvas in one piece once; several slabs one after the other.
         """
         if self._memory is not None:
+            self._covered.fill_free(self._memory, (slice(None),) * len(self.shape), self.fill)
             return self._memory
         values = self._slab = _borrow(_lengths(self.slabs[number]), self.dtype)
         values.fill(self.fill)
@@ -180,6 +195,51 @@ class Canvas:
     def _map(self, number: int) -> Values:
         shape = _lengths(self.slabs[number])
         return np.memmap(self._file(number), self.dtype, mode="r+", shape=shape)
+
+
+class _Covered:
+    """Which values of an array pieces cover, by cells: along a dim, one is a single position.
+
+    Or it is the whole dim, where the first piece fills that.
+
+    Parameters
+    ----------
+    shape
+        Of the array.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._cells: np.ndarray[Any, np.dtype[np.bool_]] | None = None  # broadcasts to the shape
+
+    def is_free(self, place: Index) -> bool:
+        """Whether a piece fills whole cells, none of which holds another."""
+        cells, touched, covered = self._find(place)
+        return covered == touched and not cells.any()
+
+    def add(self, place: Index) -> None:
+        """Note a piece."""
+        self._find(place)[0][...] = True
+
+    def fill_free(self, values: Values, place: Index, fill: float) -> None:
+        """Fill the cells of the array that a place touches and no piece covers."""
+        cells, touched, _ = self._find(place)
+        if not cells.all():
+            np.copyto(values[touched], fill, where=~cells)
+
+    def _find(self, place: Index) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Slab, Slab]:
+        """Give the cells of a place, what they cover of the array, and what the place does."""
+        covered = tuple(
+            slice(*at.indices(n)[:2]) if isinstance(at, slice) else slice(at, at + 1)
+            for at, n in zip(place, self._shape, strict=True)
+        )
+        if self._cells is None:
+            pairs = zip(covered, self._shape, strict=True)
+            self._cells = np.zeros([1 if at == slice(0, n) else n for at, n in pairs], bool)
+        known = list(zip(covered, self._cells.shape, self._shape, strict=True))
+        at = tuple(at if count == n else slice(None) for at, count, n in known)
+        touched = tuple(at if count == n else slice(0, n) for at, count, n in known)
+        return self._cells[at] if at else self._cells, touched, covered
 
 
 # At most one, of at most a slab.

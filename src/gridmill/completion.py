@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gridmill.region_job import RegionJob
-from gridmill.stages import SourceFile, takes_data_array
+from gridmill.stages import SourceFile, transforms
 from gridmill.variables import DataVar
 
 __all__ = ["Footprint", "files_to_keep"]
@@ -53,7 +53,7 @@ def files_to_keep(
     whole = data_var.dims if job.whole_dims is None else job.whole_dims
     footprint = Footprint(job, data_var, files, sizes, whole)
     mixes = type(job).provenance is not RegionJob.provenance
-    if (takes_data_array(type(job)) and not mixes) or footprint.is_large or footprint.overlaps:
+    if (transforms(type(job)) and not mixes) or footprint.is_large or footprint.overlaps:
         return frozenset()
     if not mixes:
         return frozenset(stored)

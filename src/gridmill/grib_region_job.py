@@ -292,9 +292,29 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         ]
         return fields[0] if len(fields) == 1 else np.stack(fields)
 
+    def read_data_into(
+        self, coord: ForecastFileT, data_var: GribVar, out: np.ndarray[Any, Any]
+    ) -> None:
+        """Decode a variable's messages into their places, see `read_data`."""
+        if type(self).read_data is not GribForecastJob.read_data or out.dtype != np.float32:
+            super().read_data_into(coord, data_var, out)  # what an author makes of the messages
+            return
+        asked = self.message_selectors(coord, data_var)
+        rooms = out[np.newaxis] if len(asked) == 1 else out
+        if len(rooms) != len(asked):
+            raise ValueError(f"{len(asked)} messages of {data_var.name} for shape {out.shape}")
+        for level, selector, room in zip(data_var.levels, asked, rooms, strict=True):
+            self._read_field(coord, data_var, level, selector, room)
+
     def _read_field(
-        self, coord: ForecastFileT, var: GribVar, level: Level, asked: Selector
+        self,
+        coord: ForecastFileT,
+        var: GribVar,
+        level: Level,
+        asked: Selector,
+        out: np.ndarray[Any, Any] | None = None,
     ) -> np.ndarray[Any, Any]:
+        """Decode one message into `out`, by default a new array."""
         assert coord.downloaded_path is not None
         message = _read_message(coord.downloaded_path, _key(var, level))
         with open_message(message) as opened:
@@ -305,18 +325,23 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             grid = opened.grid
             if self.grid is not None and (wrong := self.grid.differences(grid)):
                 raise ValueError("; ".join(wrong))
-            values = np.empty(grid.shape, np.float32)
+            values = np.empty(grid.shape, np.float32) if out is None else out
+            if values.shape != grid.shape:
+                raise ValueError(
+                    f"the message of {var.name} has shape {grid.shape}, but out_loc() selects "
+                    f"{values.shape}"
+                )
             opened.decode_into(values)
             if var.factors:
                 scale_inplace(values, factor=_factor(var, opened.units))
         return values
 
-    def apply_data_transformations(self, data_array: xr.DataArray, data_var: GribVar) -> None:
+    def transform_values_inplace(self, values: np.ndarray[Any, Any], data_var: GribVar) -> None:
         """Turn accumulations and averages into the mean of each step, and round."""
         window = data_var.window
         if window is not None and window.kind != "extreme":
             counts = deaccumulate_inplace(
-                data_array.values,
+                values,
                 step_seconds=self.step_seconds,
                 axis=data_var.dims.index(self.step_dim),
                 reset_every_s=self.reset_seconds(window),
@@ -324,7 +349,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
                 non_negative_within=window.non_negative_within,
             )
             log.debug("deaccumulate variable=%s %s", data_var.name, counts)
-        super().apply_data_transformations(data_array, data_var)
+        super().transform_values_inplace(values, data_var)
 
     def provenance(
         self, filled: np.ndarray[Any, np.dtype[np.bool_]], data_var: GribVar

@@ -102,7 +102,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     ----------
     template_ds
         The whole template. It stays with the driver: hooks that run on a worker
-        (`download_file`, `read_data`, `apply_data_transformations`) cannot use it.
+        (`download_file`, `read_data`, `apply_data_transformations`, …) cannot use it.
     data_vars
         The variables to process.
     append_dim
@@ -152,8 +152,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # read of it, and so also takes what the provider replaced since. If not, it fetches what is
     # new, and what `provenance` says that the new values rest on.
     reads_again: ClassVar[bool] = True
-    # Dims that `apply_data_transformations` needs whole, beside the append dim; the others may
-    # be divided to save memory. None: all if it is overridden, else none.
+    # Dims that transformations need whole, beside the append dim; the others may be divided to
+    # save memory. None: all if a transformation is overridden, else none.
     whole_dims: ClassVar[tuple[str, ...] | None] = None
     download_settings: ClassVar[DownloadSettings] = DownloadSettings()
 
@@ -202,6 +202,33 @@ class RegionJob(Generic[DataVarT, CoordT]):
         raise NotImplementedError(f"{type(self).__name__} must define read_data()")
 
     # -- what an author may override ---------------------------------------------------------
+
+    def read_data_into(self, coord: CoordT, data_var: DataVarT, out: np.ndarray[Any, Any]) -> None:
+        """Read one variable from a downloaded source file into its place; runs on a worker.
+
+        By default it copies what `read_data` gives. Override it, beside `read_data`, where the
+        decoder can write to an array that is there: large fields then need no copy.
+
+        Parameters
+        ----------
+        coord, data_var
+            As for `read_data`.
+        out
+            Dims as `read_data` gives them, of the variable's dtype; what it holds is undefined.
+            After an error it may hold anything.
+
+        Raises
+        ------
+        ValueError, OSError, RuntimeError
+            As by `read_data`; also if the values have another shape.
+        """
+        found = np.asarray(self.read_data(coord, data_var))
+        if found.shape != out.shape:
+            raise ValueError(
+                f"read_data({coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
+                f"but out_loc() selects {out.shape} of dims {data_var.dims}"
+            )
+        out[...] = found
 
     def source_groups(self, data_vars: Sequence[DataVarT]) -> Sequence[Sequence[DataVarT]]:
         """Divide variables into groups that share source files; by default all do."""
@@ -253,10 +280,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
             return None
 
     def apply_data_transformations(self, data_array: xr.DataArray, data_var: DataVarT) -> None:
-        """Transform a variable's values in place; runs on a worker.
+        """Transform a variable's values in place, knowing their coordinates; runs on a worker.
 
-        By default rounds to `DataVar.keep_mantissa_bits`. Who overrides it calls the default
-        last.
+        By default does what `transform_values_inplace` does. Who overrides it calls the default
+        last. That needs xarray on the workers, which takes each 2 s to import.
 
         Parameters
         ----------
@@ -265,14 +292,30 @@ class RegionJob(Generic[DataVarT, CoordT]):
         data_var
             The variable.
         """
-        self.round_values_inplace(data_array.values, data_var)
+        self.transform_values_inplace(data_array.values, data_var)
+
+    def transform_values_inplace(self, values: np.ndarray[Any, Any], data_var: DataVarT) -> None:
+        """Transform a variable's values in place, without coordinates; runs on a worker.
+
+        By default rounds to `DataVar.keep_mantissa_bits`. Who overrides it calls the default
+        last.
+
+        Parameters
+        ----------
+        values
+            The variable over the processing region; dims as the variable's.
+        data_var
+            The variable.
+        """
+        if data_var.keep_mantissa_bits is not None:
+            round_mantissa_inplace(values, data_var.keep_mantissa_bits)
 
     def provenance(
         self, filled: np.ndarray[Any, np.dtype[np.bool_]], data_var: DataVarT
     ) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Give where a variable's values rest on this run's source files alone.
 
-        Elsewhere published values stay. Override it where `apply_data_transformations` mixes
+        Elsewhere published values stay. Override it where a transformation mixes
         positions: a value whose inputs did not all arrive is not this run's.
 
         Parameters
@@ -451,11 +494,6 @@ class RegionJob(Generic[DataVarT, CoordT]):
         name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(urlsplit(url).path).name)[-80:]
         identity = hashlib.sha256(f"{url} {coord.out_loc()}".encode()).hexdigest()[:12]
         return self.download_dir / f"{identity}-{name.lstrip('.')}"
-
-    def round_values_inplace(self, values: np.ndarray[Any, Any], data_var: DataVarT) -> None:
-        """Round to the variable's `keep_mantissa_bits`, if it declares any."""
-        if data_var.keep_mantissa_bits is not None:
-            round_mantissa_inplace(values, data_var.keep_mantissa_bits)
 
     def urls(self, coord: CoordT) -> list[str]:
         """Give the addresses at which to try for a source file, in order."""

@@ -48,6 +48,8 @@ __all__ = [
     "compress",
     "download",
     "slabs_for",
+    "takes_data_array",
+    "transforms",
     "upload",
 ]
 
@@ -439,7 +441,7 @@ def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> l
     """Divide what is too large for memory, along dims that no transformation needs whole."""
     needed = job.whole_dims
     if needed is None:
-        needed = var.dims if takes_data_array(type(job)) else ()
+        needed = var.dims if transforms(type(job)) else ()
     whole = [dim in needed or dim == job.append_dim for dim in var.dims]
     itemsize = np.dtype(var.encoding.dtype).itemsize
     return slabs_of(shape, var.encoding.chunks, itemsize, whole=whole)
@@ -451,8 +453,10 @@ def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) 
     for index, file in enumerate(source.files):
         if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
             continue
+        place = _place(file, work.data_var)
+        piece = canvas.room(place)
         try:
-            found = _read_one(canvas, work, file)
+            work.job.read_data_into(file.coord, work.data_var, piece)
         except UNREADABLE as error:
             if not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
@@ -464,20 +468,8 @@ def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) 
             # Records outlive workers' folders, and the same fault must read the same in each.
             unread[index] = cause.replace(f"{source.folder}/", "")
             continue
-        canvas.put(_place(file, work.data_var), found)
+        canvas.put(place, piece)
     return unread
-
-
-def _read_one(canvas: Canvas, work: VariableWork, file: SourceFile) -> Values:
-    data_var = work.data_var
-    wanted = canvas.shape_at(_place(file, data_var))
-    found = np.asarray(work.job.read_data(file.coord, data_var))
-    if found.shape != wanted:
-        raise ValueError(
-            f"read_data({file.coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
-            f"but out_loc() selects {wanted} of dims {data_var.dims}"
-        )
-    return found
 
 
 def _place(file: SourceFile, data_var: DataVar) -> tuple[int | slice, ...]:
@@ -497,7 +489,7 @@ def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[S
 def _transform_inplace(values: Values, context: RunContext, work: VariableWork, slab: Slab) -> None:
     job, data_var = work.job, work.data_var
     if not takes_data_array(type(job)):
-        job.round_values_inplace(values, data_var)
+        job.transform_values_inplace(values, data_var)
         return
     import xarray as xr
 
@@ -518,6 +510,12 @@ def _transform_inplace(values: Values, context: RunContext, work: VariableWork, 
 def takes_data_array(job_class: type[RegionJob[Any, Any]]) -> bool:
     """Whether an author overrides a hook that takes an xarray object on a worker."""
     return job_class.apply_data_transformations is not RegionJob.apply_data_transformations
+
+
+def transforms(job_class: type[RegionJob[Any, Any]]) -> bool:
+    """Whether an author overrides how values are transformed."""
+    by_author = job_class.transform_values_inplace is not RegionJob.transform_values_inplace
+    return by_author or takes_data_array(job_class)
 
 
 def _write(

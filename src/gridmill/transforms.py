@@ -7,7 +7,7 @@ does I/O; each is safe to call from several threads on arrays that do not overla
 
 See Also
 --------
-gridmill.region_job : calls these from `apply_data_transformations`
+gridmill.region_job : calls these from `transform_values_inplace`
 """
 
 from __future__ import annotations

@@ -17,12 +17,18 @@ from gridmill.sources.grib_sections import (
     GribRefused,
     _unpack,
     check_consistency,
+    find_field,
     iter_messages,
 )
 
 VALUES = np.random.default_rng(1).normal(280, 15, (31, 16)).round(1)
 WITH_MISSING = np.where(VALUES > 290, np.nan, VALUES)
 GRIB1 = "regular_ll_sfc_grib1"
+
+
+def check(message):
+    """Check framing and consistency."""
+    check_consistency(message, find_field(message))
 
 
 def decoded(message):
@@ -62,9 +68,9 @@ def test_a_message_with_several_fields_is_taken_apart():
     np.testing.assert_allclose(decoded(fields[0].data), VALUES.ravel(), atol=2e-3)
     for field in fields[1:]:
         np.testing.assert_allclose(decoded(field.data), WITH_MISSING.ravel(), atol=2e-3)
-        check_consistency(field.data)
+        check(field.data)
     with pytest.raises(GribRefused, match="iter_messages"):
-        check_consistency(packed)
+        check(packed)
     lost = assemble(u[0], u[1], u[3], u[4], u[5], back_reference, u[7], u[4], u[5], u[6], u[7])
     with pytest.raises(GribCorrupt, match="bitmap"):
         list(iter_messages(lost))
@@ -99,7 +105,7 @@ def test_messages_of_edition_1_beyond_8_mib_have_their_length(missing):
     message = encode(values, sample=GRIB1, bits=24, keys=keys)
     assert len(message) > 1 << 23
     assert [found.data for found in iter_messages(message + encode())] == [message, encode()]
-    check_consistency(message)
+    check(message)
 
 
 PACKINGS = ["simple", "complex", "complex_spatial_differencing", "ccsds", "jpeg", "png", "ieee"]
@@ -109,17 +115,17 @@ CONSTANT = np.full((31, 16), 5.0)
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_good_messages_pass(packing):
     """No check refuses what ecCodes itself has packed."""
-    check_consistency(encode(VALUES, packing=f"grid_{packing}"))
-    check_consistency(encode(WITH_MISSING, packing=f"grid_{packing}"))
+    check(encode(VALUES, packing=f"grid_{packing}"))
+    check(encode(WITH_MISSING, packing=f"grid_{packing}"))
     if packing != "png":  # ecCodes 2.50 cannot pack a constant field as PNG
-        check_consistency(encode(CONSTANT, packing=f"grid_{packing}"))
+        check(encode(CONSTANT, packing=f"grid_{packing}"))
 
 
 def test_other_good_messages_pass():
     """Edition 1 and in-band missing values pass, too."""
-    check_consistency(encode(WITH_MISSING, sample=GRIB1))
-    check_consistency(encode(CONSTANT, sample=GRIB1))
-    check_consistency(encode_in_band_missing(1)[0])
+    check(encode(WITH_MISSING, sample=GRIB1))
+    check(encode(CONSTANT, sample=GRIB1))
+    check(encode_in_band_missing(1)[0])
 
 
 def test_many_groups_add_up():
@@ -129,11 +135,11 @@ def test_many_groups_add_up():
     message = encode(values, packing="grid_complex_spatial_differencing", keys=keys)
     parts = sections(message)
     assert int.from_bytes(parts[5][31:35], "big") > 8192
-    check_consistency(message)
+    check(message)
     header = bytearray(parts[5])
     header[45] ^= 1  # the true length of the last group
     with pytest.raises(GribCorrupt, match="groups"):
-        check_consistency(assemble(*(parts[k] if k != 5 else bytes(header) for k in sorted(parts))))
+        check(assemble(*(parts[k] if k != 5 else bytes(header) for k in sorted(parts))))
 
 
 def damaged(packing, number, octet, value, values=VALUES):
@@ -174,7 +180,7 @@ def test_headers_that_contradict_each_other_never_reach_the_decoder(
 ):
     """Most of these would end the process inside ecCodes; they are errors with a reason."""
     with pytest.raises((GribCorrupt, GribRefused), match=problem):
-        check_consistency(damaged(packing, section_number, octet, value))
+        check(damaged(packing, section_number, octet, value))
 
 
 def test_a_message_needs_its_sections_and_its_end():
@@ -183,13 +189,13 @@ def test_a_message_needs_its_sections_and_its_end():
     for without in (1, 3, 4, 5, 6, 7):
         kept = [parts[key] for key in sorted(parts) if key != without]
         with pytest.raises(GribCorrupt, match="sections"):
-            check_consistency(assemble(*kept))
+            check(assemble(*kept))
     with pytest.raises(GribCorrupt, match="number 9"):
-        check_consistency(assemble(parts[0], parts[1], section(9, b"123")))
+        check(assemble(parts[0], parts[1], section(9, b"123")))
     message = encode(VALUES)
     for bad in (message[:-4] + b"7770", message + b"x", message[:-1], message[:10]):
         with pytest.raises(GribCorrupt):
-            check_consistency(bad)
+            check(bad)
 
 
 def test_sections_of_edition_1_must_fit():
@@ -200,7 +206,7 @@ def test_sections_of_edition_1_must_fit():
         bad = bytearray(message)
         bad[start] = 200
         with pytest.raises(GribCorrupt, match="section"):
-            check_consistency(bytes(bad))
+            check(bytes(bad))
         start += int.from_bytes(message[start : start + 3], "big")
     assert start == len(message) - 4
 

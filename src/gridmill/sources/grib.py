@@ -21,7 +21,7 @@ gridmill.sources.inventory : finds the bytes of the messages that are needed.
 gridmill.sources.grib_sections : framing and consistency of the bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,8 +36,9 @@ from gridmill.sources.grib_sections import (
     EncodedMessage,
     GribCorrupt,
     GribRefused,
+    Section,
     check_consistency,
-    check_framing,
+    find_field,
     grid_definition,
     iter_messages,
 )
@@ -295,11 +296,14 @@ class OpenMessage:
     ----------
     message
         Its bytes.
+    sections
+        See `gridmill.sources.grib_sections.find_field`.
     handle
         ecCodes' own, valid inside `open_message`.
     """
 
     message: bytes
+    sections: Sequence[Section]
     handle: int
 
     @cached_property
@@ -332,7 +336,7 @@ class OpenMessage:
     @cached_property
     def grid(self) -> Grid:
         """See `read_grid`. Messages whose grid definition is the same share one object."""
-        definition = grid_definition(self.message)
+        definition = self._definition
         known = None if definition is None else _grids.get(definition)
         return known if known is not None else _remember(_grids, definition, self._read_grid())
 
@@ -340,11 +344,15 @@ class OpenMessage:
         """See `decode_message_into`."""
         if buffer.dtype != np.float32:
             raise TypeError(f"the buffer is {buffer.dtype}, not float32")
-        check_consistency(self.message)
+        check_consistency(self.message, self.sections)
         layout = self._layout()
         lines = layout.lines_of(buffer)
         values = _read_values(self.handle, layout)
         _copy_lines(lines, values, layout)
+
+    @cached_property
+    def _definition(self) -> bytes | None:
+        return grid_definition(self.message, self.sections)
 
     def _read_grid(self) -> Grid:
         layout = self._layout()
@@ -355,7 +363,7 @@ class OpenMessage:
         return read(self.handle, layout)
 
     def _layout(self) -> "_Layout":
-        definition = grid_definition(self.message)
+        definition = self._definition
         known = None if definition is None else _layouts.get(definition)
         if known is not None:
             return known
@@ -370,15 +378,15 @@ def open_message(message: bytes) -> Iterator[OpenMessage]:
     -----
     Thread-safe, but one thread may use the open message at a time.
     """
+    sections = find_field(message)
     with _handle(message) as handle:
-        yield OpenMessage(message, handle)
+        yield OpenMessage(message, sections, handle)
 
 
 @contextmanager
 def _handle(message: bytes) -> Iterator[int]:
     """Load `message` into ecCodes; release it whatever happens, and name ecCodes' errors."""
     eccodes = _import_eccodes()
-    check_framing(message)
     handle = None
     try:
         handle = eccodes.codes_new_from_message(message)

@@ -15,7 +15,7 @@ gridmill.sources.grib : decodes the messages.
 
 import mmap
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +28,9 @@ __all__ = [
     "EncodedMessage",
     "GribCorrupt",
     "GribRefused",
+    "Section",
     "check_consistency",
-    "check_framing",
+    "find_field",
     "grid_definition",
     "iter_messages",
 ]
@@ -61,7 +62,7 @@ class EncodedMessage(NamedTuple):
     data: bytes
 
 
-class _Section(NamedTuple):
+class Section(NamedTuple):
     """A section of an edition 2 message, from byte `start`; `stop` is not included."""
 
     number: int
@@ -95,8 +96,13 @@ def iter_messages(source: Path | bytes) -> Iterator[EncodedMessage]:
             yield from _iter_buffer(buffer)
 
 
-def check_framing(message: bytes) -> None:
-    """Check that `message` is one whole message with one field.
+def find_field(message: bytes) -> list[Section]:
+    """Check that `message` is one whole message with one field, and find its sections.
+
+    Returns
+    -------
+    list of Section
+        In their order; none of edition 1, whose sections are checked.
 
     Raises
     ------
@@ -105,52 +111,6 @@ def check_framing(message: bytes) -> None:
     GribRefused
         It packs several fields.
     """
-    _find_field(message)
-
-
-def check_consistency(message: bytes) -> None:
-    """Check that `message` is one whole message with one field, and that its values can be there.
-
-    What is checked, beside the framing: the number of values against points and bitmap, and that
-    the packed data can hold so many (templates 5.0, 5.2, 5.3, 5.40 and 5.41).
-
-    Raises
-    ------
-    GribCorrupt
-        They cannot, or the framing is damaged.
-    GribRefused
-        The message packs several fields, uses a bitmap that it does not carry, or a packing other
-        than simple, complex, IEEE, JPEG 2000, PNG and CCSDS (in edition 1 ecCodes decides).
-
-    Notes
-    -----
-    Thread-safe. Costs 1 to 10 % of the decoding.
-    """
-    sections = _find_field(message)
-    try:
-        if sections:
-            view = memoryview(message)
-            _check_grib2({number: view[start:stop] for number, start, stop in sections})
-    except IndexError as error:
-        raise GribCorrupt("a section of the message ends inside its own headers") from error
-
-
-def grid_definition(message: bytes) -> bytes | None:
-    """Give section 3 of a message with one field, which says all of its grid; None in edition 1.
-
-    Raises
-    ------
-    GribCorrupt, GribRefused
-        See `check_framing`.
-    """
-    for number, start, stop in _find_field(message):
-        if number == 3:
-            return message[start:stop]
-    return None
-
-
-def _find_field(message: bytes) -> list[_Section]:
-    """Find the sections of a message with one field; none of edition 1, which are checked."""
     if len(_cut_message(message, 0)) != len(message):
         raise GribCorrupt(f"{len(message)} bytes are more than one message; use iter_messages")
     if message[7] == 1:
@@ -160,6 +120,40 @@ def _find_field(message: bytes) -> list[_Section]:
     if sum(section.number == 7 for section in sections) != 1:
         raise GribRefused("the message packs several fields: take it apart with iter_messages")
     return sections
+
+
+def check_consistency(message: bytes, sections: Sequence[Section]) -> None:
+    """Check that the values of a message can be there; `sections` as of `find_field`.
+
+    What is checked: the number of values against points and bitmap, and that the packed data can
+    hold so many (templates 5.0, 5.2, 5.3, 5.40 and 5.41).
+
+    Raises
+    ------
+    GribCorrupt
+        They cannot.
+    GribRefused
+        The message uses a bitmap that it does not carry, or a packing other than simple, complex,
+        IEEE, JPEG 2000, PNG and CCSDS (in edition 1 ecCodes decides).
+
+    Notes
+    -----
+    Thread-safe. Costs 1 to 10 % of the decoding.
+    """
+    try:
+        if sections:
+            view = memoryview(message)
+            _check_grib2({number: view[start:stop] for number, start, stop in sections})
+    except IndexError as error:
+        raise GribCorrupt("a section of the message ends inside its own headers") from error
+
+
+def grid_definition(message: bytes, sections: Sequence[Section]) -> bytes | None:
+    """Give section 3 of a message, which says all of its grid; None in edition 1."""
+    for number, start, stop in sections:
+        if number == 3:
+            return message[start:stop]
+    return None
 
 
 def _iter_buffer(buffer: bytes | mmap.mmap) -> Iterator[EncodedMessage]:
@@ -221,7 +215,7 @@ def _split_fields(message: bytes, offset: int) -> list[bytes]:
     return fields
 
 
-def _find_sections(message: bytes, offset: int) -> list[_Section]:
+def _find_sections(message: bytes, offset: int) -> list[Section]:
     """Find the sections 1 to 7 of an edition 2 message, in its order."""
     sections = []
     start, end = 16, len(message) - 4
@@ -234,7 +228,7 @@ def _find_sections(message: bytes, offset: int) -> list[_Section]:
                 f"the message at byte {offset} is damaged: at its byte {start} of {len(message)} "
                 f"is a section with the number {number} and {nbytes} bytes"
             )
-        sections.append(_Section(number, start, start + nbytes))
+        sections.append(Section(number, start, start + nbytes))
         start += nbytes
     present = {section.number for section in sections}
     if not {1, 3, 4, 5, 6, 7} <= present:
@@ -306,17 +300,22 @@ def _check_complex(header: memoryview, data: memoryview, n_values: int) -> None:
     n_octets = len(data) - starts[3]
     if n_octets < 0:
         raise GribCorrupt(f"{len(data)} bytes do not hold the headers of {n_groups} groups")
+    least_width, least_length, increment = header[35], _uint(header, 37, 4), header[41]
     widest, n_in_groups, n_bits = 0, 0, 0
     for first in range(0, n_groups, _GROUPS_AT_ONCE):
         count = min(_GROUPS_AT_ONCE, n_groups - first)
-        widths = header[35] + _unpack(data[starts[1] : starts[2]], first, count, header[36])
+        # Widths w of least_width + w bits, lengths l of least_length + increment * l values.
+        widths = _unpack(data[starts[1] : starts[2]], first, count, header[36])
         lengths = _unpack(data[starts[2] : starts[3]], first, count, header[46])
-        lengths = _uint(header, 37, 4) + header[41] * lengths
-        if first + count == n_groups:
-            lengths[-1] = _uint(header, 42, 4)
-        widest = max(widest, int(widths.max()))
-        n_in_groups += int(lengths.sum())
-        n_bits += int(np.dot(widths, lengths))
+        widest = max(widest, least_width + int(widths.max()))
+        in_these = count * least_length + increment * int(lengths.sum())
+        n_in_groups += in_these
+        n_bits += least_width * in_these + least_length * int(widths.sum())
+        n_bits += increment * int(np.dot(widths, lengths))
+    # The length of the last group stands in the header.
+    beyond = _uint(header, 42, 4) - (least_length + increment * int(lengths[-1]))
+    n_in_groups += beyond
+    n_bits += beyond * (least_width + int(widths[-1]))
     if widest > 32 or n_in_groups != n_values or n_bits > n_octets * 8:
         raise GribCorrupt(
             f"{n_groups} groups of {n_in_groups} values and {n_bits} bits, for {n_values} values "

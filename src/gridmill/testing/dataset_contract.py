@@ -160,6 +160,12 @@ class DatasetContract:
             found = np.asarray(job.read_data(coord, var))
             wanted = _shape_at(job, var, file.place)
             assert found.shape == wanted, f"{var.name} has shape {found.shape}, not {wanted}"
+            place = np.empty(wanted, var.encoding.dtype)
+            job.read_data_into(coord, var, place)
+            same = np.array_equal(
+                place, found.astype(place.dtype), equal_nan=place.dtype.kind == "f"
+            )
+            assert same, f"{var.name}: read_data_into() gives other values than read_data()"
             if found.dtype.kind == "f":
                 assert not np.isnan(found).all(), f"{var.name}: {coord.get_url()} has no value"
 
