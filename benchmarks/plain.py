@@ -138,7 +138,8 @@ def _open_grib(archive: Path) -> xr.Dataset:
             compat="override",
         )
         array = ds[next(iter(ds.data_vars))]
-        opened[name] = array.drop_vars(set(array.coords) - {"latitude", "longitude"})
+        array = array.drop_vars(set(array.coords) - {"latitude", "longitude"})
+        opened[name] = array.transpose("time", "step", "latitude", "longitude")
     rain = opened["tp"]
     opened["tp"] = xr.concat([rain[:, :1], rain.diff("step")], "step") / np.float32(3600)
     return xr.Dataset({name: array.astype("float32") for name, array in opened.items()})
