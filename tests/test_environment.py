@@ -14,6 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {
     "eccodes": "python-eccodes",  # the Python bindings
     "eccodeslib": "eccodes",  # the C library
+    "isal": "python-isal",
     "netcdf4": "netcdf4",
     "prometheus-client": "prometheus_client",
     "matplotlib": "matplotlib-base",

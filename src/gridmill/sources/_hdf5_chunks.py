@@ -1,0 +1,125 @@
+"""Deflated chunks of a netCDF-4 file, inflated by ISA-L.
+
+HDF5 inflates with zlib, in two thirds of the time that reading a field takes; ISA-L gives the same
+bytes in half of it, their checksum verified. Covers variables of numbers whose chunks are deflated,
+shuffled or not, and not small; all else is left to HDF5.
+
+Sources of the format: HDF5's filters 1 (deflate: a zlib stream, RFC 1950) and 2 (shuffle: first
+every value's first byte, then every second one, …),
+https://support.hdfgroup.org/documentation/hdf5/latest/_f_i_l_t_e_r.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numcodecs import Shuffle
+
+__all__ = ["read_deflated"]
+
+Values = np.ndarray[Any, Any]
+
+# Below this, finding a chunk costs as much as inflating it.
+LEAST_NBYTES = 64 * 1024
+DEFLATE, SHUFFLE = 1, 2
+
+
+def read_deflated(
+    path: Path, name: str, shape: Sequence[int], part: Sequence[slice]
+) -> Values | None:
+    """Read the stored values of a part of a variable; None where HDF5 must do it.
+
+    Parameters
+    ----------
+    path
+        A netCDF-4 file.
+    name
+        Name of the variable, with that of its group before a slash.
+    shape
+        Lengths of its dims.
+    part
+        Along each dim, first position and stop; no steps.
+
+    Raises
+    ------
+    OSError
+        A chunk is damaged.
+    """
+    try:
+        import h5py
+        from isal import isal_zlib
+    except ImportError:  # netCDF4 without the rest of the extra
+        return None
+    with h5py.File(path) as file:
+        stored = file.get(name)
+        if not isinstance(stored, h5py.Dataset) or stored.shape != tuple(shape):
+            return None
+        filters = _filters(stored)
+        if filters is None or prod(stored.chunks) * stored.dtype.itemsize < LEAST_NBYTES:
+            return None
+        damaged: Any = isal_zlib.error
+        try:
+            return _read(stored, filters, part, isal_zlib.decompress)
+        except damaged as error:
+            raise OSError(f"a chunk of {name!r} in {path} is damaged: {error}") from error
+
+
+def _filters(stored: Any) -> list[int] | None:
+    """Give the filters that chunks went through; None if there are other ones, or no deflate."""
+    if stored.chunks is None or stored.dtype.kind not in "iuf" or stored.dtype.metadata:
+        return None  # metadata: an enumeration
+    properties = stored.id.get_create_plist()
+    filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    return filters if filters in ([DEFLATE], [SHUFFLE, DEFLATE]) else None
+
+
+def _read(stored: Any, filters: list[int], part: Sequence[slice], inflate: Any) -> Values:
+    if all((at.start, at.stop) == (0, n) for at, n in zip(part, stored.chunks, strict=True)):
+        return _read_chunk(stored, filters, (0,) * len(part), inflate)
+    wanted = np.empty([at.stop - at.start for at in part], stored.dtype)
+    cells = [
+        range(at.start // n, -(-at.stop // n)) for at, n in zip(part, stored.chunks, strict=True)
+    ]
+    for cell in product(*cells):
+        origin = [at * n for at, n in zip(cell, stored.chunks, strict=True)]
+        both = [
+            (max(at.start, first), min(at.stop, first + n))
+            for at, first, n in zip(part, origin, stored.chunks, strict=True)
+        ]
+        to = tuple(
+            slice(start - at.start, stop - at.start)
+            for (start, stop), at in zip(both, part, strict=True)
+        )
+        of = tuple(
+            slice(start - first, stop - first)
+            for (start, stop), first in zip(both, origin, strict=True)
+        )
+        wanted[to] = _read_chunk(stored, filters, tuple(origin), inflate)[of]
+    return wanted
+
+
+def _read_chunk(stored: Any, filters: list[int], origin: tuple[int, ...], inflate: Any) -> Values:
+    if stored.id.get_chunk_info_by_coord(origin).byte_offset is None:  # never written
+        return np.full(stored.chunks, stored.fillvalue, stored.dtype)
+    skipped, content = stored.id.read_direct_chunk(origin)
+    nbytes = prod(stored.chunks) * stored.dtype.itemsize
+    # The last filter was the last to be applied.
+    for number in reversed(range(len(filters))):
+        if skipped & 1 << number:
+            continue
+        if filters[number] == DEFLATE:
+            content = inflate(content, bufsize=nbytes)
+        if len(content) != nbytes:
+            raise OSError(
+                f"a chunk of {stored.name!r} in {stored.file.filename} has {len(content)} bytes, "
+                f"not {nbytes}: it is damaged"
+            )
+        if filters[number] == SHUFFLE:
+            content = Shuffle(stored.dtype.itemsize).decode(content, np.empty(nbytes, np.uint8))
+    values = np.frombuffer(content, stored.dtype).reshape(stored.chunks)
+    return values if values.flags.writeable else values.copy()
