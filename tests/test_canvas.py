@@ -80,6 +80,17 @@ def test_what_no_piece_covers_is_filled(
             canvas.close(number)
 
 
+def test_a_single_value_has_its_place(tmp_path: Path) -> None:
+    """A variable without dims is one cell."""
+    for is_put, expected in ((True, 5), (False, -1)):
+        with Canvas((), "float32", -1, [()], tmp_path) as canvas:
+            room = canvas.room(())
+            room[...] = 5
+            if is_put:
+                canvas.put((), room)
+            assert canvas.values(0) == expected
+
+
 def places(length: int) -> st.SearchStrategy[int | slice]:
     """Draw a position, all of them, or some."""
     some = st.lists(st.integers(0, length), min_size=2, max_size=2, unique=True).map(sorted)

@@ -225,7 +225,8 @@ class _Covered:
         """Fill the cells of the array that a place touches and no piece covers."""
         cells, touched, _ = self._find(place)
         if not cells.all():
-            np.copyto(values[touched], fill, where=~cells)
+            at: Any = (*touched, ...)  # a view, of a single value, too
+            np.copyto(values[at], fill, where=~cells)
 
     def _find(self, place: Index) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Slab, Slab]:
         """Give the cells of a place, what they cover of the array, and what the place does."""
@@ -237,9 +238,9 @@ class _Covered:
             pairs = zip(covered, self._shape, strict=True)
             self._cells = np.zeros([1 if at == slice(0, n) else n for at, n in pairs], bool)
         known = list(zip(covered, self._cells.shape, self._shape, strict=True))
-        at = tuple(at if count == n else slice(None) for at, count, n in known)
+        at: Any = (*(at if count == n else slice(None) for at, count, n in known), ...)
         touched = tuple(at if count == n else slice(0, n) for at, count, n in known)
-        return self._cells[at] if at else self._cells, touched, covered
+        return self._cells[at], touched, covered
 
 
 # At most one, of at most a slab.
