@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +14,7 @@ import xarray as xr
 from distributed import Client, LocalCluster
 
 from benchmarks.backfills import backfill
+from benchmarks.core import bare, everywhere, processes
 from benchmarks.dataset import DAY, KEEP_MANTISSA_BITS, BenchmarkGrid, end_of
 from benchmarks.fields import NAMES, write_archive
 from benchmarks.forecast import end_of_inits, forecast_of, write_forecast
@@ -40,33 +42,47 @@ GRIB_MESSAGES = {
 
 
 def plain(folder: Path, size: Size) -> Iterator[Measure]:
-    """Make the same archive with `open_mfdataset` and `to_zarr`, in threads and in processes."""
+    """Make the same archive with `open_mfdataset` and `to_zarr`, in threads and in processes.
+
+    And see how far from that the limit is: bare primitives in as many processes as cores.
+    """
+    regions_a_core = max(1, size.regions_a_core // 2)
+    regions = regions_a_core * (os.cpu_count() or 1) if size.steps == DAY else 1
     grib, netcdf = folder / "grib", folder / "netcdf"
     grib.mkdir()
-    write_forecast(grib, size.steps, inits=size.regions_a_core)
+    write_forecast(grib, size.steps, inits=regions)
     netcdf.mkdir()
-    days = size.regions_a_core if size.steps == DAY else 1
-    write_archive(netcdf, size.steps, copies=days)
+    write_archive(netcdf, size.steps, copies=regions)
     forecast = partial(forecast_of(size.steps), source_base=str(grib))
     grid = partial(BenchmarkGrid, source_base=str(netcdf))
-    end_of_grid = end_of(DAY * (days - 1) + size.steps)
+    end_of_grid = end_of(DAY * (regions - 1) + size.steps)
     cases = (
-        ("GRIB", forecast, end_of_inits(size.regions_a_core), partial(_open_grib, grib), 1 / 5),
-        ("NetCDF", grid, end_of_grid, partial(_open_netcdf, netcdf), 1 / 2.5),
+        ("GRIB", forecast, grib, end_of_inits(regions), _open_grib, 1 / 5),
+        ("NetCDF", grid, netcdf, end_of_grid, _open_netcdf, 1 / 2.5),
     )
-    for kind, dataset, until, opened, most in cases:
+    for kind, dataset, archive, until, opened, most in cases:
+        build = partial(_plain, partial(opened, archive), folder / "plain.zarr")
         for where in ("threads", "LocalCluster") if size.pairs > 1 else ("threads",):
-            with connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as ours:
-                build = partial(_plain, opened, folder / "plain.zarr")
-                with _scheduler(where):
-                    yield from compare(
-                        f"plain: {kind} backfill / dask + xarray, {where}",
-                        partial(backfill, dataset, folder / "ours.zarr", until, ours),
-                        build,
-                        cpu=most,
-                        wall=most,
-                        pairs=size.pairs,
-                    )
+            with (
+                connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as ours,
+                _scheduler(where),
+            ):
+                yield from compare(
+                    f"plain: {kind} backfill / dask + xarray, {where}",
+                    partial(backfill, dataset, folder / "ours.zarr", until, ours),
+                    build,
+                    cpu=most,
+                    wall=most,
+                    pairs=size.pairs,
+                )
+        with processes() as pool, _scheduler("threads"):
+            limit = partial(everywhere, pool, bare, kind, str(archive), size.steps)
+            yield from compare(
+                f"plain: {kind} bare primitives / dask + xarray, threads",
+                partial(limit, times=regions_a_core),
+                build,
+                pairs=size.pairs,
+            )
 
 
 class _scheduler:  # noqa: N801
