@@ -283,7 +283,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Transform a variable's values in place, knowing their coordinates; runs on a worker.
 
         By default does what `transform_values_inplace` does. Who overrides it calls the default
-        last. That needs xarray on the workers, which takes each 2 s to import.
+        last. Where coordinates do not matter override that one: it needs no xarray object.
 
         Parameters
         ----------
