@@ -190,6 +190,8 @@ def _plain_array(values: Any, path: Path, variable: str, dtype: np.dtype) -> np.
     plain = np.ascontiguousarray(np.ma.getdata(values), dtype=dtype)
     # ascontiguousarray makes a scalar one-dimensional.
     plain = plain.reshape(np.shape(values))
+    if not plain.flags.writeable:  # a single missing value is numpy's constant for that
+        plain = plain.copy()
     mask = np.ma.getmask(values)
     if not np.any(mask):
         return plain
