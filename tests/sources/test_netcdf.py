@@ -68,6 +68,14 @@ def test_an_index_reads_what_numpy_would_give(path, index, key):
     assert part.shape == expected.shape
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_single_missing_value_is_nan(path, dtype):
+    """numpy has a constant for it, which must not be written to."""
+    value = read_netcdf(path, "packed", index={"time": 0, "y": 1, "x": 1}, dtype=dtype)
+    assert np.isnan(value)
+    assert value.shape == ()
+
+
 def test_the_dtype_is_the_one_asked_for(path):
     """Integers and doubles come as asked, and a scalar is an array without dimensions."""
     assert read_netcdf(path, "counts", dtype="int64").tolist() == [1, 2, 3]
