@@ -59,6 +59,7 @@ class MemoryObjects:
     """Objects in a dict."""
 
     url = "memory"
+    at_once = 1
 
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
@@ -314,7 +315,10 @@ class AnyInterleaving(RuleBasedStateMachine):
         publisher = SimPublisher(self.store, CONFIG, template_ds, make_job)
         publisher.published = self.extent
         proof = SimpleNamespace(check=lambda: None)
-        lease = SimpleNamespace(publishing=lambda: nullcontext(lambda: None), proof=proof)
+        claim = SimpleNamespace(positions=[(job.region.start, job.region.stop) for job in jobs])
+        lease = SimpleNamespace(
+            publishing=lambda: nullcontext(lambda: None), proof=proof, claim=claim
+        )
         self.number += 1
         report = RunReport(f"run{self.number}", "tiny", "backfill", "")
         driver = SimDriver(

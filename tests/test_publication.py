@@ -311,6 +311,48 @@ def test_what_is_judged_at_once_is_what_would_be_judged_later(store, statuses, n
     assert publisher.published == extent
 
 
+def test_what_a_region_of_the_same_run_holds_back_is_no_news(store):
+    """What is beyond the run's own gap waits for it; another run's gap may be closed by now."""
+
+    def leased(*positions):
+        return SimpleNamespace(claim=SimpleNamespace(positions=positions))
+
+    publisher = publisher_of(store, 12)
+    first, _ = record(publisher, 0, [OK] * 4)
+    third, _ = record(publisher, 8, [OK] * 4)
+    assert publisher.may_show_more(first, leased((0, 12)))
+    assert not publisher.may_show_more(third, leased((0, 12)))
+    assert publisher.may_show_more(third, leased((8, 12)))
+    publisher.publish(LEASE)
+    assert publisher.published == 4
+    assert not publisher.may_show_more(third, leased((0, 12)))
+    assert publisher.may_show_more(first, leased((0, 12)))
+    assert publisher.may_show_more(third, leased((0, 4), (8, 12)))
+    second, _ = record(publisher, 4, [OK] * 4)
+    assert publisher.may_show_more(second, leased((0, 12)))
+
+
+def test_all_objects_are_looked_at_before_one_is_put(store, monkeypatch):
+    """A distant store is waited for once, not once a step."""
+    events = []
+    change, put = store.objects.change, store.objects.put
+
+    def noted(what, function):
+        def call(*args):
+            events.append(what)
+            return function(*args)
+
+        return call
+
+    monkeypatch.setattr(store.objects, "change", noted("look", change))
+    monkeypatch.setattr(store.objects, "put", noted("put", put))
+    publisher = publisher_of(store, 4)
+    record(publisher, 0, [OK] * 4)
+    assert publisher.publish(LEASE)
+    assert events == sorted(events)
+    assert {"look", "put"} == set(events)
+
+
 def test_what_another_run_wrote_since_is_judged_again(store):
     """What is published is what the records say by then, not what this run made of them."""
     publisher = publisher_of(store, 8)

@@ -485,6 +485,8 @@ class Driver:
         self.lease.proof.check()
         self.publisher.completeness.announce(record.region, self.report.run)
         self.store.tracker.write(record)
+        if not self.publisher.may_show_more(record, self.lease):
+            return
         self._has_news = True
         if not self._has_published:
             self._publish_next = self._publish_next_if_idle = 0.0

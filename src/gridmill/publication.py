@@ -299,6 +299,17 @@ class Publisher:
             state = self._state_of(job, results_from_record(prepared, record))
             self._judged[record.start] = (record, state)
 
+    def may_show_more(self, record: ProgressRecord, lease: Lease) -> bool:
+        """Whether a record that the run just wrote may be a reason to publish.
+
+        Beyond a gap that is the run's own to close it is none, where publishing moves nothing but
+        the end of what readers see.
+        """
+        if self.store.stages or self.replicas or self.config.completeness is not None:
+            return True
+        end = self.region_at(self.published).start
+        return record.start <= end or not any(a <= end < b for a, b in lease.claim.positions)
+
     def is_whole(self, record: ProgressRecord) -> bool:
         """Whether every declared variable of a region is done."""
         if record.stop == record.start:
@@ -369,16 +380,24 @@ class Publisher:
 
     def _states(self) -> Iterator[RegionState]:
         """Yield regions' states, from the first not all published to one without a record."""
-        region = self.region_at(self.published)
-        self._judged = {at: known for at, known in self._judged.items() if at >= region.start}
-        while region.start < len(self.index):
-            record = self.store.tracker.read(region)
-            state = None if record is None else self._state(record)
-            if record is None or state is None:
-                return
-            self.note(record)  # it may be another run's
-            yield state
-            region = self.region_at(region.start + self.config.region_length)
+        position = self.region_at(self.published).start
+        self._judged = {at: known for at, known in self._judged.items() if at >= position}
+        while position < len(self.index):
+            regions = self._with_those_done(position)
+            for record in self.store.tracker.read_each(regions):
+                state = None if record is None else self._state(record)
+                if record is None or state is None:
+                    return
+                self.note(record)  # it may be another run's
+                yield state
+            position = regions[-1].stop
+
+    def _with_those_done(self, position: int) -> list[slice]:
+        """Give the region at a position, and as many after it as most likely have a record."""
+        regions = [self.region_at(position)]
+        while regions[-1].start in self._judged and regions[-1].stop < len(self.index):
+            regions.append(self.region_at(regions[-1].stop))
+        return regions
 
     def _state(self, record: ProgressRecord) -> RegionState | None:
         """Judge a region by every declared variable; None if one is not done."""
@@ -421,8 +440,7 @@ class Publisher:
         if ends_in is None:
             return self.template_ds.isel({append_dim: slice(0, extent)})
         job = self.job(slice(ends_in.start, ends_in.stop))
-        record = self.store.tracker.read(job.region)
-        assert record is not None
+        record, _ = self._judged[ends_in.start]
         trimmed = job.update_template_with_results(self._results(job, record))
         return trimmed.isel({append_dim: slice(0, extent)})
 

@@ -265,8 +265,12 @@ def test_one_run_at_a_time_publishes(tmp_path):
 def test_publishing_waits_only_so_long(objects):
     """A run that keeps the right to publish is named after the timeout."""
     with lease_of(objects, "one", (0, 1)) as one, lease_of(objects, "two", (1, 2)) as two:
-        with one.publishing(), pytest.raises(LeaseHeld, match="one"), two.publishing(0.1):
-            pass
+        with one.publishing() as check:
+            before = list(objects.keys("leases"))
+            with pytest.raises(LeaseHeld, match="one"), two.publishing(0.1):
+                pass
+            assert list(objects.keys("leases")) == before
+            check()
         with two.publishing(0.1):
             pass
 

@@ -13,9 +13,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import stamina
+
+from gridmill.stores.objects import Change
 
 __all__ = ["FsspecObjects"]
 
@@ -88,12 +91,9 @@ class FsspecObjects:
         check()
         self.put(key, content)
 
-    def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
-        """Do as `overwrite` does, unless the object is the same already; whether it was written."""
-        if self.get(key) == content:
-            return False
-        self.overwrite(key, content, check)
-        return True
+    def change(self, key: str, content: bytes) -> Change | None:
+        """Look at an object, and give what overwrites it; None if it is the same already."""
+        return None if self.get(key) == content else partial(self.overwrite, key, content)
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""

@@ -282,8 +282,7 @@ class IcechunkStore:
     def check_writable(self) -> None:
         """Raise OSError unless objects can be put into the repository and beside it."""
         here = open_objects(self.url, self._staging, storage_options=self.storage_options)
-        check_writable(here, ".gridmill-probe")
-        check_writable(self.state, "probe")
+        check_writable((here, ".gridmill-probe"), (self.state, "probe"))
 
     def prepare(self, folder: Path) -> None:
         """Make the repository, with arrays that have no position yet: uploads fork from it.

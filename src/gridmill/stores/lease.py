@@ -247,24 +247,27 @@ class Lease:
         name = f"{self.claim.run}-publishing"
         claim = Claim(**{**vars(self.claim), "positions": (PUBLISHING,)})
         deadline = time.monotonic() + timeout_s
+        is_contested = False
         while True:
             try:
-                _acquire(self.objects, name, claim)
+                claimed = _acquire(self.objects, name, claim, looks_first=is_contested)
                 break
             except LeaseHeld:
                 if time.monotonic() > deadline:
                     raise
+                is_contested = True
                 time.sleep(random.uniform(0.02, 0.2))
 
-        def check() -> None:
-            if not {_claim_key(self.claim.run), _claim_key(name)} <= set(_claim_keys(self.objects)):
+        def check(claimed: Collection[str] | None = None) -> None:
+            names = _claimed(self.objects) if claimed is None else claimed
+            if not {self.claim.run, name} <= set(names):
                 raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
 
         try:
-            check()
+            check(claimed)
             yield check
         finally:
-            _end(self.objects, name)
+            _end(self.objects, name, beats=False)
 
     def _keep_beating(self) -> None:
         number = 0
@@ -282,7 +285,7 @@ class Lease:
 
 def current_claims(objects: Objects) -> list[Claim]:
     """Read all claims, of holders that live and of dead ones."""
-    return list(_claims(objects).values())
+    return list(_claims(objects, _claimed(objects)).values())
 
 
 def merged(positions: Iterable[Positions]) -> tuple[Positions, ...]:
@@ -322,15 +325,23 @@ def is_alive(objects: Objects, claim: Claim) -> bool:
     return False
 
 
-def _acquire(objects: Objects, name: str, claim: Claim) -> None:
-    _refuse_if_held(objects, _rivals(objects, name, claim))
+def _acquire(
+    objects: Objects, name: str, claim: Claim, *, looks_first: bool = True
+) -> Collection[str]:
+    """Claim, and give the names of all claims, the own one among them unless it was ended.
+
+    To look first disturbs nobody, but is another request where most likely there is no rival.
+    """
+    if looks_first:
+        _refuse_if_held(objects, _rivals(objects, name, claim, _claimed(objects)))
     deadline = time.monotonic() + CLAIMING_TAKES_S
     while True:
         objects.put(_claim_key(name), claim.to_json())
-        rivals = _rivals(objects, name, claim)
+        claimed = _claimed(objects)
+        rivals = _rivals(objects, name, claim, claimed)
         if not rivals:
             objects.put(f"leases/{name}/held", b"")
-            return
+            return claimed
         objects.delete(_claim_key(name))
         _refuse_if_held(objects, rivals)
         if time.monotonic() > deadline:
@@ -339,10 +350,13 @@ def _acquire(objects: Objects, name: str, claim: Claim) -> None:
         time.sleep(random.uniform(0.02, 0.3))
 
 
-def _rivals(objects: Objects, name: str, claim: Claim) -> dict[str, Claim]:
+def _rivals(
+    objects: Objects, name: str, claim: Claim, claimed: Collection[str]
+) -> dict[str, Claim]:
     """Give overlapping claims of processes that live; those of dead ones are ended."""
     rivals = {}
-    for other, theirs in _claims(objects, but_of={name, claim.run}).items():
+    others = [other for other in claimed if other not in (name, claim.run)]
+    for other, theirs in _claims(objects, others).items():
         if not theirs.overlaps(claim):
             continue
         if is_alive(objects, theirs):
@@ -359,9 +373,9 @@ def _refuse_if_held(objects: Objects, rivals: dict[str, Claim]) -> None:
             raise LeaseHeld(objects.url, claim)
 
 
-def _end(objects: Objects, name: str) -> None:
+def _end(objects: Objects, name: str, *, beats: bool = True) -> None:
     """End a lease: the claim first, which is what counts."""
-    for part in ("claim.json", "held", "beat"):
+    for part in ("claim.json", "held", "beat") if beats else ("claim.json", "held"):
         objects.delete(f"leases/{name}/{part}")
 
 
@@ -382,18 +396,15 @@ def _is_long_ago(beat: bytes | None) -> bool:
     return beat is not None and abs(time.time() - json.loads(beat)["at"]) > 2 * CLAIMING_TAKES_S
 
 
-def _claims(objects: Objects, but_of: Collection[str] = ()) -> dict[str, Claim]:
-    found = {}
-    for key in _claim_keys(objects):
-        name = key.split("/")[1]
-        content = objects.get(key) if name not in but_of else None
-        if content is not None:
-            found[name] = Claim.from_json(content)
-    return found
+def _claims(objects: Objects, names: Iterable[str]) -> dict[str, Claim]:
+    contents = {name: objects.get(_claim_key(name)) for name in names}
+    return {name: Claim.from_json(c) for name, c in contents.items() if c is not None}
 
 
-def _claim_keys(objects: Objects) -> list[str]:
-    return [key for key in objects.keys("leases") if key.endswith("/claim.json")]
+def _claimed(objects: Objects) -> list[str]:
+    """Name all claims."""
+    keys = objects.keys("leases")
+    return [key.split("/")[1] for key in keys if key.endswith("/claim.json")]
 
 
 def _read_beat(objects: Objects, claim: Claim) -> dict[str, Any] | None:

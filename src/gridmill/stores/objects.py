@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from gridmill.stores.leftovers import name_of_ours, sweep
 
 __all__ = [
+    "Change",
     "LocalObjects",
     "Objects",
     "StoreUnwritable",
@@ -20,6 +23,8 @@ __all__ = [
     "open_objects",
 ]
 
+# Writes an object if the check that it is given lets it pass.
+Change = Callable[[Callable[[], None]], None]
 
 # Enough for a folder that several others remove as often as it is made.
 MOVES = 20
@@ -59,8 +64,12 @@ class Objects(Protocol):
         which saves a look.
         """
 
-    def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
-        """Do as `overwrite` does, unless the object is the same already; whether it was written."""
+    def change(self, key: str, content: bytes) -> Change | None:
+        """Look at an object, and give what overwrites it; None if it is the same already.
+
+        What it gives is called with `check`, and does as `overwrite` does with what was found at
+        this look: many objects can be looked at before the first of them is put.
+        """
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
@@ -130,12 +139,9 @@ class LocalObjects:
         check()
         self.put(key, content)
 
-    def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
-        """Do as `overwrite` does, unless the object is the same already; whether it was written."""
-        if self.get(key) == content:
-            return False
-        self.overwrite(key, content, check)
-        return True
+    def change(self, key: str, content: bytes) -> Change | None:
+        """Look at an object, and give what overwrites it; None if it is the same already."""
+        return None if self.get(key) == content else partial(self.overwrite, key, content)
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
@@ -256,12 +262,22 @@ def open_objects(
     return FsspecObjects(url, storage_options)
 
 
-def check_writable(objects: Objects, key: str) -> None:
-    """Raise OSError unless an object can be put and deleted; leaves nothing.
+def check_writable(*probes: tuple[Objects, str]) -> None:
+    """Raise OSError unless an object can be put and deleted in every place; leaves nothing.
 
     A store that does not answer at all is given less time than one that did before. What killed
     processes left in a local one is deleted.
+
+    Parameters
+    ----------
+    probes
+        Objects, and the key that is tried in them; all at once.
     """
+    with ThreadPoolExecutor(len(probes), thread_name_prefix="probe") as pool:
+        list(pool.map(_check_writable, *zip(*probes, strict=True)))
+
+
+def _check_writable(objects: Objects, key: str) -> None:
     if isinstance(objects, LocalObjects):
         sweep(objects.staging)
     objects = impatient(objects)

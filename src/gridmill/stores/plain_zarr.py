@@ -22,6 +22,7 @@ from gridmill.progress import ObjectReceipt, ProgressRecord
 from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
 from gridmill.stores.lease import LeaseProof
 from gridmill.stores.objects import (
+    Change,
     LocalObjects,
     Objects,
     check_writable,
@@ -185,8 +186,7 @@ class ZarrStore:
 
         Also deletes what uploads of killed processes left, which nobody sees and somebody pays.
         """
-        check_writable(self.objects, ".gridmill-probe")
-        check_writable(self.state, "probe")
+        check_writable((self.objects, ".gridmill-probe"), (self.state, "probe"))
         if isinstance(self.objects, S3Objects):
             # It needs permissions of its own.
             with suppress(OSError):
@@ -220,11 +220,10 @@ class ZarrStore:
             self._fetch(key, folder)
         for part in values:
             set_values(folder, part, only_lower=True)
-        steps = [list(keys) for _, keys in groupby(publication_order(folder), _publication_step)]
-        changed = [self._put_changed(keys, folder, check) for keys in steps]
+        changed = self._put_changed(publication_order(folder), folder, check)
         for part in values:
             set_values(folder, part)
-        return any([*changed, self._put_changed(speaking, folder, check)])
+        return self._put_changed(speaking, folder, check) or changed
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.
@@ -235,8 +234,7 @@ class ZarrStore:
         and the coordinates; then objects are deleted. Whoever opened the store before meets
         missing values where they were.
         """
-        for key in reversed(publication_order(folder)):
-            self._put_if_changed(key, folder)
+        self._put_changed(publication_order(folder)[::-1], folder)
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
         beyond = [
             key
@@ -271,14 +269,19 @@ class ZarrStore:
             (folder / key).parent.mkdir(parents=True, exist_ok=True)
             (folder / key).write_bytes(content)
 
-    def _put_changed(self, keys: Sequence[str], folder: Path, check: Callable[[], None]) -> bool:
-        """Put those of a local store's objects that differ; whether any did."""
-        return any(self._each(lambda key: self._put_if_changed(key, folder, check), keys))
-
-    def _put_if_changed(
-        self, key: str, folder: Path, check: Callable[[], None] = lambda: None
+    def _put_changed(
+        self, keys: Sequence[str], folder: Path, check: Callable[[], None] = lambda: None
     ) -> bool:
-        return self.objects.put_if_changed(key, (folder / key).read_bytes(), check)
+        """Put those of a local store's objects that differ, a step at a time; whether any did."""
+
+        def look(key: str) -> Change | None:
+            return self.objects.change(key, (folder / key).read_bytes())
+
+        looked = dict(zip(keys, self._each(look, keys), strict=True))
+        changes = {key: change for key, change in looked.items() if change is not None}
+        for _, step in groupby(changes, _publication_step):
+            self._each(lambda key: changes[key](check), list(step))
+        return bool(changes)
 
     def _zarr(self) -> Store:
         if isinstance(self.objects, LocalObjects):

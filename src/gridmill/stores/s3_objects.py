@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 
 import stamina
 
+from gridmill.stores.objects import Change
+
 __all__ = ["S3Objects", "S3Patience"]
 
 T = TypeVar("T")
@@ -187,15 +189,18 @@ class S3Objects:
             found = self._retried(partial(self._head, key=key))
             check()
 
-    def put_if_changed(self, key: str, content: bytes, check: Callable[[], None]) -> bool:
-        """Do as `overwrite` does, unless the object is the same already; whether it was written."""
-        while True:
-            found, tag = self._retried(partial(self._get, key=key)) or (None, None)
-            if found == content:
-                return False
-            check()
-            if self._put_over(key, content, tag):
-                return True
+    def change(self, key: str, content: bytes) -> Change | None:
+        """Look at an object, and give what overwrites it; None if it is the same already.
+
+        Put on the condition of `overwrite`; where that does not hold, all is done again.
+        """
+        found, tag = self._retried(partial(self._get, key=key)) or (None, None)
+        return None if found == content else partial(self._change, key, content, tag)
+
+    def _change(self, key: str, content: bytes, tag: str | None, check: Callable[[], None]) -> None:
+        check()
+        if not self._put_over(key, content, tag) and (again := self.change(key, content)):
+            again(check)
 
     def _put_over(self, key: str, content: bytes, tag: str | None) -> bool:
         """Put an object over the one with this tag, or where none is; whether it was put."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from gridmill.lookahead import lookahead
 from gridmill.progress import ProgressRecord
 from gridmill.regions import region_key
 from gridmill.run_page import report_page
@@ -36,6 +37,10 @@ class UpdateProgressTracker:
     def read(self, region: slice) -> ProgressRecord | None:
         """Read the record of a region; None if there is none that can be believed."""
         return self._read(_key(region))
+
+    def read_each(self, regions: Sequence[slice]) -> list[ProgressRecord | None]:
+        """Read the records of several regions, several at once; see `read`."""
+        return list(lookahead(self.read, regions, min(len(regions), self.objects.at_once)))
 
     def write(self, record: ProgressRecord) -> None:
         """Write the record of a region, whole."""
@@ -94,8 +99,10 @@ class UpdateProgressTracker:
 
     def write_report(self, report: RunReport) -> None:
         """Keep a run's report, as JSON for machines and as a page for people."""
-        self.objects.put(f"runs/{report.run}.html", report_page(report).encode())
-        self.objects.put(f"runs/{report.run}.json", report.to_json())
+        pages = {"html": report_page(report).encode(), "json": report.to_json()}
+        with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="report") as pool:
+            keys = [f"runs/{report.run}.{kind}" for kind in pages]
+            list(pool.map(self.objects.put, keys, pages.values()))
 
     def read_page(self, run: str) -> str | None:
         """Read the page of a run's report; None if there is none."""
