@@ -353,6 +353,26 @@ def test_all_objects_are_looked_at_before_one_is_put(store, monkeypatch):
     assert {"look", "put"} == set(events)
 
 
+@pytest.mark.parametrize(("at_once", "read"), [(1, [0]), (2, [0, 4]), (16, [0, 4, 8])])
+def test_records_are_read_as_many_at_once_as_the_store_is_worth(store, monkeypatch, at_once, read):
+    """A region that holds back all others does not make each publication read them all."""
+    publisher = publisher_of(store, 12)
+    for start in (0, 4, 8):
+        publisher.judge(*record(publisher, start, [ABSENT] * 4 if start == 0 else [OK] * 4))
+    monkeypatch.setattr(store.tracker.objects, "at_once", at_once)
+    reads = []
+    read_one = store.tracker.read
+
+    def noted(region):
+        reads.append(region.start)
+        return read_one(region)
+
+    monkeypatch.setattr(store.tracker, "read", noted)
+    publisher.publish(LEASE)
+    assert publisher.published == 0
+    assert sorted(reads) == read
+
+
 def test_what_another_run_wrote_since_is_judged_again(store):
     """What is published is what the records say by then, not what this run made of them."""
     publisher = publisher_of(store, 8)

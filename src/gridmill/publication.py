@@ -393,9 +393,11 @@ class Publisher:
             position = regions[-1].stop
 
     def _with_those_done(self, position: int) -> list[slice]:
-        """Give the region at a position, and as many after it as most likely have a record."""
+        """Give the region at a position, and those after it that are worth reading with it."""
         regions = [self.region_at(position)]
         while regions[-1].start in self._judged and regions[-1].stop < len(self.index):
+            if len(regions) == self.store.tracker.objects.at_once:
+                break
             regions.append(self.region_at(regions[-1].stop))
         return regions
 
