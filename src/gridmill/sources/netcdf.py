@@ -1,6 +1,6 @@
 """Read one variable of a netCDF file into a numpy array, with netCDF4 and without xarray.
 
-Large deflated chunks are inflated by ISA-L, which halves the time.
+Large deflated chunks are inflated by libdeflate, which halves the time.
 
 Covers: packing, missing values, part of a variable, variables in groups. Does not cover:
 coordinates and their decoding, character and compound types, remote files (see
