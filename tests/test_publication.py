@@ -17,7 +17,8 @@ from gridmill.progress import (
     SourceFileStatus,
     VariableRecord,
 )
-from gridmill.publication import Publisher
+from gridmill.publication import Publisher, _write_by_xarray
+from gridmill.registry import dataset_names, find_dataset
 from gridmill.stores import Lease, LocalObjects, ZarrStore
 from gridmill.stores.lease import LeaseLost
 from tiny import HOUR, NAMES, REGION, START, TinyJob, TinyTemplate, hours, until
@@ -380,3 +381,43 @@ def test_what_another_run_wrote_since_is_judged_again(store):
     record(publisher, 0, [OK, OK, ABSENT, ABSENT])
     publisher.publish(LEASE)
     assert publisher.published == 2
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path):
+    """Object by object: an archive that an older release made sees nothing change."""
+    archive = find_dataset(name)(tmp_path / "a").archive(as_declared=True)
+    for length in (0, 1, len(archive.publisher.index)):
+        ds = archive.template_ds.isel({archive.config.append_dim: slice(0, length)})
+        with archive.publisher.written(ds) as folder:
+            ours = objects_in(folder)
+        _write_by_xarray(ds, tmp_path / f"{length}")
+        assert ours == objects_in(tmp_path / f"{length}")
+
+
+CHANGES = {
+    "an attribute": lambda ds: ds.assign_attrs(version="2"),
+    "a variable's attribute": lambda ds: ds.assign(a=ds["a"].assign_attrs(note=np.arange(2))),
+    "a coordinate": lambda ds: ds.assign_coords(x=ds["x"] + 1),
+    "one coordinate more": lambda ds: ds.assign_coords(height=2.0),
+    "one variable less": lambda ds: ds.drop_vars("b"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_an_author_changed_of_the_template_is_written(change, store, tmp_path):
+    """Not what was declared."""
+    publisher = publisher_of(store, 8)
+    ds = change(publisher.template_ds.isel(time=slice(0, 4)))
+    with publisher.written(ds) as folder:
+        ours = objects_in(folder)
+    with publisher.written(publisher.template_ds.isel(time=slice(0, 4))) as folder:
+        assert ours != objects_in(folder)
+    _write_by_xarray(ds, tmp_path / "by-xarray")
+    assert ours == objects_in(tmp_path / "by-xarray")
+
+
+def objects_in(folder):
+    """Give the objects of a local store."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

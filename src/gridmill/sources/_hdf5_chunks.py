@@ -1,8 +1,8 @@
 """Deflated chunks of a netCDF-4 file, inflated by libdeflate.
 
 HDF5 inflates with zlib, in two thirds of the time that reading a field takes; libdeflate gives the
-same bytes in 0.45 of it (ISA-L in 0.54), their checksum verified. Covers variables of numbers whose chunks are deflated,
-shuffled or not, and not small; all else is left to HDF5.
+same bytes in 0.45 of it (ISA-L in 0.54), their checksum verified. Covers variables of numbers whose
+chunks are deflated, shuffled or not, and not small; all else is left to HDF5.
 
 Sources of the format: HDF5's filters 1 (deflate: a zlib stream, RFC 1950) and 2 (shuffle: first
 every value's first byte, then every second one, …),
@@ -51,8 +51,8 @@ def read_deflated(
         A chunk is damaged.
     """
     try:
-        import h5py
         import deflate
+        import h5py
     except ImportError:  # netCDF4 without the rest of the extra
         return None
     with h5py.File(path) as file:
