@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from math import inf
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -156,7 +157,8 @@ class SimDriver(Driver):
 
     def _open(self) -> None:
         self.futures = []
-        self._context, self._window = None, 1
+        self._context, self._most_chains, self._most_regions = None, 1, 1
+        self._resize_next = inf
         self.snapshot = self.publisher.published
 
     @property

@@ -21,7 +21,7 @@ from distributed import Client
 import gridmill.dataset
 from clusters import local_client
 from gridmill import batches, chain
-from gridmill.driver import ASKED_AT_ONCE, CHAINS_PER_THREAD, Driver, ask_files
+from gridmill.driver import ASKED_AT_ONCE, CHAINS_PER_THREAD, REGIONS_PER_WORKER, Driver, ask_files
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.sources.download import DownloadSettings, FileIdentity
 from gridmill.stores import Lease, LeaseHeld
@@ -835,8 +835,8 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
         most["batches"] = max(most["batches"], self._in_flight)
 
     def started(self, regions, together):
-        # A region, or a batch, adds a download and an upload a variable to what the window allows.
-        assert len(self._tasks) < self._window
+        # A region, or a batch, may go beyond what is allowed.
+        assert self._chains < self._most_chains or self._in_flight < self._most_regions
         return start(self, regions, together)
 
     monkeypatch.setattr(Driver, "_refill", watched)
@@ -845,14 +845,41 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     report = dataset.backfill(until(500), client=client)
     assert report.regions_done == 500
     window = CHAINS_PER_THREAD * chain.threads_per_worker()
-    assert most["tasks"] <= window + 1
+    assert most["tasks"] <= 2 * window
     assert most["regions"] <= window
     assert most["batches"] <= window * batches.MOST
     (driver,) = drivers
     assert not driver._tasks
-    assert driver._in_flight == 0
+    assert driver._in_flight == driver._chains == 0
     assert not driver._unrecorded
     assert not driver._completed.futures
+
+
+def test_workers_that_join_get_regions_of_many_variables(client, tmp_path, monkeypatch):
+    """Each has two in flight, however many chains they have: more workers, more regions."""
+    names = [f"v{number}" for number in range(12)]
+
+    class Wide(TinyTemplate):
+        data_vars = tuple(tiny_var(n, encoding=Encoding(chunks=(1, 2, 3))) for n in names)
+
+    seen, now = [], {"first": 5}
+    refill = Driver._refill
+
+    def watched(self, regions):
+        refill(self, regions)
+        seen.append((len(now), self._in_flight))
+        if len(seen) == 20:
+            now.update(second=5, third=5)
+
+    monkeypatch.setattr("gridmill.driver.RESIZE_INTERVAL_S", 0)
+    monkeypatch.setattr(Driver, "_refill", watched)
+    monkeypatch.setattr(type(client), "nthreads", lambda self: dict(now))
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(24))
+    dataset = make(tmp_path, provider, dataset_of(template=Wide))
+    assert dataset.backfill(until(24), client=client).succeeded
+    most = {workers: max(n for at, n in seen if at == workers) for workers in (1, 3)}
+    assert most == {1: REGIONS_PER_WORKER, 3: 3 * REGIONS_PER_WORKER}
 
 
 def test_nothing_temporary_is_left(client, provider, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -62,8 +62,13 @@ PUBLISHING_SHARE = 0.1
 RECORD_INTERVAL_S = 5.0
 # Where no task ends, the loop looks this often whether something is due.
 WAKE_S = 0.1
-# Chains in flight for each thread: no stage waits for the driver, and disk stays bounded.
-CHAINS_PER_THREAD = 2
+# In flight: chains for each thread, so that no stage waits for the driver; and regions for each
+# worker, so that it downloads the next while it compresses one, however many chains they have. More
+# would take more disk, and page cache that the system first has to find.
+CHAINS_PER_THREAD = 1
+REGIONS_PER_WORKER = 2
+# Workers come and go.
+RESIZE_INTERVAL_S = 5.0
 # Regions in flight in batches: the driver holds what it prepared of each.
 MOST_IN_BATCHES = 1000
 # Latency, not work, is what asking for a file costs.
@@ -174,7 +179,8 @@ class Driver:
         self._remarks: dict[str, tuple[str, int]] = {}
         self._pace = Pace(chain.seconds_of_batch())
         self._tasks: dict[Any, list[_Output]] = {}
-        self._in_flight = 0
+        # A batch counts as one chain: it moves no more.
+        self._chains = self._in_flight = 0
         self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
             loop=client.loop, with_results=True, raise_errors=False
         )
@@ -264,19 +270,34 @@ class Driver:
         chain.check_memory(self.client)
         self._context = chain.send_context(self.client, context)
         self.publisher.replicas.copy = partial(chain.copy_all, self.client, run=self.report.run)
-        threads = sum(self.client.nthreads().values())  # type: ignore[no-untyped-call]
-        self._window = CHAINS_PER_THREAD * max(threads, chain.threads_per_worker())
+        self._resize(self.client.nthreads())  # type: ignore[no-untyped-call]
+
+    def _resize(self, threads: Mapping[str, int]) -> None:
+        """Fit what may be in flight to the workers that are there."""
+        self._resize_next = time.monotonic() + RESIZE_INTERVAL_S
+        self._most_chains = CHAINS_PER_THREAD * max(
+            sum(threads.values()), chain.threads_per_worker()
+        )
+        self._most_regions = REGIONS_PER_WORKER * max(len(threads), 1)
 
     def _refill(self, regions: Iterator[Prepared]) -> None:
-        """Keep the window of chains full: it bounds disk, memory and tasks in flight.
+        """Keep as much in flight as workers need: that bounds disk, memory and tasks.
 
-        A batch counts as one chain: it moves no more. What is done is not kept waiting while many
-        regions are found to need nothing.
+        What is done is not kept waiting while many regions are found to need nothing.
         """
-        most = max(self._window, MOST_IN_BATCHES)
-        while len(self._tasks) < self._window and self._in_flight < most:
+        if time.monotonic() >= self._resize_next:
+            with suppress(OSError):  # the scheduler is gone: the loop will see
+                self._resize(self.client.nthreads())  # type: ignore[no-untyped-call]
+        while self._has_room:
             if self._completed.has_ready() or not self._start(regions, self._pace.regions):
                 return
+
+    @property
+    def _has_room(self) -> bool:
+        if self._in_flight < self._most_regions:
+            return True
+        most = max(self._most_chains, MOST_IN_BATCHES)
+        return self._chains < self._most_chains and self._in_flight < most
 
     def _prepare(self, job: RegionJob[Any, Any]) -> Prepared:
         """Read a region's record, and find what of it is not done yet."""
@@ -370,6 +391,7 @@ class Driver:
             tasks = {batch.downloads: files, batch.uploads: receipts}
         for future, outputs in tasks.items():
             self._tasks[future.key] = outputs
+            self._chains += outputs[0].variable is not None
             for output in outputs:
                 output.region.waiting.add(future.key)
         self._completed.update(list(tasks))
@@ -379,6 +401,7 @@ class Driver:
     def _take(self, future: Future[Any], result: Any) -> None:
         """Note what one task returned; record each region of which that was the last."""
         outputs = self._tasks.pop(future.key)
+        self._chains -= outputs[0].variable is not None
         status = future.status
         future.release()  # type: ignore[no-untyped-call]
         if status == "cancelled":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gridmill.chain import threads_per_worker
-from gridmill.driver import CHAINS_PER_THREAD
+from gridmill.driver import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.lookahead import lookahead
 from gridmill.plan import PreparedRegion
 from gridmill.plan_page import plan_card
@@ -275,10 +275,12 @@ def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience
     """
     if not to_do:
         return 0
-    at_once: int = min(chains, CHAINS_PER_THREAD * threads_per_worker())
+    fewest, most = (pick(len(region["todo"]) for region in to_do) for pick in (min, max))
+    for_threads = ceil(CHAINS_PER_THREAD * threads_per_worker() / max(1, fewest))
+    regions = min(len(to_do), max(REGIONS_PER_WORKER, for_threads))
+    at_once: int = min(chains, regions * most)
     share: float = 1.0 if known is None else known.stored_share
     shards = max(region["largest_nbytes"] for region in to_do) * share * at_once
-    regions = min(len(to_do), ceil(at_once / max(1, min(len(r["todo"]) for r in to_do))))
     sources = max(region["source_nbytes"] or 0 for region in to_do) * regions
     scratch = max(region["scratch_nbytes"] for region in to_do)
     return int(shards + sources + scratch)
