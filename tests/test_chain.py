@@ -163,3 +163,24 @@ def test_a_worker_that_is_lost_while_it_is_asked_stops_nothing(client, monkeypat
     chain.check_memory(client)
     chain.check_imports(client, TinyJob)
     assert said == []
+
+
+class Claims:
+    """Nothing, which claims to be a gigabyte."""
+
+    def __sizeof__(self) -> int:
+        return 1 << 30
+
+
+def test_handles_that_move_do_not_make_the_network_look_fast():
+    """Else Dask would soon move every task away from its files."""
+    with local_client() as client:
+        client.register_plugin(PipelinePlugin())
+        here, there = client.scheduler_info()["workers"]
+        before = client.run(lambda dask_worker: dask_worker.bandwidth)
+        made = client.submit(Claims, workers=[here], pure=False)
+        moved = client.submit(lambda handle: type(handle), made, workers=[there], pure=False)
+        assert moved.result().__name__ == "Claims"
+        del made, moved
+        assert client.submit(int, workers=[there], pure=False).result() == 0
+        assert client.run(lambda dask_worker: dask_worker.bandwidth) == before

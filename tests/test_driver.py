@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cftime
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -880,6 +881,39 @@ def test_workers_that_join_get_regions_of_many_variables(client, tmp_path, monke
     assert dataset.backfill(until(24), client=client).succeeded
     most = {workers: max(n for at, n in seen if at == workers) for workers in (1, 3)}
     assert most == {1: REGIONS_PER_WORKER, 3: 3 * REGIONS_PER_WORKER}
+
+
+@pytest.mark.parametrize("is_one_disk", [True, False])
+def test_variables_of_a_region_spread_where_that_costs_no_download(tmp_path, is_one_disk):
+    """On one disk every worker compresses; elsewhere they stay with the source files.
+
+    Also where these are larger than the memory of a worker.
+    """
+
+    class Wide(TinyTemplate):
+        data_vars = tuple(tiny_var(f"v{number}") for number in range(12))
+
+    class Slow(TinyJob):
+        def transform_values_inplace(self, values, data_var):
+            time.sleep(0.1)
+            super().transform_values_inplace(values, data_var)
+
+        # What Dask weighs is the size of the source files.
+        def download_file(self, coord):
+            return replace(super().download_file(coord), nbytes=1 << 30)
+
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(4))
+    dataset = make(tmp_path, provider, dataset_of(template=Wide, job=Slow))
+    with (
+        dask.config.set({"gridmill.workers-share-disk": is_one_disk}),
+        local_client() as client,
+    ):
+        report = dataset.backfill(until(4), client=client)
+    assert report.succeeded, report.failures
+    assert report.nbytes_healed == 0
+    workers = {span.worker for span in report.spans if span.stage == "compress"}
+    assert len(workers) == (2 if is_one_disk else 1)
 
 
 def test_nothing_temporary_is_left(client, provider, tmp_path, monkeypatch):

@@ -223,6 +223,25 @@ def test_downloads_that_vanish_while_they_are_read_are_fetched_again(tmp_path):
     np.testing.assert_array_equal(at.values()[:4], truth(hours(4)))
 
 
+def test_downloads_that_are_being_deleted_are_fetched_again(at):
+    """Another worker's folder on the same disk may go file by file: none is unreadable for it."""
+    source = at.download()
+    source.files[2].coord.downloaded_path.unlink()
+    receipt = at.upload(at.compress(source))
+    assert receipt.unread == {}
+    assert receipt.healed is not None
+    np.testing.assert_array_equal(at.values()[:4], truth(hours(4)))
+
+
+def test_shards_that_are_being_deleted_are_made_again(at):
+    """A folder that lacks one of its objects is no error of the final store."""
+    source = at.download()
+    shards = at.compress(source)
+    (shards.folder / shards.keys[0]).unlink()
+    assert at.upload(shards).healed is None
+    np.testing.assert_array_equal(at.values()[:4], truth(hours(4)))
+
+
 @pytest.mark.parametrize("trouble", ["garbage", "empty array", "wrong shape"])
 def test_a_file_that_cannot_be_read_leaves_its_place_empty(at, trouble):
     """It is named with its cause; the other files' values are there."""
@@ -506,6 +525,7 @@ def test_what_is_sent_between_tasks_is_small(at):
         >= source.nbytes
         == sum(p.stat().st_size for p in source.folder.iterdir())
     )
+    assert replace(source, most_claimed=7).__sizeof__() == 7
     with pytest.raises(AttributeError, match="stays with the driver"):
         _ = pickle.loads(pickle.dumps(source)).job.template_ds
 

@@ -23,7 +23,15 @@ from typing import Any, TypeVar
 import dask
 import numcodecs.blosc
 import zarr
-from distributed import Client, Future, Semaphore, Worker, WorkerPlugin, get_worker
+from distributed import (
+    Client,
+    Future,
+    LocalCluster,
+    Semaphore,
+    Worker,
+    WorkerPlugin,
+    get_worker,
+)
 
 from gridmill import batches, stages
 from gridmill.batches import BatchedWork, GroupFiles, NotMade
@@ -46,6 +54,7 @@ __all__ = [
     "check_imports",
     "check_memory",
     "copy_all",
+    "is_one_machine",
     "seconds_of_batch",
     "send_context",
     "submit_batch",
@@ -69,6 +78,10 @@ MALLOC_OPTIONS = {-3: 1 << 30, -1: (1 << 31) - 1, -2: 64 << 20}
 MOST_OF_OLD_GLIBC = {-3: 32 << 20}
 
 
+# Of a worker's memory, what files on its disk may claim to take of it.
+CLAIMED_SHARE = 0.25
+
+
 def threads_per_worker() -> int:
     """Threads of a Dask worker at which every stage can run at its full width."""
     return sum(STAGE_WIDTHS.values())
@@ -81,19 +94,24 @@ class PipelinePlugin(WorkerPlugin):
     ----------
     imports_xarray
         Whether to import xarray at once, because an author's hook takes a DataArray.
+    is_one_machine
+        Whether all workers that there will ever be are on one machine.
     """
 
     name = PLUGIN
     idempotent = True
 
-    def __init__(self, *, imports_xarray: bool = False) -> None:
+    def __init__(self, *, imports_xarray: bool = False, is_one_machine: bool = False) -> None:
         self.imports_xarray = imports_xarray
+        self.is_one_machine = is_one_machine
 
     def setup(self, worker: Worker) -> None:
         """Install executors and workspace."""
         shares_disk = dask.config.get("gridmill.workers-share-disk", True)
         root = Path(worker.local_directory) / "gridmill"
         self.workspace = Workspace(root, shares_disk=shares_disk)
+        self.most_claimed = 0 if shares_disk and self.is_one_machine else _most_claimed(worker)
+        self._bandwidth = worker.bandwidth
         for stage, executor in _stage_executors().items():
             worker.executors[stage] = executor
         stop_profiling(worker)
@@ -112,6 +130,9 @@ class PipelinePlugin(WorkerPlugin):
         is deleted is settled here and now: Dask may want the same key again before the executor
         comes to it.
         """
+        # A handle that moves takes no time for all that it claims, which Dask would take for the
+        # network's speed, and soon think nothing of moving tasks away from their files.
+        self.worker.bandwidth = self._bandwidth
         if finish == "forgotten" or (start == "memory" and finish == "released"):
             folders = self.workspace.release(str(key))
             if folders:
@@ -125,6 +146,15 @@ class PipelinePlugin(WorkerPlugin):
                 executor.shutdown(wait=False, cancel_futures=True)
         limit_hosts(None)
         shutil.rmtree(self.workspace.root, ignore_errors=True)
+
+
+def _most_claimed(worker: Worker) -> int:
+    """Give what files may claim to have, in bytes: Dask refuses a task whose inputs exceed memory.
+
+    It takes them to be there.
+    """
+    limit = worker.memory_manager.memory_limit
+    return int(limit * CLAIMED_SHARE) if limit else sys.maxsize
 
 
 class HostPlaces:
@@ -230,6 +260,11 @@ def seconds_of_batch() -> float:
 def send_context(client: Client, context: RunContext) -> Future[Any]:
     """Make a run's context available to its tasks; it survives the loss of any worker."""
     return client.submit(_identity, context, key=f"context-0-{context.run}", pure=False)
+
+
+def is_one_machine(client: Client) -> bool:
+    """Whether all workers that a cluster will ever have are on this machine."""
+    return isinstance(client.cluster, LocalCluster)
 
 
 def check_imports(client: Client, job_class: type[RegionJob[Any, Any]]) -> None:
@@ -484,7 +519,7 @@ def _bench() -> Bench:
     plugin = worker.plugins[PLUGIN]
     assert isinstance(plugin, PipelinePlugin)
     key = str(worker.get_current_task())
-    return Bench(plugin.workspace.of_key(key), worker.address)
+    return Bench(plugin.workspace.of_key(key), worker.address, plugin.most_claimed)
 
 
 def stop_profiling(worker: Worker) -> None:

@@ -264,7 +264,10 @@ class Driver:
             coords=self._coords(along=False) if takes_data_array(job_class) else None,
             replicas=self.publisher.replicas.stores,
         )
-        plugin = chain.PipelinePlugin(imports_xarray=context.coords is not None)
+        plugin = chain.PipelinePlugin(
+            imports_xarray=context.coords is not None,
+            is_one_machine=chain.is_one_machine(self.client),
+        )
         self.client.register_plugin(plugin)
         chain.check_imports(self.client, job_class)
         chain.check_memory(self.client)

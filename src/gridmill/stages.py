@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import struct
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -181,12 +182,15 @@ class LocalFiles:
         All that were asked for, with what became of them.
     spans
         The stages that made it.
+    most_claimed
+        See `Bench`.
     """
 
     folder: Path
     job: RegionJob[Any, Any]
     files: tuple[SourceFile, ...]
     spans: tuple[Span, ...] = ()
+    most_claimed: int = sys.maxsize
 
     @property
     def nbytes(self) -> int:
@@ -195,7 +199,7 @@ class LocalFiles:
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
-        return DOWNLOAD_COST * self.nbytes
+        return min(DOWNLOAD_COST * self.nbytes, self.most_claimed)
 
 
 @dataclass(frozen=True)
@@ -268,10 +272,21 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a stage runs: its folders and its name."""
+    """Where a stage runs.
+
+    Parameters
+    ----------
+    space
+        Its folders.
+    worker
+        Its name.
+    most_claimed
+        Bytes that what it makes may claim to have where Dask asks what it costs to move it.
+    """
 
     space: WorkspaceOfKey
     worker: str
+    most_claimed: int = sys.maxsize
 
 
 def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]) -> LocalFiles:
@@ -291,7 +306,7 @@ def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]
         with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
             arrived = tuple(pool.map(lambda file: _download_one(local_job, file), files))
         span.append(sum(file.nbytes_fetched for file in arrived))
-    return LocalFiles(folder, job, arrived, tuple(span))
+    return LocalFiles(folder, job, arrived, tuple(span), bench.most_claimed)
 
 
 def compress(
@@ -420,7 +435,7 @@ def _compress_here(
         recorded("compress", bench.space.key, bench.worker) as span,
         _canvas(work, scratch / "slabs") as canvas,
     ):
-        unread = _read(canvas, work, source, bench)
+        unread = _read(canvas, work, source, bench, may_vanish=healed is None)
         succeeded = _succeeded(source.files, unread)
         keys: tuple[str, ...] = ()
         if succeeded:
@@ -447,8 +462,14 @@ def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> l
     return slabs_of(shape, var.encoding.chunks, itemsize, whole=whole)
 
 
-def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) -> dict[int, str]:
-    """Read every file that arrived into its place; by index, why one could not be read."""
+def _read(
+    canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench, *, may_vanish: bool
+) -> dict[int, str]:
+    """Read every file that arrived into its place; by index, why one could not be read.
+
+    Where they may vanish, a file that is not there says nothing about what the provider has: its
+    folder is being deleted, as another worker's may be on the same disk.
+    """
     unread: dict[int, str] = {}
     for index, file in enumerate(source.files):
         if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
@@ -458,7 +479,8 @@ def _read(canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench) 
         try:
             work.job.read_data_into(file.coord, work.data_var, piece)
         except UNREADABLE as error:
-            if not bench.space.has(source.folder):
+            is_gone = may_vanish and isinstance(error, FileNotFoundError)
+            if is_gone or not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
             if isinstance(error, OSError) and error.errno in OF_THE_WORKER:
                 raise
@@ -609,7 +631,7 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
                 replaces=_is_published(context, shards.work),
             )
         except FileNotFoundError as error:
-            if bench.space.has(shards.folder):
+            if _is_whole(bench, shards):
                 raise
             raise TmpFolderLost(str(shards.folder)) from error
         span.append(sum(receipt.nbytes for receipt in uploaded.objects))
@@ -647,10 +669,16 @@ def _replicate(bench: Bench, context: RunContext, shards: LocalShards) -> dict[s
         except LeaseLost:
             raise
         except Exception as error:
-            if not bench.space.has(shards.folder):
+            if not _is_whole(bench, shards):
                 raise TmpFolderLost(str(shards.folder)) from error
             _left_alone.add((context.run, store.url))
     return made
+
+
+def _is_whole(bench: Bench, shards: LocalShards) -> bool:
+    """Whether all objects can be read from here: a folder that is being deleted has some."""
+    folder = shards.folder
+    return bench.space.has(folder) and all((folder / key).exists() for key in shards.keys)
 
 
 def is_disk_full(error: BaseException) -> bool:
