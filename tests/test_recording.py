@@ -69,6 +69,18 @@ def test_files_are_named_once_for_all_variables_of_a_group():
     assert record.variables["a"].state == record.variables["b"].state == "done"
 
 
+def test_files_are_named_once_for_variables_of_several_runs():
+    """What an interrupted run left is done from the same files: they are not listed again."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, OK, OK)
+    partly = recorded(prepared, a=receipt("a", files), files=files)
+    rest = prepared_of(partly)
+    assert list(rest.todo) == ["b"]
+    record = recorded(rest, b=receipt("b", files_of(rest, OK, OK, OK, OK)), files=files)
+    assert len(record.groups) == 1
+    assert set(record.variables) == {"a", "b"}
+
+
 def test_each_variable_has_what_its_own_chain_found():
     """A file that one chain met and another did not counts as there for the one only."""
     prepared = prepared_of()

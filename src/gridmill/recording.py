@@ -67,7 +67,8 @@ def record_outcome(
     groups = list(before.groups) if before else []
     todo = outcome.prepared.todo
     variables = {n: v for n, v in before.variables.items() if n not in todo} if before else {}
-    numbers: dict[tuple[SourceFileRecord, ...], int] = {}
+    # Variables of one group may be done by several runs, from the same files.
+    numbers = {files: number for number, files in enumerate(groups)}
     records: dict[int, tuple[SourceFileRecord, ...]] = {}
     accepted = _accepted_before(before)
     for index, group in enumerate(outcome.prepared.groups):
