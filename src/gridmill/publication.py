@@ -517,16 +517,22 @@ class Publisher:
         if not self._is_as_declared(ds):
             _write_by_xarray(ds, folder)
             return
-        unchanged = [n for n, v in ds.variables.items() if v is self.template_ds.variables[n]]
+        # What grows is not taken from there: the template may reach further by now.
+        unchanged = {
+            name
+            for name, variable in ds.variables.items()
+            if variable is self.template_ds.variables[name]
+            and self.config.append_dim not in variable.dims
+        }
         _write_by_xarray(ds.drop_vars({*ds.data_vars, *unchanged}), folder)
-        grown = array_metadata(json.loads((folder / ROOT).read_bytes()))
         root = json.loads(self.metadata)
-        arrays = root["consolidated_metadata"]["metadata"]
-        arrays.update(grown)
+        arrays = array_metadata(root)
+        arrays.update(array_metadata(json.loads((folder / ROOT).read_bytes())))
         objects = {k: v for k, v in self._declared.items() if k.partition("/")[0] in unchanged}
         for name, variable in ds.data_vars.items():
-            arrays[name]["shape"] = list(variable.shape)
-            objects[f"{name}/{ROOT}"] = _as_json(arrays[name])
+            arrays[str(name)] |= {"shape": list(variable.shape)}
+            objects[f"{name}/{ROOT}"] = _as_json(arrays[str(name)])
+        root["consolidated_metadata"]["metadata"] = arrays
         objects[ROOT] = _as_json(root)
         for key, content in objects.items():
             (folder / key).parent.mkdir(parents=True, exist_ok=True)
@@ -534,26 +540,25 @@ class Publisher:
 
     def _is_as_declared(self, ds: xr.Dataset) -> bool:
         """Whether the metadata of a dataset are those of the template, but for lengths."""
-        ours, declared = ds.variables, self.template_ds.variables
+        declared = self.template_ds
         return (
-            ours.keys() == declared.keys()
-            and ds.coords.keys() == self.template_ds.coords.keys()
-            and _are_same(ds.attrs, self.template_ds.attrs)
-            and _are_same(ds.encoding, self.template_ds.encoding)
-            and all(
-                ours[n].dims == declared[n].dims
-                and ours[n].dtype == declared[n].dtype
-                and _are_same(ours[n].attrs, declared[n].attrs)
-                and _are_same(ours[n].encoding, declared[n].encoding)
-                for n in ds.data_vars
-            )
+            ds.variables.keys() == declared.variables.keys()
+            and ds.coords.keys() == declared.coords.keys()
+            and all(v.dims == declared.variables[n].dims for n, v in ds.variables.items())
+            and all(v.dtype == declared[n].dtype for n, v in ds.data_vars.items())
+            and _have_same(declared, ds)
+            and all(_have_same(declared[name], ds[name]) for name in ds.data_vars)
         )
 
 
-def _are_same(ours: Mapping[Any, Any], declared: Mapping[Any, Any]) -> bool:
-    return ours.keys() == declared.keys() and all(
-        value is declared[key] or np.array_equal(value, declared[key])
-        for key, value in ours.items()
+def _have_same(declared: xr.Dataset | xr.DataArray, ours: xr.Dataset | xr.DataArray) -> bool:
+    """Whether attributes and encoding hold the very same objects, as cutting leaves them.
+
+    Others may be equal and yet be written differently, as 1 and 1.0 are.
+    """
+    return all(
+        theirs.keys() == mine.keys() and all(mine[key] is value for key, value in theirs.items())
+        for theirs, mine in ((declared.attrs, ours.attrs), (declared.encoding, ours.encoding))
     )
 
 

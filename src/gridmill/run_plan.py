@@ -269,16 +269,16 @@ def _why_done(variable: Any, fills: Sequence[Any]) -> str:
 def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience | None) -> int:
     """Give what a worker needs on its own disk at most.
 
-    Its share of the chains in flight keep their shards and their regions' source files there, and
-    the one that it compresses its scratch, if it is divided. Before a first run shards count as if
+    Its share of the regions in flight keep their shards and source files there, and the variable
+    that it compresses its scratch, if it is divided. Before a first run shards count as if
     nothing could be compressed, and source files not at all.
     """
     if not to_do:
         return 0
-    fewest, most = (pick(len(region["todo"]) for region in to_do) for pick in (min, max))
-    for_threads = ceil(CHAINS_PER_THREAD * threads_per_worker() / max(1, fewest))
+    counts = [len(region["todo"]) for region in to_do]
+    for_threads = ceil(CHAINS_PER_THREAD * threads_per_worker() / max(1, min(counts)))
     regions = min(len(to_do), max(REGIONS_PER_WORKER, for_threads))
-    at_once: int = min(chains, regions * most)
+    at_once = min(chains, regions * max(counts))
     share: float = 1.0 if known is None else known.stored_share
     shards = max(region["largest_nbytes"] for region in to_do) * share * at_once
     sources = max(region["source_nbytes"] or 0 for region in to_do) * regions

@@ -479,8 +479,7 @@ def _read(
         try:
             work.job.read_data_into(file.coord, work.data_var, piece)
         except UNREADABLE as error:
-            is_gone = may_vanish and isinstance(error, FileNotFoundError)
-            if is_gone or not bench.space.has(source.folder):
+            if (may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
             if isinstance(error, OSError) and error.errno in OF_THE_WORKER:
                 raise
@@ -492,6 +491,12 @@ def _read(
             continue
         canvas.put(place, piece)
     return unread
+
+
+def _is_gone(file: SourceFile, error: Exception) -> bool:
+    """Whether a file, or what was kept beside it, is not there; not every decoder says so."""
+    path = file.coord.downloaded_path
+    return isinstance(error, FileNotFoundError) or path is None or not path.exists()
 
 
 def _place(file: SourceFile, data_var: DataVar) -> tuple[int | slice, ...]:
