@@ -21,6 +21,7 @@ from gridmill.publication import Publisher, _write_by_xarray
 from gridmill.registry import dataset_names, find_dataset
 from gridmill.stores import Lease, LocalObjects, ZarrStore
 from gridmill.stores.lease import LeaseLost
+from gridmill.variables import Coordinate
 from tiny import HOUR, NAMES, REGION, START, TinyJob, TinyTemplate, hours, until
 
 OK = SourceFileStatus.SUCCEEDED
@@ -433,15 +434,26 @@ CHANGES = {
     "a variable's attribute": lambda ds: ds.assign(a=ds["a"].assign_attrs(note=np.arange(2))),
     "an encoding": recompressed,
     "a coordinate": lambda ds: ds.assign_coords(x=ds["x"] + 1),
-    "one coordinate more": lambda ds: ds.assign_coords(height=2.0),
+    "one coordinate more": lambda ds: ds.assign_coords(depth=2.0),
+    "dims": lambda ds: ds.assign(a=ds["a"].variable.transpose("time", "x", "y")),
+    "a coordinate that is one no more": lambda ds: ds.reset_coords("height"),
     "one variable less": lambda ds: ds.drop_vars("b"),
 }
+
+
+class WithHeight(TinyTemplate):
+    """With a coordinate that is no dim's."""
+
+    coords = (*TinyTemplate.coords, Coordinate(name="height", dims=()))
+
+    def derive_coordinates(self, ds):
+        return {"height": ((), 2.0)}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_what_an_author_changed_of_the_template_is_written(change, store, tmp_path):
     """Not what was declared."""
-    publisher = publisher_of(store, 8)
+    publisher = publisher_of(store, 8, WithHeight())
     ds = change(publisher.template_ds.isel(time=slice(0, 4)))
     with publisher.written(ds) as folder:
         ours = objects_in(folder)

@@ -242,12 +242,17 @@ def test_downloads_that_are_being_deleted_are_fetched_again(tmp_path, says_so):
     np.testing.assert_array_equal(at.values()[:4], truth(hours(4)))
 
 
-def test_shards_that_are_being_deleted_are_made_again(at):
-    """A folder that lacks one of its objects is no error of the final store."""
+@pytest.mark.parametrize("n_replicas", [0, 1])
+def test_shards_that_are_being_deleted_are_made_again(at, tmp_path, n_replicas):
+    """A folder that lacks one of its objects is no error of the final store, nor of a replica."""
+    replicas = tuple(ZarrStore(str(tmp_path / "replica"), "tiny") for _ in range(n_replicas))
+    at.context = replace(at.context, replicas=replicas)
     source = at.download()
     shards = at.compress(source)
     (shards.folder / shards.keys[0]).unlink()
-    assert at.upload(shards).healed is None
+    receipt = at.upload(shards)
+    assert receipt.healed is None
+    assert list(receipt.replicated) == [replica.url for replica in replicas]
     np.testing.assert_array_equal(at.values()[:4], truth(hours(4)))
 
 

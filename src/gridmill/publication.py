@@ -545,7 +545,6 @@ class Publisher:
             ds.variables.keys() == declared.variables.keys()
             and ds.coords.keys() == declared.coords.keys()
             and all(v.dims == declared.variables[n].dims for n, v in ds.variables.items())
-            and all(v.dtype == declared[n].dtype for n, v in ds.data_vars.items())
             and _have_same(declared, ds)
             and all(_have_same(declared[name], ds[name]) for name in ds.data_vars)
         )
