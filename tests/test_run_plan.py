@@ -9,11 +9,11 @@ import pytest
 
 from gridmill.chain import threads_per_worker
 from gridmill.charts import MOST_BARS, Stretch, stretches_chart
-from gridmill.driver import CHAINS_PER_THREAD
+from gridmill.driver import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.plan_page import plan_page
 from gridmill.run_plan import SLABS_HELD, WORKER_NBYTES, learn
 from shown_html import Text
-from tiny import Provider, Tiny, TinyJob, dataset_of, hours, until
+from tiny import Provider, Tiny, TinyJob, TinyTemplate, dataset_of, hours, tiny_var, until
 
 RAW = 4 * 6 * 4  # of one variable in one region
 
@@ -43,6 +43,18 @@ def test_before_a_first_run_nothing_is_guessed(tmp_path, provider):
     assert plan["tmp_disk_nbytes_per_worker"] == 6 * RAW
     assert plan["warnings"] == []
     assert json.loads(json.dumps(plan)) == plan
+
+
+def test_a_worker_has_room_for_two_regions_of_many_variables(tmp_path, provider):
+    """So many may be in flight for each, though one alone has more chains than it has threads."""
+
+    class Wide(TinyTemplate):
+        data_vars = tuple(tiny_var(f"v{number}") for number in range(12))
+
+    dataset = dataset_of(template=Wide)(tmp_path / "a", source_base=str(provider.root))
+    plan = dataset.plan(until(12)).describe()
+    assert plan["chains"] == 3 * 12
+    assert plan["tmp_disk_nbytes_per_worker"] == REGIONS_PER_WORKER * 12 * RAW
 
 
 def test_a_plan_learns_from_the_last_runs(tmp_path, provider, client):
