@@ -562,7 +562,7 @@ CATALOGUE: Mapping[str, Callable[[], Fault]] = {
     "driver killed before a record": lambda: DriverDies("before", "state:regions/*", _REGIONS),
     "driver killed in a record": lambda: DriverDies("in", "state:regions/*", _REGIONS),
     "driver killed after a record": lambda: DriverDies("after", "state:regions/*", _REGIONS),
-    "driver killed publishing": lambda: DriverDies("after", f"{_PUBLISHING}/held"),
+    "driver killed publishing": lambda: DriverDies("after", f"{_PUBLISHING}/claim.json"),
     "driver killed before a coordinate": lambda: DriverDies("before", "store:time/c/0"),
     "driver killed after a coordinate": lambda: DriverDies("after", "store:time/c/0"),
     "driver killed before an array": lambda: DriverDies("before", "store:*/zarr.json", 4),

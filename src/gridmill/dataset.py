@@ -597,9 +597,12 @@ class DynamicalDataset:
         """
         self._check_writable()
         tracker = self.store.tracker
-        if tracker.read_declaration() is None:
-            tracker.write_declaration(declaration)
-        if tracker.read_declaration() != declaration:
+        there = tracker.read_declaration()
+        if there is None:
+            if tracker.write_declaration(declaration):
+                return
+            there = tracker.read_declaration()
+        if there != declaration:
             raise ValueError(
                 f"another run made {self.store.url} at this moment, and declared it differently: "
                 "run again to follow it, or give another --store"

@@ -28,7 +28,16 @@ import numpy as np
 
 from gridmill.horizontal_grids import HorizontalGrid
 from gridmill.region_job import RegionJob, SourceFileCoord
-from gridmill.sources.download import Download, DownloadFailed, NotAvailable, fetch, mask_url
+from gridmill.sources.download import (
+    Download,
+    DownloadFailed,
+    DownloadSettings,
+    NotAvailable,
+    fetch,
+    identify,
+    mask_url,
+    read,
+)
 from gridmill.sources.grib import (
     GribCorrupt,
     OpenMessage,
@@ -369,30 +378,29 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
 
     def _download_messages(self, url: str, coord: ForecastFileT) -> Download:
         path = self.download_path(coord)
-        inventory = self._fetch_inventory(self.inventory_url(url), path)
+        inventory = self._read_inventory(self.inventory_url(url))
         if isinstance(inventory, str):
-            done = replace(self._fetch(url, path, None), remark=f"fetched whole: {inventory}")
+            done = replace(
+                fetch(url, path, settings=self._settings), remark=f"fetched whole: {inventory}"
+            )
             found = self._search(path, coord)
         else:
             done, found = self._fetch_ranges(url, path, self._choose(inventory, coord))
         _listing(path).write_text(json.dumps({n: _to_json(place) for n, place in found.items()}))
         return done
 
-    def _fetch_inventory(self, url: str, path: Path) -> tuple[Message, ...] | str:
+    def _read_inventory(self, url: str) -> tuple[Message, ...] | str:
         """Fetch and read an inventory, or say why there is none."""
-        text = path.with_name(f"{path.name}.inventory")
         try:
-            self._fetch(url, text, None)
+            content = read(url, settings=self._settings)
         except NotAvailable:
             log.info("no inventory url=%s: fetching the whole file", mask_url(url))
             return "there is no inventory"
         try:
-            return parse_inventory(text.read_text())
+            return parse_inventory(content.decode())
         except ValueError as error:
             log.warning("%s: %s: fetching the whole file", mask_url(url), error)
             return "the inventory cannot be read"
-        finally:
-            text.unlink()
 
     def _choose(self, inventory: Sequence[Message], coord: ForecastFileT) -> _Chosen:
         chosen: _Chosen = {}
@@ -410,17 +418,16 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         try:
             return self._fetch_merged(url, path, chosen)
         except DownloadFailed:
-            nbytes = self._ask_nbytes(url, path)
+            nbytes = self._ask_nbytes(url)
             within: _Chosen = {n: _unless_beyond(one, nbytes) for n, one in chosen.items()}
             if within == chosen:
                 raise
         return self._fetch_merged(url, path, within)
 
-    def _ask_nbytes(self, url: str, path: Path) -> int | None:
+    def _ask_nbytes(self, url: str) -> int | None:
         """Ask once for a file's size; None if there is no answer."""
-        settings = replace(self.download_settings, expect=None, attempts=1)
         try:
-            return fetch(url, path, settings=settings, byte_ranges=[(0, 1)]).file_nbytes
+            return identify(url, settings=replace(self._settings, attempts=1)).nbytes
         except (NotAvailable, DownloadFailed):
             return None
 
@@ -429,7 +436,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         ranges = [message.byte_range for message in messages.values()]
         # Where there is nothing to fetch, a byte tells whether the file is there, and which it is.
         merged = merge_byte_ranges(ranges or [ByteRange(0, 1)], max_gap_nbytes=self.max_gap_nbytes)
-        done = self._fetch(url, path, merged)
+        done = fetch(url, path, settings=self._settings, byte_ranges=merged)
         at = dict(zip(messages, local_byte_ranges(ranges, merged), strict=True))
         found: _Found = {}
         for name, one in chosen.items():
@@ -463,10 +470,10 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             for key, selector in ((_key(var, level), asks) for var, level, asks in asked)
         }
 
-    def _fetch(self, url: str, path: Path, ranges: Sequence[ByteRange] | None) -> Download:
+    @property
+    def _settings(self) -> DownloadSettings:
         # What a range holds is judged message by message, when it is read.
-        settings = replace(self.download_settings, expect=None)
-        return fetch(url, path, settings=settings, byte_ranges=ranges)
+        return replace(self.download_settings, expect=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ from gridmill.sources.download import (
     fetch,
     identify,
     mask_url,
+    read,
 )
 from gridmill.testing import (
     ArchiveServer,
@@ -355,6 +356,19 @@ def test_a_file_is_identified_by_one_byte_as_its_download_is(archive, folder, is
         assert (asked.method, asked.byte_range, asked.nbytes) == ("GET", "bytes=0-0", 1)
     with pytest.raises(NotAvailable):
         identify(f"{url}.absent", settings=settings)
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_small_file_is_read_into_memory_as_hard_as_another_is_fetched(archive, is_local):
+    """It is tried again, proved to be whole, and absent where it is absent."""
+    url = str(archive.root / "a.bin") if is_local else f"{archive.url}/a.bin"
+    archive.inject("a.bin", Truncated(nbytes=3))
+    assert read(url, settings=quick()) == CONTENT
+    assert len(archive.requests) == (0 if is_local else 2)
+    with pytest.raises(NotAvailable):
+        read(f"{url}.absent", settings=quick())
+    with pytest.raises(DownloadFailed, match="which is not whole GRIB"):
+        read(url, settings=quick(expect="grib"))
 
 
 def test_threads_fetch_at_once(archive, folder):

@@ -48,6 +48,7 @@ __all__ = [
     "identify",
     "limit_hosts",
     "mask_url",
+    "read",
 ]
 
 logger = logging.getLogger(__name__)
@@ -182,10 +183,34 @@ def identify(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> File
         As by `fetch`.
     """
     settings = replace(settings, expect=None, min_nbytes=1)
+    return _into(io.BytesIO(), url, settings, [(0, 1)]).file
+
+
+def read(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> bytes:
+    """Fetch a small file into memory.
+
+    Parameters
+    ----------
+    url, settings
+        As for `fetch`.
+
+    Raises
+    ------
+    NotAvailable, DownloadFailed, ValueError
+        As by `fetch`.
+    """
+    content = io.BytesIO()
+    _into(content, url, settings, [None])
+    return content.getvalue()
+
+
+def _into(
+    out: io.BytesIO, url: str, settings: DownloadSettings, requests: Sequence[ByteRange | None]
+) -> _Transfer:
     with place_at(url, settings.most_at_host):
-        transfer = _Transfer(url, _opener(url), [(0, 1)], io.BytesIO(), settings)
+        transfer = _Transfer(url, _opener(url), requests, out, settings)
         transfer.run()
-    return transfer.file
+    return transfer
 
 
 def coalesce_ranges(byte_ranges: Sequence[ByteRange]) -> list[ByteRange]:

@@ -4,7 +4,8 @@ A lease is a folder of small objects beside the progress records:
 
 - ``claim.json`` says who wants which positions of the append dim. It is written once, never
   again: deleting it ends the lease, and nothing brings it back;
-- ``held`` says that the claim met no other;
+- ``held`` says that the claim met no other; the right to publish, which is held for a moment, does
+  without it;
 - ``beat`` changes as long as the holder lives.
 
 Who claims looks at the others *after* having put its own claim, so of two that overlap at
@@ -35,6 +36,7 @@ from typing import Any
 
 import psutil
 
+from gridmill.lookahead import lookahead
 from gridmill.stores.objects import Objects
 
 __all__ = ["PUBLISHING", "STATIC", "Claim", "Lease", "LeaseHeld", "LeaseLost", "LeaseProof"]
@@ -49,7 +51,7 @@ PUBLISHING: Positions = (-3, -2)
 # A holder beats four times in this; a beat that stood still for so long has no holder.
 TIME_TO_LIVE_S = 20.0
 BEATS_PER_LIFE = 4
-# A worker asks whether the lease still stands at most this often.
+# Who writes asks whether the lease still stands at most this often.
 PROOF_LASTS_S = 1.0
 # Claims that meet are withdrawn and made again within a fraction of a second.
 CLAIMING_TAKES_S = 30.0
@@ -207,9 +209,13 @@ class Lease:
         self._beat(0)
         try:
             _acquire(self.objects, self.claim.run, self.claim)
-            _delete_remains(self.objects)
-            # Another one may have taken the first beat for a remain.
-            self._beat(0)
+            _all_at_once(
+                self.objects,
+                lambda: self.objects.put(f"leases/{self.claim.run}/held", b""),
+                lambda: _delete_remains(self.objects),
+                # Another one may have taken the first beat for a remain.
+                lambda: self._beat(0),
+            )
         except BaseException:
             _end(self.objects, self.claim.run)
             raise
@@ -235,7 +241,7 @@ class Lease:
         ------
         callable
             To be called before every step: it raises LeaseLost once the right is gone, as it is
-            for a process that stood still and was taken for dead.
+            for a process that stood still and was taken for dead. Asks at most once a second.
 
         Raises
         ------
@@ -247,27 +253,36 @@ class Lease:
         name = f"{self.claim.run}-publishing"
         claim = Claim(**{**vars(self.claim), "positions": (PUBLISHING,)})
         deadline = time.monotonic() + timeout_s
-        is_contested = False
-        while True:
-            try:
-                claimed = _acquire(self.objects, name, claim, looks_first=is_contested)
-                break
-            except LeaseHeld:
-                if time.monotonic() > deadline:
-                    raise
-                is_contested = True
-                time.sleep(random.uniform(0.02, 0.2))
+        proved_until = 0.0
 
-        def check(claimed: Collection[str] | None = None) -> None:
-            names = _claimed(self.objects) if claimed is None else claimed
-            if not {self.claim.run, name} <= set(names):
+        def confirm(claimed: Collection[str], asked: float) -> None:
+            nonlocal proved_until
+            if not {self.claim.run, name} <= set(claimed):
                 raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
+            proved_until = asked + PROOF_LASTS_S
+
+        def check() -> None:
+            asked = time.monotonic()
+            if asked >= proved_until:
+                confirm(_claimed(self.objects), asked)
 
         try:
-            check(claimed)
+            rivals: dict[str, Claim] = {}
+            while True:
+                asked = time.monotonic()
+                # At first without a look, which is a request more where there is hardly a rival.
+                if not rivals:
+                    claimed, rivals = _try(self.objects, name, claim)
+                    if not rivals:
+                        break
+                if time.monotonic() > deadline:
+                    raise LeaseHeld(self.objects.url, next(iter(rivals.values())))
+                time.sleep(random.uniform(0.02, 0.2))
+                rivals = _rivals(self.objects, name, claim, _claimed(self.objects))
+            confirm(claimed, asked)
             yield check
         finally:
-            _end(self.objects, name, beats=False)
+            self.objects.delete(_claim_key(name))
 
     def _keep_beating(self) -> None:
         number = 0
@@ -325,29 +340,29 @@ def is_alive(objects: Objects, claim: Claim) -> bool:
     return False
 
 
-def _acquire(
-    objects: Objects, name: str, claim: Claim, *, looks_first: bool = True
-) -> Collection[str]:
-    """Claim, and give the names of all claims, the own one among them unless it was ended.
-
-    To look first disturbs nobody, but is another request where most likely there is no rival.
-    """
-    if looks_first:
-        _refuse_if_held(objects, _rivals(objects, name, claim, _claimed(objects)))
+def _acquire(objects: Objects, name: str, claim: Claim) -> None:
+    """Claim, and wait for those who claim at this moment; not for who holds."""
+    _refuse_if_held(objects, _rivals(objects, name, claim, _claimed(objects)))
     deadline = time.monotonic() + CLAIMING_TAKES_S
     while True:
-        objects.put(_claim_key(name), claim.to_json())
-        claimed = _claimed(objects)
-        rivals = _rivals(objects, name, claim, claimed)
+        _, rivals = _try(objects, name, claim)
         if not rivals:
-            objects.put(f"leases/{name}/held", b"")
-            return claimed
-        objects.delete(_claim_key(name))
+            return
         _refuse_if_held(objects, rivals)
         if time.monotonic() > deadline:
             raise LeaseHeld(objects.url, next(iter(rivals.values())))
         # Another one claims at this moment and may have seen this claim: both stepped back.
         time.sleep(random.uniform(0.02, 0.3))
+
+
+def _try(objects: Objects, name: str, claim: Claim) -> tuple[Collection[str], dict[str, Claim]]:
+    """Claim, and withdraw if another claim overlaps; the names of all claims, and those others."""
+    objects.put(_claim_key(name), claim.to_json())
+    claimed = _claimed(objects)
+    rivals = _rivals(objects, name, claim, claimed)
+    if rivals:
+        objects.delete(_claim_key(name))
+    return claimed, rivals
 
 
 def _rivals(
@@ -373,10 +388,16 @@ def _refuse_if_held(objects: Objects, rivals: dict[str, Claim]) -> None:
             raise LeaseHeld(objects.url, claim)
 
 
-def _end(objects: Objects, name: str, *, beats: bool = True) -> None:
+def _end(objects: Objects, name: str) -> None:
     """End a lease: the claim first, which is what counts."""
-    for part in ("claim.json", "held", "beat") if beats else ("claim.json", "held"):
-        objects.delete(f"leases/{name}/{part}")
+    objects.delete(_claim_key(name))
+    held, beat = (f"leases/{name}/{part}" for part in ("held", "beat"))
+    _all_at_once(objects, lambda: objects.delete(held), lambda: objects.delete(beat))
+
+
+def _all_at_once(objects: Objects, *calls: Callable[[], None]) -> None:
+    """Make several calls, at once where the objects are worth it."""
+    list(lookahead(lambda call: call(), calls, min(len(calls), objects.at_once)))
 
 
 def _delete_remains(objects: Objects) -> None:

@@ -62,10 +62,10 @@ class UpdateProgressTracker:
         content = impatient(self.objects).get("declaration.json")
         return None if content is None else dict(json.loads(content))
 
-    def write_declaration(self, declaration: dict[str, Any]) -> None:
-        """Keep what was declared when the archive was made; what is declared already stays."""
+    def write_declaration(self, declaration: dict[str, Any]) -> bool:
+        """Keep what was declared when the archive was made; whether nothing was declared yet."""
         content = json.dumps(declaration, indent=1).encode()
-        self.objects.put_if_absent("declaration.json", content)
+        return self.objects.put_if_absent("declaration.json", content)
 
     def replace_declaration(self, declaration: dict[str, Any]) -> None:
         """Change what is declared, for the runs that follow; nobody else may be at work."""
@@ -81,8 +81,7 @@ class UpdateProgressTracker:
 
     def delete_notices(self, keys: Iterable[str]) -> None:
         """Withdraw notices."""
-        with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="notices") as pool:
-            list(pool.map(self.objects.delete, sorted(keys)))
+        list(lookahead(self.objects.delete, sorted(keys), self.objects.at_once))
 
     def read_redo(self, name: str) -> dict[str, Any] | None:
         """Read what is to be done again, and which runs worked on it; None if it is finished."""
