@@ -1,11 +1,12 @@
 """A cluster in a process of its own: it outlives drivers, and dies when told or when orphaned.
 
 Run as ``python trust_cluster.py FOLDER WORKERS``; prints the scheduler's address. Every worker
-has its own folder below FOLDER and uses no other.
+has its own folder below FOLDER and uses no other, unless TRUST_WORKERS_SHARE_DISK says so.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import dask
@@ -19,7 +20,7 @@ def main(folder: str, workers: int) -> None:
     """Serve until standard input ends."""
     config = {
         **SCHEDULER_CONFIG,
-        "gridmill.workers-share-disk": False,
+        "gridmill.workers-share-disk": bool(os.environ.get("TRUST_WORKERS_SHARE_DISK")),
         # A worker that is paused for seconds is not lost.
         "distributed.scheduler.worker-ttl": "5 minutes",
     }

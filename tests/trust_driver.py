@@ -19,6 +19,7 @@ from typing import Any
 
 import gridmill.dataset
 import gridmill.stores.lease
+from gridmill import chain
 from gridmill.driver import Event
 from gridmill.stores.s3_objects import S3Objects
 from trust_faults import FATE, Death, die
@@ -108,6 +109,9 @@ def run(errand: Errand) -> None:
     FATE.death = errand.death
     # Nobody else writes here: parts that a killed process left are nobody's.
     S3Objects.abort_abandoned_uploads.__defaults__ = (timedelta(0),)
+    if os.environ.get("TRUST_WORKERS_SHARE_DISK"):
+        # As a run sees it that started the cluster itself.
+        chain.is_one_machine = lambda client: True
     _set_clock_and_machine(errand)
     # A parent that starts many children may ignore SIGINT; a driver in a terminal does not.
     signal.signal(signal.SIGINT, signal.default_int_handler)

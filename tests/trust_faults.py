@@ -17,7 +17,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,6 +92,12 @@ class Switchboard:
         self.clear()
         for file in self.folder.iterdir():
             file.unlink(missing_ok=True)
+
+
+def call_in(environment: Mapping[str, str], function: Callable[..., None], *args: Any) -> None:
+    """Call a function with these environment variables, in a process that is forked for it."""
+    os.environ.update(environment)
+    function(*args)
 
 
 def hit(place: str, name: str) -> None:

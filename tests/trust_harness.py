@@ -24,6 +24,7 @@ from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import zarr
@@ -38,7 +39,7 @@ from gridmill.testing import ArchiveServer, Request
 from trust_archive import S3, Archive, Shelf, is_icechunk, is_on_s3
 from trust_dataset import GROUPS, FormulaTruth, SourceArchive, group_of, label, source_path
 from trust_driver import Errand, Result
-from trust_faults import Switchboard
+from trust_faults import Switchboard, call_in
 from trust_reader import Missing, Place, Sightings, Watch, Watched
 
 # Two shared cores: a run takes two seconds when nothing else goes on.
@@ -89,7 +90,11 @@ class Process:
         if Process._context is None:
             Process._context = get_context("forkserver")
             Process._context.set_forkserver_preload(["trust_dataset", "trust_driver", "dask.array"])
-        self.process = Process._context.Process(target=function, args=arguments, daemon=False)
+        # The server has the environment of the first lab.
+        ours = {name: value for name, value in os.environ.items() if name.startswith("TRUST_")}
+        self.process = Process._context.Process(
+            target=call_in, args=(ours, function, *arguments), daemon=False
+        )
         self.process.start()
         self.pid: int = self.process.pid
         self.started = time.time()
@@ -225,19 +230,25 @@ class Lab:
     ----------
     folder
         For everything.
+    workers_share_disk
+        Whether a worker uses what is on another one's disk, and variables spread over them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, workers_share_disk: bool = False) -> None:
         self.folder = folder
         self.switchboard = Switchboard(folder / "switchboard")
+        self._environment = {
+            "TRUST_SWITCHBOARD": str(self.switchboard.folder),
+            "TRUST_WORKERS_SHARE_DISK": "yes" if workers_share_disk else "",
+        }
         self._number = 0
         self._cluster: Cluster | None = None
         self._stocks: dict[str, Stock] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Lab:
+        self._stack.enter_context(mock.patch.dict(os.environ, self._environment))
         # Before the fork server starts: its children are drivers and readers.
-        os.environ["TRUST_SWITCHBOARD"] = str(self.switchboard.folder)
         search = [str(TESTS), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, search))
         context = get_context("spawn")
@@ -253,7 +264,6 @@ class Lab:
         if self._cluster is not None:
             self._cluster.close()
         self._stack.close()
-        os.environ.pop("TRUST_SWITCHBOARD", None)
 
     @cached_property
     def s3(self) -> S3:

@@ -31,6 +31,21 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         return found
 
     monkeypatch.setattr(netcdf, "read_deflated", read_deflated)
+    monkeypatch.setattr(netcdf, "read_whole", lambda *_: None)
+    return noted
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Note whether each variable that is read whole was read without netCDF4."""
+    noted: list[bool] = []
+
+    def read_whole(*args: Any) -> Any:
+        found = _hdf5_chunks.read_whole(*args)
+        noted.append(found is not None)
+        return found
+
+    monkeypatch.setattr(netcdf, "read_whole", read_whole)
     return noted
 
 
@@ -38,6 +53,7 @@ def by_hdf5(path: Path, name: str, **options: Any) -> np.ndarray:
     """Read a variable with netCDF4 alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netcdf, "read_deflated", lambda *_: None)
+        patch.setattr(netcdf, "read_whole", lambda *_: None)
         return read_netcdf(path, name, **options)
 
 
@@ -123,6 +139,144 @@ def test_values_mean_what_netcdf4_says(tmp_path_factory, variable, data):
     assert found.shape == expected.shape
 
 
+@st.composite
+def plain_variables(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, Any], dict[str, Any]]:
+    """Draw stored values whose meaning takes no more than a fill and a scale, and some that do."""
+    dtype = np.dtype(draw(st.sampled_from(["f4", "f8", "i2", "u2", "i4", "i8", "u1", ">f4"])))
+    values = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 9, SHAPE).astype(dtype)
+    default = netCDF4.default_fillvals.get(dtype.str[1:], 0)
+    values[draw(st.integers(0, 3)), 1] = np.array(default).astype(dtype)
+    if dtype.kind == "f" and draw(st.booleans()):
+        values[2, 2] = np.nan
+    fill = draw(st.sampled_from([None, 3, np.nan if dtype.kind == "f" else 4, False]))
+    options = {
+        "shuffle": draw(st.booleans()),
+        "chunksizes": tuple(draw(st.integers(1, n)) for n in SHAPE),
+        "endian": "big" if dtype.byteorder == ">" else "little",
+        "fill_value": fill,
+    }
+    attributes: dict[str, Any] = {}
+    if draw(st.booleans()):
+        same = draw(st.booleans()) and fill not in (None, False)
+        attributes["missing_value"] = dtype.type(fill if same else 5)
+    scales = [np.float32(0.5), np.float64(0.1), np.float64(1), np.int16(2), np.array([2.0, 3.0])]
+    for name in ("scale_factor", "add_offset"):
+        if draw(st.booleans()):
+            attributes[name] = draw(st.sampled_from(scales[: 4 if dtype.kind == "f" else 3]))
+    return values, options, attributes
+
+
+@given(plain_variables())
+def test_whole_variables_mean_what_netcdf4_says(tmp_path_factory, variable):
+    """Fills, given and default, and packing; what takes more is left to netCDF4."""
+    values, options, attributes = variable
+    path = tmp_path_factory.mktemp("drawn") / "a.nc"
+    write(path, values, **options)
+    with netCDF4.Dataset(path, "a") as file:
+        file["a"].setncatts(attributes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_hdf5_chunks, "LEAST_NBYTES", 0)
+        found = read_netcdf(path, "a", dtype="f8")
+    np.testing.assert_array_equal(found, by_hdf5(path, "a", dtype="f8"))
+
+
+@pytest.mark.parametrize("fill", [None, 275.5, np.nan])
+@pytest.mark.parametrize("packing", [{}, {"scale_factor": 0.5}, {"add_offset": np.float32(3)}])
+def test_a_whole_variable_is_read_without_netcdf4(tmp_path, whole, fill, packing):
+    """With its missing values, and packed or not."""
+    values = FIELDS.copy()
+    values[1, 2:9] = netCDF4.default_fillvals["f4"] if fill is None else fill
+    write(tmp_path / "a.nc", values, fill_value=fill)
+    with netCDF4.Dataset(tmp_path / "a.nc", "a") as file:
+        file["a"].setncatts(packing)
+    found = read_netcdf(tmp_path / "a.nc", "a")
+    assert whole == [True]
+    assert found.flags.writeable
+    assert np.isnan(found[1, 2:9]).all()
+    np.testing.assert_array_equal(found, by_hdf5(tmp_path / "a.nc", "a"))
+    assert read_netcdf(tmp_path / "a.nc", "a", index={"time": 1}).shape == LARGE[1:]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@pytest.mark.parametrize("fill", [275.5, np.nan])
+def test_a_missing_value_is_no_integer(tmp_path, whole, fill):
+    """As where netCDF4 reads."""
+    write(tmp_path / "a.nc", np.where(FIELDS > 3, fill, FIELDS).astype("f4"), fill_value=fill)
+    with pytest.raises(ValueError, match="missing values, which int32 cannot hold"):
+        read_netcdf(tmp_path / "a.nc", "a", dtype="i4")
+    assert whole == [True]
+
+
+@pytest.mark.parametrize("is_filled", [True, False])
+def test_whether_bytes_are_missing_is_left_to_netcdf4(tmp_path, whole, is_filled):
+    """They have a default fill value where they were written with filling, else none."""
+    values = np.full(LARGE, netCDF4.default_fillvals["u1"], "u1")
+    write(tmp_path / "a.nc", values, fill_value=None if is_filled else False)
+    assert np.isnan(read_netcdf(tmp_path / "a.nc", "a")).all() == is_filled
+    assert whole == [False]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"_FillValue": np.float64([1])}, {"scale_factor": "0.5"}, {"add_offset": [1.0, 2.0]}],
+    ids=lambda attributes: next(iter(attributes)),
+)
+def test_attributes_that_do_not_fit_are_left_to_netcdf4(tmp_path, attributes):
+    """It may refuse them, or read past them."""
+    write(tmp_path / "a.nc")
+    assert _hdf5_chunks.read_whole(tmp_path / "a.nc", "a") is not None
+    with h5py.File(tmp_path / "a.nc", "a") as file:
+        file["a"].attrs.update(attributes)
+    assert _hdf5_chunks.read_whole(tmp_path / "a.nc", "a") is None
+
+
+def test_what_is_no_number_is_left_to_netcdf4(tmp_path):
+    """Enumerations look like numbers."""
+    kind = h5py.enum_dtype({"clear": 0, "cloudy": 1}, basetype="i2")
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        for name, dtype in (("a", kind), ("b", "i2")):
+            file.create_dataset(name, LARGE, dtype, chunks=LARGE, compression="gzip")
+    whether = [_hdf5_chunks.read_whole(tmp_path / "a.nc", name) is None for name in "ab"]
+    assert whether == [True, False]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"valid_min": np.float32(0)},
+        {"valid_max": np.float32(0)},
+        {"valid_range": np.float32([-1, 1])},
+        {"missing_value": np.float32(0.5)},
+        {"missing_value": np.float32([0.5, 0.25])},
+    ],
+    ids=lambda attributes: next(iter(attributes)),
+)
+def test_what_takes_more_than_a_fill_and_a_scale_is_left_to_netcdf4(tmp_path, whole, attributes):
+    """It knows what it means."""
+    write(tmp_path / "a.nc")
+    with netCDF4.Dataset(tmp_path / "a.nc", "a") as file:
+        file["a"].setncatts(attributes)
+    found = read_netcdf(tmp_path / "a.nc", "a")
+    assert whole == [False]
+    np.testing.assert_array_equal(found, by_hdf5(tmp_path / "a.nc", "a"))
+
+
+def test_an_unlimited_dim_is_as_long_as_any_variable_says(tmp_path, whole):
+    """What others have more of is missing in this one."""
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        for dim, length in zip(("time", "y", "x"), (None, *LARGE[1:]), strict=True):
+            file.createDimension(dim, length)
+        for name, steps in (("a", 2), ("b", 3)):
+            var = file.createVariable(
+                name, "f4", ("time", "y", "x"), zlib=True, chunksizes=(1, *LARGE[1:])
+            )
+            var[:] = FIELDS[:steps]
+    found = read_netcdf(tmp_path / "a.nc", "a")
+    assert whole == [False]
+    assert found.shape == LARGE
+    assert np.isnan(found[2]).all()
+
+
 def test_chunks_that_were_never_written_are_missing(tmp_path, fast):
     """As along an unlimited dim, where a writer left out steps."""
     path = tmp_path / "a.nc"
@@ -193,3 +347,4 @@ def test_netcdf4_alone_suffices(tmp_path, fast, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     np.testing.assert_array_equal(read_netcdf(tmp_path / "a.nc", "a"), FIELDS)
     assert fast == [False]
+    assert _hdf5_chunks.read_whole(tmp_path / "a.nc", "a") is None

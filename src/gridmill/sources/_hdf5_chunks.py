@@ -11,7 +11,8 @@ https://support.hdfgroup.org/documentation/hdf5/latest/_f_i_l_t_e_r.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -20,13 +21,15 @@ from typing import Any
 import numpy as np
 from numcodecs import Shuffle
 
-__all__ = ["read_deflated"]
+__all__ = ["read_deflated", "read_whole"]
 
 Values = np.ndarray[Any, Any]
 
 # Below this, finding a chunk costs as much as inflating it.
 LEAST_NBYTES = 64 * 1024
 DEFLATE, SHUFFLE = 1, 2
+FILL_AND_SCALE = ("_FillValue", "missing_value", "scale_factor", "add_offset")
+BEYOND_FILL_AND_SCALE = {"_Unsigned", "valid_min", "valid_max", "valid_range"}
 
 
 def read_deflated(
@@ -50,35 +53,119 @@ def read_deflated(
     OSError
         A chunk is damaged.
     """
+    with _opened(path) as file:
+        stored = None if file is None else _find(file, name)
+        if stored is None or stored.shape != tuple(shape):
+            return None
+        return _read(stored, part)
+
+
+def read_whole(path: Path, name: str) -> tuple[Values, dict[str, Any]] | None:
+    """Read a variable's stored values and what says which they mean; None where netCDF4 must do it.
+
+    To open a file takes netCDF4 a tenth of the time that a field takes: it reads 4 MiB of it first.
+
+    Parameters
+    ----------
+    path, name
+        See `read_deflated`.
+
+    Returns
+    -------
+    values
+        All of the variable.
+    attributes
+        ``_FillValue`` of the values' dtype, ``scale_factor`` and ``add_offset``, as numpy scalars,
+        as far as they are there. Nothing else changes what values mean.
+
+    Raises
+    ------
+    OSError
+        A chunk is damaged.
+    """
+    with _opened(path) as file:
+        stored = None if file is None else _find(file, name)
+        # Another variable may say that an unlimited dim is longer.
+        if stored is None or stored.maxshape != stored.shape:
+            return None
+        attributes = _attributes(stored)
+        if attributes is None:
+            return None
+        values = _read(stored, [slice(0, n) for n in stored.shape])
+        return None if values is None else (values, attributes)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file; None where it cannot be read without netCDF4, which then says why."""
     try:
-        import deflate
+        import deflate  # noqa: F401
         import h5py
     except ImportError:  # netCDF4 without the rest of the extra
+        yield None
+        return
+    try:
+        file = h5py.File(path)
+    except OSError:
+        yield None
+        return
+    with file:
+        yield file
+
+
+def _find(file: Any, name: str) -> Any:
+    """Give a variable of numbers; None if it is another thing."""
+    import h5py
+
+    stored = file.get(name)
+    if not isinstance(stored, h5py.Dataset) or stored.dtype.kind not in "iuf":
         return None
-    with h5py.File(path) as file:
-        stored = file.get(name)
-        if not isinstance(stored, h5py.Dataset) or stored.shape != tuple(shape):
-            return None
-        filters = _filters(stored)
-        if filters is None or prod(stored.chunks) * stored.dtype.itemsize < LEAST_NBYTES:
-            return None
-        damaged: Any = deflate.DeflateError
-        try:
-            return _read(stored, filters, part, deflate.zlib_decompress)
-        except damaged as error:
-            raise OSError(f"a chunk of {name!r} in {path} is damaged: {error}") from error
+    return None if stored.dtype.metadata else stored  # metadata: an enumeration
+
+
+def _attributes(stored: Any) -> dict[str, Any] | None:
+    """Give what says which values are meant; None if that takes more than a fill and a scale."""
+    dtype, names = stored.dtype, set(stored.attrs)
+    # Whether bytes have a default fill value depends on how they were written.
+    if dtype.itemsize == 1 or names & BEYOND_FILL_AND_SCALE:
+        return None
+    found = {n: np.asarray(stored.attrs[n]) for n in FILL_AND_SCALE if n in names}
+    if any(value.size != 1 or value.dtype.kind not in "iuf" for value in found.values()):
+        return None
+    scalars = {name: value.reshape(())[()] for name, value in found.items()}
+    fill, missing = scalars.get("_FillValue"), scalars.pop("missing_value", None)
+    if any(value is not None and value.dtype != dtype for value in (fill, missing)):
+        return None
+    if missing is not None and (fill is None or missing.tobytes() != fill.tobytes()):
+        return None
+    return scalars
 
 
 def _filters(stored: Any) -> list[int] | None:
     """Give the filters that chunks went through; None if there are other ones, or no deflate."""
-    if stored.chunks is None or stored.dtype.kind not in "iuf" or stored.dtype.metadata:
-        return None  # metadata: an enumeration
+    if stored.chunks is None:
+        return None
     properties = stored.id.get_create_plist()
     filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
     return filters if filters in ([DEFLATE], [SHUFFLE, DEFLATE]) else None
 
 
-def _read(stored: Any, filters: list[int], part: Sequence[slice], inflate: Any) -> Values:
+def _read(stored: Any, part: Sequence[slice]) -> Values | None:
+    """Read a part of a variable; None where HDF5 must do it."""
+    import deflate
+
+    filters = _filters(stored)
+    if filters is None or prod(stored.chunks) * stored.dtype.itemsize < LEAST_NBYTES:
+        return None
+    damaged: Any = deflate.DeflateError
+    try:
+        return _read_chunks(stored, filters, part, deflate.zlib_decompress)
+    except damaged as error:
+        name, path = stored.name.lstrip("/"), stored.file.filename
+        raise OSError(f"a chunk of {name!r} in {path} is damaged: {error}") from error
+
+
+def _read_chunks(stored: Any, filters: list[int], part: Sequence[slice], inflate: Any) -> Values:
     if all((at.start, at.stop) == (0, n) for at, n in zip(part, stored.chunks, strict=True)):
         return _read_chunk(stored, filters, (0,) * len(part), inflate)
     wanted = np.empty([at.stop - at.start for at in part], stored.dtype)

@@ -1,6 +1,7 @@
 """Read one variable of a netCDF file into a numpy array, with netCDF4 and without xarray.
 
-Large deflated chunks are inflated by libdeflate, which halves the time.
+Large deflated chunks are inflated by libdeflate; and where all of a variable is wanted, the file need
+not be opened as netCDF at all. Together they halve the time.
 
 Covers: packing, missing values, part of a variable, variables in groups. Does not cover:
 coordinates and their decoding, character and compound types, remote files (see
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gridmill.sources._hdf5_chunks import read_deflated
+from gridmill.sources._hdf5_chunks import read_deflated, read_whole
 
 __all__ = ["netcdf_variables", "read_netcdf"]
 
@@ -74,9 +75,11 @@ def read_netcdf(
     turn is not shared with xarray or others who use HDF5 in the same process. To decode in
     parallel use processes.
     """
-    with _open(path) as file:
-        stored = _find_variable(file, path, variable)
-        values = _read(stored, path, variable, dict(index or {}))
+    values = None if index else _read_whole(path, variable)
+    if values is None:
+        with _open(path) as file:
+            stored = _find_variable(file, path, variable)
+            values = _read(stored, path, variable, dict(index or {}))
     return _plain_array(values, path, variable, np.dtype(dtype))
 
 
@@ -96,6 +99,12 @@ def netcdf_variables(path: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
+    netcdf4 = _import_netcdf4(path)
+    with _LIBRARY_LOCK, netcdf4.Dataset(path) as file:
+        yield file
+
+
+def _import_netcdf4(path: Path) -> Any:
     try:
         import netCDF4
     except ImportError as e:
@@ -103,8 +112,7 @@ def _open(path: Path) -> Iterator[Any]:
             f"reading {path} needs netCDF4, which is not installed; run: "
             "pip install 'gridmill[netcdf]'"
         ) from e
-    with _LIBRARY_LOCK, netCDF4.Dataset(path) as file:
-        yield file
+    return netCDF4
 
 
 def _variable_names(group: Any, prefix: str = "") -> Iterator[str]:
@@ -123,6 +131,20 @@ def _find_variable(file: Any, path: Path, variable: str) -> Any:
     return file[variable]
 
 
+def _read_whole(path: Path, variable: str) -> Any:
+    """Read a variable without opening the file as netCDF; None where that must be done."""
+    default_fills = _import_netcdf4(path).default_fillvals
+    with _LIBRARY_LOCK:
+        found = read_whole(path, variable)
+    if found is None:
+        return None
+    values, attributes = found
+    fill = np.array(attributes.get("_FillValue", default_fills[values.dtype.str[1:]]), values.dtype)
+    is_missing = np.isnan(values) if np.isnan(fill) else values == fill
+    meant = np.ma.masked_array(values, is_missing) if is_missing.any() else values
+    return _unpacked(meant, *(attributes.get(name) for name in PACKING))
+
+
 def _read(stored: Any, path: Path, variable: str, index: dict[str, int | slice]) -> Any:
     if unknown := sorted(index.keys() - set(stored.dimensions)):
         raise ValueError(
@@ -139,7 +161,9 @@ def _read(stored: Any, path: Path, variable: str, index: dict[str, int | slice])
     stored.set_auto_maskandscale(True)
     at = tuple(index.get(dim, slice(None)) for dim in stored.dimensions)
     found = _read_deflated(stored, path, variable, at)
-    return stored[at or ...] if found is None else _unpacked(stored, found)
+    if found is None:
+        return stored[at or ...]
+    return _unpacked(stored._toma(found), *(getattr(stored, name, None) for name in PACKING))
 
 
 def _read_deflated(
@@ -163,10 +187,8 @@ def _read_deflated(
     return None if found is None else found.squeeze(dropped)
 
 
-def _unpacked(stored: Any, found: np.ndarray) -> Any:
-    """Mask and unpack stored values as netCDF4 does those that it reads itself."""
-    values = stored._toma(found)
-    scale, offset = (getattr(stored, name, None) for name in PACKING)
+def _unpacked(values: Any, scale: Any, offset: Any) -> Any:
+    """Unpack stored values as netCDF4 does those that it reads itself."""
     if scale is not None and offset is not None:
         is_packed = scale != 1 or offset != 0
         return values * scale + offset if is_packed else values.astype(np.asarray(scale).dtype)
