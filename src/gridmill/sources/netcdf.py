@@ -1,7 +1,7 @@
 """Read one variable of a netCDF file into a numpy array, with netCDF4 and without xarray.
 
-Large deflated chunks are inflated by libdeflate; and where all of a variable is wanted, the file need
-not be opened as netCDF at all. Together they halve the time.
+Large deflated chunks are inflated by libdeflate; and where all of a variable is wanted, the file
+need not be opened as netCDF at all. Together they halve the time.
 
 Covers: packing, missing values, part of a variable, variables in groups. Does not cover:
 coordinates and their decoding, character and compound types, remote files (see
