@@ -51,7 +51,7 @@ PUBLISHING: Positions = (-3, -2)
 # A holder beats four times in this; a beat that stood still for so long has no holder.
 TIME_TO_LIVE_S = 20.0
 BEATS_PER_LIFE = 4
-# Who writes asks whether the lease still stands at most this often.
+# A worker asks whether the lease still stands at most this often.
 PROOF_LASTS_S = 1.0
 # Claims that meet are withdrawn and made again within a fraction of a second.
 CLAIMING_TAKES_S = 30.0
@@ -209,13 +209,13 @@ class Lease:
         self._beat(0)
         try:
             _acquire(self.objects, self.claim.run, self.claim)
-            _all_at_once(
-                self.objects,
+            calls: tuple[Callable[[], None], ...] = (
                 lambda: self.objects.put(f"leases/{self.claim.run}/held", b""),
                 lambda: _delete_remains(self.objects),
                 # Another one may have taken the first beat for a remain.
                 lambda: self._beat(0),
             )
+            list(lookahead(lambda call: call(), calls, self.objects.at_once))
         except BaseException:
             _end(self.objects, self.claim.run)
             raise
@@ -241,7 +241,7 @@ class Lease:
         ------
         callable
             To be called before every step: it raises LeaseLost once the right is gone, as it is
-            for a process that stood still and was taken for dead. Asks at most once a second.
+            for a process that stood still and was taken for dead.
 
         Raises
         ------
@@ -253,33 +253,23 @@ class Lease:
         name = f"{self.claim.run}-publishing"
         claim = Claim(**{**vars(self.claim), "positions": (PUBLISHING,)})
         deadline = time.monotonic() + timeout_s
-        proved_until = 0.0
 
-        def confirm(claimed: Collection[str], asked: float) -> None:
-            nonlocal proved_until
-            if not {self.claim.run, name} <= set(claimed):
+        def check(claimed: Collection[str] | None = None) -> None:
+            names = _claimed(self.objects) if claimed is None else claimed
+            if not {self.claim.run, name} <= set(names):
                 raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
-            proved_until = asked + PROOF_LASTS_S
-
-        def check() -> None:
-            asked = time.monotonic()
-            if asked >= proved_until:
-                confirm(_claimed(self.objects), asked)
 
         try:
-            rivals: dict[str, Claim] = {}
-            while True:
-                asked = time.monotonic()
-                # At first without a look, which is a request more where there is hardly a rival.
-                if not rivals:
-                    claimed, rivals = _try(self.objects, name, claim)
-                    if not rivals:
-                        break
+            # At first without a look, which is a request more where there is hardly a rival.
+            claimed, rivals = _try(self.objects, name, claim)
+            while rivals:
                 if time.monotonic() > deadline:
                     raise LeaseHeld(self.objects.url, next(iter(rivals.values())))
                 time.sleep(random.uniform(0.02, 0.2))
                 rivals = _rivals(self.objects, name, claim, _claimed(self.objects))
-            confirm(claimed, asked)
+                if not rivals:
+                    claimed, rivals = _try(self.objects, name, claim)
+            check(claimed)
             yield check
         finally:
             self.objects.delete(_claim_key(name))
@@ -391,13 +381,8 @@ def _refuse_if_held(objects: Objects, rivals: dict[str, Claim]) -> None:
 def _end(objects: Objects, name: str) -> None:
     """End a lease: the claim first, which is what counts."""
     objects.delete(_claim_key(name))
-    held, beat = (f"leases/{name}/{part}" for part in ("held", "beat"))
-    _all_at_once(objects, lambda: objects.delete(held), lambda: objects.delete(beat))
-
-
-def _all_at_once(objects: Objects, *calls: Callable[[], None]) -> None:
-    """Make several calls, at once where the objects are worth it."""
-    list(lookahead(lambda call: call(), calls, min(len(calls), objects.at_once)))
+    rest = [f"leases/{name}/{part}" for part in ("held", "beat")]
+    list(lookahead(objects.delete, rest, objects.at_once))
 
 
 def _delete_remains(objects: Objects) -> None:

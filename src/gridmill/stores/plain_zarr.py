@@ -18,7 +18,6 @@ from zarr.abc.store import Store
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
-from gridmill.lookahead import lookahead
 from gridmill.progress import ObjectReceipt, ProgressRecord
 from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
 from gridmill.stores.lease import LeaseProof
@@ -187,17 +186,11 @@ class ZarrStore:
 
         Also deletes what uploads of killed processes left, which nobody sees and somebody pays.
         """
-
-        def probe() -> None:
-            check_writable((self.objects, ".gridmill-probe"), (self.state, "probe"))
-
-        def clean() -> None:
-            if isinstance(self.objects, S3Objects):
-                # It needs permissions of its own.
-                with suppress(OSError):
-                    self.objects.impatient.abort_abandoned_uploads()
-
-        list(lookahead(lambda call: call(), [probe, clean], at_once=2))
+        check_writable((self.objects, ".gridmill-probe"), (self.state, "probe"))
+        if isinstance(self.objects, S3Objects):
+            # It needs permissions of its own.
+            with suppress(OSError):
+                self.objects.abort_abandoned_uploads()
 
     def prepare(self, folder: Path) -> None:
         """Do nothing: objects need no array to be put into."""
