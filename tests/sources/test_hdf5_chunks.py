@@ -20,33 +20,30 @@ LARGE = (3, 160, 240)
 FIELDS = np.random.default_rng(1).normal(size=LARGE).astype("f4").round(1)
 
 
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Note whether each variable that is read was read without HDF5's inflating."""
+def note(monkeypatch: pytest.MonkeyPatch, name: str) -> list[bool]:
+    """Note whether each call of a way to read did what was asked."""
     noted: list[bool] = []
 
-    def read_deflated(*args: Any) -> Any:
-        found = _hdf5_chunks.read_deflated(*args)
+    def read(*args: Any) -> Any:
+        found = getattr(_hdf5_chunks, name)(*args)
         noted.append(found is not None)
         return found
 
-    monkeypatch.setattr(netcdf, "read_deflated", read_deflated)
-    monkeypatch.setattr(netcdf, "read_whole", lambda *_: None)
+    monkeypatch.setattr(netcdf, name, read)
     return noted
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Note whether each variable that is read was read without HDF5's inflating."""
+    monkeypatch.setattr(netcdf, "read_whole", lambda *_: None)
+    return note(monkeypatch, "read_deflated")
 
 
 @pytest.fixture
 def whole(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Note whether each variable that is read whole was read without netCDF4."""
-    noted: list[bool] = []
-
-    def read_whole(*args: Any) -> Any:
-        found = _hdf5_chunks.read_whole(*args)
-        noted.append(found is not None)
-        return found
-
-    monkeypatch.setattr(netcdf, "read_whole", read_whole)
-    return noted
+    return note(monkeypatch, "read_whole")
 
 
 def by_hdf5(path: Path, name: str, **options: Any) -> np.ndarray:
@@ -231,13 +228,13 @@ def test_attributes_that_do_not_fit_are_left_to_netcdf4(tmp_path, attributes):
 
 
 def test_what_is_no_number_is_left_to_netcdf4(tmp_path):
-    """Enumerations look like numbers."""
+    """Enumerations look like numbers, and HDF5 has some that netCDF has not."""
     kind = h5py.enum_dtype({"clear": 0, "cloudy": 1}, basetype="i2")
     with h5py.File(tmp_path / "a.nc", "w") as file:
-        for name, dtype in (("a", kind), ("b", "i2")):
+        for name, dtype in (("a", kind), ("b", "f2"), ("c", "i2")):
             file.create_dataset(name, LARGE, dtype, chunks=LARGE, compression="gzip")
-    whether = [_hdf5_chunks.read_whole(tmp_path / "a.nc", name) is None for name in "ab"]
-    assert whether == [True, False]
+    whether = [_hdf5_chunks.read_whole(tmp_path / "a.nc", name) is None for name in "abc"]
+    assert whether == [True, True, False]
 
 
 @pytest.mark.parametrize(

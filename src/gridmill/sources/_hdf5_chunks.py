@@ -29,6 +29,8 @@ Values = np.ndarray[Any, Any]
 LEAST_NBYTES = 64 * 1024
 DEFLATE, SHUFFLE = 1, 2
 FILL_AND_SCALE = ("_FillValue", "missing_value", "scale_factor", "add_offset")
+# netCDF's numbers but bytes, for which that depends on how they were written.
+WITH_DEFAULT_FILL = {"i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"}
 BEYOND_FILL_AND_SCALE = {"_Unsigned", "valid_min", "valid_max", "valid_range"}
 
 
@@ -53,8 +55,7 @@ def read_deflated(
     OSError
         A chunk is damaged.
     """
-    with _opened(path) as file:
-        stored = None if file is None else _find(file, name)
+    with _variable(path, name) as stored:
         if stored is None or stored.shape != tuple(shape):
             return None
         return _read(stored, part)
@@ -83,8 +84,7 @@ def read_whole(path: Path, name: str) -> tuple[Values, dict[str, Any]] | None:
     OSError
         A chunk is damaged.
     """
-    with _opened(path) as file:
-        stored = None if file is None else _find(file, name)
+    with _variable(path, name) as stored:
         # Another variable may say that an unlimited dim is longer.
         if stored is None or stored.maxshape != stored.shape:
             return None
@@ -96,8 +96,8 @@ def read_whole(path: Path, name: str) -> tuple[Values, dict[str, Any]] | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a file; None where it cannot be read without netCDF4, which then says why."""
+def _variable(path: Path, name: str) -> Iterator[Any]:
+    """Open a variable of numbers; None where there is none that can be read without netCDF4."""
     try:
         import deflate  # noqa: F401
         import h5py
@@ -106,28 +106,19 @@ def _opened(path: Path) -> Iterator[Any]:
         return
     try:
         file = h5py.File(path)
-    except OSError:
+    except OSError:  # netCDF-3, or netCDF4 says what is wrong
         yield None
         return
     with file:
-        yield file
-
-
-def _find(file: Any, name: str) -> Any:
-    """Give a variable of numbers; None if it is another thing."""
-    import h5py
-
-    stored = file.get(name)
-    if not isinstance(stored, h5py.Dataset) or stored.dtype.kind not in "iuf":
-        return None
-    return None if stored.dtype.metadata else stored  # metadata: an enumeration
+        stored = file.get(name)
+        is_numeric = isinstance(stored, h5py.Dataset) and stored.dtype.kind in "iuf"
+        yield stored if is_numeric and not stored.dtype.metadata else None  # else an enumeration
 
 
 def _attributes(stored: Any) -> dict[str, Any] | None:
     """Give what says which values are meant; None if that takes more than a fill and a scale."""
     dtype, names = stored.dtype, set(stored.attrs)
-    # Whether bytes have a default fill value depends on how they were written.
-    if dtype.itemsize == 1 or names & BEYOND_FILL_AND_SCALE:
+    if dtype.str[1:] not in WITH_DEFAULT_FILL or names & BEYOND_FILL_AND_SCALE:
         return None
     found = {n: np.asarray(stored.attrs[n]) for n in FILL_AND_SCALE if n in names}
     if any(value.size != 1 or value.dtype.kind not in "iuf" for value in found.values()):
