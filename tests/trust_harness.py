@@ -34,6 +34,7 @@ from zarr.core.buffer import cpu
 import trust_dataset
 import trust_driver
 import trust_reader
+from gridmill.chain import PLUGIN
 from gridmill.progress import ProgressRecord, SourceFileStatus
 from gridmill.testing import ArchiveServer, Request
 from trust_archive import S3, Archive, Shelf, is_icechunk, is_on_s3
@@ -189,6 +190,12 @@ class Cluster:
             assert time.monotonic() < deadline, f"tasks run on and on: {running}"
             time.sleep(0.05)
 
+    def share_a_disk(self) -> bool:
+        """Whether workers use each other's folders, and tasks go to whichever is free."""
+        # A worker that its nanny has just started again has no plugin yet.
+        answers = self.client.run(_shares_disk, on_error="ignore").values()
+        return set(answers) == {True}
+
     def tmp_folders(self) -> list[Path]:
         """Give what is left of the pipeline's temporary folders on the workers' disks."""
         return [path for path in self.folder.glob("**/gridmill/*") if path.is_dir()]
@@ -217,6 +224,11 @@ class Cluster:
         _, alive = psutil.wait_procs(family, timeout=10)
         for process in alive:
             process.kill()
+
+
+def _shares_disk(dask_worker: Any) -> bool:
+    plugin = dask_worker.plugins[PLUGIN]
+    return bool(plugin.workspace.shares_disk) and plugin.most_claimed == 0
 
 
 def _count_running(dask_worker: Any) -> int:

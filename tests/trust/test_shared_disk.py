@@ -29,3 +29,4 @@ def test_nothing_is_lost_on_one_disk(scenario: Scenario, lab: Lab) -> None:
     """Whose folder a stage reads may vanish with its worker: the archive is the same."""
     outcome = play(lab, scenario)
     assert set(outcome.injected) == set(scenario.faults)
+    assert lab.cluster.share_a_disk()

@@ -194,6 +194,11 @@ def read(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> bytes:
     url, settings
         As for `fetch`.
 
+    Returns
+    -------
+    bytes
+        All of the file, proved to be one as by `fetch`.
+
     Raises
     ------
     NotAvailable, DownloadFailed, ValueError
