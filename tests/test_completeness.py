@@ -172,7 +172,7 @@ def record_of(job: ForecastJob, drawn: dict[str, Any]) -> ProgressRecord:
             }
             state: Any = "failed" if var.name in drawn["failed"] else "done"
             variables[var.name] = VariableRecord(
-                state=state, group=number, plan=group.plans[var.name], unread=unread
+                state=state, group=number, fingerprint=group.fingerprints[var.name], unread=unread
             )
     return ProgressRecord(
         dataset_id="arrivals", start=0, stop=2, groups=tuple(groups), variables=variables

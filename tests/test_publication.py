@@ -76,7 +76,7 @@ def record(publisher, start, statuses, names=NAMES, **changes):
             **{
                 "state": "done",
                 "group": 0,
-                "plan": group.plans[name],
+                "fingerprint": group.fingerprints[name],
                 "objects": (ObjectReceipt(f"{name}/c/{start // REGION}/0/0", 1, 0),),
                 **changes,
             }
@@ -199,8 +199,8 @@ def test_regions_of_another_run_are_published_with_ours(store):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"names": ("a",)}, {"state": "failed", "error": "why"}, {"plan": "of another template"}],
-    ids=["a variable lacks", "failed", "another plan"],
+    [{"names": ("a",)}, {"state": "failed", "error": "why"}, {"fingerprint": {"array": "another"}}],
+    ids=["a variable lacks", "failed", "another template"],
 )
 def test_a_region_that_is_not_wholly_done_stops_the_extent(store, changes):
     """So does one whose record does not fit the template of today."""

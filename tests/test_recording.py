@@ -213,7 +213,7 @@ def test_a_shorter_job_of_one_variable_leaves_the_others_as_far_as_they_are():
     assert set(shorter.todo) == {"a"}
     record = recorded(shorter, a=receipt("a", files_of(shorter, OK, OK, OK)))
     assert (record.start, record.stop) == (0, 4)
-    assert record.variables["b"].plan == first.variables["b"].plan
+    assert record.variables["b"].fingerprint == first.variables["b"].fingerprint
     assert set(prepared_of(record).todo) == {"a"}
 
 

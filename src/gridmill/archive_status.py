@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gridmill.cards import status_card
-from gridmill.plan import nothing_missing, prepare_region
+from gridmill.epochs import made_earlier
 from gridmill.progress import ProgressRecord
 from gridmill.publication import Publisher
 from gridmill.region_job import RegionJob, as_slice
@@ -84,6 +84,9 @@ class ArchiveStatus:
         read, or they were accepted by hand.
     running
         The runs that hold a lease now, or died holding one.
+    made_earlier
+        Number of regions, by the epoch or version under which they were made and that was raised
+        since; they stay as they are.
     last_run
         The report of the last run, without what is bulky of it.
     last_runs
@@ -104,6 +107,7 @@ class ArchiveStatus:
     running: tuple[Claim, ...]
     last_run: dict[str, Any] | None
     last_runs: tuple[dict[str, Any], ...] = ()
+    made_earlier: Mapping[str, int] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         return status_card({**asdict(self), "store": mask_url(self.store)})
@@ -155,7 +159,12 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
         last_runs=tuple(RunReport.from_dict(report).brief() for report in reports),
+        made_earlier=made_earlier(records, _version(publisher)),
     )
+
+
+def _version(publisher: Publisher) -> int:
+    return type(publisher.make_job(slice(0, 0))).version
 
 
 def _last_reports(tracker: UpdateProgressTracker) -> list[dict[str, Any]]:
@@ -183,7 +192,7 @@ def _are_expected(
     publisher: Publisher, job: RegionJob[Any, Any], now: Any
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Say by position of a region whether all its source files should be there."""
-    prepared = prepare_region(job, None, publisher.arrays, nothing_missing)
+    prepared = publisher.prepare_recorded(job, None)
     margin = job.region.start - job.processing_region().start
     ready, awaited = (np.zeros(job.region.stop - job.region.start, bool) for _ in range(2))
     for file in (file for group in prepared.groups for file in group.files):

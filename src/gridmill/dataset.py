@@ -19,7 +19,7 @@ from gridmill.cards import dataset_card
 from gridmill.chain import threads_per_worker
 from gridmill.clusters import check_workers, connect
 from gridmill.driver import Driver, Event
-from gridmill.plan import PreparedRegion, nothing_missing, prepare_region, results_from_record
+from gridmill.plan import PreparedRegion, prepare_region, results_from_record
 from gridmill.publication import Publisher
 from gridmill.redo import RedoOrder
 from gridmill.region_job import ProcessResults, RegionJob
@@ -292,7 +292,8 @@ class DynamicalDataset:
 
         def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
             record = self.store.tracker.read(job.region)
-            return prepare_region(job, record, publisher.arrays, self.store.missing)
+            arrays, stored = publisher.arrays, publisher.stored_arrays
+            return prepare_region(job, record, arrays, self.store.missing, stored=stored)
 
         selected = config.data_vars if variables is None else config.select(variables)
         return Plan(
@@ -423,8 +424,7 @@ class DynamicalDataset:
         publisher = self._publisher(config, job.template_ds)
         record = self.store.tracker.read(job.region)
         assert record is not None
-        prepared = prepare_region(job, record, publisher.arrays, nothing_missing)
-        return results_from_record(prepared, record)
+        return results_from_record(publisher.prepare_recorded(job, record), record)
 
     def _run(
         self,

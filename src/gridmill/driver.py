@@ -305,8 +305,16 @@ class Driver:
     def _prepare(self, job: RegionJob[Any, Any]) -> Prepared:
         """Read a region's record, and find what of it is not done yet."""
         record = self.store.tracker.read(job.region)
-        arrays, missing = self.publisher.arrays, self.store.missing
-        return record, prepare_region(job, record, arrays, missing, ask_files, self.now)
+        publisher = self.publisher
+        return record, prepare_region(
+            job,
+            record,
+            publisher.arrays,
+            self.store.missing,
+            ask_files,
+            self.now,
+            publisher.stored_arrays,
+        )
 
     def _start(self, regions: Iterator[Prepared], most: int) -> bool:
         """Submit what of the next regions is not done yet, together if they are several.

@@ -12,7 +12,7 @@ import zarr
 
 from gridmill import stages
 from gridmill.dataset import Archive, DynamicalDataset
-from gridmill.plan import PreparedGroup, nothing_missing, prepare_region
+from gridmill.plan import PreparedGroup
 from gridmill.region_job import RegionJob
 from gridmill.sources.download import mask_url
 from gridmill.stages import Bench, Receipt, RunContext, VariableWork, takes_data_array
@@ -138,7 +138,7 @@ def _prepare(
     if is_static:
         names = [var for var in config.data_vars if config.append_dim not in var.dims]
         job = replace(job, data_vars=names)
-    prepared = prepare_region(job, None, publisher.arrays, nothing_missing)
+    prepared = publisher.prepare_recorded(job, None)
     (group,) = [g for g in prepared.groups if variable in g.todo]
     return replace(job, data_vars=[data_var]), group
 

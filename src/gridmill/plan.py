@@ -1,4 +1,20 @@
-"""From a region job and its record to what is still to do, and why."""
+"""From a region job and its record to what is still to do, and why.
+
+What a variable's region was made of is its fingerprint, a mapping with
+
+- ``array``: hash of the array metadata that decode its values;
+- ``stop``: the region's end;
+- ``places``: hash of the places that its source files fill, in order;
+- ``addresses``: hash of the source files' addresses.
+
+A record is believed while the first three are as they are today. Another address of the file that
+fills a place does not make it another file: it is told, and so are raised epochs (see
+`gridmill.epochs`) and the dataset's raised version. Releases of libraries are recorded only.
+
+Records of gridmill 0.1.0 have a hash of all that and of the versions of its libraries, which nobody
+can compute any more. Such a record is believed where the archive's own array metadata are today's,
+and so are the source files that it lists.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +22,6 @@ import hashlib
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gridmill.completion import files_to_keep
@@ -18,8 +32,8 @@ from gridmill.progress import (
     SourceFileStatus,
     VariableRecord,
 )
-from gridmill.region_job import ProcessResults, RegionJob, SourceFileCoord, locate
-from gridmill.sources.download import FileIdentity
+from gridmill.region_job import ProcessResults, RegionJob, SourceFileCoord, as_slice, locate
+from gridmill.sources.download import FileIdentity, mask_url
 from gridmill.stages import SourceFile
 from gridmill.structure import decoding, without_append_length
 from gridmill.variables import DataVar
@@ -31,7 +45,9 @@ if TYPE_CHECKING:
 __all__ = [
     "PreparedGroup",
     "PreparedRegion",
+    "fits",
     "nothing_missing",
+    "positions_filled",
     "prepare_region",
     "results_from_record",
 ]
@@ -60,20 +76,34 @@ class PreparedGroup:
         The group.
     files
         Its source files and their places.
-    plans
-        By variable, the fingerprint of all that determines its bytes.
+    fingerprints
+        By variable, what it is made of.
     todo
         By name, why a variable is to be processed; the others are done.
     kept
         By index, those of the source files that are not to be read again, with what became of
         them: the store has their values of all variables in `todo`.
+    believed
+        The variables whose records were believed without a fingerprint.
     """
 
     variables: tuple[DataVar, ...]
     files: tuple[SourceFile, ...]
-    plans: Mapping[str, str]
+    fingerprints: Mapping[str, Mapping[str, Any]]
     todo: Mapping[str, str]
     kept: Mapping[int, SourceFileCoord] = field(default_factory=dict)
+    believed: frozenset[str] = frozenset()
+
+    def believes(self, name: str, known: VariableRecord) -> bool:
+        """Whether a record of a variable is about what the variable is made of today."""
+        if known.fingerprint is None:
+            return name in self.believed
+        return fits(known.fingerprint, self.fingerprints[name])
+
+    def has_moved(self, name: str, known: VariableRecord) -> bool:
+        """Whether its source files had other addresses when a variable was made."""
+        theirs, ours = known.fingerprint, self.fingerprints[name]
+        return theirs is not None and theirs.get("addresses") != ours["addresses"]
 
     @property
     def files_to_process(self) -> tuple[SourceFile, ...]:
@@ -111,6 +141,16 @@ class PreparedRegion:
         return {name: why for group in self.groups for name, why in group.todo.items()}
 
     @property
+    def has_moved(self) -> bool:
+        """Whether what is done was made of source files that had other addresses."""
+        known = {} if self.record is None else self.record.variables
+        return any(
+            name in known and name not in group.todo and group.has_moved(name, known[name])
+            for group in self.groups
+            for name in group.fingerprints
+        )
+
+    @property
     def n_files(self) -> int:
         """Number of source files that are to be downloaded."""
         return sum(len(group.files) - len(group.kept) for group in self.groups if group.todo)
@@ -123,6 +163,7 @@ def prepare_region(
     missing: Missing,
     ask: Ask | None = None,
     now: Any = None,
+    stored: Callable[[], Mapping[str, Any]] = dict,
 ) -> PreparedRegion:
     """Find the source files of a region job, and which variables are done.
 
@@ -141,6 +182,8 @@ def prepare_region(
         for worth another try.
     now
         The present: files that were absent are judged by it again. None leaves them.
+    stored
+        Gives the archive's own array metadata by variable, for records without a fingerprint.
 
     Raises
     ------
@@ -155,14 +198,17 @@ def prepare_region(
         if not variables:
             continue
         files = tuple(_place_files(job, ds, places, variables))
-        listed = _Listed(metadata, job, files)
-        plans = {v.name: listed.plan(v.name) for v in variables}
+        listed = _Listed(metadata, job, files, stored)
+        changes = {v.name: listed.change(v.name, record) for v in variables}
         if record is not None and now is not None:
-            record = _judged_again(job, record, plans, files, now)
+            as_it_was = [name for name, change in changes.items() if not change]
+            record = _judged_again(job, record, as_it_was, files, now)
         reasons = _Reasons(job, record, listed, missing, ask)
-        todo = {name: why for name, plan in plans.items() if (why := reasons.of(name, plan))}
+        todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
         kept = reasons.kept([v for v in variables if v.name in todo], sizes)
-        groups.append(PreparedGroup(tuple(variables), files, plans, todo, kept))
+        fingerprints = {v.name: listed.fingerprint(v.name) for v in variables}
+        believed = frozenset(name for name, change in changes.items() if not change)
+        groups.append(PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed))
     return PreparedRegion(job, record, sizes, tuple(groups))
 
 
@@ -176,9 +222,9 @@ def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> Pro
     return {
         name: _coords_from(record, record.variables[name], group.files)
         for group in prepared.groups
-        for name, plan in group.plans.items()
+        for name in group.fingerprints
         if name in record.variables
-        and record.variables[name].plan == plan
+        and group.believes(name, record.variables[name])
         and record.variables[name].state != "failed"
     }
 
@@ -235,6 +281,29 @@ class _Places:
         return self.known[dim, label]
 
 
+def positions_filled(job: RegionJob[Any, Any], file: SourceFile) -> slice:
+    """Give the positions of the append dim that a source file fills, relative to the region."""
+    margin = job.region.start - job.processing_region().start
+    place = as_slice(file.place.get(job.append_dim, slice(0, job.region.stop)))
+    return slice(place.start - margin, place.stop - margin)
+
+
+# What of a fingerprint decides whether a record is believed, in words.
+DECIDES = {"array": "the array's metadata", "stop": "the region's end", "places": "source files"}
+
+
+def fits(known: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether two fingerprints are of the same array, region and places of source files.
+
+    Examples
+    --------
+    >>> fits({"array": "a", "stop": 4, "places": "p", "addresses": "x"},
+    ...      {"array": "a", "stop": 4, "places": "p", "addresses": "y"})
+    True
+    """
+    return all(known.get(part) == ours[part] for part in DECIDES)
+
+
 @dataclass
 class _Listed:
     """The source files of a group, written out once for all variables that share them."""
@@ -242,29 +311,88 @@ class _Listed:
     metadata: Mapping[str, Any]
     job: RegionJob[Any, Any]
     files: Sequence[SourceFile]
-    texts: dict[int, str] = field(default_factory=dict)
+    stored: Callable[[], Mapping[str, Any]]
+    hashes: dict[tuple[str, int], str] = field(default_factory=dict)
 
-    def plan(self, name: str, record: ProgressRecord | None = None) -> str:
-        """Fingerprint what determines a variable's bytes, but for the source files' own bytes.
+    def fingerprint(self, name: str, first: int | None = None) -> dict[str, Any]:
+        """Say what a variable's region is made of; with `first`, of that many source files."""
+        many = len(self.files) if first is None else first
+        return {
+            "array": _hash(self._array(self.metadata[name])),
+            "stop": self.job.region.stop,
+            "places": self._hash_of("places", many),
+            "addresses": self._hash_of("addresses", many),
+        }
 
-        With a record, what it would be if the region had the record's end, and its first files.
-        """
-        first, stop = len(self.files), self.job.region.stop
-        if record is not None:
-            first, stop = len(record.groups[record.variables[name].group]), record.stop
-        if first not in self.texts:
-            listed = self.files[:first]
-            pairs = [(f.coord.get_url(), repr(sorted(f.place.items()))) for f in listed]
-            self.texts[first] = json.dumps(pairs)
-        array = without_append_length(decoding(self.metadata[name]), self.job.append_dim)
-        region = (self.job.region.start, stop)
-        content = json.dumps([array, _versions(), region], sort_keys=True)
-        return hashlib.sha256(f"{content[:-1]}, {self.texts[first]}]".encode()).hexdigest()[:16]
+    def change(self, name: str, record: ProgressRecord | None) -> str:
+        """Say in what a record's variable was made of something else; empty if in nothing."""
+        known = None if record is None else record.variables.get(name)
+        if record is None or known is None:
+            return "no record"
+        if known.fingerprint is None:
+            return self._change_without_fingerprint(name, record)
+        ours = self.fingerprint(name)
+        changed = [
+            told for part, told in DECIDES.items() if known.fingerprint.get(part) != ours[part]
+        ]
+        return f"{' and '.join(changed)} changed" if changed else ""
+
+    def has_grown(self, name: str, record: ProgressRecord) -> bool:
+        """Whether a record is that of the region's first positions, and all else is as it was."""
+        known = record.variables[name]
+        many = len(record.groups[known.group])
+        if known.fingerprint is None:
+            is_shorter = record.start < record.stop < self.job.region.stop
+            return (
+                is_shorter and not self._change_of_archive(name) and self._lists(record, name, many)
+            )
+        stop = known.fingerprint.get("stop", 0)
+        as_shorter = {**self.fingerprint(name, many), "stop": stop}
+        return record.start < stop < self.job.region.stop and fits(known.fingerprint, as_shorter)
+
+    def _change_without_fingerprint(self, name: str, record: ProgressRecord) -> str:
+        if record.stop < self.job.region.stop:
+            return "the region's end changed"
+        if not self._lists(record, name, len(self.files)):
+            return "source files changed"
+        return self._change_of_archive(name)
+
+    def _change_of_archive(self, name: str) -> str:
+        array = self.stored().get(name)
+        if array is None:
+            return "made by gridmill 0.1.0, and nothing published says how it is stored"
+        is_same = self._array(array) == self._array(self.metadata[name])
+        return "" if is_same else "the array's metadata changed"
+
+    def _lists(self, record: ProgressRecord, name: str, many: int) -> bool:
+        """Whether the files that a record lists are the first of ours, and as many."""
+        theirs = record.groups[record.variables[name].group]
+        ours = [
+            (mask_url(file.coord.get_url()), at.start, at.stop)
+            for file in self.files[:many]
+            for at in (positions_filled(self.job, file),)
+        ]
+        return [(file.url, file.start, file.stop) for file in theirs] == ours
+
+    def _array(self, array: Mapping[str, Any]) -> dict[str, Any]:
+        """Give what of an array's metadata decodes its values, whatever its length."""
+        content = without_append_length(decoding(array), self.job.append_dim)
+        # zarr writes an empty list of them, Icechunk none.
+        return {key: value for key, value in content.items() if key != "storage_transformers"}
+
+    def _hash_of(self, what: str, many: int) -> str:
+        if (what, many) not in self.hashes:
+            files = self.files[:many]
+            if what == "places":
+                told = [repr(sorted(file.place.items())) for file in files]
+            else:
+                told = [file.coord.get_url() for file in files]
+            self.hashes[what, many] = _hash(told)
+        return self.hashes[what, many]
 
 
-@cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("gridmill", "numcodecs", "zarr")}
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass
@@ -279,16 +407,16 @@ class _Reasons:
     answers: dict[str, FileIdentity | None] = field(default_factory=dict)
     waiting: dict[str, VariableRecord] = field(default_factory=dict)
 
-    def of(self, name: str, plan: str) -> str:
+    def of(self, name: str, change: str) -> str:
         """Say why a variable is to be processed; empty if it is done."""
         known = None if self.record is None else self.record.variables.get(name)
         if self.record is None or known is None:
             return "not done yet"
         if known.state == "failed":
             return f"failed before: {known.error}"
-        grown = known.plan != plan and self._has_grown(self.record, name)
-        if known.plan != plan and not grown:
-            return "template, source files or libraries changed"
+        grown = bool(change) and self.listed.has_grown(name, self.record)
+        if change and not grown:
+            return change
         if self.job.believed_runs is not None and known.run not in self.job.believed_runs:
             return "to be done again"
         why = "the region has grown" if grown else self._of_files(self.record, known)
@@ -319,11 +447,6 @@ class _Reasons:
     @property
     def _reads_again(self) -> bool:
         return self.job.reads_again or self.job.revalidate
-
-    def _has_grown(self, record: ProgressRecord, name: str) -> bool:
-        """Whether a record is that of the region's first positions, and all else is as it was."""
-        is_shorter = record.start < record.stop < self.job.region.stop and not self._reads_again
-        return is_shorter and self.listed.plan(name, record) == record.variables[name].plan
 
     def _coords(self, record: ProgressRecord, known: VariableRecord) -> list[SourceFileCoord]:
         """Give the files that a record knows, with what became of them."""
@@ -379,13 +502,13 @@ def _is_new(coord: SourceFileCoord, answer: FileIdentity | None) -> bool:
 def _judged_again(
     job: RegionJob[Any, Any],
     record: ProgressRecord,
-    plans: Mapping[str, str],
+    as_it_was: Sequence[str],
     files: Sequence[SourceFile],
     now: Any,
 ) -> ProgressRecord:
     """Settle files that were absent and should be there by now: the provider has a gap."""
     groups = list(record.groups)
-    ours = {v.group for n, v in record.variables.items() if v.plan == plans.get(n, "")}
+    ours = {record.variables[name].group for name in as_it_was}
     for group in ours:
         groups[group] = tuple(
             replace(was, settled=was.settled or _is_gap(job, was, file, now))

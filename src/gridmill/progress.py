@@ -186,6 +186,8 @@ class SourceFileRecord:
     accepted
         Who settled it by hand, when and why; that also holds for variables that could not be
         read from it.
+    extra
+        Optional fields that a later gridmill wrote: kept as long as the file's record is.
     """
 
     url: str
@@ -198,6 +200,7 @@ class SourceFileRecord:
     last_modified: str | None = None
     detail: str | None = None
     accepted: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def identity(self) -> tuple[int | None, str | None, str | None]:
@@ -221,8 +224,8 @@ class VariableRecord:
         was written; ``"failed"``: see `error`.
     group
         Which of the record's groups of source files fill it.
-    plan
-        Fingerprint of template, library versions and source file list that it was made with.
+    fingerprint
+        What it was made of, see `gridmill.plan`; None in a record of gridmill 0.1.0.
     objects
         The objects in the final store that hold it.
     unread
@@ -234,17 +237,30 @@ class VariableRecord:
         The run that made it and when it ended (ISO 8601, UTC).
     token
         What publishing needs to make the objects visible, where writing alone does not.
+    epochs
+        Of the stages that made it, the lowest under which a value of it was made; None in a record
+        of gridmill 0.1.0.
+    version
+        The dataset's declared version, likewise.
+    libraries
+        Versions of the libraries that made it: they are told, and decide nothing.
+    extra
+        Optional fields that another gridmill wrote: kept as long as the variable's record is.
     """
 
     state: Literal["done", "absent", "failed"]
     group: int
-    plan: str
+    fingerprint: Mapping[str, Any] | None = None
     objects: tuple[ObjectReceipt, ...] = ()
     unread: Mapping[int, tuple[bool, str]] = field(default_factory=dict)
     error: str | None = None
     run: str = ""
     finished: str = ""
     token: str | None = None
+    epochs: Mapping[str, int] | None = None
+    version: int | None = None
+    libraries: Mapping[str, str] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +277,8 @@ class ProgressRecord:
         Source files, each named once, by source group.
     variables
         Variables by name.
+    extra
+        Optional fields that a later gridmill wrote: kept.
     """
 
     dataset_id: str
@@ -268,6 +286,7 @@ class ProgressRecord:
     stop: int
     groups: tuple[tuple[SourceFileRecord, ...], ...] = ()
     variables: Mapping[str, VariableRecord] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def region(self) -> slice:
@@ -324,11 +343,12 @@ class ProgressRecord:
     def to_json(self) -> bytes:
         """Serialise, with the schema's version."""
         content = {
+            **self.extra,
             "schema": SCHEMA_VERSION,
             "dataset_id": self.dataset_id,
             "start": self.start,
             "stop": self.stop,
-            "groups": [[_without_none(vars(file)) for file in group] for group in self.groups],
+            "groups": [[_file_to(file) for file in group] for group in self.groups],
             "variables": {name: _variable_to(v) for name, v in self.variables.items()},
         }
         # Without an indent: Python's fast encoder knows none, and a run writes very many of these.
@@ -336,21 +356,21 @@ class ProgressRecord:
 
     @classmethod
     def from_json(cls, content: bytes) -> ProgressRecord:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, also a later gridmill's of the same schema.
 
         Raises
         ------
         ValueError
-            It is not JSON, lacks a field, or its schema version is another one.
+            It is not JSON, lacks a field, or has a later schema.
         """
         try:
             raw = json.loads(content)
             version = raw.pop("schema")
-            if version != SCHEMA_VERSION:
-                raise ValueError(f"schema version {version}, this gridmill reads {SCHEMA_VERSION}")
-            groups = tuple(tuple(_file_from(f) for f in group) for group in raw.pop("groups"))
+            if version > SCHEMA_VERSION:
+                raise ValueError(f"schema {version}, this gridmill reads up to {SCHEMA_VERSION}")
+            groups = tuple(tuple(map(_file_from, group)) for group in raw.pop("groups"))
             variables = {k: _variable_from(v) for k, v in raw.pop("variables").items()}
-            return cls(groups=groups, variables=variables, **raw)
+            return cls(groups=groups, variables=variables, **_known(cls, raw))
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ValueError(f"not a progress record: {error}") from error
 
@@ -363,20 +383,38 @@ def _outcome(
     return SourceFileStatus.READ_FAILED, unread[0] or file.accepted is not None
 
 
-def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if value is not None}
+def _known(kind: type[Any], raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the fields of a dataclass, those that it does not have as its `extra`."""
+    unknown = raw.keys() - kind.__dataclass_fields__.keys()
+    if not unknown:
+        return raw
+    extra = {key: raw[key] for key in sorted(unknown)}
+    return {**{key: value for key, value in raw.items() if key not in unknown}, "extra": extra}
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a record's fields, with what another gridmill wrote and without what says nothing."""
+    own = {key: value for key, value in fields.items() if value is not None and key != "extra"}
+    return {**fields["extra"], **own}
+
+
+def _file_to(file: SourceFileRecord) -> dict[str, Any]:
+    return _plain(vars(file))
 
 
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
-    return SourceFileRecord(**{**raw, "status": SourceFileStatus(raw["status"])})
+    status = SourceFileStatus(raw["status"])
+    return SourceFileRecord(**_known(SourceFileRecord, {**raw, "status": status}))
 
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:
     objects = [(o.key, o.nbytes, o.crc32c) for o in variable.objects]
-    return {**vars(variable), "objects": objects}
+    return _plain({**vars(variable), "objects": objects})
 
 
 def _variable_from(raw: dict[str, Any]) -> VariableRecord:
     objects = tuple(ObjectReceipt(*fields) for fields in raw.pop("objects"))
     unread = {int(index): (bool(s), str(d)) for index, (s, d) in raw.pop("unread").items()}
-    return VariableRecord(objects=objects, unread=unread, **raw)
+    raw.pop("plan", None)  # 0.1.0's fingerprint, which nobody can compute any more
+    known = _known(VariableRecord, raw)
+    return VariableRecord(**{**known, "objects": objects, "unread": unread})

@@ -85,6 +85,7 @@ class Publisher:
         self.unseen = tuple(unseen)
         self._staged: dict[str, tuple[ProgressRecord, dict[str, str]]] = {}
         self._knows_staged = False
+        self._stored_arrays: dict[str, dict[str, Any]] | None = None
         self._judged: dict[int, tuple[ProgressRecord, RegionState | None]] = {}
 
     @cached_property
@@ -104,6 +105,12 @@ class Publisher:
     def arrays(self) -> dict[str, dict[str, Any]]:
         """The whole template's array metadata, by name."""
         return array_metadata(json.loads(self.metadata))
+
+    def stored_arrays(self) -> dict[str, dict[str, Any]]:
+        """Give the archive's own array metadata, by name; empty if nothing is published."""
+        if self._stored_arrays is None:
+            self._stored_arrays = array_metadata(self.store.metadata() or {})
+        return self._stored_arrays
 
     @property
     def last_label(self) -> str | None:
@@ -261,7 +268,7 @@ class Publisher:
         """Whether a region has something to do for the variables that nobody sees yet."""
         job = self.job(region)
         job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.unseen])
-        return bool(prepare_region(job, record, self.arrays, nothing_missing).todo)
+        return bool(self.prepare_recorded(job, record).todo)
 
     def prepare(self, lease: Lease) -> None:
         """Make what uploads need, where a store's format needs more than a place."""
@@ -440,8 +447,14 @@ class Publisher:
 
     def _results(self, job: RegionJob[Any, Any], record: ProgressRecord) -> ProcessResults:
         """Give what of a record fits the template as it is now: the rest is not believed."""
-        prepared = prepare_region(job, record, self.arrays, nothing_missing)
-        return results_from_record(prepared, record)
+        return results_from_record(self.prepare_recorded(job, record), record)
+
+    def prepare_recorded(
+        self, job: RegionJob[Any, Any], record: ProgressRecord | None
+    ) -> PreparedRegion:
+        """Prepare a region job by what is recorded alone, as if the store held every object."""
+        stored = self.stored_arrays
+        return prepare_region(job, record, self.arrays, nothing_missing, stored=stored)
 
     def _trim(self, states: Sequence[RegionState], extent: int) -> xr.Dataset:
         """Give the template as readers are to see it: what the author's hook leaves of it."""

@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
+from importlib.metadata import version as distribution_version
 from typing import Any, Literal
 
-from gridmill.plan import PreparedGroup, PreparedRegion
+from gridmill.epochs import FIRST
+from gridmill.plan import PreparedGroup, PreparedRegion, positions_filled
 from gridmill.progress import (
     ProgressRecord,
     SourceFileRecord,
     SourceFileStatus,
     VariableRecord,
 )
-from gridmill.region_job import RegionJob, as_slice
+from gridmill.region_job import RegionJob
 from gridmill.sources.download import mask_url
 from gridmill.stages import Receipt, SourceFile
 
@@ -65,8 +68,7 @@ def record_outcome(
     job = outcome.prepared.job
     before = outcome.prepared.record
     groups = list(before.groups) if before else []
-    todo = outcome.prepared.todo
-    variables = {n: v for n, v in before.variables.items() if n not in todo} if before else {}
+    variables = _untouched(outcome)
     # Variables of one group may be done by several runs, from the same files.
     numbers = {files: number for number, files in enumerate(groups)}
     records: dict[int, tuple[SourceFileRecord, ...]] = {}
@@ -99,6 +101,7 @@ def record_outcome(
         stop=stop,
         groups=kept_groups,
         variables=kept_variables,
+        extra=before.extra if before else {},
     )
 
 
@@ -135,6 +138,19 @@ def _http_date(text: str) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
+def _untouched(outcome: RegionOutcome) -> dict[str, VariableRecord]:
+    """Give the variables that were not to be processed; those believed get their fingerprint."""
+    prepared = outcome.prepared
+    if prepared.record is None:
+        return {}
+    known = {n: v for n, v in prepared.record.variables.items() if n not in prepared.todo}
+    for group in prepared.groups:
+        for name in group.believed & known.keys():
+            if known[name].fingerprint is None:
+                known[name] = replace(known[name], fingerprint=group.fingerprints[name])
+    return known
+
+
 def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFile, ...]:
     receipt = outcome.receipts.get(name)
     return outcome.files.get(index, ()) if receipt is None else receipt.files
@@ -142,13 +158,12 @@ def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFi
 
 def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> SourceFileRecord:
     coord = file.coord
-    offset = job.processing_region().start - job.region.start
-    place = as_slice(file.place.get(job.append_dim, slice(0, job.region.stop)))
+    at = positions_filled(job, file)
     absent = coord.status is SourceFileStatus.NOT_YET_AVAILABLE
     return SourceFileRecord(
         url=mask_url(coord.get_url()),
-        start=place.start + offset,
-        stop=place.stop + offset,
+        start=at.start,
+        stop=at.stop,
         status=coord.status,
         settled=coord.settled or (absent and job.expected(coord, now)),
         nbytes=coord.nbytes,
@@ -181,10 +196,11 @@ def _variable_record(
     name: str,
     files: Sequence[SourceFileRecord],
 ) -> VariableRecord:
-    plan = group.plans[name]
+    fingerprint = group.fingerprints[name]
     receipt = outcome.receipts.get(name)
     if receipt is None:
-        return VariableRecord(state="failed", group=0, plan=plan, error=outcome.failures[name])
+        error = outcome.failures[name]
+        return VariableRecord(state="failed", group=0, fingerprint=fingerprint, error=error)
     before = _unread_before(outcome.prepared.record, name)
     # Byte-identical and unreadable twice: a third try would not read it either.
     unread = {
@@ -192,13 +208,38 @@ def _variable_record(
         for index, detail in receipt.unread.items()
     }
     objects, token = receipt.objects, receipt.token
+    kept = _known_before(outcome.prepared.record, name)
     if not objects:  # no source file had it: what the store holds of it stays
-        kept = _known_before(outcome.prepared.record, name)
         objects, token = (kept.objects, kept.token) if kept else ((), None)
     state: Literal["done", "absent"] = "done" if objects else "absent"
     return VariableRecord(
-        state=state, group=0, plan=plan, objects=objects, unread=unread, token=token
+        state=state,
+        group=0,
+        fingerprint=fingerprint,
+        objects=objects,
+        unread=unread,
+        token=token,
+        **_made_by(outcome, receipt, kept),
     )
+
+
+def _made_by(
+    outcome: RegionOutcome, receipt: Receipt, kept: VariableRecord | None
+) -> dict[str, Any]:
+    """Give epochs, version and libraries, the lowest where earlier values of the region stay."""
+    epochs, version = dict(receipt.epochs), type(outcome.prepared.job).version
+    all_arrived = all(f.coord.status is SourceFileStatus.SUCCEEDED for f in receipt.files)
+    is_all_new = all_arrived and not receipt.unread and not any(f.is_kept for f in receipt.files)
+    if kept is not None and kept.state == "done" and not is_all_new:
+        before = dict.fromkeys(epochs, FIRST) if kept.epochs is None else kept.epochs
+        epochs |= {name: min(epoch, epochs.get(name, epoch)) for name, epoch in before.items()}
+        version = min(version, FIRST if kept.version is None else kept.version)
+    return {"epochs": dict(sorted(epochs.items())), "version": version, "libraries": _libraries()}
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {name: distribution_version(name) for name in ("gridmill", "numcodecs", "zarr")}
 
 
 def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | None:

@@ -140,6 +140,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     # When a position may be published, see `progress.region_state`.
     publish_when: ClassVar[PublishWhen] = "complete"
+    # Raise it when this code means to give other values for the same source files: what was made
+    # under an earlier version is then told, and made again by `backfill --redo` alone.
+    version: ClassVar[int] = 1
     # How long after its label the provider has a file at the latest; None: no such promise.
     publication_delay: ClassVar[timedelta | None] = None
     # How far back an update looks for regions that are not settled.

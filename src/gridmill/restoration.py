@@ -6,7 +6,6 @@ from typing import Any
 
 from gridmill.by_hand import EVERYTHING
 from gridmill.dataset import DynamicalDataset
-from gridmill.plan import nothing_missing, prepare_region
 from gridmill.publication import Publisher
 from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
@@ -82,10 +81,12 @@ def is_made_with(publisher: Publisher) -> bool:
     whole = [record for record in records if record.stop <= length]
     for record in whole:
         job = publisher.make_job(record.region)
-        prepared = prepare_region(job, record, publisher.arrays, nothing_missing)
-        plans = {name: plan for group in prepared.groups for name, plan in group.plans.items()}
-        known = record.variables
-        if any(known[name].plan != plan for name, plan in plans.items() if name in known):
+        prepared = publisher.prepare_recorded(job, record)
+        if not all(
+            group.believes(name, record.variables[name])
+            for group in prepared.groups
+            for name in group.fingerprints.keys() & record.variables.keys()
+        ):
             return False
     return bool(whole)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gridmill.chain import threads_per_worker
 from gridmill.driver import CHAINS_PER_THREAD, REGIONS_PER_WORKER
+from gridmill.epochs import made_earlier
 from gridmill.lookahead import lookahead
 from gridmill.plan import PreparedRegion
 from gridmill.plan_page import plan_card
@@ -21,7 +22,7 @@ from gridmill.sources.download import mask_url
 from gridmill.stages import slabs_for
 from gridmill.stores import FinalStore, UpdateProgressTracker
 from gridmill.variables import DataVar
-from gridmill.wording import count_of
+from gridmill.wording import count_of, made_under
 
 __all__ = ["Experience", "Plan", "learn"]
 
@@ -118,7 +119,8 @@ class Plan:
             or why it will be skipped; `passed_over` are those that the run does not look at.
         """
         known = learn(self.final_store.tracker)
-        regions = [_describe_region(prepared, known) for prepared in self.prepared()]
+        every = list(self.prepared())
+        regions = [_describe_region(prepared, known) for prepared in every]
         to_do = [region for region in regions if region["todo"]]
         sums = {
             name: sum(region[name] for region in to_do) for name in ("source_files", "raw_nbytes")
@@ -144,7 +146,7 @@ class Plan:
             "seconds": known and round(sums["raw_nbytes"] / known.raw_nbytes_per_s, 1),
             "estimated_from": known and {"run": known.run, "workers": known.workers},
             "passed_over": {"regions": self.regions - varying, "why": self._why_passed_over()},
-            "warnings": self._warnings(to_do),
+            "warnings": [*self._warnings(to_do), *_remarks(every)],
             "regions": regions,
         }
 
@@ -184,6 +186,21 @@ class Plan:
                 f"{'is' if len(self.unselected) == 1 else 'are'} done, too"
             )
         return found
+
+
+def _remarks(every: Sequence[PreparedRegion]) -> Iterator[str]:
+    """Say what of the regions that stay as they are would be made otherwise today."""
+    stay = [prepared for prepared in every if prepared.record is not None and not prepared.todo]
+    version = type(every[0].job).version if every else 1
+    records = [prepared.record for prepared in stay if prepared.record is not None]
+    for what, many in made_earlier(records, version).items():
+        yield f"{made_under(what, many)}: --redo reprocesses them, nothing else does"
+    moved = sum(prepared.has_moved for prepared in stay)
+    if moved:
+        yield (
+            f"{count_of(moved, 'region')} {'was' if moved == 1 else 'were'} made of source files "
+            "that have other addresses now: they stay as they are"
+        )
 
 
 def learn(tracker: UpdateProgressTracker) -> Experience | None:

@@ -26,6 +26,8 @@ import zarr
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import default_buffer_prototype
 
+from gridmill.epochs import ENCODING, stage
+
 __all__ = ["ObjectWriter"]
 
 Values = np.ndarray[Any, Any]
@@ -81,6 +83,7 @@ class ObjectWriter:
             array, self._buffer, self._chunks
         )
 
+    @stage(ENCODING)
     def write(self, target: tuple[slice, ...], values: Values) -> None:
         """Write values that cover whole inner chunks."""
         cells = [

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.canvas import Canvas, Slab, slabs_of
+from gridmill.epochs import noted_stages
 from gridmill.progress import ObjectReceipt, SourceFileStatus
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.regions import check_region_aligned
@@ -220,6 +221,8 @@ class LocalShards:
         The source files as downloaded again, if they were.
     spans
         The stages that made it, without those of `source`.
+    epochs
+        Of what its values went through, see `gridmill.epochs`.
     """
 
     folder: Path
@@ -229,6 +232,7 @@ class LocalShards:
     unread: Mapping[int, str]
     healed: tuple[SourceFile, ...] | None
     spans: tuple[Span, ...]
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
@@ -258,6 +262,8 @@ class Receipt:
         What publishing needs to make the objects visible, see `Uploaded`.
     replicated
         By a replica's URL, what was put into it; a replica that failed is left out.
+    epochs
+        Of what its values went through, see `gridmill.epochs`.
     """
 
     variable: str
@@ -268,6 +274,7 @@ class Receipt:
     spans: tuple[Span, ...] = field(default=())
     token: str | None = None
     replicated: Mapping[str, Uploaded] = field(default_factory=dict)
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -434,6 +441,7 @@ def _compress_here(
     with (
         recorded("compress", bench.space.key, bench.worker) as span,
         _canvas(work, scratch / "slabs") as canvas,
+        noted_stages() as epochs,
     ):
         unread = _read(canvas, work, source, bench, may_vanish=healed is None)
         succeeded = _succeeded(source.files, unread)
@@ -443,7 +451,7 @@ def _compress_here(
             keys = _write(folder, context, work, canvas, places)
         span.append(prod(work.shape) * canvas.dtype.itemsize)
     bench.space.discard(scratch)
-    return LocalShards(folder, keys, work, source, unread, healed, (*spans, *span))
+    return LocalShards(folder, keys, work, source, unread, healed, (*spans, *span), epochs)
 
 
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
@@ -651,6 +659,7 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
         spans=(*shards.spans, *span),
         token=uploaded.token,
         replicated=replicated,
+        epochs=shards.epochs,
     )
 
 

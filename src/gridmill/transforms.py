@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.array_utils import normalize_axis_index
 
+from gridmill.epochs import DEACCUMULATION, INTERPOLATION, ROUNDING, SCALING, stage
+
 __all__ = [
     "DeaccumulationCounts",
     "deaccumulate_inplace",
@@ -43,6 +45,7 @@ _MANTISSA_BITS: Final = {2: 10, 4: 23, 8: 52}
 """Stored mantissa bits of IEEE 754 binary16, binary32 and binary64, by item size in bytes."""
 
 
+@stage(ROUNDING)
 def round_mantissa_inplace(values: FloatArray, keep_mantissa_bits: int) -> None:
     """Round each value to `keep_mantissa_bits` mantissa bits, so that it compresses well.
 
@@ -91,6 +94,7 @@ def round_mantissa_inplace(values: FloatArray, keep_mantissa_bits: int) -> None:
         _round_block(block.view(bits_dtype), scratch[: block.size], mantissa_bits, dropped_bits)
 
 
+@stage(SCALING)
 def scale_inplace(values: FloatArray, *, factor: float = 1.0, offset: float = 0.0) -> None:
     """Replace each value by ``value * factor + offset``, as for a change of units.
 
@@ -155,6 +159,7 @@ class DeaccumulationCounts:
         )
 
 
+@stage(DEACCUMULATION)
 def deaccumulate_inplace(
     values: FloatArray,
     *,
@@ -321,6 +326,7 @@ def deaccumulation_footprint(
     return complete
 
 
+@stage(INTERPOLATION)
 def interpolate_single_gaps_inplace(
     values: FloatArray, *, coordinate: npt.ArrayLike, axis: int
 ) -> int:

@@ -8,6 +8,7 @@ __all__ = [
     "format_duration",
     "format_nbytes",
     "format_speed",
+    "made_under",
     "moment",
     "shorten_label",
 ]
@@ -109,3 +110,14 @@ def moment(text: str) -> str:
     '2026-11-23 09:37:55 UTC'
     """
     return f"{text[:19].replace('T', ' ')} UTC"
+
+
+def made_under(what: str, regions: int) -> str:
+    """Say how many regions were made under an epoch or version that was raised since.
+
+    Examples
+    --------
+    >>> made_under("epoch 1 of deaccumulation, now 2", 14)
+    '14 regions made under epoch 1 of deaccumulation, now 2'
+    """
+    return f"{count_of(regions, 'region')} made under {what}"

@@ -20,7 +20,7 @@ def tracker(tmp_path):
 
 
 def record(region, dataset_id="tiny"):
-    done = VariableRecord(state="absent", group=0, plan="p")
+    done = VariableRecord(state="absent", group=0)
     return ProgressRecord(
         dataset_id=dataset_id,
         start=region.start,

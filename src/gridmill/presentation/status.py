@@ -12,7 +12,7 @@ from rich.text import Text
 from gridmill.presentation.layout import ends_of, facts_grid, heading, section, table_of
 from gridmill.presentation.report import show_runs
 from gridmill.presentation.values import Content, masked, plain
-from gridmill.wording import count_of, format_duration, moment, shorten_label
+from gridmill.wording import count_of, format_duration, made_under, moment, shorten_label
 
 if TYPE_CHECKING:
     from gridmill.archive_status import ArchiveStatus
@@ -46,6 +46,9 @@ def show_status(content: Content) -> RenderableType:
     ]
     if held:
         facts["held by"] = "\n".join(held)
+    if content["made_earlier"]:
+        earlier = content["made_earlier"].items()
+        facts["made earlier"] = "\n".join(made_under(*item) for item in earlier)
     title = heading(content["dataset_id"], content["store"])
     parts: list[RenderableType] = [title, facts_grid(facts)]
     if incomplete:

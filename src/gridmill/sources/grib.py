@@ -32,6 +32,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gridmill.epochs import GRIB_DECODING, note_stage
 from gridmill.sources.grib_sections import (
     EncodedMessage,
     GribCorrupt,
@@ -342,6 +343,7 @@ class OpenMessage:
 
     def decode_into(self, buffer: NDArray[np.float32]) -> None:
         """See `decode_message_into`."""
+        note_stage(GRIB_DECODING)
         if buffer.dtype != np.float32:
             raise TypeError(f"the buffer is {buffer.dtype}, not float32")
         check_consistency(self.message, self.sections)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gridmill.epochs import NETCDF_READING, stage
 from gridmill.sources._hdf5_chunks import read_deflated, read_whole
 
 __all__ = ["netcdf_variables", "read_netcdf"]
@@ -28,6 +29,7 @@ PACKING = ("scale_factor", "add_offset")
 _LIBRARY_LOCK = threading.Lock()
 
 
+@stage(NETCDF_READING)
 def read_netcdf(
     path: Path,
     variable: str,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from gridmill.plan import nothing_missing, prepare_region
 from gridmill.progress import ProgressRecord, SourceFileRecord, SourceFileStatus, VariableRecord
 from gridmill.region_job import RegionJob, as_slice
 from gridmill.sources.download import mask_url
@@ -87,7 +86,7 @@ def find_gaps(context: Context) -> Iterator[Gap]:
     """
     for region in context.regions():
         job = context.make_job(region)
-        prepared = prepare_region(job, None, context.publisher.arrays, nothing_missing)
+        prepared = context.publisher.prepare_recorded(job, None)
         for group in prepared.groups:
             chosen = [var for var in group.variables if var in context.variables_of(region)]
             names = [var.name for var in chosen if not job.is_over(var)]
