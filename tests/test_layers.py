@@ -35,7 +35,7 @@ LAYERS = (
         "one_chain",
     }
     | {"acceptance", "by_hand", "archive_status", "migration", "truncation", "waiting"}
-    | {"batches", "redo", "run_plan", "validation", "restoration"},
+    | {"batches", "redo", "run_plan", "validation", "restoration", "rebuilding"},
     {
         "datasets",
         "testing",

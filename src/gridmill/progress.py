@@ -160,11 +160,14 @@ def publishable_extent(published: int, states: Iterable[RegionState]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ObjectReceipt:
-    """One object in the final store: its key, size in bytes and crc32c."""
+    """One object in the final store: its key, size in bytes and crc32c.
+
+    The crc32c is None where the record was rebuilt, see `gridmill.rebuilding`.
+    """
 
     key: str
     nbytes: int
-    crc32c: int
+    crc32c: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

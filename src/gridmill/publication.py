@@ -33,6 +33,7 @@ from gridmill.stores.lease import current_claims, is_alive
 from gridmill.stores.plain_zarr import ROOT, array_metadata
 from gridmill.structure import StructureMismatch, structure_differences
 from gridmill.template import TemplateConfig, just_after
+from gridmill.variables import DataVar
 
 __all__ = ["Publisher"]
 
@@ -477,6 +478,10 @@ class Publisher:
     def job(self, region: slice) -> RegionJob[Any, Any]:
         """Give the region job with every declared variable, on the template as it is now."""
         return replace(self.make_job(region), template_ds=self.template_ds)
+
+    def static_job(self, static: Sequence[DataVar]) -> RegionJob[Any, Any]:
+        """Give the job of variables without the append dim."""
+        return replace(self.make_job(slice(0, 0)), data_vars=static)
 
     def region_at(self, position: int) -> slice:
         """Give the region that holds a position."""

@@ -15,6 +15,7 @@ from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
+from gridmill.cli.commands.rebuild_records import rebuild_records
 from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
 from gridmill.cli.commands.run_one import run_one
@@ -97,6 +98,7 @@ COMMANDS = (
     truncate,
     migrate_metadata,
     restore_metadata,
+    rebuild_records,
     upkeep,
     run_one,
     new,

@@ -108,7 +108,8 @@ def keep_object(folder: Path, receipt: ObjectReceipt, content: bytes | None) -> 
     ObjectReplaced
         It is not.
     """
-    if content is None or google_crc32c.value(content) != receipt.crc32c:
+    is_known = receipt.crc32c is not None
+    if content is None or (is_known and google_crc32c.value(content) != receipt.crc32c):
         became = "is gone" if content is None else "was replaced since it was recorded"
         raise ObjectReplaced(f"{receipt.key} {became}")
     path = folder / receipt.key
@@ -149,6 +150,9 @@ class FinalStore(Protocol):
 
     def published_length(self, append_dim: str) -> int | None:
         """How many positions of the append dim readers see; None if there is no store yet."""
+
+    def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
+        """Give the sizes of those published objects that are there, by key."""
 
     def open_dataset(self) -> xr.Dataset:
         """Open what readers see."""

@@ -161,6 +161,19 @@ class IcechunkStore:
 
         return _patiently(read)
 
+    def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
+        """Give the sizes of those published objects that are there, by key."""
+
+        def size(key: str) -> int | None:
+            try:
+                return None if store is None else sync(store.getsize(key))
+            except (FileNotFoundError, KeyError):
+                return None
+
+        store = _patiently(self._published)
+        sizes = zip(keys, _each(lambda key: _patiently(lambda: size(key)), keys), strict=True)
+        return {key: nbytes for key, nbytes in sizes if nbytes is not None}
+
     def open_dataset(self) -> xr.Dataset:
         """Open what readers see now; it stays as it is while others publish.
 

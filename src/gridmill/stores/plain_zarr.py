@@ -108,6 +108,11 @@ class ZarrStore:
         # Another program's store; the comparison of structures refuses it.
         return 0 if index is None else int(index["shape"][0])
 
+    def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
+        """Give the sizes of those objects that are there, by key."""
+        sizes = zip(keys, self._each(self.objects.nbytes, keys), strict=True)
+        return {key: size for key, size in sizes if size is not None}
+
     def open_dataset(self) -> xr.Dataset:
         """Open what readers see."""
         import xarray as xr
@@ -144,8 +149,7 @@ class ZarrStore:
 
     def nbytes_in_use(self, keys: Sequence[str]) -> dict[str, int]:
         """Give the sizes of the objects that are there, by key."""
-        sizes = zip(keys, self._each(self.objects.nbytes, keys), strict=True)
-        return {key: size for key, size in sizes if size is not None}
+        return self.published_nbytes(keys)
 
     def upload(
         self, folder: Path, keys: Iterable[str], proof: LeaseProof, *, replaces: bool = False

@@ -527,7 +527,9 @@ class StoreContract:
                     receipt.crc32c,
                 )
             archive.publish(REGION)
-        other = replace(uploaded.objects[0], crc32c=uploaded.objects[0].crc32c ^ 1)
+        crc32c = uploaded.objects[0].crc32c
+        assert crc32c is not None
+        other = replace(uploaded.objects[0], crc32c=crc32c ^ 1)
         try:
             archive.store.download(tmp_path / "refused", [other], *_token(uploaded))
         except ObjectReplaced:

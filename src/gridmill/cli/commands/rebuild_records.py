@@ -1,0 +1,46 @@
+"""`gridmill rebuild-records`."""
+
+from __future__ import annotations
+
+import click
+
+from gridmill.cli.confirmation import confirm, who_option, yes_option
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options import Archive, archive_options, now_option, present
+from gridmill.cli.output import Output, output_options
+from gridmill.cli.verdict import judge_by_hand
+
+__all__ = ["rebuild_records"]
+
+
+@click.command(
+    "rebuild-records",
+    short_help="Restore the lost records of an archive.",
+    epilog="""\b
+Examples:
+  gridmill rebuild-records my-forecast --store a.zarr
+  gridmill gaps my-forecast --store a.zarr
+""",
+)
+@archive_options
+@who_option
+@yes_option
+@now_option
+@output_options
+def rebuild_records(
+    archive: Archive, who: str, yes: bool, now: str | None, output: Output
+) -> ExitCode:
+    """Restore the declaration and the records that an archive lacks.
+
+    For an archive whose <store>.gridmill was deleted, or some of it. Asks the store where it has
+    values, and the provider which source files it has. Data objects and existing records stay as
+    they are. Places without values become gaps; the next run fills those that the provider has.
+    """
+    from gridmill.presentation.by_hand import restoration_content, show_restoration
+    from gridmill.rebuilding import rebuild_records as rebuild
+
+    dataset = archive.open()
+    confirm(f"Rebuild the records of {dataset.where}?", yes=yes)
+    report = rebuild(dataset, who=who, now=present(now))
+    output.show(restoration_content(report, dataset.store.url), show_restoration)
+    return judge_by_hand(report)

@@ -1,0 +1,209 @@
+"""A lost folder of records is rebuilt from what store and provider have, and nothing is guessed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gridmill.cli import ExitCode, cli
+from gridmill.progress import ProgressRecord, SourceFileStatus
+from gridmill.rebuilding import declaration_from_store, rebuild_records
+from tiny import (
+    REGION,
+    Provider,
+    Tiny,
+    TinyJob,
+    TinyTemplate,
+    dataset_of,
+    hours,
+    snapshot,
+    tiny_var,
+    truth,
+    until,
+)
+
+OK = SourceFileStatus.SUCCEEDED
+ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
+WHO = {"who": "operator"}
+FORMATS = ["zarr", "icechunk"]
+
+
+class Punctual(TinyJob):
+    """A file that is not there after two hours will never be."""
+
+    publication_delay = timedelta(hours=2)
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Provider:
+    provider = Provider(tmp_path / "source")
+    provider.publish(hours(12))
+    return provider
+
+
+def make(tmp_path: Path, kind: Any = Tiny, **options: Any) -> Any:
+    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
+
+
+def lose_records(dataset: Any) -> list[ProgressRecord]:
+    """Delete what lies beside a store; give what it said."""
+    records = dataset.store.progress()
+    shutil.rmtree(f"{dataset.store.url}.gridmill")
+    return records
+
+
+def essence(record: ProgressRecord) -> ProgressRecord:
+    """Leave out what nobody can know of a lost record."""
+    variables = {
+        name: replace(
+            variable,
+            run="",
+            finished="",
+            token=None,
+            epochs=None,
+            version=None,
+            libraries=None,
+            objects=tuple(replace(one, crc32c=None) for one in variable.objects),
+        )
+        for name, variable in record.variables.items()
+    }
+    groups = tuple(tuple(replace(file, detail=None) for file in group) for group in record.groups)
+    return replace(record, variables=variables, groups=groups)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_records_are_what_they_were(tmp_path, client, provider, kind):
+    """A whole archive and its gap are recorded as before; nothing is left to do."""
+    provider.withdraw(hours(12)[6])
+    dataset = make(tmp_path, dataset_of(job=Punctual), format=kind)
+    dataset.backfill(until(12), client=client, now=until(24))
+    before, objects = lose_records(dataset), snapshot(tmp_path / "a")
+    rebuild_records(dataset, now=until(24), **WHO)
+    assert [essence(r) for r in dataset.store.progress()] == [essence(r) for r in before]
+    report = dataset.backfill(until(12), client=client, now=until(24))
+    assert (report.variables_done, report.variables_skipped) == (0, 6)
+    assert snapshot(tmp_path / "a") == objects
+
+
+def test_what_the_provider_has_by_now_is_fetched(tmp_path, client, provider):
+    """A place without values is open where the file is there: the next run fills it."""
+    provider.withdraw(hours(12)[6])
+    dataset = make(tmp_path, dataset_of(job=Punctual))
+    dataset.backfill(until(12), client=client, now=until(24))
+    lose_records(dataset)
+    provider.publish(hours(12)[6:7])
+    rebuild_records(dataset, now=until(24), **WHO)
+    (region,) = (r for r in dataset.store.progress() if not r.is_settled("ab"))
+    assert region.start == REGION
+    dataset.backfill(until(12), client=client, now=until(24))
+    np.testing.assert_array_equal(dataset.store.open_dataset()["a"].values, truth(hours(12)))
+
+
+def test_a_variable_that_could_not_be_read_is_a_gap_of_its_own(tmp_path, client, provider):
+    """Others of the file have values there, and it has some at all other times."""
+
+    class Refusing(Punctual):
+        def read_data(self, coord, data_var):
+            if data_var.name == "b" and coord.label == hours(12)[5]:
+                raise ValueError("unreadable")
+            return super().read_data(coord, data_var)
+
+    dataset = make(tmp_path, dataset_of(job=Refusing))
+    for _ in range(2):
+        dataset.backfill(until(12), client=client, now=until(24))
+    assert dataset.store.published_length("time") == 12
+    lose_records(dataset)
+    dataset = make(tmp_path, dataset_of(job=Punctual))
+    rebuild_records(dataset, now=until(24), **WHO)
+    assert [r.start for r in dataset.store.progress() if not r.is_settled("b")] == [REGION]
+    assert all(r.is_settled("a") for r in dataset.store.progress())
+    dataset.backfill(until(12), client=client, now=until(24))
+    np.testing.assert_array_equal(dataset.store.open_dataset()["b"].values, truth(hours(12), "b"))
+
+
+def test_what_never_has_values_lacks_none(tmp_path, client, provider):
+    """A variable that is NaN wherever it may be looked for is no reason to read files again."""
+
+    class Empty(Punctual):
+        def read_data(self, coord, data_var):
+            return super().read_data(coord, data_var) * (np.nan if data_var.name == "b" else 1)
+
+    dataset = make(tmp_path, dataset_of(job=Empty))
+    dataset.backfill(until(8), client=client, now=until(24))
+    lose_records(dataset)
+    rebuild_records(dataset, now=until(24), **WHO)
+    assert all(record.is_complete("ab") for record in dataset.store.progress())
+
+
+def test_a_value_far_from_the_first_chunk_counts(tmp_path, client, provider):
+    """Where one inner chunk has none, the others are looked at before a place is called empty."""
+
+    class Corner(TinyTemplate):
+        data_vars = tuple(
+            tiny_var(name, n, encoding=replace(tiny_var(name).encoding, chunks=(2, 1, 1)))
+            for n, name in enumerate("ab")
+        )
+
+    class Masked(Punctual):
+        def read_data(self, coord, data_var):
+            values = super().read_data(coord, data_var).copy()
+            values.ravel()[:-1] = np.nan
+            return values
+
+    dataset = make(tmp_path, dataset_of(template=Corner, job=Masked))
+    dataset.backfill(until(8), client=client, now=until(24))
+    before = lose_records(dataset)
+    rebuild_records(dataset, now=until(24), **WHO)
+    assert [essence(r) for r in dataset.store.progress()] == [essence(r) for r in before]
+
+
+def test_what_is_recorded_stays(tmp_path, client, provider):
+    """One lost record is rebuilt beside the others, which keep checksums and all."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    before = {r.start: r for r in dataset.store.progress()}
+    dataset.store.tracker.delete(slice(REGION, 2 * REGION))
+    rebuild_records(dataset, **WHO)
+    after = {r.start: r for r in dataset.store.progress()}
+    assert {start for start in before if after[start] != before[start]} == {REGION}
+    assert essence(after[REGION]) == essence(before[REGION])
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"start": "2020-01-01T04:00"}, {"variables": ["b"]}], ids=["all", "start", "b"]
+)
+def test_the_declaration_is_told_by_the_store(tmp_path, client, provider, given):
+    """Where an archive begins and which variables it has is what readers see."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client, **given)
+    declared = dataset.store.tracker.read_declaration()
+    told = declaration_from_store(dataset)
+    assert {**told, "schema": 1} == {**declared, "schema": 1} | {"start": told["start"]}
+    assert (told["start"] is None) == ("start" not in given)
+    lose_records(dataset)
+    rebuild_records(dataset, **WHO)
+    assert dataset.backfill(until(12), client=client).variables_done == 0
+
+
+def test_there_is_nothing_to_rebuild_where_readers_see_nothing(tmp_path, provider):
+    """A mistyped address is no archive."""
+    with pytest.raises(ValueError, match="readers see nothing"):
+        rebuild_records(make(tmp_path), **WHO)
+
+
+def test_the_command_says_what_it_did(tmp_path, client, provider):
+    """It asks first, and is content where nothing is lost."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(8), client=client)
+    lose_records(dataset)
+    args = ["tiny:Tiny", "--store", str(tmp_path / "a"), "--source-base", str(tmp_path / "source")]
+    done = CliRunner().invoke(cli, ["rebuild-records", *args, "--yes", "--who", "me"])
+    assert done.exit_code == ExitCode.SUCCESS, done.output
+    assert "me rebuilt the records of 2 regions" in done.output
