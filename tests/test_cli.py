@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -338,6 +339,107 @@ def test_debug_shows_the_traceback(archive):
     done = run("plan", DATASET, "--store", str(archive), "--until", "2019", "--debug")
     assert done.exit_code == ExitCode.WRONG_INPUT
     assert "Traceback" in done.stderr
+
+
+# -- what is beside the store and cannot be read ----------------------------------------------
+
+COMMANDS = [
+    ["status"],
+    ["plan", "--now", "2020-01-06"],
+    ["plan", "--until", "2020-01-06"],
+    ["backfill", "--until", "2020-01-06", "--cluster", "none"],
+    ["update", "--now", "2020-01-06", "--cluster", "none"],
+    ["gaps"],
+    ["validate"],
+]
+each_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+
+
+@pytest.fixture
+def copy(archive, tmp_path) -> Path:
+    """A copy of the archive, with its records, to be damaged."""
+    store = tmp_path / "a.zarr"
+    shutil.copytree(archive, store)
+    shutil.copytree(f"{archive}.gridmill", f"{store}.gridmill")
+    return store
+
+
+def assert_refused(store: Path, source: Path, command: list[str], fragment: str) -> None:
+    """Run a command that is to say one line, with a code of its own, and to change no archive.
+
+    A run that began has a report, and what it shows while it runs.
+    """
+    before = files_below(store)
+    name, *options = command
+    done = run(name, DATASET, *options, *on(store, source))
+    assert done.exit_code == ExitCode.UNREADABLE
+    assert done.stdout == ""
+    shown = done.stderr.splitlines()
+    assert [line for line in shown if fragment in line] == [shown[-1]]
+    assert shown[-1].startswith("error: ")
+    assert len(shown) == 1 or name in ("backfill", "update")
+    after = files_below(store)
+    changed = {key for key in before | after if before.get(key) != after.get(key)}
+    assert not {key for key in changed if "/runs/" not in key}
+
+
+@each_command
+@pytest.mark.parametrize("content", [b"", b'{"schema": 2}'])
+@pytest.mark.parametrize("file", ["declaration.json", "regions/0000000008.json"])
+def test_a_file_that_cannot_be_read_is_one_line(copy, source, command, content, file):
+    """Whatever asks for it names it; nothing is taken for absent, and no archive changes."""
+    (Path(f"{copy}.gridmill") / file).write_bytes(content)
+    fragment = f"a.zarr.gridmill/{file} {'has schema 2, this gridmill' if content else 'is empty'}"
+    assert_refused(copy, source, command, fragment)
+
+
+@each_command
+@pytest.mark.parametrize("records", ["gone", "there"])
+def test_a_store_whose_declaration_is_gone_is_one_line(copy, source, command, records):
+    """What was declared is not guessed from the code: the error says what is missing and helps."""
+    state = Path(f"{copy}.gridmill")
+    if records == "gone":
+        shutil.rmtree(state)
+    else:
+        (state / "declaration.json").unlink()
+    found = "none of its records" if records == "gone" else "3 of its records"
+    fragment = f"a.zarr.gridmill has no declaration.json and {found}, but {copy} shows readers 16"
+    assert_refused(copy, source, command, fragment)
+    assert_refused(copy, source, command, "nothing was written")
+    assert_refused(copy, source, command, "gridmill rebuild-records")
+
+
+@pytest.mark.parametrize("command", [COMMANDS[0], *COMMANDS[3:5]], ids=" ".join)
+def test_a_claim_that_cannot_be_read_lets_nobody_write(copy, source, command):
+    """Its run may live: the line says when the claim may be deleted."""
+    claim = Path(f"{copy}.gridmill") / "leases" / "x" / "claim.json"
+    claim.parent.mkdir(parents=True)
+    claim.write_bytes(b"{")
+    assert_refused(copy, source, command, "leases/x/claim.json is not JSON")
+    assert_refused(copy, source, command, "once no process of gridmill works on this archive")
+
+
+def test_a_damaged_history_stops_no_update(copy, source):
+    """One warning names the report; whoever asks for that one gets the error."""
+    *_, first = sorted(Path(f"{copy}.gridmill").glob("runs/*.json"))
+    later = first.with_name("30000101T000000000-aaaaaa.json")
+    later.write_bytes(b"{")
+    for name, *options in (
+        ["plan", *COMMANDS[1][1:]],
+        COMMANDS[0],
+        ["report"],
+        ["report", "--list"],
+    ):
+        done = run(name, DATASET, *options, *on(copy, source)[: 2 if name == "report" else 4])
+        assert done.exit_code == ExitCode.SUCCESS, done.output
+        (line,) = done.stderr.splitlines()
+        assert f"the report of a run is skipped: {later} is not JSON" in line
+    done = run("update", DATASET, *COMMANDS[4][1:], *on(copy, source))
+    assert done.exit_code == ExitCode.SUCCESS
+    assert_true(copy, 5)
+    done = run("report", DATASET, "3000", "--store", str(copy))
+    assert done.exit_code == ExitCode.UNREADABLE
+    assert f"{later} is not JSON" in done.stderr
 
 
 # -- what is printed --------------------------------------------------------------------------

@@ -15,8 +15,7 @@ SOURCE = Path(gridmill.__file__).parent
 # Modules and packages by layer; a module may import from its own layer and from those below.
 LAYERS = (
     {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"}
-    | {"epochs"}
-    | {"lookahead"}
+    | {"epochs", "lookahead", "state_files", "urls"}
     | {"cards", "charts", "chunking", "html", "plan_page", "run_page", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
     {"template", "region_job", "grib_region_job", "grib_analysis_job"}

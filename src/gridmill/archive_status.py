@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ from gridmill.progress import ProgressRecord
 from gridmill.publication import Publisher
 from gridmill.region_job import RegionJob, as_slice
 from gridmill.regions import regions_of
-from gridmill.run_report import BULKY, RunReport
+from gridmill.run_report import BULKY
 from gridmill.sources.download import mask_url
-from gridmill.stores import UpdateProgressTracker
 from gridmill.stores.lease import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
@@ -140,8 +138,8 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
     labels = store.open_dataset().get_index(dim) if positions else pd.Index([])
     records = store.progress()
     expected = _expected_length(publisher, positions, now - grace)
-    reports = _last_reports(store.tracker)
-    last_run = reports[0] if reports else None
+    reports = list(store.tracker.past_runs(MOST_RUNS_TOLD))
+    last_run = reports[0].to_dict() if reports else None
     return ArchiveStatus(
         dataset_id=config.dataset_id,
         store=store.url,
@@ -158,18 +156,13 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
         gaps=sum(_count_gaps(record) for record in records),
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
-        last_runs=tuple(RunReport.from_dict(report).brief() for report in reports),
+        last_runs=tuple(report.brief() for report in reports),
         made_earlier=made_earlier(records, _version(publisher)),
     )
 
 
 def _version(publisher: Publisher) -> int:
     return type(publisher.make_job(slice(0, 0))).version
-
-
-def _last_reports(tracker: UpdateProgressTracker) -> list[dict[str, Any]]:
-    last = islice(reversed(tracker.runs()), MOST_RUNS_TOLD)
-    return [report for run in last if (report := tracker.read_report(run)) is not None]
 
 
 def _expected_length(publisher: Publisher, published: int, now: Any) -> int | None:

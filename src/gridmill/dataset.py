@@ -555,13 +555,12 @@ class DynamicalDataset:
         ------
         ValueError
             It is another dataset's archive, in another format, or with another longest lead.
+        UnreadableState
+            It cannot be read, or is gone while readers see an archive.
         StoreUnwritable
             Not even this can be read.
         """
-        try:
-            kept = self.store.tracker.read_declaration()
-        except OSError as error:
-            raise StoreUnwritable(f"cannot read {self.store.url}: {error}") from error
+        kept = self._kept_declaration()
         if kept is None:
             return {
                 "dataset_id": self.dataset_id,
@@ -586,6 +585,26 @@ class DynamicalDataset:
                 "leave it out, or give another --store"
             )
         return kept
+
+    def _kept_declaration(self) -> Declaration | None:
+        """Read what was declared when the archive was made; None for a new one."""
+        tracker = self.store.tracker
+        try:
+            kept = tracker.read_declaration()
+            positions = None if kept else self._published()
+            if not positions:
+                return kept
+            kept = tracker.read_declaration()  # another run may have made the archive in between
+            if kept is None:
+                raise tracker.lost(self.store.url, positions)
+        except OSError as error:
+            raise StoreUnwritable(f"cannot read {self.store.url}: {error}") from error
+        return kept
+
+    def _published(self) -> int | None:
+        with suppress(ValueError, KeyError, TypeError):  # a foreign store: later checks name it
+            return self.store.published_length(self.declared.append_dim)
+        return None
 
     def _create(self, declaration: Declaration) -> None:
         """Keep what a new archive is declared to be, now that all is checked.

@@ -51,8 +51,10 @@ class RedoOrder:
 
     def join(self, tracker: UpdateProgressTracker, run: str) -> tuple[str, ...]:
         """Add a run to those that work on it, and give them all."""
-        runs = (*self.runs(tracker), run)
-        tracker.write_redo(self.name, {**asdict(self), "runs": runs})
+        known = tracker.read_redo(self.name) or {}
+        runs = (*known.get("runs", ()), run)
+        # What a later gridmill noted in it stays.
+        tracker.write_redo(self.name, {**known, **asdict(self), "runs": runs})
         return runs
 
     def close(self, tracker: UpdateProgressTracker) -> None:

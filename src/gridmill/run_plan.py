@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from math import ceil, prod
 from typing import Any
 
@@ -211,15 +210,8 @@ def learn(tracker: UpdateProgressTracker) -> Experience | None:
     tracker
         Of the archive.
     """
-    found = []
-    for run in islice(reversed(tracker.runs()), RUNS_LOOKED_AT):
-        content = tracker.read_report(run)
-        try:
-            experience = None if content is None else _experience(RunReport.from_dict(content))
-        except ValueError:  # another program's file
-            continue
-        if experience is not None:
-            found.append(experience)
+    reports = map(_experience, tracker.past_runs(RUNS_LOOKED_AT))
+    found = [experience for experience in reports if experience is not None]
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 

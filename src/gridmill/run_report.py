@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from gridmill.progress import SourceFileStatus
+from gridmill.state_files import SCHEMA, check_fields, known_fields
 from gridmill.timeline import STAGES, Overlap, Span, measure_overlap
 
 __all__ = [
@@ -31,6 +32,12 @@ MOST_REGIONS = 5_000
 MOST_SLOW_FILES = 20
 # What a summary leaves out.
 BULKY = {"spans", "regions", "slowest"}
+# What a report must say to be one.
+REPORT_NEEDS = {
+    **dict.fromkeys(("run", "dataset_id", "kind", "started", "ended"), (str,)),
+    **dict.fromkeys(("failures", "problems"), (list,)),
+    "files": (dict,),
+}
 # Every other kind was done by hand.
 KINDS_OF_RUNS = ("backfill", "update", "process")
 
@@ -222,7 +229,9 @@ class RunReport:
     @property
     def succeeded(self) -> bool:
         """Whether nothing failed: no variable, no source file that the provider has, no replica."""
-        unusable = sum(n for status, n in self.files.items() if SourceFileStatus(status).is_failure)
+        # A later gridmill's report may count files under statuses that this one does not know.
+        failures = {str(status) for status in SourceFileStatus if status.is_failure}
+        unusable = sum(n for status, n in self.files.items() if status in failures)
         lame = any(replica.failure for replica in self.replicas)
         return not (self.failures or unusable or lame or self.interrupted)
 
@@ -279,8 +288,8 @@ class RunReport:
         return {name: getattr(self, name) for name in (*names, *counts, *published)}
 
     def to_json(self) -> bytes:
-        """Serialise `to_dict`."""
-        return json.dumps(self.to_dict()).encode()
+        """Serialise `to_dict`, with the schema's number."""
+        return json.dumps({"schema": SCHEMA, **self.to_dict()}).encode()
 
     def _repr_html_(self) -> str:
         from gridmill.run_page import report_card
@@ -289,24 +298,27 @@ class RunReport:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave, also an older gridmill's: what that did not note is empty.
+        """Read what `to_dict` gave, also an older or a later gridmill's.
+
+        What an older one did not note is empty; what a later one notes beside is ignored.
 
         Raises
         ------
         ValueError
             It is not a run's report.
         """
-        known = {item.name for item in fields(cls)}
         try:
-            report = cls(**{key: value for key, value in content.items() if key in known})
+            counts = {item.name for item in fields(cls) if item.type == "int"} & content.keys()
+            check_fields(content, {**REPORT_NEEDS, **dict.fromkeys(counts, (int,))})
+            report = cls(**known_fields(cls, content))
             report.files = Counter(report.files)
-            report.failures = [Failure(**item) for item in content["failures"]]
-            report.replicas = [ReplicaOutcome(**item) for item in content.get("replicas", ())]
-            report.problems = _last(MOST_PROBLEMS, Problem, content["problems"])
-            report.slowest = [FetchedFile(**item) for item in content.get("slowest", ())]
-            report.regions = _last(MOST_REGIONS, RegionTimes, content.get("regions", ()))
-            report.spans = _last(MOST_SPANS, Span, content.get("spans", ()))
-        except (KeyError, TypeError) as error:
+            report.failures = _items(Failure, content["failures"])
+            report.replicas = _items(ReplicaOutcome, content.get("replicas", ()))
+            report.problems = deque(_items(Problem, content["problems"]), MOST_PROBLEMS)
+            report.slowest = _items(FetchedFile, content.get("slowest", ()))
+            report.regions = deque(_items(RegionTimes, content.get("regions", ())), MOST_REGIONS)
+            report.spans = deque(_items(Span, content.get("spans", ())), MOST_SPANS)
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a run's report: {error}") from error
         return report
 
@@ -346,8 +358,8 @@ def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _last(most: int, kind: type[Any], items: Iterable[Mapping[str, Any]]) -> deque[Any]:
-    return deque((kind(**item) for item in items), maxlen=most)
+def _items(kind: type[Any], items: Iterable[Mapping[str, Any]]) -> list[Any]:
+    return [kind(**known_fields(kind, item)) for item in items]
 
 
 def _seconds_between(start: str, stop: str) -> float:

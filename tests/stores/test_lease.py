@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gridmill.state_files import UnreadableState
 from gridmill.stores import lease as lease_module
 from gridmill.stores.lease import (
     PUBLISHING,
@@ -348,6 +349,67 @@ def test_claims_overlap_where_they_share_a_position():
     assert not claim(STATIC).overlaps(claim((0, 4), PUBLISHING))
     kept = claim((0, 4), (9, 12), STATIC)
     assert Claim.from_json(kept.to_json()) == kept
+
+
+def rival(run, machine):
+    """Give the claim of a process that is not on this host, or cannot be seen."""
+    return Claim(
+        run=run,
+        kind="update",
+        host="elsewhere",
+        machine=machine,
+        pid=1,
+        process_started=0.0,
+        since="2020-01-01T00:00:00+00:00",
+        positions=((0, 8),),
+        beat_key=f"leases/{run}/beat",
+        time_to_live_s=0.2,
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"schema": 2}'])
+def test_a_claim_that_cannot_be_read_is_not_taken_for_absent(objects, content):
+    """Nobody writes beside it, not even elsewhere: where its run writes is not known either."""
+    objects.put("leases/other/claim.json", content)
+    with pytest.raises(UnreadableState, match=r"leases/other/claim\.json .*delete it"):
+        current_claims(objects)
+    with (
+        pytest.raises(UnreadableState, match="once no process of gridmill works"),
+        lease_of(objects, "next", (100, 104)),
+    ):
+        pass
+    assert list(objects.keys("leases")) == ["leases/other/claim.json"]
+    objects.delete("leases/other/claim.json")
+    with lease_of(objects, "next", (0, 4)):
+        pass
+
+
+def test_a_claim_of_a_later_gridmill_is_respected(objects):
+    """What it says beside what is known is ignored; what it holds is held."""
+    later = {**json.loads(rival("other", "m").to_json()), "replicas": ["a"], "schema": 1}
+    objects.put("leases/other/claim.json", json.dumps(later).encode())
+    objects.put("leases/other/held", b"")
+    objects.put("leases/other/beat", json.dumps({"number": 0, "at": time.time() + 0.1}).encode())
+    assert current_claims(objects) == [rival("other", "m")]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"number": 1}', b'{"at": "noon"}'])
+def test_a_beat_that_cannot_be_read_is_watched(objects, content):
+    """Its holder is dead only if it stands still, whatever is in it."""
+    claim = rival("other", "m")
+    objects.put(claim.beat_key, content)
+    assert not is_alive(objects, claim)
+
+    def beat() -> None:
+        time.sleep(claim.time_to_live_s / 3)
+        objects.put(claim.beat_key, b"another")
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    assert is_alive(objects, claim)
+    beating.join()
+    with lease_of(objects, "next", (100, 104)):
+        assert objects.get(claim.beat_key) is not None
 
 
 def test_remains_of_a_lease_are_deleted_by_the_next(objects):

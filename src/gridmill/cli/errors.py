@@ -58,6 +58,7 @@ def told_in_one_line(error: BaseException) -> Failed:
     """Turn whatever was raised into a line and an exit code."""
     from gridmill.dataset import StoreUnwritable
     from gridmill.driver import SchedulerLost
+    from gridmill.state_files import UnreadableState
     from gridmill.stores.lease import LeaseHeld, LeaseLost
 
     if _was_interrupted(error):
@@ -66,6 +67,7 @@ def told_in_one_line(error: BaseException) -> Failed:
     codes: list[tuple[type[BaseException], ExitCode]] = [
         (LeaseHeld, ExitCode.HELD),
         (StoreUnwritable, ExitCode.UNWRITABLE),
+        (UnreadableState, ExitCode.UNREADABLE),
         (ValueError, ExitCode.WRONG_INPUT),
         (SchedulerLost, ExitCode.FAILED),
         (LeaseLost, ExitCode.FAILED),

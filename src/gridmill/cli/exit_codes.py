@@ -17,4 +17,5 @@ class ExitCode(IntEnum):
     HELD = 4
     UNWRITABLE = 5
     LATE = 6
+    UNREADABLE = 7
     INTERRUPTED = 130

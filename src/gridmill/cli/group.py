@@ -47,6 +47,8 @@ Exit codes:
   4    another run holds the archive
   5    the store cannot be written
   6    late: a deadline passed, or the archive is behind what is expected
+  7    a record beside the store is damaged, of a later gridmill, or gone:
+       nothing of it was guessed, and somebody must restore it
   130  interrupted (Ctrl-C, SIGTERM); what is recorded is safe, run again
 
 \b

@@ -32,11 +32,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from gridmill.lookahead import lookahead
+from gridmill.state_files import UnreadableState, known_fields, parse_state
 from gridmill.stores.objects import Objects
 
 __all__ = ["PUBLISHING", "STATIC", "Claim", "Lease", "LeaseHeld", "LeaseLost", "LeaseProof"]
@@ -55,6 +55,17 @@ BEATS_PER_LIFE = 4
 PROOF_LASTS_S = 1.0
 # Claims that meet are withdrawn and made again within a fraction of a second.
 CLAIMING_TAKES_S = 30.0
+# What a claim must say; what a later gridmill says beside it is ignored.
+CLAIM_NEEDS = {
+    **dict.fromkeys(("run", "kind", "host", "machine", "since", "beat_key"), (str,)),
+    **dict.fromkeys(("process_started", "time_to_live_s"), (int, float)),
+    "pid": (int,),
+    "positions": (list,),
+}
+END_CLAIM = (
+    "whether its run still writes cannot be told, so no other begins; once no process of gridmill "
+    "works on this archive, on any host, delete it"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +111,24 @@ class Claim:
         )
 
     def to_json(self) -> bytes:
-        """Serialise."""
+        """Serialise, in schema 1, which needs no number: gridmill 0.1.0 refuses what it lacks."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_json(cls, content: bytes) -> Claim:
-        """Read what `to_json` wrote."""
-        raw = json.loads(content)
-        return cls(**{**raw, "positions": tuple((a, b) for a, b in raw["positions"])})
+    def from_json(cls, content: bytes, address: str = "a claim") -> Claim:
+        """Read what `to_json` wrote, also a later gridmill's of the same schema.
+
+        Raises
+        ------
+        UnreadableState
+            It is damaged, or of a later schema; `address` says which.
+        """
+        raw = known_fields(cls, parse_state(content, address, END_CLAIM, needs=CLAIM_NEEDS))
+        try:
+            positions = tuple((int(a), int(b)) for a, b in raw["positions"])
+        except (TypeError, ValueError) as error:
+            raise UnreadableState(address, f"has no positions ({error})", END_CLAIM) from error
+        return cls(**{**raw, "positions": positions})
 
 
 class LeaseHeld(RuntimeError):  # noqa: N818
@@ -289,7 +310,13 @@ class Lease:
 
 
 def current_claims(objects: Objects) -> list[Claim]:
-    """Read all claims, of holders that live and of dead ones."""
+    """Read all claims, of holders that live and of dead ones.
+
+    Raises
+    ------
+    UnreadableState
+        One cannot be read: its holder may live and write.
+    """
     return list(_claims(objects, _claimed(objects)).values())
 
 
@@ -315,17 +342,17 @@ def is_alive(objects: Objects, claim: Claim) -> bool:
     if claim.machine == _machine():
         started = _process_started(claim.pid)
         return started is not None and abs(started - claim.process_started) < 1.0
-    first = _read_beat(objects, claim)
+    first = objects.get(claim.beat_key)
     if first is None:
         return False
-    age_s = time.time() - first["at"]
-    if 0 <= age_s < claim.time_to_live_s:
+    age_s = _age_s(first)
+    if age_s is not None and 0 <= age_s < claim.time_to_live_s:
         return True
     log.warning("watching whether the %s %s on %s still lives", claim.kind, claim.run, claim.host)
     deadline = time.monotonic() + claim.time_to_live_s
     while time.monotonic() < deadline:
         time.sleep(claim.time_to_live_s / BEATS_PER_LIFE)
-        if _read_beat(objects, claim) != first:
+        if objects.get(claim.beat_key) != first:
             return True
     return False
 
@@ -399,23 +426,31 @@ def _delete_remains(objects: Objects) -> None:
 
 
 def _is_long_ago(beat: bytes | None) -> bool:
-    return beat is not None and abs(time.time() - json.loads(beat)["at"]) > 2 * CLAIMING_TAKES_S
+    age_s = None if beat is None else _age_s(beat)
+    return age_s is not None and abs(age_s) > 2 * CLAIMING_TAKES_S
+
+
+def _age_s(beat: bytes) -> float | None:
+    """Give the age of a beat by the clocks; None if it says none, and only watching it tells."""
+    try:
+        return time.time() - float(json.loads(beat)["at"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _claims(objects: Objects, names: Iterable[str]) -> dict[str, Claim]:
     contents = {name: objects.get(_claim_key(name)) for name in names}
-    return {name: Claim.from_json(c) for name, c in contents.items() if c is not None}
+    return {
+        name: Claim.from_json(content, f"{objects.url}/{_claim_key(name)}")
+        for name, content in contents.items()
+        if content is not None
+    }
 
 
 def _claimed(objects: Objects) -> list[str]:
     """Name all claims."""
     keys = objects.keys("leases")
     return [key.split("/")[1] for key in keys if key.endswith("/claim.json")]
-
-
-def _read_beat(objects: Objects, claim: Claim) -> dict[str, Any] | None:
-    content = objects.get(claim.beat_key)
-    return None if content is None else dict(json.loads(content))
 
 
 def _claim_key(name: str) -> str:

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gridmill.sources.download import mask_url
+from gridmill.state_files import UnreadableState
 from gridmill.validation.completeness import Complete, Current
 from gridmill.validation.context import Context, Validator
 from gridmill.validation.findings import CheckResult, Finding, Validation
@@ -88,6 +89,7 @@ def look_at(context: Context, validators: Sequence[Validator]) -> Validation:
     store = context.store
     where = mask_url(store.url)
     if store.tracker.read_declaration() is None:
+        _ = context.config  # where only what is recorded is gone, this says so
         raise ValueError(f"there is no archive at {where}: gridmill backfill makes one")
     results = [_timed(Opens(), context)]
     if not results[0].findings:
@@ -106,6 +108,9 @@ def _timed(validator: Validator, context: Context) -> CheckResult:
     started = perf_counter()
     try:
         result = validator.check(context)
+    except UnreadableState:
+        # Every other check, too, would judge by records that cannot be read.
+        raise
     # Whatever a damaged archive makes of a check, the others go on, and this one is not passed.
     except Exception as error:
         finding = Finding(message=f"could not be checked: {one_line(error)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +11,6 @@ from gridmill.cli.options import Archive, archive_options
 from gridmill.cli.output import Output, output_options
 from gridmill.cli.pages import page_option, write_page
 from gridmill.cli.verdict import judge
-
-if TYPE_CHECKING:
-    from gridmill.run_report import RunReport
-    from gridmill.stores import UpdateProgressTracker
 
 __all__ = ["report"]
 
@@ -66,10 +61,12 @@ def report(
     if not names:
         raise ValueError(f"no run has left a report at {tracker.objects.url}")
     if as_list:
-        reports = [_read(tracker, name) for name in names[: -last - 1 : -1]]
-        output.show([one.brief() for one in reports], show_runs)
+        output.show([one.brief() for one in tracker.past_runs(last)], show_runs)
         return ExitCode.SUCCESS
-    found = _read(tracker, _find(names, run))
+    name = None if run is None else _find(names, run)
+    found = next(tracker.past_runs(), None) if name is None else tracker.read_run(name)
+    if found is None:
+        raise ValueError(f"no report that can be read is at {tracker.objects.url}")
     if page is not None:
         # Made anew: it shows what this gridmill knows to show.
         write_page(page, report_page(found))
@@ -80,10 +77,8 @@ def report(
     return ExitCode.SUCCESS
 
 
-def _find(names: list[str], run: str | None) -> str:
+def _find(names: list[str], run: str) -> str:
     """Give the one run that is meant."""
-    if run is None:
-        return names[-1]
     found = [name for name in names if name.startswith(run)]
     if len(found) == 1:
         return found[0]
@@ -91,9 +86,3 @@ def _find(names: list[str], run: str | None) -> str:
         return run
     why = f"begins {len(found)} runs" if found else "is no run of this archive"
     raise ValueError(f"{run} {why}: gridmill report --list names them")
-
-
-def _read(tracker: UpdateProgressTracker, name: str) -> RunReport:
-    from gridmill.run_report import RunReport
-
-    return RunReport.from_dict(tracker.read_report(name) or {})

@@ -1,0 +1,46 @@
+"""Addresses as they may be shown: without credentials. Pure."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+__all__ = ["SECRET_NAME", "mask_text", "mask_url"]
+
+SECRET_NAME = re.compile(
+    r"sig|token|key|secret|passw|pwd|auth|credential|session|x-amz-|x-goog-", re.IGNORECASE
+)
+
+
+def mask_url(url: str) -> str:
+    """Replace what may be a credential by `***`; everything else stays as it is.
+
+    Masked are `user:password@` and the values of query and fragment parameters whose name looks
+    secret (`signature`, `token`, `key`, `X-Amz-*` and the like, percent-encoded or not). A secret
+    in the path is not recognised.
+
+    Examples
+    --------
+    >>> mask_url("https://me:pw@example.org/a.nc?X-Amz-Signature=abc&var=t2m")
+    'https://***@example.org/a.nc?X-Amz-Signature=***&var=t2m'
+    """
+    url = re.sub(r"(?<=//)[^/?#]*@", "***@", url, count=1)
+    path, query_mark, query = url.partition("?")
+    if not query_mark:
+        path, query_mark, query = url.partition("#")
+    return path + query_mark + re.sub(r"[^&#]+", _mask_parameter, query)
+
+
+def _mask_parameter(match: re.Match[str]) -> str:
+    # What precedes the last "=" decides, so that a URL inside a value, or ";" between parameters,
+    # hides nothing: "next=https://host/?token=x", "a=1;token=x".
+    parameter = match[0]
+    names, equals, _ = parameter.rpartition("=")
+    if equals and SECRET_NAME.search(unquote(names)):
+        return parameter.partition("=")[0] + "=***"
+    return parameter
+
+
+def mask_text(text: str) -> str:
+    """Mask every URL in a text, see `mask_url`; white space stays."""
+    return re.sub(r"\S+", lambda word: mask_url(word[0]), text)
