@@ -88,6 +88,8 @@ class ArchiveStatus:
         The report of the last run, without what is bulky of it.
     last_runs
         The last ones in brief, the latest first; see `RunReport.brief`.
+    remarks
+        How the archive differs from what the code declares, a line each.
     """
 
     dataset_id: str
@@ -104,6 +106,7 @@ class ArchiveStatus:
     running: tuple[Claim, ...]
     last_run: dict[str, Any] | None
     last_runs: tuple[dict[str, Any], ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         return status_card({**asdict(self), "store": mask_url(self.store)})
@@ -155,6 +158,7 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
         last_runs=tuple(RunReport.from_dict(report).brief() for report in reports),
+        remarks=config.remarks,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gridmill.as_made import as_made
 from gridmill.by_hand import EVERYTHING
 from gridmill.dataset import DynamicalDataset
 from gridmill.plan import nothing_missing, prepare_region
@@ -13,7 +14,7 @@ from gridmill.sources.download import mask_url
 from gridmill.stores import Lease
 from gridmill.stores.final_store import readable_length
 from gridmill.template import just_after
-from gridmill.validation.context import declared_labels
+from gridmill.validation.context import declared_labels, undamaged_metadata
 
 __all__ = ["is_made_with", "restore_metadata"]
 
@@ -21,9 +22,10 @@ __all__ = ["is_made_with", "restore_metadata"]
 def restore_metadata(
     dataset: DynamicalDataset, *, who: str, force: bool = False, now: Any = None
 ) -> RunReport:
-    """Write metadata and coordinates again, as the template declares them; data stay.
+    """Write metadata and coordinates again, as the archive was made with; data stay.
 
-    In replicas, too. Readers see as many positions as before, or as the last run showed where that
+    What of its metadata is whole says how that was, and elsewhere the template does. In replicas,
+    too. Readers see as many positions as before, or as the last run showed where that
     cannot be read.
 
     Parameters
@@ -33,7 +35,7 @@ def restore_metadata(
     who
         Kept in the report.
     force
-        Also where the records do not prove that the archive was made with this template.
+        Also where the records do not prove that the archive was made with what is put back.
     now
         The present; None asks the clock.
 
@@ -51,12 +53,7 @@ def restore_metadata(
     if not length:
         raise ValueError(f"{store.url} never showed a position: there is nothing to put back")
     labels = declared_labels(config, length, dataset.present() if now is None else now)
-    publisher = dataset.archive(just_after(labels[length - 1]), as_declared=True).publisher
-    if not force and not is_made_with(publisher):
-        raise ValueError(
-            f"the records do not prove that {store.url} was made with this template and these "
-            "libraries: compare them, and give --force if it was"
-        )
+    publisher = _proven(dataset, just_after(labels[length - 1]), force=force)
     with Lease(
         store.state, run=report.run, kind="restore-metadata", positions=[EVERYTHING]
     ) as lease:
@@ -73,6 +70,22 @@ def restore_metadata(
         report.end()
         store.tracker.write_report(report)
     return report
+
+
+def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Publisher:
+    """Give the publisher with what the records prove the archive to be made with."""
+    coded = dataset.coded()
+    made = as_made(coded, undamaged_metadata(dataset.store, coded)).config
+    for config in (made,) if made is coded else (made, coded):
+        publisher = dataset.archive(end, as_declared=True, config=config).publisher
+        if is_made_with(publisher):
+            return publisher
+    if force:
+        return publisher
+    raise ValueError(
+        f"the records do not prove that {dataset.store.url} was made with this template and these "
+        "libraries: compare them, and give --force if it was"
+    )
 
 
 def is_made_with(publisher: Publisher) -> bool:

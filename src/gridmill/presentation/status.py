@@ -47,7 +47,8 @@ def show_status(content: Content) -> RenderableType:
     if held:
         facts["held by"] = "\n".join(held)
     title = heading(content["dataset_id"], content["store"])
-    parts: list[RenderableType] = [title, facts_grid(facts)]
+    remarks = [Text.assemble(("! ", "yellow"), remark) for remark in content["remarks"]]
+    parts: list[RenderableType] = [title, facts_grid(facts), *remarks]
     if incomplete:
         parts.append(section("not settled", _incomplete_table(incomplete)))
     if len(content["last_runs"]) > 1:
