@@ -12,9 +12,11 @@ gridmill.migration : lets an archive's descriptions follow the code.
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import math
+import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -159,6 +161,15 @@ def _fill_value(stored: Any, dtype: np.dtype[Any]) -> Any:
     return None if math.isnan(value) else value
 
 
+def _check_fill_value(encoding: Encoding, array: Metadata) -> None:
+    """Raise where xarray and zarr would read other values as missing: no encoding gives that."""
+    if encoding.is_floating:
+        # As xarray writes it in Zarr v3.
+        written = base64.standard_b64encode(struct.pack("<d", encoding.fill)).decode()
+        if _attributes_of(array).get("_FillValue") != written:
+            raise ValueError(f"fill value {encoding.fill} is not the attribute _FillValue")
+
+
 def _without_typesize(codec: Metadata, dtype: np.dtype[Any]) -> Metadata:
     """Leave out what zarr adds of itself, as in what authors declare."""
     configuration = codec.get("configuration", {})
@@ -181,6 +192,7 @@ def _variable(
     attrs, described = _attributes(var.name, var.attrs, array, implied, MEANING)
     try:
         encoding = stored_encoding(array)
+        _check_fill_value(encoding, array)
         found = _encoding_differences(var.name, var.encoding, encoding)
         made = replace(var, attrs=attrs, encoding=encoding if found else var.encoding)
     except NOT_OURS:
@@ -235,8 +247,10 @@ def _attributes(
         for side in (ours, theirs):
             if side.get(key) == value:
                 del side[key]
-    kept = {key: value for key, value in theirs.items() if key not in meaning}
-    kept |= {key: value for key, value in ours.items() if key in meaning}
+    # In the order of the archive's: what does not change has the same bytes.
+    kept = {k: ours.get(k) if k in meaning else v for k, v in theirs.items()}
+    kept = {k: v for k, v in kept.items() if k in ours or k not in meaning}
+    kept |= {k: v for k, v in ours.items() if k in meaning}
     found = [
         Difference(name, key, _plain(ours.get(key)), theirs.get(key), is_attribute=True)
         for key in sorted({*ours, *theirs} - set(meaning))

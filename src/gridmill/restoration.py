@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from gridmill.as_made import as_made
 from gridmill.by_hand import EVERYTHING
@@ -13,10 +14,13 @@ from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
 from gridmill.stores import Lease
 from gridmill.stores.final_store import readable_length
-from gridmill.template import just_after
+from gridmill.template import TemplateConfig, just_after
 from gridmill.validation.context import declared_labels, undamaged_metadata
 
 __all__ = ["is_made_with", "restore_metadata"]
+
+# Which metadata of an array, where its own object and the root differ.
+BELIEVED: tuple[Literal["neither", "own", "root"], ...] = ("neither", "own", "root")
 
 
 def restore_metadata(
@@ -74,9 +78,7 @@ def restore_metadata(
 
 def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Publisher:
     """Give the publisher with what the records prove the archive to be made with."""
-    coded = dataset.coded()
-    made = as_made(coded, undamaged_metadata(dataset.store, coded)).config
-    for config in (made,) if made is coded else (made, coded):
+    for config in _candidates(dataset):
         publisher = dataset.archive(end, as_declared=True, config=config).publisher
         if is_made_with(publisher):
             return publisher
@@ -86,6 +88,16 @@ def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Publisher:
         f"the records do not prove that {dataset.store.url} was made with this template and these "
         "libraries: compare them, and give --force if it was"
     )
+
+
+def _candidates(dataset: DynamicalDataset) -> Iterator[TemplateConfig]:
+    """Yield what the archive may have been made with, last of all what the code declares."""
+    coded = dataset.coded()
+    for believed in BELIEVED:
+        config = as_made(coded, undamaged_metadata(dataset.store, coded, believed)).config
+        if config is not coded:
+            yield config
+    yield coded
 
 
 def is_made_with(publisher: Publisher) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import xarray as xr
 
@@ -313,11 +313,15 @@ def _invocation(dataset: DynamicalDataset) -> Iterator[str]:
         yield from ("--replica", mask_url(replica.url))
 
 
-def undamaged_metadata(store: FinalStore, config: TemplateConfig) -> dict[str, Any] | None:
+def undamaged_metadata(
+    store: FinalStore,
+    config: TemplateConfig,
+    believed: Literal["own", "root", "neither"] = "neither",
+) -> dict[str, Any] | None:
     """Give the root metadata of a store, as far as they are whole; None if nothing of them is.
 
     An array's metadata are also in an object of its own: where only one of the two can be read it
-    is taken, and where they differ neither is.
+    is taken, and where they differ what is `believed`.
     """
     root: dict[str, Any] = {}
     with suppress(ValueError):
@@ -328,7 +332,7 @@ def undamaged_metadata(store: FinalStore, config: TemplateConfig) -> dict[str, A
         if name not in arrays:
             arrays.update({} if own is None else {name: own})
         elif own is not None and not _agree(own, arrays[name], config.append_dim):
-            arrays[name] = {}
+            arrays[name] = {"own": own, "root": arrays[name], "neither": {}}[believed]
     consolidated = {"consolidated_metadata": {"metadata": arrays}}
     return (
         {"attributes": dict(config.dataset_attributes), **root, **consolidated} if arrays else None
