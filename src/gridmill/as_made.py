@@ -79,6 +79,7 @@ def as_made(
     if stored is None or not any(var.name in arrays for var in kept):
         return AsMade(config)
     missing = tuple(var for var in config.data_vars if var not in kept)
+    _ = config.capacity  # takes long to count, and the copy takes it over
     twin = copy.copy(config)
     changed = [*_keep_attributes(twin, stored), *_keep_capacity(twin, arrays)]
     left_out = _left_out(config, kept, arrays)
