@@ -331,7 +331,7 @@ def test_changed_descriptions_are_applied_at_once(client, provider, tmp_path, ki
 
 
 def test_what_values_depend_on_is_listed_and_left(client, provider, tmp_path):
-    """The permitted part is applied, the rest named; the guard still refuses a run."""
+    """The permitted part is applied, the rest named; runs go on as the archive was made."""
     make(tmp_path).backfill(until(8), client=client)
     spec = "test_by_hand:Otherwise"
     args = ["migrate-metadata", spec, "--store", str(tmp_path / "a"), "--now", until(8)]
@@ -345,8 +345,12 @@ def test_what_values_depend_on_is_listed_and_left(client, provider, tmp_path):
     left = json.loads(run(*args, "--json").stdout)
     assert left["permitted"] == []
     assert {item["where"] for item in left["refused"]} >= {"time units", "time data_type"}
-    with pytest.raises(StructureMismatch):
-        make(tmp_path, Otherwise).backfill(until(12), client=client)
+    assert {item["takes"] for item in left["refused"]} == {
+        "goes on as it was made; a new archive follows the code"
+    }
+    report = make(tmp_path, Otherwise).backfill(until(12), client=client)
+    assert "time dtype, time units, b chunks" in report.notes[0]
+    np.testing.assert_array_equal(values(make(tmp_path), "b"), truth(hours(12), "b"))
 
 
 def test_nothing_is_applied_unasked(client, provider, tmp_path):

@@ -558,8 +558,8 @@ def test_another_structure_leaves_no_trace(client, provider, tmp_path):
             return {**super().dimension_coordinates(), "y": np.array([0.0, 1.5])}
 
     before = snapshot(tmp_path / "a.zarr")
-    for template, named in ((Other, "title"), (Finer, "coordinate y")):
-        with pytest.raises(StructureMismatch, match=named):
+    for template in (Other, Finer):
+        with pytest.raises(StructureMismatch, match="coordinate y"):
             make(tmp_path, provider, dataset_of(template=template)).backfill(
                 until(8), client=client
             )

@@ -19,7 +19,7 @@ LAYERS = (
     | {"cards", "charts", "chunking", "html", "plan_page", "run_page", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
     {"template", "region_job", "grib_region_job", "grib_analysis_job"}
-    | {"cf", "forecast_template", "horizontal_grids"},
+    | {"as_made", "cf", "forecast_template", "horizontal_grids"},
     {
         "stages",
         "chain",

@@ -89,6 +89,8 @@ class ArchiveStatus:
         The report of the last run, without what is bulky of it.
     last_runs
         The last ones in brief, the latest first; see `RunReport.brief`.
+    remarks
+        How the archive differs from what the code declares, a line each.
     """
 
     dataset_id: str
@@ -106,6 +108,7 @@ class ArchiveStatus:
     last_run: dict[str, Any] | None
     last_runs: tuple[dict[str, Any], ...] = ()
     made_earlier: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         return status_card({**asdict(self), "store": mask_url(self.store)})
@@ -158,6 +161,7 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
         last_runs=tuple(report.brief() for report in reports),
         made_earlier=made_earlier(records, _version(publisher)),
+        remarks=config.remarks,
     )
 
 

@@ -168,6 +168,7 @@ def status_card(status: Mapping[str, Any]) -> str:
         "given up for": count_of(status["gaps"], "source file") if status["gaps"] else "",
         "held by": "; ".join(f"{c['kind']} {c['run']} on {c['host']}" for c in status["running"]),
         "last run": "" if run is None else f"{run['kind']}, ended {moment(run['ended'])}",
+        "notes": "\n".join(status["remarks"]),
     }
     columns = ("region", "may still change because", "waits for")
     rows = [

@@ -15,6 +15,7 @@ import xarray as xr
 from distributed import Client, get_client
 
 from gridmill.archive_status import ArchiveStatus, read_status
+from gridmill.as_made import as_made
 from gridmill.cards import dataset_card
 from gridmill.chain import threads_per_worker
 from gridmill.clusters import check_workers, connect
@@ -204,14 +205,16 @@ class DynamicalDataset:
         ValueError
             An argument does not fit the dataset.
         StructureMismatch
-            The template differs from the store; nothing was written.
+            The template contradicts the store; nothing was written. Defaults that changed since
+            the archive was made do not: it keeps its own, and the report's notes say so.
         StoreUnwritable
             The store cannot be written.
         """
         declaration = self._declaration(start, variables, max_lead)
         added = self._added(declaration, variables)
         declaration = added or declaration
-        config = self._config(declaration, variables=variables, until=until)
+        unseen = variables or () if added else ()
+        config = self._config(declaration, variables=variables, until=until, unseen=unseen)
         template_ds = self._template(config, self._end(config, until, added))
         jobs = self._jobs(
             config, template_ds, until=until, start=start, end=end, variables=variables
@@ -220,13 +223,14 @@ class DynamicalDataset:
         return self._run(
             "backfill",
             declaration,
+            config,
             template_ds,
             jobs,
             client,
             now,
             listener,
             redo=RedoOrder.of(start, end, variables) if redo else None,
-            unseen=variables or () if added else (),
+            unseen=unseen,
         )
 
     def reformat_operational_update(
@@ -249,7 +253,9 @@ class DynamicalDataset:
         template_ds = self._template(config, present if until is None else config.label(until))
         jobs = self._update_jobs(config, template_ds)
         jobs = [replace(job, revalidate=revalidate) for job in jobs]
-        return self._run("update", declaration, template_ds, jobs, client, present, listener)
+        return self._run(
+            "update", declaration, config, template_ds, jobs, client, present, listener
+        )
 
     def plan(
         self,
@@ -269,16 +275,17 @@ class DynamicalDataset:
         ValueError
             An argument does not fit the dataset.
         StructureMismatch
-            The template differs from the store.
+            The template contradicts the store.
         """
         declaration = self._declaration(start, variables, max_lead)
         added = self._added(declaration, variables)
         declaration = added or declaration
-        config = self._config(declaration, variables=variables, until=until)
+        unseen = variables or () if added else ()
+        config = self._config(declaration, variables=variables, until=until, unseen=unseen)
         present = self._now(now)
         last = present if until is None else self._end(config, until, added)
         template_ds = self._template(config, last)
-        publisher = self._publisher(config, template_ds, variables or () if added else ())
+        publisher = self._publisher(config, template_ds, unseen)
         publisher.check_structure()
         if until is None:
             jobs = self._update_jobs(config, template_ds)
@@ -306,6 +313,7 @@ class DynamicalDataset:
             published=publisher.published,
             regions=-(-len(publisher.index) // config.region_length),
             unselected=tuple(v.name for v in config.data_vars if v not in selected),
+            remarks=config.remarks,
         )
 
     def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
@@ -371,16 +379,26 @@ class DynamicalDataset:
         return self._now(None)
 
     def config(self) -> TemplateConfig:
-        """Give the template, narrowed to what was declared when the archive was made."""
+        """Give the template as the archive was made with it, which goes before the code's."""
         return self._config(self._declaration())
 
-    def archive(self, end: Any = None, *, as_declared: bool = False) -> Archive:
-        """Give the archive as declared, its template up to `end` or to its capacity.
+    def coded(self) -> TemplateConfig:
+        """Give the template as the code declares it, narrowed to the archive's declaration."""
+        return self._narrowed(self._declaration())
 
-        By default `end` is the present. The template reaches as far as readers see, unless
-        `as_declared`: then nothing of the store is read.
+    def archive(
+        self,
+        end: Any = None,
+        *,
+        as_declared: bool = False,
+        config: TemplateConfig | None = None,
+    ) -> Archive:
+        """Give the archive as it was made, its template up to `end` or to its capacity.
+
+        By default `end` is the present, and `config` what `config()` gives. The template reaches as
+        far as readers see, unless `as_declared`: then the store is not asked how far that is.
         """
-        config = self.config()
+        config = config or self.config()
         labels = config.append_dim_coordinates(self._now(end))
         is_over = len(labels) > config.capacity
         last = labels[config.capacity] if is_over else self._now(end)
@@ -411,6 +429,7 @@ class DynamicalDataset:
         report = self._run(
             "process",
             declaration,
+            config,
             job.template_ds,
             [job],
             None,
@@ -430,6 +449,7 @@ class DynamicalDataset:
         self,
         kind: str,
         declaration: Declaration,
+        config: TemplateConfig,
         template_ds: xr.Dataset,
         jobs: Sequence[RegionJob[Any, Any]],
         client: Any,
@@ -441,9 +461,12 @@ class DynamicalDataset:
         unseen: Sequence[str] = (),
     ) -> RunReport:
         report = RunReport.begin(self.dataset_id, kind, mask_url(self.store.url))
+        report.notes.extend(config.remarks)
         with self._tmp_stores():
-            publisher = self._publisher(self._config(declaration), template_ds, unseen)
+            publisher = self._publisher(config, template_ds, unseen)
             publisher.check_structure()
+            for remark in config.remarks:
+                log.info("%s: %s", self.dataset_id, remark)
             self._create(self._declaration() if unseen else declaration)
             report.positions_before = report.positions_after = publisher.published
             report.published_before = report.published_after = publisher.last_label
@@ -530,18 +553,28 @@ class DynamicalDataset:
         *,
         variables: Sequence[str] | None = None,
         until: Any = None,
+        unseen: Sequence[str] = (),
     ) -> TemplateConfig:
-        """Give the template as an archive declares it, and check a run's selection against it."""
-        config = self.declared.narrowed(
-            start=declaration["start"],
-            variables=declaration["variables"],
-            max_lead=declaration.get("max_lead"),
-        )
+        """Give the template as an archive was made with it; check a run's selection against it."""
+        config = self._narrowed(declaration)
         if until is not None:
             self._check_until(config, until)
         if variables is not None:
             config.select(variables)
-        return config
+        return as_made(config, self._stored(), unseen).config
+
+    def _narrowed(self, declaration: Declaration) -> TemplateConfig:
+        return self.declared.narrowed(
+            start=declaration["start"],
+            variables=declaration["variables"],
+            max_lead=declaration.get("max_lead"),
+        )
+
+    def _stored(self) -> dict[str, Any] | None:
+        """Read the root metadata; None if nothing is published, or if it is damaged."""
+        with suppress(ValueError):  # the structure check, or a validator, says what is wrong
+            return self.store.metadata()
+        return None
 
     def _declaration(
         self,
@@ -663,23 +696,30 @@ class DynamicalDataset:
         """
         if not variables:
             return None
-        arrays = array_metadata(self.store.metadata() or {})
+        stored = self.store.metadata()
+        arrays = array_metadata(stored or {})
         there = [v.name for v in self.declared.data_vars if v.name in arrays]
         new = [v for v in self.declared.select(variables) if v.name not in there]
         if not there or not new:
             return None
+        length = as_made(self._narrowed(declaration), stored).config.region_length
         why = None
         if len(new) < len(set(variables)):
             why = "name no other variables with them"
         elif any(self.declared.append_dim not in v.dims for v in new):
             why = f"only variables along {self.declared.append_dim} can be added"
+        elif dims := {dim for v in new for dim in v.dims} - arrays.keys():
+            why = f"it has no {', '.join(sorted(dims))} either, which takes a new archive"
+        elif any(length % v.object_length(self.declared.append_dim) for v in new):
+            why = f"regions of {length} positions, as the archive has, must hold whole shards of it"
         elif self.replicas:
             why = "leave --replica out, and add them to each replica by itself"
         if why is not None:
             names = ", ".join(v.name for v in new)
             raise ValueError(f"{self.store.url} does not have {names}: {why}")
         every = [v.name for v in self.declared.data_vars if v in new or v.name in there]
-        return {**declaration, "variables": every}
+        # Who declared all variables goes on to be told of those that the archive lacks.
+        return {**declaration, "variables": declaration["variables"] and every}
 
     def _end(self, config: TemplateConfig, until: Any, added: Declaration | None) -> Any:
         """Where a backfill's template ends: at `until`, or where readers see to."""

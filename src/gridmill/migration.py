@@ -1,4 +1,8 @@
-"""Changes of metadata that only describe, in a store that exists: titles, units, comments."""
+"""Changes of metadata that only describe, in a store that exists: titles, units, comments.
+
+The code's own template is compared, and not the archive as it was made: what was described
+otherwise then is what this changes.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +32,14 @@ class Migration:
     permitted
         What only describes: neither stored bytes nor what they decode to depend on it.
     refused
-        Everything else: it takes a backfill or a new store.
+        Everything else.
+    takes
+        For each that is refused, what runs make of it, and what it takes to follow the code.
     """
 
     permitted: tuple[Difference, ...]
     refused: tuple[Difference, ...]
+    takes: tuple[str, ...] = ()
 
 
 def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
@@ -44,17 +51,31 @@ def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
         There is no store yet, or gridmill did not make it.
     """
     check_exists(dataset)
-    archive = dataset.archive(now)
+    archive, made = _as_coded(dataset, now), dataset.archive(now)
     differences = _compare(dataset.store, archive)
 
     def add(store: FinalStore) -> None:
         differences.extend(d for d in _compare(store, archive) if d not in differences)
 
     archive.publisher.replicas.each(add)
+    refused = tuple(d for d in differences if not d.is_description)
     return Migration(
         tuple(d for d in differences if d.is_description),
-        tuple(d for d in differences if not d.is_description),
+        refused,
+        tuple(_what_it_takes(difference, dataset, archive, made) for difference in refused),
     )
+
+
+def _what_it_takes(
+    difference: Difference, dataset: DynamicalDataset, coded: Archive, made: Archive
+) -> str:
+    """Say what it takes for an archive to follow the code in what is refused."""
+    if difference in _compare(dataset.store, made):
+        return "runs stop: make the code agree, or build a new archive"
+    is_missing = not difference.key and difference.stored is None
+    if is_missing and difference.array in {var.name for var in coded.config.data_vars}:
+        return "goes on without; gridmill backfill --variables adds it"
+    return "goes on as it was made; a new archive follows the code"
 
 
 def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
@@ -82,9 +103,10 @@ def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) ->
     """
     with by_hand(dataset, "migrate-metadata", now=now) as hand:
         changed: list[Difference] = []
+        coded = _as_coded(dataset, now)
 
         def change(store: FinalStore) -> None:
-            permitted = [d for d in _compare(store, hand.archive) if d.is_description]
+            permitted = [d for d in _compare(store, coded) if d.is_description]
             if not permitted:
                 return
             with temporary_folder() as folder:
@@ -98,6 +120,10 @@ def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) ->
             change(dataset.store)
         hand.report.notes.extend(f"{who} changed {difference}" for difference in changed)
     return hand.report
+
+
+def _as_coded(dataset: DynamicalDataset, now: Any) -> Archive:
+    return dataset.archive(now, config=dataset.coded())
 
 
 def _compare(store: FinalStore, archive: Archive) -> list[Difference]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
+from gridmill.as_made import as_made
 from gridmill.by_hand import EVERYTHING
 from gridmill.dataset import DynamicalDataset
 from gridmill.publication import Publisher
@@ -11,18 +13,22 @@ from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
 from gridmill.stores import Lease
 from gridmill.stores.final_store import readable_length
-from gridmill.template import just_after
-from gridmill.validation.context import declared_labels
+from gridmill.template import TemplateConfig, just_after
+from gridmill.validation.context import declared_labels, undamaged_metadata
 
 __all__ = ["is_made_with", "restore_metadata"]
+
+# Which metadata of an array, where its own object and the root differ.
+BELIEVED: tuple[Literal["neither", "own", "root"], ...] = ("neither", "own", "root")
 
 
 def restore_metadata(
     dataset: DynamicalDataset, *, who: str, force: bool = False, now: Any = None
 ) -> RunReport:
-    """Write metadata and coordinates again, as the template declares them; data stay.
+    """Write metadata and coordinates again, as the archive was made with; data stay.
 
-    In replicas, too. Readers see as many positions as before, or as the last run showed where that
+    What of its metadata is whole says how that was, and elsewhere the template does. In replicas,
+    too. Readers see as many positions as before, or as the last run showed where that
     cannot be read.
 
     Parameters
@@ -32,7 +38,7 @@ def restore_metadata(
     who
         Kept in the report.
     force
-        Also where the records do not prove that the archive was made with this template.
+        Also where the records do not prove that the archive was made with what is put back.
     now
         The present; None asks the clock.
 
@@ -50,12 +56,7 @@ def restore_metadata(
     if not length:
         raise ValueError(f"{store.url} never showed a position: there is nothing to put back")
     labels = declared_labels(config, length, dataset.present() if now is None else now)
-    publisher = dataset.archive(just_after(labels[length - 1]), as_declared=True).publisher
-    if not force and not is_made_with(publisher):
-        raise ValueError(
-            f"the records do not prove that {store.url} was made with this template and these "
-            "libraries: compare them, and give --force if it was"
-        )
+    publisher = _proven(dataset, just_after(labels[length - 1]), force=force)
     with Lease(
         store.state, run=report.run, kind="restore-metadata", positions=[EVERYTHING]
     ) as lease:
@@ -72,6 +73,30 @@ def restore_metadata(
         report.end()
         store.tracker.write_report(report)
     return report
+
+
+def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Publisher:
+    """Give the publisher with what the records prove the archive to be made with."""
+    for config in _candidates(dataset):
+        publisher = dataset.archive(end, as_declared=True, config=config).publisher
+        if is_made_with(publisher):
+            return publisher
+    if force:
+        return publisher
+    raise ValueError(
+        f"the records do not prove that {dataset.store.url} was made with this template and these "
+        "libraries: compare them, and give --force if it was"
+    )
+
+
+def _candidates(dataset: DynamicalDataset) -> Iterator[TemplateConfig]:
+    """Yield what the archive may have been made with, last of all what the code declares."""
+    coded = dataset.coded()
+    for believed in BELIEVED:
+        config = as_made(coded, undamaged_metadata(dataset.store, coded, believed)).config
+        if config is not coded:
+            yield config
+    yield coded
 
 
 def is_made_with(publisher: Publisher) -> bool:

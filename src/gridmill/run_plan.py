@@ -80,6 +80,8 @@ class Plan:
         How many regions the template has.
     unselected
         Declared variables that are not among those to be processed.
+    remarks
+        How the archive differs from what the code declares, a line each.
     """
 
     dataset_id: str
@@ -91,6 +93,7 @@ class Plan:
     published: int
     regions: int
     unselected: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def store(self) -> str:
@@ -159,7 +162,7 @@ class Plan:
 
     def _warnings(self, to_do: Sequence[Mapping[str, Any]]) -> list[str]:
         """Say what its operator may not expect of the store, or of the selection."""
-        found = []
+        found = list(self.remarks)
         varying = [region for region in to_do if region["first"] is not None]
         rewritten = sum(region["start"] < self.published for region in varying)
         if self.final_store.stages:

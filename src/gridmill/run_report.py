@@ -344,7 +344,8 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
         ],
         regions=deque((times for r in reports for times in r.regions), maxlen=MOST_REGIONS),
         spans=deque((span for r in reports for span in r.spans), maxlen=MOST_SPANS),
-        notes=[note for report in reports for note in report.notes],
+        # What an archive keeps is noted by each run.
+        notes=list(dict.fromkeys(note for report in reports for note in report.notes)),
         **{name: sum(getattr(report, name) for report in reports) for name in sums},
     )
 

@@ -18,7 +18,10 @@ __all__ = [
 
 
 class StructureMismatch(ValueError):  # noqa: N818
-    """The template and the store disagree; `differences` names every point."""
+    """The template contradicts the store; `differences` names every point.
+
+    A default that changed since the archive was made does not: see `gridmill.as_made`.
+    """
 
     def __init__(self, url: str, differences: list[str]) -> None:
         super().__init__(url, differences)
@@ -28,7 +31,7 @@ class StructureMismatch(ValueError):  # noqa: N818
     def __str__(self) -> str:
         listed = "; ".join(self.differences)
         return (
-            f"the template differs from the store {self.url}: {listed}; nothing was written. "
+            f"the template contradicts the store {self.url}: {listed}; nothing was written. "
             "Make the template agree, or build a new store; gridmill migrate-metadata applies what "
             "only describes"
         )

@@ -55,6 +55,10 @@ class TemplateConfig:
         is made.
     append_dim_capacity : int or None
         The most positions that the archive may ever have; None means 60 years.
+    left_out : frozenset of str
+        Coordinates that are left out though they are given: those that an archive does not have.
+    remarks : tuple of str
+        How an archive differs from what the code declares, a line each; see `gridmill.as_made`.
 
     Raises
     ------
@@ -71,6 +75,8 @@ class TemplateConfig:
     coords: Sequence[Coordinate]
     data_vars: Sequence[DataVar]
     append_dim_capacity: int | None = None
+    left_out: frozenset[str] = frozenset()
+    remarks: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.data_vars = tuple(var.with_dims(self.dims) for var in self.data_vars)
@@ -132,6 +138,7 @@ class TemplateConfig:
         """
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
+        ds = ds.drop_vars(self.left_out, errors="ignore")
         if self.completeness is not None:
             nothing_yet = _zeros(self.completeness, ds.sizes)
             ds = ds.assign_coords({self.completeness.name: nothing_yet})

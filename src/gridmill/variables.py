@@ -206,6 +206,9 @@ class Coordinate:
         Chunk lengths; None stores the coordinate in one chunk, which along the append dim is
         as long as the archive may ever get (`TemplateConfig.append_dim_capacity`), so that
         a reader with an older extent still decodes it.
+    as_stored
+        How an archive that was made with other defaults stores it; what it says goes before the
+        other parameters. Not an author's to give.
     """
 
     name: str
@@ -215,6 +218,7 @@ class Coordinate:
     units: str | None = None
     calendar: str | None = None
     chunks: tuple[int, ...] | None = None
+    as_stored: Encoding | None = None
 
     @property
     def own_dims(self) -> tuple[str, ...]:
@@ -223,6 +227,8 @@ class Coordinate:
 
     def encoding(self, lengths: Mapping[str, int]) -> Encoding:
         """Give the encoding for dims of these lengths, the append dim's being its capacity."""
+        if self.as_stored is not None:
+            return self.as_stored
         chunks = self.chunks or tuple(max(1, lengths[dim]) for dim in self.own_dims)
         return Encoding(
             chunks=chunks,
@@ -279,6 +285,8 @@ class Completeness(Coordinate):
 
     def encoding(self, lengths: Mapping[str, int]) -> Encoding:
         """Give the encoding; an object reaches as far along the append dim as it stays small."""
+        if self.as_stored is not None:
+            return self.as_stored
         first, *others = (max(1, lengths[dim]) for dim in self.own_dims)
         along = max(1, min(first, COMPLETENESS_CHUNK // math.prod(others)))
         encoding = super().encoding(lengths)

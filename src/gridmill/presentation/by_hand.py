@@ -88,7 +88,10 @@ def migration_content(migration: Migration, report: RunReport | None = None) -> 
     return {
         "applied": report is not None,
         "permitted": [_difference(difference) for difference in migration.permitted],
-        "refused": [_difference(difference) for difference in migration.refused],
+        "refused": [
+            {**_difference(difference), "takes": takes}
+            for difference, takes in zip(migration.refused, migration.takes, strict=True)
+        ],
         "replicas": [] if report is None else [asdict(replica) for replica in report.replicas],
     }
 
@@ -100,7 +103,7 @@ def show_migration(content: Content) -> RenderableType:
         what = "applied" if content["applied"] else "to apply: only describes"
         parts.append(section(what, _differences_table(content["permitted"])))
     if content["refused"]:
-        title = "left: stored values depend on it. Make the template agree, or build a new store"
+        title = "left: stored bytes or values depend on it"
         parts.append(section(title, _differences_table(content["refused"])))
     parts = parts or [Text("template and store agree")]
     return Group(*parts, *replica_lines(content))
@@ -116,9 +119,15 @@ def _shown(
 
 
 def _differences_table(differences: list[Content]) -> RenderableType:
-    table = table_of("where", "in the store", "in the template")
+    has_remedies = any("takes" in item for item in differences)
+    table = table_of("where", "in the store", "in the template", *["what then"] * has_remedies)
     for item in differences:
-        table.add_row(Text(item["where"], "bold"), _brief(item["stored"]), _brief(item["declared"]))
+        row = [
+            _brief(item["stored"]),
+            _brief(item["declared"]),
+            *[item.get("takes")] * has_remedies,
+        ]
+        table.add_row(Text(item["where"], "bold"), *row)
     return table
 
 

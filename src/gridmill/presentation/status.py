@@ -50,7 +50,8 @@ def show_status(content: Content) -> RenderableType:
         earlier = content["made_earlier"].items()
         facts["made earlier"] = "\n".join(made_under(*item) for item in earlier)
     title = heading(content["dataset_id"], content["store"])
-    parts: list[RenderableType] = [title, facts_grid(facts)]
+    remarks = [Text.assemble(("! ", "yellow"), remark) for remark in content["remarks"]]
+    parts: list[RenderableType] = [title, facts_grid(facts), *remarks]
     if incomplete:
         parts.append(section("not settled", _incomplete_table(incomplete)))
     if len(content["last_runs"]) > 1:

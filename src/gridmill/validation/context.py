@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import xarray as xr
 
+from gridmill.as_made import AsMade, as_made
 from gridmill.progress import ProgressRecord
 from gridmill.publication import Publisher
 from gridmill.region_job import RegionJob
 from gridmill.regions import regions_of, touches
 from gridmill.sources.download import mask_url
 from gridmill.stores.plain_zarr import array_metadata
+from gridmill.structure import without_append_length
 from gridmill.template import TemplateConfig, just_after
 from gridmill.validation.findings import CheckResult, Finding
 from gridmill.validation.statistics import FieldStatistics, field_dims, scan
@@ -25,8 +28,17 @@ from gridmill.variables import DataVar
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
+    from gridmill.stores import FinalStore
 
-__all__ = ["STATIC", "Context", "Validator", "declared_labels", "short_label"]
+__all__ = [
+    "STATIC",
+    "Context",
+    "Validator",
+    "declared_labels",
+    "own_metadata",
+    "short_label",
+    "undamaged_metadata",
+]
 
 STATIC = slice(0, 0)
 # A template's end is looked for a day after its first label, twice that, and so on: 358 years.
@@ -123,8 +135,18 @@ class Context:
 
     @cached_property
     def config(self) -> TemplateConfig:
-        """The template, narrowed to what was declared when the archive was made."""
-        return self.dataset.config()
+        """The template with which the archive was made."""
+        return self.made.config
+
+    @cached_property
+    def coded(self) -> TemplateConfig:
+        """The template as the code declares it, narrowed to the archive's declaration."""
+        return self.dataset.coded()
+
+    @cached_property
+    def made(self) -> AsMade:
+        """What the archive was made with, as far as its metadata are whole; else as coded."""
+        return as_made(self.coded, undamaged_metadata(self.store, self.coded))
 
     @property
     def append_dim(self) -> str:
@@ -141,7 +163,7 @@ class Context:
         """Knows the template up to the published extent."""
         n = self.published
         end = just_after(self.labels[n - 1]) if n else self.config.label(self.labels[0])
-        return self.dataset.archive(end, as_declared=True).publisher
+        return self.dataset.archive(end, as_declared=True, config=self.config).publisher
 
     @property
     def template_ds(self) -> xr.Dataset:
@@ -289,6 +311,46 @@ def _invocation(dataset: DynamicalDataset) -> Iterator[str]:
     yield from ("--store", mask_url(dataset.store.url))
     for replica in dataset.replicas:
         yield from ("--replica", mask_url(replica.url))
+
+
+def undamaged_metadata(
+    store: FinalStore,
+    config: TemplateConfig,
+    believed: Literal["own", "root", "neither"] = "neither",
+) -> dict[str, Any] | None:
+    """Give the root metadata of a store, as far as they are whole; None if nothing of them is.
+
+    An array's metadata are also in an object of its own: where only one of the two can be read it
+    is taken, and where they differ what is `believed`.
+    """
+    root: dict[str, Any] = {}
+    with suppress(ValueError):
+        root = store.metadata() or {}
+    arrays: dict[str, Any] = dict(array_metadata(root))
+    for name in {*arrays, *(c.name for c in config.coords), *(v.name for v in config.data_vars)}:
+        own = own_metadata(store, name)
+        if name not in arrays:
+            arrays.update({} if own is None else {name: own})
+        elif own is not None and not _agree(own, arrays[name], config.append_dim):
+            arrays[name] = {"own": own, "root": arrays[name], "neither": {}}[believed]
+    consolidated = {"consolidated_metadata": {"metadata": arrays}}
+    return (
+        {"attributes": dict(config.dataset_attributes), **root, **consolidated} if arrays else None
+    )
+
+
+def own_metadata(store: FinalStore, name: str) -> dict[str, Any] | None:
+    """Read an array's own metadata object; None if it is gone or no JSON object."""
+    content = store.read_object(f"{name}/zarr.json")
+    try:
+        found = None if content is None else json.loads(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _agree(own: Mapping[str, Any], array: Mapping[str, Any], append_dim: str) -> bool:
+    return without_append_length(own, append_dim) == without_append_length(array, append_dim)
 
 
 def declared_labels(config: TemplateConfig, n: int, now: Any) -> Any:

@@ -14,7 +14,7 @@ from gridmill.stores import FinalStore
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.structure import compare_structures, without_append_length
 from gridmill.validation.arrivals import unlike_records
-from gridmill.validation.context import Context, short_label
+from gridmill.validation.context import Context, own_metadata, short_label
 from gridmill.validation.findings import CheckResult, Finding
 from gridmill.wording import count_of
 
@@ -42,8 +42,9 @@ class Opens:
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataAsDeclared:
-    """Attributes, arrays and codecs are the template's, in the root and in each array's own object.
+    """Attributes, arrays and codecs are the archive's own, in the root and in each array's object.
 
+    Where the code's defaults changed since the archive was made, a warning says so.
     Readers that do not use consolidated metadata, and gridmill's own workers, read the latter.
     """
 
@@ -63,6 +64,7 @@ class MetadataAsDeclared:
             )
             for difference in compare_structures(declared, root, dim)
         ]
+        findings += list(_changed_defaults(context, migrate))
         findings += [
             Finding(message=message, variables=(name,), repair=restore)
             for name, message in own_differences(context.store, root, dim)
@@ -74,26 +76,29 @@ class MetadataAsDeclared:
         )
 
 
+def _changed_defaults(context: Context, migrate: str) -> Iterator[Finding]:
+    for difference in context.made.changed:
+        yield Finding(
+            message=f"made otherwise: {str(difference).removeprefix(f'{difference.array}: ')}",
+            severity="warning",
+            variables=() if difference.array is None else (difference.array,),
+            repair=migrate if difference.is_description else "",
+        )
+    for var in context.made.missing:
+        message = "is declared, and the archive does not have it"
+        yield Finding(message=message, severity="warning", variables=(var.name,))
+
+
 def own_differences(
     store: FinalStore, root: Mapping[str, Any], append_dim: str
 ) -> Iterator[tuple[str, str]]:
     """Yield the arrays whose own metadata object is not what the root says, and how."""
     for name, array in array_metadata(dict(root)).items():
-        own = _own_metadata(store, name)
+        own = own_metadata(store, name)
         ours = without_append_length(array, append_dim)
         if own is None or without_append_length(own, append_dim) != ours:
             what = "is not readable" if own is None else "differs from the root metadata"
             yield name, f"{name}/zarr.json {what}"
-
-
-def _own_metadata(store: FinalStore, name: str) -> dict[str, Any] | None:
-    """Read an array's own metadata object; None if it is gone or no JSON object."""
-    content = store.read_object(f"{name}/zarr.json")
-    try:
-        found = None if content is None else json.loads(content)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 @dataclass(frozen=True, kw_only=True)
