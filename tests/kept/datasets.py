@@ -214,9 +214,7 @@ class DaysTemplate(HourlyTemplate):
     calendar = "360_day"
     dataset_attributes = {"dataset_id": "kept-360-day", "title": "Kept, 360-day calendar"}
     coords = (
-        Coordinate(
-            name="time", dtype="int64", units="days since 2020-01-01", calendar="360_day"
-        ),
+        Coordinate(name="time", dtype="int64", units="days since 2020-01-01", calendar="360_day"),
         *HourlyTemplate.coords[1:],
     )
 
