@@ -47,6 +47,7 @@ check: $(VENV)/ready-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready-check
 	$(BIN)/ruff format .

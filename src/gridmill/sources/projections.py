@@ -3,6 +3,11 @@
 Lambert conformal conic, polar stereographic and Mercator, on a sphere or an ellipsoid. It does not
 change datums or resample.
 
+PROJ would do the same, but not to the last bit, and an archive's coordinates are published and
+compared: with pyproj 3.7.2 (PROJ 9.5.1) every x and y of HRRR's grid is another float64, by 2e-9 m.
+So are the latitudes of 74 % of its 1,905,141 cells (by at most 15 ulp) and the longitudes of 32 %
+(4 ulp), though none in the float32 that is stored. A test holds these equations against pyproj.
+
 Sources: J. P. Snyder, Map Projections - A Working Manual, USGS Professional Paper 1395 (1987), from
 which the equations' numbers are; CF conventions, appendix F, for the attributes.
 """
