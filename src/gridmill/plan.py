@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "Missing",
     "PreparedGroup",
     "PreparedRegion",
     "nothing_missing",

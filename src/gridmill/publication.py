@@ -19,8 +19,15 @@ import xarray as xr
 import zarr
 
 from gridmill.completeness import CompletenessUpkeep
-from gridmill.plan import PreparedRegion, nothing_missing, prepare_region, results_from_record
+from gridmill.plan import (
+    Missing,
+    PreparedRegion,
+    nothing_missing,
+    prepare_region,
+    results_from_record,
+)
 from gridmill.progress import (
+    ObjectReceipt,
     ProgressRecord,
     RegionState,
     SourceFileStatus,
@@ -261,7 +268,7 @@ class Publisher:
         """Whether a region has something to do for the variables that nobody sees yet."""
         job = self.job(region)
         job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.unseen])
-        return bool(prepare_region(job, record, self.arrays, nothing_missing).todo)
+        return bool(prepare_region(job, record, self.arrays, self._lost(record)).todo)
 
     def prepare(self, lease: Lease) -> None:
         """Make what uploads need, where a store's format needs more than a place."""
@@ -440,8 +447,26 @@ class Publisher:
 
     def _results(self, job: RegionJob[Any, Any], record: ProgressRecord) -> ProcessResults:
         """Give what of a record fits the template as it is now: the rest is not believed."""
-        prepared = prepare_region(job, record, self.arrays, nothing_missing)
+        prepared = prepare_region(job, record, self.arrays, self._lost(record))
         return results_from_record(prepared, record)
+
+    def _lost(self, record: ProgressRecord) -> Missing:
+        """Believe that the store holds every object, but those that it can no longer show."""
+        lost = self._lost_tokens(record)
+        if not lost:
+            return nothing_missing
+
+        def missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+            return [receipt.key for receipt in receipts] if token in lost else []
+
+        return missing
+
+    def _lost_tokens(self, record: ProgressRecord) -> set[str]:
+        tokens = self._tokens(record) if self.store.stages else {}
+        if not tokens:
+            return set()
+        whole = StagedRegion(_name_of(record), record.stop, tokens)
+        return {tokens[name] for name in self.store.lost(whole)}
 
     def _trim(self, states: Sequence[RegionState], extent: int) -> xr.Dataset:
         """Give the template as readers are to see it: what the author's hook leaves of it."""
@@ -459,7 +484,9 @@ class Publisher:
         if not names:
             return True
         record = self.store.tracker.read(slice(0, 0))
-        return record is not None and record.is_settled(names)
+        if record is None or not record.is_settled(names):
+            return False
+        return not self._lost_tokens(record)
 
     def job(self, region: slice) -> RegionJob[Any, Any]:
         """Give the region job with every declared variable, on the template as it is now."""
