@@ -55,7 +55,7 @@ EDGES = 1
 ONLY_IN = {
     "distributed": {"chain", "driver", "clusters", "dataset", "progress_display"},
     "coiled": {"clusters"},
-    "icechunk": {"stores.icechunk_store"},
+    "icechunk": {"stores.icechunk_store", "stores.icechunk_tokens"},
     "click": {"cli"},
     "markupsafe": {"charts", "html", "plan_page", "run_page", "validation"},
     "rich": {"cli", "presentation", "progress_display", "demo"},

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "Missing",
     "PreparedGroup",
     "PreparedRegion",
     "fits",

@@ -19,8 +19,9 @@ import xarray as xr
 import zarr
 
 from gridmill.completeness import CompletenessUpkeep
-from gridmill.plan import PreparedRegion, nothing_missing, prepare_region, results_from_record
+from gridmill.plan import PreparedRegion, prepare_region, results_from_record
 from gridmill.progress import (
+    ObjectReceipt,
     ProgressRecord,
     RegionState,
     SourceFileStatus,
@@ -448,14 +449,35 @@ class Publisher:
 
     def _results(self, job: RegionJob[Any, Any], record: ProgressRecord) -> ProcessResults:
         """Give what of a record fits the template as it is now: the rest is not believed."""
-        return results_from_record(self.prepare_recorded(job, record), record)
+        results = results_from_record(self.prepare_recorded(job, record), record)
+        lost = self._lost_tokens(record)
+        return {
+            name: coords
+            for name, coords in results.items()
+            if record.variables[name].token not in lost
+        }
 
     def prepare_recorded(
         self, job: RegionJob[Any, Any], record: ProgressRecord | None
     ) -> PreparedRegion:
-        """Prepare a region job by what is recorded alone, as if the store held every object."""
+        """Prepare a region job by what is recorded alone.
+
+        As if the store held every object, but for what it can no longer show.
+        """
+        lost = set() if record is None else self._lost_tokens(record)
+
+        def missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+            return [receipt.key for receipt in receipts] if token in lost else []
+
         stored = self.stored_arrays
-        return prepare_region(job, record, self.arrays, nothing_missing, stored=stored)
+        return prepare_region(job, record, self.arrays, missing, stored=stored)
+
+    def _lost_tokens(self, record: ProgressRecord) -> set[str]:
+        tokens = self._tokens(record) if self.store.stages else {}
+        if not tokens:
+            return set()
+        whole = StagedRegion(_name_of(record), record.stop, tokens)
+        return {tokens[name] for name in self.store.lost(whole)}
 
     def _trim(self, states: Sequence[RegionState], extent: int) -> xr.Dataset:
         """Give the template as readers are to see it: what the author's hook leaves of it."""
@@ -473,7 +495,9 @@ class Publisher:
         if not names:
             return True
         record = self.store.tracker.read(slice(0, 0))
-        return record is not None and record.is_settled(names)
+        if record is None or not record.is_settled(names):
+            return False
+        return not self._lost_tokens(record)
 
     def job(self, region: slice) -> RegionJob[Any, Any]:
         """Give the region job with every declared variable, on the template as it is now."""

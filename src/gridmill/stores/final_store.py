@@ -289,6 +289,12 @@ class FinalStore(Protocol):
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
 
+    def lost(self, region: StagedRegion) -> frozenset[str]:
+        """Name the variables of a region whose uploads can no longer be made visible.
+
+        They count as not uploaded. Asked only of a store that `stages`.
+        """
+
 
 def readable_length(store: FinalStore, append_dim: str) -> int | None:
     """Give how many positions readers see; None where they see nothing, or what does not parse."""

@@ -1,9 +1,10 @@
 """A final store in Icechunk: publications are commits, and readers see a snapshot or the next.
 
 A worker forks a clean session of ``main``, lets the arrays in it reach to the region's end, writes
-its objects there and returns the pickled fork as the upload's token. What a fork wrote is durable
-and seen by nobody. The driver merges the forks of one region after the other, each into a fresh
-session, and commits with what readers are to see of metadata and coordinates.
+its objects there and returns the fork's changes as the upload's token; see `icechunk_tokens`. What
+a fork wrote is durable and seen by nobody. The driver merges the forks of one region after the
+other, each into a fresh session, and commits with what readers are to see of metadata and
+coordinates.
 
 The arrays that uploads fork from are in ``main`` before anything is published, but not the root
 group: no reader can open them. It comes with the first publication, as plain Zarr's root does.
@@ -19,13 +20,11 @@ snapshot ``main`` points at, also after somebody reset it.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import logging
 import math
 import os
-import pickle
 import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -49,6 +48,7 @@ from zarr.core.sync import sync
 
 from gridmill.progress import ObjectReceipt, ProgressRecord
 from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
+from gridmill.stores.icechunk_tokens import Token, UploadLost, storage_of
 from gridmill.stores.lease import LeaseProof, current_claims
 from gridmill.stores.objects import check_writable, is_local, local_path, open_objects
 from gridmill.stores.plain_zarr import (
@@ -131,14 +131,26 @@ class IcechunkStore:
         self.storage_options = dict(storage_options or {})
         self.state = open_state(self.url, state, storage_options=storage_options)
         self.tracker = UpdateProgressTracker(self.state, dataset_id)
-        _options_of[self.url] = self.storage_options
+        self._remember_nothing()
 
     def __repr__(self) -> str:
         return f"IcechunkStore({self.url!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            k: v
+            for k, v in self.__dict__.items()
+            if k not in ("_known_merged", "_complained", "_digests")
+        }
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._remember_nothing()
+
+    def _remember_nothing(self) -> None:
         _options_of[self.url] = self.storage_options
+        self._known_merged: Mapping[str, str] | None = None
+        self._complained: set[str] = set()
 
     # -- what readers see ---------------------------------------------------------------------
 
@@ -228,7 +240,8 @@ class IcechunkStore:
         """Read values that an upload made durable, whether readers see them or not."""
 
         def read() -> np.ndarray[Any, Any]:
-            array = zarr.open_array(self._holding(token), path=variable, mode="r", zarr_format=3)
+            store = self._holding(token, self._name_of(variable))
+            array = zarr.open_array(store, path=variable, mode="r", zarr_format=3)
             return np.asarray(array[selection])
 
         return _patiently(read)
@@ -261,7 +274,7 @@ class IcechunkStore:
             is_unseen = _get(fork.store, f"{variable}/{ROOT}") is None
             seed = self.state.get(_seed_key(variable, metadata)) if is_unseen else None
             if seed is not None:
-                fork = _fork(seed.decode())
+                fork = self._fork(seed.decode(), self._seed_name(variable))
             _reach(fork.store, variable, metadata, keys)
             return fork, None if seed is None else hashlib.sha256(seed).hexdigest()[:16]
 
@@ -275,13 +288,16 @@ class IcechunkStore:
 
         largest = max(1, *((folder / key).stat().st_size for key in keys))
         receipts = tuple(_each(put, keys, NBYTES_IN_FLIGHT // largest))
-        return Uploaded(receipts, _token(fork, begun, self._place, seed))
+        return Uploaded(receipts, Token.of(fork, begun, self._place, seed).to_text())
 
     def download(
         self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
     ) -> None:
         """Write objects into a local folder; see `FinalStore.download`."""
-        store = _patiently(lambda: self._holding(token))
+        if not receipts:
+            return
+        of = self._name_of(receipts[0].key)
+        store = _patiently(lambda: self._holding(token, of))
 
         def keep(receipt: ObjectReceipt) -> None:
             found = None if store is None else _patiently(lambda: _get(store, receipt.key))
@@ -326,13 +342,14 @@ class IcechunkStore:
             kept = self.state.get(key)
             if _get(session.store, f"{name}/{ROOT}") is not None:
                 continue
-            if kept is not None and self._is_based(kept.decode()):
+            if kept is not None and self._is_held(kept.decode(), self._seed_name(name)):
                 continue
             chunk = array["chunk_grid"]["configuration"]["chunk_shape"]
             room = [n or SEEDED * m for n, m in zip(array["shape"], chunk, strict=True)]
             fork = session.fork()
             _put(fork.store, f"{name}/{ROOT}", _content({**array, "shape": room}))
-            self.state.put(key, _token(fork, datetime.now(UTC), self._place).encode())
+            token = Token.of(fork, datetime.now(UTC), self._place)
+            self.state.put(key, token.to_text().encode())
 
     def publish(
         self,
@@ -356,7 +373,7 @@ class IcechunkStore:
         if any(region.unseen for region in staged):
             _patiently(partial(self._publish_unseen, folder, staged, message, check, values))
             return True
-        merged = _patiently(lambda: _merged(self._repository()))
+        merged = self._known_merged = _patiently(lambda: _merged(self._repository()))
         todo = [region for region in staged if merged.get(region.name) != _digest(region)]
         of_region = {str(part.start): [part] for part in values}
         for number, region in enumerate(todo, 1):
@@ -386,8 +403,9 @@ class IcechunkStore:
         check()
         for variable, token in sorted(region.tokens.items()):
             # Uploads of a seed became visible together with their array.
-            if _seed_of(token) is None or _get(session.store, f"{variable}/{ROOT}") is None:
-                session.merge(_fork(token))
+            seed = self._token(token, variable, region.name).seed
+            if seed is None or _get(session.store, f"{variable}/{ROOT}") is None:
+                session.merge(self._to_merge(token, variable, region.name))
         _write_metadata(session.store, folder, upto, merged=region.tokens)
         _set_all(session.store, values)
         merged[region.name] = _digest(region)
@@ -415,12 +433,13 @@ class IcechunkStore:
                 )
             for name in sorted(region.tokens.keys() - seen):
                 token = region.tokens[name]
-                if seeds.setdefault(name, _seed_of(token)) != _seed_of(token):
+                seed = self._token(token, name, region.name).seed
+                if seeds.setdefault(name, seed) != seed:
                     raise PublishConflict(
                         f"some uploads of {name} began from a snapshot that has expired since: "
                         "nothing was added; run again without --start and --end to replace them"
                     )
-                session.merge(_fork(token))
+                session.merge(self._to_merge(token, name, region.name))
             merged[region.name] = _digest(region)
         check()
         _write_metadata(session.store, folder, merged=seeds)
@@ -476,15 +495,53 @@ class IcechunkStore:
         """Give the keys whose object is gone or has fewer bytes.
 
         With a token, they are looked for in what it made durable, published or not; once the
-        snapshot that it began from has expired, in what readers see.
+        snapshot that it began from has expired, in what readers see. What this Icechunk does not
+        read any more is there only where all of its region is published.
         """
-        store = _patiently(lambda: self._holding(token))
+        if not receipts:
+            return []
+        if token is None:
+            return self._missing_in(_patiently(self._published), receipts)
+        of = self._name_of(receipts[0].key)
+        try:
+            return self._missing_in(_patiently(lambda: self._held(token, of)), receipts)
+        except UploadLost as lost:
+            reason = str(lost)
+        is_there = self._is_readable(token, of) or self._is_shown(token)
+        published = _patiently(self._published) if is_there else None
+        gone = self._missing_in(published, receipts)
+        if gone:
+            self._complain(gone[0], reason)
+        return gone
 
+    def _missing_in(self, store: Store | None, receipts: Sequence[ObjectReceipt]) -> list[str]:
         def is_there(receipt: ObjectReceipt) -> bool:
             return store is not None and _patiently(lambda: _has(store, receipt))
 
         found = _each(is_there, receipts)
         return [r.key for r, there in zip(receipts, found, strict=True) if not there]
+
+    def _complain(self, key: str, reason: str) -> None:
+        """Say once why what was uploaded is uploaded again, whatever it may be."""
+        if reason not in self._complained:
+            self._complained.add(reason)
+            log.warning(
+                "%s: uploads that no reader sees yet count as not uploaded and are made again, "
+                "the first that of %s: %s",
+                self.url,
+                key,
+                reason,
+            )
+
+    def lost(self, region: StagedRegion) -> frozenset[str]:
+        """Name the variables whose uploads this Icechunk does not read, and that it must merge."""
+        if self._merged_lately().get(region.name) == _digest(region):
+            return frozenset()
+        return frozenset(
+            name
+            for name, token in region.tokens.items()
+            if not self._is_readable(token, self._name_of(name, region.name))
+        )
 
     # -- upkeep -------------------------------------------------------------------------------
 
@@ -517,13 +574,19 @@ class IcechunkStore:
         """Yield when runs that live began, and uploads that are not wholly visible."""
         for claim in current_claims(self.state):
             yield datetime.fromisoformat(claim.since)
+        for whole in self._uploaded():
+            if merged.get(whole.name) != _digest(whole):
+                for name, token in whole.tokens.items():
+                    yield self._token(token, name, whole.name).begun
+
+    def _uploaded(self) -> Iterator[StagedRegion]:
+        """Yield all regions with uploads, whole."""
         static = self.tracker.read(slice(0, 0))
         for record in [*([static] if static else []), *self.tracker.records()]:
             tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
             name = "static" if record.stop == record.start else str(record.start)
-            whole = StagedRegion(name, record.stop, tokens)
-            if tokens and merged.get(whole.name) != _digest(whole):
-                yield from (_begun(token) for token in tokens.values())
+            if tokens:
+                yield StagedRegion(name, record.stop, tokens)
 
     # -- the repository -----------------------------------------------------------------------
 
@@ -531,30 +594,105 @@ class IcechunkStore:
     def _staging(self) -> Path | None:
         return Path(f"{local_path(self.url)}.gridmill/staging") if is_local(self.url) else None
 
-    def _holding(self, token: str | None) -> Store | None:
+    def _holding(self, token: str | None, of: str) -> Store | None:
         """Give what has the objects that a token made durable."""
-        if token is not None and self._is_based(token):
-            store: Store = _fork(token).store
-            return store
+        if token is not None:
+            with suppress(UploadLost):
+                return self._held(token, of)
         return self._published()
 
     @property
     def _place(self) -> str:
         return str(local_path(self.url).resolve()) if is_local(self.url) else self.url
 
-    def _is_based(self, token: str) -> bool:
-        """Whether an upload was to this place, and the snapshot that it began from is there."""
-        if json.loads(token)["place"] != self._place:
-            return False  # the archive was moved or copied, with its records
+    def _held(self, token: str, of: str) -> Store:
+        """Give what an upload wrote, and the snapshot that it began from.
+
+        Also where the archive was moved or copied since, with its records.
+
+        Raises
+        ------
+        UploadLost
+            This Icechunk does not read it, or the snapshot is gone.
+        """
         try:
-            self._repository().lookup_snapshot(_fork(token).snapshot_id)
-        except FileNotFoundError:
-            return False
+            fork = self._fork(token, of)
+            self._repository().lookup_snapshot(fork.snapshot_id)
+        except FileNotFoundError as error:
+            raise UploadLost(str(error)) from None
         except icechunk.IcechunkError as error:
             if _is_transient(error):
                 raise
+            raise UploadLost("the snapshot that it began from has expired") from None
+        store: Store = fork.store
+        return store
+
+    def _is_held(self, token: str, of: str) -> bool:
+        try:
+            self._held(token, of)
+        except UploadLost:
             return False
         return True
+
+    def _is_readable(self, token: str, of: str) -> bool:
+        try:
+            self._fork(token, of)
+        except UploadLost:
+            return False
+        except FileNotFoundError:
+            return True  # there is no repository: nothing is wrong with the token
+        return True
+
+    def _is_shown(self, token: str) -> bool:
+        """Whether readers see all of the region that a token belongs to."""
+        name, digest = self._digests.get(token, ("", ""))
+        return bool(digest) and self._merged_lately().get(name) == digest
+
+    @cached_property
+    def _digests(self) -> Mapping[str, tuple[str, str]]:
+        """By token, its region and the digest of what readers may see of it."""
+        store = _patiently(self._published)
+        metadata = {} if store is None else _patiently(lambda: _read_metadata(store))
+        arrays = array_metadata(metadata) if metadata else {}
+        found = {}
+        for region in self._uploaded():
+            # A variable that is being added is seen only once all of it is there.
+            seen = {n: t for n, t in region.tokens.items() if n in arrays}
+            digest = _digest(replace(region, tokens=seen))
+            found.update(dict.fromkeys(seen.values(), (region.name, digest)))
+        return found
+
+    def _merged_lately(self) -> Mapping[str, str]:
+        """Give what the branch held at the last publication, or else now; see `_merged`."""
+        if self._known_merged is None:
+            try:
+                self._known_merged = _patiently(lambda: _merged(self._repository()))
+            except FileNotFoundError:
+                return {}
+        return self._known_merged
+
+    def _fork(self, token: str, of: str) -> Any:
+        return Token.from_text(token, of).fork(storage_of(self._repository()))
+
+    def _to_merge(self, token: str, variable: str, region: str) -> Any:
+        try:
+            return self._fork(token, self._name_of(variable, region))
+        except UploadLost as lost:
+            raise UploadLost(
+                f"the upload of {variable} in the region from position {region} cannot be "
+                f"published: {lost}: nothing was published; run a backfill of that region"
+            ) from None
+
+    def _token(self, token: str, variable: str, region: str) -> Token:
+        return Token.from_text(token, self._name_of(variable, region))
+
+    def _name_of(self, what: str, region: str | None = None) -> str:
+        """Name an upload and where its record is, for an error."""
+        where = "" if region is None else f" in the region from position {region}"
+        return f"{what}{where}, kept in {self.state.url}"
+
+    def _seed_name(self, variable: str) -> str:
+        return self._name_of(f"the seed of {variable}")
 
     def _published(self, *, travels: bool = False) -> Store | None:
         """Give what readers see; None if there is no repository or nothing in it."""
@@ -663,26 +801,7 @@ def _env_region() -> str | None:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
-# -- tokens -----------------------------------------------------------------------------------
-
-
-def _token(fork: Any, begun: datetime, place: str, seed: str | None = None) -> str:
-    pickled = base64.b85encode(pickle.dumps(fork)).decode()
-    since = begun.isoformat(timespec="seconds")
-    return json.dumps({"begun": since, "place": place, "seed": seed, "fork": pickled})
-
-
-def _fork(token: str) -> Any:
-    return pickle.loads(base64.b85decode(json.loads(token)["fork"]))
-
-
-def _begun(token: str) -> datetime:
-    return datetime.fromisoformat(json.loads(token)["begun"])
-
-
-def _seed_of(token: str) -> str | None:
-    """Tell apart the seeds that uploads began from; None for a snapshot of the branch."""
-    return dict(json.loads(token)).get("seed")
+# -- what was merged ---------------------------------------------------------------------------
 
 
 def _seed_key(name: str, array: Array) -> str:

@@ -255,6 +255,10 @@ class ZarrStore:
         sizes = self._each(self.objects.nbytes, [receipt.key for receipt in receipts])
         return [r.key for r, size in zip(receipts, sizes, strict=True) if size != r.nbytes]
 
+    def lost(self, region: StagedRegion) -> frozenset[str]:
+        """Name nothing: what is uploaded is where readers read."""
+        return frozenset()
+
     def _each(
         self, function: Callable[[str], T], keys: Sequence[str], width: int | None = None
     ) -> list[T]:
