@@ -4,6 +4,7 @@
 
 Icechunk archives are made for the major version of Icechunk that is installed; those without
 Icechunk where that is not 2, so that each is made once. A manifest that is there is added to.
+Archives of a release that is out are not made again: each release adds a folder of its own.
 """
 
 from __future__ import annotations

@@ -65,6 +65,13 @@ class Kept:
         """Whether the Icechunk that is installed is of the major version that made it."""
         return not self.is_icechunk or icechunk_major() == self.about["icechunk"]
 
+    def differing(self, *libraries: str) -> str | None:
+        """Say which of some libraries it was made with another version of; None if none."""
+        made_with = self.about["libraries"]
+        other = [name for name in libraries if version(name) != made_with[name]]
+        made = ", ".join(f"{name} {made_with[name]}" for name in other)
+        return f"it was made with {made}" if other else None
+
 
 def kept_archives() -> list[Kept]:
     """Return the kept archives of all releases."""
