@@ -8,7 +8,7 @@ that daily updates land inside them. Nothing is rounded: an archive equals `trut
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import netCDF4
@@ -176,13 +176,15 @@ class Generated(DynamicalDataset):
     region_job = GeneratedRegionJob
 
 
-class RetitledTemplate(GeneratedTemplate):
-    """The same with another title, which is another structure."""
+class RemeasuredTemplate(GeneratedTemplate):
+    """The same in other units, which contradicts what is stored."""
 
-    dataset_attributes = {"dataset_id": "generated", "title": "Another title"}
+    data_vars = tuple(
+        replace(var, attrs={**var.attrs, "units": "furlong"}) for var in GeneratedTemplate.data_vars
+    )
 
 
-class Retitled(Generated):
-    """Differs from the store that `Generated` made."""
+class Remeasured(Generated):
+    """Contradicts the store that `Generated` made."""
 
-    template_config = RetitledTemplate
+    template_config = RemeasuredTemplate
