@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gridmill.by_hand import by_hand, check_exists
-from gridmill.dataset import DynamicalDataset
 from gridmill.progress import ProgressRecord, SourceFileRecord
 from gridmill.run_report import RunReport
 from gridmill.stores.lease import STATIC
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
 
 __all__ = ["Acceptance", "accept_files"]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
 from gridmill.stores import Lease, StoreUnwritable
 from gridmill.stores.lease import STATIC
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
 
 __all__ = ["EVERYTHING", "Hand", "by_hand"]
 

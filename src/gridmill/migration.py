@@ -11,14 +11,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gridmill.by_hand import by_hand, check_exists
-from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.run_report import RunReport
 from gridmill.stores import FinalStore
 from gridmill.stores.leftovers import temporary_folder
 from gridmill.structure import Difference, compare_structures
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
 
 __all__ = ["Migration", "migrate_metadata", "plan_migration"]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
 from gridmill import stages
-from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.plan import PreparedGroup
 from gridmill.region_job import RegionJob
 from gridmill.sources.download import mask_url
@@ -20,6 +19,9 @@ from gridmill.stores import Lease, ZarrStore
 from gridmill.stores.leftovers import temporary_folder
 from gridmill.timeline import Span
 from gridmill.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
 
 __all__ = ["ChainOutcome", "FileOutcome", "run_one_chain"]
 

@@ -20,12 +20,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gridmill.by_hand import by_hand
-from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.driver import ask_files
 from gridmill.lookahead import lookahead
 from gridmill.plan import PreparedGroup, PreparedRegion, positions_filled
@@ -44,6 +43,9 @@ from gridmill.stores import FinalStore
 from gridmill.stores.plain_zarr import array_metadata
 from gridmill.template import TemplateConfig, just_after
 from gridmill.variables import DataVar
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
 
 __all__ = ["declaration_from_store", "rebuild_records"]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gridmill.as_made import as_made
 from gridmill.by_hand import EVERYTHING
-from gridmill.dataset import DynamicalDataset
 from gridmill.publication import Publisher
 from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
@@ -15,6 +14,9 @@ from gridmill.stores import Lease
 from gridmill.stores.final_store import readable_length
 from gridmill.template import TemplateConfig, just_after
 from gridmill.validation.context import declared_labels, undamaged_metadata
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
 
 __all__ = ["is_made_with", "restore_metadata"]
 

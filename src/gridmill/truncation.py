@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gridmill.by_hand import by_hand, check_exists
 from gridmill.completeness import CompletenessUpkeep
-from gridmill.dataset import Archive, DynamicalDataset
 from gridmill.run_report import RunReport
 from gridmill.stores import FinalStore
 from gridmill.stores.final_store import readable_length
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
 
 __all__ = ["check_truncation", "truncate"]
 

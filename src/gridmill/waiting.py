@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gridmill.dataset import DynamicalDataset, Listener
 from gridmill.driver import ask_files
 from gridmill.plan import results_from_record
 from gridmill.region_job import RegionJob, SourceFileCoord
 from gridmill.run_report import RunReport
 from gridmill.sources.download import mask_url
 from gridmill.stores import LeaseHeld
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset, Listener
 
 __all__ = ["DeadlinePassed", "Waiting", "follow_cycle"]
 
