@@ -105,7 +105,7 @@ def test_backfill_builds_an_archive_and_says_what_it_did(archive):
     assert_true(archive, 4)
     shown = run("status", DATASET, "--store", str(archive))
     assert shown.exit_code == 0
-    assert "2020-01-01 … 2020-01-04 18:00  16 positions" in shown.stdout
+    assert "2020-01-01 … 2020-01-04 18:00 (16 positions)" in shown.stdout
     assert "backfill succeeded" in shown.stdout
 
 
@@ -155,7 +155,7 @@ def test_updates_take_in_what_arrives(tmp_path):
     build_archive(source, 4)
     some = run("update", DATASET, "--now", "2020-01-05", *options)
     assert some.exit_code == ExitCode.SUCCESS
-    assert "2020-01-03 18:00 → 2020-01-04 18:00 (16 positions)" in some.stdout
+    assert "2020-01-03 18:00 → 2020-01-04 18:00 (16 positions, 4 of them new)" in some.stdout
     assert_true(store, 4)
 
 

@@ -16,7 +16,7 @@ SOURCE = Path(gridmill.__file__).parent
 LAYERS = (
     {"variables", "regions", "transforms", "progress", "timeline", "structure", "run_report"}
     | {"epochs", "lookahead", "state_files", "urls"}
-    | {"cards", "charts", "chunking", "html", "plan_page", "run_page", "wording"},
+    | {"cards", "charts", "chunking", "facts", "html", "plan_page", "run_page", "wording"},
     {"sources", "stores", "clusters", "workspace", "canvas", "shards", "metrics"},
     {"template", "region_job", "grib_region_job", "grib_analysis_job"}
     | {"as_made", "cf", "forecast_template", "horizontal_grids"},
@@ -57,7 +57,8 @@ ONLY_IN = {
     "coiled": {"clusters"},
     "icechunk": {"stores.icechunk_store", "stores.icechunk_tokens"},
     "click": {"cli"},
-    "markupsafe": {"charts", "html", "plan_page", "run_page", "validation"},
+    "jinja2": {"html"},
+    "markupsafe": {"charts"},
     "rich": {"cli", "presentation", "progress_display", "demo"},
 }
 # Layer 0 is pure: no Dask, no I/O.

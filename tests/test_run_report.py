@@ -93,7 +93,7 @@ def test_the_page_shows_everything_and_stands_alone():
         "KeyError: '<x>'",
         "a/<b>.nc",
         "a/slow.nc",
-        "2 times source files were asked for once more",
+        "source files retried 2 times",
         "20 s",
         "not yet",
         "compress t2m of the region at 4",

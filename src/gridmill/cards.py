@@ -9,12 +9,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gridmill.charts import COLOURS
-from gridmill.html import Tone, badge, card, details, facts, lines, link, meter, table
+from gridmill.facts import (
+    Fact,
+    Rows,
+    Tone,
+    Verdict,
+    describe_archive,
+    judge_archive,
+    told,
+    unsettled_regions,
+)
+from gridmill.html import render
 from gridmill.wording import (
     count_of,
     format_clock,
-    format_duration,
     format_nbytes,
     format_speed,
     moment,
@@ -45,16 +53,21 @@ def dataset_card(
     data_vars
         Its variables.
     """
-    return card(
-        title or dataset_id,
-        dataset_id if title else "",
-        facts(about),
-        details(count_of(len(data_vars), "variable"), _variables(data_vars), is_open=True),
-    )
+    content = {
+        "title": title or dataset_id,
+        "verdict": None,
+        "about": dataset_id if title else "",
+        "facts": told(*(Fact(label, str(text)) for label, text in about.items())),
+        "count": len(data_vars),
+        "variables": _variables(data_vars),
+    }
+    return render("dataset_card.html", content)
 
 
-def _variables(data_vars: Sequence[DataVar]) -> object:
-    columns = ("variable", "what", "units", "chunk", "shard")
+VARIABLE_COLUMNS = ("variable", "what", "units", "chunk", "shard")
+
+
+def _variables(data_vars: Sequence[DataVar]) -> Rows:
     usual = Counter(var.dims for var in data_vars).most_common(1)[0][0]
     rows = [
         (
@@ -62,15 +75,19 @@ def _variables(data_vars: Sequence[DataVar]) -> object:
             var.attrs["long_name"]
             + ("" if var.dims == usual else f" ({', '.join(var.dims) or 'a single value'})"),
             var.attrs["units"],
-            " × ".join(map(str, var.encoding.chunks)),
-            "–" if var.encoding.shards is None else " × ".join(map(str, var.encoding.shards)),
+            _lengths(var.encoding.chunks),
+            "–" if var.encoding.shards is None else _lengths(var.encoding.shards),
         )
         for var in data_vars[:MOST_ROWS]
     ]
     hidden = len(data_vars) - MOST_ROWS
     if hidden > 0:
         rows.append((f"… {hidden} more", "", "", "", ""))
-    return table(columns, rows, unbroken=("variable", "units", "chunk", "shard"))
+    return Rows(VARIABLE_COLUMNS, rows)
+
+
+def _lengths(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def job_card(
@@ -92,27 +109,23 @@ def job_card(
     groups
         Names of the variables that share source files, and those files' URLs.
     """
-    where = " … ".join(dict.fromkeys(map(shorten_label, labels))) or "static variables"
-    about = {
-        "positions": f"{region.start:,} to {region.stop - 1:,}" if labels else "",
-        "variables": ", ".join(name for names, _ in groups for name in names),
-        "source files": f"{sum(len(urls) for _, urls in groups):,}",
+    names = ", ".join(name for names, _ in groups for name in names)
+    content = {
+        "title": " … ".join(dict.fromkeys(map(shorten_label, labels))) or "static variables",
+        "verdict": None,
+        "about": kind,
+        "facts": told(
+            Fact("positions", f"{region.start:,} to {region.stop - 1:,}" if labels else ""),
+            Fact("variables", names),
+            Fact("source files", f"{sum(len(urls) for _, urls in groups):,}"),
+        ),
+        "groups": [{"names": names, "urls": urls} for names, urls in groups],
+        "most": MOST_ROWS,
     }
-    listed = [
-        details(f"{count_of(len(urls), 'source file')} of {_few(names)}", _some(urls))
-        for names, urls in groups
-    ]
-    return card(where, kind, facts(about), *listed)
+    return render("job_card.html", content)
 
 
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
-def _some(urls: Sequence[str]) -> object:
-    hidden = len(urls) - MOST_ROWS
-    return lines([*urls[:MOST_ROWS], *([f"{hidden:,} more"] if hidden > 0 else [])], "quiet")
+RECORD_COLUMNS = ("variable", "state", "in the store", "unread files", "finished")
 
 
 def record_card(record: ProgressRecord) -> str:
@@ -122,7 +135,6 @@ def record_card(record: ProgressRecord) -> str:
         "static variables" if is_static else f"positions {record.start:,} to {record.stop - 1:,}"
     )
     is_settled = record.is_settled(record.variables)
-    verdict = badge("settled", "good") if is_settled else badge("may still change", "warning")
     files = Counter(str(file.status) for group in record.groups for file in group)
     rows = [
         (
@@ -134,15 +146,18 @@ def record_card(record: ProgressRecord) -> str:
         )
         for name, variable in record.variables.items()
     ]
-    columns = ("variable", "state", "in the store", "unread files", "finished")
-    waiting = [f"{url}: {why}" for url, why in record.unsettled_files()[:MOST_ROWS]]
-    return card(
-        f"{record.dataset_id}, {where}",
-        verdict,
-        facts({"source files": " · ".join(f"{n:,} {status}" for status, n in files.items())}),
-        table(columns, rows, numbers=columns[2:4], unbroken=columns),
-        lines(waiting, "warning"),
-    )
+    said = " · ".join(f"{n:,} {status}" for status, n in files.items())
+    content = {
+        "title": f"{record.dataset_id}, {where}",
+        "verdict": Verdict("settled", "good")
+        if is_settled
+        else Verdict("may still change", "warning"),
+        "about": "",
+        "facts": told(Fact("source files", said)),
+        "variables": Rows(RECORD_COLUMNS, rows),
+        "unsettled": [f"{url}: {why}" for url, why in record.unsettled_files()[:MOST_ROWS]],
+    }
+    return render("record_card.html", content)
 
 
 def status_card(status: Mapping[str, Any]) -> str:
@@ -153,40 +168,18 @@ def status_card(status: Mapping[str, Any]) -> str:
     status
         An `ArchiveStatus` as plain values.
     """
-    late, age = status["late"], status["age_s"]
-    incomplete = status["incomplete"]
-    run = status["last_run"]
-    about = {
-        "store": status["store"],
-        "readers see": f"{shorten_label(status['first'])} … {shorten_label(status['last'])} "
-        f"({count_of(status['positions'], 'position')})"
-        if status["positions"]
-        else "nothing yet",
-        "the last is": "" if age is None else f"{format_duration(age)} old",
-        "regions": f"{count_of(status['regions'], 'region')} recorded, "
-        f"{status['regions'] - len(incomplete):,} settled",
-        "given up for": count_of(status["gaps"], "source file") if status["gaps"] else "",
-        "held by": "; ".join(f"{c['kind']} {c['run']} on {c['host']}" for c in status["running"]),
-        "last run": "" if run is None else f"{run['kind']}, ended {moment(run['ended'])}",
-        "notes": "\n".join(status["remarks"]),
+    unsettled = unsettled_regions(status)
+    content = {
+        "title": status["dataset_id"],
+        "verdict": judge_archive(status),
+        "about": "",
+        "facts": [Fact("store", status["store"]), *describe_archive(status)],
+        "unsettled": unsettled._replace(rows=unsettled.rows[:MOST_ROWS]),
     }
-    columns = ("region", "may still change because", "waits for")
-    rows = [
-        (
-            shorten_label(item["region"]),
-            item["why"],
-            "\n".join([f["url"] for f in item["files"][:3]])
-            + (f"\n… {item['missing'] - 3:,} more" if item["missing"] > 3 else ""),
-        )
-        for item in incomplete[:MOST_ROWS]
-    ]
-    if late is None:
-        verdict = badge("does not say when it is due", "quiet")
-    elif late:
-        verdict = badge(f"{count_of(late, 'position')} late", "bad")
-    else:
-        verdict = badge("all that is due", "good")
-    return card(status["dataset_id"], verdict, facts(about), table(columns, rows) if rows else "")
+    return render("status_card.html", content)
+
+
+STAGE_COLUMNS = ("stage", "done", "bytes", "now")
 
 
 def progress_card(
@@ -222,35 +215,42 @@ def progress_card(
         The first ones.
     """
     finished = counts["done"] + counts["skipped"] + counts["failed"]
-    elapsed, remaining = times
-    badges = {
-        "running": badge("running", "quiet"),
-        "done": badge(
-            "failed" if counts["failed"] else "done", "bad" if counts["failed"] else "good"
-        ),
-        "stopped": badge("stopped: run again to go on", "warning"),
+    tone: Tone = "bad" if counts["failed"] else "good" if state == "done" else "quiet"
+    rows = [
+        (stage, f"{n:,}", format_nbytes(nbytes), format_speed(speed))
+        for stage, (n, nbytes, speed) in stages.items()
+    ]
+    content = {
+        "title": title,
+        "verdict": _judge_progress(state, counts["failed"]),
+        "about": "",
+        "share": finished / max(counts["total"], 1),
+        "words": _progress_in_words(state, finished, counts, times),
+        "tone": tone,
+        "stages": Rows(STAGE_COLUMNS, rows),
+        "published": published,
+        "dashboard": dashboard,
+        "failures": list(failures),
     }
+    return render("progress_card.html", content)
+
+
+def _judge_progress(state: str, failed: int) -> Verdict:
+    if state == "running":
+        return Verdict("running", "quiet")
+    if state == "stopped":
+        return Verdict("stopped: run again to resume", "warning")
+    return Verdict("failed", "bad") if failed else Verdict("done", "good")
+
+
+def _progress_in_words(
+    state: str, finished: int, counts: Mapping[str, int], times: tuple[float, float | None]
+) -> str:
+    elapsed, remaining = times
     words = [f"{finished:,} of {count_of(counts['total'], 'region')}"]
     words += [f"{counts['skipped']:,} already done"] * bool(counts["skipped"])
     words += [f"{counts['failed']:,} failed"] * bool(counts["failed"])
     words += [format_clock(elapsed)]
     if remaining and state == "running":
         words.append(f"about {format_clock(remaining)} to go")
-    tone: Tone = "bad" if counts["failed"] else "good" if state == "done" else "quiet"
-    rows = [
-        (stage, f"{n:,}", format_nbytes(nbytes), format_speed(speed))
-        for stage, (n, nbytes, speed) in stages.items()
-    ]
-    columns = ("stage", "done", "bytes", "now")
-    about = {
-        "readers see": "" if published is None else f"up to {shorten_label(published)}",
-        "dashboard": "" if dashboard is None else link(dashboard),
-    }
-    return card(
-        title,
-        badges[state],
-        meter(finished / max(counts["total"], 1), " · ".join(words), tone),
-        table(columns, rows, numbers=columns[1:], marks=COLOURS),
-        facts(about),
-        lines(failures, "bad"),
-    )
+    return " · ".join(words)

@@ -21,7 +21,6 @@ __all__ = [
     "COLOURS",
     "Moment",
     "Stretch",
-    "legend",
     "shares_chart",
     "stages_by_worker_chart",
     "stretches_chart",
@@ -224,15 +223,6 @@ def _joined_stretches(stretches: Sequence[Stretch]) -> list[Stretch]:
         title = f"{count_of(len(found), 'region')} {state}"
         joined.append(Stretch(found[0].start, found[-1].stop, state, title))
     return joined
-
-
-def legend() -> Markup:
-    """Give which colour means which stage."""
-    mark = Markup(
-        '<span style="display:inline-block;width:10px;height:10px;border-radius:2px;'
-        'background:{};margin-right:5px"></span>{}&emsp;'
-    )
-    return Markup("<p>{}</p>\n").format(_joined(mark.format(c, s) for s, c in COLOURS.items()))
 
 
 def throughput_over_time(

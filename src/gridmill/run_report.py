@@ -6,7 +6,7 @@ import json
 import uuid
 from bisect import insort
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -272,9 +272,18 @@ class RunReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain values, with the overlap measured."""
-        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        return self._as_plain({item.name for item in fields(self)})
+
+    def summary(self) -> dict[str, Any]:
+        """Return `to_dict` without what is bulky, and with the throughput."""
+        content = self._as_plain({item.name for item in fields(self)} - BULKY)
+        return {**content, "throughput": self.throughput()}
+
+    def _as_plain(self, names: Set[str]) -> dict[str, Any]:
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
         content["files"] = dict(self.files)
-        for name in ("failures", "problems", "slowest", "regions", "spans", "replicas"):
+        lists = {"failures", "problems", "slowest", "regions", "spans", "replicas"}
+        for name in lists & names:
             content[name] = [_plain(item) for item in content[name]]
         content["overlap"] = _plain(self.overlap())
         content["succeeded"] = self.succeeded

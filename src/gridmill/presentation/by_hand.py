@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gridmill.presentation.layout import facts_grid, heading, section, table_of
-from gridmill.presentation.report import (
-    describe_publication,
-    describe_replicas,
-    replica_lines,
-)
+from gridmill.facts import describe_publication, describe_replicas
+from gridmill.presentation.layout import facts_grid, facts_of, heading, section, table_of
+from gridmill.presentation.report import replica_lines
 from gridmill.presentation.values import Content, masked, plain
 
 if TYPE_CHECKING:
@@ -115,7 +112,7 @@ def _shown(
     if content["replicas"]:
         facts["replicas"] = describe_replicas(content)
     title = heading(content["dataset_id"], what)
-    return Group(title, *parts, facts_grid(facts), *replica_lines(content))
+    return Group(title, *parts, facts_grid(facts_of(facts)), *replica_lines(content))
 
 
 def _differences_table(differences: list[Content]) -> RenderableType:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gridmill.presentation.layout import ends_of, facts_grid, heading, section, table_of
+from gridmill.presentation.layout import (
+    ends_of,
+    facts_grid,
+    facts_of,
+    heading,
+    section,
+    table_of,
+)
 from gridmill.presentation.values import Content, plain
 from gridmill.wording import count_of, format_duration, format_nbytes, shorten_label
 
@@ -40,7 +47,7 @@ def show_chain(content: Content) -> RenderableType:
         "left in": content["into"] or "nothing is left (--into DIR keeps it)",
     }
     title = heading(content["variable"], f"region {shorten_label(content['region'])}")
-    parts: list[RenderableType] = [title, facts_grid(facts)]
+    parts: list[RenderableType] = [title, facts_grid(facts_of(facts))]
     unusable = [file for file in content["files"] if file["status"] != "succeeded"]
     if unusable:
         table = table_of("file", "status", "why")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,7 +10,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["ends_of", "facts_grid", "heading", "section", "table_of"]
+from gridmill.facts import Fact, Rows, Tone
+
+__all__ = ["ends_of", "ends_table", "facts_grid", "facts_of", "heading", "section", "table_of"]
+
+LOOKS: Mapping[Tone | None, str] = {
+    "good": "green",
+    "warning": "yellow",
+    "bad": "bold red",
+    "quiet": "dim",
+}
 
 # What fits on a screen beside a summary; ``--json`` has all of them.
 MOST_REGIONS_SHOWN = 20
@@ -21,14 +30,30 @@ def heading(name: str, about: str) -> Text:
     return Text.assemble((name, "bold"), "  ", (about, "dim"))
 
 
-def facts_grid(facts: Mapping[str, Any]) -> Table:
-    """Give facts below each other, their names at the left."""
+def facts_grid(facts: Iterable[Fact]) -> Table:
+    """Return facts below each other, their labels at the left."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for name, fact in facts.items():
-        grid.add_row(f"  {name}", fact if isinstance(fact, Text) else Text(str(fact)))
+    for fact in facts:
+        grid.add_row(f"  {fact.label}", Text(fact.text, LOOKS.get(fact.tone, "")))
     return grid
+
+
+def facts_of(texts: Mapping[str, Any]) -> list[Fact]:
+    """Return facts of labels and what is said under each."""
+    return [Fact(label, str(text)) for label, text in texts.items()]
+
+
+def ends_table(content: Rows) -> Table:
+    """Return a table of the first and last rows, with a remark between them."""
+    table = table_of(*content.columns)
+    for row in ends_of(content.rows):
+        if isinstance(row, str):
+            table.add_row(Text(row, "dim"))
+        else:
+            table.add_row(*(Text(str(cell)) for cell in row))
+    return table
 
 
 def section(name: str, body: RenderableType) -> RenderableType:

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gridmill.presentation.layout import facts_grid, heading, section, table_of
-from gridmill.presentation.values import Content, plain, texts
+from gridmill.presentation.layout import facts_grid, facts_of, heading, section, table_of
+from gridmill.presentation.values import Content, plain
 from gridmill.wording import count_of, format_nbytes, shorten_label
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ def show_template(content: Content) -> RenderableType:
     """Show a structure: dims, coordinates, variables and how each is stored."""
     return Group(
         heading(content["dataset_id"], content["attributes"].get("title", "")),
-        facts_grid(_template_facts(content)),
+        facts_grid(facts_of(_template_facts(content))),
         section("variables", _variables_table(content["data_vars"])),
         section("coordinates", _coords_table(content["coords"])),
-        section("attributes", facts_grid(texts(content["attributes"]))),
+        section("attributes", facts_grid(facts_of(content["attributes"]))),
     )
 
 

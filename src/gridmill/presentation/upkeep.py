@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.console import Group, RenderableType
 
-from gridmill.presentation.layout import facts_grid, heading
+from gridmill.presentation.layout import facts_grid, facts_of, heading
 from gridmill.presentation.values import Content, masked
 from gridmill.wording import format_nbytes
 
@@ -37,4 +37,4 @@ def show_upkeep(content: Content) -> RenderableType:
         f"{manifests:,} manifests, {content['snapshots_deleted']:,} snapshots",
     }
     what = "dry run: nothing was changed" if content["dry_run"] else "upkeep"
-    return Group(heading(content["store"], what), facts_grid(facts))
+    return Group(heading(content["store"], what), facts_grid(facts_of(facts)))

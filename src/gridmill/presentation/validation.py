@@ -9,14 +9,15 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from gridmill.facts import describe_findings
 from gridmill.presentation.layout import heading, section, table_of
 from gridmill.presentation.values import Content, plain
-from gridmill.wording import count_of, format_duration
+from gridmill.wording import format_duration
 
 if TYPE_CHECKING:
     from gridmill.validation import Validation
 
-__all__ = ["show_validation", "validation_content", "verdict_of"]
+__all__ = ["show_validation", "validation_content"]
 
 
 def validation_content(validation: Validation) -> Content:
@@ -44,20 +45,6 @@ def show_validation(content: Content) -> RenderableType:
     return Group(*parts, _verdict(content))
 
 
-def verdict_of(content: Content) -> str:
-    """Count what was found.
-
-    Examples
-    --------
-    >>> verdict_of({"results": []})
-    'nothing found'
-    """
-    found = [f["severity"] for result in content["results"] for f in result["findings"]]
-    counts = {kind: found.count(kind) for kind in ("error", "warning")}
-    said = [count_of(n, kind) for kind, n in counts.items() if n]
-    return ", ".join(said) or "nothing found"
-
-
 def _outcome(result: Mapping[str, Any]) -> Text:
     severities = [finding["severity"] for finding in result["findings"]]
     if not severities:
@@ -78,7 +65,8 @@ def _line(finding: Mapping[str, Any]) -> Text:
 
 
 def _verdict(content: Content) -> RenderableType:
-    verdict = verdict_of(content)
+    severities = [f["severity"] for result in content["results"] for f in result["findings"]]
+    verdict = describe_findings(severities).text
     look = "bold green" if content["succeeded"] else "bold red"
     mark = "✓" if content["succeeded"] else "✗"
     return Padding(Text(f"{mark} {content['dataset_id']}: {verdict}", look), (1, 0, 0, 0))

@@ -6,14 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Content", "masked", "plain", "texts"]
+__all__ = ["Content", "masked", "plain"]
 
 Content = dict[str, Any]
-
-
-def texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """Give keys and values as text."""
-    return {str(key): str(value) for key, value in values.items()}
 
 
 def masked(url: str) -> str:

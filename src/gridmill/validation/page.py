@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from markupsafe import Markup
 
-from gridmill.html import badge, details, facts, page, section, table
+from gridmill.facts import Fact, Rows, Verdict, describe_findings, told
+from gridmill.html import render
 from gridmill.validation.context import Context
-from gridmill.validation.findings import Finding, Validation
+from gridmill.validation.findings import Validation
 from gridmill.validation.values import range_of
+from gridmill.variables import DataVar
 from gridmill.wording import count_of, format_duration, moment
 
 __all__ = ["validation_page"]
@@ -25,7 +27,7 @@ NEEDED = ("matplotlib", "cmcrameri")
 def validation_page(
     context: Context, validation: Validation, reference: xr.Dataset | None = None
 ) -> str:
-    """Give the page of a validation.
+    """Return the page of a validation.
 
     Parameters
     ----------
@@ -46,114 +48,93 @@ def validation_page(
         named = " and ".join(missing)
         raise ValueError(f"pictures need {named}: pip install 'gridmill[validate]'")
     opens = not validation.found_by.get("opens")
-    parts = [
-        facts(_facts(context, validation)),
-        _findings(validation),
-        *(_pictures(context, reference) if opens else ()),
-        _checks(validation),
-    ]
-    return page(f"{validation.dataset_id}: is it right?", _about(validation), *parts)
+    pictures = _pictures(context, reference) if opens and context.published else {}
+    content = {
+        "title": f"{validation.dataset_id}: is it right?",
+        "verdict": describe_findings([finding.severity for finding in validation.findings]),
+        "about": validation.store,
+        "facts": _facts(context, validation),
+        "findings": validation.findings,
+        "availability": None,
+        "statistics": None,
+        "pictures": [],
+        "checks": _checks(validation),
+        **pictures,
+    }
+    return render("validation.html", content)
 
 
-def _about(validation: Validation) -> Markup:
-    errors = sum(finding.severity == "error" for finding in validation.findings)
-    warnings = len(validation.findings) - errors
-    if errors:
-        verdict = badge(count_of(errors, "error"), "bad")
-    elif warnings:
-        verdict = badge(count_of(warnings, "warning"), "warning")
-    else:
-        verdict = badge("nothing found", "good")
-    return Markup("{} &ensp;{}").format(verdict, validation.store)
+CHECK_COLUMNS = ("validator", "found", "in", "took")
+STATISTICS_COLUMNS = (
+    "variable",
+    "units",
+    "smallest",
+    "mean",
+    "largest",
+    "spread",
+    "missing",
+    "possible",
+)
 
 
-def _facts(context: Context, validation: Validation) -> dict[str, object]:
-    said: dict[str, object] = {"looked at": moment(validation.at)}
+def _facts(context: Context, validation: Validation) -> list[Fact]:
+    facts = [Fact("looked at", moment(validation.at))]
     if not validation.found_by.get("opens") and context.published:
         at = context.positions
         ends = f"{context.label(at.start)} … {context.label(at.stop - 1)}"
-        said["positions"] = f"{ends}  ({count_of(at.stop - at.start, 'position')})"
-        said["variables"] = str(len(context.variables))
-    said["only"] = validation.selection
-    return said
+        facts.append(Fact("positions", f"{ends}  ({count_of(at.stop - at.start, 'position')})"))
+        facts.append(Fact("variables", str(len(context.variables))))
+    return told(*facts, Fact("only", validation.selection or ""))
 
 
-def _findings(validation: Validation) -> Markup:
-    if not validation.findings:
-        return Markup()
-    rows = [_finding_row(finding) for finding in validation.findings]
-    return section("Findings", table(("", "where", "what", "the command that repairs it"), rows))
-
-
-def _finding_row(finding: Finding) -> tuple[object, ...]:
-    verdict = badge(finding.severity, "bad" if finding.severity == "error" else "warning")
-    command = Markup("<code>{}</code>").format(finding.repair) if finding.repair else "–"
-    return verdict, finding.place or "the archive", finding.message, command
-
-
-def _checks(validation: Validation) -> Markup:
+def _checks(validation: Validation) -> Rows:
     rows = [
         (
             result.validator,
-            badge(str(len(result.findings)), "bad") if result.findings else badge("well", "good"),
+            Verdict(str(len(result.findings)), "bad")
+            if result.findings
+            else Verdict("well", "good"),
             result.examined,
             format_duration(result.seconds),
         )
         for result in validation.results
     ]
-    return section("What was looked at", table(("validator", "found", "in", "took"), rows))
+    return Rows(CHECK_COLUMNS, rows)
 
 
-def _pictures(context: Context, reference: xr.Dataset | None) -> Iterator[Markup]:
+def _pictures(context: Context, reference: xr.Dataset | None) -> dict[str, Any]:
+    """Draw what is there, where readers see anything."""
     from gridmill.validation.pictures import availability_picture, variable_picture
 
-    if not context.published:
-        return
-    if any(context.varies(var) for var in context.variables):
-        note = "How much of each position has values, of what ever has; red where nothing is there."
-        picture = _image(availability_picture(context), "Availability over variables and time")
-        yield section("What is there", Markup("<p>{}</p>").format(note), picture)
-    yield section("Values over the whole period", _statistics(context))
-    drawn = 0
-    for var in context.variables:
-        if drawn == MOST_VARIABLES_DRAWN:
-            break
-        uri = variable_picture(context, var, reference)
-        if uri is None:
-            continue
-        drawn += 1
-        about = f"{var.attrs['long_name']} ({var.attrs['units']})"
-        picture = _image(uri, f"Map, histogram and time series of {var.name}")
-        yield details(Markup("<b>{}</b>&ensp;{}").format(var.name, about), picture, is_open=True)
+    varies = any(context.varies(var) for var in context.variables)
+    drawn = ((var, variable_picture(context, var, reference)) for var in context.variables)
+    return {
+        "availability": availability_picture(context) if varies else None,
+        "statistics": Rows(
+            STATISTICS_COLUMNS, [_statistics(context, v) for v in context.variables]
+        ),
+        "pictures": list(
+            islice(((var, uri) for var, uri in drawn if uri is not None), MOST_VARIABLES_DRAWN)
+        ),
+    }
 
 
-def _statistics(context: Context) -> Markup:
-    rows = []
-    for var in context.variables:
-        stats = context.statistics(var)
-        fields = stats.fields
-        possible = range_of(var)
-        rows.append(
-            (
-                var.name,
-                str(var.attrs["units"]),
-                _number(fields["minimum"].min()),
-                _number(fields["mean"].mean()),
-                _number(fields["maximum"].max()),
-                _number(fields["std"].mean()),
-                f"{float(stats.missing.mean()):.1%}",
-                "–" if possible is None else f"{possible[0]:g} … {possible[1]:g}",
-            )
-        )
-    columns = ("variable", "units", "smallest", "mean", "largest", "spread", "missing", "possible")
-    return table(columns, rows, numbers=columns[2:7])
+def _statistics(context: Context, var: DataVar) -> tuple[str, ...]:
+    stats = context.statistics(var)
+    fields = stats.fields
+    possible = range_of(var)
+    return (
+        var.name,
+        str(var.attrs["units"]),
+        _number(fields["minimum"].min()),
+        _number(fields["mean"].mean()),
+        _number(fields["maximum"].max()),
+        _number(fields["std"].mean()),
+        f"{float(stats.missing.mean()):.1%}",
+        "–" if possible is None else f"{possible[0]:g} … {possible[1]:g}",
+    )
 
 
 def _number(value: xr.DataArray) -> str:
     number = float(value)
     return "–" if np.isnan(number) else f"{number:.5g}"
-
-
-def _image(uri: str, text: str) -> Markup:
-    look = "display:block;width:100%;height:auto;margin:8px 0;border-radius:6px"
-    return Markup('<img src="{}" alt="{}" style="{}">').format(uri, text, look)
