@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gridmill import DynamicalDataset
-from gridmill.run_report import RunReport
+from gridmill.model.reports import RunReport
 
 __all__ = ["backfill", "without"]
 

@@ -14,9 +14,9 @@ import pandas as pd
 
 from benchmarks.fields import SHAPE, make_fields
 from gridmill import DynamicalDataset, Encoding
-from gridmill.datasets.noaa_gfs_forecast import GRID, NoaaGfsForecastFile, NoaaGfsForecastJob
-from gridmill.datasets.noaa_variables import variables
-from gridmill.forecast_template import ForecastTemplate
+from gridmill.authoring.forecasts.template import ForecastTemplate
+from gridmill.datasets.noaa.gfs_forecast import GRID, NoaaGfsForecastFile, NoaaGfsForecastJob
+from gridmill.datasets.noaa.variables import variables
 
 __all__ = ["DIMS", "START", "end_of_inits", "forecast_of", "write_forecast"]
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridmill import DynamicalDataset, stages
-from gridmill.chain import keep_freed_memory
-from gridmill.plan import nothing_missing, prepare_region
-from gridmill.stores import Lease
-from gridmill.workspace import Workspace
+from gridmill import DynamicalDataset
+from gridmill.pipeline import stages
+from gridmill.pipeline.workspace import Workspace
+from gridmill.planning.prepare import nothing_missing, prepare_region
+from gridmill.runs.chain import keep_freed_memory
+from gridmill.stores.leases import Lease
 
 __all__ = ["OnHand", "on_hand"]
 

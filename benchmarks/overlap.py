@@ -19,10 +19,10 @@ from benchmarks.many import SHAPE, HourFile, ManyJob, ManyTemplate, until
 from benchmarks.measures import Measure, Meter, measured
 from benchmarks.sizes import Size
 from gridmill import DataVar, DynamicalDataset
-from gridmill.chain import STAGE_WIDTHS, threads_per_worker
-from gridmill.clusters import connect
+from gridmill.runs.chain import STAGE_WIDTHS, threads_per_worker
+from gridmill.runs.clusters import connect
 from gridmill.stores.final_store import Uploaded
-from gridmill.stores.plain_zarr import ZarrStore
+from gridmill.stores.zarr_store import ZarrStore
 
 __all__ = ["overlap"]
 

@@ -20,10 +20,10 @@ from benchmarks.fields import NAMES, write_archive
 from benchmarks.forecast import end_of_inits, forecast_of, write_forecast
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
-from gridmill.chain import MALLOC_OPTIONS, threads_per_worker
-from gridmill.clusters import connect
-from gridmill.transforms import round_mantissa_inplace
-from gridmill.variables import Encoding
+from gridmill.authoring.transforms import round_mantissa_inplace
+from gridmill.model.variables import Encoding
+from gridmill.runs.chain import MALLOC_OPTIONS, threads_per_worker
+from gridmill.runs.clusters import connect
 
 __all__ = ["plain"]
 

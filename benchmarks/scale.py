@@ -13,8 +13,8 @@ import psutil
 from benchmarks.many import Many, until
 from benchmarks.measures import Measure, Meter
 from benchmarks.sizes import Size
-from gridmill.chain import threads_per_worker
-from gridmill.clusters import connect
+from gridmill.runs.chain import threads_per_worker
+from gridmill.runs.clusters import connect
 
 __all__ = ["scale"]
 

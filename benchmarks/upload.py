@@ -18,11 +18,10 @@ from benchmarks.fields import write_archive
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
 from benchmarks.whole import BUCKET, servers
-from gridmill.chain import threads_per_worker
-from gridmill.clusters import connect
-from gridmill.stores import ZarrStore
-from gridmill.stores.plain_zarr import NBYTES_IN_FLIGHT
-from gridmill.stores.s3_objects import S3Objects
+from gridmill.runs.chain import threads_per_worker
+from gridmill.runs.clusters import connect
+from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.zarr_store import NBYTES_IN_FLIGHT, ZarrStore
 
 __all__ = ["upload"]
 

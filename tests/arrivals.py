@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.template import TemplateConfig
 from gridmill.dataset import DynamicalDataset
-from gridmill.region_job import RegionJob, SourceFileCoord
-from gridmill.sources.download import DownloadSettings
-from gridmill.template import TemplateConfig
-from gridmill.variables import Completeness, Coordinate, DataVar, Encoding
+from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding
+from gridmill.sources.fetch.download import DownloadSettings
 from tiny import TinyJob, TinyTemplate, dataset_of
 
 START = pd.Timestamp("2020-01-01")

@@ -9,8 +9,8 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster
 
-from gridmill.chain import threads_per_worker
-from gridmill.clusters import SCHEDULER_CONFIG
+from gridmill.runs.chain import threads_per_worker
+from gridmill.runs.clusters import SCHEDULER_CONFIG
 
 
 @contextmanager

@@ -15,11 +15,11 @@ import netCDF4
 import numpy as np
 import pandas as pd
 
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.template import TemplateConfig
 from gridmill.dataset import DynamicalDataset
-from gridmill.region_job import RegionJob, SourceFileCoord
+from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.sources.netcdf import read_netcdf
-from gridmill.template import TemplateConfig
-from gridmill.variables import Coordinate, DataVar, Encoding
 
 START = "2020-01-01"
 STEPS_PER_DAY = 4

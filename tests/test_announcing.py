@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from gridmill.cli.announcing import Announcer
-from gridmill.cli.hooks import Hooks
-from gridmill.driver import Event
+from gridmill.cli.output.announcing import Announcer
+from gridmill.cli.output.hooks import Hooks
+from gridmill.runs.driver import Event
 
 told: list[dict[str, Any]] = []
 heard = threading.Semaphore(0)

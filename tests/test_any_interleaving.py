@@ -24,17 +24,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import gridmill.driver
-from gridmill.batches import NotMade
-from gridmill.driver import Driver
-from gridmill.progress import ObjectReceipt, SourceFileStatus
-from gridmill.publication import Publisher
-from gridmill.region_job import RegionJob
-from gridmill.run_report import RunReport
-from gridmill.sources.download import FileIdentity
-from gridmill.stages import LocalFiles, Receipt, SourceFile
-from gridmill.stores import UpdateProgressTracker
-from gridmill.variables import Encoding
+import gridmill.runs.driver
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.records import ObjectReceipt, SourceFileStatus
+from gridmill.model.reports import RunReport
+from gridmill.model.variables import Encoding
+from gridmill.pipeline.stages import LocalFiles, Receipt, SourceFile
+from gridmill.publishing.publisher import Publisher
+from gridmill.runs.batches import NotMade
+from gridmill.runs.driver import Driver
+from gridmill.sources.fetch.download import FileIdentity
+from gridmill.stores.records import UpdateProgressTracker
 from test_structure import root_metadata
 from tiny import HOUR, NAMES, SHAPE, START, TinyCoord, TinyJob, TinyTemplate, tiny_var
 
@@ -226,11 +226,11 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        chain = gridmill.driver.chain
+        chain = gridmill.runs.driver.chain
         self._submit = chain.submit_region, chain.submit_batch
         chain.submit_region, chain.submit_batch = submit_region, submit_batch
-        self._as_completed = gridmill.driver.as_completed
-        gridmill.driver.as_completed = lambda **_: SimpleNamespace(
+        self._as_completed = gridmill.runs.driver.as_completed
+        gridmill.runs.driver.as_completed = lambda **_: SimpleNamespace(
             update=lambda futures: None,
             futures=(),
             clear=lambda: None,
@@ -507,9 +507,9 @@ class AnyInterleaving(RuleBasedStateMachine):
         assert set(self.content) == {(name, at) for name in NAMES for at in range(N)}
 
     def teardown(self):
-        chain = gridmill.driver.chain
+        chain = gridmill.runs.driver.chain
         chain.submit_region, chain.submit_batch = self._submit
-        gridmill.driver.as_completed = self._as_completed
+        gridmill.runs.driver.as_completed = self._as_completed
 
 
 AnyInterleaving.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

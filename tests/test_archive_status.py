@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from gridmill.acceptance import accept_files
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
+from gridmill.operations.accept import accept_files
 from tiny import Provider, Tiny, TinyJob, dataset_of, hours, until
 
 

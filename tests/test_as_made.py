@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gridmill.as_made import as_made, stored_encoding
+from gridmill.authoring.as_made import as_made, stored_encoding
+from gridmill.authoring.template import TemplateConfig
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
-from gridmill.migration import migrate_metadata, plan_migration
-from gridmill.publication import _write_by_xarray
+from gridmill.model.variables import BLOSC_ZSTD, ZSTD, Completeness, Coordinate, Encoding
+from gridmill.operations.migrate import migrate_metadata, plan_migration
+from gridmill.operations.restore import restore_metadata
+from gridmill.publishing.publisher import _write_by_xarray
 from gridmill.registry import dataset_entries
-from gridmill.restoration import restore_metadata
-from gridmill.structure import StructureMismatch, compare_structures
-from gridmill.template import TemplateConfig
-from gridmill.variables import BLOSC_ZSTD, ZSTD, Completeness, Coordinate, Encoding
+from gridmill.stores.structure import StructureMismatch, compare_structures
 from tiny import (
     REGION,
     SHAPE,

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters import local_client
-from gridmill import batches, chain
-from gridmill.batches import ENOUGH, FEWEST, MOST, MOST_NBYTES, Pace
-from gridmill.variables import Encoding
+from gridmill.model.variables import Encoding
+from gridmill.runs import batches, chain
+from gridmill.runs.batches import ENOUGH, FEWEST, MOST, MOST_NBYTES, Pace
 from tiny import (
     SHAPE,
     Provider,

@@ -14,7 +14,7 @@ from benchmarks.plot import plot
 from benchmarks.results import PATH, add_run, latest, read_runs
 from benchmarks.sizes import TOY
 
-from gridmill.sources.grib import iter_messages, message_identity
+from gridmill.sources.grib.messages import iter_messages, message_identity
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

@@ -11,17 +11,17 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
 
-from gridmill.acceptance import accept_files
-from gridmill.by_hand import EVERYTHING
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
-from gridmill.migration import migrate_metadata
-from gridmill.restoration import restore_metadata
-from gridmill.stores.lease import Lease, LeaseHeld
-from gridmill.stores.plain_zarr import ZarrStore
-from gridmill.structure import StructureMismatch
-from gridmill.truncation import truncate
-from gridmill.variables import Coordinate, Encoding
+from gridmill.model.variables import Coordinate, Encoding
+from gridmill.operations.accept import accept_files
+from gridmill.operations.maintenance import EVERYTHING
+from gridmill.operations.migrate import migrate_metadata
+from gridmill.operations.restore import restore_metadata
+from gridmill.operations.truncate import truncate
+from gridmill.stores.leases import Lease, LeaseHeld
+from gridmill.stores.structure import StructureMismatch
+from gridmill.stores.zarr_store import ZarrStore
 from tiny import (
     HOUR,
     REGION,

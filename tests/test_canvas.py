@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.canvas import Canvas, slabs_of
+from gridmill.pipeline.canvas import Canvas, slabs_of
 
 lengths = st.integers(1, 7)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from generated import Generated
-from gridmill.progress_display import ProgressDisplay
+from gridmill.display.progress import ProgressDisplay
 from shown_html import Text
 from tiny import Provider, Tiny, TinyTemplate, dataset_of, hours, tiny_var, until
 

@@ -15,8 +15,8 @@ from distributed import Client, get_worker
 from distributed.comm import CommClosedError
 
 from clusters import local_client
-from gridmill import chain
-from gridmill.chain import (
+from gridmill.runs import chain
+from gridmill.runs.chain import (
     STAGE_WIDTHS,
     PipelinePlugin,
     _bench,

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.chunking import LEAST_CHUNK_NBYTES, SHARD_NBYTES, cut_warnings, propose_cut
+from gridmill.authoring.chunking import LEAST_CHUNK_NBYTES, SHARD_NBYTES, cut_warnings, propose_cut
 from gridmill.cli import cli
-from gridmill.variables import Encoding
+from gridmill.model.variables import Encoding
 
 DIMS = ("time", "latitude", "longitude")
 

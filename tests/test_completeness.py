@@ -34,17 +34,24 @@ from arrivals import (
     url_of,
 )
 from clusters import local_client
-from gridmill.completeness import recorded_completeness
 from gridmill.dataset import DynamicalDataset
-from gridmill.migration import migrate_metadata
-from gridmill.plan import nothing_missing, prepare_region
-from gridmill.progress import ProgressRecord, SourceFileRecord, SourceFileStatus, VariableRecord
-from gridmill.publication import Publisher
-from gridmill.restoration import restore_metadata
-from gridmill.stores import LocalObjects, UpdateProgressTracker, icechunk_store
-from gridmill.truncation import truncate
+from gridmill.model.records import (
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.model.variables import Completeness
+from gridmill.operations.migrate import migrate_metadata
+from gridmill.operations.restore import restore_metadata
+from gridmill.operations.truncate import truncate
+from gridmill.planning.prepare import nothing_missing, prepare_region
+from gridmill.publishing.completeness import recorded_completeness
+from gridmill.publishing.publisher import Publisher
+from gridmill.stores.icechunk import store as icechunk_store
+from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.records import UpdateProgressTracker
 from gridmill.validation import CoordinatesAsDeclared
-from gridmill.variables import Completeness
 from test_structure import root_metadata
 from tiny import HOUR, START, Provider, TinyTemplate, dataset_of, hours, snapshot, until
 

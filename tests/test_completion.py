@@ -1,4 +1,4 @@
-"""Tests of `gridmill.completion`: what of a region is not fetched again."""
+"""Tests of `gridmill.planning.footprint`: what of a region is not fetched again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill import DataVar, Encoding, RegionJob, SourceFileCoord
-from gridmill.completion import files_to_keep
-from gridmill.stages import SourceFile
+from gridmill.pipeline.stages import SourceFile
+from gridmill.planning.footprint import files_to_keep
 
 N = 8
 VAR = DataVar(

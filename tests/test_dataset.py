@@ -10,8 +10,8 @@ import pytest
 from distributed import Client
 
 from clusters import local_client
-from gridmill.run_report import Failure
-from gridmill.stores import Lease, LeaseHeld
+from gridmill.model.reports import Failure
+from gridmill.stores.leases import Lease, LeaseHeld
 from tiny import REGION, Provider, Tiny, TinyJob, dataset_of, hours, snapshot, until
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from generated import Generated, build_archive
+from gridmill.model.variables import Coordinate
 from gridmill.testing import DatasetContract
-from gridmill.variables import Coordinate
 from tiny import (
     Provider,
     TinyCoord,

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from documented import END, FIRST, LATE, MyForecast, write_forecasts
-from gridmill.acceptance import accept_files
 from gridmill.cli import ExitCode, cli
-from gridmill.datasets.ostia_sst_monthly import OstiaSstMonthly
+from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly
 from gridmill.demo.archive import build_ostia_archive
+from gridmill.operations.accept import accept_files
 from test_documented_commands import COMMANDS
 from test_readme import README, write_archive
 

@@ -21,16 +21,21 @@ from distributed import Client
 
 import gridmill.dataset
 from clusters import local_client
-from gridmill import batches, chain
-from gridmill.driver import ASKED_AT_ONCE, CHAINS_PER_THREAD, REGIONS_PER_WORKER, Driver, ask_files
-from gridmill.region_job import RegionJob, SourceFileCoord
-from gridmill.sources.download import DownloadSettings, FileIdentity
-from gridmill.stores import Lease, LeaseHeld
-from gridmill.stores.lease import STATIC, current_claims
-from gridmill.structure import StructureMismatch
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.model.variables import Coordinate, Encoding
+from gridmill.runs import batches, chain
+from gridmill.runs.driver import (
+    ASKED_AT_ONCE,
+    CHAINS_PER_THREAD,
+    REGIONS_PER_WORKER,
+    Driver,
+    ask_files,
+)
+from gridmill.sources.fetch.download import DownloadSettings, FileIdentity
+from gridmill.stores.leases import STATIC, Lease, LeaseHeld, current_claims
+from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer
 from gridmill.testing.archive_server import Status
-from gridmill.variables import Coordinate, Encoding
 from tiny import (
     HOUR,
     START,
@@ -872,7 +877,7 @@ def test_workers_that_join_get_regions_of_many_variables(client, tmp_path, monke
         if len(seen) == 20:
             now.update(second=5, third=5)
 
-    monkeypatch.setattr("gridmill.driver.RESIZE_INTERVAL_S", 0)
+    monkeypatch.setattr("gridmill.runs.driver.RESIZE_INTERVAL_S", 0)
     monkeypatch.setattr(Driver, "_refill", watched)
     monkeypatch.setattr(type(client), "nthreads", lambda self: dict(now))
     provider = Provider(tmp_path / "provider")

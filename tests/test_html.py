@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from gridmill.facts import Fact, Rows, Verdict
-from gridmill.html import render
+from gridmill.display.facts import Fact, Rows, Verdict
+from gridmill.display.html import render
 
 # Elements that are never closed.
 VOID = {"meta"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.validation.level_shifts import FieldSeries, find_level_shifts
+from gridmill.validation.statistics.level_shifts import FieldSeries, find_level_shifts
 from simulated import CADENCES, CHANGES, KINDS, TEMPERATURES, Fields, damages_of
 
 # As `LevelShift` has it: a day of hours.

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gridmill.lookahead import lookahead
+from gridmill.stores.lookahead import lookahead
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 16])

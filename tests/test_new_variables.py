@@ -19,10 +19,11 @@ import zarr
 from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
-from gridmill.publication import Publisher
-from gridmill.stores import Lease, icechunk_store
-from gridmill.stores.icechunk_store import IcechunkStore, PublishConflict
-from gridmill.structure import StructureMismatch
+from gridmill.publishing.publisher import Publisher
+from gridmill.stores.icechunk import store as icechunk_store
+from gridmill.stores.icechunk.store import IcechunkStore, PublishConflict
+from gridmill.stores.leases import Lease
+from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer, S3Server
 from tiny import snapshot
 

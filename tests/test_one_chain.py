@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from generated import Generated, build_archive, times_of, truth
 from gridmill.cli import ExitCode, cli
-from gridmill.one_chain import run_one_chain
+from gridmill.operations.run_one import run_one_chain
 from tiny import Provider, Tiny, TinyJob, dataset_of, hours, snapshot, until
 from tiny import truth as tiny_truth
 

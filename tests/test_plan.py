@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.plan import fits, prepare_region
-from gridmill.progress import ProgressRecord
+from gridmill.model.records import ProgressRecord
+from gridmill.planning.prepare import fits, prepare_region
 from test_recording import ARRAYS, OK, Job, files_of, prepared_of, receipt, recorded
 from tiny import (
     REGION,
@@ -175,7 +175,7 @@ def test_a_release_redoes_nothing(tmp_path, client, provider, monkeypatch, is_fi
     if is_first_release:
         forget_fingerprints(dataset)
     before = snapshot(tmp_path / "a.zarr")
-    monkeypatch.setattr("gridmill.recording.distribution_version", lambda name: "99.0")
+    monkeypatch.setattr("gridmill.planning.recording.distribution_version", lambda name: "99.0")
     for label in hours(2 * REGION):
         provider.withdraw(label)
     _, report = build(tmp_path, client)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.progress import (
+from gridmill.model.records import (
     ObjectReceipt,
     ProgressRecord,
     RegionState,

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from gridmill.driver import Event
-from gridmill.progress_display import MOST_FAILURES_SHOWN, ProgressDisplay, ProgressTally
+from gridmill.display.progress import MOST_FAILURES_SHOWN, ProgressDisplay, ProgressTally
+from gridmill.runs.driver import Event
 from shown_html import Text
 
 

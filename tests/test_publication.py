@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gridmill.plan import prepare_region
-from gridmill.progress import (
+from gridmill.model.records import (
     ObjectReceipt,
     ProgressRecord,
     SourceFileRecord,
     SourceFileStatus,
     VariableRecord,
 )
-from gridmill.publication import Publisher, _write_by_xarray
+from gridmill.model.variables import Coordinate
+from gridmill.planning.prepare import prepare_region
+from gridmill.publishing.publisher import Publisher, _write_by_xarray
 from gridmill.registry import dataset_names, find_dataset
-from gridmill.stores import Lease, LocalObjects, ZarrStore
-from gridmill.stores.lease import LeaseLost
-from gridmill.variables import Coordinate
+from gridmill.stores.leases import Lease, LeaseLost
+from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.zarr_store import ZarrStore
 from tiny import HOUR, NAMES, REGION, START, TinyJob, TinyTemplate, hours, until
 
 OK = SourceFileStatus.SUCCEEDED
@@ -396,7 +397,7 @@ def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path, monkeypatch)
         by_xarray.append({name: variable.dims for name, variable in ds.variables.items()})
         _write_by_xarray(ds, folder)
 
-    monkeypatch.setattr("gridmill.publication._write_by_xarray", watched)
+    monkeypatch.setattr("gridmill.publishing.publisher._write_by_xarray", watched)
     for length in (0, 1, len(publisher.index)):
         ds = archive.template_ds.isel({dim: slice(0, length)})
         with publisher.written(ds) as folder:

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from gridmill.cli import ExitCode, cli
-from gridmill.progress import ProgressRecord, SourceFileStatus
-from gridmill.rebuilding import declaration_from_store, rebuild_records
+from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.operations.rebuild import declaration_from_store, rebuild_records
 from tiny import (
     REGION,
     Provider,

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from gridmill.plan import prepare_region, results_from_record
-from gridmill.progress import ObjectReceipt, SourceFileStatus
-from gridmill.recording import RegionOutcome, record_outcome
-from gridmill.stages import Receipt
+from gridmill.model.records import ObjectReceipt, SourceFileStatus
+from gridmill.pipeline.stages import Receipt
+from gridmill.planning.prepare import prepare_region, results_from_record
+from gridmill.planning.recording import RegionOutcome, record_outcome
 from test_structure import ROOT
 from tiny import HOUR, START, TinyCoord, TinyJob, TinyTemplate, until
 

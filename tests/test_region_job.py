@@ -16,9 +16,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.progress import RegionState, SourceFileStatus
-from gridmill.region_job import RegionJob, SourceFileCoord, locate, locate_along
-from gridmill.sources.download import DownloadFailed, NotAvailable
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord, locate, locate_along
+from gridmill.model.records import RegionState, SourceFileStatus
+from gridmill.sources.fetch.download import DownloadFailed, NotAvailable
 from tiny import (
     HOUR,
     START,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.regions import (
+from gridmill.model.region import (
     MAX_REGION_IN_SHARDS,
     check_region_aligned,
     region_key,

@@ -20,7 +20,8 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.cli import cli
-from gridmill.stores import FinalStore, open_store
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.opening import open_store
 from gridmill.testing import ArchiveServer, S3Server
 from tiny import snapshot
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from gridmill.chain import threads_per_worker
-from gridmill.charts import MOST_BARS, Stretch, stretches_chart
-from gridmill.driver import CHAINS_PER_THREAD, REGIONS_PER_WORKER
-from gridmill.plan_page import plan_page
-from gridmill.run_plan import SLABS_HELD, WORKER_NBYTES, learn
+from gridmill.display.plan_page import plan_page
+from gridmill.display.svg import MOST_BARS, Stretch, stretches_chart
+from gridmill.runs.chain import threads_per_worker
+from gridmill.runs.driver import CHAINS_PER_THREAD, REGIONS_PER_WORKER
+from gridmill.runs.plan import SLABS_HELD, WORKER_NBYTES, learn
 from shown_html import Text
 from tiny import Provider, Tiny, TinyJob, TinyTemplate, dataset_of, hours, tiny_var, until
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from gridmill.charts import MOST_BARS, stages_by_worker_chart, throughput_chart
-from gridmill.run_page import report_card, report_page
-from gridmill.run_report import (
+from gridmill.display.run_page import report_card, report_page
+from gridmill.display.svg import MOST_BARS, stages_by_worker_chart, throughput_chart
+from gridmill.model.reports import (
     MOST_SLOW_FILES,
     Failure,
     FetchedFile,
@@ -16,7 +16,7 @@ from gridmill.run_report import (
     RegionTimes,
     RunReport,
 )
-from gridmill.timeline import STAGES, Span
+from gridmill.model.spans import STAGES, Span
 from shown_html import Text
 
 RUN = "20260101T000000000-abcdef"

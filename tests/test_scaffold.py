@@ -14,8 +14,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 import gridmill
+from gridmill.authoring.scaffold import names_of, write_package
 from gridmill.cli import ExitCode, cli
-from gridmill.scaffold import names_of, write_package
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gridmill.cli import ExitCode, cli
-from gridmill.cli.secrets import keep_secret, mask
+from gridmill.cli.output.secrets import keep_secret, mask
 from gridmill.dataset import DynamicalDataset
 from tiny import Provider, Tiny, hours, until
 
@@ -180,5 +180,6 @@ def test_logs_for_machines_are_an_object_a_line(here):
     args = ["update", "tiny:Tiny", "--store", "a", "--source-base", "source", "--cluster", "none"]
     done = run(*args, "--now", until(8), "--verbose", "--log-format", "json")
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
-    assert {line["logger"] for line in lines} >= {"gridmill.driver", "gridmill.publication"}
+    loggers = {line["logger"] for line in lines}
+    assert loggers >= {"gridmill.runs.driver", "gridmill.publishing.publisher"}
     assert {"time", "level", "logger", "message"} == set(lines[0])

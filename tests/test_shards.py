@@ -11,8 +11,8 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gridmill.shards
-from gridmill.shards import ObjectWriter
+import gridmill.pipeline.shards
+from gridmill.pipeline.shards import ObjectWriter
 
 
 def make_array(folder: Path, shape, chunks, shards) -> None:
@@ -117,7 +117,7 @@ def test_chunks_have_the_bytes_that_zarr_writes(
     assert chunks == {key: expected[key] for key in expected if not key.endswith(".json")}
     objects = write_whole(folder / "shards", sharded, values)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gridmill.shards, "_encode_at_once", lambda array, buffer: None)
+        patch.setattr(gridmill.pipeline.shards, "_encode_at_once", lambda array, buffer: None)
         assert write_whole(folder / "chunks-by-zarr", plain, values) == chunks
         assert write_whole(folder / "shards-by-zarr", sharded, values) == objects
 
@@ -133,7 +133,7 @@ def test_a_codec_that_cannot_work_at_once_is_left_to_zarr(
     expected = write_whole(tmp_path / "at-once", array, values)
 
     monkeypatch.setattr(zarr.codecs.ZstdCodec, "_sync_capable", False, raising=False)
-    assert gridmill.shards._encode_at_once(array, values[:2]) is None
+    assert gridmill.pipeline.shards._encode_at_once(array, values[:2]) is None
     assert write_whole(tmp_path / "by-zarr", array, values) == expected
 
 

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gridmill import stages
-from gridmill.canvas import slabs_of
-from gridmill.plan import prepare_region
-from gridmill.progress import SourceFileStatus
-from gridmill.publication import Publisher
-from gridmill.stages import Bench, LocalFiles, Receipt, RunContext, VariableWork
-from gridmill.stores import LeaseLost, ZarrStore
-from gridmill.variables import Coordinate, Encoding
-from gridmill.workspace import Workspace
+from gridmill.model.records import SourceFileStatus
+from gridmill.model.variables import Coordinate, Encoding
+from gridmill.pipeline import stages
+from gridmill.pipeline.canvas import slabs_of
+from gridmill.pipeline.stages import Bench, LocalFiles, Receipt, RunContext, VariableWork
+from gridmill.pipeline.workspace import Workspace
+from gridmill.planning.prepare import prepare_region
+from gridmill.publishing.publisher import Publisher
+from gridmill.stores.leases import LeaseLost
+from gridmill.stores.zarr_store import ZarrStore
 from tiny import (
     Provider,
     TinyJob,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.structure import StructureMismatch, structure_differences
+from gridmill.stores.structure import StructureMismatch, structure_differences
 from tiny import TinyTemplate, until
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.timeline import STAGES, Span, measure_overlap, recorded
+from gridmill.model.spans import STAGES, Span, measure_overlap, recorded
 
 SPANS = st.lists(
     st.builds(

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs.bitround import BitRound
 
-from gridmill import transforms
-from gridmill.transforms import (
+from gridmill.authoring import transforms
+from gridmill.authoring.transforms import (
     DeaccumulationCounts,
     deaccumulate_inplace,
     deaccumulation_footprint,

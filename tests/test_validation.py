@@ -19,12 +19,12 @@ import pytest
 import zarr
 from click.testing import CliRunner, Result
 
-from gridmill.acceptance import accept_files
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.demo.archive import build_hadgem2_archive, build_ostia_archive
+from gridmill.operations.accept import accept_files
 from gridmill.registry import find_dataset
-from gridmill.stores import Objects, open_objects
+from gridmill.stores.objects.local import Objects, open_objects
 from gridmill.testing import S3Server
 from gridmill.validation import (
     CfConventions,
@@ -728,7 +728,7 @@ def test_metadata_against_the_cf_conventions(site):
 
 def test_without_the_checker_its_installation_is_told(clean, monkeypatch):
     """Not checked is not passed."""
-    monkeypatch.setattr("gridmill.validation.cf_conventions.which", lambda *_, **__: None)
+    monkeypatch.setattr("gridmill.validation.checks.cf_conventions.which", lambda *_, **__: None)
     (finding,) = clean.dataset().validate([CfConventions()], now=NOW).findings
     assert "pip install 'gridmill[validate]'" in finding.message
 
@@ -809,7 +809,7 @@ def test_an_update_may_look_at_what_it_did(site, client):
 
 def test_values_are_read_in_bounded_blocks(clean, monkeypatch):
     """However large the archive is against a block, statistics are those of the whole fields."""
-    from gridmill.validation import statistics
+    from gridmill.validation.statistics import profiles as statistics
 
     dataset = clean.dataset()
     context = Context(dataset, now=NOW)

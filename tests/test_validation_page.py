@@ -13,14 +13,14 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from gridmill.dataset import DynamicalDataset
-from gridmill.validation import Context, look_at
-from gridmill.validation.page import validation_page
-from gridmill.validation.pictures import (
+from gridmill.display.pictures import (
     ABSENT,
     availability_picture,
     reference_field,
     variable_picture,
 )
+from gridmill.display.validation_page import validation_page
+from gridmill.validation import Context, look_at
 from gridmill.validation.validate import DEFAULT_VALIDATORS
 from weather import DAYS, Provider, Weather, hours, until
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.validation import statistics
-from gridmill.validation.physical_ranges import RANGES, physical_range
-from gridmill.validation.statistics import scan
-from gridmill.validation.values import spans_of
-from gridmill.variables import DataVar, Encoding
+from gridmill.model.variables import DataVar, Encoding
+from gridmill.validation.checks.physical_ranges import RANGES, physical_range
+from gridmill.validation.checks.values import spans_of
+from gridmill.validation.statistics import profiles as statistics
+from gridmill.validation.statistics.profiles import scan
 
 DIMS = ("time", "lead", "y", "x")
 
@@ -142,8 +142,8 @@ def test_ranges_are_known_in_other_units():
 SCAN_OF_GIGABYTES = """
 import resource, sys
 import numpy as np
-from gridmill.validation.statistics import scan
-from gridmill.variables import DataVar, Encoding
+from gridmill.validation.statistics.profiles import scan
+from gridmill.model.variables import DataVar, Encoding
 
 class Endless:
     def read(self, variable, selection):

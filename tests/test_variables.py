@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gridmill.variables import Coordinate, DataVar, Encoding
+from gridmill.model.variables import Coordinate, DataVar, Encoding
 
 ATTRS = {"long_name": "x", "units": "1"}
 

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
-from gridmill.run_report import RunReport, join_reports
-from gridmill.stores.lease import Lease
-from gridmill.waiting import DeadlinePassed, Waiting, follow_cycle
+from gridmill.model.reports import RunReport, join_reports
+from gridmill.operations.follow import DeadlinePassed, Waiting, follow_cycle
+from gridmill.stores.leases import Lease
 from tiny import Provider, Tiny, TinyJob, dataset_of, hours, snapshot, truth, until
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 from distributed import Client
 
 from clusters import local_client
-from gridmill.stores.plain_zarr import ZarrStore
+from gridmill.stores.zarr_store import ZarrStore
 from gridmill.testing import ArchiveServer
 from wfde5 import TABLE, Wfde5Hourly, Wfde5HourlyDailyChunks, Wfde5HourlyUnsharded
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gridmill.workspace import Workspace, delete
+from gridmill.pipeline.workspace import Workspace, delete
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gridmill.stores import Objects, open_objects
+from gridmill.stores.objects.local import Objects, open_objects
 from gridmill.testing import FaultProxy, S3Server
 from trust_reader import Opening, open_repository
 

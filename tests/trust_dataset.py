@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.template import TemplateConfig
 from gridmill.dataset import DynamicalDataset
-from gridmill.region_job import RegionJob, SourceFileCoord
-from gridmill.sources.download import DownloadSettings
-from gridmill.template import TemplateConfig
-from gridmill.variables import Coordinate, DataVar, Encoding
+from gridmill.model.variables import Coordinate, DataVar, Encoding
+from gridmill.sources.fetch.download import DownloadSettings
 from trust_faults import faulty, hit
 
 START = pd.Timestamp("2020-01-01")

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import gridmill.dataset
-import gridmill.stores.lease
-from gridmill import chain
-from gridmill.driver import Event
-from gridmill.stores.s3_objects import S3Objects
+import gridmill.stores.leases
+from gridmill.runs import chain
+from gridmill.runs.driver import Event
+from gridmill.stores.objects.s3 import S3Objects
 from trust_faults import FATE, Death, die
 
 
@@ -172,7 +172,7 @@ class _Listener:
 
 
 def _set_clock_and_machine(errand: Errand) -> None:
-    lease = gridmill.stores.lease
+    lease = gridmill.stores.leases
     if errand.clock_off_s:
         clock = types.SimpleNamespace(**vars(time))
         clock.time = lambda: time.time() + errand.clock_off_s

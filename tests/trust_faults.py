@@ -23,8 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gridmill.stores import LocalObjects, Objects, s3_objects
-from gridmill.stores.s3_objects import S3Objects
+from gridmill.stores.objects import s3 as s3_objects
+from gridmill.stores.objects.local import LocalObjects, Objects
+from gridmill.stores.objects.s3 import S3Objects
 
 # Shards are put in parts, and smaller objects whole, as large and small ones are elsewhere.
 s3_objects.MULTIPART_FROM_NBYTES = 30_000

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gridmill.stores import CoordinateValues, StagedRegion, Uploaded, icechunk_store
-from gridmill.stores.icechunk_store import ROOT, IcechunkStore
+from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded
+from gridmill.stores.icechunk import store as icechunk_store
+from gridmill.stores.icechunk.store import ROOT, IcechunkStore
 from trust_faults import DIES_WITHIN_S, append, faulty_put, suffer_in_put, waits_in_put
 
 

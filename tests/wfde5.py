@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.template import TemplateConfig
 from gridmill.dataset import DynamicalDataset
-from gridmill.region_job import RegionJob, SourceFileCoord
+from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.sources.netcdf import read_netcdf
-from gridmill.template import TemplateConfig
-from gridmill.variables import Coordinate, DataVar, Encoding
 
 LATITUDES = np.arange(50.25, 60.0, 0.5)
 LONGITUDES = np.arange(-10.75, 3.0, 0.5)

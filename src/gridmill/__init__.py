@@ -7,21 +7,25 @@ Examples
 --------
 >>> import gridmill
 >>> gridmill.DataVar.__module__
-'gridmill.variables'
+'gridmill.model.variables'
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gridmill.clusters import connect
+    from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+    from gridmill.authoring.template import TemplateConfig
     from gridmill.dataset import DynamicalDataset
-    from gridmill.progress import SourceFileStatus
-    from gridmill.progress_display import ProgressDisplay
-    from gridmill.region_job import RegionJob, SourceFileCoord
-    from gridmill.sources.download import (
+    from gridmill.display.progress import ProgressDisplay
+    from gridmill.model.records import SourceFileStatus
+    from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding
+    from gridmill.runs.clusters import connect
+    from gridmill.sources.fetch.download import (
         Download,
         DownloadFailed,
         DownloadSettings,
@@ -30,8 +34,6 @@ if TYPE_CHECKING:
         fetch,
     )
     from gridmill.sources.netcdf import read_netcdf
-    from gridmill.template import TemplateConfig
-    from gridmill.variables import Completeness, Coordinate, DataVar, Encoding
 
     __version__: str
 
@@ -58,23 +60,23 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Completeness": "variables",
-    "Coordinate": "variables",
-    "DataVar": "variables",
-    "Download": "sources.download",
-    "DownloadFailed": "sources.download",
-    "DownloadSettings": "sources.download",
-    "FileIdentity": "sources.download",
+    "Completeness": "model.variables",
+    "Coordinate": "model.variables",
+    "DataVar": "model.variables",
+    "Download": "sources.fetch.download",
+    "DownloadFailed": "sources.fetch.download",
+    "DownloadSettings": "sources.fetch.download",
+    "FileIdentity": "sources.fetch.download",
     "DynamicalDataset": "dataset",
-    "Encoding": "variables",
-    "NotAvailable": "sources.download",
-    "ProgressDisplay": "progress_display",
-    "RegionJob": "region_job",
-    "SourceFileCoord": "region_job",
-    "SourceFileStatus": "progress",
-    "TemplateConfig": "template",
-    "connect": "clusters",
-    "fetch": "sources.download",
+    "Encoding": "model.variables",
+    "NotAvailable": "sources.fetch.download",
+    "ProgressDisplay": "display.progress",
+    "RegionJob": "authoring.region_job",
+    "SourceFileCoord": "authoring.region_job",
+    "SourceFileStatus": "model.records",
+    "TemplateConfig": "authoring.template",
+    "connect": "runs.clusters",
+    "fetch": "sources.fetch.download",
     "read_netcdf": "sources.netcdf",
 }
 
@@ -96,3 +98,58 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
     return sorted({*globals(), *__all__})
+
+
+# Where modules that authors import were in 0.1.0; found there for one release more.
+_MOVED = {
+    "cf": "authoring.cf",
+    "clusters": "runs.clusters",
+    "datasets.ecmwf_aifs_single_forecast": "datasets.ecmwf.aifs_single_forecast",
+    "datasets.hadgem2_north_america": "datasets.met_office.hadgem2_north_america",
+    "datasets.noaa_gefs_forecast": "datasets.noaa.gefs_forecast",
+    "datasets.noaa_gfs_analysis": "datasets.noaa.gfs_analysis",
+    "datasets.noaa_gfs_forecast": "datasets.noaa.gfs_forecast",
+    "datasets.noaa_hrrr_forecast": "datasets.noaa.hrrr_forecast",
+    "datasets.noaa_variables": "datasets.noaa.variables",
+    "datasets.ostia_sst_monthly": "datasets.met_office.ostia_sst_monthly",
+    "forecast_template": "authoring.forecasts.template",
+    "grib_analysis_job": "authoring.forecasts.analysis",
+    "grib_region_job": "authoring.forecasts.job",
+    "horizontal_grids": "authoring.grids",
+    "progress": "model.records",
+    "progress_display": "display.progress",
+    "region_job": "authoring.region_job",
+    "regions": "model.region",
+    "run_report": "model.reports",
+    "sources.download": "sources.fetch.download",
+    "sources.inventory": "sources.grib.inventory",
+    "template": "authoring.template",
+    "transforms": "authoring.transforms",
+    "variables": "model.variables",
+}
+
+
+class _MovedModules:
+    """Finds modules under the paths that they had, with a DeprecationWarning."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Find a module that moved; None for every other."""
+        is_moved = name.removeprefix("gridmill.") in _MOVED and name.startswith("gridmill.")
+        return ModuleSpec(name, _MovedModules) if is_moved else None  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> None:
+        """Leave that to Python."""
+
+    @staticmethod
+    def exec_module(module: Any) -> None:
+        """Put the module of today in place of the one that was asked for."""
+        import warnings
+
+        new = f"gridmill.{_MOVED[module.__name__.removeprefix('gridmill.')]}"
+        warnings.warn(f"{module.__name__} is {new} now", DeprecationWarning, stacklevel=2)
+        sys.modules[module.__name__] = import_module(new)
+
+
+sys.meta_path.append(_MovedModules)

@@ -14,27 +14,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import xarray as xr
 from distributed import Client, get_client
 
-from gridmill.archive_status import ArchiveStatus, read_status
-from gridmill.as_made import as_made
-from gridmill.cards import dataset_card
-from gridmill.chain import threads_per_worker
-from gridmill.clusters import check_workers, connect
-from gridmill.driver import Driver, Event
-from gridmill.plan import PreparedRegion, prepare_region, results_from_record
-from gridmill.publication import Publisher
-from gridmill.redo import RedoOrder
-from gridmill.region_job import ProcessResults, RegionJob
-from gridmill.regions import touches
-from gridmill.run_plan import Plan
-from gridmill.run_report import RunReport
-from gridmill.sources.download import mask_url
-from gridmill.stores import FinalStore, Lease, LeaseHeld, StoreUnwritable, open_store
-from gridmill.stores.lease import STATIC, current_claims, is_alive
-from gridmill.stores.leftovers import temporary_folder
-from gridmill.stores.plain_zarr import array_metadata, is_same_kind
-from gridmill.template import TemplateConfig, just_after
-from gridmill.variables import DataVar
-from gridmill.wording import count_of
+from gridmill.authoring.as_made import as_made
+from gridmill.authoring.region_job import ProcessResults, RegionJob
+from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.display.cards import dataset_card
+from gridmill.model.region import touches
+from gridmill.model.reports import RunReport
+from gridmill.model.variables import DataVar
+from gridmill.model.wording import count_of
+from gridmill.operations.status import ArchiveStatus, read_status
+from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
+from gridmill.planning.redo import RedoOrder
+from gridmill.publishing.publisher import Publisher
+from gridmill.runs.chain import threads_per_worker
+from gridmill.runs.clusters import check_workers, connect
+from gridmill.runs.driver import Driver, Event
+from gridmill.runs.plan import Plan
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.leases import STATIC, Lease, LeaseHeld, current_claims, is_alive
+from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.objects.local import StoreUnwritable
+from gridmill.stores.opening import open_store
+from gridmill.stores.zarr_store import array_metadata, is_same_kind
 
 if TYPE_CHECKING:
     from gridmill.validation import Validation, Validator
@@ -193,7 +195,7 @@ class DynamicalDataset:
             Believe no record unseen: ask the provider whether source files were revised since,
             and the store for every object.
         client
-            See `gridmill.clusters.connect`; None means the current Dask client if there is
+            See `gridmill.runs.clusters.connect`; None means the current Dask client if there is
             one, else a local cluster for this run.
         now
             The present; None asks the clock.

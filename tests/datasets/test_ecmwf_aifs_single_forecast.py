@@ -11,12 +11,12 @@ import pytest
 import xarray as xr
 
 from checked_in import check_structure
-from gridmill.datasets.ecmwf_aifs_single_forecast import (
+from gridmill.datasets.ecmwf.aifs_single_forecast import (
     EcmwfAifsSingleForecast,
     EcmwfAifsSingleForecastJob,
     EcmwfAifsSingleForecastTemplate,
 )
-from gridmill.sources.inventory import parse_inventory, select
+from gridmill.sources.grib.inventory import parse_inventory, select
 from gridmill.testing import ArchiveServer
 from made_archives import make_archive
 

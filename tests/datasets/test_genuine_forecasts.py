@@ -18,12 +18,12 @@ import pytest
 import xarray as xr
 
 from gridmill import DynamicalDataset, Encoding
-from gridmill.cf import attributes
-from gridmill.forecast_template import ForecastTemplate
-from gridmill.grib_region_job import ForecastFile, GribForecastJob, GribVar, Level, Window
-from gridmill.horizontal_grids import EARTH_RADIUS, ProjectedGrid
-from gridmill.sources.grib import Surface, decode_message_into, iter_messages, read_grid
-from gridmill.sources.inventory import Statistic
+from gridmill.authoring.cf import attributes
+from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Level, Window
+from gridmill.authoring.forecasts.template import ForecastTemplate
+from gridmill.authoring.grids import EARTH_RADIUS, ProjectedGrid
+from gridmill.sources.grib.inventory import Statistic
+from gridmill.sources.grib.messages import Surface, decode_message_into, iter_messages, read_grid
 from gridmill.testing import ArchiveServer
 
 DIMS = ("init_time", "lead_time", "y", "x")

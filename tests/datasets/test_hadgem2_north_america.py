@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gridmill.datasets.hadgem2_north_america import HadGem2NorthAmerica, HadGem2Template
+from gridmill.datasets.met_office.hadgem2_north_america import HadGem2NorthAmerica, HadGem2Template
 from gridmill.demo.archive import HADGEM2_SOURCES, build_hadgem2_archive, sample_file
 from gridmill.testing import ArchiveServer
 

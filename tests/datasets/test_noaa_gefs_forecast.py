@@ -13,14 +13,14 @@ import xarray as xr
 from checked_in import check_structure
 from grib_messages import changed, raised
 from gridmill import Encoding
-from gridmill.datasets.noaa_gefs_forecast import (
+from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.datasets.noaa.gefs_forecast import (
     NoaaGefsForecast,
     NoaaGefsForecastJob,
     NoaaGefsForecastTemplate,
 )
-from gridmill.horizontal_grids import LatitudeLongitudeGrid
-from gridmill.sources.grib import decode_message_into
-from gridmill.sources.inventory import MessageNotFound, parse_idx, select
+from gridmill.sources.grib.inventory import MessageNotFound, parse_idx, select
+from gridmill.sources.grib.messages import decode_message_into
 from gridmill.testing import ArchiveServer
 
 HALF_DEGREE = LatitudeLongitudeGrid(step_degrees=0.5)

@@ -18,15 +18,15 @@ import xarray as xr
 
 from checked_in import check_structure
 from gridmill import Encoding
-from gridmill.datasets.noaa_gfs_analysis import (
+from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.datasets.noaa.gfs_analysis import (
     NoaaGfsAnalysis,
     NoaaGfsAnalysisFile,
     NoaaGfsAnalysisJob,
     NoaaGfsAnalysisTemplate,
 )
-from gridmill.datasets.noaa_variables import variables
-from gridmill.horizontal_grids import LatitudeLongitudeGrid
-from gridmill.sources.grib import decode_message_into
+from gridmill.datasets.noaa.variables import variables
+from gridmill.sources.grib.messages import decode_message_into
 from gridmill.testing import ArchiveServer
 from made_archives import make_archive
 

@@ -19,8 +19,9 @@ import xarray as xr
 from click.testing import CliRunner
 from distributed import get_worker
 
+from gridmill.authoring.forecasts.job import GribVar
 from gridmill.cli import cli
-from gridmill.datasets.noaa_gfs_forecast import (
+from gridmill.datasets.noaa.gfs_forecast import (
     NoaaGfsForecast,
     NoaaGfsForecast1Deg,
     NoaaGfsForecast1DegJob,
@@ -29,9 +30,8 @@ from gridmill.datasets.noaa_gfs_forecast import (
     NoaaGfsForecastJob,
     NoaaGfsForecastTemplate,
 )
-from gridmill.grib_region_job import GribVar
-from gridmill.progress import SourceFileStatus
-from gridmill.sources.inventory import parse_idx, select
+from gridmill.model.records import SourceFileStatus
+from gridmill.sources.grib.inventory import parse_idx, select
 from gridmill.testing import ArchiveServer
 from made_archives import make_archive
 

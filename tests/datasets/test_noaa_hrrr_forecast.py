@@ -12,15 +12,15 @@ import xarray as xr
 
 from checked_in import check_structure
 from grib_messages import changed, raised
-from gridmill.datasets.noaa_hrrr_forecast import (
+from gridmill.datasets.noaa.hrrr_forecast import (
     NoaaHrrrForecast,
     NoaaHrrrForecastHourly,
     NoaaHrrrForecastHourlyTemplate,
     NoaaHrrrForecastJob,
     NoaaHrrrForecastTemplate,
 )
-from gridmill.sources.grib import decode_message_into
-from gridmill.sources.inventory import parse_idx, select
+from gridmill.sources.grib.inventory import parse_idx, select
+from gridmill.sources.grib.messages import decode_message_into
 from gridmill.testing import ArchiveServer
 
 INIT = pd.Timestamp("2023-07-22T06")

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from gridmill.datasets.ostia_sst_monthly import OstiaSstMonthly, OstiaSstMonthlyTemplate
+from gridmill.authoring.transforms import round_mantissa_inplace
+from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly, OstiaSstMonthlyTemplate
 from gridmill.demo.archive import OSTIA_SOURCE, build_ostia_archive, sample_file
 from gridmill.testing import ArchiveServer
-from gridmill.transforms import round_mantissa_inplace
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from distributed import Client
 
 from clusters import local_client
-from gridmill.acceptance import accept_files
-from gridmill.driver import Event
+from gridmill.operations.accept import accept_files
+from gridmill.runs.driver import Event
 from gridmill.testing import ArchiveServer, S3Server, Status
 from kept.datasets import REGION, STATIC_FILE, Provider, labels_of, path_of, places_of
 from kept.restore import (

@@ -26,8 +26,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.sources import _failures, _responses, download
-from gridmill.sources.download import (
+from gridmill.sources.fetch import download
+from gridmill.sources.fetch import failures as _failures
+from gridmill.sources.fetch import responses as _responses
+from gridmill.sources.fetch.download import (
     Download,
     DownloadFailed,
     DownloadSettings,
@@ -500,7 +502,7 @@ def test_a_missing_folder_is_told(archive, tmp_path):
 def test_a_full_disk_is_not_the_providers_failure(archive, folder):
     """An error of the local disk comes through as itself, and no partial file stays."""
     script = (
-        "import resource, signal, sys, pathlib, gridmill.sources.download as d\n"
+        "import resource, signal, sys, pathlib, gridmill.sources.fetch.download as d\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: d.fetch(sys.argv[1], pathlib.Path(sys.argv[2]))\n"
@@ -513,7 +515,7 @@ def test_a_full_disk_is_not_the_providers_failure(archive, folder):
 
 def test_importing_download_is_light():
     """The module pulls in neither s3fs, xarray, dask nor botocore."""
-    script = "import sys, gridmill.sources.download; print(*sys.modules)"
+    script = "import sys, gridmill.sources.fetch.download; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     loaded = set(result.stdout.decode().split())
     assert not loaded & {"s3fs", "xarray", "dask", "distributed", "botocore", "netCDF4"}
@@ -564,7 +566,7 @@ def test_s3_is_anonymous_without_credentials(s3_server, bucket, folder, monkeypa
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     script = (
-        "import sys, pathlib, gridmill.sources.download as d\n"
+        "import sys, pathlib, gridmill.sources.fetch.download as d\n"
         "d.fetch('s3://public/a.bin', pathlib.Path(sys.argv[1]))\n"
     )
     subprocess.run([sys.executable, "-c", script, str(folder / "a")], check=True)

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from grib_messages import assemble, encode, encode_in_band_missing, sections
-from gridmill.sources.grib import (
+from gridmill.sources.grib.inventory import Statistic, parse_inventory
+from gridmill.sources.grib.messages import (
     GribCorrupt,
     GribRefused,
     Surface,
@@ -30,7 +31,6 @@ from gridmill.sources.grib import (
     open_message,
     read_grid,
 )
-from gridmill.sources.inventory import Statistic, parse_inventory
 from made_archives import make_archive
 
 HOUR = timedelta(hours=1)
@@ -580,7 +580,7 @@ def test_a_date_that_does_not_exist_is_an_error():
 FUZZ = """
 import random, sys
 import numpy as np
-from gridmill.sources.grib import (
+from gridmill.sources.grib.messages import (
     GribCorrupt, GribRefused, decode_message_into, message_identity, read_grid
 )
 seed = random.Random(int(sys.argv[1]))
@@ -623,7 +623,7 @@ def test_without_eccodes_the_error_names_the_extra():
     """Whoever installed gridmill without GRIB learns what to install, when it is needed."""
     code = (
         "import sys; sys.modules['eccodes'] = None\n"
-        "from gridmill.sources.grib import read_grid\n"
+        "from gridmill.sources.grib.messages import read_grid\n"
         "try: read_grid(bytes.fromhex(sys.argv[1]))\n"
         "except ImportError as error: print(error)\n"
     )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grib_messages import REGULAR, assemble, encode, encode_in_band_missing, section, sections
-from gridmill.sources.grib_sections import (
+from gridmill.sources.grib.sections import (
     EncodedMessage,
     GribCorrupt,
     GribRefused,

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.sources import _hdf5_chunks, netcdf
+from gridmill.pipeline.stages import UNREADABLE
+from gridmill.sources import hdf5_chunks as _hdf5_chunks
+from gridmill.sources import netcdf
 from gridmill.sources.netcdf import read_netcdf
-from gridmill.stages import UNREADABLE
 
 LARGE = (3, 160, 240)
 FIELDS = np.random.default_rng(1).normal(size=LARGE).astype("f4").round(1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridmill.sources.inventory import (
+from gridmill.sources.grib.inventory import (
     AmbiguousMessage,
     ByteRange,
     InventoryError,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
-from gridmill.datasets.noaa_hrrr_forecast import GRID as HRRR
-from gridmill.sources.projections import project, unproject
+from gridmill.datasets.noaa.hrrr_forecast import GRID as HRRR
+from gridmill.sources.grib.projections import project, unproject
 
 SPHERE = {"earth_radius": 6371229.0}
 WGS84 = {"semi_major_axis": 6378137.0, "semi_minor_axis": 6356752.314245}

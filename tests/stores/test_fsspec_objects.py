@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from gridmill.stores import LeaseLost, Objects, open_objects, s3_objects
-from gridmill.stores.fsspec_objects import FsspecObjects
-from gridmill.stores.objects import LocalObjects
-from gridmill.stores.s3_objects import MULTIPART_FROM_NBYTES, S3Objects, S3Patience
+from gridmill.stores.leases import LeaseLost
+from gridmill.stores.objects import s3 as s3_objects
+from gridmill.stores.objects.local import LocalObjects, Objects, open_objects
+from gridmill.stores.objects.remote import FsspecObjects
+from gridmill.stores.objects.s3 import MULTIPART_FROM_NBYTES, S3Objects, S3Patience
 from gridmill.testing import (
     DamagedBody,
     FaultProxy,
@@ -356,7 +357,7 @@ def test_a_url_without_a_bucket_is_refused() -> None:
 # In a process of its own: of what threads of other tests hold when it forks, nothing is let go.
 FORKS = """
 import json, os, sys
-from gridmill.stores.s3_objects import S3Objects
+from gridmill.stores.objects.s3 import S3Objects
 
 objects = S3Objects(sys.argv[1], json.loads(sys.argv[2]))
 objects.put("parent", b"before")

@@ -23,8 +23,8 @@ from clusters import local_client
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.cli import cli
 from gridmill.dataset import StoreUnwritable
-from gridmill.stores import icechunk_store
-from gridmill.stores.icechunk_store import IcechunkStore, PublishConflict
+from gridmill.stores.icechunk import store as icechunk_store
+from gridmill.stores.icechunk.store import IcechunkStore, PublishConflict
 from gridmill.testing import ArchiveServer, FaultProxy, LostAnswer, Reset, S3Server, Status
 
 DAYS = 6

@@ -23,10 +23,11 @@ import pytest
 from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
-from gridmill.progress import ObjectReceipt, ProgressRecord
-from gridmill.stores import LocalObjects, icechunk_store
-from gridmill.stores.icechunk_store import IcechunkStore
-from gridmill.stores.icechunk_tokens import Token, TokenUnreadable, UploadLost, storage_of
+from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.stores.icechunk import store as icechunk_store
+from gridmill.stores.icechunk.store import IcechunkStore
+from gridmill.stores.icechunk.tokens import Token, TokenUnreadable, UploadLost, storage_of
+from gridmill.stores.objects.local import LocalObjects
 from gridmill.testing import S3Server
 
 DAYS = 6
@@ -156,7 +157,7 @@ def in_old_form(monkeypatch: pytest.MonkeyPatch) -> Callable[[IcechunkStore, str
 @pytest.fixture
 def warnings_of(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Give what the store warned of."""
-    name = "gridmill.stores.icechunk_store"
+    name = "gridmill.stores.icechunk.store"
     caplog.set_level("WARNING", name)
     return lambda: [r.getMessage() for r in caplog.records if r.name == name and r.levelno >= 30]
 

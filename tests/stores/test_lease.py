@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from gridmill.state_files import UnreadableState
-from gridmill.stores import lease as lease_module
-from gridmill.stores.lease import (
+from gridmill.model.state_files import UnreadableState
+from gridmill.stores import leases as lease_module
+from gridmill.stores.leases import (
     PUBLISHING,
     STATIC,
     Claim,
@@ -27,7 +27,7 @@ from gridmill.stores.lease import (
     is_alive,
     merged,
 )
-from gridmill.stores.objects import open_objects
+from gridmill.stores.objects.local import open_objects
 
 FORK = multiprocessing.get_context("fork")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gridmill.stores.leftovers import (
+from gridmill.stores.objects.leftovers import (
     ABANDONED_AFTER_S,
     name_of_ours,
     sweep,
@@ -20,7 +20,7 @@ from gridmill.stores.leftovers import (
 
 def name_of_a_dead_process() -> str:
     """Let a process give a name, and end."""
-    code = "from gridmill.stores.leftovers import name_of_ours; print(name_of_ours())"
+    code = "from gridmill.stores.objects.leftovers import name_of_ours; print(name_of_ours())"
     return subprocess.check_output([sys.executable, "-c", code], text=True).strip()
 
 
@@ -67,7 +67,7 @@ def test_the_next_run_deletes_the_folder_of_one_that_was_killed(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = (
         "import os, signal\n"
-        "from gridmill.stores.leftovers import temporary_folder\n"
+        "from gridmill.stores.objects.leftovers import temporary_folder\n"
         "with temporary_folder() as folder:\n"
         "    (folder / 'half').write_bytes(b'')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

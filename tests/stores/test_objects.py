@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gridmill.stores.objects import LocalObjects, local_path, open_objects
+from gridmill.stores.objects.local import LocalObjects, local_path, open_objects
 
 
 @pytest.fixture(params=[False, True], ids=["", "fsync"])
@@ -105,7 +105,8 @@ def test_a_reader_never_sees_a_part_of_an_object(tmp_path):
 def test_a_killed_writer_leaves_nothing_among_the_objects(tmp_path):
     """SIGKILL in the middle of puts leaves whole objects only."""
     script = (
-        "import sys; from pathlib import Path; from gridmill.stores.objects import LocalObjects\n"
+        "import sys; from pathlib import Path\n"
+        "from gridmill.stores.objects.local import LocalObjects\n"
         "o = LocalObjects(Path(sys.argv[1]), Path(sys.argv[2])); n = 0; print('on', flush=True)\n"
         "while True:\n    n += 1; o.put(f'a/{n % 7}', bytes(2_000_000))\n"
     )

@@ -10,8 +10,9 @@ import pytest
 import xarray as xr
 import zarr
 
-from gridmill.run_report import RunReport
-from gridmill.stores import LeaseLost, ZarrStore
+from gridmill.model.reports import RunReport
+from gridmill.stores.leases import LeaseLost
+from gridmill.stores.zarr_store import ZarrStore
 
 
 class Proof:

@@ -17,9 +17,9 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.dataset import StoreUnwritable
-from gridmill.stores.objects import Objects
-from gridmill.stores.plain_zarr import ZarrStore
-from gridmill.stores.s3_objects import S3Objects, S3Patience
+from gridmill.stores.objects.local import Objects
+from gridmill.stores.objects.s3 import S3Objects, S3Patience
+from gridmill.stores.zarr_store import ZarrStore
 from gridmill.testing import DamagedBody, FaultProxy, LostAnswer, Reset, S3Server, Status
 
 DAYS = 6

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gridmill.stores import FinalStore, open_store
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.opening import open_store
 from gridmill.testing import S3Server, StoreContract
 
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.progress import ProgressRecord, VariableRecord
-from gridmill.redo import RedoOrder
-from gridmill.run_report import RunReport
-from gridmill.state_files import NewerSchema, UnreadableState
-from gridmill.stores.lease import Claim, current_claims
-from gridmill.stores.objects import LocalObjects, Objects, open_objects
-from gridmill.stores.tracker import UpdateProgressTracker
+from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.reports import RunReport
+from gridmill.model.state_files import NewerSchema, UnreadableState
+from gridmill.planning.redo import RedoOrder
+from gridmill.stores.leases import Claim, current_claims
+from gridmill.stores.objects.local import LocalObjects, Objects, open_objects
+from gridmill.stores.records import UpdateProgressTracker
 
 REGIONS = [slice(0, 4), slice(4, 8), slice(100, 104), slice(1000, 1002)]
 DECLARATION = {"dataset_id": "tiny", "start": "2020", "variables": None, "format": "zarr"}

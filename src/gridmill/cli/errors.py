@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.secrets import mask
-from gridmill.cli.settings import settings_for
+from gridmill.cli.options.settings import settings_for
+from gridmill.cli.output.secrets import mask
 
 __all__ = ["Failed", "OneLineErrors", "causes", "masked", "told_in_one_line", "warn"]
 
@@ -57,9 +57,9 @@ class OneLineErrors(click.Group):
 def told_in_one_line(error: BaseException) -> Failed:
     """Turn whatever was raised into a line and an exit code."""
     from gridmill.dataset import StoreUnwritable
-    from gridmill.driver import SchedulerLost
-    from gridmill.state_files import UnreadableState
-    from gridmill.stores.lease import LeaseHeld, LeaseLost
+    from gridmill.model.state_files import UnreadableState
+    from gridmill.runs.driver import SchedulerLost
+    from gridmill.stores.leases import LeaseHeld, LeaseLost
 
     if _was_interrupted(error):
         message = "interrupted: what is recorded is safe, run again to go on"

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gridmill.cli.announcing import Announcer
-from gridmill.cli.clusters import connected, has_dashboard
 from gridmill.cli.errors import warn
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.hooks import Hooks
 from gridmill.cli.interruption import Interruption
-from gridmill.cli.options import Cluster
-from gridmill.cli.output import Output
+from gridmill.cli.options.archive import Cluster
+from gridmill.cli.options.clusters import connected, has_dashboard
+from gridmill.cli.output.announcing import Announcer
+from gridmill.cli.output.hooks import Hooks
+from gridmill.cli.output.output import Output
 from gridmill.cli.verdict import judge
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from gridmill.dataset import DynamicalDataset, Listener, Plan
-    from gridmill.driver import Event
-    from gridmill.presentation.values import Content
-    from gridmill.run_report import RunReport
+    from gridmill.display.terminal.values import Content
+    from gridmill.model.reports import RunReport
+    from gridmill.runs.driver import Event
     from gridmill.validation import Validation
 
 __all__ = ["run_shown"]
@@ -49,10 +49,10 @@ def run_shown(
     """
     from rich.console import Group
 
-    from gridmill.presentation.report import report_content, show_report
-    from gridmill.presentation.validation import show_validation, validation_content
-    from gridmill.run_report import join_reports
-    from gridmill.waiting import DeadlinePassed
+    from gridmill.display.terminal.report import report_content, show_report
+    from gridmill.display.terminal.validation import show_validation, validation_content
+    from gridmill.model.reports import join_reports
+    from gridmill.operations.follow import DeadlinePassed
 
     reports: list[RunReport] = []
     found: list[Validation] = []
@@ -100,9 +100,9 @@ def _run(
     runs: Runs,
     reports: list[RunReport],
 ) -> None:
-    from gridmill.presentation.report import report_content
-    from gridmill.progress_display import ProgressDisplay
-    from gridmill.sources.download import mask_url
+    from gridmill.display.progress import ProgressDisplay
+    from gridmill.display.terminal.report import report_content
+    from gridmill.sources.fetch.download import mask_url
 
     title = f"{kind} {dataset.dataset_id} → {mask_url(dataset.store.url)}"
     with Interruption() as interruption, connected(cluster, output) as client:

@@ -9,7 +9,7 @@ from gridmill.cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from gridmill.run_report import RunReport
+    from gridmill.model.reports import RunReport
 
 __all__ = ["judge", "judge_by_hand"]
 
@@ -23,7 +23,7 @@ def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, T
     """Say how a run ended, as an exit code and in a line."""
     from rich.text import Text
 
-    from gridmill.wording import count_of
+    from gridmill.model.wording import count_of
 
     took = f"{report.kind} of {report.dataset_id}: "
     if report.interrupted:
@@ -57,7 +57,7 @@ def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, T
 
 def _count_unusable(report: RunReport) -> int:
     """Count the source files that failed: each once, as far as the report names them."""
-    from gridmill.progress import SourceFileStatus
+    from gridmill.model.records import SourceFileStatus
 
     times = sum(n for status, n in report.files.items() if SourceFileStatus(status).is_failure)
     waiting = SourceFileStatus.NOT_YET_AVAILABLE

@@ -13,9 +13,8 @@ import xarray as xr
 from rich.console import Console
 
 from gridmill import connect
-from gridmill.chain import threads_per_worker
-from gridmill.datasets.hadgem2_north_america import HadGem2NorthAmerica
-from gridmill.datasets.ostia_sst_monthly import OstiaSstMonthly
+from gridmill.datasets.met_office.hadgem2_north_america import HadGem2NorthAmerica
+from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly
 from gridmill.demo.archive import (
     HADGEM2_SOURCES,
     OSTIA_SOURCE,
@@ -27,10 +26,11 @@ from gridmill.demo.archive import (
 from gridmill.demo.check import Check, check_coordinates, check_values, largest_rounding_error
 from gridmill.demo.plots import Release, Run, Timeline, plot_demo
 from gridmill.demo.reader import ReaderProcess, ReaderReport, Sighting
-from gridmill.driver import Event
-from gridmill.run_report import RunReport
+from gridmill.model.reports import RunReport
+from gridmill.model.spans import STAGES
+from gridmill.runs.chain import threads_per_worker
+from gridmill.runs.driver import Event
 from gridmill.testing import ArchiveServer, S3Server
-from gridmill.timeline import STAGES
 
 __all__ = ["BUCKET", "DemoFailed", "Tour"]
 

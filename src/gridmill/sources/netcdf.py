@@ -5,7 +5,7 @@ need not be opened as netCDF at all. Together they halve the time.
 
 Covers: packing, missing values, part of a variable, variables in groups. Does not cover:
 coordinates and their decoding, character and compound types, remote files (see
-`gridmill.sources.download`).
+`gridmill.sources.fetch.download`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gridmill.epochs import NETCDF_READING, stage
-from gridmill.sources._hdf5_chunks import read_deflated, read_whole
+from gridmill.model.epochs import NETCDF_READING, stage
+from gridmill.sources.hdf5_chunks import read_deflated, read_whole
 
 __all__ = ["netcdf_variables", "read_netcdf"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import google_crc32c
 import numpy as np
 
-from gridmill.progress import ObjectReceipt, ProgressRecord
-from gridmill.stores.lease import LeaseProof
-from gridmill.stores.objects import Objects
-from gridmill.stores.tracker import UpdateProgressTracker
+from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.stores.leases import LeaseProof
+from gridmill.stores.objects.local import Objects
+from gridmill.stores.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
     import xarray as xr

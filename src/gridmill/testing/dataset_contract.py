@@ -18,12 +18,12 @@ import cloudpickle
 import numpy as np
 import xarray as xr
 
-from gridmill.clusters import connect
+from gridmill.authoring.region_job import RegionJob, as_slice
 from gridmill.dataset import DynamicalDataset
-from gridmill.plan import PreparedGroup, nothing_missing, prepare_region
-from gridmill.region_job import RegionJob, as_slice
-from gridmill.regions import regions_of
-from gridmill.variables import DataVar
+from gridmill.model.region import regions_of
+from gridmill.model.variables import DataVar
+from gridmill.planning.prepare import PreparedGroup, nothing_missing, prepare_region
+from gridmill.runs.clusters import connect
 
 __all__ = ["DatasetContract"]
 

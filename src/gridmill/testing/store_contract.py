@@ -24,16 +24,15 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gridmill.stores import (
+from gridmill.stores.final_store import (
     CoordinateValues,
     FinalStore,
-    LeaseLost,
-    LeaseProof,
-    Objects,
+    ObjectReplaced,
     StagedRegion,
     Uploaded,
 )
-from gridmill.stores.final_store import ObjectReplaced
+from gridmill.stores.leases import LeaseLost, LeaseProof
+from gridmill.stores.objects.local import Objects
 
 __all__ = ["ObjectsContract", "StoreContract"]
 

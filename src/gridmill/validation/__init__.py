@@ -6,16 +6,13 @@ a dataset names it in `DynamicalDataset.validators`.
 
 from __future__ import annotations
 
-from gridmill.validation.cf_conventions import CfConventions
-from gridmill.validation.completeness import Complete, Current
-from gridmill.validation.context import Context, Validator
-from gridmill.validation.findings import CheckResult, Finding, Validation
-from gridmill.validation.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens
-from gridmill.validation.objects import ObjectsIntact
-from gridmill.validation.replicas import ReplicasEqual
-from gridmill.validation.sources import SourcesAgree
-from gridmill.validation.validate import DEFAULT_VALIDATORS, look_at, validate
-from gridmill.validation.values import (
+from gridmill.validation.checks.cf_conventions import CfConventions
+from gridmill.validation.checks.completeness import Complete, Current
+from gridmill.validation.checks.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens
+from gridmill.validation.checks.objects import ObjectsIntact
+from gridmill.validation.checks.replicas import ReplicasEqual
+from gridmill.validation.checks.sources import SourcesAgree
+from gridmill.validation.checks.values import (
     AllReadable,
     LevelShift,
     MissingValues,
@@ -24,6 +21,9 @@ from gridmill.validation.values import (
     PhysicalRange,
     Tier,
 )
+from gridmill.validation.context import Context, Validator
+from gridmill.validation.findings import CheckResult, Finding, Validation
+from gridmill.validation.validate import DEFAULT_VALIDATORS, look_at, validate
 
 __all__ = [
     "DEFAULT_VALIDATORS",

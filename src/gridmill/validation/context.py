@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import xarray as xr
 
-from gridmill.as_made import AsMade, as_made
-from gridmill.progress import ProgressRecord
-from gridmill.publication import Publisher
-from gridmill.region_job import RegionJob
-from gridmill.regions import regions_of, touches
-from gridmill.sources.download import mask_url
-from gridmill.stores.plain_zarr import array_metadata
-from gridmill.structure import without_append_length
-from gridmill.template import TemplateConfig, just_after
+from gridmill.authoring.as_made import AsMade, as_made
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.model.records import ProgressRecord
+from gridmill.model.region import regions_of, touches
+from gridmill.model.variables import DataVar
+from gridmill.publishing.publisher import Publisher
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.structure import without_append_length
+from gridmill.stores.zarr_store import array_metadata
 from gridmill.validation.findings import CheckResult, Finding
-from gridmill.validation.statistics import FieldStatistics, field_dims, scan
-from gridmill.variables import DataVar
+from gridmill.validation.statistics.profiles import FieldStatistics, field_dims, scan
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
-    from gridmill.stores import FinalStore
+    from gridmill.stores.final_store import FinalStore
 
 __all__ = [
     "STATIC",

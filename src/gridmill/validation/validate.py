@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gridmill.sources.download import mask_url
-from gridmill.state_files import UnreadableState
-from gridmill.validation.completeness import Complete, Current
-from gridmill.validation.context import Context, Validator
-from gridmill.validation.findings import CheckResult, Finding, Validation
-from gridmill.validation.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens, one_line
-from gridmill.validation.objects import ObjectsIntact
-from gridmill.validation.replicas import ReplicasEqual
-from gridmill.validation.values import (
+from gridmill.model.state_files import UnreadableState
+from gridmill.sources.fetch.download import mask_url
+from gridmill.validation.checks.completeness import Complete, Current
+from gridmill.validation.checks.metadata import (
+    CoordinatesAsDeclared,
+    MetadataAsDeclared,
+    Opens,
+    one_line,
+)
+from gridmill.validation.checks.objects import ObjectsIntact
+from gridmill.validation.checks.replicas import ReplicasEqual
+from gridmill.validation.checks.values import (
     AllReadable,
     LevelShift,
     MissingValues,
@@ -24,6 +27,8 @@ from gridmill.validation.values import (
     NoRepeatedField,
     PhysicalRange,
 )
+from gridmill.validation.context import Context, Validator
+from gridmill.validation.findings import CheckResult, Finding, Validation
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gridmill.cli.confirmation import who_option
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, now_option, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.confirmation import who_option
+from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["accept"]
@@ -35,8 +35,8 @@ def accept(
     FILE is a URL as `gridmill status` shows it, or how it ends, from a "/" on. Its place stays as
     it was. If it arrives after all, an update takes it in.
     """
-    from gridmill.acceptance import accept_files
-    from gridmill.presentation.by_hand import acceptance_content, show_acceptance
+    from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
+    from gridmill.operations.accept import accept_files
 
     done = accept_files(archive.open(), files, who=who, why=why, now=present(now))
     output.show(acceptance_content(done), show_acceptance)

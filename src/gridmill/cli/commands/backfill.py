@@ -9,8 +9,7 @@ import click
 
 from gridmill.cli.commands.validate import look_after, validate_option
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.hooks import Hooks, hook_options
-from gridmill.cli.options import (
+from gridmill.cli.options.archive import (
     UNTIL_HELP,
     Archive,
     Cluster,
@@ -23,12 +22,13 @@ from gridmill.cli.options import (
     redo_option,
     revalidate_option,
 )
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.output.hooks import Hooks, hook_options
+from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.running import run_shown
 
 if TYPE_CHECKING:
     from gridmill.dataset import Listener
-    from gridmill.run_report import RunReport
+    from gridmill.model.reports import RunReport
 
 __all__ = ["backfill"]
 

@@ -11,7 +11,7 @@ import click
 
 from gridmill.cli.errors import Failed
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["demo"]
 

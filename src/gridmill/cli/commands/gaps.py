@@ -8,8 +8,8 @@ import click
 
 from gridmill.cli.commands.validate import selection_options
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, now_option, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["gaps"]
 
@@ -39,9 +39,9 @@ def gaps(
     Neighbours with the same cause are one group, with the command that tries again. What is settled
     (the provider never had it, nobody can read it, or somebody accepted it) is listed, too.
     """
-    from gridmill.presentation.gaps import gaps_content, show_gaps
+    from gridmill.display.terminal.gaps import gaps_content, show_gaps
     from gridmill.validation import Context
-    from gridmill.validation.gaps import find_gaps, group_gaps
+    from gridmill.validation.checks.gaps import find_gaps, group_gaps
 
     dataset = archive.open()
     context = Context(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, present
+from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["layout"]
 
@@ -33,7 +33,7 @@ def layout(archive: Archive, positions: int | None, output: Output) -> ExitCode:
     With --positions, give what an update brings. Nothing is changed: copy what you like into the
     variable's encoding before its archive is made.
     """
-    from gridmill.presentation.cuts import layout_content, show_layout
+    from gridmill.display.terminal.cuts import layout_content, show_layout
 
     config = archive.dataset_class().template_config()
     output.show(layout_content(config, present(None), positions), show_layout)

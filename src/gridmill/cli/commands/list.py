@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["list_datasets"]
 
@@ -15,7 +15,7 @@ __all__ = ["list_datasets"]
 @output_options
 def list_datasets(details: bool, output: Output) -> ExitCode:
     """List the datasets that installed packages register."""
-    from gridmill.presentation.entries import entry_content, show_entries
+    from gridmill.display.terminal.entries import entry_content, show_entries
     from gridmill.registry import dataset_entries
 
     entries = [entry_content(entry, details=details) for entry in dataset_entries()]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gridmill.cli.confirmation import confirm, who_option, yes_option
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, now_option, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.confirmation import confirm, who_option, yes_option
+from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["migrate_metadata"]
@@ -38,9 +38,9 @@ def migrate_metadata(
     Attributes are applied, all at once for readers, if neither the stored bytes nor what they
     decode to depend on them. Everything else is listed and left.
     """
-    from gridmill.migration import migrate_metadata as migrate
-    from gridmill.migration import plan_migration
-    from gridmill.presentation.by_hand import migration_content, show_migration
+    from gridmill.display.terminal.by_hand import migration_content, show_migration
+    from gridmill.operations.migrate import migrate_metadata as migrate
+    from gridmill.operations.migrate import plan_migration
 
     dataset = archive.open()
     moment = present(now)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["new"]
 
@@ -34,8 +34,8 @@ def new(provider: str, model: str, into: Path | None, output: Output) -> ExitCod
 
     Its README says what to change, step by step.
     """
-    from gridmill.presentation.scaffold import scaffold_content, show_scaffold
-    from gridmill.scaffold import names_of, write_package
+    from gridmill.authoring.scaffold import names_of, write_package
+    from gridmill.display.terminal.scaffold import scaffold_content, show_scaffold
 
     names = names_of(provider, model)
     folder = into or Path(names.dataset_id)

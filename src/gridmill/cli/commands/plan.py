@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import (
+from gridmill.cli.options.archive import (
     UNTIL_HELP,
     Archive,
     archive_options,
@@ -18,8 +18,8 @@ from gridmill.cli.options import (
     present,
     redo_option,
 )
-from gridmill.cli.output import Output, output_options
-from gridmill.cli.pages import page_option, write_page
+from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.output.pages import page_option, write_page
 
 __all__ = ["plan"]
 
@@ -58,8 +58,8 @@ def plan(
     Region jobs, source files, bytes, what a worker needs in memory and tmp disk, what will be
     skipped and why, and, from the reports of the last runs, how long it will take.
     """
-    from gridmill.plan_page import plan_page
-    from gridmill.presentation.plan import show_plan
+    from gridmill.display.plan_page import plan_page
+    from gridmill.display.terminal.plan import show_plan
 
     if until is None and (start or end or variables or max_lead or redo):
         raise click.UsageError(

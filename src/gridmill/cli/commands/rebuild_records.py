@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gridmill.cli.confirmation import confirm, who_option, yes_option
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, now_option, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.confirmation import confirm, who_option, yes_option
+from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["rebuild_records"]
@@ -36,8 +36,8 @@ def rebuild_records(
     values, and the provider which source files it has. Data objects and existing records stay as
     they are. Places without values become gaps; the next run fills those that the provider has.
     """
-    from gridmill.presentation.by_hand import restoration_content, show_restoration
-    from gridmill.rebuilding import rebuild_records as rebuild
+    from gridmill.display.terminal.by_hand import restoration_content, show_restoration
+    from gridmill.operations.rebuild import rebuild_records as rebuild
 
     dataset = archive.open()
     confirm(f"Rebuild the records of {dataset.where}?", yes=yes)

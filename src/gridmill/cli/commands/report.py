@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options
-from gridmill.cli.output import Output, output_options
-from gridmill.cli.pages import page_option, write_page
+from gridmill.cli.options.archive import Archive, archive_options
+from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.output.pages import page_option, write_page
 from gridmill.cli.verdict import judge
 
 __all__ = ["report"]
@@ -46,12 +46,8 @@ def report(
     on which worker, throughput, overlap, how long it took from source file to reader, slow and
     failed source files, retries.
     """
-    from gridmill.presentation.report import (
-        report_content,
-        show_report,
-        show_runs,
-    )
-    from gridmill.run_page import report_page
+    from gridmill.display.run_page import report_page
+    from gridmill.display.terminal.report import report_content, show_report, show_runs
 
     if as_list and (run or page):
         raise click.UsageError("--list shows no single run", click.get_current_context())

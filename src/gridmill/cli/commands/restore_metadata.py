@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gridmill.cli.confirmation import confirm, who_option, yes_option
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, now_option, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.confirmation import confirm, who_option, yes_option
+from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["restore_metadata"]
@@ -39,8 +39,8 @@ def restore_metadata(
 
     For a store that somebody changed by hand; in its replicas, too. Data objects stay as they are.
     """
-    from gridmill.presentation.by_hand import restoration_content, show_restoration
-    from gridmill.restoration import restore_metadata as restore
+    from gridmill.display.terminal.by_hand import restoration_content, show_restoration
+    from gridmill.operations.restore import restore_metadata as restore
 
     dataset = archive.open()
     confirm(f"Write metadata and coordinates of {dataset.where} again?", yes=yes)

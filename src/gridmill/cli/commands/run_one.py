@@ -8,8 +8,8 @@ from tempfile import gettempdir
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, now_option, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["run_one"]
 
@@ -48,8 +48,8 @@ def run_one(
     REGION is any label in it, or "static". Nothing is written but to --into. With --store, what is
     published there stays where source files are missing, as in a run.
     """
-    from gridmill.one_chain import run_one_chain
-    from gridmill.presentation.chain import chain_content, show_chain
+    from gridmill.display.terminal.chain import chain_content, show_chain
+    from gridmill.operations.run_one import run_one_chain
 
     nowhere = str(Path(gettempdir()) / "gridmill-run-one-has-no-store")
     dataset = archive.open(default=nowhere)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gridmill.cli.durations import parse_duration
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, now_option, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.durations import parse_duration
+from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["status"]
 
@@ -49,7 +49,7 @@ def status(
     output: Output,
 ) -> ExitCode:
     """Show what an archive holds, what is due or may still change, and who is writing it."""
-    from gridmill.presentation.status import show_status, status_content
+    from gridmill.display.terminal.status import show_status, status_content
 
     patience = parse_duration(grace, "--grace")
     oldest = None if max_age is None else parse_duration(max_age, "--max-age")

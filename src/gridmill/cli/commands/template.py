@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import UNTIL_HELP, Archive, archive_options, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import UNTIL_HELP, Archive, archive_options, present
+from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["template"]
 
@@ -27,7 +27,7 @@ def template(archive: Archive, until: str | None, output: Output) -> ExitCode:
 
     With --store, as it was declared when that archive was made.
     """
-    from gridmill.presentation.template import show_template, template_content
+    from gridmill.display.terminal.template import show_template, template_content
 
     config = archive.dataset_class().template_config()
     if archive.store is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gridmill.cli.confirmation import confirm, yes_option
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options, now_option, present
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.confirmation import confirm, yes_option
+from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import judge_by_hand
 
 __all__ = ["truncate"]
@@ -45,9 +45,9 @@ def truncate(
     The one command after which readers see less than before. It waits for nobody: while a run
     holds any of the archive, it refuses.
     """
-    from gridmill.presentation.by_hand import show_truncation, truncation_content
-    from gridmill.truncation import check_truncation
-    from gridmill.truncation import truncate as truncate_archive
+    from gridmill.display.terminal.by_hand import show_truncation, truncation_content
+    from gridmill.operations.truncate import check_truncation
+    from gridmill.operations.truncate import truncate as truncate_archive
 
     dataset = archive.open()
     moment = present(now)

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridmill.cli.commands.validate import look_after, validate_option
-from gridmill.cli.durations import parse_duration, seconds_until
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.hooks import Hooks, hook_options
-from gridmill.cli.options import (
+from gridmill.cli.options.archive import (
     Archive,
     Cluster,
     archive_options,
@@ -20,13 +18,15 @@ from gridmill.cli.options import (
     present,
     revalidate_option,
 )
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.durations import parse_duration, seconds_until
+from gridmill.cli.output.hooks import Hooks, hook_options
+from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.running import run_shown
 
 if TYPE_CHECKING:
     from gridmill.dataset import Listener
-    from gridmill.run_report import RunReport
-    from gridmill.waiting import Waiting
+    from gridmill.model.reports import RunReport
+    from gridmill.operations.follow import Waiting
 
 __all__ = ["update"]
 
@@ -101,7 +101,7 @@ def update(
                 revalidate=revalidate, client=client, now=moment, listener=listener
             )
             return
-        from gridmill.waiting import follow_cycle
+        from gridmill.operations.follow import follow_cycle
 
         yield from follow_cycle(
             dataset,

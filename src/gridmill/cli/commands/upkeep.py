@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from gridmill.cli.durations import parse_duration
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import Archive, archive_options
-from gridmill.cli.output import Output, output_options
+from gridmill.cli.options.archive import Archive, archive_options
+from gridmill.cli.options.durations import parse_duration
+from gridmill.cli.output.output import Output, output_options
 
 if TYPE_CHECKING:
-    from gridmill.stores.icechunk_store import IcechunkStore
+    from gridmill.stores.icechunk.store import IcechunkStore
 
 __all__ = ["upkeep"]
 
@@ -45,7 +45,7 @@ def upkeep(archive: Archive, older_than: str, dry_run: bool, output: Output) -> 
 
     Spares what runs uploaded and no publication shows yet, and whatever runs that live began with.
     """
-    from gridmill.presentation.upkeep import show_upkeep, upkeep_content
+    from gridmill.display.terminal.upkeep import show_upkeep, upkeep_content
 
     before = datetime.now(UTC) - parse_duration(older_than, "--older-than")
     dataset = archive.open()

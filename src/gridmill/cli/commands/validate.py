@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gridmill.cli.clusters import connected
-from gridmill.cli.durations import parse_duration
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options import (
+from gridmill.cli.options.archive import (
     Archive,
     Cluster,
     Command,
@@ -23,8 +21,10 @@ from gridmill.cli.options import (
     present,
     with_options,
 )
-from gridmill.cli.output import Output, output_options
-from gridmill.cli.pages import page_option, write_page
+from gridmill.cli.options.clusters import connected
+from gridmill.cli.options.durations import parse_duration
+from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.output.pages import page_option, write_page
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -157,9 +157,9 @@ def validate(
     metadata and coordinates those of the template, and its values what such quantities can have.
     Each finding is a line, with the command that repairs it.
     """
-    from gridmill.presentation.validation import show_validation, validation_content
+    from gridmill.display.terminal.validation import show_validation, validation_content
+    from gridmill.display.validation_page import validation_page
     from gridmill.validation import CfConventions, Context, SourcesAgree, look_at
-    from gridmill.validation.page import validation_page
 
     dataset = archive.open()
     given = {"grace": grace, "max_age": max_age}
@@ -203,7 +203,7 @@ def _chosen(
     dataset: DynamicalDataset, *, quick: bool, only: Sequence[str] | None, bounds: dict[str, Any]
 ) -> list[Validator]:
     from gridmill.validation import Current, ObjectsIntact, ReplicasEqual
-    from gridmill.validation.values import ValueValidator
+    from gridmill.validation.checks.values import ValueValidator
 
     validators = list(dataset.validators())
     known = {validator.name: validator for validator in validators}

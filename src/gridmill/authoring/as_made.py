@@ -1,0 +1,402 @@
+"""A template with the encoding and the descriptions that an archive was made with. Pure.
+
+The code's defaults improve, and an archive outlives them: its new objects are stored as its old
+ones are. What contradicts the archive, in values or in what they mean, is left as the code has it,
+so that the comparison of structures names it.
+
+See Also
+--------
+gridmill.stores.structure : what is compared before anything is written.
+gridmill.operations.migrate : lets an archive's descriptions follow the code.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import math
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from zarr.registry import get_codec_class
+
+from gridmill.authoring.template import TemplateConfig
+from gridmill.model.variables import Coordinate, DataVar, Encoding
+from gridmill.model.wording import count_of
+from gridmill.stores.structure import DECODING_ATTRIBUTES, Difference
+
+__all__ = ["AsMade", "as_made", "stored_encoding"]
+
+Metadata = Mapping[str, Any]
+
+# What decodes values, or says what they mean: the code's, and a contradiction where they differ.
+MEANING = DECODING_ATTRIBUTES | {"units"}
+# In a remark; `gridmill migrate-metadata` lists all.
+MOST_NAMED = 6
+# What another program's metadata, or a class of an author's, makes of what is read from it.
+NOT_OURS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class AsMade:
+    """A template as an archive was made with it.
+
+    Parameters
+    ----------
+    config
+        The template; the code's own where nothing differs. It also carries `remarks`.
+    changed
+        Where the code's defaults differ from what the archive keeps.
+    missing
+        Declared variables that the archive lacks; `config` does not have them.
+    """
+
+    config: TemplateConfig
+    changed: tuple[Difference, ...] = ()
+    missing: tuple[DataVar, ...] = ()
+
+
+def as_made(
+    config: TemplateConfig, stored: Metadata | None, adding: Collection[str] = ()
+) -> AsMade:
+    """Give a template with the encoding and the descriptions that an archive was made with.
+
+    Parameters
+    ----------
+    config
+        What the code declares, narrowed to the archive's declaration; it is not changed.
+    stored
+        The archive's consolidated root metadata; None where nothing is published yet.
+    adding
+        Variables that stay though the archive lacks them: they are being added to it.
+    """
+    arrays = _arrays_of(stored)
+    kept = [v for v in config.data_vars if v.name in arrays or v.name in adding]
+    if stored is None or not any(var.name in arrays for var in kept):
+        return AsMade(config)
+    missing = tuple(var for var in config.data_vars if var not in kept)
+    _ = config.capacity  # takes long to count, and the copy takes it over
+    twin = copy.copy(config)
+    changed = [*_keep_attributes(twin, stored), *_keep_capacity(twin, arrays)]
+    left_out = _left_out(config, kept, arrays)
+    changed += [Difference(name, "", {}, None) for name in sorted(left_out)]
+    lengths = {**_lengths(arrays), config.append_dim: twin.capacity}
+    coords = [_coordinate(c, arrays, lengths) for c in config.coords if c.name not in left_out]
+    auxiliary = [c for c, _ in coords if c.name not in c.own_dims]
+    variables = [_variable(var, arrays.get(var.name), auxiliary) for var in kept]
+    changed += [difference for _, found in (*coords, *variables) for difference in found]
+    if not changed and not missing:
+        return AsMade(config)
+    twin.coords = tuple(coord for coord, _ in coords)
+    twin.data_vars = tuple(var for var, _ in variables)
+    twin.left_out = config.left_out | left_out
+    twin.__dict__.pop("region_length", None)
+    twin.remarks = tuple(_remarks(changed, missing, arrays, config.append_dim))
+    return AsMade(twin, tuple(changed), missing)
+
+
+def stored_encoding(
+    array: Metadata, *, units: str | None = None, calendar: str | None = None
+) -> Encoding:
+    """Give the encoding with which an array's metadata were written.
+
+    Parameters
+    ----------
+    array
+        Zarr v3 array metadata.
+    units, calendar
+        Of a time coordinate.
+
+    Raises
+    ------
+    ValueError, TypeError, LookupError
+        No `Encoding` gives these.
+
+    Examples
+    --------
+    >>> little = {"name": "bytes", "configuration": {"endian": "little"}}
+    >>> stored_encoding(
+    ...     {
+    ...         "data_type": "int16",
+    ...         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [24]}},
+    ...         "fill_value": -1,
+    ...         "codecs": [little, {"name": "crc32c"}],
+    ...     }
+    ... )  # doctest: +NORMALIZE_WHITESPACE
+    Encoding(chunks=(24,), shards=None, dtype='int16', fill_value=-1, compressors=(),
+             checksum=True, units=None, calendar=None)
+    """
+    if array["chunk_grid"]["name"] != "regular" or not isinstance(array["data_type"], str):
+        raise ValueError("only regular grids of plain numbers are an Encoding's")
+    dtype = np.dtype(array["data_type"])
+    whole = tuple(array["chunk_grid"]["configuration"]["chunk_shape"])
+    codecs, chunks, shards = array["codecs"], whole, None
+    if codecs[0]["name"] == "sharding_indexed":
+        inner = codecs[0]["configuration"]
+        codecs, chunks, shards = inner["codecs"], tuple(inner["chunk_shape"]), whole
+    if codecs[0]["name"] != "bytes":
+        raise ValueError(f"codec {codecs[0]['name']} stands where bytes are expected")
+    checksum = codecs[-1]["name"] == "crc32c"
+    compressors = codecs[1 : len(codecs) - checksum]
+    return Encoding(
+        chunks=chunks,
+        shards=shards,
+        dtype=dtype.name,
+        fill_value=_fill_value(array["fill_value"], dtype),
+        compressors=tuple(_without_typesize(codec, dtype) for codec in compressors),
+        checksum=checksum,
+        units=units,
+        calendar=calendar,
+    )
+
+
+def _fill_value(stored: Any, dtype: np.dtype[Any]) -> Any:
+    """Read a fill value from JSON; None for NaN, which is the default."""
+    if dtype.kind != "f":
+        return stored
+    value = float(stored)
+    return None if math.isnan(value) else value
+
+
+def _check_fill_value(encoding: Encoding, array: Metadata) -> None:
+    """Raise where xarray and zarr would read other values as missing: no encoding gives that."""
+    if encoding.is_floating:
+        # As xarray writes it in Zarr v3.
+        written = base64.standard_b64encode(struct.pack("<d", encoding.fill)).decode()
+        if _attributes_of(array).get("_FillValue") != written:
+            raise ValueError(f"fill value {encoding.fill} is not the attribute _FillValue")
+
+
+def _without_typesize(codec: Metadata, dtype: np.dtype[Any]) -> Metadata:
+    """Leave out what zarr adds of itself, as in what authors declare."""
+    configuration = codec.get("configuration", {})
+    if codec["name"] != "blosc" or configuration.get("typesize") != dtype.itemsize:
+        return codec
+    kept = {key: value for key, value in configuration.items() if key != "typesize"}
+    return {**codec, "configuration": kept}
+
+
+# -- what of the code's an archive replaces ---------------------------------------------------
+
+
+def _variable(
+    var: DataVar, array: Metadata | None, auxiliary: Sequence[Coordinate]
+) -> tuple[DataVar, list[Difference]]:
+    if array is None or _dims_of(array) != var.dims:
+        return var, []
+    within = (c.name for c in auxiliary if set(c.own_dims) <= set(var.dims))
+    implied = {"coordinates": " ".join(sorted(within))}  # xarray writes it of itself
+    attrs, described = _attributes(var.name, var.attrs, array, implied, MEANING)
+    try:
+        encoding = stored_encoding(array)
+        _check_fill_value(encoding, array)
+        found = _encoding_differences(var.name, var.encoding, encoding)
+        made = replace(var, attrs=attrs, encoding=encoding if found else var.encoding)
+    except NOT_OURS:
+        return var, []
+    return (made, [*found, *described]) if found or described else (var, [])
+
+
+def _coordinate(
+    coord: Coordinate, arrays: Metadata, lengths: Mapping[str, int]
+) -> tuple[Coordinate, list[Difference]]:
+    array = arrays.get(coord.name)
+    if array is None or _dims_of(array) != coord.own_dims:
+        return coord, []
+    own = coord.encoding(lengths)
+    try:
+        units = _time_units(coord, array)
+        encoding = stored_encoding(array, units=units, calendar=coord.calendar)
+        found = _encoding_differences(coord.name, own, encoding)
+    except NOT_OURS:
+        return coord, []
+    is_time = coord.units is not None or " since " in str(_attributes_of(array).get("units"))
+    attrs, described = _attributes(
+        coord.name, coord.attrs, array, {}, MEANING if is_time else DECODING_ATTRIBUTES
+    )
+    if not found and not described:
+        return coord, []
+    changes: dict[str, Any] = {"attrs": attrs}
+    if found:
+        changes |= {"dtype": encoding.dtype, "units": units, "as_stored": encoding}
+    return replace(coord, **changes), [*found, *described]
+
+
+def _time_units(coord: Coordinate, array: Metadata) -> str | None:
+    """Give the units of a time as they are stored, where both sides count on one calendar."""
+    attributes = _attributes_of(array)
+    if coord.units is None or coord.calendar not in (None, attributes.get("calendar")):
+        return coord.units
+    return str(attributes["units"])
+
+
+def _attributes(
+    name: str | None,
+    declared: Metadata,
+    stored: Metadata,
+    implied: Metadata,
+    meaning: Collection[str],
+) -> tuple[dict[str, Any], list[Difference]]:
+    """Give the archive's attributes, those that give a meaning the code's, and what differs."""
+    theirs = dict(_attributes_of(stored))
+    ours = dict(declared)
+    for key, value in implied.items():
+        for side in (ours, theirs):
+            if side.get(key) == value:
+                del side[key]
+    # In the order of the archive's: what does not change has the same bytes.
+    kept = {k: ours.get(k) if k in meaning else v for k, v in theirs.items()}
+    kept = {k: v for k, v in kept.items() if k in ours or k not in meaning}
+    kept |= {k: v for k, v in ours.items() if k in meaning}
+    found = [
+        Difference(name, key, _plain(ours.get(key)), theirs.get(key), is_attribute=True)
+        for key in sorted({*ours, *theirs} - set(meaning))
+        if _as_json(ours.get(key)) != _as_json(theirs.get(key))
+    ]
+    return kept, found
+
+
+def _keep_attributes(twin: TemplateConfig, stored: Metadata) -> list[Difference]:
+    """Give a template the archive's global attributes, in place."""
+    ours = twin.dataset_attributes
+    written = {} if "coordinates" in ours else {"coordinates"}  # by xarray, of itself
+    attrs, found = _attributes(None, ours, stored, {}, {"dataset_id", *written})
+    if found:
+        twin.dataset_attributes = attrs
+    return found
+
+
+def _keep_capacity(twin: TemplateConfig, arrays: Metadata) -> list[Difference]:
+    """Give a template the archive's capacity, in place: it was fixed when the archive was made."""
+    dim = twin.append_dim
+    index = next((c for c in twin.coords if c.name == dim), None)
+    try:
+        (stored,) = arrays[dim]["chunk_grid"]["configuration"]["chunk_shape"]
+    except NOT_OURS:
+        return []
+    if index is None or index.chunks is not None or stored == twin.capacity:
+        return []
+    found = Difference(dim, "capacity", twin.capacity, stored)
+    twin.append_dim_capacity = int(stored)
+    twin.__dict__.pop("capacity", None)
+    return [found]
+
+
+def _left_out(config: TemplateConfig, kept: Sequence[DataVar], arrays: Metadata) -> frozenset[str]:
+    """Give the coordinates that the archive lacks, and can do without."""
+    needed = {config.append_dim, *(dim for var in kept for dim in var.dims)}
+    return frozenset(c.name for c in config.coords if c.name not in arrays) - needed
+
+
+def _encoding_differences(name: str, ours: Encoding, theirs: Encoding) -> list[Difference]:
+    """List what of two encodings writes other bytes or metadata."""
+    declared, stored = (
+        {
+            "chunks": encoding.chunks,
+            "shards": encoding.shards,
+            "dtype": np.dtype(encoding.dtype).name,
+            # Of times it is no author's to choose.
+            "fill_value": None if encoding.units else _stored_fill(encoding),
+            "compressors": [_whole_codec(codec, encoding) for codec in encoding.compressors],
+            "checksum": encoding.checksum,
+            "units": encoding.units,
+        }
+        for encoding in (ours, theirs)
+    )
+    return [
+        Difference(name, key, declared[key], stored[key])
+        for key in declared
+        if _as_json(declared[key]) != _as_json(stored[key])
+    ]
+
+
+def _stored_fill(encoding: Encoding) -> Any:
+    return np.dtype(encoding.dtype).type(encoding.fill).item()
+
+
+def _whole_codec(codec: Metadata, encoding: Encoding) -> Any:
+    """Give a codec with its defaults, as zarr writes it; another's as it is."""
+    configuration = dict(codec.get("configuration", {}))
+    if codec["name"] == "blosc":
+        configuration.setdefault("typesize", np.dtype(encoding.dtype).itemsize)
+    try:
+        plain = {"name": codec["name"], "configuration": configuration}
+        return get_codec_class(codec["name"]).from_dict(plain).to_dict()
+    except NOT_OURS:
+        return codec
+
+
+def _arrays_of(stored: Metadata | None) -> Metadata:
+    consolidated = (stored or {}).get("consolidated_metadata") or {}
+    arrays = consolidated.get("metadata") or {}
+    return arrays if isinstance(arrays, Mapping) else {}
+
+
+def _attributes_of(node: Metadata) -> Metadata:
+    return node.get("attributes") or {}
+
+
+def _dims_of(array: Metadata) -> tuple[str, ...] | None:
+    """Give the names of an array's dims; None where another program named none."""
+    names = array.get("dimension_names") or ()
+    return tuple(names) if len(names) == len(array.get("shape", ())) else None
+
+
+def _lengths(arrays: Metadata) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for array in arrays.values():
+        dims = _dims_of(array)
+        found.update(zip(dims, array["shape"], strict=True) if dims else ())
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=_plain_or_text)
+
+
+def _plain_or_text(value: Any) -> Any:
+    plain = _plain(value)
+    return str(plain) if plain is value else plain
+
+
+# -- how it is said ---------------------------------------------------------------------------
+
+
+def _remarks(
+    changed: Sequence[Difference], missing: Sequence[DataVar], arrays: Metadata, append_dim: str
+) -> list[str]:
+    """Say in a line each what the archive keeps, and what it lacks."""
+    remarks = []
+    if changed:
+        points = _listed([_name(difference) for difference in changed])
+        remarks.append(
+            f"the archive keeps what it was made with, where the code's defaults differ by now: "
+            f"{points}; gridmill migrate-metadata lists them, and applies what only describes"
+        )
+    if missing:
+        names = _listed([var.name for var in missing])
+        lacks = count_of(len(missing), "declared variable")
+        can = [v.name for v in missing if append_dim in v.dims and set(v.dims) <= arrays.keys()]
+        how = f"gridmill backfill … --variables {','.join(can[:MOST_NAMED])} adds what is named"
+        how = how if can else "it takes a new archive to have them"
+        remarks.append(f"the archive lacks {lacks}: {names}; {how}")
+    return remarks
+
+
+def _name(difference: Difference) -> str:
+    what = difference.key or "(a new coordinate)"
+    return f"{difference.array} {what}" if difference.array is not None else what
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMED
+    shown = ", ".join(names[:MOST_NAMED])
+    return f"{shown} and {more:,} more" if more > 0 else shown

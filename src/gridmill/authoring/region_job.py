@@ -1,0 +1,630 @@
+"""What fills a region of the archive, and how one source file is read: the author's part."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from gridmill.authoring.transforms import round_mantissa_inplace
+from gridmill.display.cards import job_card
+from gridmill.model.records import (
+    PublishWhen,
+    RegionState,
+    SourceFileStatus,
+    SourceFill,
+    region_state,
+)
+from gridmill.model.region import region_length, regions_of
+from gridmill.model.variables import DataVar
+from gridmill.sources.fetch.download import (
+    Download,
+    DownloadFailed,
+    DownloadSettings,
+    FileIdentity,
+    NotAvailable,
+    fetch,
+    identify,
+    mask_url,
+)
+from gridmill.stores.final_store import FinalStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["ProcessResults", "RegionJob", "SourceFileCoord"]
+
+DataVarT = TypeVar("DataVarT", bound=DataVar)
+AnswerT = TypeVar("AnswerT", Download, FileIdentity)
+CoordT = TypeVar("CoordT", bound="SourceFileCoord")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFileCoord:
+    """Identifies one source file and the place in the archive that it fills; subclass it.
+
+    Subclasses are frozen, keyword-only dataclasses that add the fields which identify the file,
+    for instance its time or its init_time, lead_time and member. The fields here say what
+    became of it; authors leave them alone.
+
+    Attributes
+    ----------
+    status : SourceFileStatus
+        What became of it.
+    settled : bool
+        Whether trying again later is pointless.
+    downloaded_path : Path or None
+        Where it lies on the worker's disk, for `RegionJob.read_data`.
+    nbytes, etag, last_modified
+        Identity, taken from the download's own response.
+    detail : str or None
+        Why it did not succeed, or what is worth knowing of how it did.
+    """
+
+    status: SourceFileStatus = SourceFileStatus.PROCESSING
+    settled: bool = False
+    downloaded_path: Path | None = None
+    nbytes: int | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    detail: str | None = None
+
+    def get_url(self) -> str:
+        """Give its address: a URL, or a path below the dataset's `source_base`."""
+        raise NotImplementedError(f"{type(self).__name__} must define get_url()")
+
+    def out_loc(self) -> Mapping[str, Any]:
+        """Give the labels that it fills: by dim a label, or a slice of labels, both included.
+
+        Dims that are not named are filled whole.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define out_loc()")
+
+
+ProcessResults = Mapping[str, Sequence[SourceFileCoord]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RegionJob(Generic[DataVarT, CoordT]):
+    """A region of the archive and the variables to process in it; subclass it.
+
+    Parameters
+    ----------
+    template_ds
+        The whole template. It stays with the driver: hooks that run on a worker
+        (`download_file`, `read_data`, `apply_data_transformations`, …) cannot use it.
+    data_vars
+        The variables to process.
+    append_dim
+        Name of the append dim.
+    region
+        Positions along the append dim, aligned to the shards of every variable;
+        ``slice(0, 0)`` for the job that writes the static variables.
+    source_base
+        What relative URLs of source files are relative to; several are tried in order.
+    tmp_store
+        Folder for the shards before they are uploaded; None means the worker's own disk.
+    retry_gaps
+        Ask the provider again for files that were absent or unreadable, even if settled, and,
+        with `asks_for_revisions`, whether others were revised.
+    revalidate
+        Believe nothing: ask the provider whether files were revised since, and the store for
+        every object.
+    believed_runs
+        Take for done only what these runs did, and do the rest again; None takes all.
+    processor
+        What `process` hands the job to; set by `DynamicalDataset`.
+    """
+
+    template_ds: xr.Dataset
+    data_vars: Sequence[DataVarT]
+    append_dim: str
+    region: slice
+    source_base: tuple[str, ...] = ()
+    tmp_store: Path | None = None
+    retry_gaps: bool = False
+    revalidate: bool = False
+    believed_runs: tuple[str, ...] | None = None
+    download_dir: Path | None = None
+    processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
+
+    # When a position may be published, see `progress.region_state`.
+    publish_when: ClassVar[PublishWhen] = "complete"
+    # Raise it when this code means to give other values for the same source files: what was made
+    # under an earlier version is then told, and made again by `backfill --redo` alone.
+    version: ClassVar[int] = 1
+    # How long after its label the provider has a file at the latest; None: no such promise.
+    publication_delay: ClassVar[timedelta | None] = None
+    # How far back an update looks for regions that are not settled.
+    lookback: ClassVar[timedelta] = timedelta(days=7)
+    # Whether an update also asks, for every source file inside `lookback`, if it was revised: a
+    # small request a file. False where that is too many, or the provider never puts another
+    # version under the same URL.
+    asks_for_revisions: ClassVar[bool] = True
+    # Whether a run that completes a region, or lets it grow, reads again what an earlier run has
+    # read of it, and so also takes what the provider replaced since. If not, it fetches what is
+    # new, and what `provenance` says that the new values rest on.
+    reads_again: ClassVar[bool] = True
+    # Dims that transformations need whole, beside the append dim; the others may be divided to
+    # save memory. None: all if a transformation is overridden, else none.
+    whole_dims: ClassVar[tuple[str, ...] | None] = None
+    download_settings: ClassVar[DownloadSettings] = DownloadSettings()
+
+    # -- what an author implements -----------------------------------------------------------
+
+    def generate_source_file_coords(
+        self, processing_region_ds: xr.Dataset, data_var_group: Sequence[DataVarT]
+    ) -> Sequence[CoordT]:
+        """Give the source files that fill a region for a group of variables.
+
+        Runs with the driver; for a distant store, for several regions at once in threads.
+
+        Parameters
+        ----------
+        processing_region_ds
+            The template cut to `get_processing_region`.
+        data_var_group
+            One of `source_groups`.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define generate_source_file_coords()"
+        )
+
+    def read_data(self, coord: CoordT, data_var: DataVarT) -> np.ndarray[Any, Any]:
+        """Read one variable from a downloaded source file; runs on a worker.
+
+        Parameters
+        ----------
+        coord
+            The source file; `coord.downloaded_path` is its local copy.
+        data_var
+            The variable to read.
+
+        Returns
+        -------
+        ndarray
+            Dims as `data_var.dims`, without those for which `coord.out_loc()` gives a single
+            label; NaN where there is no value.
+
+        Raises
+        ------
+        ValueError, OSError, RuntimeError
+            The file cannot be read: its place stays as it was. Any other error is taken for
+            one in the code and fails the variable.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define read_data()")
+
+    # -- what an author may override ---------------------------------------------------------
+
+    def read_data_into(self, coord: CoordT, data_var: DataVarT, out: np.ndarray[Any, Any]) -> None:
+        """Read one variable from a downloaded source file into its place; runs on a worker.
+
+        By default it copies what `read_data` gives. Override it, beside `read_data`, where the
+        decoder can write to an array that is there: large fields then need no copy.
+
+        Parameters
+        ----------
+        coord, data_var
+            As for `read_data`.
+        out
+            Dims as `read_data` gives them, of the variable's dtype; what it holds is undefined.
+            After an error it may hold anything.
+
+        Raises
+        ------
+        ValueError, OSError, RuntimeError
+            As by `read_data`; also if the values have another shape.
+        """
+        found = np.asarray(self.read_data(coord, data_var))
+        if found.shape != out.shape:
+            raise ValueError(
+                f"read_data({coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
+                f"but out_loc() selects {out.shape} of dims {data_var.dims}"
+            )
+        out[...] = found
+
+    def source_groups(self, data_vars: Sequence[DataVarT]) -> Sequence[Sequence[DataVarT]]:
+        """Divide variables into groups that share source files; by default all do."""
+        return [data_vars]
+
+    def get_processing_region(self) -> slice:
+        """Give the region with a margin that transformations need; by default none.
+
+        What reaches beyond the template is cut off.
+        """
+        return self.region
+
+    def download_file(self, coord: CoordT) -> Path | Download:
+        """Download one source file whole; runs on a worker.
+
+        Override it to fetch parts of a file; write to `download_path(coord)`.
+
+        Returns
+        -------
+        Path or Download
+            A `Download` also carries the file's identity.
+
+        Raises
+        ------
+        NotAvailable
+            The provider does not have it.
+        DownloadFailed
+            The provider could not be asked, or answered nonsense, after all retries.
+        """
+        return self._try_mirrors(
+            coord,
+            lambda url: fetch(url, self.download_path(coord), settings=self.download_settings),
+        )
+
+    def ask_file(self, coord: CoordT) -> FileIdentity | None:
+        """Ask the provider which version of a file it has, without fetching it.
+
+        Runs with the driver, in several threads at once.
+
+        Returns
+        -------
+        FileIdentity or None
+            None if the provider does not have the file or does not answer.
+        """
+        settings = replace(self.download_settings, attempts=2)
+        try:
+            return self._try_mirrors(coord, lambda url: identify(url, settings=settings))
+        except (NotAvailable, DownloadFailed):
+            return None
+
+    def apply_data_transformations(self, data_array: xr.DataArray, data_var: DataVarT) -> None:
+        """Transform a variable's values in place, knowing their coordinates; runs on a worker.
+
+        By default does what `transform_values_inplace` does. Who overrides it calls the default
+        last. Where coordinates do not matter override that one: it needs no xarray object.
+
+        Parameters
+        ----------
+        data_array
+            The variable over the processing region, with its coordinates.
+        data_var
+            The variable.
+        """
+        self.transform_values_inplace(data_array.values, data_var)
+
+    def transform_values_inplace(self, values: np.ndarray[Any, Any], data_var: DataVarT) -> None:
+        """Transform a variable's values in place, without coordinates; runs on a worker.
+
+        By default rounds to `DataVar.keep_mantissa_bits`. Who overrides it calls the default
+        last.
+
+        Parameters
+        ----------
+        values
+            The variable over the processing region; dims as the variable's.
+        data_var
+            The variable.
+        """
+        if data_var.keep_mantissa_bits is not None:
+            round_mantissa_inplace(values, data_var.keep_mantissa_bits)
+
+    def provenance(
+        self, filled: np.ndarray[Any, np.dtype[np.bool_]], data_var: DataVarT
+    ) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Give where a variable's values rest on this run's source files alone.
+
+        Elsewhere published values stay. Override it where a transformation mixes
+        positions: a value whose inputs did not all arrive is not this run's.
+
+        Parameters
+        ----------
+        filled
+            Where source files succeeded; dims as the variable's, over the processing region.
+        data_var
+            The variable.
+        """
+        return filled
+
+    def expected(self, coord: CoordT, now: Any) -> bool:
+        """Whether the provider should have a file by now.
+
+        A file that is absent though it was expected is a gap of the provider's and does not
+        hold the archive back; one that is not expected yet does.
+
+        Parameters
+        ----------
+        coord
+            The source file.
+        now
+            The present, as a label of the append dim (UTC).
+        """
+        label = coord.out_loc().get(self.append_dim)
+        last = label.stop if isinstance(label, slice) else label
+        if self.publication_delay is None or last is None:
+            return False
+        return bool(last + self.publication_delay <= now)
+
+    @classmethod
+    def operational_update_jobs(
+        cls,
+        final_store: FinalStore,
+        template_ds: xr.Dataset,
+        append_dim: str,
+        all_data_vars: Sequence[DataVarT],
+    ) -> Sequence[Self]:
+        """Find what an update must process.
+
+        By default the regions from the last published one to the template's end, and earlier
+        ones inside `lookback` whose source files did not all succeed, or may have been revised
+        since (`asks_for_revisions`). Inside `lookback` the provider is asked again for what was
+        absent.
+
+        Parameters
+        ----------
+        final_store
+            `final_store.published_length(append_dim)` is what readers see,
+            `final_store.progress()` the records.
+        template_ds
+            The template, which already reaches to now.
+        append_dim, all_data_vars
+            As in `TemplateConfig`.
+        """
+        published = final_store.published_length(append_dim) or 0
+        jobs = cls.get_jobs(template_ds, append_dim, all_data_vars)
+        oldest = _first_within(template_ds.get_index(append_dim), cls.lookback)
+        names = [var.name for var in all_data_vars if append_dim in var.dims]
+
+        recent = [replace(job, retry_gaps=job.region.stop > oldest) for job in jobs]
+
+        def is_due(job: Self) -> bool:
+            if job.region.stop >= published or (job.retry_gaps and cls.asks_for_revisions):
+                return True
+            record = final_store.tracker.read(job.region) if job.retry_gaps else None
+            return record is not None and not record.is_complete(names)
+
+        return [job for job in recent if is_due(job)]
+
+    def update_template_with_results(self, process_results: ProcessResults) -> xr.Dataset:
+        """Trim the template to what was really processed.
+
+        By default to the last settled position of this region that has data (see
+        `progress.region_state`), or to the region's start if there is none.
+
+        Parameters
+        ----------
+        process_results
+            By variable, this region's source files with their status, including those of
+            variables that an earlier run processed.
+        """
+        data = self.state(process_results).data
+        return self.template_ds.isel({self.append_dim: slice(0, self.region.start + data)})
+
+    # -- most subclasses need not override what follows --------------------------------------
+
+    @classmethod
+    def get_jobs(
+        cls,
+        template_ds: xr.Dataset,
+        append_dim: str,
+        all_data_vars: Sequence[DataVarT],
+    ) -> list[Self]:
+        """Give the jobs for all regions of a template, in order."""
+        varying = [var for var in all_data_vars if append_dim in var.dims]
+        length = region_length({var.name: var.object_length(append_dim) for var in varying})
+        return [
+            cls(template_ds=template_ds, data_vars=varying, append_dim=append_dim, region=region)
+            for region in regions_of(template_ds.sizes[append_dim], length)
+        ]
+
+    def process(self) -> ProcessResults:
+        """Process this one job on the current Dask client: upload and record, not publish.
+
+        Returns
+        -------
+        dict
+            By variable, its source files with their status.
+
+        Raises
+        ------
+        RuntimeError
+            The job does not come from a `DynamicalDataset`, or a variable failed.
+        """
+        if self.processor is None:
+            raise RuntimeError(
+                "this job knows no final store: take it from DynamicalDataset.plan(...).jobs"
+            )
+        return self.processor(self)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether this is the job that writes the variables without the append dim."""
+        return bool(self.region.stop == self.region.start)
+
+    def is_over(self, data_var: DataVar) -> bool:
+        """Whether the provider ended a variable before this region."""
+        return self.region.start >= self.end_of(data_var.name) and not self.is_static
+
+    def end_of(self, name: str) -> int:
+        """Give the first position at which the provider no longer has a variable."""
+        index = self.template_ds.get_index(self.append_dim)
+        ends = [var.valid_until for var in self.data_vars if var.name == name]
+        if not ends or ends[0] is None:
+            return len(index)
+        from gridmill.authoring.template import (
+            parse_label,  # imports xarray, which workers do without
+        )
+
+        calendar = getattr(index, "calendar", "proleptic_gregorian")
+        return int(index.searchsorted(parse_label(ends[0], calendar)))
+
+    def state(self, process_results: ProcessResults) -> RegionState:
+        """Judge this region by its source files, see `progress.region_state`."""
+        fills = [self._fills(name, coords) for name, coords in process_results.items()]
+        return region_state(self.region, fills, self.publish_when)
+
+    def processing_region(self) -> slice:
+        """Give `get_processing_region`, cut to the template."""
+        wanted = self.get_processing_region()
+        length = self.template_ds.sizes[self.append_dim]
+        return slice(max(wanted.start, 0), min(wanted.stop, length))
+
+    def processing_region_ds(self) -> xr.Dataset:
+        """Give the template cut to the processing region."""
+        if self.is_static:
+            return self.template_ds
+        import xarray as xr  # here, because workers do without
+
+        at = {self.append_dim: self.processing_region()}
+        cut = self.template_ds.coords.to_dataset().isel(at)
+        length = cut.sizes[self.append_dim]
+        lazy = _data_variables(_Same(self.template_ds), self.append_dim, length)
+        return xr.Dataset(lazy, coords=cut.coords, attrs=cut.attrs)
+
+    def download_path(self, coord: CoordT) -> Path:
+        """Give where a source file is downloaded to: inside the worker's folder, whatever its URL.
+
+        Raises
+        ------
+        RuntimeError
+            Not on a worker.
+        """
+        if self.download_dir is None:
+            raise RuntimeError("download_path() is for hooks that run on a worker")
+        url = coord.get_url()
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(urlsplit(url).path).name)[-80:]
+        identity = hashlib.sha256(f"{url} {coord.out_loc()}".encode()).hexdigest()[:12]
+        return self.download_dir / f"{identity}-{name.lstrip('.')}"
+
+    def urls(self, coord: CoordT) -> list[str]:
+        """Give the addresses at which to try for a source file, in order."""
+        url = coord.get_url()
+        if "://" in url or url.startswith("/") or not self.source_base:
+            return [url]
+        return [f"{base.rstrip('/')}/{url}" for base in self.source_base]
+
+    def for_worker(self, data_vars: Sequence[DataVarT]) -> Self:
+        """Give a twin that is small to send: without the template, with these variables only."""
+        twin = copy.copy(self)
+        fields = vars(twin)
+        fields.pop("template_ds")
+        fields.update(processor=None, data_vars=tuple(data_vars))
+        return twin
+
+    def _repr_html_(self) -> str:
+        ds = self.processing_region_ds()
+        index = self.template_ds.get_index(self.append_dim)
+        ends = () if self.is_static else (self.region.start, self.region.stop - 1)
+        groups = [
+            (
+                [var.name for var in group],
+                [mask_url(c.get_url()) for c in self.generate_source_file_coords(ds, group)],
+            )
+            for group in self.source_groups(self.data_vars)
+        ]
+        return job_card(type(self).__name__, [str(index[at]) for at in ends], self.region, groups)
+
+    def __repr__(self) -> str:
+        names = ", ".join(var.name for var in self.data_vars)
+        place = f"{self.append_dim} {self.region.start}:{self.region.stop}"
+        return f"<{type(self).__name__} {'static' if self.is_static else place}: {names}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "template_ds":
+            raise AttributeError(
+                "template_ds stays with the driver; hooks that run on a worker get what they "
+                "need through their arguments and the fields of the SourceFileCoord"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _fills(self, name: str, coords: Iterable[SourceFileCoord]) -> list[SourceFill]:
+        index = self.template_ds.get_index(self.append_dim)
+        start, end = self.region.start, self.end_of(name)
+        return [
+            SourceFill(at.start - start, at.stop - start, coord.status, coord.settled)
+            for coord, at in locate_along(index, self.append_dim, coords)
+            if at.start < end
+        ]
+
+    def _try_mirrors(self, coord: CoordT, ask: Callable[[str], AnswerT]) -> AnswerT:
+        errors: list[NotAvailable | DownloadFailed] = []
+        for url in self.urls(coord):
+            try:
+                return ask(url)
+            except (NotAvailable, DownloadFailed) as error:
+                errors.append(error)
+        # One mirror that failed may have the file: it is absent only if all say so.
+        raise next((e for e in errors if isinstance(e, DownloadFailed)), errors[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A template as a key: equal to nothing but the same object."""
+
+    template_ds: xr.Dataset
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.template_ds is self.template_ds
+
+    def __hash__(self) -> int:
+        return id(self.template_ds)
+
+
+@lru_cache(maxsize=4)
+def _data_variables(template: _Same, append_dim: str, length: int) -> dict[Any, xr.Variable]:
+    """Give a template's data variables for that many positions.
+
+    All of them are without values, so those of one region are as good as those of another; to
+    cut dozens of dask arrays for each of thousands of regions costs 10 ms a region.
+    """
+    cut = template.template_ds.isel({append_dim: slice(0, length)})
+    return {name: cut[name].variable for name in cut.data_vars}
+
+
+def locate_along(
+    index: pd.Index[Any], dim: str, coords: Iterable[SourceFileCoord]
+) -> list[tuple[SourceFileCoord, slice]]:
+    """Find the positions along a dim that source files fill.
+
+    Raises
+    ------
+    ValueError
+        A label that a file claims to fill is not in the index.
+    """
+    return [(c, as_slice(locate(index, dim, c.out_loc().get(dim, slice(None))))) for c in coords]
+
+
+def locate(index: pd.Index[Any], dim: str, label: Any) -> int | slice:
+    """Find the position of a label, or the positions of a slice of labels, both ends included.
+
+    Raises
+    ------
+    ValueError
+        The label is not in the index.
+    """
+    if isinstance(label, slice):
+        found = index.slice_indexer(label.start, label.stop)
+        return slice(*found.indices(len(index)))
+    try:
+        hash(label)  # pandas has an error of its own for lists
+        return int(index.get_loc(label))  # type: ignore[arg-type]
+    except (KeyError, TypeError) as error:
+        span = f"{index[0]} … {index[-1]}" if len(index) else "nothing"
+        raise ValueError(
+            f"out_loc() gives {dim}={label!r}, which is not in {dim}: {span}"
+        ) from error
+
+
+def as_slice(position: int | slice) -> slice:
+    """Give the positions as a slice."""
+    return position if isinstance(position, slice) else slice(position, position + 1)
+
+
+def _first_within(index: pd.Index[Any], window: timedelta) -> int:
+    if len(index) == 0:
+        return 0
+    return int(index.searchsorted(index[-1] - window))

@@ -1,0 +1,418 @@
+"""The declared structure of a dataset, as a lazy xarray Dataset."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Self, cast
+
+import dask.array
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.delayed import delayed
+
+from gridmill.model.region import region_length
+from gridmill.model.variables import Completeness, Coordinate, DataVar
+
+__all__ = ["TemplateConfig", "just_after", "parse_label"]
+
+# Long enough that the append coordinate's single chunk outlasts the archive (see Coordinate).
+CAPACITY_YEARS = 60
+CAPACITY_IRREGULAR = 2**20
+ISO_8601 = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.\d+)?)?)?)?)?)?"
+    r"(?P<zone>Z|[+-]\d\d:?\d\d)?"
+)
+
+
+class TemplateConfig:
+    """Declares the structure of a dataset; subclass it.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        Dims of a data variable that names none itself, append dim first.
+    append_dim : str
+        The dimension along which the archive grows.
+    append_dim_start : str
+        Its first label, ISO 8601.
+    append_dim_frequency : str or None
+        Its step, a pandas offset alias (``"h"``, ``"6h"``, ``"MS"``); None where
+        `append_dim_coordinates` is overridden.
+    calendar : str
+        CF calendar of the append dim; other than the standard ones, labels are cftime objects.
+    dataset_attributes : mapping
+        Global attributes; `dataset_id` and `title` are required.
+    coords : sequence of Coordinate
+        Every dimension's index and the auxiliary coordinates; with a `Completeness`, readers see
+        how much of each position arrived.
+    data_vars : sequence of DataVar
+        The data variables. One without the append dim is static: written once, when the store
+        is made.
+    append_dim_capacity : int or None
+        The most positions that the archive may ever have; None means 60 years.
+    left_out : frozenset of str
+        Coordinates that are left out though they are given: those that an archive does not have.
+    remarks : tuple of str
+        How an archive differs from what the code declares, a line each; see
+        `gridmill.authoring.as_made`.
+
+    Raises
+    ------
+    ValueError
+        On construction, if the declaration contradicts itself.
+    """
+
+    dims: tuple[str, ...]
+    append_dim: str
+    append_dim_start: str
+    append_dim_frequency: str | None = None
+    calendar: str = "proleptic_gregorian"
+    dataset_attributes: Mapping[str, Any]
+    coords: Sequence[Coordinate]
+    data_vars: Sequence[DataVar]
+    append_dim_capacity: int | None = None
+    left_out: frozenset[str] = frozenset()
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.data_vars = tuple(var.with_dims(self.dims) for var in self.data_vars)
+        self.coords = tuple(self.coords)
+        _check_declaration(self)
+
+    # -- what an author implements -----------------------------------------------------------
+
+    def dimension_coordinates(self) -> dict[str, Any]:
+        """Give the labels of every dimension but the append dim, as 1-D arrays by name."""
+        raise NotImplementedError(f"{type(self).__name__} must define dimension_coordinates()")
+
+    def append_dim_coordinates(self, end: Any) -> pd.Index[Any]:
+        """Give the append dim's labels from `append_dim_start` up to, not including, `end`.
+
+        Override it for an irregular append dim; earlier labels must never change with `end`.
+        """
+        start = self.label(self.append_dim_start)
+        index = xr.date_range(
+            start,
+            end,
+            freq=self.append_dim_frequency,
+            calendar=self.calendar,
+            inclusive="left",
+            use_cftime=not isinstance(start, pd.Timestamp),
+        )
+        return cast("pd.Index[Any]", index)
+
+    def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
+        """Give the auxiliary coordinates, as anything that xarray takes for a coordinate.
+
+        Parameters
+        ----------
+        ds
+            The template with its dimension coordinates.
+        """
+        return {}
+
+    # -- most subclasses need not override what follows --------------------------------------
+
+    def get_template(self, append_dim_end: Any) -> xr.Dataset:
+        """Give the dataset's structure up to, not including, a label.
+
+        Parameters
+        ----------
+        append_dim_end
+            Label, or an ISO 8601 string.
+
+        Returns
+        -------
+        xr.Dataset
+            Coordinates in memory, data variables lazy: computing one raises. Every variable
+            carries the encoding it is stored with.
+
+        Raises
+        ------
+        ValueError
+            The append dim would exceed its capacity.
+        """
+        ds = xr.Dataset(coords=self._index_coords(append_dim_end))
+        ds = ds.assign_coords(self.derive_coordinates(ds))
+        ds = ds.drop_vars(self.left_out, errors="ignore")
+        if self.completeness is not None:
+            nothing_yet = _zeros(self.completeness, ds.sizes)
+            ds = ds.assign_coords({self.completeness.name: nothing_yet})
+        undeclared = sorted({str(name) for name in ds.coords} - {c.name for c in self.coords})
+        if undeclared:
+            raise ValueError(
+                f"coordinates {undeclared} are given, but {type(self).__name__}.coords does not "
+                "declare how they are stored"
+            )
+        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in self.data_vars}
+        ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
+        for coord in self.coords:
+            self._describe_coord(ds, coord)
+        return ds
+
+    @property
+    def dataset_id(self) -> str:
+        """The dataset's id, from its attributes."""
+        return str(self.dataset_attributes["dataset_id"])
+
+    @property
+    def completeness(self) -> Completeness | None:
+        """The coordinate that says how much of each position arrived, if it is declared."""
+        return next((c for c in self.coords if isinstance(c, Completeness)), None)
+
+    def label(self, value: Any) -> Any:
+        """Turn an ISO 8601 string (or datetime) into a label of the append dim.
+
+        Raises
+        ------
+        ValueError
+            It is not a date.
+        """
+        return parse_label(value, self.calendar)
+
+    @cached_property
+    def region_length(self) -> int:
+        """Positions along the append dim that one region covers, whichever variables are chosen."""
+        dim = self.append_dim
+        return region_length(
+            {v.name: v.object_length(dim) for v in self.data_vars if dim in v.dims}
+        )
+
+    @cached_property
+    def capacity(self) -> int:
+        """The most positions that the append dim may ever have."""
+        if self.append_dim_capacity is not None:
+            return self.append_dim_capacity
+        if self.append_dim_frequency is None:
+            return CAPACITY_IRREGULAR
+        start = self.label(self.append_dim_start)
+        in_decades = start.replace(year=start.year + CAPACITY_YEARS, day=1)
+        return len(TemplateConfig.append_dim_coordinates(self, in_decades))
+
+    def narrowed(
+        self,
+        *,
+        start: str | None = None,
+        variables: Sequence[str] | None = None,
+        max_lead: str | None = None,
+    ) -> Self:
+        """Give a copy that begins at `start`, has only these variables, and leads up to `max_lead`.
+
+        Raises
+        ------
+        ValueError
+            A variable is unknown, `start` is no label of the append dim, or `max_lead` (``"24h"``)
+            is none of the dataset's leads.
+        """
+        twin = copy.copy(self)
+        twin.__dict__.pop("region_length", None)
+        twin.__dict__.pop("capacity", None)
+        if variables is not None:
+            twin.data_vars = self.select(variables)
+        if start is not None:
+            self._check_is_label(start)
+            twin.append_dim_start = start
+        if max_lead is not None:
+            twin.limit_leads(max_lead)
+        return twin
+
+    def limit_leads(self, max_lead: str) -> None:
+        """Leave out the leads beyond `max_lead`, in place; for `narrowed`, on a copy.
+
+        Raises
+        ------
+        ValueError
+            The dataset has no leads, or not this one.
+        """
+        raise ValueError(f"{self.dataset_id} has no leads to limit: give no max lead")
+
+    def select(self, variables: Sequence[str]) -> tuple[DataVar, ...]:
+        """Give the data variables of these names, in declared order.
+
+        Raises
+        ------
+        ValueError
+            One is unknown.
+        """
+        known = [var.name for var in self.data_vars]
+        unknown = sorted(set(variables) - set(known))
+        if unknown:
+            raise ValueError(
+                f"unknown variables {unknown} of {self.dataset_id}; known: {', '.join(known)}"
+            )
+        return tuple(var for var in self.data_vars if var.name in variables)
+
+    def position(self, value: Any, index: pd.Index[Any]) -> int:
+        """Give the position of a label in a template's index; its end counts as a label.
+
+        Raises
+        ------
+        ValueError
+            It is not on the append dim's axis.
+        """
+        self._check_is_label(value)
+        return int(index.searchsorted(self.label(value)))
+
+    def _check_is_label(self, start: str) -> None:
+        label = self.label(start)
+        first = self.label(self.append_dim_start)
+        index = self.append_dim_coordinates(just_after(label))
+        if len(index) == 0 or index[-1] != label:
+            nearest = f"the nearest before it is {index[-1]}" if len(index) else f"first: {first}"
+            raise ValueError(f"{start} is not on the dataset's {self.append_dim} axis; {nearest}")
+
+    def _index_coords(self, append_dim_end: Any) -> dict[str, Any]:
+        index = self.append_dim_coordinates(self.label(append_dim_end))
+        if len(index) > self.capacity:
+            raise ValueError(
+                f"{self.dataset_id} would have {len(index)} positions along {self.append_dim}, "
+                f"over its capacity of {self.capacity}; the capacity is fixed when the store is "
+                "made: set append_dim_capacity and build a new store"
+            )
+        return {self.append_dim: index, **self.dimension_coordinates()}
+
+    def _describe_coord(self, ds: xr.Dataset, coord: Coordinate) -> None:
+        if coord.name not in ds.coords:
+            raise ValueError(
+                f"coordinate {coord.name!r} is declared, but neither dimension_coordinates() nor "
+                "derive_coordinates() gives it"
+            )
+        lengths = {**{str(d): n for d, n in ds.sizes.items()}, self.append_dim: self.capacity}
+        ds[coord.name].attrs = dict(coord.attrs)
+        # CF 2.5.1: a coordinate has a value everywhere.
+        ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
+
+
+def parse_label(value: Any, calendar: str = "proleptic_gregorian") -> Any:
+    """Turn an ISO 8601 string or a datetime into a `pandas.Timestamp` or a cftime object.
+
+    Zone-aware values are converted to UTC; labels themselves carry no zone.
+
+    Examples
+    --------
+    >>> parse_label("2017-01-21T06:00Z")
+    Timestamp('2017-01-21 06:00:00')
+    >>> parse_label("2017-02-30", "360_day")
+    cftime.datetime(2017, 2, 30, 0, 0, 0, 0, calendar='360_day', has_year_zero=True)
+    """
+    if calendar not in ("proleptic_gregorian", "standard", "gregorian"):
+        return _parse_cftime(value, calendar)
+    try:
+        stamp = pd.Timestamp(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{value!r} is not a date: write it like 2017-01-21T06:00") from error
+    if pd.isna(stamp):
+        raise ValueError(f"{value!r} is not a date: write it like 2017-01-21T06:00")
+    return stamp.tz_convert(None) if stamp.tzinfo is not None else stamp
+
+
+def _parse_cftime(value: Any, calendar: str) -> Any:
+    import cftime
+
+    if isinstance(value, cftime.datetime):
+        return value
+    if isinstance(value, datetime | np.datetime64):
+        return _on_calendar(parse_label(value), calendar)
+    found = ISO_8601.fullmatch(str(value))
+    try:
+        if found is None:
+            raise ValueError
+        year, month, day, *clock = (int(found[n] or n in (2, 3)) for n in range(1, 7))
+        label = cftime.datetime(year, month, day, *clock, calendar=calendar)
+    except ValueError as error:
+        raise ValueError(
+            f"{value!r} is not a date of the {calendar} calendar: write it like 2017-01-21"
+        ) from error
+    zone = found["zone"]
+    return label if zone in (None, "Z") else label - datetime.strptime(zone, "%z").utcoffset()
+
+
+def _on_calendar(moment: datetime, calendar: str) -> Any:
+    """Give a moment as a label; a day that the calendar does not have becomes the one before."""
+    import cftime
+
+    clock = (moment.hour, moment.minute, moment.second)
+    for day in (moment.day, 30, 29, 28):
+        try:
+            return cftime.datetime(moment.year, moment.month, day, *clock, calendar=calendar)
+        except ValueError:
+            continue
+    raise ValueError(f"{moment} is not on the {calendar} calendar")
+
+
+def just_after(label: Any) -> Any:
+    """Give the smallest end of a template that includes a label."""
+    return label + pd.Timedelta(microseconds=1).to_pytimedelta()
+
+
+def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
+    missing = [dim for dim in var.dims if dim not in sizes]
+    if missing:
+        raise ValueError(f"variable {var.name!r} has dims {missing} without a coordinate")
+    shape = tuple(sizes[dim] for dim in var.dims)
+    lazy = _never_computed(var.name, shape, np.dtype(var.encoding.dtype))
+    return xr.Variable(var.dims, lazy, dict(var.attrs), var.encoding.to_xarray())
+
+
+def _zeros(completeness: Completeness, sizes: Mapping[Any, int]) -> xr.Variable:
+    """Give a coordinate of zeros, which take no memory."""
+    shape = tuple(sizes[dim] for dim in completeness.own_dims)
+    zeros = np.broadcast_to(np.zeros((), completeness.dtype), shape)
+    return xr.Variable(completeness.own_dims, zeros)
+
+
+def _never_computed(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """Make a dask array of one block that raises when computed."""
+    return dask.array.from_delayed(  # type: ignore[no-untyped-call]
+        delayed(_refuse_to_compute)(name), shape=shape, dtype=dtype
+    )
+
+
+def _refuse_to_compute(name: str) -> None:
+    raise RuntimeError(f"{name!r} is a template: it has a structure and no values")
+
+
+def _check_declaration(config: TemplateConfig) -> None:
+    who = type(config).__name__
+    missing = [key for key in ("dataset_id", "title") if key not in config.dataset_attributes]
+    if missing:
+        raise ValueError(f"{who}.dataset_attributes lack {missing}")
+    names = [coord.name for coord in config.coords] + [var.name for var in config.data_vars]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{who} declares {twice} more than once")
+    for var in config.data_vars:
+        if config.append_dim in var.dims[1:]:
+            raise ValueError(
+                f"variable {var.name!r} has dims {var.dims}: the append dim "
+                f"{config.append_dim!r} must come first"
+            )
+    _check_completeness(config)
+    config.label(config.append_dim_start)
+
+
+def _check_completeness(config: TemplateConfig) -> None:
+    declared = [coord for coord in config.coords if isinstance(coord, Completeness)]
+    if len(declared) > 1:
+        names = [coord.name for coord in declared]
+        raise ValueError(f"{type(config).__name__} declares more than one completeness: {names}")
+    for coord in declared:
+        varying = [var for var in config.data_vars if config.append_dim in var.dims]
+        known = {dim for var in varying for dim in var.dims}
+        first, *others = coord.own_dims
+        if first != config.append_dim or len(set(coord.own_dims)) != len(coord.own_dims):
+            raise ValueError(
+                f"{coord.name!r} has dims {coord.own_dims}: give {config.append_dim!r} first, and "
+                "every dim once"
+            )
+        unknown = sorted(set(others) - known)
+        if unknown:
+            raise ValueError(
+                f"{coord.name!r} has dims {unknown}, which no variable along {config.append_dim} "
+                "has: source files have no places there"
+            )

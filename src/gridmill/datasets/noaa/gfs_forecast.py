@@ -1,0 +1,130 @@
+"""Global forecasts of NOAA's GFS, every 6 hours, to 16 days.
+
+Two products on regular grids: 0.25°, hourly to 120 h and 3-hourly to 384 h (`NoaaGfsForecast`),
+and 1°, 3-hourly (`NoaaGfsForecast1Deg`). The source is NOAA's open data bucket; any mirror with its
+layout will do as `source_base`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+import numpy as np
+
+from gridmill import DynamicalDataset, Encoding
+from gridmill.authoring.cf import PRESSURE_LEVEL
+from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
+from gridmill.authoring.forecasts.template import ForecastTemplate
+from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.datasets.noaa.variables import PRESSURE_LEVELS, variables
+
+__all__ = [
+    "ATTRIBUTES",
+    "GRID",
+    "SOURCE",
+    "NoaaGfsForecast",
+    "NoaaGfsForecast1Deg",
+    "NoaaGfsForecast1DegFile",
+    "NoaaGfsForecast1DegJob",
+    "NoaaGfsForecast1DegTemplate",
+    "NoaaGfsForecastFile",
+    "NoaaGfsForecastJob",
+    "NoaaGfsForecastTemplate",
+]
+
+SOURCE = "https://noaa-gfs-bdp-pds.s3.amazonaws.com"
+ATTRIBUTES = {
+    "dataset_id": "noaa-gfs-forecast",
+    "title": "NOAA GFS forecast, 0.25°",
+    "institution": "NOAA National Centers for Environmental Prediction",
+    "source": "Global Forecast System (GFS), https://registry.opendata.aws/noaa-gfs-bdp-pds",
+    "license": "NOAA data disseminated through NODD are open to the public",
+    "Conventions": "CF-1.11",
+}
+GRID = LatitudeLongitudeGrid(step_degrees=0.25)
+GRID_1DEG = LatitudeLongitudeGrid(step_degrees=1.0)
+DIMS = ("init_time", "lead_time", "latitude", "longitude")
+
+
+class NoaaGfsForecastTemplate(ForecastTemplate):
+    """Forecasts of 0.25°; a forecast is a region."""
+
+    dims = DIMS
+    # Version 16 of the model: the first with hourly leads and these names in the bucket.
+    append_dim_start = "2021-05-01"
+    dataset_attributes = ATTRIBUTES
+    # Half the leads of a place, or a map of a region, from a few chunks of 6 MB before compression.
+    data_vars = variables(
+        "gfs", DIMS, Encoding(chunks=(1, 105, 121, 121), shards=(1, 210, 726, 726)), on_levels=True
+    )
+    grid = GRID
+    lead_hours = (*range(121), *range(123, 385, 3))
+    more_coords = (PRESSURE_LEVEL,)
+    more_labels: ClassVar = {"pressure_level": np.array(PRESSURE_LEVELS, dtype=float)}
+
+
+class NoaaGfsForecast1DegTemplate(NoaaGfsForecastTemplate):
+    """Forecasts of 1°."""
+
+    dataset_attributes = {  # noqa: RUF012
+        **ATTRIBUTES,
+        "dataset_id": "noaa-gfs-forecast-1deg",
+        "title": "NOAA GFS forecast, 1°",
+    }
+    data_vars = variables(
+        "gfs", DIMS, Encoding(chunks=(1, 129, 91, 90), shards=(1, 129, 182, 360)), on_levels=True
+    )
+    grid = GRID_1DEG
+    lead_hours = tuple(range(0, 385, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoaaGfsForecastFile(ForecastFile):
+    """The file of one lead."""
+
+    product: str = "0p25"
+
+    def get_url(self) -> str:
+        """Give the path in the bucket: ``gfs.20260801/06/atmos/gfs.t06z.pgrb2.0p25.f009``."""
+        init, hours = self.init_time, self.lead_time // timedelta(hours=1)
+        return f"gfs.{init:%Y%m%d/%H}/atmos/gfs.t{init:%H}z.pgrb2.{self.product}.f{hours:03d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoaaGfsForecast1DegFile(NoaaGfsForecastFile):
+    """The file of one lead, of 1°."""
+
+    product: str = "1p00"
+
+
+class NoaaGfsForecastJob(GribForecastJob[NoaaGfsForecastFile]):
+    """Reads the files of 0.25°."""
+
+    # A forecast is complete five hours after its start; twice that, and NOAA has a gap.
+    publication_delay = timedelta(hours=10)
+    file_type = NoaaGfsForecastFile
+    grid = GRID
+
+
+class NoaaGfsForecast1DegJob(NoaaGfsForecastJob):
+    """Reads the files of 1°."""
+
+    file_type = NoaaGfsForecast1DegFile
+    grid = GRID_1DEG
+
+
+class NoaaGfsForecast(DynamicalDataset):
+    """Global forecasts of NOAA's GFS, 0.25°."""
+
+    template_config = NoaaGfsForecastTemplate
+    region_job = NoaaGfsForecastJob
+    source_base = SOURCE
+
+
+class NoaaGfsForecast1Deg(NoaaGfsForecast):
+    """Global forecasts of NOAA's GFS, 1°."""
+
+    template_config = NoaaGfsForecast1DegTemplate
+    region_job = NoaaGfsForecast1DegJob

@@ -1,0 +1,423 @@
+"""The account of what is done: records of region jobs, and how far readers may see. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = [
+    "ObjectReceipt",
+    "ProgressRecord",
+    "PublishWhen",
+    "RegionState",
+    "SourceFileRecord",
+    "SourceFileStatus",
+    "SourceFill",
+    "VariableRecord",
+    "publishable_extent",
+    "region_state",
+]
+
+SCHEMA_VERSION = 1
+
+PublishWhen = Literal["complete", "any"]
+
+
+class SourceFileStatus(StrEnum):
+    """What became of one source file in a region job."""
+
+    PROCESSING = "processing"
+    NOT_YET_AVAILABLE = "not yet available"
+    DOWNLOAD_FAILED = "download failed"
+    READ_FAILED = "read failed"
+    SUCCEEDED = "succeeded"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the provider had the file and it could not be used."""
+        return self in (SourceFileStatus.DOWNLOAD_FAILED, SourceFileStatus.READ_FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFill:
+    """What one source file does for one variable along the append dim.
+
+    Parameters
+    ----------
+    start, stop
+        Positions that it fills, relative to the region's start; half-open.
+    status
+        What became of it.
+    settled
+        Whether waiting longer is pointless: it succeeded, or is known to be absent or unusable.
+    """
+
+    start: int
+    stop: int
+    status: SourceFileStatus
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RegionState:
+    """How far a region is settled, and how far it has data.
+
+    Parameters
+    ----------
+    start, stop
+        The region's positions along the append dim; half-open.
+    settled
+        Number of positions from `start` on that are settled, without a gap.
+    data
+        Number of positions from `start` to the last one among the settled that has data; 0 if
+        none has.
+    """
+
+    start: int
+    stop: int
+    settled: int
+    data: int
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every position is."""
+        return self.settled == self.stop - self.start
+
+
+def region_state(
+    region: slice, variables: Iterable[Sequence[SourceFill]], publish_when: PublishWhen
+) -> RegionState:
+    """Judge a region by its source files.
+
+    Parameters
+    ----------
+    region
+        Positions along the append dim.
+    variables
+        For every declared variable, what its source files do.
+    publish_when
+        ``"complete"``: a position is settled once all its files are. ``"any"``: it is also
+        settled once one of its files succeeded, unless another failed and may yet succeed.
+
+    Examples
+    --------
+    >>> ok, late = SourceFileStatus.SUCCEEDED, SourceFileStatus.NOT_YET_AVAILABLE
+    >>> files = [SourceFill(0, 1, ok, True), SourceFill(1, 2, late, False)]
+    >>> region_state(slice(24, 26), [files], "complete")
+    RegionState(start=24, stop=26, settled=1, data=1)
+    """
+    length = region.stop - region.start
+    waiting, failed, succeeded = (np.zeros(length, dtype=bool) for _ in range(3))
+    for fill in (fill for fills in variables for fill in fills):
+        at = slice(max(fill.start, 0), max(fill.stop, 0))
+        if fill.status is SourceFileStatus.SUCCEEDED:
+            succeeded[at] = True
+        elif not fill.settled:
+            (failed if fill.status.is_failure else waiting)[at] = True
+    blocked = failed | waiting if publish_when == "complete" else failed | (waiting & ~succeeded)
+    settled = int(np.argmax(blocked)) if blocked.any() else length
+    with_data = np.flatnonzero(succeeded[:settled])
+    data = int(with_data[-1]) + 1 if with_data.size else 0
+    return RegionState(region.start, region.stop, settled, data)
+
+
+def publishable_extent(published: int, states: Iterable[RegionState]) -> int:
+    """How far readers may see: the longest settled prefix, up to its last position with data.
+
+    Parameters
+    ----------
+    published
+        The extent that is published now; the result is never lower.
+    states
+        Regions in order, beginning with the one that holds position `published`.
+
+    Examples
+    --------
+    >>> publishable_extent(0, [RegionState(0, 4, 4, 4), RegionState(4, 8, 2, 2)])
+    6
+    >>> publishable_extent(0, [RegionState(4, 8, 4, 4)])  # the first region is not done
+    0
+    """
+    extent = published
+    reached: int | None = None
+    for state in states:
+        if reached is None and not state.start <= published <= state.stop:
+            break
+        if reached is not None and state.start != reached:
+            break
+        if state.data:
+            extent = max(extent, state.start + state.data)
+        if not state.is_settled:
+            break
+        reached = state.stop
+    return extent
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReceipt:
+    """One object in the final store: its key, size in bytes and crc32c.
+
+    The crc32c is None where the record was rebuilt, see `gridmill.operations.rebuild`.
+    """
+
+    key: str
+    nbytes: int
+    crc32c: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFileRecord:
+    """What is known of one source file of a region.
+
+    Parameters
+    ----------
+    url
+        Its address, credentials masked.
+    start, stop
+        Positions along the append dim that it fills, relative to the region's start.
+    status, settled
+        See `SourceFill`.
+    nbytes, etag, last_modified
+        Identity, taken from the download's own response.
+    detail
+        Why it did not succeed, or what is worth knowing of how it did.
+    accepted
+        Who settled it by hand, when and why; that also holds for variables that could not be
+        read from it.
+    extra
+        Optional fields that a later gridmill wrote: kept as long as the file's record is.
+    """
+
+    url: str
+    start: int
+    stop: int
+    status: SourceFileStatus
+    settled: bool
+    nbytes: int | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    detail: str | None = None
+    accepted: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def identity(self) -> tuple[int | None, str | None, str | None]:
+        """What tells two versions of the file apart.
+
+        The size only where the provider says nothing better: of a file that is fetched by ranges
+        it is that of the variables which a run asked for.
+        """
+        is_named = self.etag is not None or self.last_modified is not None
+        return (None if is_named else self.nbytes, self.etag, self.last_modified)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariableRecord:
+    """What is known of one variable of a region.
+
+    Parameters
+    ----------
+    state
+        ``"done"``: all objects are acknowledged; ``"absent"``: no source file has it, nothing
+        was written; ``"failed"``: see `error`.
+    group
+        Which of the record's groups of source files fill it.
+    fingerprint
+        What it was made of, see `gridmill.planning.prepare`; None in a record of gridmill 0.1.0.
+    objects
+        The objects in the final store that hold it.
+    unread
+        By index of the group's files: those that arrived but could not be read for this
+        variable, with whether that is settled and the cause.
+    error
+        Cause of a failure that no source file explains.
+    run, finished
+        The run that made it and when it ended (ISO 8601, UTC).
+    token
+        What publishing needs to make the objects visible, where writing alone does not.
+    epochs
+        Of the stages that made it, the lowest under which a value of it was made; None in a record
+        of gridmill 0.1.0.
+    version
+        The dataset's declared version, likewise.
+    libraries
+        Versions of the libraries that made it: they are told, and decide nothing.
+    extra
+        Optional fields that another gridmill wrote: kept as long as the variable's record is.
+    """
+
+    state: Literal["done", "absent", "failed"]
+    group: int
+    fingerprint: Mapping[str, Any] | None = None
+    objects: tuple[ObjectReceipt, ...] = ()
+    unread: Mapping[int, tuple[bool, str]] = field(default_factory=dict)
+    error: str | None = None
+    run: str = ""
+    finished: str = ""
+    token: str | None = None
+    epochs: Mapping[str, int] | None = None
+    version: int | None = None
+    libraries: Mapping[str, str] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressRecord:
+    """The durable account of one region job.
+
+    Parameters
+    ----------
+    dataset_id
+        The dataset that it belongs to.
+    start, stop
+        Positions along the append dim; both 0 for the static variables' job.
+    groups
+        Source files, each named once, by source group.
+    variables
+        Variables by name.
+    extra
+        Optional fields that a later gridmill wrote: kept.
+    """
+
+    dataset_id: str
+    start: int
+    stop: int
+    groups: tuple[tuple[SourceFileRecord, ...], ...] = ()
+    variables: Mapping[str, VariableRecord] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def region(self) -> slice:
+        """The region's positions along the append dim."""
+        return slice(self.start, self.stop)
+
+    def fills(self, name: str) -> list[SourceFill] | None:
+        """What the source files did for variable `name`; None if it is not done."""
+        variable = self.variables.get(name)
+        if variable is None or variable.state == "failed":
+            return None
+        return [
+            SourceFill(file.start, file.stop, *_outcome(file, variable.unread.get(index)))
+            for index, file in enumerate(self.groups[variable.group])
+        ]
+
+    def is_settled(self, names: Iterable[str]) -> bool:
+        """Whether each of these variables is done and none of their files can improve."""
+        every = [self.fills(name) for name in names]
+        return all(fills is not None and all(f.settled for f in fills) for fills in every)
+
+    def is_complete(self, names: Iterable[str]) -> bool:
+        """Whether each of these variables is done and all their files succeeded."""
+        every = [self.fills(name) for name in names]
+        ok = SourceFileStatus.SUCCEEDED
+        return all(fills is not None and all(f.status is ok for f in fills) for fills in every)
+
+    def unsettled_files(self) -> list[tuple[str, str]]:
+        """List the URLs of the source files that are not settled, and what is wrong with each."""
+        unread = self._unread_files()
+        found = {}
+        for file in (file for group in self.groups for file in group):
+            if not file.settled:
+                found[file.url] = str(file.status)
+            elif file.url in unread and file.accepted is None:
+                names = ", ".join(unread[file.url])
+                found[file.url] = f"{SourceFileStatus.READ_FAILED} for {names}"
+        return list(found.items())
+
+    def _unread_files(self) -> dict[str, list[str]]:
+        """Give by URL the variables that could not be read from it, where that is not settled."""
+        found: dict[str, list[str]] = {}
+        for name, variable in self.variables.items():
+            for index, (settled, _) in variable.unread.items():
+                if not settled:
+                    found.setdefault(self.groups[variable.group][index].url, []).append(name)
+        return found
+
+    def _repr_html_(self) -> str:
+        from gridmill.display.cards import record_card
+
+        return record_card(self)
+
+    def to_json(self) -> bytes:
+        """Serialise, with the schema's version."""
+        content = {
+            **self.extra,
+            "schema": SCHEMA_VERSION,
+            "dataset_id": self.dataset_id,
+            "start": self.start,
+            "stop": self.stop,
+            "groups": [[_file_to(file) for file in group] for group in self.groups],
+            "variables": {name: _variable_to(v) for name, v in self.variables.items()},
+        }
+        # Without an indent: Python's fast encoder knows none, and a run writes very many of these.
+        return json.dumps(content).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> ProgressRecord:
+        """Read what `to_json` wrote, also a later gridmill's of the same schema.
+
+        Raises
+        ------
+        ValueError
+            It is not JSON, lacks a field, or has a later schema.
+        """
+        try:
+            raw = json.loads(content)
+            version = raw.pop("schema")
+            if version > SCHEMA_VERSION:
+                raise ValueError(f"schema {version}, this gridmill reads up to {SCHEMA_VERSION}")
+            groups = tuple(tuple(map(_file_from, group)) for group in raw.pop("groups"))
+            variables = {k: _variable_from(v) for k, v in raw.pop("variables").items()}
+            return cls(groups=groups, variables=variables, **_known(cls, raw))
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+            raise ValueError(f"not a progress record: {error}") from error
+
+
+def _outcome(
+    file: SourceFileRecord, unread: tuple[bool, str] | None
+) -> tuple[SourceFileStatus, bool]:
+    if unread is None:
+        return file.status, file.settled
+    return SourceFileStatus.READ_FAILED, unread[0] or file.accepted is not None
+
+
+def _known(kind: type[Any], raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the fields of a dataclass, those that it does not have as its `extra`."""
+    unknown = raw.keys() - kind.__dataclass_fields__.keys()
+    if not unknown:
+        return raw
+    extra = {key: raw[key] for key in sorted(unknown)}
+    return {**{key: value for key, value in raw.items() if key not in unknown}, "extra": extra}
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a record's fields, with what another gridmill wrote and without what says nothing."""
+    own = {key: value for key, value in fields.items() if value is not None and key != "extra"}
+    return {**fields["extra"], **own}
+
+
+def _file_to(file: SourceFileRecord) -> dict[str, Any]:
+    return _plain(vars(file))
+
+
+def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
+    status = SourceFileStatus(raw["status"])
+    return SourceFileRecord(**_known(SourceFileRecord, {**raw, "status": status}))
+
+
+def _variable_to(variable: VariableRecord) -> dict[str, Any]:
+    objects = [(o.key, o.nbytes, o.crc32c) for o in variable.objects]
+    return _plain({**vars(variable), "objects": objects})
+
+
+def _variable_from(raw: dict[str, Any]) -> VariableRecord:
+    objects = tuple(ObjectReceipt(*fields) for fields in raw.pop("objects"))
+    unread = {int(index): (bool(s), str(d)) for index, (s, d) in raw.pop("unread").items()}
+    raw.pop("plan", None)  # 0.1.0's fingerprint, which nobody can compute any more
+    known = _known(VariableRecord, raw)
+    return VariableRecord(**{**known, "objects": objects, "unread": unread})

@@ -1,0 +1,132 @@
+"""Settle source files by hand: those that will never come, or never be readable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from gridmill.model.records import ProgressRecord, SourceFileRecord
+from gridmill.model.reports import RunReport
+from gridmill.operations.maintenance import by_hand, check_exists
+from gridmill.stores.leases import STATIC
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+
+__all__ = ["Acceptance", "accept_files"]
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What was settled by hand.
+
+    Parameters
+    ----------
+    files
+        URL and what was wrong with it.
+    note
+        Who, when and why: kept in the records.
+    report
+        How far readers saw before, and see now.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    note: str
+    report: RunReport
+
+
+def accept_files(
+    dataset: DynamicalDataset, names: Sequence[str], *, who: str, why: str, now: Any = None
+) -> Acceptance:
+    """Settle source files that hold the archive back, and publish what that allows.
+
+    Their places stay as they were: missing, or as published. If such a file arrives after all, an
+    update takes it in as any other.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    names
+        URLs as the records have them (see `gridmill status`), or how they end, from a ``/`` on.
+    who, why
+        Kept in the records.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        No record names such a file, or it is settled already; nothing was written.
+    LeaseHeld
+        A run works on the file's region.
+    """
+    check_exists(dataset)
+    if not why.strip():
+        raise ValueError("say why: it is kept in the record")
+    chosen = [record for record in _records(dataset) if any(_held_back_by(record, names))]
+    _check_found(dataset, chosen, names)
+    positions = [_positions(record) for record in chosen]
+    note = f"{who}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {' '.join(why.split())}"
+    with by_hand(dataset, "accept", positions, now=now) as hand:
+        hand.archive.publisher.check_structure()
+        accepted: dict[str, str] = {}
+        for region in [record.region for record in chosen]:
+            record = dataset.store.tracker.read(region)
+            if record is not None:
+                accepted.update(_held_back_by(record, names))
+                dataset.store.tracker.write(_accepted(record, names, note))
+        publisher = hand.archive.publisher
+        publisher.publish(hand.lease)
+        hand.report.stops_because = publisher.stops_because()
+        hand.report.notes.extend(f"accepted {url} ({was}): {note}" for url, was in accepted.items())
+    return Acceptance(tuple(accepted.items()), note, hand.report)
+
+
+def _held_back_by(record: ProgressRecord, names: Sequence[str]) -> dict[str, str]:
+    files = record.unsettled_files()
+    return {url: was for url, was in files if any(_is_named(url, name) for name in names)}
+
+
+def _accepted(record: ProgressRecord, names: Sequence[str], note: str) -> ProgressRecord:
+    held_back = _held_back_by(record, names)
+
+    def settle(file: SourceFileRecord) -> SourceFileRecord:
+        return replace(file, settled=True, accepted=note) if file.url in held_back else file
+
+    return replace(record, groups=tuple(tuple(map(settle, group)) for group in record.groups))
+
+
+def _check_found(
+    dataset: DynamicalDataset, chosen: Sequence[ProgressRecord], names: Sequence[str]
+) -> None:
+    for name in names:
+        if any(_held_back_by(record, [name]) for record in chosen):
+            continue
+        known = {f.url: f for r in _records(dataset) for f in _files(r) if _is_named(f.url, name)}
+        if known:
+            url, file = next(iter(known.items()))
+            raise ValueError(f"{url} is settled already ({file.status}): it holds nothing back")
+        raise ValueError(
+            f"no record names {name}: gridmill status lists the source files that hold the archive "
+            "back; run an update before, which asks for what is new"
+        )
+
+
+def _records(dataset: DynamicalDataset) -> list[ProgressRecord]:
+    static = dataset.store.tracker.read(slice(0, 0))
+    return [*([static] if static else []), *dataset.store.tracker.records()]
+
+
+def _files(record: ProgressRecord) -> Iterator[SourceFileRecord]:
+    return (file for group in record.groups for file in group)
+
+
+def _is_named(url: str, name: str) -> bool:
+    return url == name or url.endswith(f"/{name.lstrip('/')}")
+
+
+def _positions(record: ProgressRecord) -> tuple[int, int]:
+    return STATIC if record.start == record.stop else (record.start, record.stop)

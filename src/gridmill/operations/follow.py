@@ -1,0 +1,198 @@
+"""Follow a dataset's cycle: update again and again, until all that is expected is there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.model.reports import RunReport
+from gridmill.planning.prepare import results_from_record
+from gridmill.runs.driver import ask_files
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.leases import LeaseHeld
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset, Listener
+
+__all__ = ["DeadlinePassed", "Waiting", "follow_cycle"]
+
+log = logging.getLogger(__name__)
+
+# A provider is asked soon after something came, because more comes; then ever more rarely.
+SHORTEST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 120.0
+# Of thousands of files that are awaited a few tell whether anything came: others at each turn.
+ASKED_AT_A_TURN = 16
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is awaited.
+
+    Parameters
+    ----------
+    files
+        How many source files.
+    first
+        The URL of the first of them; empty if it is no file that is awaited.
+    pause_s
+        Seconds until the provider is asked again.
+    """
+
+    files: int
+    first: str
+    pause_s: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.files:
+            return "variables that failed"
+        return f"{self.files} source files, the first is {self.first}"
+
+
+class DeadlinePassed(RuntimeError):  # noqa: N818
+    """Time is up, and not all that is expected is there."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        super().__init__(waiting)
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        return f"the deadline passed while waiting for {self.waiting}"
+
+
+def follow_cycle(
+    dataset: DynamicalDataset,
+    *,
+    deadline_s: float,
+    revalidate: bool = False,
+    client: Any = None,
+    now: Any = None,
+    listener: Listener = lambda event: None,
+    on_wait: Callable[[Waiting], None] = lambda waiting: None,
+    longest_pause_s: float = LONGEST_PAUSE_S,
+) -> Iterator[RunReport]:
+    """Update an archive until all source files of the present cycle are settled.
+
+    What comes is published as it comes. Where the archive is to end is judged once, at the start:
+    what falls due while this waits is for the next call.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    deadline_s
+        Seconds after which to give up.
+    revalidate, client, now, listener
+        See `DynamicalDataset.reformat_operational_update`; `revalidate` holds for the first run.
+    on_wait
+        Told what is awaited before each pause.
+    longest_pause_s
+        The provider is asked at least as often; more often after something came.
+
+    Yields
+    ------
+    RunReport
+        Of each run; a run is made only if there is news.
+
+    Raises
+    ------
+    DeadlinePassed
+        Not everything is there.
+    LeaseHeld
+        Another run holds the archive when the first run wants to begin.
+
+    Notes
+    -----
+    A variable that fails twice in a row for the same reason ends the waiting: that is an error in
+    code, and time does not mend it.
+    """
+    clock = _Clock(dataset.declared.label(now) if now is not None else dataset.present())
+    end = clock.start
+    report = dataset.reformat_operational_update(
+        until=end, revalidate=revalidate, client=client, now=end, listener=listener
+    )
+    yield report
+    shortest_pause_s = min(SHORTEST_PAUSE_S, longest_pause_s)
+    pause_s, turn = shortest_pause_s, 0
+    awaited = _awaited(dataset, end)
+    while awaited or report.failures:
+        left_s = deadline_s - clock.elapsed_s()
+        waiting = Waiting(len(awaited), _first_url(awaited), min(pause_s, left_s))
+        if left_s <= 0:
+            raise DeadlinePassed(waiting)
+        on_wait(waiting)
+        log.info("waiting for %s; asking again in %.0f s", waiting, waiting.pause_s)
+        time.sleep(waiting.pause_s)
+        turn += 1
+        pause_s = min(2 * pause_s, longest_pause_s)
+        if not (report.failures or _is_news(awaited, clock.now(), turn)):
+            continue
+        failures_before = set(report.failures)
+        try:
+            report = dataset.reformat_operational_update(
+                until=end, client=client, now=clock.now(), listener=listener
+            )
+        except LeaseHeld as held:
+            log.info("%s", held)
+            continue
+        yield report
+        if report.failures and set(report.failures) == failures_before:
+            return
+        before, awaited = awaited, _awaited(dataset, end)
+        if len(awaited) < len(before):
+            pause_s = shortest_pause_s
+
+
+@dataclass(frozen=True)
+class _Awaited:
+    job: RegionJob[Any, Any]
+    coord: SourceFileCoord
+
+
+class _Clock:
+    """The present as a label of the append dim: it goes on from where it was said to be."""
+
+    def __init__(self, start: Any) -> None:
+        self.start = start
+        self._started_s = time.monotonic()
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+    def now(self) -> Any:
+        return self.start + timedelta(seconds=self.elapsed_s())
+
+
+def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
+    """List the source files of an update that are not settled, each once a region."""
+    found: dict[tuple[int, str], _Awaited] = {}
+    for prepared in dataset.plan(now=end).prepared():
+        if prepared.record is None:
+            continue
+        for coords in results_from_record(prepared, prepared.record).values():
+            for coord in coords:
+                if not coord.settled:
+                    key = (prepared.job.region.start, coord.get_url())
+                    found.setdefault(key, _Awaited(prepared.job, coord))
+    return list(found.values())
+
+
+def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:
+    """Whether a run would do something: a file came, is given up for, or is to be tried again."""
+    if any(one.coord.status.is_failure or one.job.expected(one.coord, now) for one in awaited):
+        return True
+    step = max(1, len(awaited) // ASKED_AT_A_TURN)
+    asked: dict[int, list[_Awaited]] = {}
+    for one in awaited[turn % step :: step]:
+        asked.setdefault(one.job.region.start, []).append(one)
+    answers = (ask_files(some[0].job, [one.coord for one in some]) for some in asked.values())
+    return any(any(answer.values()) for answer in answers)
+
+
+def _first_url(awaited: Sequence[_Awaited]) -> str:
+    return mask_url(awaited[0].coord.get_url()) if awaited else ""

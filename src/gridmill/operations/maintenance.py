@@ -1,0 +1,109 @@
+"""What an operator does by hand: hold the archive's lease, and keep a report of what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gridmill.model.reports import RunReport
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.leases import STATIC, Lease
+from gridmill.stores.objects.local import StoreUnwritable
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
+
+__all__ = ["EVERYTHING", "Hand", "by_hand"]
+
+# Every position there may ever be, and the static variables.
+EVERYTHING = (STATIC[0], 1 << 62)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The right to change an archive.
+
+    Parameters
+    ----------
+    archive
+        As declared.
+    lease
+        Keeps runs away from the positions that are worked on.
+    report
+        Kept beside the records in the end.
+    """
+
+    archive: Archive
+    lease: Lease
+    report: RunReport
+
+
+@contextmanager
+def by_hand(
+    dataset: DynamicalDataset,
+    kind: str,
+    positions: Iterable[tuple[int, int]] = (EVERYTHING,),
+    *,
+    now: Any = None,
+) -> Iterator[Hand]:
+    """Work on an archive while no run does.
+
+    Parameters
+    ----------
+    dataset
+        With its archive, which must exist.
+    kind
+        What is done; named in the lease and in the report.
+    positions
+        Half-open intervals of the append dim that are worked on.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        There is no archive.
+    LeaseHeld
+        A run works on these positions.
+    StoreUnwritable
+        The store cannot be written.
+    """
+    check_exists(dataset)
+    try:
+        dataset.store.check_writable()
+    except OSError as error:
+        raise StoreUnwritable(f"cannot write to {dataset.store.url}: {error}") from error
+    report = RunReport.begin(dataset.dataset_id, kind, mask_url(dataset.store.url))
+    archive = dataset.archive(now)
+    with Lease(dataset.store.state, run=report.run, kind=kind, positions=positions) as lease:
+        _note_extent(dataset, archive, report, before=True)
+        yield Hand(archive, lease, report)
+        _note_extent(dataset, archive, report, before=False)
+        report.replicas = archive.publisher.replicas.outcomes()
+        report.end()
+        dataset.store.tracker.write_report(report)
+
+
+def check_exists(dataset: DynamicalDataset) -> None:
+    """Raise unless there is an archive: a mistyped address is no empty one.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    store = dataset.store
+    if store.metadata() is None and store.tracker.read_declaration() is None:
+        raise ValueError(f"there is no archive at {store.url}: gridmill backfill makes one")
+
+
+def _note_extent(
+    dataset: DynamicalDataset, archive: Archive, report: RunReport, *, before: bool
+) -> None:
+    length = dataset.store.published_length(archive.config.append_dim) or 0
+    label = str(archive.publisher.index[length - 1]) if length else None
+    if before:
+        report.positions_before, report.published_before = length, label
+    report.positions_after, report.published_after = length, label

@@ -1,0 +1,162 @@
+"""Changes of metadata that only describe, in a store that exists: titles, units, comments.
+
+The code's own template is compared, and not the archive as it was made: what was described
+otherwise then is what this changes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridmill.model.reports import RunReport
+from gridmill.operations.maintenance import by_hand, check_exists
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.structure import Difference, compare_structures
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
+
+__all__ = ["Migration", "migrate_metadata", "plan_migration"]
+
+
+@dataclass(frozen=True)
+class Migration:
+    """Where template and store differ.
+
+    Parameters
+    ----------
+    permitted
+        What only describes: neither stored bytes nor what they decode to depend on it.
+    refused
+        Everything else.
+    takes
+        For each that is refused, what runs make of it, and what it takes to follow the code.
+    """
+
+    permitted: tuple[Difference, ...]
+    refused: tuple[Difference, ...]
+    takes: tuple[str, ...] = ()
+
+
+def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
+    """List where a dataset's template and its store, or a replica, differ; writes nothing.
+
+    Raises
+    ------
+    ValueError
+        There is no store yet, or gridmill did not make it.
+    """
+    check_exists(dataset)
+    archive, made = _as_coded(dataset, now), dataset.archive(now)
+    differences = _compare(dataset.store, archive)
+
+    def add(store: FinalStore) -> None:
+        differences.extend(d for d in _compare(store, archive) if d not in differences)
+
+    archive.publisher.replicas.each(add)
+    refused = tuple(d for d in differences if not d.is_description)
+    return Migration(
+        tuple(d for d in differences if d.is_description),
+        refused,
+        tuple(_what_it_takes(difference, dataset, archive, made) for difference in refused),
+    )
+
+
+def _what_it_takes(
+    difference: Difference, dataset: DynamicalDataset, coded: Archive, made: Archive
+) -> str:
+    """Say what it takes for an archive to follow the code in what is refused."""
+    if difference in _compare(dataset.store, made):
+        return "runs stop: make the code agree, or build a new archive"
+    is_missing = not difference.key and difference.stored is None
+    if is_missing and difference.array in {var.name for var in coded.config.data_vars}:
+        return "goes on without; gridmill backfill --variables adds it"
+    return "goes on as it was made; a new archive follows the code"
+
+
+def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
+    """Apply to a store and its replicas what of its template only describes; nothing else.
+
+    Readers see all of it at once: on plain Zarr with the one put of the root metadata, on Icechunk
+    with a commit. Replicas come first; one where it fails says so in the report, and is left to the
+    next call.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    who
+        Kept in the report.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        There is no store yet, or gridmill did not make it.
+    LeaseHeld
+        A run works on the archive.
+    """
+    with by_hand(dataset, "migrate-metadata", now=now) as hand:
+        changed: list[Difference] = []
+        coded = _as_coded(dataset, now)
+
+        def change(store: FinalStore) -> None:
+            permitted = [d for d in _compare(store, coded) if d.is_description]
+            if not permitted:
+                return
+            with temporary_folder() as folder:
+                _write_changed(store, permitted, folder)
+                named = ", ".join(_name(difference) for difference in permitted)
+                store.publish(folder, message=f"Change what only describes: {named}")
+            changed.extend(difference for difference in permitted if difference not in changed)
+
+        with hand.lease.publishing():
+            hand.archive.publisher.replicas.each(change)
+            change(dataset.store)
+        hand.report.notes.extend(f"{who} changed {difference}" for difference in changed)
+    return hand.report
+
+
+def _as_coded(dataset: DynamicalDataset, now: Any) -> Archive:
+    return dataset.archive(now, config=dataset.coded())
+
+
+def _compare(store: FinalStore, archive: Archive) -> list[Difference]:
+    stored = store.metadata()
+    if stored is None or not stored.get("consolidated_metadata"):
+        raise ValueError(
+            f"{store.url} has no metadata that gridmill wrote: there is nothing to migrate"
+        )
+    declared = json.loads(archive.publisher.metadata)
+    return compare_structures(declared, stored, archive.config.append_dim)
+
+
+def _write_changed(store: FinalStore, permitted: Sequence[Difference], folder: Path) -> None:
+    """Write the store's metadata with these changes, as a local store without coordinates."""
+    stored = store.metadata()
+    assert stored is not None
+    root = copy.deepcopy(stored)
+    arrays = root["consolidated_metadata"]["metadata"]
+    for difference in permitted:
+        node = root if difference.array is None else arrays[difference.array]
+        attributes = node.setdefault("attributes", {})
+        if difference.declared is None:
+            attributes.pop(difference.key)
+        else:
+            attributes[difference.key] = difference.declared
+    (folder / "zarr.json").write_text(json.dumps(root, indent=2))
+    for name, array in arrays.items():
+        (folder / name).mkdir()
+        (folder / name / "zarr.json").write_text(json.dumps(array, indent=2))
+
+
+def _name(difference: Difference) -> str:
+    where = "" if difference.array is None else f"{difference.array} "
+    return f"{where}{difference.key}"

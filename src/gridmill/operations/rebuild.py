@@ -1,0 +1,357 @@
+"""Rebuilds the records of an archive whose `<store>.gridmill/` was lost.
+
+What readers see is there, but not how it came about. Both can be asked: the store, at which places
+it has values, and the provider, which source files it has. A place with values was filled; one
+without is a gap, open where the provider has the file, and settled where it should have it by now
+and does not. Of a variable that has no value at a place where it has some at all other times, and
+others have some now, the file could not be read.
+
+Values are looked for in one inner chunk of each variable, and in all of them only where that one
+has none, so that a rebuild reads a small part of an archive.
+
+What no one can tell stays unknown: checksums of objects, epochs, and whether the provider replaced
+a file since it was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.model.records import (
+    ObjectReceipt,
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.model.reports import RunReport
+from gridmill.model.variables import DataVar
+from gridmill.operations.maintenance import by_hand
+from gridmill.pipeline.stages import SourceFile
+from gridmill.planning.prepare import PreparedGroup, PreparedRegion, positions_filled
+from gridmill.runs.driver import ask_files
+from gridmill.sources.fetch.download import FileIdentity, mask_url
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.lookahead import lookahead
+from gridmill.stores.zarr_store import array_metadata
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
+
+__all__ = ["declaration_from_store", "rebuild_records"]
+
+Index = tuple[int | slice, ...]
+Labels = tuple[Any, ...]
+
+ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
+NO_VALUE = "the archive has no value of it, and its record was lost"
+
+
+def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
+    """Write a declaration, and a record for each published region that has none.
+
+    Parameters
+    ----------
+    dataset
+        With its archive. What is recorded stays as it is.
+    who
+        Kept in the report.
+    now
+        The present; None asks the clock. Files that are absent and are expected by then are gaps.
+
+    Raises
+    ------
+    ValueError
+        Readers see nothing, or the store is not this dataset's.
+    LeaseHeld
+        A run works on the archive.
+
+    Notes
+    -----
+    Interrupted, the same call continues: a region's record is written once it is known whole.
+    """
+    store, tracker = dataset.store, dataset.store.tracker
+    declaration = declaration_from_store(dataset)
+    if tracker.read_declaration() is None:
+        tracker.write_declaration(declaration)
+    with by_hand(dataset, "rebuild-records", now=now) as hand:
+        last = store.open_dataset().get_index(dataset.declared.append_dim)[-1]
+        archive = dataset.archive(just_after(last))
+        archive.publisher.check_structure()
+        lacking = [job for job in _jobs(archive) if tracker.read(job.region) is None]
+        found = list(lookahead(partial(_look, archive), lacking, store.state.at_once))
+        usual = _usual(found)
+        for region in found:
+            hand.lease.proof.check()
+            tracker.write(_record(archive, region, usual, hand.report.run, dataset.present()))
+        hand.report.notes.append(f"{who} rebuilt the records of {len(found)} regions")
+    return hand.report
+
+
+def declaration_from_store(dataset: DynamicalDataset) -> dict[str, Any]:
+    """Say what an archive was declared to be when it was made, by what readers see of it.
+
+    Raises
+    ------
+    ValueError
+        Readers see nothing, or no dataset of gridmill's.
+    """
+    store, config = dataset.store, dataset.declared
+    arrays = array_metadata(store.metadata() or {})
+    if not arrays or not store.published_length(config.append_dim):
+        raise ValueError(
+            f"readers see nothing at {store.url}: there is no record to rebuild; gridmill backfill "
+            "makes an archive"
+        )
+    ds = store.open_dataset()
+    there = [var.name for var in config.data_vars if var.name in arrays]
+    first = ds.get_index(config.append_dim)[0]
+    return {
+        "dataset_id": dataset.dataset_id,
+        "start": None if first == config.label(config.append_dim_start) else first.isoformat(),
+        "variables": None if len(there) == len(config.data_vars) else there,
+        "max_lead": _max_lead(config, ds),
+        "format": store.format,
+    }
+
+
+def _max_lead(config: TemplateConfig, ds: Any) -> str | None:
+    """Give the longest lead, where an archive has fewer than its dataset declares."""
+    leads = config.dimension_coordinates().get("lead_time")
+    if leads is None or len(leads) == ds.sizes["lead_time"]:
+        return None
+    return f"{ds.get_index('lead_time')[-1].total_seconds() / 3600:g}h"
+
+
+def _jobs(archive: Archive) -> Iterator[RegionJob[Any, Any]]:
+    """Yield the jobs of everything that readers see, that of static variables first."""
+    publisher, config = archive.publisher, archive.config
+    static = [var for var in config.data_vars if config.append_dim not in var.dims]
+    if static:
+        yield publisher.static_job(static)
+    position = 0
+    while position < publisher.published:
+        region = publisher.region_at(position)
+        yield publisher.make_job(region)
+        position = region.stop
+
+
+# -- what is there ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What store and provider have of a region.
+
+    Parameters
+    ----------
+    prepared
+        Its source files.
+    answers
+        By address, which version of a file the provider has; None if it has none.
+    has_values
+        By variable, whether the store has values at the place of each of its source files.
+    objects
+        By variable, the objects that hold it.
+    """
+
+    prepared: PreparedRegion
+    answers: Mapping[str, FileIdentity | None]
+    has_values: dict[str, list[bool]] = field(default_factory=dict)
+    objects: dict[str, tuple[ObjectReceipt, ...]] = field(default_factory=dict)
+
+
+def _look(archive: Archive, job: RegionJob[Any, Any]) -> _Found:
+    """Ask the provider for a region's source files, and look for their values in the store."""
+    prepared = archive.publisher.prepare_recorded(job, None)
+    coords = [file.coord for group in prepared.groups for file in group.files]
+    found = _Found(prepared, ask_files(job, coords))
+    store = archive.publisher.store
+    for group in prepared.groups:
+        for var in group.variables:
+            found.objects[var.name] = _objects(store, job, var, prepared.sizes)
+            if found.objects[var.name]:
+                places = [_place(job, file, var) for file in group.files]
+                found.has_values[var.name] = _have_values(store, var, job, prepared.sizes, places)
+    return found
+
+
+def _objects(
+    store: FinalStore, job: RegionJob[Any, Any], var: DataVar, sizes: Mapping[str, int]
+) -> tuple[ObjectReceipt, ...]:
+    """Give the objects of a variable's region that the store has."""
+    lengths = dict(zip(var.dims, var.encoding.object_shape, strict=True))
+    spans = {dim: (0, sizes[dim]) for dim in var.dims}
+    spans |= {job.append_dim: (job.region.start, job.region.stop)} if not job.is_static else {}
+    numbers = [
+        range(start // lengths[dim], -(-stop // lengths[dim]))
+        for dim, (start, stop) in ((dim, spans[dim]) for dim in var.dims)
+    ]
+    keys = ["/".join([var.name, "c", *map(str, place)]) for place in product(*numbers)]
+    nbytes = store.published_nbytes(keys)
+    return tuple(ObjectReceipt(key, nbytes[key], None) for key in keys if key in nbytes)
+
+
+def _place(job: RegionJob[Any, Any], file: SourceFile, var: DataVar) -> Index | None:
+    """Give where a file's values are in the store's array; None outside of the region."""
+    place = dict(file.place)
+    if job.append_dim in var.dims:
+        at = positions_filled(job, file)
+        start, stop = max(0, at.start), min(at.stop, job.region.stop - job.region.start)
+        if start >= stop:
+            return None
+        place[job.append_dim] = slice(job.region.start + start, job.region.start + stop)
+    return tuple(place.get(dim, slice(None)) for dim in var.dims)
+
+
+def _have_values(
+    store: FinalStore,
+    var: DataVar,
+    job: RegionJob[Any, Any],
+    sizes: Mapping[str, int],
+    places: Sequence[Index | None],
+) -> list[bool]:
+    """Say for each place whether there is a value: by one inner chunk, else by all of them."""
+    some = _selection(var, job, sizes, places)
+    first = tuple(at.start or 0 for at in some)
+    seen = _is_value(store.read(var.name, some), var)
+
+    def has_value(place: Index | None) -> bool:
+        if place is None:
+            return True  # it fills nothing here that could be missing
+        inside = tuple(
+            _shifted(at, start) if at != slice(None) else slice(None)
+            for at, start in zip(place, first, strict=True)
+        )
+        if seen[inside].any():
+            return True
+        whole = tuple(at if isinstance(at, slice) else slice(at, at + 1) for at in place)
+        return bool(_is_value(store.read(var.name, whole), var).any())
+
+    return [has_value(place) for place in places]
+
+
+def _selection(
+    var: DataVar,
+    job: RegionJob[Any, Any],
+    sizes: Mapping[str, int],
+    places: Sequence[Index | None],
+) -> tuple[slice, ...]:
+    """Choose the region, whole along dims on which files have places, else one chunk wide."""
+    known = [place for place in places if place is not None]
+    chosen = []
+    for axis, (dim, chunk) in enumerate(zip(var.dims, var.encoding.chunks, strict=True)):
+        if dim == job.append_dim:
+            chosen.append(job.region)
+        elif any(place[axis] != slice(None) for place in known):
+            chosen.append(slice(0, sizes[dim]))
+        else:
+            middle = sizes[dim] // 2 // chunk * chunk
+            chosen.append(slice(middle, min(middle + chunk, sizes[dim])))
+    return tuple(chosen)
+
+
+def _shifted(at: int | slice, start: int) -> int | slice:
+    return at - start if isinstance(at, int) else slice(at.start - start, at.stop - start)
+
+
+def _is_value(values: np.ndarray[Any, Any], var: DataVar) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    fill = var.encoding.fill
+    is_fill = np.isnan(values) if fill != fill else values == fill
+    result: np.ndarray[Any, np.dtype[np.bool_]] = ~is_fill
+    return result
+
+
+# -- what that means ----------------------------------------------------------------------------
+
+
+def _usual(found: Sequence[_Found]) -> set[tuple[str, Labels]]:
+    """Where a variable has values at some time: at lead 0 a rate never has, and lacks nothing."""
+    return {
+        (name, _elsewhere(file, region.prepared.job))
+        for region in found
+        for group in region.prepared.groups
+        for name in group.fingerprints.keys() & region.has_values.keys()
+        for file, has in zip(group.files, region.has_values[name], strict=True)
+        if has
+    }
+
+
+def _elsewhere(file: SourceFile, job: RegionJob[Any, Any]) -> Labels:
+    """Give a file's place but for the append dim."""
+    return tuple(sorted((d, repr(at)) for d, at in file.place.items() if d != job.append_dim))
+
+
+def _record(
+    archive: Archive, found: _Found, usual: set[tuple[str, Labels]], run: str, now: Any
+) -> ProgressRecord:
+    job, prepared = found.prepared.job, found.prepared
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    variables = {
+        var.name: VariableRecord(
+            state="done" if found.objects[var.name] else "absent",
+            group=number,
+            fingerprint=group.fingerprints[var.name],
+            objects=found.objects[var.name],
+            unread=_unread(found, group, var.name, usual),
+            run=run,
+            finished=finished,
+        )
+        for number, group in enumerate(prepared.groups)
+        for var in group.variables
+    }
+    return ProgressRecord(
+        dataset_id=archive.config.dataset_id,
+        start=job.region.start,
+        stop=job.region.stop,
+        groups=tuple(tuple(_files(found, group, now)) for group in prepared.groups),
+        variables=variables,
+    )
+
+
+def _files(found: _Found, group: PreparedGroup, now: Any) -> Iterator[SourceFileRecord]:
+    """Yield what became of a group's files, as far as it can be told."""
+    job = found.prepared.job
+    for index, file in enumerate(group.files):
+        answer = found.answers[file.coord.get_url()]
+        at = positions_filled(job, file)
+        known = {} if answer is None else asdict(answer)
+        outcome: dict[str, Any] = {"status": SourceFileStatus.SUCCEEDED, "settled": True, **known}
+        if not _has_any(found, group, index):
+            # What the provider has and the archive lacks is fetched by the next run.
+            is_there = answer is not None
+            status = SourceFileStatus.DOWNLOAD_FAILED if is_there else ABSENT
+            settled = not is_there and job.expected(file.coord, now)
+            outcome = {"status": status, "settled": settled, "detail": NO_VALUE}
+        url = mask_url(file.coord.get_url())
+        yield SourceFileRecord(url=url, start=at.start, stop=at.stop, **outcome)
+
+
+def _has_any(found: _Found, group: PreparedGroup, index: int) -> bool:
+    """Whether any variable of a group has values of one of its files."""
+    return any(
+        found.has_values[name][index] for name in group.fingerprints if name in found.has_values
+    )
+
+
+def _unread(
+    found: _Found, group: PreparedGroup, name: str, usual: set[tuple[str, Labels]]
+) -> dict[int, tuple[bool, str]]:
+    """Give the files that were there and of which a variable lacks what it has at other times."""
+    has_values = found.has_values.get(name, [])
+    return {
+        index: (False, NO_VALUE)
+        for index, (file, has) in enumerate(zip(group.files, has_values, strict=False))
+        if not has
+        and _has_any(found, group, index)
+        and (name, _elsewhere(file, found.prepared.job)) in usual
+    }

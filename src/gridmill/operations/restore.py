@@ -1,0 +1,127 @@
+"""Puts metadata and coordinates back that somebody damaged in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from gridmill.authoring.as_made import as_made
+from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.model.reports import RunReport
+from gridmill.operations.maintenance import EVERYTHING
+from gridmill.publishing.publisher import Publisher
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.final_store import readable_length
+from gridmill.stores.leases import Lease
+from gridmill.validation.context import declared_labels, undamaged_metadata
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+
+__all__ = ["is_made_with", "restore_metadata"]
+
+# Which metadata of an array, where its own object and the root differ.
+BELIEVED: tuple[Literal["neither", "own", "root"], ...] = ("neither", "own", "root")
+
+
+def restore_metadata(
+    dataset: DynamicalDataset, *, who: str, force: bool = False, now: Any = None
+) -> RunReport:
+    """Write metadata and coordinates again, as the archive was made with; data stay.
+
+    What of its metadata is whole says how that was, and elsewhere the template does. In replicas,
+    too. Readers see as many positions as before, or as the last run showed where that
+    cannot be read.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    who
+        Kept in the report.
+    force
+        Also where the records do not prove that the archive was made with what is put back.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        There is no archive, or that proof is missing.
+    LeaseHeld
+        A run works on the archive.
+    """
+    store = dataset.store
+    report = RunReport.begin(dataset.dataset_id, "restore-metadata", mask_url(store.url))
+    config = dataset.config()
+    length = _published(dataset)
+    if not length:
+        raise ValueError(f"{store.url} never showed a position: there is nothing to put back")
+    labels = declared_labels(config, length, dataset.present() if now is None else now)
+    publisher = _proven(dataset, just_after(labels[length - 1]), force=force)
+    with Lease(
+        store.state, run=report.run, kind="restore-metadata", positions=[EVERYTHING]
+    ) as lease:
+        note = f"{who} put metadata and coordinates back"
+        publisher.completeness.learn(report.run)
+        with lease.publishing() as check, publisher.written(publisher.template_ds) as folder:
+            restored = publisher.replicas.restore(note, report.run, check)
+            publisher.completeness.write_recorded(folder, length)
+            restored += store.publish(folder, message=note, check=check)
+        report.notes.append(note if restored else f"{who} found nothing to put back")
+        report.replicas = publisher.replicas.outcomes()
+        report.positions_before = report.positions_after = length
+        report.published_before = report.published_after = str(labels[length - 1])
+        report.end()
+        store.tracker.write_report(report)
+    return report
+
+
+def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Publisher:
+    """Give the publisher with what the records prove the archive to be made with."""
+    for config in _candidates(dataset):
+        publisher = dataset.archive(end, as_declared=True, config=config).publisher
+        if is_made_with(publisher):
+            return publisher
+    if force:
+        return publisher
+    raise ValueError(
+        f"the records do not prove that {dataset.store.url} was made with this template and these "
+        "libraries: compare them, and give --force if it was"
+    )
+
+
+def _candidates(dataset: DynamicalDataset) -> Iterator[TemplateConfig]:
+    """Yield what the archive may have been made with, last of all what the code declares."""
+    coded = dataset.coded()
+    for believed in BELIEVED:
+        config = as_made(coded, undamaged_metadata(dataset.store, coded, believed)).config
+        if config is not coded:
+            yield config
+    yield coded
+
+
+def is_made_with(publisher: Publisher) -> bool:
+    """Whether every record says that it was made with this template and these libraries."""
+    records = list(publisher.store.tracker.records())
+    length = len(publisher.index)
+    whole = [record for record in records if record.stop <= length]
+    for record in whole:
+        job = publisher.make_job(record.region)
+        prepared = publisher.prepare_recorded(job, record)
+        if not all(
+            group.believes(name, record.variables[name])
+            for group in prepared.groups
+            for name in group.fingerprints.keys() & record.variables.keys()
+        ):
+            return False
+    return bool(whole)
+
+
+def _published(dataset: DynamicalDataset) -> int:
+    """Give how many positions readers see, or saw where the store does not say any more."""
+    length = readable_length(dataset.store, dataset.declared.append_dim)
+    if length:
+        return length
+    report = dataset.store.tracker.last_report() or {}
+    return int(report.get("positions_after", 0))

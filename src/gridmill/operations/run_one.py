@@ -1,0 +1,244 @@
+"""One chain by itself, in the calling process, without Dask: what one debugs a dataset with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.spans import Span
+from gridmill.pipeline import stages
+from gridmill.pipeline.stages import Bench, Receipt, RunContext, VariableWork, takes_data_array
+from gridmill.pipeline.workspace import Workspace
+from gridmill.planning.prepare import PreparedGroup
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.leases import Lease
+from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.zarr_store import ZarrStore
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
+
+__all__ = ["ChainOutcome", "FileOutcome", "run_one_chain"]
+
+STATIC = "static"
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What became of a source file: its status, and why it did not succeed."""
+
+    url: str
+    status: str
+    detail: str | None
+    nbytes: int | None
+
+
+@dataclass(frozen=True)
+class ChainOutcome:
+    """What one chain made.
+
+    Parameters
+    ----------
+    dataset_id, region, variable
+        What was processed; the region by the label of its first position.
+    shape
+        Of the region's values, dims as the variable's.
+    files
+        The source files.
+    objects, nbytes
+        How many objects the region has in the store, and their bytes.
+    minimum, maximum, missing
+        Of the values as stored: smallest and largest, and the share that is NaN. None if no
+        object was made.
+    spans
+        The stages.
+    """
+
+    dataset_id: str
+    region: str
+    variable: str
+    shape: tuple[int, ...]
+    files: tuple[FileOutcome, ...]
+    objects: int
+    nbytes: int
+    minimum: float | None
+    maximum: float | None
+    missing: float | None
+    spans: tuple[Span, ...]
+
+    @property
+    def failed(self) -> tuple[FileOutcome, ...]:
+        """The source files that the provider had and that could not be used."""
+        return tuple(file for file in self.files if "failed" in file.status)
+
+
+def run_one_chain(
+    dataset: DynamicalDataset,
+    region: str,
+    variable: str,
+    *,
+    folder: str | Path | None = None,
+    now: Any = None,
+) -> ChainOutcome:
+    """Download, compress and upload one variable of one region, in this thread.
+
+    Parameters
+    ----------
+    dataset
+        What is published in its store is kept where source files are missing, as in a run; the
+        store is only read.
+    region
+        A label of the append dim: the region that holds it; or ``"static"``.
+    variable
+        Its name.
+    folder
+        A new folder: a Zarr store that ends with the region, and holds this chain's objects
+        only. None: nothing is left.
+    now
+        The present, where the template ends; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        There is no such region or variable, or the folder exists.
+    Exception
+        What the author's code raises, as it is raised.
+    """
+    if folder is not None and Path(folder).exists():
+        raise ValueError(f"{folder} exists already: give a new folder")
+    archive = dataset.archive(now)
+    job, group = _prepare(archive, region, variable)
+    with temporary_folder() as scratch:
+        target = ZarrStore(str(folder or scratch / "out"), dataset.dataset_id, state=str(scratch))
+        receipt = _run(dataset, archive, job, group, target, scratch)
+        if receipt.objects:
+            _complete(archive, job, variable, target)
+        return _outcome(archive, job, receipt, target)
+
+
+def _prepare(
+    archive: Archive, region: str, variable: str
+) -> tuple[RegionJob[Any, Any], PreparedGroup]:
+    config, publisher = archive.config, archive.publisher
+    (data_var,) = config.select([variable])
+    is_static = config.append_dim not in data_var.dims
+    if is_static != (region == STATIC):
+        kind, wanted = ("static", STATIC) if is_static else ("not static", "a label")
+        raise ValueError(f"{variable} is {kind}: give {wanted} as its region, not {region}")
+    position = 0 if is_static else config.position(region, publisher.index)
+    length = config.region_length
+    start = position // length * length
+    stop = min(start + length, len(publisher.index))
+    if not is_static and position >= stop:
+        raise ValueError(f"region {region} is beyond the template's end {publisher.index[-1]}")
+    job = publisher.make_job(slice(0, 0) if is_static else slice(start, stop))
+    if is_static:
+        names = [var for var in config.data_vars if config.append_dim not in var.dims]
+        job = replace(job, data_vars=names)
+    prepared = publisher.prepare_recorded(job, None)
+    (group,) = [g for g in prepared.groups if variable in g.todo]
+    return replace(job, data_vars=[data_var]), group
+
+
+def _run(
+    dataset: DynamicalDataset,
+    archive: Archive,
+    job: RegionJob[Any, Any],
+    group: PreparedGroup,
+    target: ZarrStore,
+    scratch: Path,
+) -> Receipt:
+    publisher, dim = archive.publisher, archive.config.append_dim
+    publisher.check_structure()
+    ds = job.processing_region_ds()
+    takes_coords = takes_data_array(type(job))
+    coords = ds.coords.to_dataset()
+    coords = coords.drop_vars([n for n in coords.coords if publisher.speaks_of_data(n)])
+    along = [name for name, coord in coords.coords.items() if dim in coord.dims]
+    work = VariableWork(
+        job=job.for_worker(job.data_vars),
+        processing_region=job.processing_region(),
+        sizes={name: ds.sizes[name] for name in job.data_vars[0].dims},
+        coords=coords[along] if takes_coords else None,
+    )
+    space = Workspace(scratch / "work").of_key("one-chain")
+    bench = Bench(space, "this process")
+    with Lease(target.state, run="one-chain", kind="run-one", positions=[(0, 1)]) as lease:
+        context = RunContext(
+            run="one-chain",
+            store=dataset.store,
+            proof=lease.proof,
+            metadata=publisher.metadata,
+            published=publisher.published,
+            coords=coords.drop_vars(along) if takes_coords else None,
+        )
+        source = stages.download(bench, work.job, group.files)
+        shards = stages.compress(bench, context, work, source)
+        receipt = stages.upload(bench, replace(context, store=target), shards)
+    return replace(receipt, spans=(*source.spans, *receipt.spans))
+
+
+def _complete(archive: Archive, job: RegionJob[Any, Any], variable: str, target: ZarrStore) -> None:
+    """Make what was uploaded a store that opens, up to the region's end."""
+    dim = archive.config.append_dim
+    end = None if job.is_static else job.region.stop
+    ds = archive.template_ds[[variable]].isel({dim: slice(0, end)} if end is not None else {})
+    with archive.publisher.written(ds) as metadata:
+        target.publish(metadata)
+
+
+def _outcome(
+    archive: Archive, job: RegionJob[Any, Any], receipt: Receipt, target: ZarrStore
+) -> ChainOutcome:
+    var = job.data_vars[0]
+    values = _values(job, receipt, target)
+    present = None if values is None else values[~_is_missing(values)]
+    is_empty = present is None or not present.size
+    index = archive.publisher.index
+    return ChainOutcome(
+        dataset_id=archive.config.dataset_id,
+        region=STATIC if job.is_static else str(index[job.region.start]),
+        variable=receipt.variable,
+        shape=tuple(
+            job.region.stop - job.region.start
+            if dim == job.append_dim
+            else archive.template_ds.sizes[dim]
+            for dim in var.dims
+        ),
+        files=tuple(_file_outcomes(receipt)),
+        objects=len(receipt.objects),
+        nbytes=sum(stored.nbytes for stored in receipt.objects),
+        minimum=None if is_empty or present is None else float(present.min()),
+        maximum=None if is_empty or present is None else float(present.max()),
+        missing=None if values is None else float(_is_missing(values).mean()),
+        spans=receipt.spans,
+    )
+
+
+def _values(
+    job: RegionJob[Any, Any], receipt: Receipt, target: ZarrStore
+) -> np.ndarray[Any, Any] | None:
+    if not receipt.objects:
+        return None
+    array = zarr.open_array(target.url, path=receipt.variable, mode="r", zarr_format=3)
+    return np.asarray(array[...] if job.is_static else array[job.region])
+
+
+def _is_missing(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    return np.zeros(values.shape, dtype=bool)
+
+
+def _file_outcomes(receipt: Receipt) -> Iterator[FileOutcome]:
+    for index, file in enumerate(receipt.files):
+        coord, why = file.coord, receipt.unread.get(index)
+        status = str(coord.status) if why is None else "read failed"
+        detail = coord.detail if why is None else why
+        yield FileOutcome(mask_url(coord.get_url()), status, detail, coord.nbytes)

@@ -1,0 +1,243 @@
+"""What an archive holds, what of it may still change, and whether it is as far as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gridmill.authoring.region_job import RegionJob, as_slice
+from gridmill.display.cards import status_card
+from gridmill.model.epochs import made_earlier
+from gridmill.model.records import ProgressRecord
+from gridmill.model.region import regions_of
+from gridmill.model.reports import BULKY
+from gridmill.publishing.publisher import Publisher
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.leases import PUBLISHING, Claim, current_claims
+
+__all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
+
+# For people and monitors; a region of an ensemble may lack thousands.
+MOST_FILES_NAMED = 100
+# Each is an object to be read, and a monitor asks every few minutes.
+MOST_RUNS_TOLD = 5
+
+
+@dataclass(frozen=True)
+class MissingFile:
+    """A source file that is not settled, and what is wrong with it."""
+
+    url: str
+    why: str
+
+
+@dataclass(frozen=True)
+class IncompleteRegion:
+    """A region that may still change.
+
+    Parameters
+    ----------
+    region
+        Label of its first position.
+    why
+        In a few words.
+    missing, files
+        How many source files are not settled, and the first of them.
+    """
+
+    region: str
+    why: str
+    missing: int
+    files: tuple[MissingFile, ...]
+
+
+@dataclass(frozen=True)
+class ArchiveStatus:
+    """What an archive holds.
+
+    Parameters
+    ----------
+    dataset_id, store
+        What it is and where.
+    positions, first, last
+        What readers see along the append dim.
+    age_s
+        Seconds from the last label that readers see to the present.
+    expected_last
+        The last label that readers should see by now, as far as the dataset says when its source
+        files are there; None if it does not.
+    late
+        How many positions readers should see and do not; None if the dataset does not say.
+    regions
+        Regions with a record.
+    incomplete
+        Those that may still change.
+    gaps
+        Source files that are settled without data: the provider never had them, they cannot be
+        read, or they were accepted by hand.
+    running
+        The runs that hold a lease now, or died holding one.
+    made_earlier
+        Number of regions, by the epoch or version under which they were made and that was raised
+        since; they stay as they are.
+    last_run
+        The report of the last run, without what is bulky of it.
+    last_runs
+        The last ones in brief, the latest first; see `RunReport.brief`.
+    remarks
+        How the archive differs from what the code declares, a line each.
+    """
+
+    dataset_id: str
+    store: str
+    positions: int
+    first: str | None
+    last: str | None
+    age_s: float | None
+    expected_last: str | None
+    late: int | None
+    regions: int
+    incomplete: tuple[IncompleteRegion, ...]
+    gaps: int
+    running: tuple[Claim, ...]
+    last_run: dict[str, Any] | None
+    last_runs: tuple[dict[str, Any], ...] = ()
+    made_earlier: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return status_card({**asdict(self), "store": mask_url(self.store)})
+
+    def is_behind(self, max_age: timedelta | None = None) -> bool:
+        """Whether readers should see more, or what they see is older than `max_age`."""
+        if self.late:
+            return True
+        if max_age is None:
+            return False
+        return self.age_s is None or self.age_s > max_age.total_seconds()
+
+
+def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStatus:
+    """Read what an archive holds.
+
+    Parameters
+    ----------
+    publisher
+        Knows the archive, its template up to now, and its records.
+    now
+        The present, as a label of the append dim.
+    grace
+        How long an update may take: what is expected for less is not late.
+    """
+    store, config, index = publisher.store, publisher.config, publisher.index
+    dim = config.append_dim
+    names = [var.name for var in config.data_vars if dim in var.dims]
+    positions = store.published_length(dim) or 0
+    labels = store.open_dataset().get_index(dim) if positions else pd.Index([])
+    records = store.progress()
+    expected = _expected_length(publisher, positions, now - grace)
+    reports = list(store.tracker.past_runs(MOST_RUNS_TOLD))
+    last_run = reports[0].to_dict() if reports else None
+    return ArchiveStatus(
+        dataset_id=config.dataset_id,
+        store=store.url,
+        positions=positions,
+        first=str(labels[0]) if positions else None,
+        last=str(labels[-1]) if positions else None,
+        age_s=(now - labels[-1]).total_seconds() if positions else None,
+        expected_last=str(index[expected - 1]) if expected else None,
+        late=None if expected is None else max(0, expected - positions),
+        regions=len(records),
+        incomplete=tuple(
+            _incomplete(record, names, index) for record in records if not record.is_settled(names)
+        ),
+        gaps=sum(_count_gaps(record) for record in records),
+        running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
+        last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
+        last_runs=tuple(report.brief() for report in reports),
+        made_earlier=made_earlier(records, _version(publisher)),
+        remarks=config.remarks,
+    )
+
+
+def _version(publisher: Publisher) -> int:
+    return type(publisher.make_job(slice(0, 0))).version
+
+
+def _expected_length(publisher: Publisher, published: int, now: Any) -> int | None:
+    """Give how far all source files are expected by now; None if the dataset never says."""
+    job_class = type(publisher.make_job(slice(0, 0)))
+    if job_class.expected is RegionJob.expected and job_class.publication_delay is None:
+        return None
+    length = publisher.config.region_length
+    total = len(publisher.index)
+    for region in reversed(list(regions_of(total, length))):
+        if region.stop <= published:
+            break
+        expected = np.flatnonzero(_are_expected(publisher, publisher.make_job(region), now))
+        if expected.size:
+            return int(region.start + expected[-1] + 1)
+    return min(published, total)
+
+
+def _are_expected(
+    publisher: Publisher, job: RegionJob[Any, Any], now: Any
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Say by position of a region whether all its source files should be there."""
+    prepared = publisher.prepare_recorded(job, None)
+    margin = job.region.start - job.processing_region().start
+    ready, awaited = (np.zeros(job.region.stop - job.region.start, bool) for _ in range(2))
+    for file in (file for group in prepared.groups for file in group.files):
+        place = as_slice(file.place.get(job.append_dim, slice(0, job.region.stop)))
+        at = slice(max(0, place.start - margin), max(0, place.stop - margin))
+        (ready if job.expected(file.coord, now) else awaited)[at] = True
+    result: np.ndarray[Any, np.dtype[np.bool_]] = ready & ~awaited
+    return result
+
+
+def _incomplete(
+    record: ProgressRecord, names: Sequence[str], index: pd.Index[Any]
+) -> IncompleteRegion:
+    missing = [MissingFile(*file) for file in record.unsettled_files()]
+    at = record.start
+    return IncompleteRegion(
+        # A region of a template that went further than the present one has no label here.
+        region=str(index[at]) if at < len(index) else str(at),
+        why=_why_unsettled(record, names),
+        missing=len(missing),
+        files=tuple(missing[:MOST_FILES_NAMED]),
+    )
+
+
+def _why_unsettled(record: ProgressRecord, names: Sequence[str]) -> str:
+    for name in names:
+        fills = record.fills(name)
+        if fills is None:
+            known = record.variables.get(name)
+            return f"{name}: {known.error}" if known else f"{name} is not done"
+        waiting = [fill for fill in fills if not fill.settled]
+        if waiting:
+            return f"{name}: {len(waiting)} source files {waiting[0].status}"
+    return ""
+
+
+def _count_gaps(record: ProgressRecord) -> int:
+    """Count the source files that are settled though they gave nothing, each once."""
+    absent = {
+        file.url
+        for group in record.groups
+        for file in group
+        if file.settled and (file.detail is not None or file.accepted is not None)
+    }
+    unread = {
+        record.groups[variable.group][number].url
+        for variable in record.variables.values()
+        for number, (settled, _) in variable.unread.items()
+        if settled
+    }
+    return len(absent | unread)

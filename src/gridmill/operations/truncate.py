@@ -1,0 +1,87 @@
+"""Shorten an archive: the one exception to what is published staying published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gridmill.model.reports import RunReport
+from gridmill.operations.maintenance import by_hand, check_exists
+from gridmill.publishing.completeness import CompletenessUpkeep
+from gridmill.stores.final_store import FinalStore, readable_length
+
+if TYPE_CHECKING:
+    from gridmill.dataset import Archive, DynamicalDataset
+
+__all__ = ["check_truncation", "truncate"]
+
+
+def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = None) -> RunReport:
+    """Let an archive and its replicas end before a label; forget and delete what lies beyond.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    end
+        The first label that readers are no more to see.
+    why
+        Kept in the report.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        Readers do not see as far, or `end` is no label; nothing was written.
+    LeaseHeld
+        A run works on the archive.
+
+    Notes
+    -----
+    Records first, then what readers see, objects last: interrupted at any moment, the archive
+    opens and holds all that it shows; call it again to complete. The stored objects that hold
+    both sides of the end stay as they are until the next run makes that region again. Replicas
+    follow the archive: in between, they show more than it.
+    """
+    with by_hand(dataset, "truncate", now=now) as hand:
+        archive = hand.archive
+        length = check_truncation(dataset, archive, end)
+        archive.publisher.check_structure()
+        dim = archive.config.append_dim
+        note = f"truncated to before {end}" + (f": {why}" if why else "")
+        with (
+            hand.lease.publishing(),
+            archive.publisher.written(archive.template_ds.isel({dim: slice(0, length)})) as folder,
+        ):
+
+            def cut(store: FinalStore) -> int:
+                for record in list(store.tracker.records()):
+                    if record.stop > length:
+                        store.tracker.delete(record.region)
+                if (store.published_length(dim) or 0) <= length:
+                    return 0
+                CompletenessUpkeep(archive.publisher, store).write_published(folder, length)
+                return store.truncate(folder, dim, note.capitalize())
+
+            deleted = cut(dataset.store)
+            archive.publisher.replicas.each(cut)
+        hand.report.notes.append(f"{note}; {deleted} objects deleted")
+    return hand.report
+
+
+def check_truncation(dataset: DynamicalDataset, archive: Archive, end: str) -> int:
+    """Give how many positions a truncated archive keeps.
+
+    Raises
+    ------
+    ValueError
+        Readers do not see as far, of replicas neither, or `end` is no label.
+    """
+    check_exists(dataset)
+    config, index = archive.config, archive.publisher.index
+    length = config.position(end, index)
+    shown = readable_length(dataset.store, config.append_dim) or 0
+    if length >= max([shown, *archive.publisher.replicas.lengths()]):
+        seen = f"up to {index[shown - 1]}" if shown else "nothing"
+        raise ValueError(f"readers see {seen}: before {end} there is nothing to cut off")
+    return length

@@ -1,0 +1,268 @@
+"""From what a region's tasks returned to its progress record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from importlib.metadata import version as distribution_version
+from typing import Any, Literal
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.epochs import FIRST
+from gridmill.model.records import (
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.pipeline.stages import Receipt, SourceFile
+from gridmill.planning.prepare import PreparedGroup, PreparedRegion, positions_filled
+from gridmill.sources.fetch.download import mask_url
+
+__all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]
+
+Identity = tuple[int | None, str | None, str | None]
+
+
+@dataclass
+class RegionOutcome:
+    """What a region's tasks returned so far.
+
+    Attributes
+    ----------
+    prepared
+        What was to be done.
+    files
+        By index of the group, its source files as the download task found them.
+    receipts
+        By variable. Each has the source files as its own chain found them: another chain of
+        the group may have downloaded again, at another moment.
+    failures
+        By variable, the cause.
+    """
+
+    prepared: PreparedRegion
+    files: dict[int, tuple[SourceFile, ...]] = field(default_factory=dict)
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def record_outcome(
+    outcome: RegionOutcome, *, dataset_id: str, run: str, now: Any
+) -> ProgressRecord:
+    """Give the region's record: what was known of it, with what this run did.
+
+    Parameters
+    ----------
+    outcome
+        Variables that were to be processed and have neither a receipt nor a failure are left
+        out: their objects in the store may be of either kind by now.
+    dataset_id, run
+        Names of the dataset and of the run.
+    now
+        The present, as a label of the append dim, for `RegionJob.expected`.
+    """
+    job = outcome.prepared.job
+    before = outcome.prepared.record
+    groups = list(before.groups) if before else []
+    variables = _untouched(outcome)
+    # Variables of one group may be done by several runs, from the same files.
+    numbers = {files: number for number, files in enumerate(groups)}
+    records: dict[int, tuple[SourceFileRecord, ...]] = {}
+    accepted = _accepted_before(before)
+    for index, group in enumerate(outcome.prepared.groups):
+        for name in group.todo:
+            if name not in outcome.receipts and name not in outcome.failures:
+                continue
+            seen = _files_seen(outcome, index, name)
+            if id(seen) not in records:
+                recorded = (_file_record(job, file, now) for file in seen)
+                records[id(seen)] = tuple(_still_accepted(file, accepted) for file in recorded)
+            files = records[id(seen)]
+            if files not in numbers:
+                numbers[files] = len(groups)
+                groups.append(files)
+            variables[name] = replace(
+                _variable_record(outcome, group, name, files),
+                group=numbers[files],
+                run=run,
+                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+    kept_groups, kept_variables = _without_unused_groups(groups, variables)
+    # Variables that the job does not know may reach further.
+    others = variables.keys() - {var.name for var in job.data_vars}
+    stop = max(job.region.stop, before.stop) if before and others else job.region.stop
+    return ProgressRecord(
+        dataset_id=dataset_id,
+        start=job.region.start,
+        stop=stop,
+        groups=kept_groups,
+        variables=kept_variables,
+        extra=before.extra if before else {},
+    )
+
+
+def newest_source(record: ProgressRecord) -> str | None:
+    """Give when the newest of a region's source files was there, by its Last-Modified.
+
+    ISO 8601, UTC; None if the provider names no time.
+    """
+    times = [
+        time
+        for file in _succeeded(record)
+        if file.last_modified and (time := _http_date(file.last_modified)) is not None
+    ]
+    return max(times).isoformat(timespec="milliseconds") if times else None
+
+
+def extent_with_data(record: ProgressRecord) -> int:
+    """Give how far the archive must be published for readers to see all data of a region."""
+    ends = [record.start + file.stop for file in _succeeded(record)]
+    return min(max([record.start, *ends]), record.stop)
+
+
+def _succeeded(record: ProgressRecord) -> Iterator[SourceFileRecord]:
+    for file in (file for group in record.groups for file in group):
+        if file.status is SourceFileStatus.SUCCEEDED:
+            yield file
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        time = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _untouched(outcome: RegionOutcome) -> dict[str, VariableRecord]:
+    """Give the variables that were not to be processed; those believed get their fingerprint."""
+    prepared = outcome.prepared
+    if prepared.record is None:
+        return {}
+    known = {n: v for n, v in prepared.record.variables.items() if n not in prepared.todo}
+    for group in prepared.groups:
+        for name in group.believed & known.keys():
+            if known[name].fingerprint is None:
+                known[name] = replace(known[name], fingerprint=group.fingerprints[name])
+    return known
+
+
+def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFile, ...]:
+    receipt = outcome.receipts.get(name)
+    return outcome.files.get(index, ()) if receipt is None else receipt.files
+
+
+def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> SourceFileRecord:
+    coord = file.coord
+    at = positions_filled(job, file)
+    absent = coord.status is SourceFileStatus.NOT_YET_AVAILABLE
+    return SourceFileRecord(
+        url=mask_url(coord.get_url()),
+        start=at.start,
+        stop=at.stop,
+        status=coord.status,
+        settled=coord.settled or (absent and job.expected(coord, now)),
+        nbytes=coord.nbytes,
+        etag=coord.etag,
+        last_modified=coord.last_modified,
+        detail=coord.detail,
+    )
+
+
+def _accepted_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord]:
+    """Give the source files that were settled by hand, by URL."""
+    groups = () if record is None else record.groups
+    return {file.url: file for group in groups for file in group if file.accepted is not None}
+
+
+def _still_accepted(
+    file: SourceFileRecord, accepted: Mapping[str, SourceFileRecord]
+) -> SourceFileRecord:
+    """Keep what was settled by hand as long as the file is as it was, or still does not succeed."""
+    was = accepted.get(file.url)
+    arrived = file.status is SourceFileStatus.SUCCEEDED
+    if was is None or (arrived and file.identity != was.identity):
+        return file
+    return replace(file, settled=True, accepted=was.accepted)
+
+
+def _variable_record(
+    outcome: RegionOutcome,
+    group: PreparedGroup,
+    name: str,
+    files: Sequence[SourceFileRecord],
+) -> VariableRecord:
+    fingerprint = group.fingerprints[name]
+    receipt = outcome.receipts.get(name)
+    if receipt is None:
+        error = outcome.failures[name]
+        return VariableRecord(state="failed", group=0, fingerprint=fingerprint, error=error)
+    before = _unread_before(outcome.prepared.record, name)
+    # Byte-identical and unreadable twice: a third try would not read it either.
+    unread = {
+        index: (files[index].identity in before.get(files[index].url, ()), detail)
+        for index, detail in receipt.unread.items()
+    }
+    objects, token = receipt.objects, receipt.token
+    kept = _known_before(outcome.prepared.record, name)
+    if not objects:  # no source file had it: what the store holds of it stays
+        objects, token = (kept.objects, kept.token) if kept else ((), None)
+    state: Literal["done", "absent"] = "done" if objects else "absent"
+    return VariableRecord(
+        state=state,
+        group=0,
+        fingerprint=fingerprint,
+        objects=objects,
+        unread=unread,
+        token=token,
+        **_made_by(outcome, receipt, kept),
+    )
+
+
+def _made_by(
+    outcome: RegionOutcome, receipt: Receipt, kept: VariableRecord | None
+) -> dict[str, Any]:
+    """Give epochs, version and libraries, the lowest where earlier values of the region stay."""
+    epochs, version = dict(receipt.epochs), type(outcome.prepared.job).version
+    all_arrived = all(f.coord.status is SourceFileStatus.SUCCEEDED for f in receipt.files)
+    is_all_new = all_arrived and not receipt.unread and not any(f.is_kept for f in receipt.files)
+    if kept is not None and kept.state == "done" and not is_all_new:
+        before = dict.fromkeys(epochs, FIRST) if kept.epochs is None else kept.epochs
+        epochs |= {name: min(epoch, epochs.get(name, epoch)) for name, epoch in before.items()}
+        version = min(version, FIRST if kept.version is None else kept.version)
+    return {"epochs": dict(sorted(epochs.items())), "version": version, "libraries": _libraries()}
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {name: distribution_version(name) for name in ("gridmill", "numcodecs", "zarr")}
+
+
+def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | None:
+    known = None if record is None else record.variables.get(name)
+    return None if known is None or known.state == "failed" else known
+
+
+def _unread_before(record: ProgressRecord | None, name: str) -> Mapping[str, set[Identity]]:
+    """Give the identities, by URL, of source files that could not be read before."""
+    known = _known_before(record, name)
+    found: dict[str, set[Identity]] = {}
+    if record is None or known is None:
+        return found
+    for index in known.unread:
+        file = record.groups[known.group][index]
+        found.setdefault(file.url, set()).add(file.identity)
+    return found
+
+
+def _without_unused_groups(
+    groups: Sequence[tuple[SourceFileRecord, ...]], variables: Mapping[str, VariableRecord]
+) -> tuple[tuple[tuple[SourceFileRecord, ...], ...], dict[str, VariableRecord]]:
+    used = sorted({variable.group for variable in variables.values()})
+    new = {old: at for at, old in enumerate(used)}
+    kept = {name: replace(v, group=new[v.group]) for name, v in variables.items()}
+    return tuple(groups[old] for old in used), kept

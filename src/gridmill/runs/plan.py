@@ -1,0 +1,318 @@
+"""What a run will do and need, before it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.display.plan_page import plan_card
+from gridmill.model.epochs import made_earlier
+from gridmill.model.reports import RunReport
+from gridmill.model.variables import DataVar
+from gridmill.model.wording import count_of, made_under
+from gridmill.pipeline.stages import slabs_for
+from gridmill.planning.prepare import PreparedRegion
+from gridmill.runs.chain import threads_per_worker
+from gridmill.runs.driver import CHAINS_PER_THREAD, REGIONS_PER_WORKER
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.lookahead import lookahead
+from gridmill.stores.records import UpdateProgressTracker
+
+__all__ = ["Experience", "Plan", "learn"]
+
+# Of the last runs, the one that moved most says best how fast the next will be.
+RUNS_LOOKED_AT = 5
+# Interpreter and libraries of a worker, and what it holds of the slab that it compresses: together
+# the 0.5 GiB of `python -m benchmarks memory`.
+WORKER_NBYTES = 200e6
+SLABS_HELD = 2.5
+# More snapshots than this make an Icechunk repository slow to look after.
+MANY_COMMITS = 1000
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What the report of an earlier run tells of the next one.
+
+    Parameters
+    ----------
+    run
+        Its name.
+    workers
+        How many workers it had.
+    raw_nbytes_per_s
+        Raw bytes of values that all of them together took through the pipeline in a second.
+    stored_share
+        Bytes in the store per raw byte.
+    source_nbytes
+        Bytes of a source file, in the mean.
+    """
+
+    run: str
+    workers: int
+    raw_nbytes_per_s: float
+    stored_share: float
+    source_nbytes: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Parameters
+    ----------
+    dataset_id, kind
+        What is to be processed, in a ``backfill`` or an ``update``.
+    final_store
+        Where to.
+    jobs
+        The region jobs, in order; each can be processed by itself.
+    prepare
+        Finds the source files of a job and what of it is to do.
+    positions, published
+        How far the template reaches along the append dim, and how far readers see now.
+    regions
+        How many regions the template has.
+    unselected
+        Declared variables that are not among those to be processed.
+    remarks
+        How the archive differs from what the code declares, a line each.
+    """
+
+    dataset_id: str
+    kind: str
+    final_store: FinalStore
+    jobs: tuple[RegionJob[Any, Any], ...]
+    prepare: Callable[[RegionJob[Any, Any]], PreparedRegion]
+    positions: int
+    published: int
+    regions: int
+    unselected: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def store(self) -> str:
+        """Where readers read, credentials masked."""
+        return mask_url(self.final_store.url)
+
+    def prepared(self) -> Iterator[PreparedRegion]:
+        """Yield every job with its source files, in order."""
+        return lookahead(self.prepare, self.jobs, self.final_store.state.at_once)
+
+    def summary(self) -> dict[str, Any]:
+        """Count what the run will do, and what it needs: `describe` without the single regions."""
+        return {key: value for key, value in self.describe().items() if key != "regions"}
+
+    def describe(self) -> dict[str, Any]:
+        """Say what the run will do and need, in all and region by region.
+
+        Returns
+        -------
+        dict
+            Plain values. Region jobs in all and still to do; chains (one a variable and region);
+            source files; bytes of source files, of raw values and in the store; what a worker
+            needs of memory and tmp disk; seconds. What only an earlier run can tell (`estimated_
+            from`) is None before there was one. `regions` names for each what is to do and why,
+            or why it will be skipped; `passed_over` are those that the run does not look at.
+        """
+        known = learn(self.final_store.tracker)
+        every = list(self.prepared())
+        regions = [_describe_region(prepared, known) for prepared in every]
+        to_do = [region for region in regions if region["todo"]]
+        sums = {
+            name: sum(region[name] for region in to_do) for name in ("source_files", "raw_nbytes")
+        }
+        chains = sum(len(region["todo"]) for region in to_do)
+        varying = sum(region["first"] is not None for region in regions)
+        return {
+            "dataset_id": self.dataset_id,
+            "kind": self.kind,
+            "store": self.store,
+            "positions": self.positions,
+            "published": self.published,
+            "region_jobs": len(self.jobs),
+            "region_jobs_to_do": len(to_do),
+            "chains": chains,
+            **sums,
+            "source_nbytes": known and round(sums["source_files"] * known.source_nbytes),
+            "store_nbytes": known and round(sums["raw_nbytes"] * known.stored_share),
+            "memory_nbytes_per_worker": max(
+                (region["memory_nbytes"] for region in to_do), default=0
+            ),
+            "tmp_disk_nbytes_per_worker": _tmp_disk(to_do, chains, known),
+            "seconds": known and round(sums["raw_nbytes"] / known.raw_nbytes_per_s, 1),
+            "estimated_from": known and {"run": known.run, "workers": known.workers},
+            "passed_over": {"regions": self.regions - varying, "why": self._why_passed_over()},
+            "warnings": [*self._warnings(to_do), *_remarks(every)],
+            "regions": regions,
+        }
+
+    def _repr_html_(self) -> str:
+        return plan_card(self.describe())
+
+    def _why_passed_over(self) -> str:
+        if self.kind == "update":
+            return "published and settled, or older than an update looks back"
+        return "outside of what is selected"
+
+    def _warnings(self, to_do: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Say what its operator may not expect of the store, or of the selection."""
+        found = list(self.remarks)
+        varying = [region for region in to_do if region["first"] is not None]
+        rewritten = sum(region["start"] < self.published for region in varying)
+        if self.final_store.stages:
+            if len(varying) > MANY_COMMITS:
+                found.append(
+                    f"Icechunk makes a commit a region, one after the other: {len(varying):,} "
+                    "snapshots. Larger shards make fewer, and gridmill upkeep expires them"
+                )
+            if rewritten and self.unselected:
+                found.append(
+                    "Icechunk shows a repair region by region: readers see some regions repaired "
+                    "before others"
+                )
+        elif rewritten:
+            found.append(
+                f"shards of {rewritten:,} published region{'s' * (rewritten > 1)} are replaced: a "
+                "reader in the very moment gets an error and reads again. Shards that an update "
+                "fills, or Icechunk, avoid that"
+            )
+        if self.unselected and any(region["stop"] > self.published for region in varying):
+            found.append(
+                f"readers see new positions only once {', '.join(self.unselected)} "
+                f"{'is' if len(self.unselected) == 1 else 'are'} done, too"
+            )
+        return found
+
+
+def _remarks(every: Sequence[PreparedRegion]) -> Iterator[str]:
+    """Say what of the regions that stay as they are would be made otherwise today."""
+    stay = [prepared for prepared in every if prepared.record is not None and not prepared.todo]
+    version = type(every[0].job).version if every else 1
+    records = [prepared.record for prepared in stay if prepared.record is not None]
+    for what, many in made_earlier(records, version).items():
+        yield f"{made_under(what, many)}: --redo reprocesses them, nothing else does"
+    moved = sum(prepared.has_moved for prepared in stay)
+    if moved:
+        yield (
+            f"{count_of(moved, 'region')} {'was' if moved == 1 else 'were'} made of source files "
+            "that have other addresses now: they stay as they are"
+        )
+
+
+def learn(tracker: UpdateProgressTracker) -> Experience | None:
+    """Learn from the last runs' reports; None if none of them moved any data.
+
+    Parameters
+    ----------
+    tracker
+        Of the archive.
+    """
+    reports = map(_experience, tracker.past_runs(RUNS_LOOKED_AT))
+    found = [experience for experience in reports if experience is not None]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _experience(report: RunReport) -> tuple[int, Experience] | None:
+    """Give what a report tells, and how much it moved."""
+    compressed = [span for span in report.spans if span.stage == "compress"]
+    raw = sum(span.nbytes for span in compressed)
+    fetched = report.files["succeeded"]
+    if not raw or not fetched or not report.nbytes_downloaded:
+        return None
+    stored = sum(span.nbytes for span in report.spans if span.stage == "upload")
+    began, ended = min(s.started for s in report.spans), max(s.ended for s in report.spans)
+    return raw, Experience(
+        run=report.run,
+        workers=len({span.worker for span in report.spans}),
+        raw_nbytes_per_s=raw / max(ended - began, 1e-3),
+        stored_share=stored / raw,
+        source_nbytes=report.nbytes_downloaded / fetched,
+    )
+
+
+def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict[str, Any]:
+    job = prepared.job
+    index = job.template_ds.get_index(job.append_dim)
+    groups = prepared.groups
+    to_do = [var for group in groups for var in group.variables if var.name in group.todo]
+    sizes = {var.name: _raw_nbytes(job, var) for var in to_do}
+    slabs = [_largest_slab(job, var) for var in to_do]
+    return {
+        "first": None if job.is_static else str(index[job.region.start]),
+        "last": None if job.is_static else str(index[job.region.stop - 1]),
+        "start": job.region.start,
+        "stop": job.region.stop,
+        "variables": [var.name for var in job.data_vars],
+        "todo": prepared.todo,
+        "skipped": _why_skipped(prepared),
+        "source_files": prepared.n_files,
+        "source_nbytes": known and round(prepared.n_files * known.source_nbytes),
+        "raw_nbytes": sum(sizes.values()),
+        "scratch_nbytes": max((sizes[v.name] for v in to_do if _is_divided(job, v)), default=0),
+        "largest_nbytes": max(sizes.values(), default=0),
+        "memory_nbytes": round(WORKER_NBYTES + SLABS_HELD * max(slabs)) if slabs else 0,
+    }
+
+
+def _why_skipped(prepared: PreparedRegion) -> dict[str, str]:
+    """Say by variable why it will be skipped."""
+    record, todo = prepared.record, prepared.todo
+    names = [v.name for group in prepared.groups for v in group.variables if v.name not in todo]
+    if record is None:
+        return {}
+    return {name: _why_done(record.variables[name], record.fills(name) or ()) for name in names}
+
+
+def _why_done(variable: Any, fills: Sequence[Any]) -> str:
+    waiting = sum(not fill.settled for fill in fills)
+    gaps = sum(fill.settled and fill.status != "succeeded" for fill in fills)
+    said = "no source file has it" if variable.state == "absent" else f"done by {variable.run}"
+    if waiting:
+        said += f"; {count_of(waiting, 'source file')} not asked for again"
+    return said + (f"; {count_of(gaps, 'source file')} given up for" if gaps else "")
+
+
+def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience | None) -> int:
+    """Give what a worker needs on its own disk at most.
+
+    Its share of the regions in flight keep their shards and source files there, and the variable
+    that it compresses its scratch, if it is divided. Before a first run shards count as if
+    nothing could be compressed, and source files not at all.
+    """
+    if not to_do:
+        return 0
+    counts = [len(region["todo"]) for region in to_do]
+    for_threads = ceil(CHAINS_PER_THREAD * threads_per_worker() / max(1, min(counts)))
+    regions = min(len(to_do), max(REGIONS_PER_WORKER, for_threads))
+    at_once = min(chains, regions * max(counts))
+    share: float = 1.0 if known is None else known.stored_share
+    shards = max(region["largest_nbytes"] for region in to_do) * share * at_once
+    sources = max(region["source_nbytes"] or 0 for region in to_do) * regions
+    scratch = max(region["scratch_nbytes"] for region in to_do)
+    return int(shards + sources + scratch)
+
+
+def _shape(job: RegionJob[Any, Any], var: DataVar) -> tuple[int, ...]:
+    sizes = job.processing_region_ds().sizes
+    return tuple(sizes[dim] for dim in var.dims)
+
+
+def _raw_nbytes(job: RegionJob[Any, Any], var: DataVar) -> int:
+    return int(prod(_shape(job, var)) * np.dtype(var.encoding.dtype).itemsize)
+
+
+def _is_divided(job: RegionJob[Any, Any], var: DataVar) -> bool:
+    return len(slabs_for(job, var, _shape(job, var))) > 1
+
+
+def _largest_slab(job: RegionJob[Any, Any], var: DataVar) -> int:
+    """Give the bytes of the first slab: later ones are as large, or cut off by the end."""
+    first = slabs_for(job, var, _shape(job, var))[0]
+    return int(prod(at.stop - at.start for at in first) * np.dtype(var.encoding.dtype).itemsize)

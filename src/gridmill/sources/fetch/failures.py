@@ -1,0 +1,70 @@
+"""Why a fetch did not give a file, told without credentials."""
+
+from __future__ import annotations
+
+from gridmill.model.urls import SECRET_NAME, mask_text, mask_url
+
+__all__ = [
+    "SECRET_NAME",
+    "DownloadFailed",
+    "NotAvailable",
+    "PermanentError",
+    "TransientError",
+    "mask_text",
+    "mask_url",
+]
+
+
+class NotAvailable(Exception):  # noqa: N818  a status of the source file rather than an error
+    """The provider does not have the file.
+
+    Parameters
+    ----------
+    url
+        Where it was looked for; credentials are masked.
+    cause
+        The provider's answer.
+    """
+
+    def __init__(self, url: str, cause: str) -> None:
+        super().__init__(mask_url(url), cause)
+        self.url, self.cause = self.args
+
+    def __str__(self) -> str:
+        return f"{self.url} is not available: {self.cause}"
+
+
+class DownloadFailed(Exception):  # noqa: N818  the name of the source file's status
+    """The file could not be fetched, and that does not show that it is absent.
+
+    Parameters
+    ----------
+    url
+        Where it was looked for; credentials are masked.
+    cause
+        What went wrong in the last attempt; credentials are masked.
+    attempts
+        How many attempts were made.
+    """
+
+    def __init__(self, url: str, cause: str, attempts: int) -> None:
+        super().__init__(mask_url(url), mask_text(cause), attempts)
+        self.url, self.cause, self.attempts = self.args
+
+    def __str__(self) -> str:
+        return (
+            f"{self.url} was not fetched in {self.attempts} "
+            f"attempt{'s' if self.attempts != 1 else ''}: {self.cause}; the next run tries again"
+        )
+
+
+class TransientError(Exception):
+    """Worth another attempt."""
+
+    def __init__(self, cause: str, retry_after_s: float | None = None) -> None:
+        super().__init__(cause)
+        self.retry_after_s = retry_after_s
+
+
+class PermanentError(Exception):
+    """Another attempt would give the same."""

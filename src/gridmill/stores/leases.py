@@ -1,0 +1,474 @@
+"""Leases: one driver writes a region, one at a time publishes; held by objects beside the store.
+
+A lease is a folder of small objects beside the progress records:
+
+- ``claim.json`` says who wants which positions of the append dim. It is written once, never
+  again: deleting it ends the lease, and nothing brings it back;
+- ``held`` says that the claim met no other; the right to publish, which is held for a moment, does
+  without it;
+- ``beat`` changes as long as the holder lives.
+
+Who claims looks at the others *after* having put its own claim, so of two that overlap at
+least one sees the other and withdraws; a claim that is held is never withdrawn. Needs only a
+store that lists what was put before (local disks and S3 do), no conditional put.
+
+Death is judged by what stands still, not by comparing clocks: a process of this host by its
+pid, any other by a beat that does not change while it is watched. Clocks only decide whether
+watching is worth the time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from gridmill.model.state_files import UnreadableState, known_fields, parse_state
+from gridmill.stores.lookahead import lookahead
+from gridmill.stores.objects.local import Objects
+
+__all__ = ["PUBLISHING", "STATIC", "Claim", "Lease", "LeaseHeld", "LeaseLost", "LeaseProof"]
+
+log = logging.getLogger(__name__)
+
+Positions = tuple[int, int]
+
+# Pseudo positions, which overlap no region.
+STATIC: Positions = (-1, 0)
+PUBLISHING: Positions = (-3, -2)
+# A holder beats four times in this; a beat that stood still for so long has no holder.
+TIME_TO_LIVE_S = 20.0
+BEATS_PER_LIFE = 4
+# A worker asks whether the lease still stands at most this often.
+PROOF_LASTS_S = 1.0
+# Claims that meet are withdrawn and made again within a fraction of a second.
+CLAIMING_TAKES_S = 30.0
+# What a claim must say; what a later gridmill says beside it is ignored.
+CLAIM_NEEDS = {
+    **dict.fromkeys(("run", "kind", "host", "machine", "since", "beat_key"), (str,)),
+    **dict.fromkeys(("process_started", "time_to_live_s"), (int, float)),
+    "pid": (int,),
+    "positions": (list,),
+}
+END_CLAIM = (
+    "whether its run still writes cannot be told, so no other begins; once no process of gridmill "
+    "works on this archive, on any host, delete it"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who claims what.
+
+    Parameters
+    ----------
+    run, kind
+        Name of the run, and what it does.
+    host
+        Name of the driver's host, for people.
+    machine
+        What must be equal for `pid` to mean the same process: boot and pid namespace.
+    pid, process_started
+        The driver's process; its start (seconds since 1970) tells it from a later one of the
+        same pid.
+    since
+        ISO 8601, UTC.
+    positions
+        Half-open intervals of the append dim.
+    beat_key
+        The object that changes while the holder lives.
+    time_to_live_s
+        How long it may stand still.
+    """
+
+    run: str
+    kind: str
+    host: str
+    machine: str
+    pid: int
+    process_started: float
+    since: str
+    positions: tuple[Positions, ...]
+    beat_key: str
+    time_to_live_s: float
+
+    def overlaps(self, other: Claim) -> bool:
+        """Whether both want a position."""
+        return any(
+            max(a[0], b[0]) < min(a[1], b[1]) for a in self.positions for b in other.positions
+        )
+
+    def to_json(self) -> bytes:
+        """Serialise, in schema 1, which needs no number: gridmill 0.1.0 refuses what it lacks."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, address: str = "a claim") -> Claim:
+        """Read what `to_json` wrote, also a later gridmill's of the same schema.
+
+        Raises
+        ------
+        UnreadableState
+            It is damaged, or of a later schema; `address` says which.
+        """
+        raw = known_fields(cls, parse_state(content, address, END_CLAIM, needs=CLAIM_NEEDS))
+        try:
+            positions = tuple((int(a), int(b)) for a, b in raw["positions"])
+        except (TypeError, ValueError) as error:
+            raise UnreadableState(address, f"has no positions ({error})", END_CLAIM) from error
+        return cls(**{**raw, "positions": positions})
+
+
+class LeaseHeld(RuntimeError):  # noqa: N818
+    """Another run holds what this one wants."""
+
+    def __init__(self, url: str, holder: Claim) -> None:
+        super().__init__(url, holder)
+        self.url = url
+        self.holder = holder
+
+    def __str__(self) -> str:
+        h = self.holder
+        return (
+            f"{self.url} is held by the {h.kind} {h.run} (host {h.host}, pid {h.pid}) since "
+            f"{h.since}: wait until it ends, or stop it"
+        )
+
+
+class LeaseLost(RuntimeError):  # noqa: N818
+    """This run's lease was taken over: another run writes now."""
+
+
+@dataclass(frozen=True)
+class LeaseProof:
+    """What a worker needs to see whether its run may still write; pickles."""
+
+    objects: Objects
+    key: str
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return self.key.split("/")[1]
+
+    def check(self) -> None:
+        """Raise unless the lease stands; asks at most once a second and process.
+
+        Raises
+        ------
+        LeaseLost
+            It was taken over or given back: a task that goes on after its driver's end.
+        """
+        asked = time.monotonic()  # not when the answer came: the process may have stood still
+        if asked < _proved_until.get(self.key, 0.0):
+            return
+        if self.objects.nbytes(self.key) is None:
+            raise LeaseLost(f"{self.key} is gone: another run may write now, this one must not")
+        _proved_until[self.key] = asked + PROOF_LASTS_S
+
+
+_proved_until: dict[str, float] = {}
+
+
+class Lease:
+    """The right of one run to write some positions; a context manager.
+
+    Parameters
+    ----------
+    objects
+        The folder of the records.
+    run, kind
+        Name of the run, and what it does.
+    positions
+        Half-open intervals of the append dim, or `STATIC`.
+    time_to_live_s
+        How long others wait before they take over the lease of a holder that is dead.
+
+    Raises
+    ------
+    LeaseHeld
+        On entering: another run holds some of it.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        *,
+        run: str,
+        kind: str,
+        positions: Iterable[Positions],
+        time_to_live_s: float = TIME_TO_LIVE_S,
+    ) -> None:
+        self.objects = objects
+        self.claim = Claim(
+            run=run,
+            kind=kind,
+            host=socket.gethostname(),
+            machine=_machine(),
+            pid=os.getpid(),
+            process_started=_process_started(os.getpid()) or 0.0,
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+            positions=merged(positions),
+            beat_key=f"leases/{run}/beat",
+            time_to_live_s=time_to_live_s,
+        )
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Lease:
+        self._beat(0)
+        try:
+            _acquire(self.objects, self.claim.run, self.claim)
+            calls: tuple[Callable[[], None], ...] = (
+                lambda: self.objects.put(f"leases/{self.claim.run}/held", b""),
+                lambda: _delete_remains(self.objects),
+                # Another one may have taken the first beat for a remain.
+                lambda: self._beat(0),
+            )
+            list(lookahead(lambda call: call(), calls, self.objects.at_once))
+        except BaseException:
+            _end(self.objects, self.claim.run)
+            raise
+        self._beating = threading.Thread(target=self._keep_beating, daemon=True, name="lease")
+        self._beating.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._ended.set()
+        self._beating.join()
+        _end(self.objects, self.claim.run)
+
+    @property
+    def proof(self) -> LeaseProof:
+        """What workers check before they write."""
+        return LeaseProof(self.objects, _claim_key(self.claim.run))
+
+    @contextmanager
+    def publishing(self, timeout_s: float = 120.0) -> Iterator[Callable[[], None]]:
+        """Hold the store-wide right to publish; waits for others, who need it for a moment.
+
+        Yields
+        ------
+        callable
+            To be called before every step: it raises LeaseLost once the right is gone, as it is
+            for a process that stood still and was taken for dead.
+
+        Raises
+        ------
+        LeaseLost
+            This run may not write any more.
+        LeaseHeld
+            Another run kept it for longer than `timeout_s`.
+        """
+        name = f"{self.claim.run}-publishing"
+        claim = Claim(**{**vars(self.claim), "positions": (PUBLISHING,)})
+        deadline = time.monotonic() + timeout_s
+
+        def check(claimed: Collection[str] | None = None) -> None:
+            names = _claimed(self.objects) if claimed is None else claimed
+            if not {self.claim.run, name} <= set(names):
+                raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
+
+        try:
+            # At first without a look, which is a request more where there is hardly a rival.
+            claimed, rivals = _try(self.objects, name, claim)
+            while rivals:
+                if time.monotonic() > deadline:
+                    raise LeaseHeld(self.objects.url, next(iter(rivals.values())))
+                time.sleep(random.uniform(0.02, 0.2))
+                rivals = _rivals(self.objects, name, claim, _claimed(self.objects))
+                if not rivals:
+                    claimed, rivals = _try(self.objects, name, claim)
+            check(claimed)
+            yield check
+        finally:
+            self.objects.delete(_claim_key(name))
+
+    def _keep_beating(self) -> None:
+        number = 0
+        while not self._ended.wait(self.claim.time_to_live_s / BEATS_PER_LIFE):
+            number += 1
+            try:
+                self._beat(number)
+            except Exception as error:  # whatever it is, without a beat the holder looks dead
+                log.warning("the lease's beat cannot be written: %s", error)
+
+    def _beat(self, number: int) -> None:
+        content = {"number": number, "at": time.time()}
+        self.objects.put(self.claim.beat_key, json.dumps(content).encode())
+
+
+def current_claims(objects: Objects) -> list[Claim]:
+    """Read all claims, of holders that live and of dead ones.
+
+    Raises
+    ------
+    UnreadableState
+        One cannot be read: its holder may live and write.
+    """
+    return list(_claims(objects, _claimed(objects)).values())
+
+
+def merged(positions: Iterable[Positions]) -> tuple[Positions, ...]:
+    """Join intervals that touch.
+
+    Examples
+    --------
+    >>> merged([(4, 8), (0, 4), (12, 16)])
+    ((0, 8), (12, 16))
+    """
+    joined: list[Positions] = []
+    for start, stop in sorted(positions):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        else:
+            joined.append((start, stop))
+    return tuple(joined)
+
+
+def is_alive(objects: Objects, claim: Claim) -> bool:
+    """Whether a claim's process lives; watches its beat where that is the only way to tell."""
+    if claim.machine == _machine():
+        started = _process_started(claim.pid)
+        return started is not None and abs(started - claim.process_started) < 1.0
+    first = objects.get(claim.beat_key)
+    if first is None:
+        return False
+    age_s = _age_s(first)
+    if age_s is not None and 0 <= age_s < claim.time_to_live_s:
+        return True
+    log.warning("watching whether the %s %s on %s still lives", claim.kind, claim.run, claim.host)
+    deadline = time.monotonic() + claim.time_to_live_s
+    while time.monotonic() < deadline:
+        time.sleep(claim.time_to_live_s / BEATS_PER_LIFE)
+        if objects.get(claim.beat_key) != first:
+            return True
+    return False
+
+
+def _acquire(objects: Objects, name: str, claim: Claim) -> None:
+    """Claim, and wait for those who claim at this moment; not for who holds."""
+    _refuse_if_held(objects, _rivals(objects, name, claim, _claimed(objects)))
+    deadline = time.monotonic() + CLAIMING_TAKES_S
+    while True:
+        _, rivals = _try(objects, name, claim)
+        if not rivals:
+            return
+        _refuse_if_held(objects, rivals)
+        if time.monotonic() > deadline:
+            raise LeaseHeld(objects.url, next(iter(rivals.values())))
+        # Another one claims at this moment and may have seen this claim: both stepped back.
+        time.sleep(random.uniform(0.02, 0.3))
+
+
+def _try(objects: Objects, name: str, claim: Claim) -> tuple[Collection[str], dict[str, Claim]]:
+    """Claim, and withdraw if another claim overlaps; the names of all claims, and those others."""
+    objects.put(_claim_key(name), claim.to_json())
+    claimed = _claimed(objects)
+    rivals = _rivals(objects, name, claim, claimed)
+    if rivals:
+        objects.delete(_claim_key(name))
+    return claimed, rivals
+
+
+def _rivals(
+    objects: Objects, name: str, claim: Claim, claimed: Collection[str]
+) -> dict[str, Claim]:
+    """Give overlapping claims of processes that live; those of dead ones are ended."""
+    rivals = {}
+    others = [other for other in claimed if other not in (name, claim.run)]
+    for other, theirs in _claims(objects, others).items():
+        if not theirs.overlaps(claim):
+            continue
+        if is_alive(objects, theirs):
+            rivals[other] = theirs
+        else:
+            log.warning("taking over from the %s %s, whose process died", theirs.kind, theirs.run)
+            _end(objects, other)
+    return rivals
+
+
+def _refuse_if_held(objects: Objects, rivals: dict[str, Claim]) -> None:
+    for name, claim in rivals.items():
+        if objects.nbytes(f"leases/{name}/held") is not None:
+            raise LeaseHeld(objects.url, claim)
+
+
+def _end(objects: Objects, name: str) -> None:
+    """End a lease: the claim first, which is what counts."""
+    objects.delete(_claim_key(name))
+    rest = [f"leases/{name}/{part}" for part in ("held", "beat")]
+    list(lookahead(objects.delete, rest, objects.at_once))
+
+
+def _delete_remains(objects: Objects) -> None:
+    """Delete what is left of claims whose holder died while it ended them."""
+    keys = [tuple(key.split("/")[1:]) for key in objects.keys("leases")]
+    claimed = {folder for folder, part in keys if part == "claim.json"}
+    for folder, part in keys:
+        if folder in claimed:
+            continue
+        key = f"leases/{folder}/{part}"
+        # A beat comes before its claim; nothing else does.
+        if part != "beat" or _is_long_ago(objects.get(key)):
+            objects.delete(key)
+
+
+def _is_long_ago(beat: bytes | None) -> bool:
+    age_s = None if beat is None else _age_s(beat)
+    return age_s is not None and abs(age_s) > 2 * CLAIMING_TAKES_S
+
+
+def _age_s(beat: bytes) -> float | None:
+    """Give the age of a beat by the clocks; None if it says none, and only watching it tells."""
+    try:
+        return time.time() - float(json.loads(beat)["at"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _claims(objects: Objects, names: Iterable[str]) -> dict[str, Claim]:
+    contents = {name: objects.get(_claim_key(name)) for name in names}
+    return {
+        name: Claim.from_json(content, f"{objects.url}/{_claim_key(name)}")
+        for name, content in contents.items()
+        if content is not None
+    }
+
+
+def _claimed(objects: Objects) -> list[str]:
+    """Name all claims."""
+    keys = objects.keys("leases")
+    return [key.split("/")[1] for key in keys if key.endswith("/claim.json")]
+
+
+def _claim_key(name: str) -> str:
+    return f"leases/{name}/claim.json"
+
+
+def _machine() -> str:
+    """Name this boot and pid namespace; a name of its own where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{socket.gethostname()} {uuid.getnode()} {psutil.boot_time():.0f}"
+
+
+def _process_started(pid: int) -> float | None:
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None

@@ -1,0 +1,171 @@
+"""Whole objects in whatever fsspec reaches: Google Cloud Storage, Azure, and the rest.
+
+S3 has a module of its own, with stronger guarantees. Here they are those of the file system:
+
+- a put is whole if the file system's `pipe_file` is (object stores are; SFTP and SMB are not);
+- `put_if_absent` is atomic if its ``mode="create"`` is (Google's and Azure's are), else it looks
+  first;
+- retries beside those for lost connections are the file system's own, and so are checksums.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import stamina
+
+from gridmill.stores.objects.local import Change
+
+__all__ = ["FsspecObjects"]
+
+T = TypeVar("T")
+
+ATTEMPTS = 8
+PATIENCE_S = 60.0
+
+
+class FsspecObjects:
+    """Objects below a URL that fsspec knows.
+
+    Parameters
+    ----------
+    url
+        ``gs://bucket/prefix``, ``abfs://container/prefix``, ``memory://prefix``.
+    storage_options
+        Keyword arguments of the file system.
+
+    Raises
+    ------
+    ValueError
+        No file system for the URL's scheme is known or installed.
+
+    Notes
+    -----
+    Pickles small; a file system belongs to a process. No listing is cached. `repr` shows no
+    option.
+    """
+
+    at_once = 16
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        from fsspec.registry import get_filesystem_class
+
+        self.url = url.rstrip("/")
+        self.protocol = self.url.partition("://")[0]
+        try:
+            file_system = get_filesystem_class(self.protocol)
+        except (ImportError, ValueError) as error:
+            raise ValueError(
+                f"{url!r}: {self.protocol}:// stores are not supported: {error}"
+            ) from None
+        self.root = str(file_system._strip_protocol(self.url)).rstrip("/")
+        self.storage_options = dict(storage_options or {})
+
+    def __repr__(self) -> str:
+        return f"FsspecObjects({self.url!r})"
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object, replacing the one that was there."""
+        self._retried(lambda fs: self._write(fs, key, content))
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Write an object unless one is there; whether it was written."""
+        try:
+            self._retried(lambda fs: self._write(fs, key, content, mode="create"))
+        except OSError:
+            # FileExistsError, or whatever a file system makes of a condition that did not hold.
+            found = self.get(key)
+            if found is None:
+                raise
+            return found == content
+        return True
+
+    def overwrite(
+        self, key: str, content: bytes, check: Callable[[], None], *, is_new: bool = False
+    ) -> None:
+        """Write an object over the one that is there, if any, and `check` lets it pass."""
+        check()
+        self.put(key, content)
+
+    def change(self, key: str, content: bytes) -> Change | None:
+        """Look at an object, and give what overwrites it; None if it is the same already."""
+        return None if self.get(key) == content else partial(self.overwrite, key, content)
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object; None if there is none."""
+        return self.get_range(key, 0, None)
+
+    def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
+        """Read bytes of an object, from its end if `start` is negative; None if there is none."""
+        # No range for the whole: an empty object has none.
+        at = {} if (start, stop) == (0, None) else {"start": start, "end": stop}
+        try:
+            return bytes(self._retried(lambda fs: fs.cat_file(self._path(key), **at)))
+        except FileNotFoundError:
+            return None
+
+    def nbytes(self, key: str) -> int | None:
+        """Size of an object in bytes; None if there is none."""
+        try:
+            return int(self._retried(lambda fs: fs.info(self._path(key)))["size"])
+        except FileNotFoundError:
+            return None
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+        try:
+            self._retried(lambda fs: fs.rm_file(self._path(key)))
+        except FileNotFoundError:
+            return
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys below `prefix` (a folder), sorted."""
+        found = self._retried(lambda fs: fs.find(self._path(prefix).rstrip("/")))
+        yield from sorted(path.removeprefix(f"{self.root}/") for path in found)
+
+    def _path(self, key: str) -> str:
+        return f"{self.root}/{key}"
+
+    def _write(self, fs: Any, key: str, content: bytes, mode: str = "overwrite") -> None:
+        if not getattr(fs, "async_impl", False):
+            # Object stores have no folders; local and memory file systems do.
+            fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
+        fs.pipe_file(self._path(key), content, mode=mode)
+
+    def _retried(self, request: Callable[[Any], T]) -> T:
+        for attempt in stamina.retry_context(
+            on=(ConnectionError, TimeoutError), attempts=ATTEMPTS, timeout=PATIENCE_S
+        ):
+            with attempt:
+                return request(_file_system(self.protocol, self.storage_options))
+        raise AssertionError("stamina raises what the last attempt raised")
+
+
+_file_systems: dict[str, Any] = {}
+_opening = threading.Lock()
+
+
+def _file_system(protocol: str, options: Mapping[str, Any]) -> Any:
+    import fsspec
+
+    name = f"{protocol} {sorted(options.items())!r}"
+    with _opening:
+        if name not in _file_systems:
+            _file_systems[name] = fsspec.filesystem(
+                protocol, **options, use_listings_cache=False, skip_instance_cache=True
+            )
+        return _file_systems[name]
+
+
+def _forget_file_systems() -> None:
+    # A forked process has neither the event loop nor the sockets that they use.
+    global _opening
+    _opening = threading.Lock()
+    _file_systems.clear()
+
+
+os.register_at_fork(after_in_child=_forget_file_systems)

@@ -1,0 +1,80 @@
+"""Final stores, where readers read, and the records beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion, Uploaded
+from gridmill.stores.leases import Lease, LeaseHeld, LeaseLost, LeaseProof
+from gridmill.stores.objects.local import LocalObjects, Objects, StoreUnwritable, open_objects
+from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.zarr_store import ZarrStore
+
+__all__ = [
+    "FORMATS",
+    "CoordinateValues",
+    "FinalStore",
+    "Lease",
+    "LeaseHeld",
+    "LeaseLost",
+    "LeaseProof",
+    "LocalObjects",
+    "Objects",
+    "StagedRegion",
+    "StoreUnwritable",
+    "UpdateProgressTracker",
+    "Uploaded",
+    "ZarrStore",
+    "open_objects",
+    "open_store",
+]
+
+FORMATS = ("zarr", "icechunk")
+
+
+def open_store(
+    url: str,
+    dataset_id: str,
+    *,
+    format: str | None = None,  # noqa: A002
+    state: str | None = None,
+    fsync: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> FinalStore:
+    """Give the final store at a URL; touches nothing yet.
+
+    Parameters
+    ----------
+    url
+        A local path, ``s3://bucket/prefix``, or what else fsspec knows.
+    dataset_id
+        The dataset in it.
+    format
+        One of `FORMATS`; None means Icechunk for a URL that ends in ``.icechunk``, else Zarr.
+    state
+        Where the records are kept; None means ``<url>.gridmill``.
+    fsync
+        Whether what is written to a local store also survives a power loss.
+    storage_options
+        For a remote store, what its file system takes: for S3 those of s3fs (`key`, `secret`,
+        `profile`, `anon`, `endpoint_url`, ...).
+
+    Raises
+    ------
+    ValueError
+        The format or the URL's scheme is not supported, or its library is not installed.
+    """
+    if format is None:
+        format = "icechunk" if url.rstrip("/").endswith(".icechunk") else "zarr"  # noqa: A001
+    if format not in FORMATS:
+        raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+    if format == "icechunk":
+        if fsync:
+            raise ValueError("Icechunk does not say when its files survive a power loss: no fsync")
+        try:
+            from gridmill.stores.icechunk.store import IcechunkStore
+        except ImportError as error:
+            raise ValueError(f"{error}: pip install 'gridmill[icechunk]'") from error
+        return IcechunkStore(url, dataset_id, state=state, storage_options=storage_options)
+    return ZarrStore(url, dataset_id, state=state, fsync=fsync, storage_options=storage_options)

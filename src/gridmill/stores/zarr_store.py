@@ -1,0 +1,386 @@
+"""A final store that is a plain Zarr v3 hierarchy of whole objects."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import groupby, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import google_crc32c
+import numpy as np
+import zarr
+from zarr.abc.store import Store
+from zarr.core.metadata import ArrayV3Metadata
+from zarr.storage import StorePath
+
+from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
+from gridmill.stores.leases import LeaseProof
+from gridmill.stores.objects.local import (
+    Change,
+    LocalObjects,
+    Objects,
+    check_writable,
+    is_local,
+    local_path,
+    open_objects,
+)
+from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.zarr_reader import ObjectsReader
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["ZarrStore"]
+
+T = TypeVar("T")
+
+ROOT = "zarr.json"
+# Of one upload; enough to fill a connection to a distant store, little beside a shard in memory.
+NBYTES_IN_FLIGHT = 128 << 20
+
+
+class ZarrStore:
+    """A Zarr v3 store in a folder or a bucket, and the records beside it.
+
+    Instances are small and pickle: workers get one each.
+
+    Parameters
+    ----------
+    url
+        Where readers read: a local path, ``s3://bucket/prefix``, or what else fsspec knows.
+    dataset_id
+        The dataset in it.
+    state
+        Where the records are kept; None means ``<url>.gridmill``.
+    fsync
+        Whether what is written to a local store also survives a power loss.
+    storage_options
+        For a remote store, see `open_objects`. They also hold for records on the same kind of
+        store.
+
+    Notes
+    -----
+    `upload` and `publish` are idempotent, and each object they write is whole or not there.
+    """
+
+    format: ClassVar[str] = "zarr"
+    stages: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        url: str,
+        dataset_id: str,
+        *,
+        state: str | None = None,
+        fsync: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.url = str(url)
+        beside = state_url(self.url)
+        staging = Path(beside) / "staging" if is_local(self.url) else None
+        self.objects = open_objects(self.url, staging, fsync=fsync, storage_options=storage_options)
+        self.state = open_state(self.url, state, fsync=fsync, storage_options=storage_options)
+        self.tracker = UpdateProgressTracker(self.state, dataset_id)
+
+    def __repr__(self) -> str:
+        return f"ZarrStore({self.url!r})"
+
+    # -- what readers see ---------------------------------------------------------------------
+
+    def metadata(self) -> dict[str, Any] | None:
+        """Read the published root metadata, everything consolidated; None if there is none."""
+        content = self.objects.get(ROOT)
+        return None if content is None else dict(json.loads(content))
+
+    def published_length(self, append_dim: str) -> int | None:
+        """How many positions of the append dim readers see; None if there is no store yet."""
+        metadata = self.metadata()
+        if metadata is None:
+            return None
+        index = array_metadata(metadata).get(append_dim)
+        # Another program's store; the comparison of structures refuses it.
+        return 0 if index is None else int(index["shape"][0])
+
+    def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
+        """Give the sizes of those objects that are there, by key."""
+        sizes = zip(keys, self._each(self.objects.nbytes, keys), strict=True)
+        return {key: size for key, size in sizes if size is not None}
+
+    def open_dataset(self) -> xr.Dataset:
+        """Open what readers see."""
+        import xarray as xr
+
+        ds: xr.Dataset = xr.open_zarr(self._zarr(), zarr_format=3, consolidated=True)
+        return ds
+
+    def progress(self) -> list[ProgressRecord]:
+        """Read the records of all regions, in order."""
+        return list(self.tracker.records())
+
+    def read_object(self, key: str) -> bytes | None:
+        """Read an object whole, as it is stored; None if there is none."""
+        return self.objects.get(key)
+
+    # -- what a worker does -------------------------------------------------------------------
+
+    def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        """Read stored values of a variable, in the stored dtype."""
+        array = zarr.open_array(self._zarr(), path=variable, mode="r", zarr_format=3)
+        return np.asarray(array[selection])
+
+    def read_uploaded(
+        self,
+        variable: str,
+        selection: tuple[slice, ...],
+        metadata: Mapping[str, Any],
+        token: str | None = None,
+    ) -> np.ndarray[Any, Any]:
+        """Read values that an upload made durable, whether readers see them or not."""
+        parsed = ArrayV3Metadata.from_dict(copy.deepcopy(dict(metadata)))
+        array = zarr.Array(zarr.AsyncArray(parsed, StorePath(self._zarr(), variable)))
+        return np.asarray(array[selection])
+
+    def nbytes_in_use(self, keys: Sequence[str]) -> dict[str, int]:
+        """Give the sizes of the objects that are there, by key."""
+        return self.published_nbytes(keys)
+
+    def upload(
+        self, folder: Path, keys: Iterable[str], proof: LeaseProof, *, replaces: bool = False
+    ) -> Uploaded:
+        """Put the objects of these keys from a local store, several at once.
+
+        Raises
+        ------
+        LeaseLost
+            The run may not write any more.
+        """
+
+        def put(key: str) -> ObjectReceipt:
+            content = (folder / key).read_bytes()
+            self.objects.overwrite(key, content, proof.check, is_new=not replaces)
+            return ObjectReceipt(key, len(content), google_crc32c.value(content))
+
+        keys = list(keys)
+        largest = max([1, *((folder / key).stat().st_size for key in keys)])
+        return Uploaded(tuple(self._each(put, keys, NBYTES_IN_FLIGHT // largest)))
+
+    def download(
+        self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
+    ) -> None:
+        """Write objects into a local folder; see `FinalStore.download`."""
+        by_key = {receipt.key: receipt for receipt in receipts}
+
+        def keep(key: str) -> None:
+            keep_object(folder, by_key[key], self.objects.get(key))
+
+        largest = max([1, *(receipt.nbytes for receipt in receipts)])
+        self._each(keep, list(by_key), NBYTES_IN_FLIGHT // largest)
+
+    # -- what the driver does -----------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """Raise OSError unless objects can be put into the store and beside it.
+
+        Also deletes what uploads of killed processes left, which nobody sees and somebody pays.
+        """
+        check_writable((self.objects, ".gridmill-probe"), (self.state, "probe"))
+        if isinstance(self.objects, S3Objects):
+            # It needs permissions of its own.
+            with suppress(OSError):
+                self.objects.abort_abandoned_uploads()
+
+    def prepare(self, folder: Path) -> None:
+        """Do nothing: objects need no array to be put into."""
+
+    def publish(
+        self,
+        folder: Path,
+        staged: Sequence[StagedRegion] = (),
+        message: str = "",
+        check: Callable[[], None] = lambda: None,
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Make a local store's metadata and coordinates what readers see; uploads are in place.
+
+        See `FinalStore.publish`; `check` is called before every object that is put.
+
+        Notes
+        -----
+        Coordinates first, then every array's metadata, last the root: putting that one object
+        is the moment of publication. What `values` raises comes after it, what they lower with
+        the coordinates. Only objects that differ are written.
+        """
+        values = joined(values)
+        arrays = array_metadata(json.loads((folder / ROOT).read_bytes())) if values else {}
+        speaking = [key for part in values for key in _keys_of(part, arrays[part.name])]
+        for key in speaking:
+            self._fetch(key, folder)
+        for part in values:
+            set_values(folder, part, only_lower=True)
+        changed = self._put_changed(publication_order(folder), folder, check)
+        for part in values:
+            set_values(folder, part)
+        return self._put_changed(speaking, folder, check) or changed
+
+    def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
+        """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.
+
+        Notes
+        -----
+        The root first, which is the moment from which readers see less; then the other metadata
+        and the coordinates; then objects are deleted. Whoever opened the store before meets
+        missing values where they were.
+        """
+        self._put_changed(publication_order(folder)[::-1], folder)
+        arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
+        beyond = [
+            key
+            for name, array in arrays.items()
+            if (first := first_object_beyond(array, append_dim)) is not None
+            for key in self.objects.keys(f"{name}/c")
+            if int(key.split("/")[2 + first[0]]) >= first[1]
+        ]
+        self._each(self.objects.delete, beyond)
+        return len(beyond)
+
+    def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+        """Give the keys whose object is gone or has another size."""
+        sizes = self._each(self.objects.nbytes, [receipt.key for receipt in receipts])
+        return [r.key for r, size in zip(receipts, sizes, strict=True) if size != r.nbytes]
+
+    def lost(self, region: StagedRegion) -> frozenset[str]:
+        """Name nothing: what is uploaded is where readers read."""
+        return frozenset()
+
+    def _each(
+        self, function: Callable[[str], T], keys: Sequence[str], width: int | None = None
+    ) -> list[T]:
+        """Call a function for every key, as many at once as the store is worth."""
+        at_once = self.objects.at_once
+        width = at_once if width is None else max(1, min(width, at_once))
+        if width == 1 or len(keys) <= 1:
+            return [function(key) for key in keys]
+        with ThreadPoolExecutor(width, thread_name_prefix="store") as pool:
+            return list(pool.map(function, keys))
+
+    def _fetch(self, key: str, folder: Path) -> None:
+        """Copy an object into a local store, if there is one."""
+        content = self.objects.get(key)
+        if content is not None:
+            (folder / key).parent.mkdir(parents=True, exist_ok=True)
+            (folder / key).write_bytes(content)
+
+    def _put_changed(
+        self, keys: Sequence[str], folder: Path, check: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Put those of a local store's objects that differ, a step at a time; whether any did."""
+
+        def look(key: str) -> Change | None:
+            return self.objects.change(key, (folder / key).read_bytes())
+
+        looked = dict(zip(keys, self._each(look, keys), strict=True))
+        changes = {key: change for key, change in looked.items() if change is not None}
+        for _, step in groupby(changes, _publication_step):
+            self._each(lambda key: changes[key](check), list(step))
+        return bool(changes)
+
+    def _zarr(self) -> Store:
+        if isinstance(self.objects, LocalObjects):
+            return zarr.storage.LocalStore(self.objects.root, read_only=True)
+        return ObjectsReader(self.objects)
+
+
+def state_url(url: str) -> str:
+    """Give the place of the records beside a store."""
+    return f"{local_path(url) if is_local(url) else url.rstrip('/')}.gridmill"
+
+
+def open_state(
+    url: str,
+    state: str | None,
+    *,
+    fsync: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Objects:
+    """Give the records of the store at `url`, which are beside it or where `state` says."""
+    state = state or state_url(url)
+    options = storage_options if is_same_kind(state, url) else None
+    return open_objects(state, fsync=fsync, storage_options=options)
+
+
+def is_same_kind(url: str, other: str) -> bool:
+    """Whether two stores take the same storage options."""
+    return url.partition("://")[0] == other.partition("://")[0]
+
+
+def publication_order(folder: Path) -> list[str]:
+    """Give the keys of a local store in the order in which readers may see them change."""
+    keys = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+    return sorted(keys, key=lambda key: (_publication_step(key), key))
+
+
+def first_object_beyond(array: Mapping[str, Any], append_dim: str) -> tuple[int, int] | None:
+    """Give the append dim's axis and the number of the first object that lies beyond its end.
+
+    None for an array without the append dim.
+    """
+    dims = list(array.get("dimension_names") or ())
+    if append_dim not in dims:
+        return None
+    axis = dims.index(append_dim)
+    size = array["chunk_grid"]["configuration"]["chunk_shape"][axis]
+    return axis, -(-array["shape"][axis] // size)
+
+
+def joined(values: Sequence[CoordinateValues]) -> list[CoordinateValues]:
+    """Join values of positions that follow each other: each object is encoded once."""
+    runs: list[list[CoordinateValues]] = []
+    for part in sorted(values, key=lambda part: (part.name, part.start)):
+        before = runs[-1][-1] if runs else None
+        if before and (before.name, before.start + len(before.values)) == (part.name, part.start):
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+    return [
+        CoordinateValues(run[0].name, run[0].start, np.concatenate([part.values for part in run]))
+        for run in runs
+    ]
+
+
+def set_values(store: Any, part: CoordinateValues, *, only_lower: bool = False) -> None:
+    """Set values of a coordinate, or only those that get lower, in a store that has the array."""
+    array = zarr.open_array(store, path=part.name, mode="r+", zarr_format=3)
+    at = slice(part.start, part.start + len(part.values))
+    there = np.asarray(array[at])
+    wanted = np.minimum(there, part.values) if only_lower else part.values
+    if not np.array_equal(there, wanted):
+        # An object of zeros must be there, too, to replace another.
+        array.with_config({"write_empty_chunks": True})[at] = wanted
+
+
+def _keys_of(part: CoordinateValues, array: Mapping[str, Any]) -> list[str]:
+    """Give the keys of the objects that hold values of a coordinate."""
+    ends = (part.start + len(part.values), *array["shape"][1:])
+    sizes = array["chunk_grid"]["configuration"]["chunk_shape"]
+    starts = (part.start, *(0 for _ in array["shape"][1:]))
+    along = [
+        range(start // size, -(-end // size))
+        for start, end, size in zip(starts, ends, sizes, strict=True)
+    ]
+    return ["/".join([part.name, "c", *map(str, at)]) for at in product(*along)]
+
+
+def _publication_step(key: str) -> tuple[bool, bool]:
+    return (key == ROOT, key.endswith(ROOT))
+
+
+def array_metadata(root: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the metadata of every array from a consolidated root."""
+    return dict((root.get("consolidated_metadata") or {"metadata": {}})["metadata"])

@@ -1,0 +1,202 @@
+"""What source files should have filled and did not: the records against what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from gridmill.authoring.region_job import RegionJob, as_slice
+from gridmill.model.records import (
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.pipeline.stages import SourceFile
+from gridmill.sources.fetch.download import mask_url
+from gridmill.validation.context import STATIC, Context
+
+__all__ = ["Gap", "GapGroup", "find_gaps", "group_gaps"]
+
+NOT_RECORDED = "not recorded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """What one source file should have filled and did not.
+
+    Parameters
+    ----------
+    url
+        The source file, credentials masked.
+    variables
+        Those that lack it.
+    start, stop
+        Positions along the append dim that it should fill; both 0 for static variables.
+    place
+        Where else it should fill: a lead, a member; empty if everywhere.
+    status, detail
+        What became of it, and why.
+    settled
+        Whether trying again later is pointless.
+    """
+
+    url: str
+    variables: tuple[str, ...]
+    start: int
+    stop: int
+    place: str
+    status: str
+    detail: str
+    settled: bool
+
+    @property
+    def cause(self) -> tuple[tuple[str, ...], str, bool]:
+        """What gaps of one group share."""
+        return self.variables, self.status, self.settled
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapGroup:
+    """Gaps of the same variables with the same cause, without a position between them.
+
+    Parameters
+    ----------
+    gaps
+        In order of their positions.
+    first, last
+        Labels, both included; empty for static variables.
+    repair
+        The command that tries again.
+    """
+
+    gaps: tuple[Gap, ...]
+    first: str
+    last: str
+    repair: str
+
+    @property
+    def at(self) -> slice:
+        """The positions from the first to the last."""
+        return slice(min(gap.start for gap in self.gaps), max(gap.stop for gap in self.gaps))
+
+
+def find_gaps(context: Context) -> Iterator[Gap]:
+    """Yield every source file of the selected regions that did not give what it should.
+
+    What is expected is what `RegionJob.generate_source_file_coords` gives now; what arrived is
+    what the records say.
+    """
+    for region in context.regions():
+        job = context.make_job(region)
+        prepared = context.publisher.prepare_recorded(job, None)
+        for group in prepared.groups:
+            chosen = [var for var in group.variables if var in context.variables_of(region)]
+            names = [var.name for var in chosen if not job.is_over(var)]
+            yield from _gaps_of(context, job, names, group.files)
+
+
+def _gaps_of(
+    context: Context, job: RegionJob[Any, Any], names: Sequence[str], files: Sequence[SourceFile]
+) -> Iterator[Gap]:
+    record = context.record(job.region)
+    recorded = {name: _Recorded.of(record, name) for name in names}
+    for file in files:
+        at = STATIC if job.is_static else _positions(job, file, context)
+        if at.start >= at.stop and not job.is_static:
+            continue  # of the margin, or of what is not selected
+        url = mask_url(file.coord.get_url())
+        outcomes = [(known.outcome(url), name) for name, known in recorded.items()]
+        lacking = sorted((outcome, name) for outcome, name in outcomes if outcome is not None)
+        for (status, detail, settled), alike in groupby(lacking, key=lambda pair: pair[0]):
+            yield Gap(
+                url=url,
+                variables=tuple(name for _, name in alike),
+                start=at.start,
+                stop=at.stop,
+                place=_elsewhere(file, job.append_dim),
+                status=status,
+                detail=detail,
+                settled=settled,
+            )
+
+
+def _positions(job: RegionJob[Any, Any], file: SourceFile, context: Context) -> slice:
+    """Give the selected positions of the region that a file fills."""
+    along = file.place.get(job.append_dim, slice(0, job.region.stop))
+    at, offset = as_slice(along), job.processing_region().start
+    first = max(at.start + offset, job.region.start, context.positions.start)
+    return slice(first, min(at.stop + offset, job.region.stop, context.positions.stop))
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a record says of one variable."""
+
+    variable: VariableRecord | None
+    files: dict[str, tuple[int, SourceFileRecord]]
+
+    @classmethod
+    def of(cls, record: ProgressRecord | None, name: str) -> _Recorded:
+        known = None if record is None else record.variables.get(name)
+        if record is None or known is None:
+            return cls(None, {})
+        return cls(known, {f.url: (n, f) for n, f in enumerate(record.groups[known.group])})
+
+    def outcome(self, url: str) -> tuple[str, str, bool] | None:
+        """Say what became of a file: status, detail and whether it is settled; None if well."""
+        known = self.variable
+        if known is None:
+            return NOT_RECORDED, "no record says what it was made from", False
+        if known.state == "failed":
+            return NOT_RECORDED, f"failed: {known.error}", False
+        if url not in self.files:
+            return NOT_RECORDED, "it was made from other source files", False
+        number, file = self.files[url]
+        if number in known.unread:
+            settled, detail = known.unread[number]
+            return SourceFileStatus.READ_FAILED, detail, settled or file.accepted is not None
+        if file.status is SourceFileStatus.SUCCEEDED:
+            return None
+        return file.status, file.accepted or file.detail or "", file.settled
+
+
+def group_gaps(context: Context, gaps: Iterable[Gap]) -> list[GapGroup]:
+    """Join gaps of neighbouring positions with the same cause; the most recent last."""
+    by_cause: dict[Any, list[list[Gap]]] = {}
+    for gap in sorted(gaps, key=lambda gap: (gap.start, gap.stop, gap.url)):
+        runs = by_cause.setdefault((gap.cause, gap.start == gap.stop), [])
+        if runs and gap.start <= max(other.stop for other in runs[-1]):
+            runs[-1].append(gap)
+        else:
+            runs.append([gap])
+    groups = [_group(context, run) for runs in by_cause.values() for run in runs]
+    return sorted(groups, key=lambda group: (group.at.start, group.gaps[0].variables))
+
+
+def _group(context: Context, gaps: Sequence[Gap]) -> GapGroup:
+    at = slice(min(gap.start for gap in gaps), max(gap.stop for gap in gaps))
+    names = gaps[0].variables
+    # What is settled, or made from other files, is taken for done: only a redo tries again.
+    is_done = gaps[0].settled or gaps[0].status == NOT_RECORDED
+    return GapGroup(
+        gaps=tuple(gaps),
+        first=context.label(at.start) if at.stop else "",
+        last=context.label(at.stop - 1) if at.stop else "",
+        repair=context.redo(at, names) if is_done else context.backfill(at, names),
+    )
+
+
+def _elsewhere(file: SourceFile, append_dim: str) -> str:
+    places = {dim: at for dim, at in file.coord.out_loc().items() if dim != append_dim}
+    return ", ".join(f"{dim} {_text(at)}" for dim, at in places.items())
+
+
+def _text(label: Any) -> str:
+    if isinstance(label, slice):
+        return f"{_text(label.start)} … {_text(label.stop)}"
+    if hasattr(label, "total_seconds"):
+        return f"{label.total_seconds() / 3600:g} h"
+    return str(label)

@@ -1,0 +1,200 @@
+"""Whether an archive opens, and its metadata and coordinates are what the template declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gridmill.model.wording import count_of
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.structure import compare_structures, without_append_length
+from gridmill.stores.zarr_store import array_metadata
+from gridmill.validation.checks.arrivals import unlike_records
+from gridmill.validation.context import Context, own_metadata, short_label
+from gridmill.validation.findings import CheckResult, Finding
+
+__all__ = ["CoordinatesAsDeclared", "MetadataAsDeclared", "Opens"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opens:
+    """A reader can open the archive; if not, nothing else is looked at."""
+
+    name: str = "opens"
+
+    def check(self, context: Context) -> CheckResult:
+        """Open it as readers do."""
+        findings: tuple[Finding, ...] = ()
+        # Whatever a damaged store makes of parsers and codecs: it does not open.
+        try:
+            _ = context.ds, context.labels
+        except Exception as error:
+            repair = context.command("restore-metadata")
+            message = f"the archive does not open: {one_line(error)}"
+            findings = (Finding(message=message, repair=repair),)
+        return CheckResult(validator=self.name, findings=findings, examined=context.store.url)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetadataAsDeclared:
+    """Attributes, arrays and codecs are the archive's own, in the root and in each array's object.
+
+    Where the code's defaults changed since the archive was made, a warning says so.
+    Readers that do not use consolidated metadata, and gridmill's own workers, read the latter.
+    """
+
+    name: str = "metadata"
+
+    def check(self, context: Context) -> CheckResult:
+        """Compare the store's metadata with the template's, and with each other."""
+        declared = json.loads(context.publisher.metadata)
+        root, dim = dict(context.root), context.append_dim
+        restore = context.command("restore-metadata")
+        migrate = context.command("migrate-metadata")
+        findings = [
+            Finding(
+                message=str(difference).removeprefix(f"{difference.array}: "),
+                variables=() if difference.array is None else (difference.array,),
+                repair=migrate if difference.is_description else restore,
+            )
+            for difference in compare_structures(declared, root, dim)
+        ]
+        findings += list(_changed_defaults(context, migrate))
+        findings += [
+            Finding(message=message, variables=(name,), repair=restore)
+            for name, message in own_differences(context.store, root, dim)
+        ]
+        return CheckResult(
+            validator=self.name,
+            findings=tuple(findings),
+            examined=count_of(len(array_metadata(root)), "array"),
+        )
+
+
+def _changed_defaults(context: Context, migrate: str) -> Iterator[Finding]:
+    for difference in context.made.changed:
+        yield Finding(
+            message=f"made otherwise: {str(difference).removeprefix(f'{difference.array}: ')}",
+            severity="warning",
+            variables=() if difference.array is None else (difference.array,),
+            repair=migrate if difference.is_description else "",
+        )
+    for var in context.made.missing:
+        message = "is declared, and the archive does not have it"
+        yield Finding(message=message, severity="warning", variables=(var.name,))
+
+
+def own_differences(
+    store: FinalStore, root: Mapping[str, Any], append_dim: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the arrays whose own metadata object is not what the root says, and how."""
+    for name, array in array_metadata(dict(root)).items():
+        own = own_metadata(store, name)
+        ours = without_append_length(array, append_dim)
+        if own is None or without_append_length(own, append_dim) != ours:
+            what = "is not readable" if own is None else "differs from the root metadata"
+            yield name, f"{name}/zarr.json {what}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoordinatesAsDeclared:
+    """Coordinates hold the template's values; the append dim goes on without a step back or a gap.
+
+    The template's axis has neither, so whatever is not on it is one. A completeness coordinate
+    holds what the records say, and never claims more.
+    """
+
+    name: str = "coordinates"
+
+    def check(self, context: Context) -> CheckResult:
+        """Compare what readers decode with what the template gives."""
+        publisher, dim = context.publisher, context.append_dim
+        declared = context.template_ds
+        restore = context.command("restore-metadata")
+        findings = []
+        # Both as readers decode them: what is stored may be rounded, by its dtype or units.
+        with (
+            publisher.written(declared) as folder,
+            xr.open_zarr(folder, consolidated=True) as written,
+        ):
+            names = [str(n) for n in declared.coords if not publisher.speaks_of_data(n)]
+            for name in names:
+                message = _difference(context.ds, written, name, dim)
+                if message:
+                    finding = Finding(message=message, variables=(name,), repair=restore)
+                    findings.append(finding)
+        findings += _unlike_records(context, restore)
+        return CheckResult(
+            validator=self.name,
+            findings=tuple(findings),
+            examined=count_of(len(declared.coords), "coordinate"),
+        )
+
+
+def _unlike_records(context: Context, restore: str) -> list[Finding]:
+    completeness = context.config.completeness
+    if completeness is None:
+        return []
+    name = completeness.name
+    if name not in context.ds.variables:
+        return [Finding(message="is missing", variables=(name,), repair=restore)]
+    try:
+        return list(unlike_records(context))
+    # Whatever a damaged object makes of codecs.
+    except Exception as error:
+        message = f"cannot be read: {one_line(error)}"
+        return [Finding(message=message, variables=(name,), repair=restore)]
+
+
+def _difference(stored: xr.Dataset, written: xr.Dataset, name: str, append_dim: str) -> str:
+    """Say how a coordinate differs from what the template gives; empty if it does not."""
+    if name not in stored.variables:
+        return "is missing"
+    try:
+        ours, theirs = written[name].values, stored[name].values
+    # Whatever a damaged object makes of codecs and of time decoding.
+    except Exception as error:
+        return f"cannot be read: {one_line(error)}"
+    if ours.shape != theirs.shape:
+        return f"has shape {theirs.shape}, declared is {ours.shape}"
+    differs = np.argwhere(~_equal(ours, theirs))
+    if not len(differs):
+        return ""
+    first = tuple(differs[0])
+    found, wanted = _text(theirs[first]), _text(ours[first])
+    n = len(differs)
+    message = f"{n} of {ours.size} values differ, first {found} where {wanted} is declared"
+    if name == append_dim:
+        steps = "; ".join(_missteps(stored.get_index(name)))
+        message += f"; {steps}" if steps else ""
+    return message
+
+
+def _equal(ours: Any, theirs: Any) -> Any:
+    return (ours == theirs) | ((ours != ours) & (theirs != theirs))
+
+
+def _missteps(index: Any) -> Iterator[str]:
+    """Say where an axis does not go forward."""
+    if not index.is_monotonic_increasing:
+        back = next(n for n in range(1, len(index)) if not index[n] > index[n - 1])
+        yield f"it goes back after {_text(index[back - 1])}"
+    if not index.is_unique:
+        yield f"{_text(index[index.duplicated()][0])} is there twice"
+
+
+def _text(value: Any) -> str:
+    """Write a coordinate's value."""
+    if isinstance(value, np.datetime64):
+        return str(np.datetime_as_string(value, unit="s"))
+    return short_label(value) if hasattr(value, "isoformat") else str(value)
+
+
+def one_line(error: BaseException) -> str:
+    """Write an error in one line, with its kind."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")

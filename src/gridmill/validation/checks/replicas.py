@@ -1,0 +1,82 @@
+"""Whether replicas hold what the primary holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gridmill.model.wording import count_of
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.final_store import FinalStore, readable_length
+from gridmill.stores.structure import structure_differences
+from gridmill.validation.checks.metadata import one_line, own_differences
+from gridmill.validation.checks.objects import listed, published_receipts, wrong_objects
+from gridmill.validation.context import Context
+from gridmill.validation.findings import CheckResult, Finding
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["ReplicasEqual"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicasEqual:
+    """The dataset's replicas show the same: structure, extent, coordinates, every object.
+
+    Parameters
+    ----------
+    contents
+        See `ObjectsIntact`.
+    """
+
+    contents: bool = True
+    name: str = "replicas"
+
+    def check(self, context: Context) -> CheckResult:
+        """Compare metadata and coordinates with the primary's, objects with its records."""
+        replicas = context.dataset.replicas
+        findings = [f for replica in replicas for f in self._look(context, replica)]
+        examined = ", ".join(mask_url(replica.url) for replica in replicas) or "there are none"
+        return CheckResult(validator=self.name, findings=tuple(findings), examined=examined)
+
+    def _look(self, context: Context, replica: FinalStore) -> Iterator[Finding]:
+        where, dim = mask_url(replica.url), context.append_dim
+        update, restore = context.command("update"), context.command("restore-metadata")
+        length = readable_length(replica, dim)
+        if length is None and replica.tracker.read_declaration() is None:
+            yield Finding(message=f"there is no archive at {where}", repair=update)
+            return
+        # Whatever a damaged store makes of parsers and codecs: it does not open.
+        try:
+            theirs = replica.open_dataset()
+        except Exception as error:
+            message = f"{where}: it does not open: {one_line(error)}"
+            yield Finding(message=message, repair=restore)
+            return
+        for message in _differences(context, replica, theirs):
+            yield Finding(message=f"{where}: {message}", repair=restore)
+        if length != context.published:
+            shown = count_of(length or 0, "position")
+            message = f"{where}: it shows {shown}, the primary {context.published:,}"
+            yield Finding(message=message, repair=update)
+            return
+        for region, var, receipts in published_receipts(context):
+            wrong = wrong_objects(replica, receipts, contents=self.contents)
+            if wrong:
+                message = f"{where}: {listed(wrong)}"
+                yield context.finding(message, region, [var.name])
+
+
+def _differences(context: Context, replica: FinalStore, theirs: xr.Dataset) -> Iterator[str]:
+    """Say where what readers of the two see differs, but for the data and how much they see."""
+    dim, root = context.append_dim, replica.metadata() or {}
+    for difference in structure_differences(context.root, root, dim):
+        yield difference.replace("the template", "the primary").replace("the store", "the replica")
+    yield from (message for _, message in own_differences(replica, root, dim))
+    both = slice(0, min(theirs.sizes.get(dim, 0), context.published))
+    ours, theirs = (ds.isel({dim: both}, missing_dims="ignore") for ds in (context.ds, theirs))
+    for name, coord in ours.coords.items():
+        if name in theirs.coords and not coord.variable.equals(theirs[name].variable):
+            yield f"values of coordinate {name} differ"
