@@ -159,7 +159,7 @@ def test_accept_on_the_command_line(client, provider, tmp_path):
     done = run("accept", *args, "--why", "gone", "--who", "me", "--now", until(12))
     assert done.exit_code == ExitCode.SUCCESS, done.output
     assert "not yet available" in done.stdout
-    assert "2020-01-01 04:00 → 2020-01-01 11:00 (12 positions)" in done.stdout
+    assert "2020-01-01 04:00 → 2020-01-01 11:00 (12 positions, 7 of them new)" in done.stdout
     again = run("accept", *args, "--why", "gone", "--now", until(12))
     assert again.exit_code == ExitCode.WRONG_INPUT
     assert "settled already" in again.stderr

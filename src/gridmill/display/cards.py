@@ -239,7 +239,7 @@ def _judge_progress(state: str, failed: int) -> Verdict:
     if state == "running":
         return Verdict("running", "quiet")
     if state == "stopped":
-        return Verdict("stopped: run again to resume", "warning")
+        return Verdict("stopped: run again to go on", "warning")
     return Verdict("failed", "bad") if failed else Verdict("done", "good")
 
 

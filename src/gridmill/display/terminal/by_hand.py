@@ -44,7 +44,7 @@ def show_acceptance(content: Content) -> RenderableType:
         table.add_row(file["url"], file["was"])
     facts = {
         "published": describe_publication(content),
-        "stops at": content["stops_because"] or "the present",
+        "stopped at": content["stops_because"] or "the present",
         "kept in the records": content["note"],
     }
     return _shown(content, "accepted", facts, table)
