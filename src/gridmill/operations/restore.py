@@ -86,8 +86,8 @@ def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Publisher:
     if force:
         return publisher
     raise ValueError(
-        f"the records do not prove that {dataset.store.url} was made with this template and these "
-        "libraries: compare them, and give --force if it was"
+        f"the records do not prove that {dataset.store.url} was made with this template: compare "
+        "the two, and give --force if it was"
     )
 
 
@@ -102,7 +102,7 @@ def _candidates(dataset: DynamicalDataset) -> Iterator[TemplateConfig]:
 
 
 def is_made_with(publisher: Publisher) -> bool:
-    """Whether every record says that it was made with this template and these libraries."""
+    """Whether every record says that it was made with this template."""
     records = list(publisher.store.tracker.records())
     length = len(publisher.index)
     whole = [record for record in records if record.stop <= length]
