@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import groupby, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import google_crc32c
 import numpy as np
@@ -21,6 +20,7 @@ from zarr.storage import StorePath
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
 from gridmill.stores.leases import LeaseProof
+from gridmill.stores.lookahead import each
 from gridmill.stores.objects.local import (
     Change,
     LocalObjects,
@@ -39,11 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ZarrStore"]
 
-T = TypeVar("T")
-
 ROOT = "zarr.json"
-# Of one upload; enough to fill a connection to a distant store, little beside a shard in memory.
-NBYTES_IN_FLIGHT = 128 << 20
 
 
 class ZarrStore:
@@ -110,7 +106,7 @@ class ZarrStore:
 
     def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
         """Give the sizes of those objects that are there, by key."""
-        sizes = zip(keys, self._each(self.objects.nbytes, keys), strict=True)
+        sizes = zip(keys, each(self.objects.nbytes, keys, self.objects.at_once), strict=True)
         return {key: size for key, size in sizes if size is not None}
 
     def open_dataset(self) -> xr.Dataset:
@@ -169,7 +165,7 @@ class ZarrStore:
 
         keys = list(keys)
         largest = max([1, *((folder / key).stat().st_size for key in keys)])
-        return Uploaded(tuple(self._each(put, keys, NBYTES_IN_FLIGHT // largest)))
+        return Uploaded(tuple(each(put, keys, self.objects.at_once, largest)))
 
     def download(
         self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
@@ -181,7 +177,7 @@ class ZarrStore:
             keep_object(folder, by_key[key], self.objects.get(key))
 
         largest = max([1, *(receipt.nbytes for receipt in receipts)])
-        self._each(keep, list(by_key), NBYTES_IN_FLIGHT // largest)
+        each(keep, list(by_key), self.objects.at_once, largest)
 
     # -- what the driver does -----------------------------------------------------------------
 
@@ -247,28 +243,19 @@ class ZarrStore:
             for key in self.objects.keys(f"{name}/c")
             if int(key.split("/")[2 + first[0]]) >= first[1]
         ]
-        self._each(self.objects.delete, beyond)
+        each(self.objects.delete, beyond, self.objects.at_once)
         return len(beyond)
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
-        sizes = self._each(self.objects.nbytes, [receipt.key for receipt in receipts])
+        sizes = each(
+            self.objects.nbytes, [receipt.key for receipt in receipts], self.objects.at_once
+        )
         return [r.key for r, size in zip(receipts, sizes, strict=True) if size != r.nbytes]
 
     def lost(self, region: StagedRegion) -> frozenset[str]:
         """Name nothing: what is uploaded is where readers read."""
         return frozenset()
-
-    def _each(
-        self, function: Callable[[str], T], keys: Sequence[str], width: int | None = None
-    ) -> list[T]:
-        """Call a function for every key, as many at once as the store is worth."""
-        at_once = self.objects.at_once
-        width = at_once if width is None else max(1, min(width, at_once))
-        if width == 1 or len(keys) <= 1:
-            return [function(key) for key in keys]
-        with ThreadPoolExecutor(width, thread_name_prefix="store") as pool:
-            return list(pool.map(function, keys))
 
     def _fetch(self, key: str, folder: Path) -> None:
         """Copy an object into a local store, if there is one."""
@@ -285,10 +272,10 @@ class ZarrStore:
         def look(key: str) -> Change | None:
             return self.objects.change(key, (folder / key).read_bytes())
 
-        looked = dict(zip(keys, self._each(look, keys), strict=True))
+        looked = dict(zip(keys, each(look, keys, self.objects.at_once), strict=True))
         changes = {key: change for key, change in looked.items() if change is not None}
         for _, step in groupby(changes, _publication_step):
-            self._each(lambda key: changes[key](check), list(step))
+            each(lambda key: changes[key](check), list(step), self.objects.at_once)
         return bool(changes)
 
     def _zarr(self) -> Store:
