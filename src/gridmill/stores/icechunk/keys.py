@@ -17,7 +17,7 @@ from zarr.core.sync import sync
 from gridmill.model.records import ObjectReceipt
 from gridmill.stores.final_store import CoordinateValues, StagedRegion
 from gridmill.stores.icechunk.patience import is_transient
-from gridmill.stores.zarr_store import ROOT, array_metadata, joined, publication_order, set_values
+from gridmill.stores.metadata import ROOT, array_metadata, joined, publication_order, set_values
 
 __all__ = [
     "Array",

@@ -23,7 +23,7 @@ from gridmill.stores.icechunk.patience import one_line, patiently
 from gridmill.stores.icechunk.repository import BRANCH
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.uploads import MERGED, Uploads, digest_of, merged_in
-from gridmill.stores.zarr_store import ROOT, first_object_beyond
+from gridmill.stores.metadata import ROOT, first_object_beyond
 
 __all__ = ["Publication", "PublishConflict", "commit"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import icechunk
 from zarr.abc.store import Store
 
+from gridmill.model.urls import is_local, local_path
 from gridmill.stores.icechunk.keys import get
 from gridmill.stores.icechunk.patience import few_attempts
-from gridmill.stores.objects.local import is_local, local_path
-from gridmill.stores.zarr_store import ROOT
+from gridmill.stores.metadata import ROOT
 
 __all__ = ["AT_ONCE", "BRANCH", "RepositoryAt"]
 

@@ -13,7 +13,7 @@ from gridmill.stores.icechunk.keys import Array, content_of, get, put, reach
 from gridmill.stores.icechunk.repository import BRANCH
 from gridmill.stores.icechunk.tokens import Token
 from gridmill.stores.icechunk.uploads import Uploads
-from gridmill.stores.zarr_store import ROOT
+from gridmill.stores.metadata import ROOT
 
 __all__ = ["Seeds"]
 

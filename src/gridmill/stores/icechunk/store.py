@@ -32,6 +32,7 @@ import zarr
 from zarr.core.sync import sync
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.model.urls import is_local, local_path
 from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
@@ -43,9 +44,10 @@ from gridmill.stores.icechunk.tokens import Token
 from gridmill.stores.icechunk.uploads import Uploads
 from gridmill.stores.leases import LeaseProof
 from gridmill.stores.lookahead import each
-from gridmill.stores.objects.local import check_writable, is_local, local_path, open_objects
+from gridmill.stores.metadata import ROOT
+from gridmill.stores.objects.opening import open_objects, open_state
+from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.records import UpdateProgressTracker
-from gridmill.stores.zarr_store import ROOT, open_state
 
 if TYPE_CHECKING:
     import xarray as xr

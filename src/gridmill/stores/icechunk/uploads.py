@@ -21,9 +21,9 @@ from gridmill.stores.icechunk.patience import is_transient, patiently
 from gridmill.stores.icechunk.repository import AT_ONCE, BRANCH, RepositoryAt
 from gridmill.stores.icechunk.tokens import Token, UploadLost, storage_of
 from gridmill.stores.lookahead import each
-from gridmill.stores.objects.local import Objects
+from gridmill.stores.metadata import array_metadata
+from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.records import UpdateProgressTracker
-from gridmill.stores.zarr_store import array_metadata
 
 __all__ = ["MERGED", "Uploads", "digest_of", "merged_in"]
 
