@@ -20,8 +20,9 @@ from benchmarks.sizes import Size
 from benchmarks.whole import BUCKET, servers
 from gridmill.runs.chain import threads_per_worker
 from gridmill.runs.clusters import connect
+from gridmill.stores.lookahead import NBYTES_IN_FLIGHT
 from gridmill.stores.objects.s3 import S3Objects
-from gridmill.stores.zarr_store import NBYTES_IN_FLIGHT, ZarrStore
+from gridmill.stores.zarr_store import ZarrStore
 
 __all__ = ["upload"]
 

@@ -17,7 +17,7 @@ import xarray as xr
 
 from generated import DIMS, build_archive, times_of, truth
 from gridmill.cli import ExitCode
-from gridmill.stores.objects.local import open_objects
+from gridmill.stores.objects.opening import open_objects
 from gridmill.testing import FaultProxy, S3Server, Status
 
 TESTS = Path(__file__).parent

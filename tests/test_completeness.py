@@ -48,7 +48,7 @@ from gridmill.operations.truncate import truncate
 from gridmill.planning.prepare import nothing_missing, prepare_region
 from gridmill.publishing.completeness import recorded_completeness
 from gridmill.publishing.publisher import Publisher
-from gridmill.stores.icechunk import store as icechunk_store
+from gridmill.stores.icechunk import publication
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.records import UpdateProgressTracker
 from gridmill.validation import CoordinatesAsDeclared
@@ -460,7 +460,7 @@ def test_on_icechunk_it_is_always_exact(tmp_path, provider, client, monkeypatch,
     """Whichever commit a run dies at, the coordinate is what the snapshot's values are."""
     dataset = built(arriving(tmp_path, provider, "icechunk"), client)
     provider.publish(hours(N))
-    commit, died = icechunk_store._commit, 0
+    commit, died = publication.commit, 0
     for n in range(10):
         left = [n]
 
@@ -474,7 +474,7 @@ def test_on_icechunk_it_is_always_exact(tmp_path, provider, client, monkeypatch,
                 commit(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(icechunk_store, "_commit", die)
+            patch.setattr(publication, "commit", die)
             with suppress(Killed):
                 dataset.backfill(until(N), redo=True, client=client)
                 break

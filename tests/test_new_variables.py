@@ -20,8 +20,9 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.publishing.publisher import Publisher
-from gridmill.stores.icechunk import store as icechunk_store
-from gridmill.stores.icechunk.store import IcechunkStore, PublishConflict
+from gridmill.stores.icechunk import publication
+from gridmill.stores.icechunk.publication import PublishConflict
+from gridmill.stores.icechunk.store import IcechunkStore
 from gridmill.stores.leases import Lease
 from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer, S3Server
@@ -86,7 +87,7 @@ def store_of(dataset: Generated) -> IcechunkStore:
 
 def tip(dataset: Generated) -> str:
     """Name the commit that readers see."""
-    return store_of(dataset)._repository().lookup_branch("main")
+    return store_of(dataset).repository.open().lookup_branch("main")
 
 
 def test_an_added_variable_is_like_one_from_the_start(
@@ -233,9 +234,9 @@ def test_it_is_one_commit(repository: Generated, client: Client) -> None:
     assert tip(repository) == before
     add(repository, client)
     store = store_of(repository)
-    last, previous, *_ = store._repository().ancestry(branch="main")
+    last, previous, *_ = store.repository.open().ancestry(branch="main")
     assert (last.message, previous.id) == ("Add precipitation", before)
-    session = store._repository().readonly_session(snapshot_id=before)
+    session = store.repository.open().readonly_session(snapshot_id=before)
     assert sorted(zarr.open_group(session.store, mode="r").array_keys()) == sorted(
         [*OLD, "time", "level", "latitude", "longitude"]
     )
@@ -253,7 +254,7 @@ def test_a_run_that_dies_at_the_commit_left_everything_as_it_was(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(icechunk_store, "_commit", dies)
+        patched.setattr(publication, "commit", dies)
         with pytest.raises(KeyboardInterrupt):
             add(repository, client)
     assert tip(repository) == before
@@ -271,8 +272,8 @@ def test_uploads_that_began_from_an_expired_snapshot_are_done_again(
     add(repository, client, end=str(day(2)))
     assert repository.reformat_operational_update(client=client, now=day(6)).succeeded
     later = datetime.now(UTC) + timedelta(hours=1)
-    store._repository().expire_snapshots(older_than=later)
-    store._repository().garbage_collect(later)
+    store.repository.open().expire_snapshots(older_than=later)
+    store.repository.open().garbage_collect(later)
     with pytest.raises(PublishConflict, match="began from a snapshot that has expired"):
         add(repository, client, start=str(day(2)))
     assert_true(repository, 6, set(OLD))
@@ -312,7 +313,7 @@ def test_a_region_that_is_published_again_does_not_add_it_twice(
     with publisher.written(template) as folder:
         assert repository.store.publish(folder, [staged])
     assert tip(repository) != before
-    group = zarr.open_group(store_of(repository)._published(), mode="r")
+    group = zarr.open_group(store_of(repository).repository.published(), mode="r")
     assert sorted(group.array_keys()) == sorted([*DIMS, "time", "level", "latitude", "longitude"])
     assert_true(repository, 5, set(DIMS))
 

@@ -24,7 +24,8 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.demo.archive import build_hadgem2_archive, build_ostia_archive
 from gridmill.operations.accept import accept_files
 from gridmill.registry import find_dataset
-from gridmill.stores.objects.local import Objects, open_objects
+from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.protocol import Objects
 from gridmill.testing import S3Server
 from gridmill.validation import (
     CfConventions,

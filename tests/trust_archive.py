@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from gridmill.stores.objects.local import Objects, open_objects
+from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.protocol import Objects
 from gridmill.testing import FaultProxy, S3Server
 from trust_reader import Opening, open_repository
 

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from gridmill.stores.objects import s3 as s3_objects
-from gridmill.stores.objects.local import LocalObjects, Objects
+from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.s3 import S3Objects
 
 # Shards are put in parts, and smaller objects whole, as large and small ones are elsewhere.

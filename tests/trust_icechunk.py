@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded
+from gridmill.stores.icechunk import keys, publication, seeds
 from gridmill.stores.icechunk import store as icechunk_store
 from gridmill.stores.icechunk.store import ROOT, IcechunkStore
 from trust_faults import DIES_WITHIN_S, append, faulty_put, suffer_in_put, waits_in_put
@@ -75,7 +76,7 @@ def _name(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
-_put, _commit = icechunk_store._put, icechunk_store._commit
+_put, _commit = keys.put, publication.commit
 
 
 def _faulty_put(store: Any, key: str, content: bytes) -> None:
@@ -98,5 +99,6 @@ def _may_die_within(place: str) -> None:
         threading.Timer(DIES_WITHIN_S * random.random(), suffer_in_put, [place]).start()
 
 
-icechunk_store._put = _faulty_put
-icechunk_store._commit = _faulty_commit
+for module in (keys, seeds, icechunk_store):
+    module.put = _faulty_put  # type: ignore[attr-defined]
+publication.commit = _faulty_commit

@@ -20,6 +20,7 @@ from gridmill.authoring.template import TemplateConfig, just_after
 from gridmill.display.cards import dataset_card
 from gridmill.model.region import touches
 from gridmill.model.reports import RunReport
+from gridmill.model.urls import is_same_kind
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of
 from gridmill.operations.status import ArchiveStatus, read_status
@@ -33,10 +34,10 @@ from gridmill.runs.plan import Plan
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.leases import STATIC, Lease, LeaseHeld, current_claims, is_alive
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
-from gridmill.stores.objects.local import StoreUnwritable
+from gridmill.stores.objects.writable import StoreUnwritable
 from gridmill.stores.opening import open_store
-from gridmill.stores.zarr_store import array_metadata, is_same_kind
 
 if TYPE_CHECKING:
     from gridmill.validation import Validation, Validator

@@ -23,8 +23,9 @@ from clusters import local_client
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.cli import cli
 from gridmill.dataset import StoreUnwritable
-from gridmill.stores.icechunk import store as icechunk_store
-from gridmill.stores.icechunk.store import IcechunkStore, PublishConflict
+from gridmill.stores.icechunk import publication, upkeep
+from gridmill.stores.icechunk.publication import PublishConflict
+from gridmill.stores.icechunk.store import IcechunkStore
 from gridmill.testing import ArchiveServer, FaultProxy, LostAnswer, Reset, S3Server, Status
 
 DAYS = 6
@@ -43,7 +44,7 @@ def store_of(dataset: Generated) -> IcechunkStore:
 
 def repository(dataset: Generated) -> icechunk.Repository:
     """Open a dataset's repository as anybody would."""
-    return icechunk.Repository.open(store_of(dataset)._storage())
+    return icechunk.Repository.open(store_of(dataset).repository.storage())
 
 
 def messages(dataset: Generated) -> list[str]:
@@ -273,14 +274,14 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]],
     """Let somebody act between a publication's reading and its commit."""
 
     def arrange(act: Callable[[], None]) -> None:
-        commit = icechunk_store._commit
+        commit = publication.commit
 
         def act_and_commit(*arguments: Any) -> None:
-            monkeypatch.setattr(icechunk_store, "_commit", commit)
+            monkeypatch.setattr(publication, "commit", commit)
             act()
             commit(*arguments)
 
-        monkeypatch.setattr(icechunk_store, "_commit", act_and_commit)
+        monkeypatch.setattr(publication, "commit", act_and_commit)
 
     return arrange
 
@@ -332,7 +333,7 @@ def test_expiry_and_garbage_collection_keep_what_readers_see(
     dataset: Generated, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Old snapshots and what only they hold go; the archive and its resuming stay."""
-    monkeypatch.setattr(icechunk_store, "GARBAGE_MARGIN", timedelta(0))
+    monkeypatch.setattr(upkeep, "GARBAGE_MARGIN", timedelta(0))
     for number in range(1, 5):
         dataset.backfill(day(number), client=client)
     store = store_of(dataset)
@@ -355,7 +356,7 @@ def test_garbage_collection_spares_uploads_that_wait(
     dataset: Generated, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is uploaded and not yet published survives, though no snapshot holds it."""
-    monkeypatch.setattr(icechunk_store, "GARBAGE_MARGIN", timedelta(0))
+    monkeypatch.setattr(upkeep, "GARBAGE_MARGIN", timedelta(0))
     dataset.backfill(day(2), client=client)
     with client.as_current():
         dataset.plan(day(4)).jobs[-1].process()

@@ -24,7 +24,8 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.model.records import ObjectReceipt, ProgressRecord
-from gridmill.stores.icechunk import store as icechunk_store
+from gridmill.stores.icechunk import repository as icechunk_repository
+from gridmill.stores.icechunk.keys import get, put
 from gridmill.stores.icechunk.store import IcechunkStore
 from gridmill.stores.icechunk.tokens import Token, TokenUnreadable, UploadLost, storage_of
 from gridmill.stores.objects.local import LocalObjects
@@ -78,7 +79,7 @@ def store_of(dataset: Generated) -> IcechunkStore:
 
 def messages(dataset: Generated) -> list[str]:
     """Give the messages of all commits, the last first."""
-    ancestry = store_of(dataset)._repository().ancestry(branch="main")
+    ancestry = store_of(dataset).repository.open().ancestry(branch="main")
     return [snapshot.message for snapshot in ancestry]
 
 
@@ -131,15 +132,15 @@ def in_old_form(monkeypatch: pytest.MonkeyPatch) -> Callable[[IcechunkStore, str
     """Write a token as it was before it had a schema, by code that is gone since."""
     gone = types.ModuleType("gridmill.stores.gone")
     gone._Credentials = type(  # type: ignore[attr-defined]
-        "_Credentials", (icechunk_store._Credentials,), {"__module__": gone.__name__}
+        "_Credentials", (icechunk_repository._Credentials,), {"__module__": gone.__name__}
     )
 
     def write(store: IcechunkStore, text: str) -> str:
         token = Token.from_text(text, "it")
         with monkeypatch.context() as patched:
             patched.setitem(sys.modules, gone.__name__, gone)
-            patched.setattr(icechunk_store, "_Credentials", gone._Credentials)
-            repository = icechunk.Repository.open(store._storage())
+            patched.setattr(icechunk_repository, "_Credentials", gone._Credentials)
+            repository = icechunk.Repository.open(store.repository.storage())
             pickled = pickle.dumps(token.fork(storage_of(repository)))
         assert (b"gridmill.stores.gone" in pickled) == store.url.startswith("s3://")
         return json.dumps(
@@ -157,7 +158,7 @@ def in_old_form(monkeypatch: pytest.MonkeyPatch) -> Callable[[IcechunkStore, str
 @pytest.fixture
 def warnings_of(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Give what the store warned of."""
-    name = "gridmill.stores.icechunk.store"
+    name = "gridmill.stores.icechunk.uploads"
     caplog.set_level("WARNING", name)
     return lambda: [r.getMessage() for r in caplog.records if r.name == name and r.levelno >= 30]
 
@@ -183,7 +184,7 @@ def test_a_token_names_nothing_of_ours_and_no_address(
 def test_a_fork_comes_back_as_it_was(make: Callable[[], Generated], client: Client) -> None:
     """What is opened from a token is, byte by byte, what Icechunk wrote of the fork."""
     upload(make(), client, days=2)
-    repository = store_of(make())._repository()
+    repository = store_of(make()).repository.open()
     fork = repository.writable_session("main").fork()
     text = Token.of(fork, datetime.now(UTC), "here").to_text()
     again = Token.from_text(text, "it").fork(storage_of(repository))
@@ -233,7 +234,7 @@ def test_an_old_token_opens_within_its_major_version(
 ) -> None:
     """One that Icechunk 1.1 or 2.3 really wrote is read by that major version, and by no other."""
     upload(local(), client, days=2)
-    storage = storage_of(store_of(local())._repository())
+    storage = storage_of(store_of(local()).repository.open())
     for major, text in OLD.items():
         token = Token.from_text(text, "it")
         if major == OURS:
@@ -329,9 +330,9 @@ def test_publishing_an_upload_of_another_icechunk_is_refused(
     upload(local(), client, days=2)
     store = store_of(local())
     rewrite(store, of_another_icechunk)
-    region = next(iter(store._uploaded()))
+    region = next(iter(store.uploads.whole_regions()))
     with pytest.raises(UploadLost, match=r"orography in the region from position static .* run a"):
-        store._to_merge(region.tokens["orography"], "orography", region.name)
+        store.uploads.to_merge(region.tokens["orography"], "orography", region.name)
     assert store.lost(region) == {"orography"}
 
 
@@ -343,10 +344,10 @@ def test_uploads_whose_snapshot_expired_are_made_again(
     dataset.backfill(day(2), client=client)
     upload(local(), client, days=4)
     # As if somebody wrote the time coordinate once more.
-    session = store_of(dataset)._repository().writable_session("main")
-    content = icechunk_store._get(session.store, "time/c/0")
+    session = store_of(dataset).repository.open().writable_session("main")
+    content = get(session.store, "time/c/0")
     assert content is not None
-    icechunk_store._put(session.store, "time/c/0", content)
+    put(session.store, "time/c/0", content)
     session.commit("Another commit")
     store_of(dataset).expire(datetime.now(UTC) + timedelta(hours=1))
     assert local().backfill(day(4), client=client).variables_done == 3
@@ -409,7 +410,7 @@ def test_a_token_that_cannot_be_read_is_an_error(
     monkeypatch.chdir(tmp_path)
     make, words = DAMAGED[case]
     store = IcechunkStore(str(tmp_path / "a.icechunk"), "generated")
-    store._repository(create=True)
+    store.repository.open(create=True)
     with pytest.raises(TokenUnreadable, match=words) as refused:
         store.missing(WHAT, json.dumps(make()))
     assert "temperature/c/0/0/0, kept in" in str(refused.value)

@@ -27,7 +27,7 @@ from gridmill.stores.leases import (
     is_alive,
     merged,
 )
-from gridmill.stores.objects.local import open_objects
+from gridmill.stores.objects.opening import open_objects
 
 FORK = multiprocessing.get_context("fork")
 

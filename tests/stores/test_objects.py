@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from gridmill.stores.objects.local import LocalObjects, local_path, open_objects
+from gridmill.model.urls import local_path
+from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.objects.opening import open_objects
 
 
 @pytest.fixture(params=[False, True], ids=["", "fsync"])

@@ -18,7 +18,9 @@ from gridmill.model.reports import RunReport
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.planning.redo import RedoOrder
 from gridmill.stores.leases import Claim, current_claims
-from gridmill.stores.objects.local import LocalObjects, Objects, open_objects
+from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.records import UpdateProgressTracker
 
 REGIONS = [slice(0, 4), slice(4, 8), slice(100, 104), slice(1000, 1002)]

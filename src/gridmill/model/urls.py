@@ -1,11 +1,12 @@
-"""Addresses as they may be shown: without credentials. Pure."""
+"""Addresses: what they name, and how they may be shown, which is without credentials. Pure."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import unquote
 
-__all__ = ["SECRET_NAME", "mask_text", "mask_url"]
+__all__ = ["SECRET_NAME", "is_local", "is_same_kind", "local_path", "mask_text", "mask_url"]
 
 SECRET_NAME = re.compile(
     r"sig|token|key|secret|passw|pwd|auth|credential|session|x-amz-|x-goog-", re.IGNORECASE
@@ -44,3 +45,28 @@ def _mask_parameter(match: re.Match[str]) -> str:
 def mask_text(text: str) -> str:
     """Mask every URL in a text, see `mask_url`; white space stays."""
     return re.sub(r"\S+", lambda word: mask_url(word[0]), text)
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL names a local path."""
+    scheme, separator, _ = url.partition("://")
+    return not separator or scheme == "file"
+
+
+def local_path(url: str) -> Path:
+    """Give the local path that a URL names.
+
+    Raises
+    ------
+    ValueError
+        It names none.
+    """
+    _, separator, rest = url.partition("://")
+    if not is_local(url):
+        raise ValueError(f"{url!r} is not a local path")
+    return Path(rest if separator else url).expanduser().absolute()
+
+
+def is_same_kind(url: str, other: str) -> bool:
+    """Whether two stores take the same storage options."""
+    return url.partition("://")[0] == other.partition("://")[0]

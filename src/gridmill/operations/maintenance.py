@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.model.reports import RunReport
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.leases import STATIC, Lease
-from gridmill.stores.objects.local import StoreUnwritable
+from gridmill.stores.objects.writable import StoreUnwritable
 
 if TYPE_CHECKING:
     from gridmill.dataset import Archive, DynamicalDataset

@@ -42,7 +42,7 @@ from gridmill.runs.driver import ask_files
 from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead
-from gridmill.stores.zarr_store import array_metadata
+from gridmill.stores.metadata import array_metadata
 
 if TYPE_CHECKING:
     from gridmill.dataset import Archive, DynamicalDataset

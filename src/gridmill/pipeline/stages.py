@@ -34,7 +34,7 @@ from gridmill.pipeline.workspace import TmpFolderLost, WorkspaceOfKey
 from gridmill.sources.fetch.download import Download, DownloadFailed, NotAvailable
 from gridmill.stores.final_store import FinalStore, Uploaded
 from gridmill.stores.leases import LeaseLost, LeaseProof
-from gridmill.stores.zarr_store import array_metadata
+from gridmill.stores.metadata import array_metadata
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -30,8 +30,8 @@ from gridmill.planning.prepare import nothing_missing, prepare_region
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import CoordinateValues, FinalStore
 from gridmill.stores.leases import current_claims, is_alive
+from gridmill.stores.metadata import joined, set_values
 from gridmill.stores.records import notice_key, parse_notice
-from gridmill.stores.zarr_store import joined, set_values
 
 if TYPE_CHECKING:
     from gridmill.publishing.publisher import Publisher

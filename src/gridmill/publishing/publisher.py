@@ -33,8 +33,8 @@ from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.replicas import Replicas
 from gridmill.stores.final_store import FinalStore, StagedRegion
 from gridmill.stores.leases import Lease, current_claims, is_alive
+from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.structure import StructureMismatch, structure_differences
-from gridmill.stores.zarr_store import ROOT, array_metadata
 
 __all__ = ["Publisher"]
 

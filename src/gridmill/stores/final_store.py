@@ -12,7 +12,7 @@ import numpy as np
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.stores.leases import LeaseProof
-from gridmill.stores.objects.local import Objects
+from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.records import UpdateProgressTracker
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ import psutil
 
 from gridmill.model.state_files import UnreadableState, known_fields, parse_state
 from gridmill.stores.lookahead import lookahead
-from gridmill.stores.objects.local import Objects
+from gridmill.stores.objects.protocol import Objects
 
 __all__ = ["PUBLISHING", "STATIC", "Claim", "Lease", "LeaseHeld", "LeaseLost", "LeaseProof"]
 

@@ -1,34 +1,14 @@
-"""Final stores, where readers read, and the records beside them."""
+"""Final stores by their URL, whatever their format."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion, Uploaded
-from gridmill.stores.leases import Lease, LeaseHeld, LeaseLost, LeaseProof
-from gridmill.stores.objects.local import LocalObjects, Objects, StoreUnwritable, open_objects
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.final_store import FinalStore
 from gridmill.stores.zarr_store import ZarrStore
 
-__all__ = [
-    "FORMATS",
-    "CoordinateValues",
-    "FinalStore",
-    "Lease",
-    "LeaseHeld",
-    "LeaseLost",
-    "LeaseProof",
-    "LocalObjects",
-    "Objects",
-    "StagedRegion",
-    "StoreUnwritable",
-    "UpdateProgressTracker",
-    "Uploaded",
-    "ZarrStore",
-    "open_objects",
-    "open_store",
-]
+__all__ = ["FORMATS", "open_store"]
 
 FORMATS = ("zarr", "icechunk")
 

@@ -21,7 +21,8 @@ from gridmill.model.reports import RunReport
 from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, parse_state
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
-from gridmill.stores.objects.local import Objects, impatient
+from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.objects.writable import impatient
 
 __all__ = ["UpdateProgressTracker", "notice_key", "parse_notice"]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import groupby, product
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import google_crc32c
 import numpy as np
@@ -19,18 +18,24 @@ from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.model.urls import is_local
 from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
 from gridmill.stores.leases import LeaseProof
-from gridmill.stores.objects.local import (
-    Change,
-    LocalObjects,
-    Objects,
-    check_writable,
-    is_local,
-    local_path,
-    open_objects,
+from gridmill.stores.lookahead import each
+from gridmill.stores.metadata import (
+    ROOT,
+    array_metadata,
+    first_object_beyond,
+    joined,
+    keys_of,
+    publication_order,
+    publication_step,
+    set_values,
 )
-from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.objects.opening import open_objects, open_state, state_url
+from gridmill.stores.objects.protocol import Change
+from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.records import UpdateProgressTracker
 from gridmill.stores.zarr_reader import ObjectsReader
 
@@ -38,12 +43,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["ZarrStore"]
-
-T = TypeVar("T")
-
-ROOT = "zarr.json"
-# Of one upload; enough to fill a connection to a distant store, little beside a shard in memory.
-NBYTES_IN_FLIGHT = 128 << 20
 
 
 class ZarrStore:
@@ -110,7 +109,7 @@ class ZarrStore:
 
     def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
         """Give the sizes of those objects that are there, by key."""
-        sizes = zip(keys, self._each(self.objects.nbytes, keys), strict=True)
+        sizes = zip(keys, each(self.objects.nbytes, keys, self.objects.at_once), strict=True)
         return {key: size for key, size in sizes if size is not None}
 
     def open_dataset(self) -> xr.Dataset:
@@ -169,7 +168,7 @@ class ZarrStore:
 
         keys = list(keys)
         largest = max([1, *((folder / key).stat().st_size for key in keys)])
-        return Uploaded(tuple(self._each(put, keys, NBYTES_IN_FLIGHT // largest)))
+        return Uploaded(tuple(each(put, keys, self.objects.at_once, largest)))
 
     def download(
         self, folder: Path, receipts: Sequence[ObjectReceipt], token: str | None = None
@@ -181,7 +180,7 @@ class ZarrStore:
             keep_object(folder, by_key[key], self.objects.get(key))
 
         largest = max([1, *(receipt.nbytes for receipt in receipts)])
-        self._each(keep, list(by_key), NBYTES_IN_FLIGHT // largest)
+        each(keep, list(by_key), self.objects.at_once, largest)
 
     # -- what the driver does -----------------------------------------------------------------
 
@@ -191,10 +190,9 @@ class ZarrStore:
         Also deletes what uploads of killed processes left, which nobody sees and somebody pays.
         """
         check_writable((self.objects, ".gridmill-probe"), (self.state, "probe"))
-        if isinstance(self.objects, S3Objects):
-            # It needs permissions of its own.
-            with suppress(OSError):
-                self.objects.abort_abandoned_uploads()
+        # It needs permissions of its own.
+        with suppress(OSError):
+            self.objects.abort_abandoned_uploads()
 
     def prepare(self, folder: Path) -> None:
         """Do nothing: objects need no array to be put into."""
@@ -219,7 +217,7 @@ class ZarrStore:
         """
         values = joined(values)
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes())) if values else {}
-        speaking = [key for part in values for key in _keys_of(part, arrays[part.name])]
+        speaking = [key for part in values for key in keys_of(part, arrays[part.name])]
         for key in speaking:
             self._fetch(key, folder)
         for part in values:
@@ -247,28 +245,19 @@ class ZarrStore:
             for key in self.objects.keys(f"{name}/c")
             if int(key.split("/")[2 + first[0]]) >= first[1]
         ]
-        self._each(self.objects.delete, beyond)
+        each(self.objects.delete, beyond, self.objects.at_once)
         return len(beyond)
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
-        sizes = self._each(self.objects.nbytes, [receipt.key for receipt in receipts])
+        sizes = each(
+            self.objects.nbytes, [receipt.key for receipt in receipts], self.objects.at_once
+        )
         return [r.key for r, size in zip(receipts, sizes, strict=True) if size != r.nbytes]
 
     def lost(self, region: StagedRegion) -> frozenset[str]:
         """Name nothing: what is uploaded is where readers read."""
         return frozenset()
-
-    def _each(
-        self, function: Callable[[str], T], keys: Sequence[str], width: int | None = None
-    ) -> list[T]:
-        """Call a function for every key, as many at once as the store is worth."""
-        at_once = self.objects.at_once
-        width = at_once if width is None else max(1, min(width, at_once))
-        if width == 1 or len(keys) <= 1:
-            return [function(key) for key in keys]
-        with ThreadPoolExecutor(width, thread_name_prefix="store") as pool:
-            return list(pool.map(function, keys))
 
     def _fetch(self, key: str, folder: Path) -> None:
         """Copy an object into a local store, if there is one."""
@@ -285,102 +274,13 @@ class ZarrStore:
         def look(key: str) -> Change | None:
             return self.objects.change(key, (folder / key).read_bytes())
 
-        looked = dict(zip(keys, self._each(look, keys), strict=True))
+        looked = dict(zip(keys, each(look, keys, self.objects.at_once), strict=True))
         changes = {key: change for key, change in looked.items() if change is not None}
-        for _, step in groupby(changes, _publication_step):
-            self._each(lambda key: changes[key](check), list(step))
+        for _, step in groupby(changes, publication_step):
+            each(lambda key: changes[key](check), list(step), self.objects.at_once)
         return bool(changes)
 
     def _zarr(self) -> Store:
         if isinstance(self.objects, LocalObjects):
             return zarr.storage.LocalStore(self.objects.root, read_only=True)
         return ObjectsReader(self.objects)
-
-
-def state_url(url: str) -> str:
-    """Give the place of the records beside a store."""
-    return f"{local_path(url) if is_local(url) else url.rstrip('/')}.gridmill"
-
-
-def open_state(
-    url: str,
-    state: str | None,
-    *,
-    fsync: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Objects:
-    """Give the records of the store at `url`, which are beside it or where `state` says."""
-    state = state or state_url(url)
-    options = storage_options if is_same_kind(state, url) else None
-    return open_objects(state, fsync=fsync, storage_options=options)
-
-
-def is_same_kind(url: str, other: str) -> bool:
-    """Whether two stores take the same storage options."""
-    return url.partition("://")[0] == other.partition("://")[0]
-
-
-def publication_order(folder: Path) -> list[str]:
-    """Give the keys of a local store in the order in which readers may see them change."""
-    keys = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-    return sorted(keys, key=lambda key: (_publication_step(key), key))
-
-
-def first_object_beyond(array: Mapping[str, Any], append_dim: str) -> tuple[int, int] | None:
-    """Give the append dim's axis and the number of the first object that lies beyond its end.
-
-    None for an array without the append dim.
-    """
-    dims = list(array.get("dimension_names") or ())
-    if append_dim not in dims:
-        return None
-    axis = dims.index(append_dim)
-    size = array["chunk_grid"]["configuration"]["chunk_shape"][axis]
-    return axis, -(-array["shape"][axis] // size)
-
-
-def joined(values: Sequence[CoordinateValues]) -> list[CoordinateValues]:
-    """Join values of positions that follow each other: each object is encoded once."""
-    runs: list[list[CoordinateValues]] = []
-    for part in sorted(values, key=lambda part: (part.name, part.start)):
-        before = runs[-1][-1] if runs else None
-        if before and (before.name, before.start + len(before.values)) == (part.name, part.start):
-            runs[-1].append(part)
-        else:
-            runs.append([part])
-    return [
-        CoordinateValues(run[0].name, run[0].start, np.concatenate([part.values for part in run]))
-        for run in runs
-    ]
-
-
-def set_values(store: Any, part: CoordinateValues, *, only_lower: bool = False) -> None:
-    """Set values of a coordinate, or only those that get lower, in a store that has the array."""
-    array = zarr.open_array(store, path=part.name, mode="r+", zarr_format=3)
-    at = slice(part.start, part.start + len(part.values))
-    there = np.asarray(array[at])
-    wanted = np.minimum(there, part.values) if only_lower else part.values
-    if not np.array_equal(there, wanted):
-        # An object of zeros must be there, too, to replace another.
-        array.with_config({"write_empty_chunks": True})[at] = wanted
-
-
-def _keys_of(part: CoordinateValues, array: Mapping[str, Any]) -> list[str]:
-    """Give the keys of the objects that hold values of a coordinate."""
-    ends = (part.start + len(part.values), *array["shape"][1:])
-    sizes = array["chunk_grid"]["configuration"]["chunk_shape"]
-    starts = (part.start, *(0 for _ in array["shape"][1:]))
-    along = [
-        range(start // size, -(-end // size))
-        for start, end, size in zip(starts, ends, sizes, strict=True)
-    ]
-    return ["/".join([part.name, "c", *map(str, at)]) for at in product(*along)]
-
-
-def _publication_step(key: str) -> tuple[bool, bool]:
-    return (key == ROOT, key.endswith(ROOT))
-
-
-def array_metadata(root: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Give the metadata of every array from a consolidated root."""
-    return dict((root.get("consolidated_metadata") or {"metadata": {}})["metadata"])

@@ -32,7 +32,7 @@ from gridmill.stores.final_store import (
     Uploaded,
 )
 from gridmill.stores.leases import LeaseLost, LeaseProof
-from gridmill.stores.objects.local import Objects
+from gridmill.stores.objects.protocol import Objects
 
 __all__ = ["ObjectsContract", "StoreContract"]
 

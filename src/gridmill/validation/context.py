@@ -21,8 +21,8 @@ from gridmill.model.region import regions_of, touches
 from gridmill.model.variables import DataVar
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.structure import without_append_length
-from gridmill.stores.zarr_store import array_metadata
 from gridmill.validation.findings import CheckResult, Finding
 from gridmill.validation.statistics.profiles import FieldStatistics, field_dims, scan
 

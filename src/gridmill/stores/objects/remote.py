@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import stamina
 
-from gridmill.stores.objects.local import Change
+from gridmill.stores.objects.protocol import Change
 
 __all__ = ["FsspecObjects"]
 
@@ -126,6 +126,10 @@ class FsspecObjects:
         """Yield the keys below `prefix` (a folder), sorted."""
         found = self._retried(lambda fs: fs.find(self._path(prefix).rstrip("/")))
         yield from sorted(path.removeprefix(f"{self.root}/") for path in found)
+
+    def abort_abandoned_uploads(self) -> int:
+        """Do nothing: file systems do not tell."""
+        return 0
 
     def _path(self, key: str) -> str:
         return f"{self.root}/{key}"

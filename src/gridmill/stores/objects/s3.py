@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import stamina
 
-from gridmill.stores.objects.local import Change
+from gridmill.stores.objects.protocol import Change
 
 __all__ = ["S3Objects", "S3Patience"]
 

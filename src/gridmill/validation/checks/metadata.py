@@ -12,8 +12,8 @@ import xarray as xr
 
 from gridmill.model.wording import count_of
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.structure import compare_structures, without_append_length
-from gridmill.stores.zarr_store import array_metadata
 from gridmill.validation.checks.arrivals import unlike_records
 from gridmill.validation.context import Context, own_metadata, short_label
 from gridmill.validation.findings import CheckResult, Finding

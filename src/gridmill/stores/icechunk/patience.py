@@ -1,0 +1,78 @@
+"""Doing again what Icechunk could not do, until it succeeds or patience ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import icechunk
+import stamina
+
+from gridmill.stores.objects.s3 import S3Patience
+
+__all__ = ["few_attempts", "is_transient", "one_line", "patiently"]
+
+T = TypeVar("T")
+
+
+class _Transient(ConnectionError):  # noqa: N818
+    """Worth another attempt."""
+
+
+def few_attempts() -> icechunk.RepositoryConfig:
+    """Leave little to the attempts of Icechunk's S3 client.
+
+    They share one budget in the whole process, which a burst of refusals uses up: from then on
+    every failure is final at once, even a connection that the server had closed meanwhile. The
+    attempts that count are those of `patiently`.
+    """
+    retries = icechunk.StorageRetriesSettings(
+        max_tries=3, initial_backoff_ms=100, max_backoff_ms=1000
+    )
+    return icechunk.RepositoryConfig(storage=icechunk.StorageSettings(retries=retries))
+
+
+def patiently(request: Callable[[], T]) -> T:
+    """Do what can be done again, until it succeeds or patience ends.
+
+    Raises
+    ------
+    OSError
+        What Icechunk raised, in one line, which pickles.
+    """
+    patience = S3Patience()
+    for attempt in stamina.retry_context(
+        on=_Transient,
+        attempts=patience.attempts,
+        timeout=patience.total_s,
+        wait_initial=patience.wait_initial_s,
+        wait_max=patience.wait_max_s,
+        wait_jitter=patience.wait_initial_s,
+    ):
+        with attempt:
+            try:
+                return request()
+            except icechunk.IcechunkError as error:
+                kind = _Transient if is_transient(error) else OSError
+                raise kind(f"Icechunk: {one_line(error)}") from None
+    raise AssertionError("stamina raises what the last attempt raised")
+
+
+def is_transient(error: icechunk.IcechunkError) -> bool:
+    """Whether the store did not answer, or not as it should, by the causes that are listed."""
+    return _TRANSIENT.search(str(error)) is not None
+
+
+_TRANSIENT = re.compile(
+    r"dispatch failure|response error|streaming error|timed out|timeout|connection"
+    r"|SlowDown|ServiceUnavailable|InternalError|RequestTimeout|Throttling|RequestLimitExceeded",
+    re.IGNORECASE,
+)
+
+
+def one_line(error: BaseException) -> str:
+    """Give the first line, which says what failed, and the last, which says why."""
+    lines = [line.strip(" x|`->\t") for line in str(error).splitlines()]
+    lines = [line for line in lines if line] or [type(error).__name__]
+    return lines[0] if len(lines) == 1 else f"{lines[0]}: {lines[-1]}"

@@ -1,0 +1,53 @@
+"""What keeps a repository small: old snapshots are forgotten, and what only they held deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from gridmill.stores.icechunk.patience import patiently
+from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
+from gridmill.stores.icechunk.uploads import Uploads, digest_of, merged_in
+from gridmill.stores.leases import current_claims
+
+__all__ = ["collect_garbage", "expire"]
+
+# How long before its token an upload may have begun, and how far clocks may differ.
+GARBAGE_MARGIN = timedelta(hours=1)
+
+
+def expire(repository: RepositoryAt, older_than: datetime, *, dry_run: bool = False) -> int:
+    """Forget snapshots from before a time, but for what readers see; their number.
+
+    Their data stays until `collect_garbage`. A dry run counts those that may go, of which
+    Icechunk 2 keeps the very first.
+    """
+    if not dry_run:
+        return len(patiently(lambda: repository.open().expire_snapshots(older_than=older_than)))
+    _, *earlier = patiently(lambda: list(repository.open().ancestry(branch=BRANCH)))
+    return sum(snapshot.written_at < older_than for snapshot in earlier)
+
+
+def collect_garbage(
+    uploads: Uploads, older_than: datetime, *, dry_run: bool = False
+) -> dict[str, int]:
+    """Delete objects from before a time that no snapshot holds; counts by kind.
+
+    What uploads made durable and no publication shows yet is spared, and so is whatever
+    is younger than it. A dry run only counts.
+    """
+    merged = patiently(lambda: merged_in(uploads.repository.open()))
+    until = min([older_than, *_awaiting(uploads, merged)]) - GARBAGE_MARGIN
+    summary = patiently(lambda: uploads.repository.open().garbage_collect(until, dry_run=dry_run))
+    names = ("bytes_deleted", "chunks_deleted", "manifests_deleted", "snapshots_deleted")
+    return {name: int(getattr(summary, name)) for name in names}
+
+
+def _awaiting(uploads: Uploads, merged: Mapping[str, str]) -> Iterator[datetime]:
+    """Yield when runs that live began, and uploads that are not wholly visible."""
+    for claim in current_claims(uploads.state):
+        yield datetime.fromisoformat(claim.since)
+    for whole in uploads.whole_regions():
+        if merged.get(whole.name) != digest_of(whole):
+            for name, token in whole.tokens.items():
+                yield uploads.token(token, name, whole.name).begun

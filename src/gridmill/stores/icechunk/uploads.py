@@ -1,0 +1,257 @@
+"""What uploads left, told by their tokens, and which of it the branch holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import icechunk
+from zarr.abc.store import Store
+
+from gridmill.model.records import ObjectReceipt
+from gridmill.stores.final_store import StagedRegion
+from gridmill.stores.icechunk.keys import has, read_metadata
+from gridmill.stores.icechunk.patience import is_transient, patiently
+from gridmill.stores.icechunk.repository import AT_ONCE, BRANCH, RepositoryAt
+from gridmill.stores.icechunk.tokens import Token, UploadLost, storage_of
+from gridmill.stores.lookahead import each
+from gridmill.stores.metadata import array_metadata
+from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.records import UpdateProgressTracker
+
+__all__ = ["MERGED", "Uploads", "digest_of", "merged_in"]
+
+log = logging.getLogger(__name__)
+
+# In a commit's metadata: by region, the digest of what the branch holds of it.
+MERGED = "gridmill-merged"
+
+
+class Uploads:
+    """The uploads of one archive, by their tokens.
+
+    Parameters
+    ----------
+    repository
+        What they were made in.
+    tracker
+        The records that hold their tokens.
+    """
+
+    def __init__(self, repository: RepositoryAt, tracker: UpdateProgressTracker) -> None:
+        self.repository = repository
+        self.tracker = tracker
+        self._remember_nothing()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            k: v
+            for k, v in self.__dict__.items()
+            if k not in ("_known_merged", "_complained", "_digests")
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._remember_nothing()
+
+    def _remember_nothing(self) -> None:
+        self._known_merged: Mapping[str, str] | None = None
+        self._complained: set[str] = set()
+
+    @property
+    def state(self) -> Objects:
+        """Where the records are."""
+        return self.tracker.objects
+
+    # -- what is where ------------------------------------------------------------------------
+
+    def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+        """Give the keys whose object is gone or has fewer bytes.
+
+        With a token, they are looked for in what it made durable, published or not; once the
+        snapshot that it began from has expired, in what readers see. What this Icechunk does not
+        read any more is there only where all of its region is published.
+        """
+        if not receipts:
+            return []
+        if token is None:
+            return self._missing_in(patiently(self.repository.published), receipts)
+        of = self.name_of(receipts[0].key)
+        try:
+            return self._missing_in(patiently(lambda: self._held(token, of)), receipts)
+        except UploadLost as lost:
+            reason = str(lost)
+        is_there = self._is_readable(token, of) or self._is_shown(token)
+        published = patiently(self.repository.published) if is_there else None
+        gone = self._missing_in(published, receipts)
+        if gone:
+            self._complain(gone[0], reason)
+        return gone
+
+    def _missing_in(self, store: Store | None, receipts: Sequence[ObjectReceipt]) -> list[str]:
+        def is_there(receipt: ObjectReceipt) -> bool:
+            return store is not None and patiently(lambda: has(store, receipt))
+
+        found = each(is_there, receipts, AT_ONCE)
+        return [r.key for r, there in zip(receipts, found, strict=True) if not there]
+
+    def _complain(self, key: str, reason: str) -> None:
+        """Say once why what was uploaded is uploaded again, whatever it may be."""
+        if reason not in self._complained:
+            self._complained.add(reason)
+            log.warning(
+                "%s: uploads that no reader sees yet count as not uploaded and are made again, "
+                "the first that of %s: %s",
+                self.repository.url,
+                key,
+                reason,
+            )
+
+    def lost(self, region: StagedRegion) -> frozenset[str]:
+        """Name the variables whose uploads this Icechunk does not read, and that it must merge."""
+        if self._merged_lately().get(region.name) == digest_of(region):
+            return frozenset()
+        return frozenset(
+            name
+            for name, token in region.tokens.items()
+            if not self._is_readable(token, self.name_of(name, region.name))
+        )
+
+    def whole_regions(self) -> Iterator[StagedRegion]:
+        """Yield all regions with uploads, whole."""
+        static = self.tracker.read(slice(0, 0))
+        for record in [*([static] if static else []), *self.tracker.records()]:
+            tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
+            name = "static" if record.stop == record.start else str(record.start)
+            if tokens:
+                yield StagedRegion(name, record.stop, tokens)
+
+    def merged(self) -> Mapping[str, str]:
+        """Read what the branch holds, and remember it; see `merged_in`."""
+        self._known_merged = patiently(lambda: merged_in(self.repository.open()))
+        return self._known_merged
+
+    def _merged_lately(self) -> Mapping[str, str]:
+        """Give what the branch held at the last publication, or else now; see `merged_in`."""
+        if self._known_merged is None:
+            try:
+                return self.merged()
+            except FileNotFoundError:
+                return {}
+        return self._known_merged
+
+    def _is_shown(self, token: str) -> bool:
+        """Whether readers see all of the region that a token belongs to."""
+        name, digest = self._digests.get(token, ("", ""))
+        return bool(digest) and self._merged_lately().get(name) == digest
+
+    @cached_property
+    def _digests(self) -> Mapping[str, tuple[str, str]]:
+        """By token, its region and the digest of what readers may see of it."""
+        store = patiently(self.repository.published)
+        metadata = {} if store is None else patiently(lambda: read_metadata(store))
+        arrays = array_metadata(metadata) if metadata else {}
+        found = {}
+        for region in self.whole_regions():
+            # A variable that is being added is seen only once all of it is there.
+            seen = {n: t for n, t in region.tokens.items() if n in arrays}
+            digest = digest_of(replace(region, tokens=seen))
+            found.update(dict.fromkeys(seen.values(), (region.name, digest)))
+        return found
+
+    # -- one upload ---------------------------------------------------------------------------
+
+    def holding(self, token: str | None, of: str) -> Store | None:
+        """Give what has the objects that a token made durable."""
+        if token is not None:
+            with suppress(UploadLost):
+                return self._held(token, of)
+        return self.repository.published()
+
+    def _held(self, token: str, of: str) -> Store:
+        """Give what an upload wrote, and the snapshot that it began from.
+
+        Also where the archive was moved or copied since, with its records.
+
+        Raises
+        ------
+        UploadLost
+            This Icechunk does not read it, or the snapshot is gone.
+        """
+        try:
+            fork = self.fork(token, of)
+            self.repository.open().lookup_snapshot(fork.snapshot_id)
+        except FileNotFoundError as error:
+            raise UploadLost(str(error)) from None
+        except icechunk.IcechunkError as error:
+            if is_transient(error):
+                raise
+            raise UploadLost("the snapshot that it began from has expired") from None
+        store: Store = fork.store
+        return store
+
+    def is_held(self, token: str, of: str) -> bool:
+        """Whether what an upload wrote can be read."""
+        try:
+            self._held(token, of)
+        except UploadLost:
+            return False
+        return True
+
+    def _is_readable(self, token: str, of: str) -> bool:
+        try:
+            self.fork(token, of)
+        except UploadLost:
+            return False
+        except FileNotFoundError:
+            return True  # there is no repository: nothing is wrong with the token
+        return True
+
+    def fork(self, token: str, of: str) -> Any:
+        """Open what an upload wrote; see `Token.fork`."""
+        return Token.from_text(token, of).fork(storage_of(self.repository.open()))
+
+    def to_merge(self, token: str, variable: str, region: str) -> Any:
+        """Open what an upload wrote, to be published.
+
+        Raises
+        ------
+        UploadLost
+            It cannot be.
+        """
+        try:
+            return self.fork(token, self.name_of(variable, region))
+        except UploadLost as lost:
+            raise UploadLost(
+                f"the upload of {variable} in the region from position {region} cannot be "
+                f"published: {lost}: nothing was published; run a backfill of that region"
+            ) from None
+
+    def token(self, token: str, variable: str, region: str) -> Token:
+        """Read a token."""
+        return Token.from_text(token, self.name_of(variable, region))
+
+    def name_of(self, what: str, region: str | None = None) -> str:
+        """Name an upload and where its record is, for an error."""
+        where = "" if region is None else f" in the region from position {region}"
+        return f"{what}{where}, kept in {self.state.url}"
+
+
+def digest_of(region: StagedRegion) -> str:
+    """Tell apart what a region brings, and how much of it is visible: both may change."""
+    tokens = json.dumps(sorted(region.tokens.items())).encode()
+    return f"{hashlib.sha256(tokens).hexdigest()[:16]} {region.stop}"
+
+
+def merged_in(repository: icechunk.Repository) -> dict[str, str]:
+    """Give by region what the branch holds of it, as the last commit of ours says."""
+    for snapshot in repository.ancestry(branch=BRANCH):
+        if MERGED in snapshot.metadata:
+            return dict(snapshot.metadata[MERGED])
+    return {}

@@ -1,0 +1,69 @@
+"""Objects by their URL, and where the records of a store are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gridmill.model.urls import is_local, is_same_kind, local_path
+from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.objects.protocol import Objects
+
+__all__ = ["open_objects", "open_state", "state_url"]
+
+
+def open_objects(
+    url: str,
+    staging: Path | None = None,
+    *,
+    fsync: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Objects:
+    """Give the objects below a URL; touches nothing yet.
+
+    Parameters
+    ----------
+    url
+        A local path, or a URL of a scheme that fsspec knows.
+    staging
+        For local objects, see `LocalObjects`; None means a folder ``staging`` below the root.
+    fsync
+        See `LocalObjects`.
+    storage_options
+        For remote objects, what the file system takes: see `S3Objects` and `FsspecObjects`.
+
+    Raises
+    ------
+    ValueError
+        The URL's scheme is not supported.
+    """
+    if is_local(url):
+        root = local_path(url)
+        return LocalObjects(root, staging or root / "staging", fsync=fsync)
+    # Imported here, because local stores need neither.
+    if url.startswith(("s3://", "s3a://")):
+        from gridmill.stores.objects.s3 import S3Objects
+
+        return S3Objects(url, storage_options)
+    from gridmill.stores.objects.remote import FsspecObjects
+
+    return FsspecObjects(url, storage_options)
+
+
+def state_url(url: str) -> str:
+    """Give the place of the records beside a store."""
+    return f"{local_path(url) if is_local(url) else url.rstrip('/')}.gridmill"
+
+
+def open_state(
+    url: str,
+    state: str | None,
+    *,
+    fsync: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Objects:
+    """Give the records of the store at `url`, which are beside it or where `state` says."""
+    state = state or state_url(url)
+    options = storage_options if is_same_kind(state, url) else None
+    return open_objects(state, fsync=fsync, storage_options=options)

@@ -1,0 +1,67 @@
+"""What stores, records and leases need of the objects that they are kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+__all__ = ["Change", "Objects"]
+
+# Writes an object if the check that it is given lets it pass.
+Change = Callable[[Callable[[], None]], None]
+
+
+class Objects(Protocol):
+    """The calls that stores and records need; every put is whole or not at all.
+
+    Attributes
+    ----------
+    url
+        Where the objects are.
+    at_once
+        How many requests at once are worth it.
+    """
+
+    url: str
+    at_once: int
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object, replacing the one that was there."""
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Write an object unless one is there; whether it was written."""
+
+    def overwrite(
+        self, key: str, content: bytes, check: Callable[[], None], *, is_new: bool = False
+    ) -> None:
+        """Write an object over the one that is there, if any, and `check` lets it pass.
+
+        Where the store can, not over one that was put after `check` was called: then it is called
+        again. It raises what prevents the write. `is_new` says that most likely none is there,
+        which saves a look.
+        """
+
+    def change(self, key: str, content: bytes) -> Change | None:
+        """Look at an object, and give what overwrites it; None if it is the same already.
+
+        What it gives is called with `check`, and does as `overwrite` does with what was found at
+        this look: many objects can be looked at before the first of them is put.
+        """
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object; None if there is none."""
+
+    def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
+        """Read bytes of an object, from its end if `start` is negative; None if there is none."""
+
+    def nbytes(self, key: str) -> int | None:
+        """Size of an object in bytes; None if there is none."""
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys below `prefix` (a folder), sorted."""
+
+    def abort_abandoned_uploads(self) -> int:
+        """Delete what puts of killed processes left in a store, unseen and paid for; how much."""
