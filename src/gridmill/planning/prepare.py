@@ -39,7 +39,7 @@ from gridmill.model.records import (
     VariableRecord,
 )
 from gridmill.model.variables import DataVar
-from gridmill.pipeline.stages import SourceFile
+from gridmill.pipeline.values import SourceFile
 from gridmill.planning.footprint import files_to_keep
 from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.structure import decoding, without_append_length

@@ -18,7 +18,7 @@ from gridmill.model.records import (
     SourceFileStatus,
     VariableRecord,
 )
-from gridmill.pipeline.stages import Receipt, SourceFile
+from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion, positions_filled
 from gridmill.sources.fetch.download import mask_url
 
