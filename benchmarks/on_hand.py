@@ -21,7 +21,8 @@ from gridmill.pipeline.values import (
     VariableWork,
 )
 from gridmill.pipeline.workspace import Workspace
-from gridmill.planning.prepare import nothing_missing, prepare_region
+from gridmill.planning.prepare import prepare_region
+from gridmill.planning.reasons import nothing_missing
 from gridmill.runs.chain import keep_freed_memory
 from gridmill.stores.leases import Lease
 

@@ -19,7 +19,8 @@ from gridmill.model.records import (
     VariableRecord,
 )
 from gridmill.pipeline.values import Receipt, SourceFile
-from gridmill.planning.prepare import PreparedGroup, PreparedRegion, positions_filled
+from gridmill.planning.prepare import PreparedGroup, PreparedRegion
+from gridmill.planning.source_files import positions_filled
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]
