@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from gridmill import DynamicalDataset
-from gridmill.pipeline import stages
+from gridmill.pipeline.compress import compress, takes_data_array
+from gridmill.pipeline.download import download
+from gridmill.pipeline.upload import upload
+from gridmill.pipeline.values import (
+    Bench,
+    LocalFiles,
+    LocalShards,
+    Receipt,
+    RunContext,
+    VariableWork,
+)
 from gridmill.pipeline.workspace import Workspace
-from gridmill.planning.prepare import nothing_missing, prepare_region
+from gridmill.planning.prepare import prepare_region
+from gridmill.planning.reasons import nothing_missing
 from gridmill.runs.chain import keep_freed_memory
 from gridmill.stores.leases import Lease
 
@@ -30,27 +41,27 @@ class OnHand:
         By source group, the job, its source files, and the works of its variables.
     """
 
-    bench: stages.Bench
-    context: stages.RunContext
-    groups: Sequence[tuple[Any, Sequence[Any], Sequence[stages.VariableWork]]]
+    bench: Bench
+    context: RunContext
+    groups: Sequence[tuple[Any, Sequence[Any], Sequence[VariableWork]]]
 
-    def download(self) -> list[stages.LocalFiles]:
+    def download(self) -> list[LocalFiles]:
         """Download every group."""
-        return [stages.download(self.bench, job, files) for job, files, _ in self.groups]
+        return [download(self.bench, job, files) for job, files, _ in self.groups]
 
-    def compress(self, sources: Sequence[stages.LocalFiles]) -> list[stages.LocalShards]:
+    def compress(self, sources: Sequence[LocalFiles]) -> list[LocalShards]:
         """Compress every variable."""
         return [
-            stages.compress(self.bench, self.context, work, source)
+            compress(self.bench, self.context, work, source)
             for (_, _, works), source in zip(self.groups, sources, strict=True)
             for work in works
         ]
 
-    def upload(self, shards: Sequence[stages.LocalShards]) -> list[stages.Receipt]:
+    def upload(self, shards: Sequence[LocalShards]) -> list[Receipt]:
         """Upload every variable."""
-        return [stages.upload(self.bench, self.context, one) for one in shards]
+        return [upload(self.bench, self.context, one) for one in shards]
 
-    def discard(self, made: Sequence[stages.LocalFiles | stages.LocalShards]) -> None:
+    def discard(self, made: Sequence[LocalFiles | LocalShards]) -> None:
         """Delete what stages made."""
         for one in made:
             self.bench.space.discard(one.folder)
@@ -65,13 +76,13 @@ def on_hand(dataset: DynamicalDataset, until: str, scratch: Path, *, region: int
     at = slice(region * length, min((region + 1) * length, len(publisher.index)))
     job = publisher.make_job(at)
     prepared = prepare_region(job, None, publisher.arrays, nothing_missing)
-    takes_coords = stages.takes_data_array(type(job))
+    takes_coords = takes_data_array(type(job))
     coords = job.processing_region_ds().coords.to_dataset()
     along = [name for name, coord in coords.coords.items() if job.append_dim in coord.dims]
     groups = []
     for group in prepared.groups:
         works = [
-            stages.VariableWork(
+            VariableWork(
                 job=job.for_worker((var,)),
                 processing_region=job.processing_region(),
                 sizes={dim: prepared.sizes[dim] for dim in var.dims},
@@ -80,11 +91,11 @@ def on_hand(dataset: DynamicalDataset, until: str, scratch: Path, *, region: int
             for var in group.variables
         ]
         groups.append((job.for_worker(group.variables), group.files, works))
-    bench = stages.Bench(Workspace(scratch / "work").of_key("benchmark"), "by hand")
+    bench = Bench(Workspace(scratch / "work").of_key("benchmark"), "by hand")
     positions = [(at.start, at.stop)]
     run = f"bench-{region}"
     with Lease(dataset.store.state, run=run, kind="benchmark", positions=positions) as lease:
-        context = stages.RunContext(
+        context = RunContext(
             run=run,
             store=dataset.store,
             proof=lease.proof,

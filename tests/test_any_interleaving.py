@@ -29,7 +29,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ObjectReceipt, SourceFileStatus
 from gridmill.model.reports import RunReport
 from gridmill.model.variables import Encoding
-from gridmill.pipeline.stages import LocalFiles, Receipt, SourceFile
+from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.batches import NotMade
 from gridmill.runs.driver import Driver

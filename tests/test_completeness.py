@@ -45,7 +45,8 @@ from gridmill.model.variables import Completeness
 from gridmill.operations.migrate import migrate_metadata
 from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
-from gridmill.planning.prepare import nothing_missing, prepare_region
+from gridmill.planning.prepare import prepare_region
+from gridmill.planning.reasons import nothing_missing
 from gridmill.publishing.completeness import recorded_completeness
 from gridmill.publishing.publisher import Publisher
 from gridmill.stores.icechunk import publication

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill import DataVar, Encoding, RegionJob, SourceFileCoord
-from gridmill.pipeline.stages import SourceFile
+from gridmill.pipeline.values import SourceFile
 from gridmill.planning.footprint import files_to_keep
 
 N = 8

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill.model.records import ProgressRecord
-from gridmill.planning.prepare import fits, prepare_region
+from gridmill.planning.fingerprint import fits
+from gridmill.planning.prepare import prepare_region
 from test_recording import ARRAYS, OK, Job, files_of, prepared_of, receipt, recorded
 from tiny import (
     REGION,

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gridmill.model.records import ObjectReceipt, SourceFileStatus
-from gridmill.pipeline.stages import Receipt
+from gridmill.pipeline.values import Receipt
 from gridmill.planning.prepare import prepare_region, results_from_record
 from gridmill.planning.recording import RegionOutcome, record_outcome
 from test_structure import ROOT

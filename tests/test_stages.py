@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gridmill.authoring.region_job import SourceFileCoord
 from gridmill.model.records import SourceFileStatus
 from gridmill.model.variables import Coordinate, Encoding
-from gridmill.pipeline import stages
 from gridmill.pipeline.canvas import slabs_of
-from gridmill.pipeline.stages import Bench, LocalFiles, Receipt, RunContext, VariableWork
+from gridmill.pipeline.compress import compress
+from gridmill.pipeline.download import download
+from gridmill.pipeline.upload import upload
+from gridmill.pipeline.values import Bench, LocalFiles, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import prepare_region
 from gridmill.publishing.publisher import Publisher
@@ -88,7 +91,7 @@ class Workplace:
     def download(self, region=slice(0, 4)) -> LocalFiles:
         job = self.job(region)
         prepared = prepare_region(job, None, self.publisher.arrays, lambda *_: [])
-        return stages.download(self.bench("download"), job.for_worker(()), prepared.groups[0].files)
+        return download(self.bench("download"), job.for_worker(()), prepared.groups[0].files)
 
     def work(self, name="a", region=slice(0, 4)) -> VariableWork:
         job = self.job(region)
@@ -103,12 +106,10 @@ class Workplace:
         )
 
     def compress(self, source, name="a", region=slice(0, 4)):
-        return stages.compress(
-            self.bench("compress"), self.context, self.work(name, region), source
-        )
+        return compress(self.bench("compress"), self.context, self.work(name, region), source)
 
     def upload(self, shards) -> Receipt:
-        return stages.upload(self.bench("upload"), self.context, shards)
+        return upload(self.bench("upload"), self.context, shards)
 
     def run(self, name="a", region=slice(0, 4)) -> Receipt:
         return self.upload(self.compress(self.download(region), name, region))
@@ -497,7 +498,7 @@ def test_static_variables_are_whole_objects(tmp_path):
     """A variable without the append dim is read from its file and written whole."""
 
     @dataclass(frozen=True, kw_only=True)
-    class StaticFile(stages.SourceFileCoord):
+    class StaticFile(SourceFileCoord):
         def get_url(self):
             return "static.npy"
 
@@ -582,7 +583,7 @@ def peak_of_compress(tmp_path, steps: int) -> int:
 def test_memory_is_bounded_by_the_slab_and_not_by_the_region(tmp_path, monkeypatch):
     """Regions of 4 and of 16 slabs hold as much at their peak: at most four slabs."""
     limit = 2**20
-    monkeypatch.setattr(stages, "slabs_of", partial(slabs_of, most_nbytes=limit))
+    monkeypatch.setattr("gridmill.pipeline.compress.slabs_of", partial(slabs_of, most_nbytes=limit))
     small = peak_of_compress(tmp_path / "small", 16)
     large = peak_of_compress(tmp_path / "large", 64)
     assert small < 4 * limit

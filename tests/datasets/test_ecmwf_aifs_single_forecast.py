@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from gridmill.sources.grib.inventory.formats import parse_inventory
+from gridmill.sources.grib.inventory.selection import select
 
 from checked_in import check_structure
 from gridmill.datasets.ecmwf.aifs_single_forecast import (
@@ -16,7 +18,6 @@ from gridmill.datasets.ecmwf.aifs_single_forecast import (
     EcmwfAifsSingleForecastJob,
     EcmwfAifsSingleForecastTemplate,
 )
-from gridmill.sources.grib.inventory import parse_inventory, select
 from gridmill.testing import ArchiveServer
 from made_archives import make_archive
 

@@ -18,6 +18,8 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 from distributed import get_worker
+from gridmill.sources.grib.inventory.noaa import parse_idx
+from gridmill.sources.grib.inventory.selection import select
 
 from gridmill.authoring.forecasts.job import GribVar
 from gridmill.cli import cli
@@ -31,7 +33,6 @@ from gridmill.datasets.noaa.gfs_forecast import (
     NoaaGfsForecastTemplate,
 )
 from gridmill.model.records import SourceFileStatus
-from gridmill.sources.grib.inventory import parse_idx, select
 from gridmill.testing import ArchiveServer
 from made_archives import make_archive
 

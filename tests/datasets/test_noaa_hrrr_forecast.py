@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from gridmill.sources.grib.inventory.noaa import parse_idx
+from gridmill.sources.grib.inventory.selection import select
 
 from checked_in import check_structure
 from grib_messages import changed, raised
@@ -19,7 +21,6 @@ from gridmill.datasets.noaa.hrrr_forecast import (
     NoaaHrrrForecastJob,
     NoaaHrrrForecastTemplate,
 )
-from gridmill.sources.grib.inventory import parse_idx, select
 from gridmill.sources.grib.messages import decode_message_into
 from gridmill.testing import ArchiveServer
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.pipeline.stages import UNREADABLE
+from gridmill.pipeline.compress import UNREADABLE
 from gridmill.sources import hdf5_chunks as _hdf5_chunks
 from gridmill.sources import netcdf
 from gridmill.sources.netcdf import read_netcdf

@@ -228,7 +228,7 @@ class VariableRecord:
     group
         Which of the record's groups of source files fill it.
     fingerprint
-        What it was made of, see `gridmill.planning.prepare`; None in a record of gridmill 0.1.0.
+        What it was made of, see `planning.fingerprint`; None in a record of gridmill 0.1.0.
     objects
         The objects in the final store that hold it.
     unread

@@ -36,8 +36,9 @@ from gridmill.model.records import (
 from gridmill.model.reports import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.operations.maintenance import by_hand
-from gridmill.pipeline.stages import SourceFile
-from gridmill.planning.prepare import PreparedGroup, PreparedRegion, positions_filled
+from gridmill.pipeline.values import SourceFile
+from gridmill.planning.prepare import PreparedGroup, PreparedRegion
+from gridmill.planning.source_files import positions_filled
 from gridmill.runs.driver import ask_files
 from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.final_store import FinalStore

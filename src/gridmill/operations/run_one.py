@@ -12,8 +12,10 @@ import zarr
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.spans import Span
-from gridmill.pipeline import stages
-from gridmill.pipeline.stages import Bench, Receipt, RunContext, VariableWork, takes_data_array
+from gridmill.pipeline.compress import compress, takes_data_array
+from gridmill.pipeline.download import download
+from gridmill.pipeline.upload import upload
+from gridmill.pipeline.values import Bench, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedGroup
 from gridmill.sources.fetch.download import mask_url
@@ -178,9 +180,9 @@ def _run(
             published=publisher.published,
             coords=coords.drop_vars(along) if takes_coords else None,
         )
-        source = stages.download(bench, work.job, group.files)
-        shards = stages.compress(bench, context, work, source)
-        receipt = stages.upload(bench, replace(context, store=target), shards)
+        source = download(bench, work.job, group.files)
+        shards = compress(bench, context, work, source)
+        receipt = upload(bench, replace(context, store=target), shards)
     return replace(receipt, spans=(*source.spans, *receipt.spans))
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.variables import DataVar
-from gridmill.pipeline.stages import SourceFile, transforms
+from gridmill.pipeline.compress import transforms
+from gridmill.pipeline.values import SourceFile
 
 __all__ = ["Footprint", "files_to_keep"]
 

@@ -18,8 +18,9 @@ from gridmill.model.records import (
     SourceFileStatus,
     VariableRecord,
 )
-from gridmill.pipeline.stages import Receipt, SourceFile
-from gridmill.planning.prepare import PreparedGroup, PreparedRegion, positions_filled
+from gridmill.pipeline.values import Receipt, SourceFile
+from gridmill.planning.prepare import PreparedGroup, PreparedRegion
+from gridmill.planning.source_files import positions_filled
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]

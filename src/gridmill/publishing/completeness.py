@@ -24,9 +24,10 @@ import numpy as np
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord, SourceFileStatus
 from gridmill.model.variables import Completeness, DataVar
-from gridmill.pipeline.stages import SourceFile
+from gridmill.pipeline.values import SourceFile
 from gridmill.planning.footprint import Footprint
-from gridmill.planning.prepare import nothing_missing, prepare_region
+from gridmill.planning.prepare import prepare_region
+from gridmill.planning.reasons import nothing_missing
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import CoordinateValues, FinalStore
 from gridmill.stores.leases import current_claims, is_alive

@@ -15,8 +15,10 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.pipeline import stages
-from gridmill.pipeline.stages import (
+from gridmill.pipeline.compress import compress as compress_here
+from gridmill.pipeline.download import download
+from gridmill.pipeline.upload import upload as upload_here
+from gridmill.pipeline.values import (
     Bench,
     LocalFiles,
     LocalShards,
@@ -127,8 +129,8 @@ class BatchedWork:
 
 
 def download_each(bench: Bench, groups: Sequence[GroupFiles]) -> tuple[LocalFiles | NotMade, ...]:
-    """Download the source files of each group, see `stages.download`."""
-    return _each(lambda group: stages.download(bench, group.job, group.files), groups)
+    """Download the source files of each group, see `pipeline.download`."""
+    return _each(lambda group: download(bench, group.job, group.files), groups)
 
 
 def compress_each(
@@ -137,13 +139,13 @@ def compress_each(
     works: Sequence[BatchedWork],
     sources: Sequence[LocalFiles | NotMade],
 ) -> tuple[LocalShards | NotMade, ...]:
-    """Compress each variable, see `stages.compress`."""
+    """Compress each variable, see `pipeline.compress`."""
 
     def compress(one: BatchedWork) -> LocalShards | NotMade:
         source = sources[one.group]
         if isinstance(source, NotMade):
             return source
-        return stages.compress(bench, context, one.work, source)
+        return compress_here(bench, context, one.work, source)
 
     return _each(compress, works)
 
@@ -151,10 +153,10 @@ def compress_each(
 def upload_each(
     bench: Bench, context: RunContext, shards: Sequence[LocalShards | NotMade]
 ) -> tuple[Receipt | NotMade, ...]:
-    """Upload each variable, see `stages.upload`."""
+    """Upload each variable, see `pipeline.upload`."""
 
     def upload(one: LocalShards | NotMade) -> Receipt | NotMade:
-        return one if isinstance(one, NotMade) else stages.upload(bench, context, one)
+        return one if isinstance(one, NotMade) else upload_here(bench, context, one)
 
     return _each(upload, shards)
 

@@ -35,8 +35,18 @@ from distributed import (
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import region_key
-from gridmill.pipeline import stages
-from gridmill.pipeline.stages import Bench, LocalFiles, LocalShards, Receipt, RunContext, SourceFile
+from gridmill.pipeline.compress import compress as compress_here
+from gridmill.pipeline.download import download as download_here
+from gridmill.pipeline.upload import upload as upload_here
+from gridmill.pipeline.values import (
+    Bench,
+    LocalFiles,
+    LocalShards,
+    Receipt,
+    RunContext,
+    SourceFile,
+    VariableWork,
+)
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.publishing.replicas import Copy, copy_objects
 from gridmill.runs import batches
@@ -214,7 +224,7 @@ class GroupWork:
 
     index: int
     files: tuple[SourceFile, ...]
-    works: Mapping[str, stages.VariableWork]
+    works: Mapping[str, VariableWork]
 
 
 @dataclass(frozen=True)
@@ -434,21 +444,21 @@ def _stage_executors() -> dict[str, ThreadPoolExecutor]:
 
 
 def download(job: RegionJob[Any, Any], files: tuple[SourceFile, ...]) -> LocalFiles:
-    """Run `stages.download` as a Dask task."""
+    """Run `pipeline.download` as a Dask task."""
     bench = _bench()
-    return _counted(bench, stages.download(bench, job, files))
+    return _counted(bench, download_here(bench, job, files))
 
 
-def compress(work: stages.VariableWork, context: RunContext, source: LocalFiles) -> LocalShards:
-    """Run `stages.compress` as a Dask task."""
+def compress(work: VariableWork, context: RunContext, source: LocalFiles) -> LocalShards:
+    """Run `pipeline.compress` as a Dask task."""
     bench = _bench()
-    return _counted(bench, stages.compress(bench, context, work, source))
+    return _counted(bench, compress_here(bench, context, work, source))
 
 
 def upload(shards: LocalShards, context: RunContext) -> Receipt:
-    """Run `stages.upload` as a Dask task."""
+    """Run `pipeline.upload` as a Dask task."""
     bench = _bench()
-    return _counted(bench, stages.upload(bench, context, shards))
+    return _counted(bench, upload_here(bench, context, shards))
 
 
 def download_each(groups: Sequence[GroupFiles]) -> tuple[LocalFiles | NotMade, ...]:

@@ -30,15 +30,9 @@ from gridmill.model.reports import (
     RunReport,
 )
 from gridmill.model.spans import Span
-from gridmill.pipeline.stages import (
-    LocalFiles,
-    Receipt,
-    RunContext,
-    SourceFile,
-    VariableWork,
-    is_disk_full,
-    takes_data_array,
-)
+from gridmill.pipeline.compress import takes_data_array
+from gridmill.pipeline.upload import is_disk_full
+from gridmill.pipeline.values import LocalFiles, Receipt, RunContext, SourceFile, VariableWork
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion, prepare_region
 from gridmill.planning.recording import (
     RegionOutcome,

@@ -15,7 +15,7 @@ from gridmill.model.epochs import made_earlier
 from gridmill.model.reports import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
-from gridmill.pipeline.stages import slabs_for
+from gridmill.pipeline.compress import slabs_for
 from gridmill.planning.prepare import PreparedRegion
 from gridmill.runs.chain import threads_per_worker
 from gridmill.runs.driver import CHAINS_PER_THREAD, REGIONS_PER_WORKER

@@ -22,7 +22,8 @@ from gridmill.authoring.region_job import RegionJob, as_slice
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import regions_of
 from gridmill.model.variables import DataVar
-from gridmill.planning.prepare import PreparedGroup, nothing_missing, prepare_region
+from gridmill.planning.prepare import PreparedGroup, prepare_region
+from gridmill.planning.reasons import nothing_missing
 from gridmill.runs.clusters import connect
 
 __all__ = ["DatasetContract"]

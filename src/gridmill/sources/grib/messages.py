@@ -33,18 +33,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridmill.model.epochs import GRIB_DECODING, note_stage
-from gridmill.sources.grib.inventory import Statistic
-from gridmill.sources.grib.projections import GridMapping, project, unproject
-from gridmill.sources.grib.sections import (
+from gridmill.sources.grib.framing import (
     EncodedMessage,
     GribCorrupt,
     GribRefused,
     Section,
-    check_consistency,
     find_field,
     grid_definition,
     iter_messages,
 )
+from gridmill.sources.grib.guard import check_consistency
+from gridmill.sources.grib.inventory.message import Statistic
+from gridmill.sources.grib.projections import GridMapping, project, unproject
 
 __all__ = [
     "EncodedMessage",

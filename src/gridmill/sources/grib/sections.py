@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridmill.sources.grib.inventory import message_nbytes
+from gridmill.sources.grib.framing import message_nbytes
 
 __all__ = [
     "EncodedMessage",

@@ -14,7 +14,7 @@ from gridmill.model.records import (
     SourceFileStatus,
     VariableRecord,
 )
-from gridmill.pipeline.stages import SourceFile
+from gridmill.pipeline.values import SourceFile
 from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.context import STATIC, Context
 

@@ -1,0 +1,95 @@
+"""The first stage of a chain: source files to this worker's disk.
+
+Idempotent, and safe in several threads of one process. What the provider does not have, or did not
+give, is a status of the source file, not an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.model.records import SourceFileStatus
+from gridmill.model.spans import recorded
+from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
+from gridmill.sources.fetch.download import Download, DownloadFailed, NotAvailable
+
+__all__ = ["as_asked", "download", "replace_field"]
+
+# Latency, not bandwidth, is what many small source files wait for.
+DOWNLOADS_AT_ONCE = 8
+
+
+def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]) -> LocalFiles:
+    """Download the source files of one group to this worker's disk.
+
+    Raises
+    ------
+    OSError
+        The disk is full.
+    Exception
+        Whatever else `RegionJob.download_file` raises beside `NotAvailable` and
+        `DownloadFailed`: an error in code.
+    """
+    folder = bench.space.make()
+    local_job = replace_field(job, download_dir=folder)
+    with recorded("download", bench.space.key, bench.worker) as span:
+        with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
+            arrived = tuple(pool.map(lambda file: _download_one(local_job, file), files))
+        span.append(sum(file.nbytes_fetched for file in arrived))
+    return LocalFiles(folder, job, arrived, tuple(span), bench.most_claimed)
+
+
+def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
+    if file.is_kept:
+        return file
+    started = perf_counter()
+    coord, attempts = _downloaded(job, file.coord)
+    return replace(file, coord=coord, seconds=perf_counter() - started, attempts=attempts)
+
+
+def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[SourceFileCoord, int]:
+    try:
+        done = job.download_file(coord)
+    except NotAvailable as error:
+        status = SourceFileStatus.NOT_YET_AVAILABLE
+        return replace(coord, status=status, detail=str(error)), 1
+    except DownloadFailed as error:
+        status = SourceFileStatus.DOWNLOAD_FAILED
+        return replace(coord, status=status, detail=str(error)), error.attempts
+    if not isinstance(done, Download):
+        done = Download(
+            path=done, nbytes=done.stat().st_size, etag=None, last_modified=None, attempts=1
+        )
+    arrived = replace(
+        coord,
+        status=SourceFileStatus.SUCCEEDED,
+        settled=True,
+        downloaded_path=done.path,
+        nbytes=done.nbytes,
+        etag=done.etag,
+        last_modified=done.last_modified,
+        detail=done.remark,
+    )
+    return arrived, done.attempts
+
+
+def as_asked(files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
+    processing = SourceFileStatus.PROCESSING
+    return tuple(
+        f
+        if f.is_kept
+        else replace(f, coord=replace(f.coord, status=processing, settled=False, detail=None))
+        for f in files
+    )
+
+
+def replace_field(job: RegionJob[Any, Any], **changes: Any) -> RegionJob[Any, Any]:
+    """Give a twin of a job that may already lack its template."""
+    twin = object.__new__(type(job))
+    vars(twin).update(vars(job), **changes)
+    return twin

@@ -1,0 +1,255 @@
+"""What the stages of a chain take and return: frozen values that Dask sends between workers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.model.records import ObjectReceipt
+from gridmill.model.spans import Span
+from gridmill.model.variables import DataVar
+from gridmill.pipeline.workspace import WorkspaceOfKey
+from gridmill.stores.final_store import FinalStore, Uploaded
+from gridmill.stores.leases import LeaseProof
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "Bench",
+    "LocalFiles",
+    "LocalShards",
+    "Place",
+    "Receipt",
+    "RunContext",
+    "SourceFile",
+    "VariableWork",
+]
+
+Place = Mapping[str, int | slice]
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all tasks of a run share; sent once to each worker.
+
+    Parameters
+    ----------
+    run
+        Name of the run.
+    store
+        The final store.
+    proof
+        Says whether the run may still write.
+    metadata
+        The template's consolidated root metadata (``zarr.json``), whole.
+    published
+        Positions of the append dim that readers saw when the run began.
+    coords
+        Coordinates without the append dim, where an author's hook takes a DataArray.
+    replicas
+        Further stores, which get all that the final store gets, and get it first.
+    """
+
+    run: str
+    store: FinalStore
+    proof: LeaseProof
+    metadata: bytes
+    published: int
+    coords: xr.Dataset | None = None
+    replicas: tuple[FinalStore, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A source file and its place: by dim, positions relative to the processing region.
+
+    `seconds` and `attempts` say what its download took. One that `is_kept` is not read again: the
+    final store has its values, and `coord` is what became of it.
+    """
+
+    coord: SourceFileCoord
+    place: Place
+    seconds: float = 0.0
+    attempts: int = 1
+    is_kept: bool = False
+
+    @property
+    def nbytes_fetched(self) -> int:
+        """Bytes that its download took."""
+        return 0 if self.is_kept else self.coord.nbytes or 0
+
+
+@dataclass(frozen=True)
+class VariableWork:
+    """What compress needs beside the source files.
+
+    Parameters
+    ----------
+    job
+        The region job as a worker gets it, with this variable only.
+    processing_region
+        Positions along the append dim that are read.
+    sizes
+        Length of every dim, the append dim's being that of the processing region.
+    coords
+        The processing region's coordinates along the append dim, where a hook needs them.
+    continues
+        Whether the final store has values of the region already, of source files that are kept.
+    token
+        What their upload returned, see `Uploaded`.
+    """
+
+    job: RegionJob[Any, Any]
+    processing_region: slice
+    sizes: Mapping[str, int]
+    coords: xr.Dataset | None = None
+    continues: bool = False
+    token: str | None = None
+
+    @property
+    def data_var(self) -> DataVar:
+        """The variable."""
+        var: DataVar = self.job.data_vars[0]
+        return var
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the variable over the processing region."""
+        return tuple(self.sizes[dim] for dim in self.data_var.dims)
+
+
+# To move a task away from its input costs a download: Dask weighs that by the input's size, and
+# providers are about so much slower than a cluster's own network.
+DOWNLOAD_COST = 10
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Source files on a worker's disk: what download returns.
+
+    Parameters
+    ----------
+    folder
+        Where they are; valid only on the worker that made it.
+    job
+        The region job, to download again elsewhere.
+    files
+        All that were asked for, with what became of them.
+    spans
+        The stages that made it.
+    most_claimed
+        See `Bench`.
+    """
+
+    folder: Path
+    job: RegionJob[Any, Any]
+    files: tuple[SourceFile, ...]
+    spans: tuple[Span, ...] = ()
+    most_claimed: int = sys.maxsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return sum(file.nbytes_fetched for file in self.files)
+
+    def __sizeof__(self) -> int:
+        """Tell Dask what it costs to use it from another worker, in bytes."""
+        return min(DOWNLOAD_COST * self.nbytes, self.most_claimed)
+
+
+@dataclass(frozen=True)
+class LocalShards:
+    """Compressed objects on a worker's disk: what compress returns.
+
+    Parameters
+    ----------
+    folder
+        A Zarr store with the whole metadata; valid only on the worker that made it.
+    keys
+        The objects to upload.
+    work, source
+        What it was made from, to make it again elsewhere.
+    unread
+        By index of the source file: why it could not be read.
+    healed
+        The source files as downloaded again, if they were.
+    spans
+        The stages that made it, without those of `source`.
+    epochs
+        Of what its values went through, see `gridmill.model.epochs`.
+    """
+
+    folder: Path
+    keys: tuple[str, ...]
+    work: VariableWork
+    source: LocalFiles
+    unread: Mapping[int, str]
+    healed: tuple[SourceFile, ...] | None
+    spans: tuple[Span, ...]
+    epochs: Mapping[str, int] = field(default_factory=dict)
+
+    def __sizeof__(self) -> int:
+        """Tell Dask what it costs to use it from another worker, in bytes."""
+        return self.source.__sizeof__()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What upload returns: the objects that it wrote, and what became of the source files.
+
+    Parameters
+    ----------
+    variable
+        Name of the variable.
+    objects
+        Empty if no source file had the variable.
+    files
+        The source files that it was made from. Dask may have run the download task again since
+        the driver heard of it, and a file may have come or gone in between.
+    unread
+        By index of the source file: why it could not be read.
+    healed
+        The source files as downloaded again, if they were.
+    spans
+        The stages that made it, without those of the download task.
+    token
+        What publishing needs to make the objects visible, see `Uploaded`.
+    replicated
+        By a replica's URL, what was put into it; a replica that failed is left out.
+    epochs
+        Of what its values went through, see `gridmill.model.epochs`.
+    """
+
+    variable: str
+    objects: tuple[ObjectReceipt, ...]
+    files: tuple[SourceFile, ...]
+    unread: Mapping[int, str]
+    healed: tuple[SourceFile, ...] | None = None
+    spans: tuple[Span, ...] = field(default=())
+    token: str | None = None
+    replicated: Mapping[str, Uploaded] = field(default_factory=dict)
+    epochs: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a stage runs.
+
+    Parameters
+    ----------
+    space
+        Its folders.
+    worker
+        Its name.
+    most_claimed
+        Bytes that what it makes may claim to have where Dask asks what it costs to move it.
+    """
+
+    space: WorkspaceOfKey
+    worker: str
+    most_claimed: int = sys.maxsize

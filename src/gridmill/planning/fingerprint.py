@@ -1,0 +1,140 @@
+"""What a variable's region was made of, and whether that is what it is made of today.
+
+That is its fingerprint, a mapping with
+
+- ``array``: hash of the array metadata that decode its values;
+- ``stop``: the region's end;
+- ``places``: hash of the places that its source files fill, in order;
+- ``addresses``: hash of the source files' addresses.
+
+A record is believed while the first three are as they are today. Another address of the file that
+fills a place does not make it another file: it is told, and so are raised epochs (see
+`gridmill.model.epochs`) and the dataset's raised version. Releases of libraries are recorded only.
+
+Records of gridmill 0.1.0 have a hash of all that and of the versions of its libraries, which nobody
+can compute any more. Such a record is believed where the archive's own array metadata are today's,
+and so are the source files that it lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.records import ProgressRecord
+from gridmill.pipeline.values import SourceFile
+from gridmill.planning.source_files import positions_filled
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.structure import decoding, without_append_length
+
+__all__ = ["Listed", "fits"]
+
+# What of a fingerprint decides whether a record is believed, in words.
+DECIDES = {"array": "the array's metadata", "stop": "the region's end", "places": "source files"}
+
+
+def fits(known: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether two fingerprints are of the same array, region and places of source files.
+
+    Examples
+    --------
+    >>> fits({"array": "a", "stop": 4, "places": "p", "addresses": "x"},
+    ...      {"array": "a", "stop": 4, "places": "p", "addresses": "y"})
+    True
+    """
+    return all(known.get(part) == ours[part] for part in DECIDES)
+
+
+@dataclass
+class Listed:
+    """The source files of a group, written out once for all variables that share them."""
+
+    metadata: Mapping[str, Any]
+    job: RegionJob[Any, Any]
+    files: Sequence[SourceFile]
+    stored: Callable[[], Mapping[str, Any]]
+    hashes: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def fingerprint(self, name: str, first: int | None = None) -> dict[str, Any]:
+        """Say what a variable's region is made of; with `first`, of that many source files."""
+        many = len(self.files) if first is None else first
+        return {
+            "array": _hash(self._array(self.metadata[name])),
+            "stop": self.job.region.stop,
+            "places": self._hash_of("places", many),
+            "addresses": self._hash_of("addresses", many),
+        }
+
+    def change(self, name: str, record: ProgressRecord | None) -> str:
+        """Say in what a record's variable was made of something else; empty if in nothing."""
+        known = None if record is None else record.variables.get(name)
+        if record is None or known is None:
+            return "no record"
+        if known.fingerprint is None:
+            return self._change_without_fingerprint(name, record)
+        ours = self.fingerprint(name)
+        changed = [
+            told for part, told in DECIDES.items() if known.fingerprint.get(part) != ours[part]
+        ]
+        return f"{' and '.join(changed)} changed" if changed else ""
+
+    def has_grown(self, name: str, record: ProgressRecord) -> bool:
+        """Whether a record is that of the region's first positions, and all else is as it was."""
+        known = record.variables[name]
+        many = len(record.groups[known.group])
+        if known.fingerprint is None:
+            is_shorter = record.start < record.stop < self.job.region.stop
+            return (
+                is_shorter and not self._change_of_archive(name) and self._lists(record, name, many)
+            )
+        stop = known.fingerprint.get("stop", 0)
+        as_shorter = {**self.fingerprint(name, many), "stop": stop}
+        return record.start < stop < self.job.region.stop and fits(known.fingerprint, as_shorter)
+
+    def _change_without_fingerprint(self, name: str, record: ProgressRecord) -> str:
+        if record.stop < self.job.region.stop:
+            return "the region's end changed"
+        if not self._lists(record, name, len(self.files)):
+            return "source files changed"
+        return self._change_of_archive(name)
+
+    def _change_of_archive(self, name: str) -> str:
+        array = self.stored().get(name)
+        if array is None:
+            return "made by gridmill 0.1.0, and nothing published says how it is stored"
+        is_same = self._array(array) == self._array(self.metadata[name])
+        return "" if is_same else "the array's metadata changed"
+
+    def _lists(self, record: ProgressRecord, name: str, many: int) -> bool:
+        """Whether the files that a record lists are the first of ours, and as many."""
+        theirs = record.groups[record.variables[name].group]
+        ours = [
+            (mask_url(file.coord.get_url()), at.start, at.stop)
+            for file in self.files[:many]
+            for at in (positions_filled(self.job, file),)
+        ]
+        return [(file.url, file.start, file.stop) for file in theirs] == ours
+
+    def _array(self, array: Mapping[str, Any]) -> dict[str, Any]:
+        """Give what of an array's metadata decodes its values, whatever its length."""
+        content = without_append_length(decoding(array), self.job.append_dim)
+        # zarr writes an empty list of them, Icechunk none.
+        return {key: value for key, value in content.items() if key != "storage_transformers"}
+
+    def _hash_of(self, what: str, many: int) -> str:
+        if (what, many) not in self.hashes:
+            files = self.files[:many]
+            if what == "places":
+                told = [repr(sorted(file.place.items())) for file in files]
+            else:
+                told = [file.coord.get_url() for file in files]
+            self.hashes[what, many] = _hash(told)
+        return self.hashes[what, many]
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

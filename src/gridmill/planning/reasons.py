@@ -1,0 +1,143 @@
+"""Why a variable of a region is to be processed, and which of its source files need not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileStatus, VariableRecord
+from gridmill.model.variables import DataVar
+from gridmill.planning.fingerprint import Listed
+from gridmill.planning.footprint import files_to_keep
+from gridmill.planning.source_files import coords_from
+from gridmill.sources.fetch.download import FileIdentity
+
+__all__ = ["Ask", "Missing", "Reasons", "nothing_missing"]
+
+# Enough to notice a store that was deleted or rebuilt; `validate` looks at every object.
+OBJECTS_SAMPLED = 3
+
+Ask = Callable[[RegionJob[Any, Any], Sequence[SourceFileCoord]], Mapping[str, FileIdentity | None]]
+
+
+class Missing(Protocol):
+    """Gives the keys of those objects that the final store does not hold."""
+
+    def __call__(self, receipts: Sequence[ObjectReceipt], token: str | None = None, /) -> list[str]:
+        """Look for objects, in what the token made durable if there is one."""
+
+
+def nothing_missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+    """Believe that the store holds every object, for who only wants what is recorded."""
+    return []
+
+
+@dataclass
+class Reasons:
+    """Why variables of one group are to be processed."""
+
+    job: RegionJob[Any, Any]
+    record: ProgressRecord | None
+    listed: Listed
+    missing: Missing
+    ask: Ask | None
+    answers: dict[str, FileIdentity | None] = field(default_factory=dict)
+    waiting: dict[str, VariableRecord] = field(default_factory=dict)
+
+    def of(self, name: str, change: str) -> str:
+        """Say why a variable is to be processed; empty if it is done."""
+        known = None if self.record is None else self.record.variables.get(name)
+        if self.record is None or known is None:
+            return "not done yet"
+        if known.state == "failed":
+            return f"failed before: {known.error}"
+        grown = bool(change) and self.listed.has_grown(name, self.record)
+        if change and not grown:
+            return change
+        if self.job.believed_runs is not None and known.run not in self.job.believed_runs:
+            return "to be done again"
+        why = "the region has grown" if grown else self._of_files(self.record, known)
+        if why:
+            self.waiting[name] = known
+            return why
+        return self._of_objects(known)
+
+    def kept(
+        self, variables: Sequence[DataVar], sizes: Mapping[str, int]
+    ) -> dict[int, SourceFileCoord]:
+        """Give the files that none of these variables needs again, with what became of them."""
+        known = [self.waiting[var.name] for var in variables if var.name in self.waiting]
+        usable = len(known) == len(variables) > 0 and not self._reads_again
+        if self.record is None or not usable or len({was.group for was in known}) > 1:
+            return {}
+        chosen: dict[int, SourceFileCoord] = {}
+        for number, (var, was) in enumerate(zip(variables, known, strict=True)):
+            coords = self._coords(self.record, was)
+            stored = [index for index, coord in enumerate(coords) if self._is_as_it_was(coord)]
+            if was.state != "done" or not stored or self._gone(was, was.objects):
+                return {}
+            keep = files_to_keep(self.job, var, self.listed.files, sizes, stored)
+            before = dict(enumerate(coords)) if number == 0 else chosen
+            chosen = {index: coord for index, coord in before.items() if index in keep}
+        return chosen
+
+    @property
+    def _reads_again(self) -> bool:
+        return self.job.reads_again or self.job.revalidate
+
+    def _coords(self, record: ProgressRecord, known: VariableRecord) -> list[SourceFileCoord]:
+        """Give the files that a record knows, with what became of them."""
+        return coords_from(record, known, self.listed.files[: len(record.groups[known.group])])
+
+    def _is_as_it_was(self, coord: SourceFileCoord) -> bool:
+        if coord.status is not SourceFileStatus.SUCCEEDED:
+            return False
+        if not self._may_improve(coord):
+            return True
+        url = coord.get_url()
+        return url in self.answers and not _is_new(coord, self.answers[url])
+
+    def _of_files(self, record: ProgressRecord, known: VariableRecord) -> str:
+        coords = self._coords(record, known)
+        failed = [c for c in coords if c.status.is_failure and not c.settled]
+        if failed:
+            return f"{len(failed)} source files {failed[0].status}"
+        hopeful = [c for c in coords if self._may_improve(c)]
+        if not hopeful:
+            return ""
+        if self.ask is None:
+            absent = [c for c in hopeful if c.status is not SourceFileStatus.SUCCEEDED]
+            return f"{len(absent)} source files to be asked for again" if absent else ""
+        unasked = [c for c in hopeful if c.get_url() not in self.answers]
+        self.answers.update(self.ask(self.job, unasked))
+        new = [c for c in hopeful if _is_new(c, self.answers[c.get_url()])]
+        return f"{len(new)} source files arrived or were revised" if new else ""
+
+    def _may_improve(self, coord: SourceFileCoord) -> bool:
+        if coord.status is SourceFileStatus.SUCCEEDED:
+            return self.job.revalidate or (self.job.retry_gaps and self.job.asks_for_revisions)
+        return not coord.settled or self.job.retry_gaps or self.job.revalidate
+
+    def _of_objects(self, known: VariableRecord) -> str:
+        objects = known.objects if self.job.revalidate else _sample(known.objects)
+        gone = self._gone(known, objects)
+        return f"the store does not hold {gone[0]}" if gone else ""
+
+    def _gone(self, known: VariableRecord, objects: Sequence[ObjectReceipt]) -> list[str]:
+        return self.missing(objects) if known.token is None else self.missing(objects, known.token)
+
+
+def _is_new(coord: SourceFileCoord, answer: FileIdentity | None) -> bool:
+    """Whether the provider has a file, and not as it was."""
+    if answer is None:
+        return False
+    if coord.status is SourceFileStatus.NOT_YET_AVAILABLE:
+        return True
+    return (coord.etag, coord.last_modified) != (answer.etag, answer.last_modified)
+
+
+def _sample(objects: Sequence[ObjectReceipt]) -> Sequence[ObjectReceipt]:
+    step = max(1, len(objects) // OBJECTS_SAMPLED)
+    return objects[::step][:OBJECTS_SAMPLED]

@@ -1,0 +1,82 @@
+"""A region's source files: where each lies in it, and what became of them by a record."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from gridmill.authoring.region_job import RegionJob, SourceFileCoord, as_slice, locate
+from gridmill.model.records import (
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.model.variables import DataVar
+from gridmill.pipeline.values import SourceFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["Places", "coords_from", "place_files", "positions_filled"]
+
+
+def place_files(
+    job: RegionJob[Any, Any], ds: xr.Dataset, places: Places, variables: Sequence[DataVar]
+) -> Iterator[SourceFile]:
+    dims = {dim for var in variables for dim in var.dims}
+    for coord in job.generate_source_file_coords(ds, variables):
+        labels = coord.out_loc()
+        unknown = sorted(set(labels) - set(ds.dims))
+        if unknown:
+            raise ValueError(
+                f"out_loc() of {coord.get_url()} names dims {unknown} that no variable has"
+            )
+        place = {dim: places.of(dim, label) for dim, label in labels.items() if dim in dims}
+        yield SourceFile(coord, place)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where labels are; thousands of source files share a few hundred of them."""
+
+    indexes: Mapping[str, pd.Index[Any]]
+    known: dict[tuple[str, Hashable], int | slice] = field(default_factory=dict)
+
+    def of(self, dim: str, label: Any) -> int | slice:
+        """Find a label, or a slice of labels."""
+        if not isinstance(label, Hashable):
+            return locate(self.indexes[dim], dim, label)
+        if (dim, label) not in self.known:
+            self.known[dim, label] = locate(self.indexes[dim], dim, label)
+        return self.known[dim, label]
+
+
+def positions_filled(job: RegionJob[Any, Any], file: SourceFile) -> slice:
+    """Give the positions of the append dim that a source file fills, relative to the region."""
+    margin = job.region.start - job.processing_region().start
+    place = as_slice(file.place.get(job.append_dim, slice(0, job.region.stop)))
+    return slice(place.start - margin, place.stop - margin)
+
+
+def coords_from(
+    record: ProgressRecord, variable: VariableRecord, files: Sequence[SourceFile]
+) -> list[SourceFileCoord]:
+    recorded = record.groups[variable.group]
+    return [
+        _with_outcome(file.coord, was, variable.unread.get(index))
+        for index, (file, was) in enumerate(zip(files, recorded, strict=True))
+    ]
+
+
+def _with_outcome(
+    coord: SourceFileCoord, was: SourceFileRecord, unread: tuple[bool, str] | None
+) -> SourceFileCoord:
+    known = {name: getattr(was, name) for name in ("nbytes", "etag", "last_modified")}
+    if unread is not None:
+        status = SourceFileStatus.READ_FAILED
+        settled = unread[0] or was.accepted is not None
+        return replace(coord, status=status, settled=settled, detail=unread[1], **known)
+    return replace(coord, status=was.status, settled=was.settled, detail=was.detail, **known)
