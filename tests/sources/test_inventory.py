@@ -11,24 +11,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridmill.sources.grib.inventory import (
-    AmbiguousMessage,
+from gridmill.sources.grib.framing import message_nbytes
+from gridmill.sources.grib.inventory.ecmwf import parse_index
+from gridmill.sources.grib.inventory.formats import parse_inventory
+from gridmill.sources.grib.inventory.message import (
     ByteRange,
     InventoryError,
     InventoryMalformed,
     InventoryMismatch,
-    MessageNotFound,
-    Selector,
     Statistic,
+)
+from gridmill.sources.grib.inventory.noaa import parse_idx
+from gridmill.sources.grib.inventory.ranges import (
     check_message,
     local_byte_ranges,
     merge_byte_ranges,
-    message_nbytes,
-    parse_idx,
-    parse_index,
-    parse_inventory,
-    select,
     with_file_size,
+)
+from gridmill.sources.grib.inventory.selection import (
+    AmbiguousMessage,
+    MessageNotFound,
+    Selector,
+    select,
 )
 from made_archives import make_archive
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from gridmill.authoring.cf import GRID_MAPPING
 from gridmill.model.variables import Coordinate
-from gridmill.sources.grib.messages import Grid
+from gridmill.sources.grib.grids import Grid
 from gridmill.sources.grib.projections import GridMapping, project, unproject
 
 __all__ = ["HorizontalGrid", "LatitudeLongitudeGrid", "ProjectedGrid"]

@@ -44,28 +44,22 @@ from gridmill.sources.fetch.download import (
     mask_url,
     read,
 )
-from gridmill.sources.grib.inventory import (
-    AmbiguousMessage,
-    ByteRange,
-    InventoryMismatch,
-    Message,
-    MessageNotFound,
-    Selector,
-    Statistic,
+from gridmill.sources.grib.framing import GribCorrupt, iter_messages, message_nbytes
+from gridmill.sources.grib.identity import Surface
+from gridmill.sources.grib.inventory.formats import parse_inventory
+from gridmill.sources.grib.inventory.message import ByteRange, InventoryMismatch, Message, Statistic
+from gridmill.sources.grib.inventory.ranges import (
     check_message,
     local_byte_ranges,
     merge_byte_ranges,
-    message_nbytes,
-    parse_inventory,
+)
+from gridmill.sources.grib.inventory.selection import (
+    AmbiguousMessage,
+    MessageNotFound,
+    Selector,
     select,
 )
-from gridmill.sources.grib.messages import (
-    GribCorrupt,
-    OpenMessage,
-    Surface,
-    iter_messages,
-    open_message,
-)
+from gridmill.sources.grib.messages import OpenMessage, open_message
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,8 @@ from gridmill.authoring.cf import WELL_KNOWN, attributes
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Level, Window
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.grids import LatitudeLongitudeGrid
-from gridmill.sources.grib.inventory import Selector, Statistic
+from gridmill.sources.grib.inventory.message import Statistic
+from gridmill.sources.grib.inventory.selection import Selector
 
 __all__ = [
     "EcmwfAifsSingleForecast",

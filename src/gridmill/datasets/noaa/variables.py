@@ -18,8 +18,8 @@ from typing import Any, Literal
 from gridmill import Encoding
 from gridmill.authoring.cf import WELL_KNOWN, attributes
 from gridmill.authoring.forecasts.job import Code, GribVar, Level, Window
-from gridmill.sources.grib.inventory import Statistic
-from gridmill.sources.grib.messages import Surface
+from gridmill.sources.grib.identity import Surface
+from gridmill.sources.grib.inventory.message import Statistic
 
 __all__ = ["PRESSURE_LEVELS", "Product", "variables"]
 
