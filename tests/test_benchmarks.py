@@ -14,7 +14,8 @@ from benchmarks.plot import plot
 from benchmarks.results import PATH, add_run, latest, read_runs
 from benchmarks.sizes import TOY
 
-from gridmill.sources.grib.messages import iter_messages, message_identity
+from gridmill.sources.grib.framing import iter_messages
+from gridmill.sources.grib.messages import message_identity
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

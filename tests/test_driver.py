@@ -32,7 +32,8 @@ from gridmill.runs.driver import (
     ask_files,
 )
 from gridmill.sources.fetch.download import DownloadSettings, FileIdentity
-from gridmill.stores.leases import STATIC, Lease, LeaseHeld, current_claims
+from gridmill.stores.claims import STATIC, current_claims
+from gridmill.stores.leases import Lease, LeaseHeld
 from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer
 from gridmill.testing.archive_server import Status

@@ -30,6 +30,9 @@ from gridmill import (
 )
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Level, Window
 from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.sources.grib.identity import Surface
+from gridmill.sources.grib.inventory.message import InventoryMismatch, Statistic
+from gridmill.sources.grib.inventory.selection import Selector
 from gridmill.testing import ArchiveServer, Status
 
 HOUR = timedelta(hours=1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gridmill.dataset
+import gridmill.stores.claims
 import gridmill.stores.leases
 from gridmill.runs import chain
 from gridmill.runs.driver import Event
@@ -172,13 +173,13 @@ class _Listener:
 
 
 def _set_clock_and_machine(errand: Errand) -> None:
-    lease = gridmill.stores.leases
     if errand.clock_off_s:
         clock = types.SimpleNamespace(**vars(time))
         clock.time = lambda: time.time() + errand.clock_off_s
-        lease.time = clock
+        gridmill.stores.claims.time = gridmill.stores.leases.time = clock
     if errand.machine is not None:
-        lease._machine = lambda: errand.machine
+        for module in (gridmill.stores.claims, gridmill.stores.leases):
+            module.machine_name = lambda: errand.machine
     if errand.lease_lives_s is not None:
         gridmill.dataset.Lease = functools.partial(
             gridmill.dataset.Lease, time_to_live_s=errand.lease_lives_s

@@ -122,7 +122,7 @@ _MOVED = {
     "regions": "model.region",
     "run_report": "model.reports",
     "sources.download": "sources.fetch.download",
-    "sources.inventory": "sources.grib.inventory",
+    "sources.inventory": "sources.grib.inventory.selection",
     "template": "authoring.template",
     "transforms": "authoring.transforms",
     "variables": "model.variables",

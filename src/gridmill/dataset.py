@@ -32,8 +32,9 @@ from gridmill.runs.clusters import check_workers, connect
 from gridmill.runs.driver import Driver, Event
 from gridmill.runs.plan import Plan
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.claims import STATIC, current_claims, is_alive
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.leases import STATIC, Lease, LeaseHeld, current_claims, is_alive
+from gridmill.stores.leases import Lease, LeaseHeld
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.writable import StoreUnwritable

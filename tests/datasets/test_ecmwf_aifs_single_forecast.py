@@ -18,6 +18,8 @@ from gridmill.datasets.ecmwf.aifs_single_forecast import (
     EcmwfAifsSingleForecastJob,
     EcmwfAifsSingleForecastTemplate,
 )
+from gridmill.sources.grib.inventory.formats import parse_inventory
+from gridmill.sources.grib.inventory.selection import select
 from gridmill.testing import ArchiveServer
 from made_archives import make_archive
 

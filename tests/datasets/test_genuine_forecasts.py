@@ -24,7 +24,10 @@ from gridmill.authoring.cf import attributes
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Level, Window
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.grids import EARTH_RADIUS, ProjectedGrid
-from gridmill.sources.grib.messages import decode_message_into, iter_messages, read_grid
+from gridmill.sources.grib.framing import iter_messages
+from gridmill.sources.grib.identity import Surface
+from gridmill.sources.grib.inventory.message import Statistic
+from gridmill.sources.grib.messages import decode_message_into, read_grid
 from gridmill.testing import ArchiveServer
 
 DIMS = ("init_time", "lead_time", "y", "x")

@@ -21,6 +21,8 @@ from gridmill.datasets.noaa.gefs_forecast import (
     NoaaGefsForecastJob,
     NoaaGefsForecastTemplate,
 )
+from gridmill.sources.grib.inventory.noaa import parse_idx
+from gridmill.sources.grib.inventory.selection import MessageNotFound, select
 from gridmill.sources.grib.messages import decode_message_into
 from gridmill.testing import ArchiveServer
 

@@ -33,6 +33,8 @@ from gridmill.datasets.noaa.gfs_forecast import (
     NoaaGfsForecastTemplate,
 )
 from gridmill.model.records import SourceFileStatus
+from gridmill.sources.grib.inventory.noaa import parse_idx
+from gridmill.sources.grib.inventory.selection import select
 from gridmill.testing import ArchiveServer
 from made_archives import make_archive
 

@@ -21,6 +21,8 @@ from gridmill.datasets.noaa.hrrr_forecast import (
     NoaaHrrrForecastJob,
     NoaaHrrrForecastTemplate,
 )
+from gridmill.sources.grib.inventory.noaa import parse_idx
+from gridmill.sources.grib.inventory.selection import select
 from gridmill.sources.grib.messages import decode_message_into
 from gridmill.testing import ArchiveServer
 

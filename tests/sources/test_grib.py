@@ -23,11 +23,12 @@ from gridmill.sources.grib.inventory.formats import parse_inventory
 from gridmill.sources.grib.inventory.message import Statistic
 
 from grib_messages import assemble, encode, encode_in_band_missing, sections
+from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages
+from gridmill.sources.grib.identity import Surface
+from gridmill.sources.grib.inventory.formats import parse_inventory
+from gridmill.sources.grib.inventory.message import Statistic
 from gridmill.sources.grib.messages import (
-    GribCorrupt,
-    GribRefused,
     decode_message_into,
-    iter_messages,
     message_identity,
     open_message,
     read_grid,
@@ -581,9 +582,8 @@ def test_a_date_that_does_not_exist_is_an_error():
 FUZZ = """
 import random, sys
 import numpy as np
-from gridmill.sources.grib.messages import (
-    GribCorrupt, GribRefused, decode_message_into, message_identity, read_grid
-)
+from gridmill.sources.grib.framing import GribCorrupt, GribRefused
+from gridmill.sources.grib.messages import decode_message_into, message_identity, read_grid
 seed = random.Random(int(sys.argv[1]))
 buffer = np.empty((31, 16), np.float32)
 for line in open(sys.argv[2]):

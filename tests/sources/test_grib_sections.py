@@ -19,6 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grib_messages import REGULAR, assemble, encode, encode_in_band_missing, section, sections
+from gridmill.sources.grib.framing import (
+    EncodedMessage,
+    GribCorrupt,
+    GribRefused,
+    find_field,
+    iter_messages,
+)
+from gridmill.sources.grib.guard import _unpack, check_consistency
 
 VALUES = np.random.default_rng(1).normal(280, 15, (31, 16)).round(1)
 WITH_MISSING = np.where(VALUES > 290, np.nan, VALUES)

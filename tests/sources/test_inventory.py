@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gridmill.sources.grib.framing import message_nbytes
 from gridmill.sources.grib.inventory.ecmwf import parse_index
 from gridmill.sources.grib.inventory.formats import parse_inventory
@@ -31,9 +34,6 @@ from gridmill.sources.grib.inventory.selection import (
     Selector,
     select,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from made_archives import make_archive
 
 HOUR = timedelta(hours=1)

@@ -16,17 +16,8 @@ import pytest
 
 from gridmill.model.state_files import UnreadableState
 from gridmill.stores import leases as lease_module
-from gridmill.stores.leases import (
-    PUBLISHING,
-    STATIC,
-    Claim,
-    Lease,
-    LeaseHeld,
-    LeaseLost,
-    current_claims,
-    is_alive,
-    merged,
-)
+from gridmill.stores.claims import PUBLISHING, STATIC, Claim, current_claims, is_alive, merged
+from gridmill.stores.leases import Lease, LeaseHeld, LeaseLost
 from gridmill.stores.objects.opening import open_objects
 
 FORK = multiprocessing.get_context("fork")

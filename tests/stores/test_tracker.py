@@ -17,7 +17,7 @@ from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.reports import RunReport
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.planning.redo import RedoOrder
-from gridmill.stores.leases import Claim, current_claims
+from gridmill.stores.claims import Claim, current_claims
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects

@@ -9,7 +9,7 @@ Declaration, progress records, redo orders, run reports and claims have this in 
   have work redone, or let two runs write at once.
 
 What the fields mean is up to who reads them: `gridmill.model.records`, `gridmill.stores.records`,
-`gridmill.stores.leases`.
+`gridmill.stores.claims`.
 """
 
 from __future__ import annotations

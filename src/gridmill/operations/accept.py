@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.model.records import ProgressRecord, SourceFileRecord
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
-from gridmill.stores.leases import STATIC
+from gridmill.stores.claims import STATIC
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

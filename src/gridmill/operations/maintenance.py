@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.model.reports import RunReport
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.leases import STATIC, Lease
+from gridmill.stores.claims import STATIC
+from gridmill.stores.leases import Lease
 from gridmill.stores.objects.writable import StoreUnwritable
 
 if TYPE_CHECKING:

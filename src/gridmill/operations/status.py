@@ -18,7 +18,7 @@ from gridmill.model.region import regions_of
 from gridmill.model.reports import BULKY
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.leases import PUBLISHING, Claim, current_claims
+from gridmill.stores.claims import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
 

@@ -29,8 +29,8 @@ from gridmill.planning.footprint import Footprint
 from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import nothing_missing
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.claims import current_claims, is_alive
 from gridmill.stores.final_store import CoordinateValues, FinalStore
-from gridmill.stores.leases import current_claims, is_alive
 from gridmill.stores.metadata import joined, set_values
 from gridmill.stores.records import notice_key, parse_notice
 

@@ -31,8 +31,9 @@ from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
 from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.replicas import Replicas
+from gridmill.stores.claims import current_claims, is_alive
 from gridmill.stores.final_store import FinalStore, StagedRegion
-from gridmill.stores.leases import Lease, current_claims, is_alive
+from gridmill.stores.leases import Lease
 from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.structure import StructureMismatch, structure_differences
 

@@ -12,9 +12,9 @@ Who claims looks at the others *after* having put its own claim, so of two that 
 least one sees the other and withdraws; a claim that is held is never withdrawn. Needs only a
 store that lists what was put before (local disks and S3 do), no conditional put.
 
-Death is judged by what stands still, not by comparing clocks: a process of this host by its
-pid, any other by a beat that does not change while it is watched. Clocks only decide whether
-watching is worth the time.
+See Also
+--------
+gridmill.stores.claims : what a claim says, and how death is judged.
 """
 
 from __future__ import annotations
@@ -26,109 +26,38 @@ import random
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-import psutil
-
-from gridmill.model.state_files import UnreadableState, known_fields, parse_state
+from gridmill.stores.claims import (
+    BEATS_PER_LIFE,
+    PUBLISHING,
+    Claim,
+    Positions,
+    age_of_beat_s,
+    claim_key,
+    claimed_names,
+    claims_named,
+    is_alive,
+    machine_name,
+    merged,
+    process_started_at,
+)
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
 
-__all__ = ["PUBLISHING", "STATIC", "Claim", "Lease", "LeaseHeld", "LeaseLost", "LeaseProof"]
+__all__ = ["Lease", "LeaseHeld", "LeaseLost", "LeaseProof"]
 
 log = logging.getLogger(__name__)
 
-Positions = tuple[int, int]
-
-# Pseudo positions, which overlap no region.
-STATIC: Positions = (-1, 0)
-PUBLISHING: Positions = (-3, -2)
-# A holder beats four times in this; a beat that stood still for so long has no holder.
+# A beat that stood still for so long has no holder.
 TIME_TO_LIVE_S = 20.0
-BEATS_PER_LIFE = 4
 # A worker asks whether the lease still stands at most this often.
 PROOF_LASTS_S = 1.0
 # Claims that meet are withdrawn and made again within a fraction of a second.
 CLAIMING_TAKES_S = 30.0
-# What a claim must say; what a later gridmill says beside it is ignored.
-CLAIM_NEEDS = {
-    **dict.fromkeys(("run", "kind", "host", "machine", "since", "beat_key"), (str,)),
-    **dict.fromkeys(("process_started", "time_to_live_s"), (int, float)),
-    "pid": (int,),
-    "positions": (list,),
-}
-END_CLAIM = (
-    "whether its run still writes cannot be told, so no other begins; once no process of gridmill "
-    "works on this archive, on any host, delete it"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """Who claims what.
-
-    Parameters
-    ----------
-    run, kind
-        Name of the run, and what it does.
-    host
-        Name of the driver's host, for people.
-    machine
-        What must be equal for `pid` to mean the same process: boot and pid namespace.
-    pid, process_started
-        The driver's process; its start (seconds since 1970) tells it from a later one of the
-        same pid.
-    since
-        ISO 8601, UTC.
-    positions
-        Half-open intervals of the append dim.
-    beat_key
-        The object that changes while the holder lives.
-    time_to_live_s
-        How long it may stand still.
-    """
-
-    run: str
-    kind: str
-    host: str
-    machine: str
-    pid: int
-    process_started: float
-    since: str
-    positions: tuple[Positions, ...]
-    beat_key: str
-    time_to_live_s: float
-
-    def overlaps(self, other: Claim) -> bool:
-        """Whether both want a position."""
-        return any(
-            max(a[0], b[0]) < min(a[1], b[1]) for a in self.positions for b in other.positions
-        )
-
-    def to_json(self) -> bytes:
-        """Serialise, in schema 1, which needs no number: gridmill 0.1.0 refuses what it lacks."""
-        return json.dumps(asdict(self)).encode()
-
-    @classmethod
-    def from_json(cls, content: bytes, address: str = "a claim") -> Claim:
-        """Read what `to_json` wrote, also a later gridmill's of the same schema.
-
-        Raises
-        ------
-        UnreadableState
-            It is damaged, or of a later schema; `address` says which.
-        """
-        raw = known_fields(cls, parse_state(content, address, END_CLAIM, needs=CLAIM_NEEDS))
-        try:
-            positions = tuple((int(a), int(b)) for a, b in raw["positions"])
-        except (TypeError, ValueError) as error:
-            raise UnreadableState(address, f"has no positions ({error})", END_CLAIM) from error
-        return cls(**{**raw, "positions": positions})
 
 
 class LeaseHeld(RuntimeError):  # noqa: N818
@@ -216,9 +145,9 @@ class Lease:
             run=run,
             kind=kind,
             host=socket.gethostname(),
-            machine=_machine(),
+            machine=machine_name(),
             pid=os.getpid(),
-            process_started=_process_started(os.getpid()) or 0.0,
+            process_started=process_started_at(os.getpid()) or 0.0,
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             positions=merged(positions),
             beat_key=f"leases/{run}/beat",
@@ -252,7 +181,7 @@ class Lease:
     @property
     def proof(self) -> LeaseProof:
         """What workers check before they write."""
-        return LeaseProof(self.objects, _claim_key(self.claim.run))
+        return LeaseProof(self.objects, claim_key(self.claim.run))
 
     @contextmanager
     def publishing(self, timeout_s: float = 120.0) -> Iterator[Callable[[], None]]:
@@ -276,7 +205,7 @@ class Lease:
         deadline = time.monotonic() + timeout_s
 
         def check(claimed: Collection[str] | None = None) -> None:
-            names = _claimed(self.objects) if claimed is None else claimed
+            names = claimed_names(self.objects) if claimed is None else claimed
             if not {self.claim.run, name} <= set(names):
                 raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
 
@@ -287,13 +216,13 @@ class Lease:
                 if time.monotonic() > deadline:
                     raise LeaseHeld(self.objects.url, next(iter(rivals.values())))
                 time.sleep(random.uniform(0.02, 0.2))
-                rivals = _rivals(self.objects, name, claim, _claimed(self.objects))
+                rivals = _rivals(self.objects, name, claim, claimed_names(self.objects))
                 if not rivals:
                     claimed, rivals = _try(self.objects, name, claim)
             check(claimed)
             yield check
         finally:
-            self.objects.delete(_claim_key(name))
+            self.objects.delete(claim_key(name))
 
     def _keep_beating(self) -> None:
         number = 0
@@ -309,57 +238,9 @@ class Lease:
         self.objects.put(self.claim.beat_key, json.dumps(content).encode())
 
 
-def current_claims(objects: Objects) -> list[Claim]:
-    """Read all claims, of holders that live and of dead ones.
-
-    Raises
-    ------
-    UnreadableState
-        One cannot be read: its holder may live and write.
-    """
-    return list(_claims(objects, _claimed(objects)).values())
-
-
-def merged(positions: Iterable[Positions]) -> tuple[Positions, ...]:
-    """Join intervals that touch.
-
-    Examples
-    --------
-    >>> merged([(4, 8), (0, 4), (12, 16)])
-    ((0, 8), (12, 16))
-    """
-    joined: list[Positions] = []
-    for start, stop in sorted(positions):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
-        else:
-            joined.append((start, stop))
-    return tuple(joined)
-
-
-def is_alive(objects: Objects, claim: Claim) -> bool:
-    """Whether a claim's process lives; watches its beat where that is the only way to tell."""
-    if claim.machine == _machine():
-        started = _process_started(claim.pid)
-        return started is not None and abs(started - claim.process_started) < 1.0
-    first = objects.get(claim.beat_key)
-    if first is None:
-        return False
-    age_s = _age_s(first)
-    if age_s is not None and 0 <= age_s < claim.time_to_live_s:
-        return True
-    log.warning("watching whether the %s %s on %s still lives", claim.kind, claim.run, claim.host)
-    deadline = time.monotonic() + claim.time_to_live_s
-    while time.monotonic() < deadline:
-        time.sleep(claim.time_to_live_s / BEATS_PER_LIFE)
-        if objects.get(claim.beat_key) != first:
-            return True
-    return False
-
-
 def _acquire(objects: Objects, name: str, claim: Claim) -> None:
     """Claim, and wait for those who claim at this moment; not for who holds."""
-    _refuse_if_held(objects, _rivals(objects, name, claim, _claimed(objects)))
+    _refuse_if_held(objects, _rivals(objects, name, claim, claimed_names(objects)))
     deadline = time.monotonic() + CLAIMING_TAKES_S
     while True:
         _, rivals = _try(objects, name, claim)
@@ -374,11 +255,11 @@ def _acquire(objects: Objects, name: str, claim: Claim) -> None:
 
 def _try(objects: Objects, name: str, claim: Claim) -> tuple[Collection[str], dict[str, Claim]]:
     """Claim, and withdraw if another claim overlaps; the names of all claims, and those others."""
-    objects.put(_claim_key(name), claim.to_json())
-    claimed = _claimed(objects)
+    objects.put(claim_key(name), claim.to_json())
+    claimed = claimed_names(objects)
     rivals = _rivals(objects, name, claim, claimed)
     if rivals:
-        objects.delete(_claim_key(name))
+        objects.delete(claim_key(name))
     return claimed, rivals
 
 
@@ -388,7 +269,7 @@ def _rivals(
     """Give overlapping claims of processes that live; those of dead ones are ended."""
     rivals = {}
     others = [other for other in claimed if other not in (name, claim.run)]
-    for other, theirs in _claims(objects, others).items():
+    for other, theirs in claims_named(objects, others).items():
         if not theirs.overlaps(claim):
             continue
         if is_alive(objects, theirs):
@@ -407,7 +288,7 @@ def _refuse_if_held(objects: Objects, rivals: dict[str, Claim]) -> None:
 
 def _end(objects: Objects, name: str) -> None:
     """End a lease: the claim first, which is what counts."""
-    objects.delete(_claim_key(name))
+    objects.delete(claim_key(name))
     rest = [f"leases/{name}/{part}" for part in ("held", "beat")]
     list(lookahead(objects.delete, rest, objects.at_once))
 
@@ -426,49 +307,5 @@ def _delete_remains(objects: Objects) -> None:
 
 
 def _is_long_ago(beat: bytes | None) -> bool:
-    age_s = None if beat is None else _age_s(beat)
+    age_s = None if beat is None else age_of_beat_s(beat)
     return age_s is not None and abs(age_s) > 2 * CLAIMING_TAKES_S
-
-
-def _age_s(beat: bytes) -> float | None:
-    """Give the age of a beat by the clocks; None if it says none, and only watching it tells."""
-    try:
-        return time.time() - float(json.loads(beat)["at"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-def _claims(objects: Objects, names: Iterable[str]) -> dict[str, Claim]:
-    contents = {name: objects.get(_claim_key(name)) for name in names}
-    return {
-        name: Claim.from_json(content, f"{objects.url}/{_claim_key(name)}")
-        for name, content in contents.items()
-        if content is not None
-    }
-
-
-def _claimed(objects: Objects) -> list[str]:
-    """Name all claims."""
-    keys = objects.keys("leases")
-    return [key.split("/")[1] for key in keys if key.endswith("/claim.json")]
-
-
-def _claim_key(name: str) -> str:
-    return f"leases/{name}/claim.json"
-
-
-def _machine() -> str:
-    """Name this boot and pid namespace; a name of its own where the system does not tell."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return f"{socket.gethostname()} {uuid.getnode()} {psutil.boot_time():.0f}"
-
-
-def _process_started(pid: int) -> float | None:
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
-        return None

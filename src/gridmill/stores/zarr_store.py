@@ -36,8 +36,8 @@ from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects, open_state, state_url
 from gridmill.stores.objects.protocol import Change
 from gridmill.stores.objects.writable import check_writable
+from gridmill.stores.objects.zarr_reader import ObjectsReader
 from gridmill.stores.records import UpdateProgressTracker
-from gridmill.stores.zarr_reader import ObjectsReader
 
 if TYPE_CHECKING:
     import xarray as xr

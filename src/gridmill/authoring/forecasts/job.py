@@ -44,7 +44,7 @@ from gridmill.sources.fetch.download import (
     mask_url,
     read,
 )
-from gridmill.sources.grib.framing import message_nbytes
+from gridmill.sources.grib.framing import GribCorrupt, iter_messages, message_nbytes
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.formats import parse_inventory
 from gridmill.sources.grib.inventory.message import ByteRange, InventoryMismatch, Message, Statistic
@@ -59,7 +59,7 @@ from gridmill.sources.grib.inventory.selection import (
     Selector,
     select,
 )
-from gridmill.sources.grib.messages import GribCorrupt, OpenMessage, iter_messages, open_message
+from gridmill.sources.grib.messages import OpenMessage, open_message
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,7 +1,7 @@
 """A final store in Icechunk: publications are commits, and readers see a snapshot or the next.
 
 A worker forks a clean session of ``main``, lets the arrays in it reach to the region's end, writes
-its objects there and returns the fork's changes as the upload's token; see `icechunk_tokens`. What
+its objects there and returns the fork's changes as the upload's token; see `tokens`. What
 a fork wrote is durable and seen by nobody. The driver merges the forks of one region after the
 other, each into a fresh session, and commits with what readers are to see of metadata and
 coordinates.

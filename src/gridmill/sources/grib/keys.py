@@ -1,0 +1,106 @@
+"""ecCodes, and the keys of a message that is loaded into it.
+
+ecCodes tells an absent key from a missing value; both read as None here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from gridmill.sources.grib.framing import GribCorrupt
+
+__all__ = [
+    "first_of_array",
+    "import_eccodes",
+    "integer",
+    "is_defined",
+    "loaded",
+    "optional_integer",
+    "optional_real",
+    "optional_scaled",
+    "real",
+    "scaled",
+    "text",
+]
+
+
+@contextmanager
+def loaded(message: bytes) -> Iterator[int]:
+    """Load `message` into ecCodes; release it whatever happens, and name ecCodes' errors."""
+    eccodes = import_eccodes()
+    handle = None
+    try:
+        handle = eccodes.codes_new_from_message(message)
+        yield handle
+    except eccodes.CodesInternalError as error:
+        raise GribCorrupt(f"ecCodes cannot read the message: {error}") from error
+    finally:
+        if handle is not None:
+            eccodes.codes_release(handle)
+
+
+@cache
+def import_eccodes() -> Any:
+    """Give ecCodes, or say what to install."""
+    try:
+        import eccodes
+    except (ImportError, RuntimeError) as error:  # RuntimeError: there is no library
+        raise ImportError(f"GRIB needs ecCodes: pip install 'gridmill[grib]' ({error})") from error
+    return eccodes
+
+
+def is_defined(handle: int, key: str) -> bool:
+    """Whether a message has a key, be its value missing or not."""
+    return bool(import_eccodes().codes_is_defined(handle, key))
+
+
+def _is_given(handle: int, key: str) -> bool:
+    return is_defined(handle, key) and not import_eccodes().codes_is_missing(handle, key)
+
+
+def integer(handle: int, key: str) -> int:
+    """Read an integer."""
+    return int(import_eccodes().codes_get_long(handle, key))
+
+
+def optional_integer(handle: int, key: str) -> int | None:
+    """Read an integer; None if it is not given."""
+    return integer(handle, key) if _is_given(handle, key) else None
+
+
+def real(handle: int, key: str) -> float:
+    """Read a number."""
+    return float(import_eccodes().codes_get_double(handle, key))
+
+
+def optional_real(handle: int, key: str) -> float | None:
+    """Read a number; None if it is not given."""
+    return real(handle, key) if _is_given(handle, key) else None
+
+
+def text(handle: int, key: str) -> str:
+    """Read a text."""
+    return str(import_eccodes().codes_get_string(handle, key))
+
+
+def first_of_array(handle: int, key: str) -> int:
+    """Read the first of several integers."""
+    return int(import_eccodes().codes_get_array(handle, key, int)[0])
+
+
+def scaled(handle: int, name: str) -> float:
+    """Read a GRIB2 decimal; see `optional_scaled`."""
+    value = optional_scaled(handle, name)
+    if value is None:
+        raise GribCorrupt(f"scaledValueOf{name} is missing")
+    return value
+
+
+def optional_scaled(handle: int, name: str) -> float | None:
+    """Read a GRIB2 decimal: the scaled value divided by ten to the scale factor."""
+    factor = optional_integer(handle, f"scaleFactorOf{name}")
+    value = optional_integer(handle, f"scaledValueOf{name}")
+    if factor is None or value is None:
+        return None
+    return value / 10**factor if factor >= 0 else float(value * 10**-factor)

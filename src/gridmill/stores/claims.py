@@ -1,0 +1,222 @@
+"""Claims: who wants which positions of an archive, and whether its process lives.
+
+Death is judged by what stands still, not by comparing clocks: a process of this host by its
+pid, any other by a beat that does not change while it is watched. Clocks only decide whether
+watching is worth the time.
+
+See Also
+--------
+gridmill.stores.leases : how a claim becomes the right to write.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from gridmill.model.state_files import UnreadableState, known_fields, parse_state
+from gridmill.stores.objects.protocol import Objects
+
+__all__ = [
+    "BEATS_PER_LIFE",
+    "PUBLISHING",
+    "STATIC",
+    "Claim",
+    "Positions",
+    "age_of_beat_s",
+    "claim_key",
+    "claimed_names",
+    "claims_named",
+    "current_claims",
+    "is_alive",
+    "machine_name",
+    "merged",
+    "process_started_at",
+]
+
+log = logging.getLogger(__name__)
+
+Positions = tuple[int, int]
+
+# Pseudo positions, which overlap no region.
+STATIC: Positions = (-1, 0)
+PUBLISHING: Positions = (-3, -2)
+# How often a holder beats in the time that its beat may stand still.
+BEATS_PER_LIFE = 4
+# What a claim must say; what a later gridmill says beside it is ignored.
+CLAIM_NEEDS = {
+    **dict.fromkeys(("run", "kind", "host", "machine", "since", "beat_key"), (str,)),
+    **dict.fromkeys(("process_started", "time_to_live_s"), (int, float)),
+    "pid": (int,),
+    "positions": (list,),
+}
+END_CLAIM = (
+    "whether its run still writes cannot be told, so no other begins; once no process of gridmill "
+    "works on this archive, on any host, delete it"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who claims what.
+
+    Parameters
+    ----------
+    run, kind
+        Name of the run, and what it does.
+    host
+        Name of the driver's host, for people.
+    machine
+        What must be equal for `pid` to mean the same process: boot and pid namespace.
+    pid, process_started
+        The driver's process; its start (seconds since 1970) tells it from a later one of the
+        same pid.
+    since
+        ISO 8601, UTC.
+    positions
+        Half-open intervals of the append dim.
+    beat_key
+        The object that changes while the holder lives.
+    time_to_live_s
+        How long it may stand still.
+    """
+
+    run: str
+    kind: str
+    host: str
+    machine: str
+    pid: int
+    process_started: float
+    since: str
+    positions: tuple[Positions, ...]
+    beat_key: str
+    time_to_live_s: float
+
+    def overlaps(self, other: Claim) -> bool:
+        """Whether both want a position."""
+        return any(
+            max(a[0], b[0]) < min(a[1], b[1]) for a in self.positions for b in other.positions
+        )
+
+    def to_json(self) -> bytes:
+        """Serialise, in schema 1, which needs no number: gridmill 0.1.0 refuses what it lacks."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, address: str = "a claim") -> Claim:
+        """Read what `to_json` wrote, also a later gridmill's of the same schema.
+
+        Raises
+        ------
+        UnreadableState
+            It is damaged, or of a later schema; `address` says which.
+        """
+        raw = known_fields(cls, parse_state(content, address, END_CLAIM, needs=CLAIM_NEEDS))
+        try:
+            positions = tuple((int(a), int(b)) for a, b in raw["positions"])
+        except (TypeError, ValueError) as error:
+            raise UnreadableState(address, f"has no positions ({error})", END_CLAIM) from error
+        return cls(**{**raw, "positions": positions})
+
+
+def current_claims(objects: Objects) -> list[Claim]:
+    """Read all claims, of holders that live and of dead ones.
+
+    Raises
+    ------
+    UnreadableState
+        One cannot be read: its holder may live and write.
+    """
+    return list(claims_named(objects, claimed_names(objects)).values())
+
+
+def merged(positions: Iterable[Positions]) -> tuple[Positions, ...]:
+    """Join intervals that touch.
+
+    Examples
+    --------
+    >>> merged([(4, 8), (0, 4), (12, 16)])
+    ((0, 8), (12, 16))
+    """
+    joined: list[Positions] = []
+    for start, stop in sorted(positions):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        else:
+            joined.append((start, stop))
+    return tuple(joined)
+
+
+def is_alive(objects: Objects, claim: Claim) -> bool:
+    """Whether a claim's process lives; watches its beat where that is the only way to tell."""
+    if claim.machine == machine_name():
+        started = process_started_at(claim.pid)
+        return started is not None and abs(started - claim.process_started) < 1.0
+    first = objects.get(claim.beat_key)
+    if first is None:
+        return False
+    age_s = age_of_beat_s(first)
+    if age_s is not None and 0 <= age_s < claim.time_to_live_s:
+        return True
+    log.warning("watching whether the %s %s on %s still lives", claim.kind, claim.run, claim.host)
+    deadline = time.monotonic() + claim.time_to_live_s
+    while time.monotonic() < deadline:
+        time.sleep(claim.time_to_live_s / BEATS_PER_LIFE)
+        if objects.get(claim.beat_key) != first:
+            return True
+    return False
+
+
+def claims_named(objects: Objects, names: Iterable[str]) -> dict[str, Claim]:
+    """Read claims by their names; those that ended meanwhile are left out."""
+    contents = {name: objects.get(claim_key(name)) for name in names}
+    return {
+        name: Claim.from_json(content, f"{objects.url}/{claim_key(name)}")
+        for name, content in contents.items()
+        if content is not None
+    }
+
+
+def claimed_names(objects: Objects) -> list[str]:
+    """Name all claims."""
+    keys = objects.keys("leases")
+    return [key.split("/")[1] for key in keys if key.endswith("/claim.json")]
+
+
+def claim_key(name: str) -> str:
+    """Give the key of a claim."""
+    return f"leases/{name}/claim.json"
+
+
+def machine_name() -> str:
+    """Name this boot and pid namespace; a name of its own where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{socket.gethostname()} {uuid.getnode()} {psutil.boot_time():.0f}"
+
+
+def process_started_at(pid: int) -> float | None:
+    """When a process began, in seconds since 1970; None if there is none that lives."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def age_of_beat_s(beat: bytes) -> float | None:
+    """Give the age of a beat by the clocks; None if it says none, and only watching it tells."""
+    try:
+        return time.time() - float(json.loads(beat)["at"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
