@@ -12,7 +12,8 @@ from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gridmill.display.facts import Rows, Verdict, describe_failure, describe_run, judge_run, select
+from gridmill.display.facts.forms import Rows, Verdict, select
+from gridmill.display.facts.runs import describe_failure, describe_run, judge_run
 from gridmill.display.html import render
 from gridmill.display.svg import (
     COLOURS,
