@@ -22,7 +22,7 @@ from gridmill.display.svg import (
     stages_by_worker_chart,
     throughput_chart,
 )
-from gridmill.model.spans import STAGES, Span
+from gridmill.model.reports import STAGES, Span
 from gridmill.model.wording import (
     format_duration,
     format_nbytes,

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.spans import Span
+from gridmill.model.reports import Span
 from gridmill.pipeline import stages
 from gridmill.pipeline.stages import Bench, Receipt, RunContext, VariableWork, takes_data_array
 from gridmill.pipeline.workspace import Workspace

@@ -26,10 +26,11 @@ from gridmill.authoring.region_job import RegionJob, SourceFileCoord
 from gridmill.model.epochs import noted_stages
 from gridmill.model.records import ObjectReceipt, SourceFileStatus
 from gridmill.model.region import check_region_aligned
-from gridmill.model.spans import Span, recorded
+from gridmill.model.reports import Span
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Slab, slabs_of
 from gridmill.pipeline.shards import ObjectWriter
+from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.workspace import TmpFolderLost, WorkspaceOfKey
 from gridmill.sources.fetch.download import Download, DownloadFailed, NotAvailable
 from gridmill.stores.final_store import FinalStore, Uploaded

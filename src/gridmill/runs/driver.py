@@ -28,8 +28,8 @@ from gridmill.model.reports import (
     Problem,
     RegionTimes,
     RunReport,
+    Span,
 )
-from gridmill.model.spans import Span
 from gridmill.pipeline.stages import (
     LocalFiles,
     Receipt,
