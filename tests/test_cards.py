@@ -6,6 +6,7 @@ import pytest
 
 from generated import Generated
 from gridmill.display.progress import ProgressDisplay
+from gridmill.model.display_hook import card_of
 from shown_html import Text
 from tiny import Provider, Tiny, TinyTemplate, dataset_of, hours, tiny_var, until
 
@@ -73,3 +74,9 @@ def test_progress_is_made_of_a_plan(tmp_path, provider):
     text = shown(ProgressDisplay.of(dataset.plan(until(6)))).text
     assert "backfill tiny → " in text
     assert "0 of 2 regions" in text
+
+
+def test_a_value_without_a_card_says_what_is_missing():
+    """The hook finds cards by type, and names a type that has none."""
+    with pytest.raises(TypeError, match="no card of int"):
+        card_of(1)

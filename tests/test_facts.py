@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.text import Text as Line
 
 from gridmill.display.cards import status_card
-from gridmill.display.facts import Fact, describe_archive, describe_publication, describe_run
+from gridmill.display.facts.archives import describe_archive
+from gridmill.display.facts.forms import Fact
+from gridmill.display.facts.runs import describe_publication, describe_run
 from gridmill.display.run_page import report_page
+from gridmill.display.terminal.archive import show_status
 from gridmill.display.terminal.report import show_report
-from gridmill.display.terminal.status import show_status
 from gridmill.model.reports import RunReport
 from shown_html import Text
 
@@ -38,6 +40,8 @@ STATUS = {
     "running": [{"kind": "update", "run": "r", "host": "h", "pid": 1, "since": "2020-01-01T05:00"}],
     "last_run": {"kind": "update", "run": "q", "ended": "2020-01-01T04:00:00", "succeeded": True},
     "last_runs": [],
+    "made_earlier": {},
+    "remarks": [],
 }
 
 

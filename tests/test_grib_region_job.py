@@ -14,9 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from gridmill.sources.grib.identity import Surface
-from gridmill.sources.grib.inventory.message import InventoryMismatch, Statistic
-from gridmill.sources.grib.inventory.selection import Selector
 
 from grib_messages import assemble, encode, sections
 from gridmill import (

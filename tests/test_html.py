@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from gridmill.display.facts import Fact, Rows, Verdict
+from gridmill.display.facts.forms import Fact, Rows, Verdict
 from gridmill.display.html import render
 
 # Elements that are never closed.

@@ -10,13 +10,14 @@ from gridmill.display.run_page import report_card, report_page
 from gridmill.display.svg import MOST_BARS, stages_by_worker_chart, throughput_chart
 from gridmill.model.reports import (
     MOST_SLOW_FILES,
+    STAGES,
     Failure,
     FetchedFile,
     Problem,
     RegionTimes,
     RunReport,
+    Span,
 )
-from gridmill.model.spans import STAGES, Span
 from shown_html import Text
 
 RUN = "20260101T000000000-abcdef"

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.model.spans import STAGES, Span, measure_overlap, recorded
+from gridmill.model.reports import STAGES, Span, measure_overlap
+from gridmill.pipeline.timing import recorded
 
 SPANS = st.lists(
     st.builds(

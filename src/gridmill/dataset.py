@@ -18,6 +18,7 @@ from gridmill.authoring.as_made import as_made
 from gridmill.authoring.region_job import ProcessResults, RegionJob
 from gridmill.authoring.template import TemplateConfig, just_after
 from gridmill.display.cards import dataset_card
+from gridmill.display.run_page import report_page
 from gridmill.model.region import touches
 from gridmill.model.reports import RunReport
 from gridmill.model.urls import is_same_kind
@@ -549,7 +550,7 @@ class DynamicalDataset:
             raise
         finally:
             report.end()
-            self.store.tracker.write_report(report)
+            self.store.tracker.write_report(report, report_page(report))
 
     def _config(
         self,

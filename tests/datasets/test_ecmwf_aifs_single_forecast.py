@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from gridmill.sources.grib.inventory.formats import parse_inventory
-from gridmill.sources.grib.inventory.selection import select
 
 from checked_in import check_structure
 from gridmill.datasets.ecmwf.aifs_single_forecast import (

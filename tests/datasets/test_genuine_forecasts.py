@@ -16,8 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from gridmill.sources.grib.identity import Surface
-from gridmill.sources.grib.inventory.message import Statistic
 
 from gridmill import DynamicalDataset, Encoding
 from gridmill.authoring.cf import attributes

@@ -18,8 +18,6 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 from distributed import get_worker
-from gridmill.sources.grib.inventory.noaa import parse_idx
-from gridmill.sources.grib.inventory.selection import select
 
 from gridmill.authoring.forecasts.job import GribVar
 from gridmill.cli import cli

@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from gridmill.sources.grib.inventory.noaa import parse_idx
-from gridmill.sources.grib.inventory.selection import select
 
 from checked_in import check_structure
 from grib_messages import changed, raised

@@ -18,9 +18,6 @@ import eccodes
 import eccodeslib
 import numpy as np
 import pytest
-from gridmill.sources.grib.identity import Surface
-from gridmill.sources.grib.inventory.formats import parse_inventory
-from gridmill.sources.grib.inventory.message import Statistic
 
 from grib_messages import assemble, encode, encode_in_band_missing, sections
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages

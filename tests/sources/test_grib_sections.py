@@ -7,14 +7,6 @@ import pickle
 import eccodes
 import numpy as np
 import pytest
-from gridmill.sources.grib.framing import (
-    EncodedMessage,
-    GribCorrupt,
-    GribRefused,
-    find_field,
-    iter_messages,
-)
-from gridmill.sources.grib.guard import _unpack, check_consistency
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -101,10 +101,12 @@ def test_the_last_report_is_the_latest_run_s(tracker):
     """Of the reports the last by the runs' names, which begin with the time, is given."""
     assert tracker.last_report() is None
     for run in ("20200102T000000-b", "20200101T000000-a"):
-        tracker.write_report(RunReport(run, "tiny", "update", "2020-01-01T00:00:00+00:00"))
+        tracker.write_report(
+            RunReport(run, "tiny", "update", "2020-01-01T00:00:00+00:00"), "a page"
+        )
     assert tracker.last_report()["run"] == "20200102T000000-b"
     assert tracker.runs() == ["20200101T000000-a", "20200102T000000-b"]
-    assert "update of tiny" in tracker.read_page("20200101T000000-a")
+    assert tracker.read_page("20200101T000000-a") == "a page"
     assert tracker.read_report("20200103T000000-c") is None
 
 
@@ -340,7 +342,9 @@ def test_a_damaged_history_is_skipped_and_told_once(tracker, caplog):
     """Who looks at past runs gets the others, the latest first, and one warning that names it."""
     names = [f"2020010{day}T000000-a" for day in range(1, 6)]
     for name in names:
-        tracker.write_report(RunReport(name, "tiny", "update", "2020-01-01T00:00:00+00:00"))
+        tracker.write_report(
+            RunReport(name, "tiny", "update", "2020-01-01T00:00:00+00:00"), "a page"
+        )
     tracker.objects.put(f"runs/{names[3]}.json", b"{")
     with caplog.at_level(logging.WARNING):
         assert [r.run for r in tracker.past_runs(3)] == [names[4], names[2]]

@@ -132,9 +132,11 @@ def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) ->
     """Keep in a run's report that hooks failed."""
     if not notes:
         return
+    from gridmill.display.run_page import report_page
+
     report.notes.extend(notes)
     try:
-        dataset.store.tracker.write_report(report)
+        dataset.store.tracker.write_report(report, report_page(report))
     except OSError as error:
         warn(f"the report of {report.run} cannot be written: {error}")
 

@@ -9,16 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gridmill.display.facts import (
-    Fact,
-    Rows,
-    Tone,
-    Verdict,
-    describe_archive,
-    judge_archive,
-    told,
-    unsettled_regions,
-)
+from gridmill.display.facts.archives import describe_archive, judge_archive, unsettled_regions
+from gridmill.display.facts.forms import Fact, Rows, Tone, Verdict, told
 from gridmill.display.html import render
 from gridmill.model.wording import (
     count_of,

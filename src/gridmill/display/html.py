@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from gridmill.display.facts import MARKS
+from gridmill.display.facts.forms import MARKS
 from gridmill.display.svg import COLOURS
 from gridmill.model.wording import count_of, format_duration, shorten_label
 

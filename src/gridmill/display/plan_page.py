@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gridmill.display.facts import (
-    Verdict,
+from gridmill.display.facts.forms import Verdict
+from gridmill.display.facts.plans import (
     describe_plan,
     region_label,
     regions_skipped,

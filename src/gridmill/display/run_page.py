@@ -12,7 +12,8 @@ from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gridmill.display.facts import Rows, Verdict, describe_failure, describe_run, judge_run, select
+from gridmill.display.facts.forms import Rows, Verdict, select
+from gridmill.display.facts.runs import describe_failure, describe_run, judge_run
 from gridmill.display.html import render
 from gridmill.display.svg import (
     COLOURS,
@@ -21,7 +22,7 @@ from gridmill.display.svg import (
     stages_by_worker_chart,
     throughput_chart,
 )
-from gridmill.model.spans import STAGES, Span
+from gridmill.model.reports import STAGES, Span
 from gridmill.model.wording import (
     format_duration,
     format_nbytes,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gridmill.display.facts import Fact, Rows, Verdict, describe_findings, told
+from gridmill.display.facts.forms import Fact, Rows, Verdict, told
+from gridmill.display.facts.validations import describe_findings
 from gridmill.display.html import render
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, format_duration, moment

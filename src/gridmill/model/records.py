@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gridmill.model.display_hook import card_of
+
 __all__ = [
     "ObjectReceipt",
     "ProgressRecord",
@@ -339,9 +341,7 @@ class ProgressRecord:
         return found
 
     def _repr_html_(self) -> str:
-        from gridmill.display.cards import record_card
-
-        return record_card(self)
+        return card_of(self)
 
     def to_json(self) -> bytes:
         """Serialise, with the schema's version."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gridmill.model.display_hook import page_of
 from gridmill.model.reports import RunReport
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.claims import STATIC
@@ -84,7 +85,7 @@ def by_hand(
         _note_extent(dataset, archive, report, before=False)
         report.replicas = archive.publisher.replicas.outcomes()
         report.end()
-        dataset.store.tracker.write_report(report)
+        dataset.store.tracker.write_report(report, page_of(report))
 
 
 def check_exists(dataset: DynamicalDataset) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.model.display_hook import page_of
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import EVERYTHING
 from gridmill.publishing.publisher import Publisher
@@ -73,7 +74,7 @@ def restore_metadata(
         report.positions_before = report.positions_after = length
         report.published_before = report.published_after = str(labels[length - 1])
         report.end()
-        store.tracker.write_report(report)
+        store.tracker.write_report(report, page_of(report))
     return report
 
 

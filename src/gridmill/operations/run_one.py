@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.spans import Span
+from gridmill.model.reports import Span
 from gridmill.pipeline.compress import compress, takes_data_array
 from gridmill.pipeline.download import download
 from gridmill.pipeline.upload import upload

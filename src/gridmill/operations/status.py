@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from gridmill.authoring.region_job import RegionJob, as_slice
-from gridmill.display.cards import status_card
+from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports import BULKY
 from gridmill.publishing.publisher import Publisher
-from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.claims import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
@@ -111,7 +110,7 @@ class ArchiveStatus:
     remarks: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        return status_card({**asdict(self), "store": mask_url(self.store)})
+        return card_of(self)
 
     def is_behind(self, max_age: timedelta | None = None) -> bool:
         """Whether readers should see more, or what they see is older than `max_age`."""

@@ -22,12 +22,12 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import noted_stages
 from gridmill.model.records import SourceFileStatus
 from gridmill.model.region import check_region_aligned
-from gridmill.model.spans import recorded
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
 from gridmill.pipeline.keep_published import is_published, keep_published, written_region
 from gridmill.pipeline.shards import ObjectWriter
+from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
     Bench,
     LocalFiles,

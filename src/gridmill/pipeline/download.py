@@ -14,7 +14,7 @@ from typing import Any
 
 from gridmill.authoring.region_job import RegionJob, SourceFileCoord
 from gridmill.model.records import SourceFileStatus
-from gridmill.model.spans import recorded
+from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
 from gridmill.sources.fetch.download import Download, DownloadFailed, NotAvailable
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import errno
 
-from gridmill.model.spans import recorded
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.keep_published import is_published
+from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalShards, Receipt, RunContext
 from gridmill.pipeline.workspace import TmpFolderLost
 from gridmill.stores.final_store import Uploaded

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob, SourceFileCoord
 from gridmill.model.records import ObjectReceipt
-from gridmill.model.spans import Span
+from gridmill.model.reports import Span
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.workspace import WorkspaceOfKey
 from gridmill.stores.final_store import FinalStore, Uploaded

@@ -28,8 +28,8 @@ from gridmill.model.reports import (
     Problem,
     RegionTimes,
     RunReport,
+    Span,
 )
-from gridmill.model.spans import Span
 from gridmill.pipeline.compress import takes_data_array
 from gridmill.pipeline.upload import is_disk_full
 from gridmill.pipeline.values import LocalFiles, Receipt, RunContext, SourceFile, VariableWork

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from gridmill.model.spans import Span
+from gridmill.model.reports import Span
 
 __all__ = ["count_stages"]
 

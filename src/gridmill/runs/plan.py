@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.display.plan_page import plan_card
+from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.reports import RunReport
 from gridmill.model.variables import DataVar
@@ -154,7 +154,7 @@ class Plan:
         }
 
     def _repr_html_(self) -> str:
-        return plan_card(self.describe())
+        return card_of(self)
 
     def _why_passed_over(self) -> str:
         if self.kind == "update":

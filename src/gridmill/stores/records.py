@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-from gridmill.display.run_page import report_page
 from gridmill.model.records import SCHEMA_VERSION, ProgressRecord
 from gridmill.model.region import region_key
 from gridmill.model.reports import RunReport
@@ -189,9 +188,9 @@ class UpdateProgressTracker:
         """Forget what is done again now."""
         self.objects.delete(_redo_key(name))
 
-    def write_report(self, report: RunReport) -> None:
-        """Keep a run's report, as JSON for machines and as a page for people."""
-        pages = {"html": report_page(report).encode(), "json": report.to_json()}
+    def write_report(self, report: RunReport, page: str) -> None:
+        """Keep a run's report, as JSON for machines and as its page for people."""
+        pages = {"html": page.encode(), "json": report.to_json()}
         with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="report") as pool:
             keys = [f"runs/{report.run}.{kind}" for kind in pages]
             list(pool.map(self.objects.put, keys, pages.values()))

@@ -39,7 +39,7 @@ def gaps(
     Neighbours with the same cause are one group, with the command that tries again. What is settled
     (the provider never had it, nobody can read it, or somebody accepted it) is listed, too.
     """
-    from gridmill.display.terminal.gaps import gaps_content, show_gaps
+    from gridmill.display.terminal.archive import gaps_content, show_gaps
     from gridmill.validation import Context
     from gridmill.validation.checks.gaps import find_gaps, group_gaps
 

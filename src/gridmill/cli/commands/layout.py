@@ -33,7 +33,7 @@ def layout(archive: Archive, positions: int | None, output: Output) -> ExitCode:
     With --positions, give what an update brings. Nothing is changed: copy what you like into the
     variable's encoding before its archive is made.
     """
-    from gridmill.display.terminal.cuts import layout_content, show_layout
+    from gridmill.display.terminal.structure import layout_content, show_layout
 
     config = archive.dataset_class().template_config()
     output.show(layout_content(config, present(None), positions), show_layout)

@@ -15,7 +15,7 @@ __all__ = ["list_datasets"]
 @output_options
 def list_datasets(details: bool, output: Output) -> ExitCode:
     """List the datasets that installed packages register."""
-    from gridmill.display.terminal.entries import entry_content, show_entries
+    from gridmill.display.terminal.datasets import entry_content, show_entries
     from gridmill.registry import dataset_entries
 
     entries = [entry_content(entry, details=details) for entry in dataset_entries()]

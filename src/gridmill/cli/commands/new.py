@@ -35,7 +35,7 @@ def new(provider: str, model: str, into: Path | None, output: Output) -> ExitCod
     Its README says what to change, step by step.
     """
     from gridmill.authoring.scaffold import names_of, write_package
-    from gridmill.display.terminal.scaffold import scaffold_content, show_scaffold
+    from gridmill.display.terminal.datasets import scaffold_content, show_scaffold
 
     names = names_of(provider, model)
     folder = into or Path(names.dataset_id)

@@ -48,7 +48,7 @@ def run_one(
     REGION is any label in it, or "static". Nothing is written but to --into. With --store, what is
     published there stays where source files are missing, as in a run.
     """
-    from gridmill.display.terminal.chain import chain_content, show_chain
+    from gridmill.display.terminal.plan import chain_content, show_chain
     from gridmill.operations.run_one import run_one_chain
 
     nowhere = str(Path(gettempdir()) / "gridmill-run-one-has-no-store")

@@ -49,7 +49,7 @@ def status(
     output: Output,
 ) -> ExitCode:
     """Show what an archive holds, what is due or may still change, and who is writing it."""
-    from gridmill.display.terminal.status import show_status, status_content
+    from gridmill.display.terminal.archive import show_status, status_content
 
     patience = parse_duration(grace, "--grace")
     oldest = None if max_age is None else parse_duration(max_age, "--max-age")

@@ -27,7 +27,7 @@ def template(archive: Archive, until: str | None, output: Output) -> ExitCode:
 
     With --store, as it was declared when that archive was made.
     """
-    from gridmill.display.terminal.template import show_template, template_content
+    from gridmill.display.terminal.structure import show_template, template_content
 
     config = archive.dataset_class().template_config()
     if archive.store is not None:

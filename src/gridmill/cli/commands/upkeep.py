@@ -45,7 +45,7 @@ def upkeep(archive: Archive, older_than: str, dry_run: bool, output: Output) -> 
 
     Spares what runs uploaded and no publication shows yet, and whatever runs that live began with.
     """
-    from gridmill.display.terminal.upkeep import show_upkeep, upkeep_content
+    from gridmill.display.terminal.archive import show_upkeep, upkeep_content
 
     before = datetime.now(UTC) - parse_duration(older_than, "--older-than")
     dataset = archive.open()

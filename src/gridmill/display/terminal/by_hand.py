@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gridmill.display.facts import describe_publication, describe_replicas
+from gridmill.display.facts.runs import describe_publication, describe_replicas
 from gridmill.display.terminal.layout import facts_grid, facts_of, heading, section, table_of
 from gridmill.display.terminal.report import replica_lines
 from gridmill.display.terminal.values import Content, masked, plain

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gridmill.display.facts import Fact, Rows, Tone
+from gridmill.display.facts.forms import Fact, Rows, Tone
 
 __all__ = ["ends_of", "ends_table", "facts_grid", "facts_of", "heading", "section", "table_of"]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gridmill.display.facts import Fact, describe_failure, describe_publication, describe_run, told
+from gridmill.display.facts.forms import Fact, told
+from gridmill.display.facts.runs import describe_failure, describe_publication, describe_run
 from gridmill.display.terminal.layout import facts_grid, table_of
 from gridmill.display.terminal.values import Content, masked
 from gridmill.model.wording import count_of, format_duration, format_nbytes, moment, shorten_label

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from gridmill.display.facts import describe_findings
+from gridmill.display.facts.validations import describe_findings
 from gridmill.display.terminal.layout import heading, section, table_of
 from gridmill.display.terminal.values import Content, plain
 from gridmill.model.wording import format_duration

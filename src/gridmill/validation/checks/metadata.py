@@ -1,4 +1,4 @@
-"""Whether an archive opens, and its metadata and coordinates are what the template declares."""
+"""Whether an archive opens, and says of itself what the template and the records say."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.records import ProgressRecord
 from gridmill.model.wording import count_of
+from gridmill.publishing.completeness import recorded_completeness
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
+from gridmill.stores.records import parse_notice
 from gridmill.stores.structure import compare_structures, without_append_length
-from gridmill.validation.checks.arrivals import unlike_records
-from gridmill.validation.context import Context, own_metadata, short_label
+from gridmill.validation.context import STATIC, Context, own_metadata, short_label
 from gridmill.validation.findings import CheckResult, Finding
 
 __all__ = ["CoordinatesAsDeclared", "MetadataAsDeclared", "Opens"]
@@ -128,7 +131,7 @@ class CoordinatesAsDeclared:
                 if message:
                     finding = Finding(message=message, variables=(name,), repair=restore)
                     findings.append(finding)
-        findings += _unlike_records(context, restore)
+        findings += _completeness_findings(context, restore)
         return CheckResult(
             validator=self.name,
             findings=tuple(findings),
@@ -136,7 +139,7 @@ class CoordinatesAsDeclared:
         )
 
 
-def _unlike_records(context: Context, restore: str) -> list[Finding]:
+def _completeness_findings(context: Context, restore: str) -> list[Finding]:
     completeness = context.config.completeness
     if completeness is None:
         return []
@@ -144,7 +147,7 @@ def _unlike_records(context: Context, restore: str) -> list[Finding]:
     if name not in context.ds.variables:
         return [Finding(message="is missing", variables=(name,), repair=restore)]
     try:
-        return list(unlike_records(context))
+        return list(_unlike_records(context))
     # Whatever a damaged object makes of codecs.
     except Exception as error:
         message = f"cannot be read: {one_line(error)}"
@@ -198,3 +201,55 @@ def _text(value: Any) -> str:
 def one_line(error: BaseException) -> str:
     """Write an error in one line, with its kind."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
+
+
+def _unlike_records(context: Context) -> Iterator[Finding]:
+    """Yield where the coordinate claims more than the records, or less and nobody knows of it.
+
+    Regions whose records lack a variable are left out: what was shown of them before stays.
+    """
+    completeness = context.config.completeness
+    if completeness is None:
+        return
+    restore = context.command("restore-metadata")
+    behind = {parse_notice(key)[0] for key in context.store.tracker.notices()}
+    for region in context.regions():
+        if region == STATIC:
+            continue
+        at = slice(region.start, min(region.stop, context.published))
+        # The coordinate first: it follows the records, and they may get ahead meanwhile.
+        claimed = context.ds[completeness.name].isel({context.append_dim: at}).values
+        record = context.store.tracker.read(region)
+        job = context.make_job(region)
+        if record is None or not _is_whole(record, job):
+            continue
+        recorded = recorded_completeness(job, record, completeness, context.publisher.arrays)
+        message = _completeness_difference(
+            context, at, claimed, recorded, is_behind=region.start in behind
+        )
+        if message:
+            yield Finding(message=message, variables=(completeness.name,), repair=restore)
+
+
+def _is_whole(record: ProgressRecord, job: RegionJob[Any, Any]) -> bool:
+    expected = [var.name for var in job.data_vars if not job.is_over(var)]
+    return all(record.fills(name) is not None for name in expected)
+
+
+def _completeness_difference(
+    context: Context, at: slice, claimed: Any, recorded: Any, *, is_behind: bool
+) -> str:
+    """Say how the two differ; empty if they do not, or the next run is going to see to it."""
+    recorded = recorded[: at.stop - at.start]
+    if claimed.shape != recorded.shape:
+        return f"has shape {claimed.shape} where {recorded.shape} is recorded"
+    # No number is more, too.
+    for what, differs in (("more", ~(claimed <= recorded)), ("less", claimed < recorded)):
+        if differs.any() and (what == "more" or not is_behind):
+            place = tuple(np.argwhere(differs)[0])
+            label = short_label(context.labels[at.start + int(place[0])])
+            return (
+                f"claims {what} than is recorded at {int(differs.sum())} of {differs.size} places, "
+                f"first {claimed[place]:g} instead of {recorded[place]:g} at {label}"
+            )
+    return ""

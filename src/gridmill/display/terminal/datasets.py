@@ -1,21 +1,23 @@
-"""Registered datasets."""
+"""Registered datasets, and the package of a new one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gridmill.display.terminal.layout import table_of
+from gridmill.display.terminal.layout import heading, section, table_of
 from gridmill.display.terminal.values import Content
 from gridmill.model.wording import count_of
 
 if TYPE_CHECKING:
+    from gridmill.authoring.scaffold import Names
     from gridmill.registry import DatasetEntry
 
-__all__ = ["entry_content", "show_entries"]
+__all__ = ["entry_content", "scaffold_content", "show_entries", "show_scaffold"]
 
 
 def entry_content(entry: DatasetEntry, *, details: bool) -> Content:
@@ -62,3 +64,30 @@ def _describe_entry(entry: Content) -> Text:
     since = f"{entry['append_dim']}{step} from {entry['append_dim_start']}"
     text.append(f"\n{since} · {count_of(len(entry['data_vars']), 'variable')}", "dim")
     return text
+
+
+def scaffold_content(names: Names, folder: Path, written: Sequence[Path]) -> Content:
+    """Say what was written, and what to do with it."""
+    target = f"{names.package}.dataset:{names.class_name}"
+    return {
+        "dataset_id": names.dataset_id,
+        "folder": str(folder),
+        "files": [str(path.relative_to(folder)) for path in written],
+        "dataset": target,
+        "next": [
+            f"cd {folder}",
+            f"python -m {names.package}.generated source --days 10",
+            f"gridmill backfill {target} --until 2024-01-08",
+            "python -m pytest",
+        ],
+    }
+
+
+def show_scaffold(content: Content) -> RenderableType:
+    """Show what was written, and what to do with it."""
+    return Group(
+        heading(content["dataset_id"], content["folder"]),
+        *(Text(f"  {name}") for name in content["files"]),
+        section("try it", Text("\n".join(f"  {command}" for command in content["next"]))),
+        Text("\nThen make it your own: README.md says how, step by step."),
+    )

@@ -1,0 +1,63 @@
+"""The card of each type of value: what `gridmill.model.display_hook` looks up.
+
+Who shows a value in a notebook has imported its module, and so whatever that needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import singledispatch
+from typing import Any
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.display.cards import job_card, record_card, status_card
+from gridmill.display.plan_page import plan_card
+from gridmill.display.run_page import report_card, report_page
+from gridmill.model.records import ProgressRecord
+from gridmill.model.reports import RunReport
+from gridmill.model.urls import mask_url
+from gridmill.operations.status import ArchiveStatus
+from gridmill.runs.plan import Plan
+
+__all__ = ["card_of", "report_page"]
+
+
+@singledispatch
+def card_of(value: object) -> str:
+    """Return what a notebook shows of a value.
+
+    Raises
+    ------
+    TypeError
+        There is no card of its type.
+    """
+    raise TypeError(f"there is no card of {type(value).__name__}: register one with card_of")
+
+
+card_of.register(ProgressRecord, record_card)
+card_of.register(RunReport, report_card)
+
+
+@card_of.register
+def _of_plan(plan: Plan) -> str:
+    return plan_card(plan.describe())
+
+
+@card_of.register
+def _of_status(status: ArchiveStatus) -> str:
+    return status_card({**asdict(status), "store": mask_url(status.store)})
+
+
+@card_of.register(RegionJob)
+def _of_job(job: RegionJob[Any, Any]) -> str:
+    ds = job.processing_region_ds()
+    index = job.template_ds.get_index(job.append_dim)
+    ends = () if job.is_static else (job.region.start, job.region.stop - 1)
+    groups = [
+        (
+            [var.name for var in group],
+            [mask_url(c.get_url()) for c in job.generate_source_file_coords(ds, group)],
+        )
+        for group in job.source_groups(job.data_vars)
+    ]
+    return job_card(type(job).__name__, [str(index[at]) for at in ends], job.region, groups)

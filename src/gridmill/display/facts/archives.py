@@ -1,0 +1,111 @@
+"""What is said of an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gridmill.display.facts.forms import Fact, Rows, Verdict, told
+from gridmill.model.wording import (
+    count_of,
+    format_duration,
+    made_under,
+    moment,
+    shorten_label,
+)
+
+__all__ = ["describe_archive", "judge_archive", "unsettled_regions"]
+
+# Of one region; ``--json`` has more.
+MOST_FILES_NAMED = 3
+UNSETTLED_COLUMNS = ("region", "not final because", "waiting for")
+
+
+def judge_archive(status: Mapping[str, Any]) -> Verdict:
+    """Say whether an archive is as far as it should be.
+
+    Parameters
+    ----------
+    status
+        An `ArchiveStatus` as plain values.
+    """
+    late = status["late"]
+    if late is None:
+        return Verdict("no expected time declared", "quiet")
+    if late:
+        return Verdict(f"{count_of(late, 'position')} late", "bad")
+    return Verdict("up to date", "good")
+
+
+def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
+    """Say what an archive holds, what it should hold, and who works on it.
+
+    Parameters
+    ----------
+    status
+        An `ArchiveStatus` as plain values.
+    """
+    settled = status["regions"] - len(status["incomplete"])
+    accepted = count_of(status["gaps"], "source file")
+    return told(
+        _extent(status),
+        _expectation(status),
+        Fact(
+            "regions",
+            f"{count_of(status['regions'], 'region')} recorded, {settled:,} settled"
+            + (f", {accepted} accepted as missing" if status["gaps"] else ""),
+        ),
+        Fact(
+            "made earlier",
+            "\n".join(made_under(*item) for item in status["made_earlier"].items()),
+            "warning",
+        ),
+        Fact("differs", "\n".join(status["remarks"]), "warning"),
+        Fact("held by", "\n".join(map(_claim, status["running"]))),
+        _last_run(status["last_run"]),
+    )
+
+
+def unsettled_regions(status: Mapping[str, Any]) -> Rows:
+    """List the regions that may still change, why, and the source files that they wait for."""
+    rows = [
+        (shorten_label(item["region"]), item["why"], _files(item)) for item in status["incomplete"]
+    ]
+    return Rows(UNSETTLED_COLUMNS, rows)
+
+
+def _extent(status: Mapping[str, Any]) -> Fact:
+    if not status["positions"]:
+        return Fact("published", "nothing yet", "warning")
+    ends = f"{shorten_label(status['first'])} … {shorten_label(status['last'])}"
+    return Fact("published", f"{ends} ({count_of(status['positions'], 'position')})", "good")
+
+
+def _expectation(status: Mapping[str, Any]) -> Fact:
+    text, tone = judge_archive(status)
+    if status["late"]:
+        text += f", up to {shorten_label(status['expected_last'])} is due"
+    if status["age_s"] is not None:
+        text += f"; the last position is {format_duration(status['age_s'])} old"
+    return Fact("expected", text, tone)
+
+
+def _claim(claim: Mapping[str, Any]) -> str:
+    place = f"host {claim['host']}, pid {claim['pid']}"
+    return f"{claim['kind']} {claim['run']} ({place}) since {moment(claim['since'])}"
+
+
+def _last_run(run: Mapping[str, Any] | None) -> Fact:
+    if run is None:
+        return Fact("last run", "none is recorded", "quiet")
+    has_succeeded = bool(run.get("succeeded"))
+    outcome = "succeeded" if has_succeeded else "failed"
+    text = f"{run['kind']} {outcome}, ended {moment(run['ended'])} ({run['run']})"
+    return Fact("last run", text, "good" if has_succeeded else "bad")
+
+
+def _files(item: Mapping[str, Any]) -> str:
+    named = item["files"][:MOST_FILES_NAMED]
+    hidden = item["missing"] - len(named)
+    said = [f"{file['url']} ({file['why']})" for file in named]
+    return "\n".join([*said, *([f"… {hidden:,} more"] if hidden else [])])

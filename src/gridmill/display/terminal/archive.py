@@ -1,0 +1,131 @@
+"""What an archive holds and lacks, and what upkeep of an Icechunk archive deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from gridmill.display.facts.archives import describe_archive, unsettled_regions
+from gridmill.display.terminal.layout import (
+    ends_of,
+    ends_table,
+    facts_grid,
+    facts_of,
+    heading,
+    section,
+    table_of,
+)
+from gridmill.display.terminal.report import show_runs
+from gridmill.display.terminal.values import Content, masked, plain
+from gridmill.model.wording import count_of, format_nbytes
+
+if TYPE_CHECKING:
+    from gridmill.operations.status import ArchiveStatus
+    from gridmill.validation.checks.gaps import GapGroup
+
+__all__ = [
+    "gaps_content",
+    "show_gaps",
+    "show_status",
+    "show_upkeep",
+    "status_content",
+    "upkeep_content",
+]
+
+
+def status_content(status: ArchiveStatus) -> Content:
+    """Say what an archive holds."""
+    return {**plain(asdict(status)), "store": masked(status.store)}
+
+
+def show_status(content: Content) -> RenderableType:
+    """Show what an archive holds, what may still change and should be there, and its last runs."""
+    unsettled = unsettled_regions(content)
+    parts: list[RenderableType] = [
+        heading(content["dataset_id"], content["store"]),
+        facts_grid(describe_archive(content)),
+    ]
+    if unsettled.rows:
+        parts.append(section("not settled", ends_table(unsettled)))
+    if len(content["last_runs"]) > 1:
+        parts.append(section("last runs", show_runs(content["last_runs"])))
+    return Group(*parts)
+
+
+def gaps_content(dataset_id: str, store: str, groups: Sequence[GapGroup]) -> Content:
+    """Say what is missing, group by group, with every source file."""
+    content: Content = plain(
+        {
+            "dataset_id": dataset_id,
+            "store": masked(store),
+            "groups": [asdict(group) for group in groups],
+        }
+    )
+    return content
+
+
+def show_gaps(content: Content) -> RenderableType:
+    """Show a row a group."""
+    title = heading(content["dataset_id"], content["store"])
+    groups = content["groups"]
+    if not groups:
+        return Group(title, Text("✓ nothing is missing", "bold green"))
+    table = table_of("positions", "variables", "source files", "what became of them", "try again")
+    for group in ends_of(groups):
+        if isinstance(group, str):
+            table.add_row(Text(group, "dim"), "", "", "", "")
+        else:
+            table.add_row(*_gap_row(group))
+    files = sum(len(group["gaps"]) for group in groups)
+    verdict = f"{count_of(files, 'source file')} missing in {count_of(len(groups), 'group')}"
+    return Group(title, table, Text(verdict, "bold yellow"))
+
+
+def _gap_row(group: Content) -> tuple[Text, ...]:
+    gaps = group["gaps"]
+    gap = gaps[0]
+    span = group["first"] if group["first"] == group["last"] else f"{group['first']} … "
+    if group["first"] != group["last"]:
+        span += group["last"]
+    more = f" and {len(gaps) - 1:,} more" if len(gaps) > 1 else ""
+    place = f" ({gap['place']})" if gap["place"] else ""
+    settled = "settled" if gap["settled"] else "may still come"
+    detail = f": {gap['detail']}" if gap["detail"] else ""
+    return (
+        Text(span or "static", "bold"),
+        Text(", ".join(gap["variables"])),
+        Text(f"{gap['url']}{place}{more}"),
+        Text(f"{gap['status']}, {settled}{detail}", "yellow" if gap["settled"] else "red"),
+        Text(group["repair"], "cyan"),
+    )
+
+
+def upkeep_content(
+    store: str, before: datetime, forgotten: int, collected: Mapping[str, int], dry_run: bool
+) -> Content:
+    """Say what went, or would go."""
+    return {
+        "store": masked(store),
+        "older_than": before.isoformat(timespec="seconds"),
+        "dry_run": dry_run,
+        "snapshots_expired": forgotten,
+        **collected,
+    }
+
+
+def show_upkeep(content: Content) -> RenderableType:
+    """Show what went, or would go."""
+    chunks, manifests = content["chunks_deleted"], content["manifests_deleted"]
+    facts = {
+        "older than": content["older_than"],
+        "snapshots forgotten": f"{content['snapshots_expired']:,}",
+        "deleted": f"{format_nbytes(content['bytes_deleted'])}: {chunks:,} chunks, "
+        f"{manifests:,} manifests, {content['snapshots_deleted']:,} snapshots",
+    }
+    what = "dry run: nothing was changed" if content["dry_run"] else "upkeep"
+    return Group(heading(content["store"], what), facts_grid(facts_of(facts)))

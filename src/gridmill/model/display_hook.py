@@ -1,0 +1,24 @@
+"""Shows values that know nothing of display: the one import that goes up, made when it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gridmill.model.reports import RunReport
+
+__all__ = ["card_of", "page_of"]
+
+
+def card_of(value: object) -> str:
+    """Return what a notebook shows of a value, see `gridmill.display.by_type`."""
+    from gridmill.display import by_type
+
+    return by_type.card_of(value)
+
+
+def page_of(report: RunReport) -> str:
+    """Return the page of a run, for what is done below `gridmill.display`."""
+    from gridmill.display import by_type
+
+    return by_type.report_page(report)
