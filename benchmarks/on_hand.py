@@ -12,7 +12,7 @@ from gridmill import DynamicalDataset
 from gridmill.pipeline import stages
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import nothing_missing, prepare_region
-from gridmill.runs.chain import keep_freed_memory
+from gridmill.runs.dask.memory import keep_freed_memory
 from gridmill.stores.leases import Lease
 
 __all__ = ["OnHand", "on_hand"]

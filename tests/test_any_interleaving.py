@@ -24,6 +24,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import gridmill.runs.dask.submission
 import gridmill.runs.driver
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ObjectReceipt, SourceFileStatus
@@ -226,9 +227,9 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        chain = gridmill.runs.driver.chain
-        self._submit = chain.submit_region, chain.submit_batch
-        chain.submit_region, chain.submit_batch = submit_region, submit_batch
+        submission = gridmill.runs.dask.submission
+        self._submit = submission.submit_region, submission.submit_batch
+        submission.submit_region, submission.submit_batch = submit_region, submit_batch
         self._as_completed = gridmill.runs.driver.as_completed
         gridmill.runs.driver.as_completed = lambda **_: SimpleNamespace(
             update=lambda futures: None,
@@ -507,8 +508,8 @@ class AnyInterleaving(RuleBasedStateMachine):
         assert set(self.content) == {(name, at) for name in NAMES for at in range(N)}
 
     def teardown(self):
-        chain = gridmill.runs.driver.chain
-        chain.submit_region, chain.submit_batch = self._submit
+        submission = gridmill.runs.dask.submission
+        submission.submit_region, submission.submit_batch = self._submit
         gridmill.runs.driver.as_completed = self._as_completed
 
 

@@ -23,7 +23,8 @@ import gridmill.dataset
 from clusters import local_client
 from gridmill.authoring.region_job import RegionJob, SourceFileCoord
 from gridmill.model.variables import Coordinate, Encoding
-from gridmill.runs import batches, chain
+from gridmill.runs import batches
+from gridmill.runs.dask import plugin
 from gridmill.runs.driver import (
     ASKED_AT_ONCE,
     CHAINS_PER_THREAD,
@@ -850,7 +851,7 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     dataset = make(tmp_path, Provider(tmp_path), dataset_of(template=Short, job=Nothing))
     report = dataset.backfill(until(500), client=client)
     assert report.regions_done == 500
-    window = CHAINS_PER_THREAD * chain.threads_per_worker()
+    window = CHAINS_PER_THREAD * plugin.threads_per_worker()
     assert most["tasks"] <= 2 * window
     assert most["regions"] <= window
     assert most["batches"] <= window * batches.MOST

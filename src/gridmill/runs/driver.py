@@ -47,8 +47,9 @@ from gridmill.planning.recording import (
     record_outcome,
 )
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs import chain
 from gridmill.runs.batches import NotMade, Pace
+from gridmill.runs.dask import checks, submission
+from gridmill.runs.dask.plugin import PipelinePlugin, threads_per_worker
 from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.leases import Lease
 from gridmill.stores.lookahead import lookahead
@@ -131,7 +132,7 @@ class _Output:
 
 
 Prepared = tuple[ProgressRecord | None, PreparedRegion]
-Begun = tuple[_RegionInFlight, list[chain.GroupWork]]
+Begun = tuple[_RegionInFlight, list[submission.GroupWork]]
 
 
 class Driver:
@@ -182,7 +183,7 @@ class Driver:
         self._unrecorded: set[_RegionInFlight] = set()
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
         self._remarks: dict[str, tuple[str, int]] = {}
-        self._pace = Pace(chain.seconds_of_batch())
+        self._pace = Pace(submission.seconds_of_batch())
         self._tasks: dict[Any, list[_Output]] = {}
         # A batch counts as one chain: it moves no more.
         self._chains = self._in_flight = 0
@@ -269,22 +270,24 @@ class Driver:
             coords=self._coords(along=False) if takes_data_array(job_class) else None,
             replicas=self.publisher.replicas.stores,
         )
-        plugin = chain.PipelinePlugin(
+        pipeline = PipelinePlugin(
             imports_xarray=context.coords is not None,
-            is_one_machine=chain.is_one_machine(self.client),
+            is_one_machine=checks.is_one_machine(self.client),
         )
-        self.client.register_plugin(plugin)
-        chain.check_imports(self.client, job_class)
-        chain.check_memory(self.client)
-        self._context = chain.send_context(self.client, context)
-        self.publisher.replicas.copy = partial(chain.copy_all, self.client, run=self.report.run)
+        self.client.register_plugin(pipeline)
+        checks.check_imports(self.client, job_class)
+        checks.check_memory(self.client)
+        self._context = submission.send_context(self.client, context)
+        self.publisher.replicas.copy = partial(
+            submission.copy_all, self.client, run=self.report.run
+        )
         self._resize()
 
     def _resize(self) -> None:
         """Fit what may be in flight to the workers that are there."""
         self._resize_next = time.monotonic() + RESIZE_INTERVAL_S
         threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
-        at_least = chain.threads_per_worker()
+        at_least = threads_per_worker()
         self._most_chains = CHAINS_PER_THREAD * max(sum(threads.values()), at_least)
         self._most_regions = REGIONS_PER_WORKER * max(len(threads), 1)
 
@@ -357,7 +360,7 @@ class Driver:
             self._write(judged_again)
         self.listener(Event("skipped", region.name))
 
-    def _works(self, region: _RegionInFlight) -> list[chain.GroupWork]:
+    def _works(self, region: _RegionInFlight) -> list[submission.GroupWork]:
         """Give what of a region is not done yet."""
         prepared = region.outcome.prepared
         if prepared.record is not None:
@@ -368,7 +371,7 @@ class Driver:
 
     def _work(
         self, region: _RegionInFlight, index: int, group: PreparedGroup, names: Iterable[str]
-    ) -> chain.GroupWork:
+    ) -> submission.GroupWork:
         job, sizes = region.job, region.outcome.prepared.sizes
         coords = self._coords(along=True, of=job) if takes_data_array(type(job)) else None
         wanted = [var for var in group.variables if var.name in set(names)]
@@ -384,7 +387,7 @@ class Driver:
             )
             for var in wanted
         }
-        return chain.GroupWork(index, group.files_to_process, works)
+        return submission.GroupWork(index, group.files_to_process, works)
 
     def _submit(self, begun: Sequence[Begun], attempt: str) -> None:
         """Submit a region in tasks of its own, or several in tasks that they share."""
@@ -398,12 +401,12 @@ class Driver:
         ]
         if len(begun) == 1:
             ((region, groups),) = begun
-            alone = chain.submit_region(self.client, self._context, region.job, groups, suffix)
+            alone = submission.submit_region(self.client, self._context, region.job, groups, suffix)
             tasks = {alone.downloads[one.group]: [one] for one in files}
             tasks.update({alone.uploads[str(one.variable)]: [one] for one in receipts})
         else:
             jobs = [(region.job, groups) for region, groups in begun]
-            batch = chain.submit_batch(self.client, self._context, jobs, suffix)
+            batch = submission.submit_batch(self.client, self._context, jobs, suffix)
             tasks = {batch.downloads: files, batch.uploads: receipts}
         for future, outputs in tasks.items():
             self._tasks[future.key] = outputs

@@ -23,7 +23,7 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import regions_of
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, nothing_missing, prepare_region
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.clusters import connect
 
 __all__ = ["DatasetContract"]
 
