@@ -16,7 +16,7 @@ from benchmarks.measures import Measure, Meter
 from benchmarks.sizes import Size
 from gridmill.runs.dask.clusters import connect
 from gridmill.runs.dask.plugin import threads_per_worker
-from gridmill.runs.driver import Event
+from gridmill.runs.narration import Event
 from gridmill.testing import FaultProxy, S3Server
 
 __all__ = ["freshness"]

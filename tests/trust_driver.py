@@ -20,7 +20,7 @@ from typing import Any
 import gridmill.dataset
 import gridmill.stores.leases
 from gridmill.runs.dask import checks
-from gridmill.runs.driver import Event
+from gridmill.runs.narration import Event
 from gridmill.stores.objects.s3 import S3Objects
 from trust_faults import FATE, Death, die
 

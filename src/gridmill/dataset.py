@@ -29,7 +29,8 @@ from gridmill.planning.redo import RedoOrder
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask.clusters import check_workers, connect
 from gridmill.runs.dask.plugin import threads_per_worker
-from gridmill.runs.driver import Driver, Event
+from gridmill.runs.driver import Driver
+from gridmill.runs.narration import Event
 from gridmill.runs.plan import Plan
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore

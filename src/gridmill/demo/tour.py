@@ -28,7 +28,7 @@ from gridmill.demo.plots import Release, Run, Timeline, plot_demo
 from gridmill.demo.reader import ReaderProcess, ReaderReport, Sighting
 from gridmill.model.reports import STAGES, RunReport
 from gridmill.runs.dask.plugin import threads_per_worker
-from gridmill.runs.driver import Event
+from gridmill.runs.narration import Event
 from gridmill.testing import ArchiveServer, S3Server
 
 __all__ = ["BUCKET", "DemoFailed", "Tour"]

@@ -38,7 +38,7 @@ from gridmill.model.variables import DataVar
 from gridmill.operations.maintenance import by_hand
 from gridmill.pipeline.stages import SourceFile
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion, positions_filled
-from gridmill.runs.driver import ask_files
+from gridmill.runs.asking import ask_files
 from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead
