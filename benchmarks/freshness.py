@@ -14,9 +14,9 @@ import pandas as pd
 from benchmarks.many import Many, until
 from benchmarks.measures import Measure, Meter
 from benchmarks.sizes import Size
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import connect
-from gridmill.runs.driver import Event
+from gridmill.runs.dask.clusters import connect
+from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.narration import Event
 from gridmill.testing import FaultProxy, S3Server
 
 __all__ = ["freshness"]

@@ -19,8 +19,8 @@ from benchmarks.many import SHAPE, HourFile, ManyJob, ManyTemplate, until
 from benchmarks.measures import Measure, Meter, measured
 from benchmarks.sizes import Size
 from gridmill import DataVar, DynamicalDataset
-from gridmill.runs.chain import STAGE_WIDTHS, threads_per_worker
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.clusters import connect
+from gridmill.runs.dask.plugin import STAGE_WIDTHS, threads_per_worker
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.zarr_store import ZarrStore
 

@@ -20,8 +20,8 @@ from benchmarks.fields import write_archive
 from benchmarks.measures import Measure, compare
 from benchmarks.on_hand import OnHand, on_hand
 from benchmarks.sizes import Size
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.clusters import connect
+from gridmill.runs.dask.plugin import threads_per_worker
 
 __all__ = ["pipeline"]
 

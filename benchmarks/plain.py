@@ -22,8 +22,9 @@ from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
 from gridmill.authoring.transforms import round_mantissa_inplace
 from gridmill.model.variables import Encoding
-from gridmill.runs.chain import MALLOC_OPTIONS, threads_per_worker
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.clusters import connect
+from gridmill.runs.dask.memory import MALLOC_OPTIONS
+from gridmill.runs.dask.plugin import threads_per_worker
 
 __all__ = ["plain"]
 

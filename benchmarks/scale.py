@@ -13,8 +13,8 @@ import psutil
 from benchmarks.many import Many, until
 from benchmarks.measures import Measure, Meter
 from benchmarks.sizes import Size
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.clusters import connect
+from gridmill.runs.dask.plugin import threads_per_worker
 
 __all__ = ["scale"]
 

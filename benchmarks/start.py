@@ -14,8 +14,8 @@ from benchmarks.sizes import Size
 __all__ = ["start"]
 
 FIRST_TASK = """
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.dask.clusters import connect
 if __name__ == "__main__":
     with connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client:
         client.submit(int, "1").result()

@@ -18,8 +18,8 @@ from benchmarks.fields import write_archive
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
 from benchmarks.whole import BUCKET, servers
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.clusters import connect
+from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.stores.lookahead import NBYTES_IN_FLIGHT
 from gridmill.stores.objects.s3 import S3Objects
 from gridmill.stores.zarr_store import ZarrStore

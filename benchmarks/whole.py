@@ -17,8 +17,8 @@ from benchmarks.dataset import DAY, BenchmarkGrid, end_of
 from benchmarks.fields import write_archive
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.clusters import connect
+from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.testing import ArchiveServer, FaultProxy, S3Server
 from gridmill.testing.archive_server import Slow
 

@@ -9,8 +9,8 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster
 
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import SCHEDULER_CONFIG
+from gridmill.runs.dask.clusters import SCHEDULER_CONFIG
+from gridmill.runs.dask.plugin import threads_per_worker
 
 
 @contextmanager

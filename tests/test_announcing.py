@@ -7,7 +7,7 @@ from typing import Any
 
 from gridmill.cli.output.announcing import Announcer
 from gridmill.cli.output.hooks import Hooks
-from gridmill.runs.driver import Event
+from gridmill.runs.narration import Event
 
 told: list[dict[str, Any]] = []
 heard = threading.Semaphore(0)

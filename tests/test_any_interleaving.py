@@ -24,7 +24,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import gridmill.runs.driver
+import gridmill.runs.dask.submission
+import gridmill.runs.in_flight
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ObjectReceipt, SourceFileStatus
 from gridmill.model.reports import RunReport
@@ -157,13 +158,15 @@ class SimDriver(Driver):
 
     def _open(self) -> None:
         self.futures = []
-        self._context, self._most_chains, self._most_regions = None, 1, 1
-        self._resize_next = inf
+        self.window.most_chains = self.window.most_regions = 1
+        self.window.resize_next = inf
         self.snapshot = self.publisher.published
 
     @property
     def is_full(self) -> bool:
-        return len({id(one.region) for outputs in self._tasks.values() for one in outputs}) >= 2
+        return (
+            len({id(one.region) for outputs in self.window.tasks.values() for one in outputs}) >= 2
+        )
 
 
 @dataclass
@@ -226,11 +229,11 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        chain = gridmill.runs.driver.chain
-        self._submit = chain.submit_region, chain.submit_batch
-        chain.submit_region, chain.submit_batch = submit_region, submit_batch
-        self._as_completed = gridmill.runs.driver.as_completed
-        gridmill.runs.driver.as_completed = lambda **_: SimpleNamespace(
+        submission = gridmill.runs.dask.submission
+        self._submit = submission.submit_region, submission.submit_batch
+        submission.submit_region, submission.submit_batch = submit_region, submit_batch
+        self._as_completed = gridmill.runs.in_flight.as_completed
+        gridmill.runs.in_flight.as_completed = lambda **_: SimpleNamespace(
             update=lambda futures: None,
             futures=(),
             clear=lambda: None,
@@ -327,7 +330,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             SimpleNamespace(loop=None), publisher, lease, now=START + HOUR * self.now, report=report
         )
         driver._open()
-        driver.client = driver.futures
+        driver.window.client = driver.futures
         run = SimRun(driver, list(jobs), {job.region.start for job in jobs}, together)
         self.runs.append(run)
         return run
@@ -428,7 +431,7 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def deliver(self, run, future):
         run.driver.futures.remove(future)
-        run.driver._take(future, future.result)
+        run.driver.intake.take(future, future.result)
 
     @precondition(lambda self: self.runs)
     @rule(
@@ -438,9 +441,9 @@ class AnyInterleaving(RuleBasedStateMachine):
     def a_driver(self, data, what):
         run = data.draw(st.sampled_from(self.runs))
         if what == "records":
-            run.driver._record_partly(at_once=True)
+            run.driver.ledger.record_partly(at_once=True)
         elif what == "publishes":
-            run.driver._publish()
+            run.driver.showing.publish()
         elif what == "ends":
             self.finish(run)
         else:
@@ -449,14 +452,14 @@ class AnyInterleaving(RuleBasedStateMachine):
             self.runs.remove(run)
 
     def finish(self, run):
-        while run.has_more or run.driver._tasks:
+        while run.has_more or run.driver.window.tasks:
             if run.has_more and not run.driver.is_full:
                 run.start_next()
             for future in list(run.driver.futures):
                 if future.status == "pending":
                     self.end_task(run, future)
                 self.deliver(run, future)
-        run.driver._publish()
+        run.driver.showing.publish()
         self.runs.remove(run)
 
     # -- what must hold -----------------------------------------------------------------------
@@ -507,9 +510,9 @@ class AnyInterleaving(RuleBasedStateMachine):
         assert set(self.content) == {(name, at) for name in NAMES for at in range(N)}
 
     def teardown(self):
-        chain = gridmill.runs.driver.chain
-        chain.submit_region, chain.submit_batch = self._submit
-        gridmill.runs.driver.as_completed = self._as_completed
+        submission = gridmill.runs.dask.submission
+        submission.submit_region, submission.submit_batch = self._submit
+        gridmill.runs.in_flight.as_completed = self._as_completed
 
 
 AnyInterleaving.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

@@ -15,14 +15,10 @@ from distributed import Client, get_worker
 from distributed.comm import CommClosedError
 
 from clusters import local_client
-from gridmill.runs import chain
-from gridmill.runs.chain import (
-    STAGE_WIDTHS,
-    PipelinePlugin,
-    _bench,
-    folders_in_use,
-    threads_per_worker,
-)
+from gridmill.runs.dask import checks, memory
+from gridmill.runs.dask.checks import folders_in_use
+from gridmill.runs.dask.plugin import STAGE_WIDTHS, PipelinePlugin, threads_per_worker
+from gridmill.runs.dask.tasks import _bench
 from tiny import Provider, Tiny, TinyJob, hours, until
 
 
@@ -136,16 +132,16 @@ def test_a_run_leaves_no_folder_and_no_task(client, tmp_path):
 def test_workers_keep_freed_memory(client, monkeypatch):
     """Nothing is said where it holds; where the C library has no such setting, it is said once."""
     said = []
-    monkeypatch.setattr(chain.log, "warning", lambda text, *args: said.append(text % args))
-    chain.check_memory(client)
+    monkeypatch.setattr(checks.log, "warning", lambda text, *args: said.append(text % args))
+    checks.check_memory(client)
     assert said == []
     with monkeypatch.context() as patched:
-        patched.setattr(chain.ctypes, "CDLL", lambda name: object())
-        patched.setattr(chain.sys, "platform", "linux")
-        assert not chain.keep_freed_memory()
+        patched.setattr(memory.ctypes, "CDLL", lambda name: object())
+        patched.setattr(memory.sys, "platform", "linux")
+        assert not memory.keep_freed_memory()
     answers = {"tcp://a": True, "tcp://b": False}
     monkeypatch.setattr(client, "run", lambda function, on_error: answers)
-    chain.check_memory(client)
+    checks.check_memory(client)
     (line,) = said
     assert "1 of 2 workers" in line
 
@@ -157,11 +153,11 @@ def test_a_worker_that_is_lost_while_it_is_asked_stops_nothing(client, monkeypat
         raise CommClosedError("the worker is gone")
 
     said = []
-    monkeypatch.setattr(chain.log, "warning", lambda text, *args: said.append(text % args))
-    monkeypatch.setattr(chain, "_keeps_memory", lost)
-    monkeypatch.setattr(chain, "_import_error", lost)
-    chain.check_memory(client)
-    chain.check_imports(client, TinyJob)
+    monkeypatch.setattr(checks.log, "warning", lambda text, *args: said.append(text % args))
+    monkeypatch.setattr(checks, "_keeps_memory", lost)
+    monkeypatch.setattr(checks, "_import_error", lost)
+    checks.check_memory(client)
+    checks.check_imports(client, TinyJob)
     assert said == []
 
 

@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from clusters import local_client
-from gridmill.runs.clusters import PACKAGES, check_workers, connect
+from gridmill.runs.dask.clusters import PACKAGES, check_workers, connect
 from tiny import Provider, Tiny, hours, truth, until
 
 README = Path(__file__).parents[1] / "README.md"

@@ -23,14 +23,11 @@ import gridmill.dataset
 from clusters import local_client
 from gridmill.authoring.region_job import RegionJob, SourceFileCoord
 from gridmill.model.variables import Coordinate, Encoding
-from gridmill.runs import batches, chain
-from gridmill.runs.driver import (
-    ASKED_AT_ONCE,
-    CHAINS_PER_THREAD,
-    REGIONS_PER_WORKER,
-    Driver,
-    ask_files,
-)
+from gridmill.runs import batches
+from gridmill.runs.asking import ASKED_AT_ONCE, ask_files
+from gridmill.runs.dask import plugin
+from gridmill.runs.driver import Driver
+from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.sources.fetch.download import DownloadSettings, FileIdentity
 from gridmill.stores.claims import STATIC, current_claims
 from gridmill.stores.leases import Lease, LeaseHeld
@@ -837,13 +834,14 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     def watched(self, jobs):
         refill(self, jobs)
         drivers[:] = [self]
-        most["tasks"] = max(most["tasks"], len(self._tasks))
-        most["regions"] = max(most["regions"], len(self._unrecorded))
-        most["batches"] = max(most["batches"], self._in_flight)
+        most["tasks"] = max(most["tasks"], len(self.window.tasks))
+        most["regions"] = max(most["regions"], len(self.ledger.unrecorded))
+        most["batches"] = max(most["batches"], self.window.regions)
 
     def started(self, regions, together):
         # A region, or a batch, may go beyond what is allowed.
-        assert self._chains < self._most_chains or self._in_flight < self._most_regions
+        window = self.window
+        assert window.chains < window.most_chains or window.regions < window.most_regions
         return start(self, regions, together)
 
     monkeypatch.setattr(Driver, "_refill", watched)
@@ -851,15 +849,15 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     dataset = make(tmp_path, Provider(tmp_path), dataset_of(template=Short, job=Nothing))
     report = dataset.backfill(until(500), client=client)
     assert report.regions_done == 500
-    window = CHAINS_PER_THREAD * chain.threads_per_worker()
+    window = CHAINS_PER_THREAD * plugin.threads_per_worker()
     assert most["tasks"] <= 2 * window
     assert most["regions"] <= window
     assert most["batches"] <= window * batches.MOST
     (driver,) = drivers
-    assert not driver._tasks
-    assert driver._in_flight == driver._chains == 0
-    assert not driver._unrecorded
-    assert not driver._completed.futures
+    assert not driver.window.tasks
+    assert driver.window.regions == driver.window.chains == 0
+    assert not driver.ledger.unrecorded
+    assert not driver.window.completed.futures
 
 
 def test_workers_that_join_get_regions_of_many_variables(client, tmp_path, monkeypatch):
@@ -874,11 +872,11 @@ def test_workers_that_join_get_regions_of_many_variables(client, tmp_path, monke
 
     def watched(self, regions):
         refill(self, regions)
-        seen.append((len(now), self._in_flight))
+        seen.append((len(now), self.window.regions))
         if len(seen) == 20:
             now.update(second=5, third=5)
 
-    monkeypatch.setattr("gridmill.runs.driver.RESIZE_INTERVAL_S", 0)
+    monkeypatch.setattr("gridmill.runs.in_flight.RESIZE_INTERVAL_S", 0)
     monkeypatch.setattr(Driver, "_refill", watched)
     monkeypatch.setattr(type(client), "nthreads", lambda self: dict(now))
     provider = Provider(tmp_path / "provider")

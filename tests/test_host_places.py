@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from distributed import Client, wait
 
-from gridmill.runs.chain import PipelinePlugin
+from gridmill.runs.dask.plugin import PipelinePlugin
 from gridmill.sources.fetch.download import DownloadSettings, fetch
 from gridmill.testing import ArchiveServer, Status
 

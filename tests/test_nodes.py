@@ -12,7 +12,7 @@ from distributed import Client
 
 from generated import DIMS, Generated, build_archive, times_of, truth
 from gridmill.cli import ExitCode, cli
-from gridmill.runs.driver import Event
+from gridmill.runs.narration import Event
 from nodes import Nodes
 
 DAYS = 24

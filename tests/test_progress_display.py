@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from gridmill.display.progress import MOST_FAILURES_SHOWN, ProgressDisplay, ProgressTally
-from gridmill.runs.driver import Event
+from gridmill.runs.narration import Event
 from shown_html import Text
 
 

@@ -181,5 +181,5 @@ def test_logs_for_machines_are_an_object_a_line(here):
     done = run(*args, "--now", until(8), "--verbose", "--log-format", "json")
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     loggers = {line["logger"] for line in lines}
-    assert loggers >= {"gridmill.runs.driver", "gridmill.publishing.publisher"}
+    assert loggers >= {"gridmill.runs.narration", "gridmill.publishing.publisher"}
     assert {"time", "level", "logger", "message"} == set(lines[0])

@@ -12,8 +12,8 @@ import sys
 import dask
 from distributed import LocalCluster
 
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import SCHEDULER_CONFIG
+from gridmill.runs.dask.clusters import SCHEDULER_CONFIG
+from gridmill.runs.dask.plugin import threads_per_worker
 
 
 def main(folder: str, workers: int) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gridmill.display.progress import ProgressDisplay
     from gridmill.model.records import SourceFileStatus
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding
-    from gridmill.runs.clusters import connect
+    from gridmill.runs.dask.clusters import connect
     from gridmill.sources.fetch.download import (
         Download,
         DownloadFailed,
@@ -75,7 +75,7 @@ _MODULES = {
     "SourceFileCoord": "authoring.region_job",
     "SourceFileStatus": "model.records",
     "TemplateConfig": "authoring.template",
-    "connect": "runs.clusters",
+    "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
     "read_netcdf": "sources.netcdf",
 }
@@ -103,7 +103,7 @@ def __dir__() -> list[str]:
 # Where modules that authors import were in 0.1.0; found there for one release more.
 _MOVED = {
     "cf": "authoring.cf",
-    "clusters": "runs.clusters",
+    "clusters": "runs.dask.clusters",
     "datasets.ecmwf_aifs_single_forecast": "datasets.ecmwf.aifs_single_forecast",
     "datasets.hadgem2_north_america": "datasets.met_office.hadgem2_north_america",
     "datasets.noaa_gefs_forecast": "datasets.noaa.gefs_forecast",

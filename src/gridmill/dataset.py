@@ -28,9 +28,10 @@ from gridmill.operations.status import ArchiveStatus, read_status
 from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
 from gridmill.planning.redo import RedoOrder
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.clusters import check_workers, connect
-from gridmill.runs.driver import Driver, Event
+from gridmill.runs.dask.clusters import check_workers, connect
+from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.driver import Driver
+from gridmill.runs.narration import Event
 from gridmill.runs.plan import Plan
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.claims import STATIC, current_claims, is_alive
@@ -198,8 +199,8 @@ class DynamicalDataset:
             Believe no record unseen: ask the provider whether source files were revised since,
             and the store for every object.
         client
-            See `gridmill.runs.clusters.connect`; None means the current Dask client if there is
-            one, else a local cluster for this run.
+            See `gridmill.runs.dask.clusters.connect`; None means the current Dask client if there
+            is one, else a local cluster for this run.
         now
             The present; None asks the clock.
         listener

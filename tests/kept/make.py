@@ -28,7 +28,7 @@ from distributed import Client
 
 from clusters import local_client
 from gridmill.operations.accept import accept_files
-from gridmill.runs.driver import Event
+from gridmill.runs.narration import Event
 from gridmill.testing import ArchiveServer, S3Server, Status
 from kept.datasets import REGION, STATIC_FILE, Provider, labels_of, path_of, places_of
 from kept.restore import (

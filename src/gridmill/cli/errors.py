@@ -58,7 +58,7 @@ def told_in_one_line(error: BaseException) -> Failed:
     """Turn whatever was raised into a line and an exit code."""
     from gridmill.dataset import StoreUnwritable
     from gridmill.model.state_files import UnreadableState
-    from gridmill.runs.driver import SchedulerLost
+    from gridmill.runs.intake import SchedulerLost
     from gridmill.stores.leases import LeaseHeld, LeaseLost
 
     if _was_interrupted(error):

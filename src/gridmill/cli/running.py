@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset, Listener, Plan
     from gridmill.display.terminal.values import Content
     from gridmill.model.reports import RunReport
-    from gridmill.runs.driver import Event
+    from gridmill.runs.narration import Event
     from gridmill.validation import Validation
 
 __all__ = ["run_shown"]

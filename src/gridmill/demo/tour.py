@@ -27,8 +27,8 @@ from gridmill.demo.check import Check, check_coordinates, check_values, largest_
 from gridmill.demo.plots import Release, Run, Timeline, plot_demo
 from gridmill.demo.reader import ReaderProcess, ReaderReport, Sighting
 from gridmill.model.reports import STAGES, RunReport
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.driver import Event
+from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.narration import Event
 from gridmill.testing import ArchiveServer, S3Server
 
 __all__ = ["BUCKET", "DemoFailed", "Tour"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-    from gridmill.runs.driver import Event
+    from gridmill.runs.narration import Event
     from gridmill.runs.plan import Plan
 
 __all__ = ["ProgressDisplay", "ProgressTally", "StageTally"]

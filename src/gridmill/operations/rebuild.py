@@ -39,7 +39,7 @@ from gridmill.operations.maintenance import by_hand
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
 from gridmill.planning.source_files import positions_filled
-from gridmill.runs.driver import ask_files
+from gridmill.runs.asking import ask_files
 from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead

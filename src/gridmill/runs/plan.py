@@ -17,8 +17,8 @@ from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
 from gridmill.pipeline.compress import slabs_for
 from gridmill.planning.prepare import PreparedRegion
-from gridmill.runs.chain import threads_per_worker
-from gridmill.runs.driver import CHAINS_PER_THREAD, REGIONS_PER_WORKER
+from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead

@@ -24,7 +24,7 @@ from gridmill.model.region import regions_of
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, prepare_region
 from gridmill.planning.reasons import nothing_missing
-from gridmill.runs.clusters import connect
+from gridmill.runs.dask.clusters import connect
 
 __all__ = ["DatasetContract"]
 

@@ -19,8 +19,8 @@ __all__ = ["connected", "has_dashboard"]
 @contextmanager
 def connected(cluster: Cluster, output: Output) -> Iterator[Any]:
     """Connect to the cluster, and say in one line what of it is not as it should be."""
-    from gridmill.runs.chain import threads_per_worker
-    from gridmill.runs.clusters import check_workers, connect
+    from gridmill.runs.dask.clusters import check_workers, connect
+    from gridmill.runs.dask.plugin import threads_per_worker
 
     set_levels(output)
     options = dict(cluster.options)

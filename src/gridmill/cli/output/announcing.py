@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gridmill.cli.output.hooks import Hooks
 
 if TYPE_CHECKING:
-    from gridmill.runs.driver import Event
+    from gridmill.runs.narration import Event
 
 __all__ = ["Announcer"]
 

@@ -1,0 +1,130 @@
+"""The plugin that gives a worker what stages need: their threads, a workspace, places at hosts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dask
+import numcodecs.blosc
+import zarr
+from distributed import (
+    Worker,
+    WorkerPlugin,
+)
+
+from gridmill.pipeline.workspace import Workspace, delete
+from gridmill.runs.dask.memory import keep_freed_memory
+from gridmill.runs.dask.places import HostPlaces
+from gridmill.sources.fetch.download import limit_hosts
+
+__all__ = ["PLUGIN", "STAGE_WIDTHS", "PipelinePlugin", "threads_per_worker"]
+
+PLUGIN = "gridmill-pipeline"
+# One core a process: one variable is compressed at a time, while others download and upload.
+STAGE_WIDTHS: Mapping[str, int] = {"download": 2, "compress": 1, "upload": 2}
+# Of a worker's memory, what files on its disk may claim to take of it.
+CLAIMED_SHARE = 0.25
+
+
+def threads_per_worker() -> int:
+    """Threads of a Dask worker at which every stage can run at its full width."""
+    return sum(STAGE_WIDTHS.values())
+
+
+class PipelinePlugin(WorkerPlugin):
+    """Gives a worker the stages' executors and a workspace whose folders live as long as keys.
+
+    Parameters
+    ----------
+    imports_xarray
+        Whether to import xarray at once, because an author's hook takes a DataArray.
+    is_one_machine
+        Whether the cluster starts all its workers on one machine.
+    """
+
+    name = PLUGIN
+    idempotent = True
+
+    def __init__(self, *, imports_xarray: bool = False, is_one_machine: bool = False) -> None:
+        self.imports_xarray = imports_xarray
+        self.is_one_machine = is_one_machine
+
+    def setup(self, worker: Worker) -> None:
+        """Install executors and workspace."""
+        shares_disk = dask.config.get("gridmill.workers-share-disk", True)
+        root = Path(worker.local_directory) / "gridmill"
+        self.workspace = Workspace(root, shares_disk=shares_disk)
+        self.most_claimed = 0 if shares_disk and self.is_one_machine else _most_claimed(worker)
+        self._bandwidth = worker.bandwidth
+        for stage, executor in _stage_executors().items():
+            worker.executors[stage] = executor
+        stop_profiling(worker)
+        self.keeps_memory = keep_freed_memory()
+        numcodecs.blosc.use_threads = False
+        zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
+        if self.imports_xarray:
+            import xarray  # noqa: F401
+        limit_hosts(HostPlaces(worker))
+        self.worker = worker
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+        """Delete a key's folders with the key.
+
+        Not on ``executing`` to ``released``: Dask reports that while the thread still runs. What
+        is deleted is settled here and now: Dask may want the same key again before the executor
+        comes to it.
+        """
+        # A handle that moves takes no time for all that it claims, which Dask would take for the
+        # network's speed, and soon think nothing of moving tasks away from their files.
+        self.worker.bandwidth = self._bandwidth
+        if finish == "forgotten" or (start == "memory" and finish == "released"):
+            folders = self.workspace.release(str(key))
+            if folders:
+                self.worker.executors["offload"].submit(delete, folders)
+
+    def teardown(self, worker: Worker) -> None:
+        """Stop the executors and delete what is left."""
+        for stage in STAGE_WIDTHS:
+            executor = worker.executors.pop(stage, None)
+            if executor is not None:
+                executor.shutdown(wait=False, cancel_futures=True)
+        limit_hosts(None)
+        shutil.rmtree(self.workspace.root, ignore_errors=True)
+
+
+def _most_claimed(worker: Worker) -> int:
+    """Give how large files may claim to be, in bytes.
+
+    Dask takes them to be in memory, and refuses a task whose inputs do not fit there.
+    """
+    limit = worker.memory_manager.memory_limit
+    return int(limit * CLAIMED_SHARE) if limit else sys.maxsize
+
+
+def _stage_executors() -> dict[str, ThreadPoolExecutor]:
+    """Give each stage its threads; or all of them one thread, which a debugger can follow."""
+    if dask.config.get("gridmill.one-thread", False):
+        return dict.fromkeys(STAGE_WIDTHS, ThreadPoolExecutor(1, thread_name_prefix="stages"))
+    return {
+        stage: ThreadPoolExecutor(width, thread_name_prefix=stage)
+        for stage, width in STAGE_WIDTHS.items()
+    }
+
+
+def stop_profiling(worker: Worker) -> None:
+    """Stop Dask's statistical profiler where it can lock up the worker.
+
+    ``sys._current_frames`` may deadlock with threads that start or end (python/cpython#106883);
+    every download task starts some.
+    """
+    if sys.version_info < (3, 11, 9) or (3, 12) <= sys.version_info < (3, 12, 3):
+        for name in ("profile", "profile-cycle"):
+            callback = worker.periodic_callbacks.get(name)
+            if callback is not None:
+                callback.stop()

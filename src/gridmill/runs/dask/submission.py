@@ -1,0 +1,234 @@
+"""Submits chains of tasks: one download a source group, one compress and upload a variable.
+
+Or, for small regions, one of each for several regions: a batch.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+from distributed import (
+    Client,
+    Future,
+)
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.region import region_key
+from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
+from gridmill.publishing.replicas import Copy
+from gridmill.runs import batches
+from gridmill.runs.batches import BatchedWork, GroupFiles
+from gridmill.runs.dask.tasks import (
+    compress,
+    compress_each,
+    download,
+    download_each,
+    hold_context,
+    make_copy,
+    upload,
+    upload_each,
+)
+from gridmill.stores.final_store import Uploaded
+
+__all__ = [
+    "BatchFutures",
+    "GroupWork",
+    "RegionFutures",
+    "copy_all",
+    "seconds_of_batch",
+    "send_context",
+    "submit_batch",
+    "submit_region",
+]
+
+# Later stages first: what is started is finished before more disk is taken.
+PRIORITY_IN_REGION = {"download": 0, "compress": 1, "upload": 2}
+
+
+@dataclass(frozen=True)
+class GroupWork:
+    """The variables of one region that share source files.
+
+    Parameters
+    ----------
+    index
+        Number of the group in the region.
+    files
+        Its source files.
+    works
+        What compress needs, by variable.
+    """
+
+    index: int
+    files: tuple[SourceFile, ...]
+    works: Mapping[str, VariableWork]
+
+
+@dataclass(frozen=True)
+class RegionFutures:
+    """The futures of a region job that the driver waits for.
+
+    Parameters
+    ----------
+    downloads
+        By group index.
+    uploads
+        By variable.
+    """
+
+    downloads: Mapping[int, Future[Any]]
+    uploads: Mapping[str, Future[Any]]
+
+
+@dataclass(frozen=True)
+class BatchFutures:
+    """The futures of several regions that the driver waits for.
+
+    Parameters
+    ----------
+    downloads
+        Of all groups of all regions, in their order.
+    uploads
+        Of all variables, in the order of the regions, their groups, and those' works.
+    """
+
+    downloads: Future[Any]
+    uploads: Future[Any]
+
+
+def seconds_of_batch() -> float:
+    """Give how long a batch may take, as Dask's configuration says; 0 means that there is none."""
+    if dask.config.get("gridmill.one-thread", False):
+        return 0.0  # who follows chains with a debugger follows one at a time
+    return float(dask.config.get("gridmill.batch-seconds", batches.BATCH_SECONDS))
+
+
+def send_context(client: Client, context: RunContext) -> Future[Any]:
+    """Make a run's context available to its tasks; it survives the loss of any worker."""
+    return client.submit(hold_context, context, key=f"context-0-{context.run}", pure=False)
+
+
+def submit_region(
+    client: Client,
+    context: Future[Any],
+    job: RegionJob[Any, Any],
+    groups: Sequence[GroupWork],
+    suffix: str,
+) -> RegionFutures:
+    """Submit the chains of one region job.
+
+    Parameters
+    ----------
+    client
+        The Dask client.
+    context
+        See `send_context`.
+    job
+        The region job.
+    groups
+        What to process of it.
+    suffix
+        Makes the keys unique among runs and attempts.
+    """
+    key = f"{region_key(job.region)}" if not job.is_static else "0static"
+    first = _priority(job)
+    downloads: dict[int, Future[Any]] = {}
+    uploads: dict[str, Future[Any]] = {}
+    for group in groups:
+        submit = _Submission(client, first, f"{suffix}")
+        source = submit.one(
+            "download", download, f"{key}-g{group.index}", _small(job, group), group.files
+        )
+        names = list(group.works)
+        keys = [f"{key}-{name}" for name in names]
+        works = list(group.works.values())
+        shards = submit.many("compress", compress, keys, works, context=context, source=source)
+        receipts = submit.many("upload", upload, keys, shards, context=context)
+        downloads[group.index] = source
+        uploads.update(zip(names, receipts, strict=True))
+    return RegionFutures(downloads, uploads)
+
+
+def submit_batch(
+    client: Client,
+    context: Future[Any],
+    regions: Sequence[tuple[RegionJob[Any, Any], Sequence[GroupWork]]],
+    suffix: str,
+) -> BatchFutures:
+    """Submit several region jobs together: one task of each stage. See `submit_region`."""
+    first, last = regions[0][0], regions[-1][0]
+    key = f"{region_key(first.region)}-to-{region_key(last.region)}"
+    groups = [(job, group) for job, groups in regions for group in groups]
+    files = tuple(GroupFiles(_small(job, group), group.files) for job, group in groups)
+    works = tuple(
+        BatchedWork(work, number)
+        for number, (_, group) in enumerate(groups)
+        for work in group.works.values()
+    )
+    submit = _Submission(client, _priority(first), suffix)
+    sources = submit.one("download", download_each, key, files)
+    shards = submit.one("compress", compress_each, key, works, context, sources)
+    return BatchFutures(sources, submit.one("upload", upload_each, key, shards, context))
+
+
+def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded | str]:
+    """Make copies on the cluster; see `gridmill.publishing.replicas.copy_objects`.
+
+    Raises
+    ------
+    Exception
+        What a copy raised.
+    """
+    if not copies:
+        return []
+    with dask.annotate(executor="upload"):  # type: ignore[attr-defined]
+        futures = client.map(
+            make_copy,
+            copies,
+            key=[f"replicate-{copy.name}-{run}-{uuid.uuid4().hex[:6]}" for copy in copies],
+            pure=False,
+        )
+    made: list[Uploaded | str] = client.gather(futures)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _priority(job: RegionJob[Any, Any]) -> int:
+    return int(-10 * job.region.start)
+
+
+def _small(job: RegionJob[Any, Any], group: GroupWork) -> RegionJob[Any, Any]:
+    return job.for_worker([work.data_var for work in group.works.values()])
+
+
+@dataclass(frozen=True)
+class _Submission:
+    client: Client
+    first: int
+    suffix: str
+
+    def one(self, stage: str, function: Any, key: str, *args: Any) -> Future[Any]:
+        with dask.annotate(executor=stage):  # type: ignore[attr-defined]
+            return self.client.submit(
+                function,
+                *args,
+                key=f"{stage}-{key}-{self.suffix}",
+                pure=False,
+                priority=self.first + PRIORITY_IN_REGION[stage],
+            )
+
+    def many(
+        self, stage: str, function: Any, keys: Sequence[str], items: Sequence[Any], **shared: Any
+    ) -> list[Future[Any]]:
+        with dask.annotate(executor=stage):  # type: ignore[attr-defined]
+            return self.client.map(
+                function,
+                items,
+                key=[f"{stage}-{key}-{self.suffix}" for key in keys],
+                pure=False,
+                priority=self.first + PRIORITY_IN_REGION[stage],
+                **shared,
+            )

@@ -1,0 +1,196 @@
+"""What is in flight: regions and their tasks, and a window that bounds both."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from distributed import Client, Future, as_completed
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.planning.recording import RegionOutcome
+from gridmill.runs.batches import Pace
+from gridmill.runs.dask import submission
+from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.dask.submission import GroupWork
+
+__all__ = [
+    "CHAINS_PER_THREAD",
+    "REGIONS_PER_WORKER",
+    "Begun",
+    "Output",
+    "RegionInFlight",
+    "Window",
+    "utc_now",
+]
+
+# Where no task ends, the loop looks this often whether something is due.
+WAKE_S = 0.1
+# In flight: chains for each thread, so that no stage waits for the driver; and regions for each
+# worker, so that it downloads the next while it compresses one, however many chains they have. More
+# would take more disk, and page cache that the system first has to find.
+CHAINS_PER_THREAD = 1
+REGIONS_PER_WORKER = 2
+# Workers come and go.
+RESIZE_INTERVAL_S = 5.0
+# Regions in flight in batches: the driver holds what it prepared of each.
+MOST_IN_BATCHES = 1000
+
+
+def utc_now() -> str:
+    """Give the time as reports have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(eq=False)
+class RegionInFlight:
+    """A region of which tasks are submitted, and what came of them so far."""
+
+    name: str
+    job: RegionJob[Any, Any]
+    outcome: RegionOutcome
+    waiting: set[Any] = field(default_factory=set)
+    attempts: Counter[str] = field(default_factory=Counter)
+    submitted: str = field(default_factory=utc_now)
+    seconds: float = 0.0
+    nbytes: int = 0
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a task gives for a region: the files of a group, or the receipt of a variable."""
+
+    region: RegionInFlight
+    group: int
+    variable: str | None  # None for files
+
+
+Begun = tuple[RegionInFlight, Sequence[GroupWork]]
+
+
+class Window:
+    """The tasks that are submitted and not taken, as many as workers need.
+
+    Parameters
+    ----------
+    client
+        The Dask client.
+    run
+        Makes the tasks' keys unique.
+    """
+
+    def __init__(self, client: Client, run: str) -> None:
+        self.client = client
+        self.run = run
+        self.context: Any = None
+        self.pace = Pace(submission.seconds_of_batch())
+        self.tasks: dict[Any, list[Output]] = {}
+        # A batch counts as one chain: it moves no more.
+        self.chains = self.regions = 0
+        self.most_chains = self.most_regions = 0
+        self.resize_next = 0.0
+        self.completed: Any = as_completed(  # type: ignore[no-untyped-call]
+            loop=client.loop, with_results=True, raise_errors=False
+        )
+
+    def resize(self) -> None:
+        """Fit what may be in flight to the workers that are there."""
+        self.resize_next = time.monotonic() + RESIZE_INTERVAL_S
+        threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
+        at_least = threads_per_worker()
+        self.most_chains = CHAINS_PER_THREAD * max(sum(threads.values()), at_least)
+        self.most_regions = REGIONS_PER_WORKER * max(len(threads), 1)
+
+    def resize_if_due(self) -> None:
+        """See now and then how many workers there are."""
+        if time.monotonic() >= self.resize_next:
+            with suppress(OSError):  # the scheduler is gone: the loop will see
+                self.resize()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be submitted."""
+        if self.regions < self.most_regions:
+            return True
+        most = max(self.most_chains, MOST_IN_BATCHES)
+        return self.chains < self.most_chains and self.regions < most
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether a task has ended that is not taken yet."""
+        return bool(self.completed.has_ready())
+
+    def open(self, begun: Sequence[Begun]) -> None:
+        """Submit regions: one in tasks of its own, several in tasks that they share."""
+        self.submit(begun, "a0")
+        self.regions += len(begun)
+
+    def close(self, region: RegionInFlight) -> None:
+        """Count a region out whose tasks are all taken."""
+        self.regions -= 1
+        self.pace.note(region.seconds, region.nbytes)
+
+    def submit(self, begun: Sequence[Begun], attempt: str) -> None:
+        """Submit works of regions that are in flight, see `open`."""
+        suffix = f"{self.run}{attempt}"
+        files = [Output(region, group.index, None) for region, groups in begun for group in groups]
+        receipts = [
+            Output(region, group.index, name)
+            for region, groups in begun
+            for group in groups
+            for name in group.works
+        ]
+        if len(begun) == 1:
+            ((region, groups),) = begun
+            alone = submission.submit_region(self.client, self.context, region.job, groups, suffix)
+            tasks = {alone.downloads[one.group]: [one] for one in files}
+            tasks.update({alone.uploads[str(one.variable)]: [one] for one in receipts})
+        else:
+            jobs = [(region.job, groups) for region, groups in begun]
+            batch = submission.submit_batch(self.client, self.context, jobs, suffix)
+            tasks = {batch.downloads: files, batch.uploads: receipts}
+        self._expect(tasks)
+
+    def _expect(self, tasks: Mapping[Future[Any], list[Output]]) -> None:
+        for future, outputs in tasks.items():
+            self.tasks[future.key] = outputs
+            self.chains += outputs[0].variable is not None
+            for output in outputs:
+                output.region.waiting.add(future.key)
+        self.completed.update(list(tasks))
+
+    def pop(self, future: Future[Any]) -> list[Output]:
+        """Give what a task that ended was to give, and forget it."""
+        outputs = self.tasks.pop(future.key)
+        self.chains -= outputs[0].variable is not None
+        return outputs
+
+    def as_completed(self) -> Iterator[tuple[Future[Any], Any] | None]:
+        """Yield tasks with their results as they end, and None now and then while none does.
+
+        What is done is recorded and published in time also where the next task takes long.
+        """
+        completed = self.completed
+        while not completed.is_empty():
+            if completed.has_ready():
+                yield completed.next()
+            else:
+                with completed.thread_condition:
+                    completed.thread_condition.wait(WAKE_S)
+                yield None
+
+    def let_go(self) -> None:
+        """Release what is not done: Dask drops tasks that nobody wants.
+
+        Cancelling them instead can trip an assertion in the scheduler (distributed 2026.8), which
+        then loses the client.
+        """
+        for future in list(self.completed.futures):
+            with suppress(Exception):
+                future.release()
+        self.completed.clear()

@@ -1,0 +1,153 @@
+"""Takes what tasks returned: into the outcome of its region, or for another attempt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from distributed import Future, KilledWorker
+
+from gridmill.pipeline.upload import is_disk_full
+from gridmill.pipeline.values import LocalFiles, Receipt
+from gridmill.publishing.publisher import Publisher
+from gridmill.runs.batches import NotMade
+from gridmill.runs.in_flight import Output, RegionInFlight, Window
+from gridmill.runs.ledger import Ledger
+from gridmill.runs.narration import Narrator
+from gridmill.runs.works import Works
+
+__all__ = ["Intake", "SchedulerLost"]
+
+log = logging.getLogger(__name__)
+
+# A task that kills workers takes others with it: more attempts would only kill more.
+ATTEMPTS = 3
+
+
+class SchedulerLost(RuntimeError):  # noqa: N818
+    """The Dask scheduler is gone: what is recorded is safe, run again to go on."""
+
+
+class Intake:
+    """Notes what one task after the other returned.
+
+    Parameters
+    ----------
+    window
+        Where the tasks are, and further attempts go.
+    works
+        Says what another attempt needs.
+    publisher
+        Learns what became of each region.
+    ledger
+        Writes the records.
+    narrator
+        Is told of everything.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        works: Works,
+        publisher: Publisher,
+        ledger: Ledger,
+        narrator: Narrator,
+    ) -> None:
+        self.window = window
+        self.works = works
+        self.publisher = publisher
+        self.ledger = ledger
+        self.narrator = narrator
+
+    def take(self, future: Future[Any], result: Any) -> None:
+        """Note what one task returned; record each region of which that was the last.
+
+        Raises
+        ------
+        SchedulerLost
+            The cluster is gone.
+        """
+        outputs = self.window.pop(future)
+        status = future.status
+        future.release()  # type: ignore[no-untyped-call]
+        if status == "cancelled":
+            raise SchedulerLost(
+                f"Dask cancelled {future.key}: its scheduler is gone. What is recorded is safe: "
+                "run again to go on"
+            )
+        is_batch = len(outputs) > 1
+        if status == "error":
+            made: Sequence[Any] = [result[1]] * len(outputs)
+        else:
+            made = result if is_batch else [result]
+        for output, one in zip(outputs, made, strict=True):
+            self._take_one(output, one, is_batch)
+        for region in dict.fromkeys(output.region for output in outputs):
+            region.waiting.discard(future.key)
+            if not region.waiting:
+                self._finish(region)
+
+    def _take_one(self, output: Output, made: Any, is_batch: bool) -> None:
+        if isinstance(made, LocalFiles):
+            output.region.outcome.files[output.group] = made.files
+            self.narrator.note_downloaded(output.region, made)
+        elif isinstance(made, Receipt):
+            self._take_receipt(output, made)
+        elif output.variable is None:
+            return  # the uploads of the group report the same error
+        elif is_batch:
+            cause = made.cause if isinstance(made, NotMade) else _cause(made)
+            self._try_alone(output.region, output.group, output.variable, cause)
+        else:
+            self._take_error(output.region, output.group, output.variable, made)
+
+    def _take_receipt(self, output: Output, receipt: Receipt) -> None:
+        outcome = output.region.outcome
+        known = outcome.files.get(output.group)
+        if known == receipt.files:  # one copy for all variables of the group
+            receipt = replace(receipt, files=known)
+        outcome.receipts[receipt.variable] = receipt
+        region = output.region.job.region
+        self.publisher.replicas.keep(region, receipt.variable, receipt.replicated)
+        self.ledger.unrecorded.add(output.region)
+        self.narrator.note_uploaded(output.region, receipt)
+
+    def _take_error(
+        self, region: RegionInFlight, group: int, name: str, error: BaseException
+    ) -> None:
+        """Try again what another worker may do better; else the variable fails, and only it."""
+        region.attempts[name] += 1
+        if _is_worth_another_try(error) and region.attempts[name] < ATTEMPTS:
+            log.warning("region %s, %s: %s; trying again", region.name, name, _cause(error))
+            self._try_again(region, group, name)
+            return
+        region.outcome.failures[name] = _cause(error)
+        self.narrator.note_failed(region, name, _cause(error))
+
+    def _try_alone(self, region: RegionInFlight, group: int, name: str, cause: str) -> None:
+        """Let what failed in a batch succeed, or fail, in tasks of its own."""
+        log.info("region %s, %s: %s; trying it alone", region.name, name, cause)
+        self.window.pace.forget()
+        self._try_again(region, group, name)
+
+    def _try_again(self, region: RegionInFlight, group: int, name: str) -> None:
+        self.narrator.report.chains_retried += 1
+        work = self.works.once_more(region, group, name)
+        self.window.submit([(region, [work])], f"a{region.attempts[name]}{name}")
+
+    def _finish(self, region: RegionInFlight) -> None:
+        """Write the region's record, and let go of it."""
+        self.window.close(region)
+        record = self.ledger.record(region)
+        self.publisher.judge(record, region.outcome.prepared)
+        self.narrator.note_finished(region, record)
+
+
+def _cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _is_worth_another_try(error: BaseException) -> bool:
+    return isinstance(error, KilledWorker) or is_disk_full(error)

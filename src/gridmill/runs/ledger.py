@@ -1,0 +1,128 @@
+"""Records what is done, and shows it to readers, as often as is cheap."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from gridmill.model.records import ProgressRecord
+from gridmill.planning.recording import record_outcome
+from gridmill.publishing.publisher import Publisher
+from gridmill.runs.in_flight import RegionInFlight
+from gridmill.runs.narration import Narrator
+from gridmill.stores.leases import Lease
+
+__all__ = ["PUBLISH_INTERVAL_S", "Ledger", "Showing"]
+
+# Each publication rewrites the root object, and stores limit how often one object may change.
+PUBLISH_INTERVAL_S = 1.0
+# Of the loop's time, in which it submits nothing, at most; more only where no task ends.
+PUBLISHING_SHARE = 0.1
+# What is done of a region that is not complete is recorded at most this often.
+RECORD_INTERVAL_S = 5.0
+
+
+class Showing:
+    """Publishes while a run goes on.
+
+    Parameters
+    ----------
+    publisher
+        Knows the final store.
+    lease
+        The run's right to write.
+    narrator
+        Is told what readers see.
+    interval_s
+        Readers see new data at most this often; less often where the store is so slow that
+        publishing would hold up the loop.
+    """
+
+    def __init__(
+        self, publisher: Publisher, lease: Lease, narrator: Narrator, interval_s: float
+    ) -> None:
+        self.publisher = publisher
+        self.lease = lease
+        self.narrator = narrator
+        self.interval_s = interval_s
+        # What earlier runs left to be made visible can wait for what a short run brings.
+        self._next = self._next_if_idle = time.monotonic() + interval_s
+        self._has_news, self._has_published = True, False
+
+    def expect(self) -> None:
+        """Note that there is something to show; the first of it waits for nothing."""
+        self._has_news = True
+        if not self._has_published:
+            self._next = self._next_if_idle = 0.0
+
+    def is_due(self, is_idle: bool) -> bool:
+        """Whether it is time to publish."""
+        earliest = self._next_if_idle if is_idle else self._next
+        return self._has_news and time.monotonic() >= earliest
+
+    def publish(self) -> None:
+        """Show readers what is recorded."""
+        began, self._has_news, self._has_published = time.monotonic(), False, True
+        is_visible = self.publisher.publish(self.lease)
+        ended = time.monotonic()
+        pause_s = (ended - began) / PUBLISHING_SHARE
+        self._next_if_idle = began + self.interval_s
+        self._next = max(self._next_if_idle, ended + pause_s)
+        if is_visible:
+            self.narrator.note_published(self.publisher.published, self.publisher.last_label)
+        self.narrator.note_visible(self.publisher.published)
+
+
+class Ledger:
+    """Writes the records of a run's regions.
+
+    Parameters
+    ----------
+    publisher
+        Knows the final store, and judges how far readers may see.
+    lease
+        The run's right to write.
+    run
+        Named in the records.
+    now
+        The present, as a label of the append dim.
+    showing
+        Is told when there is more to show.
+    """
+
+    def __init__(
+        self, publisher: Publisher, lease: Lease, *, run: str, now: Any, showing: Showing
+    ) -> None:
+        self.publisher = publisher
+        self.lease = lease
+        self.run = run
+        self.now = now
+        self.showing = showing
+        self.tracker = publisher.store.tracker
+        self.unrecorded: set[RegionInFlight] = set()
+        self._recorded_at = time.monotonic()
+
+    def record(self, region: RegionInFlight) -> ProgressRecord:
+        """Write a region's record: all that it says is true of the store by now."""
+        dataset_id = self.tracker.dataset_id
+        record = record_outcome(region.outcome, dataset_id=dataset_id, run=self.run, now=self.now)
+        self.write(record)
+        self.publisher.note(record)
+        self.unrecorded.discard(region)
+        return record
+
+    def write(self, record: ProgressRecord) -> None:
+        """Write a record, but not over that of a run which took this one for dead."""
+        self.lease.proof.check()
+        self.publisher.completeness.announce(record.region, self.run)
+        self.tracker.write(record)
+        if self.publisher.may_show_more(record, self.lease):
+            self.showing.expect()
+
+    def record_partly(self, *, at_once: bool = False) -> None:
+        """Keep the variables that are done of regions that are not, at a bounded rate."""
+        if not at_once and time.monotonic() - self._recorded_at < RECORD_INTERVAL_S:
+            return
+        self._recorded_at = time.monotonic()
+        for region in list(self.unrecorded):
+            self.record(region)

@@ -1,0 +1,190 @@
+"""Tells what a run does: its report, and events for a progress display."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.model.reports import (
+    MOST_REGIONS,
+    Failure,
+    FetchedFile,
+    Problem,
+    RegionTimes,
+    RunReport,
+    Span,
+)
+from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
+from gridmill.planning.recording import extent_with_data, newest_source
+from gridmill.runs.in_flight import RegionInFlight, utc_now
+from gridmill.sources.fetch.download import mask_url
+
+__all__ = ["Event", "Narrator"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a progress display may show.
+
+    Parameters
+    ----------
+    kind
+        What happened: a region was skipped, submitted or finished, a stage ended, a variable
+        failed, a source file did not succeed, or readers see more.
+    region
+        Label of the region's first position.
+    detail
+        The stage, the failure, the source file's status and address, or the last published label.
+    count
+        Chains submitted, or bytes that a stage handled.
+    """
+
+    kind: Literal["skipped", "submitted", "stage", "failed", "file", "region", "published"]
+    region: str
+    detail: str = ""
+    count: int = 0
+
+
+class Narrator:
+    """Fills a run's report, and tells a listener.
+
+    Parameters
+    ----------
+    report
+        Filled while the run goes on.
+    listener
+        Called with every event, in the thread of the loop.
+    """
+
+    def __init__(self, report: RunReport, listener: Callable[[Event], None]) -> None:
+        self.report = report
+        self.listener = listener
+        self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
+        self._remarks: dict[str, tuple[str, int]] = {}
+
+    def note_skipped(self, region: RegionInFlight) -> None:
+        """Note a region of which nothing was to do."""
+        self.report.regions_skipped += 1
+        self.listener(Event("skipped", region.name))
+
+    def note_submitted(self, regions: Iterable[RegionInFlight]) -> None:
+        """Note regions of which something is to do."""
+        for region in regions:
+            todo = region.outcome.prepared.todo
+            self.listener(Event("submitted", region.name, count=len(todo)))
+
+    def note_downloaded(self, region: RegionInFlight, files: LocalFiles) -> None:
+        """Note what was downloaded of a group."""
+        self.report.nbytes_downloaded += sum(file.nbytes_fetched for file in files.files)
+        self._note_fetched(region, files.files)
+        self._note_spans(region, files.spans)
+
+    def note_uploaded(self, region: RegionInFlight, receipt: Receipt) -> None:
+        """Note a variable that is in the store."""
+        if receipt.healed is not None:
+            self.report.nbytes_healed += sum(file.nbytes_fetched for file in receipt.healed)
+            self._note_fetched(region, receipt.healed)
+        self.report.nbytes_uploaded += sum(obj.nbytes for obj in receipt.objects)
+        self.report.variables_done += 1
+        self._note_spans(region, receipt.spans)
+
+    def note_failed(self, region: RegionInFlight, name: str, cause: str) -> None:
+        """Note a variable that is given up."""
+        self.listener(Event("failed", region.name, f"{name}: {cause}"))
+
+    def note_finished(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        """Note a region whose record is written."""
+        outcome = region.outcome
+        failures = [Failure(region.name, *item) for item in outcome.failures.items()]
+        self.report.failures.extend(failures)
+        self.report.regions_failed += bool(failures)
+        self.report.regions_done += not failures
+        self._note_files(region)
+        self._note_unread(region, record)
+        self._note_times(region, record)
+        log.info("region %s: %d done, %d failed", region.name, len(outcome.receipts), len(failures))
+        self.listener(Event("region", region.name))
+
+    def note_published(self, positions: int, label: str | None) -> None:
+        """Note how far readers see."""
+        self.report.positions_after = positions
+        self.report.published_after = label
+        if label is not None:
+            self.listener(Event("published", label, label))
+
+    def note_visible(self, positions: int) -> None:
+        """Note which regions readers see whole since the publication just made."""
+        now = utc_now()
+        still = []
+        for times in self._not_visible:
+            if times.extent <= positions:
+                times.visible = now
+            else:
+                still.append(times)
+        self._not_visible = deque(still, maxlen=MOST_REGIONS)
+
+    def note_remarks(self) -> None:
+        """Sum up what was remarked of source files that succeeded."""
+        for remark, (first, many) in self._remarks.items():
+            note = f"{many} source files were {remark}; the first is {first}"
+            log.warning("%s", note)
+            self.report.notes.append(note)
+
+    def _note_spans(self, region: RegionInFlight, spans: Iterable[Span]) -> None:
+        for span in spans:
+            region.seconds += span.seconds
+            region.nbytes += span.nbytes
+            self.report.spans.append(span)
+            self.listener(Event("stage", region.name, span.stage, span.nbytes))
+
+    def _note_fetched(self, region: RegionInFlight, files: Iterable[SourceFile]) -> None:
+        for file in (file for file in files if not file.is_kept):
+            url, nbytes = mask_url(file.coord.get_url()), file.nbytes_fetched
+            self.report.note_fetched(
+                FetchedFile(region.name, url, file.seconds, nbytes, file.attempts)
+            )
+
+    def _note_times(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        if region.job.is_static or not region.outcome.receipts:
+            return
+        times = RegionTimes(
+            region=region.name,
+            extent=extent_with_data(record),
+            submitted=region.submitted,
+            recorded=utc_now(),
+            source_available=newest_source(record),
+        )
+        self.report.regions.append(times)
+        self._not_visible.append(times)
+
+    def _note_files(self, region: RegionInFlight) -> None:
+        for files in region.outcome.files.values():
+            self.report.files.update(str(file.coord.status) for file in files)
+            for file in files:
+                if file.coord.status is not SourceFileStatus.SUCCEEDED:
+                    self._note_problem(region, file, file.coord.status, file.coord.detail)
+                elif file.coord.detail is not None and not file.is_kept:
+                    url = mask_url(file.coord.get_url())
+                    first, many = self._remarks.get(file.coord.detail, (url, 0))
+                    self._remarks[file.coord.detail] = first, many + 1
+
+    def _note_unread(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        for group in region.outcome.prepared.groups:
+            for name in group.todo:
+                for at, (_, detail) in record.variables[name].unread.items():
+                    file = region.outcome.receipts[name].files[at]
+                    self.report.files[SourceFileStatus.READ_FAILED] += 1
+                    self._note_problem(region, file, f"read failed for {name}", detail)
+
+    def _note_problem(
+        self, region: RegionInFlight, file: SourceFile, status: str, detail: str | None
+    ) -> None:
+        url = mask_url(file.coord.get_url())
+        self.report.problems.append(Problem(region.name, url, str(status), detail or ""))
+        self.listener(Event("file", region.name, f"{status}: {url}"))

@@ -1,0 +1,69 @@
+"""What workers need for a region's variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.pipeline.compress import takes_data_array
+from gridmill.pipeline.values import VariableWork
+from gridmill.planning.prepare import PreparedGroup
+from gridmill.publishing.publisher import Publisher
+from gridmill.runs.dask.submission import GroupWork
+from gridmill.runs.in_flight import RegionInFlight
+
+__all__ = ["Works"]
+
+
+class Works:
+    """Says what to do of regions, as workers get it.
+
+    Parameters
+    ----------
+    publisher
+        Knows the template.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.publisher = publisher
+
+    def to_do(self, region: RegionInFlight) -> list[GroupWork]:
+        """Give what of a region is not done yet."""
+        groups = enumerate(region.outcome.prepared.groups)
+        return [self._work(region, at, group, group.todo) for at, group in groups if group.todo]
+
+    def once_more(self, region: RegionInFlight, group: int, name: str) -> GroupWork:
+        """Give a variable of a group for another attempt."""
+        return self._work(region, group, region.outcome.prepared.groups[group], [name])
+
+    def _work(
+        self, region: RegionInFlight, index: int, group: PreparedGroup, names: Iterable[str]
+    ) -> GroupWork:
+        job, sizes = region.job, region.outcome.prepared.sizes
+        coords = self.coords(along=True, of=job) if takes_data_array(type(job)) else None
+        wanted = [var for var in group.variables if var.name in set(names)]
+        record = region.outcome.prepared.record
+        works = {
+            var.name: VariableWork(
+                job=job.for_worker((var,)),
+                processing_region=job.processing_region(),
+                sizes={dim: sizes[dim] for dim in var.dims},
+                coords=coords,
+                continues=bool(group.kept),
+                token=record.variables[var.name].token if record and group.kept else None,
+            )
+            for var in wanted
+        }
+        return GroupWork(index, group.files_to_process, works)
+
+    def coords(self, *, along: bool, of: RegionJob[Any, Any] | None = None) -> Any:
+        """Give the coordinates with the append dim, or those without it."""
+        ds = self.publisher.template_ds if of is None else of.processing_region_ds()
+        dim = self.publisher.config.append_dim
+        names = [
+            name
+            for name, coord in ds.coords.items()
+            if (dim in coord.dims) == along and not self.publisher.speaks_of_data(name)
+        ]
+        return ds.coords.to_dataset()[names]
