@@ -570,7 +570,7 @@ def test_bash_completes_what_was_begun(words, offered):
 
 def test_values_of_cluster_options_are_read_as_what_they_look_like():
     """Numbers, lists and constants are no strings; everything else is."""
-    from gridmill.cli.options.archive import parse_value
+    from gridmill.cli.options.declaring import parse_value
 
     given = ["3", "[1, 10]", "False", "none", "m6i.large", '"3"']
     assert [parse_value(text) for text in given] == [3, [1, 10], False, None, "m6i.large", "3"]

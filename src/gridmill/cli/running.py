@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.cli.errors import warn
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.interruption import Interruption
-from gridmill.cli.options.archive import Cluster
-from gridmill.cli.options.clusters import connected, has_dashboard
+from gridmill.cli.options.clusters import Cluster, connected, has_dashboard
 from gridmill.cli.output.announcing import Announcer
 from gridmill.cli.output.hooks import Hooks
 from gridmill.cli.output.output import Output

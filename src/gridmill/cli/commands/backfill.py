@@ -12,9 +12,7 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import (
     UNTIL_HELP,
     Archive,
-    Cluster,
     archive_options,
-    cluster_options,
     filter_options,
     max_lead_option,
     now_option,
@@ -22,6 +20,7 @@ from gridmill.cli.options.archive import (
     redo_option,
     revalidate_option,
 )
+from gridmill.cli.options.clusters import Cluster, cluster_options
 from gridmill.cli.output.hooks import Hooks, hook_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.running import run_shown

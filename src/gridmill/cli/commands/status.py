@@ -6,6 +6,7 @@ import click
 
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.declaring import setting
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.output import Output, output_options
 
@@ -22,20 +23,16 @@ Examples:
 )
 @archive_options
 @click.option("--check", is_flag=True, help="Exit with 6 if the archive is behind.")
-@click.option(
+@setting(
     "--grace",
     metavar="DURATION",
     default="1h",
     show_default=True,
-    envvar="GRIDMILL_GRACE",
-    show_envvar=True,
     help="How long an update may take: what is due for less is not late.",
 )
-@click.option(
+@setting(
     "--max-age",
     metavar="DURATION",
-    envvar="GRIDMILL_MAX_AGE",
-    show_envvar=True,
     help="With --check: an archive whose last label is older is behind, whatever is due.",
 )
 @now_option

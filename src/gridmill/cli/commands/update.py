@@ -11,13 +11,13 @@ from gridmill.cli.commands.validate import look_after, validate_option
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import (
     Archive,
-    Cluster,
     archive_options,
-    cluster_options,
     now_option,
     present,
     revalidate_option,
 )
+from gridmill.cli.options.clusters import Cluster, cluster_options
+from gridmill.cli.options.declaring import setting
 from gridmill.cli.options.durations import parse_duration, seconds_until
 from gridmill.cli.output.hooks import Hooks, hook_options
 from gridmill.cli.output.output import Output, output_options
@@ -45,29 +45,23 @@ if the deadline passed before all that is expected was there.
 """,
 )
 @archive_options
-@click.option(
+@setting(
     "--wait",
     is_flag=True,
-    envvar="GRIDMILL_WAIT",
-    show_envvar=True,
     help="Ask for the expected source files until they are there; publish as they come.",
 )
-@click.option(
+@setting(
     "--deadline",
     metavar="WHEN",
     default="1h",
     show_default=True,
-    envvar="GRIDMILL_DEADLINE",
-    show_envvar=True,
     help="With --wait: when to give up, like 90min or 2h, or a date (ISO 8601, UTC).",
 )
-@click.option(
+@setting(
     "--pause",
     metavar="DURATION",
     default="2min",
     show_default=True,
-    envvar="GRIDMILL_PAUSE",
-    show_envvar=True,
     help="With --wait: the longest pause between two times of asking the provider.",
 )
 @cluster_options

@@ -10,18 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import (
-    Archive,
-    Cluster,
-    Command,
-    archive_options,
-    cluster_options,
-    now_option,
-    parse_variables,
-    present,
-    with_options,
-)
-from gridmill.cli.options.clusters import connected
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.clusters import Cluster, cluster_options, connected
+from gridmill.cli.options.declaring import Command, parse_variables, setting, with_options
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.output.pages import page_option, write_page
@@ -34,12 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["look_after", "selection_options", "validate", "validate_option"]
 
-validate_option: Command = click.option(
+validate_option: Command = setting(
     "--validate",
     "look",
     is_flag=True,
-    envvar="GRIDMILL_VALIDATE",
-    show_envvar=True,
     help="Then look whether what the run could change is right, see `gridmill validate`.",
 )
 
@@ -111,18 +100,14 @@ a source file that never came, or that somebody accepted.
     help="Make N regions of a variable again from their source files, and compare.",
 )
 @click.option("--cf", is_flag=True, help="Check metadata against the CF conventions.")
-@click.option(
+@setting(
     "--grace",
     metavar="DURATION",
-    envvar="GRIDMILL_GRACE",
-    show_envvar=True,
     help="How long an update may take: what is due for less is not late.  [default: 1h]",
 )
-@click.option(
+@setting(
     "--max-age",
     metavar="DURATION",
-    envvar="GRIDMILL_MAX_AGE",
-    show_envvar=True,
     help="An archive whose last label is older is not current, whatever is due.",
 )
 @page_option

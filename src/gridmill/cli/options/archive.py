@@ -1,20 +1,24 @@
-"""Options that several commands share, and the values that they are passed as."""
+"""Which archive and what of it: options that several commands share."""
 
 from __future__ import annotations
 
 import functools
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from gridmill.cli.output.secrets import keep_secret
+from gridmill.cli.options.declaring import (
+    Command,
+    parse_options,
+    parse_variables,
+    setting,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -22,20 +26,14 @@ if TYPE_CHECKING:
 __all__ = [
     "UNTIL_HELP",
     "Archive",
-    "Cluster",
-    "Command",
     "archive_options",
-    "cluster_options",
     "filter_options",
     "let_import_from_here",
     "now_option",
     "present",
     "redo_option",
     "revalidate_option",
-    "with_options",
 ]
-
-Command = Callable[..., Any]
 
 UNTIL_HELP = "Where the archive ends: up to, not including, this date (ISO 8601, UTC)."
 
@@ -91,71 +89,40 @@ class Archive:
         )
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Which Dask cluster, and how to start it."""
-
-    spec: str
-    workers: int | None
-    options: Mapping[str, Any]
-
-
 def archive_options(command: Command) -> Command:
     """Take DATASET and where it is kept; passes an `Archive`."""
     options = [
         click.argument("spec", metavar="DATASET", shell_complete=_complete_dataset),
-        click.option(
-            "--store",
-            metavar="URL",
-            envvar="GRIDMILL_STORE",
-            show_envvar=True,
-            help="The archive: where readers open it.",
-        ),
-        click.option(
+        setting("--store", metavar="URL", help="The archive: where readers open it."),
+        setting(
             "--state",
             metavar="URL",
-            envvar="GRIDMILL_STATE",
-            show_envvar=True,
             help="Where the progress records are kept.  [default: <store>.gridmill]",
         ),
-        click.option(
+        setting(
             "--source-base",
             metavar="URL",
             multiple=True,
-            envvar="GRIDMILL_SOURCE_BASE",
-            show_envvar=True,
             help="A mirror of the provider; several are tried in order.",
         ),
-        click.option(
+        setting(
             "--format",
             "store_format",
             metavar="NAME",
-            envvar="GRIDMILL_FORMAT",
-            show_envvar=True,
             help="The archive's format.  [default: zarr]",
         ),
-        click.option(
+        setting(
             "--store-option",
             metavar="KEY=VALUE",
             multiple=True,
             callback=parse_options,
-            envvar="GRIDMILL_STORE_OPTION",
-            show_envvar=True,
             help="Passed to a remote store's file system; the value may be JSON.",
         ),
-        click.option(
-            "--fsync",
-            is_flag=True,
-            envvar="GRIDMILL_FSYNC",
-            show_envvar=True,
-            help="Also survive a power loss (local stores; slower).",
-        ),
-        click.option(
+        setting("--fsync", is_flag=True, help="Also survive a power loss (local stores; slower)."),
+        setting(
             "--replica",
             metavar="URL",
             multiple=True,
-            envvar="GRIDMILL_REPLICA",
-            show_envvar=True,
             help="A further store that holds the same, published before --store; repeatable.",
         ),
     ]
@@ -178,57 +145,6 @@ def archive_options(command: Command) -> Command:
         return command(archive=archive, **rest)
 
     return with_options(wrapped, options)
-
-
-def cluster_options(command: Command) -> Command:
-    """Take the cluster to run on; passes a `Cluster`."""
-    options = [
-        click.option(
-            "--cluster",
-            "cluster_spec",
-            metavar="SPEC",
-            default="local",
-            show_default=True,
-            envvar="GRIDMILL_CLUSTER",
-            show_envvar=True,
-            help="local, tcp://host:8786, a scheduler file (*.json), coiled, "
-            "package.module:ClusterClass, or none: everything in this process.",
-        ),
-        click.option(
-            "--workers",
-            metavar="N",
-            type=click.IntRange(min=1),
-            envvar="GRIDMILL_WORKERS",
-            show_envvar=True,
-            help="How many to start.  [default: one a core]",
-        ),
-        click.option(
-            "--cluster-option",
-            metavar="KEY=VALUE",
-            multiple=True,
-            callback=parse_options,
-            envvar="GRIDMILL_CLUSTER_OPTION",
-            show_envvar=True,
-            help="Passed to the cluster when it is started; the value may be JSON.",
-        ),
-    ]
-
-    @functools.wraps(command)
-    def wrapped(
-        cluster_spec: str, workers: int | None, cluster_option: Mapping[str, Any], **rest: Any
-    ) -> Any:
-        if _is_from("cluster_spec", ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
-            # The file speaks of the cluster that it names.
-            file = ParameterSource.DEFAULT_MAP
-            workers = None if _is_from("workers", file) else workers
-            cluster_option = {} if _is_from("cluster_option", file) else cluster_option
-        return command(cluster=Cluster(cluster_spec, workers, cluster_option), **rest)
-
-    return with_options(wrapped, options)
-
-
-def _is_from(parameter: str, *sources: ParameterSource) -> bool:
-    return click.get_current_context().get_parameter_source(parameter) in sources
 
 
 def filter_options(command: Command) -> Command:
@@ -269,13 +185,6 @@ redo_option = click.option(
 now_option = click.option("--now", hidden=True, help="The present, for tests.")
 
 
-def with_options(command: Command, options: Sequence[Command]) -> Command:
-    """Add options to a command, in the order in which its help lists them."""
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 def let_import_from_here() -> None:
     """Find modules of the working folder, after everything that is installed."""
     here = str(Path.cwd())
@@ -294,42 +203,3 @@ def _complete_dataset(
     from gridmill.registry import dataset_names
 
     return [name for name in dataset_names() if name.startswith(incomplete)]
-
-
-def parse_variables(
-    context: click.Context, parameter: click.Parameter, values: Sequence[str]
-) -> list[str] | None:
-    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
-    if values and not names:
-        raise click.BadParameter("names no variable", context, parameter)
-    return names or None
-
-
-def parse_options(
-    context: click.Context, parameter: click.Parameter, values: Sequence[str]
-) -> dict[str, Any]:
-    options = {}
-    for text in values:
-        key, equals, value = text.partition("=")
-        if not equals or not key.isidentifier():
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", context, parameter)
-        options[key] = parse_value(value)
-    keep_secret(options)
-    return options
-
-
-def parse_value(text: str) -> Any:
-    """Read JSON, Python's spelling of its constants, or else take the text as it is.
-
-    Examples
-    --------
-    >>> parse_value("[1, 10]"), parse_value("False"), parse_value("m6i.large")
-    ([1, 10], False, 'm6i.large')
-    """
-    constants = {"true": True, "false": False, "none": None}
-    if text.lower() in constants:
-        return constants[text.lower()]
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

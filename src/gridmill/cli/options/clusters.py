@@ -1,19 +1,79 @@
-"""Connect to the cluster that the options name, and say what of it is not as it should be."""
+"""Which cluster the options name; connects to it, and says what of it is not as it should be."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
+
+import click
+from click.core import ParameterSource
 
 from gridmill.cli.errors import Failed, causes, warn
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Cluster, let_import_from_here
+from gridmill.cli.options.archive import let_import_from_here
+from gridmill.cli.options.declaring import Command, parse_options, setting, with_options
 from gridmill.cli.output.logs import dask_level, set_levels
 from gridmill.cli.output.output import Output
 
-__all__ = ["connected", "has_dashboard"]
+__all__ = ["Cluster", "cluster_options", "connected", "has_dashboard"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which Dask cluster, and how to start it."""
+
+    spec: str
+    workers: int | None
+    options: Mapping[str, Any]
+
+
+def cluster_options(command: Command) -> Command:
+    """Take the cluster to run on; passes a `Cluster`."""
+    options = [
+        setting(
+            "--cluster",
+            "cluster_spec",
+            metavar="SPEC",
+            default="local",
+            show_default=True,
+            help="local, tcp://host:8786, a scheduler file (*.json), coiled, "
+            "package.module:ClusterClass, or none: everything in this process.",
+        ),
+        setting(
+            "--workers",
+            metavar="N",
+            type=click.IntRange(min=1),
+            help="How many to start.  [default: one a core]",
+        ),
+        setting(
+            "--cluster-option",
+            metavar="KEY=VALUE",
+            multiple=True,
+            callback=parse_options,
+            help="Passed to the cluster when it is started; the value may be JSON.",
+        ),
+    ]
+
+    @functools.wraps(command)
+    def wrapped(
+        cluster_spec: str, workers: int | None, cluster_option: Mapping[str, Any], **rest: Any
+    ) -> Any:
+        if _is_from("cluster_spec", ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+            # The file speaks of the cluster that it names.
+            file = ParameterSource.DEFAULT_MAP
+            workers = None if _is_from("workers", file) else workers
+            cluster_option = {} if _is_from("cluster_option", file) else cluster_option
+        return command(cluster=Cluster(cluster_spec, workers, cluster_option), **rest)
+
+    return with_options(wrapped, options)
+
+
+def _is_from(parameter: str, *sources: ParameterSource) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) in sources
 
 
 @contextmanager

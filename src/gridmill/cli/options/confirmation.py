@@ -10,7 +10,7 @@ import click
 
 from gridmill.cli.errors import Failed
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Command
+from gridmill.cli.options.declaring import Command, setting
 
 __all__ = ["confirm", "who_option", "yes_option"]
 
@@ -24,11 +24,9 @@ def _operator() -> str:
         return socket.gethostname()
 
 
-who_option: Command = click.option(
+who_option: Command = setting(
     "--who",
     metavar="NAME",
-    envvar="GRIDMILL_WHO",
-    show_envvar=True,
     default=_operator,
     help="Who does it: kept in the records.  [default: user@host]",
 )

@@ -26,18 +26,18 @@ from typing import Any
 
 import click
 
+from gridmill.cli.options.declaring import setting
+
 __all__ = ["config_option", "settings_for"]
 
 DEFAULT_FILE = "gridmill.toml"
 DATASETS = "datasets"
 
-config_option: Callable[..., Any] = click.option(
+config_option: Callable[..., Any] = setting(
     "--config",
     metavar="FILE",
     type=click.Path(dir_okay=False),
     expose_value=False,
-    envvar="GRIDMILL_CONFIG",
-    show_envvar=True,
     help=f"Settings, in TOML.  [default: {DEFAULT_FILE}, if it is there]",
 )
 

@@ -18,7 +18,8 @@ import click
 
 from gridmill.cli.errors import masked, warn
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, Command, let_import_from_here, with_options
+from gridmill.cli.options.archive import Archive, let_import_from_here
+from gridmill.cli.options.declaring import Command, setting, with_options
 
 __all__ = ["Hooks", "hook_options"]
 
@@ -58,19 +59,15 @@ def hook_options(command: Command) -> Command:
     interruption.
     """
     options = [
-        click.option(
+        setting(
             "--on-publish",
             metavar="HOOK",
-            envvar="GRIDMILL_ON_PUBLISH",
-            show_envvar=True,
             help="When readers see more, and at the end of such a run with its report: a command, "
             "which gets it as JSON on stdin, or package.module:function, which gets it as a dict.",
         ),
-        click.option(
+        setting(
             "--on-failure",
             metavar="HOOK",
-            envvar="GRIDMILL_ON_FAILURE",
-            show_envvar=True,
             help="After a run that failed.",
         ),
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridmill.cli.errors import told_in_one_line
-from gridmill.cli.options.archive import Command, with_options
+from gridmill.cli.options.declaring import Command, setting, with_options
 from gridmill.cli.options.settings import config_option
 from gridmill.cli.output.logs import configure_logging
 from gridmill.cli.output.secrets import mask
@@ -61,13 +61,11 @@ def output_options(command: Command) -> Command:
         click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, nothing else."),
         click.option("-v", "--verbose", is_flag=True, help="Log a line a region, and warnings."),
         click.option("--debug", is_flag=True, help="Log everything; errors with their traceback."),
-        click.option(
+        setting(
             "--log-format",
             type=click.Choice(["text", "json"]),
             default="text",
             show_default=True,
-            envvar="GRIDMILL_LOG_FORMAT",
-            show_envvar=True,
             help="Lines for people, or JSON, an object a line, for machines.",
         ),
     ]
