@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from distributed import Client, Future, KilledWorker, as_completed
 
-from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import ProgressRecord, SourceFileStatus
 from gridmill.model.reports import (
     MOST_REGIONS,
