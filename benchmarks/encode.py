@@ -14,7 +14,7 @@ from benchmarks.fields import make_fields
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
 from gridmill import DataVar, Encoding
-from gridmill.authoring.transforms import round_mantissa_inplace
+from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.publishing.publisher import Publisher
 

@@ -20,7 +20,7 @@ from benchmarks.fields import NAMES, write_archive
 from benchmarks.forecast import end_of_inits, forecast_of, write_forecast
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
-from gridmill.authoring.transforms import round_mantissa_inplace
+from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.variables import Encoding
 from gridmill.runs.dask.clusters import connect
 from gridmill.runs.dask.memory import MALLOC_OPTIONS

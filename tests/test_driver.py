@@ -21,7 +21,8 @@ from distributed import Client
 
 import gridmill.dataset
 from clusters import local_client
-from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.runs import batches
 from gridmill.runs.asking import ASKED_AT_ONCE, ask_files

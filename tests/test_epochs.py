@@ -13,12 +13,10 @@ import numpy as np
 import pytest
 
 from grib_messages import changed, encode, encode_in_band_missing
-from gridmill.authoring.transforms import (
-    deaccumulate_inplace,
-    interpolate_single_gaps_inplace,
-    round_mantissa_inplace,
-    scale_inplace,
-)
+from gridmill.authoring.transforms.deaccumulation import deaccumulate_inplace
+from gridmill.authoring.transforms.interpolation import interpolate_single_gaps_inplace
+from gridmill.authoring.transforms.rounding import round_mantissa_inplace
+from gridmill.authoring.transforms.scaling import scale_inplace
 from gridmill.model.epochs import (
     DEACCUMULATION,
     ENCODING,

@@ -25,7 +25,8 @@ from gridmill import (
     NotAvailable,
     TemplateConfig,
 )
-from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Level, Window
+from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
+from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import LatitudeLongitudeGrid
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.message import InventoryMismatch, Statistic
@@ -237,7 +238,7 @@ def test_without_an_inventory_the_whole_file_is_fetched(provider, caplog, text):
     if text is not None:
         provider.inventory.write_text(text)
 
-    with caplog.at_level(logging.DEBUG, "gridmill.authoring.forecasts.job"):
+    with caplog.at_level(logging.DEBUG, "gridmill.authoring.forecasts"):
         file = provider.download()
 
     check_all(provider, file)

@@ -16,7 +16,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.authoring.region_job import RegionJob, SourceFileCoord, locate, locate_along
+from gridmill.authoring.locate import locate, locate_along
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import RegionState, SourceFileStatus
 from gridmill.sources.fetch.download import DownloadFailed, NotAvailable
 from tiny import (

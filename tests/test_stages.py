@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gridmill.authoring.region_job import SourceFileCoord
+from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import SourceFileStatus
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.pipeline.canvas import slabs_of

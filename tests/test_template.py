@@ -13,7 +13,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridmill.authoring.template import TemplateConfig, parse_label
+from gridmill.authoring.labels import parse_label
+from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate, Encoding
 from tiny import START, TinyTemplate, time_coordinate, tiny_var, until
 

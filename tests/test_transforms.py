@@ -14,16 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs.bitround import BitRound
 
-from gridmill.authoring import transforms
-from gridmill.authoring.transforms import (
+from gridmill.authoring.transforms import blocks, deaccumulation, interpolation, rounding, scaling
+from gridmill.authoring.transforms.deaccumulation import (
     DeaccumulationCounts,
     deaccumulate_inplace,
     deaccumulation_footprint,
+)
+from gridmill.authoring.transforms.interpolation import (
     interpolate_single_gaps_inplace,
     interpolation_footprint,
-    round_mantissa_inplace,
-    scale_inplace,
 )
+from gridmill.authoring.transforms.rounding import round_mantissa_inplace
+from gridmill.authoring.transforms.scaling import scale_inplace
 
 unhurried = settings(max_examples=60, deadline=None)
 
@@ -60,9 +62,10 @@ def rounded(values, keep):
     return result
 
 
-def test_examples_in_docstrings_hold():
-    """Every example in the module's docstrings gives the output that it shows."""
-    results = doctest.testmod(transforms)
+@pytest.mark.parametrize("module", [rounding, scaling, deaccumulation, interpolation])
+def test_examples_in_docstrings_hold(module):
+    """Every example in a module's docstrings gives the output that it shows."""
+    results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0
 
@@ -153,7 +156,7 @@ class TestRoundMantissa:
     @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
     def test_rounds_views_as_it_rounds_copies(self, monkeypatch, view, block_elements):
         """A view of any layout is rounded in place and nothing outside it is touched."""
-        monkeypatch.setattr(transforms, "_BLOCK_ELEMENTS", block_elements)
+        monkeypatch.setattr(blocks, "_BLOCK_ELEMENTS", block_elements)
         base = np.random.default_rng(0).normal(size=(12, 11)).astype("float32")
         base[3, 4:8] = np.nan, np.inf, -np.inf, np.finfo("float32").max
         before, touched = base.copy(), np.zeros(base.shape, bool)
@@ -207,7 +210,7 @@ class TestScale:
     @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
     def test_scales_views_as_it_scales_copies(self, monkeypatch, view):
         """A view of any layout is scaled once in every place, and nothing outside it."""
-        monkeypatch.setattr(transforms, "_BLOCK_ELEMENTS", 5)
+        monkeypatch.setattr(blocks, "_BLOCK_ELEMENTS", 5)
         base = np.arange(132, dtype="float32").reshape(12, 11)
         before, touched = base.copy(), np.zeros(base.shape, bool)
         view(touched)[...] = True
@@ -356,7 +359,7 @@ class TestDeaccumulate:
         values[rng.random(values.shape) < 0.2] = np.nan
         keywords = {"step_seconds": HOUR * np.arange(1, 7), "reset_every_s": 3 * HOUR, "kind": kind}
         expected = np.moveaxis(deaccumulated(values, **keywords), 0, axis)
-        monkeypatch.setattr(transforms, "_BLOCK_ELEMENTS", block_elements)
+        monkeypatch.setattr(blocks, "_BLOCK_ELEMENTS", block_elements)
         for order in "CF":
             target = np.array(np.moveaxis(values, 0, axis), order=order)
             deaccumulate_inplace(target, axis=axis, **keywords)
@@ -598,7 +601,7 @@ class TestInterpolateSingleGaps:
         coordinate = np.array([0, 1, 3, 4, 8, 9, 11])
         expected = values.copy()
         count = interpolate_single_gaps_inplace(expected, coordinate=coordinate, axis=0)
-        monkeypatch.setattr(transforms, "_BLOCK_ELEMENTS", block_elements)
+        monkeypatch.setattr(blocks, "_BLOCK_ELEMENTS", block_elements)
         for order in "CF":
             target = np.array(np.moveaxis(values, 0, axis), order=order)[..., ::-1]
             flipped = coordinate if axis != -1 else 11 - coordinate[::-1]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.authoring.template import TemplateConfig
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Coordinate, DataVar, Encoding

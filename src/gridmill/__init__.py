@@ -18,7 +18,8 @@ from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+    from gridmill.authoring.region_job import RegionJob
+    from gridmill.authoring.source_file import SourceFileCoord
     from gridmill.authoring.template import TemplateConfig
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.progress import ProgressDisplay
@@ -72,7 +73,7 @@ _MODULES = {
     "NotAvailable": "sources.fetch.download",
     "ProgressDisplay": "display.progress",
     "RegionJob": "authoring.region_job",
-    "SourceFileCoord": "authoring.region_job",
+    "SourceFileCoord": "authoring.source_file",
     "SourceFileStatus": "model.records",
     "TemplateConfig": "authoring.template",
     "connect": "runs.dask.clusters",
@@ -127,6 +128,8 @@ _MOVED = {
     "transforms": "authoring.transforms",
     "variables": "model.variables",
 }
+# Names of theirs that are not where the rest of their module is.
+_MOVED_APART = {("grib_region_job", "Level"): "authoring.forecasts.variables"}
 
 
 class _MovedModules:
@@ -144,12 +147,18 @@ class _MovedModules:
 
     @staticmethod
     def exec_module(module: Any) -> None:
-        """Put the module of today in place of the one that was asked for."""
+        """Find the names of the module that was asked for where they are today."""
         import warnings
 
-        new = f"gridmill.{_MOVED[module.__name__.removeprefix('gridmill.')]}"
-        warnings.warn(f"{module.__name__} is {new} now", DeprecationWarning, stacklevel=2)
-        sys.modules[module.__name__] = import_module(new)
+        old = module.__name__.removeprefix("gridmill.")
+        new = _MOVED[old]
+        warnings.warn(f"{module.__name__} is gridmill.{new} now", DeprecationWarning, stacklevel=2)
+
+        def find(name: str) -> Any:
+            there = _MOVED_APART.get((old, name), new)
+            return getattr(import_module(f"gridmill.{there}"), name)
+
+        module.__getattr__ = find
 
 
 sys.meta_path.append(_MovedModules)

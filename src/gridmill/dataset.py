@@ -15,8 +15,10 @@ import xarray as xr
 from distributed import Client, get_client
 
 from gridmill.authoring.as_made import as_made
-from gridmill.authoring.region_job import ProcessResults, RegionJob
-from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.authoring.labels import just_after
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import ProcessResults
+from gridmill.authoring.template import TemplateConfig
 from gridmill.display.cards import dataset_card
 from gridmill.display.run_page import report_page
 from gridmill.model.region import touches

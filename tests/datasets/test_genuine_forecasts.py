@@ -19,8 +19,9 @@ import xarray as xr
 
 from gridmill import DynamicalDataset, Encoding
 from gridmill.authoring.cf import attributes
-from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Level, Window
+from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
+from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import EARTH_RADIUS, ProjectedGrid
 from gridmill.sources.grib.framing import iter_messages
 from gridmill.sources.grib.identity import Surface

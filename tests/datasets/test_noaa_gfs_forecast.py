@@ -19,7 +19,7 @@ import xarray as xr
 from click.testing import CliRunner
 from distributed import get_worker
 
-from gridmill.authoring.forecasts.job import GribVar
+from gridmill.authoring.forecasts.variables import GribVar
 from gridmill.cli import cli
 from gridmill.datasets.noaa.gfs_forecast import (
     NoaaGfsForecast,

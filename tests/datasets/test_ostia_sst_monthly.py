@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from gridmill.authoring.transforms import round_mantissa_inplace
+from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly, OstiaSstMonthlyTemplate
 from gridmill.demo.archive import OSTIA_SOURCE, build_ostia_archive, sample_file
 from gridmill.testing import ArchiveServer

@@ -6,7 +6,7 @@ against the same one.
 See Also
 --------
 gridmill.sources.grib.projections : the projections themselves.
-gridmill.authoring.forecasts.job : checks messages.
+gridmill.authoring.forecasts.reading : checks messages.
 """
 
 from __future__ import annotations

@@ -5,25 +5,20 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from gridmill.authoring.transforms import round_mantissa_inplace
-from gridmill.model.display_hook import card_of
-from gridmill.model.records import (
-    PublishWhen,
-    RegionState,
-    SourceFileStatus,
-    SourceFill,
-    region_state,
-)
+from gridmill.authoring.locate import locate_along
+from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
+from gridmill.authoring.transforms.rounding import round_mantissa_inplace
+from gridmill.display.cards import job_card
+from gridmill.model.records import PublishWhen, RegionState, SourceFill, region_state
 from gridmill.model.region import region_length, regions_of
 from gridmill.model.variables import DataVar
 from gridmill.sources.fetch.download import (
@@ -34,6 +29,7 @@ from gridmill.sources.fetch.download import (
     NotAvailable,
     fetch,
     identify,
+    mask_url,
 )
 from gridmill.stores.final_store import FinalStore
 
@@ -41,56 +37,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["ProcessResults", "RegionJob", "SourceFileCoord"]
+__all__ = ["RegionJob"]
 
 DataVarT = TypeVar("DataVarT", bound=DataVar)
 AnswerT = TypeVar("AnswerT", Download, FileIdentity)
 CoordT = TypeVar("CoordT", bound="SourceFileCoord")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceFileCoord:
-    """Identifies one source file and the place in the archive that it fills; subclass it.
-
-    Subclasses are frozen, keyword-only dataclasses that add the fields which identify the file,
-    for instance its time or its init_time, lead_time and member. The fields here say what
-    became of it; authors leave them alone.
-
-    Attributes
-    ----------
-    status : SourceFileStatus
-        What became of it.
-    settled : bool
-        Whether trying again later is pointless.
-    downloaded_path : Path or None
-        Where it lies on the worker's disk, for `RegionJob.read_data`.
-    nbytes, etag, last_modified
-        Identity, taken from the download's own response.
-    detail : str or None
-        Why it did not succeed, or what is worth knowing of how it did.
-    """
-
-    status: SourceFileStatus = SourceFileStatus.PROCESSING
-    settled: bool = False
-    downloaded_path: Path | None = None
-    nbytes: int | None = None
-    etag: str | None = None
-    last_modified: str | None = None
-    detail: str | None = None
-
-    def get_url(self) -> str:
-        """Give its address: a URL, or a path below the dataset's `source_base`."""
-        raise NotImplementedError(f"{type(self).__name__} must define get_url()")
-
-    def out_loc(self) -> Mapping[str, Any]:
-        """Give the labels that it fills: by dim a label, or a slice of labels, both included.
-
-        Dims that are not named are filled whole.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define out_loc()")
-
-
-ProcessResults = Mapping[str, Sequence[SourceFileCoord]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -454,9 +405,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         ends = [var.valid_until for var in self.data_vars if var.name == name]
         if not ends or ends[0] is None:
             return len(index)
-        from gridmill.authoring.template import (
-            parse_label,  # imports xarray, which workers do without
-        )
+        from gridmill.authoring.labels import parse_label  # imports pandas, for the driver
 
         calendar = getattr(index, "calendar", "proleptic_gregorian")
         return int(index.searchsorted(parse_label(ends[0], calendar)))
@@ -476,13 +425,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Give the template cut to the processing region."""
         if self.is_static:
             return self.template_ds
-        import xarray as xr  # here, because workers do without
+        # Here, because workers do without xarray.
+        from gridmill.authoring.template import cut_template
 
-        at = {self.append_dim: self.processing_region()}
-        cut = self.template_ds.coords.to_dataset().isel(at)
-        length = cut.sizes[self.append_dim]
-        lazy = _data_variables(_Same(self.template_ds), self.append_dim, length)
-        return xr.Dataset(lazy, coords=cut.coords, attrs=cut.attrs)
+        return cut_template(self.template_ds, self.append_dim, self.processing_region())
 
     def download_path(self, coord: CoordT) -> Path:
         """Give where a source file is downloaded to: inside the worker's folder, whatever its URL.
@@ -515,7 +461,17 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return twin
 
     def _repr_html_(self) -> str:
-        return card_of(self)
+        ds = self.processing_region_ds()
+        index = self.template_ds.get_index(self.append_dim)
+        ends = () if self.is_static else (self.region.start, self.region.stop - 1)
+        groups = [
+            (
+                [var.name for var in group],
+                [mask_url(c.get_url()) for c in self.generate_source_file_coords(ds, group)],
+            )
+            for group in self.source_groups(self.data_vars)
+        ]
+        return job_card(type(self).__name__, [str(index[at]) for at in ends], self.region, groups)
 
     def __repr__(self) -> str:
         names = ", ".join(var.name for var in self.data_vars)
@@ -548,69 +504,6 @@ class RegionJob(Generic[DataVarT, CoordT]):
                 errors.append(error)
         # One mirror that failed may have the file: it is absent only if all say so.
         raise next((e for e in errors if isinstance(e, DownloadFailed)), errors[0])
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """A template as a key: equal to nothing but the same object."""
-
-    template_ds: xr.Dataset
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.template_ds is self.template_ds
-
-    def __hash__(self) -> int:
-        return id(self.template_ds)
-
-
-@lru_cache(maxsize=4)
-def _data_variables(template: _Same, append_dim: str, length: int) -> dict[Any, xr.Variable]:
-    """Give a template's data variables for that many positions.
-
-    All of them are without values, so those of one region are as good as those of another; to
-    cut dozens of dask arrays for each of thousands of regions costs 10 ms a region.
-    """
-    cut = template.template_ds.isel({append_dim: slice(0, length)})
-    return {name: cut[name].variable for name in cut.data_vars}
-
-
-def locate_along(
-    index: pd.Index[Any], dim: str, coords: Iterable[SourceFileCoord]
-) -> list[tuple[SourceFileCoord, slice]]:
-    """Find the positions along a dim that source files fill.
-
-    Raises
-    ------
-    ValueError
-        A label that a file claims to fill is not in the index.
-    """
-    return [(c, as_slice(locate(index, dim, c.out_loc().get(dim, slice(None))))) for c in coords]
-
-
-def locate(index: pd.Index[Any], dim: str, label: Any) -> int | slice:
-    """Find the position of a label, or the positions of a slice of labels, both ends included.
-
-    Raises
-    ------
-    ValueError
-        The label is not in the index.
-    """
-    if isinstance(label, slice):
-        found = index.slice_indexer(label.start, label.stop)
-        return slice(*found.indices(len(index)))
-    try:
-        hash(label)  # pandas has an error of its own for lists
-        return int(index.get_loc(label))  # type: ignore[arg-type]
-    except (KeyError, TypeError) as error:
-        span = f"{index[0]} … {index[-1]}" if len(index) else "nothing"
-        raise ValueError(
-            f"out_loc() gives {dim}={label!r}, which is not in {dim}: {span}"
-        ) from error
-
-
-def as_slice(position: int | slice) -> slice:
-    """Give the positions as a slice."""
-    return position if isinstance(position, slice) else slice(position, position + 1)
 
 
 def _first_within(index: pd.Index[Any], window: timedelta) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Self, cast
 
 import dask.array
@@ -15,18 +14,15 @@ import pandas as pd
 import xarray as xr
 from dask.delayed import delayed
 
+from gridmill.authoring.labels import just_after, parse_label
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
 
-__all__ = ["TemplateConfig", "just_after", "parse_label"]
+__all__ = ["TemplateConfig", "cut_template"]
 
 # Long enough that the append coordinate's single chunk outlasts the archive (see Coordinate).
 CAPACITY_YEARS = 60
 CAPACITY_IRREGULAR = 2**20
-ISO_8601 = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.\d+)?)?)?)?)?)?"
-    r"(?P<zone>Z|[+-]\d\d:?\d\d)?"
-)
 
 
 class TemplateConfig:
@@ -288,66 +284,35 @@ class TemplateConfig:
         ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
 
 
-def parse_label(value: Any, calendar: str = "proleptic_gregorian") -> Any:
-    """Turn an ISO 8601 string or a datetime into a `pandas.Timestamp` or a cftime object.
+def cut_template(template_ds: xr.Dataset, append_dim: str, positions: slice) -> xr.Dataset:
+    """Give a template cut to some positions along the append dim."""
+    cut = template_ds.coords.to_dataset().isel({append_dim: positions})
+    lazy = _data_variables(_Same(template_ds), append_dim, cut.sizes[append_dim])
+    return xr.Dataset(lazy, coords=cut.coords, attrs=cut.attrs)
 
-    Zone-aware values are converted to UTC; labels themselves carry no zone.
 
-    Examples
-    --------
-    >>> parse_label("2017-01-21T06:00Z")
-    Timestamp('2017-01-21 06:00:00')
-    >>> parse_label("2017-02-30", "360_day")
-    cftime.datetime(2017, 2, 30, 0, 0, 0, 0, calendar='360_day', has_year_zero=True)
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A template as a key: equal to nothing but the same object."""
+
+    template_ds: xr.Dataset
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.template_ds is self.template_ds
+
+    def __hash__(self) -> int:
+        return id(self.template_ds)
+
+
+@lru_cache(maxsize=4)
+def _data_variables(template: _Same, append_dim: str, length: int) -> dict[Any, xr.Variable]:
+    """Give a template's data variables for that many positions.
+
+    All of them are without values, so those of one region are as good as those of another; to
+    cut dozens of dask arrays for each of thousands of regions costs 10 ms a region.
     """
-    if calendar not in ("proleptic_gregorian", "standard", "gregorian"):
-        return _parse_cftime(value, calendar)
-    try:
-        stamp = pd.Timestamp(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{value!r} is not a date: write it like 2017-01-21T06:00") from error
-    if pd.isna(stamp):
-        raise ValueError(f"{value!r} is not a date: write it like 2017-01-21T06:00")
-    return stamp.tz_convert(None) if stamp.tzinfo is not None else stamp
-
-
-def _parse_cftime(value: Any, calendar: str) -> Any:
-    import cftime
-
-    if isinstance(value, cftime.datetime):
-        return value
-    if isinstance(value, datetime | np.datetime64):
-        return _on_calendar(parse_label(value), calendar)
-    found = ISO_8601.fullmatch(str(value))
-    try:
-        if found is None:
-            raise ValueError
-        year, month, day, *clock = (int(found[n] or n in (2, 3)) for n in range(1, 7))
-        label = cftime.datetime(year, month, day, *clock, calendar=calendar)
-    except ValueError as error:
-        raise ValueError(
-            f"{value!r} is not a date of the {calendar} calendar: write it like 2017-01-21"
-        ) from error
-    zone = found["zone"]
-    return label if zone in (None, "Z") else label - datetime.strptime(zone, "%z").utcoffset()
-
-
-def _on_calendar(moment: datetime, calendar: str) -> Any:
-    """Give a moment as a label; a day that the calendar does not have becomes the one before."""
-    import cftime
-
-    clock = (moment.hour, moment.minute, moment.second)
-    for day in (moment.day, 30, 29, 28):
-        try:
-            return cftime.datetime(moment.year, moment.month, day, *clock, calendar=calendar)
-        except ValueError:
-            continue
-    raise ValueError(f"{moment} is not on the {calendar} calendar")
-
-
-def just_after(label: Any) -> Any:
-    """Give the smallest end of a template that includes a label."""
-    return label + pd.Timedelta(microseconds=1).to_pytimedelta()
+    cut = template.template_ds.isel({append_dim: slice(0, length)})
+    return {name: cut[name].variable for name in cut.data_vars}
 
 
 def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import (
     ObjectReceipt,
     ProgressRecord,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from gridmill.authoring.as_made import as_made
-from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.authoring.labels import just_after
+from gridmill.authoring.template import TemplateConfig
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import EVERYTHING

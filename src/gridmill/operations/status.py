@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gridmill.authoring.region_job import RegionJob, as_slice
+from gridmill.authoring.locate import as_slice
+from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.records import ProgressRecord

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gridmill.authoring.region_job import ProcessResults, RegionJob, SourceFileCoord
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
 from gridmill.model.records import (
     ProgressRecord,
     SourceFileRecord,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileStatus, VariableRecord
 from gridmill.model.variables import DataVar
 from gridmill.planning.fingerprint import Listed

@@ -6,7 +6,9 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from gridmill.authoring.region_job import RegionJob, SourceFileCoord, as_slice, locate
+from gridmill.authoring.locate import as_slice, locate
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import (
     ProgressRecord,
     SourceFileRecord,

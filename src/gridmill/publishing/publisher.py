@@ -18,8 +18,10 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gridmill.authoring.region_job import ProcessResults, RegionJob
-from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.authoring.labels import just_after
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import ProcessResults
+from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import (
     ObjectReceipt,
     ProgressRecord,

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Semaphore
 from typing import Any
 
-from gridmill.authoring.region_job import RegionJob, SourceFileCoord
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.sources.fetch.download import FileIdentity
 
 __all__ = ["ASKED_AT_ONCE", "ask_files"]

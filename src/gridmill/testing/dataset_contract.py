@@ -18,7 +18,8 @@ import cloudpickle
 import numpy as np
 import xarray as xr
 
-from gridmill.authoring.region_job import RegionJob, as_slice
+from gridmill.authoring.locate import as_slice
+from gridmill.authoring.region_job import RegionJob
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import regions_of
 from gridmill.model.variables import DataVar

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import xarray as xr
 
 from gridmill.authoring.as_made import AsMade, as_made
+from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.template import TemplateConfig, just_after
+from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of, touches
 from gridmill.model.variables import DataVar

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Window
+from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
+from gridmill.authoring.forecasts.variables import GribVar, Window
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -11,8 +11,9 @@ from typing import Any
 
 from gridmill import Completeness, DynamicalDataset, Encoding
 from gridmill.authoring.cf import WELL_KNOWN, attributes
-from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob, GribVar, Level, Window
+from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
+from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import LatitudeLongitudeGrid
 from gridmill.sources.grib.inventory.message import Statistic
 from gridmill.sources.grib.inventory.selection import Selector

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from gridmill import Encoding
 from gridmill.authoring.cf import WELL_KNOWN, attributes
-from gridmill.authoring.forecasts.job import Code, GribVar, Level, Window
+from gridmill.authoring.forecasts.variables import Code, GribVar, Level, Window
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.message import Statistic
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from gridmill.authoring.region_job import RegionJob, as_slice
+from gridmill.authoring.locate import as_slice
+from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import (
     ProgressRecord,
     SourceFileRecord,

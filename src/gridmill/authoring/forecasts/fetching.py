@@ -1,0 +1,193 @@
+"""Fetching messages out of a provider's GRIB file, by byte ranges that its inventory names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gridmill.authoring.forecasts.reading import (
+    Asked,
+    Found,
+    Place,
+    contradictions,
+    write_listing,
+)
+from gridmill.sources.fetch.download import (
+    Download,
+    DownloadFailed,
+    DownloadSettings,
+    NotAvailable,
+    fetch,
+    identify,
+    mask_url,
+    read,
+)
+from gridmill.sources.grib.framing import GribCorrupt, iter_messages
+from gridmill.sources.grib.inventory.formats import parse_inventory
+from gridmill.sources.grib.inventory.message import ByteRange, Message
+from gridmill.sources.grib.inventory.ranges import local_byte_ranges, merge_byte_ranges
+from gridmill.sources.grib.inventory.selection import (
+    AmbiguousMessage,
+    MessageNotFound,
+    Selector,
+    select,
+)
+from gridmill.sources.grib.messages import open_message
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["MessageOrder"]
+
+log = logging.getLogger(__name__)
+
+
+# Addresses may hold credentials.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MessageOrder:
+    """The messages that are wanted of one file.
+
+    Parameters
+    ----------
+    url, inventory_url
+        Where the file and its inventory are.
+    path
+        The local file that the messages go to.
+    in_inventory, in_file
+        What is asked, in terms of the inventory and in terms of the messages themselves.
+    init_time
+        The forecast's start.
+    settings
+        How hard to try.
+    max_gap_nbytes
+        Bytes worth fetching for nothing to save a request.
+    """
+
+    url: str
+    inventory_url: str
+    path: Path
+    in_inventory: Sequence[Asked]
+    in_file: Sequence[Asked]
+    init_time: pd.Timestamp
+    settings: DownloadSettings
+    max_gap_nbytes: int
+
+    def fetch(self) -> Download:
+        """Fetch the messages, or the whole file if it has no inventory.
+
+        One that is not there, or not whole, is listed with the reason; the others are not
+        affected.
+        """
+        inventory = self._read_inventory()
+        if isinstance(inventory, str):
+            whole = fetch(self.url, self.path, settings=self.settings)
+            done = replace(whole, remark=f"fetched whole: {inventory}")
+            found = self._search()
+        else:
+            done, found = self._fetch_ranges(self._choose(inventory))
+        write_listing(self.path, found)
+        return done
+
+    def _read_inventory(self) -> tuple[Message, ...] | str:
+        """Fetch and read the inventory, or say why there is none."""
+        url = self.inventory_url
+        try:
+            content = read(url, settings=self.settings)
+        except NotAvailable:
+            log.info("no inventory url=%s: fetching the whole file", mask_url(url))
+            return "there is no inventory"
+        try:
+            return parse_inventory(content.decode())
+        except ValueError as error:
+            log.warning("%s: %s: fetching the whole file", mask_url(url), error)
+            return "the inventory cannot be read"
+
+    def _choose(self, inventory: Sequence[Message]) -> _Chosen:
+        chosen: _Chosen = {}
+        for asked in self.in_inventory:
+            try:
+                chosen[asked.key] = select(inventory, asked.selector)
+            except (MessageNotFound, AmbiguousMessage) as error:
+                chosen[asked.key] = str(error)
+        return chosen
+
+    def _fetch_ranges(self, chosen: _Chosen) -> tuple[Download, Found]:
+        """Fetch chosen messages; those that lie beyond a file's end are left out."""
+        try:
+            return self._fetch_merged(chosen)
+        except DownloadFailed:
+            nbytes = self._ask_nbytes()
+            within: _Chosen = {n: _unless_beyond(one, nbytes) for n, one in chosen.items()}
+            if within == chosen:
+                raise
+        return self._fetch_merged(within)
+
+    def _ask_nbytes(self) -> int | None:
+        """Ask once for the file's size; None if there is no answer."""
+        try:
+            return identify(self.url, settings=replace(self.settings, attempts=1)).nbytes
+        except (NotAvailable, DownloadFailed):
+            return None
+
+    def _fetch_merged(self, chosen: _Chosen) -> tuple[Download, Found]:
+        messages = {name: one for name, one in chosen.items() if isinstance(one, Message)}
+        ranges = [message.byte_range for message in messages.values()]
+        # Where there is nothing to fetch, a byte tells whether the file is there, and which it is.
+        merged = merge_byte_ranges(ranges or [ByteRange(0, 1)], max_gap_nbytes=self.max_gap_nbytes)
+        done = fetch(self.url, self.path, settings=self.settings, byte_ranges=merged)
+        at = dict(zip(messages, local_byte_ranges(ranges, merged), strict=True))
+        found: Found = {}
+        for name, one in chosen.items():
+            # A range without an end gives what there is: nothing, of a file that is cut before it.
+            there = _unless_beyond(one, done.file_nbytes)
+            found[name] = there if isinstance(there, str) else Place.promised(there, at[name].start)
+        return done, found
+
+    def _search(self) -> Found:
+        """Find the messages in a whole file, by what the messages themselves say."""
+        places: dict[str, list[Place]] = {asked.key: [] for asked in self.in_file}
+        problem = ""
+        try:
+            for encoded in iter_messages(self.path):
+                place = Place(start=encoded.offset, submessage=encoded.submessage)
+                with open_message(encoded.data) as opened:
+                    for asked in self.in_file:
+                        if not contradictions(opened, asked, self.init_time):
+                            places[asked.key].append(place)
+        except GribCorrupt as error:
+            problem = f" ({error})"
+        return {
+            asked.key: _occurrence(places[asked.key], asked.selector, problem)
+            for asked in self.in_file
+        }
+
+
+# By key of what is asked: its message, or why there is none.
+_Chosen = dict[str, Message | str]
+
+
+def _unless_beyond(one: Message | str, nbytes: int | None) -> Message | str:
+    if isinstance(one, str) or nbytes is None:
+        return one
+    if one.start < nbytes and (one.stop or 0) <= nbytes:
+        return one
+    return (
+        f"the file has {nbytes} bytes, but its inventory puts {one.raw!r} at bytes "
+        f"{one.start}:{one.stop or ''}"
+    )
+
+
+def _occurrence(places: Sequence[Place], asked: Selector, problem: str) -> Place | str:
+    if not places:
+        return f"the file has no inventory and no message that is {asked}{problem}"
+    if len(places) == 1:
+        return places[0]
+    if asked.occurrence is None:
+        return f"the file has no inventory and {len(places)} messages that are {asked}"
+    try:
+        return places[asked.occurrence]
+    except IndexError:
+        return f"the file has no inventory and only {len(places)} messages that are {asked}"

@@ -1,0 +1,52 @@
+"""From labels to positions along a dim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gridmill.authoring.source_file import SourceFileCoord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_slice", "locate", "locate_along"]
+
+
+def locate_along(
+    index: pd.Index[Any], dim: str, coords: Iterable[SourceFileCoord]
+) -> list[tuple[SourceFileCoord, slice]]:
+    """Find the positions along a dim that source files fill.
+
+    Raises
+    ------
+    ValueError
+        A label that a file claims to fill is not in the index.
+    """
+    return [(c, as_slice(locate(index, dim, c.out_loc().get(dim, slice(None))))) for c in coords]
+
+
+def locate(index: pd.Index[Any], dim: str, label: Any) -> int | slice:
+    """Find the position of a label, or the positions of a slice of labels, both ends included.
+
+    Raises
+    ------
+    ValueError
+        The label is not in the index.
+    """
+    if isinstance(label, slice):
+        found = index.slice_indexer(label.start, label.stop)
+        return slice(*found.indices(len(index)))
+    try:
+        hash(label)  # pandas has an error of its own for lists
+        return int(index.get_loc(label))  # type: ignore[arg-type]
+    except (KeyError, TypeError) as error:
+        span = f"{index[0]} … {index[-1]}" if len(index) else "nothing"
+        raise ValueError(
+            f"out_loc() gives {dim}={label!r}, which is not in {dim}: {span}"
+        ) from error
+
+
+def as_slice(position: int | slice) -> slice:
+    """Give the positions as a slice."""
+    return position if isinstance(position, slice) else slice(position, position + 1)
