@@ -20,7 +20,7 @@ from benchmarks.sizes import Size
 from gridmill.runs.chain import threads_per_worker
 from gridmill.runs.clusters import connect
 from gridmill.testing import ArchiveServer, FaultProxy, S3Server
-from gridmill.testing.archive_server import Slow
+from gridmill.testing.faults import Slow
 
 __all__ = ["BUCKET", "servers", "whole"]
 

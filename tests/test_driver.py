@@ -36,7 +36,7 @@ from gridmill.sources.fetch.download import DownloadSettings, FileIdentity
 from gridmill.stores.leases import STATIC, Lease, LeaseHeld, current_claims
 from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer
-from gridmill.testing.archive_server import Status
+from gridmill.testing.faults import Status
 from tiny import (
     HOUR,
     START,
