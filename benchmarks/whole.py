@@ -20,7 +20,7 @@ from benchmarks.sizes import Size
 from gridmill.runs.dask.clusters import connect
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.testing import ArchiveServer, FaultProxy, S3Server
-from gridmill.testing.archive_server import Slow
+from gridmill.testing.faults import Slow
 
 __all__ = ["BUCKET", "servers", "whole"]
 

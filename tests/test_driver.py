@@ -34,7 +34,7 @@ from gridmill.stores.claims import STATIC, current_claims
 from gridmill.stores.leases import Lease, LeaseHeld
 from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer
-from gridmill.testing.archive_server import Status
+from gridmill.testing.faults import Status
 from tiny import (
     HOUR,
     START,

@@ -273,7 +273,7 @@ def test_the_server_stops_while_clients_hang_and_wait(archive, tmp_path):
         connection.close()
     with pytest.raises(ConnectionRefusedError):
         get(other, "/a.nc")
-    assert not [thread for thread in threading.enumerate() if thread.name == "gridmill-archive"][1:]
+    assert not [thread for thread in threading.enumerate() if thread.name == "gridmill-server"][1:]
 
 
 def test_other_processes_are_served(archive):

@@ -22,8 +22,8 @@ from gridmill.testing import (
     Status,
     Truncated,
 )
-from gridmill.testing import archive_server as servers
-from gridmill.testing.fault_proxy import LostAnswer, StoreFault
+from gridmill.testing.faults import Fault as WrongAnswer
+from gridmill.testing.faults import LostAnswer, StoreFault
 from trust_archive import KINDS, is_on_s3
 from trust_dataset import DAYS_PER_REGION, GROUPS, VARIABLES, source_path
 from trust_driver import Errand, Result
@@ -179,7 +179,7 @@ def _set_status(status: str, dask_worker: Any) -> None:
 class Answered(Fault):
     """The source server answers requests for a file with a fault."""
 
-    def __init__(self, answer: servers.Fault, times: int | None = 1) -> None:
+    def __init__(self, answer: WrongAnswer, times: int | None = 1) -> None:
         self.answer, self.times = answer, times
 
     def arm(self, run: Run) -> None:

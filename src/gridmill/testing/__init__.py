@@ -6,25 +6,27 @@ between it and a client go wrong. `StoreContract` and `ObjectsContract` are suit
 can be held against, `DatasetContract` one for any dataset.
 """
 
-from gridmill.testing.archive_server import (
-    ArchiveServer,
+from gridmill.testing.archive_server import ArchiveServer, Request
+from gridmill.testing.dataset_contract import DatasetContract
+from gridmill.testing.fault_proxy import FaultProxy, Forwarded
+from gridmill.testing.faults import (
+    DamagedBody,
     EmptyBody,
     Fault,
     Hang,
     HtmlBody,
     IgnoredRange,
     Latency,
-    Request,
+    LostAnswer,
     Reset,
     Slow,
     Status,
     Truncated,
     WrongContentRange,
 )
-from gridmill.testing.dataset_contract import DatasetContract
-from gridmill.testing.fault_proxy import DamagedBody, FaultProxy, Forwarded, LostAnswer
+from gridmill.testing.objects_contract import ObjectsContract
 from gridmill.testing.s3_server import S3Server, S3ServerMissing
-from gridmill.testing.store_contract import ObjectsContract, StoreContract
+from gridmill.testing.store_contract import StoreContract
 
 __all__ = [
     "ArchiveServer",

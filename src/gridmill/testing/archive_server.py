@@ -10,116 +10,33 @@ import base64
 import dataclasses
 import email.utils
 import fnmatch
-import http.server
 import os
 import re
-import socket
-import struct
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-__all__ = [
-    "ArchiveServer",
-    "EmptyBody",
-    "Fault",
-    "Hang",
-    "HtmlBody",
-    "IgnoredRange",
-    "Latency",
-    "Request",
-    "Reset",
-    "Slow",
-    "Status",
-    "Truncated",
-    "WrongContentRange",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """Answer with this status and no file; with Retry-After if `retry_after_s` is given."""
-
-    status: int = 503
-    retry_after_s: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slow:
-    """Send the body at this many bytes per second."""
-
-    nbytes_per_s: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hang:
-    """Send nothing for `timeout_s` or until `ArchiveServer.end_hangs`, then close."""
-
-    timeout_s: float = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Truncated:
-    """Promise the whole body, send its first `nbytes` and close."""
-
-    nbytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmptyBody:
-    """Answer 200 with no byte."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HtmlBody:
-    """Answer 200 with an HTML page instead of the file."""
-
-    content_type: str = "text/html; charset=utf-8"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reset:
-    """Reset the TCP connection instead of answering."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Wait this long, then answer as usual."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class IgnoredRange:
-    """Answer a Range request with 200 and the whole file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrongContentRange:
-    """Answer a Range request with the bytes, and say, of bytes, that begin `shift` later."""
-
-    shift: int = 1
-
-
-Fault: TypeAlias = (
-    Status
-    | Slow
-    | Hang
-    | Truncated
-    | EmptyBody
-    | HtmlBody
-    | Reset
-    | Latency
-    | IgnoredRange
-    | WrongContentRange
+from gridmill.testing.faults import (
+    EmptyBody,
+    Fault,
+    Hang,
+    HtmlBody,
+    IgnoredRange,
+    Latency,
+    Reset,
+    Slow,
+    Status,
+    Truncated,
+    WrongContentRange,
 )
+from gridmill.testing.loopback import LoopbackHandler, LoopbackServer
+
+__all__ = ["ArchiveServer", "Request"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,198 +77,12 @@ class Request:
     user: str | None = None
 
 
-class ArchiveServer:
-    """An HTTP/1.1 server on 127.0.0.1 over a folder whose files are 404 until released.
-
-    Serves GET and HEAD with Content-Length, ETag, Last-Modified, one range a request (206, 416)
-    and keep-alive. It runs in threads of the calling process, and serves any process of the
-    machine.
-
-    Parameters
-    ----------
-    root
-        The folder. Files may be added and replaced while it is served; replace them whole.
-    latency_s
-        Wait before each answer, as of a distant provider.
-
-    Notes
-    -----
-    All methods are safe to call from several threads, while requests are served.
-
-    Examples
-    --------
-    >>> import tempfile, urllib.request
-    >>> root = Path(tempfile.mkdtemp())
-    >>> _ = (root / "a.nc").write_bytes(b"CDF")
-    >>> with ArchiveServer(root) as server:
-    ...     server.release("*.nc")
-    ...     with urllib.request.urlopen(f"{server.url}/a.nc") as response:
-    ...         body = response.read()
-    >>> body, server.requests[0].status
-    (b'CDF', 200)
-    """
-
-    def __init__(self, root: Path, *, latency_s: float = 0.0) -> None:
-        self.root = Path(root)
-        self.latency_s = latency_s
-        self._lock = threading.Lock()
-        self._rules: list[tuple[str, bool]] = []
-        self._faults: list[_Injected] = []
-        self._requests: list[Request] = []
-        self._hangs_end = threading.Event()
-        self._stopping = threading.Event()
-        self._http: _HttpServer | None = None
-
-    def __enter__(self) -> ArchiveServer:
-        self._http = _HttpServer(self)
-        # A short poll, because shutdown waits for the next one.
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, args=(0.02,), name="gridmill-archive", daemon=True
-        )
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._http is not None
-        self._stopping.set()
-        self._hangs_end.set()
-        self._http.shutdown()
-        self._http.close_connections()
-        self._http.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        """Address of the folder, without a slash at its end."""
-        if self._http is None:
-            raise ValueError("the server has no address before it runs; enter it: with server: ...")
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    @property
-    def requests(self) -> list[Request]:
-        """The requests so far, in the order in which they were answered."""
-        with self._lock:
-            return list(self._requests)
-
-    def release(self, pattern: str) -> None:
-        """Serve the files that match: a path relative to the folder, or a glob (`*` crosses `/`).
-
-        It also holds for files that come later. Of several rules for a file the last one counts.
-        """
-        with self._lock:
-            self._rules.append((pattern, True))
-
-    def hold(self, pattern: str) -> None:
-        """Answer 404 for the files that match, as before they were released."""
-        with self._lock:
-            self._rules.append((pattern, False))
-
-    def release_all(self) -> None:
-        """Serve every file."""
-        with self._lock:
-            self._rules = [("*", True)]
-
-    def inject(self, pattern: str, fault: Fault, times: int | None = 1) -> None:
-        """Answer the next `times` requests for files that match with a fault; None is for ever.
-
-        A request meets one fault: the first injected that has times left, before those for ever.
-        Files that are held are 404 whatever is injected.
-        """
-        with self._lock:
-            self._faults.append(_Injected(pattern, fault, times))
-
-    def clear_faults(self) -> None:
-        """Forget all injected faults; requests that already met one go on."""
-        with self._lock:
-            self._faults.clear()
-
-    def end_hangs(self) -> None:
-        """Close the connections that hang now."""
-        with self._lock:
-            hangs_end, self._hangs_end = self._hangs_end, threading.Event()
-        hangs_end.set()
-
-    def _is_released(self, path: str) -> bool:
-        with self._lock:
-            matching = [released for pattern, released in self._rules if _matches(path, pattern)]
-        return bool(matching) and matching[-1]
-
-    def _next_fault(self, path: str) -> Fault | None:
-        with self._lock:
-            for injected in sorted(self._faults, key=lambda injected: injected.times is None):
-                if injected.times != 0 and _matches(path, injected.pattern):
-                    injected.times = None if injected.times is None else injected.times - 1
-                    return injected.fault
-        return None
-
-    def _log(self, request: Request) -> int:
-        with self._lock:
-            self._requests.append(request)
-            return len(self._requests) - 1
-
-    def _log_sent(self, position: int, nbytes: int) -> None:
-        with self._lock:
-            request = self._requests[position]
-            self._requests[position] = dataclasses.replace(request, nbytes=request.nbytes + nbytes)
-
-
-@dataclass
-class _Injected:
-    pattern: str
-    fault: Fault
-    times: int | None
-
-
-def _matches(path: str, pattern: str) -> bool:
-    return path == pattern or fnmatch.fnmatchcase(path, pattern)
-
-
-class _HttpServer(http.server.ThreadingHTTPServer):
-    # The default queue of 5 refuses a burst of workers.
-    request_queue_size = 128
-
-    def __init__(self, archive: ArchiveServer) -> None:
-        self.archive = archive
-        self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """End the threads that wait for the next request of a client that keeps its connection."""
-        for connection in list(self._connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away in the middle of a body is ordinary.
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """Answers one request after the other on a connection."""
-
-    protocol_version = "HTTP/1.1"
-    # Header and body go out in two writes: with Nagle's algorithm 40 ms apart.
-    disable_nagle_algorithm = True
-
+class _Handler(LoopbackHandler):
     @property
     def _archive(self) -> ArchiveServer:
-        return cast(_HttpServer, self.server).archive
+        return cast(ArchiveServer, self.owner)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Serve a file, or a part of it, or a fault."""
         self._came = time.time()
         self._archive._stopping.wait(self._archive.latency_s)
@@ -363,12 +94,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with file.open("rb") as source:
             self._serve(source, self._archive._next_fault(self._relative))
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self) -> None:  # noqa: N802
         """Serve what GET would, without the body."""
         self.do_GET()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Print nothing: `ArchiveServer.requests` is the log."""
 
     def _serve(self, source: BinaryIO, fault: Fault | None) -> None:
         match fault:
@@ -381,7 +109,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
             case Reset():
                 self._log(0)
-                self._reset()
+                self.reset_connection()
             case EmptyBody():
                 self._send(200, b"", [])
             case HtmlBody(content_type=content_type):
@@ -392,13 +120,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._send_file(source, None)
             case _:
                 self._send_file(source, fault)
-
-    def _reset(self) -> None:
-        # Lingering for no time at all makes close send RST.
-        linger = struct.pack("ii", 1, 0)
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        os.close(self.connection.detach())
-        self.close_connection = True
 
     def _refuse(self, status: int, headers: Sequence[tuple[str, str]] = ()) -> None:
         self._send(status, f"{status}\n".encode(), [("Content-Type", "text/plain"), *headers])
@@ -479,6 +200,135 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 user=_user(self.headers.get("Authorization")),
             )
         )
+
+
+class ArchiveServer(LoopbackServer):
+    """An HTTP/1.1 server on 127.0.0.1 over a folder whose files are 404 until released.
+
+    Serves GET and HEAD with Content-Length, ETag, Last-Modified, one range a request (206, 416)
+    and keep-alive. It runs in threads of the calling process, and serves any process of the
+    machine.
+
+    Parameters
+    ----------
+    root
+        The folder. Files may be added and replaced while it is served; replace them whole.
+    latency_s
+        Wait before each answer, as of a distant provider.
+
+    Notes
+    -----
+    All methods are safe to call from several threads, while requests are served.
+
+    Examples
+    --------
+    >>> import tempfile, urllib.request
+    >>> root = Path(tempfile.mkdtemp())
+    >>> _ = (root / "a.nc").write_bytes(b"CDF")
+    >>> with ArchiveServer(root) as server:
+    ...     server.release("*.nc")
+    ...     with urllib.request.urlopen(f"{server.url}/a.nc") as response:
+    ...         body = response.read()
+    >>> body, server.requests[0].status
+    (b'CDF', 200)
+    """
+
+    handler = _Handler
+
+    def __init__(self, root: Path, *, latency_s: float = 0.0) -> None:
+        super().__init__(latency_s=latency_s)
+        self.root = Path(root)
+        self._rules: list[tuple[str, bool]] = []
+        self._faults: list[_Injected] = []
+        self._requests: list[Request] = []
+        self._hangs_end = threading.Event()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._hangs_end.set()
+        super().__exit__(exc_type, exc, traceback)
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests so far, in the order in which they were answered."""
+        with self._lock:
+            return list(self._requests)
+
+    def release(self, pattern: str) -> None:
+        """Serve the files that match: a path relative to the folder, or a glob (`*` crosses `/`).
+
+        It also holds for files that come later. Of several rules for a file the last one counts.
+        """
+        with self._lock:
+            self._rules.append((pattern, True))
+
+    def hold(self, pattern: str) -> None:
+        """Answer 404 for the files that match, as before they were released."""
+        with self._lock:
+            self._rules.append((pattern, False))
+
+    def release_all(self) -> None:
+        """Serve every file."""
+        with self._lock:
+            self._rules = [("*", True)]
+
+    def inject(self, pattern: str, fault: Fault, times: int | None = 1) -> None:
+        """Answer the next `times` requests for files that match with a fault; None is for ever.
+
+        A request meets one fault: the first injected that has times left, before those for ever.
+        Files that are held are 404 whatever is injected.
+        """
+        with self._lock:
+            self._faults.append(_Injected(pattern, fault, times))
+
+    def clear_faults(self) -> None:
+        """Forget all injected faults; requests that already met one go on."""
+        with self._lock:
+            self._faults.clear()
+
+    def end_hangs(self) -> None:
+        """Close the connections that hang now."""
+        with self._lock:
+            hangs_end, self._hangs_end = self._hangs_end, threading.Event()
+        hangs_end.set()
+
+    def _is_released(self, path: str) -> bool:
+        with self._lock:
+            matching = [released for pattern, released in self._rules if _matches(path, pattern)]
+        return bool(matching) and matching[-1]
+
+    def _next_fault(self, path: str) -> Fault | None:
+        with self._lock:
+            for injected in sorted(self._faults, key=lambda injected: injected.times is None):
+                if injected.times != 0 and _matches(path, injected.pattern):
+                    injected.times = None if injected.times is None else injected.times - 1
+                    return injected.fault
+        return None
+
+    def _log(self, request: Request) -> int:
+        with self._lock:
+            self._requests.append(request)
+            return len(self._requests) - 1
+
+    def _log_sent(self, position: int, nbytes: int) -> None:
+        with self._lock:
+            request = self._requests[position]
+            self._requests[position] = dataclasses.replace(request, nbytes=request.nbytes + nbytes)
+
+
+@dataclass
+class _Injected:
+    pattern: str
+    fault: Fault
+    times: int | None
+
+
+def _matches(path: str, pattern: str) -> bool:
+    return path == pattern or fnmatch.fnmatchcase(path, pattern)
 
 
 def _user(authorization: str | None) -> str | None:

@@ -9,34 +9,15 @@ from __future__ import annotations
 import fnmatch
 import http.client
 import http.server
-import os
-import socket
-import struct
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, TypeAlias
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
-from gridmill.testing.archive_server import Latency, Reset, Status
+from gridmill.testing.faults import DamagedBody, Latency, LostAnswer, Reset, Status, StoreFault
+from gridmill.testing.loopback import LoopbackHandler, LoopbackServer
 
-__all__ = ["DamagedBody", "FaultProxy", "Forwarded", "Injected", "LostAnswer", "StoreFault"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LostAnswer:
-    """Forward the request, then reset the connection instead of giving the answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DamagedBody:
-    """Flip a bit of the request's body on its way."""
-
-
-StoreFault: TypeAlias = Status | Reset | Latency | LostAnswer | DamagedBody
+__all__ = ["FaultProxy", "Forwarded", "Injected"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,106 +42,13 @@ class Injected:
     met: int = 0
 
 
-class FaultProxy:
-    """A proxy on 127.0.0.1 in front of an HTTP server, for the time of a `with`.
-
-    Parameters
-    ----------
-    target
-        Address of the server.
-    latency_s
-        Wait before each answer, as of a distant server.
-
-    Notes
-    -----
-    All methods are safe while requests are served. Bodies are held in memory.
-    """
-
-    def __init__(self, target: str, *, latency_s: float = 0.0) -> None:
-        self.target = urlsplit(target).netloc
-        self.latency_s = latency_s
-        self._lock = threading.Lock()
-        self._faults: list[Injected] = []
-        self._requests: list[Forwarded] = []
-        self._listeners: list[Callable[[Forwarded], None]] = []
-
-    def __enter__(self) -> FaultProxy:
-        proxy = self
-
-        class Handler(_Handler):
-            fault_proxy = proxy
-
-        self._http = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, args=(0.02,), name="gridmill-proxy", daemon=True
-        )
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
+class _Handler(LoopbackHandler):
     @property
-    def url(self) -> str:
-        """Address of the proxy."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+    def fault_proxy(self) -> FaultProxy:
+        """The proxy that it answers for."""
+        return cast(FaultProxy, self.owner)
 
-    @property
-    def requests(self) -> list[Forwarded]:
-        """The requests so far, in the order in which they were answered."""
-        with self._lock:
-            return list(self._requests)
-
-    def inject(
-        self, pattern: str, fault: StoreFault, *, method: str = "*", times: int | None = 1
-    ) -> Injected:
-        """Meet the next `times` requests whose path matches with a fault; None is for ever."""
-        injected = Injected(method, pattern, fault, times)
-        with self._lock:
-            self._faults.append(injected)
-        return injected
-
-    def clear_faults(self) -> None:
-        """Forget all injected faults."""
-        with self._lock:
-            self._faults.clear()
-
-    def _next_fault(self, method: str, path: str) -> StoreFault | None:
-        with self._lock:
-            for injected in self._faults:
-                fits = fnmatch.fnmatchcase(path, injected.pattern)
-                if injected.times != 0 and fits and fnmatch.fnmatchcase(method, injected.method):
-                    injected.times = None if injected.times is None else injected.times - 1
-                    injected.met += 1
-                    return injected.fault
-        return None
-
-    def _log(self, request: Forwarded) -> None:
-        with self._lock:
-            self._requests.append(request)
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that go away are what the proxy is for."""
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    fault_proxy: FaultProxy
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Forward a request, or not."""
         proxy = self.fault_proxy
         path = unquote(urlsplit(self.path).path)
@@ -190,19 +78,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Print nothing: `FaultProxy.requests` is the log."""
-
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
         chunks = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
+        while size := self._next_chunk_nbytes():
             chunks.append(self.rfile.read(size))
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
         return b"".join(chunks)
+
+    def _next_chunk_nbytes(self) -> int:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionError("the client went away within a body")
+        return int(line.split(b";")[0], 16)
 
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         server = http.client.HTTPConnection(self.fault_proxy.target, timeout=60)
@@ -238,11 +129,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _reset(self, path: str) -> None:
         self._log(path, 0, 0)
-        # Lingering for no time at all makes close send RST.
-        with suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.connection.detach())
-        self.close_connection = True
+        self.reset_connection()
 
     def _log(self, path: str, status: int, nbytes: int) -> None:
         self.fault_proxy._log(
@@ -250,6 +137,64 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 time=time.time(), method=self.command, path=path, status=status, nbytes=nbytes
             )
         )
+
+
+class FaultProxy(LoopbackServer):
+    """A proxy on 127.0.0.1 in front of an HTTP server, for the time of a `with`.
+
+    Parameters
+    ----------
+    target
+        Address of the server.
+    latency_s
+        Wait before each answer, as of a distant server.
+
+    Notes
+    -----
+    All methods are safe while requests are served. Bodies are held in memory.
+    """
+
+    handler = _Handler
+
+    def __init__(self, target: str, *, latency_s: float = 0.0) -> None:
+        super().__init__(latency_s=latency_s)
+        self.target = urlsplit(target).netloc
+        self._faults: list[Injected] = []
+        self._requests: list[Forwarded] = []
+
+    @property
+    def requests(self) -> list[Forwarded]:
+        """The requests so far, in the order in which they were answered."""
+        with self._lock:
+            return list(self._requests)
+
+    def inject(
+        self, pattern: str, fault: StoreFault, *, method: str = "*", times: int | None = 1
+    ) -> Injected:
+        """Meet the next `times` requests whose path matches with a fault; None is for ever."""
+        injected = Injected(method, pattern, fault, times)
+        with self._lock:
+            self._faults.append(injected)
+        return injected
+
+    def clear_faults(self) -> None:
+        """Forget all injected faults."""
+        with self._lock:
+            self._faults.clear()
+
+    def _next_fault(self, method: str, path: str) -> StoreFault | None:
+        with self._lock:
+            for injected in self._faults:
+                fits = fnmatch.fnmatchcase(path, injected.pattern)
+                if injected.times != 0 and fits and fnmatch.fnmatchcase(method, injected.method):
+                    injected.times = None if injected.times is None else injected.times - 1
+                    injected.met += 1
+                    return injected.fault
+        return None
+
+    def _log(self, request: Forwarded) -> None:
+        with self._lock:
+            self._requests.append(request)
 
 
 def _slow_down(status: int) -> bytes:
