@@ -20,6 +20,7 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.staging import staged_region
 from gridmill.stores.icechunk import store as icechunk_store
 from gridmill.stores.icechunk.store import IcechunkStore, PublishConflict
 from gridmill.stores.leases import Lease
@@ -177,9 +178,9 @@ def test_a_run_that_read_the_old_declaration_stops(make: Make, client: Client) -
     old = dataset._declaration()
     add(make(), client)
     config = dataset._config(old)
-    publisher = dataset._publisher(config, dataset._template(config, config.label(day(5))))
+    archive = dataset._archive(config, dataset._template(config, config.label(day(5))))
     with pytest.raises(StructureMismatch, match="precipitation"):
-        publisher.check_structure()
+        archive.check_structure()
 
 
 @pytest.mark.parametrize("make", ["a.zarr"], indirect=True)
@@ -304,12 +305,12 @@ def test_a_region_that_is_published_again_does_not_add_it_twice(
     add(repository, client)
     config = repository._config(repository._declaration())
     template = repository._template(config, config.label(day(5)))
-    publisher = repository._publisher(config, template)
+    archive = repository._archive(config, template)
     record = repository.store.tracker.read(slice(0, 8))
     assert record is not None
-    staged = replace(publisher.staged_region(record, 20, 20), stop=7)
+    staged = replace(staged_region(archive, record, 20, 20), stop=7)
     before = tip(repository)
-    with publisher.written(template) as folder:
+    with archive.written(template) as folder:
         assert repository.store.publish(folder, [staged])
     assert tip(repository) != before
     group = zarr.open_group(store_of(repository)._published(), mode="r")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gridmill.archive.archive import Archive
 from gridmill.model.records import SourceFileStatus
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.pipeline import stages
@@ -20,7 +21,6 @@ from gridmill.pipeline.canvas import slabs_of
 from gridmill.pipeline.stages import Bench, LocalFiles, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import prepare_region
-from gridmill.publishing.publisher import Publisher
 from gridmill.stores.leases import LeaseLost
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import (
@@ -60,7 +60,7 @@ class Workplace:
         self.config = config or TinyTemplate()
         self.template_ds = self.config.get_template(until(n))
         self.job_class = job_class
-        self.publisher = Publisher(self.store, self.config, self.template_ds, self.job)
+        self.archive = Archive(self.store, self.config, self.template_ds, self.job)
         self.workspace = Workspace(tmp_path / "worker")
         self.proof = Proof()
         static = [name for name, c in self.template_ds.coords.items() if "time" not in c.dims]
@@ -68,7 +68,7 @@ class Workplace:
             run="r",
             store=self.store,
             proof=self.proof,
-            metadata=self.publisher.metadata,
+            metadata=self.archive.metadata,
             published=published,
             coords=self.template_ds.coords.to_dataset()[static],
         )
@@ -87,7 +87,7 @@ class Workplace:
 
     def download(self, region=slice(0, 4)) -> LocalFiles:
         job = self.job(region)
-        prepared = prepare_region(job, None, self.publisher.arrays, lambda *_: [])
+        prepared = prepare_region(job, None, self.archive.arrays, lambda *_: [])
         return stages.download(self.bench("download"), job.for_worker(()), prepared.groups[0].files)
 
     def work(self, name="a", region=slice(0, 4)) -> VariableWork:
@@ -115,7 +115,7 @@ class Workplace:
 
     def publish(self) -> None:
         """Make everything that is uploaded visible."""
-        with self.publisher.written(self.template_ds) as folder:
+        with self.archive.written(self.template_ds) as folder:
             self.store.publish(folder)
 
     def values(self, name="a") -> np.ndarray:

@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import xarray as xr
 from distributed import Client, get_client
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.region_job import ProcessResults, RegionJob
 from gridmill.authoring.template import TemplateConfig, just_after
@@ -41,7 +42,7 @@ from gridmill.stores.zarr_store import array_metadata, is_same_kind
 if TYPE_CHECKING:
     from gridmill.validation import Validation, Validator
 
-__all__ = ["Archive", "DynamicalDataset", "Plan", "StoreUnwritable"]
+__all__ = ["DynamicalDataset", "Plan", "StoreUnwritable"]
 
 log = logging.getLogger(__name__)
 
@@ -51,25 +52,6 @@ Declaration = dict[str, Any]
 
 # Clusters whose workers get the threads that the stages need.
 STARTED_HERE = (None, "local", "coiled")
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An archive as it was declared, for tools that work on it by hand.
-
-    Parameters
-    ----------
-    config
-        The template, narrowed to what was declared when the archive was made.
-    template_ds
-        Its dataset up to a moment.
-    publisher
-        Makes region jobs, and knows what readers see.
-    """
-
-    config: TemplateConfig
-    template_ds: xr.Dataset
-    publisher: Publisher
 
 
 class DynamicalDataset:
@@ -287,8 +269,8 @@ class DynamicalDataset:
         present = self._now(now)
         last = present if until is None else self._end(config, until, added)
         template_ds = self._template(config, last)
-        publisher = self._publisher(config, template_ds, unseen)
-        publisher.check_structure()
+        archive = self._archive(config, template_ds, unseen)
+        archive.check_structure()
         if until is None:
             jobs = self._update_jobs(config, template_ds)
         else:
@@ -301,7 +283,7 @@ class DynamicalDataset:
 
         def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
             record = self.store.tracker.read(job.region)
-            arrays, stored = publisher.arrays, publisher.stored_arrays
+            arrays, stored = archive.arrays, archive.stored_arrays
             return prepare_region(job, record, arrays, self.store.missing, stored=stored)
 
         selected = config.data_vars if variables is None else config.select(variables)
@@ -311,9 +293,9 @@ class DynamicalDataset:
             final_store=self.store,
             jobs=tuple(jobs),
             prepare=prepare,
-            positions=len(publisher.index),
-            published=publisher.published,
-            regions=-(-len(publisher.index) // config.region_length),
+            positions=len(archive.index),
+            published=archive.published,
+            regions=-(-len(archive.index) // config.region_length),
             unselected=tuple(v.name for v in config.data_vars if v not in selected),
             remarks=config.remarks,
         )
@@ -328,8 +310,7 @@ class DynamicalDataset:
         grace
             How long an update may take: what is expected for less is not late.
         """
-        archive = self.archive(now)
-        return read_status(archive.publisher, self._now(now), grace)
+        return read_status(self.archive(now), self._now(now), grace)
 
     def validate(
         self,
@@ -405,7 +386,7 @@ class DynamicalDataset:
         is_over = len(labels) > config.capacity
         last = labels[config.capacity] if is_over else self._now(end)
         template_ds = config.get_template(last) if as_declared else self._template(config, last)
-        return Archive(config, template_ds, self._publisher(config, template_ds))
+        return self._archive(config, template_ds)
 
     # -- most subclasses need not override what follows ----------------------------------------
 
@@ -442,10 +423,10 @@ class DynamicalDataset:
         if report.failures:
             listed = "; ".join(f"{f.variable}: {f.cause}" for f in report.failures)
             raise RuntimeError(f"region {report.failures[0].region} failed: {listed}")
-        publisher = self._publisher(config, job.template_ds)
+        archive = self._archive(config, job.template_ds)
         record = self.store.tracker.read(job.region)
         assert record is not None
-        return results_from_record(publisher.prepare_recorded(job, record), record)
+        return results_from_record(archive.prepare_recorded(job, record), record)
 
     def _run(
         self,
@@ -465,23 +446,24 @@ class DynamicalDataset:
         report = RunReport.begin(self.dataset_id, kind, mask_url(self.store.url))
         report.notes.extend(config.remarks)
         with self._tmp_stores():
-            publisher = self._publisher(config, template_ds, unseen)
-            publisher.check_structure()
+            archive = self._archive(config, template_ds, unseen)
+            archive.check_structure()
             for remark in config.remarks:
                 log.info("%s: %s", self.dataset_id, remark)
             self._create(self._declaration() if unseen else declaration)
-            report.positions_before = report.positions_after = publisher.published
-            report.published_before = report.published_after = publisher.last_label
+            report.positions_before = report.positions_after = archive.published
+            report.published_before = report.published_after = archive.last_label
             with self._leased(jobs, report) as (lease, jobs), _client(client) as connected:
                 check_workers(connected, threads_per_worker())
                 # Another run may have published since; what it did stays as published.
-                publisher.check_structure()
+                archive.check_structure()
                 if kind == "update":
                     # Readers wait for what is new; most of the rest is found to be done.
-                    jobs = sorted(jobs, key=lambda job: 0 < job.region.stop <= publisher.published)
+                    jobs = sorted(jobs, key=lambda job: 0 < job.region.stop <= archive.published)
                 if redo is not None:
                     runs = redo.join(self.store.tracker, report.run)
                     jobs = [replace(job, believed_runs=runs) for job in jobs]
+                publisher = Publisher(archive, self.replicas)
                 driver = Driver(
                     connected,
                     publisher,
@@ -735,11 +717,11 @@ class DynamicalDataset:
             lease, lambda: tracker.replace_declaration(declaration)
         )
         if report.stops_because is None:
-            report.notes.append(f"added {', '.join(publisher.unseen)}")
+            report.notes.append(f"added {', '.join(publisher.archive.unseen)}")
 
-    def _publisher(
+    def _archive(
         self, config: TemplateConfig, template_ds: xr.Dataset, unseen: Sequence[str] = ()
-    ) -> Publisher:
+    ) -> Archive:
         def make_job(region: slice) -> RegionJob[Any, Any]:
             varying = [v for v in config.data_vars if config.append_dim in v.dims]
             return self._bound(
@@ -751,9 +733,7 @@ class DynamicalDataset:
                 )
             )
 
-        return Publisher(
-            self.store, config, template_ds, make_job, self._tmp_store, self.replicas, unseen
-        )
+        return Archive(self.store, config, template_ds, make_job, self._tmp_store, unseen)
 
     def _replica(
         self, given: str | Path | Mapping[str, Any], storage_options: Mapping[str, Any] | None

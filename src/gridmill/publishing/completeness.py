@@ -17,26 +17,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord, SourceFileStatus
 from gridmill.model.variables import Completeness, DataVar
 from gridmill.pipeline.stages import SourceFile
 from gridmill.planning.footprint import Footprint
 from gridmill.planning.prepare import nothing_missing, prepare_region
+from gridmill.publishing.extent import Extent
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import CoordinateValues, FinalStore
 from gridmill.stores.leases import current_claims, is_alive
 from gridmill.stores.records import notice_key, parse_notice
 from gridmill.stores.zarr_store import joined, set_values
 
-if TYPE_CHECKING:
-    from gridmill.publishing.publisher import Publisher
-
-__all__ = ["CompletenessUpkeep", "recorded_completeness"]
+__all__ = ["CompletenessUpkeep", "recorded_completeness", "write_published"]
 
 Counts = np.ndarray[Any, np.dtype[np.int32]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -152,6 +151,16 @@ def _counted(mask: Mask, own: Sequence[str], dims: Sequence[str]) -> Counts:
     return np.expand_dims(counts, [n for n, dim in enumerate(dims) if dim not in left])
 
 
+def write_published(archive: Archive, store: FinalStore, folder: Path, length: int) -> None:
+    """Write the values that readers of a store see of `length` positions into a local store."""
+    declared = archive.config.completeness
+    if declared is None or not length:
+        return
+    whole = tuple(slice(0, archive.template_ds.sizes[dim]) for dim in declared.own_dims)
+    kept = store.read(declared.name, (slice(0, length), *whole[1:]))
+    set_values(folder, CoordinateValues(declared.name, 0, kept))
+
+
 class CompletenessUpkeep:
     """Keeps the completeness coordinate of one store, during one run, at what its records say.
 
@@ -159,8 +168,10 @@ class CompletenessUpkeep:
 
     Parameters
     ----------
-    publisher
-        Publishes the store, or that of which it is a replica.
+    archive
+        What the store holds, or that of which it is a replica.
+    extent
+        Judges which regions are whole.
     store
         The store.
     note
@@ -170,11 +181,13 @@ class CompletenessUpkeep:
 
     def __init__(
         self,
-        publisher: Publisher,
+        archive: Archive,
+        extent: Extent,
         store: FinalStore,
         note: Callable[[ProgressRecord], None] = lambda record: None,
     ) -> None:
-        self.publisher = publisher
+        self.archive = archive
+        self.extent = extent
         self.store = store
         self.note = note
         # By region's start, the notices which say that the coordinate may be behind.
@@ -188,7 +201,7 @@ class CompletenessUpkeep:
     @property
     def declared(self) -> Completeness | None:
         """The coordinate."""
-        return self.publisher.config.completeness
+        return self.archive.config.completeness
 
     def announce(self, region: slice, run: str) -> None:
         """Say that the record of a region is about to change; to be called before it does."""
@@ -205,7 +218,7 @@ class CompletenessUpkeep:
         if self.declared is None or self._knows_others:
             return
         self._knows_others = True
-        state = self.publisher.store.state
+        state = self.archive.store.state
         notices = self.store.tracker.notices()
         others = [claim for claim in (current_claims(state) if notices else ()) if claim.run != run]
         # Before the records are read: what is not at work now will not change them.
@@ -229,8 +242,8 @@ class CompletenessUpkeep:
         starts = {start for start in self._behind if start < length}
         found: list[CoordinateValues] = []
         for start in sorted(starts | set(self._starts(visible, length))):
-            record = self.store.tracker.read(self.publisher.region_at(start))
-            if record is None or not self.publisher.is_whole(record):
+            record = self.store.tracker.read(self.archive.region_at(start))
+            if record is None or not self.extent.is_whole(record):
                 continue
             if self._shown.get(start) != (record, min(record.stop, length)):
                 found += self.take(record, length)
@@ -241,7 +254,7 @@ class CompletenessUpkeep:
         """Give the values of one region up to `length` positions, to be shown next."""
         if self.declared is None:
             return []
-        is_all = self.publisher.region_at(record.start).stop <= length
+        is_all = self.archive.region_at(record.start).stop <= length
         self._next[record.start] = None if is_all else (record, min(record.stop, length))
         return [self._values(record, length)]
 
@@ -254,21 +267,12 @@ class CompletenessUpkeep:
             return
         found = []
         for start in self._starts(0, length):
-            region = self.publisher.region_at(start)
+            region = self.archive.region_at(start)
             is_hidden = self.store.stages and start in self._behind
             record = None if is_hidden else self.store.tracker.read(region)
             found.append(self._values(record or self._nothing(region), length))
         for part in joined(found):
             set_values(folder, part)
-
-    def write_published(self, folder: Path, length: int) -> None:
-        """Write the values that readers see of `length` positions into a local store's array."""
-        if self.declared is None or not length:
-            return
-        name = self.declared.name
-        whole = tuple(slice(0, self.publisher.template_ds.sizes[d]) for d in self.declared.own_dims)
-        kept = self.store.read(name, (slice(0, length), *whole[1:]))
-        set_values(folder, CoordinateValues(name, 0, kept))
 
     def note_shown(self) -> None:
         """Note that readers see what `changes` and `take` gave."""
@@ -288,15 +292,15 @@ class CompletenessUpkeep:
 
     def _values(self, record: ProgressRecord, length: int) -> CoordinateValues:
         assert self.declared is not None
-        job = self.publisher.job(slice(record.start, min(record.stop, len(self.publisher.index))))
-        shares = recorded_completeness(job, record, self.declared, self.publisher.arrays)
+        job = self.archive.job(slice(record.start, min(record.stop, len(self.archive.index))))
+        shares = recorded_completeness(job, record, self.declared, self.archive.arrays)
         return CoordinateValues(self.declared.name, record.start, shares[: length - record.start])
 
     def _nothing(self, region: slice) -> ProgressRecord:
-        dataset_id = self.publisher.config.dataset_id
+        dataset_id = self.archive.config.dataset_id
         return ProgressRecord(dataset_id=dataset_id, start=region.start, stop=region.stop)
 
     def _starts(self, first: int, stop: int) -> Iterator[int]:
         """Yield where the regions begin that touch these positions."""
-        length = self.publisher.config.region_length
+        length = self.archive.config.region_length
         return iter(range(first // length * length, stop, length) if first < stop else ())

@@ -19,13 +19,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xarray as xr
 
+from gridmill.archive.archive import Archive
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.reports import ReplicaOutcome
 from gridmill.publishing.completeness import CompletenessUpkeep
+from gridmill.publishing.extent import Extent
+from gridmill.publishing.staging import staged_region
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import (
     FinalStore,
@@ -37,9 +40,6 @@ from gridmill.stores.final_store import (
 from gridmill.stores.leases import LeaseLost, LeaseProof
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.structure import StructureMismatch, structure_differences
-
-if TYPE_CHECKING:
-    from gridmill.publishing.publisher import Publisher
 
 __all__ = ["Copy", "Replicas", "copy_objects"]
 
@@ -146,8 +146,10 @@ class Replicas:
 
     Parameters
     ----------
-    publisher
-        Publishes the primary.
+    archive
+        What the primary holds.
+    extent
+        Judges which of its regions are whole.
     stores
         The replicas.
 
@@ -157,10 +159,13 @@ class Replicas:
         Makes copies; in this process unless somebody knows better.
     """
 
-    def __init__(self, publisher: Publisher, stores: Sequence[FinalStore]) -> None:
-        self.publisher = publisher
+    def __init__(self, archive: Archive, extent: Extent, stores: Sequence[FinalStore]) -> None:
+        self.archive = archive
+        self.extent = extent
         self.copy: Callable[[Sequence[Copy]], Sequence[Uploaded | str]] = _copy_here
-        self._all = [_Replica(store, CompletenessUpkeep(publisher, store)) for store in stores]
+        self._all = [
+            _Replica(store, CompletenessUpkeep(archive, extent, store)) for store in stores
+        ]
         self._noted: dict[int, ProgressRecord] = {}
         self._prepared = False
 
@@ -300,7 +305,7 @@ class Replicas:
 
     @property
     def _dim(self) -> str:
-        return self.publisher.config.append_dim
+        return self.archive.config.append_dim
 
     def _healthy(self) -> Iterator[_Replica]:
         return (replica for replica in self._all if replica.failure is None)
@@ -315,17 +320,16 @@ class Replicas:
             store.tracker.write_declaration(self._declaration(store))
         self._check_declaration(store)
         if stored is None:
-            empty = self.publisher.template_ds.isel({self._dim: slice(0, 0)})
-            with self.publisher.written(empty) as folder:
+            with self.archive.written(self.archive.up_to(0)) as folder:
                 store.prepare(folder)
             return
-        template = json.loads(self.publisher.metadata)
+        template = json.loads(self.archive.metadata)
         differences = structure_differences(template, stored, self._dim)
         if differences:
             raise StructureMismatch(store.url, differences)
 
     def _declaration(self, store: FinalStore) -> dict[str, Any]:
-        declared = self.publisher.store.tracker.read_declaration() or {}
+        declared = self.archive.store.tracker.read_declaration() or {}
         return {**declared, "format": store.format}
 
     def _check_declaration(self, store: FinalStore) -> None:
@@ -343,15 +347,14 @@ class Replicas:
         return True
 
     def _restore(self, replica: _Replica, message: str, check: Callable[[], None]) -> bool:
-        length = len(self.publisher.index)
+        length = len(self.archive.index)
         visible = readable_length(replica.store, self._dim)
         if visible is None:
             self._learn(replica)
             visible = self._whole_prefix(replica, 0, length)
         if not 0 < visible <= length:
             return False
-        shown = self.publisher.template_ds.isel({self._dim: slice(0, visible)})
-        with self.publisher.written(shown) as folder:
+        with self.archive.written(self.archive.up_to(visible)) as folder:
             replica.completeness.write_recorded(folder, visible)
             return replica.store.publish(folder, message=message, check=check)
 
@@ -373,11 +376,11 @@ class Replicas:
     # -- copies ---------------------------------------------------------------------------------
 
     def _primary_records(self) -> Iterator[ProgressRecord]:
-        return map(self._declared, _records(self.publisher.store))
+        return map(self._declared, _records(self.archive.store))
 
     def _declared(self, record: ProgressRecord) -> ProgressRecord:
         """Leave out variables that are being added and that no reader sees yet."""
-        arrays = self.publisher.arrays
+        arrays = self.archive.arrays
         seen = {name: v for name, v in record.variables.items() if name in arrays}
         return replace(record, variables=seen)
 
@@ -428,11 +431,11 @@ class Replicas:
         self, replica: _Replica, place: tuple[int, str], variable: VariableRecord, proof: LeaseProof
     ) -> Copy:
         return Copy(
-            source=self.publisher.store,
+            source=self.archive.store,
             target=replica.store,
             objects=variable.objects,
             token=variable.token,
-            metadata=self.publisher.metadata,
+            metadata=self.archive.metadata,
             proof=proof,
             name=f"{max(place[0], 0)}-{place[1]}",
         )
@@ -449,7 +452,7 @@ class Replicas:
         staged = self._staged(replica, upto, visible or 0)
         if upto == visible and not staged and not values and replica.published is not None:
             return
-        with self.publisher.written(trimmed.isel({self._dim: slice(0, upto)})) as folder:
+        with self.archive.written(trimmed.isel({self._dim: slice(0, upto)})) as folder:
             store.publish(folder, staged, check=check, values=values)
         replica.completeness.note_shown()
         replica.published = upto
@@ -460,9 +463,9 @@ class Replicas:
         known = replica.known or {}
         position = visible
         while position < length:
-            region = self.publisher.region_at(position)
-            record = self.publisher.store.tracker.read(region)
-            if record is None or not self.publisher.is_whole(record):
+            region = self.archive.region_at(position)
+            record = self.archive.store.tracker.read(region)
+            if record is None or not self.extent.is_whole(record):
                 return max(visible, int(region.start))
             if known.get(_key(region)) != _fingerprint(self._declared(record)):
                 return max(visible, int(region.start))
@@ -474,22 +477,22 @@ class Replicas:
             record
             for record in replica.staged.values()
             if record.start < upto or record.stop == record.start
-            if self.publisher.is_whole(record)
+            if self.extent.is_whole(record)
         ]
         return [
-            self.publisher.staged_region(record, upto, visible)
+            staged_region(self.archive, record, upto, visible)
             for record in sorted(ready, key=lambda record: record.stop)
         ]
 
     def _why_behind(self, replica: _Replica, positions: int) -> str | None:
-        primary = self.publisher.store.published_length(self._dim) or 0
+        primary = self.archive.store.published_length(self._dim) or 0
         if replica.behind:
             _, why = next(iter(replica.behind.values()))
             return f"{len(replica.behind)} regions could not be copied: {why}"
         if positions < primary:
             return f"shows {positions} of {primary} positions: the next run goes on"
         if positions > primary:
-            return f"shows {positions} positions, {self.publisher.store.url} only {primary}"
+            return f"shows {positions} positions, {self.archive.store.url} only {primary}"
         return None
 
 

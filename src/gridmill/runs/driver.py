@@ -142,7 +142,7 @@ class Driver:
     client
         The Dask client; the pipeline's plugin is registered on it.
     publisher
-        Knows the template and the final store.
+        Publishes the archive, with its template and its final store.
     lease
         The run's right to write the jobs' regions.
     now
@@ -170,7 +170,8 @@ class Driver:
         self.client = client
         self.publisher = publisher
         self.lease = lease
-        self.store = publisher.store
+        self.archive = publisher.archive
+        self.store = publisher.archive.store
         self.now = now
         self.report = report
         self.listener = listener
@@ -222,7 +223,7 @@ class Driver:
             self._publish()
             self.report.replicas = self.publisher.replicas.outcomes()
         self._note_remarks()
-        self.report.stops_because = self.publisher.stops_because()
+        self.report.stops_because = self.publisher.extent.stops_because()
         return self.report
 
     def _as_completed(self) -> Iterator[tuple[Future[Any], Any] | None]:
@@ -258,14 +259,14 @@ class Driver:
     def _open(self) -> None:
         """Make the run's context known to the cluster, and size the window of chains."""
         self.publisher.prepare(self.lease)
-        job_class = type(self.publisher.make_job(slice(0, 0)))
+        job_class = self.archive.job_class
         context = RunContext(
             run=self.report.run,
             store=self.store,
             proof=self.lease.proof,
-            metadata=self.publisher.metadata,
+            metadata=self.archive.metadata,
             # Of what nobody sees, nothing is kept.
-            published=0 if self.publisher.unseen else self.publisher.published,
+            published=0 if self.archive.unseen else self.archive.published,
             coords=self._coords(along=False) if takes_data_array(job_class) else None,
             replicas=self.publisher.replicas.stores,
         )
@@ -310,15 +311,15 @@ class Driver:
     def _prepare(self, job: RegionJob[Any, Any]) -> Prepared:
         """Read a region's record, and find what of it is not done yet."""
         record = self.store.tracker.read(job.region)
-        publisher = self.publisher
+        archive = self.archive
         return record, prepare_region(
             job,
             record,
-            publisher.arrays,
+            archive.arrays,
             self.store.missing,
             ask_files,
             self.now,
-            publisher.stored_arrays,
+            archive.stored_arrays,
         )
 
     def _start(self, regions: Iterator[Prepared], most: int) -> bool:
@@ -501,7 +502,7 @@ class Driver:
         self._in_flight -= 1
         self._pace.note(region.seconds, region.nbytes)
         record = self._record(region)
-        self.publisher.judge(record, outcome.prepared)
+        self.publisher.extent.judge(record, outcome.prepared)
         failures = [Failure(region.name, *item) for item in outcome.failures.items()]
         self.report.failures.extend(failures)
         self.report.regions_failed += bool(failures)
@@ -550,8 +551,8 @@ class Driver:
         self._publish_next_if_idle = began + self.publish_interval_s
         self._publish_next = max(self._publish_next_if_idle, ended + pause_s)
         if is_visible:
-            label = self.publisher.last_label
-            self.report.positions_after = self.publisher.published
+            label = self.archive.last_label
+            self.report.positions_after = self.archive.published
             self.report.published_after = label
             if label is not None:
                 self.listener(Event("published", label, label))
@@ -591,7 +592,7 @@ class Driver:
         now = _utc_now()
         still = []
         for times in self._not_visible:
-            if times.extent <= self.publisher.published:
+            if times.extent <= self.archive.published:
                 times.visible = now
             else:
                 still.append(times)
@@ -628,16 +629,16 @@ class Driver:
         self.listener(Event("file", region.name, f"{status}: {url}"))
 
     def _name(self, job: RegionJob[Any, Any]) -> str:
-        return "static" if job.is_static else str(self.publisher.index[job.region.start])
+        return "static" if job.is_static else str(self.archive.index[job.region.start])
 
     def _coords(self, *, along: bool, of: RegionJob[Any, Any] | None = None) -> Any:
         """Give the coordinates with the append dim, or those without it."""
-        ds = self.publisher.template_ds if of is None else of.processing_region_ds()
-        dim = self.publisher.config.append_dim
+        ds = self.archive.template_ds if of is None else of.processing_region_ds()
+        dim = self.archive.append_dim
         names = [
             name
             for name, coord in ds.coords.items()
-            if (dim in coord.dims) == along and not self.publisher.speaks_of_data(name)
+            if (dim in coord.dims) == along and not self.archive.speaks_of_data(name)
         ]
         return ds.coords.to_dataset()[names]
 

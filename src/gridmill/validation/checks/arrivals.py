@@ -37,7 +37,7 @@ def unlike_records(context: Context) -> Iterator[Finding]:
         job = context.make_job(region)
         if record is None or not _is_whole(record, job):
             continue
-        recorded = recorded_completeness(job, record, completeness, context.publisher.arrays)
+        recorded = recorded_completeness(job, record, completeness, context.archive.arrays)
         message = _difference(context, at, claimed, recorded, is_behind=region.start in behind)
         if message:
             yield Finding(message=message, variables=(completeness.name,), repair=restore)

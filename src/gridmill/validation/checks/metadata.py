@@ -52,7 +52,7 @@ class MetadataAsDeclared:
 
     def check(self, context: Context) -> CheckResult:
         """Compare the store's metadata with the template's, and with each other."""
-        declared = json.loads(context.publisher.metadata)
+        declared = json.loads(context.archive.metadata)
         root, dim = dict(context.root), context.append_dim
         restore = context.command("restore-metadata")
         migrate = context.command("migrate-metadata")
@@ -113,16 +113,16 @@ class CoordinatesAsDeclared:
 
     def check(self, context: Context) -> CheckResult:
         """Compare what readers decode with what the template gives."""
-        publisher, dim = context.publisher, context.append_dim
+        archive, dim = context.archive, context.append_dim
         declared = context.template_ds
         restore = context.command("restore-metadata")
         findings = []
         # Both as readers decode them: what is stored may be rounded, by its dtype or units.
         with (
-            publisher.written(declared) as folder,
+            archive.written(declared) as folder,
             xr.open_zarr(folder, consolidated=True) as written,
         ):
-            names = [str(n) for n in declared.coords if not publisher.speaks_of_data(n)]
+            names = [str(n) for n in declared.coords if not archive.speaks_of_data(n)]
             for name in names:
                 message = _difference(context.ds, written, name, dim)
                 if message:
