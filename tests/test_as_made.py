@@ -455,6 +455,6 @@ def test_the_root_is_read_once_more_at_most(client, provider, tmp_path, monkeypa
         return get(self, key)
 
     monkeypatch.setattr(type(dataset.store.objects), "get", counted)
-    dataset._config(dataset._declaration())
+    dataset.config()
     assert len(reads) == 1
     assert REGION == 4

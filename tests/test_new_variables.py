@@ -175,10 +175,11 @@ def test_it_waits_for_a_run_that_does_not_know_it(make: Make, client: Client) ->
 def test_a_run_that_read_the_old_declaration_stops(make: Make, client: Client) -> None:
     """It would take the variable away again: its structure differs by now."""
     dataset = make()
-    old = dataset._declaration()
+    old = dataset._opening.declaration()
     add(make(), client)
-    config = dataset._config(old)
-    archive = dataset._archive(config, dataset._template(config, config.label(day(5))))
+    config = dataset._opening.config(old)
+    template = dataset._opening.template(config, config.label(day(5)))
+    archive = dataset._opening.archive(config, template)
     with pytest.raises(StructureMismatch, match="precipitation"):
         archive.check_structure()
 
@@ -303,9 +304,9 @@ def test_a_region_that_is_published_again_does_not_add_it_twice(
 ) -> None:
     """Its first uploads came with the array: merged once more they would bring another."""
     add(repository, client)
-    config = repository._config(repository._declaration())
-    template = repository._template(config, config.label(day(5)))
-    archive = repository._archive(config, template)
+    config = repository.config()
+    template = repository._opening.template(config, config.label(day(5)))
+    archive = repository._opening.archive(config, template)
     record = repository.store.tracker.read(slice(0, 8))
     assert record is not None
     staged = replace(staged_region(archive, record, 20, 20), stop=7)

@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import gridmill.dataset
+import gridmill.runs.coordinator
 import gridmill.stores.leases
 from gridmill.runs import chain
 from gridmill.runs.driver import Event
@@ -180,8 +180,8 @@ def _set_clock_and_machine(errand: Errand) -> None:
     if errand.machine is not None:
         lease._machine = lambda: errand.machine
     if errand.lease_lives_s is not None:
-        gridmill.dataset.Lease = functools.partial(
-            gridmill.dataset.Lease, time_to_live_s=errand.lease_lives_s
+        gridmill.runs.coordinator.Lease = functools.partial(
+            gridmill.runs.coordinator.Lease, time_to_live_s=errand.lease_lives_s
         )
 
 

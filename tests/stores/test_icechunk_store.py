@@ -22,9 +22,9 @@ from distributed import Client
 from clusters import local_client
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.cli import cli
-from gridmill.dataset import StoreUnwritable
 from gridmill.stores.icechunk import store as icechunk_store
 from gridmill.stores.icechunk.store import IcechunkStore, PublishConflict
+from gridmill.stores.objects.local import StoreUnwritable
 from gridmill.testing import ArchiveServer, FaultProxy, LostAnswer, Reset, S3Server, Status
 
 DAYS = 6

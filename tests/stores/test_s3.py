@@ -16,8 +16,7 @@ import xarray as xr
 from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
-from gridmill.dataset import StoreUnwritable
-from gridmill.stores.objects.local import Objects
+from gridmill.stores.objects.local import Objects, StoreUnwritable
 from gridmill.stores.objects.s3 import S3Objects, S3Patience
 from gridmill.stores.zarr_store import ZarrStore
 from gridmill.testing import DamagedBody, FaultProxy, LostAnswer, Reset, S3Server, Status
