@@ -46,8 +46,8 @@ from gridmill.operations.migrate import migrate_metadata
 from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
 from gridmill.planning.prepare import nothing_missing, prepare_region
-from gridmill.publishing.completeness import recorded_completeness
 from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.icechunk import store as icechunk_store
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.records import UpdateProgressTracker

@@ -38,7 +38,7 @@ from gridmill.model.region import region_key
 from gridmill.pipeline import stages
 from gridmill.pipeline.stages import Bench, LocalFiles, LocalShards, Receipt, RunContext, SourceFile
 from gridmill.pipeline.workspace import Workspace, delete
-from gridmill.publishing.replicas import Copy, copy_objects
+from gridmill.publishing.copies import Copy, copy_objects
 from gridmill.runs import batches
 from gridmill.runs.batches import BatchedWork, GroupFiles, NotMade
 from gridmill.runs.metrics import count_stages
@@ -362,7 +362,7 @@ def submit_batch(
 
 
 def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded | str]:
-    """Make copies on the cluster; see `gridmill.publishing.replicas.copy_objects`.
+    """Make copies on the cluster; see `gridmill.publishing.copies.copy_objects`.
 
     Raises
     ------

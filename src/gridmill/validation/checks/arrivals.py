@@ -9,7 +9,7 @@ import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
-from gridmill.publishing.completeness import recorded_completeness
+from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.records import parse_notice
 from gridmill.validation.context import STATIC, Context, short_label
 from gridmill.validation.findings import Finding
