@@ -428,8 +428,8 @@ def test_what_was_made_otherwise_is_not_overwritten_unasked(site):
     """Metadata are put back only where the records prove that they were so."""
     record = site.dataset().store.progress()[0]
     path = Path(f"{site.store}.gridmill") / "regions" / "0000000000.json"
-    plan = record.variables["rain"].plan
-    path.write_text(path.read_text().replace(plan, "0" * 16))
+    made_of = record.variables["rain"].fingerprint["array"]
+    path.write_text(path.read_text().replace(made_of, "0" * 16))
     refused = site.run("restore-metadata", "--yes", "--now", NOW)
     assert refused.exit_code == ExitCode.WRONG_INPUT
     assert "do not prove" in refused.stderr

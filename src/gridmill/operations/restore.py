@@ -88,8 +88,8 @@ def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Archive:
     if force:
         return archive
     raise ValueError(
-        f"the records do not prove that {dataset.store.url} was made with this template and these "
-        "libraries: compare them, and give --force if it was"
+        f"the records do not prove that {dataset.store.url} was made with this template: compare "
+        "the two, and give --force if it was"
     )
 
 
@@ -104,7 +104,7 @@ def _candidates(dataset: DynamicalDataset) -> Iterator[TemplateConfig]:
 
 
 def is_made_with(archive: Archive) -> bool:
-    """Whether every record says that it was made with this template and these libraries."""
+    """Whether every record says that it was made with this template."""
     records = list(archive.store.tracker.records())
     length = len(archive.index)
     whole = [record for record in records if record.stop <= length]
