@@ -14,9 +14,9 @@ from benchmarks.fields import make_fields
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
 from gridmill import DataVar, Encoding
+from gridmill.archive.archive import Archive
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.pipeline.shards import ObjectWriter
-from gridmill.publishing.publisher import Publisher
 
 __all__ = ["encode"]
 
@@ -50,8 +50,8 @@ def _array_metadata(encoding: Encoding, shape: tuple[int, ...]) -> dict[str, obj
 
     config = Template()
     ds = config.get_template(end_of(shape[0]))
-    publisher = Publisher(None, config, ds, None)  # type: ignore[arg-type]
-    return publisher.arrays["a"]
+    archive = Archive(None, config, ds, None)  # type: ignore[arg-type]
+    return archive.arrays["a"]
 
 
 def _write_shards(folder: Path, metadata: dict[str, object], values: np.ndarray) -> None:

@@ -71,11 +71,11 @@ class OnHand:
 def on_hand(dataset: DynamicalDataset, until: str, scratch: Path, *, region: int = 0) -> Iterator:
     """Give a region of a dataset, with its lease and its workspace."""
     keep_freed_memory()
-    publisher = dataset.archive(until).publisher
+    archive = dataset.archive(until)
     length = dataset.declared.region_length
-    at = slice(region * length, min((region + 1) * length, len(publisher.index)))
-    job = publisher.make_job(at)
-    prepared = prepare_region(job, None, publisher.arrays, nothing_missing)
+    at = slice(region * length, min((region + 1) * length, len(archive.index)))
+    job = archive.job(at)
+    prepared = prepare_region(job, None, archive.arrays, nothing_missing)
     takes_coords = takes_data_array(type(job))
     coords = job.processing_region_ds().coords.to_dataset()
     along = [name for name, coord in coords.coords.items() if job.append_dim in coord.dims]
@@ -99,7 +99,7 @@ def on_hand(dataset: DynamicalDataset, until: str, scratch: Path, *, region: int
             run=run,
             store=dataset.store,
             proof=lease.proof,
-            metadata=publisher.metadata,
+            metadata=archive.metadata,
             published=0,
             coords=coords.drop_vars(along) if takes_coords else None,
         )

@@ -25,7 +25,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import gridmill.runs.dask.submission
+import gridmill.runs.driver
 import gridmill.runs.in_flight
+from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ObjectReceipt, SourceFileStatus
 from gridmill.model.reports import RunReport
@@ -97,8 +99,8 @@ class SimStore:
         return changed
 
 
-class SimPublisher(Publisher):
-    """Publishes a length only."""
+class SimArchive(Archive):
+    """Of which a length is written only."""
 
     @contextmanager
     def written(self, ds: Any) -> Iterator[Any]:
@@ -160,7 +162,7 @@ class SimDriver(Driver):
         self.futures = []
         self.window.most_chains = self.window.most_regions = 1
         self.window.resize_next = inf
-        self.snapshot = self.publisher.published
+        self.snapshot = self.archive.published
 
     @property
     def is_full(self) -> bool:
@@ -317,8 +319,9 @@ class AnyInterleaving(RuleBasedStateMachine):
                 region=region,
             )
 
-        publisher = SimPublisher(self.store, CONFIG, template_ds, make_job)
-        publisher.published = self.extent
+        archive = SimArchive(self.store, CONFIG, template_ds, make_job)
+        archive.published = self.extent
+        publisher = Publisher(archive)
         proof = SimpleNamespace(check=lambda: None)
         claim = SimpleNamespace(positions=[(job.region.start, job.region.stop) for job in jobs])
         lease = SimpleNamespace(

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gridmill.archive.metadata import write_by_xarray
 from gridmill.authoring.as_made import as_made, stored_encoding
 from gridmill.authoring.template import TemplateConfig
 from gridmill.cli import ExitCode, cli
@@ -23,7 +24,6 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import BLOSC_ZSTD, ZSTD, Completeness, Coordinate, Encoding
 from gridmill.operations.migrate import migrate_metadata, plan_migration
 from gridmill.operations.restore import restore_metadata
-from gridmill.publishing.publisher import _write_by_xarray
 from gridmill.registry import dataset_entries
 from gridmill.stores.structure import StructureMismatch, compare_structures
 from tiny import (
@@ -47,7 +47,7 @@ FORMATS = ["zarr", "icechunk"]
 def written(config: TemplateConfig, end: Any) -> dict[str, Any]:
     """Give the root metadata of a template."""
     with tempfile.TemporaryDirectory() as folder:
-        _write_by_xarray(config.get_template(end), Path(folder))
+        write_by_xarray(config.get_template(end), Path(folder))
         return json.loads((Path(folder) / "zarr.json").read_text())
 
 
@@ -455,6 +455,6 @@ def test_the_root_is_read_once_more_at_most(client, provider, tmp_path, monkeypa
         return get(self, key)
 
     monkeypatch.setattr(type(dataset.store.objects), "get", counted)
-    dataset._config(dataset._declaration())
+    dataset.config()
     assert len(reads) == 1
     assert REGION == 4

@@ -47,8 +47,8 @@ from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
 from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import nothing_missing
-from gridmill.publishing.completeness import recorded_completeness
 from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.icechunk import publication
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.records import UpdateProgressTracker

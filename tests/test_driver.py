@@ -19,7 +19,7 @@ import pytest
 import xarray as xr
 from distributed import Client
 
-import gridmill.dataset
+import gridmill.runs.coordinator
 from clusters import local_client
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
@@ -272,14 +272,14 @@ def test_what_another_run_publishes_just_before_the_lease_stays(
     provider.publish(hours(8))
     first_time = iter([True])
 
-    class Late(gridmill.dataset.Lease):
+    class Late(gridmill.runs.coordinator.Lease):
         def __enter__(self):
             if next(first_time, False):
                 make(tmp_path, provider).backfill(until(6), client=client)
                 provider.withdraw(hours(6)[5])
             return super().__enter__()
 
-    monkeypatch.setattr(gridmill.dataset, "Lease", Late)
+    monkeypatch.setattr(gridmill.runs.coordinator, "Lease", Late)
     make(tmp_path, provider).backfill(until(8), client=client)
     np.testing.assert_array_equal(stored(tmp_path)[:6], truth(hours(6)))
 
@@ -505,14 +505,13 @@ def test_two_runs_that_make_one_archive_differently(client, provider, tmp_path, 
     """The second to declare it is refused, whatever it had read before; nothing is written."""
     provider.publish(hours(4))
     first, second = make(tmp_path, provider), make(tmp_path, provider)
-    check = type(second)._check_writable
+    check = second.store.check_writable
 
-    def first_is_faster(dataset):
-        check(dataset)
-        if dataset is second:
-            first.backfill(until(4), variables=["a"], client=client)
+    def first_is_faster():
+        check()
+        first.backfill(until(4), variables=["a"], client=client)
 
-    monkeypatch.setattr(type(second), "_check_writable", first_is_faster)
+    monkeypatch.setattr(second.store, "check_writable", first_is_faster)
     with pytest.raises(ValueError, match="another run made"):
         second.backfill(until(4), client=client)
     with xr.open_zarr(tmp_path / "a.zarr") as ds:
@@ -622,7 +621,7 @@ def test_of_two_runs_that_begin_at_one_moment_one_leaves_the_static_variables(
         looks.append(current_claims(objects))
         return looks[-1] if len(looks) > 1 else []
 
-    monkeypatch.setattr(gridmill.dataset, "current_claims", first_look_is_early)
+    monkeypatch.setattr(gridmill.runs.coordinator, "current_claims", first_look_is_early)
     with other:
         report = dataset.backfill(until(4), client=client)
     assert len(looks) == 2
@@ -639,7 +638,7 @@ def test_a_run_whose_regions_are_held_is_refused_also_beside_static_variables(
 ):
     """To leave the static variables to the other would not help."""
     dataset = make(tmp_path, provider, dataset_of(template=WithOrography, job=StaticJob))
-    monkeypatch.setattr(gridmill.dataset, "current_claims", lambda objects: [])
+    monkeypatch.setattr(gridmill.runs.coordinator, "current_claims", lambda objects: [])
     with (
         Lease(dataset.store.state, run="other", kind="backfill", positions=[STATIC, (0, 4)]),
         pytest.raises(LeaseHeld, match="other"),

@@ -20,6 +20,7 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.staging import staged_region
 from gridmill.stores.icechunk import publication
 from gridmill.stores.icechunk.publication import PublishConflict
 from gridmill.stores.icechunk.store import IcechunkStore
@@ -175,12 +176,13 @@ def test_it_waits_for_a_run_that_does_not_know_it(make: Make, client: Client) ->
 def test_a_run_that_read_the_old_declaration_stops(make: Make, client: Client) -> None:
     """It would take the variable away again: its structure differs by now."""
     dataset = make()
-    old = dataset._declaration()
+    old = dataset._opening.declaration()
     add(make(), client)
-    config = dataset._config(old)
-    publisher = dataset._publisher(config, dataset._template(config, config.label(day(5))))
+    config = dataset._opening.config(old)
+    template = dataset._opening.template(config, config.label(day(5)))
+    archive = dataset._opening.archive(config, template)
     with pytest.raises(StructureMismatch, match="precipitation"):
-        publisher.check_structure()
+        archive.check_structure()
 
 
 @pytest.mark.parametrize("make", ["a.zarr"], indirect=True)
@@ -303,14 +305,14 @@ def test_a_region_that_is_published_again_does_not_add_it_twice(
 ) -> None:
     """Its first uploads came with the array: merged once more they would bring another."""
     add(repository, client)
-    config = repository._config(repository._declaration())
-    template = repository._template(config, config.label(day(5)))
-    publisher = repository._publisher(config, template)
+    config = repository.config()
+    template = repository._opening.template(config, config.label(day(5)))
+    archive = repository._opening.archive(config, template)
     record = repository.store.tracker.read(slice(0, 8))
     assert record is not None
-    staged = replace(publisher.staged_region(record, 20, 20), stop=7)
+    staged = replace(staged_region(archive, record, 20, 20), stop=7)
     before = tip(repository)
-    with publisher.written(template) as folder:
+    with archive.written(template) as folder:
         assert repository.store.publish(folder, [staged])
     assert tip(repository) != before
     group = zarr.open_group(store_of(repository).repository.published(), mode="r")

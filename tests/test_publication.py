@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gridmill.archive.archive import Archive
+from gridmill.archive.metadata import write_by_xarray
 from gridmill.model.records import (
     ObjectReceipt,
     ProgressRecord,
@@ -18,7 +20,7 @@ from gridmill.model.records import (
 )
 from gridmill.model.variables import Coordinate
 from gridmill.planning.prepare import prepare_region
-from gridmill.publishing.publisher import Publisher, _write_by_xarray
+from gridmill.publishing.publisher import Publisher
 from gridmill.registry import dataset_names, find_dataset
 from gridmill.stores.leases import Lease, LeaseLost
 from gridmill.stores.objects.local import LocalObjects
@@ -58,15 +60,15 @@ def publisher_of(store, n, config=None, job_class=TinyJob):
             template_ds=template_ds, data_vars=config.data_vars, append_dim="time", region=region
         )
 
-    publisher = Publisher(store, config, template_ds, make_job)
-    publisher.check_structure()
-    return publisher
+    archive = Archive(store, config, template_ds, make_job)
+    archive.check_structure()
+    return Publisher(archive)
 
 
 def record(publisher, start, statuses, names=NAMES, **changes):
     """Write the record of a region with these statuses of its positions' files; give both."""
-    job = publisher.make_job(slice(start, start + len(statuses)))
-    prepared = prepare_region(job, None, publisher.arrays, lambda *_: [])
+    job = publisher.archive.job(slice(start, start + len(statuses)))
+    prepared = prepare_region(job, None, publisher.archive.arrays, lambda *_: [])
     (group,) = prepared.groups
     files = tuple(
         SourceFileRecord(url=f"{n}", start=n, stop=n + 1, status=status, settled=status is OK)
@@ -91,7 +93,7 @@ def record(publisher, start, statuses, names=NAMES, **changes):
         groups=(files,),
         variables=variables,
     )
-    publisher.store.tracker.write(written)
+    publisher.archive.store.tracker.write(written)
     return written, prepared
 
 
@@ -110,8 +112,8 @@ def test_what_another_run_publishes_meanwhile_is_no_difference(store, monkeypatc
         return found
 
     monkeypatch.setattr(store, "metadata", look_just_before)
-    ours.check_structure()
-    assert (ours.published, theirs.published) == (4, 8)
+    ours.archive.check_structure()
+    assert (ours.archive.published, theirs.archive.published) == (4, 8)
 
 
 def test_coordinates_come_first_and_the_root_last(store):
@@ -169,7 +171,7 @@ def test_an_archive_begins_empty(store):
     with xr.open_zarr(store.url) as ds:
         assert ds.sizes["time"] == 0
         assert set(ds.data_vars) == set(NAMES)
-    assert publisher.stops_because() == f"time {START}: its region is not done"
+    assert publisher.extent.stops_because() == f"time {START}: its region is not done"
 
 
 def test_the_extent_is_never_lowered(store):
@@ -183,7 +185,7 @@ def test_the_extent_is_never_lowered(store):
     store.tracker.delete(slice(0, 4))
     for each in (publisher, late):
         assert not each.publish(LEASE)
-        assert each.published == 8
+        assert each.archive.published == 8
     assert store.published_length("time") == 8
 
 
@@ -192,10 +194,10 @@ def test_regions_of_another_run_are_published_with_ours(store):
     ours, theirs = publisher_of(store, 12), publisher_of(store, 12)
     record(theirs, 4, [OK] * 4)
     assert ours.publish(LEASE)
-    assert ours.published == 0
+    assert ours.archive.published == 0
     record(theirs, 0, [OK] * 4)
     assert ours.publish(LEASE)
-    assert ours.published == 8
+    assert ours.archive.published == 8
 
 
 @pytest.mark.parametrize(
@@ -210,11 +212,11 @@ def test_a_region_that_is_not_wholly_done_stops_the_extent(store, changes):
         record(publisher, start, [OK] * 4)
     record(publisher, 4, [OK] * 4, **changes)
     assert publisher.publish(LEASE)
-    assert publisher.published == 4
+    assert publisher.archive.published == 4
     record(publisher, 4, [OK] * 4)
     assert publisher.publish(LEASE)
-    assert publisher.published == 12
-    assert publisher.stops_because() is None
+    assert publisher.archive.published == 12
+    assert publisher.extent.stops_because() is None
 
 
 def test_an_author_may_trim_further_but_not_beyond(store):
@@ -272,8 +274,8 @@ def test_a_crash_between_any_two_puts_leaves_an_archive_that_opens(store):
 
 def restore(store, publisher):
     """Put the store back to four positions."""
-    trimmed = publisher.template_ds.isel(time=slice(0, 4))
-    with publisher.written(trimmed) as folder:
+    trimmed = publisher.archive.template_ds.isel(time=slice(0, 4))
+    with publisher.archive.written(trimmed) as folder:
         for path in folder.rglob("*"):
             if path.is_file():
                 key = path.relative_to(folder).as_posix()
@@ -296,7 +298,7 @@ def test_the_reason_names_the_file_that_is_waited_for(store):
     publisher = publisher_of(store, 4)
     record(publisher, 0, [OK, ABSENT, OK, OK])
     publisher.publish(LEASE)
-    assert publisher.stops_because() == f"time {START + HOUR}: 1 not yet available (None)"
+    assert publisher.extent.stops_because() == f"time {START + HOUR}: 1 not yet available (None)"
 
 
 @pytest.mark.parametrize(
@@ -308,10 +310,12 @@ def test_what_is_judged_at_once_is_what_would_be_judged_later(store, statuses, n
     """A region is published alike whether its record was judged as it was written or from disk."""
     publisher, afresh = publisher_of(store, 8), publisher_of(store, 8)
     written, prepared = record(publisher, 0, statuses, names)
-    publisher.judge(written, prepared)
-    assert publisher._judged == {0: (written, afresh._state(store.tracker.read(slice(0, 4))))}
+    publisher.extent.judge(written, prepared)
+    assert publisher.extent._judged == {
+        0: (written, afresh.extent.state(store.tracker.read(slice(0, 4))))
+    }
     publisher.publish(LEASE)
-    assert publisher.published == extent
+    assert publisher.archive.published == extent
 
 
 def test_what_a_region_of_the_same_run_holds_back_is_no_news(store):
@@ -327,7 +331,7 @@ def test_what_a_region_of_the_same_run_holds_back_is_no_news(store):
     assert not publisher.may_show_more(third, leased((0, 12)))
     assert publisher.may_show_more(third, leased((8, 12)))
     publisher.publish(LEASE)
-    assert publisher.published == 4
+    assert publisher.archive.published == 4
     assert not publisher.may_show_more(third, leased((0, 12)))
     assert publisher.may_show_more(first, leased((0, 12)))
     assert publisher.may_show_more(third, leased((0, 4), (8, 12)))
@@ -361,7 +365,7 @@ def test_records_are_read_as_many_at_once_as_the_store_is_worth(store, monkeypat
     """A region that holds back all others does not make each publication read them all."""
     publisher = publisher_of(store, 12)
     for start in (0, 4, 8):
-        publisher.judge(*record(publisher, start, [ABSENT] * 4 if start == 0 else [OK] * 4))
+        publisher.extent.judge(*record(publisher, start, [ABSENT] * 4 if start == 0 else [OK] * 4))
     monkeypatch.setattr(store.tracker.objects, "at_once", at_once)
     reads = []
     read_one = store.tracker.read
@@ -372,37 +376,37 @@ def test_records_are_read_as_many_at_once_as_the_store_is_worth(store, monkeypat
 
     monkeypatch.setattr(store.tracker, "read", noted)
     publisher.publish(LEASE)
-    assert publisher.published == 0
+    assert publisher.archive.published == 0
     assert sorted(reads) == read
 
 
 def test_what_another_run_wrote_since_is_judged_again(store):
     """What is published is what the records say by then, not what this run made of them."""
     publisher = publisher_of(store, 8)
-    publisher.judge(*record(publisher, 0, [OK] * 4))
+    publisher.extent.judge(*record(publisher, 0, [OK] * 4))
     record(publisher, 0, [OK, OK, ABSENT, ABSENT])
     publisher.publish(LEASE)
-    assert publisher.published == 2
+    assert publisher.archive.published == 2
 
 
 @pytest.mark.parametrize("name", dataset_names())
 def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path, monkeypatch):
     """Object by object: an archive that an older release made sees nothing change."""
     archive = find_dataset(name)(tmp_path / "a").archive(as_declared=True)
-    publisher, dim = archive.publisher, archive.config.append_dim
-    assert publisher.metadata
+    dim = archive.append_dim
+    assert archive.metadata
     by_xarray = []
 
     def watched(ds, folder):
         by_xarray.append({name: variable.dims for name, variable in ds.variables.items()})
-        _write_by_xarray(ds, folder)
+        write_by_xarray(ds, folder)
 
-    monkeypatch.setattr("gridmill.publishing.publisher._write_by_xarray", watched)
-    for length in (0, 1, len(publisher.index)):
+    monkeypatch.setattr("gridmill.archive.metadata.write_by_xarray", watched)
+    for length in (0, 1, len(archive.index)):
         ds = archive.template_ds.isel({dim: slice(0, length)})
-        with publisher.written(ds) as folder:
+        with archive.written(ds) as folder:
             ours = objects_in(folder)
-        _write_by_xarray(ds, tmp_path / f"{length}")
+        write_by_xarray(ds, tmp_path / f"{length}")
         assert ours == objects_in(tmp_path / f"{length}")
     coords = {n: c.dims for n, c in archive.template_ds.coords.items() if dim in c.dims}
     assert by_xarray == [coords] * 3
@@ -411,15 +415,15 @@ def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path, monkeypatch)
 def test_a_template_that_another_run_made_longer_is_written_whole(store, tmp_path):
     """Not with the coordinates that it had when the run began."""
     publisher, other = publisher_of(store, 4), publisher_of(store, 8)
-    assert publisher.metadata
+    assert publisher.archive.metadata
     for start in (0, 4):
         record(other, start, [OK] * 4)
     other.publish(LEASE)
     publisher.publish(LEASE)
-    assert len(publisher.index) == 8
-    with publisher.written(publisher.template_ds) as folder:
+    assert len(publisher.archive.index) == 8
+    with publisher.archive.written(publisher.archive.template_ds) as folder:
         ours = objects_in(folder)
-    _write_by_xarray(publisher.template_ds, tmp_path / "by-xarray")
+    write_by_xarray(publisher.archive.template_ds, tmp_path / "by-xarray")
     assert ours == objects_in(tmp_path / "by-xarray")
 
 
@@ -455,12 +459,12 @@ class WithHeight(TinyTemplate):
 def test_what_an_author_changed_of_the_template_is_written(change, store, tmp_path):
     """Not what was declared."""
     publisher = publisher_of(store, 8, WithHeight())
-    ds = change(publisher.template_ds.isel(time=slice(0, 4)))
-    with publisher.written(ds) as folder:
+    ds = change(publisher.archive.template_ds.isel(time=slice(0, 4)))
+    with publisher.archive.written(ds) as folder:
         ours = objects_in(folder)
-    with publisher.written(publisher.template_ds.isel(time=slice(0, 4))) as folder:
+    with publisher.archive.written(publisher.archive.template_ds.isel(time=slice(0, 4))) as folder:
         assert ours != objects_in(folder)
-    _write_by_xarray(ds, tmp_path / "by-xarray")
+    write_by_xarray(ds, tmp_path / "by-xarray")
     assert ours == objects_in(tmp_path / "by-xarray")
 
 

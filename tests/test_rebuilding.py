@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from gridmill.cli import ExitCode, cli
 from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.model.state_files import NewerSchema
 from gridmill.operations.rebuild import declaration_from_store, rebuild_records
 from tiny import (
     REGION,
@@ -190,6 +192,32 @@ def test_the_declaration_is_told_by_the_store(tmp_path, client, provider, given)
     lose_records(dataset)
     rebuild_records(dataset, **WHO)
     assert dataset.backfill(until(12), client=client).variables_done == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"schema": 1, "dataset', b"[]"])
+def test_a_damaged_declaration_is_told_by_the_store(tmp_path, client, provider, damage):
+    """It is written anew, and the records stay."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    path = Path(f"{dataset.store.url}.gridmill") / "declaration.json"
+    before, declared = dataset.store.progress(), path.read_bytes()
+    path.write_bytes(damage)
+    rebuild_records(dataset, **WHO)
+    assert json.loads(path.read_bytes()) == json.loads(declared)
+    assert dataset.store.progress() == before
+    assert dataset.backfill(until(12), client=client).variables_done == 0
+
+
+def test_the_declaration_of_a_later_gridmill_is_no_damage(tmp_path, client, provider):
+    """It means something that this one does not know: nothing is written over it."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(8), client=client)
+    path = Path(f"{dataset.store.url}.gridmill") / "declaration.json"
+    newer = json.dumps(json.loads(path.read_bytes()) | {"schema": 99})
+    path.write_text(newer)
+    with pytest.raises(NewerSchema):
+        rebuild_records(dataset, **WHO)
+    assert path.read_text() == newer
 
 
 def test_there_is_nothing_to_rebuild_where_readers_see_nothing(tmp_path, provider):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import SourceFileStatus
 from gridmill.model.variables import Coordinate, Encoding
@@ -23,7 +24,6 @@ from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import Bench, LocalFiles, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import prepare_region
-from gridmill.publishing.publisher import Publisher
 from gridmill.stores.leases import LeaseLost
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import (
@@ -63,7 +63,7 @@ class Workplace:
         self.config = config or TinyTemplate()
         self.template_ds = self.config.get_template(until(n))
         self.job_class = job_class
-        self.publisher = Publisher(self.store, self.config, self.template_ds, self.job)
+        self.archive = Archive(self.store, self.config, self.template_ds, self.job)
         self.workspace = Workspace(tmp_path / "worker")
         self.proof = Proof()
         static = [name for name, c in self.template_ds.coords.items() if "time" not in c.dims]
@@ -71,7 +71,7 @@ class Workplace:
             run="r",
             store=self.store,
             proof=self.proof,
-            metadata=self.publisher.metadata,
+            metadata=self.archive.metadata,
             published=published,
             coords=self.template_ds.coords.to_dataset()[static],
         )
@@ -90,7 +90,7 @@ class Workplace:
 
     def download(self, region=slice(0, 4)) -> LocalFiles:
         job = self.job(region)
-        prepared = prepare_region(job, None, self.publisher.arrays, lambda *_: [])
+        prepared = prepare_region(job, None, self.archive.arrays, lambda *_: [])
         return download(self.bench("download"), job.for_worker(()), prepared.groups[0].files)
 
     def work(self, name="a", region=slice(0, 4)) -> VariableWork:
@@ -116,7 +116,7 @@ class Workplace:
 
     def publish(self) -> None:
         """Make everything that is uploaded visible."""
-        with self.publisher.written(self.template_ds) as folder:
+        with self.archive.written(self.template_ds) as folder:
             self.store.publish(folder)
 
     def values(self, name="a") -> np.ndarray:

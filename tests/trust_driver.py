@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gridmill.dataset
+import gridmill.runs.coordinator
 import gridmill.stores.claims
 import gridmill.stores.leases
 from gridmill.runs.dask import checks
@@ -181,8 +182,8 @@ def _set_clock_and_machine(errand: Errand) -> None:
         for module in (gridmill.stores.claims, gridmill.stores.leases):
             module.machine_name = lambda: errand.machine
     if errand.lease_lives_s is not None:
-        gridmill.dataset.Lease = functools.partial(
-            gridmill.dataset.Lease, time_to_live_s=errand.lease_lives_s
+        gridmill.runs.coordinator.Lease = functools.partial(
+            gridmill.runs.coordinator.Lease, time_to_live_s=errand.lease_lives_s
         )
 
 

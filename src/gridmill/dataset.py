@@ -2,80 +2,39 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import xarray as xr
-from distributed import Client, get_client
-
-from gridmill.authoring.as_made import as_made
-from gridmill.authoring.labels import just_after
+from gridmill.archive.archive import Archive
+from gridmill.archive.declaration import narrowed
+from gridmill.archive.opening import Opened, Opening
+from gridmill.archive.selection import jobs_between, jobs_of_update
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.display.cards import dataset_card
-from gridmill.display.run_page import report_page
-from gridmill.model.region import touches
 from gridmill.model.reports import RunReport
 from gridmill.model.urls import is_same_kind
-from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of
 from gridmill.operations.status import ArchiveStatus, read_status
-from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
+from gridmill.planning.prepare import results_from_record
 from gridmill.planning.redo import RedoOrder
-from gridmill.publishing.publisher import Publisher
-from gridmill.runs.dask.clusters import check_workers, connect
-from gridmill.runs.dask.plugin import threads_per_worker
-from gridmill.runs.driver import Driver
-from gridmill.runs.narration import Event
-from gridmill.runs.plan import Plan
+from gridmill.runs.coordinator import Assignment, Listener, run
+from gridmill.runs.plan import Plan, plan_of
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.claims import STATIC, current_claims, is_alive
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.leases import Lease, LeaseHeld
-from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
-from gridmill.stores.objects.writable import StoreUnwritable
 from gridmill.stores.opening import open_store
 
 if TYPE_CHECKING:
     from gridmill.validation import Validation, Validator
 
-__all__ = ["Archive", "DynamicalDataset", "Plan", "StoreUnwritable"]
-
-log = logging.getLogger(__name__)
-
-Listener = Callable[[Event], None]
-# What an archive was given when it was made, kept with its records.
-Declaration = dict[str, Any]
-
-# Clusters whose workers get the threads that the stages need.
-STARTED_HERE = (None, "local", "coiled")
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An archive as it was declared, for tools that work on it by hand.
-
-    Parameters
-    ----------
-    config
-        The template, narrowed to what was declared when the archive was made.
-    template_ds
-        Its dataset up to a moment.
-    publisher
-        Makes region jobs, and knows what readers see.
-    """
-
-    config: TemplateConfig
-    template_ds: xr.Dataset
-    publisher: Publisher
+__all__ = ["DynamicalDataset"]
 
 
 class DynamicalDataset:
@@ -218,28 +177,16 @@ class DynamicalDataset:
         StoreUnwritable
             The store cannot be written.
         """
-        declaration = self._declaration(start, variables, max_lead)
-        added = self._added(declaration, variables)
-        declaration = added or declaration
-        unseen = variables or () if added else ()
-        config = self._config(declaration, variables=variables, until=until, unseen=unseen)
-        template_ds = self._template(config, self._end(config, until, added))
-        jobs = self._jobs(
-            config, template_ds, until=until, start=start, end=end, variables=variables
-        )
-        jobs = [replace(job, revalidate=revalidate) for job in jobs]
-        return self._run(
+        opened = self._opened(until, start, variables, max_lead)
+        jobs = jobs_between(opened.archive, until, start=start, end=end, variables=variables)
+        assignment = Assignment(
             "backfill",
-            declaration,
-            config,
-            template_ds,
-            jobs,
-            client,
-            now,
-            listener,
-            redo=RedoOrder.of(start, end, variables) if redo else None,
-            unseen=unseen,
+            opened,
+            [replace(self._bound(job), revalidate=revalidate) for job in jobs],
+            self.replicas,
+            RedoOrder.of(start, end, variables) if redo else None,
         )
+        return self._run(assignment, client, now, listener)
 
     def reformat_operational_update(
         self,
@@ -255,15 +202,12 @@ class DynamicalDataset:
         `RegionJob.operational_update_jobs` says what there is to process. Parameters and errors
         as for `backfill`, but for `until`: where the template ends, by default the present.
         """
-        declaration = self._declaration()
-        config = self._config(declaration)
         present = self._now(now)
-        template_ds = self._template(config, present if until is None else config.label(until))
-        jobs = self._update_jobs(config, template_ds)
-        jobs = [replace(job, revalidate=revalidate) for job in jobs]
-        return self._run(
-            "update", declaration, config, template_ds, jobs, client, present, listener
-        )
+        opened = self._opening.for_update(present if until is None else until)
+        jobs = jobs_of_update(opened.archive)
+        jobs = [replace(self._bound(job), revalidate=revalidate) for job in jobs]
+        assignment = Assignment("update", opened, jobs, self.replicas)
+        return self._run(assignment, client, present, listener)
 
     def plan(
         self,
@@ -285,44 +229,17 @@ class DynamicalDataset:
         StructureMismatch
             The template contradicts the store.
         """
-        declaration = self._declaration(start, variables, max_lead)
-        added = self._added(declaration, variables)
-        declaration = added or declaration
-        unseen = variables or () if added else ()
-        config = self._config(declaration, variables=variables, until=until, unseen=unseen)
-        present = self._now(now)
-        last = present if until is None else self._end(config, until, added)
-        template_ds = self._template(config, last)
-        publisher = self._publisher(config, template_ds, unseen)
-        publisher.check_structure()
+        archive = self._opened(until, start, variables, max_lead, now).archive
+        archive.check_structure()
         if until is None:
-            jobs = self._update_jobs(config, template_ds)
+            jobs = jobs_of_update(archive)
         else:
-            jobs = self._jobs(
-                config, template_ds, until=until, start=start, end=end, variables=variables
-            )
+            jobs = jobs_between(archive, until, start=start, end=end, variables=variables)
             if redo:
                 runs = RedoOrder.of(start, end, variables).runs(self.store.tracker)
                 jobs = [replace(job, believed_runs=runs) for job in jobs]
-
-        def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
-            record = self.store.tracker.read(job.region)
-            arrays, stored = publisher.arrays, publisher.stored_arrays
-            return prepare_region(job, record, arrays, self.store.missing, stored=stored)
-
-        selected = config.data_vars if variables is None else config.select(variables)
-        return Plan(
-            dataset_id=self.dataset_id,
-            kind="update" if until is None else "backfill",
-            final_store=self.store,
-            jobs=tuple(jobs),
-            prepare=prepare,
-            positions=len(publisher.index),
-            published=publisher.published,
-            regions=-(-len(publisher.index) // config.region_length),
-            unselected=tuple(v.name for v in config.data_vars if v not in selected),
-            remarks=config.remarks,
-        )
+        kind = "update" if until is None else "backfill"
+        return plan_of(archive, kind, [self._bound(job) for job in jobs], variables)
 
     def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
         """Say what the archive holds, what of it may still change, and what should be there.
@@ -334,8 +251,7 @@ class DynamicalDataset:
         grace
             How long an update may take: what is expected for less is not late.
         """
-        archive = self.archive(now)
-        return read_status(archive.publisher, self._now(now), grace)
+        return read_status(self.archive(now), self._now(now), grace)
 
     def validate(
         self,
@@ -388,11 +304,11 @@ class DynamicalDataset:
 
     def config(self) -> TemplateConfig:
         """Give the template as the archive was made with it, which goes before the code's."""
-        return self._config(self._declaration())
+        return self._opening.config(self._opening.declaration())
 
     def coded(self) -> TemplateConfig:
         """Give the template as the code declares it, narrowed to the archive's declaration."""
-        return self._narrowed(self._declaration())
+        return narrowed(self.declared, self._opening.declaration())
 
     def archive(
         self,
@@ -410,8 +326,9 @@ class DynamicalDataset:
         labels = config.append_dim_coordinates(self._now(end))
         is_over = len(labels) > config.capacity
         last = labels[config.capacity] if is_over else self._now(end)
-        template_ds = config.get_template(last) if as_declared else self._template(config, last)
-        return Archive(config, template_ds, self._publisher(config, template_ds))
+        opening = self._opening
+        template_ds = config.get_template(last) if as_declared else opening.template(config, last)
+        return opening.archive(config, template_ds)
 
     # -- most subclasses need not override what follows ----------------------------------------
 
@@ -432,333 +349,41 @@ class DynamicalDataset:
 
     def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""
-        declaration = self._declaration()
-        config = self._config(declaration)
-        report = self._run(
-            "process",
-            declaration,
-            config,
-            job.template_ds,
-            [job],
-            None,
-            None,
-            lambda event: None,
-            publish=False,
-        )
+        declaration = self._opening.declaration()
+        archive = self._opening.archive(self._opening.config(declaration), job.template_ds)
+        opened = Opened(archive, declaration)
+        assignment = Assignment("process", opened, [job], publishes=False)
+        report = self._run(assignment, None, None, lambda event: None)
         if report.failures:
             listed = "; ".join(f"{f.variable}: {f.cause}" for f in report.failures)
             raise RuntimeError(f"region {report.failures[0].region} failed: {listed}")
-        publisher = self._publisher(config, job.template_ds)
         record = self.store.tracker.read(job.region)
         assert record is not None
-        return results_from_record(publisher.prepare_recorded(job, record), record)
+        return results_from_record(archive.prepare_recorded(job, record), record)
 
-    def _run(
-        self,
-        kind: str,
-        declaration: Declaration,
-        config: TemplateConfig,
-        template_ds: xr.Dataset,
-        jobs: Sequence[RegionJob[Any, Any]],
-        client: Any,
-        now: Any,
-        listener: Listener,
-        *,
-        publish: bool = True,
-        redo: RedoOrder | None = None,
-        unseen: Sequence[str] = (),
-    ) -> RunReport:
-        report = RunReport.begin(self.dataset_id, kind, mask_url(self.store.url))
-        report.notes.extend(config.remarks)
+    def _run(self, assignment: Assignment, client: Any, now: Any, listener: Listener) -> RunReport:
         with self._tmp_stores():
-            publisher = self._publisher(config, template_ds, unseen)
-            publisher.check_structure()
-            for remark in config.remarks:
-                log.info("%s: %s", self.dataset_id, remark)
-            self._create(self._declaration() if unseen else declaration)
-            report.positions_before = report.positions_after = publisher.published
-            report.published_before = report.published_after = publisher.last_label
-            with self._leased(jobs, report) as (lease, jobs), _client(client) as connected:
-                check_workers(connected, threads_per_worker())
-                # Another run may have published since; what it did stays as published.
-                publisher.check_structure()
-                if kind == "update":
-                    # Readers wait for what is new; most of the rest is found to be done.
-                    jobs = sorted(jobs, key=lambda job: 0 < job.region.stop <= publisher.published)
-                if redo is not None:
-                    runs = redo.join(self.store.tracker, report.run)
-                    jobs = [replace(job, believed_runs=runs) for job in jobs]
-                driver = Driver(
-                    connected,
-                    publisher,
-                    lease,
-                    now=self._now(now),
-                    report=report,
-                    listener=listener,
-                )
-                with self._reported(report):
-                    driver.run(jobs, publish=publish and not unseen)
-                    if unseen:
-                        self._show_unseen(publisher, lease, declaration, report)
-                if redo is not None and report.succeeded:
-                    redo.close(self.store.tracker)
-        return report
+            return run(assignment, client=client, now=self._now(now), listener=listener)
 
-    @contextmanager
-    def _leased(
-        self, jobs: Sequence[RegionJob[Any, Any]], report: RunReport
-    ) -> Iterator[tuple[Lease, Sequence[RegionJob[Any, Any]]]]:
-        """Hold the lease of the jobs; without the static one, if another run has that."""
+    @property
+    def _opening(self) -> Opening:
+        return Opening(self.store, self.declared, self.region_job, self._bound, self._tmp_store)
 
-        def lease_of(jobs: Sequence[RegionJob[Any, Any]]) -> Lease:
-            positions = map(_positions, jobs)
-            return Lease(self.store.state, run=report.run, kind=report.kind, positions=positions)
-
-        with ExitStack() as stack:
-            jobs = self._without_static_in_hand(jobs)
-            try:
-                lease = stack.enter_context(lease_of(jobs))
-            except LeaseHeld:
-                fewer = self._without_static_in_hand(jobs)
-                if len(fewer) == len(jobs):
-                    raise
-                # Both looked before either had claimed.
-                jobs, lease = fewer, stack.enter_context(lease_of(fewer))
-            yield lease, jobs
-
-    def _without_static_in_hand(
-        self, jobs: Sequence[RegionJob[Any, Any]]
-    ) -> Sequence[RegionJob[Any, Any]]:
-        """Leave the static variables to a run of other regions that has them in hand already.
-
-        Nothing is published before they are done, whichever run does them.
-        """
-        varying = [job for job in jobs if not job.is_static]
-        if not varying or len(varying) == len(jobs):
-            return jobs
-        rivals = (
-            claim
-            for claim in current_claims(self.store.state)
-            if any(start <= STATIC[0] < stop for start, stop in claim.positions)
-        )
-        return varying if any(is_alive(self.store.state, claim) for claim in rivals) else jobs
-
-    @contextmanager
-    def _reported(self, report: RunReport) -> Iterator[None]:
-        """Keep the run's report, however the run ends."""
-        try:
-            yield
-        except BaseException as error:
-            report.interrupted = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise
-        finally:
-            report.end()
-            self.store.tracker.write_report(report, report_page(report))
-
-    def _config(
+    def _opened(
         self,
-        declaration: Declaration,
-        *,
-        variables: Sequence[str] | None = None,
-        until: Any = None,
-        unseen: Sequence[str] = (),
-    ) -> TemplateConfig:
-        """Give the template as an archive was made with it; check a run's selection against it."""
-        config = self._narrowed(declaration)
-        if until is not None:
-            self._check_until(config, until)
-        if variables is not None:
-            config.select(variables)
-        return as_made(config, self._stored(), unseen).config
-
-    def _narrowed(self, declaration: Declaration) -> TemplateConfig:
-        return self.declared.narrowed(
-            start=declaration["start"],
-            variables=declaration["variables"],
-            max_lead=declaration.get("max_lead"),
-        )
-
-    def _stored(self) -> dict[str, Any] | None:
-        """Read the root metadata; None if nothing is published, or if it is damaged."""
-        with suppress(ValueError):  # the structure check, or a validator, says what is wrong
-            return self.store.metadata()
-        return None
-
-    def _declaration(
-        self,
-        start: str | None = None,
-        variables: Sequence[str] | None = None,
-        max_lead: str | None = None,
-    ) -> Declaration:
-        """Give what was declared when the archive was made; for a new one, what would be.
-
-        Raises
-        ------
-        ValueError
-            It is another dataset's archive, in another format, or with another longest lead.
-        UnreadableState
-            It cannot be read, or is gone while readers see an archive.
-        StoreUnwritable
-            Not even this can be read.
-        """
-        kept = self._kept_declaration()
-        if kept is None:
-            return {
-                "dataset_id": self.dataset_id,
-                "start": start,
-                "variables": None if variables is None else list(variables),
-                "max_lead": max_lead,
-                "format": self.store.format,
-            }
-        if kept["dataset_id"] != self.dataset_id:
-            raise ValueError(
-                f"{self.store.url} holds {kept['dataset_id']}, not {self.dataset_id}: "
-                "give another --store"
-            )
-        if kept["format"] != self.store.format:
-            raise ValueError(
-                f"{self.store.url} is in format {kept['format']}, not {self.store.format}: "
-                "give that --format, or another --store"
-            )
-        if max_lead not in (None, kept.get("max_lead")):
-            raise ValueError(
-                f"{self.store.url} was made with max lead {kept.get('max_lead')}, not {max_lead}: "
-                "leave it out, or give another --store"
-            )
-        return kept
-
-    def _kept_declaration(self) -> Declaration | None:
-        """Read what was declared when the archive was made; None for a new one."""
-        tracker = self.store.tracker
-        try:
-            kept = tracker.read_declaration()
-            positions = None if kept else self._published()
-            if not positions:
-                return kept
-            kept = tracker.read_declaration()  # another run may have made the archive in between
-            if kept is None:
-                raise tracker.lost(self.store.url, positions)
-        except OSError as error:
-            raise StoreUnwritable(f"cannot read {self.store.url}: {error}") from error
-        return kept
-
-    def _published(self) -> int | None:
-        with suppress(ValueError, KeyError, TypeError):  # a foreign store: later checks name it
-            return self.store.published_length(self.declared.append_dim)
-        return None
-
-    def _create(self, declaration: Declaration) -> None:
-        """Keep what a new archive is declared to be, now that all is checked.
-
-        Raises
-        ------
-        ValueError
-            Another run made the archive in between, differently.
-        """
-        self._check_writable()
-        tracker = self.store.tracker
-        there = tracker.read_declaration()
-        if there is None:
-            if tracker.write_declaration(declaration):
-                return
-            there = tracker.read_declaration()
-        if there != declaration:
-            raise ValueError(
-                f"another run made {self.store.url} at this moment, and declared it differently: "
-                "run again to follow it, or give another --store"
-            )
-
-    def _template(self, config: TemplateConfig, end: Any) -> xr.Dataset:
-        """Give the template up to `end`, or to what is published where that is further."""
-        with suppress(KeyError, TypeError):  # a foreign store: the structure check names it
-            if self.store.published_length(config.append_dim):
-                last = self.store.open_dataset().get_index(config.append_dim)[-1]
-                end = max(end, just_after(last))
-        return config.get_template(end)
-
-    def _check_until(self, config: TemplateConfig, until: Any) -> None:
-        first = config.label(config.append_dim_start)
-        if config.label(until) <= first:
-            raise ValueError(
-                f"until {until} is not after the archive's start {config.append_dim_start}: "
-                "there is nothing to build"
-            )
-
-    def _check_writable(self) -> None:
-        try:
-            self.store.check_writable()
-        except OSError as error:
-            raise StoreUnwritable(f"cannot write to {self.store.url}: {error}") from error
-
-    def _added(
-        self, declaration: Declaration, variables: Sequence[str] | None
-    ) -> Declaration | None:
-        """Give the declaration with those of the variables that an archive does not have yet.
-
-        None if there are none.
-
-        Raises
-        ------
-        ValueError
-            This archive cannot be added to, or not in this way.
-        """
-        if not variables:
-            return None
-        stored = self.store.metadata()
-        arrays = array_metadata(stored or {})
-        there = [v.name for v in self.declared.data_vars if v.name in arrays]
-        new = [v for v in self.declared.select(variables) if v.name not in there]
-        if not there or not new:
-            return None
-        length = as_made(self._narrowed(declaration), stored).config.region_length
-        why = None
-        if len(new) < len(set(variables)):
-            why = "name no other variables with them"
-        elif any(self.declared.append_dim not in v.dims for v in new):
-            why = f"only variables along {self.declared.append_dim} can be added"
-        elif dims := {dim for v in new for dim in v.dims} - arrays.keys():
-            why = f"it has no {', '.join(sorted(dims))} either, which takes a new archive"
-        elif any(length % v.object_length(self.declared.append_dim) for v in new):
-            why = f"regions of {length} positions, as the archive has, must hold whole shards of it"
-        elif self.replicas:
-            why = "leave --replica out, and add them to each replica by itself"
-        if why is not None:
-            names = ", ".join(v.name for v in new)
-            raise ValueError(f"{self.store.url} does not have {names}: {why}")
-        every = [v.name for v in self.declared.data_vars if v in new or v.name in there]
-        # Who declared all variables goes on to be told of those that the archive lacks.
-        return {**declaration, "variables": declaration["variables"] and every}
-
-    def _end(self, config: TemplateConfig, until: Any, added: Declaration | None) -> Any:
-        """Where a backfill's template ends: at `until`, or where readers see to."""
-        return config.label(config.append_dim_start if added else until)
-
-    def _show_unseen(
-        self, publisher: Publisher, lease: Lease, declaration: Declaration, report: RunReport
-    ) -> None:
-        tracker = self.store.tracker
-        report.stops_because = publisher.show_unseen(
-            lease, lambda: tracker.replace_declaration(declaration)
-        )
-        if report.stops_because is None:
-            report.notes.append(f"added {', '.join(publisher.unseen)}")
-
-    def _publisher(
-        self, config: TemplateConfig, template_ds: xr.Dataset, unseen: Sequence[str] = ()
-    ) -> Publisher:
-        def make_job(region: slice) -> RegionJob[Any, Any]:
-            varying = [v for v in config.data_vars if config.append_dim in v.dims]
-            return self._bound(
-                self.region_job(
-                    template_ds=template_ds,
-                    data_vars=varying,
-                    append_dim=config.append_dim,
-                    region=region,
-                )
-            )
-
-        return Publisher(
-            self.store, config, template_ds, make_job, self._tmp_store, self.replicas, unseen
+        until: Any,
+        start: str | None,
+        variables: Sequence[str] | None,
+        max_lead: str | None,
+        now: Any = None,
+    ) -> Opened:
+        return self._opening.for_backfill(
+            until,
+            present=self._now(now),
+            start=start,
+            variables=variables,
+            max_lead=max_lead,
+            has_replicas=bool(self.replicas),
         )
 
     def _replica(
@@ -772,60 +397,6 @@ class DynamicalDataset:
             options.setdefault("storage_options", storage_options)
         return open_store(url, self.dataset_id, **options)
 
-    def _jobs(
-        self,
-        config: TemplateConfig,
-        template_ds: xr.Dataset,
-        *,
-        until: Any,
-        start: str | None,
-        end: str | None,
-        variables: Sequence[str] | None,
-    ) -> list[RegionJob[Any, Any]]:
-        """Give the static job and the regions that the filters touch."""
-        dim = config.append_dim
-        index = template_ds.get_index(dim)
-        first = 0 if start is None else config.position(start, index)
-        last = int(index.searchsorted(config.label(until)))
-        if end is not None:
-            last = min(last, config.position(end, index))
-        if first >= last:
-            raise ValueError(f"start {start} is not before end {end}: no region to process")
-        jobs = self.region_job.get_jobs(template_ds, dim, config.data_vars)
-        chosen = config.data_vars if variables is None else config.select(variables)
-        selected = [v for v in chosen if dim in v.dims]
-        touched = [job for job in jobs if touches(job.region, first, last)]
-        return [
-            *self._static_jobs(config, template_ds, chosen),
-            *(self._bound(replace(job, data_vars=selected)) for job in touched if selected),
-        ]
-
-    def _update_jobs(
-        self, config: TemplateConfig, template_ds: xr.Dataset
-    ) -> list[RegionJob[Any, Any]]:
-        dim = config.append_dim
-        jobs = self.region_job.operational_update_jobs(
-            self.store, template_ds, dim, config.data_vars
-        )
-        return [
-            *self._static_jobs(config, template_ds, config.data_vars),
-            *(self._bound(job) for job in jobs),
-        ]
-
-    def _static_jobs(
-        self, config: TemplateConfig, template_ds: xr.Dataset, chosen: Sequence[DataVar]
-    ) -> list[RegionJob[Any, Any]]:
-        static = [var for var in chosen if config.append_dim not in var.dims]
-        if not static:
-            return []
-        job = self.region_job(
-            template_ds=template_ds,
-            data_vars=static,
-            append_dim=config.append_dim,
-            region=slice(0, 0),
-        )
-        return [self._bound(job)]
-
     def _bound(self, job: RegionJob[Any, Any]) -> RegionJob[Any, Any]:
         """Tell a job where source files are and what processes it."""
         given = self.source_base
@@ -835,23 +406,3 @@ class DynamicalDataset:
     def _now(self, now: Any) -> Any:
         present = datetime.now(UTC).replace(tzinfo=None) if now is None else now
         return self.declared.label(present)
-
-
-def _positions(job: RegionJob[Any, Any]) -> tuple[int, int]:
-    return STATIC if job.is_static else (job.region.start, job.region.stop)
-
-
-def _client(given: Any) -> AbstractContextManager[Client]:
-    if given is None:
-        try:
-            return _borrowed(get_client())
-        except ValueError:
-            pass
-    return connect(
-        given, threads_per_worker=threads_per_worker() if given in STARTED_HERE else None
-    )
-
-
-@contextmanager
-def _borrowed(client: Client) -> Iterator[Client]:
-    yield client

@@ -22,10 +22,10 @@ from distributed import Client
 from clusters import local_client
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.cli import cli
-from gridmill.dataset import StoreUnwritable
 from gridmill.stores.icechunk import publication, upkeep
 from gridmill.stores.icechunk.publication import PublishConflict
 from gridmill.stores.icechunk.store import IcechunkStore
+from gridmill.stores.objects.writable import StoreUnwritable
 from gridmill.testing import ArchiveServer, FaultProxy, LostAnswer, Reset, S3Server, Status
 
 DAYS = 6

@@ -17,7 +17,7 @@ import numpy as np
 from gridmill.authoring.locate import locate_along
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
-from gridmill.display.cards import job_card
+from gridmill.model.display_hook import card_of
 from gridmill.model.records import PublishWhen, RegionState, SourceFill, region_state
 from gridmill.model.region import region_length, regions_of
 from gridmill.model.variables import DataVar
@@ -29,7 +29,6 @@ from gridmill.sources.fetch.download import (
     NotAvailable,
     fetch,
     identify,
-    mask_url,
 )
 from gridmill.stores.final_store import FinalStore
 
@@ -461,17 +460,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return twin
 
     def _repr_html_(self) -> str:
-        ds = self.processing_region_ds()
-        index = self.template_ds.get_index(self.append_dim)
-        ends = () if self.is_static else (self.region.start, self.region.stop - 1)
-        groups = [
-            (
-                [var.name for var in group],
-                [mask_url(c.get_url()) for c in self.generate_source_file_coords(ds, group)],
-            )
-            for group in self.source_groups(self.data_vars)
-        ]
-        return job_card(type(self).__name__, [str(index[at]) for at in ends], self.region, groups)
+        return card_of(self)
 
     def __repr__(self) -> str:
         names = ", ".join(var.name for var in self.data_vars)

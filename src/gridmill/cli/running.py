@@ -17,10 +17,12 @@ from gridmill.cli.verdict import judge
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from gridmill.dataset import DynamicalDataset, Listener, Plan
+    from gridmill.dataset import DynamicalDataset
     from gridmill.display.terminal.values import Content
     from gridmill.model.reports import RunReport
+    from gridmill.runs.coordinator import Listener
     from gridmill.runs.narration import Event
+    from gridmill.runs.plan import Plan
     from gridmill.validation import Validation
 
 __all__ = ["run_shown"]
@@ -141,7 +143,7 @@ def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) ->
 
 
 def _check_writable(dataset: DynamicalDataset) -> None:
-    from gridmill.dataset import StoreUnwritable
+    from gridmill.stores.objects.writable import StoreUnwritable
 
     try:
         dataset.store.check_writable()

@@ -71,16 +71,15 @@ def accept_files(
     positions = [_positions(record) for record in chosen]
     note = f"{who}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {' '.join(why.split())}"
     with by_hand(dataset, "accept", positions, now=now) as hand:
-        hand.archive.publisher.check_structure()
+        hand.archive.check_structure()
         accepted: dict[str, str] = {}
         for region in [record.region for record in chosen]:
             record = dataset.store.tracker.read(region)
             if record is not None:
                 accepted.update(_held_back_by(record, names))
                 dataset.store.tracker.write(_accepted(record, names, note))
-        publisher = hand.archive.publisher
-        publisher.publish(hand.lease)
-        hand.report.stops_because = publisher.stops_because()
+        hand.publisher.publish(hand.lease)
+        hand.report.stops_because = hand.publisher.extent.stops_because()
         hand.report.notes.extend(f"accepted {url} ({was}): {note}" for url, was in accepted.items())
     return Acceptance(tuple(accepted.items()), note, hand.report)
 

@@ -18,7 +18,8 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.leases import LeaseHeld
 
 if TYPE_CHECKING:
-    from gridmill.dataset import DynamicalDataset, Listener
+    from gridmill.dataset import DynamicalDataset
+    from gridmill.runs.coordinator import Listener
 
 __all__ = ["DeadlinePassed", "Waiting", "follow_cycle"]
 

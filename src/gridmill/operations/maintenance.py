@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gridmill.archive.archive import Archive
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports import RunReport
+from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.claims import STATIC
 from gridmill.stores.leases import Lease
 from gridmill.stores.objects.writable import StoreUnwritable
 
 if TYPE_CHECKING:
-    from gridmill.dataset import Archive, DynamicalDataset
+    from gridmill.dataset import DynamicalDataset
 
 __all__ = ["EVERYTHING", "Hand", "by_hand"]
 
@@ -31,6 +33,8 @@ class Hand:
     ----------
     archive
         As declared.
+    publisher
+        Publishes it, and knows its replicas.
     lease
         Keeps runs away from the positions that are worked on.
     report
@@ -38,6 +42,7 @@ class Hand:
     """
 
     archive: Archive
+    publisher: Publisher
     lease: Lease
     report: RunReport
 
@@ -79,11 +84,12 @@ def by_hand(
         raise StoreUnwritable(f"cannot write to {dataset.store.url}: {error}") from error
     report = RunReport.begin(dataset.dataset_id, kind, mask_url(dataset.store.url))
     archive = dataset.archive(now)
+    publisher = Publisher(archive, dataset.replicas)
     with Lease(dataset.store.state, run=report.run, kind=kind, positions=positions) as lease:
         _note_extent(dataset, archive, report, before=True)
-        yield Hand(archive, lease, report)
+        yield Hand(archive, publisher, lease, report)
         _note_extent(dataset, archive, report, before=False)
-        report.replicas = archive.publisher.replicas.outcomes()
+        report.replicas = publisher.replicas.outcomes()
         report.end()
         dataset.store.tracker.write_report(report, page_of(report))
 
@@ -105,7 +111,7 @@ def _note_extent(
     dataset: DynamicalDataset, archive: Archive, report: RunReport, *, before: bool
 ) -> None:
     length = dataset.store.published_length(archive.config.append_dim) or 0
-    label = str(archive.publisher.index[length - 1]) if length else None
+    label = str(archive.index[length - 1]) if length else None
     if before:
         report.positions_before, report.published_before = length, label
     report.positions_after, report.published_after = length, label

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridmill.archive.archive import Archive
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
+from gridmill.publishing.publisher import Publisher
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.structure import Difference, compare_structures
 
 if TYPE_CHECKING:
-    from gridmill.dataset import Archive, DynamicalDataset
+    from gridmill.dataset import DynamicalDataset
 
 __all__ = ["Migration", "migrate_metadata", "plan_migration"]
 
@@ -59,7 +61,7 @@ def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
     def add(store: FinalStore) -> None:
         differences.extend(d for d in _compare(store, archive) if d not in differences)
 
-    archive.publisher.replicas.each(add)
+    Publisher(archive, dataset.replicas).replicas.each(add)
     refused = tuple(d for d in differences if not d.is_description)
     return Migration(
         tuple(d for d in differences if d.is_description),
@@ -118,7 +120,7 @@ def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) ->
             changed.extend(difference for difference in permitted if difference not in changed)
 
         with hand.lease.publishing():
-            hand.archive.publisher.replicas.each(change)
+            hand.publisher.replicas.each(change)
             change(dataset.store)
         hand.report.notes.extend(f"{who} changed {difference}" for difference in changed)
     return hand.report
@@ -134,7 +136,7 @@ def _compare(store: FinalStore, archive: Archive) -> list[Difference]:
         raise ValueError(
             f"{store.url} has no metadata that gridmill wrote: there is nothing to migrate"
         )
-    declared = json.loads(archive.publisher.metadata)
+    declared = json.loads(archive.metadata)
     return compare_structures(declared, stored, archive.config.append_dim)
 
 

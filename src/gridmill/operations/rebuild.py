@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.template import TemplateConfig
@@ -35,6 +36,7 @@ from gridmill.model.records import (
     VariableRecord,
 )
 from gridmill.model.reports import RunReport
+from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.model.variables import DataVar
 from gridmill.operations.maintenance import by_hand
 from gridmill.pipeline.values import SourceFile
@@ -45,9 +47,10 @@ from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.metadata import array_metadata
+from gridmill.stores.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
-    from gridmill.dataset import Archive, DynamicalDataset
+    from gridmill.dataset import DynamicalDataset
 
 __all__ = ["declaration_from_store", "rebuild_records"]
 
@@ -59,12 +62,12 @@ NO_VALUE = "the archive has no value of it, and its record was lost"
 
 
 def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
-    """Write a declaration, and a record for each published region that has none.
+    """Write a declaration where it is lost or damaged, and a record for each region that lacks one.
 
     Parameters
     ----------
     dataset
-        With its archive. What is recorded stays as it is.
+        With its archive. What is recorded of published regions stays as it is.
     who
         Kept in the report.
     now
@@ -73,7 +76,7 @@ def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> 
     Raises
     ------
     ValueError
-        Readers see nothing, or the store is not this dataset's.
+        Readers see nothing, or the store is not this dataset's; or a later gridmill declared it.
     LeaseHeld
         A run works on the archive.
 
@@ -82,13 +85,11 @@ def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> 
     Interrupted, the same call continues: a region's record is written once it is known whole.
     """
     store, tracker = dataset.store, dataset.store.tracker
-    declaration = declaration_from_store(dataset)
-    if tracker.read_declaration() is None:
-        tracker.write_declaration(declaration)
+    _declare(tracker, declaration_from_store(dataset))
     with by_hand(dataset, "rebuild-records", now=now) as hand:
         last = store.open_dataset().get_index(dataset.declared.append_dim)[-1]
         archive = dataset.archive(just_after(last))
-        archive.publisher.check_structure()
+        archive.check_structure()
         lacking = [job for job in _jobs(archive) if tracker.read(job.region) is None]
         found = list(lookahead(partial(_look, archive), lacking, store.state.at_once))
         usual = _usual(found)
@@ -97,6 +98,25 @@ def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> 
             tracker.write(_record(archive, region, usual, hand.report.run, dataset.present()))
         hand.report.notes.append(f"{who} rebuilt the records of {len(found)} regions")
     return hand.report
+
+
+def _declare(tracker: UpdateProgressTracker, declaration: Mapping[str, Any]) -> None:
+    """Write a declaration where there is none, or one that is damaged.
+
+    Raises
+    ------
+    NewerSchema
+        A later gridmill wrote the one that is there: it is whole.
+    """
+    try:
+        known = tracker.read_declaration()
+    except NewerSchema:
+        raise
+    except UnreadableState:
+        tracker.objects.delete("declaration.json")
+        known = None
+    if known is None:
+        tracker.write_declaration(declaration)
 
 
 def declaration_from_store(dataset: DynamicalDataset) -> dict[str, Any]:
@@ -136,15 +156,9 @@ def _max_lead(config: TemplateConfig, ds: Any) -> str | None:
 
 def _jobs(archive: Archive) -> Iterator[RegionJob[Any, Any]]:
     """Yield the jobs of everything that readers see, that of static variables first."""
-    publisher, config = archive.publisher, archive.config
-    static = [var for var in config.data_vars if config.append_dim not in var.dims]
-    if static:
-        yield publisher.static_job(static)
-    position = 0
-    while position < publisher.published:
-        region = publisher.region_at(position)
-        yield publisher.make_job(region)
-        position = region.stop
+    if archive.static:
+        yield archive.job(slice(0, 0))
+    yield from map(archive.job, archive.visible_regions())
 
 
 # -- what is there ------------------------------------------------------------------------------
@@ -174,10 +188,10 @@ class _Found:
 
 def _look(archive: Archive, job: RegionJob[Any, Any]) -> _Found:
     """Ask the provider for a region's source files, and look for their values in the store."""
-    prepared = archive.publisher.prepare_recorded(job, None)
+    prepared = archive.prepare_recorded(job, None)
     coords = [file.coord for group in prepared.groups for file in group.files]
     found = _Found(prepared, ask_files(job, coords))
-    store = archive.publisher.store
+    store = archive.store
     for group in prepared.groups:
         for var in group.variables:
             found.objects[var.name] = _objects(store, job, var, prepared.sizes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.template import TemplateConfig
@@ -60,13 +61,14 @@ def restore_metadata(
     if not length:
         raise ValueError(f"{store.url} never showed a position: there is nothing to put back")
     labels = declared_labels(config, length, dataset.present() if now is None else now)
-    publisher = _proven(dataset, just_after(labels[length - 1]), force=force)
+    archive = _proven(dataset, just_after(labels[length - 1]), force=force)
+    publisher = Publisher(archive, dataset.replicas)
     with Lease(
         store.state, run=report.run, kind="restore-metadata", positions=[EVERYTHING]
     ) as lease:
         note = f"{who} put metadata and coordinates back"
         publisher.completeness.learn(report.run)
-        with lease.publishing() as check, publisher.written(publisher.template_ds) as folder:
+        with lease.publishing() as check, archive.written(archive.template_ds) as folder:
             restored = publisher.replicas.restore(note, report.run, check)
             publisher.completeness.write_recorded(folder, length)
             restored += store.publish(folder, message=note, check=check)
@@ -79,14 +81,14 @@ def restore_metadata(
     return report
 
 
-def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Publisher:
-    """Give the publisher with what the records prove the archive to be made with."""
+def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Archive:
+    """Give the archive with what the records prove it to be made with."""
     for config in _candidates(dataset):
-        publisher = dataset.archive(end, as_declared=True, config=config).publisher
-        if is_made_with(publisher):
-            return publisher
+        archive = dataset.archive(end, as_declared=True, config=config)
+        if is_made_with(archive):
+            return archive
     if force:
-        return publisher
+        return archive
     raise ValueError(
         f"the records do not prove that {dataset.store.url} was made with this template: compare "
         "the two, and give --force if it was"
@@ -103,14 +105,14 @@ def _candidates(dataset: DynamicalDataset) -> Iterator[TemplateConfig]:
     yield coded
 
 
-def is_made_with(publisher: Publisher) -> bool:
+def is_made_with(archive: Archive) -> bool:
     """Whether every record says that it was made with this template."""
-    records = list(publisher.store.tracker.records())
-    length = len(publisher.index)
+    records = list(archive.store.tracker.records())
+    length = len(archive.index)
     whole = [record for record in records if record.stop <= length]
     for record in whole:
-        job = publisher.make_job(record.region)
-        prepared = publisher.prepare_recorded(job, record)
+        job = archive.job(record.region)
+        prepared = archive.prepare_recorded(job, record)
         if not all(
             group.believes(name, record.variables[name])
             for group in prepared.groups

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.reports import Span
 from gridmill.pipeline.compress import compress, takes_data_array
@@ -24,7 +25,7 @@ from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.zarr_store import ZarrStore
 
 if TYPE_CHECKING:
-    from gridmill.dataset import Archive, DynamicalDataset
+    from gridmill.dataset import DynamicalDataset
 
 __all__ = ["ChainOutcome", "FileOutcome", "run_one_chain"]
 
@@ -127,23 +128,20 @@ def run_one_chain(
 def _prepare(
     archive: Archive, region: str, variable: str
 ) -> tuple[RegionJob[Any, Any], PreparedGroup]:
-    config, publisher = archive.config, archive.publisher
+    config = archive.config
     (data_var,) = config.select([variable])
     is_static = config.append_dim not in data_var.dims
     if is_static != (region == STATIC):
         kind, wanted = ("static", STATIC) if is_static else ("not static", "a label")
         raise ValueError(f"{variable} is {kind}: give {wanted} as its region, not {region}")
-    position = 0 if is_static else config.position(region, publisher.index)
+    position = 0 if is_static else config.position(region, archive.index)
     length = config.region_length
     start = position // length * length
-    stop = min(start + length, len(publisher.index))
+    stop = min(start + length, len(archive.index))
     if not is_static and position >= stop:
-        raise ValueError(f"region {region} is beyond the template's end {publisher.index[-1]}")
-    job = publisher.make_job(slice(0, 0) if is_static else slice(start, stop))
-    if is_static:
-        names = [var for var in config.data_vars if config.append_dim not in var.dims]
-        job = replace(job, data_vars=names)
-    prepared = publisher.prepare_recorded(job, None)
+        raise ValueError(f"region {region} is beyond the template's end {archive.index[-1]}")
+    job = archive.job(slice(0, 0) if is_static else slice(start, stop))
+    prepared = archive.prepare_recorded(job, None)
     (group,) = [g for g in prepared.groups if variable in g.todo]
     return replace(job, data_vars=[data_var]), group
 
@@ -156,12 +154,12 @@ def _run(
     target: ZarrStore,
     scratch: Path,
 ) -> Receipt:
-    publisher, dim = archive.publisher, archive.config.append_dim
-    publisher.check_structure()
+    dim = archive.append_dim
+    archive.check_structure()
     ds = job.processing_region_ds()
     takes_coords = takes_data_array(type(job))
     coords = ds.coords.to_dataset()
-    coords = coords.drop_vars([n for n in coords.coords if publisher.speaks_of_data(n)])
+    coords = coords.drop_vars([n for n in coords.coords if archive.speaks_of_data(n)])
     along = [name for name, coord in coords.coords.items() if dim in coord.dims]
     work = VariableWork(
         job=job.for_worker(job.data_vars),
@@ -176,8 +174,8 @@ def _run(
             run="one-chain",
             store=dataset.store,
             proof=lease.proof,
-            metadata=publisher.metadata,
-            published=publisher.published,
+            metadata=archive.metadata,
+            published=archive.published,
             coords=coords.drop_vars(along) if takes_coords else None,
         )
         source = download(bench, work.job, group.files)
@@ -191,7 +189,7 @@ def _complete(archive: Archive, job: RegionJob[Any, Any], variable: str, target:
     dim = archive.config.append_dim
     end = None if job.is_static else job.region.stop
     ds = archive.template_ds[[variable]].isel({dim: slice(0, end)} if end is not None else {})
-    with archive.publisher.written(ds) as metadata:
+    with archive.written(ds) as metadata:
         target.publish(metadata)
 
 
@@ -202,7 +200,7 @@ def _outcome(
     values = _values(job, receipt, target)
     present = None if values is None else values[~_is_missing(values)]
     is_empty = present is None or not present.size
-    index = archive.publisher.index
+    index = archive.index
     return ChainOutcome(
         dataset_id=archive.config.dataset_id,
         region=STATIC if job.is_static else str(index[job.region.start]),

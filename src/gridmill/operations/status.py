@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.locate import as_slice
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
@@ -17,7 +18,6 @@ from gridmill.model.epochs import made_earlier
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports import BULKY
-from gridmill.publishing.publisher import Publisher
 from gridmill.stores.claims import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
@@ -122,25 +122,25 @@ class ArchiveStatus:
         return self.age_s is None or self.age_s > max_age.total_seconds()
 
 
-def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStatus:
+def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
     """Read what an archive holds.
 
     Parameters
     ----------
-    publisher
-        Knows the archive, its template up to now, and its records.
+    archive
+        Its template reaches up to now.
     now
         The present, as a label of the append dim.
     grace
         How long an update may take: what is expected for less is not late.
     """
-    store, config, index = publisher.store, publisher.config, publisher.index
+    store, config, index = archive.store, archive.config, archive.index
     dim = config.append_dim
     names = [var.name for var in config.data_vars if dim in var.dims]
     positions = store.published_length(dim) or 0
     labels = store.open_dataset().get_index(dim) if positions else pd.Index([])
     records = store.progress()
-    expected = _expected_length(publisher, positions, now - grace)
+    expected = _expected_length(archive, positions, now - grace)
     reports = list(store.tracker.past_runs(MOST_RUNS_TOLD))
     last_run = reports[0].to_dict() if reports else None
     return ArchiveStatus(
@@ -160,36 +160,36 @@ def read_status(publisher: Publisher, now: Any, grace: timedelta) -> ArchiveStat
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
         last_runs=tuple(report.brief() for report in reports),
-        made_earlier=made_earlier(records, _version(publisher)),
+        made_earlier=made_earlier(records, _version(archive)),
         remarks=config.remarks,
     )
 
 
-def _version(publisher: Publisher) -> int:
-    return type(publisher.make_job(slice(0, 0))).version
+def _version(archive: Archive) -> int:
+    return archive.job_class.version
 
 
-def _expected_length(publisher: Publisher, published: int, now: Any) -> int | None:
+def _expected_length(archive: Archive, published: int, now: Any) -> int | None:
     """Give how far all source files are expected by now; None if the dataset never says."""
-    job_class = type(publisher.make_job(slice(0, 0)))
+    job_class = archive.job_class
     if job_class.expected is RegionJob.expected and job_class.publication_delay is None:
         return None
-    length = publisher.config.region_length
-    total = len(publisher.index)
+    length = archive.config.region_length
+    total = len(archive.index)
     for region in reversed(list(regions_of(total, length))):
         if region.stop <= published:
             break
-        expected = np.flatnonzero(_are_expected(publisher, publisher.make_job(region), now))
+        expected = np.flatnonzero(_are_expected(archive, archive.job(region), now))
         if expected.size:
             return int(region.start + expected[-1] + 1)
     return min(published, total)
 
 
 def _are_expected(
-    publisher: Publisher, job: RegionJob[Any, Any], now: Any
+    archive: Archive, job: RegionJob[Any, Any], now: Any
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Say by position of a region whether all its source files should be there."""
-    prepared = publisher.prepare_recorded(job, None)
+    prepared = archive.prepare_recorded(job, None)
     margin = job.region.start - job.processing_region().start
     ready, awaited = (np.zeros(job.region.stop - job.region.start, bool) for _ in range(2))
     for file in (file for group in prepared.groups for file in group.files):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gridmill.archive.archive import Archive
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
-from gridmill.publishing.completeness import CompletenessUpkeep
+from gridmill.publishing.completeness import write_published
+from gridmill.publishing.publisher import Publisher
 from gridmill.stores.final_store import FinalStore, readable_length
 
 if TYPE_CHECKING:
-    from gridmill.dataset import Archive, DynamicalDataset
+    from gridmill.dataset import DynamicalDataset
 
 __all__ = ["check_truncation", "truncate"]
 
@@ -46,12 +48,12 @@ def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = N
     with by_hand(dataset, "truncate", now=now) as hand:
         archive = hand.archive
         length = check_truncation(dataset, archive, end)
-        archive.publisher.check_structure()
+        archive.check_structure()
         dim = archive.config.append_dim
         note = f"truncated to before {end}" + (f": {why}" if why else "")
         with (
             hand.lease.publishing(),
-            archive.publisher.written(archive.template_ds.isel({dim: slice(0, length)})) as folder,
+            archive.written(archive.up_to(length)) as folder,
         ):
 
             def cut(store: FinalStore) -> int:
@@ -60,11 +62,11 @@ def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = N
                         store.tracker.delete(record.region)
                 if (store.published_length(dim) or 0) <= length:
                     return 0
-                CompletenessUpkeep(archive.publisher, store).write_published(folder, length)
+                write_published(archive, store, folder, length)
                 return store.truncate(folder, dim, note.capitalize())
 
             deleted = cut(dataset.store)
-            archive.publisher.replicas.each(cut)
+            hand.publisher.replicas.each(cut)
         hand.report.notes.append(f"{note}; {deleted} objects deleted")
     return hand.report
 
@@ -78,10 +80,11 @@ def check_truncation(dataset: DynamicalDataset, archive: Archive, end: str) -> i
         Readers do not see as far, of replicas neither, or `end` is no label.
     """
     check_exists(dataset)
-    config, index = archive.config, archive.publisher.index
+    config, index = archive.config, archive.index
+    replicas = Publisher(archive, dataset.replicas).replicas
     length = config.position(end, index)
     shown = readable_length(dataset.store, config.append_dim) or 0
-    if length >= max([shown, *archive.publisher.replicas.lengths()]):
+    if length >= max([shown, *replicas.lengths()]):
         seen = f"up to {index[shown - 1]}" if shown else "nothing"
         raise ValueError(f"readers see {seen}: before {end} there is nothing to cut off")
     return length

@@ -45,7 +45,7 @@ class Driver:
     client
         The Dask client; the pipeline's plugin is registered on it.
     publisher
-        Knows the template and the final store.
+        Publishes the archive, with its template and its final store.
     lease
         The run's right to write the jobs' regions.
     now
@@ -73,11 +73,12 @@ class Driver:
         self.client = client
         self.publisher = publisher
         self.lease = lease
-        self.store = publisher.store
+        self.archive = publisher.archive
+        self.store = publisher.archive.store
         self.now = now
         self.report = report
         self.window = Window(client, report.run)
-        self.works = Works(publisher)
+        self.works = Works(publisher.archive)
         self.narrator = Narrator(report, listener)
         self.showing = Showing(publisher, lease, self.narrator, publish_interval_s)
         self.ledger = Ledger(publisher, lease, run=report.run, now=now, showing=self.showing)
@@ -115,7 +116,7 @@ class Driver:
             self.showing.publish()
             self.report.replicas = self.publisher.replicas.outcomes()
         self.narrator.note_remarks()
-        self.report.stops_because = self.publisher.stops_because()
+        self.report.stops_because = self.publisher.extent.stops_because()
         return self.report
 
     def _abandon(self) -> None:
@@ -128,14 +129,14 @@ class Driver:
     def _open(self) -> None:
         """Make the run's context known to the cluster, and size the window of chains."""
         self.publisher.prepare(self.lease)
-        job_class = type(self.publisher.make_job(slice(0, 0)))
+        job_class = self.archive.job_class
         context = RunContext(
             run=self.report.run,
             store=self.store,
             proof=self.lease.proof,
-            metadata=self.publisher.metadata,
+            metadata=self.archive.metadata,
             # Of what nobody sees, nothing is kept.
-            published=0 if self.publisher.unseen else self.publisher.published,
+            published=0 if self.archive.unseen else self.archive.published,
             coords=self.works.coords(along=False) if takes_data_array(job_class) else None,
             replicas=self.publisher.replicas.stores,
         )
@@ -165,15 +166,15 @@ class Driver:
     def _prepare(self, job: RegionJob[Any, Any]) -> Prepared:
         """Read a region's record, and find what of it is not done yet."""
         record = self.store.tracker.read(job.region)
-        publisher = self.publisher
+        archive = self.archive
         return record, prepare_region(
             job,
             record,
-            publisher.arrays,
+            archive.arrays,
             self.store.missing,
             ask_files,
             self.now,
-            publisher.stored_arrays,
+            archive.stored_arrays,
         )
 
     def _start(self, regions: Iterator[Prepared], most: int) -> bool:
@@ -213,4 +214,4 @@ class Driver:
         self.narrator.note_skipped(region)
 
     def _name(self, job: RegionJob[Any, Any]) -> str:
-        return "static" if job.is_static else str(self.publisher.index[job.region.start])
+        return "static" if job.is_static else str(self.archive.index[job.region.start])

@@ -141,7 +141,7 @@ class Intake:
         """Write the region's record, and let go of it."""
         self.window.close(region)
         record = self.ledger.record(region)
-        self.publisher.judge(record, region.outcome.prepared)
+        self.publisher.extent.judge(record, region.outcome.prepared)
         self.narrator.note_finished(region, record)
 
 

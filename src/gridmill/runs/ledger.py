@@ -69,8 +69,9 @@ class Showing:
         self._next_if_idle = began + self.interval_s
         self._next = max(self._next_if_idle, ended + pause_s)
         if is_visible:
-            self.narrator.note_published(self.publisher.published, self.publisher.last_label)
-        self.narrator.note_visible(self.publisher.published)
+            archive = self.publisher.archive
+            self.narrator.note_published(archive.published, archive.last_label)
+        self.narrator.note_visible(self.publisher.archive.published)
 
 
 class Ledger:
@@ -98,7 +99,7 @@ class Ledger:
         self.run = run
         self.now = now
         self.showing = showing
-        self.tracker = publisher.store.tracker
+        self.tracker = publisher.archive.store.tracker
         self.unrecorded: set[RegionInFlight] = set()
         self._recorded_at = time.monotonic()
 

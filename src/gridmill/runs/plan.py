@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
@@ -16,7 +17,7 @@ from gridmill.model.reports import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
 from gridmill.pipeline.compress import slabs_for
-from gridmill.planning.prepare import PreparedRegion
+from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.sources.fetch.download import mask_url
@@ -24,7 +25,7 @@ from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.records import UpdateProgressTracker
 
-__all__ = ["Experience", "Plan", "learn"]
+__all__ = ["Experience", "Plan", "learn", "plan_of"]
 
 # Of the last runs, the one that moved most says best how fast the next will be.
 RUNS_LOOKED_AT = 5
@@ -316,3 +317,44 @@ def _largest_slab(job: RegionJob[Any, Any], var: DataVar) -> int:
     """Give the bytes of the first slab: later ones are as large, or cut off by the end."""
     first = slabs_for(job, var, _shape(job, var))[0]
     return int(prod(at.stop - at.start for at in first) * np.dtype(var.encoding.dtype).itemsize)
+
+
+def plan_of(
+    archive: Archive,
+    kind: str,
+    jobs: Sequence[RegionJob[Any, Any]],
+    variables: Sequence[str] | None = None,
+) -> Plan:
+    """Say what a run will do; nothing is looked at before it is asked for.
+
+    Parameters
+    ----------
+    archive
+        What it works on.
+    kind
+        ``backfill`` or ``update``.
+    jobs
+        The regions, in order.
+    variables
+        What is selected; None means all.
+    """
+    config, store = archive.config, archive.store
+
+    def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
+        record = store.tracker.read(job.region)
+        arrays, stored = archive.arrays, archive.stored_arrays
+        return prepare_region(job, record, arrays, store.missing, stored=stored)
+
+    selected = config.data_vars if variables is None else config.select(variables)
+    return Plan(
+        dataset_id=config.dataset_id,
+        kind=kind,
+        final_store=store,
+        jobs=tuple(jobs),
+        prepare=prepare,
+        positions=len(archive.index),
+        published=archive.published,
+        regions=-(-len(archive.index) // config.region_length),
+        unselected=tuple(v.name for v in config.data_vars if v not in selected),
+        remarks=config.remarks,
+    )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.compress import takes_data_array
 from gridmill.pipeline.values import VariableWork
 from gridmill.planning.prepare import PreparedGroup
-from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask.submission import GroupWork
 from gridmill.runs.in_flight import RegionInFlight
 
@@ -21,12 +21,12 @@ class Works:
 
     Parameters
     ----------
-    publisher
-        Knows the template.
+    archive
+        With its template.
     """
 
-    def __init__(self, publisher: Publisher) -> None:
-        self.publisher = publisher
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
 
     def to_do(self, region: RegionInFlight) -> list[GroupWork]:
         """Give what of a region is not done yet."""
@@ -59,11 +59,11 @@ class Works:
 
     def coords(self, *, along: bool, of: RegionJob[Any, Any] | None = None) -> Any:
         """Give the coordinates with the append dim, or those without it."""
-        ds = self.publisher.template_ds if of is None else of.processing_region_ds()
-        dim = self.publisher.config.append_dim
+        ds = self.archive.template_ds if of is None else of.processing_region_ds()
+        dim = self.archive.append_dim
         names = [
             name
             for name, coord in ds.coords.items()
-            if (dim in coord.dims) == along and not self.publisher.speaks_of_data(name)
+            if (dim in coord.dims) == along and not self.archive.speaks_of_data(name)
         ]
         return ds.coords.to_dataset()[names]

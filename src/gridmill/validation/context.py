@@ -6,13 +6,14 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import xarray as xr
 
+from gridmill.archive.archive import Archive
 from gridmill.authoring.as_made import AsMade, as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
@@ -20,7 +21,6 @@ from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of, touches
 from gridmill.model.variables import DataVar
-from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.structure import without_append_length
@@ -160,16 +160,16 @@ class Context:
         return declared_labels(self.config, self.published, self.now)
 
     @cached_property
-    def publisher(self) -> Publisher:
-        """Knows the template up to the published extent."""
+    def archive(self) -> Archive:
+        """The archive as it was declared, its template up to the published extent."""
         n = self.published
         end = just_after(self.labels[n - 1]) if n else self.config.label(self.labels[0])
-        return self.dataset.archive(end, as_declared=True, config=self.config).publisher
+        return self.dataset.archive(end, as_declared=True, config=self.config)
 
     @property
     def template_ds(self) -> xr.Dataset:
         """The template's dataset up to the published extent."""
-        return self.publisher.template_ds
+        return self.archive.template_ds
 
     # -- what is selected ---------------------------------------------------------------------
 
@@ -238,11 +238,7 @@ class Context:
 
     def make_job(self, region: slice) -> RegionJob[Any, Any]:
         """Give the region job with every declared variable of a region."""
-        job = self.publisher.make_job(region)
-        if region.stop:
-            return job
-        static = [var for var in self.config.data_vars if not self.varies(var)]
-        return replace(job, data_vars=static)
+        return self.archive.job(region)
 
     def record(self, region: slice) -> ProgressRecord | None:
         """Give a region's record, read once."""

@@ -56,7 +56,7 @@ def truncate(
     published = dataset.store.published_length(opened.config.append_dim) or 0
     confirm(
         f"{max(0, published - kept):,} of {published:,} positions of {dataset.where} will be "
-        f"deleted, from {opened.publisher.index[kept]} on. Go on?",
+        f"deleted, from {opened.index[kept]} on. Go on?",
         yes=yes,
     )
     report = truncate_archive(dataset, end, why=why, now=moment)

@@ -24,9 +24,9 @@ from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.running import run_shown
 
 if TYPE_CHECKING:
-    from gridmill.dataset import Listener
     from gridmill.model.reports import RunReport
     from gridmill.operations.follow import Waiting
+    from gridmill.runs.coordinator import Listener
 
 __all__ = ["update"]
 

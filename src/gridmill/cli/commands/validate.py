@@ -20,7 +20,8 @@ from gridmill.cli.output.pages import page_option, write_page
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gridmill.dataset import DynamicalDataset, Plan
+    from gridmill.dataset import DynamicalDataset
+    from gridmill.runs.plan import Plan
     from gridmill.validation import Validation, Validator
 
 __all__ = ["look_after", "selection_options", "validate", "validate_option"]

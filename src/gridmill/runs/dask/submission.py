@@ -19,7 +19,7 @@ from distributed import (
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import region_key
 from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
-from gridmill.publishing.replicas import Copy
+from gridmill.publishing.copies import Copy
 from gridmill.runs import batches
 from gridmill.runs.batches import BatchedWork, GroupFiles
 from gridmill.runs.dask.tasks import (
@@ -176,7 +176,7 @@ def submit_batch(
 
 
 def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded | str]:
-    """Make copies on the cluster; see `gridmill.publishing.replicas.copy_objects`.
+    """Make copies on the cluster; see `gridmill.publishing.copies.copy_objects`.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from gridmill.pipeline.values import (
     SourceFile,
     VariableWork,
 )
-from gridmill.publishing.replicas import Copy, copy_objects
+from gridmill.publishing.copies import Copy, copy_objects
 from gridmill.runs import batches
 from gridmill.runs.batches import BatchedWork, GroupFiles, NotMade
 from gridmill.runs.dask.metrics import count_stages

@@ -92,7 +92,7 @@ def find_gaps(context: Context) -> Iterator[Gap]:
     """
     for region in context.regions():
         job = context.make_job(region)
-        prepared = context.publisher.prepare_recorded(job, None)
+        prepared = context.archive.prepare_recorded(job, None)
         for group in prepared.groups:
             chosen = [var for var in group.variables if var in context.variables_of(region)]
             names = [var.name for var in chosen if not job.is_over(var)]

@@ -13,7 +13,7 @@ import xarray as xr
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
 from gridmill.model.wording import count_of
-from gridmill.publishing.completeness import recorded_completeness
+from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.records import parse_notice
@@ -55,7 +55,7 @@ class MetadataAsDeclared:
 
     def check(self, context: Context) -> CheckResult:
         """Compare the store's metadata with the template's, and with each other."""
-        declared = json.loads(context.publisher.metadata)
+        declared = json.loads(context.archive.metadata)
         root, dim = dict(context.root), context.append_dim
         restore = context.command("restore-metadata")
         migrate = context.command("migrate-metadata")
@@ -116,16 +116,16 @@ class CoordinatesAsDeclared:
 
     def check(self, context: Context) -> CheckResult:
         """Compare what readers decode with what the template gives."""
-        publisher, dim = context.publisher, context.append_dim
+        archive, dim = context.archive, context.append_dim
         declared = context.template_ds
         restore = context.command("restore-metadata")
         findings = []
         # Both as readers decode them: what is stored may be rounded, by its dtype or units.
         with (
-            publisher.written(declared) as folder,
+            archive.written(declared) as folder,
             xr.open_zarr(folder, consolidated=True) as written,
         ):
-            names = [str(n) for n in declared.coords if not publisher.speaks_of_data(n)]
+            names = [str(n) for n in declared.coords if not archive.speaks_of_data(n)]
             for name in names:
                 message = _difference(context.ds, written, name, dim)
                 if message:
@@ -223,7 +223,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
         job = context.make_job(region)
         if record is None or not _is_whole(record, job):
             continue
-        recorded = recorded_completeness(job, record, completeness, context.publisher.arrays)
+        recorded = recorded_completeness(job, record, completeness, context.archive.arrays)
         message = _completeness_difference(
             context, at, claimed, recorded, is_behind=region.start in behind
         )

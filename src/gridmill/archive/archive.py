@@ -1,0 +1,279 @@
+"""An archive as it was declared: its store, its template, its records, and its jobs by region.
+
+It says what is, and changes nothing that readers see: see `gridmill.publishing.publisher`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from gridmill.archive.metadata import (
+    is_as_declared,
+    objects_of,
+    write_by_xarray,
+    write_growing,
+)
+from gridmill.authoring.labels import just_after
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import ProcessResults
+from gridmill.authoring.template import TemplateConfig
+from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.model.variables import DataVar
+from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
+from gridmill.stores.final_store import FinalStore, StagedRegion
+from gridmill.stores.metadata import ROOT, array_metadata
+from gridmill.stores.structure import StructureMismatch, structure_differences
+
+__all__ = ["Archive", "name_of"]
+
+MakeJob = Callable[[slice], RegionJob[Any, Any]]
+
+
+def name_of(record: ProgressRecord) -> str:
+    """Return the name under which a store keeps the uploads of a region."""
+    return "static" if record.stop == record.start else str(record.start)
+
+
+class Archive:
+    """An archive as it was declared, with its template up to a moment.
+
+    Parameters
+    ----------
+    store
+        The final store, with its records.
+    config, template_ds
+        The template, narrowed to what was declared, and its dataset up to the moment.
+    make_job
+        Gives the region job of a region with every declared variable along the append dim.
+    tmp_store
+        Gives an empty local folder in which metadata is prepared.
+    unseen
+        Variables that are to be added to what readers see.
+
+    Attributes
+    ----------
+    index
+        The append dim's labels.
+    published : int
+        How many positions readers saw when somebody last looked.
+
+    Notes
+    -----
+    It owns the template: jobs that it makes, and what is compared with them, hold the same object.
+    """
+
+    def __init__(
+        self,
+        store: FinalStore,
+        config: TemplateConfig,
+        template_ds: xr.Dataset,
+        make_job: MakeJob,
+        tmp_store: Callable[[], Path] | None = None,
+        unseen: Sequence[str] = (),
+    ) -> None:
+        self.store = store
+        self.config = config
+        self.template_ds = template_ds
+        self.index = template_ds.get_index(config.append_dim)
+        self.published = 0
+        self.unseen = tuple(unseen)
+        self._make_job = make_job
+        self._tmp_store = tmp_store or (lambda: Path(tempfile.mkdtemp(prefix="gridmill-")))
+        self._stored_arrays: dict[str, dict[str, Any]] | None = None
+
+    @property
+    def append_dim(self) -> str:
+        """Name of the append dim."""
+        return self.config.append_dim
+
+    @property
+    def last_label(self) -> str | None:
+        """The last label that readers see."""
+        return str(self.index[self.published - 1]) if self.published else None
+
+    # -- metadata -----------------------------------------------------------------------------
+
+    @cached_property
+    def metadata(self) -> bytes:
+        """The whole template's consolidated root metadata, as an object of a Zarr store."""
+        return self._objects[ROOT]
+
+    @cached_property
+    def _objects(self) -> Mapping[str, bytes]:
+        """The whole template's metadata and coordinates, as objects of a Zarr store."""
+        with self._folder() as folder:
+            write_by_xarray(self.template_ds, folder)
+            return objects_of(folder)
+
+    @cached_property
+    def arrays(self) -> dict[str, dict[str, Any]]:
+        """The whole template's array metadata, by name."""
+        return array_metadata(json.loads(self.metadata))
+
+    def stored_arrays(self) -> dict[str, dict[str, Any]]:
+        """Return the archive's own array metadata, by name; empty if nothing is published."""
+        if self._stored_arrays is None:
+            self._stored_arrays = array_metadata(self.store.metadata() or {})
+        return self._stored_arrays
+
+    def speaks_of_data(self, name: object) -> bool:
+        """Whether a coordinate's values come from the records, and not from the template."""
+        completeness = self.config.completeness
+        return completeness is not None and name == completeness.name
+
+    def up_to(self, length: int) -> xr.Dataset:
+        """Return the template's first positions."""
+        return self.template_ds.isel({self.append_dim: slice(0, length)})
+
+    @contextmanager
+    def written(self, ds: xr.Dataset) -> Iterator[Path]:
+        """Write metadata and coordinates to a tmp store, which ends with the context."""
+        with self._folder() as folder:
+            if is_as_declared(ds, self.template_ds):
+                write_growing(ds, self.template_ds, self.append_dim, self._objects, folder)
+            else:  # an author's hook changed more
+                write_by_xarray(ds, folder)
+            yield folder
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        folder = self._tmp_store()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # -- what the store holds -----------------------------------------------------------------
+
+    def check_structure(self) -> None:
+        """Compare the store with the template, and note how far it is published.
+
+        Raises
+        ------
+        StructureMismatch
+            They differ; every difference is named.
+        """
+        stored = self.store.metadata()
+        if stored is None:
+            return
+        template = json.loads(self.metadata)
+        for name in self.unseen:
+            template["consolidated_metadata"]["metadata"].pop(name)
+        differences = structure_differences(template, stored, self.append_dim)
+        if not differences:
+            self.reach(int(array_metadata(stored)[self.append_dim]["shape"][0]))
+            differences = self._coordinate_differences()
+        if differences:
+            raise StructureMismatch(self.store.url, differences)
+
+    def look(self) -> int | None:
+        """Ask the store how far it is published, and note it; None if nothing is."""
+        visible = self.store.published_length(self.append_dim)
+        self.reach(visible or 0)
+        return visible
+
+    def reach(self, published: int) -> None:
+        """Note how far the archive is published; the template reaches as far."""
+        self.published = published
+        if published > len(self.index):
+            last = self.store.open_dataset().get_index(self.append_dim)[-1]
+            self.template_ds = self.config.get_template(just_after(last))
+            self.index = self.template_ds.get_index(self.append_dim)
+
+    def _coordinate_differences(self) -> list[str]:
+        if self.published > len(self.index):
+            end = self.index[-1] if len(self.index) else "nothing"
+            return [f"the store has {self.published} positions, the template ends at {end}"]
+        visible = {self.append_dim: slice(0, self.published)}
+        # Another run may have published more since.
+        stored, ours = self.store.open_dataset().isel(visible), self.template_ds.isel(visible)
+        # Both as readers decode them: what is stored may be rounded, by its dtype or units.
+        with self.written(ours) as folder, xr.open_zarr(folder, consolidated=True) as written:
+            return [
+                f"values of coordinate {name} differ"
+                for name in ours.coords
+                if not self.speaks_of_data(name)
+                if not written[name].variable.equals(stored[name].variable)
+            ]
+
+    # -- regions ------------------------------------------------------------------------------
+
+    @property
+    def job_class(self) -> type[RegionJob[Any, Any]]:
+        """The class of the region jobs."""
+        return type(self._make_job(slice(0, 0)))
+
+    def job(self, region: slice) -> RegionJob[Any, Any]:
+        """Return the job of a region with every declared variable that it fills.
+
+        Without positions, it is that of the static variables.
+        """
+        job = replace(self._make_job(region), template_ds=self.template_ds)
+        return job if region.stop > region.start else replace(job, data_vars=self.static)
+
+    @property
+    def static(self) -> list[DataVar]:
+        """The variables without the append dim."""
+        return [var for var in self.config.data_vars if self.append_dim not in var.dims]
+
+    def region_at(self, position: int) -> slice:
+        """Return the region that holds a position."""
+        length = self.config.region_length
+        start = position // length * length
+        return slice(start, min(start + length, len(self.index)))
+
+    def visible_regions(self) -> Iterator[slice]:
+        """Yield the regions that readers see, the last of them perhaps in part."""
+        position = 0
+        while position < self.published:
+            region = self.region_at(position)
+            yield region
+            position = region.stop
+
+    def tokens(self, record: ProgressRecord) -> dict[str, str]:
+        """Return what uploads returned, but for variables that another run is adding."""
+        variables = record.variables.items()
+        return {n: v.token for n, v in variables if v.token is not None and n in self.arrays}
+
+    def lost_tokens(self, record: ProgressRecord) -> set[str]:
+        """Return those of a region's uploads that the store can no longer make visible."""
+        tokens = self.tokens(record) if self.store.stages else {}
+        if not tokens:
+            return set()
+        whole = StagedRegion(name_of(record), record.stop, tokens)
+        return {tokens[name] for name in self.store.lost(whole)}
+
+    def prepare_recorded(
+        self, job: RegionJob[Any, Any], record: ProgressRecord | None
+    ) -> PreparedRegion:
+        """Prepare a region job by what is recorded alone.
+
+        As if the store held every object, but for what it can no longer show.
+        """
+        lost = set() if record is None else self.lost_tokens(record)
+
+        def missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+            return [receipt.key for receipt in receipts] if token in lost else []
+
+        stored = self.stored_arrays
+        return prepare_region(job, record, self.arrays, missing, stored=stored)
+
+    def results(self, job: RegionJob[Any, Any], record: ProgressRecord) -> ProcessResults:
+        """Return what of a record fits the template as it is now: the rest is not believed."""
+        results = results_from_record(self.prepare_recorded(job, record), record)
+        lost = self.lost_tokens(record)
+        return {
+            name: coords
+            for name, coords in results.items()
+            if record.variables[name].token not in lost
+        }

@@ -1,0 +1,201 @@
+"""What an archive was declared to be when it was made: kept with its records, for good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from gridmill.authoring.as_made import as_made
+from gridmill.authoring.template import TemplateConfig
+from gridmill.model.variables import DataVar
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.metadata import array_metadata
+from gridmill.stores.objects.writable import StoreUnwritable
+
+__all__ = [
+    "Declaration",
+    "keep_declaration",
+    "narrowed",
+    "read_declaration",
+    "stored_metadata",
+    "with_new_variables",
+]
+
+Declaration = dict[str, Any]
+
+
+def read_declaration(
+    store: FinalStore,
+    coded: TemplateConfig,
+    *,
+    start: str | None = None,
+    variables: Sequence[str] | None = None,
+    max_lead: str | None = None,
+) -> Declaration:
+    """Return what was declared when the archive was made; for a new one, what would be.
+
+    Parameters
+    ----------
+    store
+        The archive's.
+    coded
+        The template as the code declares it.
+    start, variables, max_lead
+        What a new archive is narrowed to.
+
+    Raises
+    ------
+    ValueError
+        It is another dataset's archive, in another format, or with another longest lead.
+    UnreadableState
+        It cannot be read, or is gone while readers see an archive.
+    StoreUnwritable
+        Not even this can be read.
+    """
+    kept = _kept(store, coded)
+    if kept is None:
+        return {
+            "dataset_id": coded.dataset_id,
+            "start": start,
+            "variables": None if variables is None else list(variables),
+            "max_lead": max_lead,
+            "format": store.format,
+        }
+    if kept["dataset_id"] != coded.dataset_id:
+        raise ValueError(
+            f"{store.url} holds {kept['dataset_id']}, not {coded.dataset_id}: give another --store"
+        )
+    if kept["format"] != store.format:
+        raise ValueError(
+            f"{store.url} is in format {kept['format']}, not {store.format}: "
+            "give that --format, or another --store"
+        )
+    if max_lead not in (None, kept.get("max_lead")):
+        raise ValueError(
+            f"{store.url} was made with max lead {kept.get('max_lead')}, not {max_lead}: "
+            "leave it out, or give another --store"
+        )
+    return kept
+
+
+def _kept(store: FinalStore, coded: TemplateConfig) -> Declaration | None:
+    """Read what was declared when the archive was made; None for a new one."""
+    tracker = store.tracker
+    try:
+        kept = tracker.read_declaration()
+        positions = None if kept else _published(store, coded)
+        if not positions:
+            return kept
+        kept = tracker.read_declaration()  # another run may have made the archive in between
+        if kept is None:
+            raise tracker.lost(store.url, positions)
+    except OSError as error:
+        raise StoreUnwritable(f"cannot read {store.url}: {error}") from error
+    return kept
+
+
+def _published(store: FinalStore, coded: TemplateConfig) -> int | None:
+    with suppress(ValueError, KeyError, TypeError):  # a foreign store: later checks name it
+        return store.published_length(coded.append_dim)
+    return None
+
+
+def narrowed(coded: TemplateConfig, declaration: Declaration) -> TemplateConfig:
+    """Return the code's template, narrowed to what an archive was declared to have."""
+    return coded.narrowed(
+        start=declaration["start"],
+        variables=declaration["variables"],
+        max_lead=declaration.get("max_lead"),
+    )
+
+
+def stored_metadata(store: FinalStore) -> dict[str, Any] | None:
+    """Read the root metadata; None if nothing is published, or if it is damaged."""
+    with suppress(ValueError):  # the structure check, or a validator, says what is wrong
+        return store.metadata()
+    return None
+
+
+def keep_declaration(store: FinalStore, declaration: Declaration) -> None:
+    """Keep what a new archive is declared to be, now that all is checked.
+
+    Raises
+    ------
+    ValueError
+        Another run made the archive in between, differently.
+    StoreUnwritable
+        The store cannot be written.
+    """
+    try:
+        store.check_writable()
+    except OSError as error:
+        raise StoreUnwritable(f"cannot write to {store.url}: {error}") from error
+    there = store.tracker.read_declaration()
+    if there is None:
+        if store.tracker.write_declaration(declaration):
+            return
+        there = store.tracker.read_declaration()
+    if there != declaration:
+        raise ValueError(
+            f"another run made {store.url} at this moment, and declared it differently: "
+            "run again to follow it, or give another --store"
+        )
+
+
+def with_new_variables(
+    store: FinalStore,
+    coded: TemplateConfig,
+    declaration: Declaration,
+    variables: Sequence[str] | None,
+    *,
+    has_replicas: bool,
+) -> Declaration | None:
+    """Return the declaration with those of the variables that an archive does not have yet.
+
+    None if there are none.
+
+    Raises
+    ------
+    ValueError
+        This archive cannot be added to, or not in this way.
+    """
+    if not variables:
+        return None
+    stored = store.metadata()
+    arrays = array_metadata(stored or {})
+    there = [v.name for v in coded.data_vars if v.name in arrays]
+    new = [v for v in coded.select(variables) if v.name not in there]
+    if not there or not new:
+        return None
+    length = as_made(narrowed(coded, declaration), stored).config.region_length
+    why = _why_not_added(coded, new, variables, arrays.keys(), length)
+    if why is None and has_replicas:
+        why = "leave --replica out, and add them to each replica by itself"
+    if why is not None:
+        names = ", ".join(v.name for v in new)
+        raise ValueError(f"{store.url} does not have {names}: {why}")
+    every = [v.name for v in coded.data_vars if v in new or v.name in there]
+    # Who declared all variables goes on to be told of those that the archive lacks.
+    return {**declaration, "variables": declaration["variables"] and every}
+
+
+def _why_not_added(
+    coded: TemplateConfig,
+    new: Sequence[DataVar],
+    variables: Sequence[str],
+    there: Any,
+    region_length: int,
+) -> str | None:
+    """Say why variables cannot be added to an archive with these arrays; None if they can."""
+    dim = coded.append_dim
+    if len(new) < len(set(variables)):
+        return "name no other variables with them"
+    if any(dim not in v.dims for v in new):
+        return f"only variables along {dim} can be added"
+    if dims := {d for v in new for d in v.dims} - there:
+        return f"it has no {', '.join(sorted(dims))} either, which takes a new archive"
+    if any(region_length % v.object_length(dim) for v in new):
+        held = f"regions of {region_length} positions, as the archive has"
+        return f"{held}, must hold whole shards of it"
+    return None

@@ -1,0 +1,172 @@
+"""Opens an archive: what it was declared to be, its template as it was made, its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from gridmill.archive.archive import Archive
+from gridmill.archive.declaration import (
+    Declaration,
+    narrowed,
+    read_declaration,
+    stored_metadata,
+    with_new_variables,
+)
+from gridmill.authoring.as_made import as_made
+from gridmill.authoring.labels import just_after
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.template import TemplateConfig
+from gridmill.stores.final_store import FinalStore
+
+__all__ = ["Opened", "Opening"]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An archive, opened for what a run is to do.
+
+    Parameters
+    ----------
+    archive
+        Its template reaches as far as the run.
+    declaration
+        What it was made with, or is to be made with.
+    added
+        The declaration with the variables that the run adds; None if it adds none.
+    """
+
+    archive: Archive
+    declaration: Declaration
+    added: Declaration | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a dataset's archive is opened.
+
+    Parameters
+    ----------
+    store
+        The final store, with its records.
+    coded
+        The template as the code declares it.
+    job_class, bound
+        The class of region jobs, and what tells such a job where its source files are.
+    tmp_store
+        Gives an empty local folder in which metadata is prepared.
+    """
+
+    store: FinalStore
+    coded: TemplateConfig
+    job_class: type[RegionJob[Any, Any]]
+    bound: Callable[[RegionJob[Any, Any]], RegionJob[Any, Any]]
+    tmp_store: Callable[[], Path]
+
+    def for_backfill(
+        self,
+        until: Any,
+        *,
+        present: Any,
+        start: str | None,
+        variables: Sequence[str] | None,
+        max_lead: str | None,
+        has_replicas: bool,
+    ) -> Opened:
+        """Open an archive up to `until`, or to what is published where that is further.
+
+        Without `until`, up to the present. It need not exist yet. Variables that it lacks are
+        added, up to what is published.
+
+        Raises
+        ------
+        ValueError
+            An argument does not fit the dataset, or the archive.
+        UnreadableState
+            What was declared cannot be read, or is gone.
+        """
+        declaration = self.declaration(start, variables, max_lead)
+        added = with_new_variables(
+            self.store, self.coded, declaration, variables, has_replicas=has_replicas
+        )
+        unseen = variables or () if added else ()
+        config = self.config(added or declaration, variables=variables, until=until, unseen=unseen)
+        if until is None:
+            end = present
+        else:
+            end = config.label(config.append_dim_start if added else until)
+        archive = self.archive(config, self.template(config, end), unseen)
+        return Opened(archive, declaration, added)
+
+    def for_update(self, end: Any) -> Opened:
+        """Open an archive up to a label, or to what is published where that is further."""
+        declaration = self.declaration()
+        config = self.config(declaration)
+        return Opened(self.archive(config, self.template(config, config.label(end))), declaration)
+
+    def declaration(
+        self,
+        start: str | None = None,
+        variables: Sequence[str] | None = None,
+        max_lead: str | None = None,
+    ) -> Declaration:
+        """Return what was declared, see `read_declaration`."""
+        return read_declaration(
+            self.store, self.coded, start=start, variables=variables, max_lead=max_lead
+        )
+
+    def config(
+        self,
+        declaration: Declaration,
+        *,
+        variables: Sequence[str] | None = None,
+        until: Any = None,
+        unseen: Sequence[str] = (),
+    ) -> TemplateConfig:
+        """Return the template as an archive was made with it.
+
+        Raises
+        ------
+        ValueError
+            A run's selection does not fit it.
+        """
+        config = narrowed(self.coded, declaration)
+        if until is not None and config.label(until) <= config.label(config.append_dim_start):
+            raise ValueError(
+                f"until {until} is not after the archive's start {config.append_dim_start}: "
+                "there is nothing to build"
+            )
+        if variables is not None:
+            config.select(variables)
+        return as_made(config, stored_metadata(self.store), unseen).config
+
+    def template(self, config: TemplateConfig, end: Any) -> xr.Dataset:
+        """Return the template up to `end`, or to what is published where that is further."""
+        with suppress(KeyError, TypeError):  # a foreign store: the structure check names it
+            if self.store.published_length(config.append_dim):
+                last = self.store.open_dataset().get_index(config.append_dim)[-1]
+                end = max(end, just_after(last))
+        return config.get_template(end)
+
+    def archive(
+        self, config: TemplateConfig, template_ds: xr.Dataset, unseen: Sequence[str] = ()
+    ) -> Archive:
+        """Return the archive with this template."""
+
+        def make_job(region: slice) -> RegionJob[Any, Any]:
+            varying = [v for v in config.data_vars if config.append_dim in v.dims]
+            return self.bound(
+                self.job_class(
+                    template_ds=template_ds,
+                    data_vars=varying,
+                    append_dim=config.append_dim,
+                    region=region,
+                )
+            )
+
+        return Archive(self.store, config, template_ds, make_job, self.tmp_store, unseen)

@@ -1,0 +1,344 @@
+"""One replica: an archive of its own that holds what the primary's records say.
+
+What workers put into it is taken over, what it lacks is copied, and its records say both. It is
+published as far as it has whole regions without a gap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import xarray as xr
+
+from gridmill.archive.archive import Archive
+from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.publishing.completeness import CompletenessUpkeep
+from gridmill.publishing.copies import Copy
+from gridmill.publishing.extent import Extent
+from gridmill.publishing.staging import staged_region
+from gridmill.stores.final_store import FinalStore, StagedRegion, Uploaded, readable_length
+from gridmill.stores.leases import LeaseProof
+from gridmill.stores.structure import StructureMismatch, structure_differences
+
+__all__ = ["MakeCopies", "Replica", "declared", "start_of"]
+
+MakeCopies = Callable[[Sequence[Copy]], Sequence[Uploaded | str]]
+# A variable of a region: the region's key, and the variable's name.
+Place = tuple[int, str]
+
+STATIC_KEY = -1
+# Recorded as soon as they are copied: what an interruption costs.
+REGIONS_AT_ONCE = 16
+
+
+class Replica:
+    """One replica during one run.
+
+    Parameters
+    ----------
+    archive
+        What the primary holds.
+    extent
+        Judges which of its regions are whole.
+    store
+        The replica's.
+
+    Attributes
+    ----------
+    completeness
+        Keeps its coordinate at what its records say.
+    published
+        How many positions its readers see, as far as is known.
+    failure
+        Why it is left alone.
+    """
+
+    def __init__(self, archive: Archive, extent: Extent, store: FinalStore) -> None:
+        self.archive = archive
+        self.extent = extent
+        self.store = store
+        self.completeness = CompletenessUpkeep(archive, extent, store)
+        self.published: int | None = None
+        self.failure: str | None = None
+        # By region, the fingerprint of what its records say; None before they are read.
+        self._known: dict[int, str] | None = None
+        # What workers put into it.
+        self._kept: dict[Place, Uploaded] = {}
+        # By region, records with uploads that are to be made visible.
+        self._staged: dict[int, ProgressRecord] = {}
+        # By region, the primary's record of what could not be copied, and why.
+        self._behind: dict[int, tuple[ProgressRecord, str]] = {}
+
+    # -- what it is -----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make what uploads need; to be called while nobody else publishes."""
+        store = self.store
+        store.check_writable()
+        stored = store.metadata()
+        if stored is None:
+            store.tracker.write_declaration(self._declaration())
+        self._check_declaration()
+        if stored is None:
+            with self.archive.written(self.archive.up_to(0)) as folder:
+                store.prepare(folder)
+            return
+        template = json.loads(self.archive.metadata)
+        differences = structure_differences(template, stored, self.archive.append_dim)
+        if differences:
+            raise StructureMismatch(store.url, differences)
+
+    def is_made(self) -> bool:
+        """Whether a run has made this replica; raises if it is something else."""
+        if self.store.tracker.read_declaration() is None and self.store.metadata() is None:
+            return False
+        self._check_declaration()
+        return True
+
+    def _declaration(self) -> dict[str, Any]:
+        declared = self.archive.store.tracker.read_declaration() or {}
+        return {**declared, "format": self.store.format}
+
+    def _check_declaration(self) -> None:
+        if self.store.tracker.read_declaration() != self._declaration():
+            raise ValueError(
+                f"{self.store.url} holds another archive, or one that was declared differently: "
+                "give another --replica, or empty it"
+            )
+
+    # -- what it holds --------------------------------------------------------------------------
+
+    def keep(self, region: slice, variable: str, uploaded: Uploaded) -> None:
+        """Keep what a worker put into it."""
+        self._kept[start_of(region), variable] = uploaded
+
+    def catch_up(
+        self, noted: Mapping[int, ProgressRecord], proof: LeaseProof, copy: MakeCopies
+    ) -> None:
+        """Bring what the primary's records have, and its own have not.
+
+        Parameters
+        ----------
+        noted
+            By region's key, the primary's records that may have changed; at first all are read.
+        proof
+            Says whether the run may still write.
+        copy
+            Makes copies.
+
+        Raises
+        ------
+        LeaseLost
+            The run may not write any more.
+        """
+        if self._known is None:
+            self._learn()
+            self.completeness.learn(proof.run)
+            everything = _records(self.archive.store)
+            self._bring((declared(self.archive, r) for r in everything), proof, copy)
+        again = {key: record for key, (record, _) in self._behind.items()}
+        self._bring({**again, **noted}.values(), proof, copy)
+
+    def _learn(self) -> None:
+        """Read what its own records say."""
+        self._known = {}
+        for record in _records(self.store):
+            self._hold(record)
+
+    def _hold(self, record: ProgressRecord) -> None:
+        assert self._known is not None
+        key = start_of(record.region)
+        self._known[key] = _fingerprint(record)
+        self._behind.pop(key, None)
+        self._staged.pop(key, None)
+        if self.store.stages and any(v.token for v in record.variables.values()):
+            self._staged[key] = record
+
+    def _bring(
+        self, records: Iterable[ProgressRecord], proof: LeaseProof, copy: MakeCopies
+    ) -> None:
+        known = self._known or {}
+        differing = (r for r in records if known.get(start_of(r.region)) != _fingerprint(r))
+        while batch := list(islice(differing, REGIONS_AT_ONCE)):
+            self._bring_batch(batch, proof, copy)
+
+    def _bring_batch(
+        self, records: Sequence[ProgressRecord], proof: LeaseProof, copy: MakeCopies
+    ) -> None:
+        tokens, wanted = self._wanted(records, proof)
+        refused: dict[int, str] = {}
+        for place, made in zip(wanted, copy(list(wanted.values())), strict=True):
+            if isinstance(made, str):
+                refused[place[0]] = made
+            else:
+                tokens[place] = made.token
+        for record in records:
+            key = start_of(record.region)
+            if key in refused:
+                self._behind[key] = (record, refused[key])
+            else:
+                self._record(record, tokens, proof)
+
+    def _wanted(
+        self, records: Sequence[ProgressRecord], proof: LeaseProof
+    ) -> tuple[dict[Place, str | None], dict[Place, Copy]]:
+        """Find the tokens of what is there already, and what is to be copied."""
+        tokens: dict[Place, str | None] = {}
+        wanted: dict[Place, Copy] = {}
+        for record in records:
+            held = self.store.tracker.read(record.region)
+            for name, variable in record.variables.items():
+                place = (start_of(record.region), name)
+                there = _there(held, name, self._kept.pop(place, None), variable)
+                if there is not None:
+                    tokens[place] = there.token
+                elif variable.objects:
+                    wanted[place] = self._copy_of(place, variable, proof)
+        return tokens, wanted
+
+    def _copy_of(self, place: Place, variable: VariableRecord, proof: LeaseProof) -> Copy:
+        return Copy(
+            source=self.archive.store,
+            target=self.store,
+            objects=variable.objects,
+            token=variable.token,
+            metadata=self.archive.metadata,
+            proof=proof,
+            name=f"{max(place[0], 0)}-{place[1]}",
+        )
+
+    def _record(
+        self, record: ProgressRecord, tokens: Mapping[Place, str | None], proof: LeaseProof
+    ) -> None:
+        """Write the primary's record as its own, with its own tokens."""
+        key = start_of(record.region)
+        variables = {
+            name: replace(variable, token=tokens.get((key, name)))
+            for name, variable in record.variables.items()
+        }
+        mirrored = replace(record, variables=variables)
+        proof.check()
+        self.completeness.announce(record.region, proof.run)
+        self.store.tracker.write(mirrored)
+        self._hold(mirrored)
+
+    # -- what its readers see -------------------------------------------------------------------
+
+    def publish(self, trimmed: xr.Dataset, check: Callable[[], None]) -> None:
+        """Make visible what it holds of the dataset that readers of the primary are to see.
+
+        Raises
+        ------
+        LeaseLost
+            The run may not write any more.
+        """
+        dim = self.archive.append_dim
+        store, length = self.store, trimmed.sizes[dim]
+        visible = store.published_length(dim)
+        upto = self._whole_prefix(visible or 0, length)
+        if visible is not None and length < visible:
+            return  # it was published, and then the run that was to publish the primary died
+        values = self.completeness.changes(visible or 0, upto)
+        staged = self._staged_below(upto, visible or 0)
+        if upto == visible and not staged and not values and self.published is not None:
+            return
+        with self.archive.written(trimmed.isel({dim: slice(0, upto)})) as folder:
+            store.publish(folder, staged, check=check, values=values)
+        self.completeness.note_shown()
+        self.published = upto
+        self._staged = {k: r for k, r in self._staged.items() if r.stop > upto}
+
+    def restore(self, message: str, check: Callable[[], None]) -> bool:
+        """Write metadata and coordinates again, see `Replicas.restore`; whether that changed it."""
+        length = len(self.archive.index)
+        visible = readable_length(self.store, self.archive.append_dim)
+        if visible is None:
+            self._learn()
+            visible = self._whole_prefix(0, length)
+        if not 0 < visible <= length:
+            return False
+        with self.archive.written(self.archive.up_to(visible)) as folder:
+            self.completeness.write_recorded(folder, visible)
+            return self.store.publish(folder, message=message, check=check)
+
+    def why_behind(self, positions: int) -> str | None:
+        """Say why it does not show what the primary does; None if it shows as many positions."""
+        primary = self.archive.store.published_length(self.archive.append_dim) or 0
+        if self._behind:
+            _, why = next(iter(self._behind.values()))
+            return f"{len(self._behind)} regions could not be copied: {why}"
+        if positions < primary:
+            return f"shows {positions} of {primary} positions: the next run goes on"
+        if positions > primary:
+            return f"shows {positions} positions, {self.archive.store.url} only {primary}"
+        return None
+
+    def _whole_prefix(self, visible: int, length: int) -> int:
+        """How far it may be visible: where it has whole regions without a gap."""
+        known = self._known or {}
+        position = visible
+        while position < length:
+            region = self.archive.region_at(position)
+            record = self.archive.store.tracker.read(region)
+            if record is None or not self.extent.is_whole(record):
+                return max(visible, int(region.start))
+            if known.get(start_of(region)) != _fingerprint(declared(self.archive, record)):
+                return max(visible, int(region.start))
+            position = int(region.stop)
+        return length
+
+    def _staged_below(self, upto: int, visible: int) -> list[StagedRegion]:
+        ready = [
+            record
+            for record in self._staged.values()
+            if record.start < upto or record.stop == record.start
+            if self.extent.is_whole(record)
+        ]
+        return [
+            staged_region(self.archive, record, upto, visible)
+            for record in sorted(ready, key=lambda record: record.stop)
+        ]
+
+
+def declared(archive: Archive, record: ProgressRecord) -> ProgressRecord:
+    """Leave out variables that are being added and that no reader sees yet."""
+    seen = {name: v for name, v in record.variables.items() if name in archive.arrays}
+    return replace(record, variables=seen)
+
+
+def _records(store: FinalStore) -> Iterator[ProgressRecord]:
+    static = store.tracker.read(slice(0, 0))
+    if static is not None:
+        yield static
+    yield from store.tracker.records()
+
+
+def start_of(region: slice) -> int:
+    """Tell regions apart: where one begins, or that it is that of the static variables."""
+    return region.start if region.stop > region.start else STATIC_KEY
+
+
+def _fingerprint(record: ProgressRecord) -> str:
+    """Tell records apart by all that they say, but for what only their own store understands."""
+    plain = {name: replace(v, token=None) for name, v in record.variables.items()}
+    return hashlib.sha256(replace(record, variables=plain).to_json()).hexdigest()[:16]
+
+
+def _there(
+    held: ProgressRecord | None, name: str, kept: Uploaded | None, variable: VariableRecord
+) -> Uploaded | None:
+    """Give what a replica holds of a variable, if that is what the primary's record says.
+
+    What was just put there comes first: what was there before may be damaged, and made again.
+    """
+    if kept is not None and set(kept.objects) == set(variable.objects):
+        return kept
+    before = None if held is None else held.variables.get(name)
+    if before is not None and before.objects and before.objects == variable.objects:
+        return Uploaded(before.objects, before.token)
+    return None

@@ -1,0 +1,138 @@
+"""How much of what is expected of each position has arrived, by what is recorded of a region.
+
+See Also
+--------
+gridmill.model.variables.Completeness : what authors declare, and what the values mean.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.model.variables import Completeness, DataVar
+from gridmill.pipeline.values import SourceFile
+from gridmill.planning.footprint import Footprint
+from gridmill.planning.prepare import prepare_region
+from gridmill.planning.reasons import nothing_missing
+from gridmill.sources.fetch.download import mask_url
+
+__all__ = ["recorded_completeness"]
+
+Counts = np.ndarray[Any, np.dtype[np.int32]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Shares = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def recorded_completeness(
+    job: RegionJob[Any, Any],
+    record: ProgressRecord,
+    completeness: Completeness,
+    metadata: Mapping[str, Any],
+) -> Shares:
+    """Give the share of what is expected of a region that its record says has arrived.
+
+    Parameters
+    ----------
+    job
+        The region job with every declared variable along the append dim.
+    record
+        What is known of the region.
+    completeness
+        The coordinate.
+    metadata
+        By variable, its array metadata in the template.
+
+    Returns
+    -------
+    ndarray
+        float32 over the region and the coordinate's other dims: of the places that the source
+        files fill, each counted once for each variable, the share that rests on files which were
+        read. 0 where nothing is expected.
+    """
+    prepared = prepare_region(job, None, metadata, nothing_missing)
+    dims = completeness.own_dims
+    length = job.region.stop - job.region.start
+    shape = (length, *(prepared.sizes[dim] for dim in dims[1:]))
+    expected, arrived = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    for group in prepared.groups:
+        files = _Files(job, group.files, prepared.sizes)
+        for var in (var for var in group.variables if not job.is_over(var)):
+            lacking = files.lacking(record, var.name)
+            whole = files.count(var, frozenset(), dims)
+            expected += whole
+            arrived += files.count(var, lacking, dims) if lacking else whole
+    return np.divide(
+        arrived, expected, out=np.zeros(shape, np.float32), where=expected > 0, dtype=np.float32
+    )
+
+
+class _Files:
+    """The source files of a group of variables, and which places of a region rest on them."""
+
+    def __init__(
+        self, job: RegionJob[Any, Any], files: Sequence[SourceFile], sizes: Mapping[str, int]
+    ) -> None:
+        self.job = job
+        self.files = files
+        self.sizes = sizes
+        self.urls = [mask_url(file.coord.get_url()) for file in files]
+        # Variables of the same dims mostly lack the same files.
+        self._footprints: dict[tuple[str, ...], Footprint] = {}
+        self._filled: dict[tuple[tuple[str, ...], frozenset[int]], Mask] = {}
+
+    def lacking(self, record: ProgressRecord, name: str) -> frozenset[int]:
+        """Find those files that the record does not say were read for a variable."""
+        fills = record.fills(name)
+        if fills is None:
+            return frozenset(range(len(self.files)))
+        outcomes: dict[str, deque[bool]] = {}
+        for file, fill in zip(record.groups[record.variables[name].group], fills, strict=True):
+            is_read = fill.status is SourceFileStatus.SUCCEEDED
+            outcomes.setdefault(file.url, deque()).append(is_read)
+        # One URL may be that of several places, in the same order in each list.
+        known = (outcomes.get(url) for url in self.urls)
+        return frozenset(at for at, of in enumerate(known) if not (of and of.popleft()))
+
+    def count(self, var: DataVar, lacking: frozenset[int], dims: Sequence[str]) -> Counts:
+        """Count the places of a variable that rest on the other files alone, along `dims`."""
+        job, region = self.job, self.job.region
+        margin = region.start - job.processing_region().start
+        mask = self._mask(var, lacking)[margin : margin + region.stop - region.start]
+        mask[max(0, job.end_of(var.name) - region.start) :] = False
+        return _counted(mask, var.dims, dims)
+
+    def _mask(self, var: DataVar, lacking: frozenset[int]) -> Mask:
+        footprint = self._footprint(var)
+        # What mixes along dims that no file divides takes too much memory: all of it, or nothing.
+        if footprint.is_large:
+            lacking = frozenset(range(len(self.files))) if lacking else lacking
+            return Footprint(self.job, var, self.files, self.sizes, ()).filled(self._but(lacking))
+        if (var.dims, lacking) not in self._filled:
+            self._filled[var.dims, lacking] = footprint.filled(self._but(lacking))
+        filled = self._filled[var.dims, lacking].copy()
+        return self.job.for_worker((var,)).provenance(filled, var)
+
+    def _footprint(self, var: DataVar) -> Footprint:
+        if var.dims not in self._footprints:
+            mixes = type(self.job).provenance is not RegionJob.provenance
+            whole = var.dims if self.job.whole_dims is None else self.job.whole_dims
+            whole = whole if mixes else ()
+            self._footprints[var.dims] = Footprint(self.job, var, self.files, self.sizes, whole)
+        return self._footprints[var.dims]
+
+    def _but(self, lacking: frozenset[int]) -> list[int]:
+        return [at for at in range(len(self.files)) if at not in lacking]
+
+
+def _counted(mask: Mask, own: Sequence[str], dims: Sequence[str]) -> Counts:
+    """Sum a mask along those of its own dims that are not among `dims`, in the order of `dims`."""
+    counts = mask.sum(tuple(n for n, dim in enumerate(own) if dim not in dims), dtype=np.int32)
+    left = [dim for dim in own if dim in dims]
+    counts = counts.transpose([left.index(dim) for dim in dims if dim in left])
+    return np.expand_dims(counts, [n for n, dim in enumerate(dims) if dim not in left])

@@ -1,0 +1,98 @@
+"""Uploads that are recorded and that readers do not see yet, where a store keeps them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gridmill.archive.archive import Archive, name_of
+from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.publishing.extent import Extent
+from gridmill.stores.final_store import StagedRegion
+
+__all__ = ["Staging", "staged_region"]
+
+
+class Staging:
+    """Keeps in mind which regions of an archive have uploads that are to be made visible.
+
+    Only whole regions become visible: one whose record lacks a variable waits. Does nothing where
+    readers see uploads at once.
+
+    Parameters
+    ----------
+    archive
+        With its records.
+    extent
+        Judges which regions are whole.
+    """
+
+    def __init__(self, archive: Archive, extent: Extent) -> None:
+        self.archive = archive
+        self.extent = extent
+        self._records: dict[str, ProgressRecord] = {}
+        self._knows_all = False
+
+    def note(self, record: ProgressRecord) -> None:
+        """Keep in mind that a region may have uploads that are not visible yet."""
+        if not self.archive.store.stages:
+            return
+        name = name_of(record)
+        self._records.pop(name, None)
+        if self.archive.tokens(record) and self.extent.is_whole(record):
+            self._records[name] = record
+
+    def below(self, length: int) -> list[StagedRegion]:
+        """Return the regions with uploads that are to be visible with this many positions."""
+        archive = self.archive
+        if not archive.store.stages:
+            return []
+        if not self._knows_all:
+            self._learn()
+        below = [record for record in self._records.values() if _begins_below(length, record)]
+        return [
+            staged_region(archive, record, length, archive.published)
+            for record in sorted(below, key=lambda record: record.stop)
+        ]
+
+    def forget(self, length: int) -> None:
+        """Forget what is visible with this many positions."""
+        self._records = {name: r for name, r in self._records.items() if r.stop > length}
+
+    def _learn(self) -> None:
+        """Find what runs that were killed, and others that go on, left to be made visible."""
+        tracker = self.archive.store.tracker
+        static = tracker.read(slice(0, 0))
+        for record in [*([static] if static else []), *tracker.records()]:
+            if str(record.start) not in self._records:
+                self.note(record)
+        self._knows_all = True
+
+
+def staged_region(
+    archive: Archive, record: ProgressRecord, length: int, visible: int
+) -> StagedRegion:
+    """Return what of a region is to be visible where `length` positions are, after `visible`."""
+    tokens = archive.tokens(record)
+    return StagedRegion(
+        name=name_of(record),
+        stop=min(record.stop, length),
+        tokens=tokens,
+        dim=archive.append_dim,
+        visible=visible,
+        message=_message(archive, record, tokens),
+    )
+
+
+def _message(archive: Archive, record: ProgressRecord, tokens: Mapping[str, str]) -> str:
+    """Say what a region brings."""
+    files = {f.url: f for group in record.groups for f in group}.values()
+    used = sum(file.status is SourceFileStatus.SUCCEEDED for file in files)
+    what = f"{', '.join(sorted(tokens))} from {used} of {len(files)} source files"
+    if record.stop == record.start:
+        return f"static variables: {what}"
+    first, last = archive.index[record.start], archive.index[record.stop - 1]
+    return f"{archive.append_dim} {first} to {last}: {what}"
+
+
+def _begins_below(length: int, record: ProgressRecord) -> bool:
+    return record.start < length or record.stop == record.start

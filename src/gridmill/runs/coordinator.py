@@ -1,0 +1,226 @@
+"""A run from its first check to its report: under a lease, on a cluster, by a driver."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from distributed import Client, get_client
+
+from gridmill.archive.declaration import Declaration, keep_declaration
+from gridmill.archive.opening import Opened
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.display_hook import page_of
+from gridmill.model.reports import RunReport
+from gridmill.planning.redo import RedoOrder
+from gridmill.publishing.publisher import Publisher
+from gridmill.runs.dask.clusters import check_workers, connect
+from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.driver import Driver
+from gridmill.runs.narration import Event
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.claims import STATIC, current_claims, is_alive
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.leases import Lease, LeaseHeld
+from gridmill.stores.objects.protocol import Objects
+
+__all__ = ["Assignment", "Listener", "run"]
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[Event], None]
+Jobs = Sequence[RegionJob[Any, Any]]
+
+# Clusters whose workers get the threads that the stages need.
+STARTED_HERE = (None, "local", "coiled")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a run is to do.
+
+    Parameters
+    ----------
+    kind
+        ``backfill``, ``update`` or ``process``; named in the lease and in the report.
+    opened
+        The archive that it works on, and what is declared of it.
+    jobs
+        The regions, in order.
+    replicas
+        Further stores that hold the same.
+    redo
+        What is made again though it is done.
+    publishes
+        Whether what is done becomes visible to readers.
+    """
+
+    kind: str
+    opened: Opened
+    jobs: Jobs
+    replicas: Sequence[FinalStore] = ()
+    redo: RedoOrder | None = None
+    publishes: bool = True
+
+
+def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) -> RunReport:
+    """Process an assignment's jobs; see `gridmill.DynamicalDataset.backfill`.
+
+    Parameters
+    ----------
+    assignment
+        What is to be done.
+    client
+        See `gridmill.runs.dask.clusters.connect`; None means the current Dask client if there is
+        one, else a local cluster for this run.
+    now
+        The present, as a label of the append dim.
+    listener
+        Called with every event.
+
+    Raises
+    ------
+    StructureMismatch
+        The template contradicts the store; nothing was written.
+    StoreUnwritable
+        The store cannot be written.
+    LeaseHeld
+        Another run works on these regions.
+    """
+    archive, added = assignment.opened.archive, assignment.opened.added
+    report = _begun(assignment)
+    with (
+        _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
+        _client(client) as connected,
+    ):
+        check_workers(connected, threads_per_worker())
+        # Another run may have published since; what it did stays as published.
+        archive.check_structure()
+        jobs = _ordered(assignment, jobs, report)
+        publisher = Publisher(archive, assignment.replicas)
+        driver = Driver(connected, publisher, lease, now=now, report=report, listener=listener)
+        with _reported(archive.store, report):
+            driver.run(jobs, publish=assignment.publishes and added is None)
+            if added is not None:
+                _show_unseen(publisher, lease, added, report)
+        if assignment.redo is not None and report.succeeded:
+            assignment.redo.close(archive.store.tracker)
+    return report
+
+
+def _begun(assignment: Assignment) -> RunReport:
+    """Check the archive, make it if it is new, and begin the report."""
+    archive = assignment.opened.archive
+    remarks = archive.config.remarks
+    dataset_id = archive.config.dataset_id
+    report = RunReport.begin(dataset_id, assignment.kind, mask_url(archive.store.url))
+    report.notes.extend(remarks)
+    archive.check_structure()
+    for remark in remarks:
+        log.info("%s: %s", dataset_id, remark)
+    keep_declaration(archive.store, assignment.opened.declaration)
+    report.positions_before = report.positions_after = archive.published
+    report.published_before = report.published_after = archive.last_label
+    return report
+
+
+def _ordered(assignment: Assignment, jobs: Jobs, report: RunReport) -> Jobs:
+    """Put the jobs into the order in which they are begun, and let a redo know its runs."""
+    archive = assignment.opened.archive
+    if assignment.kind == "update":
+        # Readers wait for what is new; most of the rest is found to be done.
+        jobs = sorted(jobs, key=lambda job: 0 < job.region.stop <= archive.published)
+    if assignment.redo is not None:
+        runs = assignment.redo.join(archive.store.tracker, report.run)
+        jobs = [replace(job, believed_runs=runs) for job in jobs]
+    return jobs
+
+
+def _show_unseen(
+    publisher: Publisher, lease: Lease, declaration: Declaration, report: RunReport
+) -> None:
+    archive = publisher.archive
+    report.stops_because = publisher.show_unseen(
+        lease, lambda: archive.store.tracker.replace_declaration(declaration)
+    )
+    if report.stops_because is None:
+        report.notes.append(f"added {', '.join(archive.unseen)}")
+
+
+@contextmanager
+def _reported(store: FinalStore, report: RunReport) -> Iterator[None]:
+    """Keep the run's report, however the run ends."""
+    try:
+        yield
+    except BaseException as error:
+        report.interrupted = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise
+    finally:
+        report.end()
+        store.tracker.write_report(report, page_of(report))
+
+
+# -- the lease ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _leased(state: Objects, jobs: Jobs, report: RunReport) -> Iterator[tuple[Lease, Jobs]]:
+    """Hold the lease of the jobs; without the static one, if another run has that."""
+
+    def lease_of(jobs: Jobs) -> Lease:
+        positions = map(_positions, jobs)
+        return Lease(state, run=report.run, kind=report.kind, positions=positions)
+
+    with ExitStack() as stack:
+        jobs = _without_static_in_hand(state, jobs)
+        try:
+            lease = stack.enter_context(lease_of(jobs))
+        except LeaseHeld:
+            fewer = _without_static_in_hand(state, jobs)
+            if len(fewer) == len(jobs):
+                raise
+            # Both looked before either had claimed.
+            jobs, lease = fewer, stack.enter_context(lease_of(fewer))
+        yield lease, jobs
+
+
+def _without_static_in_hand(state: Objects, jobs: Jobs) -> Jobs:
+    """Leave the static variables to a run of other regions that has them in hand already.
+
+    Nothing is published before they are done, whichever run does them.
+    """
+    varying = [job for job in jobs if not job.is_static]
+    if not varying or len(varying) == len(jobs):
+        return jobs
+    rivals = (
+        claim
+        for claim in current_claims(state)
+        if any(start <= STATIC[0] < stop for start, stop in claim.positions)
+    )
+    return varying if any(is_alive(state, claim) for claim in rivals) else jobs
+
+
+def _positions(job: RegionJob[Any, Any]) -> tuple[int, int]:
+    return STATIC if job.is_static else (job.region.start, job.region.stop)
+
+
+# -- the cluster --------------------------------------------------------------------------------
+
+
+def _client(given: Any) -> AbstractContextManager[Client]:
+    if given is None:
+        try:
+            return _borrowed(get_client())
+        except ValueError:
+            pass
+    return connect(
+        given, threads_per_worker=threads_per_worker() if given in STARTED_HERE else None
+    )
+
+
+@contextmanager
+def _borrowed(client: Client) -> Iterator[Client]:
+    yield client
