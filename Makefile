@@ -41,7 +41,7 @@ run-icechunk2: $(VENV313)/ready-icechunk2
 # Every fault at every moment, for CHAOS_ARGS="--minutes 60 --seed 1"; goes on where it stopped.
 # With --store s3, icechunk or s3-icechunk on those; --results keeps each apart.
 chaos: $(VENV)/ready-test
-	PYTHONPATH=tests $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
+	PYTHONPATH=tests/support $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
 
 check: $(VENV)/ready-check
 	$(BIN)/ruff format --check .

@@ -35,7 +35,7 @@ from gridmill.runs.batches import NotMade
 from gridmill.runs.driver import Driver
 from gridmill.sources.fetch.download import FileIdentity
 from gridmill.stores.records import UpdateProgressTracker
-from test_structure import root_metadata
+from stored_structure import root_metadata
 from tiny import HOUR, NAMES, SHAPE, START, TinyCoord, TinyJob, TinyTemplate, tiny_var
 
 N = 6

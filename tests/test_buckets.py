@@ -19,8 +19,8 @@ from generated import DIMS, build_archive, times_of, truth
 from gridmill.cli import ExitCode
 from gridmill.stores.objects.local import open_objects
 from gridmill.testing import FaultProxy, S3Server, Status
+from repository import SUPPORT
 
-TESTS = Path(__file__).parent
 FORMATS = ("zarr", "icechunk")
 
 
@@ -42,7 +42,7 @@ def backfill(
     """Run `gridmill backfill` in a process of its own."""
     given = [f"--store-option={k}={v}" for k, v in options.items() if k != "client_kwargs"]
     region = f'--store-option=client_kwargs={{"region_name": "{S3Server.region}"}}'
-    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [
             *(sys.executable, "-m", "gridmill.cli", "backfill", "generated:Generated"),

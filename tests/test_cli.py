@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from generated import DIMS, Generated, GeneratedRegionJob, build_archive, day_url, times_of, truth
 from gridmill.cli import ExitCode, cli
 from gridmill.stores.leases import Lease
+from repository import SUPPORT
 
 DATASET = "generated:Generated"
 # A cluster inside this process: what is tested here is the command line.
@@ -236,7 +237,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(tmp_path):
     records = Path(f"{store}.gridmill/regions")
     with subprocess.Popen(
         [sys.executable, "-m", "gridmill.cli", *args],
-        cwd=Path(__file__).parent,
+        cwd=SUPPORT,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -6,7 +6,6 @@ import inspect
 import ipaddress
 import re
 import shlex
-from pathlib import Path
 
 import dask
 import numpy as np
@@ -18,9 +17,8 @@ from distributed.security import Security
 
 from clusters import local_client
 from gridmill.runs.clusters import PACKAGES, check_workers, connect
+from repository import README
 from tiny import Provider, Tiny, hours, truth, until
-
-README = Path(__file__).parents[1] / "README.md"
 
 
 def test_what_is_there_is_used_and_left():

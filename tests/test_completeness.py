@@ -52,7 +52,7 @@ from gridmill.stores.icechunk import store as icechunk_store
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.records import UpdateProgressTracker
 from gridmill.validation import CoordinatesAsDeclared
-from test_structure import root_metadata
+from stored_structure import root_metadata
 from tiny import HOUR, START, Provider, TinyTemplate, dataset_of, hours, snapshot, until
 
 FORMATS = ("zarr", "icechunk")

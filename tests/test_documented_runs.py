@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from documented import END, FIRST, LATE, MyForecast, write_forecasts
+from documented import END, FIRST, LATE, MyForecast, write_forecasts, write_weather
 from gridmill.cli import ExitCode, cli
 from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly
 from gridmill.demo.archive import build_ostia_archive
 from gridmill.operations.accept import accept_files
-from test_documented_commands import COMMANDS
-from test_readme import README, write_archive
+from pages import COMMANDS
+from repository import README
 
 # What is not run here, and why.
 NOT_RUN = {
-    "gridmill demo": "tests/demo run it",
-    "--cluster coiled": "needs an account; tests/test_clusters.py checks the very call",
-    "--cluster tls://": "tests/test_nodes.py run one, with certificates",
+    "gridmill demo": "tests/integration/demo run it",
+    "--cluster coiled": "needs an account; test_clusters.py checks the very call",
+    "--cluster tls://": "test_nodes.py run one, with certificates",
 }
 # What a command may say beside success.
 OTHERWISE = {
@@ -68,7 +68,7 @@ def prepared(tmp_path_factory) -> Path:
     write_forecasts(source / "forecast")
     build_ostia_archive(source / "sst")
     (source / "weather").mkdir()
-    write_archive(source / "weather", 36)
+    write_weather(source / "weather", 36)
     example = re.search(r"tests run this block -->\n```python\n(.*?)```", README.read_text(), re.S)
     assert example is not None
     (folder / "my_module.py").write_text(example[1])

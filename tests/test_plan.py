@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gridmill.model.records import ProgressRecord
 from gridmill.planning.prepare import fits, prepare_region
-from test_recording import ARRAYS, OK, Job, files_of, prepared_of, receipt, recorded
+from recordings import ARRAYS, OK, Job, files_of, prepared_of, receipt, recorded
 from tiny import (
     REGION,
     Provider,

@@ -7,14 +7,13 @@ import types
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from distributed import Client
 
+from documented import write_weather
 from gridmill.testing import ArchiveServer
-
-README = Path(__file__).parents[1] / "README.md"
+from repository import README
 
 
 @pytest.fixture
@@ -29,22 +28,6 @@ def example() -> types.ModuleType:
     return module
 
 
-def write_archive(folder: Path, days: int) -> np.ndarray:
-    """Write the provider's files; the temperature by day."""
-    shape = (180, 360)
-    rng = np.random.default_rng(7)
-    xr.Dataset({"lsm": (("y", "x"), rng.random(shape).astype("f4"))}).to_netcdf(
-        folder / "constants.nc"
-    )
-    every = 280 + rng.normal(size=(days, *shape)).astype("f4")
-    for day, values in zip(pd.date_range("2020-01-01", periods=days), every, strict=True):
-        path = folder / f"{day:%Y/%m/weather-%Y%m%d}.nc"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fields = {"t2m": (("y", "x"), values), "rain": (("y", "x"), values * 1e-6)}
-        xr.Dataset(fields).to_netcdf(path)
-    return every
-
-
 def test_the_complete_example_is_short(example: types.ModuleType) -> None:
     """An author's whole dataset is under 150 lines."""
     assert len(example.source.splitlines()) < 150
@@ -55,7 +38,7 @@ def test_the_complete_example_runs(
 ) -> None:
     """It backfills and updates, static variable included, and equals the source as rounded."""
     (tmp_path / "provider").mkdir()
-    truth = write_archive(tmp_path / "provider", 40)
+    truth = write_weather(tmp_path / "provider", 40)
     with ArchiveServer(tmp_path / "provider") as server:
         server.release_all()
         dataset = example.ExampleWeatherDaily(tmp_path / "a.zarr", source_base=server.url)

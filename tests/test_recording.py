@@ -3,60 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from gridmill.model.records import ObjectReceipt, SourceFileStatus
-from gridmill.pipeline.stages import Receipt
+from gridmill.model.records import SourceFileStatus
 from gridmill.planning.prepare import prepare_region, results_from_record
-from gridmill.planning.recording import RegionOutcome, record_outcome
-from test_structure import ROOT
-from tiny import HOUR, START, TinyCoord, TinyJob, TinyTemplate, until
-
-OK = SourceFileStatus.SUCCEEDED
-ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
-ARRAYS = ROOT["consolidated_metadata"]["metadata"]
-CONFIG = TinyTemplate()
-
-
-class Job(TinyJob):
-    publication_delay = timedelta(hours=2)
-
-
-def prepared_of(record=None, job_class=Job, n=4, ask=None, now=None):
-    job = job_class(
-        template_ds=CONFIG.get_template(until(n)),
-        data_vars=CONFIG.data_vars,
-        append_dim="time",
-        region=slice(0, n),
-    )
-    return prepare_region(job, record, ARRAYS, lambda *_: [], ask, now)
-
-
-def files_of(prepared, *statuses, etag="e"):
-    (group,) = prepared.groups
-    return tuple(
-        replace(
-            file,
-            coord=replace(file.coord, status=s, settled=s is OK, nbytes=1, etag=etag),
-        )
-        for file, s in zip(group.files, statuses, strict=True)
-    )
-
-
-def receipt(name, files, unread=None, n_objects=1):
-    objects = tuple(ObjectReceipt(f"{name}/{n}", 1, 2) for n in range(n_objects))
-    return Receipt(name, objects, files, unread or {})
-
-
-def recorded(prepared, now_h=0, failures=None, files=None, **receipts):
-    outcome = RegionOutcome(prepared, {} if files is None else {0: files}, receipts, failures or {})
-    return record_outcome(outcome, dataset_id="tiny", run="r", now=START + HOUR * now_h)
-
-
-def statuses(record, name):
-    return [fill.status for fill in record.fills(name)]
+from recordings import (
+    ABSENT,
+    ARRAYS,
+    CONFIG,
+    OK,
+    Job,
+    files_of,
+    prepared_of,
+    receipt,
+    recorded,
+    statuses,
+)
+from tiny import HOUR, START, TinyCoord
 
 
 def test_files_are_named_once_for_all_variables_of_a_group():

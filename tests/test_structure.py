@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import copy
-import json
 import pickle
-import tempfile
-import warnings
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill.stores.structure import StructureMismatch, structure_differences
-from tiny import TinyTemplate, until
+from stored_structure import ROOT, root_metadata
+from tiny import until
 
-
-def root_metadata(end: str = until(8)) -> dict:
-    """Give the consolidated metadata that a real template gives."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ds = TinyTemplate().get_template(end)
-        ds.to_zarr(folder, mode="w", compute=False, consolidated=True, zarr_format=3)
-        return json.loads((Path(folder) / "zarr.json").read_text())
-
-
-ROOT = root_metadata()
 LONGER = root_metadata(until(11))
 
 

@@ -17,8 +17,9 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, truth
 from gridmill.testing import S3Server
+from repository import README
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = README.read_text()
 # A process without gridmill, without credentials, and with an endpoint as AWS' tools take it.
 READER = """
 import sys
@@ -51,7 +52,7 @@ repo = icechunk.Repository.open(storage)
 
 def one_liners() -> dict[str, str]:
     """Give how the README's table opens each kind of store, by what it shows for --store."""
-    rows = re.findall(r"^\| (`[^|]*`) \| `\w+`[^|]*\| `(xr\.open_zarr\([^|]*\))` \|$", README, re.M)
+    rows = re.findall(r"^\| (`[^|]*`) \| `\w+`[^|]*\| `(xr\.open_zarr\([^|]*\))` \|$", PAGE, re.M)
     return {store.partition("`")[2].partition("`")[0]: line for store, line in rows}
 
 

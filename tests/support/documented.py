@@ -116,3 +116,19 @@ def write_forecasts(root: Path, late: Iterable[str] = LATE) -> None:
             if path_of(init, lead) not in late:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(np.array([number, -number, number / 2], "float32").tobytes())
+
+
+def write_weather(folder: Path, days: int) -> np.ndarray:
+    """Write the provider's files; the temperature by day."""
+    shape = (180, 360)
+    rng = np.random.default_rng(7)
+    xr.Dataset({"lsm": (("y", "x"), rng.random(shape).astype("f4"))}).to_netcdf(
+        folder / "constants.nc"
+    )
+    every = 280 + rng.normal(size=(days, *shape)).astype("f4")
+    for day, values in zip(pd.date_range("2020-01-01", periods=days), every, strict=True):
+        path = folder / f"{day:%Y/%m/weather-%Y%m%d}.nc"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fields = {"t2m": (("y", "x"), values), "rain": (("y", "x"), values * 1e-6)}
+        xr.Dataset(fields).to_netcdf(path)
+    return every

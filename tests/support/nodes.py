@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import gridmill
 
-TESTS = Path(__file__).parent
+SUPPORT = Path(__file__).parent
 
 
 class Nodes:
@@ -67,7 +67,7 @@ class Nodes:
         source = str(Path(gridmill.__file__).parents[1])
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([source, str(TESTS)]),
+            "PYTHONPATH": os.pathsep.join([source, str(SUPPORT)]),
             "DASK_GRIDMILL__WORKERS_SHARE_DISK": "False",
         }
         command = [sys.executable, "-m", "dask", what, "--host", "127.0.0.1", "--no-dashboard"]

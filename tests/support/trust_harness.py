@@ -47,7 +47,7 @@ from trust_reader import Missing, Place, Sightings, Watch, Watched
 DRIVER_TIMEOUT_S = 150.0
 DAYS = 8
 WORKERS = 2
-TESTS = Path(__file__).parent
+SUPPORT = Path(__file__).parent
 MOMENTS = ("backfill", "update", "heal")
 
 
@@ -160,7 +160,7 @@ class Cluster:
         environment = {**os.environ, "TMPDIR": str(folder)}
         with (folder / "cluster.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(TESTS / "trust_cluster.py"), str(folder), str(WORKERS)],
+                [sys.executable, str(SUPPORT / "trust_cluster.py"), str(folder), str(WORKERS)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -261,7 +261,7 @@ class Lab:
     def __enter__(self) -> Lab:
         self._stack.enter_context(mock.patch.dict(os.environ, self._environment))
         # Before the fork server starts: its children are drivers and readers.
-        search = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+        search = [str(SUPPORT), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, search))
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
