@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test test-icechunk2 run-icechunk2 chaos check format bench bench-short clean
+.PHONY: demo test test-icechunk2 run-icechunk2 chaos structures check format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,6 +42,11 @@ run-icechunk2: $(VENV313)/ready-icechunk2
 # With --store s3, icechunk or s3-icechunk on those; --results keeps each apart.
 chaos: $(VENV)/ready-test
 	PYTHONPATH=tests/support $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
+
+# Write the structures of the built-in datasets anew, after a change that is meant: read the diff.
+structures: $(VENV)/ready-test
+	GRIDMILL_ACCEPT_STRUCTURES=1 $(BIN)/python -m pytest -q tests/unit/datasets \
+		-k test_a_change_of_the_structure_shows_as_a_diff
 
 check: $(VENV)/ready-check
 	$(BIN)/ruff format --check .

@@ -10,28 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill.stores.structure import StructureMismatch, structure_differences
+from nested import at, leaves
 from stored_structure import ROOT, root_metadata
 from tiny import until
 
 LONGER = root_metadata(until(11))
-
-
-def leaves(value, path=()):
-    """Give the path of every plain value in nested metadata."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from leaves(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index))
-    else:
-        yield path
-
-
-def at(root, path):
-    for key in path:
-        root = root[key]
-    return root
 
 
 COMPARED = ("attributes", "consolidated_metadata")
