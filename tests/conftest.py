@@ -19,6 +19,13 @@ from gridmill.testing import S3Server
 settings.register_profile("gridmill", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("gridmill")
 
+UNIT = Path(__file__).parent / "unit"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run unit tests first: later there are clusters and servers in this process."""
+    items.sort(key=lambda item: UNIT not in item.path.parents)
+
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:

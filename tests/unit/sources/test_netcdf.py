@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import netCDF4
@@ -127,16 +125,3 @@ def test_threads_read_at_once(path):
         results = list(pool.map(lambda _: read_netcdf(path, "packed"), range(40)))
     for values in results:
         np.testing.assert_array_equal(values, results[0])
-
-
-def test_without_netcdf4_the_extra_is_named(tmp_path):
-    """The module imports without netCDF4; reading then names the extra to install."""
-    script = (
-        "import sys, pathlib\n"
-        "sys.modules['netCDF4'] = None\n"
-        "from gridmill.sources.netcdf import read_netcdf\n"
-        "try: read_netcdf(pathlib.Path('a.nc'), 'a')\n"
-        "except ImportError as e: print(e)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert b"gridmill[netcdf]" in result.stdout

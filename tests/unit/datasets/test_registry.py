@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -93,21 +92,6 @@ def test_a_name_that_two_packages_register_is_ambiguous(install):
     install("provider_e", {"twice": "provider_e_sets:Second"}, {"provider_e_sets": PROVIDER})
     with pytest.raises(ValueError, match=r"provider_d 1\.2.*and provider_e 1\.2"):
         find_dataset("twice")
-
-
-def test_the_public_names_are_lazy():
-    """Importing gridmill and its command line loads neither Dask nor xarray nor zarr."""
-    code = """
-import sys, gridmill, gridmill.cli, gridmill.registry
-gridmill.registry.dataset_names()
-heavy = {"dask", "distributed", "xarray", "zarr", "numpy", "pandas", "rich"} & set(sys.modules)
-assert not heavy, heavy
-assert set(gridmill.__all__) <= set(dir(gridmill))
-missing = [name for name in gridmill.__all__ if getattr(gridmill, name) is None]
-assert not missing, missing
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr == ""
 
 
 def test_an_unknown_public_name_is_an_attribute_error():

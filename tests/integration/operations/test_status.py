@@ -34,7 +34,7 @@ def archive(client, tmp_path) -> DynamicalDataset:
     return dataset
 
 
-def run(tmp_path: Path, *args: str, spec: str = "test_archive_status:Punctual") -> Result:
+def run(tmp_path: Path, *args: str, spec: str = "test_status:Punctual") -> Result:
     """Ask for the status, in this process."""
     return CliRunner().invoke(cli, ["status", spec, "--store", str(tmp_path / "a"), *args])
 

@@ -245,12 +245,12 @@ def test_a_function_is_told_of_each_publication_while_waiting(provider, tmp_path
     """It gets the report as a dict."""
     TOLD.clear()
     with once_waiting(tmp_path, provider.publish, hours(8)):
-        run(tmp_path, "--wait", "--pause", "100ms", "--on-publish", "test_waiting:remember")
+        run(tmp_path, "--wait", "--pause", "100ms", "--on-publish", "test_follow:remember")
     assert [told["positions_after"] for told in TOLD] == [6, 8]
     assert {told["event"] for told in TOLD} == {"publish"}
 
 
-@pytest.mark.parametrize("hook", ["test_waiting:refuse", "false", "no-such-command", "no_mod:x"])
+@pytest.mark.parametrize("hook", ["test_follow:refuse", "false", "no-such-command", "no_mod:x"])
 def test_a_hook_that_fails_is_reported_and_the_run_is_not_failed(provider, tmp_path, hook):
     """The exit code stays; the report keeps it, without credentials."""
     done = run(tmp_path, "--on-publish", hook, "--json")
@@ -271,7 +271,7 @@ class BrokenTiny(Tiny):
 @pytest.mark.parametrize(
     ("spec", "args", "error"),
     [
-        ("test_waiting:BrokenTiny", [], None),
+        ("test_follow:BrokenTiny", [], None),
         ("tiny:Tiny", ["--wait", "--deadline", "300ms", "--pause", "50ms"], "the deadline passed"),
         ("tiny:Nothing", [], "has no class Nothing"),
         ("tiny:Tiny", ["--cluster", "tcp://x:1", "--workers", "2"], "no effect"),
@@ -280,7 +280,7 @@ class BrokenTiny(Tiny):
 def test_failures_are_told_to_their_hook(provider, tmp_path, spec, args, error):
     """Whatever a run or its start fails of: with the exit code."""
     TOLD.clear()
-    done = run(tmp_path, *args, "--on-failure", "test_waiting:remember", spec=spec)
+    done = run(tmp_path, *args, "--on-failure", "test_follow:remember", spec=spec)
     (told,) = TOLD
     assert told["event"] == "failure"
     assert told["exit_code"] == done.exit_code != 0

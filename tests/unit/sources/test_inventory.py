@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checked_messages import check_messages
 from gridmill.sources.grib.inventory import (
     AmbiguousMessage,
     ByteRange,
@@ -30,7 +31,6 @@ from gridmill.sources.grib.inventory import (
     select,
     with_file_size,
 )
-from made_archives import make_archive
 
 HOUR = timedelta(hours=1)
 
@@ -43,14 +43,6 @@ GFS_F006 = """\
 6:1561969:d=2025080100:DSWRF:surface:0-6 hour ave fcst:
 7:1599433:d=2025080100:MASSDEN:8 m above ground:6 hour fcst:aerosol=Dust Dry:
 """
-
-
-@pytest.fixture(scope="module")
-def gfs_archive(shared_data, tmp_path_factory):
-    """2 inits of 7 leads in GFS's layout; four of the files have faults."""
-    arguments = ["--inits", "2", "--leads", "0:18:3", "--faults"]
-    root = tmp_path_factory.mktemp("gfs")
-    return make_archive(shared_data, root, "make_gfs_archive.py", *arguments)
 
 
 def idx_line(step, rest=""):
@@ -472,31 +464,3 @@ def test_idx_lines_survive_the_round_trip(data):
         assert (message.number, message.start) == (number, begin)
         assert (message.parameter, message.level) == (name, level)
         assert message.end_step == hours * HOUR
-
-
-def check_messages(text, data):
-    messages = with_file_size(parse_inventory(text), len(data))
-    for message in messages:
-        check_message(message, data[message.start : message.stop])
-    return messages
-
-
-def test_a_made_archive_is_found_message_by_message(gfs_archive):
-    """In a GFS-layout archive every message is at its range; each fault is an error of its file."""
-    faults = json.loads((gfs_archive / "faults.json").read_text())
-    truth = [json.loads(line) for line in (gfs_archive / "truth.jsonl").open()]
-    checked = 0
-    for name in sorted({entry["file"] for entry in truth} - set(faults.values())):
-        data = (gfs_archive / name).read_bytes()
-        text = (gfs_archive / f"{name}.idx").read_text()
-        messages = check_messages(text, data)
-        expected = [(e["offset"], e["offset"] + e["length"]) for e in truth if e["file"] == name]
-        assert [m.byte_range for m in messages] == expected
-        checked += len(messages)
-    assert checked > 70
-
-    for fault in ("truncated_grib", "stale_idx"):
-        data = (gfs_archive / faults[fault]).read_bytes()
-        text = (gfs_archive / f"{faults[fault]}.idx").read_text()
-        with pytest.raises(InventoryMismatch):
-            check_messages(text, data)

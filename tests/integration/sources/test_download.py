@@ -238,6 +238,8 @@ def test_the_connection_is_kept_after_files_and_refusals(archive, folder):
         ("soon", None, None),
         (None, None, None),
     ],
+    # Not the dates: processes that share the tests out must find the same names.
+    ids=["now", "seconds", "date", "past", "words", "none"],
 )
 def test_retry_after_is_seconds_or_a_date(value, least, most):
     """Both forms of the header are understood, and nonsense is as if it were not there."""
