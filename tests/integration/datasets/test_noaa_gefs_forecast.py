@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from checked_in import check_structure
 from grib_messages import changed, raised
 from gridmill import Encoding
 from gridmill.authoring.grids import LatitudeLongitudeGrid
@@ -33,11 +32,6 @@ def make_job(**settings) -> NoaaGefsForecastJob:
     ds = template.get_template("2020-10-02").isel(lead_time=slice(0, 3))
     options = {"data_vars": template.data_vars, "append_dim": "init_time", **settings}
     return NoaaGefsForecastJob(template_ds=ds, region=slice(1, 2), **options)
-
-
-def test_a_change_of_the_structure_shows_as_a_diff():
-    """What an archive looks like is checked in, so that a reviewer reads what a change does."""
-    check_structure(NoaaGefsForecast, until="2020-10-02")
 
 
 def test_every_member_has_its_files():

@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from checked_in import check_structure
 from gridmill import Encoding
 from gridmill.authoring.grids import LatitudeLongitudeGrid
 from gridmill.datasets.noaa.gfs_analysis import (
@@ -66,11 +65,6 @@ class Coarse(NoaaGfsAnalysis):
 
     template_config = CoarseTemplate
     region_job = CoarseJob
-
-
-def test_a_change_of_the_structure_shows_as_a_diff():
-    """What an archive looks like is checked in, so that a reviewer reads what a change does."""
-    check_structure(NoaaGfsAnalysis, until="2021-05-02")
 
 
 def test_each_hour_has_its_shortest_lead():

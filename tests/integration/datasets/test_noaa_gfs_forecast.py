@@ -18,7 +18,6 @@ import pytest
 import xarray as xr
 from distributed import get_worker
 
-from checked_in import check_structure
 from gridmill.authoring.forecasts.job import GribVar
 from gridmill.datasets.noaa.gfs_forecast import (
     NoaaGfsForecast,
@@ -217,12 +216,6 @@ def test_every_variable_is_described():
     assert len({(v.codes, v.levels, v.statistic) for v in variables}) == len(variables)
     for var in variables:
         assert {"units", "long_name", "cell_methods", "grid_mapping"} <= set(var.attrs)
-
-
-@pytest.mark.parametrize("dataset", [NoaaGfsForecast, NoaaGfsForecast1Deg])
-def test_a_change_of_the_structure_shows_as_a_diff(dataset):
-    """What an archive looks like is checked in, so that a reviewer reads what a change does."""
-    check_structure(dataset, until="2021-05-02")
 
 
 def test_files_are_found_where_noaa_has_them():

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from checked_in import check_structure
 from grib_messages import changed, raised
 from gridmill.datasets.noaa.hrrr_forecast import (
     NoaaHrrrForecast,
@@ -32,12 +31,6 @@ def make_job(**settings) -> NoaaHrrrForecastJob:
     return NoaaHrrrForecastJob(
         template_ds=xr.Dataset(), append_dim="init_time", region=slice(0, 1), **options
     )
-
-
-@pytest.mark.parametrize("dataset", [NoaaHrrrForecast, NoaaHrrrForecastHourly])
-def test_a_change_of_the_structure_shows_as_a_diff(dataset):
-    """What an archive looks like is checked in, so that a reviewer reads what a change does."""
-    check_structure(dataset, until="2020-12-04")
 
 
 def test_the_hourly_product_has_a_forecast_of_18_hours_every_hour():

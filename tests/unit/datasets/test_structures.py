@@ -8,9 +8,20 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from checked_in import STRUCTURES, as_text
+from checked_in import STRUCTURES, as_text, check_structure
 from gridmill.cli import cli
 from nested import at, leaves
+
+# With the end of each dataset's first day.
+DATASETS = {
+    "ecmwf-aifs-single-forecast": "2025-03-02",
+    "noaa-gefs-forecast": "2020-10-02",
+    "noaa-gfs-analysis": "2021-05-02",
+    "noaa-gfs-forecast": "2021-05-02",
+    "noaa-gfs-forecast-1deg": "2021-05-02",
+    "noaa-hrrr-forecast": "2020-12-04",
+    "noaa-hrrr-forecast-hourly": "2020-12-04",
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +31,12 @@ def structure() -> dict:
     content = json.loads(CliRunner().invoke(cli, args).stdout)
     # A few of each layout; all of them would say the same.
     return {**content, "data_vars": content["data_vars"][:3] + content["data_vars"][-2:]}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_change_of_the_structure_shows_as_a_diff(name):
+    """What an archive looks like is checked in, so that a reviewer reads what a change does."""
+    check_structure(name, until=DATASETS[name])
 
 
 def test_every_single_change_changes_the_text(structure):
