@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from hypothesis import settings
 
 from clusters import local_client
 from gridmill.testing import S3Server
+
+with suppress(ImportError):
+    # Before ecCodes, whose library brings a PROJ of its own: loaded first, it breaks this one.
+    import pyproj  # noqa: F401
 
 # No test asserts a time. In CI the same examples every time, at a desk new ones.
 settings.register_profile("gridmill", deadline=None, derandomize="CI" in os.environ)
