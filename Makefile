@@ -1,5 +1,5 @@
-# make demo | test | test-icechunk2 | check | bench: each sets up what it needs on a machine
-# with python3 and a package index; a second run installs nothing again.
+# make demo | test-fast | test | test-long | test-icechunk2 | check | bench: each sets up what it
+# needs on a machine with python3 and a package index; a second run installs nothing again.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,9 +7,10 @@ VENV313 ?= .venv-313
 BIN313 := $(VENV313)/bin
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
+LONG_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test test-icechunk2 run-icechunk2 chaos check format bench bench-short clean
+.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos structures check format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +20,11 @@ $(VENV)/ready-%: pyproject.toml
 demo: $(VENV)/ready-demo
 	$(BIN)/gridmill demo
 
+# The unit tests alone, on two cores: no socket, no process, an answer in two minutes.
+test-fast: $(VENV)/ready-test
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(PYTEST_ARGS)
+
+# Everything that a release needs: unit, integration, trust and kept archives.
 test: $(VENV)/ready-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -35,13 +41,23 @@ test-icechunk2:
 	else echo "test-icechunk2 is skipped: no Python 3.13 runs here; name one in PYTHON313"; fi
 
 run-icechunk2: $(VENV313)/ready-icechunk2
-	$(BIN313)/python -m pytest tests/kept tests/stores/test_icechunk_store.py \
+	$(BIN313)/python -m pytest tests/kept tests/integration/stores/test_icechunk_store.py \
 		-k 'icechunk2 or test_icechunk_store' $(PYTEST_ARGS)
 
 # Every fault at every moment, for CHAOS_ARGS="--minutes 60 --seed 1"; goes on where it stopped.
 # With --store s3, icechunk or s3-icechunk on those; --results keeps each apart.
 chaos: $(VENV)/ready-test
-	PYTHONPATH=tests $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
+	PYTHONPATH=tests/support $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
+
+# The same on every kind of store, an hour each, or LONG_ARGS="--minutes 5"; "--show" tells the last
+# result, which is kept with its date and commit in tests/trust/last_result.json.
+test-long: $(VENV)/ready-test
+	PYTHONPATH=tests/support $(BIN)/python tests/trust/long.py $(LONG_ARGS)
+
+# Write the structures of the built-in datasets anew, after a change that is meant: read the diff.
+structures: $(VENV)/ready-test
+	GRIDMILL_ACCEPT_STRUCTURES=1 $(BIN)/python -m pytest -q tests/unit/datasets \
+		-k test_a_change_of_the_structure_shows_as_a_diff
 
 check: $(VENV)/ready-check
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,20 @@ from hypothesis import settings
 from clusters import local_client
 from gridmill.testing import S3Server
 
+with suppress(ImportError):
+    # Before ecCodes, whose library brings a PROJ of its own: loaded first, it breaks this one.
+    import pyproj  # noqa: F401
+
 # No test asserts a time. In CI the same examples every time, at a desk new ones.
 settings.register_profile("gridmill", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("gridmill")
+
+UNIT = Path(__file__).parent / "unit"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run unit tests first: later there are clusters and servers in this process."""
+    items.sort(key=lambda item: UNIT not in item.path.parents)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ else: faster code, another library version or a corrected error message leave it
 keep the epochs of the stages that made a variable, so that what was made under an earlier one can
 be named. Nothing is reprocessed because an epoch was raised.
 
-The output of every stage on a small fixed input is pinned in ``tests/epochs.json``: a change of it
-without a raised epoch fails the tests.
+The output of every stage on a small fixed input is pinned in ``tests/unit/model/epochs.json``: a
+change of it without a raised epoch fails the tests.
 """
 
 from __future__ import annotations

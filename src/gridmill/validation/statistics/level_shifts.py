@@ -10,10 +10,10 @@ Another unit moves mean, spread and extremes alike, at once, and for good. So a 
   other way round, at once, with mean, spread and extremes in about one ratio;
 - a *turn*: what never was below 0 never is above it any more, and reaches about as far.
 
-Measured on 25,480 simulated series (`tests/simulated.py`: 14 kinds of fields, among them droughts
-and monsoons, lying snow, sea ice, polar nights and fronts; steps of an hour to a month; 24 to 2000
-positions): 2 false alarms, both of snow. Found within 12 positions of the first value that differs,
-of 25,872 changes, where at least 72 positions are looked at:
+Measured on 25,480 simulated series (`tests/support/simulated.py`: 14 kinds of fields, among them
+droughts and monsoons, lying snow, sea ice, polar nights and fronts; steps of an hour to a month; 24
+to 2000 positions): 2 false alarms, both of snow. Found within 12 positions of the first value that
+differs, of 25,872 changes, where at least 72 positions are looked at:
 
 - temperature in degrees Celsius or Fahrenheit for kelvin: 98-99 %;
 - factors of 100 to 86400, up or down, on temperature, pressure, wind, cloud cover and the rain of

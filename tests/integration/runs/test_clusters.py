@@ -1,0 +1,247 @@
+"""Any spec of a cluster gives a client, or one clear error."""
+
+from __future__ import annotations
+
+import inspect
+import ipaddress
+import re
+import shlex
+
+import dask
+import numpy as np
+import psutil
+import pytest
+from click.testing import CliRunner
+from distributed import Client, LocalCluster
+from distributed.security import Security
+
+from clusters import local_client
+from gridmill.runs.dask.clusters import PACKAGES, check_workers, connect
+from repository import README
+from tiny import Provider, Tiny, hours, truth, until
+
+
+def test_what_is_there_is_used_and_left():
+    """A client, its cluster or its address is connected to, and runs on afterwards."""
+    with local_client(n_workers=1, processes=False) as client:
+        for spec in (client, client.cluster):
+            with connect(spec) as connected:
+                assert connected.submit(lambda: 1).result() == 1
+        assert client.submit(lambda: 2, pure=False).result() == 2
+
+
+def test_a_local_cluster_is_started_and_stopped():
+    """Workers and threads are as asked, and nothing is left."""
+    with connect(
+        "local", workers=2, threads_per_worker=3, processes=False, silence_logs=50
+    ) as client:
+        assert sorted(client.nthreads().values()) == [3, 3]
+        cluster = client.cluster
+    assert cluster.status.name == "closed"
+
+
+def test_a_cluster_class_is_named():
+    """package.module:ClusterClass is imported and made, with its options."""
+    with connect(
+        "distributed:LocalCluster",
+        workers=1,
+        processes=False,
+        threads_per_worker=2,
+        silence_logs=50,
+        dashboard_address="127.0.0.1:0",
+    ) as client:
+        assert isinstance(client, Client)
+        assert len(client.nthreads()) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nonsense", "is no cluster"),
+        ("no_such_package:Cluster", "cannot be used"),
+        ("distributed:NoSuchCluster", "cannot be used"),
+        ("/nowhere/scheduler.json", "no scheduler file"),
+    ],
+)
+def test_a_spec_that_means_nothing_is_one_error(spec, message):
+    """The error says what is wrong with it."""
+    with pytest.raises(ValueError, match=message), connect(spec):
+        pass
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"anything": 1}])
+def test_options_for_a_cluster_that_is_there_are_refused(options):
+    """They would have no effect."""
+    with pytest.raises(ValueError, match="already there"), connect("tcp://127.0.0.1:1", **options):
+        pass
+
+
+# -- checks on connect ------------------------------------------------------------------------
+
+
+class _Told:
+    """What a client tells of its workers, and nothing else."""
+
+    def __init__(self, threads: list[int], **packages: str | None) -> None:
+        self.threads = {f"tcp://10.0.0.{n}:1": number for n, number in enumerate(threads)}
+        self.packages = packages
+
+    def nthreads(self) -> dict[str, int]:
+        return self.threads
+
+    def get_versions(self, packages: list[str]) -> dict:
+        assert packages == list(PACKAGES)
+        ours = {"host": {"python": "3.11.7.final.0"}, "packages": dict.fromkeys(packages, "1.0")}
+        theirs = {**ours, "packages": {**ours["packages"], **self.packages}}
+        return {"client": ours, "workers": dict.fromkeys(self.threads, theirs)}
+
+
+@pytest.mark.parametrize(
+    ("client", "lines"),
+    [
+        (_Told([5, 6]), []),
+        (_Told([]), ["the cluster has no worker yet: the run waits for the first"]),
+        (_Told([5, 2]), ["1 of 2 workers have fewer than 5 threads"]),
+        (_Told([5], zarr="2.0"), ["1 of 1 workers have zarr 2.0, this process 1.0"]),
+        (_Told([1], zarr=None), ["have zarr None", "fewer than 5 threads"]),
+    ],
+)
+def test_what_is_wrong_with_workers_is_a_line_each_and_told_once(client, lines):
+    """Threads and versions, with the remedy; the second run on a client does not repeat it."""
+    said: list[str] = []
+    check_workers(client, 5, said.append)
+    assert len(said) == len(lines)
+    assert all(line in told for line, told in zip(lines, said, strict=True))
+    check_workers(client, 5, said.append)
+    assert len(said) == len(lines)
+
+
+def test_workers_without_gridmill_are_refused_at_once():
+    """Tasks would never arrive there."""
+    with pytest.raises(ValueError, match=r"tcp://10\.0\.0\.0:1 cannot import gridmill: give"):
+        check_workers(_Told([5], gridmill=None), 5)
+
+
+def test_a_real_cluster_of_this_environment_is_as_it_should_be(client):
+    """Nothing is said of workers that were started right."""
+    said: list[str] = []
+    check_workers(client, 5, said.append)
+    assert said == []
+
+
+# -- what is started --------------------------------------------------------------------------
+
+
+def test_what_is_started_listens_on_loopback_only():
+    """Scheduler, workers, nannies and dashboard: nothing of a local cluster can be reached."""
+    with connect("local", workers=1, threads_per_worker=5, silence_logs=50) as client:
+        client.wait_for_workers(1)
+        this = psutil.Process()
+        listening = [
+            connection.laddr.ip
+            for process in (this, *this.children(recursive=True))
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+    assert len(listening) >= 3
+    assert [ip for ip in listening if not ipaddress.ip_address(ip).is_loopback] == []
+
+
+def test_a_scheduler_with_tls_is_reached_with_dasks_own_settings(tmp_path):
+    """The page's settings lead to tls://; without them nothing is said to such a scheduler."""
+    pytest.importorskip("cryptography")
+    made = Security.temporary()
+    settings = {"ca-file": str(tmp_path / "ca.pem")}
+    (tmp_path / "ca.pem").write_text(made.tls_ca_file)
+    for role in ("client", "scheduler", "worker"):
+        for part in ("cert", "key"):
+            path = tmp_path / f"{role}-{part}.pem"
+            path.write_text(getattr(made, f"tls_{role}_{part}"))
+            settings[f"{role}.{part}"] = str(path)
+    tls = {f"distributed.comm.tls.{key}": value for key, value in settings.items()}
+    with (
+        dask.config.set({**tls, "distributed.comm.require-encryption": True}),
+        LocalCluster(
+            n_workers=1,
+            processes=False,
+            protocol="tls://",
+            security=Security(),
+            dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        connect(cluster.scheduler_address) as client,
+    ):
+        assert cluster.scheduler_address.startswith("tls://127.0.0.1")
+        assert client.submit(lambda: 1).result() == 1
+
+
+def test_workers_that_come_and_go_by_themselves_do_no_harm(tmp_path):
+    """An adaptive cluster grows from one worker and shrinks again while a run goes on."""
+    Provider(tmp_path / "source").publish(hours(40))
+    dataset = Tiny(tmp_path / "a", source_base=str(tmp_path / "source"))
+    with local_client(n_workers=1, processes=False) as client:
+        client.cluster.adapt(minimum=1, maximum=3, interval="50ms", wait_count=1)
+        report = dataset.backfill(until(40), client=client)
+    assert report.failures == []
+    np.testing.assert_array_equal(dataset.store.open_dataset().a.values, truth(hours(40)))
+
+
+# -- Coiled -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def coiled_calls(monkeypatch) -> list[dict]:
+    """What `coiled.Cluster` is called with, checked against its signature; a local one starts."""
+    coiled = pytest.importorskip("coiled")
+    signature = inspect.signature(coiled.Cluster.__init__)
+    calls = []
+
+    def start(**options):
+        signature.bind(None, **options)
+        calls.append(options)
+        return LocalCluster(
+            n_workers=1,
+            threads_per_worker=options["worker_options"]["nthreads"],
+            processes=False,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        )
+
+    monkeypatch.setattr(coiled, "Cluster", start)
+    return calls
+
+
+def test_coiled_is_called_as_it_wants_to_be(coiled_calls):
+    """Its signature takes every argument that gridmill gives by itself, and those one adds."""
+    with connect(
+        "coiled", workers=3, threads_per_worker=5, region="us-east-1", tags={"a": "b"}
+    ) as client:
+        assert list(client.nthreads().values()) == [5]
+    assert coiled_calls == [
+        {
+            "n_workers": 3,
+            "worker_options": {"nthreads": 5},
+            "region": "us-east-1",
+            "tags": {"a": "b"},
+        }
+    ]
+    with pytest.raises(TypeError, match="no_such"), connect("coiled", no_such=1):
+        pass
+
+
+def test_the_coiled_command_of_the_readme_runs(coiled_calls, tmp_path):
+    """As it stands there, with another dataset: Coiled's call takes each of its options."""
+    from gridmill.cli import cli
+
+    text = re.sub(r"\\\n\s*", " ", README.read_text())
+    (command,) = re.findall(r"^gridmill (backfill .*--cluster coiled .*)$", text, re.MULTILINE)
+    words = shlex.split(command)
+    Provider(tmp_path / "source").publish(hours(4))
+    replaced = {"my-forecast": "tiny:Tiny", "s3://my-bucket/my-forecast.zarr": str(tmp_path / "a")}
+    words = [replaced.get(word, word) for word in words]
+    words[words.index("--until") + 1] = until(4)
+    done = CliRunner().invoke(cli, [*words, "--source-base", str(tmp_path / "source")])
+    assert done.exit_code == 0, done.output
+    (options,) = coiled_calls
+    assert options["n_workers"] == 20
+    assert options["spot_policy"] == "spot_with_fallback"

@@ -1,0 +1,214 @@
+"""GRIB messages of whole archives, beside the tools of others, and damaged ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import eccodes
+import eccodeslib
+import numpy as np
+import pytest
+
+from decoded_messages import GRIB1, VALUES, WITH_MISSING, assert_points_agree, decode, soak
+from grib_messages import encode, encode_in_band_missing
+from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages
+from gridmill.sources.grib.messages import message_identity, read_grid
+from made_archives import make_archive
+
+FUZZ = """
+import random, sys
+import numpy as np
+from gridmill.sources.grib.framing import GribCorrupt, GribRefused
+from gridmill.sources.grib.messages import decode_message_into, message_identity, read_grid
+seed = random.Random(int(sys.argv[1]))
+buffer = np.empty((31, 16), np.float32)
+for line in open(sys.argv[2]):
+    good = bytes.fromhex(line)
+    for _ in range(40):
+        bad = bytearray(good)
+        for _ in range(seed.choice([1, 1, 2, 4])):
+            end = len(bad) - 4 if seed.random() < 0.4 else min(len(bad) - 4, 260)
+            bad[seed.randrange(16, end)] = seed.choice([0, 255, seed.randrange(256)])
+        for read in (lambda m: decode_message_into(buffer, m), read_grid, message_identity):
+            try:
+                read(bytes(bad))
+            except (GribCorrupt, GribRefused):
+                pass
+print("survived")
+"""
+
+
+def test_damaged_messages_are_errors_and_no_crashes(tmp_path):
+    """Bytes changed at random end in GribCorrupt, GribRefused or values, never in a dead worker."""
+    packings = ["simple", "complex", "complex_spatial_differencing", "ccsds", "jpeg", "png"]
+    messages = [
+        encode(values, packing=f"grid_{packing}")
+        for packing in packings
+        for values in (VALUES, WITH_MISSING)
+    ]
+    messages += [encode(WITH_MISSING, sample=GRIB1), encode_in_band_missing(2)[0]]
+    corpus = tmp_path / "corpus"
+    corpus.write_text("".join(f"{message.hex()}\n" for message in messages))
+    run = subprocess.run(
+        [sys.executable, "-c", FUZZ, "17", str(corpus)], capture_output=True, text=True, check=False
+    )
+    assert run.stdout == "survived\n", run.stderr[-2000:]
+    assert run.returncode == 0
+
+
+def test_without_eccodes_the_error_names_the_extra():
+    """Whoever installed gridmill without GRIB learns what to install, when it is needed."""
+    code = (
+        "import sys; sys.modules['eccodes'] = None\n"
+        "from gridmill.sources.grib.messages import read_grid\n"
+        "try: read_grid(bytes.fromhex(sys.argv[1]))\n"
+        "except ImportError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, encode(VALUES).hex()]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "gridmill[grib]" in run.stdout
+
+
+@pytest.fixture(scope="module")
+def real_messages(shared_data):
+    """Every whole message of the real files, by file, and what is wrong with the rest."""
+    found, problems = {}, {}
+    for path in sorted(shared_data.rglob("*")):
+        if not path.is_file() or path.open("rb").read(4) != b"GRIB":
+            continue
+        found[path] = []
+        try:
+            found[path].extend(message.data for message in iter_messages(path))
+        except GribCorrupt as error:
+            problems[path.name] = str(error)
+    return found, problems
+
+
+def test_real_messages_survive_threads(real_messages):
+    """Eight threads on real messages of every packing and grid give the serial values."""
+    found, _ = real_messages
+    one_a_file = [m[0] for m in found.values() if m and np.prod(read_grid(m[0]).shape) < 1.1e6]
+    differing, decoded = soak(one_a_file, 4)
+    assert differing == 0
+    assert decoded >= 150
+
+
+def test_every_real_message_is_read(real_messages):
+    """All whole messages decode to ecCodes' values at its iterator's positions."""
+    found, problems = real_messages
+    checked, refused = Counter(), {}
+    for path, messages in found.items():
+        for number, message in enumerate(messages, start=1):
+            try:
+                grid, values = read_grid(message), decode(message)
+                message_identity(message)
+            except (GribRefused, GribCorrupt) as error:
+                refused[path.name, number] = str(error)
+                continue
+            assert_real_values(message, grid, values)
+            checked[grid.grid_type] += 1
+    assert refused == {}
+    assert sum(checked.values()) >= 155
+    assert set(checked) == {
+        "regular_ll", "regular_gg", "lambert", "polar_stereographic", "mercator",
+    }  # fmt: skip
+    # Two samples were cut at 100 kB by whoever made them.
+    assert sorted(problems) == ["4_gfs.t00z.pgrb2.1p00.f000", "5_gfs.t00z.pgrb2.1p00.f000"]
+    assert all("cut off" in problem for problem in problems.values())
+
+
+def assert_real_values(message, grid, values):
+    handle = eccodes.codes_new_from_message(message)
+    try:
+        missing = eccodes.codes_get_double(handle, "missingValue")
+        if values.size > 5e6:  # MRMS: triples would take 600 MB
+            expected = eccodes.codes_get_values(handle)
+        else:
+            triples = eccodes.codes_get_array(handle, "latLonValues").reshape(-1, 3)
+            expected = triples[:, 2]
+            # ecCodes adds up increments that are rounded to 1e-6 degrees.
+            atol = 2e-4 if grid.grid_type == "regular_ll" else 1e-5
+            assert_points_agree(grid, triples[:, 0], triples[:, 1], atol=atol)
+    finally:
+        eccodes.codes_release(handle)
+    with np.errstate(over="ignore"):
+        expected = np.where(expected == missing, np.nan, expected).astype(np.float32)
+    np.testing.assert_array_equal(values.ravel(), expected)
+
+
+def test_real_values_are_those_that_the_tools_print(real_messages):
+    """`grib_get_data` of ecCodes prints, in another process, what we decode, point by point."""
+    tool = Path(eccodeslib.__file__).parent / "bin" / "grib_get_data"
+    if not tool.exists():
+        pytest.skip("this build of ecCodes has no command line tools")
+    found, _ = real_messages
+    compared, large = 0, set()
+    for path, messages in found.items():
+        points = np.prod(read_grid(messages[0]).shape)
+        packing = packing_of(messages[0])
+        # Two of every file with a small grid, and one large field of each packing.
+        if points > 110_000 and (points > 2e6 or packing in large):
+            continue
+        large |= {packing} if points > 110_000 else set()
+        counts = ["-w", "count=1" if points > 110_000 else "count=1/2"]
+        printed = subprocess.run(
+            [tool, "-m", "nan", *counts, path], capture_output=True, text=True, check=False
+        ).stdout.split("Latitude Longitude Value\n")[1:]
+        assert len(printed) == min(len(messages), 1 + (points <= 110_000)), path
+        for text, message in zip(printed, messages, strict=False):
+            table = np.fromstring(text, sep=" ").reshape(-1, 3)
+            np.testing.assert_allclose(decode(message).ravel(), table[:, 2], rtol=2e-7)
+            assert_points_agree(read_grid(message), table[:, 0], table[:, 1], atol=6e-4)
+            compared += 1
+    assert compared >= 60
+    assert len(large) == 5
+
+
+def packing_of(message):
+    handle = eccodes.codes_new_from_message(message)
+    try:
+        return eccodes.codes_get(handle, "packingType")
+    finally:
+        eccodes.codes_release(handle)
+
+
+@pytest.mark.parametrize(
+    ("grid", "arguments"),
+    [
+        ("1p00", ["--inits", "2", "--leads", "0:12:3"]),
+        ("0p25", ["--inits", "1", "--leads", "6:6:6"]),
+    ],
+)
+def test_a_made_gfs_archive_decodes_to_its_truth(shared_data, tmp_path, grid, arguments):
+    """Every field has the checksum that was computed from the packed integers, by no decoder."""
+    arguments = ["--grid", grid, *arguments]
+    root = make_archive(shared_data, tmp_path, "make_gfs_archive.py", *arguments)
+    truth = [json.loads(line) for line in (root / "truth.jsonl").open()]
+    for entry in truth:
+        with (root / entry["file"]).open("rb") as file:
+            file.seek(entry["offset"])
+            values = decode(file.read(entry["length"]))
+        assert zlib.crc32(values.astype("<f4").tobytes()) == entry["crc32"], entry["idx"]
+        assert np.isnan(values).sum() == entry["nan"]
+    assert len(truth) > 5
+
+
+def test_a_made_ecmwf_archive_decodes_to_its_truth(shared_data, tmp_path):
+    """Re-packed CCSDS fields, from 180°E, have the extremes and means that were put in."""
+    root = make_archive(shared_data, tmp_path, "make_aifs_archive.py", "--inits", "1",
+                        "--leads", "0:6:6")  # fmt: skip
+    truth = [json.loads(line) for line in (root / "truth.jsonl").open()]
+    for entry in truth:
+        with (root / entry["file"]).open("rb") as file:
+            file.seek(entry["offset"])
+            message = file.read(entry["length"])
+        values = decode(message).astype(np.float64)
+        got = (values.min(), values.max(), values.mean())
+        assert got == pytest.approx((entry["min"], entry["max"], entry["mean"]), abs=entry["tol"])
+        assert read_grid(message).longitudes[0] == -180
+    assert len(truth) == 8

@@ -1,0 +1,9 @@
+"""Where things of the repository are that tests read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SUPPORT = Path(__file__).parent
+ROOT = SUPPORT.parents[1]
+README = ROOT / "README.md"

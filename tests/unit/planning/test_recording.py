@@ -1,0 +1,215 @@
+"""A record says of each variable what its own chain found, and nothing that may be untrue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gridmill.model.records import SourceFileStatus
+from gridmill.planning.prepare import prepare_region, results_from_record
+from recordings import (
+    ABSENT,
+    ARRAYS,
+    CONFIG,
+    OK,
+    Job,
+    files_of,
+    prepared_of,
+    receipt,
+    recorded,
+    statuses,
+)
+from tiny import HOUR, START, TinyCoord
+
+
+def test_files_are_named_once_for_all_variables_of_a_group():
+    """Chains that found the same share one list of files."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, OK, ABSENT)
+    twin = files_of(prepared, OK, OK, OK, ABSENT)
+    record = recorded(prepared, a=receipt("a", files), b=receipt("b", twin), files=files)
+    assert len(record.groups) == 1
+    assert record.variables["a"].state == record.variables["b"].state == "done"
+
+
+def test_files_are_named_once_for_variables_of_several_runs():
+    """What an interrupted run left is done from the same files: they are not listed again."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, OK, OK)
+    partly = recorded(prepared, a=receipt("a", files), files=files)
+    rest = prepared_of(partly)
+    assert list(rest.todo) == ["b"]
+    record = recorded(rest, b=receipt("b", files_of(rest, OK, OK, OK, OK)), files=files)
+    assert len(record.groups) == 1
+    assert set(record.variables) == {"a", "b"}
+
+
+def test_each_variable_has_what_its_own_chain_found():
+    """A file that one chain met and another did not counts as there for the one only."""
+    prepared = prepared_of()
+    first = files_of(prepared, OK, ABSENT, OK, OK)
+    healed = files_of(prepared, OK, OK, OK, OK)
+    record = recorded(prepared, a=receipt("a", first), b=receipt("b", healed), files=healed)
+    assert statuses(record, "a") == [OK, ABSENT, OK, OK]
+    assert statuses(record, "b") == [OK] * 4
+    again = prepared_of(record)
+    assert set(again.todo) == {"a"}
+
+
+def test_a_variable_that_is_under_way_is_not_in_the_record():
+    """What was known of it is not true any more once one of its objects is replaced."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, ABSENT, OK, OK)
+    record = recorded(prepared, a=receipt("a", files), b=receipt("b", files))
+    again = prepared_of(record)
+    assert set(again.todo) == {"a", "b"}
+    assert recorded(again).variables == {}
+    partly = recorded(again, a=receipt("a", files_of(again, OK, OK, OK, OK)))
+    assert set(partly.variables) == {"a"}
+    assert len(partly.groups) == 1
+
+
+def test_what_is_done_stays_as_it_was_recorded():
+    """A run that does one variable keeps the other's record, with its own files."""
+    prepared = prepared_of()
+    done = receipt("a", files_of(prepared, OK, OK, OK, OK))
+    record = recorded(prepared, failures={"b": "why"}, a=done)
+    again = prepared_of(record)
+    assert set(again.todo) == {"b"}
+    after = recorded(again, b=receipt("b", files_of(again, OK, OK, ABSENT, OK)))
+    assert after.variables["a"].objects == record.variables["a"].objects
+    assert statuses(after, "a") == [OK] * 4
+    assert statuses(after, "b") == [OK, OK, ABSENT, OK]
+
+
+def test_objects_that_a_redo_could_not_replace_are_still_there():
+    """If no source file arrives when a region is done again, its record keeps its objects."""
+    prepared = prepared_of()
+    done = receipt("a", files_of(prepared, OK, ABSENT, OK, OK))
+    record = recorded(
+        prepared, a=done, b=receipt("b", files_of(prepared, *[ABSENT] * 4), n_objects=0)
+    )
+    assert record.variables["b"].state == "absent"
+    again = prepared_of(record)
+    nothing = receipt("a", files_of(again, *[ABSENT] * 4), n_objects=0)
+    after = recorded(again, a=nothing).variables["a"]
+    assert (after.state, after.objects) == ("done", done.objects)
+
+
+def test_a_failure_keeps_its_cause_and_may_lack_files():
+    """Where even the download failed by an error in code, the cause is all there is."""
+    record = recorded(prepared_of(), failures={"a": "KeyError: x", "b": "KeyError: x"})
+    assert record.variables["a"].error == "KeyError: x"
+    assert record.fills("a") is None
+    again = prepared_of(record)
+    assert again.todo["a"] == "failed before: KeyError: x"
+    assert results_from_record(again, record) == {}
+
+
+@pytest.mark.parametrize(("now_h", "settled"), [(3, [True, True, False, True]), (4, [True] * 4)])
+def test_an_absent_file_is_settled_once_it_is_overdue(now_h, settled):
+    """By the dataset's delay: the file of hour 2 is expected two hours later."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, ABSENT, OK)
+    record = recorded(prepared, now_h, a=receipt("a", files))
+    assert [fill.settled for fill in record.fills("a")] == settled
+
+
+def test_a_region_is_judged_again_without_new_files():
+    """As time goes on, a recorded absence becomes a gap, and nothing is processed for it."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, ABSENT, OK)
+    record = recorded(prepared, 3, a=receipt("a", files), b=receipt("b", files))
+
+    def ask(job, coords):
+        return {coord.get_url(): None for coord in coords}
+
+    early = prepared_of(record, ask=ask, now=START + 3 * HOUR)
+    assert (early.todo, early.record) == ({}, record)
+    late = prepared_of(record, ask=ask, now=START + 4 * HOUR)
+    assert late.todo == {}
+    assert late.record.is_settled("ab")
+    assert not record.is_settled("ab")
+
+
+def test_the_same_bytes_unreadable_twice_are_settled():
+    """For the variable that could not read them; other bytes begin anew."""
+    record = None
+    for etag, settled in (("one", False), ("two", False), ("two", True)):
+        prepared = prepared_of(record)
+        assert set(prepared.todo) == {"a", "b"}
+        files = files_of(prepared, OK, OK, OK, OK, etag=etag)
+        record = recorded(
+            prepared,
+            a=receipt("a", files, {1: "ValueError"}),
+            b=receipt("b", files, {1: "ValueError"}),
+        )
+        assert [fill.settled for fill in record.fills("a")] == [True, settled, True, True]
+    assert prepared_of(record).todo == {}
+
+
+def test_a_variable_without_objects_is_absent():
+    """No object was written, and that is not a loss."""
+    prepared = prepared_of()
+    files = files_of(prepared, *[ABSENT] * 4)
+    record = recorded(prepared, a=receipt("a", files, n_objects=0))
+    assert record.variables["a"].state == "absent"
+
+
+def test_a_grown_region_is_another_plan():
+    """When the archive grows inside a region, its record does not count as done."""
+    prepared = prepared_of(n=3)
+    files = files_of(prepared, OK, OK, OK)
+    record = recorded(prepared, a=receipt("a", files), b=receipt("b", files))
+    assert prepared_of(record, n=3).todo == {}
+    assert set(prepared_of(record, n=4).todo) == {"a", "b"}
+
+
+def test_a_shorter_job_of_one_variable_leaves_the_others_as_far_as_they_are():
+    """They would be taken for something else if their record ended before them."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, OK, OK)
+    first = recorded(prepared, a=receipt("a", files), b=receipt("b", files))
+    shorter = prepared_of(n=3)
+    job = replace(shorter.job, data_vars=[v for v in CONFIG.data_vars if v.name == "a"])
+    shorter = prepare_region(job, first, ARRAYS, lambda *_: [])
+    assert set(shorter.todo) == {"a"}
+    record = recorded(shorter, a=receipt("a", files_of(shorter, OK, OK, OK)))
+    assert (record.start, record.stop) == (0, 4)
+    assert record.variables["b"].fingerprint == first.variables["b"].fingerprint
+    assert set(prepared_of(record).todo) == {"a"}
+
+
+def test_what_a_run_skips_is_as_known_as_what_it_did():
+    """The results of a recorded region are those of the run that processed it."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, ABSENT, OK, OK)
+    record = recorded(prepared, a=receipt("a", files, {3: "ValueError"}))
+    results = results_from_record(prepared_of(record), record)
+    assert [coord.status for coord in results["a"]] == [
+        OK,
+        ABSENT,
+        OK,
+        SourceFileStatus.READ_FAILED,
+    ]
+    assert [coord.etag for coord in results["a"]] == ["e"] * 4
+    assert set(results) == {"a"}
+
+
+def test_credentials_are_not_recorded():
+    """A URL with a password is masked."""
+
+    class Secret(Job):
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            coords = super().generate_source_file_coords(processing_region_ds, data_var_group)
+            return [WithPassword(label=coord.label) for coord in coords]
+
+    prepared = prepared_of(job_class=Secret)
+    record = recorded(prepared, a=receipt("a", files_of(prepared, OK, OK, OK, OK)))
+    assert b"hunter2" not in record.to_json()
+
+
+class WithPassword(TinyCoord):
+    def get_url(self):
+        return "https://me:hunter2@host/" + super().get_url()

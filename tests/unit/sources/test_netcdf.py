@@ -1,0 +1,127 @@
+"""What reading a netCDF variable guarantees."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import netCDF4
+import numpy as np
+import pytest
+
+from gridmill.sources.netcdf import netcdf_variables, read_netcdf
+
+
+@pytest.fixture(params=["NETCDF4", "NETCDF3_CLASSIC"])
+def path(request, tmp_path):
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w", format=request.param) as file:
+        file.createDimension("time", None)
+        file.createDimension("y", 2)
+        file.createDimension("x", 3)
+        packed = file.createVariable("packed", "i2", ("time", "y", "x"), fill_value=-99)
+        packed.scale_factor, packed.add_offset = 0.5, 10.0
+        packed.valid_range = np.array([-50, 50], "i2")
+        packed.set_auto_maskandscale(False)
+        packed[:] = np.array([[[0, 1, 2], [3, -99, 60]], [[4, 5, 6], [7, 8, 9]]], "i2")
+        plain = file.createVariable("plain", "f4", ("y", "x"))
+        plain.missing_value = np.float32(-1)
+        plain[0] = [1, -1, np.nan]
+        file.createVariable("counts", "i4", ("x",))[:] = [1, 2, 3]
+        file.createVariable("scalar", "f8", ())[...] = 7.0
+        file.createVariable("letters", "S1", ("x",))
+    return path
+
+
+def test_packed_values_are_physical_and_missing_ones_are_nan(path):
+    """Scale and offset are applied; fill values and values out of the valid range are NaN."""
+    values = read_netcdf(path, "packed")
+    expected = [[[10, 10.5, 11], [11.5, np.nan, np.nan]], [[12, 12.5, 13], [13.5, 14, 14.5]]]
+    assert type(values) is np.ndarray
+    assert values.dtype == np.dtype("float32")
+    assert values.flags.c_contiguous
+    assert values.flags.writeable
+    np.testing.assert_array_equal(values, np.array(expected, "f4"))
+
+
+def test_missing_value_nan_and_unwritten_are_nan(path):
+    """missing_value, NaN itself and what was never written are NaN."""
+    np.testing.assert_array_equal(read_netcdf(path, "plain"), [[1, np.nan, np.nan], [np.nan] * 3])
+
+
+@pytest.mark.parametrize(
+    ("index", "key"),
+    [
+        ({"time": 1}, np.s_[1]),
+        ({"time": -1, "x": slice(1, None)}, np.s_[-1, :, 1:]),
+        ({"x": slice(None, None, 2), "y": 0}, np.s_[:, 0, ::2]),
+        ({"time": 0, "y": 0, "x": 2}, np.s_[0, 0, 2]),
+        ({"time": np.int64(1)}, np.s_[1]),
+    ],
+)
+def test_an_index_reads_what_numpy_would_give(path, index, key):
+    """Reading a part gives the same as that part of the whole, dropped dimensions included."""
+    part = read_netcdf(path, "packed", index=index)
+    expected = read_netcdf(path, "packed")[key]
+    np.testing.assert_array_equal(part, expected)
+    assert part.shape == expected.shape
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_single_missing_value_is_nan(path, dtype):
+    """numpy has a constant for it, which must not be written to."""
+    value = read_netcdf(path, "packed", index={"time": 0, "y": 1, "x": 1}, dtype=dtype)
+    assert np.isnan(value)
+    assert value.shape == ()
+
+
+def test_the_dtype_is_the_one_asked_for(path):
+    """Integers and doubles come as asked, and a scalar is an array without dimensions."""
+    assert read_netcdf(path, "counts", dtype="int64").tolist() == [1, 2, 3]
+    assert read_netcdf(path, "packed", dtype="float64").dtype == np.dtype("float64")
+    scalar = read_netcdf(path, "scalar")
+    assert scalar.shape == ()
+    assert scalar == 7
+
+
+@pytest.mark.parametrize(
+    ("variable", "options", "error", "message"),
+    [
+        ("t2m", {}, ValueError, "no variable 't2m'.*packed, plain, counts"),
+        ("packed", {"index": {"lat": 0}}, ValueError, "no dimension 'lat'.*time, y, x"),
+        ("packed", {"index": {"time": 2}}, IndexError, "position 2 .*'time'.*length 2"),
+        ("packed", {"dtype": "int16"}, ValueError, "missing values.*int16"),
+        ("letters", {}, ValueError, "'letters'.*numeric"),
+    ],
+)
+def test_a_mistake_is_told_with_variable_file_and_choices(path, variable, options, error, message):
+    """The error names the variable, the file and what could be had instead."""
+    with pytest.raises(error, match=message) as caught:
+        read_netcdf(path, variable, **options)
+    assert str(path) in str(caught.value)
+
+
+def test_variables_in_groups_are_listed_and_read(tmp_path):
+    """A variable in a group goes by group/name."""
+    path = tmp_path / "groups.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 2)
+        file.createVariable("a", "f4", ("x",))[:] = 1
+        file.createGroup("g").createGroup("h").createVariable("b", "f4", ("x",))[:] = 2
+    assert netcdf_variables(path) == ("a", "g/h/b")
+    assert read_netcdf(path, "g/h/b").tolist() == [2, 2]
+
+
+def test_a_file_that_is_not_netcdf_is_an_os_error(tmp_path):
+    """Neither a missing nor a broken file is taken for an author's mistake."""
+    (tmp_path / "broken.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + b"x" * 100)
+    for name in ("broken.nc", "none.nc"):
+        with pytest.raises(OSError, match=name):
+            read_netcdf(tmp_path / name, "a")
+
+
+def test_threads_read_at_once(path):
+    """Threads that read one file get the same values."""
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: read_netcdf(path, "packed"), range(40)))
+    for values in results:
+        np.testing.assert_array_equal(values, results[0])
