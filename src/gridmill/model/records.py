@@ -369,7 +369,7 @@ class ProgressRecord:
         try:
             raw = json.loads(content)
             version = raw.pop("schema")
-            if version > SCHEMA_VERSION:
+            if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
                 raise ValueError(f"schema {version}, this gridmill reads up to {SCHEMA_VERSION}")
             groups = tuple(tuple(map(_file_from, group)) for group in raw.pop("groups"))
             variables = {k: _variable_from(v) for k, v in raw.pop("variables").items()}
