@@ -18,10 +18,10 @@ from gridmill.model.reports import (
 )
 from gridmill.pipeline.compress import takes_data_array
 from gridmill.pipeline.values import RunContext
+from gridmill.planning.asking import ask_files
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.recording import RegionOutcome
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.asking import ask_files
 from gridmill.runs.dask import checks, submission
 from gridmill.runs.dask.plugin import PipelinePlugin
 from gridmill.runs.in_flight import Begun, RegionInFlight, Window

@@ -24,8 +24,8 @@ from clusters import local_client
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.variables import Coordinate, Encoding
+from gridmill.planning.asking import ASKED_AT_ONCE, ask_files
 from gridmill.runs import batches
-from gridmill.runs.asking import ASKED_AT_ONCE, ask_files
 from gridmill.runs.dask import plugin
 from gridmill.runs.driver import Driver
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
