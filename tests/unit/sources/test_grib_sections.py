@@ -197,6 +197,15 @@ def test_a_message_needs_its_sections_and_its_end():
             check(bad)
 
 
+def test_a_local_section_may_be_empty():
+    """DWD, NOAA and the UK Met Office write a section 2 of five bytes: that is valid."""
+    parts = sections(encode(VALUES))
+    parts[2] = section(2, b"")
+    message = assemble(*(parts[number] for number in sorted(parts)))
+    check(message)
+    np.testing.assert_array_equal(decoded(message), decoded(encode(VALUES)))
+
+
 def test_sections_of_edition_1_must_fit():
     """A length that leads out of the message is an error there, too."""
     message = encode(WITH_MISSING, sample=GRIB1)

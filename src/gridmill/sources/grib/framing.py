@@ -235,8 +235,9 @@ def _find_sections(message: bytes, offset: int) -> list[Section]:
     while start < end:
         nbytes = uint(message, start, 4)
         number = message[start + 4]
-        # The data section of a constant field is empty.
-        if not 1 <= number <= 7 or nbytes < (5 if number == 7 else 6) or start + nbytes > end:
+        # The data section of a constant field is empty, and a local section may be.
+        least = 5 if number in (2, 7) else 6
+        if not 1 <= number <= 7 or nbytes < least or start + nbytes > end:
             raise GribCorrupt(
                 f"the message at byte {offset} is damaged: at its byte {start} of {len(message)} "
                 f"is a section with the number {number} and {nbytes} bytes"
