@@ -58,12 +58,13 @@ class Listed:
     files: Sequence[SourceFile]
     stored: Callable[[], Mapping[str, Any]]
     hashes: dict[tuple[str, int], str] = field(default_factory=dict)
+    arrays: dict[str, str] = field(default_factory=dict)
 
     def fingerprint(self, name: str, first: int | None = None) -> dict[str, Any]:
         """Say what a variable's region is made of; with `first`, of that many source files."""
         many = len(self.files) if first is None else first
         return {
-            "array": _hash(self._array(self.metadata[name])),
+            "array": self._hash_of_array(name),
             "stop": self.job.region.stop,
             "places": self._hash_of("places", many),
             "addresses": self._hash_of("addresses", many),
@@ -124,6 +125,11 @@ class Listed:
         content = without_append_length(decoding(array), self.job.append_dim)
         # zarr writes an empty list of them, Icechunk none.
         return {key: value for key, value in content.items() if key != "storage_transformers"}
+
+    def _hash_of_array(self, name: str) -> str:
+        if name not in self.arrays:
+            self.arrays[name] = _hash(self._array(self.metadata[name]))
+        return self.arrays[name]
 
     def _hash_of(self, what: str, many: int) -> str:
         if (what, many) not in self.hashes:
