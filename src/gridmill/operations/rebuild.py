@@ -82,7 +82,8 @@ def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> 
 
     Notes
     -----
-    Interrupted, the same call continues: a region's record is written once it is known whole.
+    Interrupted, the same call begins to look again; records that it wrote stay as they are. None is
+    written before all regions were looked at: what a variable lacks shows only beside the others.
     """
     store, tracker = dataset.store, dataset.store.tracker
     _declare(tracker, declaration_from_store(dataset))
@@ -93,9 +94,10 @@ def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> 
         lacking = [job for job in _jobs(archive) if tracker.read(job.region) is None]
         found = list(lookahead(partial(_look, archive), lacking, store.state.at_once))
         usual = _usual(found)
+        present = dataset.present() if now is None else archive.config.label(now)
         for region in found:
             hand.lease.proof.check()
-            tracker.write(_record(archive, region, usual, hand.report.run, dataset.present()))
+            tracker.write(_record(archive, region, usual, hand.report.run, present))
         hand.report.notes.append(f"{who} rebuilt the records of {len(found)} regions")
     return hand.report
 

@@ -108,6 +108,17 @@ def test_what_the_provider_has_by_now_is_fetched(tmp_path, client, provider):
     np.testing.assert_array_equal(dataset.store.open_dataset()["a"].values, truth(hours(12)))
 
 
+def test_what_may_still_come_is_no_gap(tmp_path, client, provider):
+    """A file that is not due at the moment that is given is waited for, whatever the clock says."""
+    late = hours(12)[6]
+    provider.withdraw(late)
+    dataset = make(tmp_path, dataset_of(job=Punctual))
+    dataset.backfill(until(12), client=client, now=until(24))
+    lose_records(dataset)
+    rebuild_records(dataset, now=late, **WHO)
+    assert [r.start for r in dataset.store.progress() if not r.is_settled("ab")] == [REGION]
+
+
 def test_a_variable_that_could_not_be_read_is_a_gap_of_its_own(tmp_path, client, provider):
     """Others of the file have values there, and it has some at all other times."""
 
