@@ -22,7 +22,7 @@ def test_a_command_that_is_shown_can_be_given(page, command):
     needed = {"backfill": ["--until", "2025-07-01"]}.get(name, [])
     if not set(needed) & set(args):
         args += needed
-    # With the group's settings: a command keeps the names of its help option from the first context.
+    # With its settings: a command keeps the names of its help option from the first context.
     group = click.Context(cli, info_name="gridmill", **cli.context_settings)
     context = cli.commands[name].make_context(name, args, parent=group)
     assert context.args == []
