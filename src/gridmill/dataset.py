@@ -204,7 +204,7 @@ class DynamicalDataset:
         """
         present = self._now(now)
         opened = self._opening.for_update(present if until is None else until)
-        jobs = jobs_of_update(opened.archive)
+        jobs = jobs_of_update(opened.archive, present)
         jobs = [replace(self._bound(job), revalidate=revalidate) for job in jobs]
         assignment = Assignment("update", opened, jobs, self.replicas)
         return self._run(assignment, client, present, listener)
@@ -232,14 +232,15 @@ class DynamicalDataset:
         archive = self._opened(until, start, variables, max_lead, now).archive
         archive.check_structure()
         if until is None:
-            jobs = jobs_of_update(archive)
+            jobs = jobs_of_update(archive, self._now(now))
         else:
             jobs = jobs_between(archive, until, start=start, end=end, variables=variables)
             if redo:
                 runs = RedoOrder.of(start, end, variables).runs(self.store.tracker)
                 jobs = [replace(job, believed_runs=runs) for job in jobs]
         kind = "update" if until is None else "backfill"
-        return plan_of(archive, kind, [self._bound(job) for job in jobs], variables)
+        bound = [self._bound(job) for job in jobs]
+        return plan_of(archive, kind, bound, variables, now=self._now(now))
 
     def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
         """Say what the archive holds, what of it may still change, and what should be there.

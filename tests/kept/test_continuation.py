@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import xarray as xr
 from distributed import Client
 
 from clusters import local_client
+from gridmill.model.records import ProgressRecord
 from gridmill.testing import ArchiveServer, Request, S3Server, Status
 from gridmill.validation import (
     AllReadable,
@@ -88,6 +89,13 @@ class Continued:
     ----------
     about
         What its manifest says.
+    pending
+        Places that its release settled for good without a value, which are tried once more: by
+        variable and number of the region, the paths of those that it could not read, which are
+        fetched anew.
+    absent
+        The paths of those that were not there: where their region is not made anyway it is only
+        asked whether they are by now.
     restored, was_read, backfilled, updated
         The moments after each.
     plan
@@ -105,6 +113,8 @@ class Continued:
     """
 
     about: Mapping[str, Any]
+    pending: Mapping[tuple[str, int], Sequence[str]]
+    absent: Set[str]
     restored: Moment
     was_read: Moment
     backfilled: Moment
@@ -117,6 +127,18 @@ class Continued:
     update: Any
     redo: tuple[str, ...]
     seen: Mapping[str, xr.Dataset]
+
+    @property
+    def todo(self) -> list[Sequence[Any]]:
+        """The chains that are made: those that were open, and those that read a file once more."""
+        again = [list(chain) for chain, paths in self.pending.items() if paths]
+        return [*self.about["todo"], *(c for c in again if c not in self.about["todo"])]
+
+    @property
+    def fetched(self) -> Counter[str]:
+        """What is fetched, and how often."""
+        paths = {path for paths in self.pending.values() for path in paths}
+        return Counter(self.about["fetched"]) | Counter(paths)
 
 
 class Places:
@@ -216,6 +238,8 @@ def run(about: Mapping[str, Any], home: Home, server: ArchiveServer, client: Cli
         seen_requests += len(new)
         return Moment({name: home.objects(name) for name in names}, tuple(new))
 
+    records = dataset.store.progress()
+    pending = pending_in(records, dataset.declared.region_length)
     until, now, arguments = about["until"], about["now"], about["arguments"]
     restored = moment()
     plan = dataset.plan(until, now=now, **arguments).summary()
@@ -227,6 +251,8 @@ def run(about: Mapping[str, Any], home: Home, server: ArchiveServer, client: Cli
     updated = moment()
     return Continued(
         about=about,
+        pending=pending,
+        absent={url for record in records for url in absent_in(record)},
         restored=restored,
         was_read=was_read,
         backfilled=backfilled,
@@ -245,6 +271,26 @@ def run(about: Mapping[str, Any], home: Home, server: ArchiveServer, client: Cli
     )
 
 
+def pending_in(
+    records: Iterable[ProgressRecord], region_length: int
+) -> dict[tuple[str, int], list[str]]:
+    """Return the places that are settled without a value, see `Continued`."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for record in records:
+        for name, index in record.pending():
+            paths = found.setdefault((name, record.start // region_length), [])
+            if index in record.variables[name].unread:
+                paths.append(record.groups[record.variables[name].group][index].url)
+    return found
+
+
+def absent_in(record: ProgressRecord) -> Iterator[str]:
+    """Yield the paths of files that are settled and were not there."""
+    for name, index in record.pending():
+        if index not in record.variables[name].unread:
+            yield record.groups[record.variables[name].group][index].url
+
+
 def loaded(store: Any) -> xr.Dataset:
     """Return what readers of a store see, in memory."""
     with store.open_dataset() as ds:
@@ -255,9 +301,13 @@ def loaded(store: Any) -> xr.Dataset:
 
 
 def test_plan_says_what_is_open_and_nothing_else(continued: Continued) -> None:
-    """`plan` names the chains that were not done, which for a complete archive are none."""
-    assert continued.plan["chains"] == len(continued.about["todo"])
-    if not continued.about["todo"]:
+    """`plan` names the chains that were not done, which for a complete archive are none.
+
+    And those of which source files are asked for once more.
+    """
+    chains = {tuple(chain) for chain in continued.todo} | continued.pending.keys()
+    assert continued.plan["chains"] == len(chains)
+    if not chains:
         assert (continued.plan["region_jobs_to_do"], continued.plan["source_files"]) == (0, 0)
 
 
@@ -274,8 +324,10 @@ def test_nothing_that_was_done_is_requested_again(continued: Continued) -> None:
     """A backfill fetches each file that is open once, and asks the source for no other."""
     requests = continued.backfilled.requests
     whole = Counter(request.path for request in requests if request.byte_range is None)
-    assert whole == Counter(continued.about["fetched"])
-    assert {request.path for request in requests} == set(continued.about["fetched"])
+    assert {path: n for path, n in whole.items() if path not in continued.absent} == {
+        path: n for path, n in continued.fetched.items() if path not in continued.absent
+    }
+    assert {request.path for request in requests} <= {*continued.fetched, *continued.absent}
 
 
 def test_an_update_fetches_nothing_that_is_known(continued: Continued) -> None:
@@ -285,7 +337,7 @@ def test_an_update_fetches_nothing_that_is_known(continued: Continued) -> None:
 
 def test_no_object_of_what_was_done_is_rewritten(continued: Continued) -> None:
     """Only objects of chains that were open are put; nothing at all where none was."""
-    todo = continued.about["todo"]
+    todo = continued.todo
     before, after = continued.restored.objects, continued.backfilled.objects
     for store in before:
         if not todo:
@@ -303,7 +355,7 @@ def test_an_update_then_puts_no_object(continued: Continued) -> None:
 
 def test_what_was_done_is_skipped(continued: Continued) -> None:
     """The backfill reports as done what was open, the rest as skipped, the update all of it."""
-    backfill, update, todo = continued.backfill, continued.update, len(continued.about["todo"])
+    backfill, update, todo = continued.backfill, continued.update, len(continued.todo)
     assert (backfill.failures, backfill.interrupted, update.failures) == ([], None, [])
     assert backfill.variables_done == todo
     assert backfill.variables_skipped == continued.about["chains"] - todo

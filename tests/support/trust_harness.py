@@ -853,7 +853,7 @@ def _was_unavailable(run: Run, name: str, path: str, put: dict[str, Any]) -> boo
     began = max((d.started for d in run.drivers if d.started <= put["time"]), default=0.0)
     unreadable = f"{name}/{path}"
     if any(
-        fault["name"] == unreadable and fault["action"] == "unreadable"
+        fault["name"] == unreadable and fault["action"] in ("unreadable", "bug")
         for fault in run.switchboard.fired()
         if "name" in fault and began <= fault["time"] <= put["time"]
     ):

@@ -10,6 +10,8 @@ from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import touches
 from gridmill.model.variables import DataVar
+from gridmill.planning.pending import moment
+from gridmill.planning.reading_code import reading_code
 
 __all__ = ["jobs_between", "jobs_of_update"]
 
@@ -59,13 +61,40 @@ def jobs_between(
     ]
 
 
-def jobs_of_update(archive: Archive) -> Jobs:
-    """Return the static job, and those that `RegionJob.operational_update_jobs` names."""
+def jobs_of_update(archive: Archive, now: Any) -> Jobs:
+    """Return the jobs of an update, in the order of their regions.
+
+    Those are the static job, those that `RegionJob.operational_update_jobs` names, and those of
+    regions with pending places that are due.
+
+    Parameters
+    ----------
+    archive
+        Its template reaches up to now.
+    now
+        The present, as a label of the append dim.
+    """
     data_vars = archive.config.data_vars
     jobs = archive.job_class.operational_update_jobs(
         archive.store, archive.template_ds, archive.append_dim, data_vars
     )
-    return [*_static_jobs(archive, data_vars), *jobs]
+    named = {job.region.start for job in jobs}
+    due = [start for start in _pending(archive, now) if start not in named]
+    pending = [archive.job(archive.region_at(start)) for start in due]
+    varying = sorted([*jobs, *pending], key=lambda job: job.region.start) if pending else jobs
+    return [*_static_jobs(archive, data_vars), *varying]
+
+
+def _pending(archive: Archive, now: Any) -> list[int]:
+    """Return where the regions start that have pending places which are due."""
+    tracker = archive.store.tracker
+    if not tracker.marks.are_complete:
+        pending = [r for r in tracker.records() if r.next_try() is not None]
+        tracker.marks.found(pending)
+        starts = [record.start for record in pending]
+    else:
+        starts = tracker.marks.due(moment(now), reading_code(archive.job_class))
+    return [start for start in starts if start < len(archive.index)]
 
 
 def _static_jobs(archive: Archive, chosen: Sequence[DataVar]) -> Jobs:

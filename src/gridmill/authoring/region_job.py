@@ -148,8 +148,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Raises
         ------
         ValueError, OSError, RuntimeError
-            The file cannot be read: its place stays as it was. Any other error is taken for
-            one in the code and fails the variable.
+            The file cannot be read. So is any other error taken, but for `NotImplementedError`,
+            `MemoryError` and those of the worker (a full disk): its place stays as it was, and
+            is tried again, see `holds_extent`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define read_data()")
 
@@ -298,6 +299,20 @@ class RegionJob(Generic[DataVarT, CoordT]):
             return False
         return bool(last + self.publication_delay <= now)
 
+    def holds_extent(self, coord: CoordT, data_var: DataVarT) -> bool:
+        """Whether readers wait for a file that arrived and cannot be read, for as long as it takes.
+
+        By default they do until it is `expected`; then they see what else is there, with this
+        place pending: ``gridmill gaps`` lists it, and it is tried again until it can be read.
+        Override it for a variable that readers must never miss.
+
+        Parameters
+        ----------
+        coord, data_var
+            The source file, and the variable that could not be read from it.
+        """
+        return False
+
     @classmethod
     def operational_update_jobs(
         cls,
@@ -311,7 +326,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         By default the regions from the last published one to the template's end, and earlier
         ones inside `lookback` whose source files did not all succeed, or may have been revised
         since (`asks_for_revisions`). Inside `lookback` the provider is asked again for what was
-        absent.
+        absent. Earlier regions with pending places are looked at beside, whatever this returns.
 
         Parameters
         ----------

@@ -10,6 +10,8 @@ Exit codes:
 4     another run holds the archive
 5     the store cannot be written
 6     late: a deadline passed, or the archive is behind what is expected
+7     a record beside the store is damaged, of a later gridmill, or gone
+8     published with new gaps, or gaps stand open
 130   interrupted; what is recorded is safe
 ====  ==============================================================================
 

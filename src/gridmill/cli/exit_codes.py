@@ -18,4 +18,5 @@ class ExitCode(IntEnum):
     UNWRITABLE = 5
     LATE = 6
     UNREADABLE = 7
+    GAPS = 8
     INTERRUPTED = 130

@@ -49,6 +49,8 @@ Exit codes:
   6    late: a deadline passed, or the archive is behind what is expected
   7    a record beside the store is damaged, of a later gridmill, or gone:
        nothing of it was guessed, and somebody must restore it
+  8    published with new gaps (or status --check: gaps stand open): tell
+       somebody, and do not repeat; what heals is healed by later updates
   130  interrupted (Ctrl-C, SIGTERM); what is recorded is safe, run again
 
 \b

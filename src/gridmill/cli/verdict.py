@@ -43,6 +43,11 @@ def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, T
         return ExitCode.FAILED, Text.assemble(("✗ ", "red"), took, (f"{failed} failed", "bold red"))
     if late is not None:
         return ExitCode.LATE, Text.assemble(("✗ ", "red"), took, (str(late), "bold red"))
+    if report.new_gaps:
+        gaps = (f"{count_of(report.new_gaps, 'new gap')}", "bold yellow")
+        return ExitCode.GAPS, Text.assemble(
+            ("! ", "yellow"), took, gaps, ": gridmill gaps says what readers lack"
+        )
     done_before = report.regions_skipped + report.variables_skipped
     nothing_new = report.kind == "update" or not (report.files["succeeded"] or done_before)
     if nothing_new and not report.published_anything:
@@ -58,8 +63,10 @@ def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, T
 def _count_unusable(report: RunReport) -> int:
     """Count the source files that failed: each once, as far as the report names them."""
     from gridmill.model.records import SourceFileStatus
+    from gridmill.model.reports import PENDING
 
     times = sum(n for status, n in report.files.items() if SourceFileStatus(status).is_failure)
     waiting = SourceFileStatus.NOT_YET_AVAILABLE
-    named = {(p.region, p.url) for p in report.problems if p.status != waiting}
+    held_back = (p for p in report.problems if not p.status.startswith(PENDING))
+    named = {(p.region, p.url) for p in held_back if p.status != waiting}
     return len(named) if len(report.problems) < (report.problems.maxlen or 0) else times

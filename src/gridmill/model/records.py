@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -20,6 +20,7 @@ __all__ = [
     "SourceFileRecord",
     "SourceFileStatus",
     "SourceFill",
+    "Tries",
     "VariableRecord",
     "publishable_extent",
     "region_state",
@@ -218,6 +219,28 @@ class SourceFileRecord:
         return (None if is_named else self.nbytes, self.etag, self.last_modified)
 
 
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """When a source file was tried that gave a variable nothing.
+
+    Parameters
+    ----------
+    since
+        The present of the first run that tried it in vain (ISO 8601, UTC, to the minute).
+    due
+        When it is tried again, likewise.
+    times
+        How often it was tried.
+    code
+        What read it, see `gridmill.planning.reading_code`; empty if it did not arrive.
+    """
+
+    since: str
+    due: str
+    times: int
+    code: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VariableRecord:
     """What is known of one variable of a region.
@@ -235,7 +258,10 @@ class VariableRecord:
         The objects in the final store that hold it.
     unread
         By index of the group's files: those that arrived but could not be read for this
-        variable, with whether that is settled and the cause.
+        variable, with whether that no longer holds the extent, and the cause.
+    tries
+        By index of the group's files: those that are settled and gave this variable nothing, with
+        when they were tried; see `ProgressRecord.pending`.
     error
         Cause of a failure that no source file explains.
     run, finished
@@ -258,6 +284,7 @@ class VariableRecord:
     fingerprint: Mapping[str, Any] | None = None
     objects: tuple[ObjectReceipt, ...] = ()
     unread: Mapping[int, tuple[bool, str]] = field(default_factory=dict)
+    tries: Mapping[int, Tries] = field(default_factory=dict)
     error: str | None = None
     run: str = ""
     finished: str = ""
@@ -318,6 +345,45 @@ class ProgressRecord:
         every = [self.fills(name) for name in names]
         ok = SourceFileStatus.SUCCEEDED
         return all(fills is not None and all(f.status is ok for f in fills) for fills in every)
+
+    def pending(self) -> Iterator[tuple[str, int]]:
+        """Yield the places that are settled without a value, and that nobody accepted.
+
+        Yields
+        ------
+        str, int
+            Variable, and index of the source file in the variable's group.
+        """
+        absent = [
+            [i for i, file in enumerate(files) if file.status is not SourceFileStatus.SUCCEEDED]
+            for files in self.groups
+        ]
+        for name, variable in self.variables.items():
+            if variable.state == "failed":
+                continue
+            files = self.groups[variable.group]
+            for index in sorted({*absent[variable.group], *variable.unread}):
+                _, settled = _outcome(files[index], variable.unread.get(index))
+                if settled and files[index].accepted is None:
+                    yield name, index
+
+    def next_try(self) -> str | None:
+        """Return when the first pending place is tried again (ISO 8601, UTC); None if none is.
+
+        Empty if no record says when one was tried: then it is due.
+        """
+        tries = (self.variables[name].tries.get(index) for name, index in self.pending())
+        return min((known.due if known else "" for known in tries), default=None)
+
+    def open_files(self) -> list[tuple[str, str]]:
+        """List the URLs of the source files that are not settled, or pending, and why each is."""
+        found = dict(self.unsettled_files())
+        for name, index in self.pending():
+            file = self.groups[self.variables[name].group][index]
+            unread = index in self.variables[name].unread
+            why = f"{SourceFileStatus.READ_FAILED} for {name}" if unread else str(file.status)
+            found.setdefault(file.url, why)
+        return list(found.items())
 
     def unsettled_files(self) -> list[tuple[str, str]]:
         """List the URLs of the source files that are not settled, and what is wrong with each."""
@@ -412,12 +478,14 @@ def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:
     objects = [(o.key, o.nbytes, o.crc32c) for o in variable.objects]
-    return _plain({**vars(variable), "objects": objects})
+    tries = {at: (t.since, t.due, t.times, t.code) for at, t in variable.tries.items()}
+    return _plain({**vars(variable), "objects": objects, "tries": tries or None})
 
 
 def _variable_from(raw: dict[str, Any]) -> VariableRecord:
     objects = tuple(ObjectReceipt(*fields) for fields in raw.pop("objects"))
     unread = {int(index): (bool(s), str(d)) for index, (s, d) in raw.pop("unread").items()}
+    tries = {int(index): Tries(*fields) for index, fields in raw.pop("tries", {}).items()}
     raw.pop("plan", None)  # 0.1.0's fingerprint, which nobody can compute any more
     known = _known(VariableRecord, raw)
-    return VariableRecord(**{**known, "objects": objects, "unread": unread})
+    return VariableRecord(**{**known, "objects": objects, "unread": unread, "tries": tries})

@@ -17,9 +17,11 @@ from gridmill.model.records import SourceFileStatus
 from gridmill.model.state_files import SCHEMA, check_fields, known_fields
 
 __all__ = [
+    "PENDING",
     "STAGES",
     "Failure",
     "FetchedFile",
+    "NewGap",
     "Overlap",
     "Problem",
     "RegionTimes",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 STAGES = ("download", "compress", "upload")
+# How the status of a problem begins that no longer holds readers back.
+PENDING = "pending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,23 @@ class FetchedFile:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewGap:
+    """A source file whose place is pending since this run; see `ProgressRecord.pending`.
+
+    Parameters
+    ----------
+    region, url
+        Where it belongs and its address, credentials masked.
+    variables
+        Those that lack it.
+    """
+
+    region: str
+    url: str
+    variables: Sequence[str]
+
+
 @dataclass
 class RegionTimes:
     """When a region's source files were available, and when readers saw what was made of them.
@@ -247,7 +268,9 @@ class RunReport:
     retries, chains_retried
         How often a source file was asked for once more, and a variable's chain begun once more.
     failures, problems
-        What failed, and the source files that did not succeed (the first of them).
+        What failed, and the source files that did not succeed (the last of them).
+    new_gaps, gaps
+        How many source files left a place pending that was not before, and the last of them.
     interrupted
         The error that ended the run before its time.
     stops_because
@@ -287,6 +310,8 @@ class RunReport:
     chains_retried: int = 0
     failures: list[Failure] = field(default_factory=list)
     problems: deque[Problem] = field(default_factory=lambda: deque(maxlen=MOST_PROBLEMS))
+    new_gaps: int = 0
+    gaps: deque[NewGap] = field(default_factory=lambda: deque(maxlen=MOST_PROBLEMS))
     interrupted: str | None = None
     stops_because: str | None = None
     slowest: list[FetchedFile] = field(default_factory=list)
@@ -332,6 +357,11 @@ class RunReport:
         """How long the run took; None while it goes on."""
         return _seconds_between(self.started, self.ended) if self.ended else None
 
+    def note_gap(self, gap: NewGap) -> None:
+        """Count a place that is pending since this run."""
+        self.new_gaps += 1
+        self.gaps.append(gap)
+
     def note_fetched(self, file: FetchedFile) -> None:
         """Count a download's retries, and keep it if it is among the slowest."""
         self.retries += file.attempts - 1
@@ -364,7 +394,7 @@ class RunReport:
     def _as_plain(self, names: Set[str]) -> dict[str, Any]:
         content = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
         content["files"] = dict(self.files)
-        lists = {"failures", "problems", "slowest", "regions", "spans", "replicas"}
+        lists = {"failures", "problems", "gaps", "slowest", "regions", "spans", "replicas"}
         for name in lists & names:
             content[name] = [_plain(item) for item in content[name]]
         content["overlap"] = _plain(self.overlap())
@@ -404,6 +434,7 @@ class RunReport:
             report.failures = _items(Failure, content["failures"])
             report.replicas = _items(ReplicaOutcome, content.get("replicas", ()))
             report.problems = deque(_items(Problem, content["problems"]), MOST_PROBLEMS)
+            report.gaps = deque(_items(NewGap, content.get("gaps", ())), MOST_PROBLEMS)
             report.slowest = _items(FetchedFile, content.get("slowest", ()))
             report.regions = deque(_items(RegionTimes, content.get("regions", ())), MOST_REGIONS)
             report.spans = deque(_items(Span, content.get("spans", ())), MOST_SPANS)
@@ -418,7 +449,7 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
     if len(reports) == 1:
         return last
     bytes_of = ("nbytes_downloaded", "nbytes_uploaded", "nbytes_healed")
-    sums = ("regions_done", "variables_done", "retries", "chains_retried", *bytes_of)
+    sums = ("regions_done", "variables_done", "retries", "chains_retried", "new_gaps", *bytes_of)
     succeeded = SourceFileStatus.SUCCEEDED
     files = Counter(last.files)
     files[succeeded] = sum(report.files[succeeded] for report in reports)
@@ -431,6 +462,7 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
         slowest=sorted((f for r in reports for f in r.slowest), key=lambda f: -f.seconds)[
             :MOST_SLOW_FILES
         ],
+        gaps=deque((gap for r in reports for gap in r.gaps), maxlen=MOST_PROBLEMS),
         regions=deque((times for r in reports for times in r.regions), maxlen=MOST_REGIONS),
         spans=deque((span for r in reports for span in r.spans), maxlen=MOST_SPANS),
         # What an archive keeps is noted by each run.

@@ -1,4 +1,7 @@
-"""Settle source files by hand: those that will never come, or never be readable."""
+"""Settle source files by hand: those that will never come, or never be readable.
+
+Both those that hold readers back and those whose places are pending.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Acceptance:
 def accept_files(
     dataset: DynamicalDataset, names: Sequence[str], *, who: str, why: str, now: Any = None
 ) -> Acceptance:
-    """Settle source files that hold the archive back, and publish what that allows.
+    """Settle source files that give nothing, and publish what they held back.
 
     Their places stay as they were: missing, or as published. If such a file arrives after all, an
     update takes it in as any other.
@@ -50,7 +53,8 @@ def accept_files(
     dataset
         With its archive.
     names
-        URLs as the records have them (see `gridmill status`), or how they end, from a ``/`` on.
+        URLs as the records have them (see `gridmill status` and `gridmill gaps`), or how they end,
+        from a ``/`` on.
     who, why
         Kept in the records.
     now
@@ -85,7 +89,7 @@ def accept_files(
 
 
 def _held_back_by(record: ProgressRecord, names: Sequence[str]) -> dict[str, str]:
-    files = record.unsettled_files()
+    files = record.open_files()
     return {url: was for url, was in files if any(_is_named(url, name) for name in names)}
 
 
@@ -107,10 +111,12 @@ def _check_found(
         known = {f.url: f for r in _records(dataset) for f in _files(r) if _is_named(f.url, name)}
         if known:
             url, file = next(iter(known.items()))
-            raise ValueError(f"{url} is settled already ({file.status}): it holds nothing back")
+            why = f"accepted: {file.accepted}" if file.accepted else file.status
+            raise ValueError(f"{url} is settled already ({why}): there is nothing to accept")
         raise ValueError(
             f"no record names {name}: gridmill status lists the source files that hold the archive "
-            "back; run an update before, which asks for what is new"
+            "back, gridmill gaps those that it lacks; run an update before, which asks for what is "
+            "new"
         )
 
 

@@ -168,7 +168,7 @@ def _run(
         coords=coords[along] if takes_coords else None,
     )
     space = Workspace(scratch / "work").of_key("one-chain")
-    bench = Bench(space, "this process")
+    bench = Bench(space, "this process", raises=True)
     with Lease(target.state, run="one-chain", kind="run-one", positions=[(0, 1)]) as lease:
         context = RunContext(
             run="one-chain",

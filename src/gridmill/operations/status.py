@@ -80,6 +80,8 @@ class ArchiveStatus:
     gaps
         Source files that are settled without data: the provider never had them, they cannot be
         read, or they were accepted by hand.
+    pending
+        Those of them that nobody accepted: updates try them again.
     running
         The runs that hold a lease now, or died holding one.
     made_earlier
@@ -104,6 +106,7 @@ class ArchiveStatus:
     regions: int
     incomplete: tuple[IncompleteRegion, ...]
     gaps: int
+    pending: int
     running: tuple[Claim, ...]
     last_run: dict[str, Any] | None
     last_runs: tuple[dict[str, Any], ...] = ()
@@ -157,6 +160,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
             _incomplete(record, names, index) for record in records if not record.is_settled(names)
         ),
         gaps=sum(_count_gaps(record) for record in records),
+        pending=sum(_count_pending(record) for record in records),
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
         last_runs=tuple(report.brief() for report in reports),
@@ -224,6 +228,12 @@ def _why_unsettled(record: ProgressRecord, names: Sequence[str]) -> str:
         if waiting:
             return f"{name}: {len(waiting)} source files {waiting[0].status}"
     return ""
+
+
+def _count_pending(record: ProgressRecord) -> int:
+    """Count the source files of which a place is pending, each once."""
+    variables, groups = record.variables, record.groups
+    return len({groups[variables[name].group][at].url for name, at in record.pending()})
 
 
 def _count_gaps(record: ProgressRecord) -> int:

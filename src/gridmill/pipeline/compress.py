@@ -39,12 +39,14 @@ from gridmill.pipeline.values import (
 from gridmill.pipeline.workspace import TmpFolderLost
 from gridmill.stores.metadata import array_metadata
 
-__all__ = ["UNREADABLE", "compress", "slabs_for", "takes_data_array", "transforms"]
+__all__ = ["compress", "slabs_for", "takes_data_array", "transforms"]
 
-# What decoders raise for a file that they cannot read. Anything else is an error in code.
-UNREADABLE = (ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error)
+# What no other version of a file mends: the author did not write it, or it goes round in circles.
+OF_THE_CODE = (NotImplementedError, RecursionError)
+# What decoders raise for a file that they cannot read; anything else is a mistake in a reader.
+OF_DECODERS = (ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error)
 # What says something about the worker, not about the file that it reads: taken for the file's
-# fault, two full disks in a row would settle a good file as unreadable.
+# fault, a full disk would publish a good file's place as missing.
 OF_THE_WORKER = {
     errno.EDQUOT,
     errno.EIO,
@@ -73,7 +75,7 @@ def compress(
     LeaseLost
         What is missing here would be made again for a driver that is gone.
     Exception
-        What an author's hook raises that does not mean an unreadable file.
+        What an author's transformation raises, or a reader that says nothing about the file.
     """
     if bench.space.has(source.folder):
         try:
@@ -145,12 +147,13 @@ def _read(
         piece = canvas.room(place)
         try:
             work.job.read_data_into(file.coord, work.data_var, piece)
-        except UNREADABLE as error:
+        except Exception as error:
+            # Decoders raise anything for a damaged file, and what a provider renamed is a KeyError.
             if (may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
-            if isinstance(error, OSError) and error.errno in OF_THE_WORKER:
+            if _is_of_the_worker(error) or isinstance(error, OF_THE_CODE):
                 raise
-            if isinstance(error, NotImplementedError | RecursionError):  # kinds of RuntimeError
+            if bench.raises and not isinstance(error, OF_DECODERS):
                 raise
             cause = f"{type(error).__name__}: {error}"
             # Records outlive workers' folders, and the same fault must read the same in each.
@@ -158,6 +161,11 @@ def _read(
             continue
         canvas.put(place, piece)
     return unread
+
+
+def _is_of_the_worker(error: Exception) -> bool:
+    is_of_system = isinstance(error, OSError) and error.errno in OF_THE_WORKER
+    return is_of_system or isinstance(error, MemoryError)
 
 
 def _is_gone(file: SourceFile, error: Exception) -> bool:

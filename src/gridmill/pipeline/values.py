@@ -236,6 +236,11 @@ class Receipt:
     replicated: Mapping[str, Uploaded] = field(default_factory=dict)
     epochs: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def reader(self) -> str:
+        """The worker that read the source files; empty if none is named."""
+        return next((span.worker for span in self.spans if span.stage == "compress"), "")
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -249,8 +254,12 @@ class Bench:
         Its name.
     most_claimed
         Bytes that what it makes may claim to have where Dask asks what it costs to move it.
+    raises
+        Whether what a reader raises and decoders do not comes as it is, for who looks for it with
+        a debugger; else it is a failure to read, as all others.
     """
 
     space: WorkspaceOfKey
     worker: str
     most_claimed: int = sys.maxsize
+    raises: bool = False

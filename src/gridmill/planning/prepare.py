@@ -17,6 +17,7 @@ from gridmill.model.records import (
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
+from gridmill.planning.pending import with_tries
 from gridmill.planning.reasons import Ask, Missing, Reasons
 from gridmill.planning.source_files import Places, coords_from, place_files
 
@@ -138,7 +139,8 @@ def prepare_region(
         Asks the provider for the identities of source files; None takes those that were absent
         for worth another try.
     now
-        The present: files that were absent are judged by it again. None leaves them.
+        The present: files that were absent are judged by it again, and what is pending is tried
+        again when it is due. None leaves them.
     stored
         Gives the archive's own array metadata by variable, for records without a fingerprint.
 
@@ -157,14 +159,18 @@ def prepare_region(
         files = tuple(place_files(job, ds, places, variables))
         listed = Listed(metadata, job, files, stored)
         changes = {v.name: listed.change(v.name, record) for v in variables}
+        as_it_was = [name for name, change in changes.items() if not change]
         if record is not None and now is not None:
-            as_it_was = [name for name, change in changes.items() if not change]
             record = _judged_again(job, record, as_it_was, files, now)
-        reasons = Reasons(job, record, listed, missing, ask)
+        reasons = Reasons(job, record, listed, missing, ask, now)
         todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
+        if record is not None and now is not None:
+            done = [name for name in as_it_was if name not in todo]
+            in_vain = {name: reasons.in_vain.get(name, []) for name in done}
+            record = with_tries(record, done, in_vain, now)
         kept = reasons.kept([v for v in variables if v.name in todo], sizes)
         fingerprints = {v.name: listed.fingerprint(v.name) for v in variables}
-        believed = frozenset(name for name, change in changes.items() if not change)
+        believed = frozenset(as_it_was)
         groups.append(PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed))
     return PreparedRegion(job, record, sizes, tuple(groups))
 

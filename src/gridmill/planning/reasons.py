@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from gridmill.authoring.region_job import RegionJob
@@ -12,6 +13,8 @@ from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileStat
 from gridmill.model.variables import DataVar
 from gridmill.planning.fingerprint import Listed
 from gridmill.planning.footprint import files_to_keep
+from gridmill.planning.pending import is_due
+from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files import coords_from
 from gridmill.sources.fetch.download import FileIdentity
 
@@ -44,8 +47,13 @@ class Reasons:
     listed: Listed
     missing: Missing
     ask: Ask | None
+    now: Any = None
     answers: dict[str, FileIdentity | None] = field(default_factory=dict)
     waiting: dict[str, VariableRecord] = field(default_factory=dict)
+    # By variable, the pending source files that were due and asked for in vain.
+    in_vain: dict[str, list[int]] = field(default_factory=dict)
+    # The variables that are only looked at because something is pending.
+    pending: set[str] = field(default_factory=set)
 
     def of(self, name: str, change: str) -> str:
         """Say why a variable is to be processed; empty if it is done."""
@@ -59,7 +67,7 @@ class Reasons:
             return change
         if self.job.believed_runs is not None and known.run not in self.job.believed_runs:
             return "to be done again"
-        why = "the region has grown" if grown else self._of_files(self.record, known)
+        why = "the region has grown" if grown else self._of_files(name, self.record, known)
         if why:
             self.waiting[name] = known
             return why
@@ -70,7 +78,9 @@ class Reasons:
     ) -> dict[int, SourceFileCoord]:
         """Give the files that none of these variables needs again, with what became of them."""
         known = [self.waiting[var.name] for var in variables if var.name in self.waiting]
-        usable = len(known) == len(variables) > 0 and not self._reads_again
+        is_for_pending = all(var.name in self.pending for var in variables)
+        reads_again = self._reads_again and not (is_for_pending and not self.job.revalidate)
+        usable = len(known) == len(variables) > 0 and not reads_again
         if self.record is None or not usable or len({was.group for was in known}) > 1:
             return {}
         chosen: dict[int, SourceFileCoord] = {}
@@ -100,12 +110,17 @@ class Reasons:
         url = coord.get_url()
         return url in self.answers and not _is_new(coord, self.answers[url])
 
-    def _of_files(self, record: ProgressRecord, known: VariableRecord) -> str:
+    def _of_files(self, name: str, record: ProgressRecord, known: VariableRecord) -> str:
         coords = self._coords(record, known)
         failed = [c for c in coords if c.status.is_failure and not c.settled]
         if failed:
             return f"{len(failed)} source files {failed[0].status}"
-        hopeful = [c for c in coords if self._may_improve(c)]
+        due = self._due(record, known, coords)
+        unread = [at for at in due if coords[at].status is SourceFileStatus.READ_FAILED]
+        if unread:
+            self.pending.add(name)
+            return f"{len(unread)} source files that could not be read are tried again"
+        hopeful = [c for at, c in enumerate(coords) if at in due or self._may_improve(c)]
         if not hopeful:
             return ""
         if self.ask is None:
@@ -114,7 +129,27 @@ class Reasons:
         unasked = [c for c in hopeful if c.get_url() not in self.answers]
         self.answers.update(self.ask(self.job, unasked))
         new = [c for c in hopeful if _is_new(c, self.answers[c.get_url()])]
+        self.in_vain[name] = [at for at in due if coords[at] not in new]
         return f"{len(new)} source files arrived or were revised" if new else ""
+
+    def _due(
+        self, record: ProgressRecord, known: VariableRecord, coords: Sequence[SourceFileCoord]
+    ) -> list[int]:
+        """Return the indices of the pending source files that it is time to try again."""
+        if self.now is None:
+            return []
+        files = record.groups[known.group]
+        return [
+            index
+            for index, coord in enumerate(coords)
+            if coord.settled and coord.status is not SourceFileStatus.SUCCEEDED
+            if files[index].accepted is None
+            if is_due(known.tries.get(index), self.now, self._code)
+        ]
+
+    @cached_property
+    def _code(self) -> str:
+        return reading_code(type(self.job))
 
     def _may_improve(self, coord: SourceFileCoord) -> bool:
         if coord.status is SourceFileStatus.SUCCEEDED:

@@ -16,16 +16,17 @@ from gridmill.model.records import (
     ProgressRecord,
     SourceFileRecord,
     SourceFileStatus,
+    Tries,
     VariableRecord,
 )
 from gridmill.pipeline.values import Receipt, SourceFile
+from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
+from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files import positions_filled
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]
-
-Identity = tuple[int | None, str | None, str | None]
 
 
 @dataclass
@@ -87,7 +88,7 @@ def record_outcome(
                 numbers[files] = len(groups)
                 groups.append(files)
             variables[name] = replace(
-                _variable_record(outcome, group, name, files),
+                _variable_record(outcome, group, name, files, now),
                 group=numbers[files],
                 run=run,
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -196,18 +197,14 @@ def _variable_record(
     group: PreparedGroup,
     name: str,
     files: Sequence[SourceFileRecord],
+    now: Any,
 ) -> VariableRecord:
     fingerprint = group.fingerprints[name]
     receipt = outcome.receipts.get(name)
     if receipt is None:
         error = outcome.failures[name]
         return VariableRecord(state="failed", group=0, fingerprint=fingerprint, error=error)
-    before = _unread_before(outcome.prepared.record, name)
-    # Byte-identical and unreadable twice: a third try would not read it either.
-    unread = {
-        index: (files[index].identity in before.get(files[index].url, ()), detail)
-        for index, detail in receipt.unread.items()
-    }
+    unread = _unread(outcome.prepared.job, receipt, now)
     objects, token = receipt.objects, receipt.token
     kept = _known_before(outcome.prepared.record, name)
     if not objects:  # no source file had it: what the store holds of it stays
@@ -219,6 +216,7 @@ def _variable_record(
         fingerprint=fingerprint,
         objects=objects,
         unread=unread,
+        tries=_tries(outcome.prepared, name, files, unread, now),
         token=token,
         **_made_by(outcome, receipt, kept),
     )
@@ -248,16 +246,39 @@ def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | 
     return None if known is None or known.state == "failed" else known
 
 
-def _unread_before(record: ProgressRecord | None, name: str) -> Mapping[str, set[Identity]]:
-    """Give the identities, by URL, of source files that could not be read before."""
+def _unread(job: RegionJob[Any, Any], receipt: Receipt, now: Any) -> dict[int, tuple[bool, str]]:
+    """Return what could not be read; past its deadline it holds readers back no longer."""
+    (var,) = (var for var in job.data_vars if var.name == receipt.variable)
+    coords = [file.coord for file in receipt.files]
+    return {
+        at: (job.expected(coords[at], now) and not job.holds_extent(coords[at], var), detail)
+        for at, detail in receipt.unread.items()
+    }
+
+
+def _tries(
+    prepared: PreparedRegion,
+    name: str,
+    files: Sequence[SourceFileRecord],
+    unread: Mapping[int, tuple[bool, str]],
+    now: Any,
+) -> dict[int, Tries]:
+    """Return what is pending of a variable, with one more try in vain."""
+    before = _tries_before(prepared.record, name)
+    code = reading_code(type(prepared.job)) if unread else ""
+    absent = SourceFileStatus.NOT_YET_AVAILABLE
+    return {
+        index: tried(before.get(file.url), now, code if index in unread else "")
+        for index, file in enumerate(files)
+        if (unread[index][0] if index in unread else file.settled and file.status is absent)
+    }
+
+
+def _tries_before(record: ProgressRecord | None, name: str) -> dict[str, Tries]:
     known = _known_before(record, name)
-    found: dict[str, set[Identity]] = {}
     if record is None or known is None:
-        return found
-    for index in known.unread:
-        file = record.groups[known.group][index]
-        found.setdefault(file.url, set()).add(file.identity)
-    return found
+        return {}
+    return {record.groups[known.group][index].url: t for index, t in known.tries.items()}
 
 
 def _without_unused_groups(

@@ -97,6 +97,7 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
         _client(client) as connected,
     ):
         check_workers(connected, threads_per_worker())
+        archive.store.tracker.marks.complete()
         # Another run may have published since; what it did stays as published.
         archive.check_structure()
         jobs = _ordered(assignment, jobs, report)

@@ -188,7 +188,8 @@ class Driver:
             if found is None:
                 break
             record, prepared = found
-            region = RegionInFlight(self._name(prepared.job), prepared.job, RegionOutcome(prepared))
+            name, job = self._name(prepared.job), prepared.job
+            region = RegionInFlight(name, job, RegionOutcome(prepared), record)
             self.report.variables_skipped += len(prepared.job.data_vars) - len(prepared.todo)
             if prepared.todo:
                 begun.append(self._begin(region))
@@ -211,6 +212,7 @@ class Driver:
         judged_again = region.outcome.prepared.record
         if judged_again is not None and judged_again != record:
             self.ledger.write(judged_again)
+            self.narrator.note_gaps(region, judged_again)
         self.narrator.note_skipped(region)
 
     def _name(self, job: RegionJob[Any, Any]) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import dask
 from distributed import Client, Future, as_completed
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.model.records import ProgressRecord
+from gridmill.pipeline.values import Receipt
 from gridmill.planning.recording import RegionOutcome
 from gridmill.runs.batches import Pace
 from gridmill.runs.dask import submission
@@ -49,13 +52,18 @@ def utc_now() -> str:
 
 @dataclass(eq=False)
 class RegionInFlight:
-    """A region of which tasks are submitted, and what came of them so far."""
+    """A region of which tasks are submitted, and what came of them so far.
+
+    `known` is its record as the run found it.
+    """
 
     name: str
     job: RegionJob[Any, Any]
     outcome: RegionOutcome
+    known: ProgressRecord | None = None
     waiting: set[Any] = field(default_factory=set)
     attempts: Counter[str] = field(default_factory=Counter)
+    first_reads: dict[str, Receipt] = field(default_factory=dict)
     submitted: str = field(default_factory=utc_now)
     seconds: float = 0.0
     nbytes: int = 0
@@ -135,8 +143,35 @@ class Window:
         self.regions -= 1
         self.pace.note(region.seconds, region.nbytes)
 
-    def submit(self, begun: Sequence[Begun], attempt: str) -> None:
-        """Submit works of regions that are in flight, see `open`."""
+    def retire(self, worker: str) -> bool:
+        """Send a worker away, unless it is the only one; whether it went."""
+        threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
+        if worker not in threads or len(threads) == 1:
+            return False
+        self.client.retire_workers([worker], close_workers=True)
+        self.resize_next = 0.0
+        return True
+
+    def submit(self, begun: Sequence[Begun], attempt: str, *, elsewhere_than: str = "") -> None:
+        """Submit works of regions that are in flight, see `open`.
+
+        Not on a certain worker, if there is another one.
+        """
+        with self._elsewhere(elsewhere_than):
+            self._submit(begun, attempt)
+
+    def _elsewhere(self, than: str) -> AbstractContextManager[Any]:
+        if not than:
+            return nullcontext()
+        threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
+        others = [worker for worker in threads if worker != than]
+        if not others:
+            return nullcontext()
+        annotated = dask.annotate  # type: ignore[attr-defined]
+        where: AbstractContextManager[Any] = annotated(workers=others, allow_other_workers=True)
+        return where
+
+    def _submit(self, begun: Sequence[Begun], attempt: str) -> None:
         suffix = f"{self.run}{attempt}"
         files = [Output(region, group.index, None) for region, groups in begun for group in groups]
         receipts = [

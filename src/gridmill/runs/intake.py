@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from gridmill.runs.in_flight import Output, RegionInFlight, Window
 from gridmill.runs.ledger import Ledger
 from gridmill.runs.narration import Narrator
 from gridmill.runs.works import Works
+from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["Intake", "SchedulerLost"]
 
@@ -24,6 +26,10 @@ log = logging.getLogger(__name__)
 
 # A task that kills workers takes others with it: more attempts would only kill more.
 ATTEMPTS = 3
+# Files that one worker could not read and the next one could: the first is not to be trusted.
+SUSPICIOUS_READS = 3
+# Where that many readings of a variable elsewhere were in vain, too, it is not the workers.
+READS_IN_VAIN = 3
 
 
 class SchedulerLost(RuntimeError):  # noqa: N818
@@ -60,6 +66,8 @@ class Intake:
         self.publisher = publisher
         self.ledger = ledger
         self.narrator = narrator
+        self._suspects: Counter[str] = Counter()
+        self._in_vain: Counter[str] = Counter()
 
     def take(self, future: Future[Any], result: Any) -> None:
         """Note what one task returned; record each region of which that was the last.
@@ -104,6 +112,13 @@ class Intake:
             self._take_error(output.region, output.group, output.variable, made)
 
     def _take_receipt(self, output: Output, receipt: Receipt) -> None:
+        first = output.region.first_reads.get(receipt.variable)
+        is_doubtful = self._in_vain[receipt.variable] < READS_IN_VAIN
+        if first is None and is_doubtful and _is_news(output, receipt):
+            self._read_again(output, receipt)
+            return
+        if first is not None:
+            self._compare(first, receipt)
         outcome = output.region.outcome
         known = outcome.files.get(output.group)
         if known == receipt.files:  # one copy for all variables of the group
@@ -113,6 +128,33 @@ class Intake:
         self.publisher.replicas.keep(region, receipt.variable, receipt.replicated)
         self.ledger.unrecorded.add(output.region)
         self.narrator.note_uploaded(output.region, receipt)
+
+    def _read_again(self, output: Output, receipt: Receipt) -> None:
+        """Let another worker fetch anew, and read, what this one could not read."""
+        region, name = output.region, receipt.variable
+        log.warning(
+            "region %s, %s: %d source files could not be read; fetching them for another worker",
+            region.name,
+            name,
+            len(receipt.unread),
+        )
+        region.first_reads[name] = receipt
+        region.attempts[name] += 1
+        self._try_again(region, output.group, name, elsewhere_than=receipt.reader)
+
+    def _compare(self, first: Receipt, second: Receipt) -> None:
+        """Quarantine a worker that alone could not read several files."""
+        read = first.unread.keys() - second.unread.keys()
+        if read:
+            del self._in_vain[second.variable]
+        else:
+            self._in_vain[second.variable] += 1
+        if not read or first.reader == second.reader:
+            return
+        self._suspects[first.reader] += len(read)
+        if self._suspects[first.reader] >= SUSPICIOUS_READS and self.window.retire(first.reader):
+            del self._suspects[first.reader]
+            self.narrator.note_quarantined(first.reader, first.unread[min(read)])
 
     def _take_error(
         self, region: RegionInFlight, group: int, name: str, error: BaseException
@@ -132,10 +174,13 @@ class Intake:
         self.window.pace.forget()
         self._try_again(region, group, name)
 
-    def _try_again(self, region: RegionInFlight, group: int, name: str) -> None:
+    def _try_again(
+        self, region: RegionInFlight, group: int, name: str, elsewhere_than: str = ""
+    ) -> None:
         self.narrator.report.chains_retried += 1
         work = self.works.once_more(region, group, name)
-        self.window.submit([(region, [work])], f"a{region.attempts[name]}{name}")
+        attempt = f"a{region.attempts[name]}{name}"
+        self.window.submit([(region, [work])], attempt, elsewhere_than=elsewhere_than)
 
     def _finish(self, region: RegionInFlight) -> None:
         """Write the region's record, and let go of it."""
@@ -143,6 +188,16 @@ class Intake:
         record = self.ledger.record(region)
         self.publisher.extent.judge(record, region.outcome.prepared)
         self.narrator.note_finished(region, record)
+
+
+def _is_news(output: Output, receipt: Receipt) -> bool:
+    """Whether a receipt tells of files that cannot be read, and no earlier run knew."""
+    record = output.region.outcome.prepared.record
+    known = None if record is None else record.variables.get(receipt.variable)
+    if record is None or known is None:
+        return bool(receipt.unread)
+    urls = {record.groups[known.group][index].url for index in known.unread}
+    return any(mask_url(receipt.files[at].coord.get_url()) not in urls for at in receipt.unread)
 
 
 def _cause(error: BaseException) -> str:

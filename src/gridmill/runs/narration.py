@@ -11,8 +11,10 @@ from typing import Literal
 from gridmill.model.records import ProgressRecord, SourceFileStatus
 from gridmill.model.reports import (
     MOST_REGIONS,
+    PENDING,
     Failure,
     FetchedFile,
+    NewGap,
     Problem,
     RegionTimes,
     RunReport,
@@ -107,9 +109,24 @@ class Narrator:
         self.report.regions_done += not failures
         self._note_files(region)
         self._note_unread(region, record)
+        self.note_gaps(region, record)
         self._note_times(region, record)
         log.info("region %s: %d done, %d failed", region.name, len(outcome.receipts), len(failures))
         self.listener(Event("region", region.name))
+
+    def note_gaps(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        """Note the places of a region that are pending and were not when the run began."""
+        known = _pending(region.known)
+        for url, names in _pending(record).items():
+            new = names - known.get(url, set())
+            if new:
+                self.report.note_gap(NewGap(region.name, url, sorted(new)))
+
+    def note_quarantined(self, worker: str, cause: str) -> None:
+        """Note a worker that was sent away: others read what it could not."""
+        note = f"{worker} was retired: it could not read source files that others can ({cause})"
+        log.warning("%s", note)
+        self.report.notes.append(note)
 
     def note_published(self, positions: int, label: str | None) -> None:
         """Note how far readers see."""
@@ -177,10 +194,12 @@ class Narrator:
     def _note_unread(self, region: RegionInFlight, record: ProgressRecord) -> None:
         for group in region.outcome.prepared.groups:
             for name in group.todo:
-                for at, (_, detail) in record.variables[name].unread.items():
+                for at, (is_pending, detail) in record.variables[name].unread.items():
                     file = region.outcome.receipts[name].files[at]
-                    self.report.files[SourceFileStatus.READ_FAILED] += 1
-                    self._note_problem(region, file, f"read failed for {name}", detail)
+                    if not is_pending:
+                        self.report.files[SourceFileStatus.READ_FAILED] += 1
+                    pending = f"{PENDING}: " if is_pending else ""
+                    self._note_problem(region, file, f"{pending}read failed for {name}", detail)
 
     def _note_problem(
         self, region: RegionInFlight, file: SourceFile, status: str, detail: str | None
@@ -188,3 +207,14 @@ class Narrator:
         url = mask_url(file.coord.get_url())
         self.report.problems.append(Problem(region.name, url, str(status), detail or ""))
         self.listener(Event("file", region.name, f"{status}: {url}"))
+
+
+def _pending(record: ProgressRecord | None) -> dict[str, set[str]]:
+    """Return the variables of which a place is pending, by the URL of its source file."""
+    found: dict[str, set[str]] = {}
+    if record is None:
+        return found
+    for name, index in record.pending():
+        url = record.groups[record.variables[name].group][index].url
+        found.setdefault(url, set()).add(name)
+    return found

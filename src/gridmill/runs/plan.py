@@ -324,6 +324,7 @@ def plan_of(
     kind: str,
     jobs: Sequence[RegionJob[Any, Any]],
     variables: Sequence[str] | None = None,
+    now: Any = None,
 ) -> Plan:
     """Say what a run will do; nothing is looked at before it is asked for.
 
@@ -337,13 +338,15 @@ def plan_of(
         The regions, in order.
     variables
         What is selected; None means all.
+    now
+        The present, as a label of the append dim; None tries nothing again that is pending.
     """
     config, store = archive.config, archive.store
 
     def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
         record = store.tracker.read(job.region)
         arrays, stored = archive.arrays, archive.stored_arrays
-        return prepare_region(job, record, arrays, store.missing, stored=stored)
+        return prepare_region(job, record, arrays, store.missing, now=now, stored=stored)
 
     selected = config.data_vars if variables is None else config.select(variables)
     return Plan(

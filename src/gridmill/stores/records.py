@@ -22,6 +22,7 @@ from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.writable import impatient
+from gridmill.stores.pending_marks import PendingMarks
 
 __all__ = ["UpdateProgressTracker", "notice_key", "parse_notice"]
 
@@ -75,6 +76,7 @@ class UpdateProgressTracker:
     def __init__(self, objects: Objects, dataset_id: str) -> None:
         self.objects = objects
         self.dataset_id = dataset_id
+        self.marks = PendingMarks(objects)
         self._skipped: set[str] = set()
 
     def read(self, region: slice) -> ProgressRecord | None:
@@ -92,8 +94,9 @@ class UpdateProgressTracker:
         return list(lookahead(self.read, regions, min(len(regions), self.objects.at_once)))
 
     def write(self, record: ProgressRecord) -> None:
-        """Write the record of a region, whole."""
-        self.objects.put(_key(record.region), record.to_json())
+        """Write the record of a region, whole; who writes it has read the one before."""
+        with self.marks.kept(record):
+            self.objects.put(_key(record.region), record.to_json())
 
     def delete(self, region: slice) -> None:
         """Forget what is known of a region."""
@@ -267,6 +270,7 @@ class UpdateProgressTracker:
             # What is no file of this schema says so better than what came of it.
             parse_state(content, address, RESTORE_RECORD, readable=SCHEMA_VERSION)
             raise UnreadableState(address, f"cannot be used ({error})", RESTORE_RECORD) from error
+        self.marks.remember(record)
         return record
 
     def _check_place(self, record: ProgressRecord, key: str) -> None:

@@ -35,11 +35,11 @@ CLUSTER += [
 class FaultyRegionJob(GeneratedRegionJob):
     """Has an error in its code for one variable."""
 
-    def read_data(self, coord, data_var):
+    def transform_values_inplace(self, values, data_var):
         """Fail on humidity."""
         if data_var.name == "humidity":
             raise KeyError("no such [thing]")
-        return super().read_data(coord, data_var)
+        super().transform_values_inplace(values, data_var)
 
 
 class Faulty(Generated):

@@ -339,12 +339,14 @@ def test_faults_of_the_archive_end_as_statuses(tmp_path, shared_data, client):
             "now": "2026-08-04",
         }
 
-        # What cannot be read stops the extent, until it was tried twice.
-        report = dataset.backfill("2026-08-03", **options)
-        assert (report.positions_after, report.failures) == (1, [])
-        assert faults["truncated_grib"] in (report.stops_because or "")
+        # What cannot be read stops the extent until it is overdue.
+        early = {**options, "now": "2026-08-01T12:00"}
+        first = dataset.backfill("2026-08-03", **early)
+        assert (first.positions_after, first.failures) == (1, [])
+        assert faults["truncated_grib"] in (first.stops_because or "")
         report = dataset.backfill("2026-08-03", **options)
         assert (report.positions_after, report.stops_because) == (8, None)
+        gaps = {(gap.url, name) for gap in (*first.gaps, *report.gaps) for name in gap.variables}
 
     outcomes = {}
     for record in dataset.store.progress():
@@ -362,7 +364,7 @@ def test_faults_of_the_archive_end_as_statuses(tmp_path, shared_data, client):
         if t["file"] == cut and t["offset"] + t["length"] > size
     }
     expected |= {(stale, MADE["APCP"]), (stale, MADE["DSWRF"])}
-    assert lost == expected
+    assert lost == gaps == expected
     assert outcomes[faults["missing_file"], MADE["TMP2m"]][0] is SourceFileStatus.NOT_YET_AVAILABLE
     assert f"the file has {size} bytes" in str(outcomes[cut, MADE["VGRD10m"]][2])
     assert "DSWRF" in str(outcomes[stale, MADE["DSWRF"]][2])

@@ -165,6 +165,51 @@ def test_accept_on_the_command_line(client, provider, tmp_path):
     assert "settled already" in again.stderr
 
 
+class Punctual(TinyJob):
+    """Its files are an hour late."""
+
+    publication_delay = HOUR
+
+
+class PunctualTiny(Tiny):
+    """With gaps that do not hold readers back."""
+
+    region_job = Punctual
+
+
+def test_reviewed_gaps_are_accepted_from_their_file(client, provider, tmp_path):
+    """What readers lack turns status red, until a reviewed list of it is accepted with a reason."""
+    provider.withdraw(hours(12)[5])
+    provider.break_file(hours(12)[7], b"no array")
+    dataset = make(tmp_path, PunctualTiny)
+    dataset.backfill(until(12), client=client, now=until(24))
+    where = ("test_by_hand:PunctualTiny", "--store", str(tmp_path / "a"))
+    red = run("status", *where, "--check", "--now", until(12))
+    assert red.exit_code == ExitCode.GAPS, red.output
+    assert "readers lack" in red.stdout
+    shown = run("gaps", *where, "--now", until(24))
+    assert "since 2020-01-02T00:00, tried again 2020-01-02T01:00" in " ".join(shown.stdout.split())
+    reviewed = tmp_path / "gaps.json"
+    reviewed.write_text(run("gaps", *where, "--now", until(24), "--json").stdout)
+    accept = ("accept", *where, "--from", str(reviewed), "--why", "seen", "--now", until(24))
+    assert run(*accept).exit_code == ExitCode.SUCCESS
+    green = run("status", *where, "--check", "--now", until(12))
+    assert (green.exit_code, "2 source files accepted" in green.stdout) == (ExitCode.SUCCESS, True)
+
+
+@pytest.mark.parametrize("content", [None, "no JSON", "[]", '{"groups": [{}]}'])
+def test_a_file_that_gaps_did_not_print_is_one_line(client, provider, tmp_path, content):
+    """It is named, with what it should be, and nothing is accepted."""
+    reviewed = tmp_path / "reviewed.json"
+    if content is not None:
+        reviewed.write_text(content)
+    done = run(
+        "accept", "tiny:Tiny", "--from", str(reviewed), "--store", str(tmp_path / "a"), "--why", "x"
+    )
+    assert done.exit_code == ExitCode.WRONG_INPUT
+    assert f"{reviewed} is not what gridmill gaps --json prints" in done.stderr
+
+
 # -- truncate ---------------------------------------------------------------------------------
 
 

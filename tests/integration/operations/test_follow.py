@@ -123,7 +123,7 @@ def test_a_gap_of_the_provider_ends_the_waiting(client, provider, tmp_path):
 
 
 class _Broken(TinyJob):
-    def read_data(self, coord, data_var):
+    def transform_values_inplace(self, values, data_var):
         """Fail in code."""
         raise KeyError("always")
 

@@ -72,6 +72,7 @@ def essence(record: ProgressRecord) -> ProgressRecord:
             epochs=None,
             version=None,
             libraries=None,
+            tries={},
             objects=tuple(replace(one, crc32c=None) for one in variable.objects),
         )
         for name, variable in record.variables.items()

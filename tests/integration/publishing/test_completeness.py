@@ -372,10 +372,10 @@ def test_a_run_in_between_lowers_nothing(tmp_path, provider, kind, client):
     seen: list[list[float]] = []
 
     class Fails(ArrivingJob):
-        def read_data(self, coord, data_var):
+        def transform_values_inplace(self, values, data_var):
             if data_var.name == "b":
                 raise TypeError("an error in code")
-            return super().read_data(coord, data_var)
+            super().transform_values_inplace(values, data_var)
 
     broken = dataset_of(template=ArrivingTemplate, job=Fails)
     dataset = broken(dataset.store.url, source_base=str(provider.root), format=kind)

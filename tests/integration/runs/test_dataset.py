@@ -106,7 +106,7 @@ def test_one_job_that_fails_raises(dataset, client, tmp_path):
     """The error names region, variable and cause."""
 
     class Fails(TinyJob):
-        def read_data(self, coord, data_var):
+        def transform_values_inplace(self, values, data_var):
             raise KeyError("no such thing")
 
     failing = dataset_of(job=Fails)(tmp_path / "a.zarr", source_base=dataset.source_base)

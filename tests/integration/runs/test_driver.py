@@ -86,10 +86,10 @@ def records(dataset):
 class FailsForB(TinyJob):
     """A code error in one variable, from the second region on."""
 
-    def read_data(self, coord, data_var):
-        if data_var.name == "b" and coord.label >= hours(5)[-1]:
+    def transform_values_inplace(self, values, data_var):
+        if data_var.name == "b" and self.region.start >= 4:
             raise KeyError("no such thing")
-        return super().read_data(coord, data_var)
+        super().transform_values_inplace(values, data_var)
 
 
 def test_a_variable_that_fails_fails_alone(client, provider, tmp_path):
@@ -132,37 +132,38 @@ def test_an_author_who_forgot_a_hook_is_told(client, provider, tmp_path):
     assert report.positions_after == 0
 
 
-def test_a_file_that_cannot_be_read_twice_is_a_gap(client, provider, tmp_path):
-    """Once it stops the extent; byte-identical a second time it is settled; a new one is taken."""
+def test_a_file_that_cannot_be_read_is_a_gap_once_it_is_overdue(client, provider, tmp_path):
+    """It stops the extent until it is overdue; then it is a gap, and a new one is taken."""
     provider.publish(hours(8))
     provider.break_file(hours(8)[2], b"no array")
-    dataset = make(tmp_path, provider)
+    dataset = make(tmp_path, provider, dataset_of(job=Expected))
     events = []
-    first = dataset.backfill(until(8), client=client, listener=events.append)
+    first = dataset.backfill(until(8), client=client, now=until(4), listener=events.append)
     assert first.positions_after == 2
     assert "read failed for a" in str(first.stops_because)
     told = [(event.region, event.detail) for event in events if event.kind == "file"]
     url = url_of(hours(8)[2])
     assert told == [(str(START), f"read failed for {name}: {url}") for name in "ab"]
     assert first.files["read failed"] == 2
-    second = dataset.backfill(until(8), client=client)
-    assert second.positions_after == 8
+    second = dataset.backfill(until(8), client=client, now=until(8))
+    assert (second.positions_after, second.new_gaps) == (8, 1)
     assert np.isnan(stored(tmp_path)[2]).all()
-    third = dataset.backfill(until(8), client=client)
+    third = dataset.backfill(until(8), client=client, now=until(8))
     assert third.variables_done == 0
     provider.publish(hours(1, first=2), version=1)
     dataset.reformat_operational_update(now=until(8), client=client)
     np.testing.assert_array_equal(stored(tmp_path)[2], values_at(hours(8)[2], 1)[0])
 
 
-def test_a_revised_file_that_cannot_be_read_is_tried_twice_again(client, provider, tmp_path):
-    """Only the same bytes, unreadable twice, settle a gap."""
+def test_a_file_that_cannot_be_read_is_tried_by_every_run_until_it_is_overdue(
+    client, provider, tmp_path
+):
+    """Whether or not the provider put other bytes there: how often settles nothing."""
     provider.publish(hours(4))
     dataset = make(tmp_path, provider)
-    for number in range(3):
-        provider.break_file(hours(4)[2], b"no array" * (number + 1))
+    for number in (1, 2, 2, 2):
+        provider.break_file(hours(4)[2], b"no array" * number)
         assert dataset.backfill(until(4), client=client).positions_after == 2
-    assert dataset.backfill(until(4), client=client).positions_after == 4
 
 
 # -- gaps -------------------------------------------------------------------------------------

@@ -308,11 +308,11 @@ def test_what_is_recorded_of_a_file_names_no_folder_of_a_worker(tmp_path):
 
 @pytest.mark.parametrize(
     "error",
-    [KeyError("x"), TypeError("x"), NotImplementedError("x"), OSError(errno.ENOSPC, "disk full")],
+    [NotImplementedError("x"), MemoryError("x"), OSError(errno.ENOSPC, "disk full")],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_in_code_and_full_disks_fail_the_variable(tmp_path, error):
-    """They say nothing about the file, so that nothing settles it as unreadable."""
+def test_what_says_nothing_about_the_file_fails_the_variable(tmp_path, error):
+    """So that no place is published as missing that another worker would fill."""
 
     class Fails(TinyJob):
         def read_data(self, coord, data_var):
@@ -322,6 +322,18 @@ def test_errors_in_code_and_full_disks_fail_the_variable(tmp_path, error):
     with pytest.raises(type(error)):
         at.run()
     assert list(at.store.objects.keys()) == []
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), ValueError("x"), OSError("x")])
+def test_whatever_a_reader_raises_is_a_failure_to_read(tmp_path, error):
+    """A variable that a provider renamed is a KeyError in one reader, an OSError in another."""
+
+    class Fails(TinyJob):
+        def read_data(self, coord, data_var):
+            raise error
+
+    unread = Workplace(tmp_path, Fails).run().unread
+    assert set(unread.values()) == {f"{type(error).__name__}: {error}"}
 
 
 def test_where_nothing_arrived_nothing_is_written(at):

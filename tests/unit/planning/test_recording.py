@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
 from gridmill.model.records import SourceFileStatus
 from gridmill.planning.prepare import prepare_region, results_from_record
+from gridmill.sources.fetch.download import FileIdentity
 from recordings import (
     ABSENT,
     ARRAYS,
@@ -133,20 +135,123 @@ def test_a_region_is_judged_again_without_new_files():
     assert not record.is_settled("ab")
 
 
-def test_the_same_bytes_unreadable_twice_are_settled():
-    """For the variable that could not read them; other bytes begin anew."""
+@pytest.mark.parametrize("etags", [("one", "two"), ("one", "one")])
+def test_what_cannot_be_read_holds_readers_until_its_deadline_and_then_is_pending(etags):
+    """Reading it in vain again settles nothing: the fault may be the reader's. Time lets others go.
+
+    The file of hour 1 is expected two hours later.
+    """
     record = None
-    for etag, settled in (("one", False), ("two", False), ("two", True)):
+    for etag, now_h in zip(etags, (2, 2.5), strict=True):
         prepared = prepared_of(record)
         assert set(prepared.todo) == {"a", "b"}
-        files = files_of(prepared, OK, OK, OK, OK, etag=etag)
-        record = recorded(
-            prepared,
-            a=receipt("a", files, {1: "ValueError"}),
-            b=receipt("b", files, {1: "ValueError"}),
-        )
-        assert [fill.settled for fill in record.fills("a")] == [True, settled, True, True]
-    assert prepared_of(record).todo == {}
+        record = unread_record(prepared, now_h, etag)
+        assert [fill.settled for fill in record.fills("a")] == [True, False, True, True]
+        assert list(record.pending()) == []
+    prepared = prepared_of(record, now=START + 3 * HOUR)
+    record = unread_record(prepared, 3, "one")
+    assert record.is_settled("ab")
+    assert list(record.pending()) == [("a", 1), ("b", 1)]
+    assert (record.next_try(), record.is_complete("ab")) == ("2020-01-01T04:00", False)
+
+
+def test_an_author_may_let_readers_wait_for_a_variable():
+    """What readers must never miss holds the archive back, however late it is."""
+
+    class Holds(Job):
+        def holds_extent(self, coord, data_var):
+            return data_var.name == "a"
+
+    prepared = prepared_of(job_class=Holds)
+    record = unread_record(prepared, 100, "one")
+    assert [fill.settled for fill in record.fills("a")] == [True, False, True, True]
+    assert record.is_settled("b")
+
+
+def test_a_pending_place_is_tried_again_at_growing_intervals_for_ever():
+    """Nothing that was read in vain is forgotten, and a provider is not asked all the time."""
+    record = unread_record(prepared_of(), 3, "one")
+    tried, hour = [], 3
+    while len(tried) < 10:
+        hour += 1
+        prepared = prepared_of(record, now=START + hour * HOUR)
+        if prepared.todo:
+            why = "1 source files that could not be read are tried again"
+            assert prepared.todo == {"a": why, "b": why}
+            record = unread_record(prepared, hour, "one")
+            tried.append(hour)
+    waits = [b - a for a, b in itertools.pairwise([3, *tried])]
+    assert waits == [1, 2, 4, 8, 16, 24, 24, 24, 24, 24]
+    assert {tries.since for tries in record.variables["a"].tries.values()} == {"2020-01-01T03:00"}
+
+
+def test_a_pending_place_is_read_at_once_when_what_reads_it_changed(monkeypatch):
+    """A mended reader, or a new decoder, needs no order of anybody."""
+    record = unread_record(prepared_of(), 3, "one")
+    soon = START + 3.5 * HOUR
+    assert prepared_of(record, now=soon).todo == {}
+    monkeypatch.setattr("gridmill.planning.reasons.reading_code", lambda job_class: "mended")
+    assert set(prepared_of(record, now=soon).todo) == {"a", "b"}
+
+
+def test_of_a_pending_place_only_its_own_file_is_fetched():
+    """What succeeded is in the store."""
+    record = unread_record(prepared_of(), 3, "one")
+    (group,) = prepared_of(record, now=START + 4 * HOUR).groups
+    assert sorted(group.kept) == [0, 2, 3]
+
+
+def test_what_somebody_accepted_is_not_tried_again():
+    """A place that is closed by hand is neither pending nor due."""
+    record = unread_record(prepared_of(), 3, "one")
+    files = tuple(replace(file, accepted="somebody, why") for file in record.groups[0])
+    record = replace(record, groups=(files,))
+    assert (list(record.pending()), record.next_try()) == ([], None)
+    assert prepared_of(record, now=START + 1000 * HOUR).todo == {}
+
+
+def test_an_absence_that_is_overdue_is_asked_for_again_at_growing_intervals():
+    """Asking is noted, though nothing is processed for it; what arrives is taken in."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, ABSENT, OK)
+    record = recorded(prepared, 4, a=receipt("a", files), b=receipt("b", files))
+    assert record.next_try() == "2020-01-01T05:00"
+    asked = []
+
+    def ask(job, coords):
+        asked.extend(coords)
+        return {coord.get_url(): None for coord in coords}
+
+    assert prepared_of(record, ask=ask, now=START + 4.5 * HOUR).record == record
+    assert asked == []
+    later = prepared_of(record, ask=ask, now=START + 5 * HOUR)
+    assert (len(asked), later.todo) == (1, {})
+    assert later.record.next_try() == "2020-01-01T07:00"
+    arrived = {
+        url: FileIdentity(nbytes=1, etag="e", last_modified=None) for url in [asked[0].get_url()]
+    }
+    again = prepared_of(later.record, ask=lambda job, coords: arrived, now=START + 7 * HOUR)
+    assert set(again.todo) == {"a", "b"}
+
+
+def test_a_hole_that_an_older_gridmill_settled_is_due():
+    """Its record says of no try, so that it is tried by the next update."""
+    record = unread_record(prepared_of(), 3, "one")
+    variables = {name: replace(v, tries={}) for name, v in record.variables.items()}
+    record = replace(record, variables=variables)
+    assert record.next_try() == ""
+    assert set(prepared_of(record, now=START + 3 * HOUR).todo) == {"a", "b"}
+
+
+def unread_record(prepared, now_h, etag):
+    """Return the record of a run in which the file of hour 1 could not be read."""
+    files = files_of(prepared, OK, OK, OK, OK, etag=etag)
+    return recorded(
+        prepared,
+        now_h,
+        a=receipt("a", files, {1: "ValueError"}),
+        b=receipt("b", files, {1: "ValueError"}),
+    )
 
 
 def test_a_variable_without_objects_is_absent():

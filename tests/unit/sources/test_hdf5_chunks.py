@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.pipeline.compress import UNREADABLE
 from gridmill.sources import hdf5_chunks as _hdf5_chunks
 from gridmill.sources import netcdf
 from gridmill.sources.netcdf import read_netcdf
@@ -333,11 +333,11 @@ def test_a_file_that_is_damaged_anywhere_is_read_as_netcdf4_reads_it_or_refused(
     path.write_bytes(content)
     try:
         found = read_netcdf(path, "a")
-    except UNREADABLE:
+    except (ValueError, OSError, RuntimeError, zlib.error):
         return
     try:
         expected = by_hdf5(path, "a")
-    except UNREADABLE:
+    except (ValueError, OSError, RuntimeError, zlib.error):
         expected = FIELDS[:1]
     np.testing.assert_array_equal(found, expected)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
 import click
 
 from gridmill.cli.exit_codes import ExitCode
@@ -19,25 +23,56 @@ __all__ = ["accept"]
 Examples:
   gridmill accept my-forecast 20250701/00/forecast.f006 --store a.zarr \\
       --why "lost at the provider, ticket 4711"
+  gridmill gaps my-forecast --store a.zarr --json > gaps.json
+  gridmill accept my-forecast --from gaps.json --store a.zarr --why "reviewed"
 """,
 )
 @archive_options
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.argument("files", nargs=-1, metavar="[FILE…]")
+@click.option(
+    "--from",
+    "reviewed",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="GAPS.json",
+    help="Accept every source file that this output of gridmill gaps --json names.",
+)
 @click.option("--why", metavar="TEXT", required=True, help="Kept in the records.")
 @who_option
 @now_option
 @output_options
 def accept(
-    archive: Archive, files: tuple[str, ...], why: str, who: str, now: str | None, output: Output
+    archive: Archive,
+    files: tuple[str, ...],
+    reviewed: Path | None,
+    why: str,
+    who: str,
+    now: str | None,
+    output: Output,
 ) -> ExitCode:
     """Settle source files that will never come, or never be readable, and publish what they held.
 
-    FILE is a URL as `gridmill status` shows it, or how it ends, from a "/" on. Its place stays as
-    it was. If it arrives after all, an update takes it in.
+    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or how it ends, from a "/" on.
+    Its place stays as it was. If it arrives after all, an update takes it in.
     """
     from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
     from gridmill.operations.accept import accept_files
 
-    done = accept_files(archive.open(), files, who=who, why=why, now=present(now))
+    names = [*files, *(_urls_of(reviewed) if reviewed else ())]
+    if not names:
+        raise click.UsageError("name a source file, or several with --from GAPS.json")
+    done = accept_files(archive.open(), names, who=who, why=why, now=present(now))
     output.show(acceptance_content(done), show_acceptance)
     return judge_by_hand(done.report)
+
+
+def _urls_of(reviewed: Path) -> Iterator[str]:
+    """Yield the source files that the output of ``gridmill gaps --json`` names, each once."""
+    try:
+        groups = json.loads(reviewed.read_text())["groups"]
+        urls = dict.fromkeys(gap["url"] for group in groups for gap in group["gaps"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise click.UsageError(
+            f"{reviewed} is not what gridmill gaps --json prints ({type(error).__name__}: "
+            f"{error}); leave its form as it is, and take out whole groups or files"
+        ) from error
+    yield from urls

@@ -36,8 +36,9 @@ def gaps(
 ) -> ExitCode:
     """List what readers see nothing of: positions, variables and the source file that should be in.
 
-    Neighbours with the same cause are one group, with the command that tries again. What is settled
-    (the provider never had it, nobody can read it, or somebody accepted it) is listed, too.
+    First comes what readers lack for good unless it is healed or accepted: since when, and when an
+    update tries again by itself. Then what holds the archive back, then what somebody accepted.
+    Neighbours with the same cause are one group, with the command that tries again at once.
     """
     from gridmill.display.terminal.archive import gaps_content, show_gaps
     from gridmill.validation import Context

@@ -22,7 +22,9 @@ Examples:
 """,
 )
 @archive_options
-@click.option("--check", is_flag=True, help="Exit with 6 if the archive is behind.")
+@click.option(
+    "--check", is_flag=True, help="Exit with 6 if the archive is behind, with 8 if gaps are open."
+)
 @setting(
     "--grace",
     metavar="DURATION",
@@ -56,4 +58,6 @@ def status(
     found = dataset.status(now=present(now), grace=patience)
     is_behind = found.is_behind(oldest)
     output.show({**status_content(found), "is_behind": is_behind}, show_status)
-    return ExitCode.LATE if check and is_behind else ExitCode.SUCCESS
+    if check and is_behind:
+        return ExitCode.LATE
+    return ExitCode.GAPS if check and found.pending else ExitCode.SUCCESS

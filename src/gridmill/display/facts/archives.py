@@ -46,15 +46,17 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
         An `ArchiveStatus` as plain values.
     """
     settled = status["regions"] - len(status["incomplete"])
-    accepted = count_of(status["gaps"], "source file")
+    accepted = status["gaps"] - status["pending"]
+    missing = f", {count_of(accepted, 'source file')} accepted as missing" if accepted else ""
+    lacking = f"{count_of(status['pending'], 'source file')}: gridmill gaps says which"
     return told(
         _extent(status),
         _expectation(status),
         Fact(
             "regions",
-            f"{count_of(status['regions'], 'region')} recorded, {settled:,} settled"
-            + (f", {accepted} accepted as missing" if status["gaps"] else ""),
+            f"{count_of(status['regions'], 'region')} recorded, {settled:,} settled{missing}",
         ),
+        Fact("readers lack", lacking if status["pending"] else "", "warning"),
         Fact(
             "made earlier",
             "\n".join(made_under(*item) for item in status["made_earlier"].items()),

@@ -94,15 +94,29 @@ def _gap_row(group: Content) -> tuple[Text, ...]:
         span += group["last"]
     more = f" and {len(gaps) - 1:,} more" if len(gaps) > 1 else ""
     place = f" ({gap['place']})" if gap["place"] else ""
-    settled = "settled" if gap["settled"] else "may still come"
     detail = f": {gap['detail']}" if gap["detail"] else ""
     return (
         Text(span or "static", "bold"),
         Text(", ".join(gap["variables"])),
         Text(f"{gap['url']}{place}{more}"),
-        Text(f"{gap['status']}, {settled}{detail}", "yellow" if gap["settled"] else "red"),
+        Text(f"{gap['status']}, {_prospect(gaps)}{detail}", _urgency(gap)),
         Text(group["repair"], "cyan"),
     )
+
+
+def _prospect(gaps: Sequence[Content]) -> str:
+    """Say since when readers lack something, and when it is tried again."""
+    if gaps[0]["accepted"]:
+        return "accepted"
+    if not gaps[0]["settled"]:
+        return "may still come"
+    since = min(gap["since"] for gap in gaps)
+    due = min(gap["due"] for gap in gaps)
+    return f"lacking{f' since {since}' if since else ''}, tried again {due or 'by the next update'}"
+
+
+def _urgency(gap: Content) -> str:
+    return "dim" if gap["accepted"] else "red" if gap["settled"] else "yellow"
 
 
 def upkeep_content(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
@@ -41,7 +41,13 @@ class Gap:
     status, detail
         What became of it, and why.
     settled
-        Whether trying again later is pointless.
+        Whether it no longer holds readers back.
+    accepted
+        Whether somebody accepted it: it is not tried again.
+    since
+        When it was first tried in vain (ISO 8601, UTC, to the minute); empty if no record says.
+    due
+        When an update tries it again, likewise; empty for the next one.
     """
 
     url: str
@@ -52,11 +58,19 @@ class Gap:
     status: str
     detail: str
     settled: bool
+    accepted: bool = False
+    since: str = ""
+    due: str = ""
 
     @property
-    def cause(self) -> tuple[tuple[str, ...], str, bool]:
+    def is_pending(self) -> bool:
+        """Whether readers lack it, and updates try again."""
+        return self.settled and not self.accepted
+
+    @property
+    def cause(self) -> tuple[tuple[str, ...], str, bool, bool]:
         """What gaps of one group share."""
-        return self.variables, self.status, self.settled
+        return self.variables, self.status, self.settled, self.accepted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,16 +125,14 @@ def _gaps_of(
         url = mask_url(file.coord.get_url())
         outcomes = [(known.outcome(url), name) for name, known in recorded.items()]
         lacking = sorted((outcome, name) for outcome, name in outcomes if outcome is not None)
-        for (status, detail, settled), alike in groupby(lacking, key=lambda pair: pair[0]):
+        for outcome, alike in groupby(lacking, key=lambda pair: pair[0]):
             yield Gap(
+                **asdict(outcome),
                 url=url,
                 variables=tuple(name for _, name in alike),
                 start=at.start,
                 stop=at.stop,
                 place=_elsewhere(file, job.append_dim),
-                status=status,
-                detail=detail,
-                settled=settled,
             )
 
 
@@ -146,26 +158,50 @@ class _Recorded:
             return cls(None, {})
         return cls(known, {f.url: (n, f) for n, f in enumerate(record.groups[known.group])})
 
-    def outcome(self, url: str) -> tuple[str, str, bool] | None:
-        """Say what became of a file: status, detail and whether it is settled; None if well."""
+    def outcome(self, url: str) -> _Outcome | None:
+        """Say what became of a file; None if well."""
         known = self.variable
         if known is None:
-            return NOT_RECORDED, "no record says what it was made from", False
+            return _Outcome(NOT_RECORDED, "no record says what it was made from")
         if known.state == "failed":
-            return NOT_RECORDED, f"failed: {known.error}", False
+            return _Outcome(NOT_RECORDED, f"failed: {known.error}")
         if url not in self.files:
-            return NOT_RECORDED, "it was made from other source files", False
+            return _Outcome(NOT_RECORDED, "it was made from other source files")
         number, file = self.files[url]
+        status, settled, detail = file.status, file.settled, file.detail or ""
         if number in known.unread:
-            settled, detail = known.unread[number]
-            return SourceFileStatus.READ_FAILED, detail, settled or file.accepted is not None
-        if file.status is SourceFileStatus.SUCCEEDED:
+            status, (settled, detail) = SourceFileStatus.READ_FAILED, known.unread[number]
+        elif status is SourceFileStatus.SUCCEEDED:
             return None
-        return file.status, file.accepted or file.detail or "", file.settled
+        tries = known.tries.get(number)
+        return _Outcome(
+            status,
+            file.accepted or detail,
+            settled or file.accepted is not None,
+            file.accepted is not None,
+            tries.since if tries else "",
+            tries.due if tries else "",
+        )
+
+
+@dataclass(frozen=True, order=True)
+class _Outcome:
+    """What became of a source file that did not give what it should, see `Gap`."""
+
+    status: str
+    detail: str
+    settled: bool = False
+    accepted: bool = False
+    since: str = ""
+    due: str = ""
 
 
 def group_gaps(context: Context, gaps: Iterable[Gap]) -> list[GapGroup]:
-    """Join gaps of neighbouring positions with the same cause; the most recent last."""
+    """Join gaps of neighbouring positions with the same cause.
+
+    What readers lack comes first, then what holds them back, then what somebody accepted; of each
+    kind the most recent last.
+    """
     by_cause: dict[Any, list[list[Gap]]] = {}
     for gap in sorted(gaps, key=lambda gap: (gap.start, gap.stop, gap.url)):
         runs = by_cause.setdefault((gap.cause, gap.start == gap.stop), [])
@@ -174,7 +210,12 @@ def group_gaps(context: Context, gaps: Iterable[Gap]) -> list[GapGroup]:
         else:
             runs.append([gap])
     groups = [_group(context, run) for runs in by_cause.values() for run in runs]
-    return sorted(groups, key=lambda group: (group.at.start, group.gaps[0].variables))
+    return sorted(groups, key=_kind_and_place)
+
+
+def _kind_and_place(group: GapGroup) -> tuple[bool, bool, int, tuple[str, ...]]:
+    first = group.gaps[0]
+    return first.accepted, not first.is_pending, group.at.start, first.variables
 
 
 def _group(context: Context, gaps: Sequence[Gap]) -> GapGroup:

@@ -1,0 +1,99 @@
+"""What reads source files, as one short text that changes when any of it does.
+
+Nobody raises a version by hand when a reader is mended, so the code itself is hashed: the packages
+that define a region job's classes, and the versions of the libraries that decode. A source file
+that could not be read is read again where this changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["reading_code"]
+
+DECODERS = (
+    "eccodes",
+    "eccodeslib",
+    "h5netcdf",
+    "h5py",
+    "netCDF4",
+    "numcodecs",
+    "numpy",
+    "scipy",
+    "zarr",
+)
+# A package with more is an application that the classes happen to live in: their modules are told.
+MOST_MODULES = 2000
+
+
+def reading_code(job_class: type) -> str:
+    """Return the hash of the code that a region job's class reads source files with.
+
+    Parameters
+    ----------
+    job_class
+        A subclass of `RegionJob`.
+
+    Notes
+    -----
+    The same in every process that has the same code, wherever it is installed. Of a class from a
+    notebook its source is taken, or where that is not known its name.
+    """
+    return _hash_of(job_class)
+
+
+@cache
+def _hash_of(job_class: Any) -> str:
+    digest = hashlib.sha256()
+    for part in _parts(job_class):
+        digest.update(part)
+    for name in DECODERS:
+        digest.update(f"{name} {_version(name)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _parts(job_class: type) -> Iterator[bytes]:
+    seen = set()
+    for one in job_class.__mro__[:-1]:
+        package = one.__module__.partition(".")[0]
+        if package in sys.stdlib_module_names and package != "__main__":
+            continue
+        if package == "__main__":
+            yield _source_of(one)
+        elif package not in seen:
+            seen.add(package)
+            yield from _code_of(package, one)
+
+
+def _code_of(package: str, one: type) -> Iterator[bytes]:
+    file = getattr(sys.modules.get(package), "__file__", None)
+    if file is None:
+        yield _source_of(one)
+        return
+    root = Path(file)
+    modules = sorted(root.parent.rglob("*.py")) if root.name == "__init__.py" else [root]
+    if len(modules) > MOST_MODULES:
+        modules = [Path(inspect.getfile(one))]
+    for module in modules:
+        yield module.read_bytes()
+
+
+def _source_of(one: type) -> bytes:
+    try:
+        return inspect.getsource(one).encode()
+    except (OSError, TypeError):
+        return one.__qualname__.encode()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

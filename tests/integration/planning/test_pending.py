@@ -1,0 +1,209 @@
+"""What cannot be read is published as missing only past its time, never silently, and heals."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client, get_worker
+
+from clusters import local_client
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.verdict import judge
+from gridmill.dataset import DynamicalDataset
+from gridmill.operations.accept import accept_files
+from tiny import HOUR, START, Provider, TinyJob, dataset_of, hours, truth, until, url_of
+
+FORMATS = ("zarr", "icechunk")
+DAY = timedelta(days=1)
+BROKEN = START + HOUR
+# Every file is due two hours after its label.
+IN_TIME, LATE = START + 2 * HOUR, START + 10 * HOUR
+
+
+class Job(TinyJob):
+    """Its files are two hours late, and updates do not look back."""
+
+    lookback = timedelta(0)
+    publication_delay = timedelta(hours=2)
+
+
+READER = """
+from datetime import timedelta
+from tiny import TinyJob
+
+class Reader(TinyJob):
+    lookback = timedelta(0)
+    publication_delay = timedelta(hours=2)
+
+    def read_data(self, coord, data_var):
+        return {names}[data_var.name] * 0 + super().read_data(coord, data_var)
+"""
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """One worker with all stages, in this process."""
+    with local_client(n_workers=1, processes=False) as client:
+        yield client
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Provider:
+    """A provider with the files of eight hours, one of which is damaged."""
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(8))
+    provider.path(BROKEN).write_bytes(b"no array")
+    return provider
+
+
+@pytest.fixture(params=FORMATS)
+def make(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider):
+    """A function that gives the dataset with a region job."""
+
+    def make(job=Job) -> DynamicalDataset:
+        options = {"source_base": str(provider.root), "format": request.param}
+        return dataset_of(job=job)(tmp_path / "a", **options)
+
+    return make
+
+
+def stored(dataset: DynamicalDataset) -> xr.Dataset:
+    """Return what readers see, in memory."""
+    with dataset.store.open_dataset() as ds:
+        return ds.load()
+
+
+def update(dataset: DynamicalDataset, client: Client, now):
+    """Update up to eight hours as if it were a certain time."""
+    return dataset.reformat_operational_update(until=until(8), now=now, client=client)
+
+
+def code_of(report) -> ExitCode:
+    """Return what the run says to a scheduler."""
+    return judge(report)[0]
+
+
+def test_before_its_time_readers_wait_for_what_cannot_be_read(make, client):
+    """However often it is tried: time is what lets them go on, and the run fails until then."""
+    dataset = make()
+    for _ in range(3):
+        report = update(dataset, client, IN_TIME)
+        assert (report.positions_after, code_of(report)) == (1, ExitCode.FAILED)
+        assert url_of(BROKEN) in report.stops_because
+
+
+def test_past_its_time_it_is_published_as_missing_and_never_silently(make, client):
+    """The run says so by its own exit code once; what stands is listed and keeps status red."""
+    dataset = make()
+    first = update(dataset, client, LATE)
+    assert (first.positions_after, first.new_gaps, code_of(first)) == (8, 1, ExitCode.GAPS)
+    assert [gap.url.endswith(url_of(BROKEN)) for gap in first.gaps] == [True]
+    second = update(dataset, client, LATE)
+    assert (second.new_gaps, code_of(second)) == (0, ExitCode.NOTHING_NEW)
+    status = dataset.status(now=LATE)
+    assert (status.pending, status.incomplete) == (1, ())
+    expected = truth(hours(8))
+    expected[1] = np.nan
+    np.testing.assert_array_equal(stored(dataset)["a"].values, expected)
+
+
+@pytest.mark.parametrize("days", [1, 10, 400])
+def test_what_the_provider_mends_is_healed_by_an_ordinary_update(make, client, provider, days):
+    """Also long after updates look back no further; nothing else is fetched again."""
+    dataset = make()
+    update(dataset, client, LATE)
+    for day in range(1, min(days, 12)):
+        update(dataset, client, LATE + day * DAY)
+    provider.publish([BROKEN])
+    report = update(dataset, client, LATE + days * DAY + 8 * DAY)
+    np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(8)))
+    assert dataset.status(now=LATE).pending == 0
+    assert report.files["succeeded"] == 4
+    assert [f.url for f in report.slowest if not f.url.endswith(url_of(BROKEN))] == []
+    assert list(dataset.store.state.keys("pending")) == ["pending/complete"]
+
+
+def test_a_variable_that_a_provider_renames_stops_no_other_and_heals_with_its_reader(
+    make, client, tmp_path, monkeypatch
+):
+    """The mended reader fills it by itself, without an order to redo anything."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def reader(module, names):
+        (tmp_path / f"{module}.py").write_text(READER.format(names=names))
+        return importlib.import_module(module).Reader
+
+    stem = f"reader_{uuid.uuid4().hex}"
+    broken = make(reader(f"{stem}_as_it_was", {"a": 0}))
+    report = update(broken, client, LATE)
+    assert (report.positions_after, code_of(report)) == (8, ExitCode.GAPS)
+    assert {name for gap in report.gaps for name in gap.variables} == {"a", "b"}
+    assert np.isnan(stored(broken)["b"].values).all()
+    soon = LATE + timedelta(minutes=5)
+    assert update(broken, client, soon).variables_done == 0
+    mended = make(reader(f"{stem}_mended", {"a": 0, "b": 0}))
+    update(mended, client, soon)
+    expected = truth(hours(8), "b")
+    expected[1] = np.nan
+    np.testing.assert_array_equal(stored(mended)["b"].values, expected)
+
+
+def test_what_is_accepted_is_neither_open_nor_tried(make, client, provider):
+    """It is closed with a reason, and stays listed."""
+    dataset = make()
+    update(dataset, client, LATE)
+    done = accept_files(dataset, [url_of(BROKEN)], who="me", why="lost", now=LATE)
+    assert [why for _, why in done.files] == ["read failed for a"]
+    status = dataset.status(now=LATE)
+    assert (status.pending, status.gaps) == (0, 1)
+    provider.publish([BROKEN])
+    assert update(dataset, client, LATE + 100 * DAY).variables_done == 0
+
+
+def test_a_hole_that_gridmill_0_1_0_settled_for_good_is_tried_again(make, client, provider):
+    """Its records have no marks, so that all of them are looked at once."""
+    dataset = make()
+    update(dataset, client, LATE)
+    state = dataset.store.state
+    for key in list(state.keys("pending")):
+        state.delete(key)
+    for key in list(state.keys("regions")):
+        record = json.loads(state.get(key))
+        for variable in record["variables"].values():
+            variable.pop("tries", None)
+        state.put(key, json.dumps(record).encode())
+    provider.publish([BROKEN])
+    update(make(), client, LATE + 30 * DAY)
+    np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(8)))
+    assert list(state.keys("pending")) == ["pending/complete"]
+
+
+class BadDisk(Job):
+    """On one worker nothing can be read."""
+
+    def read_data(self, coord, data_var):
+        if get_worker().name == 0:
+            raise OSError(-101, "NetCDF: HDF error")
+        return super().read_data(coord, data_var)
+
+
+def test_what_one_worker_cannot_read_another_one_reads(tmp_path):
+    """Nothing is missing, and the worker that alone fails is sent away and named."""
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(40))
+    dataset = dataset_of(job=BadDisk)(tmp_path / "a", source_base=str(provider.root))
+    with local_client(n_workers=2, threads_per_worker=4) as client:
+        report = dataset.backfill(until(40), client=client, now=START + 30 * DAY)
+        left = [info["name"] for info in client.scheduler_info()["workers"].values()]
+    np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(40)))
+    assert (report.succeeded, report.new_gaps) == (True, 0)
+    assert left == [1]
+    assert any("was retired" in note for note in report.notes)
