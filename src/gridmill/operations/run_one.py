@@ -19,6 +19,8 @@ from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import Bench, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedGroup
+from gridmill.publishing.extent import Extent
+from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.leases import Lease
 from gridmill.stores.objects.leftovers import temporary_folder
@@ -119,9 +121,10 @@ def run_one_chain(
     job, group = _prepare(archive, region, variable)
     with temporary_folder() as scratch:
         target = ZarrStore(str(folder or scratch / "out"), dataset.dataset_id, state=str(scratch))
-        receipt = _run(dataset, archive, job, group, target, scratch)
-        if receipt.objects:
-            _complete(archive, job, variable, target)
+        with Lease(target.state, run="one-chain", kind="run-one", positions=[(0, 1)]) as lease:
+            receipt = _run(dataset, archive, job, group, target, scratch, lease)
+            if receipt.objects:
+                _complete(archive, job, variable, target, lease)
         return _outcome(archive, job, receipt, target)
 
 
@@ -153,6 +156,7 @@ def _run(
     group: PreparedGroup,
     target: ZarrStore,
     scratch: Path,
+    lease: Lease,
 ) -> Receipt:
     dim = archive.append_dim
     archive.check_structure()
@@ -169,28 +173,29 @@ def _run(
     )
     space = Workspace(scratch / "work").of_key("one-chain")
     bench = Bench(space, "this process")
-    with Lease(target.state, run="one-chain", kind="run-one", positions=[(0, 1)]) as lease:
-        context = RunContext(
-            run="one-chain",
-            store=dataset.store,
-            proof=lease.proof,
-            metadata=archive.metadata,
-            published=archive.published,
-            coords=coords.drop_vars(along) if takes_coords else None,
-        )
-        source = download(bench, work.job, group.files)
-        shards = compress(bench, context, work, source)
-        receipt = upload(bench, replace(context, store=target), shards)
+    context = RunContext(
+        run="one-chain",
+        store=dataset.store,
+        proof=lease.proof,
+        metadata=archive.metadata,
+        published=archive.published,
+        coords=coords.drop_vars(along) if takes_coords else None,
+    )
+    source = download(bench, work.job, group.files)
+    shards = compress(bench, context, work, source)
+    receipt = upload(bench, replace(context, store=target), shards)
     return replace(receipt, spans=(*source.spans, *receipt.spans))
 
 
-def _complete(archive: Archive, job: RegionJob[Any, Any], variable: str, target: ZarrStore) -> None:
+def _complete(
+    archive: Archive, job: RegionJob[Any, Any], variable: str, target: ZarrStore, lease: Lease
+) -> None:
     """Make what was uploaded a store that opens, up to the region's end."""
     dim = archive.config.append_dim
     end = None if job.is_static else job.region.stop
     ds = archive.template_ds[[variable]].isel({dim: slice(0, end)} if end is not None else {})
-    with archive.written(ds) as metadata:
-        target.publish(metadata)
+    with lease.publishing() as check:
+        ReaderView(archive, Extent(archive), target).show(ds, check, seen=0)
 
 
 def _outcome(

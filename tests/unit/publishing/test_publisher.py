@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,6 +97,63 @@ def record(publisher, start, statuses, names=NAMES, **changes):
     )
     publisher.archive.store.tracker.write(written)
     return written, prepared
+
+
+@pytest.mark.parametrize("change", ["show", "restore", "describe", "shorten"])
+def test_who_lost_the_right_to_publish_changes_nothing(store, change):
+    """Whatever changes what readers see asks before it puts the first object."""
+    publisher = publisher_of(store, 8)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    view, archive = publisher.view, publisher.archive
+    root = {**store.metadata(), "attributes": {"title": "Another"}}
+    store.objects.put("time/c/0", b"damaged")
+    store.objects.puts.clear()
+
+    def check() -> None:
+        raise LeaseLost("taken over")
+
+    changes = {
+        "show": lambda: view.show(archive.up_to(8), check, seen=4),
+        "restore": lambda: view.restore(4, "restored", check),
+        "describe": lambda: view.describe(root, "described", check),
+        "shorten": lambda: view.shorten(2, "truncated", check),
+    }
+    with pytest.raises(LeaseLost):
+        changes[change]()
+    assert store.objects.puts == []
+    assert store.published_length("time") == 4
+
+
+@pytest.mark.parametrize("change", ["show", "restore"])
+def test_what_is_published_stays_published(store, change):
+    """The view of readers refuses to be shortened by what is not a truncation."""
+    publisher = publisher_of(store, 8)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    view = publisher.view
+    changes = {
+        "show": lambda: view.show(publisher.archive.up_to(2), lambda: None, seen=4),
+        "restore": lambda: view.restore(2, "restored", lambda: None),
+    }
+    with pytest.raises(ValueError, match="see 4 positions by now, and would see only 2"):
+        changes[change]()
+    assert store.published_length("time") == 4
+
+
+def test_one_path_changes_what_readers_see():
+    """No module but the readers' view asks a final store to prepare, publish or truncate."""
+    import gridmill
+
+    package = Path(gridmill.__file__).parent
+    asks = re.compile(r"\b(store|target)\.(prepare|publish|truncate)\(")
+    asking = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if asks.search(path.read_text())
+    }
+    inside = {path for path in asking if path.startswith(("stores/", "testing/"))}
+    assert asking - inside == {"publishing/view.py"}
 
 
 def test_what_another_run_publishes_meanwhile_is_no_difference(store, monkeypatch):
