@@ -22,9 +22,10 @@ from gridmill.planning.prepare import PreparedGroup
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.final_store import FinalStore
 from gridmill.stores.leases import Lease
 from gridmill.stores.objects.leftovers import temporary_folder
-from gridmill.stores.zarr_store import ZarrStore
+from gridmill.stores.opening import open_store
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -120,7 +121,8 @@ def run_one_chain(
     archive = dataset.archive(now)
     job, group = _prepare(archive, region, variable)
     with temporary_folder() as scratch:
-        target = ZarrStore(str(folder or scratch / "out"), dataset.dataset_id, state=str(scratch))
+        url, state = str(folder or scratch / "out"), str(scratch)
+        target = open_store(url, dataset.dataset_id, format="zarr", state=state)
         with Lease(target.state, run="one-chain", kind="run-one", positions=[(0, 1)]) as lease:
             receipt = _run(dataset, archive, job, group, target, scratch, lease)
             if receipt.objects:
@@ -154,7 +156,7 @@ def _run(
     archive: Archive,
     job: RegionJob[Any, Any],
     group: PreparedGroup,
-    target: ZarrStore,
+    target: FinalStore,
     scratch: Path,
     lease: Lease,
 ) -> Receipt:
@@ -188,7 +190,7 @@ def _run(
 
 
 def _complete(
-    archive: Archive, job: RegionJob[Any, Any], variable: str, target: ZarrStore, lease: Lease
+    archive: Archive, job: RegionJob[Any, Any], variable: str, target: FinalStore, lease: Lease
 ) -> None:
     """Make what was uploaded a store that opens, up to the region's end."""
     dim = archive.config.append_dim
@@ -199,7 +201,7 @@ def _complete(
 
 
 def _outcome(
-    archive: Archive, job: RegionJob[Any, Any], receipt: Receipt, target: ZarrStore
+    archive: Archive, job: RegionJob[Any, Any], receipt: Receipt, target: FinalStore
 ) -> ChainOutcome:
     var = job.data_vars[0]
     values = _values(job, receipt, target)
@@ -227,7 +229,7 @@ def _outcome(
 
 
 def _values(
-    job: RegionJob[Any, Any], receipt: Receipt, target: ZarrStore
+    job: RegionJob[Any, Any], receipt: Receipt, target: FinalStore
 ) -> np.ndarray[Any, Any] | None:
     if not receipt.objects:
         return None

@@ -138,7 +138,7 @@ class CompletenessUpkeep:
         found = []
         for start in self._starts(0, length):
             region = self.archive.region_at(start)
-            is_hidden = self.store.stages and start in self._behind
+            is_hidden = not self.store.shows_uploads and start in self._behind
             record = None if is_hidden else self.store.tracker.read(region)
             found.append(self._values(record or self._nothing(region), length))
         for part in joined(found):

@@ -44,7 +44,7 @@ class Publisher:
         """Make what uploads need, where a store's format needs more than a place."""
         self._prepare_replicas(lease)
         archive, store = self.archive, self.archive.store
-        if not store.stages or not (archive.unseen or store.metadata() is None):
+        if store.shows_uploads or not (archive.unseen or store.metadata() is None):
             return
         with lease.publishing():
             self.view.prepare()
@@ -61,7 +61,11 @@ class Publisher:
         the end of what readers see.
         """
         archive = self.archive
-        if archive.store.stages or self.replicas or archive.config.completeness is not None:
+        if (
+            not archive.store.shows_uploads
+            or self.replicas
+            or archive.config.completeness is not None
+        ):
             return True
         end = archive.region_at(archive.published).start
         return record.start <= end or not any(a <= end < b for a, b in lease.claim.positions)
@@ -100,7 +104,7 @@ class Publisher:
         if not self.extent.is_static_settled():
             return False
         visible = archive.look()
-        keeps_static = archive.store.stages or self.replicas
+        keeps_static = not archive.store.shows_uploads or self.replicas
         static = archive.store.tracker.read(slice(0, 0)) if keeps_static else None
         if static is not None:
             self.note(static)

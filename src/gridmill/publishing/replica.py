@@ -158,7 +158,7 @@ class Replica:
         self._known[key] = _fingerprint(record)
         self._behind.pop(key, None)
         self._staged.pop(key, None)
-        if self.store.stages and any(v.token for v in record.variables.values()):
+        if any(v.token for v in record.variables.values()):
             self._staged[key] = record
 
     def _bring(

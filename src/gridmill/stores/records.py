@@ -21,7 +21,6 @@ from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, pa
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.objects.writable import impatient
 
 __all__ = ["UpdateProgressTracker", "notice_key", "parse_notice"]
 
@@ -115,7 +114,7 @@ class UpdateProgressTracker:
         UnreadableState
             It is damaged, or a later gridmill's.
         """
-        content = impatient(self.objects).get("declaration.json")
+        content = self.objects.impatient.get("declaration.json")
         if content is None:
             return None
         address = self._address("declaration.json")
