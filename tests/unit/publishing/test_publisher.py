@@ -260,18 +260,23 @@ def test_regions_of_another_run_are_published_with_ours(store):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"names": ("a",)}, {"state": "failed", "error": "why"}, {"fingerprint": {"array": "another"}}],
+    ("changes", "reason"),
+    [
+        ({"names": ("a",)}, "b is not done"),
+        ({"state": "failed", "error": "why"}, "a failed: why"),
+        ({"fingerprint": {"array": "another"}}, "made of something else than now"),
+    ],
     ids=["a variable lacks", "failed", "another template"],
 )
-def test_a_region_that_is_not_wholly_done_stops_the_extent(store, changes):
-    """So does one whose record does not fit the template of today."""
+def test_a_region_that_is_not_wholly_done_stops_the_extent(store, changes, reason):
+    """So does one whose record does not fit the template of today; each time it is said why."""
     publisher = publisher_of(store, 12)
     for start in (0, 8):
         record(publisher, start, [OK] * 4)
     record(publisher, 4, [OK] * 4, **changes)
     assert publisher.publish(LEASE)
     assert publisher.archive.published == 4
+    assert reason in publisher.extent.stops_because()
     record(publisher, 4, [OK] * 4)
     assert publisher.publish(LEASE)
     assert publisher.archive.published == 12
@@ -357,7 +362,7 @@ def test_the_reason_names_the_file_that_is_waited_for(store):
     publisher = publisher_of(store, 4)
     record(publisher, 0, [OK, ABSENT, OK, OK])
     publisher.publish(LEASE)
-    assert publisher.extent.stops_because() == f"time {START + HOUR}: 1 not yet available (None)"
+    assert publisher.extent.stops_because() == f"time {START + HOUR}: 1 not yet available"
 
 
 @pytest.mark.parametrize(
