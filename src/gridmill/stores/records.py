@@ -194,11 +194,6 @@ class UpdateProgressTracker:
             keys = [f"runs/{report.run}.{kind}" for kind in pages]
             list(pool.map(self.objects.put, keys, pages.values()))
 
-    def read_page(self, run: str) -> str | None:
-        """Read the page of a run's report; None if there is none."""
-        content = self.objects.get(f"runs/{run}.html")
-        return None if content is None else content.decode()
-
     def runs(self) -> list[str]:
         """Name the runs that left a report, the oldest first."""
         return [name for key in self.objects.keys("runs") if (name := _run_of(key))]
