@@ -82,7 +82,7 @@ class SimStore:
     """What the driver and the publisher need of a final store."""
 
     url = "memory"
-    stages = False
+    shows_uploads = True
 
     def __init__(self) -> None:
         self.tracker = UpdateProgressTracker(MemoryObjects(), "tiny")

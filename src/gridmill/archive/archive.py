@@ -247,7 +247,7 @@ class Archive:
 
     def lost_tokens(self, record: ProgressRecord) -> set[str]:
         """Return those of a region's uploads that the store can no longer make visible."""
-        tokens = self.tokens(record) if self.store.stages else {}
+        tokens = self.tokens(record)
         if not tokens:
             return set()
         whole = StagedRegion(name_of(record), record.stop, tokens)

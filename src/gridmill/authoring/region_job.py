@@ -87,7 +87,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     download_dir: Path | None = None
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
 
-    # When a position may be published, see `progress.region_state`.
+    # When a position may be published, see `gridmill.model.records.region_state`.
     publish_when: ClassVar[PublishWhen] = "complete"
     # Raise it when this code means to give other values for the same source files: what was made
     # under an earlier version is then told, and made again by `backfill --redo` alone.
@@ -357,7 +357,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Trim the template to what was really processed.
 
         By default to the last settled position of this region that has data (see
-        `progress.region_state`), or to the region's start if there is none.
+        `gridmill.model.records.region_state`), or to the region's start if there is none.
 
         Parameters
         ----------
@@ -425,7 +425,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return int(index.searchsorted(parse_label(ends[0], calendar)))
 
     def state(self, process_results: ProcessResults) -> RegionState:
-        """Judge this region by its source files, see `progress.region_state`."""
+        """Judge this region by its source files, see `gridmill.model.records.region_state`."""
         fills = [self._fills(name, coords) for name, coords in process_results.items()]
         return region_state(self.region, fills, self.publish_when)
 

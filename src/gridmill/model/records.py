@@ -1,4 +1,4 @@
-"""The account of what is done: records of region jobs, and how far readers may see. Pure."""
+"""The account of what is done: records of region jobs, and how far each is settled. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ __all__ = [
     "SourceFill",
     "Tries",
     "VariableRecord",
-    "publishable_extent",
     "region_state",
 ]
 
@@ -44,6 +43,11 @@ class SourceFileStatus(StrEnum):
     def is_failure(self) -> bool:
         """Whether the provider had the file and it could not be used."""
         return self in (SourceFileStatus.DOWNLOAD_FAILED, SourceFileStatus.READ_FAILED)
+
+    @property
+    def while_unsettled(self) -> str:
+        """What to say of it while the file is not settled: one that arrived may be revised."""
+        return "provisional" if self is SourceFileStatus.SUCCEEDED else str(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,38 +131,6 @@ def region_state(
     with_data = np.flatnonzero(succeeded[:settled])
     data = int(with_data[-1]) + 1 if with_data.size else 0
     return RegionState(region.start, region.stop, settled, data)
-
-
-def publishable_extent(published: int, states: Iterable[RegionState]) -> int:
-    """How far readers may see: the longest settled prefix, up to its last position with data.
-
-    Parameters
-    ----------
-    published
-        The extent that is published now; the result is never lower.
-    states
-        Regions in order, beginning with the one that holds position `published`.
-
-    Examples
-    --------
-    >>> publishable_extent(0, [RegionState(0, 4, 4, 4), RegionState(4, 8, 2, 2)])
-    6
-    >>> publishable_extent(0, [RegionState(4, 8, 4, 4)])  # the first region is not done
-    0
-    """
-    extent = published
-    reached: int | None = None
-    for state in states:
-        if reached is None and not state.start <= published <= state.stop:
-            break
-        if reached is not None and state.start != reached:
-            break
-        if state.data:
-            extent = max(extent, state.start + state.data)
-        if not state.is_settled:
-            break
-        reached = state.stop
-    return extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +363,7 @@ class ProgressRecord:
         found = {}
         for file in (file for group in self.groups for file in group):
             if not file.settled:
-                found[file.url] = str(file.status)
+                found[file.url] = file.status.while_unsettled
             elif file.url in unread and file.accepted is None:
                 names = ", ".join(unread[file.url])
                 found[file.url] = f"{SourceFileStatus.READ_FAILED} for {names}"

@@ -10,15 +10,14 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.view import ReaderView
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.structure import Difference, compare_structures
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
     archive, made = _as_coded(dataset, now), dataset.archive(now)
     differences = _compare(dataset.store, archive)
 
-    def add(store: FinalStore) -> None:
-        differences.extend(d for d in _compare(store, archive) if d not in differences)
+    def add(view: ReaderView) -> None:
+        differences.extend(d for d in _compare(view.store, archive) if d not in differences)
 
     Publisher(archive, dataset.replicas).replicas.each(add)
     refused = tuple(d for d in differences if not d.is_description)
@@ -104,24 +103,26 @@ def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) ->
         There is no store yet, or gridmill did not make it.
     LeaseHeld
         A run works on the archive.
+    LeaseLost
+        Another process took this one for dead.
     """
     with by_hand(dataset, "migrate-metadata", now=now) as hand:
         changed: list[Difference] = []
         coded = _as_coded(dataset, now)
 
-        def change(store: FinalStore) -> None:
-            permitted = [d for d in _compare(store, coded) if d.is_description]
-            if not permitted:
-                return
-            with temporary_folder() as folder:
-                _write_changed(store, permitted, folder)
-                named = ", ".join(_name(difference) for difference in permitted)
-                store.publish(folder, message=f"Change what only describes: {named}")
-            changed.extend(difference for difference in permitted if difference not in changed)
+        with hand.lease.publishing() as check:
 
-        with hand.lease.publishing():
+            def change(view: ReaderView) -> None:
+                permitted = [d for d in _compare(view.store, coded) if d.is_description]
+                if not permitted:
+                    return
+                named = ", ".join(_name(difference) for difference in permitted)
+                message = f"Change what only describes: {named}"
+                view.describe(_changed(view.store, permitted), message, check)
+                changed.extend(difference for difference in permitted if difference not in changed)
+
             hand.publisher.replicas.each(change)
-            change(dataset.store)
+            change(hand.publisher.view)
         hand.report.notes.extend(f"{who} changed {difference}" for difference in changed)
     return hand.report
 
@@ -140,8 +141,8 @@ def _compare(store: FinalStore, archive: Archive) -> list[Difference]:
     return compare_structures(declared, stored, archive.config.append_dim)
 
 
-def _write_changed(store: FinalStore, permitted: Sequence[Difference], folder: Path) -> None:
-    """Write the store's metadata with these changes, as a local store without coordinates."""
+def _changed(store: FinalStore, permitted: Sequence[Difference]) -> dict[str, Any]:
+    """Return the store's root metadata with these changes."""
     stored = store.metadata()
     assert stored is not None
     root = copy.deepcopy(stored)
@@ -153,10 +154,7 @@ def _write_changed(store: FinalStore, permitted: Sequence[Difference], folder: P
             attributes.pop(difference.key)
         else:
             attributes[difference.key] = difference.declared
-    (folder / "zarr.json").write_text(json.dumps(root, indent=2))
-    for name, array in arrays.items():
-        (folder / name).mkdir()
-        (folder / name / "zarr.json").write_text(json.dumps(array, indent=2))
+    return root
 
 
 def _name(difference: Difference) -> str:

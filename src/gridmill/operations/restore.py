@@ -50,7 +50,7 @@ def restore_metadata(
     Raises
     ------
     ValueError
-        There is no archive, or that proof is missing.
+        There is no archive, that proof is missing, or a run published more meanwhile.
     LeaseHeld
         A run works on the archive.
     """
@@ -67,11 +67,7 @@ def restore_metadata(
         store.state, run=report.run, kind="restore-metadata", positions=[EVERYTHING]
     ) as lease:
         note = f"{who} put metadata and coordinates back"
-        publisher.completeness.learn(report.run)
-        with lease.publishing() as check, archive.written(archive.template_ds) as folder:
-            restored = publisher.replicas.restore(note, report.run, check)
-            publisher.completeness.write_recorded(folder, length)
-            restored += store.publish(folder, message=note, check=check)
+        restored = publisher.restore(length, note, lease)
         report.notes.append(note if restored else f"{who} found nothing to put back")
         report.replicas = publisher.replicas.outcomes()
         report.positions_before = report.positions_after = length

@@ -19,10 +19,13 @@ from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import Bench, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedGroup
+from gridmill.publishing.extent import Extent
+from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.final_store import FinalStore
 from gridmill.stores.leases import Lease
 from gridmill.stores.objects.leftovers import temporary_folder
-from gridmill.stores.zarr_store import ZarrStore
+from gridmill.stores.opening import open_store
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -118,10 +121,12 @@ def run_one_chain(
     archive = dataset.archive(now)
     job, group = _prepare(archive, region, variable)
     with temporary_folder() as scratch:
-        target = ZarrStore(str(folder or scratch / "out"), dataset.dataset_id, state=str(scratch))
-        receipt = _run(dataset, archive, job, group, target, scratch)
-        if receipt.objects:
-            _complete(archive, job, variable, target)
+        url, state = str(folder or scratch / "out"), str(scratch)
+        target = open_store(url, dataset.dataset_id, format="zarr", state=state)
+        with Lease(target.state, run="one-chain", kind="run-one", positions=[(0, 1)]) as lease:
+            receipt = _run(dataset, archive, job, group, target, scratch, lease)
+            if receipt.objects:
+                _complete(archive, job, variable, target, lease)
         return _outcome(archive, job, receipt, target)
 
 
@@ -151,8 +156,9 @@ def _run(
     archive: Archive,
     job: RegionJob[Any, Any],
     group: PreparedGroup,
-    target: ZarrStore,
+    target: FinalStore,
     scratch: Path,
+    lease: Lease,
 ) -> Receipt:
     dim = archive.append_dim
     archive.check_structure()
@@ -169,32 +175,33 @@ def _run(
     )
     space = Workspace(scratch / "work").of_key("one-chain")
     bench = Bench(space, "this process", raises=True)
-    with Lease(target.state, run="one-chain", kind="run-one", positions=[(0, 1)]) as lease:
-        context = RunContext(
-            run="one-chain",
-            store=dataset.store,
-            proof=lease.proof,
-            metadata=archive.metadata,
-            published=archive.published,
-            coords=coords.drop_vars(along) if takes_coords else None,
-        )
-        source = download(bench, work.job, group.files)
-        shards = compress(bench, context, work, source)
-        receipt = upload(bench, replace(context, store=target), shards)
+    context = RunContext(
+        run="one-chain",
+        store=dataset.store,
+        proof=lease.proof,
+        metadata=archive.metadata,
+        published=archive.published,
+        coords=coords.drop_vars(along) if takes_coords else None,
+    )
+    source = download(bench, work.job, group.files)
+    shards = compress(bench, context, work, source)
+    receipt = upload(bench, replace(context, store=target), shards)
     return replace(receipt, spans=(*source.spans, *receipt.spans))
 
 
-def _complete(archive: Archive, job: RegionJob[Any, Any], variable: str, target: ZarrStore) -> None:
+def _complete(
+    archive: Archive, job: RegionJob[Any, Any], variable: str, target: FinalStore, lease: Lease
+) -> None:
     """Make what was uploaded a store that opens, up to the region's end."""
     dim = archive.config.append_dim
     end = None if job.is_static else job.region.stop
     ds = archive.template_ds[[variable]].isel({dim: slice(0, end)} if end is not None else {})
-    with archive.written(ds) as metadata:
-        target.publish(metadata)
+    with lease.publishing() as check:
+        ReaderView(archive, Extent(archive), target).show(ds, check, seen=0)
 
 
 def _outcome(
-    archive: Archive, job: RegionJob[Any, Any], receipt: Receipt, target: ZarrStore
+    archive: Archive, job: RegionJob[Any, Any], receipt: Receipt, target: FinalStore
 ) -> ChainOutcome:
     var = job.data_vars[0]
     values = _values(job, receipt, target)
@@ -222,7 +229,7 @@ def _outcome(
 
 
 def _values(
-    job: RegionJob[Any, Any], receipt: Receipt, target: ZarrStore
+    job: RegionJob[Any, Any], receipt: Receipt, target: FinalStore
 ) -> np.ndarray[Any, Any] | None:
     if not receipt.objects:
         return None

@@ -18,6 +18,7 @@ from gridmill.model.epochs import made_earlier
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports import BULKY
+from gridmill.publishing.extent import say_unsettled, why_unsettled
 from gridmill.stores.claims import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
@@ -208,26 +209,14 @@ def _incomplete(
     record: ProgressRecord, names: Sequence[str], index: pd.Index[Any]
 ) -> IncompleteRegion:
     missing = [MissingFile(*file) for file in record.unsettled_files()]
-    at = record.start
+    at, why = record.start, why_unsettled(record, names)
     return IncompleteRegion(
         # A region of a template that went further than the present one has no label here.
         region=str(index[at]) if at < len(index) else str(at),
-        why=_why_unsettled(record, names),
+        why="" if why is None else say_unsettled(why, names_file=False),
         missing=len(missing),
         files=tuple(missing[:MOST_FILES_NAMED]),
     )
-
-
-def _why_unsettled(record: ProgressRecord, names: Sequence[str]) -> str:
-    for name in names:
-        fills = record.fills(name)
-        if fills is None:
-            known = record.variables.get(name)
-            return f"{name}: {known.error}" if known else f"{name} is not done"
-        waiting = [fill for fill in fills if not fill.settled]
-        if waiting:
-            return f"{name}: {len(waiting)} source files {waiting[0].status}"
-    return ""
 
 
 def _count_pending(record: ProgressRecord) -> int:

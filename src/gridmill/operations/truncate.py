@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from gridmill.archive.archive import Archive
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
-from gridmill.publishing.completeness import write_published
 from gridmill.publishing.publisher import Publisher
-from gridmill.stores.final_store import FinalStore, readable_length
+from gridmill.publishing.view import ReaderView
+from gridmill.stores.final_store import readable_length
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -51,21 +51,18 @@ def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = N
         archive.check_structure()
         dim = archive.config.append_dim
         note = f"truncated to before {end}" + (f": {why}" if why else "")
-        with (
-            hand.lease.publishing(),
-            archive.written(archive.up_to(length)) as folder,
-        ):
+        with hand.lease.publishing() as check:
 
-            def cut(store: FinalStore) -> int:
-                for record in list(store.tracker.records()):
+            def cut(view: ReaderView) -> int:
+                tracker = view.store.tracker
+                for record in list(tracker.records()):
                     if record.stop > length:
-                        store.tracker.delete(record.region)
-                if (store.published_length(dim) or 0) <= length:
+                        tracker.delete(record.region)
+                if (view.store.published_length(dim) or 0) <= length:
                     return 0
-                write_published(archive, store, folder, length)
-                return store.truncate(folder, dim, note.capitalize())
+                return view.shorten(length, note.capitalize(), check)
 
-            deleted = cut(dataset.store)
+            deleted = cut(hand.publisher.view)
             hand.publisher.replicas.each(cut)
         hand.report.notes.append(f"{note}; {deleted} objects deleted")
     return hand.report

@@ -28,17 +28,7 @@ from gridmill.stores.final_store import CoordinateValues, FinalStore
 from gridmill.stores.metadata import joined, set_values
 from gridmill.stores.records import notice_key, parse_notice
 
-__all__ = ["CompletenessUpkeep", "write_published"]
-
-
-def write_published(archive: Archive, store: FinalStore, folder: Path, length: int) -> None:
-    """Write the values that readers of a store see of `length` positions into a local store."""
-    declared = archive.config.completeness
-    if declared is None or not length:
-        return
-    whole = tuple(slice(0, archive.template_ds.sizes[dim]) for dim in declared.own_dims)
-    kept = store.read(declared.name, (slice(0, length), *whole[1:]))
-    set_values(folder, CoordinateValues(declared.name, 0, kept))
+__all__ = ["CompletenessUpkeep"]
 
 
 class CompletenessUpkeep:
@@ -148,11 +138,20 @@ class CompletenessUpkeep:
         found = []
         for start in self._starts(0, length):
             region = self.archive.region_at(start)
-            is_hidden = self.store.stages and start in self._behind
+            is_hidden = not self.store.shows_uploads and start in self._behind
             record = None if is_hidden else self.store.tracker.read(region)
             found.append(self._values(record or self._nothing(region), length))
         for part in joined(found):
             set_values(folder, part)
+
+    def write_published(self, folder: Path, length: int) -> None:
+        """Write the values that readers see of `length` positions into a local store's array."""
+        declared = self.declared
+        if declared is None or not length:
+            return
+        whole = tuple(slice(0, self.archive.template_ds.sizes[dim]) for dim in declared.own_dims)
+        kept = self.store.read(declared.name, (slice(0, length), *whole[1:]))
+        set_values(folder, CoordinateValues(declared.name, 0, kept))
 
     def note_shown(self) -> None:
         """Note that readers see what `changes` and `take` gave."""

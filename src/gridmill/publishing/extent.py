@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,18 +13,148 @@ import xarray as xr
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
-from gridmill.model.records import (
-    ProgressRecord,
-    RegionState,
-    SourceFileStatus,
-    publishable_extent,
-)
+from gridmill.model.records import ProgressRecord, RegionState, SourceFileStatus
+from gridmill.model.wording import count_of
 from gridmill.planning.prepare import PreparedRegion, results_from_record
 
-__all__ = ["Extent"]
+__all__ = [
+    "Extent",
+    "Unsettled",
+    "UnsettledFile",
+    "publishable_extent",
+    "say_unsettled",
+    "why_unsettled",
+]
 
 # Regions that are judged before readers can see them; where the first one fails, it could be all.
 MOST_JUDGED = 2000
+
+
+def publishable_extent(published: int, states: Iterable[RegionState]) -> int:
+    """How far readers may see: the longest settled prefix, up to its last position with data.
+
+    Parameters
+    ----------
+    published
+        The extent that is published now; the result is never lower.
+    states
+        Regions in order, beginning with the one that holds position `published`.
+
+    Examples
+    --------
+    >>> publishable_extent(0, [RegionState(0, 4, 4, 4), RegionState(4, 8, 2, 2)])
+    6
+    >>> publishable_extent(0, [RegionState(4, 8, 4, 4)])  # the first region is not done
+    0
+    """
+    extent = published
+    reached: int | None = None
+    for state in states:
+        if reached is None and not state.start <= published <= state.stop:
+            break
+        if reached is not None and state.start != reached:
+            break
+        if state.data:
+            extent = max(extent, state.start + state.data)
+        if not state.is_settled:
+            break
+        reached = state.stop
+    return extent
+
+
+@dataclass(frozen=True)
+class UnsettledFile:
+    """A source file that may still change what a variable holds.
+
+    Parameters
+    ----------
+    url, status, detail
+        As its record has them, or why the variable could not be read from it.
+    is_of_variable
+        Whether the latter: the file arrived.
+    """
+
+    url: str
+    status: SourceFileStatus
+    detail: str | None
+    is_of_variable: bool
+
+
+@dataclass(frozen=True)
+class Unsettled:
+    """Why positions of a region may still change: the first variable that is not settled there.
+
+    Parameters
+    ----------
+    variable
+        Its name.
+    files
+        The source files that hold it back; none where it is not done.
+    error
+        Why it failed, where no source file explains it.
+    """
+
+    variable: str
+    files: tuple[UnsettledFile, ...] = ()
+    error: str | None = None
+
+
+def why_unsettled(
+    record: ProgressRecord, names: Iterable[str], positions: slice | None = None
+) -> Unsettled | None:
+    """Find why a region, or some of its positions, are not settled; None if they are.
+
+    Parameters
+    ----------
+    record
+        The region's.
+    names
+        Variables that are declared there.
+    positions
+        Relative to the region's start; None means all.
+    """
+    for name in names:
+        variable = record.variables.get(name)
+        if variable is None or variable.state == "failed":
+            return Unsettled(name, error=None if variable is None else variable.error)
+        files = tuple(_unsettled_files(record, name, positions))
+        if files:
+            return Unsettled(name, tuple(sorted(files, key=_weight)))
+    return None
+
+
+def say_unsettled(why: Unsettled, *, names_file: bool) -> str:
+    """Say why positions may still change.
+
+    Parameters
+    ----------
+    why
+        The reason.
+    names_file
+        Whether to name the first source file and what is wrong with it; else they are counted.
+
+    Examples
+    --------
+    >>> late = SourceFileStatus.NOT_YET_AVAILABLE
+    >>> files = [UnsettledFile(f"s3://b/f{n}", late, None, is_of_variable=False) for n in (1, 2)]
+    >>> say_unsettled(Unsettled("t2m", tuple(files)), names_file=False)
+    't2m: 2 source files not yet available'
+    >>> say_unsettled(Unsettled("t2m", tuple(files)), names_file=True)
+    's3://b/f1 not yet available, and 1 source file more'
+    >>> say_unsettled(Unsettled("t2m"), names_file=True)
+    't2m is not done'
+    """
+    if not why.files:
+        return f"{why.variable} failed: {why.error}" if why.error else f"{why.variable} is not done"
+    if not names_file:
+        many = Counter(file.status.while_unsettled for file in why.files).items()
+        counted = ", ".join(f"{count_of(n, 'source file')} {became}" for became, n in many)
+        return f"{why.variable}: {counted}"
+    first, more = why.files[0], len(why.files) - 1
+    said = f"{first.url} {first.status.while_unsettled}"
+    said += f" for {why.variable}" if first.is_of_variable else ""
+    said += f" ({first.detail})" if first.detail else ""
+    return said + (f", and {count_of(more, 'source file')} more" if more else "")
 
 
 class Extent:
@@ -103,7 +235,19 @@ class Extent:
         label = f"{archive.append_dim} {archive.index[archive.published]}"
         if record is None:
             return f"{label}: its region is not done"
-        return f"{label}: {_why_not_settled(record, archive.published - region.start)}"
+        return f"{label}: {self._why_not_at(archive.published, record)}"
+
+    def _why_not_at(self, position: int, record: ProgressRecord) -> str:
+        """Say why readers do not see a position of a region that has a record."""
+        job = self.archive.job(self.archive.region_at(position))
+        names = [var.name for var in job.data_vars if not job.is_over(var)]
+        at = position - record.start
+        why = why_unsettled(record, names, slice(at, at + 1))
+        if why is not None:
+            return say_unsettled(why, names_file=True)
+        if self.state(record) is None:
+            return "its region is recorded as made of something else than now: a run reprocesses it"
+        return "no source file has data from here on"
 
     def _known(self) -> dict[int, tuple[ProgressRecord, RegionState | None]]:
         """What was judged by the template as it is now."""
@@ -165,16 +309,25 @@ def _kept_in(kept: list[RegionState], states: Iterator[RegionState]) -> Iterator
         yield state
 
 
-def _why_not_settled(record: ProgressRecord, position: int) -> str:
-    for name, variable in record.variables.items():
-        if variable.state == "failed":
-            return f"{name} failed: {variable.error}"
-        for index, file in enumerate(record.groups[variable.group]):
-            if not file.start <= position < file.stop:
-                continue
-            unread_settled, detail = variable.unread.get(index, (True, file.detail))
-            if not file.settled:
-                return f"{file.url} {file.status} ({file.detail})"
-            if not unread_settled and file.accepted is None:
-                return f"{file.url} {SourceFileStatus.READ_FAILED} for {name} ({detail})"
-    return "no source file has data from here on"
+def _weight(file: UnsettledFile) -> int:
+    """Sort what holds a position back most surely first, and what arrived and may improve last."""
+    if file.status is SourceFileStatus.SUCCEEDED:
+        return 2
+    return 0 if file.status.is_failure else 1
+
+
+def _unsettled_files(
+    record: ProgressRecord, name: str, positions: slice | None
+) -> Iterator[UnsettledFile]:
+    """Yield the source files that may change what a variable that is done holds at positions."""
+    variable = record.variables[name]
+    files, fills = record.groups[variable.group], record.fills(name) or ()
+    for index, (file, fill) in enumerate(zip(files, fills, strict=True)):
+        is_elsewhere = positions is not None and (
+            fill.stop <= positions.start or positions.stop <= fill.start
+        )
+        if fill.settled or is_elsewhere:
+            continue
+        is_unread = index in variable.unread
+        detail = variable.unread[index][1] if is_unread else file.detail
+        yield UnsettledFile(file.url, fill.status, detail, is_of_variable=is_unread)

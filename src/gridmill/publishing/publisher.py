@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from gridmill.archive.archive import Archive, name_of
 from gridmill.model.records import ProgressRecord
-from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.replicas import Replicas
 from gridmill.publishing.staging import Staging
+from gridmill.publishing.view import ReaderView
 from gridmill.stores.claims import current_claims, is_alive
 from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion
 from gridmill.stores.leases import Lease
@@ -37,16 +37,17 @@ class Publisher:
         self.extent = Extent(archive)
         self.staging = Staging(archive, self.extent)
         self.replicas = Replicas(archive, self.extent, replicas)
-        self.completeness = CompletenessUpkeep(archive, self.extent, archive.store, self.note)
+        self.view = ReaderView(archive, self.extent, archive.store, self.note)
+        self.completeness = self.view.completeness
 
     def prepare(self, lease: Lease) -> None:
         """Make what uploads need, where a store's format needs more than a place."""
         self._prepare_replicas(lease)
         archive, store = self.archive, self.archive.store
-        if not store.stages or not (archive.unseen or store.metadata() is None):
+        if store.shows_uploads or not (archive.unseen or store.metadata() is None):
             return
-        with lease.publishing(), archive.written(archive.up_to(0)) as folder:
-            store.prepare(folder)
+        with lease.publishing():
+            self.view.prepare()
 
     def note(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet."""
@@ -60,7 +61,11 @@ class Publisher:
         the end of what readers see.
         """
         archive = self.archive
-        if archive.store.stages or self.replicas or archive.config.completeness is not None:
+        if (
+            not archive.store.shows_uploads
+            or self.replicas
+            or archive.config.completeness is not None
+        ):
             return True
         end = archive.region_at(archive.published).start
         return record.start <= end or not any(a <= end < b for a, b in lease.claim.positions)
@@ -99,7 +104,7 @@ class Publisher:
         if not self.extent.is_static_settled():
             return False
         visible = archive.look()
-        keeps_static = archive.store.stages or self.replicas
+        keeps_static = not archive.store.shows_uploads or self.replicas
         static = archive.store.tracker.read(slice(0, 0)) if keeps_static else None
         if static is not None:
             self.note(static)
@@ -115,9 +120,7 @@ class Publisher:
             self.replicas.publish(trimmed, check)
         if not is_news:
             return False
-        with archive.written(trimmed) as folder:
-            changed = archive.store.publish(folder, staged, check=check, values=values)
-        self.completeness.note_shown()
+        changed = self.view.show(trimmed, check, seen=visible or 0, staged=staged, values=values)
         self.staging.forget(length)
         if not changed:
             return False
@@ -129,6 +132,31 @@ class Publisher:
         if not self.replicas.are_prepared:
             with lease.publishing():
                 self.replicas.prepare()
+
+    def restore(self, length: int, message: str, lease: Lease) -> int:
+        """Write metadata and coordinates again, of replicas first; how many stores that changed.
+
+        Parameters
+        ----------
+        length
+            How many positions readers see, or saw before the store was damaged.
+        message
+            Says what this is for.
+        lease
+            Of all positions.
+
+        Raises
+        ------
+        ValueError
+            Readers see more by now; the archive is as it was.
+        LeaseLost
+            Nothing may be written any more.
+        """
+        run = lease.claim.run
+        self.completeness.learn(run)
+        with lease.publishing() as check:
+            restored = self.replicas.restore(message, run, check)
+            return restored + self.view.restore(length, message, check)
 
     # -- variables that are added ---------------------------------------------------------------
 
@@ -164,9 +192,14 @@ class Publisher:
                 check()
                 declare()
 
-            with archive.written(archive.up_to(archive.published)) as folder:
-                archive.store.publish(folder, staged, f"Add {names}", check_and_declare, values)
-        self.completeness.note_shown()
+            self.view.show(
+                archive.up_to(archive.published),
+                check_and_declare,
+                seen=archive.published,
+                staged=staged,
+                values=values,
+                message=f"Add {names}",
+            )
         self.completeness.settle()
         log.info("added %s", names)
         return None

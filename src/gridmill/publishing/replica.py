@@ -17,10 +17,10 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.model.records import ProgressRecord, VariableRecord
-from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.copies import Copy
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.staging import staged_region
+from gridmill.publishing.view import Check, ReaderView
 from gridmill.stores.final_store import FinalStore, StagedRegion, Uploaded, readable_length
 from gridmill.stores.leases import LeaseProof
 from gridmill.stores.structure import StructureMismatch, structure_differences
@@ -50,6 +50,8 @@ class Replica:
 
     Attributes
     ----------
+    view
+        What its readers see.
     completeness
         Keeps its coordinate at what its records say.
     published
@@ -62,7 +64,8 @@ class Replica:
         self.archive = archive
         self.extent = extent
         self.store = store
-        self.completeness = CompletenessUpkeep(archive, extent, store)
+        self.view = ReaderView(archive, extent, store)
+        self.completeness = self.view.completeness
         self.published: int | None = None
         self.failure: str | None = None
         # By region, the fingerprint of what its records say; None before they are read.
@@ -85,8 +88,7 @@ class Replica:
             store.tracker.write_declaration(self._declaration())
         self._check_declaration()
         if stored is None:
-            with self.archive.written(self.archive.up_to(0)) as folder:
-                store.prepare(folder)
+            self.view.prepare()
             return
         template = json.loads(self.archive.metadata)
         differences = structure_differences(template, stored, self.archive.append_dim)
@@ -156,7 +158,7 @@ class Replica:
         self._known[key] = _fingerprint(record)
         self._behind.pop(key, None)
         self._staged.pop(key, None)
-        if self.store.stages and any(v.token for v in record.variables.values()):
+        if any(v.token for v in record.variables.values()):
             self._staged[key] = record
 
     def _bring(
@@ -229,7 +231,7 @@ class Replica:
 
     # -- what its readers see -------------------------------------------------------------------
 
-    def publish(self, trimmed: xr.Dataset, check: Callable[[], None]) -> None:
+    def publish(self, trimmed: xr.Dataset, check: Check) -> None:
         """Make visible what it holds of the dataset that readers of the primary are to see.
 
         Raises
@@ -247,13 +249,12 @@ class Replica:
         staged = self._staged_below(upto, visible or 0)
         if upto == visible and not staged and not values and self.published is not None:
             return
-        with self.archive.written(trimmed.isel({dim: slice(0, upto)})) as folder:
-            store.publish(folder, staged, check=check, values=values)
-        self.completeness.note_shown()
+        shown = trimmed.isel({dim: slice(0, upto)})
+        self.view.show(shown, check, seen=visible or 0, staged=staged, values=values)
         self.published = upto
         self._staged = {k: r for k, r in self._staged.items() if r.stop > upto}
 
-    def restore(self, message: str, check: Callable[[], None]) -> bool:
+    def restore(self, message: str, check: Check) -> bool:
         """Write metadata and coordinates again, see `Replicas.restore`; whether that changed it."""
         length = len(self.archive.index)
         visible = readable_length(self.store, self.archive.append_dim)
@@ -262,9 +263,7 @@ class Replica:
             visible = self._whole_prefix(0, length)
         if not 0 < visible <= length:
             return False
-        with self.archive.written(self.archive.up_to(visible)) as folder:
-            self.completeness.write_recorded(folder, visible)
-            return self.store.publish(folder, message=message, check=check)
+        return self.view.restore(visible, message, check)
 
     def why_behind(self, positions: int) -> str | None:
         """Say why it does not show what the primary does; None if it shows as many positions."""

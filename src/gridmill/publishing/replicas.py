@@ -25,6 +25,7 @@ from gridmill.model.reports import ReplicaOutcome
 from gridmill.publishing.copies import copy_here
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.replica import MakeCopies, Replica, declared, start_of
+from gridmill.publishing.view import Check, ReaderView
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore, Uploaded, readable_length
 from gridmill.stores.leases import LeaseLost, LeaseProof
@@ -104,7 +105,7 @@ class Replicas:
             with _LeftAlone(replica):
                 replica.catch_up(noted, proof, self.copy)
 
-    def publish(self, trimmed: xr.Dataset, check: Callable[[], None]) -> None:
+    def publish(self, trimmed: xr.Dataset, check: Check) -> None:
         """Make visible what each holds of the dataset that readers of the primary are to see.
 
         Raises
@@ -122,7 +123,7 @@ class Replicas:
             with _LeftAlone(replica):
                 replica.completeness.settle()
 
-    def each(self, change: Callable[[FinalStore], object]) -> None:
+    def each(self, change: Callable[[ReaderView], object]) -> None:
         """Do to each what is done to the primary by hand; one where it fails is left alone.
 
         What no run has made yet has nothing to be changed.
@@ -135,9 +136,9 @@ class Replicas:
         for replica in self._healthy():
             with _LeftAlone(replica):
                 if replica.is_made():
-                    change(replica.store)
+                    change(replica.view)
 
-    def restore(self, message: str, run: str, check: Callable[[], None]) -> int:
+    def restore(self, message: str, run: str, check: Check) -> int:
         """Write metadata and coordinates of each again, as the template has them; data stay.
 
         Readers see as many positions as before; where that cannot be read, those that a replica

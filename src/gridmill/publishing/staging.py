@@ -34,8 +34,6 @@ class Staging:
 
     def note(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet."""
-        if not self.archive.store.stages:
-            return
         name = name_of(record)
         self._records.pop(name, None)
         if self.archive.tokens(record) and self.extent.is_whole(record):
@@ -44,7 +42,7 @@ class Staging:
     def below(self, length: int) -> list[StagedRegion]:
         """Return the regions with uploads that are to be visible with this many positions."""
         archive = self.archive
-        if not archive.store.stages:
+        if archive.store.shows_uploads:
             return []
         if not self._knows_all:
             self._learn()

@@ -21,7 +21,7 @@ from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.final_store import FinalStore
+from gridmill.stores.final_store import FinalStore, IntendedWork
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.records import UpdateProgressTracker
 
@@ -33,8 +33,6 @@ RUNS_LOOKED_AT = 5
 # the 0.5 GiB of `python -m benchmarks memory`.
 WORKER_NBYTES = 200e6
 SLABS_HELD = 2.5
-# More snapshots than this make an Icechunk repository slow to look after.
-MANY_COMMITS = 1000
 
 
 @dataclass(frozen=True)
@@ -166,24 +164,9 @@ class Plan:
         """Say what its operator may not expect of the store, or of the selection."""
         found = list(self.remarks)
         varying = [region for region in to_do if region["first"] is not None]
-        rewritten = sum(region["start"] < self.published for region in varying)
-        if self.final_store.stages:
-            if len(varying) > MANY_COMMITS:
-                found.append(
-                    f"Icechunk makes a commit a region, one after the other: {len(varying):,} "
-                    "snapshots. Larger shards make fewer, and gridmill upkeep expires them"
-                )
-            if rewritten and self.unselected:
-                found.append(
-                    "Icechunk shows a repair region by region: readers see some regions repaired "
-                    "before others"
-                )
-        elif rewritten:
-            found.append(
-                f"shards of {rewritten:,} published region{'s' * (rewritten > 1)} are replaced: a "
-                "reader in the very moment gets an error and reads again. Shards that an update "
-                "fills, or Icechunk, avoid that"
-            )
+        replaced = sum(region["start"] < self.published for region in varying)
+        work = IntendedWork(len(varying), replaced, bool(self.unselected))
+        found += self.final_store.warn_of(work)
         if self.unselected and any(region["stop"] > self.published for region in varying):
             found.append(
                 f"readers see new positions only once {', '.join(self.unselected)} "

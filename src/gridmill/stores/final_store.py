@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CoordinateValues",
     "FinalStore",
+    "IntendedWork",
     "ObjectReplaced",
     "StagedRegion",
     "Uploaded",
@@ -100,6 +102,25 @@ class CoordinateValues:
     values: np.ndarray[Any, Any]
 
 
+@dataclass(frozen=True)
+class IntendedWork:
+    """What a run is about to do, as far as a store may warn of it.
+
+    Parameters
+    ----------
+    regions
+        How many regions along the append dim have something to do.
+    replaced
+        In how many of them readers see values already.
+    is_partial
+        Whether some of the archive's variables are left out.
+    """
+
+    regions: int
+    replaced: int
+    is_partial: bool
+
+
 def keep_object(folder: Path, receipt: ObjectReceipt, content: bytes | None) -> None:
     """Write an object into a local folder, if it is what its receipt says.
 
@@ -126,8 +147,9 @@ class FinalStore(Protocol):
         Where readers read.
     format
         ``"zarr"`` or ``"icechunk"``; kept in the archive's declaration.
-    stages
-        Whether uploads become visible only with a publication that is given their tokens.
+    shows_uploads
+        Whether an upload over published objects is what readers see at once. Otherwise it becomes
+        visible with the publication that is given its token, and `prepare` comes before the first.
     state, tracker
         The records.
 
@@ -139,7 +161,7 @@ class FinalStore(Protocol):
 
     url: str
     format: ClassVar[str]
-    stages: ClassVar[bool]
+    shows_uploads: ClassVar[bool]
     state: Objects
     tracker: UpdateProgressTracker
 
@@ -292,7 +314,36 @@ class FinalStore(Protocol):
     def lost(self, region: StagedRegion) -> frozenset[str]:
         """Name the variables of a region whose uploads can no longer be made visible.
 
-        They count as not uploaded. Asked only of a store that `stages`.
+        They count as not uploaded.
+        """
+
+    # -- what it warns of, and its upkeep -------------------------------------------------------
+
+    def warn_of(self, work: IntendedWork) -> list[str]:
+        """Say what readers or the operator may not expect of this work in this format.
+
+        A line each; of no work there is nothing to say.
+        """
+
+    def forget_versions(self, older_than: datetime, *, dry_run: bool = False) -> dict[str, int]:
+        """Forget earlier versions of the archive, and delete what only they held.
+
+        Parameters
+        ----------
+        older_than
+            Versions from before this time; what readers see now always stays.
+        dry_run
+            Only count.
+
+        Returns
+        -------
+        dict
+            Counts by kind: ``snapshots_expired``, and what was deleted.
+
+        Raises
+        ------
+        ValueError
+            The format keeps no earlier versions, or there is no archive.
         """
 
 

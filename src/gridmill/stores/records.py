@@ -21,7 +21,6 @@ from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, pa
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.objects.writable import impatient
 from gridmill.stores.pending_marks import PendingMarks
 
 __all__ = ["UpdateProgressTracker", "notice_key", "parse_notice"]
@@ -118,7 +117,7 @@ class UpdateProgressTracker:
         UnreadableState
             It is damaged, or a later gridmill's.
         """
-        content = impatient(self.objects).get("declaration.json")
+        content = self.objects.impatient.get("declaration.json")
         if content is None:
             return None
         address = self._address("declaration.json")
@@ -197,11 +196,6 @@ class UpdateProgressTracker:
         with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="report") as pool:
             keys = [f"runs/{report.run}.{kind}" for kind in pages]
             list(pool.map(self.objects.put, keys, pages.values()))
-
-    def read_page(self, run: str) -> str | None:
-        """Read the page of a run's report; None if there is none."""
-        content = self.objects.get(f"runs/{run}.html")
-        return None if content is None else content.decode()
 
     def runs(self) -> list[str]:
         """Name the runs that left a report, the oldest first."""

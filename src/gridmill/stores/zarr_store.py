@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,13 +14,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import google_crc32c
 import numpy as np
 import zarr
-from zarr.abc.store import Store
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local
-from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
+from gridmill.stores.final_store import (
+    CoordinateValues,
+    IntendedWork,
+    StagedRegion,
+    Uploaded,
+    keep_object,
+)
 from gridmill.stores.leases import LeaseProof
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import (
@@ -32,11 +38,9 @@ from gridmill.stores.metadata import (
     publication_step,
     set_values,
 )
-from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects, open_state, state_url
 from gridmill.stores.objects.protocol import Change
 from gridmill.stores.objects.writable import check_writable
-from gridmill.stores.objects.zarr_reader import ObjectsReader
 from gridmill.stores.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ class ZarrStore:
     """
 
     format: ClassVar[str] = "zarr"
-    stages: ClassVar[bool] = False
+    shows_uploads: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -116,7 +120,7 @@ class ZarrStore:
         """Open what readers see."""
         import xarray as xr
 
-        ds: xr.Dataset = xr.open_zarr(self._zarr(), zarr_format=3, consolidated=True)
+        ds: xr.Dataset = xr.open_zarr(self.objects.as_zarr(), zarr_format=3, consolidated=True)
         return ds
 
     def progress(self) -> list[ProgressRecord]:
@@ -131,7 +135,7 @@ class ZarrStore:
 
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         """Read stored values of a variable, in the stored dtype."""
-        array = zarr.open_array(self._zarr(), path=variable, mode="r", zarr_format=3)
+        array = zarr.open_array(self.objects.as_zarr(), path=variable, mode="r", zarr_format=3)
         return np.asarray(array[selection])
 
     def read_uploaded(
@@ -143,7 +147,7 @@ class ZarrStore:
     ) -> np.ndarray[Any, Any]:
         """Read values that an upload made durable, whether readers see them or not."""
         parsed = ArrayV3Metadata.from_dict(copy.deepcopy(dict(metadata)))
-        array = zarr.Array(zarr.AsyncArray(parsed, StorePath(self._zarr(), variable)))
+        array = zarr.Array(zarr.AsyncArray(parsed, StorePath(self.objects.as_zarr(), variable)))
         return np.asarray(array[selection])
 
     def nbytes_in_use(self, keys: Sequence[str]) -> dict[str, int]:
@@ -259,6 +263,31 @@ class ZarrStore:
         """Name nothing: what is uploaded is where readers read."""
         return frozenset()
 
+    # -- what it warns of, and its upkeep -------------------------------------------------------
+
+    def warn_of(self, work: IntendedWork) -> list[str]:
+        """Say that readers may meet an error where an object is replaced."""
+        if not work.replaced:
+            return []
+        return [
+            f"shards of {work.replaced:,} published region{'s' * (work.replaced > 1)} are "
+            "replaced: a reader in the very moment gets an error and reads again. Shards that an "
+            "update fills, or Icechunk, avoid that"
+        ]
+
+    def forget_versions(self, older_than: datetime, *, dry_run: bool = False) -> dict[str, int]:
+        """Raise: an object that is replaced is gone.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(
+            f"{self.url} is in format {self.format}, which keeps no snapshots: only Icechunk "
+            "archives need upkeep"
+        )
+
     def _fetch(self, key: str, folder: Path) -> None:
         """Copy an object into a local store, if there is one."""
         content = self.objects.get(key)
@@ -279,8 +308,3 @@ class ZarrStore:
         for _, step in groupby(changes, publication_step):
             each(lambda key: changes[key](check), list(step), self.objects.at_once)
         return bool(changes)
-
-    def _zarr(self) -> Store:
-        if isinstance(self.objects, LocalObjects):
-            return zarr.storage.LocalStore(self.objects.root, read_only=True)
-        return ObjectsReader(self.objects)

@@ -188,7 +188,7 @@ class ContractArchive:
         """Give what the whole archive holds once every region is uploaded."""
         if name == STATIC:
             return np.arange(CELLS, dtype="float32")
-        versions = self.shown if self.store.stages else self.versions
+        versions = self.versions if self.store.shows_uploads else self.shown
         parts = [values_of(name, n, versions.get(n, 0)) for n in range(self.length // REGION)]
         return np.concatenate(parts)
 

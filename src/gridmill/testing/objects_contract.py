@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+import zarr
+
 from gridmill.stores.objects.protocol import Objects
 from gridmill.testing.contract_archive import other_process
 
@@ -133,6 +136,30 @@ class ObjectsContract:
         assert [change is not None for change in changes] == [True, False, True, False, True]
         assert checks == [None, b"first", b"second, longer"]
         assert objects.get("folder/key") == b""
+
+    def test_a_probe_leaves_nothing(self, tmp_path: Path) -> None:
+        """Whether objects can be put is tried without a trace."""
+        objects = self.make_objects(tmp_path)
+        objects.put("folder/key", b"x")
+        objects.probe("probe")
+        assert list(objects.keys()) == ["folder/key"]
+
+    def test_the_impatient_are_the_same_objects(self, tmp_path: Path) -> None:
+        """They give up sooner, and hold what the others hold."""
+        objects = self.make_objects(tmp_path)
+        objects.put("folder/key", b"x")
+        assert objects.impatient.url == objects.url
+        assert objects.impatient.get("folder/key") == b"x"
+
+    def test_zarr_reads_the_objects(self, tmp_path: Path) -> None:
+        """An array that was put object by object is read as it was written."""
+        objects = self.make_objects(tmp_path)
+        written = zarr.create_array(tmp_path / "array.zarr", shape=(4,), chunks=(2,), dtype="i4")
+        written[:] = range(4)
+        for path in (p for p in (tmp_path / "array.zarr").rglob("*") if p.is_file()):
+            objects.put(path.relative_to(tmp_path).as_posix(), path.read_bytes())
+        read = zarr.open_array(objects.as_zarr(), path="array.zarr", mode="r", zarr_format=3)
+        assert np.asarray(read[1:]).tolist() == [1, 2, 3]
 
     def test_of_many_writers_at_once_one_is_the_first(self, tmp_path: Path) -> None:
         """Of many that put if absent at once, one is told that it wrote, and it did."""

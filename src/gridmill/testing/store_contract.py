@@ -11,13 +11,19 @@ import pickle
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
 import google_crc32c
 import numpy as np
 
-from gridmill.stores.final_store import CoordinateValues, FinalStore, ObjectReplaced
+from gridmill.stores.final_store import (
+    CoordinateValues,
+    FinalStore,
+    IntendedWork,
+    ObjectReplaced,
+)
 from gridmill.stores.leases import LeaseLost, LeaseProof
 from gridmill.testing.contract_archive import (
     DIM,
@@ -340,6 +346,47 @@ class StoreContract:
         except ObjectReplaced:
             return
         raise AssertionError("an object with another checksum was downloaded")
+
+    # -- what a store says of itself ---------------------------------------------------------------
+
+    def test_uploads_over_published_objects_show_when_the_store_says(self, tmp_path: Path) -> None:
+        """At once where `shows_uploads`, else with the publication; after it in any case."""
+        archive = ContractArchive(self.make_store(tmp_path), tmp_path)
+        archive.upload(0)
+        archive.publish(REGION)
+        archive.upload(0, version=1)
+        shown = values_of(SMALL, 0, 1 if archive.store.shows_uploads else 0)
+        np.testing.assert_array_equal(archive.values(SMALL), shown)
+        archive.publish(REGION)
+        np.testing.assert_array_equal(archive.values(SMALL), values_of(SMALL, 0, 1))
+
+    def test_of_no_work_there_is_nothing_to_warn(self, tmp_path: Path) -> None:
+        """What a store warns of is a line each, and it warns of nothing where nothing is done."""
+        store = self.make_store(tmp_path)
+        assert store.warn_of(IntendedWork(0, 0, is_partial=False)) == []
+        said = store.warn_of(IntendedWork(10_000, 10, is_partial=True))
+        assert all(line and "\n" not in line for line in said)
+        if store.shows_uploads:
+            assert store.warn_of(IntendedWork(1, 1, is_partial=False))
+
+    def test_earlier_versions_are_forgotten_or_there_are_none(self, tmp_path: Path) -> None:
+        """What readers see stays; a store that keeps no versions says so, with its address."""
+        archive = ContractArchive(self.make_store(tmp_path), tmp_path)
+        for number in range(2):
+            archive.upload(number)
+            archive.publish((number + 1) * REGION)
+        later = datetime.now(UTC) + timedelta(hours=2)
+        refused, would_go, went = "", {}, {}
+        try:
+            would_go = archive.store.forget_versions(later, dry_run=True)
+            went = archive.store.forget_versions(later)
+        except ValueError as error:
+            refused = str(error)
+        if refused:
+            assert archive.store.url in refused
+        else:
+            assert would_go["snapshots_expired"] >= went["snapshots_expired"] > 0
+        archive.check(2 * REGION)
 
     # -- secrecy ----------------------------------------------------------------------------------
 

@@ -14,12 +14,14 @@ from click.testing import CliRunner, Result
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Coordinate, Encoding
+from gridmill.operations import migrate, restore
 from gridmill.operations.accept import accept_files
 from gridmill.operations.maintenance import EVERYTHING
 from gridmill.operations.migrate import migrate_metadata
 from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
-from gridmill.stores.leases import Lease, LeaseHeld
+from gridmill.stores.claims import claim_key, current_claims
+from gridmill.stores.leases import Lease, LeaseHeld, LeaseLost
 from gridmill.stores.structure import StructureMismatch
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import (
@@ -353,6 +355,41 @@ class OtherwiseTemplate(DescribedTemplate):
 
 
 Otherwise = dataset_of(template=OtherwiseTemplate)
+
+
+def test_who_was_taken_for_dead_describes_nothing(client, provider, tmp_path, monkeypatch):
+    """A change of descriptions that lost its lease puts no object."""
+    make(tmp_path).backfill(until(8), client=client)
+    dataset = make(tmp_path, Described)
+    before, compare = (tmp_path / "a" / "zarr.json").read_bytes(), migrate._compare
+
+    def compare_too_long(store, archive):
+        for claim in current_claims(dataset.store.state):
+            dataset.store.state.delete(claim_key(claim.run))
+        return compare(store, archive)
+
+    monkeypatch.setattr(migrate, "_compare", compare_too_long)
+    with pytest.raises(LeaseLost):
+        migrate_metadata(dataset, now=until(8), **WHO)
+    assert (tmp_path / "a" / "zarr.json").read_bytes() == before
+
+
+def test_restoring_takes_nothing_that_was_published_meanwhile(
+    client, provider, tmp_path, monkeypatch
+):
+    """It is proven without the lease what an archive was made with; a run may grow it then."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(8), client=client)
+    proven = restore._proven
+
+    def prove_too_long(*args, **kwargs):
+        make(tmp_path).backfill(until(12), client=client)
+        return proven(*args, **kwargs)
+
+    monkeypatch.setattr(restore, "_proven", prove_too_long)
+    with pytest.raises(ValueError, match="12 positions by now, and would see only 8"):
+        restore_metadata(dataset, now=until(12), **WHO)
+    np.testing.assert_array_equal(values(dataset), truth(hours(12)))
 
 
 @pytest.mark.parametrize("kind", FORMATS)

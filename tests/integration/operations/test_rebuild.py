@@ -17,6 +17,8 @@ from gridmill.cli import ExitCode, cli
 from gridmill.model.records import ProgressRecord, SourceFileStatus
 from gridmill.model.state_files import NewerSchema
 from gridmill.operations.rebuild import declaration_from_store, rebuild_records
+from gridmill.validation import Context
+from gridmill.validation.checks.gaps import find_gaps
 from tiny import (
     REGION,
     Provider,
@@ -188,6 +190,18 @@ def test_what_is_recorded_stays(tmp_path, client, provider):
     after = {r.start: r for r in dataset.store.progress()}
     assert {start for start in before if after[start] != before[start]} == {REGION}
     assert essence(after[REGION]) == essence(before[REGION])
+
+
+def test_a_gap_without_a_record_names_the_command_that_writes_one(tmp_path, client, provider):
+    """Of a published region whose record was lost, and of no other."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    dataset.store.tracker.delete(slice(REGION, 2 * REGION))
+    gaps = list(find_gaps(Context(dataset)))
+    assert {gap.start for gap in gaps} == set(range(REGION, 2 * REGION))
+    assert all("gridmill rebuild-records" in gap.detail for gap in gaps)
+    rebuild_records(dataset, **WHO)
+    assert not list(find_gaps(Context(dataset)))
 
 
 @pytest.mark.parametrize(

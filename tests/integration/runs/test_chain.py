@@ -16,8 +16,7 @@ from distributed.comm import CommClosedError
 
 from clusters import local_client
 from gridmill.runs.dask import checks, memory
-from gridmill.runs.dask.checks import folders_in_use
-from gridmill.runs.dask.plugin import STAGE_WIDTHS, PipelinePlugin, threads_per_worker
+from gridmill.runs.dask.plugin import PLUGIN, STAGE_WIDTHS, PipelinePlugin, threads_per_worker
 from gridmill.runs.dask.tasks import _bench
 from tiny import Provider, Tiny, TinyJob, hours, until
 
@@ -35,6 +34,13 @@ def wait_until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def folders_in_use(client: Client) -> list[int]:
+    """Count the temporary folders of each worker, which runs in this process."""
+    workers = client.cluster.workers.values()
+    owned = [worker.plugins[PLUGIN].workspace.owned() for worker in workers]
+    return [sum(map(len, folders.values())) for folders in owned]
 
 
 def make_folder() -> str:
@@ -65,10 +71,10 @@ def test_a_folder_goes_with_its_key(client):
     local = client.submit(lambda: get_worker().local_directory, pure=False).result()
     assert folder.is_relative_to(local)
     assert (folder / "file").exists()
-    assert list(folders_in_use(client).values()) == [1]
+    assert folders_in_use(client) == [1]
     del future
     wait_until(lambda: not folder.exists())
-    assert list(folders_in_use(client).values()) == [0]
+    assert folders_in_use(client) == [0]
 
 
 def test_a_folder_of_a_task_that_failed_goes_too(client):
@@ -82,7 +88,7 @@ def test_a_folder_of_a_task_that_failed_goes_too(client):
     assert isinstance(future.exception(), TypeError)
     del future
     gc.collect()
-    wait_until(lambda: list(folders_in_use(client).values()) == [0])
+    wait_until(lambda: folders_in_use(client) == [0])
 
 
 def test_a_key_that_comes_back_keeps_what_it_makes_then(client, monkeypatch):
@@ -112,7 +118,7 @@ def test_a_key_that_comes_back_keeps_what_it_makes_then(client, monkeypatch):
         held.result()
     wait_until(lambda: not before.exists())
     assert (after / "file").exists()
-    assert list(folders_in_use(client).values()) == [1]
+    assert folders_in_use(client) == [1]
 
 
 def test_a_run_leaves_no_folder_and_no_task(client, tmp_path):
@@ -124,7 +130,7 @@ def test_a_run_leaves_no_folder_and_no_task(client, tmp_path):
     stages = {span.key.split("-")[0] for span in report.spans}
     assert stages == set(STAGE_WIDTHS)
     assert all(span.key.split("-")[1].isdigit() for span in report.spans)
-    wait_until(lambda: list(folders_in_use(client).values()) == [0])
+    wait_until(lambda: folders_in_use(client) == [0])
     prefixes = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
     assert set(STAGE_WIDTHS) <= set(prefixes)
 

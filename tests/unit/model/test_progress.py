@@ -1,4 +1,4 @@
-"""Records come back as written, and the extent that they allow is a correct prefix."""
+"""Records come back as written, and say of each region how far it is settled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from gridmill.model.records import (
     SourceFileStatus,
     SourceFill,
     VariableRecord,
-    publishable_extent,
     region_state,
 )
 
@@ -65,69 +64,6 @@ def test_a_region_is_judged_as_the_design_says(variables, publish_when):
     assert region_state(region, variables, publish_when) == naive_state(
         region, variables, publish_when
     )
-
-
-@st.composite
-def archives(draw):
-    """Draw the states of all regions of an archive, some without a record, and an extent."""
-    lengths = draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
-    states, start = [], 0
-    for length in lengths:
-        settled = draw(st.integers(0, length) | st.just(length))
-        data = draw(st.integers(0, settled) | st.just(settled))
-        recorded = draw(st.sampled_from([True, True, True, False]))
-        states.append((RegionState(start, start + length, settled, data), recorded))
-        start += length
-    return states, draw(st.integers(0, start))
-
-
-def naive_extent(published, states):
-    """Walk position by position from the region that is published last."""
-    by_position = {}
-    for state, recorded in states:
-        for at in range(state.start, state.stop):
-            settled = recorded and at < state.start + state.settled
-            by_position[at] = (settled, recorded and at < state.start + state.data)
-    first = max((s.start for s, _ in states if s.start <= max(published - 1, 0)), default=0)
-    extent = published
-    for at in range(first, len(by_position)):
-        settled, before_last_data = by_position[at]
-        if not settled:
-            break
-        if before_last_data:
-            extent = max(extent, at + 1)
-    return extent
-
-
-@given(archives())
-def test_the_extent_is_the_longest_settled_prefix(archive):
-    """It is the last settled position with data, and never below what is published."""
-    states, published = archive
-    first = max(s.start for s, _ in states if s.start <= max(published - 1, 0))
-    known = []
-    for state, recorded in states:
-        if state.start < first:
-            continue
-        if not recorded:
-            break
-        known.append(state)
-    assert publishable_extent(published, known) == naive_extent(published, states)
-
-
-@given(archives(), st.randoms())
-def test_the_extent_does_not_pass_a_region_that_is_missing_from_the_list(archive, random):
-    """Whichever regions are left out, the extent ends before the first of them."""
-    states, _ = archive
-    kept = [state for state, _ in states if random.random() < 0.7]
-    extent = publishable_extent(0, kept)
-    missing = [state.start for state, _ in states if state not in kept]
-    assert extent <= min(missing, default=extent)
-
-
-def test_the_extent_waits_for_the_region_that_is_published_now():
-    """States that begin after the published extent say nothing."""
-    assert publishable_extent(5, [RegionState(8, 12, 4, 4)]) == 5
-    assert publishable_extent(5, []) == 5
 
 
 TEXT = st.text(max_size=8)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,6 +97,63 @@ def record(publisher, start, statuses, names=NAMES, **changes):
     )
     publisher.archive.store.tracker.write(written)
     return written, prepared
+
+
+@pytest.mark.parametrize("change", ["show", "restore", "describe", "shorten"])
+def test_who_lost_the_right_to_publish_changes_nothing(store, change):
+    """Whatever changes what readers see asks before it puts the first object."""
+    publisher = publisher_of(store, 8)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    view, archive = publisher.view, publisher.archive
+    root = {**store.metadata(), "attributes": {"title": "Another"}}
+    store.objects.put("time/c/0", b"damaged")
+    store.objects.puts.clear()
+
+    def check() -> None:
+        raise LeaseLost("taken over")
+
+    changes = {
+        "show": lambda: view.show(archive.up_to(8), check, seen=4),
+        "restore": lambda: view.restore(4, "restored", check),
+        "describe": lambda: view.describe(root, "described", check),
+        "shorten": lambda: view.shorten(2, "truncated", check),
+    }
+    with pytest.raises(LeaseLost):
+        changes[change]()
+    assert store.objects.puts == []
+    assert store.published_length("time") == 4
+
+
+@pytest.mark.parametrize("change", ["show", "restore"])
+def test_what_is_published_stays_published(store, change):
+    """The view of readers refuses to be shortened by what is not a truncation."""
+    publisher = publisher_of(store, 8)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    view = publisher.view
+    changes = {
+        "show": lambda: view.show(publisher.archive.up_to(2), lambda: None, seen=4),
+        "restore": lambda: view.restore(2, "restored", lambda: None),
+    }
+    with pytest.raises(ValueError, match="see 4 positions by now, and would see only 2"):
+        changes[change]()
+    assert store.published_length("time") == 4
+
+
+def test_one_path_changes_what_readers_see():
+    """No module but the readers' view asks a final store to prepare, publish or truncate."""
+    import gridmill
+
+    package = Path(gridmill.__file__).parent
+    asks = re.compile(r"\b(store|target)\.(prepare|publish|truncate)\(")
+    asking = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if asks.search(path.read_text())
+    }
+    inside = {path for path in asking if path.startswith(("stores/", "testing/"))}
+    assert asking - inside == {"publishing/view.py"}
 
 
 def test_what_another_run_publishes_meanwhile_is_no_difference(store, monkeypatch):
@@ -201,18 +260,23 @@ def test_regions_of_another_run_are_published_with_ours(store):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"names": ("a",)}, {"state": "failed", "error": "why"}, {"fingerprint": {"array": "another"}}],
+    ("changes", "reason"),
+    [
+        ({"names": ("a",)}, "b is not done"),
+        ({"state": "failed", "error": "why"}, "a failed: why"),
+        ({"fingerprint": {"array": "another"}}, "made of something else than now"),
+    ],
     ids=["a variable lacks", "failed", "another template"],
 )
-def test_a_region_that_is_not_wholly_done_stops_the_extent(store, changes):
-    """So does one whose record does not fit the template of today."""
+def test_a_region_that_is_not_wholly_done_stops_the_extent(store, changes, reason):
+    """So does one whose record does not fit the template of today; each time it is said why."""
     publisher = publisher_of(store, 12)
     for start in (0, 8):
         record(publisher, start, [OK] * 4)
     record(publisher, 4, [OK] * 4, **changes)
     assert publisher.publish(LEASE)
     assert publisher.archive.published == 4
+    assert reason in publisher.extent.stops_because()
     record(publisher, 4, [OK] * 4)
     assert publisher.publish(LEASE)
     assert publisher.archive.published == 12
@@ -298,7 +362,7 @@ def test_the_reason_names_the_file_that_is_waited_for(store):
     publisher = publisher_of(store, 4)
     record(publisher, 0, [OK, ABSENT, OK, OK])
     publisher.publish(LEASE)
-    assert publisher.extent.stops_because() == f"time {START + HOUR}: 1 not yet available (None)"
+    assert publisher.extent.stops_because() == f"time {START + HOUR}: 1 not yet available"
 
 
 @pytest.mark.parametrize(

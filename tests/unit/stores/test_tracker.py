@@ -106,7 +106,7 @@ def test_the_last_report_is_the_latest_run_s(tracker):
         )
     assert tracker.last_report()["run"] == "20200102T000000-b"
     assert tracker.runs() == ["20200101T000000-a", "20200102T000000-b"]
-    assert tracker.read_page("20200101T000000-a") == "a page"
+    assert tracker.objects.get("runs/20200101T000000-a.html") == b"a page"
     assert tracker.read_report("20200103T000000-c") is None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -11,9 +10,6 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import Archive, archive_options
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.output import Output, output_options
-
-if TYPE_CHECKING:
-    from gridmill.stores.icechunk.store import IcechunkStore
 
 __all__ = ["upkeep"]
 
@@ -48,16 +44,7 @@ def upkeep(archive: Archive, older_than: str, dry_run: bool, output: Output) -> 
     from gridmill.display.terminal.archive import show_upkeep, upkeep_content
 
     before = datetime.now(UTC) - parse_duration(older_than, "--older-than")
-    dataset = archive.open()
-    if dataset.store.format != "icechunk":
-        raise ValueError(
-            f"{dataset.store.url} is in format {dataset.store.format}, which keeps no snapshots: "
-            "only Icechunk archives need upkeep"
-        )
-    store = cast("IcechunkStore", dataset.store)
-    if store.metadata() is None:
-        raise ValueError(f"there is no archive at {store.url}: gridmill backfill makes one")
-    forgotten = store.expire(before, dry_run=dry_run)
-    collected = store.collect_garbage(before, dry_run=dry_run)
-    output.show(upkeep_content(store.url, before, forgotten, collected, dry_run), show_upkeep)
+    store = archive.open().store
+    went = store.forget_versions(before, dry_run=dry_run)
+    output.show(upkeep_content(store.url, before, went, dry_run), show_upkeep)
     return ExitCode.SUCCESS

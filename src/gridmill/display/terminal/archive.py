@@ -119,16 +119,13 @@ def _urgency(gap: Content) -> str:
     return "dim" if gap["accepted"] else "red" if gap["settled"] else "yellow"
 
 
-def upkeep_content(
-    store: str, before: datetime, forgotten: int, collected: Mapping[str, int], dry_run: bool
-) -> Content:
+def upkeep_content(store: str, before: datetime, went: Mapping[str, int], dry_run: bool) -> Content:
     """Say what went, or would go."""
     return {
         "store": masked(store),
         "older_than": before.isoformat(timespec="seconds"),
         "dry_run": dry_run,
-        "snapshots_expired": forgotten,
-        **collected,
+        **went,
     }
 
 

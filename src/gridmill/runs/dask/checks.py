@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from distributed import (
@@ -71,15 +69,3 @@ def _keeps_memory(dask_worker: Worker) -> bool:
     plugin = dask_worker.plugins[PLUGIN]
     assert isinstance(plugin, PipelinePlugin)
     return plugin.keeps_memory
-
-
-def folders_in_use(client: Client) -> dict[str, int]:
-    """Count the temporary folders on each worker, by its address."""
-    return dict(client.run(_count_folders))
-
-
-def _count_folders(dask_worker: Worker) -> int:
-    plugin = dask_worker.plugins[PLUGIN]
-    assert isinstance(plugin, PipelinePlugin)
-    owned: Iterable[list[Path]] = plugin.workspace.owned().values()
-    return sum(len(folders) for folders in owned)

@@ -33,7 +33,13 @@ from zarr.core.sync import sync
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local, local_path
-from gridmill.stores.final_store import CoordinateValues, StagedRegion, Uploaded, keep_object
+from gridmill.stores.final_store import (
+    CoordinateValues,
+    IntendedWork,
+    StagedRegion,
+    Uploaded,
+    keep_object,
+)
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.patience import patiently
@@ -82,7 +88,7 @@ class IcechunkStore:
     """
 
     format: ClassVar[str] = "icechunk"
-    stages: ClassVar[bool] = True
+    shows_uploads: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -292,7 +298,25 @@ class IcechunkStore:
         """Name the variables whose uploads this Icechunk does not read, and that it must merge."""
         return self.uploads.lost(region)
 
-    # -- upkeep -------------------------------------------------------------------------------
+    # -- what it warns of, and its upkeep -------------------------------------------------------
+
+    def warn_of(self, work: IntendedWork) -> list[str]:
+        """Say what a commit a region means for this work; see `upkeep.warn_of`."""
+        return upkeep.warn_of(work)
+
+    def forget_versions(self, older_than: datetime, *, dry_run: bool = False) -> dict[str, int]:
+        """Forget snapshots from before a time, and delete what no snapshot holds then.
+
+        Raises
+        ------
+        ValueError
+            There is no archive.
+        """
+        if self.metadata() is None:
+            raise ValueError(f"there is no archive at {self.url}: gridmill backfill makes one")
+        expired = self.expire(older_than, dry_run=dry_run)
+        deleted = self.collect_garbage(older_than, dry_run=dry_run)
+        return {"snapshots_expired": expired, **deleted}
 
     def expire(self, older_than: datetime, *, dry_run: bool = False) -> int:
         """Forget snapshots from before a time; see `upkeep.expire`."""

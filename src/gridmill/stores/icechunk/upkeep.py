@@ -1,4 +1,7 @@
-"""What keeps a repository small: old snapshots are forgotten, and what only they held deleted."""
+"""What keeps a repository small: old snapshots are forgotten, and what only they held deleted.
+
+And what is said before there are too many of them.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,33 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from gridmill.stores.claims import current_claims
+from gridmill.stores.final_store import IntendedWork
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
 from gridmill.stores.icechunk.uploads import Uploads, digest_of, merged_in
 
-__all__ = ["collect_garbage", "expire"]
+__all__ = ["collect_garbage", "expire", "warn_of"]
 
 # How long before its token an upload may have begun, and how far clocks may differ.
 GARBAGE_MARGIN = timedelta(hours=1)
+# More snapshots than this make a repository slow to look after.
+MANY_COMMITS = 1000
+
+
+def warn_of(work: IntendedWork) -> list[str]:
+    """Say what a commit a region means for a run's work, see `FinalStore.warn_of`."""
+    found = []
+    if work.regions > MANY_COMMITS:
+        found.append(
+            f"Icechunk makes a commit a region, one after the other: {work.regions:,} snapshots. "
+            "Larger shards make fewer, and gridmill upkeep expires them"
+        )
+    if work.replaced and work.is_partial:
+        found.append(
+            "Icechunk shows a repair region by region: readers see some regions repaired before "
+            "others"
+        )
+    return found
 
 
 def expire(repository: RepositoryAt, older_than: datetime, *, dry_run: bool = False) -> int:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from gridmill.stores.objects.leftovers import name_of_ours
+from gridmill.stores.objects.leftovers import name_of_ours, sweep
 from gridmill.stores.objects.protocol import Change
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
 __all__ = ["LocalObjects"]
 
@@ -40,6 +43,11 @@ class LocalObjects:
         self.staging = staging
         self.fsync = fsync
         self.url = str(root)
+
+    @property
+    def impatient(self) -> LocalObjects:
+        """These objects: a disk is not waited for."""
+        return self
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object, replacing the one that was there."""
@@ -108,6 +116,18 @@ class LocalObjects:
         walk = os.walk(self.root / prefix)
         files = (Path(folder) / name for folder, _, names in walk for name in names)
         yield from sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def probe(self, key: str) -> None:
+        """Raise OSError unless an object can be put and deleted; sweeps `staging` before."""
+        sweep(self.staging)
+        self.put(key, b"probe")
+        self.delete(key)
+
+    def as_zarr(self) -> Store:
+        """Return a Zarr store that reads these files."""
+        from zarr.storage import LocalStore  # records and leases are kept without Zarr
+
+        return LocalStore(self.root, read_only=True)
 
     def abort_abandoned_uploads(self) -> int:
         """Do nothing: what killed processes left is in `staging`, which is swept."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
 __all__ = ["Change", "Objects"]
 
@@ -24,6 +27,10 @@ class Objects(Protocol):
 
     url: str
     at_once: int
+
+    @property
+    def impatient(self) -> Objects:
+        """The same objects, for a caller that prefers an early error to a long wait."""
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object, replacing the one that was there."""
@@ -62,6 +69,16 @@ class Objects(Protocol):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys below `prefix` (a folder), sorted."""
+
+    def probe(self, key: str) -> None:
+        """Raise OSError, and soon, unless an object can be put and deleted; leaves nothing.
+
+        Where objects are written on a local disk first, what killed processes left there goes
+        before: it may be what fills the disk.
+        """
+
+    def as_zarr(self) -> Store:
+        """Return a Zarr store that reads these objects."""
 
     def abort_abandoned_uploads(self) -> int:
         """Delete what puts of killed processes left in a store, unseen and paid for; how much."""

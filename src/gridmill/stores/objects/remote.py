@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import stamina
 
 from gridmill.stores.objects.protocol import Change
+from gridmill.stores.objects.zarr_reader import ObjectsReader
 
 __all__ = ["FsspecObjects"]
 
@@ -67,6 +68,11 @@ class FsspecObjects:
 
     def __repr__(self) -> str:
         return f"FsspecObjects({self.url!r})"
+
+    @property
+    def impatient(self) -> FsspecObjects:
+        """These objects: how long a file system waits is its own matter."""
+        return self
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object, replacing the one that was there."""
@@ -126,6 +132,15 @@ class FsspecObjects:
         """Yield the keys below `prefix` (a folder), sorted."""
         found = self._retried(lambda fs: fs.find(self._path(prefix).rstrip("/")))
         yield from sorted(path.removeprefix(f"{self.root}/") for path in found)
+
+    def probe(self, key: str) -> None:
+        """Raise OSError unless an object can be put and deleted."""
+        self.put(key, b"probe")
+        self.delete(key)
+
+    def as_zarr(self) -> ObjectsReader:
+        """Return a Zarr store that reads these objects."""
+        return ObjectsReader(self)
 
     def abort_abandoned_uploads(self) -> int:
         """Do nothing: file systems do not tell."""

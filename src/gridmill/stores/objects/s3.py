@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import stamina
 
 from gridmill.stores.objects.protocol import Change
+from gridmill.stores.objects.zarr_reader import ObjectsReader
 
 __all__ = ["S3Objects", "S3Patience"]
 
@@ -270,6 +271,16 @@ class S3Objects:
             finally:
                 self.delete(key)
         return connection.honours_conditions[self.bucket]
+
+    def probe(self, key: str) -> None:
+        """Raise OSError, and soon, unless an object can be put and deleted."""
+        hasty = self.impatient
+        hasty.put(key, b"probe")
+        hasty.delete(key)
+
+    def as_zarr(self) -> ObjectsReader:
+        """Return a Zarr store that reads these objects."""
+        return ObjectsReader(self)
 
     def abort_abandoned_uploads(self, older_than: timedelta = ABANDONED_AFTER) -> int:
         """Delete the parts of multipart uploads that killed processes left; their number."""

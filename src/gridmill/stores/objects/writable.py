@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from gridmill.stores.objects.leftovers import sweep
-from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.protocol import Objects
 
-__all__ = ["StoreUnwritable", "check_writable", "impatient"]
+__all__ = ["StoreUnwritable", "check_writable"]
 
 
 class StoreUnwritable(OSError):  # noqa: N818
@@ -27,18 +25,4 @@ def check_writable(*probes: tuple[Objects, str]) -> None:
         Objects, and the key that is tried in them; all at once.
     """
     with ThreadPoolExecutor(len(probes), thread_name_prefix="probe") as pool:
-        list(pool.map(_check_writable, *zip(*probes, strict=True)))
-
-
-def _check_writable(objects: Objects, key: str) -> None:
-    if isinstance(objects, LocalObjects):
-        sweep(objects.staging)
-    objects = impatient(objects)
-    objects.put(key, b"probe")
-    objects.delete(key)
-
-
-def impatient(objects: Objects) -> Objects:
-    """Give the same objects for who would rather know soon that nothing answers."""
-    hasty: Objects = getattr(objects, "impatient", objects)
-    return hasty
+        list(pool.map(lambda probe: probe[0].probe(probe[1]), probes))

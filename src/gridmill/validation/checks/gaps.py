@@ -22,6 +22,9 @@ from gridmill.validation.context import STATIC, Context
 __all__ = ["Gap", "GapGroup", "find_gaps", "group_gaps"]
 
 NOT_RECORDED = "not recorded"
+# Of a region that readers see.
+UNKNOWN = "no record says what it was made from: gridmill rebuild-records writes one"
+NOT_MADE = "its record does not say what it was made from"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,19 +153,20 @@ class _Recorded:
 
     variable: VariableRecord | None
     files: dict[str, tuple[int, SourceFileRecord]]
+    why_unknown: str = ""
 
     @classmethod
     def of(cls, record: ProgressRecord | None, name: str) -> _Recorded:
         known = None if record is None else record.variables.get(name)
         if record is None or known is None:
-            return cls(None, {})
+            return cls(None, {}, UNKNOWN if record is None else NOT_MADE)
         return cls(known, {f.url: (n, f) for n, f in enumerate(record.groups[known.group])})
 
     def outcome(self, url: str) -> _Outcome | None:
         """Say what became of a file; None if well."""
         known = self.variable
         if known is None:
-            return _Outcome(NOT_RECORDED, "no record says what it was made from")
+            return _Outcome(NOT_RECORDED, self.why_unknown)
         if known.state == "failed":
             return _Outcome(NOT_RECORDED, f"failed: {known.error}")
         if url not in self.files:

@@ -1,0 +1,197 @@
+"""What readers of one store see, and the one way in which that changes.
+
+Every change takes the same steps: hold the right to publish, see how far readers see now, write
+metadata and coordinates to a local folder, and give the store this folder with what goes with it:
+uploads, and values of the coordinate that speaks of data. The store puts them in the order that its
+format needs, and checks the right before each step. At last the coordinate's notices of what
+readers see now are no longer needed.
+
+See Also
+--------
+gridmill.publishing.publisher : decides what is published when; replicas come first.
+gridmill.stores.final_store.FinalStore.publish : the order within one store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from gridmill.archive.archive import Archive
+from gridmill.model.records import ProgressRecord
+from gridmill.publishing.completeness import CompletenessUpkeep
+from gridmill.publishing.extent import Extent
+from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion, readable_length
+from gridmill.stores.metadata import ROOT
+from gridmill.stores.objects.leftovers import temporary_folder
+
+__all__ = ["Check", "ReaderView"]
+
+# Raises where the right to publish is lost, see `Lease.publishing`.
+Check = Callable[[], None]
+
+
+class ReaderView:
+    """What readers of one store see: of the primary, a replica, or a store made by hand.
+
+    Parameters
+    ----------
+    archive
+        What the store holds, or that of which it is a replica.
+    extent
+        Judges which regions are whole.
+    store
+        The store.
+    note
+        See `CompletenessUpkeep`.
+
+    Attributes
+    ----------
+    completeness
+        Keeps the store's completeness coordinate at what its records say.
+
+    Notes
+    -----
+    Every method that takes a `check` is to be called within `Lease.publishing`.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        extent: Extent,
+        store: FinalStore,
+        note: Callable[[ProgressRecord], None] = lambda record: None,
+    ) -> None:
+        self.archive = archive
+        self.store = store
+        self.completeness = CompletenessUpkeep(archive, extent, store, note)
+
+    def prepare(self) -> None:
+        """Make what uploads need, of which readers see nothing."""
+        with self.archive.written(self.archive.up_to(0)) as folder:
+            self.store.prepare(folder)
+
+    def show(
+        self,
+        ds: xr.Dataset,
+        check: Check,
+        *,
+        seen: int,
+        staged: Sequence[StagedRegion] = (),
+        values: Sequence[CoordinateValues] = (),
+        message: str = "",
+    ) -> bool:
+        """Make uploads visible, with metadata and coordinates; whether readers see anything new.
+
+        Parameters
+        ----------
+        ds
+            The template as readers are to see it.
+        check
+            Called before every step.
+        seen
+            How many positions readers see now.
+        staged, values, message
+            See `FinalStore.publish`.
+
+        Raises
+        ------
+        ValueError
+            Readers would see fewer positions than now; nothing was written.
+        LeaseLost
+            Nothing may be written any more.
+        """
+        self._refuse_fewer(ds.sizes.get(self.archive.append_dim, seen), seen)
+        with self.archive.written(ds) as folder:
+            return self._publish(folder, check, staged, values, message)
+
+    def restore(self, length: int, message: str, check: Check) -> bool:
+        """Write metadata and coordinates again, as the template has them; data stay.
+
+        Parameters
+        ----------
+        length
+            How many positions readers are to see.
+        message
+            Says what this is for.
+        check
+            Called before every step.
+
+        Returns
+        -------
+        bool
+            Whether anything changed.
+
+        Raises
+        ------
+        ValueError
+            Readers see more positions by now; nothing was written.
+        LeaseLost
+            Nothing may be written any more.
+        """
+        self._refuse_fewer(length, readable_length(self.store, self.archive.append_dim) or 0)
+        with self.archive.written(self.archive.up_to(length)) as folder:
+            self.completeness.write_recorded(folder, length)
+            return self._publish(folder, check, message=message)
+
+    def describe(self, root: Mapping[str, Any], message: str, check: Check) -> bool:
+        """Show changed metadata with the coordinates and data as they are; whether it changed.
+
+        Parameters
+        ----------
+        root
+            The store's root metadata, everything consolidated, with what it is to say.
+        message
+            Says what this is for.
+        check
+            Called before every step.
+
+        Raises
+        ------
+        LeaseLost
+            Nothing may be written any more.
+        """
+        with temporary_folder() as folder:
+            _write_metadata(root, folder)
+            return self._publish(folder, check, message=message)
+
+    def shorten(self, length: int, message: str, check: Check) -> int:
+        """Let readers see only the first positions; the number of objects that were deleted.
+
+        The one exception to what is published staying published, see `FinalStore.truncate`.
+        """
+        with self.archive.written(self.archive.up_to(length)) as folder:
+            self.completeness.write_published(folder, length)
+            check()
+            return self.store.truncate(folder, self.archive.append_dim, message)
+
+    def _publish(
+        self,
+        folder: Path,
+        check: Check,
+        staged: Sequence[StagedRegion] = (),
+        values: Sequence[CoordinateValues] = (),
+        message: str = "",
+    ) -> bool:
+        changed = self.store.publish(folder, staged, message, check, values)
+        self.completeness.note_shown()
+        return changed
+
+    def _refuse_fewer(self, length: int, seen: int) -> None:
+        if length < seen:
+            raise ValueError(
+                f"readers of {self.store.url} see {seen} positions by now, and would see only "
+                f"{length}: nothing was written; run this again"
+            )
+
+
+def _write_metadata(root: Mapping[str, Any], folder: Path) -> None:
+    """Write metadata as a local store without coordinates."""
+    (folder / ROOT).write_text(json.dumps(root, indent=2))
+    for name, array in root["consolidated_metadata"]["metadata"].items():
+        (folder / name).mkdir()
+        (folder / name / ROOT).write_text(json.dumps(array, indent=2))
