@@ -35,6 +35,7 @@ from gridmill.model.records import (
     SourceFileStatus,
     VariableRecord,
 )
+from gridmill.model.region import Region
 from gridmill.model.reports import RunReport
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.model.variables import DataVar
@@ -159,7 +160,7 @@ def _max_lead(config: TemplateConfig, ds: Any) -> str | None:
 def _jobs(archive: Archive) -> Iterator[RegionJob[Any, Any]]:
     """Yield the jobs of everything that readers see, that of static variables first."""
     if archive.static:
-        yield archive.job(slice(0, 0))
+        yield archive.job(Region.STATIC)
     yield from map(archive.job, archive.visible_regions())
 
 
@@ -269,7 +270,7 @@ def _selection(
     chosen = []
     for axis, (dim, chunk) in enumerate(zip(var.dims, var.encoding.chunks, strict=True)):
         if dim == job.append_dim:
-            chosen.append(job.region)
+            chosen.append(job.region.slice)
         elif any(place[axis] != slice(None) for place in known):
             chosen.append(slice(0, sizes[dim]))
         else:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gridmill.model.region import Region
 from gridmill.pipeline.canvas import Canvas, Values
 from gridmill.pipeline.values import RunContext, VariableWork
 from gridmill.stores.metadata import array_metadata
@@ -56,7 +57,7 @@ def _stored(context: RunContext, work: VariableWork, selection: tuple[slice, ...
     return context.store.read_uploaded(name, selection, metadata, work.token)
 
 
-def written_region(work: VariableWork) -> slice | None:
+def written_region(work: VariableWork) -> Region | None:
     """Give the positions of the append dim that are written; None for a static variable."""
     return work.job.region if work.job.append_dim in work.data_var.dims else None
 

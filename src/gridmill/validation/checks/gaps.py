@@ -15,9 +15,10 @@ from gridmill.model.records import (
     SourceFileStatus,
     VariableRecord,
 )
+from gridmill.model.region import Region
 from gridmill.pipeline.values import SourceFile
 from gridmill.sources.fetch.download import mask_url
-from gridmill.validation.context import STATIC, Context
+from gridmill.validation.context import Context
 
 __all__ = ["Gap", "GapGroup", "find_gaps", "group_gaps"]
 
@@ -105,7 +106,7 @@ def _gaps_of(
     record = context.record(job.region)
     recorded = {name: _Recorded.of(record, name) for name in names}
     for file in files:
-        at = STATIC if job.is_static else _positions(job, file, context)
+        at = Region.STATIC.slice if job.is_static else _positions(job, file, context)
         if at.start >= at.stop and not job.is_static:
             continue  # of the margin, or of what is not selected
         url = mask_url(file.coord.get_url())
