@@ -482,10 +482,11 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     def _fills(self, name: str, coords: Iterable[SourceFileCoord]) -> list[SourceFill]:
         index = self.template_ds.get_index(self.append_dim)
-        start, end = self.region.start, self.end_of(name)
+        template, end = slice(0, len(index)), self.end_of(name)
         return [
-            SourceFill(at.start - start, at.stop - start, coord.status, coord.settled)
+            SourceFill(filled.start, filled.stop, coord.status, coord.settled)
             for coord, at in locate_along(index, self.append_dim, coords)
+            for filled in (self.region.filled_by(at, template),)
             if at.start < end
         ]
 

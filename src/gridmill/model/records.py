@@ -117,7 +117,7 @@ def region_state(
     length = len(region)
     waiting, failed, succeeded = (np.zeros(length, dtype=bool) for _ in range(3))
     for fill in (fill for fills in variables for fill in fills):
-        at = slice(max(fill.start, 0), max(fill.stop, 0))
+        at = region.clip(fill.start, fill.stop)
         if fill.status is SourceFileStatus.SUCCEEDED:
             succeeded[at] = True
         elif not fill.settled:

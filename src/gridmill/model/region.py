@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-__all__ = ["Region", "position_key", "region_length", "regions_of"]
+__all__ = ["Region", "as_slice", "position_key", "region_length", "regions_of"]
 
 # A region is rewritten as a whole; beyond this an update of one position would rewrite too much.
 MAX_REGION_IN_SHARDS = 4
@@ -178,6 +178,60 @@ variables, Region.STATIC, has no positions
         """
         return max(self.start, start) < min(self.stop, stop)
 
+    def place_in(self, processing_region: builtins.slice) -> builtins.slice:
+        """Return where it lies in an array over a processing region, which has a margin.
+
+        Examples
+        --------
+        >>> Region(96, 192).place_in(slice(95, 194))
+        slice(1, 97, None)
+        """
+        margin = self.start - processing_region.start
+        return slice(margin, margin + len(self))
+
+    def filled_by(
+        self, place: int | builtins.slice | None, processing_region: builtins.slice
+    ) -> builtins.slice:
+        """Return the positions that a source file fills, relative to the region's start.
+
+        Parameters
+        ----------
+        place
+            Where the file lies along the append dim, relative to the processing region; None
+            where it names no label of that dim.
+        processing_region
+            The region with its margin.
+
+        Returns
+        -------
+        slice
+            It starts before 0, or stops after the region's end, for a file that also fills the
+            margin; see `clip`.
+
+        Examples
+        --------
+        >>> Region(96, 192).filled_by(0, slice(95, 192))
+        slice(-1, 0, None)
+        >>> Region(96, 192).filled_by(slice(0, 25), slice(95, 192))
+        slice(-1, 24, None)
+        """
+        at = as_slice(slice(0, self.stop) if place is None else place)
+        margin = self.place_in(processing_region).start
+        return slice(at.start - margin, at.stop - margin)
+
+    def clip(self, start: int, stop: int) -> builtins.slice:
+        """Return what is inside of positions that are relative to the region's start.
+
+        Indexes an array over the region; empty if nothing is.
+
+        Examples
+        --------
+        >>> Region(96, 192).clip(-1, 24), Region(96, 192).clip(-3, -1)
+        (slice(0, 24, None), slice(0, 0, None))
+        """
+        first, last = (min(max(position, 0), len(self)) for position in (start, stop))
+        return slice(first, last)
+
     def check_aligned(self, object_length: int, append_length: int) -> None:
         """Raise unless it covers whole stored objects of an array.
 
@@ -206,6 +260,17 @@ variables, Region.STATIC, has no positions
 
 
 Region.STATIC = Region(0, 0)
+
+
+def as_slice(position: int | slice) -> slice:
+    """Return a position, or several, as a slice.
+
+    Examples
+    --------
+    >>> as_slice(3), as_slice(slice(3, 6))
+    (slice(3, 4, None), slice(3, 6, None))
+    """
+    return position if isinstance(position, slice) else slice(position, position + 1)
 
 
 def position_key(start: int) -> str:

@@ -224,11 +224,11 @@ def _place(job: RegionJob[Any, Any], file: SourceFile, var: DataVar) -> Index | 
     """Give where a file's values are in the store's array; None outside of the region."""
     place = dict(file.place)
     if job.append_dim in var.dims:
-        at = positions_filled(job, file)
-        start, stop = max(0, at.start), min(at.stop, job.region.stop - job.region.start)
-        if start >= stop:
+        filled = positions_filled(job, file)
+        at = job.region.clip(filled.start, filled.stop)
+        if at.start >= at.stop:
             return None
-        place[job.append_dim] = slice(job.region.start + start, job.region.start + stop)
+        place[job.append_dim] = _shifted(at, -job.region.start)
     return tuple(place.get(dim, slice(None)) for dim in var.dims)
 
 

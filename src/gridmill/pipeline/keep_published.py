@@ -33,8 +33,7 @@ def keep_published(
     by provenance, never by NaN.
     """
     region = work.job.region
-    margin = region.start - work.processing_region.start
-    inner = slice(margin, margin + region.stop - region.start)
+    inner = region.place_in(work.processing_region)
     values = values[inner]
     stored = region.stop if work.continues else min(region.stop, context.published)
     if stored <= region.start:

@@ -18,10 +18,9 @@ import cloudpickle
 import numpy as np
 import xarray as xr
 
-from gridmill.authoring.locate import as_slice
 from gridmill.authoring.region_job import RegionJob
 from gridmill.dataset import DynamicalDataset
-from gridmill.model.region import Region, regions_of
+from gridmill.model.region import Region, as_slice, regions_of
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, prepare_region
 from gridmill.planning.reasons import nothing_missing

@@ -144,3 +144,40 @@ def test_the_static_variables_have_one_name_everywhere():
     static = Region.STATIC
     assert {static.key, static.name, static.label([]), str(static)} == {"static"}
     assert not len(static)
+
+
+PLACES = st.none() | st.integers(0, 90) | st.tuples(st.integers(0, 90), LENGTHS)
+
+
+@given(st.integers(0, 40), LENGTHS, st.integers(0, 20), st.integers(0, 20), PLACES)
+def test_a_file_fills_of_its_region_what_it_fills_of_the_archive(start, n, before, after, place):
+    """What a file fills, relative to its region, is the same positions as along the append dim."""
+    region = Region(start, start + n)
+    within = slice(max(0, start - before), region.stop + after)
+    at = slice(place[0], sum(place)) if isinstance(place, tuple) else place
+    filled = region.filled_by(at, within)
+    if at is None:
+        along = range(within.start, within.start + region.stop)
+    else:
+        ends = (at, at + 1) if isinstance(at, int) else (at.start, at.stop)
+        along = range(*(within.start + end for end in ends))
+    assert list(range(start + filled.start, start + filled.stop)) == list(along)
+    inside = region.clip(filled.start, filled.stop)
+    assert [start + i for i in range(n)[inside]] == [i for i in along if start <= i < region.stop]
+    assert 0 <= inside.start <= inside.stop <= n
+
+
+@given(st.integers(0, 40), LENGTHS, st.integers(0, 20), st.integers(0, 20))
+def test_a_region_is_found_in_its_processing_region(start, n, before, after):
+    """Of an array over the processing region, its place is that of its own positions."""
+    region = Region(start, start + n)
+    within = slice(max(0, start - before), region.stop + after)
+    along = np.arange(within.start, within.stop)
+    assert along[region.place_in(within)].tolist() == list(range(start, start + n))
+
+
+@given(st.integers(-9, 9), st.integers(-9, 9))
+def test_nothing_of_the_static_variables_is_along_the_append_dim(start, stop):
+    """Their region has no position that a file could fill."""
+    assert Region.STATIC.clip(start, stop) == slice(0, 0)
+    assert Region.STATIC.filled_by(None, slice(0, 0)) == slice(0, 0)

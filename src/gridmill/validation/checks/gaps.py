@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from gridmill.authoring.locate import as_slice
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import (
     ProgressRecord,
@@ -17,6 +16,7 @@ from gridmill.model.records import (
 )
 from gridmill.model.region import Region
 from gridmill.pipeline.values import SourceFile
+from gridmill.planning.source_files import positions_filled
 from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.context import Context
 
@@ -127,10 +127,10 @@ def _gaps_of(
 
 def _positions(job: RegionJob[Any, Any], file: SourceFile, context: Context) -> slice:
     """Give the selected positions of the region that a file fills."""
-    along = file.place.get(job.append_dim, slice(0, job.region.stop))
-    at, offset = as_slice(along), job.processing_region().start
-    first = max(at.start + offset, job.region.start, context.positions.start)
-    return slice(first, min(at.stop + offset, job.region.stop, context.positions.stop))
+    filled = positions_filled(job, file)
+    at, start = job.region.clip(filled.start, filled.stop), job.region.start
+    first = max(at.start + start, context.positions.start)
+    return slice(first, min(at.stop + start, context.positions.stop))
 
 
 @dataclass(frozen=True)
