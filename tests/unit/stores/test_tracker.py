@@ -22,7 +22,7 @@ from gridmill.stores.claims import Claim, current_claims
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.records import UpdateProgressTracker, notice_key
 
 REGIONS = [Region(0, 4), Region(4, 8), Region(100, 104), Region(1000, 1002)]
 DECLARATION = {"dataset_id": "tiny", "start": "2020", "variables": None, "format": "zarr"}
@@ -80,6 +80,24 @@ def test_static_variables_have_a_record_of_their_own(tracker):
     assert tracker.read(Region(0, 4)) is None
     assert tracker.read(Region(0, 0)) == record(Region(0, 0))
     assert list(tracker.records()) == []
+
+
+def test_all_records_begin_with_that_of_the_static_variables(tracker):
+    """Who asks for all records gets each once, whether there are static variables or not."""
+    for region in REGIONS:
+        tracker.write(record(region))
+    assert list(tracker.all_records()) == [record(r) for r in REGIONS]
+    tracker.write(record(Region.STATIC))
+    assert list(tracker.all_records()) == [record(r) for r in [Region.STATIC, *REGIONS]]
+
+
+def test_records_and_notices_lie_where_earlier_releases_look(tracker):
+    """The keys beside a store are those of 0.1.0: a region's first position in ten digits."""
+    for region in (Region.STATIC, Region(0, 4), Region(1000, 1002)):
+        tracker.write(record(region))
+    names = ["0000000000.json", "0000001000.json", "static.json"]
+    assert sorted(tracker.objects.keys("regions")) == [f"regions/{name}" for name in names]
+    assert notice_key(1000, "run") == "behind/0000001000-run"
 
 
 def test_a_region_can_be_forgotten(tracker):
