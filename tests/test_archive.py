@@ -9,6 +9,7 @@ import pytest
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.selection import jobs_between
+from gridmill.model.region import Region
 from gridmill.model.variables import Encoding
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import REGION, SHAPE, TinyJob, TinyTemplate, tiny_var, until
@@ -41,31 +42,31 @@ def names(job: Any) -> list[str]:
 
 def test_the_job_without_positions_is_that_of_the_static_variables(archive: Archive) -> None:
     """And each other has all that vary; none has both."""
-    assert names(archive.job(slice(0, 0))) == ["z"]
+    assert names(archive.job(Region(0, 0))) == ["z"]
     assert names(archive.job(archive.region_at(5))) == ["a", "b"]
 
 
 def test_regions_end_with_the_template(archive: Archive) -> None:
     """The last is shorter; readers see those that are published, the last perhaps in part."""
-    assert archive.region_at(N - 1) == slice(2 * REGION, N)
+    assert archive.region_at(N - 1) == Region(2 * REGION, N)
     archive.reach(REGION + 1)
-    assert list(archive.visible_regions()) == [slice(0, REGION), slice(REGION, 2 * REGION)]
+    assert list(archive.visible_regions()) == [Region(0, REGION), Region(REGION, 2 * REGION)]
 
 
 def test_jobs_hold_the_template_as_it_is_now(archive: Archive) -> None:
     """One object: what is known by the template of before is not believed of another."""
-    assert archive.job(slice(0, REGION)).template_ds is archive.template_ds
+    assert archive.job(Region(0, REGION)).template_ds is archive.template_ds
     archive.template_ds = archive.config.get_template(until(N + 1))
-    assert archive.job(slice(0, REGION)).template_ds is archive.template_ds
+    assert archive.job(Region(0, REGION)).template_ds is archive.template_ds
 
 
 def test_what_is_selected_are_whole_regions(archive: Archive) -> None:
     """The static variables come first, and only where one of them is chosen."""
     jobs = jobs_between(archive, until(N), start=until(5), variables=["a", "z"])
     assert [(job.region, names(job)) for job in jobs] == [
-        (slice(0, 0), ["z"]),
-        (slice(REGION, 2 * REGION), ["a"]),
-        (slice(2 * REGION, N), ["a"]),
+        (Region(0, 0), ["z"]),
+        (Region(REGION, 2 * REGION), ["a"]),
+        (Region(2 * REGION, N), ["a"]),
     ]
     assert [names(job) for job in jobs_between(archive, until(1), variables=["b"])] == [["b"]]
 

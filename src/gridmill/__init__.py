@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.progress import ProgressDisplay
     from gridmill.model.records import SourceFileStatus
+    from gridmill.model.region import Region
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding
     from gridmill.runs.dask.clusters import connect
     from gridmill.sources.fetch.download import (
@@ -50,6 +51,7 @@ __all__ = [
     "FileIdentity",
     "NotAvailable",
     "ProgressDisplay",
+    "Region",
     "RegionJob",
     "SourceFileCoord",
     "SourceFileStatus",
@@ -72,6 +74,7 @@ _MODULES = {
     "Encoding": "model.variables",
     "NotAvailable": "sources.fetch.download",
     "ProgressDisplay": "display.progress",
+    "Region": "model.region",
     "RegionJob": "authoring.region_job",
     "SourceFileCoord": "authoring.source_file",
     "SourceFileStatus": "model.records",

@@ -28,20 +28,16 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.model.region import Region
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
 from gridmill.stores.final_store import FinalStore, StagedRegion
 from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
-__all__ = ["Archive", "name_of"]
+__all__ = ["Archive"]
 
-MakeJob = Callable[[slice], RegionJob[Any, Any]]
-
-
-def name_of(record: ProgressRecord) -> str:
-    """Return the name under which a store keeps the uploads of a region."""
-    return "static" if record.stop == record.start else str(record.start)
+MakeJob = Callable[[Region], RegionJob[Any, Any]]
 
 
 class Archive:
@@ -211,28 +207,29 @@ class Archive:
     @property
     def job_class(self) -> type[RegionJob[Any, Any]]:
         """The class of the region jobs."""
-        return type(self._make_job(slice(0, 0)))
+        return type(self._make_job(Region.STATIC))
 
-    def job(self, region: slice) -> RegionJob[Any, Any]:
-        """Return the job of a region with every declared variable that it fills.
-
-        Without positions, it is that of the static variables.
-        """
+    def job(self, region: Region) -> RegionJob[Any, Any]:
+        """Return the job of a region with every declared variable that it fills."""
         job = replace(self._make_job(region), template_ds=self.template_ds)
-        return job if region.stop > region.start else replace(job, data_vars=self.static)
+        return replace(job, data_vars=self.static) if job.is_static else job
 
     @property
     def static(self) -> list[DataVar]:
         """The variables without the append dim."""
         return [var for var in self.config.data_vars if self.append_dim not in var.dims]
 
-    def region_at(self, position: int) -> slice:
-        """Return the region that holds a position."""
-        length = self.config.region_length
-        start = position // length * length
-        return slice(start, min(start + length, len(self.index)))
+    def region_at(self, position: int) -> Region:
+        """Return the region that holds a position of the template."""
+        start = self.region_start(position)
+        return Region(start, min(start + self.config.region_length, len(self.index)))
 
-    def visible_regions(self) -> Iterator[slice]:
+    def region_start(self, position: int) -> int:
+        """Return where the region begins that holds a position, also beyond the template's end."""
+        length = self.config.region_length
+        return position // length * length
+
+    def visible_regions(self) -> Iterator[Region]:
         """Yield the regions that readers see, the last of them perhaps in part."""
         position = 0
         while position < self.published:
@@ -250,7 +247,7 @@ class Archive:
         tokens = self.tokens(record)
         if not tokens:
             return set()
-        whole = StagedRegion(name_of(record), record.stop, tokens)
+        whole = StagedRegion(record.region.name, record.stop, tokens)
         return {tokens[name] for name in self.store.lost(whole)}
 
     def prepare_recorded(

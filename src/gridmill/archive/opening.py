@@ -22,6 +22,7 @@ from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.template import TemplateConfig
+from gridmill.model.region import Region
 from gridmill.stores.final_store import FinalStore
 
 __all__ = ["Opened", "Opening"]
@@ -158,7 +159,7 @@ class Opening:
     ) -> Archive:
         """Return the archive with this template."""
 
-        def make_job(region: slice) -> RegionJob[Any, Any]:
+        def make_job(region: Region) -> RegionJob[Any, Any]:
             varying = [v for v in config.data_vars if config.append_dim in v.dims]
             return self.bound(
                 self.job_class(

@@ -8,7 +8,7 @@ from typing import Any
 
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.region import touches
+from gridmill.model.region import Region
 from gridmill.model.variables import DataVar
 from gridmill.planning.pending import moment
 from gridmill.planning.reading_code import reading_code
@@ -54,7 +54,7 @@ def jobs_between(
     jobs = archive.job_class.get_jobs(template_ds, dim, config.data_vars)
     chosen = config.data_vars if variables is None else config.select(variables)
     selected = [v for v in chosen if dim in v.dims]
-    touched = [job for job in jobs if touches(job.region, first, last)]
+    touched = [job for job in jobs if job.region.overlaps(first, last)]
     return [
         *_static_jobs(archive, chosen),
         *(replace(job, data_vars=selected) for job in touched if selected),
@@ -99,4 +99,4 @@ def _pending(archive: Archive, now: Any) -> list[int]:
 
 def _static_jobs(archive: Archive, chosen: Sequence[DataVar]) -> Jobs:
     static = [var for var in chosen if archive.append_dim not in var.dims]
-    return [replace(archive.job(slice(0, 0)), data_vars=static)] if static else []
+    return [replace(archive.job(Region.STATIC), data_vars=static)] if static else []

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.model.region import as_slice
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_slice", "locate", "locate_along"]
+__all__ = ["locate", "locate_along"]
 
 
 def locate_along(
@@ -45,8 +46,3 @@ def locate(index: pd.Index[Any], dim: str, label: Any) -> int | slice:
         raise ValueError(
             f"out_loc() gives {dim}={label!r}, which is not in {dim}: {span}"
         ) from error
-
-
-def as_slice(position: int | slice) -> slice:
-    """Give the positions as a slice."""
-    return position if isinstance(position, slice) else slice(position, position + 1)

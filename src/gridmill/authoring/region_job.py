@@ -19,7 +19,7 @@ from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
 from gridmill.model.records import PublishWhen, RegionState, SourceFill, region_state
-from gridmill.model.region import region_length, regions_of
+from gridmill.model.region import Region, region_length, regions_of
 from gridmill.model.variables import DataVar
 from gridmill.sources.fetch.download import (
     Download,
@@ -58,7 +58,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Name of the append dim.
     region
         Positions along the append dim, aligned to the shards of every variable;
-        ``slice(0, 0)`` for the job that writes the static variables.
+        `Region.STATIC` for the job that writes the static variables. A slice is converted. To
+        index with it, take its `slice`.
     source_base
         What relative URLs of source files are relative to; several are tried in order.
     tmp_store
@@ -78,7 +79,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     template_ds: xr.Dataset
     data_vars: Sequence[DataVarT]
     append_dim: str
-    region: slice
+    region: Region
     source_base: tuple[str, ...] = ()
     tmp_store: Path | None = None
     retry_gaps: bool = False
@@ -108,6 +109,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # save memory. None: all if a transformation is overridden, else none.
     whole_dims: ClassVar[tuple[str, ...] | None] = None
     download_settings: ClassVar[DownloadSettings] = DownloadSettings()
+
+    def __post_init__(self) -> None:
+        """Convert a slice."""
+        object.__setattr__(self, "region", Region.of(self.region))
 
     # -- what an author implements -----------------------------------------------------------
 
@@ -192,7 +197,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
         What reaches beyond the template is cut off.
         """
-        return self.region
+        return self.region.slice
 
     def download_file(self, coord: CoordT) -> Path | Download:
         """Download one source file whole; runs on a worker.
@@ -407,7 +412,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     @property
     def is_static(self) -> bool:
         """Whether this is the job that writes the variables without the append dim."""
-        return bool(self.region.stop == self.region.start)
+        return self.region.is_static
 
     def is_over(self, data_var: DataVar) -> bool:
         """Whether the provider ended a variable before this region."""
@@ -479,8 +484,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     def __repr__(self) -> str:
         names = ", ".join(var.name for var in self.data_vars)
-        place = f"{self.append_dim} {self.region.start}:{self.region.stop}"
-        return f"<{type(self).__name__} {'static' if self.is_static else place}: {names}>"
+        place = f"{'' if self.is_static else f'{self.append_dim} '}{self.region}"
+        return f"<{type(self).__name__} {place}: {names}>"
 
     def __getattr__(self, name: str) -> Any:
         if name == "template_ds":
@@ -492,10 +497,11 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     def _fills(self, name: str, coords: Iterable[SourceFileCoord]) -> list[SourceFill]:
         index = self.template_ds.get_index(self.append_dim)
-        start, end = self.region.start, self.end_of(name)
+        template, end = slice(0, len(index)), self.end_of(name)
         return [
-            SourceFill(at.start - start, at.stop - start, coord.status, coord.settled)
+            SourceFill(filled.start, filled.stop, coord.status, coord.settled)
             for coord, at in locate_along(index, self.append_dim, coords)
+            for filled in (self.region.filled_by(at, template),)
             if at.start < end
         ]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.display.facts.archives import describe_archive, judge_archive, unsettled_regions
 from gridmill.display.facts.forms import Fact, Rows, Tone, Verdict, told
 from gridmill.display.html import render
+from gridmill.model.region import Region
 from gridmill.model.wording import (
     count_of,
     format_clock,
@@ -85,7 +86,7 @@ def _lengths(shape: Sequence[int]) -> str:
 def job_card(
     kind: str,
     labels: Sequence[str],
-    region: slice,
+    region: Region,
     groups: Sequence[tuple[Sequence[str], list[str]]],
 ) -> str:
     """Show a region job.
@@ -122,9 +123,10 @@ RECORD_COLUMNS = ("variable", "state", "in the store", "unread files", "finished
 
 def record_card(record: ProgressRecord) -> str:
     """Show what is recorded of a region: its variables, and what became of its source files."""
-    is_static = record.stop == record.start
     where = (
-        "static variables" if is_static else f"positions {record.start:,} to {record.stop - 1:,}"
+        "static variables"
+        if record.region.is_static
+        else f"positions {record.start:,} to {record.stop - 1:,}"
     )
     is_settled = record.is_settled(record.variables)
     files = Counter(str(file.status) for group in record.groups for file in group)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gridmill.model.display_hook import card_of
+from gridmill.model.region import Region
 
 __all__ = [
     "ObjectReceipt",
@@ -97,7 +98,7 @@ class RegionState:
 
 
 def region_state(
-    region: slice, variables: Iterable[Sequence[SourceFill]], publish_when: PublishWhen
+    region: Region, variables: Iterable[Sequence[SourceFill]], publish_when: PublishWhen
 ) -> RegionState:
     """Judge a region by its source files.
 
@@ -115,13 +116,13 @@ def region_state(
     --------
     >>> ok, late = SourceFileStatus.SUCCEEDED, SourceFileStatus.NOT_YET_AVAILABLE
     >>> files = [SourceFill(0, 1, ok, True), SourceFill(1, 2, late, False)]
-    >>> region_state(slice(24, 26), [files], "complete")
+    >>> region_state(Region(24, 26), [files], "complete")
     RegionState(start=24, stop=26, settled=1, data=1)
     """
-    length = region.stop - region.start
+    length = len(region)
     waiting, failed, succeeded = (np.zeros(length, dtype=bool) for _ in range(3))
     for fill in (fill for fills in variables for fill in fills):
-        at = slice(max(fill.start, 0), max(fill.stop, 0))
+        at = region.clip(fill.start, fill.stop)
         if fill.status is SourceFileStatus.SUCCEEDED:
             succeeded[at] = True
         elif not fill.settled:
@@ -293,9 +294,9 @@ class ProgressRecord:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def region(self) -> slice:
+    def region(self) -> Region:
         """The region's positions along the append dim."""
-        return slice(self.start, self.stop)
+        return Region(self.start, self.stop)
 
     def fills(self, name: str) -> list[SourceFill] | None:
         """What the source files did for variable `name`; None if it is not done."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.model.records import ProgressRecord, SourceFileRecord
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
-from gridmill.stores.claims import STATIC
+from gridmill.stores.claims import positions_of
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -72,7 +72,7 @@ def accept_files(
         raise ValueError("say why: it is kept in the record")
     chosen = [record for record in _records(dataset) if any(_held_back_by(record, names))]
     _check_found(dataset, chosen, names)
-    positions = [_positions(record) for record in chosen]
+    positions = [positions_of(record.region) for record in chosen]
     note = f"{who}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {' '.join(why.split())}"
     with by_hand(dataset, "accept", positions, now=now) as hand:
         hand.archive.check_structure()
@@ -121,8 +121,7 @@ def _check_found(
 
 
 def _records(dataset: DynamicalDataset) -> list[ProgressRecord]:
-    static = dataset.store.tracker.read(slice(0, 0))
-    return [*([static] if static else []), *dataset.store.tracker.records()]
+    return list(dataset.store.tracker.all_records())
 
 
 def _files(record: ProgressRecord) -> Iterator[SourceFileRecord]:
@@ -131,7 +130,3 @@ def _files(record: ProgressRecord) -> Iterator[SourceFileRecord]:
 
 def _is_named(url: str, name: str) -> bool:
     return url == name or url.endswith(f"/{name.lstrip('/')}")
-
-
-def _positions(record: ProgressRecord) -> tuple[int, int]:
-    return STATIC if record.start == record.stop else (record.start, record.stop)

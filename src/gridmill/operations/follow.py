@@ -172,14 +172,14 @@ class _Clock:
 
 def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
     """List the source files of an update that are not settled, each once a region."""
-    found: dict[tuple[int, str], _Awaited] = {}
+    found: dict[tuple[str, str], _Awaited] = {}
     for prepared in dataset.plan(now=end).prepared():
         if prepared.record is None:
             continue
         for coords in results_from_record(prepared, prepared.record).values():
             for coord in coords:
                 if not coord.settled:
-                    key = (prepared.job.region.start, coord.get_url())
+                    key = (prepared.job.region.key, coord.get_url())
                     found.setdefault(key, _Awaited(prepared.job, coord))
     return list(found.values())
 
@@ -189,9 +189,9 @@ def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:
     if any(one.coord.status.is_failure or one.job.expected(one.coord, now) for one in awaited):
         return True
     step = max(1, len(awaited) // ASKED_AT_A_TURN)
-    asked: dict[int, list[_Awaited]] = {}
+    asked: dict[str, list[_Awaited]] = {}
     for one in awaited[turn % step :: step]:
-        asked.setdefault(one.job.region.start, []).append(one)
+        asked.setdefault(one.job.region.key, []).append(one)
     answers = (ask_files(some[0].job, [one.coord for one in some]) for some in asked.values())
     return any(any(answer.values()) for answer in answers)
 

@@ -35,6 +35,7 @@ from gridmill.model.records import (
     SourceFileStatus,
     VariableRecord,
 )
+from gridmill.model.region import Region
 from gridmill.model.reports import RunReport
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.model.variables import DataVar
@@ -159,7 +160,7 @@ def _max_lead(config: TemplateConfig, ds: Any) -> str | None:
 def _jobs(archive: Archive) -> Iterator[RegionJob[Any, Any]]:
     """Yield the jobs of everything that readers see, that of static variables first."""
     if archive.static:
-        yield archive.job(slice(0, 0))
+        yield archive.job(Region.STATIC)
     yield from map(archive.job, archive.visible_regions())
 
 
@@ -223,11 +224,11 @@ def _place(job: RegionJob[Any, Any], file: SourceFile, var: DataVar) -> Index | 
     """Give where a file's values are in the store's array; None outside of the region."""
     place = dict(file.place)
     if job.append_dim in var.dims:
-        at = positions_filled(job, file)
-        start, stop = max(0, at.start), min(at.stop, job.region.stop - job.region.start)
-        if start >= stop:
+        filled = positions_filled(job, file)
+        at = job.region.clip(filled.start, filled.stop)
+        if at.start >= at.stop:
             return None
-        place[job.append_dim] = slice(job.region.start + start, job.region.start + stop)
+        place[job.append_dim] = _shifted(at, -job.region.start)
     return tuple(place.get(dim, slice(None)) for dim in var.dims)
 
 
@@ -269,7 +270,7 @@ def _selection(
     chosen = []
     for axis, (dim, chunk) in enumerate(zip(var.dims, var.encoding.chunks, strict=True)):
         if dim == job.append_dim:
-            chosen.append(job.region)
+            chosen.append(job.region.slice)
         elif any(place[axis] != slice(None) for place in known):
             chosen.append(slice(0, sizes[dim]))
         else:

@@ -12,6 +12,7 @@ import zarr
 
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
+from gridmill.model.region import Region
 from gridmill.model.reports import Span
 from gridmill.pipeline.compress import compress, takes_data_array
 from gridmill.pipeline.download import download
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["ChainOutcome", "FileOutcome", "run_one_chain"]
-
-STATIC = "static"
 
 
 @dataclass(frozen=True)
@@ -136,19 +135,21 @@ def _prepare(
     config = archive.config
     (data_var,) = config.select([variable])
     is_static = config.append_dim not in data_var.dims
-    if is_static != (region == STATIC):
-        kind, wanted = ("static", STATIC) if is_static else ("not static", "a label")
+    if is_static != (region == Region.STATIC.name):
+        kind, wanted = ("static", Region.STATIC.name) if is_static else ("not static", "a label")
         raise ValueError(f"{variable} is {kind}: give {wanted} as its region, not {region}")
-    position = 0 if is_static else config.position(region, archive.index)
-    length = config.region_length
-    start = position // length * length
-    stop = min(start + length, len(archive.index))
-    if not is_static and position >= stop:
-        raise ValueError(f"region {region} is beyond the template's end {archive.index[-1]}")
-    job = archive.job(slice(0, 0) if is_static else slice(start, stop))
+    job = archive.job(Region.STATIC if is_static else _region_of(archive, region))
     prepared = archive.prepare_recorded(job, None)
     (group,) = [g for g in prepared.groups if variable in g.todo]
     return replace(job, data_vars=[data_var]), group
+
+
+def _region_of(archive: Archive, label: str) -> Region:
+    """Return the region that holds a label."""
+    position = archive.config.position(label, archive.index)
+    if position >= len(archive.index):
+        raise ValueError(f"region {label} is beyond the template's end {archive.index[-1]}")
+    return archive.region_at(position)
 
 
 def _run(
@@ -207,15 +208,12 @@ def _outcome(
     values = _values(job, receipt, target)
     present = None if values is None else values[~_is_missing(values)]
     is_empty = present is None or not present.size
-    index = archive.index
     return ChainOutcome(
         dataset_id=archive.config.dataset_id,
-        region=STATIC if job.is_static else str(index[job.region.start]),
+        region=job.region.label(archive.index),
         variable=receipt.variable,
         shape=tuple(
-            job.region.stop - job.region.start
-            if dim == job.append_dim
-            else archive.template_ds.sizes[dim]
+            len(job.region) if dim == job.append_dim else archive.template_ds.sizes[dim]
             for dim in var.dims
         ),
         files=tuple(_file_outcomes(receipt)),
@@ -234,7 +232,7 @@ def _values(
     if not receipt.objects:
         return None
     array = zarr.open_array(target.url, path=receipt.variable, mode="r", zarr_format=3)
-    return np.asarray(array[...] if job.is_static else array[job.region])
+    return np.asarray(array[...] if job.is_static else array[job.region.slice])
 
 
 def _is_missing(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from gridmill.archive.archive import Archive
-from gridmill.authoring.locate import as_slice
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports import BULKY
+from gridmill.planning.source_files import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
 from gridmill.stores.claims import PUBLISHING, Claim, current_claims
 
@@ -195,11 +195,10 @@ def _are_expected(
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Say by position of a region whether all its source files should be there."""
     prepared = archive.prepare_recorded(job, None)
-    margin = job.region.start - job.processing_region().start
-    ready, awaited = (np.zeros(job.region.stop - job.region.start, bool) for _ in range(2))
+    ready, awaited = (np.zeros(len(job.region), bool) for _ in range(2))
     for file in (file for group in prepared.groups for file in group.files):
-        place = as_slice(file.place.get(job.append_dim, slice(0, job.region.stop)))
-        at = slice(max(0, place.start - margin), max(0, place.stop - margin))
+        filled = positions_filled(job, file)
+        at = job.region.clip(filled.start, filled.stop)
         (ready if job.expected(file.coord, now) else awaited)[at] = True
     result: np.ndarray[Any, np.dtype[np.bool_]] = ready & ~awaited
     return result

@@ -21,7 +21,6 @@ import numpy as np
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import noted_stages
 from gridmill.model.records import SourceFileStatus
-from gridmill.model.region import check_region_aligned
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
@@ -234,14 +233,14 @@ def _write(
     region = written_region(work)
     if region is not None:
         length = work.data_var.object_length(work.job.append_dim)
-        check_region_aligned(region, length, metadata["shape"][0])
+        region.check_aligned(length, metadata["shape"][0])
     writer = ObjectWriter(folder, name, metadata)
     for number, slab in enumerate(canvas.slabs):
         values = canvas.values(number)
         _transform_inplace(values, context, work, slab)
         if region is not None:
             values = keep_published(values, context, work, canvas, number, places)
-        writer.write(slab if region is None else (region, *slab[1:]), values)
+        writer.write(slab if region is None else (region.slice, *slab[1:]), values)
         canvas.close(number)
     keys = writer.keys
     writer.close(context.store.nbytes_in_use(keys) if is_published(context, work) else {})

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gridmill.model.region import Region
 from gridmill.pipeline.canvas import Canvas, Values
 from gridmill.pipeline.values import RunContext, VariableWork
 from gridmill.stores.metadata import array_metadata
@@ -32,8 +33,7 @@ def keep_published(
     by provenance, never by NaN.
     """
     region = work.job.region
-    margin = region.start - work.processing_region.start
-    inner = slice(margin, margin + region.stop - region.start)
+    inner = region.place_in(work.processing_region)
     values = values[inner]
     stored = region.stop if work.continues else min(region.stop, context.published)
     if stored <= region.start:
@@ -56,7 +56,7 @@ def _stored(context: RunContext, work: VariableWork, selection: tuple[slice, ...
     return context.store.read_uploaded(name, selection, metadata, work.token)
 
 
-def written_region(work: VariableWork) -> slice | None:
+def written_region(work: VariableWork) -> Region | None:
     """Give the positions of the append dim that are written; None for a static variable."""
     return work.job.region if work.job.append_dim in work.data_var.dims else None
 

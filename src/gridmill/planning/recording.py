@@ -122,8 +122,9 @@ def newest_source(record: ProgressRecord) -> str | None:
 
 def extent_with_data(record: ProgressRecord) -> int:
     """Give how far the archive must be published for readers to see all data of a region."""
-    ends = [record.start + file.stop for file in _succeeded(record)]
-    return min(max([record.start, *ends]), record.stop)
+    region = record.region
+    ends = (region.clip(file.start, file.stop).stop for file in _succeeded(record))
+    return region.start + max(ends, default=0)
 
 
 def _succeeded(record: ProgressRecord) -> Iterator[SourceFileRecord]:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from gridmill.authoring.locate import as_slice, locate
+from gridmill.authoring.locate import locate
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import (
@@ -57,10 +57,8 @@ class Places:
 
 
 def positions_filled(job: RegionJob[Any, Any], file: SourceFile) -> slice:
-    """Give the positions of the append dim that a source file fills, relative to the region."""
-    margin = job.region.start - job.processing_region().start
-    place = as_slice(file.place.get(job.append_dim, slice(0, job.region.stop)))
-    return slice(place.start - margin, place.stop - margin)
+    """Return the positions that a source file fills, see `Region.filled_by`."""
+    return job.region.filled_by(file.place.get(job.append_dim), job.processing_region())
 
 
 def coords_from(

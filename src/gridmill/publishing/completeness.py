@@ -20,6 +20,7 @@ from pathlib import Path
 
 from gridmill.archive.archive import Archive
 from gridmill.model.records import ProgressRecord
+from gridmill.model.region import Region
 from gridmill.model.variables import Completeness
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.shares import recorded_completeness
@@ -73,11 +74,11 @@ class CompletenessUpkeep:
         """The coordinate."""
         return self.archive.config.completeness
 
-    def announce(self, region: slice, run: str) -> None:
+    def announce(self, region: Region, run: str) -> None:
         """Say that the record of a region is about to change; to be called before it does."""
-        if self.declared is None or region.start == region.stop:
+        if self.declared is None or region.is_static:
             return
-        key, before = notice_key(region, run), self._behind.get(region.start, set())
+        key, before = notice_key(region.start, run), self._behind.get(region.start, set())
         if key not in before:
             self.store.tracker.write_notice(key)
             self._behind[region.start] = {key}
@@ -95,7 +96,7 @@ class CompletenessUpkeep:
         at_work = {claim.run for claim in others if is_alive(state, claim)}
         for key in notices:
             start, owner = parse_notice(key)
-            if notice_key(slice(start, start), run) not in self._behind.get(start, ()):
+            if notice_key(start, run) not in self._behind.get(start, ()):
                 if owner not in at_work:
                     self._behind.setdefault(start, set()).add(key)
             elif owner != run:
@@ -171,11 +172,11 @@ class CompletenessUpkeep:
 
     def _values(self, record: ProgressRecord, length: int) -> CoordinateValues:
         assert self.declared is not None
-        job = self.archive.job(slice(record.start, min(record.stop, len(self.archive.index))))
+        job = self.archive.job(Region(record.start, min(record.stop, len(self.archive.index))))
         shares = recorded_completeness(job, record, self.declared, self.archive.arrays)
         return CoordinateValues(self.declared.name, record.start, shares[: length - record.start])
 
-    def _nothing(self, region: slice) -> ProgressRecord:
+    def _nothing(self, region: Region) -> ProgressRecord:
         dataset_id = self.archive.config.dataset_id
         return ProgressRecord(dataset_id=dataset_id, start=region.start, stop=region.stop)
 

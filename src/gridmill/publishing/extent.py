@@ -14,6 +14,7 @@ from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.records import ProgressRecord, RegionState, SourceFileStatus
+from gridmill.model.region import Region
 from gridmill.model.wording import count_of
 from gridmill.planning.prepare import PreparedRegion, results_from_record
 
@@ -189,7 +190,7 @@ class Extent:
 
     def is_whole(self, record: ProgressRecord) -> bool:
         """Whether every declared variable of a region is done."""
-        if record.stop == record.start:
+        if record.region.is_static:
             return self.is_static_settled()
         return self.state(record) is not None
 
@@ -198,7 +199,7 @@ class Extent:
         names = [var.name for var in self.archive.static]
         if not names:
             return True
-        record = self.archive.store.tracker.read(slice(0, 0))
+        record = self.archive.store.tracker.read(Region.STATIC)
         if record is None or not record.is_settled(names):
             return False
         return not self.archive.lost_tokens(record)
@@ -264,7 +265,7 @@ class Extent:
     def _states(self, note: Callable[[ProgressRecord], None]) -> Iterator[RegionState]:
         """Yield regions' states, from the first not all published to one without a record."""
         archive = self.archive
-        position = archive.region_at(archive.published).start
+        position = archive.region_start(archive.published)
         self._judged = {at: known for at, known in self._known().items() if at >= position}
         while position < len(archive.index):
             regions = self._with_those_done(position)
@@ -276,7 +277,7 @@ class Extent:
                 yield state
             position = regions[-1].stop
 
-    def _with_those_done(self, position: int) -> list[slice]:
+    def _with_those_done(self, position: int) -> list[Region]:
         """Give the region at a position, and those after it that are worth reading with it."""
         archive = self.archive
         regions = [archive.region_at(position)]
@@ -291,7 +292,7 @@ class Extent:
         ends_in = next((s for s in states if s.start < extent <= s.stop), None)
         if ends_in is None:
             return self.archive.up_to(extent)
-        job = self.archive.job(slice(ends_in.start, ends_in.stop))
+        job = self.archive.job(Region(ends_in.start, ends_in.stop))
         record, _ = self._judged[ends_in.start]
         trimmed = job.update_template_with_results(self.archive.results(job, record))
         return trimmed.isel({self.archive.append_dim: slice(0, extent)})

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gridmill.archive.archive import Archive, name_of
+from gridmill.archive.archive import Archive
 from gridmill.model.records import ProgressRecord
+from gridmill.model.region import Region
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.replicas import Replicas
 from gridmill.publishing.staging import Staging
@@ -67,7 +68,7 @@ class Publisher:
             or archive.config.completeness is not None
         ):
             return True
-        end = archive.region_at(archive.published).start
+        end = archive.region_start(archive.published)
         return record.start <= end or not any(a <= end < b for a, b in lease.claim.positions)
 
     def publish(self, lease: Lease) -> bool:
@@ -105,7 +106,7 @@ class Publisher:
             return False
         visible = archive.look()
         keeps_static = not archive.store.shows_uploads or self.replicas
-        static = archive.store.tracker.read(slice(0, 0)) if keeps_static else None
+        static = archive.store.tracker.read(Region.STATIC) if keeps_static else None
         if static is not None:
             self.note(static)
         trimmed = self.extent.publishable(self.note)
@@ -223,9 +224,9 @@ class Publisher:
     def _unseen_region(self, record: ProgressRecord) -> StagedRegion:
         stop = min(record.stop, self.archive.published)
         unseen = frozenset(self.archive.unseen)
-        return StagedRegion(name_of(record), stop, self.archive.tokens(record), unseen=unseen)
+        return StagedRegion(record.region.name, stop, self.archive.tokens(record), unseen=unseen)
 
-    def _lacks_unseen(self, region: slice, record: ProgressRecord) -> bool:
+    def _lacks_unseen(self, region: Region, record: ProgressRecord) -> bool:
         """Whether a region has something to do for the variables that nobody sees yet."""
         job = self.archive.job(region)
         job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.archive.unseen])

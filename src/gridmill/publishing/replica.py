@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -17,6 +17,7 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.region import Region
 from gridmill.publishing.copies import Copy
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.staging import staged_region
@@ -25,13 +26,12 @@ from gridmill.stores.final_store import FinalStore, StagedRegion, Uploaded, read
 from gridmill.stores.leases import LeaseProof
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
-__all__ = ["MakeCopies", "Replica", "declared", "start_of"]
+__all__ = ["MakeCopies", "Replica", "declared"]
 
 MakeCopies = Callable[[Sequence[Copy]], Sequence[Uploaded | str]]
 # A variable of a region: the region's key, and the variable's name.
-Place = tuple[int, str]
+Place = tuple[str, str]
 
-STATIC_KEY = -1
 # Recorded as soon as they are copied: what an interruption costs.
 REGIONS_AT_ONCE = 16
 
@@ -69,13 +69,13 @@ class Replica:
         self.published: int | None = None
         self.failure: str | None = None
         # By region, the fingerprint of what its records say; None before they are read.
-        self._known: dict[int, str] | None = None
+        self._known: dict[str, str] | None = None
         # What workers put into it.
         self._kept: dict[Place, Uploaded] = {}
         # By region, records with uploads that are to be made visible.
-        self._staged: dict[int, ProgressRecord] = {}
+        self._staged: dict[str, ProgressRecord] = {}
         # By region, the primary's record of what could not be copied, and why.
-        self._behind: dict[int, tuple[ProgressRecord, str]] = {}
+        self._behind: dict[str, tuple[ProgressRecord, str]] = {}
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -115,12 +115,12 @@ class Replica:
 
     # -- what it holds --------------------------------------------------------------------------
 
-    def keep(self, region: slice, variable: str, uploaded: Uploaded) -> None:
+    def keep(self, region: Region, variable: str, uploaded: Uploaded) -> None:
         """Keep what a worker put into it."""
-        self._kept[start_of(region), variable] = uploaded
+        self._kept[region.key, variable] = uploaded
 
     def catch_up(
-        self, noted: Mapping[int, ProgressRecord], proof: LeaseProof, copy: MakeCopies
+        self, noted: Mapping[str, ProgressRecord], proof: LeaseProof, copy: MakeCopies
     ) -> None:
         """Bring what the primary's records have, and its own have not.
 
@@ -141,7 +141,7 @@ class Replica:
         if self._known is None:
             self._learn()
             self.completeness.learn(proof.run)
-            everything = _records(self.archive.store)
+            everything = self.archive.store.tracker.all_records()
             self._bring((declared(self.archive, r) for r in everything), proof, copy)
         again = {key: record for key, (record, _) in self._behind.items()}
         self._bring({**again, **noted}.values(), proof, copy)
@@ -149,12 +149,12 @@ class Replica:
     def _learn(self) -> None:
         """Read what its own records say."""
         self._known = {}
-        for record in _records(self.store):
+        for record in self.store.tracker.all_records():
             self._hold(record)
 
     def _hold(self, record: ProgressRecord) -> None:
         assert self._known is not None
-        key = start_of(record.region)
+        key = record.region.key
         self._known[key] = _fingerprint(record)
         self._behind.pop(key, None)
         self._staged.pop(key, None)
@@ -165,7 +165,7 @@ class Replica:
         self, records: Iterable[ProgressRecord], proof: LeaseProof, copy: MakeCopies
     ) -> None:
         known = self._known or {}
-        differing = (r for r in records if known.get(start_of(r.region)) != _fingerprint(r))
+        differing = (r for r in records if known.get(r.region.key) != _fingerprint(r))
         while batch := list(islice(differing, REGIONS_AT_ONCE)):
             self._bring_batch(batch, proof, copy)
 
@@ -173,14 +173,14 @@ class Replica:
         self, records: Sequence[ProgressRecord], proof: LeaseProof, copy: MakeCopies
     ) -> None:
         tokens, wanted = self._wanted(records, proof)
-        refused: dict[int, str] = {}
+        refused: dict[str, str] = {}
         for place, made in zip(wanted, copy(list(wanted.values())), strict=True):
             if isinstance(made, str):
                 refused[place[0]] = made
             else:
                 tokens[place] = made.token
         for record in records:
-            key = start_of(record.region)
+            key = record.region.key
             if key in refused:
                 self._behind[key] = (record, refused[key])
             else:
@@ -195,15 +195,15 @@ class Replica:
         for record in records:
             held = self.store.tracker.read(record.region)
             for name, variable in record.variables.items():
-                place = (start_of(record.region), name)
+                place = (record.region.key, name)
                 there = _there(held, name, self._kept.pop(place, None), variable)
                 if there is not None:
                     tokens[place] = there.token
                 elif variable.objects:
-                    wanted[place] = self._copy_of(place, variable, proof)
+                    wanted[place] = self._copy_of(record.start, name, variable, proof)
         return tokens, wanted
 
-    def _copy_of(self, place: Place, variable: VariableRecord, proof: LeaseProof) -> Copy:
+    def _copy_of(self, start: int, name: str, variable: VariableRecord, proof: LeaseProof) -> Copy:
         return Copy(
             source=self.archive.store,
             target=self.store,
@@ -211,14 +211,14 @@ class Replica:
             token=variable.token,
             metadata=self.archive.metadata,
             proof=proof,
-            name=f"{max(place[0], 0)}-{place[1]}",
+            name=f"{start}-{name}",
         )
 
     def _record(
         self, record: ProgressRecord, tokens: Mapping[Place, str | None], proof: LeaseProof
     ) -> None:
         """Write the primary's record as its own, with its own tokens."""
-        key = start_of(record.region)
+        key = record.region.key
         variables = {
             name: replace(variable, token=tokens.get((key, name)))
             for name, variable in record.variables.items()
@@ -285,17 +285,17 @@ class Replica:
             region = self.archive.region_at(position)
             record = self.archive.store.tracker.read(region)
             if record is None or not self.extent.is_whole(record):
-                return max(visible, int(region.start))
-            if known.get(start_of(region)) != _fingerprint(declared(self.archive, record)):
-                return max(visible, int(region.start))
-            position = int(region.stop)
+                return max(visible, region.start)
+            if known.get(region.key) != _fingerprint(declared(self.archive, record)):
+                return max(visible, region.start)
+            position = region.stop
         return length
 
     def _staged_below(self, upto: int, visible: int) -> list[StagedRegion]:
         ready = [
             record
             for record in self._staged.values()
-            if record.start < upto or record.stop == record.start
+            if record.start < upto or record.region.is_static
             if self.extent.is_whole(record)
         ]
         return [
@@ -308,18 +308,6 @@ def declared(archive: Archive, record: ProgressRecord) -> ProgressRecord:
     """Leave out variables that are being added and that no reader sees yet."""
     seen = {name: v for name, v in record.variables.items() if name in archive.arrays}
     return replace(record, variables=seen)
-
-
-def _records(store: FinalStore) -> Iterator[ProgressRecord]:
-    static = store.tracker.read(slice(0, 0))
-    if static is not None:
-        yield static
-    yield from store.tracker.records()
-
-
-def start_of(region: slice) -> int:
-    """Tell regions apart: where one begins, or that it is that of the static variables."""
-    return region.start if region.stop > region.start else STATIC_KEY
 
 
 def _fingerprint(record: ProgressRecord) -> str:

@@ -21,10 +21,11 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.model.records import ProgressRecord
+from gridmill.model.region import Region
 from gridmill.model.reports import ReplicaOutcome
 from gridmill.publishing.copies import copy_here
 from gridmill.publishing.extent import Extent
-from gridmill.publishing.replica import MakeCopies, Replica, declared, start_of
+from gridmill.publishing.replica import MakeCopies, Replica, declared
 from gridmill.publishing.view import Check, ReaderView
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore, Uploaded, readable_length
@@ -57,7 +58,7 @@ class Replicas:
         self.archive = archive
         self.copy: MakeCopies = copy_here
         self._all = [Replica(archive, extent, store) for store in stores]
-        self._noted: dict[int, ProgressRecord] = {}
+        self._noted: dict[str, ProgressRecord] = {}
         self._prepared = False
 
     @property
@@ -80,7 +81,7 @@ class Replicas:
             with _LeftAlone(replica):
                 replica.prepare()
 
-    def keep(self, region: slice, variable: str, replicated: Mapping[str, Uploaded]) -> None:
+    def keep(self, region: Region, variable: str, replicated: Mapping[str, Uploaded]) -> None:
         """Keep what a worker put into replicas, by their URL."""
         for replica in self._all:
             uploaded = replicated.get(replica.store.url)
@@ -90,7 +91,7 @@ class Replicas:
     def note(self, record: ProgressRecord) -> None:
         """Keep in mind that the primary's record of a region may have changed."""
         if self._all:
-            self._noted[start_of(record.region)] = declared(self.archive, record)
+            self._noted[record.region.key] = declared(self.archive, record)
 
     def catch_up(self, proof: LeaseProof) -> None:
         """Bring what the primary's records have, and a replica's have not.

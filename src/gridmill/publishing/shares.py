@@ -57,8 +57,7 @@ def recorded_completeness(
     """
     prepared = prepare_region(job, None, metadata, nothing_missing)
     dims = completeness.own_dims
-    length = job.region.stop - job.region.start
-    shape = (length, *(prepared.sizes[dim] for dim in dims[1:]))
+    shape = (len(job.region), *(prepared.sizes[dim] for dim in dims[1:]))
     expected, arrived = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     for group in prepared.groups:
         files = _Files(job, group.files, prepared.sizes)
@@ -102,8 +101,7 @@ class _Files:
     def count(self, var: DataVar, lacking: frozenset[int], dims: Sequence[str]) -> Counts:
         """Count the places of a variable that rest on the other files alone, along `dims`."""
         job, region = self.job, self.job.region
-        margin = region.start - job.processing_region().start
-        mask = self._mask(var, lacking)[margin : margin + region.stop - region.start]
+        mask = self._mask(var, lacking)[region.place_in(job.processing_region())]
         mask[max(0, job.end_of(var.name) - region.start) :] = False
         return _counted(mask, var.dims, dims)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gridmill.archive.archive import Archive, name_of
+from gridmill.archive.archive import Archive
 from gridmill.model.records import ProgressRecord, SourceFileStatus
 from gridmill.publishing.extent import Extent
 from gridmill.stores.final_store import StagedRegion
@@ -34,7 +34,7 @@ class Staging:
 
     def note(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet."""
-        name = name_of(record)
+        name = record.region.name
         self._records.pop(name, None)
         if self.archive.tokens(record) and self.extent.is_whole(record):
             self._records[name] = record
@@ -58,10 +58,8 @@ class Staging:
 
     def _learn(self) -> None:
         """Find what runs that were killed, and others that go on, left to be made visible."""
-        tracker = self.archive.store.tracker
-        static = tracker.read(slice(0, 0))
-        for record in [*([static] if static else []), *tracker.records()]:
-            if str(record.start) not in self._records:
+        for record in self.archive.store.tracker.all_records():
+            if record.region.name not in self._records:
                 self.note(record)
         self._knows_all = True
 
@@ -72,7 +70,7 @@ def staged_region(
     """Return what of a region is to be visible where `length` positions are, after `visible`."""
     tokens = archive.tokens(record)
     return StagedRegion(
-        name=name_of(record),
+        name=record.region.name,
         stop=min(record.stop, length),
         tokens=tokens,
         dim=archive.append_dim,
@@ -86,11 +84,11 @@ def _message(archive: Archive, record: ProgressRecord, tokens: Mapping[str, str]
     files = {f.url: f for group in record.groups for f in group}.values()
     used = sum(file.status is SourceFileStatus.SUCCEEDED for file in files)
     what = f"{', '.join(sorted(tokens))} from {used} of {len(files)} source files"
-    if record.stop == record.start:
+    if record.region.is_static:
         return f"static variables: {what}"
     first, last = archive.index[record.start], archive.index[record.stop - 1]
     return f"{archive.append_dim} {first} to {last}: {what}"
 
 
 def _begins_below(length: int, record: ProgressRecord) -> bool:
-    return record.start < length or record.stop == record.start
+    return record.start < length or record.region.is_static

@@ -22,7 +22,7 @@ from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.claims import STATIC, current_claims, is_alive
+from gridmill.stores.claims import current_claims, is_alive, positions_of
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.leases import Lease, LeaseHeld
 from gridmill.stores.objects.protocol import Objects
@@ -133,7 +133,9 @@ def _ordered(assignment: Assignment, jobs: Jobs, report: RunReport) -> Jobs:
     archive = assignment.opened.archive
     if assignment.kind == "update":
         # Readers wait for what is new; most of the rest is found to be done.
-        jobs = sorted(jobs, key=lambda job: 0 < job.region.stop <= archive.published)
+        jobs = sorted(
+            jobs, key=lambda job: not job.is_static and job.region.stop <= archive.published
+        )
     if assignment.redo is not None:
         runs = assignment.redo.join(archive.store.tracker, report.run)
         jobs = [replace(job, believed_runs=runs) for job in jobs]
@@ -172,7 +174,7 @@ def _leased(state: Objects, jobs: Jobs, report: RunReport) -> Iterator[tuple[Lea
     """Hold the lease of the jobs; without the static one, if another run has that."""
 
     def lease_of(jobs: Jobs) -> Lease:
-        positions = map(_positions, jobs)
+        positions = [positions_of(job.region) for job in jobs]
         return Lease(state, run=report.run, kind=report.kind, positions=positions)
 
     with ExitStack() as stack:
@@ -196,16 +198,8 @@ def _without_static_in_hand(state: Objects, jobs: Jobs) -> Jobs:
     varying = [job for job in jobs if not job.is_static]
     if not varying or len(varying) == len(jobs):
         return jobs
-    rivals = (
-        claim
-        for claim in current_claims(state)
-        if any(start <= STATIC[0] < stop for start, stop in claim.positions)
-    )
+    rivals = (claim for claim in current_claims(state) if claim.has_static)
     return varying if any(is_alive(state, claim) for claim in rivals) else jobs
-
-
-def _positions(job: RegionJob[Any, Any]) -> tuple[int, int]:
-    return STATIC if job.is_static else (job.region.start, job.region.stop)
 
 
 # -- the cluster --------------------------------------------------------------------------------

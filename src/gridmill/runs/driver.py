@@ -216,4 +216,4 @@ class Driver:
         self.narrator.note_skipped(region)
 
     def _name(self, job: RegionJob[Any, Any]) -> str:
-        return "static" if job.is_static else str(self.archive.index[job.region.start])
+        return job.region.label(self.archive.index)

@@ -229,7 +229,7 @@ def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict
     sizes = {var.name: _raw_nbytes(job, var) for var in to_do}
     slabs = [_largest_slab(job, var) for var in to_do]
     return {
-        "first": None if job.is_static else str(index[job.region.start]),
+        "first": None if job.is_static else job.region.label(index),
         "last": None if job.is_static else str(index[job.region.stop - 1]),
         "start": job.region.start,
         "stop": job.region.stop,

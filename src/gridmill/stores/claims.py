@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from gridmill.model.region import Region
 from gridmill.model.state_files import UnreadableState, known_fields, parse_state
 from gridmill.stores.objects.protocol import Objects
 
@@ -39,6 +40,7 @@ __all__ = [
     "is_alive",
     "machine_name",
     "merged",
+    "positions_of",
     "process_started_at",
 ]
 
@@ -46,7 +48,8 @@ log = logging.getLogger(__name__)
 
 Positions = tuple[int, int]
 
-# Pseudo positions, which overlap no region.
+# Pseudo positions, which overlap no region: what claims say of the static variables, see
+# `positions_of`, and of publishing.
 STATIC: Positions = (-1, 0)
 PUBLISHING: Positions = (-3, -2)
 # How often a holder beats in the time that its beat may stand still.
@@ -106,6 +109,11 @@ class Claim:
             max(a[0], b[0]) < min(a[1], b[1]) for a in self.positions for b in other.positions
         )
 
+    @property
+    def has_static(self) -> bool:
+        """Whether the static variables are among what is claimed."""
+        return any(start <= STATIC[0] < stop for start, stop in self.positions)
+
     def to_json(self) -> bytes:
         """Serialise, in schema 1, which needs no number: gridmill 0.1.0 refuses what it lacks."""
         return json.dumps(asdict(self)).encode()
@@ -136,6 +144,17 @@ def current_claims(objects: Objects) -> list[Claim]:
         One cannot be read: its holder may live and write.
     """
     return list(claims_named(objects, claimed_names(objects)).values())
+
+
+def positions_of(region: Region) -> Positions:
+    """Return what a claim says of a region.
+
+    Examples
+    --------
+    >>> positions_of(Region(4, 8)), positions_of(Region.STATIC)
+    ((4, 8), (-1, 0))
+    """
+    return STATIC if region.is_static else (region.start, region.stop)
 
 
 def merged(positions: Iterable[Positions]) -> tuple[Positions, ...]:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from gridmill.model.records import ProgressRecord
-from gridmill.model.region import region_key
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
 
@@ -56,7 +55,7 @@ class PendingMarks:
             That of the same region was read by this tracker before, if there is one.
         """
         key, before = _key(record), self._of_records.get(record.start)
-        if record.stop == record.start:
+        if record.region.is_static:
             yield
             return
         if key is not None and key != before:
@@ -109,7 +108,7 @@ class PendingMarks:
 def _key(record: ProgressRecord) -> str | None:
     """Return the mark of a record; None if nothing of it is pending."""
     due = record.next_try()
-    if due is None or record.stop == record.start:
+    if due is None or record.region.is_static:
         return None
     codes = {
         record.variables[n].tries[at].code
@@ -118,7 +117,7 @@ def _key(record: ProgressRecord) -> str | None:
     }
     codes.discard("")
     code = MIXED if len(codes) > 1 else next(iter(codes), "")
-    return f"{FOLDER}/{region_key(record.region)}-{due.replace(':', '') or AT_ONCE}-{code}"
+    return f"{FOLDER}/{record.region.key}-{due.replace(':', '') or AT_ONCE}-{code}"
 
 
 def _parse(key: str) -> tuple[int, str, str]:

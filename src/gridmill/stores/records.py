@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from gridmill.model.records import SCHEMA_VERSION, ProgressRecord
-from gridmill.model.region import region_key
+from gridmill.model.region import Region, position_key
 from gridmill.model.reports import RunReport
 from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, parse_state
 from gridmill.model.urls import mask_url
@@ -27,9 +27,8 @@ __all__ = ["UpdateProgressTracker", "notice_key", "parse_notice"]
 
 log = logging.getLogger(__name__)
 
-STATIC_KEY = "static"
 # What is named otherwise is no record: an operating system's or an editor's file.
-RECORD_KEY = re.compile(rf"regions/(\d+|{STATIC_KEY})\.json")
+RECORD_KEY = re.compile(rf"regions/(\d+|{Region.STATIC.key})\.json")
 NOTICE_KEY = re.compile(r"behind/\d+-.+")
 # What readers of these files rely on; whatever else is in them is kept.
 DECLARATION_NEEDS = {
@@ -78,7 +77,7 @@ class UpdateProgressTracker:
         self.marks = PendingMarks(objects)
         self._skipped: set[str] = set()
 
-    def read(self, region: slice) -> ProgressRecord | None:
+    def read(self, region: Region) -> ProgressRecord | None:
         """Read the record of a region; None if there is none.
 
         Raises
@@ -88,7 +87,7 @@ class UpdateProgressTracker:
         """
         return self._read(_key(region))
 
-    def read_each(self, regions: Sequence[slice]) -> list[ProgressRecord | None]:
+    def read_each(self, regions: Sequence[Region]) -> list[ProgressRecord | None]:
         """Read the records of several regions, several at once; see `read`."""
         return list(lookahead(self.read, regions, min(len(regions), self.objects.at_once)))
 
@@ -97,16 +96,23 @@ class UpdateProgressTracker:
         with self.marks.kept(record):
             self.objects.put(_key(record.region), record.to_json())
 
-    def delete(self, region: slice) -> None:
+    def delete(self, region: Region) -> None:
         """Forget what is known of a region."""
         self.objects.delete(_key(region))
 
+    def all_records(self) -> Iterator[ProgressRecord]:
+        """Yield the record of the static variables, if there is one, and then `records`."""
+        static = self.read(Region.STATIC)
+        if static is not None:
+            yield static
+        yield from self.records()
+
     def records(self) -> Iterator[ProgressRecord]:
-        """Yield every record, in the order of the regions; see `read`."""
+        """Yield the records of the append dim, in the order of the regions; see `read`."""
         keys = self._record_keys()
         with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="records") as pool:
             for record in pool.map(self._read, keys):
-                if record is not None and record.stop > record.start:
+                if record is not None and not record.region.is_static:
                     yield record
 
     def read_declaration(self) -> dict[str, Any] | None:
@@ -296,15 +302,15 @@ def _serialised(content: Mapping[str, Any]) -> bytes:
     return json.dumps({"schema": SCHEMA, **content}, indent=1).encode()
 
 
-def notice_key(region: slice, run: str) -> str:
-    """Name the notice of a run that changes the record of a region.
+def notice_key(start: int, run: str) -> str:
+    """Name the notice of a run that changes the record of the region that begins at `start`.
 
     Examples
     --------
-    >>> notice_key(slice(96, 192), "20200101T000000-ab")
+    >>> notice_key(96, "20200101T000000-ab")
     'behind/0000000096-20200101T000000-ab'
     """
-    return f"behind/{region_key(region)}-{run}"
+    return f"behind/{position_key(start)}-{run}"
 
 
 def parse_notice(key: str) -> tuple[int, str]:
@@ -323,9 +329,8 @@ def _redo_key(name: str) -> str:
     return f"redo/{name}.json"
 
 
-def _key(region: slice) -> str:
-    name = region_key(region) if region.stop > region.start else STATIC_KEY
-    return f"regions/{name}.json"
+def _key(region: Region) -> str:
+    return f"regions/{region.key}.json"
 
 
 def _run_of(key: str) -> str | None:

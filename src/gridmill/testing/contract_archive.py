@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from gridmill.model.region import Region
 from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion, Uploaded
 from gridmill.stores.leases import LeaseLost, LeaseProof
 
@@ -117,7 +118,7 @@ class ContractArchive:
             of_region = {v: u for (v, n), u in self.uploaded.items() if n == number}
             tokens = {name: u.token for name, u in of_region.items() if u.token is not None}
             stop = max(0, min((number + 1) * REGION, length))
-            name = "static" if number < 0 else str(number)
+            name = Region.STATIC.name if number < 0 else str(number)
             if tokens:
                 staged.append(StagedRegion(name, stop, tokens, DIM, self.visible, f"region {name}"))
         with self._folder(length) as folder:

@@ -18,10 +18,9 @@ import cloudpickle
 import numpy as np
 import xarray as xr
 
-from gridmill.authoring.locate import as_slice
 from gridmill.authoring.region_job import RegionJob
 from gridmill.dataset import DynamicalDataset
-from gridmill.model.region import regions_of
+from gridmill.model.region import Region, as_slice, regions_of
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, prepare_region
 from gridmill.planning.reasons import nothing_missing
@@ -229,10 +228,9 @@ class DatasetContract:
         config, ds = self._config(), self._template()
         dim = config.append_dim
         arrays: dict[str, Any] = {var.name: {} for var in config.data_vars}
-        regions = [slice(0, 0), *regions_of(ds.sizes[dim], config.region_length)]
+        regions = [Region.STATIC, *regions_of(ds.sizes[dim], config.region_length)]
         for region in regions:
-            is_static = region.stop == region.start
-            chosen = [var for var in config.data_vars if (dim in var.dims) != is_static]
+            chosen = [var for var in config.data_vars if (dim in var.dims) != region.is_static]
             if not chosen:
                 continue
             job = self.dataset.region_job(

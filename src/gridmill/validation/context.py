@@ -19,7 +19,7 @@ from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
-from gridmill.model.region import regions_of, touches
+from gridmill.model.region import Region, regions_of
 from gridmill.model.variables import DataVar
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.metadata import array_metadata
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from gridmill.stores.final_store import FinalStore
 
 __all__ = [
-    "STATIC",
     "Context",
     "Validator",
     "declared_labels",
@@ -41,7 +40,6 @@ __all__ = [
     "undamaged_metadata",
 ]
 
-STATIC = slice(0, 0)
 # A template's end is looked for a day after its first label, twice that, and so on: 358 years.
 DOUBLINGS = 18
 
@@ -101,7 +99,7 @@ class Context:
         self._selection = _Selection(start, end, variables)
         self.invocation = tuple(invocation or _invocation(dataset))
         self._statistics: dict[str, FieldStatistics] = {}
-        self._records: dict[int, ProgressRecord | None] = {}
+        self._records: dict[Region, ProgressRecord | None] = {}
 
     # -- what readers see ---------------------------------------------------------------------
 
@@ -224,28 +222,27 @@ class Context:
 
     # -- regions ------------------------------------------------------------------------------
 
-    def regions(self) -> Iterator[slice]:
+    def regions(self) -> Iterator[Region]:
         """Yield the selected regions, and first that of the static variables if there are any."""
         if any(not self.varies(var) for var in self.variables):
-            yield STATIC
+            yield Region.STATIC
         for region in regions_of(self.published, self.config.region_length):
-            if touches(region, self.positions.start, self.positions.stop):
+            if region.overlaps(self.positions.start, self.positions.stop):
                 yield region
 
-    def variables_of(self, region: slice) -> tuple[DataVar, ...]:
+    def variables_of(self, region: Region) -> tuple[DataVar, ...]:
         """Give the selected variables that a region job fills."""
-        return tuple(var for var in self.variables if self.varies(var) == bool(region.stop))
+        return tuple(var for var in self.variables if self.varies(var) != region.is_static)
 
-    def make_job(self, region: slice) -> RegionJob[Any, Any]:
+    def make_job(self, region: Region) -> RegionJob[Any, Any]:
         """Give the region job with every declared variable of a region."""
         return self.archive.job(region)
 
-    def record(self, region: slice) -> ProgressRecord | None:
+    def record(self, region: Region) -> ProgressRecord | None:
         """Give a region's record, read once."""
-        key = -1 if region.stop == 0 else region.start
-        if key not in self._records:
-            self._records[key] = self.store.tracker.read(region)
-        return self._records[key]
+        if region not in self._records:
+            self._records[region] = self.store.tracker.read(region)
+        return self._records[region]
 
     # -- findings -----------------------------------------------------------------------------
 
@@ -261,7 +258,7 @@ class Context:
         message
             What.
         at
-            Positions along the append dim; `STATIC` for static variables.
+            Positions along the append dim; none for static variables.
         variables
             Names.
         changes

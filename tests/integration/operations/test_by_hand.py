@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
+from gridmill.model.region import Region
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.operations import migrate, restore
 from gridmill.operations.accept import accept_files
@@ -80,7 +81,7 @@ def test_an_accepted_file_holds_nothing_back(client, provider, tmp_path):
     got = values(dataset)
     assert np.isnan(got[5]).all()
     np.testing.assert_array_equal(np.delete(got, 5, 0), np.delete(truth(hours(12)), 5, 0))
-    record = dataset.store.tracker.read(slice(4, 8))
+    record = dataset.store.tracker.read(Region(4, 8))
     (file,) = [file for group in record.groups for file in group if file.accepted]
     assert file.accepted.startswith("operator, 20")
     assert file.accepted.endswith("UTC: lost, ticket 7")
@@ -98,7 +99,7 @@ def test_an_accepted_file_that_arrives_is_taken_in(client, provider, tmp_path):
     provider.publish([hours(12)[5]])
     dataset.reformat_operational_update(client=client, now=until(12))
     np.testing.assert_array_equal(values(dataset), truth(hours(12)))
-    record = dataset.store.tracker.read(slice(4, 8))
+    record = dataset.store.tracker.read(Region(4, 8))
     assert not [file for group in record.groups for file in group if file.accepted]
 
 
@@ -112,7 +113,7 @@ def test_acceptance_outlives_a_run_that_makes_the_region_again(client, provider,
     provider.publish([hours(12)[6]])
     report = dataset.backfill(until(12), client=client)
     assert report.positions_after == 12
-    record = dataset.store.tracker.read(slice(4, 8))
+    record = dataset.store.tracker.read(Region(4, 8))
     assert [file.url[-7:] for group in record.groups for file in group if file.accepted]
 
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from gridmill.cli import ExitCode, cli
 from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.model.region import Region
 from gridmill.model.state_files import NewerSchema
 from gridmill.operations.rebuild import declaration_from_store, rebuild_records
 from gridmill.validation import Context
@@ -185,7 +186,7 @@ def test_what_is_recorded_stays(tmp_path, client, provider):
     dataset = make(tmp_path)
     dataset.backfill(until(12), client=client)
     before = {r.start: r for r in dataset.store.progress()}
-    dataset.store.tracker.delete(slice(REGION, 2 * REGION))
+    dataset.store.tracker.delete(Region(REGION, 2 * REGION))
     rebuild_records(dataset, **WHO)
     after = {r.start: r for r in dataset.store.progress()}
     assert {start for start in before if after[start] != before[start]} == {REGION}

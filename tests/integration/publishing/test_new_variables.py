@@ -19,6 +19,7 @@ import zarr
 from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
+from gridmill.model.region import Region
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.staging import staged_region
 from gridmill.stores.icechunk import publication
@@ -308,7 +309,7 @@ def test_a_region_that_is_published_again_does_not_add_it_twice(
     config = repository.config()
     template = repository._opening.template(config, config.label(day(5)))
     archive = repository._opening.archive(config, template)
-    record = repository.store.tracker.read(slice(0, 8))
+    record = repository.store.tracker.read(Region(0, 8))
     assert record is not None
     staged = replace(staged_region(archive, record, 20, 20), stop=7)
     before = tip(repository)

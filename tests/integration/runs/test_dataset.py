@@ -10,6 +10,7 @@ import pytest
 from distributed import Client
 
 from clusters import local_client
+from gridmill.model.region import Region
 from gridmill.model.reports import Failure
 from gridmill.stores.leases import Lease, LeaseHeld
 from tiny import REGION, Provider, Tiny, TinyJob, dataset_of, hours, snapshot, until
@@ -36,7 +37,7 @@ def test_a_plan_says_what_is_to_do_and_writes_nothing(dataset, client, tmp_path)
     plan = dataset.plan(until(10))
     nbytes_of_variable = 10 * 6 * 4
     summary = plan.summary()
-    assert [job.region for job in plan.jobs] == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    assert [job.region for job in plan.jobs] == [Region(0, 4), Region(4, 8), Region(8, 10)]
     assert (summary["region_jobs"], summary["region_jobs_to_do"], summary["chains"]) == (3, 3, 6)
     assert (summary["source_files"], summary["raw_nbytes"]) == (10, 2 * nbytes_of_variable)
     assert snapshot(tmp_path) == before

@@ -23,6 +23,7 @@ import gridmill.runs.coordinator
 from clusters import local_client
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.model.region import Region
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.planning.asking import ASKED_AT_ONCE, ask_files
 from gridmill.runs import batches
@@ -425,7 +426,7 @@ def test_a_region_that_is_done_again_has_no_record_meanwhile(client, provider, t
 
     def look(event) -> None:
         if event.kind == "submitted":
-            known.append(dataset.store.tracker.read(slice(4, 8)).variables)
+            known.append(dataset.store.tracker.read(Region(4, 8)).variables)
 
     dataset.reformat_operational_update(client=client, now=until(8), listener=look)
     assert known == [{}]
@@ -627,7 +628,7 @@ def test_of_two_runs_that_begin_at_one_moment_one_leaves_the_static_variables(
         report = dataset.backfill(until(4), client=client)
     assert len(looks) == 2
     assert (report.positions_after, report.variables_done) == (0, 2)
-    assert dataset.store.tracker.read(slice(0, 0)) is None
+    assert dataset.store.tracker.read(Region(0, 0)) is None
     monkeypatch.undo()
     np.save(provider.root / "static.npy", values_at("static"))
     report = dataset.backfill(until(8), client=client)

@@ -24,6 +24,7 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.model.region import Region
 from gridmill.stores.icechunk import repository as icechunk_repository
 from gridmill.stores.icechunk.keys import get, put
 from gridmill.stores.icechunk.store import IcechunkStore
@@ -101,7 +102,7 @@ def upload(dataset: Generated, client: Client, days: int = DAYS) -> None:
 
 def records(store: IcechunkStore) -> Iterator[ProgressRecord]:
     """Yield all records, the static one first."""
-    static = store.tracker.read(slice(0, 0))
+    static = store.tracker.read(Region(0, 0))
     yield from [*([static] if static else []), *list(store.tracker.records())]
 
 

@@ -20,6 +20,7 @@ from gridmill.authoring.locate import locate, locate_along
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import RegionState, SourceFileStatus
+from gridmill.model.region import Region
 from gridmill.sources.fetch.download import DownloadFailed, NotAvailable
 from tiny import (
     HOUR,
@@ -171,7 +172,7 @@ def test_a_worker_s_twin_is_small_and_says_so():
     twin = job.for_worker(job.data_vars[:1])
     assert (twin.flavour, twin.region, [v.name for v in twin.data_vars]) == (
         "sweet",
-        slice(4, 8),
+        Region(4, 8),
         ["a"],
     )
     assert len(cloudpickle.dumps(twin)) < len(cloudpickle.dumps(job))
@@ -180,7 +181,23 @@ def test_a_worker_s_twin_is_small_and_says_so():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = job.nonsense
     assert "time 4:8: a, b" in repr(job)
-    assert "static" in repr(replace(job, region=slice(0, 0)))
+    assert "static" in repr(replace(job, region=Region.STATIC))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(4, 8), (0, 0)])
+def test_a_job_takes_its_region_as_a_slice(start, stop):
+    """An author's slice becomes the region, and what indexes with it takes the region's slice."""
+    job = job_of(region=slice(start, stop))
+    assert job.region == job_of(region=Region(start, stop)).region == Region(start, stop)
+    assert job.get_processing_region() == job.region.slice == slice(start, stop)
+    assert job.is_static == (start == stop)
+
+
+@pytest.mark.parametrize("region", [slice(0, None), slice(0, 8, 2), (0, 4)])
+def test_a_job_refuses_what_is_no_region(region):
+    """What is not one run of positions is refused where the job is made."""
+    with pytest.raises(TypeError, match="give Region"):
+        job_of(region=region)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +321,7 @@ def test_an_update_takes_what_is_new_and_what_has_gaps(published, complete, look
         FakeStore(published, complete), template_ds, "time", CONFIG.data_vars
     )
     assert [job.region.start for job in jobs] == due
-    assert jobs[-1].region == slice(12, 14)
+    assert jobs[-1].region == Region(12, 14)
 
 
 def test_the_author_is_told_what_to_define():

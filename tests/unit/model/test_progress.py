@@ -19,6 +19,7 @@ from gridmill.model.records import (
     VariableRecord,
     region_state,
 )
+from gridmill.model.region import Region
 
 LENGTH = 6
 OK = SourceFileStatus.SUCCEEDED
@@ -60,7 +61,7 @@ def naive_state(region, variables, publish_when):
 @given(st.lists(st.lists(fills(), max_size=6), max_size=3), st.sampled_from(["complete", "any"]))
 def test_a_region_is_judged_as_the_design_says(variables, publish_when):
     """Settled and with data, position by position, for whatever its source files did."""
-    region = slice(12, 12 + LENGTH)
+    region = Region(12, 12 + LENGTH)
     assert region_state(region, variables, publish_when) == naive_state(
         region, variables, publish_when
     )

@@ -20,6 +20,7 @@ from gridmill.model.records import (
     SourceFileStatus,
     VariableRecord,
 )
+from gridmill.model.region import Region
 from gridmill.model.variables import Coordinate
 from gridmill.planning.prepare import prepare_region
 from gridmill.publishing.publisher import Publisher
@@ -69,7 +70,7 @@ def publisher_of(store, n, config=None, job_class=TinyJob):
 
 def record(publisher, start, statuses, names=NAMES, **changes):
     """Write the record of a region with these statuses of its positions' files; give both."""
-    job = publisher.archive.job(slice(start, start + len(statuses)))
+    job = publisher.archive.job(Region(start, start + len(statuses)))
     prepared = prepare_region(job, None, publisher.archive.arrays, lambda *_: [])
     (group,) = prepared.groups
     files = tuple(
@@ -241,7 +242,7 @@ def test_the_extent_is_never_lowered(store):
     record(publisher, 4, [OK] * 4)
     publisher.publish(LEASE)
     record(publisher, 4, [OK, ABSENT, OK, OK])
-    store.tracker.delete(slice(0, 4))
+    store.tracker.delete(Region(0, 4))
     for each in (publisher, late):
         assert not each.publish(LEASE)
         assert each.archive.published == 8
@@ -376,7 +377,7 @@ def test_what_is_judged_at_once_is_what_would_be_judged_later(store, statuses, n
     written, prepared = record(publisher, 0, statuses, names)
     publisher.extent.judge(written, prepared)
     assert publisher.extent._judged == {
-        0: (written, afresh.extent.state(store.tracker.read(slice(0, 4))))
+        0: (written, afresh.extent.state(store.tracker.read(Region(0, 4))))
     }
     publisher.publish(LEASE)
     assert publisher.archive.published == extent

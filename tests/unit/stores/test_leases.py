@@ -11,9 +11,18 @@ from dataclasses import replace
 
 import pytest
 
+from gridmill.model.region import Region
 from gridmill.model.state_files import UnreadableState
 from gridmill.stores import leases as lease_module
-from gridmill.stores.claims import PUBLISHING, STATIC, Claim, current_claims, is_alive, merged
+from gridmill.stores.claims import (
+    PUBLISHING,
+    STATIC,
+    Claim,
+    current_claims,
+    is_alive,
+    merged,
+    positions_of,
+)
 from gridmill.stores.leases import Lease, LeaseHeld, LeaseLost
 from gridmill.stores.objects.opening import open_objects
 
@@ -221,23 +230,32 @@ def test_a_beat_that_cannot_be_written_once_does_not_end_the_beating(objects, mo
             time.sleep(0.02)
 
 
+def claim(*positions):
+    return Claim(
+        run="r",
+        kind="k",
+        host="h",
+        machine="m",
+        pid=1,
+        process_started=0.0,
+        since="",
+        positions=merged(positions),
+        beat_key="",
+        time_to_live_s=1.0,
+    )
+
+
+def test_claims_keep_regions_as_earlier_releases_do():
+    """A region is its pair of positions, that of the static variables a pair that none has."""
+    assert positions_of(Region(4, 8)) == (4, 8)
+    assert positions_of(Region.STATIC) == STATIC == (-1, 0)
+    assert claim(positions_of(Region.STATIC)).has_static
+    assert claim((0, 4), positions_of(Region.STATIC)).has_static
+    assert not claim((0, 4), PUBLISHING).has_static
+
+
 def test_claims_overlap_where_they_share_a_position():
     """Intervals are half-open; pseudo positions overlap only themselves."""
-
-    def claim(*positions):
-        return Claim(
-            run="r",
-            kind="k",
-            host="h",
-            machine="m",
-            pid=1,
-            process_started=0.0,
-            since="",
-            positions=merged(positions),
-            beat_key="",
-            time_to_live_s=1.0,
-        )
-
     assert claim((0, 4)).overlaps(claim((3, 5)))
     assert not claim((0, 4), (8, 12)).overlaps(claim((4, 8)))
     assert claim(STATIC).overlaps(claim(STATIC, (0, 4)))

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.region import Region
 from gridmill.model.reports import RunReport
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.planning.redo import RedoOrder
@@ -21,9 +22,9 @@ from gridmill.stores.claims import Claim, current_claims
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.records import UpdateProgressTracker, notice_key
 
-REGIONS = [slice(0, 4), slice(4, 8), slice(100, 104), slice(1000, 1002)]
+REGIONS = [Region(0, 4), Region(4, 8), Region(100, 104), Region(1000, 1002)]
 DECLARATION = {"dataset_id": "tiny", "start": "2020", "variables": None, "format": "zarr"}
 RUN = "20200101T000000-a"
 REPORT = RunReport(RUN, "tiny", "update", "2020-01-01T00:00:00+00:00")
@@ -67,26 +68,44 @@ def test_records_are_read_as_written_in_order(tracker):
 
 def test_a_region_that_grew_has_the_record_of_its_start(tracker):
     """The last region keeps its record while the archive grows; a rewrite replaces it."""
-    tracker.write(record(slice(4, 6)))
-    assert tracker.read(slice(4, 8)) == record(slice(4, 6))
-    tracker.write(record(slice(4, 8)))
-    assert list(tracker.records()) == [record(slice(4, 8))]
+    tracker.write(record(Region(4, 6)))
+    assert tracker.read(Region(4, 8)) == record(Region(4, 6))
+    tracker.write(record(Region(4, 8)))
+    assert list(tracker.records()) == [record(Region(4, 8))]
 
 
 def test_static_variables_have_a_record_of_their_own(tracker):
     """It is none of the regions', the first region's least of all."""
-    tracker.write(record(slice(0, 0)))
-    assert tracker.read(slice(0, 4)) is None
-    assert tracker.read(slice(0, 0)) == record(slice(0, 0))
+    tracker.write(record(Region(0, 0)))
+    assert tracker.read(Region(0, 4)) is None
+    assert tracker.read(Region(0, 0)) == record(Region(0, 0))
     assert list(tracker.records()) == []
+
+
+def test_all_records_begin_with_that_of_the_static_variables(tracker):
+    """Who asks for all records gets each once, whether there are static variables or not."""
+    for region in REGIONS:
+        tracker.write(record(region))
+    assert list(tracker.all_records()) == [record(r) for r in REGIONS]
+    tracker.write(record(Region.STATIC))
+    assert list(tracker.all_records()) == [record(r) for r in [Region.STATIC, *REGIONS]]
+
+
+def test_records_and_notices_lie_where_earlier_releases_look(tracker):
+    """The keys beside a store are those of 0.1.0: a region's first position in ten digits."""
+    for region in (Region.STATIC, Region(0, 4), Region(1000, 1002)):
+        tracker.write(record(region))
+    names = ["0000000000.json", "0000001000.json", "static.json"]
+    assert sorted(tracker.objects.keys("regions")) == [f"regions/{name}" for name in names]
+    assert notice_key(1000, "run") == "behind/0000001000-run"
 
 
 def test_a_region_can_be_forgotten(tracker):
     """After a delete there is no record; deleting none is no error."""
-    tracker.write(record(slice(0, 4)))
-    tracker.delete(slice(0, 4))
-    tracker.delete(slice(0, 4))
-    assert tracker.read(slice(0, 4)) is None
+    tracker.write(record(Region(0, 4)))
+    tracker.delete(Region(0, 4))
+    tracker.delete(Region(0, 4))
+    assert tracker.read(Region(0, 4)) is None
 
 
 def test_the_first_declaration_stays(tracker):
@@ -122,17 +141,17 @@ KINDS: dict[str, tuple[str, bytes, Callable[[UpdateProgressTracker], Any]]] = {
     ),
     "record": (
         "regions/0000000004.json",
-        record(slice(4, 8)).to_json(),
-        lambda tracker: tracker.read(slice(4, 8)),
+        record(Region(4, 8)).to_json(),
+        lambda tracker: tracker.read(Region(4, 8)),
     ),
     "static record": (
         "regions/static.json",
-        record(slice(0, 0)).to_json(),
-        lambda tracker: tracker.read(slice(0, 0)),
+        record(Region(0, 0)).to_json(),
+        lambda tracker: tracker.read(Region(0, 0)),
     ),
     "records": (
         "regions/0000000004.json",
-        record(slice(4, 8)).to_json(),
+        record(Region(4, 8)).to_json(),
         lambda tracker: list(tracker.records()),
     ),
     "redo order": (
@@ -254,22 +273,22 @@ def test_a_field_that_is_missing_is_named(kind, name, tracker):
 
 def test_a_record_of_another_dataset_or_region_is_an_error(tracker):
     """A file that was copied there by mistake does not make its region look undone."""
-    tracker.write(record(slice(0, 4), "another"))
+    tracker.write(record(Region(0, 4), "another"))
     with pytest.raises(UnreadableState, match=r"0000000000.*belongs to another, not to tiny"):
-        tracker.read(slice(0, 4))
-    tracker.objects.put("regions/0000000008.json", record(slice(4, 8)).to_json())
+        tracker.read(Region(0, 4))
+    tracker.objects.put("regions/0000000008.json", record(Region(4, 8)).to_json())
     with pytest.raises(UnreadableState, match=r"belongs at regions/0000000004\.json"):
-        tracker.read(slice(8, 12))
+        tracker.read(Region(8, 12))
     with pytest.raises(UnreadableState):
         list(tracker.records())
 
 
 def test_what_is_not_named_like_a_record_is_none(tracker):
     """An operating system's or an editor's files among the records disturb nobody."""
-    tracker.write(record(slice(4, 8)))
+    tracker.write(record(Region(4, 8)))
     for name in (".DS_Store", "0000000004.json~", "0000000004.json.bak"):
         tracker.objects.put(f"regions/{name}", b"")
-    assert list(tracker.records()) == [record(slice(4, 8))]
+    assert list(tracker.records()) == [record(Region(4, 8))]
 
 
 def test_a_notice_that_names_no_region_is_an_error(tracker):

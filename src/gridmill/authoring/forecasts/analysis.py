@@ -60,7 +60,7 @@ class GribAnalysisJob(GribForecastJob[AnalysisFileT], Generic[AnalysisFileT]):
         """Give one file for each time; for the margin only where it is needed."""
         times: Any = processing_region_ds.get_index("time")
         if all(var.window is None for var in data_var_group):
-            own = times[self.region.start - self.processing_region().start :]
+            own = times[self.region.place_in(self.processing_region()).start :]
             inits = own.floor(self.init_frequency)
             return [self.source_file(i, t - i) for i, t in zip(inits, own, strict=True)]
         inits = times.ceil(self.init_frequency) - self.init_frequency

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gridmill.display.facts.forms import Fact, Rows, told
+from gridmill.model.region import Region
 from gridmill.model.wording import (
     count_of,
     format_duration,
@@ -118,7 +119,7 @@ def region_label(region: Mapping[str, Any]) -> str:
     '2020-01-01 … 2020-01-31'
     """
     if region["first"] is None:
-        return "static"
+        return Region.STATIC.name
     ends = (shorten_label(region["first"]), shorten_label(region["last"]))
     return " … ".join(dict.fromkeys(ends))
 

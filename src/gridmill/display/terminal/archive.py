@@ -22,6 +22,7 @@ from gridmill.display.terminal.layout import (
 )
 from gridmill.display.terminal.report import show_runs
 from gridmill.display.terminal.values import Content, masked, plain
+from gridmill.model.region import Region
 from gridmill.model.wording import count_of, format_nbytes
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _gap_row(group: Content) -> tuple[Text, ...]:
     place = f" ({gap['place']})" if gap["place"] else ""
     detail = f": {gap['detail']}" if gap["detail"] else ""
     return (
-        Text(span or "static", "bold"),
+        Text(span or Region.STATIC.name, "bold"),
         Text(", ".join(gap["variables"])),
         Text(f"{gap['url']}{place}{more}"),
         Text(f"{gap['status']}, {_prospect(gaps)}{detail}", _urgency(gap)),

@@ -17,7 +17,7 @@ from distributed import (
 )
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.region import region_key
+from gridmill.model.region import position_key
 from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
 from gridmill.publishing.copies import Copy
 from gridmill.runs import batches
@@ -134,7 +134,7 @@ def submit_region(
     suffix
         Makes the keys unique among runs and attempts.
     """
-    key = f"{region_key(job.region)}" if not job.is_static else "0static"
+    key = f"0{job.region.key}" if job.is_static else job.region.key
     first = _priority(job)
     downloads: dict[int, Future[Any]] = {}
     uploads: dict[str, Future[Any]] = {}
@@ -161,7 +161,7 @@ def submit_batch(
 ) -> BatchFutures:
     """Submit several region jobs together: one task of each stage. See `submit_region`."""
     first, last = regions[0][0], regions[-1][0]
-    key = f"{region_key(first.region)}-to-{region_key(last.region)}"
+    key = f"{position_key(first.region.start)}-to-{position_key(last.region.start)}"
     groups = [(job, group) for job, groups in regions for group in groups]
     files = tuple(GroupFiles(_small(job, group), group.files) for job, group in groups)
     works = tuple(

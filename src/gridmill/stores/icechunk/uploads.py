@@ -125,12 +125,10 @@ class Uploads:
 
     def whole_regions(self) -> Iterator[StagedRegion]:
         """Yield all regions with uploads, whole."""
-        static = self.tracker.read(slice(0, 0))
-        for record in [*([static] if static else []), *self.tracker.records()]:
+        for record in self.tracker.all_records():
             tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
-            name = "static" if record.stop == record.start else str(record.start)
             if tokens:
-                yield StagedRegion(name, record.stop, tokens)
+                yield StagedRegion(record.region.name, record.stop, tokens)
 
     def merged(self) -> Mapping[str, str]:
         """Read what the branch holds, and remember it; see `merged_in`."""

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from gridmill.authoring.locate import as_slice
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import (
     ProgressRecord,
@@ -15,9 +14,11 @@ from gridmill.model.records import (
     SourceFileStatus,
     VariableRecord,
 )
+from gridmill.model.region import Region
 from gridmill.pipeline.values import SourceFile
+from gridmill.planning.source_files import positions_filled
 from gridmill.sources.fetch.download import mask_url
-from gridmill.validation.context import STATIC, Context
+from gridmill.validation.context import Context
 
 __all__ = ["Gap", "GapGroup", "find_gaps", "group_gaps"]
 
@@ -122,7 +123,7 @@ def _gaps_of(
     record = context.record(job.region)
     recorded = {name: _Recorded.of(record, name) for name in names}
     for file in files:
-        at = STATIC if job.is_static else _positions(job, file, context)
+        at = Region.STATIC.slice if job.is_static else _positions(job, file, context)
         if at.start >= at.stop and not job.is_static:
             continue  # of the margin, or of what is not selected
         url = mask_url(file.coord.get_url())
@@ -141,10 +142,10 @@ def _gaps_of(
 
 def _positions(job: RegionJob[Any, Any], file: SourceFile, context: Context) -> slice:
     """Give the selected positions of the region that a file fills."""
-    along = file.place.get(job.append_dim, slice(0, job.region.stop))
-    at, offset = as_slice(along), job.processing_region().start
-    first = max(at.start + offset, job.region.start, context.positions.start)
-    return slice(first, min(at.stop + offset, job.region.stop, context.positions.stop))
+    filled = positions_filled(job, file)
+    at, start = job.region.clip(filled.start, filled.stop), job.region.start
+    first = max(at.start + start, context.positions.start)
+    return slice(first, min(at.stop + start, context.positions.stop))
 
 
 @dataclass(frozen=True)

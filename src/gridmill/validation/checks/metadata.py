@@ -18,7 +18,7 @@ from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.records import parse_notice
 from gridmill.stores.structure import compare_structures, without_append_length
-from gridmill.validation.context import STATIC, Context, own_metadata, short_label
+from gridmill.validation.context import Context, own_metadata, short_label
 from gridmill.validation.findings import CheckResult, Finding
 
 __all__ = ["CoordinatesAsDeclared", "MetadataAsDeclared", "Opens"]
@@ -214,7 +214,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
     restore = context.command("restore-metadata")
     behind = {parse_notice(key)[0] for key in context.store.tracker.notices()}
     for region in context.regions():
-        if region == STATIC:
+        if region.is_static:
             continue
         at = slice(region.start, min(region.stop, context.published))
         # The coordinate first: it follows the records, and they may get ahead meanwhile.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import google_crc32c
 
 from gridmill.model.records import ObjectReceipt
+from gridmill.model.region import Region
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of
 from gridmill.stores.final_store import FinalStore
@@ -47,7 +48,7 @@ class ObjectsIntact:
             looked_at += len(receipts)
             wrong = wrong_objects(context.store, receipts, contents=self.contents)
             if wrong and not _was_replaced(context, region, var):
-                findings.append(context.finding(listed(wrong), region, [var.name]))
+                findings.append(context.finding(listed(wrong), region.slice, [var.name]))
         how = "read and summed" if self.contents else "by size"
         examined = f"{count_of(looked_at, 'object')}, {how}"
         return CheckResult(validator=self.name, findings=tuple(findings), examined=examined)
@@ -55,7 +56,7 @@ class ObjectsIntact:
 
 def published_receipts(
     context: Context,
-) -> Iterator[tuple[slice, DataVar, Sequence[ObjectReceipt]]]:
+) -> Iterator[tuple[Region, DataVar, Sequence[ObjectReceipt]]]:
     """Yield by region and variable what was uploaded of what readers see."""
     for region in context.regions():
         record = context.record(region)
@@ -108,7 +109,7 @@ def _is_visible(context: Context, var: DataVar, receipt: ObjectReceipt) -> bool:
     return number * var.object_length(context.append_dim) < context.published
 
 
-def _was_replaced(context: Context, region: slice, var: DataVar) -> bool:
+def _was_replaced(context: Context, region: Region, var: DataVar) -> bool:
     """Whether a run has replaced the objects since the record was read."""
     then, now = context.record(region), context.store.tracker.read(region)
     known = [r and r.variables.get(var.name) for r in (then, now)]

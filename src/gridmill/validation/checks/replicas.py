@@ -66,7 +66,7 @@ class ReplicasEqual:
             wrong = wrong_objects(replica, receipts, contents=self.contents)
             if wrong:
                 message = f"{where}: {listed(wrong)}"
-                yield context.finding(message, region, [var.name])
+                yield context.finding(message, region.slice, [var.name])
 
 
 def _differences(context: Context, replica: FinalStore, theirs: xr.Dataset) -> Iterator[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 
 from gridmill.model.records import SourceFileStatus
+from gridmill.model.region import Region
 from gridmill.model.variables import DataVar
 from gridmill.operations.run_one import ChainOutcome, run_one_chain
 from gridmill.pipeline.canvas import slabs_of
@@ -69,15 +70,15 @@ class SourcesAgree:
         return chosen
 
 
-def _is_done(context: Context, region: slice, var: DataVar) -> bool:
+def _is_done(context: Context, region: Region, var: DataVar) -> bool:
     record = context.record(region)
     known = None if record is None else record.variables.get(var.name)
     return known is not None and known.state == "done"
 
 
-def _compare(context: Context, region: slice, var: DataVar) -> tuple[Finding | None, str]:
+def _compare(context: Context, region: Region, var: DataVar) -> tuple[Finding | None, str]:
     """Make one variable of one region again: what is wrong, and what was looked at."""
-    at = context.label(region.start) if region.stop else "static"
+    at = region.name if region.is_static else context.label(region.start)
     with temporary_folder() as folder:
         made = folder / "made"
         outcome = run_one_chain(
@@ -88,7 +89,7 @@ def _compare(context: Context, region: slice, var: DataVar) -> tuple[Finding | N
     if not n:
         return None, said
     message = f"{n:,} values differ from what the source files give now, {example}"
-    return context.finding(message, region, [var.name]), said
+    return context.finding(message, region.slice, [var.name]), said
 
 
 def _said(outcome: ChainOutcome) -> str:
@@ -96,12 +97,12 @@ def _said(outcome: ChainOutcome) -> str:
     return f"{used} of {len(outcome.files)} source files read again"
 
 
-def _count_different(context: Context, region: slice, var: DataVar, made: Path) -> tuple[int, str]:
+def _count_different(context: Context, region: Region, var: DataVar, made: Path) -> tuple[int, str]:
     """Count the values that differ by more than rounding, and tell of the first."""
     array = zarr.open_array(str(made), path=var.name, mode="r", zarr_format=3)
     stop = min(region.stop, context.published)
     whole = tuple(slice(0, n) for n in array.shape)
-    if region.stop:
+    if not region.is_static:
         whole = (slice(region.start, stop), *whole[1:])
     shape = [part.stop - part.start for part in whole]
     itemsize = array.dtype.itemsize

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from gridmill.model.records import SourceFileStatus
+from gridmill.model.region import Region
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of
 from gridmill.validation.checks.physical_ranges import Range, physical_range
-from gridmill.validation.context import STATIC, Context
+from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding
 from gridmill.validation.statistics.level_shifts import FieldSeries, find_level_shifts
 from gridmill.validation.statistics.profiles import FieldStatistics
@@ -357,4 +358,4 @@ def _moved(at: slice, by: int) -> slice:
 
 
 def _finding(context: Context, var: DataVar, at: slice, message: str) -> Finding:
-    return context.finding(message, at if context.varies(var) else STATIC, [var.name])
+    return context.finding(message, at if context.varies(var) else Region.STATIC.slice, [var.name])
