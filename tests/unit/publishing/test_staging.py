@@ -21,7 +21,7 @@ def test_static_variables_are_not_taken_for_the_first_region():
         append_dim="time",
         index=list(range(4)),
         published=0,
-        store=SimpleNamespace(stages=True, tracker=tracker),
+        store=SimpleNamespace(shows_uploads=False, tracker=tracker),
         tokens=lambda record: {"a": "token"},
     )
     staging = Staging(archive, SimpleNamespace(is_whole=lambda record: True))
