@@ -19,7 +19,7 @@ from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.display.cards import dataset_card
 from gridmill.model.reports import RunReport
-from gridmill.model.urls import is_same_kind
+from gridmill.model.urls import check_address, is_same_kind
 from gridmill.model.wording import count_of
 from gridmill.operations.status import ArchiveStatus, read_status
 from gridmill.planning.prepare import results_from_record
@@ -95,6 +95,8 @@ class DynamicalDataset:
         )
         self.replicas = [self._replica(given, storage_options) for given in replicas]
         if source_base is not None:
+            for base in (source_base,) if isinstance(source_base, str) else source_base:
+                check_address(base)
             self.source_base = source_base
 
     @property

@@ -16,11 +16,18 @@ ISO_8601 = re.compile(
     r"(?P<zone>Z|[+-]\d\d:?\d\d)?"
 )
 
+BASIC = re.compile(r"\d{8}(?:T\d\d(?:\d\d(?:\d\d)?)?)?Z?")
+
 
 def parse_label(value: Any, calendar: str = "proleptic_gregorian") -> Any:
     """Turn an ISO 8601 string or a datetime into a `pandas.Timestamp` or a cftime object.
 
     Zone-aware values are converted to UTC; labels themselves carry no zone.
+
+    Raises
+    ------
+    ValueError
+        It is no date, or one whose day and month would have to be guessed.
 
     Examples
     --------
@@ -29,6 +36,11 @@ def parse_label(value: Any, calendar: str = "proleptic_gregorian") -> Any:
     >>> parse_label("2017-02-30", "360_day")
     cftime.datetime(2017, 2, 30, 0, 0, 0, 0, calendar='360_day', has_year_zero=True)
     """
+    if isinstance(value, str) and not (ISO_8601.fullmatch(value) or BASIC.fullmatch(value)):
+        raise ValueError(
+            f"{value!r} is not a date: write year, month and day in this order, like "
+            "2017-01-21T06:00 (ISO 8601)"
+        )
     if calendar not in ("proleptic_gregorian", "standard", "gregorian"):
         return _parse_cftime(value, calendar)
     try:

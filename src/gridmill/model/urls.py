@@ -6,7 +6,15 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-__all__ = ["SECRET_NAME", "is_local", "is_same_kind", "local_path", "mask_text", "mask_url"]
+__all__ = [
+    "SECRET_NAME",
+    "check_address",
+    "is_local",
+    "is_same_kind",
+    "local_path",
+    "mask_text",
+    "mask_url",
+]
 
 SECRET_NAME = re.compile(
     r"sig|token|key|secret|passw|pwd|auth|credential|session|x-amz-|x-goog-", re.IGNORECASE
@@ -45,6 +53,37 @@ def _mask_parameter(match: re.Match[str]) -> str:
 def mask_text(text: str) -> str:
     """Mask every URL in a text, see `mask_url`; white space stays."""
     return re.sub(r"\S+", lambda word: mask_url(word[0]), text)
+
+
+def check_address(address: str) -> str:
+    """Return an address as it is, unless it is a URL that is written wrong.
+
+    Such a one would be taken for a local path.
+
+    Raises
+    ------
+    ValueError
+        Its scheme is not followed by two slashes, or has upper-case letters.
+
+    Examples
+    --------
+    >>> check_address("s3://bucket/a.zarr"), check_address("./s3:/b"), check_address("C:/data")
+    ('s3://bucket/a.zarr', './s3:/b', 'C:/data')
+    >>> check_address("s3:/bucket/a.zarr")
+    Traceback (most recent call last):
+    ...
+    ValueError: 's3:/bucket/a.zarr' is no URL: two slashes follow its scheme; write \
+s3://bucket/a.zarr, or ./s3:/bucket/a.zarr for a local path of that name
+    """
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(/*)", address)  # one letter is a Windows drive
+    if found is None or (found[2].startswith("//") and found[1] == found[1].lower()):
+        return address
+    right = f"{found[1].lower()}://{address[found.end() :]}"
+    rule = "two slashes follow its scheme" if len(found[2]) < 2 else "its scheme is lower case"
+    raise ValueError(
+        f"{address!r} is no URL: {rule}; write {right}, or ./{address} for a local path of that "
+        "name"
+    )
 
 
 def is_local(url: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gridmill.model.urls import check_address
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.zarr_store import ZarrStore
 
@@ -43,8 +44,10 @@ def open_store(
     Raises
     ------
     ValueError
-        The format or the URL's scheme is not supported, or its library is not installed.
+        The address is written wrong, the format or the URL's scheme is not supported, or its
+        library is not installed.
     """
+    check_address(url)
     if format is None:
         format = "icechunk" if url.rstrip("/").endswith(".icechunk") else "zarr"  # noqa: A001
     if format not in FORMATS:

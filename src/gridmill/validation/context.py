@@ -356,7 +356,7 @@ def declared_labels(config: TemplateConfig, n: int, now: Any) -> Any:
         It has fewer.
     """
     first = config.label(config.append_dim_start)
-    labels = config.append_dim_coordinates(now)
+    labels = config.append_dim_coordinates(config.label(now))
     # The axis may go beyond the present, or end before it.
     for doubling in range(DOUBLINGS):
         if len(labels) > n:

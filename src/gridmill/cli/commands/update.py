@@ -17,6 +17,12 @@ from gridmill.cli.options.archive import (
     revalidate_option,
 )
 from gridmill.cli.options.clusters import Cluster, cluster_options
+from gridmill.cli.options.creation import (
+    announce,
+    check_may_create,
+    create_option,
+    is_new,
+)
 from gridmill.cli.options.declaring import setting
 from gridmill.cli.options.durations import parse_duration, seconds_until
 from gridmill.cli.output.hooks import Hooks, hook_options
@@ -64,6 +70,7 @@ if the deadline passed before all that is expected was there.
     show_default=True,
     help="With --wait: the longest pause between two times of asking the provider.",
 )
+@create_option
 @cluster_options
 @revalidate_option
 @validate_option
@@ -75,6 +82,7 @@ def update(
     wait: bool,
     deadline: str,
     pause: str,
+    creates: bool | None,
     cluster: Cluster,
     revalidate: bool,
     look: bool,
@@ -83,11 +91,15 @@ def update(
     output: Output,
 ) -> ExitCode:
     """Bring an archive up to the present: what is new, and what was late or failed before."""
+    _check_waiting(wait)
     dataset = archive.open()
     moment = present(now)
     deadline_s = seconds_until(deadline, "--deadline")
     pause_s = parse_duration(pause, "--pause").total_seconds()
     planned = dataset.plan(now=moment)
+    if not planned.published and is_new(dataset):
+        check_may_create(dataset, creates)
+        announce(dataset, planned)
 
     def runs(client: Any, listener: Listener) -> Iterator[RunReport]:
         if not wait:
@@ -110,6 +122,17 @@ def update(
 
     after = look_after(archive, dataset, planned, moment) if look else None
     return run_shown("update", dataset, planned, cluster, output, hooks, runs, after)
+
+
+def _check_waiting(wait: bool) -> None:
+    """Refuse what says how to wait where nothing does."""
+    context = click.get_current_context()
+    for name in ("deadline", "pause"):
+        is_given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if is_given and not wait:
+            raise click.UsageError(
+                f"--{name} says how to wait: add --wait, or leave it out", context
+            )
 
 
 class _SayOnce:

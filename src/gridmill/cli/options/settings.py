@@ -78,10 +78,24 @@ def settings_for(
     known = _settings(commands.values())
     values = _checked(content, known, str(path))
     for name, table in datasets.items():
+        _check_is_dataset(name, str(path), given.get("spec"))
         of_dataset = _checked(table, known, f"{path}, {DATASETS}.{name}")
         if name == given.get("spec"):
             values.update(of_dataset)
     return {known[key].name or key: value for key, value in values.items()}
+
+
+def _check_is_dataset(name: str, path: str, asked: str | None) -> None:
+    """Raise where settings are of a dataset that nobody registered: they would never hold."""
+    if name == asked or ":" in name:
+        return
+    from gridmill.registry import dataset_names
+
+    known = dataset_names()
+    if name not in known:
+        near = difflib.get_close_matches(name, [*known, asked or ""], n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else ": gridmill list names those that are"
+        raise click.UsageError(f"{path}: {DATASETS}.{name} is no registered dataset{hint}")
 
 
 def _parsed(group: click.Context, command: click.Command, args: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gridmill.model.urls import is_local, is_same_kind, local_path
+from gridmill.model.urls import check_address, is_local, is_same_kind, local_path
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.protocol import Objects
 
@@ -38,7 +38,7 @@ def open_objects(
     ValueError
         The URL's scheme is not supported.
     """
-    if is_local(url):
+    if is_local(check_address(url)):
         root = local_path(url)
         return LocalObjects(root, staging or root / "staging", fsync=fsync)
     # Imported here, because local stores need neither.

@@ -1,0 +1,106 @@
+"""Whether a command may make an archive where there is none."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gridmill.model.urls import is_local, local_path, mask_url
+from gridmill.model.wording import count_of
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+    from gridmill.runs.plan import Plan
+
+__all__ = ["announce", "check_may_create", "create_option", "is_new"]
+
+# Names that one slip of a finger tells apart.
+ALIKE = 0.85
+
+create_option: Callable[..., Any] = click.option(
+    "--create/--no-create",
+    "creates",
+    default=None,
+    help="Whether an archive is made where there is none.  [default: yes, unless the address looks "
+    "misspelt, or records of a lost archive are beside it]",
+)
+
+
+def is_new(dataset: DynamicalDataset) -> bool:
+    """Whether there is no archive yet."""
+    return dataset.store.metadata() is None
+
+
+def check_may_create(dataset: DynamicalDataset, creates: bool | None) -> None:
+    """Raise unless an archive may be made.
+
+    Parameters
+    ----------
+    dataset
+        Its store holds nothing.
+    creates
+        What its operator says; None if nothing.
+
+    Raises
+    ------
+    ValueError
+        It may not, or it is doubtful that it is meant.
+    """
+    url = mask_url(dataset.store.url)
+    if creates is False:
+        raise ValueError(f"there is no archive at {url}, and --no-create forbids to make one")
+    if creates:
+        return
+    lost = _positions_before(dataset)
+    if lost:
+        raise ValueError(
+            f"there is no archive at {url}, but its records say that readers saw "
+            f"{count_of(lost, 'position')}: is it elsewhere? Give --create to make it anew"
+        )
+    near = _near(dataset)
+    if near:
+        raise ValueError(
+            f"there is no archive at {url}, but at {near}: is that the one? Give --create if a new "
+            "one is meant"
+        )
+
+
+def announce(dataset: DynamicalDataset, planned: Plan) -> None:
+    """Say that an archive is made, and how large it will be."""
+    regions = count_of(planned.regions, "region")
+    url = mask_url(dataset.store.url)
+    click.echo(f"there is no archive at {url} yet: making one, {regions}", err=True)
+
+
+def _positions_before(dataset: DynamicalDataset) -> int:
+    """Return how many positions the last run showed readers, by its report."""
+    report = dataset.store.tracker.last_report() or {}
+    return int(report.get("positions_after", 0))
+
+
+def _near(dataset: DynamicalDataset) -> str | None:
+    """Return an archive beside the address whose name is nearly the same; local stores only."""
+    url = dataset.store.url
+    if not is_local(url):
+        return None
+    path = local_path(url)
+    if not path.parent.is_dir():
+        return None
+    names = [p.name for p in path.parent.iterdir() if (p / "zarr.json").exists() or _is_icechunk(p)]
+    # What only numbers tell apart is one of several by intent.
+    names = [name for name in names if _without_digits(name) != _without_digits(path.name)]
+    found = difflib.get_close_matches(path.name, names, n=1, cutoff=ALIKE)
+    return str(path.parent / found[0]) if found else None
+
+
+def _without_digits(name: str) -> str:
+    return re.sub(r"\d", "", name)
+
+
+def _is_icechunk(path: Path) -> bool:
+    return path.suffix == ".icechunk" and path.is_dir()
