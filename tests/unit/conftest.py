@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -35,6 +36,9 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
         _refused.append(f"{event} {arguments!r:.200}")
         raise OutsideReachedError(f"{_refused[-1]}: move the test to tests/integration")
 
+
+# Libraries that read netCDF ask for it, and Python asks `uname` once a process.
+platform.processor()
 
 # Hooks are never removed; this one rests while other tests run.
 sys.addaudithook(_refuse)
