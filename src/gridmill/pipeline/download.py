@@ -60,7 +60,8 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         status = SourceFileStatus.NOT_YET_AVAILABLE
         return replace(coord, status=status, detail=str(error)), 1
     except DownloadFailed as error:
-        status = SourceFileStatus.DOWNLOAD_FAILED
+        failed = SourceFileStatus.DOWNLOAD_FAILED
+        status = SourceFileStatus.READ_FAILED if error.has_arrived else failed
         return replace(coord, status=status, detail=str(error)), error.attempts
     if not isinstance(done, Download):
         done = Download(

@@ -28,6 +28,9 @@ from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]
 
+# What became of a file that gave no variable anything: past its time that is settled.
+NOTHING = (SourceFileStatus.NOT_YET_AVAILABLE, SourceFileStatus.READ_FAILED)
+
 
 @dataclass
 class RegionOutcome:
@@ -162,13 +165,15 @@ def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFi
 def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> SourceFileRecord:
     coord = file.coord
     at = positions_filled(job, file)
-    absent = coord.status is SourceFileStatus.NOT_YET_AVAILABLE
+    is_overdue = coord.status in NOTHING and job.expected(coord, now)
+    if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
+        is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
     return SourceFileRecord(
         url=mask_url(coord.get_url()),
         start=at.start,
         stop=at.stop,
         status=coord.status,
-        settled=coord.settled or (absent and job.expected(coord, now)),
+        settled=coord.settled or is_overdue,
         nbytes=coord.nbytes,
         etag=coord.etag,
         last_modified=coord.last_modified,
@@ -266,12 +271,13 @@ def _tries(
 ) -> dict[int, Tries]:
     """Return what is pending of a variable, with one more try in vain."""
     before = _tries_before(prepared.record, name)
-    code = reading_code(type(prepared.job)) if unread else ""
-    absent = SourceFileStatus.NOT_YET_AVAILABLE
+    read_failed = SourceFileStatus.READ_FAILED
+    unusable = {i for i, file in enumerate(files) if i in unread or file.status is read_failed}
+    code = reading_code(type(prepared.job)) if unusable else ""
     return {
-        index: tried(before.get(file.url), now, code if index in unread else "")
+        index: tried(before.get(file.url), now, code if index in unusable else "")
         for index, file in enumerate(files)
-        if (unread[index][0] if index in unread else file.settled and file.status is absent)
+        if (unread[index][0] if index in unread else file.settled and file.status in NOTHING)
     }
 
 

@@ -107,7 +107,7 @@ class Narrator:
         self.report.failures.extend(failures)
         self.report.regions_failed += bool(failures)
         self.report.regions_done += not failures
-        self._note_files(region)
+        self._note_files(region, record)
         self._note_unread(region, record)
         self.note_gaps(region, record)
         self._note_times(region, record)
@@ -180,14 +180,18 @@ class Narrator:
         self.report.regions.append(times)
         self._not_visible.append(times)
 
-    def _note_files(self, region: RegionInFlight) -> None:
+    def _note_files(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        pending, unreadable = _pending(record), SourceFileStatus.READ_FAILED
         for files in region.outcome.files.values():
-            self.report.files.update(str(file.coord.status) for file in files)
             for file in files:
-                if file.coord.status is not SourceFileStatus.SUCCEEDED:
-                    self._note_problem(region, file, file.coord.status, file.coord.detail)
+                status, url = file.coord.status, mask_url(file.coord.get_url())
+                is_pending = status is unreadable and url in pending
+                if not is_pending:
+                    self.report.files[str(status)] += 1
+                if status is not SourceFileStatus.SUCCEEDED:
+                    told = f"{PENDING}: {status}" if is_pending else str(status)
+                    self._note_problem(region, file, told, file.coord.detail)
                 elif file.coord.detail is not None and not file.is_kept:
-                    url = mask_url(file.coord.get_url())
                     first, many = self._remarks.get(file.coord.detail, (url, 0))
                     self._remarks[file.coord.detail] = first, many + 1
 

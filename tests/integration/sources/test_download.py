@@ -308,15 +308,24 @@ def test_a_file_that_changes_between_ranges_is_fetched_anew(archive, folder):
     assert (folder / "a").read_bytes() == bytes(19)
 
 
+# The least of each format: no dimension, attribute or variable; a superblock; one message.
+CLASSIC = b"CDF\x01" + bytes(28)
+HDF5 = b"\x89HDF\r\n\x1a\n\x02\x08\x08" + bytes(17) + (40).to_bytes(8, "little") + bytes(4)
+GRIB = b"GRIB" + (20).to_bytes(3, "big") + b"\x01" + bytes(8) + b"7777"
+
+
 @pytest.mark.parametrize(
     ("expect", "content", "is_expected"),
     [
-        ("netcdf", b"CDF\x01...", True),
-        ("netcdf", b"\x89HDF\r\n\x1a\n...", True),
-        ("netcdf", b"GRIB....7777", False),
-        ("grib", b"GRIB....7777", True),
-        ("grib", b"GRIB....777", False),
-        ("grib", b"\0GRIB...7777", False),
+        ("netcdf", CLASSIC, True),
+        ("netcdf", HDF5, True),
+        ("netcdf", GRIB, False),
+        ("grib", GRIB, True),
+        ("grib", GRIB[:-1], False),
+        ("grib", b"\0" + GRIB, False),
+        (None, CLASSIC[:-1], False),
+        (None, HDF5[:-1], False),
+        (None, GRIB[:-1], False),
         (None, b"anything", True),
     ],
 )

@@ -1,9 +1,9 @@
 """Fetch one source file, or byte ranges of it, from HTTP, S3 or a local path to a local file.
 
-Covers: retries with a deadline, proof that the body is a file (whole, not empty, not an HTML
-page, of the expected format), and destinations that are whole or absent. Does not cover: resuming
-a whole-file download in its middle, proxies, redirects of S3 buckets to other accounts, and
-content decoding (the bytes are kept as the provider stores them).
+Covers: retries with a deadline, proof that the body is a file (whole, also by what it says of
+itself, not empty, not an HTML page, of the expected format), and destinations that are whole or
+absent. Does not cover: resuming a whole-file download in its middle, proxies, redirects of S3
+buckets to other accounts, and content decoding (the bytes are kept as the provider stores them).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import stamina
 
 from gridmill.sources.fetch.failures import (
     DownloadFailed,
+    NotAFileError,
     NotAvailable,
     PermanentError,
     TransientError,
@@ -35,6 +36,7 @@ from gridmill.sources.fetch.local import open_local
 from gridmill.sources.fetch.responses import Body, ByteRange, Deadline, FileIdentity, OpenBody
 from gridmill.sources.fetch.s3 import open_s3
 from gridmill.sources.fetch.settings import DEFAULT_SETTINGS, DownloadSettings
+from gridmill.sources.wholeness import lacks
 
 __all__ = [
     "ByteRange",
@@ -328,7 +330,8 @@ class _Transfer:
                     self._attempt()
         except (TransientError, PermanentError) as e:
             # Not "from e": the chain's messages may hold what the cause masks.
-            raise DownloadFailed(self._url, str(e), self._attempts) from None
+            has_arrived = isinstance(e, NotAFileError)
+            raise DownloadFailed(self._url, str(e), self._attempts, has_arrived) from None
 
     def download(self, destination: Path) -> Download:
         return Download(
@@ -363,9 +366,15 @@ class _Transfer:
             self._whole_nbytes += nbytes
             self._whole_requests += 1
         self._out.flush()
-        if fault := _content_fault(self._out, self._whole_nbytes, self._settings):
+        if fault := self._content_fault():
             self._start_again()
-            raise TransientError(fault)
+            raise NotAFileError(fault)
+
+    def _content_fault(self) -> str | None:
+        """Say why what arrived is no file, or not all of one; None if it is."""
+        fault = _content_fault(self._out, self._whole_nbytes, self._settings)
+        is_whole_file = list(self._requests) == [None] and not isinstance(self._out, io.BytesIO)
+        return fault or (is_whole_file and lacks(self._out, self._whole_nbytes)) or None
 
     def _check_unchanged(self, file: FileIdentity) -> None:
         if self._whole_requests == 0:

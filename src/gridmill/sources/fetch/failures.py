@@ -7,6 +7,7 @@ from gridmill.model.urls import SECRET_NAME, mask_text, mask_url
 __all__ = [
     "SECRET_NAME",
     "DownloadFailed",
+    "NotAFileError",
     "NotAvailable",
     "PermanentError",
     "TransientError",
@@ -45,11 +46,14 @@ class DownloadFailed(Exception):  # noqa: N818  the name of the source file's st
         What went wrong in the last attempt; credentials are masked.
     attempts
         How many attempts were made.
+    has_arrived
+        Whether all that the provider sends arrived, and is no file of its format or not all of one:
+        that is a failure to read it rather than to fetch it.
     """
 
-    def __init__(self, url: str, cause: str, attempts: int) -> None:
-        super().__init__(mask_url(url), mask_text(cause), attempts)
-        self.url, self.cause, self.attempts = self.args
+    def __init__(self, url: str, cause: str, attempts: int, has_arrived: bool = False) -> None:
+        super().__init__(mask_url(url), mask_text(cause), attempts, has_arrived)
+        self.url, self.cause, self.attempts, self.has_arrived = self.args
 
     def __str__(self) -> str:
         return (
@@ -64,6 +68,10 @@ class TransientError(Exception):
     def __init__(self, cause: str, retry_after_s: float | None = None) -> None:
         super().__init__(cause)
         self.retry_after_s = retry_after_s
+
+
+class NotAFileError(TransientError):
+    """All that was sent arrived, and is not what it should be."""
 
 
 class PermanentError(Exception):

@@ -1,0 +1,215 @@
+"""Whether a file that arrived is whole, by what it says of its own length.
+
+A truncated file of the classic netCDF format reads without an error: the library takes bytes that
+are not there for zeros, and values of one variable for another's. So does a cache's copy that lost
+its end and whose Content-Length agrees. Covers netCDF classic (CDF-1, -2 and -5), HDF5 and thus
+netCDF-4, and GRIB; of another format nothing is said.
+
+Sources of the formats: NetCDF Classic Format Specification (Unidata, netCDF User's Guide, appendix
+B); HDF5 File Format Specification 3.0, II.A; for GRIB see `gridmill.sources.grib.framing`.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import BinaryIO
+
+from gridmill.sources.grib.framing import message_nbytes
+
+__all__ = ["classic_nbytes", "hdf5_nbytes", "lacks"]
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+# Bytes of a value, by the classic format's types: byte, char, short, int, float, double, and of
+# CDF-5 ubyte, ushort, uint, int64, uint64.
+TYPE_NBYTES = dict(enumerate((1, 1, 2, 4, 4, 8, 1, 2, 4, 8, 8), 1))
+# Its section 0 and its end.
+SHORTEST_MESSAGE = 12
+DIMENSIONS, VARIABLES, ATTRIBUTES = 10, 11, 12
+
+
+class _CutOff(Exception):  # noqa: N818
+    """The header goes on where the file has ended."""
+
+
+def lacks(file: BinaryIO, nbytes: int) -> str:
+    """Say what of a file is not there; empty if it is whole, or of a format that does not tell.
+
+    Parameters
+    ----------
+    file
+        Open at any position, to read; it is left anywhere.
+    nbytes
+        Its size. What lies beyond what it needs is no fault.
+    """
+    file.seek(0)
+    head = file.read(8)
+    try:
+        if head[:3] == b"CDF" and head[3:4] in (b"\x01", b"\x02", b"\x05"):
+            return _said(nbytes, classic_nbytes(file), "its netCDF header")
+        if head == HDF5:
+            return _said(nbytes, hdf5_nbytes(file), "its HDF5 superblock")
+        if head[:4] == b"GRIB":
+            return _grib_fault(file, nbytes)
+    except _CutOff:
+        return f"its {nbytes:,} bytes end inside its header"
+    return ""
+
+
+def _said(nbytes: int, needed: int, by: str) -> str:
+    if nbytes >= needed:
+        return ""
+    return f"it has {nbytes:,} bytes, and {by} says that it needs {needed:,}"
+
+
+# -- HDF5 -------------------------------------------------------------------------------------
+
+
+def hdf5_nbytes(file: BinaryIO) -> int:
+    """Return the least size of an HDF5 file without a user block, by its superblock."""
+    file.seek(8)
+    start = _exactly(file, 8)
+    version = start[0]
+    # Before the addresses come versions and sizes; before the end of file's two other addresses.
+    width, first = (start[5], 24 + 4 * (version == 1)) if version < 2 else (start[1], 12)
+    file.seek(first + 2 * width)
+    return int.from_bytes(_exactly(file, width), "little")
+
+
+# -- GRIB -------------------------------------------------------------------------------------
+
+
+def _grib_fault(file: BinaryIO, nbytes: int) -> str:
+    """Go from message to message: each says its own length, and the last one must be whole."""
+    file.flush()
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = 0
+        while start >= 0:
+            try:
+                stop = start + max(message_nbytes(data, start), SHORTEST_MESSAGE)
+            except ValueError as error:
+                return f"a GRIB message is not whole: {error}"
+            if stop > nbytes:
+                return f"the GRIB message at byte {start:,} ends at {stop:,}, it at {nbytes:,}"
+            start = data.find(b"GRIB", stop)
+    return ""
+
+
+# -- netCDF classic ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Variable:
+    """Where a variable's values begin, and how many bytes they are: in all, or a record."""
+
+    begin: int
+    nbytes: int
+    has_records: bool
+
+
+def classic_nbytes(file: BinaryIO) -> int:
+    """Return the least size of a classic netCDF file, by its header.
+
+    Of a file that was streamed, whose header does not count its records, what they need is not
+    known.
+    """
+    header = _Header(file)
+    n_records = header.count_of_records()
+    lengths = header.dimensions()
+    header.skip_attributes()
+    variables = list(header.variables(lengths))
+    ends = [header.position, *(v.begin + v.nbytes for v in variables if not v.has_records)]
+    along = [v for v in variables if v.has_records]
+    if along and n_records:
+        # A record's variables begin at multiples of four, but for one that is alone.
+        record_nbytes = sum(_padded(v.nbytes) for v in along) if len(along) > 1 else along[0].nbytes
+        ends += [v.begin + (n_records - 1) * record_nbytes + v.nbytes for v in along]
+    return max(ends)
+
+
+class _Header:
+    """Reads a header from its start, field by field; big-endian."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        file.seek(3)
+        version = _exactly(file, 1)[0]
+        self.count_width = 8 if version == 5 else 4
+        self.offset_width = 4 if version == 1 else 8
+
+    @property
+    def position(self) -> int:
+        return self.file.tell()
+
+    def count_of_records(self) -> int:
+        """Return how many there are; 0 also where nobody counted them."""
+        found = self._count()
+        return 0 if found == 256**self.count_width - 1 else found
+
+    def dimensions(self) -> list[int]:
+        """Return their lengths; 0 for the dimension of records."""
+        return [self._after_name() for _ in range(self._n_elements(DIMENSIONS))]
+
+    def skip_attributes(self) -> None:
+        for _ in range(self._n_elements(ATTRIBUTES)):
+            self._skip_name()
+            itemsize = self._itemsize()
+            self._skip(_padded(self._count() * itemsize))
+
+    def variables(self, lengths: Sequence[int]) -> Iterator[_Variable]:
+        for _ in range(self._n_elements(VARIABLES)):
+            self._skip_name()
+            shape = [self._length(lengths, self._count()) for _ in range(self._count())]
+            self.skip_attributes()
+            itemsize = self._itemsize()
+            self._count()  # the size, which is wrong where it does not fit
+            has_records = bool(shape) and shape[0] == 0
+            yield _Variable(
+                self._integer(self.offset_width), prod(shape[has_records:]) * itemsize, has_records
+            )
+
+    def _length(self, lengths: Sequence[int], number: int) -> int:
+        if number >= len(lengths):
+            raise _CutOff
+        return lengths[number]
+
+    def _n_elements(self, tag: int) -> int:
+        found, many = self._integer(4), self._count()
+        if found not in (0, tag):
+            raise _CutOff
+        return many
+
+    def _itemsize(self) -> int:
+        kind = self._integer(4)
+        if kind not in TYPE_NBYTES:
+            raise _CutOff
+        return TYPE_NBYTES[kind]
+
+    def _after_name(self) -> int:
+        self._skip_name()
+        return self._count()
+
+    def _skip_name(self) -> None:
+        self._skip(_padded(self._count()))
+
+    def _count(self) -> int:
+        return self._integer(self.count_width)
+
+    def _integer(self, width: int) -> int:
+        return int.from_bytes(_exactly(self.file, width), "big")
+
+    def _skip(self, nbytes: int) -> None:
+        _exactly(self.file, nbytes)
+
+
+def _padded(nbytes: int) -> int:
+    return -(-nbytes // 4) * 4
+
+
+def _exactly(file: BinaryIO, nbytes: int) -> bytes:
+    found = file.read(nbytes)
+    if len(found) < nbytes:
+        raise _CutOff
+    return found

@@ -1,0 +1,117 @@
+"""A file that lost its end is not taken for one that is whole."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gridmill.sources.wholeness import classic_nbytes, hdf5_nbytes, lacks
+
+CLASSIC = ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA")
+TYPES = ("i1", "i2", "i4", "f4", "f8", "S1")
+GRIB2 = b"GRIB" + bytes(3) + b"\x02" + struct.pack(">Q", 40) + bytes(20) + b"7777"
+GRIB1 = b"GRIB" + (30).to_bytes(3, "big") + b"\x01" + bytes(18) + b"7777"
+
+
+def write(path: Path, kind: str, variables: list[tuple[str, bool, int]], n_records: int) -> bytes:
+    """Write variables (dtype, whether along records, length), and return the file's bytes."""
+    with netCDF4.Dataset(path, "w", format=kind) as file:
+        file.createDimension("record", None)
+        file.title = "x" * len(variables)
+        for number, (dtype, has_records, length) in enumerate(variables):
+            file.createDimension(f"d{number}", length)
+            dims = ("record", f"d{number}") if has_records else (f"d{number}",)
+            stored = file.createVariable(f"v{number}", dtype, dims)
+            stored.units = "1"
+            shape = (n_records, length) if has_records else (length,)
+            stored[...] = np.full(shape, b"a" if dtype == "S1" else 1, dtype)
+    return path.read_bytes()
+
+
+def said_of(content: bytes, folder: Path) -> str:
+    """Say what the file of these bytes lacks."""
+    path = folder / "cut"
+    path.write_bytes(content)
+    with path.open("r+b") as file:
+        return lacks(file, len(content))
+
+
+variables = st.lists(
+    st.tuples(st.sampled_from(TYPES), st.booleans(), st.integers(1, 5)), min_size=1, max_size=4
+)
+
+
+@pytest.mark.parametrize("kind", CLASSIC)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(variables, st.integers(1, 3), st.data())
+def test_no_part_of_a_classic_file_is_taken_for_all_of_it(tmp_path, kind, variables, n, data):
+    """Whatever is cut off, up to what only fills the last value up to four bytes."""
+    content = write(tmp_path / "a.nc", kind, variables, n)
+    needed = classic_nbytes(io.BytesIO(content))
+    assert needed <= len(content) < needed + 4
+    assert said_of(content, tmp_path) == said_of(content + b"\0" * 9, tmp_path) == ""
+    cut = data.draw(st.integers(8, needed - 1))
+    assert f"{cut:,} bytes" in said_of(content[:cut], tmp_path)
+
+
+def test_a_classic_file_that_is_cut_reads_as_something_else(tmp_path):
+    """The library says nothing: that is why the header is asked."""
+    content = write(tmp_path / "a.nc", CLASSIC[0], [("f4", False, 1000)], 1)
+    (tmp_path / "cut.nc").write_bytes(content[: len(content) // 2])
+    with netCDF4.Dataset(tmp_path / "cut.nc") as file:
+        assert not (file["v0"][:] == 1).all()
+    assert "its netCDF header says that it needs" in said_of(content[:2000], tmp_path)
+
+
+def test_records_that_nobody_counted_are_not_asked_for(tmp_path):
+    """Who streams a file does not know how many there will be."""
+    content = write(tmp_path / "a.nc", CLASSIC[0], [("f4", True, 4), ("i2", True, 3)], 2)
+    streamed = content[:4] + b"\xff" * 4 + content[8:]
+    assert said_of(streamed[: len(content) - 20], tmp_path) == ""
+
+
+@pytest.mark.parametrize("cut", [8, 40, 100, -1])
+def test_no_part_of_an_hdf5_file_is_taken_for_all_of_it(tmp_path, cut):
+    """Its superblock knows where it ends."""
+    content = write(tmp_path / "a.nc", "NETCDF4", [("f4", False, 1000)], 1)
+    assert hdf5_nbytes(io.BytesIO(content)) <= len(content)
+    assert said_of(content, tmp_path) == said_of(content + b"more", tmp_path) == ""
+    assert said_of(content[:cut], tmp_path) != ""
+
+
+@pytest.mark.parametrize(
+    ("version", "first", "width"), [(0, 24, 8), (1, 28, 8), (2, 12, 8), (3, 12, 4)]
+)
+def test_every_superblock_is_understood(tmp_path, version, first, width):
+    """Of version 0 to 3, with offsets of any width."""
+    sizes = bytes([0, 0, 0, 0, width, 8, 0]) if version < 2 else bytes([width, 8, 0])
+    start = b"\x89HDF\r\n\x1a\n" + bytes([version]) + sizes
+    block = start.ljust(first + 2 * width, b"\0") + (5000).to_bytes(width, "little")
+    assert "needs 5,000" in said_of(block.ljust(4999, b"\0"), tmp_path)
+    assert said_of(block.ljust(5000, b"\0"), tmp_path) == ""
+
+
+@pytest.mark.parametrize("message", [GRIB1, GRIB2])
+def test_no_part_of_the_last_grib_message_is_taken_for_all_of_it(tmp_path, message):
+    """Each message says its length; what lies between them is skipped."""
+    for content in (message, message + b"padding" + message):
+        assert said_of(content, tmp_path) == said_of(content + b"\0\0", tmp_path) == ""
+        for cut in range(1, len(message) - 4):
+            assert "GRIB message" in said_of(content[:-cut], tmp_path)
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"CDF\x01", b"\x89HDF\r\n\x1a\n", b"GRIB", b"CDF\x05"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_arrives_is_judged(tmp_path, rest, start):
+    """No bytes make it fail or go on for ever."""
+    assert isinstance(said_of(start + rest, tmp_path), str)
