@@ -26,6 +26,7 @@ from gridmill.archive.metadata import (
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
+from gridmill.authoring.survival import check_new
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.region import Region
@@ -161,6 +162,7 @@ class Archive:
         """
         stored = self.store.metadata()
         if stored is None:
+            check_new(self.config)
             return
         template = json.loads(self.metadata)
         for name in self.unseen:

@@ -17,6 +17,7 @@ import numpy as np
 from gridmill.authoring.locate import locate_along
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
+from gridmill.model.casting import check_cast
 from gridmill.model.display_hook import card_of
 from gridmill.model.records import PublishWhen, RegionState, SourceFill, region_state
 from gridmill.model.region import Region, region_length, regions_of
@@ -178,7 +179,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Raises
         ------
         ValueError, OSError, RuntimeError
-            As by `read_data`; also if the values have another shape.
+            As by `read_data`; also if the values have another shape, or one of them cannot be
+            stored in the variable's dtype.
         """
         found = np.asarray(self.read_data(coord, data_var))
         if found.shape != out.shape:
@@ -186,6 +188,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
                 f"read_data({coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
                 f"but out_loc() selects {out.shape} of dims {data_var.dims}"
             )
+        if found.dtype != out.dtype:
+            check_cast(found, out.dtype, data_var.name)
         out[...] = found
 
     def source_groups(self, data_vars: Sequence[DataVarT]) -> Sequence[Sequence[DataVarT]]:

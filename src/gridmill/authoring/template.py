@@ -15,6 +15,7 @@ import xarray as xr
 from dask.delayed import delayed
 
 from gridmill.authoring.labels import just_after, parse_label
+from gridmill.authoring.survival import check_coordinates
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
 
@@ -78,6 +79,8 @@ class TemplateConfig:
     def __init__(self) -> None:
         self.data_vars = tuple(var.with_dims(self.dims) for var in self.data_vars)
         self.coords = tuple(self.coords)
+        # How many of the append dim's labels survive, by their start and encoding: there are many.
+        self.labels_checked: dict[tuple[str | None, ...], int] = {}
         _check_declaration(self)
 
     # -- what an author implements -----------------------------------------------------------
@@ -131,7 +134,7 @@ class TemplateConfig:
         Raises
         ------
         ValueError
-            The append dim would exceed its capacity.
+            The append dim would exceed its capacity, or a label is not read as it is declared.
         """
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
@@ -149,6 +152,7 @@ class TemplateConfig:
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
             self._describe_coord(ds, coord)
+        check_coordinates(self, ds)
         return ds
 
     @property

@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.survival import check_new
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, as_slice, regions_of
 from gridmill.model.variables import DataVar
@@ -72,6 +73,7 @@ class DatasetContract:
         """A longer template begins as a shorter one: labels and coordinates never change."""
         config = self._config()
         dim = config.append_dim
+        check_new(config)
         whole = config.get_template(config.label(self.until))
         index = whole.get_index(dim)
         assert len(index) > 1, f"until {self.until} gives {len(index)} positions: give a later one"

@@ -1,0 +1,252 @@
+"""Whether what a dataset declares survives being stored: labels their encoding, attributes JSON.
+
+What an encoding cannot hold is otherwise cast: seconds in int32 end in 2038 and begin again in
+1901, leads beyond 127 hours become negative in int8. Readers then see other labels, and nobody is
+told.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gridmill.model.variables import Coordinate
+
+if TYPE_CHECKING:
+    from gridmill.authoring.template import TemplateConfig
+
+__all__ = ["check_coordinates", "check_new"]
+
+# What floating point may lose of a number that is no label of time: single precision.
+LOSS = 1e-6
+# CF says by these how stored values are decoded; they belong to the encoding.
+DECODING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "dtype")
+
+
+def check_coordinates(config: TemplateConfig, ds: xr.Dataset) -> None:
+    """Raise unless every label of a template is read as it is declared.
+
+    Parameters
+    ----------
+    config
+        Declares how coordinates are stored; remembers how far its append dim was looked at.
+    ds
+        The template.
+
+    Raises
+    ------
+    ValueError
+        A label that its coordinate's dtype, units or calendar cannot hold: the first one is named.
+    """
+    for coord in config.coords:
+        if config.completeness is coord:
+            continue
+        labels = ds[coord.name].variable
+        if coord.name != config.append_dim:
+            _check_labels(coord, labels)
+            continue
+        stored, first = _as_stored(coord), str(config.append_dim_start)
+        key = (first, stored.dtype, stored.units, stored.calendar)
+        _check_labels(coord, labels[config.labels_checked.get(key, 0) :])
+        config.labels_checked[key] = labels.size
+
+
+def check_new(config: TemplateConfig) -> None:
+    """Raise unless an archive that is about to be made can be read as it is declared, for good.
+
+    One that exists goes on as it was made: to stop it would help nobody.
+
+    Raises
+    ------
+    ValueError
+        The append dim's last label, at the archive's capacity, cannot be stored; its coordinate has
+        another calendar; an attribute is no strict JSON, or says how values are decoded; a fill
+        value is a real value.
+    """
+    _check_calendar(config)
+    _check_attributes(config)
+    _check_packing(config)
+    _check_capacity(config)
+
+
+def _check_capacity(config: TemplateConfig) -> None:
+    """Try the last label; of an irregular append dim nobody knows it."""
+    frequency = config.append_dim_frequency
+    coord = next((c for c in config.coords if c.name == config.append_dim), None)
+    if frequency is None or coord is None:
+        return
+    start = config.label(config.append_dim_start)
+    is_pandas = isinstance(start, pd.Timestamp)
+    to_offset: Any = pd.tseries.frequencies.to_offset if is_pandas else xr_offset
+    try:
+        last = start + to_offset(frequency) * max(config.capacity - 1, 1)
+    except (OverflowError, ValueError, pd.errors.OutOfBoundsDatetime):
+        return  # beyond the calendar; how far that is shows when it comes
+    labels = xr.Variable(coord.own_dims, _as_array([start, last], is_pandas))
+    _check_labels(coord, labels, "; the archive may grow so far (append_dim_capacity)")
+
+
+def xr_offset(frequency: str) -> Any:
+    """Return an offset for cftime labels."""
+    from xarray.coding.cftime_offsets import to_offset
+
+    return to_offset(frequency)
+
+
+def _as_array(labels: list[Any], is_pandas: bool) -> Any:
+    return pd.DatetimeIndex(labels) if is_pandas else np.array(labels, dtype=object)
+
+
+def _check_labels(coord: Coordinate, labels: xr.Variable, more: str = "") -> None:
+    coord = _as_stored(coord)
+    if labels.size == 0 or (labels.dtype.kind in "OSU" and coord.units is None):
+        return
+    found = _read_back(coord, labels) if coord.units else _cast(coord, labels)
+    wrong = np.flatnonzero(~np.asarray(_same(coord, labels, found)).ravel())
+    if wrong.size == 0:
+        return
+    at = int(wrong[0])
+    how = f"{coord.dtype}{f' in {coord.units!r}' if coord.units else ''}"
+    seen = "nothing that can be decoded" if found is None else str(np.ravel(found)[at])
+    raise ValueError(
+        f"coordinate {coord.name!r}: {np.ravel(labels.values)[at]} cannot be stored as {how}: "
+        f"readers would see {seen}{more}. {_advice(coord)}"
+    )
+
+
+def _as_stored(coord: Coordinate) -> Coordinate:
+    """Return a coordinate with the dtype and units by which its archive stores it."""
+    stored = coord.as_stored
+    if stored is None:
+        return coord
+    return replace(coord, dtype=stored.dtype, units=stored.units, calendar=stored.calendar)
+
+
+def _advice(coord: Coordinate) -> str:
+    if coord.units:
+        return "Declare dtype int64 and units as fine as the labels, like seconds"
+    return "Declare dtype float64"
+
+
+def _read_back(coord: Coordinate, labels: xr.Variable) -> Any:
+    """Return the labels as xarray decodes what it stored; None if it does not."""
+    encoding = {"dtype": coord.dtype, "units": coord.units, "calendar": coord.calendar}
+    given = {key: value for key, value in encoding.items() if value is not None}
+    variable = xr.Variable(labels.dims, labels.values, encoding={**given, "_FillValue": None})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            stored = xr.conventions.encode_cf_variable(variable, name=coord.name)
+            # xarray takes finer units where labels need them: the archive could then not go on.
+            units = str(stored.attrs.get("units")).partition(" since ")[0]
+            is_as_declared = units == str(coord.units).partition(" since ")[0]
+            if not is_as_declared or stored.dtype != np.dtype(coord.dtype):
+                return None
+            use_cftime = labels.dtype.kind == "O"
+            coder = xr.coders.CFDatetimeCoder(use_cftime=use_cftime)
+            deltas = xr.coders.CFTimedeltaCoder()
+            return xr.conventions.decode_cf_variable(
+                coord.name, stored, decode_times=coder, decode_timedelta=deltas
+            ).values
+        except (ValueError, OverflowError, TypeError):
+            return None
+
+
+def _cast(coord: Coordinate, labels: xr.Variable) -> Any:
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return labels.values.astype(coord.dtype)
+
+
+def _same(coord: Coordinate, labels: xr.Variable, found: Any) -> Any:
+    """Whether each label is read as it is; all are not where nothing was."""
+    given = labels.values
+    if found is None:
+        return np.zeros(given.shape, bool)
+    if given.dtype.kind != "f" or coord.units:
+        return given == found
+    loss = LOSS if np.dtype(coord.dtype).kind == "f" else 0.0
+    close = np.isclose(given, found.astype("float64"), rtol=loss, atol=0.0, equal_nan=True)
+    is_index = coord.own_dims == (coord.name,)
+    if is_index and len(np.unique(found)) < len(np.unique(given)):
+        return close & False
+    return close
+
+
+# -- attributes ---------------------------------------------------------------------------------
+
+
+def _check_attributes(config: TemplateConfig) -> None:
+    """Other readers cannot open a ``zarr.json`` with NaN or infinity, which are no strict JSON."""
+    owners = {
+        "dataset_attributes": config.dataset_attributes,
+        **{f"coords[{coord.name}].attrs": coord.attrs for coord in config.coords},
+        **{f"data_vars[{var.name}].attrs": var.attrs for var in config.data_vars},
+    }
+    for owner, attrs in owners.items():
+        for path, value in _leaves(owner, attrs):
+            _check_leaf(path, value)
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(f"{path}[{key!r}]", item)
+    elif isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
+        for number, item in enumerate(value):
+            yield from _leaves(f"{path}[{number}]", item)
+    else:
+        yield path, value
+
+
+def _check_leaf(path: str, value: Any) -> None:
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        json.dumps(plain, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is {value!r}, which is no strict JSON ({error}): other readers could not open "
+            "the archive; write it as text, or leave it out"
+        ) from error
+
+
+def _check_calendar(config: TemplateConfig) -> None:
+    """Raise where labels of one calendar would be stored as those of another."""
+    for coord in config.coords:
+        if coord.name != config.append_dim or coord.calendar is None:
+            continue
+        if _calendar(coord.calendar) != _calendar(config.calendar):
+            raise ValueError(
+                f"coordinate {coord.name!r} has calendar {coord.calendar!r}, and the template "
+                f"{config.calendar!r}: give both the same"
+            )
+
+
+def _calendar(name: str) -> str:
+    """Return a calendar's name, the same for those that agree since 1582."""
+    agree = ("standard", "gregorian", "proleptic_gregorian")
+    aliases = {"365_day": "noleap", "366_day": "all_leap", **dict.fromkeys(agree, agree[0])}
+    return aliases.get(name, name)
+
+
+def _check_packing(config: TemplateConfig) -> None:
+    for var in config.data_vars:
+        decoding = sorted(set(DECODING) & set(var.attrs))
+        if decoding:
+            raise ValueError(
+                f"attrs of variable {var.name!r} have {decoding}: readers would decode by them "
+                "what gridmill stores as it is; leave them out"
+            )
+        fill = var.encoding.fill_value
+        if var.encoding.is_floating and fill is not None and fill == 0:
+            raise ValueError(
+                f"variable {var.name!r} has fill_value {fill}: readers would see every real zero "
+                "as missing; leave it out, which means NaN, or take a value that cannot occur"
+            )

@@ -1,0 +1,220 @@
+"""What an encoding cannot hold is refused when the dataset is defined, and named."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridmill.authoring.survival import check_new
+from gridmill.model.casting import check_cast
+from gridmill.model.variables import Coordinate, Encoding
+from tiny import SHAPE, TinyTemplate, time_coordinate, tiny_var
+
+UNITS = ("days", "hours", "minutes", "seconds")
+DTYPES = ("int8", "int16", "int32", "int64", "float32", "float64")
+STEPS = {"10min": 600, "h": 3600, "6h": 6 * 3600, "D": 86400}
+
+
+def template(**changes) -> TinyTemplate:
+    """Return the declaration of a dataset with changes."""
+    return type("Changed", (TinyTemplate,), changes)()
+
+
+def timed(units: str, dtype: str, **changes) -> TinyTemplate:
+    """Return a dataset whose times are stored in these units."""
+    time = time_coordinate(units=units, dtype=dtype)
+    return template(coords=(time, Coordinate(name="y"), Coordinate(name="x")), **changes)
+
+
+@given(
+    st.sampled_from(UNITS),
+    st.sampled_from(DTYPES),
+    st.sampled_from(sorted(STEPS)),
+    st.sampled_from(["1970-01-01", "2019-12-31T12:00", "2020-01-01"]),
+    st.integers(1, 400),
+)
+def test_what_is_accepted_is_read_as_it_is_and_nothing_else_is_refused(unit, dtype, step, since, n):
+    """By xarray itself, for every dtype, unit and step."""
+    units = f"{unit} since {since}"
+    config = timed(units, dtype, append_dim_frequency=step)
+    labels = pd.date_range("2020-01-01", periods=n, freq=step)
+    end = labels[-1] + pd.Timedelta(seconds=1)
+    if np.dtype(dtype).kind == "f":
+        # What xarray makes of fractions is judged by xarray.
+        with suppress(ValueError):
+            assert_read_as_it_is(config.get_template(end), labels, dtype)
+        return
+    if not survives(labels, units, dtype):
+        with pytest.raises(ValueError, match=r"'time': 2020.* cannot be stored as"):
+            config.get_template(end)
+        return
+    assert_read_as_it_is(config.get_template(end), labels, dtype)
+
+
+def assert_read_as_it_is(ds: xr.Dataset, labels: pd.DatetimeIndex, dtype: str) -> None:
+    """Store times as xarray does, and read them."""
+    stored = xr.conventions.encode_cf_variable(ds["time"].variable)
+    decoded = xr.conventions.decode_cf_variable("time", stored.astype(dtype))
+    assert list(decoded.values) == list(labels.values)
+
+
+def survives(labels: pd.DatetimeIndex, units: str, dtype: str) -> bool:
+    """Say by whole numbers whether labels can be stored."""
+    unit, _, since = units.partition(" since ")
+    seconds = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}[unit]
+    offsets = ((labels - pd.Timestamp(since)) // pd.Timedelta(seconds=1)).to_numpy()
+    values, rest = np.divmod(offsets, seconds)
+    info = np.iinfo(dtype)
+    return bool((rest == 0).all() and (values >= info.min).all() and (values <= info.max).all())
+
+
+@pytest.mark.parametrize(
+    ("units", "dtype", "frequency", "start"),
+    [
+        ("seconds since 1970-01-01", "int32", "D", "2020-01-01"),
+        ("hours since 2020-01-01", "int16", "D", "2020-01-01"),
+    ],
+)
+def test_an_archive_that_could_not_go_on_one_day_is_not_made(units, dtype, frequency, start):
+    """Its last label at its capacity is tried before its first is stored."""
+    config = timed(units, dtype, append_dim_frequency=frequency, append_dim_start=start)
+    config.append_dim_capacity = 60 * 366
+    config.get_template(pd.Timestamp(start) + pd.Timedelta(days=2))
+    with pytest.raises(
+        ValueError, match=r"coordinate 'time': 20\d\d.*cannot be stored as .*may grow"
+    ):
+        check_new(config)
+
+
+def test_the_built_in_encoding_lasts():
+    """Hours in int64 outlast any archive."""
+    check_new(TinyTemplate())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "labels", "named"),
+    [
+        ("int8", [0.0, 130.0], "130.0"),
+        ("int32", [0.5, 1.0], "0.5"),
+        ("float32", [0.0, 1e9 + 1], None),
+    ],
+)
+def test_other_coordinates_survive_too(dtype, labels, named):
+    """Latitudes in integers and leads beyond a byte are other latitudes and leads."""
+
+    class Changed(TinyTemplate):
+        coords = (time_coordinate(), Coordinate(name="y", dtype=dtype), Coordinate(name="x"))
+
+        def dimension_coordinates(self):
+            return {"y": np.array(labels), "x": np.arange(3.0)}
+
+    if named is None:
+        Changed().get_template("2020-01-02")
+        return
+    with pytest.raises(ValueError, match=f"coordinate 'y': {named} cannot be stored as {dtype}"):
+        Changed().get_template("2020-01-02")
+
+
+def test_leads_survive_their_dtype():
+    """130 hours in int8 would be read as -126."""
+
+    class Changed(TinyTemplate):
+        coords = (
+            time_coordinate(),
+            Coordinate(name="y", dtype="int8", units="hours"),
+            Coordinate(name="x"),
+        )
+
+        def dimension_coordinates(self):
+            return {"y": pd.to_timedelta([0, 130], unit="h"), "x": np.arange(3.0)}
+
+    with pytest.raises(ValueError, match=r"coordinate 'y': .* cannot be stored as int8 in 'hours'"):
+        Changed().get_template("2020-01-02")
+
+
+def test_a_coordinate_has_the_calendar_of_its_template():
+    """Labels of one would be published on the axis of another."""
+    time = time_coordinate(calendar="360_day")
+    with pytest.raises(
+        ValueError, match="calendar '360_day', and the template 'proleptic_gregorian'"
+    ):
+        check_new(template(coords=(time, Coordinate(name="y"), Coordinate(name="x"))))
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), np.float32("inf"), [1.0, float("nan")], {1}, np.array([np.nan])]
+)
+def test_attributes_are_strict_json(value):
+    """Other readers cannot open an archive with NaN in its metadata; the path is named."""
+    attributes = {**TinyTemplate.dataset_attributes, "valid": {"range": value}}
+    with pytest.raises(
+        ValueError, match=r"dataset_attributes\['valid'\]\['range'\].*no strict JSON"
+    ):
+        check_new(template(dataset_attributes=attributes))
+
+
+def test_what_numpy_holds_and_json_can_is_taken():
+    """A number from an array is a number."""
+    attributes = {**TinyTemplate.dataset_attributes, "n": np.int64(3), "r": np.array([1.5, 2.0])}
+    check_new(template(dataset_attributes=attributes))
+
+
+@pytest.mark.parametrize("name", ["scale_factor", "add_offset", "_FillValue", "missing_value"])
+def test_attributes_do_not_say_how_values_are_decoded(name):
+    """Readers would decode what gridmill did not encode."""
+    var = tiny_var("a", attrs={"long_name": "a", "units": "1", name: 2.0})
+    with pytest.raises(ValueError, match=f"attrs of variable 'a' have .*{name}"):
+        check_new(template(data_vars=(var,)))
+
+
+def test_a_fill_value_is_no_real_value():
+    """With 0 every real zero reads as missing."""
+    encoding = Encoding(chunks=(2, *SHAPE), shards=(4, *SHAPE), fill_value=0.0)
+    with pytest.raises(ValueError, match="every real zero as missing"):
+        check_new(template(data_vars=(tiny_var("a", encoding=encoding),)))
+
+
+# -- casts --------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.floats(width=32), min_size=1, max_size=5),
+    st.sampled_from(["int8", "uint8", "int16", "int64", "bool"]),
+)
+def test_a_cast_into_whole_numbers_keeps_them_or_is_refused(values, dtype):
+    """NaN, 300 or 273.9 become no other number."""
+    found = np.array(values, "float32")
+    if not all(is_held(float(value), dtype) for value in found):
+        with pytest.raises(ValueError, match="cannot be stored as"):
+            check_cast(found, np.dtype(dtype), "a")
+        return
+    check_cast(found, np.dtype(dtype), "a")
+    np.testing.assert_array_equal(found.astype(dtype).astype("float64"), found)
+
+
+def is_held(value: float, dtype: str) -> bool:
+    """Say by Python's own numbers whether a dtype has a value."""
+    if not value.is_integer():
+        return False
+    info = np.iinfo(dtype) if dtype != "bool" else None
+    low, high = (0, 1) if info is None else (info.min, info.max)
+    return low <= int(value) <= high
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_a_cast_to_single_precision_never_makes_infinity(value):
+    """To be rounded is what the author asked for; to become infinite is not."""
+    found = np.array([value])
+    try:
+        check_cast(found, np.dtype("float32"), "a")
+    except ValueError:
+        assert abs(value) > np.finfo("float32").max
+        return
+    with np.errstate(over="ignore"):
+        assert np.isinf(found.astype("float32")[0]) == np.isinf(value)
