@@ -51,7 +51,7 @@ Exit codes:
        nothing of it was guessed, and somebody must restore it
   8    published with new gaps (or status --check: gaps stand open): tell
        somebody, and do not repeat; what heals is healed by later updates
-  130  interrupted (Ctrl-C, SIGTERM); what is recorded is safe, run again
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP); what is recorded is safe, run again
 
 \b
 Options can be set in the environment: GRIDMILL_STORE, GRIDMILL_CLUSTER,

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM."""
+"""Ctrl-C, SIGTERM, and SIGHUP, which a terminal sends that is closed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any, NoReturn
 __all__ = ["Interruption"]
 
 INTERRUPT_AGAIN_S = 0.5
+ENDING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Interruption:
-    """Ends a run on Ctrl-C or SIGTERM, so that its lease and its cluster are given back.
+    """Ends a run on Ctrl-C, SIGTERM or SIGHUP, so that lease and cluster are given back.
+
+    Under ``nohup`` SIGHUP stays ignored.
 
     Python drops a KeyboardInterrupt that is raised in a callback of the garbage collector, and
     distributed has one: the signal is sent again until somebody has `seen` it.
@@ -24,8 +29,9 @@ class Interruption:
     def __enter__(self) -> Interruption:
         self._before = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._raise)
+            for number in ENDING:
+                if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGINT:
+                    self._before[number] = signal.signal(number, self._raise)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

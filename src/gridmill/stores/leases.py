@@ -44,6 +44,7 @@ from gridmill.stores.claims import (
     machine_name,
     merged,
     process_started_at,
+    process_ticks,
 )
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
@@ -148,6 +149,7 @@ class Lease:
             machine=machine_name(),
             pid=os.getpid(),
             process_started=process_started_at(os.getpid()) or 0.0,
+            process_ticks=process_ticks(os.getpid()),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             positions=merged(positions),
             beat_key=f"leases/{run}/beat",

@@ -245,3 +245,17 @@ def test_the_coiled_command_of_the_readme_runs(coiled_calls, tmp_path):
     (options,) = coiled_calls
     assert options["n_workers"] == 20
     assert options["spot_policy"] == "spot_with_fallback"
+
+
+@pytest.mark.parametrize("spec", ["none", "local"])
+def test_nothing_that_is_started_listens_beyond_this_machine(spec):
+    """Not the scheduler, no worker, no dashboard, by IPv4 or IPv6."""
+    with connect(spec, threads_per_worker=None if spec == "none" else 2):
+        ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = {
+            connection.laddr.ip
+            for process in ours
+            for connection in process.net_connections(kind="tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+    assert listening <= {"127.0.0.1", "::1"}

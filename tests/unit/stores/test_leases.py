@@ -22,6 +22,7 @@ from gridmill.stores.claims import (
     is_alive,
     merged,
     positions_of,
+    process_ticks,
 )
 from gridmill.stores.leases import Lease, LeaseHeld, LeaseLost
 from gridmill.stores.objects.opening import open_objects
@@ -54,7 +55,24 @@ def test_a_reused_pid_is_another_process(objects):
     """A claim of this pid that started at another time is a dead process's."""
     claim = lease_of(objects, "old", (0, 8)).claim
     assert is_alive(objects, claim)
-    assert not is_alive(objects, replace(claim, process_started=claim.process_started - 100))
+    assert not is_alive(objects, replace(claim, process_ticks=claim.process_ticks - 100))
+    # A claim of gridmill 0.1.0 has no ticks.
+    before = replace(claim, process_ticks=None)
+    assert is_alive(objects, before)
+    assert not is_alive(objects, replace(before, process_started=claim.process_started - 100))
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, -2.0, 2.0, 3600.0])
+def test_a_clock_that_is_set_kills_no_driver(objects, step_s):
+    """The start of a process by the wall clock moves with that; ticks since the boot do not."""
+    claim = lease_of(objects, "old", (0, 8)).claim
+    assert is_alive(objects, replace(claim, process_started=claim.process_started + step_s))
+
+
+def test_a_process_that_is_gone_has_no_ticks():
+    """Nor has one that never was."""
+    assert process_ticks(os.getpid()) > 0
+    assert process_ticks(2**22 + 1) is None
 
 
 class Foreigner:

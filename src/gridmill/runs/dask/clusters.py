@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakSet
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker
 
 __all__ = ["check_workers", "connect"]
 
@@ -40,6 +40,8 @@ SCHEDULER_CONFIG: Mapping[str, Any] = {
 }
 
 
+# Any port that only this machine reaches.
+LOOPBACK = "127.0.0.1:0"
 # A terminal sends Ctrl-C to the workers, too: they stop when they are told to, without a word.
 IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
@@ -179,12 +181,19 @@ def _local(
         "n_workers": workers or os.cpu_count() or 1,
         "threads_per_worker": threads_per_worker,
         "processes": True,
-        "dashboard_address": "127.0.0.1:0",
+        "dashboard_address": LOOPBACK,
         "worker_dashboard_address": None,
     }
     if options.get("processes", True):
         defaults["preload"] = [IGNORE_INTERRUPTS]
     return LocalCluster(**{**defaults, **options})  # type: ignore[no-untyped-call]
+
+
+class _LoopbackWorker(Worker):
+    """A worker whose HTTP port nobody else can reach; without an address it takes all of them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "dashboard_address": LOOPBACK})
 
 
 @contextmanager
@@ -196,8 +205,10 @@ def _in_this_process() -> Iterator[Client]:
             n_workers=1,
             threads_per_worker=1,
             processes=False,
+            worker_class=_LoopbackWorker,
             dashboard_address=None,
             worker_dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": LOOPBACK},
             silence_logs=False,
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]

@@ -1,0 +1,38 @@
+"""What ends a run from outside ends it in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from gridmill.cli.interruption import Interruption
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_stop_gives_back_what_it_holds(number):
+    """Ctrl-C, a service manager's SIGTERM, and the SIGHUP of a terminal that is closed."""
+    interruption = Interruption()
+    with pytest.raises(KeyboardInterrupt):
+        end_in(interruption, number)
+    assert interruption.seen
+
+
+def end_in(interruption: Interruption, number: int) -> None:
+    """Send a signal to this process while a run would go on."""
+    with interruption:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+
+def test_who_is_told_to_go_on_without_its_terminal_goes_on():
+    """Under nohup SIGHUP is ignored, and stays so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
