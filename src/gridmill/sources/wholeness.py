@@ -3,21 +3,19 @@
 A truncated file of the classic netCDF format reads without an error: the library takes bytes that
 are not there for zeros, and values of one variable for another's. So does a cache's copy that lost
 its end and whose Content-Length agrees. Covers netCDF classic (CDF-1, -2 and -5), HDF5 and thus
-netCDF-4, and GRIB; of another format nothing is said.
+netCDF-4; of another format nothing is said. Of GRIB each message says its own length, and the
+others are good: `gridmill.sources.grib.framing`.
 
 Sources of the formats: NetCDF Classic Format Specification (Unidata, netCDF User's Guide, appendix
-B); HDF5 File Format Specification 3.0, II.A; for GRIB see `gridmill.sources.grib.framing`.
+B); HDF5 File Format Specification 3.0, II.A.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import BinaryIO
-
-from gridmill.sources.grib.framing import message_nbytes
 
 __all__ = ["classic_nbytes", "hdf5_nbytes", "lacks"]
 
@@ -25,8 +23,6 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 # Bytes of a value, by the classic format's types: byte, char, short, int, float, double, and of
 # CDF-5 ubyte, ushort, uint, int64, uint64.
 TYPE_NBYTES = dict(enumerate((1, 1, 2, 4, 4, 8, 1, 2, 4, 8, 8), 1))
-# Its section 0 and its end.
-SHORTEST_MESSAGE = 12
 DIMENSIONS, VARIABLES, ATTRIBUTES = 10, 11, 12
 
 
@@ -51,8 +47,6 @@ def lacks(file: BinaryIO, nbytes: int) -> str:
             return _said(nbytes, classic_nbytes(file), "its netCDF header")
         if head == HDF5:
             return _said(nbytes, hdf5_nbytes(file), "its HDF5 superblock")
-        if head[:4] == b"GRIB":
-            return _grib_fault(file, nbytes)
     except _CutOff:
         return f"its {nbytes:,} bytes end inside its header"
     return ""
@@ -76,25 +70,6 @@ def hdf5_nbytes(file: BinaryIO) -> int:
     width, first = (start[5], 24 + 4 * (version == 1)) if version < 2 else (start[1], 12)
     file.seek(first + 2 * width)
     return int.from_bytes(_exactly(file, width), "little")
-
-
-# -- GRIB -------------------------------------------------------------------------------------
-
-
-def _grib_fault(file: BinaryIO, nbytes: int) -> str:
-    """Go from message to message: each says its own length, and the last one must be whole."""
-    file.flush()
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        start = 0
-        while start >= 0:
-            try:
-                stop = start + max(message_nbytes(data, start), SHORTEST_MESSAGE)
-            except ValueError as error:
-                return f"a GRIB message is not whole: {error}"
-            if stop > nbytes:
-                return f"the GRIB message at byte {start:,} ends at {stop:,}, it at {nbytes:,}"
-            start = data.find(b"GRIB", stop)
-    return ""
 
 
 # -- netCDF classic ---------------------------------------------------------------------------

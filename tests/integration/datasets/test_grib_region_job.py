@@ -25,11 +25,12 @@ from gridmill import (
     NotAvailable,
     TemplateConfig,
 )
+from gridmill.authoring.forecasts import fetching
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import LatitudeLongitudeGrid
 from gridmill.sources.grib.identity import Surface
-from gridmill.sources.grib.inventory.message import InventoryMismatch, Statistic
+from gridmill.sources.grib.inventory.message import Statistic
 from gridmill.sources.grib.inventory.selection import Selector
 from gridmill.testing import ArchiveServer, Status
 
@@ -285,8 +286,8 @@ def test_a_truncated_file_loses_only_what_lies_beyond_its_end(provider, inventor
         provider.job.read_data(file, RAIN)
 
 
-def test_an_inventory_of_another_upload_is_an_error_of_that_file(provider):
-    """Offsets that do not lead to a message make variables unreadable, not wrong."""
+def test_without_the_inventory_of_another_upload_the_file_is_read_whole(provider):
+    """Offsets that do not lead to a message make no variable wrong, and none missing."""
     provider.put(fields())
     text = provider.inventory.read_text()
     lines = [line.split(":", 2) for line in text.splitlines()]
@@ -295,12 +296,28 @@ def test_an_inventory_of_another_upload_is_an_error_of_that_file(provider):
 
     file = provider.download()
 
-    with pytest.raises(InventoryMismatch, match="not the message of the inventory's line"):
-        provider.job.read_data(file, TEMPERATURE)
+    np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
+    np.testing.assert_array_equal(provider.job.read_data(file, WIND), values(3))
 
 
-def test_an_inventory_that_is_cut_off_leaves_the_last_message_unreadable(provider):
-    """The last line's message must end where the file does: more bytes are not one message."""
+def test_an_inventory_that_was_written_anew_meanwhile_is_used(provider, monkeypatch):
+    """A stale copy is fetched once more, before the whole file is."""
+    provider.put(fields())
+    right = provider.inventory.read_bytes()
+    stale = right.replace(b"2:2154:", b"2:2161:")
+    provider.inventory.write_bytes(stale)
+    reads = iter([stale, right])
+    monkeypatch.setattr(fetching, "read", lambda url, settings: next(reads))
+
+    file = provider.download()
+
+    assert next(reads, None) is None
+    np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
+    assert not file.downloaded_path.with_name(f"{file.downloaded_path.name}.whole").exists()
+
+
+def test_an_inventory_that_is_cut_off_is_not_needed(provider):
+    """Its last line's message does not end where the file does: the whole file is searched."""
     provider.put(fields())
     lines = provider.inventory.read_text().splitlines(keepends=True)
     provider.inventory.write_text("".join(lines[:4]))
@@ -308,8 +325,7 @@ def test_an_inventory_that_is_cut_off_leaves_the_last_message_unreadable(provide
     file = provider.download()
 
     np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
-    with pytest.raises(InventoryMismatch, match="length field"):
-        provider.job.read_data(file, WIND)
+    np.testing.assert_array_equal(provider.job.read_data(file, WIND), values(3))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +346,8 @@ def test_a_message_must_be_what_the_inventory_calls_it(provider, other, reason):
 
     file = provider.download()
 
-    with pytest.raises(InventoryMismatch, match=reason):
+    # Where the file holds another variable in its place, it is used without the inventory.
+    with pytest.raises(ValueError, match=f"{reason}|without an inventory, has no message"):
         provider.job.read_data(file, TEMPERATURE)
 
 

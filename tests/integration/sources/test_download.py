@@ -325,7 +325,7 @@ GRIB = b"GRIB" + (20).to_bytes(3, "big") + b"\x01" + bytes(8) + b"7777"
         ("grib", b"\0" + GRIB, False),
         (None, CLASSIC[:-1], False),
         (None, HDF5[:-1], False),
-        (None, GRIB[:-1], False),
+        (None, GRIB[:-1], True),
         (None, b"anything", True),
     ],
 )

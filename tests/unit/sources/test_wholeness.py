@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from pathlib import Path
 
 import netCDF4
@@ -16,8 +15,6 @@ from gridmill.sources.wholeness import classic_nbytes, hdf5_nbytes, lacks
 
 CLASSIC = ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA")
 TYPES = ("i1", "i2", "i4", "f4", "f8", "S1")
-GRIB2 = b"GRIB" + bytes(3) + b"\x02" + struct.pack(">Q", 40) + bytes(20) + b"7777"
-GRIB1 = b"GRIB" + (30).to_bytes(3, "big") + b"\x01" + bytes(18) + b"7777"
 
 
 def write(path: Path, kind: str, variables: list[tuple[str, bool, int]], n_records: int) -> bytes:
@@ -96,15 +93,6 @@ def test_every_superblock_is_understood(tmp_path, version, first, width):
     block = start.ljust(first + 2 * width, b"\0") + (5000).to_bytes(width, "little")
     assert "needs 5,000" in said_of(block.ljust(4999, b"\0"), tmp_path)
     assert said_of(block.ljust(5000, b"\0"), tmp_path) == ""
-
-
-@pytest.mark.parametrize("message", [GRIB1, GRIB2])
-def test_no_part_of_the_last_grib_message_is_taken_for_all_of_it(tmp_path, message):
-    """Each message says its length; what lies between them is skipped."""
-    for content in (message, message + b"padding" + message):
-        assert said_of(content, tmp_path) == said_of(content + b"\0\0", tmp_path) == ""
-        for cut in range(1, len(message) - 4):
-            assert "GRIB message" in said_of(content[:-cut], tmp_path)
 
 
 @given(

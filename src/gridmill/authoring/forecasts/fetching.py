@@ -13,6 +13,7 @@ from gridmill.authoring.forecasts.reading import (
     Found,
     Place,
     contradictions,
+    is_as_promised,
     write_listing,
 )
 from gridmill.sources.fetch.download import (
@@ -78,18 +79,66 @@ class MessageOrder:
     def fetch(self) -> Download:
         """Fetch the messages, or the whole file if it has no inventory.
 
-        One that is not there, or not whole, is listed with the reason; the others are not
-        affected.
+        An inventory that contradicts its file is fetched anew; if that does not help, the whole
+        file is used without it. A message that is not there, or not whole, is listed with the
+        reason; the others are not affected.
         """
         inventory = self._read_inventory()
         if isinstance(inventory, str):
             whole = fetch(self.url, self.path, settings=self.settings)
             done = replace(whole, remark=f"fetched whole: {inventory}")
-            found = self._search()
+            found = self._search(self.path)
         else:
-            done, found = self._fetch_ranges(self._choose(inventory))
+            done, found = self._fetch_by(inventory)
         write_listing(self.path, found)
         return done
+
+    def _fetch_by(self, inventory: tuple[Message, ...]) -> tuple[Download, Found]:
+        """Fetch the messages that an inventory names; where they are others, look again."""
+        chosen = self._choose(inventory)
+        done, found = self._fetch_ranges(chosen)
+        if not self._contradicts(chosen, found):
+            return done, found
+        again = self._read_inventory()
+        if not isinstance(again, str) and again != inventory:
+            chosen = self._choose(again)
+            done, found = self._fetch_ranges(chosen)
+            if not self._contradicts(chosen, found):
+                return done, found
+        return self._use_whole(done, found)
+
+    def _contradicts(self, chosen: _Chosen, found: Found) -> bool:
+        """Whether a message does not lie where the inventory says, or another one does."""
+        return any(
+            isinstance(place, str) or not is_as_promised(self.path, place, asked, self.init_time)
+            for asked in self.in_file
+            for place in (found[asked.key],)
+            if isinstance(chosen[asked.key], Message)
+        )
+
+    def _use_whole(self, done: Download, found: Found) -> tuple[Download, Found]:
+        """Fetch the whole file and find the messages in it, if that gives more of them."""
+        path = self.path.with_name(f"{self.path.name}.whole")
+        settings = replace(self.settings, attempts=1)
+        try:
+            whole = fetch(self.url, path, settings=settings)
+        except (NotAvailable, DownloadFailed) as error:
+            log.warning("%s; its inventory contradicts what there is of it", error)
+            return done, found
+        instead = self._search(path)
+        if self._count_right(instead, path) <= self._count_right(found, self.path):
+            path.unlink()
+            return done, found
+        path.replace(self.path)
+        remark = "fetched whole: the inventory contradicts the file"
+        return replace(whole, path=self.path, remark=remark), instead
+
+    def _count_right(self, found: Found, path: Path) -> int:
+        places = ((asked, found[asked.key]) for asked in self.in_file)
+        return sum(
+            not isinstance(place, str) and is_as_promised(path, place, asked, self.init_time)
+            for asked, place in places
+        )
 
     def _read_inventory(self) -> tuple[Message, ...] | str:
         """Fetch and read the inventory, or say why there is none."""
@@ -146,12 +195,12 @@ class MessageOrder:
             found[name] = there if isinstance(there, str) else Place.promised(there, at[name].start)
         return done, found
 
-    def _search(self) -> Found:
+    def _search(self, path: Path) -> Found:
         """Find the messages in a whole file, by what the messages themselves say."""
         places: dict[str, list[Place]] = {asked.key: [] for asked in self.in_file}
         problem = ""
         try:
-            for encoded in iter_messages(self.path):
+            for encoded in iter_messages(path):
                 place = Place(start=encoded.offset, submessage=encoded.submessage)
                 with open_message(encoded.data) as opened:
                     for asked in self.in_file:
@@ -182,12 +231,14 @@ def _unless_beyond(one: Message | str, nbytes: int | None) -> Message | str:
 
 def _occurrence(places: Sequence[Place], asked: Selector, problem: str) -> Place | str:
     if not places:
-        return f"the file has no inventory and no message that is {asked}{problem}"
+        return f"the file, read without an inventory, has no message that is {asked}{problem}"
     if len(places) == 1:
         return places[0]
     if asked.occurrence is None:
-        return f"the file has no inventory and {len(places)} messages that are {asked}"
+        return f"the file, read without an inventory, has {len(places)} messages that are {asked}"
     try:
         return places[asked.occurrence]
     except IndexError:
-        return f"the file has no inventory and only {len(places)} messages that are {asked}"
+        return (
+            f"the file, read without an inventory, has only {len(places)} messages that are {asked}"
+        )

@@ -17,7 +17,7 @@ import numpy as np
 from gridmill.authoring.forecasts.variables import GribVar, Level
 from gridmill.authoring.grids import HorizontalGrid
 from gridmill.authoring.transforms.scaling import scale_inplace
-from gridmill.sources.grib.framing import iter_messages, message_nbytes
+from gridmill.sources.grib.framing import GribRefused, iter_messages, message_nbytes
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.formats import parse_inventory
 from gridmill.sources.grib.inventory.message import InventoryMismatch, Message
@@ -28,7 +28,15 @@ from gridmill.sources.grib.messages import OpenMessage, open_message
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Asked", "Found", "Place", "contradictions", "read_field", "write_listing"]
+__all__ = [
+    "Asked",
+    "Found",
+    "Place",
+    "contradictions",
+    "is_as_promised",
+    "read_field",
+    "write_listing",
+]
 
 
 class Asked(NamedTuple):
@@ -128,6 +136,17 @@ def read_field(
     return values
 
 
+def is_as_promised(path: Path, place: Place, asked: Asked, init: pd.Timestamp) -> bool:
+    """Whether the message at a place is whole and is what was asked for; decodes no value."""
+    try:
+        with open_message(_read_at(path, place)) as opened:
+            return not contradictions(opened, asked, init)
+    except GribRefused:
+        return True  # it is what it is, and another inventory would not change it
+    except ValueError:
+        return False
+
+
 def contradictions(message: OpenMessage, asked: Asked, init: pd.Timestamp) -> list[str]:
     """Say in what a message is not what is asked; what nobody asks is not read."""
     var, level, selector = asked
@@ -177,7 +196,10 @@ def _read_message(path: Path, key: str) -> bytes:
     place = json.loads(_listing(path).read_bytes())[key]
     if isinstance(place, str):
         raise ValueError(place)
-    found = Place(**place)
+    return _read_at(path, Place(**place))
+
+
+def _read_at(path: Path, found: Place) -> bytes:
     data = found.read(path)
     if found.submessage is None:
         return data
