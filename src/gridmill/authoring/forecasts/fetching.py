@@ -14,6 +14,7 @@ from gridmill.authoring.forecasts.reading import (
     Place,
     contradictions,
     is_as_promised,
+    is_whole,
     write_listing,
 )
 from gridmill.sources.fetch.download import (
@@ -108,13 +109,18 @@ class MessageOrder:
         return self._use_whole(done, found)
 
     def _contradicts(self, chosen: _Chosen, found: Found) -> bool:
-        """Whether a message does not lie where the inventory says, or another one does."""
-        return any(
-            isinstance(place, str) or not is_as_promised(self.path, place, asked, self.init_time)
-            for asked in self.in_file
-            for place in (found[asked.key],)
-            if isinstance(chosen[asked.key], Message)
-        )
+        """Whether a message does not lie where the inventory says, or another one does.
+
+        What a message is takes a tenth of its decoding to find out, so that only the last one is
+        asked: an inventory that is wrong anywhere is wrong at its end.
+        """
+        wanted = [asked for asked in self.in_file if isinstance(chosen[asked.key], Message)]
+        places = [(place, asked) for asked in wanted for place in (found[asked.key],)]
+        there = [(place, asked) for place, asked in places if isinstance(place, Place)]
+        if len(there) < len(places) or not all(is_whole(self.path, place) for place, _ in there):
+            return True
+        last = max(there, key=lambda pair: pair[0].start, default=None)
+        return last is not None and not is_as_promised(self.path, *last, self.init_time)
 
     def _use_whole(self, done: Download, found: Found) -> tuple[Download, Found]:
         """Fetch the whole file and find the messages in it, if that gives more of them."""

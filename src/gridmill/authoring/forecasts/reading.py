@@ -34,6 +34,7 @@ __all__ = [
     "Place",
     "contradictions",
     "is_as_promised",
+    "is_whole",
     "read_field",
     "write_listing",
 ]
@@ -134,6 +135,15 @@ def read_field(
         if asked.var.factors:
             scale_inplace(values, factor=_factor(asked.var, opened.units))
     return values
+
+
+def is_whole(path: Path, place: Place) -> bool:
+    """Whether one whole message lies at a place, by its start, length and end alone."""
+    try:
+        place.read(path)
+    except ValueError:
+        return False
+    return True
 
 
 def is_as_promised(path: Path, place: Place, asked: Asked, init: pd.Timestamp) -> bool:
