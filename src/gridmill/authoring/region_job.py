@@ -16,8 +16,8 @@ import numpy as np
 
 from gridmill.authoring.locate import locate_along
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
+from gridmill.authoring.transforms.casting import check_cast
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
-from gridmill.model.casting import check_cast
 from gridmill.model.display_hook import card_of
 from gridmill.model.records import PublishWhen, RegionState, SourceFill, region_state
 from gridmill.model.region import Region, region_length, regions_of

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill.authoring.survival import check_new
-from gridmill.model.casting import check_cast
+from gridmill.authoring.transforms.casting import check_cast
 from gridmill.model.variables import Coordinate, Encoding
 from tiny import SHAPE, TinyTemplate, time_coordinate, tiny_var
 
