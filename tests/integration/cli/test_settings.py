@@ -56,10 +56,13 @@ def test_the_command_line_comes_before_the_environment_before_the_file(here):
 def test_settings_of_a_dataset_hold_for_it_only(here):
     """They come before those of all."""
     (here / "gridmill.toml").write_text(
-        'store = "common"\n[datasets."tiny:Tiny"]\nstore = "its-own"\n[datasets.x]\nstore = "no"'
+        'store = "common"\n[datasets."tiny:Tiny"]\nstore = "its-own"\n'
+        '[datasets.ostia-sst-monthly]\nstore = "no"'
     )
     assert planned_store() == "its-own"
-    (here / "gridmill.toml").write_text('store = "common"\n[datasets.x]\nstore = "no"')
+    (here / "gridmill.toml").write_text(
+        'store = "common"\n[datasets.ostia-sst-monthly]\nstore = "no"'
+    )
     assert planned_store() == "common"
 
 

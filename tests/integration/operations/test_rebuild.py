@@ -197,7 +197,7 @@ def test_a_gap_without_a_record_names_the_command_that_writes_one(tmp_path, clie
     """Of a published region whose record was lost, and of no other."""
     dataset = make(tmp_path)
     dataset.backfill(until(12), client=client)
-    dataset.store.tracker.delete(slice(REGION, 2 * REGION))
+    dataset.store.tracker.delete(Region(REGION, 2 * REGION))
     gaps = list(find_gaps(Context(dataset)))
     assert {gap.start for gap in gaps} == set(range(REGION, 2 * REGION))
     assert all("gridmill rebuild-records" in gap.detail for gap in gaps)

@@ -586,7 +586,7 @@ def test_an_archive_that_shows_less_than_it_did_is_found(site):
 
 
 def test_gaps_are_listed_with_what_tries_again(client, tmp_path):
-    """Grouped by cause, each file named in JSON, and the command of a group fills it."""
+    """Grouped by cause, the open ones first, and the command of a group fills it."""
     provider = Provider(tmp_path / "source")
     provider.publish(hours(0, 96))
     for label in [*hours(30, 33), *hours(80, 81)]:
@@ -600,7 +600,8 @@ def test_gaps_are_listed_with_what_tries_again(client, tmp_path):
     assert shown.exit_code == ExitCode.SUCCESS
     assert "5 source files missing in 3 groups" in shown.stdout
     content = json.loads(site.run("gaps", "--now", NOW, "--json").stdout)
-    first, second, third = content["groups"]
+    # What readers lack comes before what somebody accepted.
+    first, third, second = content["groups"]
     assert [gap["url"] for gap in first["gaps"]] == [f"20200102T{h:02d}.npy" for h in (6, 7, 8)]
     assert (first["first"], first["last"]) == ("2020-01-02T06:00", "2020-01-02T08:00")
     assert (second["gaps"][0]["status"], second["gaps"][0]["settled"]) == ("download failed", True)

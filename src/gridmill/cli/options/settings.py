@@ -78,8 +78,8 @@ def settings_for(
     known = _settings(commands.values())
     values = _checked(content, known, str(path))
     for name, table in datasets.items():
-        _check_is_dataset(name, str(path), given.get("spec"))
         of_dataset = _checked(table, known, f"{path}, {DATASETS}.{name}")
+        _check_is_dataset(name, str(path), given.get("spec"))
         if name == given.get("spec"):
             values.update(of_dataset)
     return {known[key].name or key: value for key, value in values.items()}
