@@ -309,8 +309,9 @@ def test_a_large_object_goes_in_parts_that_are_tried_again(
     proxy.inject("*", Status(status=503), method="PUT", times=2)
     proxy.inject("*", Reset(), method="PUT", times=1)
     objects.put("large", content)
-    assert objects.get("large") == content
+    # Before it is read: what the proxy counts of an answer it may count a moment later.
     assert max(r.nbytes for r in proxy.requests) < MULTIPART_FROM_NBYTES
+    assert objects.get("large") == content
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
