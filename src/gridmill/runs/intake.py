@@ -10,6 +10,7 @@ from typing import Any
 
 from distributed import Future, KilledWorker
 
+from gridmill.model.wording import count_of
 from gridmill.pipeline.upload import is_disk_full
 from gridmill.pipeline.values import LocalFiles, Receipt
 from gridmill.publishing.publisher import Publisher
@@ -133,10 +134,10 @@ class Intake:
         """Let another worker fetch anew, and read, what this one could not read."""
         region, name = output.region, receipt.variable
         log.warning(
-            "region %s, %s: %d source files could not be read; fetching them for another worker",
+            "region %s, %s: %s could not be read; reading again elsewhere, fetched anew",
             region.name,
             name,
-            len(receipt.unread),
+            count_of(len(receipt.unread), "source file"),
         )
         region.first_reads[name] = receipt
         region.attempts[name] += 1

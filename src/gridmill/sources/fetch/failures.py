@@ -56,6 +56,8 @@ class DownloadFailed(Exception):  # noqa: N818  the name of the source file's st
         self.url, self.cause, self.attempts, self.has_arrived = self.args
 
     def __str__(self) -> str:
+        if self.has_arrived:
+            return f"{self.url} arrived and cannot be used: {self.cause}"
         return (
             f"{self.url} was not fetched in {self.attempts} "
             f"attempt{'s' if self.attempts != 1 else ''}: {self.cause}; the next run tries again"
