@@ -77,6 +77,8 @@ class Context:
         The present; None asks the clock.
     invocation
         What follows the command's name in a repair command; None says where the class is.
+    beyond
+        Whether positions that are recorded and that readers do not see yet are looked at, too.
 
     Notes
     -----
@@ -92,8 +94,10 @@ class Context:
         variables: Sequence[str] | None = None,
         now: Any = None,
         invocation: Sequence[str] | None = None,
+        beyond: bool = False,
     ) -> None:
         self.dataset = dataset
+        self.beyond = beyond
         self.store = dataset.store
         self.now = dataset.present() if now is None else dataset.declared.label(now)
         self._selection = _Selection(start, end, variables)
@@ -126,6 +130,15 @@ class Context:
         return int(arrays[self.append_dim]["shape"][0])
 
     @cached_property
+    def reach(self) -> int:
+        """How many positions are looked at: those that readers see, or also what is recorded."""
+        if not self.beyond:
+            return self.published
+        known = len(self.config.append_dim_coordinates(self.now))
+        recorded = max((record.stop for record in self.store.tracker.records()), default=0)
+        return max(self.published, min(recorded, known))
+
+    @cached_property
     def ds(self) -> xr.Dataset:
         """What readers see."""
         return self.store.open_dataset()
@@ -154,13 +167,13 @@ class Context:
 
     @cached_property
     def labels(self) -> Any:
-        """The declared labels, one more than is published where the axis goes on."""
-        return declared_labels(self.config, self.published, self.now)
+        """The declared labels, one more than is looked at where the axis goes on."""
+        return declared_labels(self.config, self.reach, self.now)
 
     @cached_property
     def archive(self) -> Archive:
         """The archive as it was declared, its template up to the published extent."""
-        n = self.published
+        n = self.reach
         end = just_after(self.labels[n - 1]) if n else self.config.label(self.labels[0])
         return self.dataset.archive(end, as_declared=True, config=self.config)
 
@@ -180,7 +193,7 @@ class Context:
         ValueError
             Readers see none of them.
         """
-        index = self.labels[: self.published]
+        index = self.labels[: self.reach]
         start, end = self._selection.start, self._selection.end
         first = 0 if start is None else int(index.searchsorted(self.config.label(start)))
         last = len(index) if end is None else int(index.searchsorted(self.config.label(end)))
@@ -226,7 +239,7 @@ class Context:
         """Yield the selected regions, and first that of the static variables if there are any."""
         if any(not self.varies(var) for var in self.variables):
             yield Region.STATIC
-        for region in regions_of(self.published, self.config.region_length):
+        for region in regions_of(self.reach, self.config.region_length):
             if region.overlaps(self.positions.start, self.positions.stop):
                 yield region
 
@@ -286,15 +299,15 @@ class Context:
         options = ["--until", self._until()]
         if at.stop > at.start:
             options += ["--start", self.label(at.start)]
-        if at.start < at.stop < self.published:
+        if at.start < at.stop < self.reach:
             options += ["--end", self.label(at.stop)]
         if 0 < len(set(variables)) < len(self.config.data_vars):
             options += ["--variables", ",".join(sorted(set(variables)))]
         return options
 
     def _until(self) -> str:
-        """Give the end of a template that leaves the published extent as it is."""
-        n = self.published
+        """Give the end of a template that leaves what is looked at as it is."""
+        n = self.reach
         return short_label(self.labels[n] if len(self.labels) > n else just_after(self.labels[-1]))
 
 

@@ -19,6 +19,8 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.verdict import judge
 from gridmill.dataset import DynamicalDataset
 from gridmill.operations.accept import accept_files
+from gridmill.validation import Context
+from gridmill.validation.checks.gaps import find_gaps
 from tiny import HOUR, START, Provider, TinyJob, dataset_of, hours, truth, until, url_of
 
 FORMATS = ("zarr", "icechunk")
@@ -157,6 +159,18 @@ def test_a_variable_that_a_provider_renames_stops_no_other_and_heals_with_its_re
     expected = truth(hours(8), "b")
     expected[1] = np.nan
     np.testing.assert_array_equal(stored(mended)["b"].values, expected)
+
+
+def test_where_nothing_can_be_published_everything_is_missing(make, client, provider, tmp_path):
+    """Gaps beyond what readers see are listed: an archive that has nothing lacks all."""
+    for label in hours(8):
+        provider.path(label).write_bytes(b"no array")
+    dataset = make()
+    report = update(dataset, client, LATE)
+    assert (report.positions_after, report.new_gaps) == (0, 8)
+    gaps = list(find_gaps(Context(dataset, now=LATE, beyond=True)))
+    assert [gap.start for gap in gaps] == list(range(8))
+    assert all(gap.is_pending for gap in gaps)
 
 
 def test_what_is_accepted_is_neither_open_nor_tried(make, client, provider):

@@ -52,6 +52,7 @@ def gaps(
         variables=variables,
         now=present(now),
         invocation=archive.invocation(),
+        beyond=True,
     )
     groups = group_gaps(context, find_gaps(context))
     output.show(gaps_content(dataset.dataset_id, dataset.store.url, groups), show_gaps)
