@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -147,13 +148,14 @@ def prepare_region(
     Raises
     ------
     ValueError
-        The author's coordinates do not fit the template.
+        The author's coordinates do not fit the template, or the source groups do not hold every
+        variable once.
     """
     groups = []
     ds = job.processing_region_ds()
     sizes = {str(dim): n for dim, n in ds.sizes.items()}
     places = Places({str(dim): ds.get_index(dim) for dim in ds.dims})
-    for variables in job.source_groups(job.data_vars):
+    for variables in _source_groups(job):
         if not variables:
             continue
         files = tuple(place_files(job, ds, places, variables))
@@ -173,6 +175,25 @@ def prepare_region(
         believed = frozenset(as_it_was)
         groups.append(PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed))
     return PreparedRegion(job, record, sizes, tuple(groups))
+
+
+def _source_groups(job: RegionJob[Any, Any]) -> Sequence[Sequence[DataVar]]:
+    """Return the author's groups, which hold every variable of a job once.
+
+    One that is forgotten would never be made, and nothing would say so.
+    """
+    groups: Sequence[Sequence[DataVar]] = job.source_groups(job.data_vars)
+    given = Counter(var.name for group in groups for var in group)
+    wanted = Counter(var.name for var in job.data_vars)
+    if given != wanted:
+        forgotten, more = sorted(wanted - given), sorted(given - wanted)
+        wrong = [f"forgets {', '.join(forgotten)}"] * bool(forgotten)
+        wrong += [f"gives {', '.join(more)} once too often"] * bool(more)
+        raise ValueError(
+            f"{type(job).__name__}.source_groups() {' and '.join(wrong)}: put each of "
+            f"{', '.join(wanted)} into exactly one group"
+        )
+    return groups
 
 
 def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> ProcessResults:

@@ -254,6 +254,21 @@ def unread_record(prepared, now_h, etag):
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [(["a"], "forgets b"), (["a", "b", "b"], "gives b once too often"), ([], "forgets a, b")],
+)
+def test_source_groups_hold_every_variable_once(names, wrong):
+    """A variable that an author forgets would never be made, and nothing would say so."""
+
+    class Forgets(Job):
+        def source_groups(self, data_vars):
+            return [[var for var in data_vars if var.name == name] for name in names]
+
+    with pytest.raises(ValueError, match=rf"Forgets.source_groups\(\) {wrong}: put each of a, b"):
+        prepared_of(job_class=Forgets)
+
+
 def test_a_variable_without_objects_is_absent():
     """No object was written, and that is not a loss."""
     prepared = prepared_of()
