@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gridmill.archive.archive import Archive
@@ -88,12 +89,9 @@ def jobs_of_update(archive: Archive, now: Any) -> Jobs:
 def _pending(archive: Archive, now: Any) -> list[int]:
     """Return where the regions start that have pending places which are due."""
     tracker = archive.store.tracker
-    if not tracker.marks.are_complete:
-        pending = [r for r in tracker.records() if r.next_try() is not None]
-        tracker.marks.found(pending)
-        starts = [record.start for record in pending]
-    else:
-        starts = tracker.marks.due(moment(now), reading_code(archive.job_class))
+    starts = tracker.marks.due(moment(now), partial(reading_code, archive.job_class))
+    if starts is None:
+        starts = tracker.marks.found(tracker.records())
     return [start for start in starts if start < len(archive.index)]
 
 

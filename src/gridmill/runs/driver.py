@@ -203,9 +203,7 @@ class Driver:
         return bool(begun)
 
     def _begin(self, region: RegionInFlight) -> Begun:
-        if region.outcome.prepared.record is not None:
-            # What it says of these variables is not true any more once one object is replaced.
-            self.ledger.record(region)
+        self.ledger.begin(region)
         return region, self.works.to_do(region)
 
     def _skip(self, region: RegionInFlight, record: ProgressRecord | None) -> None:
@@ -213,6 +211,8 @@ class Driver:
         if judged_again is not None and judged_again != record:
             self.ledger.write(judged_again)
             self.narrator.note_gaps(region, judged_again)
+        elif record is not None:
+            self.store.tracker.marks.clean_up(record)
         self.narrator.note_skipped(region)
 
     def _name(self, job: RegionJob[Any, Any]) -> str:

@@ -103,20 +103,29 @@ class Ledger:
         self.unrecorded: set[RegionInFlight] = set()
         self._recorded_at = time.monotonic()
 
+    def begin(self, region: RegionInFlight) -> None:
+        """Take out of a region's record what is not true any more once one object is replaced."""
+        if region.outcome.prepared.record is not None:
+            self._record(region, is_begun=True)
+
     def record(self, region: RegionInFlight) -> ProgressRecord:
+        """Write the record of a region all of whose tasks have ended."""
+        return self._record(region, is_begun=False)
+
+    def _record(self, region: RegionInFlight, *, is_begun: bool) -> ProgressRecord:
         """Write a region's record: all that it says is true of the store by now."""
         dataset_id = self.tracker.dataset_id
         record = record_outcome(region.outcome, dataset_id=dataset_id, run=self.run, now=self.now)
-        self.write(record)
+        self.write(record, is_begun=is_begun)
         self.publisher.note(record)
         self.unrecorded.discard(region)
         return record
 
-    def write(self, record: ProgressRecord) -> None:
+    def write(self, record: ProgressRecord, *, is_begun: bool = False) -> None:
         """Write a record, but not over that of a run which took this one for dead."""
         self.lease.proof.check()
         self.publisher.completeness.announce(record.region, self.run)
-        self.tracker.write(record)
+        self.tracker.write(record, is_begun=is_begun)
         if self.publisher.may_show_more(record, self.lease):
             self.showing.expect()
 
@@ -126,4 +135,4 @@ class Ledger:
             return
         self._recorded_at = time.monotonic()
         for region in list(self.unrecorded):
-            self.record(region)
+            self._record(region, is_begun=region.known is not None)

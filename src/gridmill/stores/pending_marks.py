@@ -2,12 +2,13 @@
 
 A mark is an empty object ``pending/<region>-<due>-<code>``. It is put before the record that it
 speaks of, and that of the record before is deleted after it: whatever crashes, no pending region
-is without a mark. One too many costs a look.
+is without a mark. A region that is made anew has one that is due at once until all of it is
+recorded, so that the next update looks at it wherever it is. One too many costs a look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from gridmill.model.records import ProgressRecord
@@ -33,67 +34,83 @@ class PendingMarks:
 
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
-        self._of_records: dict[int, str] = {}
-        self._listed: dict[int, set[str]] = {}
+        self._known: dict[int, set[str]] = {}
         self._lacking: set[str] | None = None
 
     def remember(self, record: ProgressRecord) -> None:
         """Note which mark belongs to a record that is stored."""
         key = _key(record)
-        if key is None:
-            self._of_records.pop(record.start, None)
-        else:
-            self._of_records[record.start] = key
+        if key is not None:
+            self._of(record.start).add(key)
 
     @contextmanager
-    def kept(self, record: ProgressRecord) -> Iterator[None]:
+    def kept(self, record: ProgressRecord, *, is_begun: bool = False) -> Iterator[None]:
         """Put the mark of a record before the block, which stores the record, and clean up after.
 
         Parameters
         ----------
         record
             That of the same region was read by this tracker before, if there is one.
+        is_begun
+            The region is being made anew: what of it was pending is not in the record.
         """
-        key, before = _key(record), self._of_records.get(record.start)
-        if record.region.is_static:
+        if record.region.is_static:  # every update looks at it
             yield
             return
-        if key is not None and key != before:
+        key = _mark(record, AT_ONCE) if is_begun else _key(record)
+        if key is not None and (is_begun or key not in self._of(record.start)):
             self.objects.put(key, b"")
+            self._of(record.start).add(key)
         yield
-        outdated = {before} | self._listed.pop(record.start, set())
-        for other in outdated - {key, None}:
-            self.objects.delete(str(other))
-        self.remember(record)
+        if not is_begun:
+            self._clean_up(record.start, key)
 
-    def due(self, now: str, code: str) -> list[int]:
+    def clean_up(self, record: ProgressRecord) -> None:
+        """Delete the marks that are known of a region and do not belong to its stored record."""
+        if record.start in self._known:
+            self._clean_up(record.start, _key(record))
+
+    def _clean_up(self, start: int, key: str | None) -> None:
+        outdated = self._known.pop(start, set()) - {key}
+        for other in outdated:
+            self.objects.delete(other)
+        if key is not None:
+            self._of(start).add(key)
+
+    def _of(self, start: int) -> set[str]:
+        return self._known.setdefault(start, set())
+
+    def due(self, now: str, code: Callable[[], str]) -> list[int] | None:
         """Return where the regions start that are to be looked at.
+
+        None where an archive has no marks yet: its records are to be looked at, see `found`.
 
         Parameters
         ----------
         now
             The present (ISO 8601, UTC, to the minute).
         code
-            What would read source files today; what another read is due.
+            Tells what would read source files today; what another read is due.
         """
+        keys = set(self.objects.keys(FOLDER))
+        if COMPLETE not in keys:
+            return None
         at, found = now.replace(":", ""), set()
-        for key in self.objects.keys(FOLDER):
-            if key == COMPLETE:
-                continue
+        for key in keys - {COMPLETE}:
             start, due, by = _parse(key)
-            self._listed.setdefault(start, set()).add(key)
-            if due == AT_ONCE or due <= at or by not in ("", code):
+            self._of(start).add(key)
+            if due == AT_ONCE or due <= at or (by and by != code()):
                 found.add(start)
         return sorted(found)
 
-    @property
-    def are_complete(self) -> bool:
-        """Whether every record that needs a mark has one."""
-        return self.objects.get(COMPLETE) is not None
+    def found(self, records: Iterable[ProgressRecord]) -> list[int]:
+        """Return where those regions start that need a mark, of an archive that has none yet.
 
-    def found(self, records: Iterable[ProgressRecord]) -> None:
-        """Note all records of an archive that has no marks yet; see `complete`."""
-        self._lacking = {key for key in map(_key, records) if key is not None}
+        `complete` puts the marks.
+        """
+        keys = {record.start: key for record in records if (key := _key(record)) is not None}
+        self._lacking = set(keys.values())
+        return sorted(keys)
 
     def complete(self) -> None:
         """Put the marks that were found to be lacking, if any were; under the archive's lease."""
@@ -107,17 +124,19 @@ class PendingMarks:
 
 def _key(record: ProgressRecord) -> str | None:
     """Return the mark of a record; None if nothing of it is pending."""
-    due = record.next_try()
-    if due is None or record.region.is_static:
+    if record.region.is_static:
         return None
-    codes = {
-        record.variables[n].tries[at].code
-        for n, at in record.pending()
-        if at in record.variables[n].tries
-    }
-    codes.discard("")
+    tries = [record.variables[name].tries.get(index) for name, index in record.pending()]
+    if not tries:
+        return None
+    due = min(known.due if known else "" for known in tries)
+    codes = {known.code for known in tries if known} - {""}
     code = MIXED if len(codes) > 1 else next(iter(codes), "")
-    return f"{FOLDER}/{record.region.key}-{due.replace(':', '') or AT_ONCE}-{code}"
+    return _mark(record, due.replace(":", "") or AT_ONCE, code)
+
+
+def _mark(record: ProgressRecord, due: str, code: str = "") -> str:
+    return f"{FOLDER}/{record.region.key}-{due}-{code}"
 
 
 def _parse(key: str) -> tuple[int, str, str]:

@@ -91,9 +91,17 @@ class UpdateProgressTracker:
         """Read the records of several regions, several at once; see `read`."""
         return list(lookahead(self.read, regions, min(len(regions), self.objects.at_once)))
 
-    def write(self, record: ProgressRecord) -> None:
-        """Write the record of a region, whole; who writes it has read the one before."""
-        with self.marks.kept(record):
+    def write(self, record: ProgressRecord, *, is_begun: bool = False) -> None:
+        """Write the record of a region, whole; who writes it has read the one before.
+
+        Parameters
+        ----------
+        record
+            Of the region.
+        is_begun
+            What is left out of it is being made anew: if that ends here, the next update goes on.
+        """
+        with self.marks.kept(record, is_begun=is_begun):
             self.objects.put(_key(record.region), record.to_json())
 
     def delete(self, region: Region) -> None:

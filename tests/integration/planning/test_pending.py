@@ -6,6 +6,7 @@ import importlib
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.verdict import judge
 from gridmill.dataset import DynamicalDataset
 from gridmill.operations.accept import accept_files
+from gridmill.runs.ledger import Ledger
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
 from tiny import HOUR, START, Provider, TinyJob, dataset_of, hours, truth, until, url_of
@@ -133,6 +135,40 @@ def test_what_the_provider_mends_is_healed_by_an_ordinary_update(make, client, p
     assert dataset.status(now=LATE).pending == 0
     assert report.files["succeeded"] == 4
     assert [f.url for f in report.slowest if not f.url.endswith(url_of(BROKEN))] == []
+    assert list(dataset.store.state.keys("pending")) == ["pending/complete"]
+
+
+def test_a_run_that_dies_while_it_heals_loses_no_region(make, client, provider, monkeypatch):
+    """Its record says nothing of what was being made: the mark stays, and the next update goes on.
+
+    Also for a region that an operator's order redid, of which nothing was pending.
+    """
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def dying():
+        with monkeypatch.context() as patched:
+            patched.setattr(Ledger, "record", dies)
+            patched.setattr(Ledger, "record_partly", lambda *args, **options: None)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    dataset = make()
+    update(dataset, client, LATE)
+    provider.publish([BROKEN])
+    for now in (LATE + 8 * DAY, LATE + 8 * DAY + HOUR):
+        with dying():
+            update(dataset, client, now)
+    update(dataset, client, LATE + 8 * DAY + 2 * HOUR)
+    np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(8)))
+    assert list(dataset.store.state.keys("pending")) == ["pending/complete"]
+    with dying():
+        redo = {"start": START.isoformat(), "end": BROKEN.isoformat(), "redo": True}
+        dataset.backfill(until(8), now=LATE, client=client, **redo)
+    update(dataset, client, LATE + 8 * DAY + 3 * HOUR)
+    assert dataset.status(now=LATE).incomplete == ()
     assert list(dataset.store.state.keys("pending")) == ["pending/complete"]
 
 
