@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -54,7 +54,8 @@ def utc_now() -> str:
 class RegionInFlight:
     """A region of which tasks are submitted, and what came of them so far.
 
-    `known` is its record as the run found it.
+    `known` is its record as the run found it. What a worker could not read is read once more, by
+    group and that worker; `first_reads` is by variable what came of it before.
     """
 
     name: str
@@ -63,6 +64,9 @@ class RegionInFlight:
     known: ProgressRecord | None = None
     waiting: set[Any] = field(default_factory=set)
     attempts: Counter[str] = field(default_factory=Counter)
+    to_read_again: dict[tuple[int, str], list[Receipt]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     first_reads: dict[str, Receipt] = field(default_factory=dict)
     submitted: str = field(default_factory=utc_now)
     seconds: float = 0.0

@@ -95,7 +95,7 @@ class Intake:
             self._take_one(output, one, is_batch)
         for region in dict.fromkeys(output.region for output in outputs):
             region.waiting.discard(future.key)
-            if not region.waiting:
+            if not region.waiting and not self._read_again(region):
                 self._finish(region)
 
     def _take_one(self, output: Output, made: Any, is_batch: bool) -> None:
@@ -116,7 +116,7 @@ class Intake:
         first = output.region.first_reads.get(receipt.variable)
         is_doubtful = self._in_vain[receipt.variable] < READS_IN_VAIN
         if first is None and is_doubtful and _is_news(output, receipt):
-            self._read_again(output, receipt)
+            output.region.to_read_again[output.group, receipt.reader].append(receipt)
             return
         if first is not None:
             self._compare(first, receipt)
@@ -130,18 +130,25 @@ class Intake:
         self.ledger.unrecorded.add(output.region)
         self.narrator.note_uploaded(output.region, receipt)
 
-    def _read_again(self, output: Output, receipt: Receipt) -> None:
-        """Let another worker fetch anew, and read, what this one could not read."""
-        region, name = output.region, receipt.variable
-        log.warning(
-            "region %s, %s: %s could not be read; reading again elsewhere, fetched anew",
-            region.name,
-            name,
-            count_of(len(receipt.unread), "source file"),
-        )
-        region.first_reads[name] = receipt
-        region.attempts[name] += 1
-        self._try_again(region, output.group, name, elsewhere_than=receipt.reader)
+    def _read_again(self, region: RegionInFlight) -> bool:
+        """Let other workers fetch anew, and read, what those could not that had it; whether any.
+
+        Once all else of the region is done, so that one download serves the group's variables.
+        """
+        again = list(region.to_read_again.items())
+        region.to_read_again.clear()
+        for (group, reader), receipts in again:
+            names = [receipt.variable for receipt in receipts]
+            log.warning(
+                "region %s: %s could not be read for %s; reading again elsewhere, fetched anew",
+                region.name,
+                count_of(len({at for receipt in receipts for at in receipt.unread}), "source file"),
+                ", ".join(names),
+            )
+            region.first_reads.update(zip(names, receipts, strict=True))
+            region.attempts.update(names)
+            self._try_again(region, group, names, elsewhere_than=reader)
+        return bool(again)
 
     def _compare(self, first: Receipt, second: Receipt) -> None:
         """Quarantine a worker that alone could not read several files."""
@@ -164,7 +171,7 @@ class Intake:
         region.attempts[name] += 1
         if _is_worth_another_try(error) and region.attempts[name] < ATTEMPTS:
             log.warning("region %s, %s: %s; trying again", region.name, name, _cause(error))
-            self._try_again(region, group, name)
+            self._try_again(region, group, [name])
             return
         region.outcome.failures[name] = _cause(error)
         self.narrator.note_failed(region, name, _cause(error))
@@ -173,14 +180,14 @@ class Intake:
         """Let what failed in a batch succeed, or fail, in tasks of its own."""
         log.info("region %s, %s: %s; trying it alone", region.name, name, cause)
         self.window.pace.forget()
-        self._try_again(region, group, name)
+        self._try_again(region, group, [name])
 
     def _try_again(
-        self, region: RegionInFlight, group: int, name: str, elsewhere_than: str = ""
+        self, region: RegionInFlight, group: int, names: Sequence[str], elsewhere_than: str = ""
     ) -> None:
-        self.narrator.report.chains_retried += 1
-        work = self.works.once_more(region, group, name)
-        attempt = f"a{region.attempts[name]}{name}"
+        self.narrator.report.chains_retried += len(names)
+        work = self.works.once_more(region, group, names)
+        attempt = f"a{region.attempts[names[0]]}{names[0]}"
         self.window.submit([(region, [work])], attempt, elsewhere_than=elsewhere_than)
 
     def _finish(self, region: RegionInFlight) -> None:
@@ -193,10 +200,12 @@ class Intake:
 
 def _is_news(output: Output, receipt: Receipt) -> bool:
     """Whether a receipt tells of files that cannot be read, and no earlier run knew."""
+    if not receipt.unread:
+        return False
     record = output.region.outcome.prepared.record
     known = None if record is None else record.variables.get(receipt.variable)
     if record is None or known is None:
-        return bool(receipt.unread)
+        return True
     urls = {record.groups[known.group][index].url for index in known.unread}
     return any(mask_url(receipt.files[at].coord.get_url()) not in urls for at in receipt.unread)
 

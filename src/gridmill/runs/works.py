@@ -33,16 +33,17 @@ class Works:
         groups = enumerate(region.outcome.prepared.groups)
         return [self._work(region, at, group, group.todo) for at, group in groups if group.todo]
 
-    def once_more(self, region: RegionInFlight, group: int, name: str) -> GroupWork:
-        """Give a variable of a group for another attempt."""
-        return self._work(region, group, region.outcome.prepared.groups[group], [name])
+    def once_more(self, region: RegionInFlight, group: int, names: Iterable[str]) -> GroupWork:
+        """Give variables of a group for another attempt."""
+        return self._work(region, group, region.outcome.prepared.groups[group], names)
 
     def _work(
         self, region: RegionInFlight, index: int, group: PreparedGroup, names: Iterable[str]
     ) -> GroupWork:
         job, sizes = region.job, region.outcome.prepared.sizes
         coords = self.coords(along=True, of=job) if takes_data_array(type(job)) else None
-        wanted = [var for var in group.variables if var.name in set(names)]
+        chosen = set(names)
+        wanted = [var for var in group.variables if var.name in chosen]
         record = region.outcome.prepared.record
         works = {
             var.name: VariableWork(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -260,3 +262,29 @@ def test_what_one_worker_cannot_read_another_one_reads(tmp_path):
     assert (report.succeeded, report.new_gaps) == (True, 0)
     assert left == [1]
     assert any("was retired" in note for note in report.notes)
+
+
+class Counting(Job):
+    """Nothing of one hour can be read; tells what is fetched."""
+
+    fetched: ClassVar[list[str]] = []
+
+    def download_file(self, coord):
+        type(self).fetched.append(coord.get_url())
+        return super().download_file(coord)
+
+    def read_data(self, coord, data_var):
+        if coord.label == BROKEN:
+            raise ValueError(f"no {data_var.name} in it")
+        return super().read_data(coord, data_var)
+
+
+def test_what_no_variable_could_be_read_from_is_fetched_once_more_for_all(client, tmp_path):
+    """However many variables a file has."""
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(8))
+    dataset = dataset_of(job=Counting)(tmp_path / "a", source_base=str(provider.root))
+    Counting.fetched.clear()
+    report = update(dataset, client, LATE)
+    assert {name for gap in report.gaps for name in gap.variables} == {"a", "b"}
+    assert Counter(Counting.fetched)[url_of(BROKEN)] == 2
