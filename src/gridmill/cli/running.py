@@ -31,6 +31,10 @@ __all__ = ["run_shown"]
 Runs = Callable[[Any, "Listener"], "Iterable[RunReport]"]
 # Looks at the archive after them.
 Validate = Callable[[], "Validation"]
+# What the run did: what looks at the archive after it can still find a failure.
+NO_FAILURE = (ExitCode.SUCCESS, ExitCode.NOTHING_NEW, ExitCode.GAPS)
+# Somebody is told of.
+ALARMING = (ExitCode.FAILED, ExitCode.LATE, ExitCode.GAPS)
 
 
 def run_shown(
@@ -71,13 +75,13 @@ def run_shown(
         late = error
     report = join_reports(reports)
     code, verdict = judge(report, late)
-    if code in (ExitCode.FAILED, ExitCode.LATE):
+    if code in NO_FAILURE and not all(v.succeeded for v in found):
+        code = ExitCode.FAILED
+    if code in ALARMING:
         content = report_content(report, dataset, code)
         why = None if late is None else str(late)
         note = hooks.failed({**content, "error": why})
         _note(dataset, report, [] if note is None else [note])
-    if code in (ExitCode.SUCCESS, ExitCode.NOTHING_NEW) and not all(v.succeeded for v in found):
-        code = ExitCode.FAILED
     content = report_content(report, dataset, code)
     if not found:
         output.show(content, lambda content: show_report(content, verdict))

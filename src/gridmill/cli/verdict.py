@@ -63,10 +63,9 @@ def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, T
 def _count_unusable(report: RunReport) -> int:
     """Count the source files that failed: each once, as far as the report names them."""
     from gridmill.model.records import SourceFileStatus
-    from gridmill.model.reports import PENDING
 
     times = sum(n for status, n in report.files.items() if SourceFileStatus(status).is_failure)
     waiting = SourceFileStatus.NOT_YET_AVAILABLE
-    held_back = (p for p in report.problems if not p.status.startswith(PENDING))
+    held_back = (p for p in report.problems if not p.is_pending)
     named = {(p.region, p.url) for p in held_back if p.status != waiting}
     return len(named) if len(report.problems) < (report.problems.maxlen or 0) else times

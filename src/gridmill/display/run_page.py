@@ -208,7 +208,7 @@ def _slowest(report: RunReport) -> Rows:
 def _problems(report: RunReport) -> Rows:
     """List the source files that did not succeed."""
     rows = [
-        (p.url, shorten_label(p.region), p.status, " ".join(p.detail.split()))
+        (p.url, shorten_label(p.region), p.outcome, " ".join(p.detail.split()))
         for p in report.problems
     ]
     return Rows(PROBLEM_COLUMNS, rows)

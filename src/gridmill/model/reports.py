@@ -17,7 +17,6 @@ from gridmill.model.records import SourceFileStatus
 from gridmill.model.state_files import SCHEMA, check_fields, known_fields
 
 __all__ = [
-    "PENDING",
     "STAGES",
     "Failure",
     "FetchedFile",
@@ -33,8 +32,6 @@ __all__ = [
 ]
 
 STAGES = ("download", "compress", "upload")
-# How the status of a problem begins that no longer holds readers back.
-PENDING = "pending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +136,28 @@ class Failure:
 
 @dataclass(frozen=True)
 class Problem:
-    """A source file that did not succeed."""
+    """A source file that did not succeed.
+
+    Parameters
+    ----------
+    region, url
+        Where it belongs and its address, credentials masked.
+    status, detail
+        What became of it, and why.
+    is_pending
+        It holds readers back no longer, see `ProgressRecord.pending`.
+    """
 
     region: str
     url: str
     status: str
     detail: str
+    is_pending: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, for people."""
+        return f"{self.status}, pending" if self.is_pending else self.status
 
 
 @dataclass(frozen=True)

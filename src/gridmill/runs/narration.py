@@ -11,7 +11,6 @@ from typing import Literal
 from gridmill.model.records import ProgressRecord, SourceFileStatus
 from gridmill.model.reports import (
     MOST_REGIONS,
-    PENDING,
     Failure,
     FetchedFile,
     NewGap,
@@ -189,8 +188,7 @@ class Narrator:
                 if not is_pending:
                     self.report.files[str(status)] += 1
                 if status is not SourceFileStatus.SUCCEEDED:
-                    told = f"{PENDING}: {status}" if is_pending else str(status)
-                    self._note_problem(region, file, told, file.coord.detail)
+                    self._note_problem(region, file, status, file.coord.detail, is_pending)
                 elif file.coord.detail is not None and not file.is_kept:
                     first, many = self._remarks.get(file.coord.detail, (url, 0))
                     self._remarks[file.coord.detail] = first, many + 1
@@ -202,15 +200,21 @@ class Narrator:
                     file = region.outcome.receipts[name].files[at]
                     if not is_pending:
                         self.report.files[SourceFileStatus.READ_FAILED] += 1
-                    pending = f"{PENDING}: " if is_pending else ""
-                    self._note_problem(region, file, f"{pending}read failed for {name}", detail)
+                    told = f"{SourceFileStatus.READ_FAILED} for {name}"
+                    self._note_problem(region, file, told, detail, is_pending)
 
     def _note_problem(
-        self, region: RegionInFlight, file: SourceFile, status: str, detail: str | None
+        self,
+        region: RegionInFlight,
+        file: SourceFile,
+        status: str,
+        detail: str | None,
+        is_pending: bool,
     ) -> None:
         url = mask_url(file.coord.get_url())
-        self.report.problems.append(Problem(region.name, url, str(status), detail or ""))
-        self.listener(Event("file", region.name, f"{status}: {url}"))
+        problem = Problem(region.name, url, str(status), detail or "", is_pending)
+        self.report.problems.append(problem)
+        self.listener(Event("file", region.name, f"{problem.outcome}: {url}"))
 
 
 def _pending(record: ProgressRecord | None) -> dict[str, set[str]]:

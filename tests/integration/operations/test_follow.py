@@ -19,6 +19,7 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.model.reports import RunReport, join_reports
 from gridmill.operations.follow import DeadlinePassed, Waiting, follow_cycle
 from gridmill.stores.leases import Lease
+from gridmill.validation import Finding
 from tiny import Provider, Tiny, TinyJob, dataset_of, hours, snapshot, truth, until
 
 
@@ -266,6 +267,41 @@ class BrokenTiny(Tiny):
     """Fails in code."""
 
     region_job = _Broken
+
+
+class _Due(TinyJob):
+    publication_delay = timedelta(0)
+
+
+class DueTiny(Tiny):
+    """Its files are due at once; what looks at it after a run finds an error."""
+
+    region_job = _Due
+
+    def validators(self):
+        """Find an error."""
+        return [_FindsAnError()]
+
+
+class _FindsAnError:
+    name = "finds an error"
+
+    def __call__(self, context):
+        yield Finding("it is wrong")
+
+
+@pytest.mark.parametrize(
+    ("args", "code"), [((), ExitCode.GAPS), (("--validate",), ExitCode.FAILED)]
+)
+def test_new_gaps_are_told_to_the_hook_for_failures(provider, tmp_path, args, code):
+    """They are to be looked at, by their own exit code; what is found wrong is worse."""
+    provider.path(hours(8)[1]).write_bytes(b"no array")
+    TOLD.clear()
+    hook = ["--on-failure", "test_follow:remember"]
+    done = run(tmp_path, *hook, *args, spec="test_follow:DueTiny")
+    assert done.exit_code == code, done.output
+    assert [(told["event"], told["exit_code"]) for told in TOLD] == [("failure", code)]
+    assert "read failed for a, b, pending" in done.stdout
 
 
 @pytest.mark.parametrize(

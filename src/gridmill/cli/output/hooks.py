@@ -37,7 +37,7 @@ class Hooks:
     on_publish
         Called when readers see more: while a run goes on, and at its end with the report.
     on_failure
-        Called after a run that failed.
+        Called after a run that failed, was too late, or published new gaps.
     """
 
     on_publish: str | None = None
@@ -48,7 +48,7 @@ class Hooks:
         return _call("publish", self.on_publish, content)
 
     def failed(self, content: Mapping[str, Any]) -> str | None:
-        """Say that a run failed; why the hook failed, if it did."""
+        """Say that a run needs somebody's eye; why the hook failed, if it did."""
         return _call("failure", self.on_failure, content)
 
 
@@ -68,7 +68,8 @@ def hook_options(command: Command) -> Command:
         setting(
             "--on-failure",
             metavar="HOOK",
-            help="After a run that failed.",
+            help="After a run that failed, passed its deadline or published new gaps: told "
+            "likewise, with the exit code.",
         ),
     ]
 

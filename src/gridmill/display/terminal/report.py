@@ -98,7 +98,7 @@ def replica_lines(content: Content) -> list[Text]:
 
 def _problem_lines(content: Content) -> list[Text]:
     """List source files that failed, each once; those not available yet are no failure."""
-    found: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for problem in content["problems"]:
         if not problem["status"].startswith("not yet"):
             found.setdefault((problem["region"], problem["url"]), []).append(problem)
@@ -106,11 +106,13 @@ def _problem_lines(content: Content) -> list[Text]:
     return [*lines, *_more(len(found), "source file")]
 
 
-def _problem_line(problems: Sequence[Mapping[str, str]]) -> Text:
+def _problem_line(problems: Sequence[Mapping[str, Any]]) -> Text:
     first = problems[0]
     what = first["status"] + "".join(
         f", {problem['status'].removeprefix('read failed for ')}" for problem in problems[1:]
     )
+    if all(problem["is_pending"] for problem in problems):
+        what += ", pending"
     where = f"region {shorten_label(first['region'])}, {first['url']}: "
     why = " ".join(first["detail"].split())
     return Text.assemble(("✗ ", "red"), where, what, f" ({why})" if why else "")
