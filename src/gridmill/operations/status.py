@@ -160,8 +160,8 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         incomplete=tuple(
             _incomplete(record, names, index) for record in records if not record.is_settled(names)
         ),
-        gaps=sum(_count_gaps(record) for record in records),
-        pending=sum(_count_pending(record) for record in records),
+        gaps=sum(len(_accepted(record) | _pending(record)) for record in records),
+        pending=sum(len(_pending(record)) for record in records),
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
         last_runs=tuple(report.brief() for report in reports),
@@ -218,24 +218,12 @@ def _incomplete(
     )
 
 
-def _count_pending(record: ProgressRecord) -> int:
-    """Count the source files of which a place is pending, each once."""
+def _pending(record: ProgressRecord) -> set[str]:
+    """Return the source files of which a place is pending."""
     variables, groups = record.variables, record.groups
-    return len({groups[variables[name].group][at].url for name, at in record.pending()})
+    return {groups[variables[name].group][at].url for name, at in record.pending()}
 
 
-def _count_gaps(record: ProgressRecord) -> int:
-    """Count the source files that are settled though they gave nothing, each once."""
-    absent = {
-        file.url
-        for group in record.groups
-        for file in group
-        if file.settled and (file.detail is not None or file.accepted is not None)
-    }
-    unread = {
-        record.groups[variable.group][number].url
-        for variable in record.variables.values()
-        for number, (settled, _) in variable.unread.items()
-        if settled
-    }
-    return len(absent | unread)
+def _accepted(record: ProgressRecord) -> set[str]:
+    """Return the source files that somebody accepted as missing."""
+    return {file.url for group in record.groups for file in group if file.accepted is not None}

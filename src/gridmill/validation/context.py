@@ -172,14 +172,14 @@ class Context:
 
     @cached_property
     def archive(self) -> Archive:
-        """The archive as it was declared, its template up to the published extent."""
+        """The archive as it was declared, its template as far as is looked at, see `reach`."""
         n = self.reach
         end = just_after(self.labels[n - 1]) if n else self.config.label(self.labels[0])
         return self.dataset.archive(end, as_declared=True, config=self.config)
 
     @property
     def template_ds(self) -> xr.Dataset:
-        """The template's dataset up to the published extent."""
+        """The template's dataset as far as is looked at, see `reach`."""
         return self.archive.template_ds
 
     # -- what is selected ---------------------------------------------------------------------

@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -209,6 +210,31 @@ def test_where_nothing_can_be_published_everything_is_missing(make, client, prov
     gaps = list(find_gaps(Context(dataset, now=LATE, beyond=True)))
     assert [gap.start for gap in gaps] == list(range(8))
     assert all(gap.is_pending for gap in gaps)
+
+
+def test_what_was_left_out_on_the_way_is_said_not_to_be_done(make, client, provider):
+    """Its record is not lost: there was none, and no file of it is asked for again in vain."""
+    provider.publish(hours(12))
+    dataset = make()
+    dataset.backfill(until(4), client=client, now=LATE)
+    report = dataset.backfill(until(12), start=hours(12)[8].isoformat(), client=client, now=LATE)
+    assert report.positions_after == 4
+    gaps = list(find_gaps(Context(dataset, now=START + 20 * HOUR, beyond=True)))
+    assert [gap.start for gap in gaps] == [4, 5, 6, 7]
+    assert {gap.detail for gap in gaps} == {"its region is not done"}
+
+
+def test_what_is_worth_knowing_of_a_file_makes_it_no_gap(make, client, provider):
+    """A remark is kept where others have their cause."""
+    provider.publish(hours(8))
+    dataset = make()
+    update(dataset, client, LATE)
+    tracker = dataset.store.tracker
+    for record in list(tracker.records()):
+        groups = tuple(tuple(replace(f, detail="mended") for f in g) for g in record.groups)
+        tracker.write(replace(record, groups=groups))
+    status = dataset.status(now=LATE)
+    assert (status.gaps, status.pending) == (0, 0)
 
 
 def test_what_is_accepted_is_neither_open_nor_tried(make, client, provider):

@@ -25,6 +25,7 @@ __all__ = ["Gap", "GapGroup", "find_gaps", "group_gaps"]
 NOT_RECORDED = "not recorded"
 # Of a region that readers see.
 UNKNOWN = "no record says what it was made from: gridmill rebuild-records writes one"
+NOT_DONE = "its region is not done"
 NOT_MADE = "its record does not say what it was made from"
 
 
@@ -121,7 +122,9 @@ def _gaps_of(
     context: Context, job: RegionJob[Any, Any], names: Sequence[str], files: Sequence[SourceFile]
 ) -> Iterator[Gap]:
     record = context.record(job.region)
-    recorded = {name: _Recorded.of(record, name) for name in names}
+    is_seen = context.published > (0 if job.is_static else job.region.start)
+    unknown = NOT_MADE if record is not None else UNKNOWN if is_seen else NOT_DONE
+    recorded = {name: _Recorded.of(record, name, unknown) for name in names}
     for file in files:
         at = Region.STATIC.slice if job.is_static else _positions(job, file, context)
         if at.start >= at.stop and not job.is_static:
@@ -157,10 +160,10 @@ class _Recorded:
     why_unknown: str = ""
 
     @classmethod
-    def of(cls, record: ProgressRecord | None, name: str) -> _Recorded:
+    def of(cls, record: ProgressRecord | None, name: str, why_unknown: str) -> _Recorded:
         known = None if record is None else record.variables.get(name)
         if record is None or known is None:
-            return cls(None, {}, UNKNOWN if record is None else NOT_MADE)
+            return cls(None, {}, why_unknown)
         return cls(known, {f.url: (n, f) for n, f in enumerate(record.groups[known.group])})
 
     def outcome(self, url: str) -> _Outcome | None:
