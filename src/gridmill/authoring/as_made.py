@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from zarr.registry import get_codec_class
 
+from gridmill.authoring.survival import doubts
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.model.wording import count_of
@@ -89,13 +90,14 @@ def as_made(
     auxiliary = [c for c, _ in coords if c.name not in c.own_dims]
     variables = [_variable(var, arrays.get(var.name), auxiliary) for var in kept]
     changed += [difference for _, found in (*coords, *variables) for difference in found]
-    if not changed and not missing:
-        return AsMade(config)
     twin.coords = tuple(coord for coord, _ in coords)
     twin.data_vars = tuple(var for var, _ in variables)
     twin.left_out = config.left_out | left_out
     twin.__dict__.pop("region_length", None)
-    twin.remarks = tuple(_remarks(changed, missing, arrays, config.append_dim))
+    doubtful = doubts(twin)
+    if not changed and not missing and not doubtful:
+        return AsMade(config)
+    twin.remarks = (*_remarks(changed, missing, arrays, config.append_dim), *doubtful)
     return AsMade(twin, tuple(changed), missing)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from gridmill.authoring.locate import locate_along
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
-from gridmill.authoring.transforms.casting import check_cast
+from gridmill.authoring.transforms.casting import cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
 from gridmill.model.records import PublishWhen, RegionState, SourceFill, region_state
@@ -188,9 +188,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
                 f"read_data({coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
                 f"but out_loc() selects {out.shape} of dims {data_var.dims}"
             )
-        if found.dtype != out.dtype:
-            check_cast(found, out.dtype, data_var.name)
-        out[...] = found
+        cast_into(found, out, data_var.name)
 
     def source_groups(self, data_vars: Sequence[DataVarT]) -> Sequence[Sequence[DataVarT]]:
         """Divide variables into groups that share source files; by default all do."""

@@ -22,7 +22,7 @@ from gridmill.model.variables import Coordinate
 if TYPE_CHECKING:
     from gridmill.authoring.template import TemplateConfig
 
-__all__ = ["check_coordinates", "check_new"]
+__all__ = ["check_coordinates", "check_new", "doubts"]
 
 # What floating point may lose of a number that is no label of time: single precision.
 LOSS = 1e-6
@@ -36,7 +36,7 @@ def check_coordinates(config: TemplateConfig, ds: xr.Dataset) -> None:
     Parameters
     ----------
     config
-        Declares how coordinates are stored; remembers how far its append dim was looked at.
+        Declares how coordinates are stored; remembers how far it was looked at.
     ds
         The template.
 
@@ -45,23 +45,25 @@ def check_coordinates(config: TemplateConfig, ds: xr.Dataset) -> None:
     ValueError
         A label that its coordinate's dtype, units or calendar cannot hold: the first one is named.
     """
+    dim = config.append_dim
     for coord in config.coords:
         if config.completeness is coord:
             continue
-        labels = ds[coord.name].variable
-        if coord.name != config.append_dim:
+        labels, stored = ds[coord.name].variable, _as_stored(coord)
+        first = str(config.append_dim_start)
+        key = (coord.name, first, stored.dtype, stored.units, stored.calendar)
+        known = config.labels_checked.get(key)
+        if dim in labels.dims:
+            _check_labels(coord, labels.isel({dim: slice(known or 0, None)}))
+        elif known is None:
             _check_labels(coord, labels)
-            continue
-        stored, first = _as_stored(coord), str(config.append_dim_start)
-        key = (first, stored.dtype, stored.units, stored.calendar)
-        _check_labels(coord, labels[config.labels_checked.get(key, 0) :])
-        config.labels_checked[key] = labels.size
+        config.labels_checked[key] = ds.sizes[dim]
 
 
 def check_new(config: TemplateConfig) -> None:
     """Raise unless an archive that is about to be made can be read as it is declared, for good.
 
-    One that exists goes on as it was made: to stop it would help nobody.
+    One that exists goes on as it was made, see `doubts`: to stop it would help nobody.
 
     Raises
     ------
@@ -70,10 +72,19 @@ def check_new(config: TemplateConfig) -> None:
         another calendar; an attribute is no strict JSON, or says how values are decoded; a fill
         value is a real value.
     """
-    _check_calendar(config)
-    _check_attributes(config)
-    _check_packing(config)
-    _check_capacity(config)
+    for check in OF_NEW:
+        check(config)
+
+
+def doubts(config: TemplateConfig) -> list[str]:
+    """Say why an archive that exists would not be made today, a line each; see `check_new`."""
+    found = []
+    for check in OF_NEW:
+        try:
+            check(config)
+        except ValueError as error:
+            found.append(f"a new archive would be refused: {error}")
+    return found
 
 
 def _check_capacity(config: TemplateConfig) -> None:
@@ -83,25 +94,16 @@ def _check_capacity(config: TemplateConfig) -> None:
     if frequency is None or coord is None:
         return
     start = config.label(config.append_dim_start)
-    is_pandas = isinstance(start, pd.Timestamp)
-    to_offset: Any = pd.tseries.frequencies.to_offset if is_pandas else xr_offset
+    step = pd.tseries.frequencies.to_offset(frequency) * max(config.capacity - 1, 1)
+    calendar, use_cftime = config.calendar, not isinstance(start, pd.Timestamp)
     try:
-        last = start + to_offset(frequency) * max(config.capacity - 1, 1)
-    except (OverflowError, ValueError, pd.errors.OutOfBoundsDatetime):
+        ends = xr.date_range(
+            start, periods=2, freq=step.freqstr, calendar=calendar, use_cftime=use_cftime
+        )
+    except (OverflowError, ValueError):
         return  # beyond the calendar; how far that is shows when it comes
-    labels = xr.Variable(coord.own_dims, _as_array([start, last], is_pandas))
+    labels = xr.Variable(coord.own_dims, ends)
     _check_labels(coord, labels, "; the archive may grow so far (append_dim_capacity)")
-
-
-def xr_offset(frequency: str) -> Any:
-    """Return an offset for cftime labels."""
-    from xarray.coding.cftime_offsets import to_offset
-
-    return to_offset(frequency)
-
-
-def _as_array(labels: list[Any], is_pandas: bool) -> Any:
-    return pd.DatetimeIndex(labels) if is_pandas else np.array(labels, dtype=object)
 
 
 def _check_labels(coord: Coordinate, labels: xr.Variable, more: str = "") -> None:
@@ -250,3 +252,6 @@ def _check_packing(config: TemplateConfig) -> None:
                 f"variable {var.name!r} has fill_value {fill}: readers would see every real zero "
                 "as missing; leave it out, which means NaN, or take a value that cannot occur"
             )
+
+
+OF_NEW = (_check_calendar, _check_attributes, _check_packing, _check_capacity)

@@ -55,8 +55,8 @@ class TemplateConfig:
     left_out : frozenset of str
         Coordinates that are left out though they are given: those that an archive does not have.
     remarks : tuple of str
-        How an archive differs from what the code declares, a line each; see
-        `gridmill.authoring.as_made`.
+        How an archive differs from what the code declares, and why it would not be made today, a
+        line each; see `gridmill.authoring.as_made`.
 
     Raises
     ------

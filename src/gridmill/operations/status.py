@@ -93,7 +93,8 @@ class ArchiveStatus:
     last_runs
         The last ones in brief, the latest first; see `RunReport.brief`.
     remarks
-        How the archive differs from what the code declares, a line each.
+        How the archive differs from what the code declares, and why it would not be made today,
+        a line each.
     """
 
     dataset_id: str

@@ -81,7 +81,8 @@ class Plan:
     unselected
         Declared variables that are not among those to be processed.
     remarks
-        How the archive differs from what the code declares, a line each.
+        How the archive differs from what the code declares, and why it would not be made today,
+        a line each.
     """
 
     dataset_id: str

@@ -458,3 +458,43 @@ def test_the_root_is_read_once_more_at_most(client, provider, tmp_path, monkeypa
     dataset.config()
     assert len(reads) == 1
     assert REGION == 4
+
+
+# -- what would not be made today -----------------------------------------------------------------
+
+
+class ZeroIsMissing(TinyTemplate):
+    """Readers of its archive would see no zero."""
+
+    encoding = Encoding(chunks=(2, *SHAPE), shards=(REGION, *SHAPE), fill_value=0.0)
+    data_vars = (tiny_var("a", encoding=encoding),)
+
+
+def test_an_archive_that_no_reader_would_understand_is_not_made(tmp_path, client):
+    """Neither by a backfill nor by an update, and the plan says so before."""
+    Provider(tmp_path / "source").publish(hours(4))
+    base = {"source_base": str(tmp_path / "source")}
+    dataset = dataset_of(template=ZeroIsMissing)(tmp_path / "a", **base)
+    refused = pytest.raises(ValueError, match="every real zero as missing")
+    with refused:
+        dataset.plan(until(4))
+    with refused:
+        dataset.backfill(until(4), client=client)
+    with refused:
+        dataset.reformat_operational_update(now=until(4), client=client)
+    assert not (tmp_path / "a").exists()
+
+
+def test_one_that_was_made_goes_on_and_says_why_it_would_not_be(tmp_path, client, monkeypatch):
+    """To stop its updates would help nobody."""
+    Provider(tmp_path / "source").publish(hours(8))
+    base = {"source_base": str(tmp_path / "source")}
+    dataset = dataset_of(template=ZeroIsMissing)(tmp_path / "a", **base)
+    with monkeypatch.context() as patched:
+        patched.setattr("gridmill.archive.archive.check_new", lambda config: None)
+        assert dataset.backfill(until(4), client=client).notes == []
+    report = dataset.backfill(until(8), client=client)
+    assert report.positions_after == 8
+    (note,) = report.notes
+    assert note.startswith("a new archive would be refused: variable 'a' has fill_value 0.0")
+    assert dataset.status().remarks == (note,)

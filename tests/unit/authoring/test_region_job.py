@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import cftime
 import cloudpickle
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
@@ -24,6 +25,7 @@ from gridmill.model.region import Region
 from gridmill.sources.fetch.download import DownloadFailed, NotAvailable
 from tiny import (
     HOUR,
+    SHAPE,
     START,
     Provider,
     TinyCoord,
@@ -350,3 +352,16 @@ def test_no_url_leads_out_of_the_download_folder(text, prefix):
         return
     assert path.parent == folder
     assert re.fullmatch(r"[0-9a-f]{12}-[A-Za-z0-9._-]{0,80}", path.name)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 300.0, 273.9])
+def test_what_a_variable_cannot_hold_is_a_failure_to_read(value):
+    """Not another number, published as if it had been read."""
+
+    class Reads(TinyJob):
+        def read_data(self, coord, data_var):
+            return np.full(SHAPE, value, "float32")
+
+    out = np.empty(SHAPE, "int8")
+    with pytest.raises(ValueError, match=f"a: {value} cannot be stored as int8"):
+        job_of(job_class=Reads).read_data_into(TinyCoord(label=START), tiny_var("a"), out)

@@ -1,4 +1,4 @@
-"""Whether values can be stored in another dtype without becoming others. Pure."""
+"""Puts values into an array of another dtype, unless they would become others. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_cast"]
+__all__ = ["cast_into"]
 
 
-def check_cast(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> None:
-    """Raise unless values keep what they say in another dtype.
+def cast_into(found: np.ndarray[Any, Any], out: np.ndarray[Any, Any], name: str) -> None:
+    """Put values into an array, unless one would not be stored as what it is.
 
     Integers and booleans take whole numbers that they can hold; they have nothing that says
     "missing". A floating-point dtype takes what does not become infinite: to be rounded is what
@@ -20,8 +20,8 @@ def check_cast(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> 
     ----------
     found
         The values, of any shape.
-    dtype
-        Of the variable as it is stored.
+    out
+        Of the same shape, with the dtype by which the variable is stored.
     name
         Of the variable.
 
@@ -32,44 +32,41 @@ def check_cast(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> 
 
     Examples
     --------
-    >>> check_cast(np.array([1.0, 2.0]), np.dtype("int8"), "n")
-    >>> check_cast(np.array([1.0, 300.0]), np.dtype("int8"), "n")
+    >>> out = np.empty(2, "int8")
+    >>> cast_into(np.array([1.0, 2.0]), out, "n")
+    >>> out
+    array([1, 2], dtype=int8)
+    >>> cast_into(np.array([1.0, 300.0]), out, "n")
     Traceback (most recent call last):
     ...
     ValueError: n: 300.0 cannot be stored as int8, which takes whole numbers from -128 to 127; \
 declare another dtype
     """
-    if np.can_cast(found.dtype, dtype, "safe"):
-        return
-    if dtype.kind == "f":
-        _check_finite(found, dtype, name)
-        return
-    if dtype.kind not in "iub":
-        return
+    if out.dtype.kind in "iub" and not np.can_cast(found.dtype, out.dtype, "safe"):
+        _check_whole(found, out.dtype, name)
+    try:
+        with np.errstate(over="raise"):
+            out[...] = found
+    except FloatingPointError:
+        with np.errstate(over="ignore"):
+            wrong = found[np.isinf(found.astype(out.dtype)) & np.isfinite(found)].flat[0]
+        raise ValueError(
+            f"{name}: {wrong!s} cannot be stored as {out.dtype}, which ends at "
+            f"{np.finfo(out.dtype).max}; declare float64"
+        ) from None
+
+
+def _check_whole(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> None:
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     with np.errstate(invalid="ignore"):
         # Both ends as floats: the highest int64 rounds up to what int64 cannot hold.
         is_held = (found >= low) & (found < float(high) + 1) & (found == np.floor(found))
-    if not is_held.all():
-        wrong = found[~is_held].flat[0]
-        rule = (
-            "which has nothing that says missing"
-            if np.isnan(wrong)
-            else (f"which takes whole numbers from {low} to {high}")
-        )
-        raise ValueError(
-            f"{name}: {wrong} cannot be stored as {dtype}, {rule}; declare another dtype"
-        )
-
-
-def _check_finite(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> None:
-    if found.dtype.kind not in "fiu" or found.dtype.itemsize <= dtype.itemsize:
+    if is_held.all():
         return
-    highest = np.finfo(dtype).max
-    with np.errstate(invalid="ignore"):
-        beyond = np.isfinite(found) & (np.abs(found) > highest)
-    if beyond.any():
-        raise ValueError(
-            f"{name}: {found[beyond].flat[0]} cannot be stored as {dtype}, which ends at "
-            f"{highest}; declare float64"
-        )
+    wrong = found[~is_held].flat[0]
+    rule = f"which takes whole numbers from {low} to {high}"
+    if np.isnan(wrong):
+        rule = "which has nothing that says missing"
+    raise ValueError(
+        f"{name}: {wrong!s} cannot be stored as {dtype}, {rule}; declare another dtype"
+    )

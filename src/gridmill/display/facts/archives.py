@@ -62,7 +62,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
             "\n".join(made_under(*item) for item in status["made_earlier"].items()),
             "warning",
         ),
-        Fact("differs", "\n".join(status["remarks"]), "warning"),
+        Fact("remarks", "\n".join(status["remarks"]), "warning"),
         Fact("held by", "\n".join(map(_claim, status["running"]))),
         _last_run(status["last_run"]),
     )
