@@ -12,6 +12,7 @@ B); HDF5 File Format Specification 3.0, II.A.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -24,10 +25,11 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 # CDF-5 ubyte, ushort, uint, int64, uint64.
 TYPE_NBYTES = dict(enumerate((1, 1, 2, 4, 4, 8, 1, 2, 4, 8, 8), 1))
 DIMENSIONS, VARIABLES, ATTRIBUTES = 10, 11, 12
+ENDS = "they end inside its header"
 
 
-class _CutOff(Exception):  # noqa: N818
-    """The header goes on where the file has ended."""
+class _NoHeader(Exception):  # noqa: N818
+    """What should be a header says something that none says."""
 
 
 def lacks(file: BinaryIO, nbytes: int) -> str:
@@ -44,11 +46,11 @@ def lacks(file: BinaryIO, nbytes: int) -> str:
     head = file.read(8)
     try:
         if head[:3] == b"CDF" and head[3:4] in (b"\x01", b"\x02", b"\x05"):
-            return _said(nbytes, classic_nbytes(file), "its netCDF header")
+            return _said(nbytes, classic_nbytes(file, nbytes), "its netCDF header")
         if head == HDF5:
             return _said(nbytes, hdf5_nbytes(file), "its HDF5 superblock")
-    except _CutOff:
-        return f"its {nbytes:,} bytes end inside its header"
+    except _NoHeader as error:
+        return f"it has {nbytes:,} bytes, and {error}"
     return ""
 
 
@@ -84,13 +86,13 @@ class _Variable:
     has_records: bool
 
 
-def classic_nbytes(file: BinaryIO) -> int:
+def classic_nbytes(file: BinaryIO, nbytes: int) -> int:
     """Return the least size of a classic netCDF file, by its header.
 
     Of a file that was streamed, whose header does not count its records, what they need is not
-    known.
+    known. `nbytes` is what there is of it.
     """
-    header = _Header(file)
+    header = _Header(file, nbytes)
     n_records = header.count_of_records()
     lengths = header.dimensions()
     header.skip_attributes()
@@ -107,8 +109,9 @@ def classic_nbytes(file: BinaryIO) -> int:
 class _Header:
     """Reads a header from its start, field by field; big-endian."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, nbytes: int) -> None:
         self.file = file
+        self.nbytes = nbytes
         file.seek(3)
         version = _exactly(file, 1)[0]
         self.count_width = 8 if version == 5 else 4
@@ -136,7 +139,7 @@ class _Header:
     def variables(self, lengths: Sequence[int]) -> Iterator[_Variable]:
         for _ in range(self._n_elements(VARIABLES)):
             self._skip_name()
-            shape = [self._length(lengths, self._count()) for _ in range(self._count())]
+            shape = [self._length(lengths, self._count()) for _ in range(self._n_dims())]
             self.skip_attributes()
             itemsize = self._itemsize()
             self._count()  # the size, which is wrong where it does not fit
@@ -147,19 +150,28 @@ class _Header:
 
     def _length(self, lengths: Sequence[int], number: int) -> int:
         if number >= len(lengths):
-            raise _CutOff
+            raise _NoHeader(f"its header gives a variable dimension {number} of {len(lengths)}")
         return lengths[number]
 
     def _n_elements(self, tag: int) -> int:
         found, many = self._integer(4), self._count()
-        if found not in (0, tag):
-            raise _CutOff
+        if found != tag and (found, many) != (0, 0):
+            raise _NoHeader(f"its header has {many:,} elements of the kind {found}, not {tag}")
+        # Each has a name and a number at least.
+        if many > (self.nbytes - self.position) // 8:
+            raise _NoHeader(ENDS)
+        return many
+
+    def _n_dims(self) -> int:
+        many = self._count()
+        if many > (self.nbytes - self.position) // 4:
+            raise _NoHeader(ENDS)
         return many
 
     def _itemsize(self) -> int:
         kind = self._integer(4)
         if kind not in TYPE_NBYTES:
-            raise _CutOff
+            raise _NoHeader(f"its header names a type {kind}")
         return TYPE_NBYTES[kind]
 
     def _after_name(self) -> int:
@@ -176,7 +188,9 @@ class _Header:
         return int.from_bytes(_exactly(self.file, width), "big")
 
     def _skip(self, nbytes: int) -> None:
-        _exactly(self.file, nbytes)
+        if nbytes > self.nbytes - self.position:
+            raise _NoHeader(ENDS)
+        self.file.seek(nbytes, io.SEEK_CUR)
 
 
 def _padded(nbytes: int) -> int:
@@ -186,5 +200,5 @@ def _padded(nbytes: int) -> int:
 def _exactly(file: BinaryIO, nbytes: int) -> bytes:
     found = file.read(nbytes)
     if len(found) < nbytes:
-        raise _CutOff
+        raise _NoHeader(ENDS)
     return found

@@ -51,7 +51,7 @@ variables = st.lists(
 def test_no_part_of_a_classic_file_is_taken_for_all_of_it(tmp_path, kind, variables, n, data):
     """Whatever is cut off, up to what only fills the last value up to four bytes."""
     content = write(tmp_path / "a.nc", kind, variables, n)
-    needed = classic_nbytes(io.BytesIO(content))
+    needed = classic_nbytes(io.BytesIO(content), len(content))
     assert needed <= len(content) < needed + 4
     assert said_of(content, tmp_path) == said_of(content + b"\0" * 9, tmp_path) == ""
     cut = data.draw(st.integers(8, needed - 1))
@@ -103,3 +103,40 @@ def test_every_superblock_is_understood(tmp_path, version, first, width):
 def test_whatever_arrives_is_judged(tmp_path, rest, start):
     """No bytes make it fail or go on for ever."""
     assert isinstance(said_of(start + rest, tmp_path), str)
+
+
+class Counted(io.BytesIO):
+    """Counts what is read of it."""
+
+    n_reads = n_bytes = 0
+
+    def read(self, size=-1):
+        self.n_reads += 1
+        found = super().read(size)
+        self.n_bytes += len(found)
+        return found
+
+
+@pytest.mark.parametrize("kind", CLASSIC)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(variables, st.data())
+def test_a_damaged_header_costs_no_time_and_no_memory(tmp_path, kind, variables, data):
+    """Whatever number a byte makes of it: no loop beyond what the file can hold, no large read."""
+    content = bytearray(write(tmp_path / "a.nc", kind, variables, 1))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content += bytes(1_000_000)
+    file = Counted(bytes(content))
+    assert isinstance(lacks(file, len(content)), str)
+    assert file.n_bytes < 10 * len(content)
+    assert file.n_reads < len(content)
+
+
+def test_what_is_absent_has_no_elements(tmp_path):
+    """Zeros that name a billion attributes are no header."""
+    content = write(tmp_path / "a.nc", CLASSIC[0], [("f4", False, 4)], 1)
+    at = content.index(b"\0\0\0\x0c")
+    damaged = content[:at] + b"\0\0\0\0" + b"\x3f\xff\xff\xff" + content[at + 8 :]
+    assert "its header has 1,073,741,823 elements of the kind 0, not 12" in said_of(
+        damaged, tmp_path
+    )

@@ -33,10 +33,10 @@ from gridmill.sources.fetch.failures import (
 from gridmill.sources.fetch.hosts import limit_hosts, place_at
 from gridmill.sources.fetch.http import open_http
 from gridmill.sources.fetch.local import open_local
+from gridmill.sources.fetch.proof import HEAD_NBYTES, check_body, content_fault
 from gridmill.sources.fetch.responses import Body, ByteRange, Deadline, FileIdentity, OpenBody
 from gridmill.sources.fetch.s3 import open_s3
 from gridmill.sources.fetch.settings import DEFAULT_SETTINGS, DownloadSettings
-from gridmill.sources.wholeness import lacks
 
 __all__ = [
     "ByteRange",
@@ -366,15 +366,10 @@ class _Transfer:
             self._whole_nbytes += nbytes
             self._whole_requests += 1
         self._out.flush()
-        if fault := self._content_fault():
+        is_all = list(self._requests) == [None]
+        if fault := content_fault(self._out, self._whole_nbytes, self._settings, is_all=is_all):
             self._start_again()
             raise NotAFileError(fault)
-
-    def _content_fault(self) -> str | None:
-        """Say why what arrived is no file, or not all of one; None if it is."""
-        fault = _content_fault(self._out, self._whole_nbytes, self._settings)
-        is_whole_file = list(self._requests) == [None] and not isinstance(self._out, io.BytesIO)
-        return fault or (is_whole_file and lacks(self._out, self._whole_nbytes)) or None
 
     def _check_unchanged(self, file: FileIdentity) -> None:
         if self._whole_requests == 0:
@@ -395,14 +390,14 @@ def _copy(body: Body, request: ByteRange | None, out: BinaryIO, deadline: Deadli
     chunks = body.chunks if body.start == start else _skip(body.chunks, start - body.start)
     for chunk in chunks:
         deadline.check()
-        head += chunk[: _HTML_HEAD_NBYTES - len(head)]
+        head += chunk[: HEAD_NBYTES - len(head)]
         excess = 0 if wanted is None else written + len(chunk) - wanted
         if excess > 0 and body.is_what_was_asked:
             raise TransientError(f"the body is longer than its {wanted} bytes")
         written += out.write(chunk[: len(chunk) - max(excess, 0)])
         if excess >= 0 and not body.is_what_was_asked:
             break
-    _check_is_file(body, head, written, wanted)
+    check_body(body, head, written, wanted)
     return written
 
 
@@ -422,30 +417,3 @@ def _skip(chunks: Iterator[bytes], nbytes: int) -> Iterator[bytes]:
     for chunk in chunks:
         yield chunk[nbytes:]
         nbytes = max(nbytes - len(chunk), 0)
-
-
-_HTML_HEAD_NBYTES = 256
-
-
-def _check_is_file(body: Body, head: bytes, written: int, wanted: int | None) -> None:
-    is_html = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
-    if is_html or body.content_type.partition(";")[0].strip().lower() == "text/html":
-        raise TransientError("the body is an HTML page, not a file")
-    if written == 0:
-        raise TransientError("the body is empty")
-    if wanted is not None and written < wanted:
-        raise TransientError(f"the body is truncated: {written} of {wanted} bytes")
-
-
-def _content_fault(out: BinaryIO, nbytes: int, settings: DownloadSettings) -> str | None:
-    if nbytes < settings.min_nbytes:
-        return f"{nbytes} bytes are fewer than min_nbytes={settings.min_nbytes}"
-    out.seek(0)
-    head = out.read(8)
-    out.seek(max(nbytes - 4, 0))
-    tail = out.read(4)
-    if settings.expect == "netcdf" and not head.startswith((b"CDF", b"\x89HDF\r\n\x1a\n")):
-        return f"the file begins with {head!r}, which is not netCDF"
-    if settings.expect == "grib" and not (head.startswith(b"GRIB") and tail == b"7777"):
-        return f"the file begins with {head!r} and ends with {tail!r}, which is not whole GRIB"
-    return None
