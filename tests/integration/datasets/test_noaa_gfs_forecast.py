@@ -356,6 +356,9 @@ def test_faults_of_the_archive_end_as_statuses(tmp_path, shared_data, client):
                 outcomes[file.url, name] = (file.status, index in variable.unread, detail)
     lost = {key for key, (status, unread, _) in outcomes.items() if unread or status != "succeeded"}
     cut, stale = faults["truncated_grib"], faults["stale_idx"]
+    whole = {r.path.lstrip("/") for r in server.requests if r.status == 200}
+    assert stale in whole
+    assert cut not in whole  # it would be no help
     size = (root / cut).stat().st_size
     expected = {(faults["missing_file"], name) for name in archive.variables}
     expected |= {

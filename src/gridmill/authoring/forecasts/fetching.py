@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from gridmill.authoring.forecasts.reading import (
     Found,
     Place,
     contradictions,
+    ends_in,
     is_as_promised,
     is_whole,
     write_listing,
@@ -45,6 +47,15 @@ if TYPE_CHECKING:
 __all__ = ["MessageOrder"]
 
 log = logging.getLogger(__name__)
+
+
+class _Fit(Enum):
+    """How an inventory and its file go together."""
+
+    RIGHT = auto()
+    # What is there is as it says, and the file ends before the rest: to fetch it whole is no help.
+    CUT_OFF = auto()
+    OTHER = auto()
 
 
 # Addresses may hold credentials.
@@ -98,18 +109,18 @@ class MessageOrder:
         """Fetch the messages that an inventory names; where they are others, look again."""
         chosen = self._choose(inventory)
         done, found = self._fetch_ranges(chosen)
-        if not self._contradicts(chosen, found):
+        fit = self._fit(chosen, found)
+        if fit is _Fit.RIGHT:
             return done, found
         again = self._read_inventory()
         if not isinstance(again, str) and again != inventory:
             chosen = self._choose(again)
             done, found = self._fetch_ranges(chosen)
-            if not self._contradicts(chosen, found):
-                return done, found
-        return self._use_whole(done, found)
+            fit = self._fit(chosen, found)
+        return self._use_whole(done, found) if fit is _Fit.OTHER else (done, found)
 
-    def _contradicts(self, chosen: _Chosen, found: Found) -> bool:
-        """Whether a message does not lie where the inventory says, or another one does.
+    def _fit(self, chosen: _Chosen, found: Found) -> _Fit:
+        """Say whether the messages lie where the inventory says.
 
         What a message is takes a tenth of its decoding to find out, so that only the last one is
         asked: an inventory that is wrong anywhere is wrong at its end.
@@ -117,10 +128,15 @@ class MessageOrder:
         wanted = [asked for asked in self.in_file if isinstance(chosen[asked.key], Message)]
         places = [(place, asked) for asked in wanted for place in (found[asked.key],)]
         there = [(place, asked) for place, asked in places if isinstance(place, Place)]
-        if len(there) < len(places) or not all(is_whole(self.path, place) for place, _ in there):
-            return True
-        last = max(there, key=lambda pair: pair[0].start, default=None)
-        return last is not None and not is_as_promised(self.path, *last, self.init_time)
+        whole = [(place, asked) for place, asked in there if is_whole(self.path, place)]
+        if any(pair not in whole and not ends_in(self.path, pair[0]) for pair in there):
+            return _Fit.OTHER
+        last = max(whole, key=lambda pair: pair[0].start, default=None)
+        if last is None:
+            return _Fit.OTHER if places else _Fit.RIGHT
+        if not is_as_promised(self.path, *last, self.init_time):
+            return _Fit.OTHER
+        return _Fit.RIGHT if len(whole) == len(places) else _Fit.CUT_OFF
 
     def _use_whole(self, done: Download, found: Found) -> tuple[Download, Found]:
         """Fetch the whole file and find the messages in it, if that gives more of them."""

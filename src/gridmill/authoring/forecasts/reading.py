@@ -5,6 +5,7 @@ Beside the file lies a small JSON file that says where each message is, or why i
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ __all__ = [
     "Found",
     "Place",
     "contradictions",
+    "ends_in",
     "is_as_promised",
     "is_whole",
     "read_field",
@@ -144,6 +146,17 @@ def is_whole(path: Path, place: Place) -> bool:
     except ValueError:
         return False
     return True
+
+
+def ends_in(path: Path, place: Place) -> bool:
+    """Whether a file ends inside the message at a place, the last of its inventory."""
+    with path.open("rb") as file:
+        file.seek(place.start)
+        head = file.read(16)
+        there = file.seek(0, io.SEEK_END) - place.start
+    if place.stop is not None or not b"GRIB".startswith(head[:4]):
+        return False
+    return len(head) < 16 or there < message_nbytes(head)
 
 
 def is_as_promised(path: Path, place: Place, asked: Asked, init: pd.Timestamp) -> bool:
