@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 __all__ = ["Interruption"]
 
 INTERRUPT_AGAIN_S = 0.5
-ENDING = [
+ENDING: list[signal.Signals] = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
@@ -30,8 +30,9 @@ class Interruption:
         self._before = {}
         if threading.current_thread() is threading.main_thread():
             for number in ENDING:
-                if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGINT:
-                    self._before[number] = signal.signal(number, self._raise)
+                if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
+                    continue
+                self._before[number] = signal.signal(number, self._raise)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

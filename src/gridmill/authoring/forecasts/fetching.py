@@ -29,7 +29,7 @@ from gridmill.sources.fetch.download import (
     mask_url,
     read,
 )
-from gridmill.sources.grib.framing import GribCorrupt, iter_messages
+from gridmill.sources.grib.framing import GribCorrupt, iter_messages, message_nbytes
 from gridmill.sources.grib.inventory.formats import parse_inventory
 from gridmill.sources.grib.inventory.message import ByteRange, Message
 from gridmill.sources.grib.inventory.ranges import local_byte_ranges, merge_byte_ranges
@@ -109,17 +109,19 @@ class MessageOrder:
         """Fetch the messages that an inventory names; where they are others, look again."""
         chosen = self._choose(inventory)
         done, found = self._fetch_ranges(chosen)
-        fit = self._fit(chosen, found)
+        fit = self._fit(inventory, chosen, done, found)
         if fit is _Fit.RIGHT:
             return done, found
         again = self._read_inventory()
         if not isinstance(again, str) and again != inventory:
             chosen = self._choose(again)
             done, found = self._fetch_ranges(chosen)
-            fit = self._fit(chosen, found)
+            fit = self._fit(again, chosen, done, found)
         return self._use_whole(done, found) if fit is _Fit.OTHER else (done, found)
 
-    def _fit(self, chosen: _Chosen, found: Found) -> _Fit:
+    def _fit(
+        self, inventory: Sequence[Message], chosen: _Chosen, done: Download, found: Found
+    ) -> _Fit:
         """Say whether the messages lie where the inventory says.
 
         What a message is takes a tenth of its decoding to find out, so that only the last one is
@@ -132,11 +134,31 @@ class MessageOrder:
         if any(pair not in whole and not ends_in(self.path, pair[0]) for pair in there):
             return _Fit.OTHER
         last = max(whole, key=lambda pair: pair[0].start, default=None)
-        if last is None:
-            return _Fit.OTHER if places else _Fit.RIGHT
-        if not is_as_promised(self.path, *last, self.init_time):
+        if last is None and places:
+            is_right = self._is_right_within(inventory, done.file_nbytes or 0)
+        else:
+            is_right = last is None or is_as_promised(self.path, *last, self.init_time)
+        if not is_right:
             return _Fit.OTHER
         return _Fit.RIGHT if len(whole) == len(places) else _Fit.CUT_OFF
+
+    def _is_right_within(self, inventory: Sequence[Message], nbytes: int) -> bool:
+        """Whether the last message that lies within a file is where its inventory says.
+
+        Asked where none of those that are wanted does: the message's own length tells.
+        """
+        ends = [(one.stop, one.start) for one in inventory if one.stop and one.stop <= nbytes]
+        stop, start = max(ends, default=(0, 0))
+        if not stop:
+            return False
+        path = self.path.with_name(f"{self.path.name}.head")
+        try:
+            fetch(self.url, path, settings=self.settings, byte_ranges=[(start, start + 16)])
+            return message_nbytes(path.read_bytes()) == stop - start
+        except (NotAvailable, DownloadFailed, ValueError):
+            return False
+        finally:
+            path.unlink(missing_ok=True)
 
     def _use_whole(self, done: Download, found: Found) -> tuple[Download, Found]:
         """Fetch the whole file and find the messages in it, if that gives more of them."""
