@@ -109,6 +109,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # Dims that transformations need whole, beside the append dim; the others may be divided to
     # save memory. None: all if a transformation is overridden, else none.
     whole_dims: ClassVar[tuple[str, ...] | None] = None
+    # In which dims, and whether in "units", source files may say something else than the template:
+    # what they say of these is not compared, see `read_data`.
+    unchecked: ClassVar[tuple[str, ...]] = ()
     download_settings: ClassVar[DownloadSettings] = DownloadSettings()
 
     def __post_init__(self) -> None:
@@ -137,6 +140,13 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     def read_data(self, coord: CoordT, data_var: DataVarT) -> np.ndarray[Any, Any]:
         """Read one variable from a downloaded source file; runs on a worker.
+
+        What `gridmill.read_netcdf` reads is compared with the place that it fills: the file's own
+        labels, time and units with the template's. Another order of the same labels, and units
+        that can be converted, are converted where this hook gives what was read as it is; what
+        else differs is a failure to read that names both. A time fits if it is the label, lies
+        before the next label or in the template's bounds, or if the file's bounds hold the label.
+        Lift the comparison in what is meant to differ with `unchecked`.
 
         Parameters
         ----------

@@ -18,6 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from gridmill.model.variables import Coordinate
+from gridmill.sources.evidence.dates import are_same_calendar
 
 if TYPE_CHECKING:
     from gridmill.authoring.template import TemplateConfig
@@ -224,18 +225,11 @@ def _check_calendar(config: TemplateConfig) -> None:
     for coord in config.coords:
         if coord.name != config.append_dim or coord.calendar is None:
             continue
-        if _calendar(coord.calendar) != _calendar(config.calendar):
+        if not are_same_calendar(coord.calendar, config.calendar):
             raise ValueError(
                 f"coordinate {coord.name!r} has calendar {coord.calendar!r}, and the template "
                 f"{config.calendar!r}: give both the same"
             )
-
-
-def _calendar(name: str) -> str:
-    """Return a calendar's name, the same for those that agree since 1582."""
-    agree = ("standard", "gregorian", "proleptic_gregorian")
-    aliases = {"365_day": "noleap", "366_day": "all_leap", **dict.fromkeys(agree, agree[0])}
-    return aliases.get(name, name)
 
 
 def _check_packing(config: TemplateConfig) -> None:

@@ -22,6 +22,7 @@ from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedGroup
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
+from gridmill.sources.evidence.expected import expected_axes, expected_times
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.leases import Lease
@@ -173,6 +174,11 @@ def _run(
         processing_region=job.processing_region(),
         sizes={name: ds.sizes[name] for name in job.data_vars[0].dims},
         coords=coords[along] if takes_coords else None,
+        times=None
+        if job.is_static
+        else expected_times(
+            archive.template_ds, dim, job.processing_region(), archive.config.append_dim_frequency
+        ),
     )
     space = Workspace(scratch / "work").of_key("one-chain")
     bench = Bench(space, "this process", raises=True)
@@ -183,6 +189,7 @@ def _run(
         metadata=archive.metadata,
         published=archive.published,
         coords=coords.drop_vars(along) if takes_coords else None,
+        axes=expected_axes(archive.template_ds, dim),
     )
     source = download(bench, work.job, group.files)
     shards = compress(bench, context, work, source)

@@ -36,6 +36,9 @@ from gridmill.pipeline.values import (
     VariableWork,
 )
 from gridmill.pipeline.workspace import TmpFolderLost
+from gridmill.sources.evidence.compare import compare
+from gridmill.sources.evidence.expected import ExpectedAxis, Promise
+from gridmill.sources.evidence.observed import observing
 from gridmill.stores.metadata import array_metadata
 
 __all__ = ["compress", "slabs_for", "takes_data_array", "transforms"]
@@ -62,7 +65,7 @@ def compress(
     """Read, transform and write one variable of one region to a Zarr store on this worker.
 
     - source files that are not here are downloaded again;
-    - each is read into its place;
+    - each is read into its place, and compared with it;
     - the author's transformations run in place;
     - where this run has no value, published ones stay;
     - the region is written whole, checked against the whole template's metadata.
@@ -103,7 +106,7 @@ def _compress_here(
         _canvas(work, scratch / "slabs") as canvas,
         noted_stages() as epochs,
     ):
-        unread = _read(canvas, work, source, bench, may_vanish=healed is None)
+        unread, remarks = _read(canvas, context, work, source, bench, may_vanish=healed is None)
         succeeded = _succeeded(source.files, unread)
         keys: tuple[str, ...] = ()
         if succeeded:
@@ -111,7 +114,8 @@ def _compress_here(
             keys = _write(folder, context, work, canvas, places)
         span.append(prod(work.shape) * canvas.dtype.itemsize)
     bench.space.discard(scratch)
-    return LocalShards(folder, keys, work, source, unread, healed, (*spans, *span), epochs)
+    every = (*spans, *span)
+    return LocalShards(folder, keys, work, source, unread, healed, every, epochs, remarks)
 
 
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
@@ -131,21 +135,31 @@ def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> l
 
 
 def _read(
-    canvas: Canvas, work: VariableWork, source: LocalFiles, bench: Bench, *, may_vanish: bool
-) -> dict[int, str]:
-    """Read every file that arrived into its place; by index, why one could not be read.
+    canvas: Canvas,
+    context: RunContext,
+    work: VariableWork,
+    source: LocalFiles,
+    bench: Bench,
+    *,
+    may_vanish: bool,
+) -> tuple[dict[int, str], dict[int, list[str]]]:
+    """Read every file that arrived into its place, and compare it with that.
 
-    Where they may vanish, a file that is not there says nothing about what the provider has: its
-    folder is being deleted, as another worker's may be on the same disk.
+    Gives by index why one could not be read, and what is worth knowing of how one was. Where they
+    may vanish, a file that is not there says nothing about what the provider has: its folder is
+    being deleted, as another worker's may be on the same disk.
     """
     unread: dict[int, str] = {}
+    remarks: dict[int, list[str]] = {}
     for index, file in enumerate(source.files):
         if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
             continue
         place = _place(file, work.data_var)
         piece = canvas.room(place)
         try:
-            work.job.read_data_into(file.coord, work.data_var, piece)
+            with observing() as seen:
+                work.job.read_data_into(file.coord, work.data_var, piece)
+            found = compare(seen, piece, _promise(context, work, file)) if seen else []
         except Exception as error:
             # Decoders raise anything for a damaged file, and what a provider renamed is a KeyError.
             if (may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
@@ -158,8 +172,27 @@ def _read(
             # Records outlive workers' folders, and the same fault must read the same in each.
             unread[index] = cause.replace(f"{source.folder}/", "")
             continue
+        if found:
+            remarks[index] = found
         canvas.put(place, piece)
-    return unread
+    return unread, remarks
+
+
+def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:
+    """Give what a source file should hold of a variable, by its place."""
+    job, var = work.job, work.data_var
+    known = dict(context.axes)
+    if work.times is not None:
+        known[job.append_dim] = work.times
+    unknown = ExpectedAxis(labels=np.array([], "U1"))
+    return Promise(
+        axes={
+            dim: known.get(dim, unknown).at(file.place.get(dim, slice(None))) for dim in var.dims
+        },
+        append_dim=job.append_dim,
+        units=var.attrs.get("units"),
+        unchecked=frozenset(job.unchecked),
+    )
 
 
 def _is_of_the_worker(error: Exception) -> bool:

@@ -70,6 +70,7 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
         token=uploaded.token,
         replicated=replicated,
         epochs=shards.epochs,
+        remarks=shards.remarks,
     )
 
 

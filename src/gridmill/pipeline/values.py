@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from gridmill.model.records import ObjectReceipt
 from gridmill.model.reports import Span
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.workspace import WorkspaceOfKey
+from gridmill.sources.evidence.expected import ExpectedAxis
 from gridmill.stores.final_store import FinalStore, Uploaded
 from gridmill.stores.leases import LeaseProof
 
@@ -54,6 +55,8 @@ class RunContext:
         Coordinates without the append dim, where an author's hook takes a DataArray.
     replicas
         Further stores, which get all that the final store gets, and get it first.
+    axes
+        By dim, the template's labels, without the append dim.
     """
 
     run: str
@@ -63,6 +66,7 @@ class RunContext:
     published: int
     coords: xr.Dataset | None = None
     replicas: tuple[FinalStore, ...] = ()
+    axes: Mapping[str, ExpectedAxis] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class VariableWork:
         Whether the final store has values of the region already, of source files that are kept.
     token
         What their upload returned, see `Uploaded`.
+    times
+        The processing region's labels along the append dim; None for static variables.
     """
 
     job: RegionJob[Any, Any]
@@ -111,6 +117,7 @@ class VariableWork:
     coords: xr.Dataset | None = None
     continues: bool = False
     token: str | None = None
+    times: ExpectedAxis | None = None
 
     @property
     def data_var(self) -> DataVar:
@@ -183,6 +190,8 @@ class LocalShards:
         The stages that made it, without those of `source`.
     epochs
         Of what its values went through, see `gridmill.model.epochs`.
+    remarks
+        By index of the source file, what is worth knowing of how it was read.
     """
 
     folder: Path
@@ -193,6 +202,7 @@ class LocalShards:
     healed: tuple[SourceFile, ...] | None
     spans: tuple[Span, ...]
     epochs: Mapping[str, int] = field(default_factory=dict)
+    remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
@@ -224,6 +234,8 @@ class Receipt:
         By a replica's URL, what was put into it; a replica that failed is left out.
     epochs
         Of what its values went through, see `gridmill.model.epochs`.
+    remarks
+        By index of the source file, what is worth knowing of how it was read.
     """
 
     variable: str
@@ -235,6 +247,7 @@ class Receipt:
     token: str | None = None
     replicated: Mapping[str, Uploaded] = field(default_factory=dict)
     epochs: Mapping[str, int] = field(default_factory=dict)
+    remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     @property
     def reader(self) -> str:

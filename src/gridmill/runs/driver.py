@@ -139,6 +139,7 @@ class Driver:
             published=0 if self.archive.unseen else self.archive.published,
             coords=self.works.coords(along=False) if takes_data_array(job_class) else None,
             replicas=self.publisher.replicas.stores,
+            axes=self.works.axes,
         )
         pipeline = PipelinePlugin(
             imports_xarray=context.coords is not None,

@@ -19,6 +19,7 @@ from gridmill.model.reports import (
     RunReport,
     Span,
 )
+from gridmill.model.wording import count_of
 from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.planning.recording import extent_with_data, newest_source
 from gridmill.runs.in_flight import RegionInFlight, utc_now
@@ -108,6 +109,7 @@ class Narrator:
         self.report.regions_done += not failures
         self._note_files(region, record)
         self._note_unread(region, record)
+        self._note_read(region)
         self.note_gaps(region, record)
         self._note_times(region, record)
         log.info("region %s: %d done, %d failed", region.name, len(outcome.receipts), len(failures))
@@ -148,7 +150,8 @@ class Narrator:
     def note_remarks(self) -> None:
         """Sum up what was remarked of source files that succeeded."""
         for remark, (first, many) in self._remarks.items():
-            note = f"{many} source files were {remark}; the first is {first}"
+            were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
+            note = f"{were} {remark}; the first is {first}"
             log.warning("%s", note)
             self.report.notes.append(note)
 
@@ -190,8 +193,22 @@ class Narrator:
                 if status is not SourceFileStatus.SUCCEEDED:
                     self._note_problem(region, file, status, file.coord.detail, is_pending)
                 elif file.coord.detail is not None and not file.is_kept:
-                    first, many = self._remarks.get(file.coord.detail, (url, 0))
-                    self._remarks[file.coord.detail] = first, many + 1
+                    self._note_remark(file.coord.detail, url)
+
+    def _note_read(self, region: RegionInFlight) -> None:
+        """Note what is worth knowing of how files were read, of each once for all variables."""
+        found = {
+            (remark, mask_url(receipt.files[at].coord.get_url())): None
+            for receipt in region.outcome.receipts.values()
+            for at, remarks in receipt.remarks.items()
+            for remark in remarks
+        }
+        for remark, url in found:
+            self._note_remark(remark, url)
+
+    def _note_remark(self, remark: str, url: str) -> None:
+        first, many = self._remarks.get(remark, (url, 0))
+        self._remarks[remark] = first, many + 1
 
     def _note_unread(self, region: RegionInFlight, record: ProgressRecord) -> None:
         for group in region.outcome.prepared.groups:

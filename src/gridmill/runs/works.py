@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from gridmill.archive.archive import Archive
@@ -12,6 +13,7 @@ from gridmill.pipeline.values import VariableWork
 from gridmill.planning.prepare import PreparedGroup
 from gridmill.runs.dask.submission import GroupWork
 from gridmill.runs.in_flight import RegionInFlight
+from gridmill.sources.evidence.expected import ExpectedAxis, expected_axes, expected_times
 
 __all__ = ["Works"]
 
@@ -45,6 +47,7 @@ class Works:
         chosen = set(names)
         wanted = [var for var in group.variables if var.name in chosen]
         record = region.outcome.prepared.record
+        times = None if job.is_static else self._times(job.processing_region())
         works = {
             var.name: VariableWork(
                 job=job.for_worker((var,)),
@@ -53,10 +56,21 @@ class Works:
                 coords=coords,
                 continues=bool(group.kept),
                 token=record.variables[var.name].token if record and group.kept else None,
+                times=times,
             )
             for var in wanted
         }
         return GroupWork(index, group.files_to_process, works)
+
+    @cached_property
+    def axes(self) -> Mapping[str, ExpectedAxis]:
+        """The template's labels without the append dim."""
+        return expected_axes(self.archive.template_ds, self.archive.append_dim)
+
+    def _times(self, positions: slice) -> ExpectedAxis:
+        archive = self.archive
+        frequency = archive.config.append_dim_frequency
+        return expected_times(archive.template_ds, archive.append_dim, positions, frequency)
 
     def coords(self, *, along: bool, of: RegionJob[Any, Any] | None = None) -> Any:
         """Give the coordinates with the append dim, or those without it."""

@@ -3,8 +3,9 @@
 Large deflated chunks are inflated by libdeflate; and where all of a variable is wanted, the file
 need not be opened as netCDF at all. Together they halve the time.
 
-Covers: packing, missing values, part of a variable, variables in groups. Does not cover:
-coordinates and their decoding, character and compound types, remote files (see
+Covers: packing, missing values, part of a variable, variables in groups; what the file says of the
+variable's axes, time and units is told to who observes (`gridmill.sources.evidence`). Does not
+cover: giving coordinates, character and compound types, remote files (see
 `gridmill.sources.fetch.download`).
 """
 
@@ -20,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gridmill.model.epochs import NETCDF_READING, stage
+from gridmill.sources.evidence.netcdf import Description, describe_hdf5, describe_netcdf4
+from gridmill.sources.evidence.observed import Evidence, is_observed, observe
 from gridmill.sources.hdf5_chunks import read_deflated, read_whole
 
 __all__ = ["netcdf_variables", "read_netcdf"]
@@ -62,8 +65,8 @@ def read_netcdf(
     Raises
     ------
     ValueError
-        The file has no such variable, the variable has no such dimension, it is not numeric, or
-        an integer dtype was asked for and a value is missing.
+        The file has no such variable, the variable has no such dimension, it is not numeric, it
+        is packed by what is no number, or an integer dtype was asked for and a value is missing.
     IndexError
         A position lies outside its dimension.
     OSError
@@ -77,12 +80,17 @@ def read_netcdf(
     turn is not shared with xarray or others who use HDF5 in the same process. To decode in
     parallel use processes.
     """
-    values = None if index else _read_whole(path, variable)
-    if values is None:
+    read = None if index else _read_whole(path, variable)
+    if read is None:
         with _open(path) as file:
             stored = _find_variable(file, path, variable)
-            values = _read(stored, path, variable, dict(index or {}))
-    return _plain_array(values, path, variable, np.dtype(dtype))
+            described = describe_netcdf4(stored, index or {}) if is_observed() else None
+            read = _read(stored, path, variable, dict(index or {})), described
+    values, described = read
+    plain = _plain_array(values, path, variable, np.dtype(dtype))
+    if described is not None:
+        observe(Evidence(variable=variable, values=plain, **vars(described)))
+    return plain
 
 
 def netcdf_variables(path: Path) -> tuple[str, ...]:
@@ -133,18 +141,19 @@ def _find_variable(file: Any, path: Path, variable: str) -> Any:
     return file[variable]
 
 
-def _read_whole(path: Path, variable: str) -> Any:
+def _read_whole(path: Path, variable: str) -> tuple[Any, Description | None] | None:
     """Read a variable without opening the file as netCDF; None where that must be done."""
+    describe = describe_hdf5 if is_observed() else None
     default_fills = _import_netcdf4(path).default_fillvals
     with _LIBRARY_LOCK:
-        found = read_whole(path, variable)
+        found = read_whole(path, variable, describe)
     if found is None:
         return None
-    values, attributes = found
+    values, attributes, described = found
     fill = np.array(attributes.get("_FillValue", default_fills[values.dtype.str[1:]]), values.dtype)
     is_missing = np.isnan(values) if np.isnan(fill) else values == fill
     meant = np.ma.masked_array(values, is_missing) if is_missing.any() else values
-    return _unpacked(meant, *(attributes.get(name) for name in PACKING))
+    return _unpacked(meant, *(attributes.get(name) for name in PACKING)), described
 
 
 def _read(stored: Any, path: Path, variable: str, index: dict[str, int | slice]) -> Any:
@@ -158,6 +167,7 @@ def _read(stored: Any, path: Path, variable: str, index: dict[str, int | slice])
             f"{variable!r} in {path} is of type {stored.dtype}, and only numbers can be read; "
             "choose a numeric variable"
         )
+    _check_packing(stored, path, variable)
     for dim, position in index.items():
         _check_position(position, dim, stored.shape[stored.dimensions.index(dim)], path, variable)
     stored.set_auto_maskandscale(True)
@@ -197,6 +207,17 @@ def _unpacked(values: Any, scale: Any, offset: Any) -> Any:
     if scale is not None and scale != 1:
         return values * scale
     return values if offset is None or offset == 0 else values + offset
+
+
+def _check_packing(stored: Any, path: Path, variable: str) -> None:
+    for name in PACKING:
+        value = np.asarray(getattr(stored, name, 1.0))
+        # netCDF4 itself would warn, and give what is stored for what is meant.
+        if value.size != 1 or value.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{variable!r} in {path} has {name}={getattr(stored, name)!r}, which is no number: "
+                "what its values mean is not known"
+            )
 
 
 def _check_position(

@@ -1,0 +1,274 @@
+"""Compares what a source file says of itself with the place that it is to fill.
+
+What is another order of the same labels, or other units of the same quantity, is converted, and
+said. What differs otherwise is an error that names both: to publish it would be to publish values
+of another place, time or quantity.
+
+An author's `read_data` may have done more than read: turned a field, converted it, or chosen a part
+of it. What the values show to be as they were read is judged whole; of others time and labels are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gridmill.sources.evidence.dates import (
+    are_same_calendar,
+    as_numbers,
+    as_text,
+    calendar_of,
+    seconds_in,
+)
+from gridmill.sources.evidence.expected import ExpectedAxis, Promise
+from gridmill.sources.evidence.observed import Axis, Evidence
+from gridmill.sources.evidence.units import are_same, convert, is_convertible
+
+__all__ = ["NotAsPromised", "compare"]
+
+Values = np.ndarray[Any, Any]
+
+# Of a step between two labels: float32 and float64 of one grid differ by less.
+TOLERANCE = 0.01
+NO_TIME = "without a time of their own to compare with their place"
+
+
+class NotAsPromised(ValueError):  # noqa: N818
+    """A source file holds another grid, time or quantity than its place needs."""
+
+
+def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[str]:
+    """Check what was read against the place that it fills; convert what is only told otherwise.
+
+    Parameters
+    ----------
+    seen
+        What readers told; what nobody told is not checked.
+    values
+        What is to be stored, with the dims `Promise.dims`; changed in place.
+    promise
+        What the file should hold.
+
+    Returns
+    -------
+    list of str
+        What was converted, or could not be compared: the same words for every such file.
+
+    Raises
+    ------
+    NotAsPromised
+        The file holds something else; both are named.
+    """
+    remarks: list[str] = []
+    for evidence in seen:
+        if promise.time is not None and not _is_in_time(evidence, promise.append_dim, promise.time):
+            remarks.append(NO_TIME)
+        _check_scalars(evidence, promise)
+    orders = [_orders(evidence, values, promise) for evidence in seen]
+    if len(seen) == 1:  # of what was made of several, nobody knows what was done to each
+        remarks += _converted(seen[0], orders[0], values, promise)
+    return remarks
+
+
+# -- time -------------------------------------------------------------------------------------
+
+
+def _is_in_time(evidence: Evidence, dim: str, expected: ExpectedAxis) -> bool:
+    """Whether a file says its time, which is then that of its place.
+
+    Raises
+    ------
+    NotAsPromised
+        It is another one.
+    """
+    axis = _time_of(evidence, dim, expected)
+    if axis is None or axis.values is None or axis.values.size != expected.labels.size:
+        return False
+    found = np.ravel(np.asarray(axis.values, "float64"))
+    ours = calendar_of(expected.labels)
+    if not are_same_calendar(axis.calendar, ours):
+        raise NotAsPromised(
+            f"its {axis.name} is of calendar {axis.calendar or 'standard'!r}, and the archive's of "
+            f"{ours!r}"
+        )
+    try:
+        labels, starts, ends = (
+            as_numbers(np.ravel(np.asarray(of)), axis.units, axis.calendar)
+            for of in (expected.labels, expected.starts, expected.ends)
+        )
+    except ValueError as error:
+        raise NotAsPromised(
+            f"its {axis.name} is in {axis.units!r}, by which {expected.labels.flat[0]} cannot be "
+            f"told ({error})"
+        ) from error
+    near = 1.0 / seconds_in(axis.units)
+    fits = np.abs(found - labels) <= near
+    fits |= (found >= starts - near) & (found < ends - near)
+    if axis.bounds is not None and axis.bounds.size == 2 * found.size:
+        low, high = np.asarray(axis.bounds, "float64").reshape(-1, 2).T
+        fits |= (labels >= low - near) & (labels <= high + near)
+    wrong = np.flatnonzero(~fits)
+    if wrong.size:
+        at = int(wrong[0])
+        when = as_text(found[at], axis.units, axis.calendar)
+        raise NotAsPromised(
+            f"its {axis.name} is {when}, and it is to fill {expected.labels.flat[at]}"
+        )
+    return True
+
+
+def _time_of(evidence: Evidence, dim: str, expected: ExpectedAxis) -> Axis | None:
+    """Return the coordinate of a file that says the time which the archive appends along."""
+    times = [a for a in (*evidence.axes, *evidence.scalars.values()) if a.is_time]
+    wanted = expected.standard_name or ("time" if dim == "time" else None)
+    for axis in times:
+        if axis.name == dim:
+            return axis
+    named = [axis for axis in times if wanted is not None and axis.standard_name == wanted]
+    if not named and wanted == "time":
+        named = [a for a in times if a.standard_name is None and a.name in ("time", "valid_time")]
+    return named[0] if len(named) == 1 else None
+
+
+# -- labels -----------------------------------------------------------------------------------
+
+
+def _check_scalars(evidence: Evidence, promise: Promise) -> None:
+    """Compare coordinates of one value with the label that the file fills, by their names."""
+    for dim, expected in promise.axes.items():
+        axis = evidence.scalars.get(dim)
+        if axis is None or dim == promise.append_dim or dim in promise.unchecked:
+            continue
+        if expected.labels.ndim or not expected.is_number:
+            continue
+        found = _numbers(axis, expected)
+        if found is not None and found.size == 1 and not _near(found.ravel(), expected).all():
+            raise NotAsPromised(
+                f"its {axis.name} is {found.flat[0]:g}, and it is to fill {expected.labels}"
+            )
+
+
+def _orders(evidence: Evidence, values: Values, promise: Promise) -> dict[int, np.ndarray]:
+    """Return by axis of the values where each label is in the file, where that is elsewhere."""
+    dims = promise.dims
+    axes = [axis for axis, n in zip(evidence.axes, evidence.values.shape, strict=True) if n > 1]
+    along = [number for number, n in enumerate(values.shape) if n > 1]
+    lengths = [n for n in evidence.values.shape if n > 1]
+    if len(dims) != values.ndim or lengths != [values.shape[number] for number in along]:
+        return {}  # the author's code took a part, or put several together
+    orders = {}
+    for axis, number in zip(axes, along, strict=True):
+        dim = dims[number]
+        expected = promise.axes[dim]
+        if dim == promise.append_dim or dim in promise.unchecked or not expected.is_number:
+            continue
+        found = _numbers(axis, expected)
+        if found is None or _near(found, expected).all():
+            continue
+        order = _order(found, expected)
+        if order is None:
+            raise NotAsPromised(_differs(axis, found, dim, expected))
+        orders[number] = order
+    return orders
+
+
+def _numbers(axis: Axis, expected: ExpectedAxis) -> Values | None:
+    """Return a file's labels in the archive's units; None if it has none that are numbers."""
+    if axis.values is None or axis.values.dtype.kind not in "iuf" or axis.is_time:
+        return None
+    if are_same(axis.units, expected.units):
+        return np.asarray(axis.values, "float64")
+    units, wanted = str(axis.units), str(expected.units)
+    if not is_convertible(units, wanted):
+        raise NotAsPromised(f"its {axis.name} is in {units!r}, and the archive's in {wanted!r}")
+    return convert(axis.values, units, wanted)
+
+
+def _near(found: Values, expected: ExpectedAxis) -> Any:
+    labels = np.asarray(expected.labels, "float64").ravel()
+    apart = np.abs(found - labels)
+    if expected.is_longitude:
+        apart = np.abs((found - labels + 180) % 360 - 180)
+    return apart <= _tolerance(labels)
+
+
+def _tolerance(labels: Values) -> float:
+    steps = np.abs(np.diff(labels))
+    step = float(steps[steps > 0].min()) if (steps > 0).any() else 0.0
+    single = float(np.finfo("float32").eps) * float(np.abs(labels).max(initial=0.0))
+    return max(TOLERANCE * step, single, 1e-9)
+
+
+def _order(found: Values, expected: ExpectedAxis) -> np.ndarray | None:
+    """Return where each of the archive's labels is in the file; None if one is not there."""
+    labels = np.asarray(expected.labels, "float64")
+    tolerance = _tolerance(labels)
+    if expected.is_longitude:
+        found, labels = ((of + tolerance) % 360 for of in (found, labels))
+    ours, theirs = np.argsort(labels), np.argsort(found)
+    if not (np.abs(labels[ours] - found[theirs]) <= tolerance).all():
+        return None
+    order = np.empty(labels.size, int)
+    order[ours] = theirs
+    return order
+
+
+def _differs(axis: Axis, found: Values, dim: str, expected: ExpectedAxis) -> str:
+    at = int(np.flatnonzero(~_near(found, expected))[0])
+    labels = expected.labels
+    return (
+        f"its {axis.name} goes from {found[0]:g} to {found[-1]:g}, and the archive's {dim} from "
+        f"{labels[0]:g} to {labels[-1]:g}: position {at} is {found[at]:g}, not {labels[at]:g}"
+    )
+
+
+# -- values -----------------------------------------------------------------------------------
+
+
+def _converted(
+    evidence: Evidence, orders: dict[int, np.ndarray], values: Values, promise: Promise
+) -> list[str]:
+    """Put values into the archive's order and units, unless the author's code did."""
+    differ = "units" not in promise.unchecked and not are_same(evidence.units, promise.units)
+    if (not orders and not differ) or evidence.values.size != values.size:
+        return []
+    raw = evidence.values.reshape(values.shape)
+    turned = raw
+    for number, order in orders.items():
+        turned = np.take(turned, order, axis=number)
+    is_raw = _are_equal(values, raw)
+    remarks = []
+    if orders and (is_raw or _follows(values, raw)):
+        # What was done to each value alone was done where it is in the file.
+        for number, order in orders.items():
+            values[...] = np.take(values, order, axis=number)
+        names = " and ".join(promise.dims[number] for number in orders)
+        remarks.append(f"read with {names} in another order, and turned")
+    if differ and (is_raw or _are_equal(values, turned)):
+        units, wanted = str(evidence.units), str(promise.units)
+        if not is_convertible(units, wanted):
+            raise NotAsPromised(
+                f"its {evidence.variable} is in {units!r}, and the archive's in {wanted!r}"
+            )
+        with np.errstate(over="raise"):
+            values[...] = convert(values, units, wanted)
+        remarks.append(f"read with {evidence.variable} in {units!r}, converted to {wanted!r}")
+    return remarks
+
+
+def _are_equal(values: Values, raw: Values) -> bool:
+    with np.errstate(all="ignore"):
+        return np.array_equal(values, raw.astype(values.dtype), equal_nan=values.dtype.kind == "f")
+
+
+def _follows(values: Values, raw: Values) -> bool:
+    """Whether each value is a multiple of what was read in its place, and a constant."""
+    there = np.isfinite(values)
+    if (there != np.isfinite(raw)).any() or there.sum() < 3:
+        return False
+    ours, theirs = values[there].astype("float64"), raw[there].astype("float64")
+    if not (ours.std() and theirs.std()):
+        return False
+    return bool(abs(np.corrcoef(ours, theirs)[0, 1]) > 1 - 1e-6)

@@ -1,0 +1,162 @@
+"""What a netCDF file says of a variable: its axes, its time, its units.
+
+By netCDF4 where the file is open with it, and by h5py where it is not. What cannot be understood is
+not told. Sources: CF conventions 1.11, chapters 4 and 5 (coordinates, bounds), and the netCDF-4
+format (dimension scales, netCDF User's Guide, appendix C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gridmill.sources.evidence.observed import Axis
+
+__all__ = ["Description", "describe_hdf5", "describe_netcdf4"]
+
+# Larger ones are no coordinate of a grid.
+MOST_LABELS = 1_000_000
+Attributes = Mapping[str, Any]
+Found = tuple[np.ndarray[Any, Any], Attributes]
+Find = Callable[[str], Found | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file says of one variable, see `Evidence`."""
+
+    axes: tuple[Axis, ...]
+    scalars: Mapping[str, Axis] = field(default_factory=dict)
+    units: str | None = None
+
+
+def describe_hdf5(stored: Any) -> Description:
+    """Describe a variable that is read whole, of a file that is open with h5py."""
+    group = stored.parent
+    dims = [dim[0].name.rpartition("/")[2] if len(dim) else "" for dim in stored.dims]
+
+    def find(name: str) -> Found | None:
+        there = group.get(name) if name else None
+        if there is None or not hasattr(there, "dtype") or there.dtype.kind not in "iuf":
+            return None
+        attributes = _attributes_hdf5(there)
+        is_dimension = str(attributes.pop("NAME", "")).startswith("This is a netCDF dimension but")
+        if is_dimension or there.size > MOST_LABELS:
+            return None
+        return _unpacked(there[()], attributes), attributes
+
+    return _described(dims, _attributes_hdf5(stored), find, {})
+
+
+def describe_netcdf4(stored: Any, index: Mapping[str, int | slice]) -> Description:
+    """Describe the part of a variable that is read, of a file that is open with netCDF4."""
+    group = stored.group()
+
+    def find(name: str) -> Found | None:
+        there = _in_scope(group, name)
+        is_number = there is not None and isinstance(there.dtype, np.dtype)
+        if not is_number or there.dtype.kind not in "iuf" or there.size > MOST_LABELS:
+            return None
+        values = there[...]
+        if np.ma.is_masked(values):
+            return None
+        return np.ma.getdata(values), _attributes(there)
+
+    return _described(stored.dimensions, _attributes(stored), find, index)
+
+
+ATTRIBUTES = frozenset(
+    (
+        "units",
+        "standard_name",
+        "calendar",
+        "bounds",
+        "coordinates",
+        "scale_factor",
+        "add_offset",
+        "NAME",
+    )
+)
+# What coordinates of time are called that no variable refers to.
+TIMES = ("time", "valid_time", "forecast_reference_time", "init_time", "TIME", "time_counter")
+
+
+def _attributes_hdf5(stored: Any) -> dict[str, Any]:
+    attributes = stored.attrs
+    return {key: _plain(attributes[key]) for key in attributes if key in ATTRIBUTES}
+
+
+def _attributes(stored: Any) -> dict[str, Any]:
+    return {key: stored.getncattr(key) for key in stored.ncattrs() if key in ATTRIBUTES}
+
+
+def _in_scope(group: Any, name: str) -> Any:
+    """Return a variable of a group or of one that it is in; None if there is none."""
+    while group is not None:
+        if name in group.variables:
+            return group.variables[name]
+        group = group.parent
+    return None
+
+
+def _plain(value: Any) -> Any:
+    value = np.asarray(value).reshape(-1)[0] if np.size(value) == 1 else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _unpacked(values: Any, attributes: Attributes) -> Any:
+    scale, offset = attributes.get("scale_factor"), attributes.get("add_offset")
+    if scale is None and offset is None:
+        return np.asarray(values)
+    return np.asarray(values) * (1 if scale is None else scale) + (0 if offset is None else offset)
+
+
+def _described(
+    dims: Sequence[str],
+    attributes: Attributes,
+    find: Find,
+    index: Mapping[str, int | slice],
+) -> Description:
+    axes, scalars = [], {}
+    for dim in dims:
+        axis, at = _axis(dim, find), index.get(dim, slice(None))
+        if isinstance(at, slice):
+            axes.append(axis.at(at))
+        else:
+            scalars[dim] = axis.at(at)
+    named = str(attributes.get("coordinates", "")).split()
+    for name in named:
+        axis = _axis(name, find)
+        if axis.values is not None and axis.values.size == 1:
+            scalars.setdefault(name, axis)
+    if not any(axis.is_time for axis in (*axes, *scalars.values())):
+        # A file of one moment says it also where no variable refers to it.
+        others = (_axis(name, find) for name in TIMES if name not in dims)
+        scalars.update(
+            (a.name, a) for a in others if a.is_time and a.values is not None and a.values.size == 1
+        )
+    return Description(axes=tuple(axes), scalars=scalars, units=_text(attributes.get("units")))
+
+
+def _axis(name: str, find: Find) -> Axis:
+    found = find(name)
+    if found is None or found[0].ndim > 1:
+        return Axis(name=name)
+    values, attributes = found
+    bounds = find(str(attributes["bounds"])) if "bounds" in attributes else None
+    has_bounds = bounds is not None and bounds[0].shape == (*values.shape, 2)
+    return Axis(
+        name=name,
+        values=values,
+        units=_text(attributes.get("units")),
+        standard_name=_text(attributes.get("standard_name")),
+        calendar=_text(attributes.get("calendar")),
+        bounds=bounds[0] if bounds is not None and has_bounds else None,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

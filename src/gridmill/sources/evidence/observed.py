@@ -1,0 +1,111 @@
+"""What a source file says of itself: the axes, the time and the units of what was read from it.
+
+Readers tell it while they read (`observe`), so that an author's `RegionJob.read_data` need not; who
+wants to know listens (`observing`). Nothing is looked up where nobody does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Axis", "Evidence", "is_observed", "observe", "observing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A coordinate of a source file.
+
+    Parameters
+    ----------
+    name
+        Of the dimension, or of a scalar coordinate.
+    values
+        As they mean, unpacked: of one dimension, or of none; None if the file does not say.
+    units, standard_name, calendar
+        Its attributes.
+    bounds
+        Of each value its start and its end, in the same units; None if the file does not say.
+    """
+
+    name: str
+    values: np.ndarray[Any, Any] | None = None
+    units: str | None = None
+    standard_name: str | None = None
+    calendar: str | None = None
+    bounds: np.ndarray[Any, Any] | None = None
+
+    @property
+    def is_time(self) -> bool:
+        """Whether its values are dates."""
+        return " since " in (self.units or "")
+
+    def at(self, index: int | slice) -> Axis:
+        """Return a part of it: a slice, or one value without a dimension."""
+        if self.values is None or self.values.ndim == 0:
+            return self
+        bounds = None if self.bounds is None else self.bounds[index]
+        return Axis(
+            name=self.name,
+            values=np.asarray(self.values[index]),
+            units=self.units,
+            standard_name=self.standard_name,
+            calendar=self.calendar,
+            bounds=bounds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a file says of one variable that was read from it.
+
+    Parameters
+    ----------
+    variable
+        Its name in the file.
+    values
+        As they were given to who read them.
+    axes
+        Of the dims of `values`.
+    scalars
+        By name, coordinates of one value that belong to it: of dims that were dropped, or of none.
+    units
+        Of the variable.
+    """
+
+    variable: str
+    values: np.ndarray[Any, Any]
+    axes: tuple[Axis, ...]
+    scalars: Mapping[str, Axis] = field(default_factory=dict)
+    units: str | None = None
+
+
+_observer: ContextVar[list[Evidence] | None] = ContextVar("observer", default=None)
+
+
+@contextmanager
+def observing() -> Iterator[list[Evidence]]:
+    """Collect what readers of this thread tell while the block runs."""
+    seen: list[Evidence] = []
+    token = _observer.set(seen)
+    try:
+        yield seen
+    finally:
+        _observer.reset(token)
+
+
+def observe(evidence: Evidence) -> None:
+    """Tell what was read, if anybody wants to know."""
+    seen = _observer.get()
+    if seen is not None:
+        seen.append(evidence)
+
+
+def is_observed() -> bool:
+    """Whether anybody wants to know what is read."""
+    return _observer.get() is not None
