@@ -37,7 +37,7 @@ from gridmill.publishing.publisher import Publisher
 from gridmill.runs.batches import NotMade
 from gridmill.runs.driver import Driver
 from gridmill.sources.fetch.download import FileIdentity
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.records import UpdateProgressTracker
 from stored_structure import root_metadata
 from tiny import HOUR, NAMES, SHAPE, START, TinyCoord, TinyJob, TinyTemplate, tiny_var
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import gridmill.dataset
 import gridmill.runs.coordinator
-import gridmill.stores.claims
-import gridmill.stores.leases
+import gridmill.stores.state.claims
+import gridmill.stores.state.leases
 from gridmill.runs.dask import checks
 from gridmill.runs.narration import Event
 from gridmill.stores.objects.s3 import S3Objects
@@ -177,9 +177,9 @@ def _set_clock_and_machine(errand: Errand) -> None:
     if errand.clock_off_s:
         clock = types.SimpleNamespace(**vars(time))
         clock.time = lambda: time.time() + errand.clock_off_s
-        gridmill.stores.claims.time = gridmill.stores.leases.time = clock
+        gridmill.stores.state.claims.time = gridmill.stores.state.leases.time = clock
     if errand.machine is not None:
-        for module in (gridmill.stores.claims, gridmill.stores.leases):
+        for module in (gridmill.stores.state.claims, gridmill.stores.state.leases):
             module.machine_name = lambda: errand.machine
     if errand.lease_lives_s is not None:
         gridmill.runs.coordinator.Lease = functools.partial(

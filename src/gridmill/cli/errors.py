@@ -58,8 +58,8 @@ def told_in_one_line(error: BaseException) -> Failed:
     """Turn whatever was raised into a line and an exit code."""
     from gridmill.model.state_files import UnreadableState
     from gridmill.runs.intake import SchedulerLost
-    from gridmill.stores.leases import LeaseHeld, LeaseLost
     from gridmill.stores.objects.writable import StoreUnwritable
+    from gridmill.stores.state.leases import LeaseHeld, LeaseLost
 
     if _was_interrupted(error):
         message = "interrupted: what is recorded is safe, run again to go on"

@@ -8,8 +8,8 @@ Declaration, progress records, redo orders, run reports and claims have this in 
 - a file that is there and cannot be read is an error with its address: taken for absent, it would
   have work redone, or let two runs write at once.
 
-What the fields mean is up to who reads them: `gridmill.model.records`, `gridmill.stores.records`,
-`gridmill.stores.claims`.
+What the fields mean is up to who reads them: `gridmill.model.records`,
+`gridmill.stores.state.records`, `gridmill.stores.state.claims`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.model.records import ProgressRecord, SourceFileRecord
 from gridmill.model.reports import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
-from gridmill.stores.claims import positions_of
+from gridmill.stores.state.claims import positions_of
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

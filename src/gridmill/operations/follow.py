@@ -15,7 +15,7 @@ from gridmill.model.reports import RunReport
 from gridmill.planning.asking import ask_files
 from gridmill.planning.prepare import results_from_record
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.leases import LeaseHeld
+from gridmill.stores.state.leases import LeaseHeld
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

@@ -12,9 +12,9 @@ from gridmill.model.display_hook import page_of
 from gridmill.model.reports import RunReport
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.claims import STATIC
-from gridmill.stores.leases import Lease
 from gridmill.stores.objects.writable import StoreUnwritable
+from gridmill.stores.state.claims import STATIC
+from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

@@ -48,7 +48,7 @@ from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

@@ -15,7 +15,7 @@ from gridmill.operations.maintenance import EVERYTHING
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import readable_length
-from gridmill.stores.leases import Lease
+from gridmill.stores.state.leases import Lease
 from gridmill.validation.context import declared_labels, undamaged_metadata
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from gridmill.publishing.view import ReaderView
 from gridmill.sources.evidence.expected import expected_axes, expected_times
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.leases import Lease
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.opening import open_store
+from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

@@ -19,7 +19,7 @@ from gridmill.model.region import regions_of
 from gridmill.model.reports import BULKY
 from gridmill.planning.source_files import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
-from gridmill.stores.claims import PUBLISHING, Claim, current_claims
+from gridmill.stores.state.claims import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
 

@@ -15,7 +15,7 @@ from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalShards, Receipt, RunContext
 from gridmill.pipeline.workspace import TmpFolderLost
 from gridmill.stores.final_store import Uploaded
-from gridmill.stores.leases import LeaseLost
+from gridmill.stores.state.leases import LeaseLost
 
 __all__ = ["is_disk_full", "upload"]
 

@@ -16,7 +16,7 @@ from gridmill.model.variables import DataVar
 from gridmill.pipeline.workspace import WorkspaceOfKey
 from gridmill.sources.evidence.expected import ExpectedAxis
 from gridmill.stores.final_store import FinalStore, Uploaded
-from gridmill.stores.leases import LeaseProof
+from gridmill.stores.state.leases import LeaseProof
 
 if TYPE_CHECKING:
     import xarray as xr

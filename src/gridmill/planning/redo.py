@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.records import UpdateProgressTracker
 
 __all__ = ["RedoOrder"]
 

@@ -24,10 +24,10 @@ from gridmill.model.region import Region
 from gridmill.model.variables import Completeness
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.shares import recorded_completeness
-from gridmill.stores.claims import current_claims, is_alive
 from gridmill.stores.final_store import CoordinateValues, FinalStore
 from gridmill.stores.metadata import joined, set_values
-from gridmill.stores.records import notice_key, parse_notice
+from gridmill.stores.state.claims import current_claims, is_alive
+from gridmill.stores.state.records import notice_key, parse_notice
 
 __all__ = ["CompletenessUpkeep"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gridmill.model.records import ObjectReceipt
 from gridmill.stores.final_store import FinalStore, ObjectReplaced, Uploaded
-from gridmill.stores.leases import LeaseProof
 from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.state.leases import LeaseProof
 
 __all__ = ["Copy", "copy_here", "copy_objects"]
 

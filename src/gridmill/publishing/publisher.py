@@ -13,9 +13,9 @@ from gridmill.publishing.extent import Extent
 from gridmill.publishing.replicas import Replicas
 from gridmill.publishing.staging import Staging
 from gridmill.publishing.view import ReaderView
-from gridmill.stores.claims import current_claims, is_alive
 from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion
-from gridmill.stores.leases import Lease
+from gridmill.stores.state.claims import current_claims, is_alive
+from gridmill.stores.state.leases import Lease
 
 __all__ = ["Publisher"]
 

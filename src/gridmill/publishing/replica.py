@@ -23,7 +23,7 @@ from gridmill.publishing.extent import Extent
 from gridmill.publishing.staging import staged_region
 from gridmill.publishing.view import Check, ReaderView
 from gridmill.stores.final_store import FinalStore, StagedRegion, Uploaded, readable_length
-from gridmill.stores.leases import LeaseProof
+from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
 __all__ = ["MakeCopies", "Replica", "declared"]

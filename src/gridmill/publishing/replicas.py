@@ -29,7 +29,7 @@ from gridmill.publishing.replica import MakeCopies, Replica, declared
 from gridmill.publishing.view import Check, ReaderView
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore, Uploaded, readable_length
-from gridmill.stores.leases import LeaseLost, LeaseProof
+from gridmill.stores.state.leases import LeaseLost, LeaseProof
 
 __all__ = ["Replicas"]
 

@@ -22,10 +22,10 @@ from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.claims import current_claims, is_alive, positions_of
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.leases import Lease, LeaseHeld
 from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.state.claims import current_claims, is_alive, positions_of
+from gridmill.stores.state.leases import Lease, LeaseHeld
 
 __all__ = ["Assignment", "Listener", "run"]
 

@@ -29,8 +29,8 @@ from gridmill.runs.intake import Intake
 from gridmill.runs.ledger import PUBLISH_INTERVAL_S, Ledger, Showing
 from gridmill.runs.narration import Event, Narrator
 from gridmill.runs.works import Works
-from gridmill.stores.leases import Lease
 from gridmill.stores.lookahead import lookahead
+from gridmill.stores.state.leases import Lease
 
 __all__ = ["Driver"]
 

@@ -10,7 +10,7 @@ from gridmill.planning.recording import record_outcome
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.in_flight import RegionInFlight
 from gridmill.runs.narration import Narrator
-from gridmill.stores.leases import Lease
+from gridmill.stores.state.leases import Lease
 
 __all__ = ["PUBLISH_INTERVAL_S", "Ledger", "Showing"]
 

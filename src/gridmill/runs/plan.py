@@ -23,7 +23,7 @@ from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore, IntendedWork
 from gridmill.stores.lookahead import lookahead
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.records import UpdateProgressTracker
 
 __all__ = ["Experience", "Plan", "learn", "plan_of"]
 

@@ -12,9 +12,9 @@ import google_crc32c
 import numpy as np
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
-from gridmill.stores.leases import LeaseProof
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.leases import LeaseProof
+from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -26,7 +26,6 @@ from gridmill.stores.final_store import (
     Uploaded,
     keep_object,
 )
-from gridmill.stores.leases import LeaseProof
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import (
     ROOT,
@@ -41,7 +40,8 @@ from gridmill.stores.metadata import (
 from gridmill.stores.objects.opening import open_objects, open_state, state_url
 from gridmill.stores.objects.protocol import Change
 from gridmill.stores.objects.writable import check_writable
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.leases import LeaseProof
+from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -19,7 +19,7 @@ import zarr
 
 from gridmill.model.region import Region
 from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion, Uploaded
-from gridmill.stores.leases import LeaseLost, LeaseProof
+from gridmill.stores.state.leases import LeaseLost, LeaseProof
 
 __all__ = [
     "DIM",

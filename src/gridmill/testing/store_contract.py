@@ -24,7 +24,7 @@ from gridmill.stores.final_store import (
     IntendedWork,
     ObjectReplaced,
 )
-from gridmill.stores.leases import LeaseLost, LeaseProof
+from gridmill.stores.state.leases import LeaseLost, LeaseProof
 from gridmill.testing.contract_archive import (
     DIM,
     LARGE,

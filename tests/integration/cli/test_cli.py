@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from generated import DIMS, Generated, GeneratedRegionJob, build_archive, day_url, times_of, truth
 from gridmill.cli import ExitCode, cli
-from gridmill.stores.leases import Lease
+from gridmill.stores.state.leases import Lease
 from repository import SUPPORT
 
 DATASET = "generated:Generated"

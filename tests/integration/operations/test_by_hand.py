@@ -21,8 +21,8 @@ from gridmill.operations.maintenance import EVERYTHING
 from gridmill.operations.migrate import migrate_metadata
 from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
-from gridmill.stores.claims import claim_key, current_claims
-from gridmill.stores.leases import Lease, LeaseHeld, LeaseLost
+from gridmill.stores.state.claims import claim_key, current_claims
+from gridmill.stores.state.leases import Lease, LeaseHeld, LeaseLost
 from gridmill.stores.structure import StructureMismatch
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import (

@@ -18,7 +18,7 @@ from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.reports import RunReport, join_reports
 from gridmill.operations.follow import DeadlinePassed, Waiting, follow_cycle
-from gridmill.stores.leases import Lease
+from gridmill.stores.state.leases import Lease
 from gridmill.validation import Finding
 from tiny import Provider, Tiny, TinyJob, dataset_of, hours, snapshot, truth, until
 

@@ -51,7 +51,7 @@ from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.icechunk import publication
 from gridmill.stores.objects.local import LocalObjects
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.records import UpdateProgressTracker
 from gridmill.validation import CoordinatesAsDeclared
 from stored_structure import root_metadata
 from tiny import HOUR, START, Provider, TinyTemplate, dataset_of, hours, snapshot, until

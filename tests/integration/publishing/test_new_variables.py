@@ -25,7 +25,7 @@ from gridmill.publishing.staging import staged_region
 from gridmill.stores.icechunk import publication
 from gridmill.stores.icechunk.publication import PublishConflict
 from gridmill.stores.icechunk.store import IcechunkStore
-from gridmill.stores.leases import Lease
+from gridmill.stores.state.leases import Lease
 from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer, S3Server
 from tiny import snapshot

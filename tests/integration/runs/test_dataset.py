@@ -12,7 +12,7 @@ from distributed import Client
 from clusters import local_client
 from gridmill.model.region import Region
 from gridmill.model.reports import Failure
-from gridmill.stores.leases import Lease, LeaseHeld
+from gridmill.stores.state.leases import Lease, LeaseHeld
 from tiny import REGION, Provider, Tiny, TinyJob, dataset_of, hours, snapshot, until
 
 

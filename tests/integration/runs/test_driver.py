@@ -31,8 +31,8 @@ from gridmill.runs.dask import plugin
 from gridmill.runs.driver import Driver
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.sources.fetch.download import DownloadSettings, FileIdentity
-from gridmill.stores.claims import STATIC, current_claims
-from gridmill.stores.leases import Lease, LeaseHeld
+from gridmill.stores.state.claims import STATIC, current_claims
+from gridmill.stores.state.leases import Lease, LeaseHeld
 from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer
 from gridmill.testing.faults import Status

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gridmill.stores import leases as lease_module
-from gridmill.stores.claims import STATIC, current_claims
-from gridmill.stores.leases import Lease, LeaseHeld
 from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.state import leases as lease_module
+from gridmill.stores.state.claims import STATIC, current_claims
+from gridmill.stores.state.leases import Lease, LeaseHeld
 
 FORK = multiprocessing.get_context("fork")
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from gridmill.stores.leases import LeaseLost
 from gridmill.stores.objects import s3 as s3_objects
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.remote import FsspecObjects
 from gridmill.stores.objects.s3 import MULTIPART_FROM_NBYTES, S3Objects, S3Patience
+from gridmill.stores.state.leases import LeaseLost
 from gridmill.testing import (
     DamagedBody,
     FaultProxy,

@@ -24,7 +24,7 @@ from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import Bench, LocalFiles, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import prepare_region
-from gridmill.stores.leases import LeaseLost
+from gridmill.stores.state.leases import LeaseLost
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import (
     Provider,

@@ -25,8 +25,8 @@ from gridmill.model.variables import Coordinate
 from gridmill.planning.prepare import prepare_region
 from gridmill.publishing.publisher import Publisher
 from gridmill.registry import dataset_names, find_dataset
-from gridmill.stores.leases import Lease, LeaseLost
 from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.state.leases import Lease, LeaseLost
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import HOUR, NAMES, REGION, START, TinyJob, TinyTemplate, hours, until
 

@@ -11,7 +11,7 @@ import xarray as xr
 import zarr
 
 from gridmill.model.reports import RunReport
-from gridmill.stores.leases import LeaseLost
+from gridmill.stores.state.leases import LeaseLost
 from gridmill.stores.zarr_store import ZarrStore
 
 

@@ -48,12 +48,12 @@ from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.tokens import Token
 from gridmill.stores.icechunk.uploads import Uploads
-from gridmill.stores.leases import LeaseProof
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import ROOT
 from gridmill.stores.objects.opening import open_objects, open_state
 from gridmill.stores.objects.writable import check_writable
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.leases import LeaseProof
+from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
     import xarray as xr

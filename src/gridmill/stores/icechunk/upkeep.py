@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from gridmill.stores.claims import current_claims
 from gridmill.stores.final_store import IntendedWork
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
 from gridmill.stores.icechunk.uploads import Uploads, digest_of, merged_in
+from gridmill.stores.state.claims import current_claims
 
 __all__ = ["collect_garbage", "expire", "warn_of"]
 

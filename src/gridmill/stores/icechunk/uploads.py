@@ -23,7 +23,7 @@ from gridmill.stores.icechunk.tokens import Token, UploadLost, storage_of
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.records import UpdateProgressTracker
+from gridmill.stores.state.records import UpdateProgressTracker
 
 __all__ = ["MERGED", "Uploads", "digest_of", "merged_in"]
 

@@ -16,7 +16,7 @@ from gridmill.model.wording import count_of
 from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.records import parse_notice
+from gridmill.stores.state.records import parse_notice
 from gridmill.stores.structure import compare_structures, without_append_length
 from gridmill.validation.context import Context, own_metadata, short_label
 from gridmill.validation.findings import CheckResult, Finding

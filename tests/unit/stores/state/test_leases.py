@@ -13,8 +13,9 @@ import pytest
 
 from gridmill.model.region import Region
 from gridmill.model.state_files import UnreadableState
-from gridmill.stores import leases as lease_module
-from gridmill.stores.claims import (
+from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.state import leases as lease_module
+from gridmill.stores.state.claims import (
     PUBLISHING,
     STATIC,
     Claim,
@@ -24,8 +25,7 @@ from gridmill.stores.claims import (
     positions_of,
     process_ticks,
 )
-from gridmill.stores.leases import Lease, LeaseHeld, LeaseLost
-from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.state.leases import Lease, LeaseHeld, LeaseLost
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ watching is worth the time.
 
 See Also
 --------
-gridmill.stores.leases : how a claim becomes the right to write.
+gridmill.stores.state.leases : how a claim becomes the right to write.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ store that lists what was put before (local disks and S3 do), no conditional put
 
 See Also
 --------
-gridmill.stores.claims : what a claim says, and how death is judged.
+gridmill.stores.state.claims : what a claim says, and how death is judged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gridmill.stores.claims import (
+from gridmill.stores.lookahead import lookahead
+from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.state.claims import (
     BEATS_PER_LIFE,
     PUBLISHING,
     Claim,
@@ -46,8 +48,6 @@ from gridmill.stores.claims import (
     process_started_at,
     process_ticks,
 )
-from gridmill.stores.lookahead import lookahead
-from gridmill.stores.objects.protocol import Objects
 
 __all__ = ["Lease", "LeaseHeld", "LeaseLost", "LeaseProof"]
 

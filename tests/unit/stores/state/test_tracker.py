@@ -18,11 +18,11 @@ from gridmill.model.region import Region
 from gridmill.model.reports import RunReport
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.planning.redo import RedoOrder
-from gridmill.stores.claims import Claim, current_claims
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.records import UpdateProgressTracker, notice_key
+from gridmill.stores.state.claims import Claim, current_claims
+from gridmill.stores.state.records import UpdateProgressTracker, notice_key
 
 REGIONS = [Region(0, 4), Region(4, 8), Region(100, 104), Region(1000, 1002)]
 DECLARATION = {"dataset_id": "tiny", "start": "2020", "variables": None, "format": "zarr"}

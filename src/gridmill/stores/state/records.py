@@ -21,7 +21,7 @@ from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, pa
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.pending_marks import PendingMarks
+from gridmill.stores.state.pending_marks import PendingMarks
 
 __all__ = ["UpdateProgressTracker", "notice_key", "parse_notice"]
 
