@@ -23,10 +23,10 @@ from gridmill.archive.metadata import (
     write_by_xarray,
     write_growing,
 )
+from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
-from gridmill.authoring.survival import check_new
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.region import Region

@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import math
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +23,14 @@ from typing import Any
 import numpy as np
 from zarr.registry import get_codec_class
 
-from gridmill.authoring.survival import doubts
+from gridmill.authoring.encoding.stored import stored_encoding
+from gridmill.authoring.encoding.survival import doubts
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.model.wording import count_of
 from gridmill.stores.structure import DECODING_ATTRIBUTES, Difference
 
-__all__ = ["AsMade", "as_made", "stored_encoding"]
+__all__ = ["AsMade", "as_made"]
 
 Metadata = Mapping[str, Any]
 
@@ -101,87 +101,6 @@ def as_made(
     return AsMade(twin, tuple(changed), missing)
 
 
-def stored_encoding(
-    array: Metadata, *, units: str | None = None, calendar: str | None = None
-) -> Encoding:
-    """Give the encoding with which an array's metadata were written.
-
-    Parameters
-    ----------
-    array
-        Zarr v3 array metadata.
-    units, calendar
-        Of a time coordinate.
-
-    Raises
-    ------
-    ValueError, TypeError, LookupError
-        No `Encoding` gives these.
-
-    Examples
-    --------
-    >>> little = {"name": "bytes", "configuration": {"endian": "little"}}
-    >>> stored_encoding(
-    ...     {
-    ...         "data_type": "int16",
-    ...         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [24]}},
-    ...         "fill_value": -1,
-    ...         "codecs": [little, {"name": "crc32c"}],
-    ...     }
-    ... )  # doctest: +NORMALIZE_WHITESPACE
-    Encoding(chunks=(24,), shards=None, dtype='int16', fill_value=-1, compressors=(),
-             checksum=True, units=None, calendar=None)
-    """
-    if array["chunk_grid"]["name"] != "regular" or not isinstance(array["data_type"], str):
-        raise ValueError("only regular grids of plain numbers are an Encoding's")
-    dtype = np.dtype(array["data_type"])
-    whole = tuple(array["chunk_grid"]["configuration"]["chunk_shape"])
-    codecs, chunks, shards = array["codecs"], whole, None
-    if codecs[0]["name"] == "sharding_indexed":
-        inner = codecs[0]["configuration"]
-        codecs, chunks, shards = inner["codecs"], tuple(inner["chunk_shape"]), whole
-    if codecs[0]["name"] != "bytes":
-        raise ValueError(f"codec {codecs[0]['name']} stands where bytes are expected")
-    checksum = codecs[-1]["name"] == "crc32c"
-    compressors = codecs[1 : len(codecs) - checksum]
-    return Encoding(
-        chunks=chunks,
-        shards=shards,
-        dtype=dtype.name,
-        fill_value=_fill_value(array["fill_value"], dtype),
-        compressors=tuple(_without_typesize(codec, dtype) for codec in compressors),
-        checksum=checksum,
-        units=units,
-        calendar=calendar,
-    )
-
-
-def _fill_value(stored: Any, dtype: np.dtype[Any]) -> Any:
-    """Read a fill value from JSON; None for NaN, which is the default."""
-    if dtype.kind != "f":
-        return stored
-    value = float(stored)
-    return None if math.isnan(value) else value
-
-
-def _check_fill_value(encoding: Encoding, array: Metadata) -> None:
-    """Raise where xarray and zarr would read other values as missing: no encoding gives that."""
-    if encoding.is_floating:
-        # As xarray writes it in Zarr v3.
-        written = base64.standard_b64encode(struct.pack("<d", encoding.fill)).decode()
-        if _attributes_of(array).get("_FillValue") != written:
-            raise ValueError(f"fill value {encoding.fill} is not the attribute _FillValue")
-
-
-def _without_typesize(codec: Metadata, dtype: np.dtype[Any]) -> Metadata:
-    """Leave out what zarr adds of itself, as in what authors declare."""
-    configuration = codec.get("configuration", {})
-    if codec["name"] != "blosc" or configuration.get("typesize") != dtype.itemsize:
-        return codec
-    kept = {key: value for key, value in configuration.items() if key != "typesize"}
-    return {**codec, "configuration": kept}
-
-
 # -- what of the code's an archive replaces ---------------------------------------------------
 
 
@@ -201,6 +120,15 @@ def _variable(
     except NOT_OURS:
         return var, []
     return (made, [*found, *described]) if found or described else (var, [])
+
+
+def _check_fill_value(encoding: Encoding, array: Metadata) -> None:
+    """Raise where xarray and zarr would read other values as missing: no encoding gives that."""
+    if encoding.is_floating:
+        # As xarray writes it in Zarr v3.
+        written = base64.standard_b64encode(struct.pack("<d", encoding.fill)).decode()
+        if _attributes_of(array).get("_FillValue") != written:
+            raise ValueError(f"fill value {encoding.fill} is not the attribute _FillValue")
 
 
 def _coordinate(

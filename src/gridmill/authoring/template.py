@@ -14,8 +14,8 @@ import pandas as pd
 import xarray as xr
 from dask.delayed import delayed
 
+from gridmill.authoring.encoding.survival import check_coordinates
 from gridmill.authoring.labels import just_after, parse_label
-from gridmill.authoring.survival import check_coordinates
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
 

@@ -18,8 +18,8 @@ import cloudpickle
 import numpy as np
 import xarray as xr
 
+from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.survival import check_new
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, as_slice, regions_of
 from gridmill.model.variables import DataVar

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gridmill.authoring.chunking import Cut, cut_warnings, propose_cut
+from gridmill.authoring.encoding.chunking import Cut, cut_warnings, propose_cut
 from gridmill.display.terminal.layout import facts_grid, facts_of, heading, section, table_of
 from gridmill.display.terminal.values import Content, plain
 from gridmill.model.wording import count_of, format_nbytes, shorten_label

@@ -10,7 +10,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.authoring.chunking import LEAST_CHUNK_NBYTES, SHARD_NBYTES, cut_warnings, propose_cut
+from gridmill.authoring.encoding.chunking import (
+    LEAST_CHUNK_NBYTES,
+    SHARD_NBYTES,
+    cut_warnings,
+    propose_cut,
+)
 from gridmill.cli import cli
 from gridmill.model.variables import Encoding
 

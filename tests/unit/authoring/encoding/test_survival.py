@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.authoring.survival import check_new
+from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.transforms.casting import cast_into
 from gridmill.model.variables import Coordinate, Encoding
 from tiny import SHAPE, TinyTemplate, time_coordinate, tiny_var, until
