@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.reports import RunReport
-from gridmill.planning.asking import ask_files
 from gridmill.planning.prepare import results_from_record
+from gridmill.planning.source_files.asking import ask_files
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.state.leases import LeaseHeld
 

@@ -41,9 +41,9 @@ from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.model.variables import DataVar
 from gridmill.operations.maintenance import by_hand
 from gridmill.pipeline.values import SourceFile
-from gridmill.planning.asking import ask_files
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
-from gridmill.planning.source_files import positions_filled
+from gridmill.planning.source_files.asking import ask_files
+from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import FileIdentity, mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead

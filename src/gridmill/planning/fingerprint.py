@@ -27,7 +27,7 @@ from typing import Any
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
 from gridmill.pipeline.values import SourceFile
-from gridmill.planning.source_files import positions_filled
+from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.structure import decoding, without_append_length
 

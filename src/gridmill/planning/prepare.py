@@ -20,7 +20,8 @@ from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
 from gridmill.planning.reasons import Ask, Missing, Reasons
-from gridmill.planning.source_files import Places, coords_from, place_files
+from gridmill.planning.source_files.outcomes import coords_from
+from gridmill.planning.source_files.places import Places, place_files
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
 

@@ -12,10 +12,10 @@ from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileStatus, VariableRecord
 from gridmill.model.variables import DataVar
 from gridmill.planning.fingerprint import Listed
-from gridmill.planning.footprint import files_to_keep
 from gridmill.planning.pending import is_due
 from gridmill.planning.reading_code import reading_code
-from gridmill.planning.source_files import coords_from
+from gridmill.planning.source_files.footprint import files_to_keep
+from gridmill.planning.source_files.outcomes import coords_from
 from gridmill.sources.fetch.download import FileIdentity
 
 __all__ = ["Ask", "Missing", "Reasons", "nothing_missing"]

@@ -23,7 +23,7 @@ from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
 from gridmill.planning.reading_code import reading_code
-from gridmill.planning.source_files import positions_filled
+from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]

@@ -17,9 +17,9 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord, SourceFileStatus
 from gridmill.model.variables import Completeness, DataVar
 from gridmill.pipeline.values import SourceFile
-from gridmill.planning.footprint import Footprint
 from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import nothing_missing
+from gridmill.planning.source_files.footprint import Footprint
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["recorded_completeness"]

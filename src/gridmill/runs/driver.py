@@ -18,9 +18,9 @@ from gridmill.model.reports import (
 )
 from gridmill.pipeline.compress import takes_data_array
 from gridmill.pipeline.values import RunContext
-from gridmill.planning.asking import ask_files
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.recording import RegionOutcome
+from gridmill.planning.source_files.asking import ask_files
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask import checks, submission
 from gridmill.runs.dask.plugin import PipelinePlugin

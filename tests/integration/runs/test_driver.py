@@ -25,7 +25,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.region import Region
 from gridmill.model.variables import Coordinate, Encoding
-from gridmill.planning.asking import ASKED_AT_ONCE, ask_files
+from gridmill.planning.source_files.asking import ASKED_AT_ONCE, ask_files
 from gridmill.runs import batches
 from gridmill.runs.dask import plugin
 from gridmill.runs.driver import Driver

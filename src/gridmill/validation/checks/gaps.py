@@ -16,7 +16,7 @@ from gridmill.model.records import (
 )
 from gridmill.model.region import Region
 from gridmill.pipeline.values import SourceFile
-from gridmill.planning.source_files import positions_filled
+from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.context import Context
 

@@ -1,4 +1,4 @@
-"""Tests of `gridmill.planning.footprint`: what of a region is not fetched again."""
+"""Tests of `gridmill.planning.source_files.footprint`: what of a region is not fetched again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gridmill import DataVar, Encoding, RegionJob, SourceFileCoord
 from gridmill.pipeline.values import SourceFile
-from gridmill.planning.footprint import files_to_keep
+from gridmill.planning.source_files.footprint import files_to_keep
 
 N = 8
 VAR = DataVar(

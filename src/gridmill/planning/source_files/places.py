@@ -1,20 +1,13 @@
-"""A region's source files: where each lies in it, and what became of them by a record."""
+"""Where a region's source files lie in it."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.locate import locate
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import (
-    ProgressRecord,
-    SourceFileRecord,
-    SourceFileStatus,
-    VariableRecord,
-)
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 
@@ -22,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["Places", "coords_from", "place_files", "positions_filled"]
+__all__ = ["Places", "place_files", "positions_filled"]
 
 
 def place_files(
@@ -59,24 +52,3 @@ class Places:
 def positions_filled(job: RegionJob[Any, Any], file: SourceFile) -> slice:
     """Return the positions that a source file fills, see `Region.filled_by`."""
     return job.region.filled_by(file.place.get(job.append_dim), job.processing_region())
-
-
-def coords_from(
-    record: ProgressRecord, variable: VariableRecord, files: Sequence[SourceFile]
-) -> list[SourceFileCoord]:
-    recorded = record.groups[variable.group]
-    return [
-        _with_outcome(file.coord, was, variable.unread.get(index))
-        for index, (file, was) in enumerate(zip(files, recorded, strict=True))
-    ]
-
-
-def _with_outcome(
-    coord: SourceFileCoord, was: SourceFileRecord, unread: tuple[bool, str] | None
-) -> SourceFileCoord:
-    known = {name: getattr(was, name) for name in ("nbytes", "etag", "last_modified")}
-    if unread is not None:
-        status = SourceFileStatus.READ_FAILED
-        settled = unread[0] or was.accepted is not None
-        return replace(coord, status=status, settled=settled, detail=unread[1], **known)
-    return replace(coord, status=was.status, settled=was.settled, detail=was.detail, **known)

@@ -1,0 +1,38 @@
+"""What became of a region's source files, by its record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.model.records import (
+    ProgressRecord,
+    SourceFileRecord,
+    SourceFileStatus,
+    VariableRecord,
+)
+from gridmill.pipeline.values import SourceFile
+
+__all__ = ["coords_from"]
+
+
+def coords_from(
+    record: ProgressRecord, variable: VariableRecord, files: Sequence[SourceFile]
+) -> list[SourceFileCoord]:
+    recorded = record.groups[variable.group]
+    return [
+        _with_outcome(file.coord, was, variable.unread.get(index))
+        for index, (file, was) in enumerate(zip(files, recorded, strict=True))
+    ]
+
+
+def _with_outcome(
+    coord: SourceFileCoord, was: SourceFileRecord, unread: tuple[bool, str] | None
+) -> SourceFileCoord:
+    known = {name: getattr(was, name) for name in ("nbytes", "etag", "last_modified")}
+    if unread is not None:
+        status = SourceFileStatus.READ_FAILED
+        settled = unread[0] or was.accepted is not None
+        return replace(coord, status=status, settled=settled, detail=unread[1], **known)
+    return replace(coord, status=was.status, settled=was.settled, detail=was.detail, **known)
