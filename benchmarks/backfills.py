@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gridmill import DynamicalDataset
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 
 __all__ = ["backfill", "without"]
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from gridmill.authoring.template import TemplateConfig
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.progress import ProgressDisplay
-    from gridmill.model.records import SourceFileStatus
     from gridmill.model.region import Region
+    from gridmill.model.settled import SourceFileStatus
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding
     from gridmill.runs.dask.clusters import connect
     from gridmill.sources.fetch.download import (
@@ -77,7 +77,7 @@ _MODULES = {
     "Region": "model.region",
     "RegionJob": "authoring.region_job",
     "SourceFileCoord": "authoring.source_file",
-    "SourceFileStatus": "model.records",
+    "SourceFileStatus": "model.settled",
     "TemplateConfig": "authoring.template",
     "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
@@ -124,7 +124,7 @@ _MOVED = {
     "progress_display": "display.progress",
     "region_job": "authoring.region_job",
     "regions": "model.region",
-    "run_report": "model.reports",
+    "run_report": "model.reports.run_report",
     "sources.download": "sources.fetch.download",
     "sources.inventory": "sources.grib.inventory.selection",
     "template": "authoring.template",
@@ -132,7 +132,19 @@ _MOVED = {
     "variables": "model.variables",
 }
 # Names of theirs that are not where the rest of their module is.
-_MOVED_APART = {("grib_region_job", "Level"): "authoring.forecasts.variables"}
+_MOVED_APART = {
+    ("grib_region_job", "Level"): "authoring.forecasts.variables",
+    ("progress", "PublishWhen"): "model.settled",
+    ("progress", "RegionState"): "model.settled",
+    ("progress", "SourceFileStatus"): "model.settled",
+    ("progress", "SourceFill"): "model.settled",
+    ("progress", "region_state"): "model.settled",
+    ("run_report", "Failure"): "model.reports.entries",
+    ("run_report", "FetchedFile"): "model.reports.entries",
+    ("run_report", "Problem"): "model.reports.entries",
+    ("run_report", "RegionTimes"): "model.reports.entries",
+    ("run_report", "ReplicaOutcome"): "model.reports.entries",
+}
 
 
 class _MovedModules:

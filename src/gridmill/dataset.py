@@ -18,7 +18,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.display.cards import dataset_card
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import check_address, is_same_kind
 from gridmill.model.wording import count_of
 from gridmill.operations.status import ArchiveStatus, read_status

@@ -29,8 +29,9 @@ import gridmill.runs.driver
 import gridmill.runs.in_flight
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.records import ObjectReceipt, SourceFileStatus
-from gridmill.model.reports import RunReport
+from gridmill.model.records import ObjectReceipt
+from gridmill.model.reports.run_report import RunReport
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
 from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.publishing.publisher import Publisher

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from gridmill.model.records import ObjectReceipt, SourceFileStatus
+from gridmill.model.records import ObjectReceipt
+from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt
 from gridmill.planning.prepare import prepare_region
 from gridmill.planning.recording import RegionOutcome, record_outcome

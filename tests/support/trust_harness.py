@@ -34,7 +34,8 @@ from zarr.core.buffer import cpu
 import trust_dataset
 import trust_driver
 import trust_reader
-from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.model.records import ProgressRecord
+from gridmill.model.settled import SourceFileStatus
 from gridmill.runs.dask.plugin import PLUGIN
 from gridmill.testing import ArchiveServer, Request
 from trust_archive import S3, Archive, Shelf, is_icechunk, is_on_s3

@@ -19,8 +19,8 @@ from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
 from gridmill.authoring.transforms.casting import cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
-from gridmill.model.records import PublishWhen, RegionState, SourceFill, region_state
 from gridmill.model.region import Region, region_length, regions_of
+from gridmill.model.settled import PublishWhen, RegionState, SourceFill, region_state
 from gridmill.model.variables import DataVar
 from gridmill.sources.fetch.download import (
     Download,
@@ -89,7 +89,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     download_dir: Path | None = None
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
 
-    # When a position may be published, see `gridmill.model.records.region_state`.
+    # When a position may be published, see `gridmill.model.settled.region_state`.
     publish_when: ClassVar[PublishWhen] = "complete"
     # Raise it when this code means to give other values for the same source files: what was made
     # under an earlier version is then told, and made again by `backfill --redo` alone.
@@ -374,7 +374,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Trim the template to what was really processed.
 
         By default to the last settled position of this region that has data (see
-        `gridmill.model.records.region_state`), or to the region's start if there is none.
+        `gridmill.model.settled.region_state`), or to the region's start if there is none.
 
         Parameters
         ----------
@@ -442,7 +442,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return int(index.searchsorted(parse_label(ends[0], calendar)))
 
     def state(self, process_results: ProcessResults) -> RegionState:
-        """Judge this region by its source files, see `gridmill.model.records.region_state`."""
+        """Judge this region by its source files, see `gridmill.model.settled.region_state`."""
         fills = [self._fills(name, coords) for name, coords in process_results.items()]
         return region_state(self.region, fills, self.publish_when)
 

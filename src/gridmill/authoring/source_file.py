@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridmill.model.records import SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 
 __all__ = ["ProcessResults", "SourceFileCoord"]
 

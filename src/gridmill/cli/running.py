@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.terminal.values import Content
-    from gridmill.model.reports import RunReport
+    from gridmill.model.reports.run_report import RunReport
     from gridmill.runs.coordinator import Listener
     from gridmill.runs.narration import Event
     from gridmill.runs.plan import Plan
@@ -56,7 +56,7 @@ def run_shown(
 
     from gridmill.display.terminal.report import report_content, show_report
     from gridmill.display.terminal.validation import show_validation, validation_content
-    from gridmill.model.reports import join_reports
+    from gridmill.model.reports.run_report import join_reports
     from gridmill.operations.follow import DeadlinePassed
 
     reports: list[RunReport] = []

@@ -9,7 +9,7 @@ from gridmill.cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from gridmill.model.reports import RunReport
+    from gridmill.model.reports.run_report import RunReport
 
 __all__ = ["judge", "judge_by_hand"]
 
@@ -62,7 +62,7 @@ def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, T
 
 def _count_unusable(report: RunReport) -> int:
     """Count the source files that failed: each once, as far as the report names them."""
-    from gridmill.model.records import SourceFileStatus
+    from gridmill.model.settled import SourceFileStatus
 
     times = sum(n for status, n in report.files.items() if SourceFileStatus(status).is_failure)
     waiting = SourceFileStatus.NOT_YET_AVAILABLE

@@ -26,7 +26,8 @@ from gridmill.demo.archive import (
 from gridmill.demo.check import Check, check_coordinates, check_values, largest_rounding_error
 from gridmill.demo.plots import Release, Run, Timeline, plot_demo
 from gridmill.demo.reader import ReaderProcess, ReaderReport, Sighting
-from gridmill.model.reports import STAGES, RunReport
+from gridmill.model.reports.run_report import RunReport
+from gridmill.model.reports.spans import STAGES
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.narration import Event
 from gridmill.testing import ArchiveServer, S3Server

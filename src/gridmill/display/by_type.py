@@ -14,7 +14,7 @@ from gridmill.display.cards import job_card, record_card, status_card
 from gridmill.display.plan_page import plan_card
 from gridmill.display.run_page import report_card, report_page
 from gridmill.model.records import ProgressRecord
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import mask_url
 from gridmill.operations.status import ArchiveStatus
 from gridmill.runs.plan import Plan

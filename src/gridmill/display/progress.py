@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gridmill.display.cards import progress_card
-from gridmill.model.reports import STAGES
+from gridmill.model.reports.spans import STAGES
 from gridmill.model.wording import count_of, format_clock, format_nbytes, shorten_label
 
 if TYPE_CHECKING:

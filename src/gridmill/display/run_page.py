@@ -22,7 +22,7 @@ from gridmill.display.svg import (
     stages_by_worker_chart,
     throughput_chart,
 )
-from gridmill.model.reports import STAGES, Span
+from gridmill.model.reports.spans import STAGES, Span
 from gridmill.model.wording import (
     format_duration,
     format_nbytes,
@@ -32,7 +32,8 @@ from gridmill.model.wording import (
 )
 
 if TYPE_CHECKING:
-    from gridmill.model.reports import RegionTimes, RunReport
+    from gridmill.model.reports.entries import RegionTimes
+    from gridmill.model.reports.run_report import RunReport
 
 __all__ = ["report_card", "report_page"]
 

@@ -14,7 +14,7 @@ from math import ceil, log10
 
 from markupsafe import Markup
 
-from gridmill.model.reports import STAGES, Span
+from gridmill.model.reports.spans import STAGES, Span
 from gridmill.model.wording import count_of, format_duration, format_nbytes, format_speed
 
 __all__ = [

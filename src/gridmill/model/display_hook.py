@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gridmill.model.reports import RunReport
+    from gridmill.model.reports.run_report import RunReport
 
 __all__ = ["card_of", "page_of"]
 

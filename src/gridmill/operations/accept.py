@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gridmill.model.records import ProgressRecord, SourceFileRecord
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.stores.state.claims import positions_of
 

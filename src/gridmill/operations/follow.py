@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.prepare import results_from_record
 from gridmill.planning.source_files.asking import ask_files
 from gridmill.sources.fetch.download import mask_url

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
 from gridmill.model.display_hook import page_of
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.objects.writable import StoreUnwritable

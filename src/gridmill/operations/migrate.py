@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.view import ReaderView

@@ -10,7 +10,7 @@ from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.display_hook import page_of
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import EVERYTHING
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url

@@ -13,7 +13,7 @@ import zarr
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
-from gridmill.model.reports import Span
+from gridmill.model.reports.spans import Span
 from gridmill.pipeline.compress import compress, takes_data_array
 from gridmill.pipeline.download import download
 from gridmill.pipeline.upload import upload

@@ -16,7 +16,7 @@ from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
-from gridmill.model.reports import BULKY
+from gridmill.model.reports.run_report import BULKY
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
 from gridmill.stores.state.claims import PUBLISHING, Claim, current_claims

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.view import ReaderView

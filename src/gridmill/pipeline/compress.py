@@ -20,7 +20,7 @@ import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import noted_stages
-from gridmill.model.records import SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download

@@ -14,7 +14,7 @@ from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
 from gridmill.sources.fetch.download import Download, DownloadFailed, NotAvailable

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from time import time
 from typing import Any
 
-from gridmill.model.reports import Span
+from gridmill.model.reports.spans import Span
 
 __all__ = ["recorded"]
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from gridmill.model.records import ProgressRecord, SourceFileStatus, Tries
+from gridmill.model.records import ProgressRecord, Tries
+from gridmill.model.settled import SourceFileStatus
 
 __all__ = ["is_due", "moment", "tried", "wait", "with_tries"]
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileStatus, VariableRecord
+from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.planning.fingerprint import Listed
 from gridmill.planning.pending import is_due

@@ -13,8 +13,9 @@ import xarray as xr
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
-from gridmill.model.records import ProgressRecord, RegionState, SourceFileStatus
+from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
+from gridmill.model.settled import RegionState, SourceFileStatus
 from gridmill.model.wording import count_of
 from gridmill.planning.prepare import PreparedRegion, results_from_record
 

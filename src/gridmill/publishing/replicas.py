@@ -22,7 +22,7 @@ import xarray as xr
 from gridmill.archive.archive import Archive
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
-from gridmill.model.reports import ReplicaOutcome
+from gridmill.model.reports.entries import ReplicaOutcome
 from gridmill.publishing.copies import copy_here
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.replica import MakeCopies, Replica, declared

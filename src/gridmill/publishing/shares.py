@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.model.records import ProgressRecord
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Completeness, DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.prepare import prepare_region

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gridmill.archive.archive import Archive
-from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.model.records import ProgressRecord
+from gridmill.model.settled import SourceFileStatus
 from gridmill.publishing.extent import Extent
 from gridmill.stores.final_store import StagedRegion
 

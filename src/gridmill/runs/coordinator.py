@@ -14,7 +14,7 @@ from gridmill.archive.declaration import Declaration, keep_declaration
 from gridmill.archive.opening import Opened
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import page_of
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.redo import RedoOrder
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask.clusters import check_workers, connect

@@ -8,17 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from gridmill.model.records import ProgressRecord, SourceFileStatus
-from gridmill.model.reports import (
-    MOST_REGIONS,
-    Failure,
-    FetchedFile,
-    NewGap,
-    Problem,
-    RegionTimes,
-    RunReport,
-    Span,
-)
+from gridmill.model.records import ProgressRecord
+from gridmill.model.reports.entries import Failure, FetchedFile, NewGap, Problem, RegionTimes
+from gridmill.model.reports.run_report import MOST_REGIONS, RunReport
+from gridmill.model.reports.spans import Span
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.wording import count_of
 from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.planning.recording import extent_with_data, newest_source

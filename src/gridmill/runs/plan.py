@@ -13,7 +13,7 @@ from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
 from gridmill.pipeline.compress import slabs_for

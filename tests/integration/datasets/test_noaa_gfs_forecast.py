@@ -28,7 +28,7 @@ from gridmill.datasets.noaa.gfs_forecast import (
     NoaaGfsForecastJob,
     NoaaGfsForecastTemplate,
 )
-from gridmill.model.records import SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.sources.grib.inventory.noaa import parse_idx
 from gridmill.sources.grib.inventory.selection import select
 from gridmill.testing import ArchiveServer

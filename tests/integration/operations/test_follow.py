@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
-from gridmill.model.reports import RunReport, join_reports
+from gridmill.model.reports.run_report import RunReport, join_reports
 from gridmill.operations.follow import DeadlinePassed, Waiting, follow_cycle
 from gridmill.stores.state.leases import Lease
 from gridmill.validation import Finding

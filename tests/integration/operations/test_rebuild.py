@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from gridmill.cli import ExitCode, cli
-from gridmill.model.records import ProgressRecord, SourceFileStatus
+from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.state_files import NewerSchema
 from gridmill.operations.rebuild import declaration_from_store, rebuild_records
 from gridmill.validation import Context

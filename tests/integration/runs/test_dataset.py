@@ -11,7 +11,7 @@ from distributed import Client
 
 from clusters import local_client
 from gridmill.model.region import Region
-from gridmill.model.reports import Failure
+from gridmill.model.reports.entries import Failure
 from gridmill.stores.state.leases import Lease, LeaseHeld
 from tiny import REGION, Provider, Tiny, TinyJob, dataset_of, hours, snapshot, until
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from gridmill.authoring.locate import locate, locate_along
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import RegionState, SourceFileStatus
 from gridmill.model.region import Region
+from gridmill.model.settled import RegionState, SourceFileStatus
 from gridmill.sources.fetch.download import DownloadFailed, NotAvailable
 from tiny import (
     HOUR,

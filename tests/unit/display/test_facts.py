@@ -15,7 +15,7 @@ from gridmill.display.facts.runs import describe_publication, describe_run
 from gridmill.display.run_page import report_page
 from gridmill.display.terminal.archive import show_status
 from gridmill.display.terminal.report import show_report
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from shown_html import Text
 
 STATUS = {

@@ -15,7 +15,7 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.pipeline.canvas import slabs_of
 from gridmill.pipeline.compress import compress

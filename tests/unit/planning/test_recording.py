@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gridmill.model.records import SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.prepare import prepare_region, results_from_record
 from gridmill.sources.fetch.download import FileIdentity
 from recordings import (

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.stores.state.leases import LeaseLost
 from gridmill.stores.zarr_store import ZarrStore
 

@@ -30,7 +30,7 @@ from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.running import run_shown
 
 if TYPE_CHECKING:
-    from gridmill.model.reports import RunReport
+    from gridmill.model.reports.run_report import RunReport
     from gridmill.operations.follow import Waiting
     from gridmill.runs.coordinator import Listener
 

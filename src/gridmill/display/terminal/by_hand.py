@@ -14,7 +14,7 @@ from gridmill.display.terminal.report import replica_lines
 from gridmill.display.terminal.values import Content, masked, plain
 
 if TYPE_CHECKING:
-    from gridmill.model.reports import RunReport
+    from gridmill.model.reports.run_report import RunReport
     from gridmill.operations.accept import Acceptance
     from gridmill.operations.migrate import Migration
     from gridmill.stores.structure import Difference

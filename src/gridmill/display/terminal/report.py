@@ -16,7 +16,7 @@ from gridmill.model.wording import count_of, format_duration, format_nbytes, mom
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
-    from gridmill.model.reports import RunReport
+    from gridmill.model.reports.run_report import RunReport
 
 __all__ = ["outcome_of", "replica_lines", "report_content", "show_report", "show_runs"]
 

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import (
-    ProgressRecord,
-    SourceFileRecord,
-    SourceFileStatus,
-    VariableRecord,
-)
+from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import SourceFile
 
 __all__ = ["coords_from"]

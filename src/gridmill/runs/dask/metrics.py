@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from gridmill.model.reports import Span
+from gridmill.model.reports.spans import Span
 
 __all__ = ["count_stages"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from gridmill.model.records import SCHEMA_VERSION, ProgressRecord
 from gridmill.model.region import Region, position_key
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, parse_state
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gridmill.model.records import SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.wording import count_of, format_duration
 from gridmill.validation.checks.gaps import GapGroup, find_gaps, group_gaps
 from gridmill.validation.context import Context, short_label

@@ -8,13 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.records import (
-    ProgressRecord,
-    SourceFileRecord,
-    SourceFileStatus,
-    VariableRecord,
-)
+from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
 from gridmill.model.region import Region
+from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url

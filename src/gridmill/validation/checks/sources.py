@@ -11,8 +11,8 @@ import google_crc32c
 import numpy as np
 import zarr
 
-from gridmill.model.records import SourceFileStatus
 from gridmill.model.region import Region
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.operations.run_one import ChainOutcome, run_one_chain
 from gridmill.pipeline.canvas import slabs_of

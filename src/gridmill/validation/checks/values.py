@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gridmill.model.records import SourceFileStatus
 from gridmill.model.region import Region
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of
 from gridmill.validation.checks.physical_ranges import Range, physical_range

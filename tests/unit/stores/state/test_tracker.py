@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
-from gridmill.model.reports import RunReport
+from gridmill.model.reports.run_report import RunReport
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.planning.redo import RedoOrder
 from gridmill.stores.objects.local import LocalObjects

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.model.reports import STAGES, Span, measure_overlap
+from gridmill.model.reports.spans import STAGES, Span, measure_overlap
 from gridmill.pipeline.timing import recorded
 
 SPANS = st.lists(

@@ -8,16 +8,9 @@ import pytest
 
 from gridmill.display.run_page import report_card, report_page
 from gridmill.display.svg import MOST_BARS, stages_by_worker_chart, throughput_chart
-from gridmill.model.reports import (
-    MOST_SLOW_FILES,
-    STAGES,
-    Failure,
-    FetchedFile,
-    Problem,
-    RegionTimes,
-    RunReport,
-    Span,
-)
+from gridmill.model.reports.entries import Failure, FetchedFile, Problem, RegionTimes
+from gridmill.model.reports.run_report import MOST_SLOW_FILES, RunReport
+from gridmill.model.reports.spans import STAGES, Span
 from shown_html import Text
 
 RUN = "20260101T000000000-abcdef"

@@ -9,104 +9,23 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any, Self
 
 from gridmill.model.display_hook import card_of
-from gridmill.model.records import SourceFileStatus
+from gridmill.model.reports.entries import (
+    Failure,
+    FetchedFile,
+    NewGap,
+    Problem,
+    RegionTimes,
+    ReplicaOutcome,
+    seconds_between,
+)
+from gridmill.model.reports.spans import STAGES, Overlap, Span, measure_overlap
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.state_files import SCHEMA, check_fields, known_fields
 
-__all__ = [
-    "STAGES",
-    "Failure",
-    "FetchedFile",
-    "NewGap",
-    "Overlap",
-    "Problem",
-    "RegionTimes",
-    "ReplicaOutcome",
-    "RunReport",
-    "Span",
-    "join_reports",
-    "measure_overlap",
-]
-
-STAGES = ("download", "compress", "upload")
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One stage at work.
-
-    Parameters
-    ----------
-    stage
-        One of `STAGES`.
-    key
-        The task's key, which names region and variable.
-    worker
-        Where it ran.
-    started, ended
-        Seconds since 1970 by the worker's clock.
-    nbytes
-        Bytes downloaded, compressed (of raw values) or uploaded.
-    """
-
-    stage: str
-    key: str
-    worker: str
-    started: float
-    ended: float
-    nbytes: int = 0
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.ended - self.started
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """How much of the busy time stages overlapped.
-
-    Parameters
-    ----------
-    busy_s
-        Seconds in which at least one stage was active.
-    two, three
-        Share of `busy_s` in which at least two, or three, different stages were.
-    """
-
-    busy_s: float
-    two: float
-    three: float
-
-
-def measure_overlap(spans: Iterable[Span]) -> Overlap:
-    """Measure for how long different stages were active at the same time.
-
-    Examples
-    --------
-    >>> a = Span("download", "download-1", "w", 0.0, 4.0)
-    >>> b = Span("compress", "compress-0", "w", 3.0, 5.0)
-    >>> measure_overlap([a, b])
-    Overlap(busy_s=5.0, two=0.2, three=0.0)
-    """
-    edges = sorted(edge for span in spans for edge in _edges(span))
-    active = dict.fromkeys(STAGES, 0)
-    seconds = [0.0] * (len(STAGES) + 1)
-    for (time_s, change, stage), following in pairwise(edges):
-        active[stage] += change
-        seconds[sum(n > 0 for n in active.values())] += following[0] - time_s
-    busy = sum(seconds[1:])
-    if not busy:
-        return Overlap(0.0, 0.0, 0.0)
-    return Overlap(busy, sum(seconds[2:]) / busy, seconds[3] / busy)
-
-
-def _edges(span: Span) -> tuple[tuple[float, int, str], tuple[float, int, str]]:
-    return (span.started, 1, span.stage), (span.ended, -1, span.stage)
-
+__all__ = ["RunReport", "join_reports"]
 
 # A report must not grow with the number of region jobs.
 MOST_SPANS = 20_000
@@ -123,133 +42,6 @@ REPORT_NEEDS = {
 }
 # Every other kind was done by hand.
 KINDS_OF_RUNS = ("backfill", "update", "process")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A variable of a region that could not be made, and the cause."""
-
-    region: str
-    variable: str
-    cause: str
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A source file that did not succeed.
-
-    Parameters
-    ----------
-    region, url
-        Where it belongs and its address, credentials masked.
-    status, detail
-        What became of it, and why.
-    is_pending
-        It holds readers back no longer, see `ProgressRecord.pending`.
-    """
-
-    region: str
-    url: str
-    status: str
-    detail: str
-    is_pending: bool = False
-
-    @property
-    def outcome(self) -> str:
-        """What became of it, for people."""
-        return f"{self.status}, pending" if self.is_pending else self.status
-
-
-@dataclass(frozen=True)
-class FetchedFile:
-    """How the download of one source file went.
-
-    Parameters
-    ----------
-    region, url
-        Where it belongs and whence it came, credentials masked.
-    seconds
-        How long it took, with all attempts.
-    nbytes
-        What arrived.
-    attempts
-        How often the provider was asked, once included.
-    """
-
-    region: str
-    url: str
-    seconds: float
-    nbytes: int
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewGap:
-    """A source file whose place is pending since this run; see `ProgressRecord.pending`.
-
-    Parameters
-    ----------
-    region, url
-        Where it belongs and its address, credentials masked.
-    variables
-        Those that lack it.
-    """
-
-    region: str
-    url: str
-    variables: Sequence[str]
-
-
-@dataclass
-class RegionTimes:
-    """When a region's source files were available, and when readers saw what was made of them.
-
-    Parameters
-    ----------
-    region
-        Label of its first position.
-    extent
-        How far the archive must be published for readers to see all of its data.
-    submitted, recorded
-        When its tasks were given to Dask, and when its record was written (ISO 8601, UTC).
-    source_available
-        Last-Modified of the newest source file that succeeded; None if the provider says none.
-    visible
-        When readers first saw all of its data; None if they do not yet.
-    """
-
-    region: str
-    extent: int
-    submitted: str
-    recorded: str
-    source_available: str | None = None
-    visible: str | None = None
-
-    @property
-    def freshness_s(self) -> float | None:
-        """Seconds from available to visible; None if either is not known."""
-        if self.source_available is None or self.visible is None:
-            return None
-        return _seconds_between(self.source_available, self.visible)
-
-
-@dataclass(frozen=True)
-class ReplicaOutcome:
-    """How a replica came out of a run.
-
-    Parameters
-    ----------
-    url
-        Its address, credentials masked.
-    positions
-        How many positions its readers see; None if it failed before that was known.
-    failure
-        What is wrong with it; None if it holds what the primary does.
-    """
-
-    url: str
-    positions: int | None
-    failure: str | None = None
 
 
 @dataclass
@@ -368,7 +160,7 @@ class RunReport:
     @property
     def seconds(self) -> float | None:
         """How long the run took; None while it goes on."""
-        return _seconds_between(self.started, self.ended) if self.ended else None
+        return seconds_between(self.started, self.ended) if self.ended else None
 
     def note_gap(self, gap: NewGap) -> None:
         """Count a place that is pending since this run."""
@@ -495,7 +287,3 @@ def _utc_now() -> str:
 
 def _items(kind: type[Any], items: Iterable[Mapping[str, Any]]) -> list[Any]:
     return [kind(**known_fields(kind, item)) for item in items]
-
-
-def _seconds_between(start: str, stop: str) -> float:
-    return (datetime.fromisoformat(stop) - datetime.fromisoformat(start)).total_seconds()

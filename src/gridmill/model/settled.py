@@ -1,0 +1,119 @@
+"""What became of source files, and how far a region is settled by that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+
+from gridmill.model.region import Region
+
+__all__ = ["PublishWhen", "RegionState", "SourceFileStatus", "SourceFill", "region_state"]
+
+PublishWhen = Literal["complete", "any"]
+
+
+class SourceFileStatus(StrEnum):
+    """What became of one source file in a region job."""
+
+    PROCESSING = "processing"
+    NOT_YET_AVAILABLE = "not yet available"
+    DOWNLOAD_FAILED = "download failed"
+    READ_FAILED = "read failed"
+    SUCCEEDED = "succeeded"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the provider had the file and it could not be used."""
+        return self in (SourceFileStatus.DOWNLOAD_FAILED, SourceFileStatus.READ_FAILED)
+
+    @property
+    def while_unsettled(self) -> str:
+        """What to say of it while the file is not settled: one that arrived may be revised."""
+        return "provisional" if self is SourceFileStatus.SUCCEEDED else str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFill:
+    """What one source file does for one variable along the append dim.
+
+    Parameters
+    ----------
+    start, stop
+        Positions that it fills, relative to the region's start; half-open.
+    status
+        What became of it.
+    settled
+        Whether waiting longer is pointless: it succeeded, or is known to be absent or unusable.
+    """
+
+    start: int
+    stop: int
+    status: SourceFileStatus
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RegionState:
+    """How far a region is settled, and how far it has data.
+
+    Parameters
+    ----------
+    start, stop
+        The region's positions along the append dim; half-open.
+    settled
+        Number of positions from `start` on that are settled, without a gap.
+    data
+        Number of positions from `start` to the last one among the settled that has data; 0 if
+        none has.
+    """
+
+    start: int
+    stop: int
+    settled: int
+    data: int
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every position is."""
+        return self.settled == self.stop - self.start
+
+
+def region_state(
+    region: Region, variables: Iterable[Sequence[SourceFill]], publish_when: PublishWhen
+) -> RegionState:
+    """Judge a region by its source files.
+
+    Parameters
+    ----------
+    region
+        Positions along the append dim.
+    variables
+        For every declared variable, what its source files do.
+    publish_when
+        ``"complete"``: a position is settled once all its files are. ``"any"``: it is also
+        settled once one of its files succeeded, unless another failed and may yet succeed.
+
+    Examples
+    --------
+    >>> ok, late = SourceFileStatus.SUCCEEDED, SourceFileStatus.NOT_YET_AVAILABLE
+    >>> files = [SourceFill(0, 1, ok, True), SourceFill(1, 2, late, False)]
+    >>> region_state(Region(24, 26), [files], "complete")
+    RegionState(start=24, stop=26, settled=1, data=1)
+    """
+    length = len(region)
+    waiting, failed, succeeded = (np.zeros(length, dtype=bool) for _ in range(3))
+    for fill in (fill for fills in variables for fill in fills):
+        at = region.clip(fill.start, fill.stop)
+        if fill.status is SourceFileStatus.SUCCEEDED:
+            succeeded[at] = True
+        elif not fill.settled:
+            (failed if fill.status.is_failure else waiting)[at] = True
+    blocked = failed | waiting if publish_when == "complete" else failed | (waiting & ~succeeded)
+    settled = int(np.argmax(blocked)) if blocked.any() else length
+    with_data = np.flatnonzero(succeeded[:settled])
+    data = int(with_data[-1]) + 1 if with_data.size else 0
+    return RegionState(region.start, region.stop, settled, data)
