@@ -75,6 +75,9 @@ class MemoryObjects:
     def get(self, key: str) -> bytes | None:
         return self.content.get(key)
 
+    def delete(self, key: str) -> None:
+        self.content.pop(key, None)
+
     def keys(self, prefix: str = "") -> list[str]:
         return sorted(key for key in self.content if key.startswith(prefix))
 
