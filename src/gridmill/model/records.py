@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from hashlib import blake2b
+from itertools import repeat
+from typing import Any, Literal, Self
+
+import google_crc32c
 
 from gridmill.model.display_hook import card_of
 from gridmill.model.region import Region
@@ -24,14 +28,31 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ObjectReceipt:
-    """One object in the final store: its key, size in bytes and crc32c.
+    """One object in the final store: its key, size in bytes, crc32c and digest.
 
-    The crc32c is None where the record was rebuilt, see `gridmill.operations.rebuild`.
+    The crc32c tells a damaged object. It does not tell one whole object from another: each part of
+    a stored object ends with its own crc32c, and that of both together is the same for every
+    content of that length. The digest does: BLAKE2b, of 8 bytes, in hexadecimal.
+
+    Both are None where the record was rebuilt, see `gridmill.operations.rebuild`, and the digest
+    is in a record that an earlier gridmill wrote.
     """
 
     key: str
     nbytes: int
     crc32c: int | None
+    digest: str | None = None
+
+    @classmethod
+    def of(cls, key: str, content: bytes) -> Self:
+        """Return the receipt of an object."""
+        return cls(key, len(content), google_crc32c.value(content), _digest(content))
+
+    def is_of(self, content: bytes) -> bool:
+        """Whether an object is the one that this was given for, as far as is known."""
+        if self.crc32c is not None and google_crc32c.value(content) != self.crc32c:
+            return False
+        return self.digest is None or _digest(content) == self.digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,14 +360,31 @@ def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:
     objects = [(o.key, o.nbytes, o.crc32c) for o in variable.objects]
+    # Beside them: an earlier gridmill reads three fields of each, and no more.
+    digests = [o.digest for o in variable.objects if o.digest is not None]
+    whole = digests if len(digests) == len(objects) else None
     tries = {at: (t.since, t.due, t.times, t.code) for at, t in variable.tries.items()}
-    return _plain({**vars(variable), "objects": objects, "tries": tries or None})
+    known = {"objects": objects, "tries": tries or None, "digests": whole or None}
+    return _plain({**vars(variable), **known})
 
 
 def _variable_from(raw: dict[str, Any]) -> VariableRecord:
-    objects = tuple(ObjectReceipt(*fields) for fields in raw.pop("objects"))
+    objects = tuple(_objects_from(raw.pop("objects"), raw.pop("digests", None)))
     unread = {int(index): (bool(s), str(d)) for index, (s, d) in raw.pop("unread").items()}
     tries = {int(index): Tries(*fields) for index, fields in raw.pop("tries", {}).items()}
     raw.pop("plan", None)  # 0.1.0's fingerprint, which nobody can compute any more
     known = _known(VariableRecord, raw)
     return VariableRecord(**{**known, "objects": objects, "unread": unread, "tries": tries})
+
+
+def _objects_from(
+    objects: Sequence[Sequence[Any]], digests: Sequence[str] | None
+) -> Iterator[ObjectReceipt]:
+    # An earlier gridmill that made a variable anew may have kept what it does not know.
+    known = digests if digests is not None and len(digests) == len(objects) else repeat(None)
+    for (key, nbytes, crc32c), digest in zip(objects, known, strict=False):
+        yield ObjectReceipt(key, nbytes, crc32c, digest)
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()

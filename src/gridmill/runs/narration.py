@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gridmill.model.records import ProgressRecord
-from gridmill.model.reports.entries import Failure, FetchedFile, NewGap, Problem, RegionTimes
+from gridmill.model.reports.entries import (
+    Failure,
+    FetchedFile,
+    NewGap,
+    Problem,
+    RegionTimes,
+    Revision,
+)
 from gridmill.model.reports.run_report import MOST_REGIONS, RunReport
 from gridmill.model.reports.spans import Span
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.wording import count_of
 from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.planning.recording import extent_with_data, newest_source
+from gridmill.planning.revisions import revised
 from gridmill.runs.in_flight import RegionInFlight, utc_now
 from gridmill.sources.fetch.download import mask_url
 
@@ -105,6 +113,7 @@ class Narrator:
         self._note_unread(region, record)
         self._note_read(region)
         self.note_gaps(region, record)
+        self._note_revised(region, record)
         self._note_times(region, record)
         log.info("region %s: %d done, %d failed", region.name, len(outcome.receipts), len(failures))
         self.listener(Event("region", region.name))
@@ -199,6 +208,16 @@ class Narrator:
         }
         for remark, url in found:
             self._note_remark(remark, url)
+
+    def _note_revised(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        seen = self.report.positions_before
+        found = None if region.known is None else revised(region.known, record, seen)
+        if found is None:
+            return
+        at, names = found
+        labels = region.job.template_ds.get_index(region.job.append_dim)
+        last = "static" if at.is_static else str(labels[at.stop - 1])
+        self.report.note_revised(Revision(at.label(labels), last, names))
 
     def _note_remark(self, remark: str, url: str) -> None:
         first, many = self._remarks.get(remark, (url, 0))

@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import google_crc32c
 import numpy as np
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
@@ -129,8 +128,7 @@ def keep_object(folder: Path, receipt: ObjectReceipt, content: bytes | None) -> 
     ObjectReplaced
         It is not.
     """
-    is_known = receipt.crc32c is not None
-    if content is None or (is_known and google_crc32c.value(content) != receipt.crc32c):
+    if content is None or not receipt.is_of(content):
         became = "is gone" if content is None else "was replaced since it was recorded"
         raise ObjectReplaced(f"{receipt.key} {became}")
     path = folder / receipt.key

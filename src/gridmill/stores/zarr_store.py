@@ -11,7 +11,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import google_crc32c
 import numpy as np
 import zarr
 from zarr.core.metadata import ArrayV3Metadata
@@ -168,7 +167,7 @@ class ZarrStore:
         def put(key: str) -> ObjectReceipt:
             content = (folder / key).read_bytes()
             self.objects.overwrite(key, content, proof.check, is_new=not replaces)
-            return ObjectReceipt(key, len(content), google_crc32c.value(content))
+            return ObjectReceipt.of(key, content)
 
         keys = list(keys)
         largest = max([1, *((folder / key).stat().st_size for key in keys)])

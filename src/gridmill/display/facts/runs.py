@@ -61,6 +61,7 @@ def describe_run(content: Mapping[str, Any]) -> list[Fact]:
         Fact("run", content["run"]),
         Fact("took", _duration(content["started"], content["ended"])),
         Fact("published", describe_publication(content)),
+        Fact("revised", _revised(content)),
         Fact("stopped at", content["stops_because"] or ""),
         Fact(
             "regions",
@@ -152,6 +153,23 @@ def _overlap(content: Mapping[str, Any]) -> str:
         f"of {format_duration(overlap['busy_s'])} busy, at least two stages at once "
         f"{overlap['two']:.0%}, all three {overlap['three']:.0%}"
     )
+
+
+def _revised(content: Mapping[str, Any]) -> str:
+    """Say where readers see other values than before."""
+    revisions = content["revised"]
+    if not revisions:
+        return ""
+    dated = [one for one in revisions if one["first"] != "static"]
+    first, last = (
+        pick((one[end] for one in dated), default="static")
+        for pick, end in ((min, "first"), (max, "last"))
+    )
+    names = ", ".join(sorted({name for one in revisions for name in one["variables"]}))
+    span = (
+        shorten_label(first) if first == last else f"{shorten_label(first)} … {shorten_label(last)}"
+    )
+    return f"{span} ({count_of(content['regions_revised'], 'region')}: {names})"
 
 
 def _retries(content: Mapping[str, Any]) -> str:

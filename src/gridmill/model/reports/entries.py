@@ -13,6 +13,7 @@ __all__ = [
     "Problem",
     "RegionTimes",
     "ReplicaOutcome",
+    "Revision",
     "seconds_between",
 ]
 
@@ -89,6 +90,23 @@ class NewGap:
 
     region: str
     url: str
+    variables: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Published values of a region that are others since this run.
+
+    Parameters
+    ----------
+    first, last
+        Labels of the positions, both included; ``"static"`` of variables without the append dim.
+    variables
+        Those that changed.
+    """
+
+    first: str
+    last: str
     variables: Sequence[str]
 
 

@@ -19,6 +19,7 @@ from gridmill.model.reports.entries import (
     Problem,
     RegionTimes,
     ReplicaOutcome,
+    Revision,
     seconds_between,
 )
 from gridmill.model.reports.spans import STAGES, Overlap, Span, measure_overlap
@@ -76,6 +77,8 @@ class RunReport:
         What failed, and the source files that did not succeed (the last of them).
     new_gaps, gaps
         How many source files left a place pending that was not before, and the last of them.
+    regions_revised, revised
+        In how many regions readers see other values than before, and the last of those.
     interrupted
         The error that ended the run before its time.
     stops_because
@@ -117,6 +120,8 @@ class RunReport:
     problems: deque[Problem] = field(default_factory=lambda: deque(maxlen=MOST_PROBLEMS))
     new_gaps: int = 0
     gaps: deque[NewGap] = field(default_factory=lambda: deque(maxlen=MOST_PROBLEMS))
+    regions_revised: int = 0
+    revised: deque[Revision] = field(default_factory=lambda: deque(maxlen=MOST_PROBLEMS))
     interrupted: str | None = None
     stops_because: str | None = None
     slowest: list[FetchedFile] = field(default_factory=list)
@@ -154,8 +159,8 @@ class RunReport:
 
     @property
     def published_anything(self) -> bool:
-        """Whether readers see more than before."""
-        return self.positions_after > self.positions_before
+        """Whether readers see more than before, or other values."""
+        return self.positions_after > self.positions_before or self.regions_revised > 0
 
     @property
     def seconds(self) -> float | None:
@@ -166,6 +171,11 @@ class RunReport:
         """Count a place that is pending since this run."""
         self.new_gaps += 1
         self.gaps.append(gap)
+
+    def note_revised(self, revision: Revision) -> None:
+        """Count a region of which readers see other values since this run."""
+        self.regions_revised += 1
+        self.revised.append(revision)
 
     def note_fetched(self, file: FetchedFile) -> None:
         """Count a download's retries, and keep it if it is among the slowest."""
@@ -199,7 +209,8 @@ class RunReport:
     def _as_plain(self, names: Set[str]) -> dict[str, Any]:
         content = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
         content["files"] = dict(self.files)
-        lists = {"failures", "problems", "gaps", "slowest", "regions", "spans", "replicas"}
+        of_problems = {"failures", "problems", "gaps", "slowest", "replicas"}
+        lists = {"regions", "revised", "spans", *of_problems}
         for name in lists & names:
             content[name] = [_plain(item) for item in content[name]]
         content["overlap"] = _plain(self.overlap())
@@ -209,7 +220,7 @@ class RunReport:
     def brief(self) -> dict[str, Any]:
         """Give what a list of runs tells of each, as plain values."""
         names = ("run", "kind", "started", "ended", "seconds", "succeeded", "interrupted")
-        counts = ("regions_done", "regions_failed", "nbytes_uploaded")
+        counts = ("regions_done", "regions_failed", "regions_revised", "nbytes_uploaded")
         published = ("positions_before", "positions_after", "published_before", "published_after")
         return {name: getattr(self, name) for name in (*names, *counts, *published)}
 
@@ -240,6 +251,7 @@ class RunReport:
             report.replicas = _items(ReplicaOutcome, content.get("replicas", ()))
             report.problems = deque(_items(Problem, content["problems"]), MOST_PROBLEMS)
             report.gaps = deque(_items(NewGap, content.get("gaps", ())), MOST_PROBLEMS)
+            report.revised = deque(_items(Revision, content.get("revised", ())), MOST_PROBLEMS)
             report.slowest = _items(FetchedFile, content.get("slowest", ()))
             report.regions = deque(_items(RegionTimes, content.get("regions", ())), MOST_REGIONS)
             report.spans = deque(_items(Span, content.get("spans", ())), MOST_SPANS)
@@ -254,7 +266,8 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
     if len(reports) == 1:
         return last
     bytes_of = ("nbytes_downloaded", "nbytes_uploaded", "nbytes_healed")
-    sums = ("regions_done", "variables_done", "retries", "chains_retried", "new_gaps", *bytes_of)
+    counts = ("regions_done", "regions_revised", "variables_done", "retries", "chains_retried")
+    sums = (*counts, "new_gaps", *bytes_of)
     succeeded = SourceFileStatus.SUCCEEDED
     files = Counter(last.files)
     files[succeeded] = sum(report.files[succeeded] for report in reports)
@@ -268,6 +281,7 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
             :MOST_SLOW_FILES
         ],
         gaps=deque((gap for r in reports for gap in r.gaps), maxlen=MOST_PROBLEMS),
+        revised=deque((one for r in reports for one in r.revised), maxlen=MOST_PROBLEMS),
         regions=deque((times for r in reports for times in r.regions), maxlen=MOST_REGIONS),
         spans=deque((span for r in reports for span in r.spans), maxlen=MOST_SPANS),
         # What an archive keeps is noted by each run.

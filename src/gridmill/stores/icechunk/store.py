@@ -26,7 +26,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import google_crc32c
 import numpy as np
 import zarr
 from zarr.core.sync import sync
@@ -236,7 +235,7 @@ class IcechunkStore:
             content = (folder / key).read_bytes()
             proof.check()
             patiently(lambda: put(fork.store, key, content))
-            return ObjectReceipt(key, len(content), google_crc32c.value(content))
+            return ObjectReceipt.of(key, content)
 
         largest = max(1, *((folder / key).stat().st_size for key in keys))
         receipts = tuple(each(write, keys, AT_ONCE, largest))

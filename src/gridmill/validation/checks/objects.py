@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import google_crc32c
-
 from gridmill.model.records import ObjectReceipt
 from gridmill.model.region import Region
 from gridmill.model.variables import DataVar
@@ -96,7 +94,7 @@ def _compare(store: FinalStore, receipt: ObjectReceipt) -> str:
         return "is gone"
     if len(content) != receipt.nbytes:
         return f"has {len(content)} bytes, uploaded were {receipt.nbytes}"
-    if receipt.crc32c is not None and google_crc32c.value(content) != receipt.crc32c:
+    if not receipt.is_of(content):
         return "has other content than was uploaded"
     return ""
 

@@ -1,0 +1,76 @@
+"""Which published values a run replaced by others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.region import Region
+from gridmill.model.settled import SourceFileStatus
+
+__all__ = ["revised"]
+
+
+def revised(
+    before: ProgressRecord, after: ProgressRecord, seen: int
+) -> tuple[Region, list[str]] | None:
+    """Return what readers see otherwise: positions, and variables; None if they do not.
+
+    Of a region that a run also let grow, the source files tell which of its positions changed:
+    those that were revised, or that give values where there were none.
+
+    Parameters
+    ----------
+    before, after
+        Records of one region.
+    seen
+        How many positions readers saw before.
+    """
+    changed = {
+        name: [at for at in _changed(before, after, name) if at.is_static or at.start < seen]
+        for name in after.variables.keys() & before.variables.keys()
+    }
+    places = [at for found in changed.values() for at in found]
+    if not places or not seen:
+        return None
+    names = sorted(name for name, found in changed.items() if found)
+    if after.region.is_static:
+        return Region.STATIC, names
+    start, stop = min(at.start for at in places), max(at.stop for at in places)
+    return Region(start, min(stop, seen)), names
+
+
+def _changed(before: ProgressRecord, after: ProgressRecord, name: str) -> Iterator[Region]:
+    """Yield the positions where a variable has other values: those of source files, or all."""
+    known, made, region = before.variables[name], after.variables[name], after.region
+    if not _has_other_objects(known, made):
+        return
+    files = () if region.is_static else tuple(_changed_files(before, known, after, made))
+    if not files and all(receipt.digest for receipt in known.objects):
+        yield region  # what made it changed, not what it was made from
+    for file in files:
+        at = region.clip(file.start, file.stop)
+        if at.start < at.stop:
+            yield Region(region.start + at.start, region.start + at.stop)
+
+
+def _has_other_objects(known: VariableRecord, made: VariableRecord) -> bool:
+    """Whether the store holds other bytes; also where it is not known what it held."""
+    if known.state != "done" or made.state != "done" or known.run == made.run:
+        return False
+    before, after = ({(o.key, o.digest) for o in of.objects} for of in (known, made))
+    return before != after
+
+
+def _changed_files(
+    before: ProgressRecord, known: VariableRecord, after: ProgressRecord, made: VariableRecord
+) -> Iterator[SourceFileRecord]:
+    """Yield the source files that give a variable other values, as far as their identity tells."""
+    were = {file.url: (n, file) for n, file in enumerate(before.groups[known.group])}
+    for number, file in enumerate(after.groups[made.group]):
+        if file.status is not SourceFileStatus.SUCCEEDED or number in made.unread:
+            continue
+        at, was = were.get(file.url, (None, None))
+        gave = was is not None and was.status is SourceFileStatus.SUCCEEDED
+        if was is None or not gave or at in known.unread or was.identity != file.identity:
+            yield file
