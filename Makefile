@@ -8,9 +8,10 @@ BIN313 := $(VENV313)/bin
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 LONG_ARGS ?=
+LIES_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos structures check format bench bench-short clean
+.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos lies structures check format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,6 +54,10 @@ chaos: $(VENV)/ready-test
 # result, which is kept with its date and commit in tests/trust/last_result.json.
 test-long: $(VENV)/ready-test
 	PYTHONPATH=tests/support $(BIN)/python tests/trust/long.py $(LONG_ARGS)
+
+# Every lie of a provider with every death of a driver on every store, LIES_ARGS="--runs 30".
+lies: $(VENV)/ready-test
+	PYTHONPATH=tests/support:tests/trust $(BIN)/python tests/trust/lying.py $(LIES_ARGS)
 
 # Write the structures of the built-in datasets anew, after a change that is meant: read the diff.
 structures: $(VENV)/ready-test

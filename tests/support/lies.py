@@ -1,0 +1,229 @@
+"""A provider that lies, a driver that dies, and what readers see on the way to the truth.
+
+A play: a provider of daily files tells the truth, then one lie, then the truth again; updates run
+as a schedule would let them, one of them dies; ten days later the lie is mended. After each step
+readers are asked: at every position they see what the provider measured, or nothing where a gap is
+listed, and the coordinates are those of the template.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+from distributed import Client
+
+import daily_netcdf as daily
+from daily_netcdf import DAYS, LATS, LONS, Held, Job, Template, field, write
+from gridmill import DownloadSettings
+from gridmill.publishing.publisher import Publisher
+from gridmill.runs.intake import Intake
+from gridmill.runs.ledger import Ledger
+from gridmill.testing import ArchiveServer
+from tiny import dataset_of
+
+__all__ = ["LIES", "SOURCES", "STAGES", "STORES", "Play", "Stage", "play"]
+
+Content = Callable[[bytes, random.Random], bytes]
+DUE = pd.Timedelta(hours=2)  # after the label, see `daily_netcdf.Job`
+MENDED = pd.Timedelta(days=10)
+
+
+def cut(content: bytes, draw: random.Random) -> bytes:
+    """A cache's copy that lost its end; its length agrees."""
+    return content[: draw.randrange(1, len(content) - 4)]
+
+
+def page(content: bytes, draw: random.Random) -> bytes:
+    """A page that says sorry."""
+    return b"<!DOCTYPE html><html><body>Service unavailable</body></html>"
+
+
+def empty(content: bytes, draw: random.Random) -> bytes:
+    """Nothing."""
+    return b""
+
+
+def noise(content: bytes, draw: random.Random) -> bytes:
+    """Bytes of no format."""
+    return draw.randbytes(len(content))
+
+
+# What a file holds, or what becomes of its bytes.
+HELD: dict[str, Callable[[Held], None]] = {
+    function.__name__: function
+    for function in (
+        daily.flipped,
+        daily.rolled,
+        daily.celsius,
+        daily.the_day_before,
+        daily.another_grid,
+        daily.another_length,
+        daily.another_quantity,
+        daily.another_calendar,
+        daily.packed_by_text,
+        daily.renamed,
+    )
+}
+BYTES: dict[str, Content] = {function.__name__: function for function in (cut, page, empty, noise)}
+LIES = (*HELD, *BYTES)
+# What is only told otherwise is no gap.
+CONVERTED = {"flipped", "rolled", "celsius"}
+STORES = ("zarr", "icechunk")
+SOURCES = ("http", "s3")
+
+
+class Died(BaseException):
+    """A driver's death, as far as one process can die without ending the test."""
+
+
+def _dies(*args: Any, **options: Any) -> None:
+    raise Died
+
+
+# Where a driver dies: what comes after it is not done, also not by what ends a run in order.
+STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
+    "lives": (),
+    "dies at the first task": ((Intake, "take"),),
+    "dies before a record": ((Ledger, "record"),),
+    "dies before a publication": ((Publisher, "publish"),),
+}
+
+
+@contextmanager
+def _dying(stage: str) -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(Ledger, "record_partly", return_value=None))
+        for owner, name in STAGES[stage]:
+            stack.enter_context(mock.patch.object(owner, name, _dies))
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """One run through a lie."""
+
+    lie: str
+    stage: str
+    store: str
+    source: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """All of it, in words."""
+        return f"{self.lie}, {self.stage}, {self.store}, {self.source}, {self.seed}"
+
+
+def play(scene: Play, folder: Path, client: Client) -> list[str]:
+    """Play, and return what readers saw wrong, and what was not healed."""
+    draw = random.Random(scene.name)
+    root = folder / "provider" / "bucket"
+    root.mkdir(parents=True)
+    with ArchiveServer(root.parent) as server:
+        server.release_all()
+        return Stage(scene, folder, root, server.url, client, draw).play()
+
+
+class Stage:
+    """Where a play is given: a provider, an archive, and a reader."""
+
+    def __init__(
+        self,
+        scene: Play,
+        folder: Path,
+        root: Path,
+        url: str,
+        client: Client,
+        draw: random.Random,
+    ) -> None:
+        self.scene, self.root, self.client, self.draw = scene, root, client, draw
+        self.kind = draw.choice(daily.FORMATS)
+        self.day = draw.randrange(1, len(DAYS) - 1)
+        self.violations: list[str] = []
+        options = {"anon": True, "endpoint_url": url}
+        settings = DownloadSettings(attempts=1, s3_options=options)
+        job = type("Liar", (Job,), {"download_settings": settings, "__module__": __name__})
+        base = f"{url}/bucket" if scene.source == "http" else "s3://bucket"
+        kind = dataset_of(template=Template, job=job)
+        self.dataset = kind(folder / "a", source_base=base, format=scene.store)
+
+    def play(self) -> list[str]:
+        """Go through the provider's weeks; what was wrong."""
+        dies_at = self.draw.choice(["lie", "late", "mended"])
+        for day in range(self.day):
+            self.publish(day)
+        self._update(self._after(self.day - 1), may_gap=False)
+        self.publish(self.day, lie=self.scene.lie)
+        self._update(self._after(self.day) - 2 * DUE, may_gap=False, dies=dies_at == "lie")
+        for day in range(self.day + 1, len(DAYS)):
+            self.publish(day)
+        late = self._after(len(DAYS) - 1)
+        self._update(late, may_gap=True, dies=dies_at == "late")
+        self.publish(self.day)
+        for days in range(3):
+            now = late + MENDED + pd.Timedelta(days=days)
+            self._update(now, may_gap=True, dies=dies_at == "mended" and not days)
+        self._look(may_gap=False)
+        status = self.dataset.status(now=late + MENDED)
+        if status.positions != len(DAYS) or status.pending or status.incomplete:
+            self._say(f"not healed: {status.positions} positions, {status.pending} pending")
+        return self.violations
+
+    def _after(self, day: int) -> pd.Timestamp:
+        return DAYS[day] + DUE + pd.Timedelta(hours=1)
+
+    def publish(self, day: int, lie: str = "") -> None:
+        """Put the file of a day: the truth, or a lie."""
+        held = Held(values=field(day), lats=LATS, lons=LONS, time=DAYS[day])
+        if lie in HELD:
+            HELD[lie](held)
+        path = self.root / DAYS[day].strftime("%Y%m%d.nc")
+        path.unlink(missing_ok=True)
+        write(path, held, self.kind)
+        if lie in BYTES:
+            path.write_bytes(BYTES[lie](path.read_bytes(), self.draw))
+
+    def _update(self, now: pd.Timestamp, *, may_gap: bool, dies: bool = False) -> None:
+        """Update as a schedule does: again, where a driver died."""
+        until = min(now, DAYS[-1] + pd.Timedelta(hours=1)).isoformat()
+        options = {"until": until, "now": now, "client": self.client}
+        if dies:
+            with suppress(Died), _dying(self.scene.stage):
+                self.dataset.reformat_operational_update(**options)
+            self._look(may_gap=may_gap)
+        self.dataset.reformat_operational_update(**options)
+        self._look(may_gap=may_gap)
+
+    def _look(self, *, may_gap: bool) -> None:
+        """Read as a reader does, and compare with what the provider measured."""
+        if self.dataset.store.published_length("time") is None:
+            return
+        with self.dataset.store.open_dataset() as ds:
+            self._compare(ds.load(), may_gap=may_gap and self.scene.lie not in CONVERTED)
+
+    def _compare(self, ds: Any, *, may_gap: bool) -> None:
+        n = ds.sizes["time"]
+        is_ours = (
+            (ds["time"].values == DAYS[:n].values).all()
+            and np.array_equal(ds["latitude"], LATS)
+            and np.array_equal(ds["longitude"], LONS)
+            and ds["t2m"].attrs["units"] == "K"
+        )
+        if not is_ours:
+            self._say("other coordinates or units")
+        for day in range(n):
+            found = ds["t2m"].values[day]
+            is_gap = np.isnan(found).all() and may_gap and day == self.day
+            if not is_gap and not np.allclose(found, field(day), rtol=1e-6):
+                self._say(f"day {day} is {found.ravel()[0]}, not {field(day).ravel()[0]}")
+
+    def _say(self, what: str) -> None:
+        self.violations.append(f"{self.scene.name}: {what}")

@@ -1,0 +1,90 @@
+"""Every lie of a provider, with every death of a driver, on every kind of store, many times.
+
+Run by ``make lies``; prints a table of runs and violations, and keeps it in `last_lies.json` beside
+this file, with its date and commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clusters import local_client
+from lies import LIES, SOURCES, STAGES, STORES, Play, play
+from long import commit_here
+
+RESULT = Path(__file__).with_name("last_lies.json")
+
+
+def main(arguments: list[str]) -> int:
+    """Play, print the table, keep it; 1 where anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=30, help="In each cell of the table.")
+    parser.add_argument("--first", type=int, default=1, help="The first seed.")
+    parser.add_argument("--minutes", type=float, default=240.0, help="At most.")
+    options = parser.parse_args(arguments)
+    ends = time.monotonic() + 60 * options.minutes
+    runs: Counter[tuple[str, str, str]] = Counter()
+    violations: list[str] = []
+    with local_client(n_workers=1, processes=False) as client:
+        for scene in plays(options.first, options.runs):
+            if time.monotonic() > ends:
+                break
+            folder = Path(tempfile.mkdtemp(prefix="lies-"))
+            try:
+                violations += play(scene, folder, client)
+            except Exception as error:  # what a play cannot go on from is wrong, too
+                violations.append(f"{scene.name}: {type(error).__name__}: {error}")
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            runs[scene.lie, scene.stage, scene.store] += 1
+    keep(runs, violations)
+    print(table(runs, violations))
+    return int(bool(violations))
+
+
+def plays(first: int, runs: int) -> Iterator[Play]:
+    """Give all of them, one of each cell after the other, so that whenever it ends all had some."""
+    for seed in range(first, first + runs):
+        for lie in LIES:
+            for stage in STAGES:
+                for store in STORES:
+                    source = SOURCES[seed % len(SOURCES)]
+                    yield Play(lie=lie, stage=stage, store=store, source=source, seed=seed)
+
+
+def keep(runs: Counter[tuple[str, str, str]], violations: list[str]) -> None:
+    """Write what came of it."""
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit_here(),
+        "runs": runs.total(),
+        "fewest_in_a_cell": min(runs.values(), default=0),
+        "violations": violations,
+        "cells": [[*cell, n] for cell, n in runs.items()],
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def table(runs: Counter[tuple[str, str, str]], violations: list[str]) -> str:
+    """Give runs by lie, death and store."""
+    columns = [(stage, store) for stage in STAGES for store in STORES]
+    lines = [" " * 18 + "".join(f"{stage[:28]:>30}" for stage, _ in columns[:: len(STORES)])]
+    lines += [" " * 18 + "".join(f"{store:>15}" for _, store in columns)]
+    for lie in LIES:
+        counts = "".join(f"{runs[lie, stage, store]:>15}" for stage, store in columns)
+        lines.append(f"{lie:18}{counts}")
+    lines.append(f"{runs.total()} runs, {len(violations)} violations")
+    return "\n".join([*lines, *violations[:20]])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
