@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from long import commit_here
+
 from clusters import local_client
 from lies import LIES, SOURCES, STAGES, STORES, Play, play
-from long import commit_here
 
 RESULT = Path(__file__).with_name("last_lies.json")
 
