@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from dask.delayed import delayed
 
-from gridmill.authoring.encoding.survival import check_coordinates
+from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import just_after, parse_label
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
@@ -134,7 +134,8 @@ class TemplateConfig:
         Raises
         ------
         ValueError
-            The append dim would exceed its capacity, or a label is not read as it is declared.
+            The append dim would exceed its capacity, its labels do not strictly increase, or one is
+            not read as it is declared.
         """
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
@@ -268,6 +269,7 @@ class TemplateConfig:
 
     def _index_coords(self, append_dim_end: Any) -> dict[str, Any]:
         index = self.append_dim_coordinates(self.label(append_dim_end))
+        check_order(self, index)
         if len(index) > self.capacity:
             raise ValueError(
                 f"{self.dataset_id} would have {len(index)} positions along {self.append_dim}, "

@@ -23,7 +23,7 @@ from gridmill.sources.evidence.dates import are_same_calendar
 if TYPE_CHECKING:
     from gridmill.authoring.template import TemplateConfig
 
-__all__ = ["check_coordinates", "check_new", "doubts"]
+__all__ = ["check_coordinates", "check_new", "check_order", "doubts"]
 
 # What floating point may lose of a number that is no label of time: single precision.
 LOSS = 1e-6
@@ -61,6 +61,32 @@ def check_coordinates(config: TemplateConfig, ds: xr.Dataset) -> None:
         config.labels_checked[key] = ds.sizes[dim]
 
 
+def check_order(config: TemplateConfig, index: pd.Index[Any]) -> None:
+    """Raise unless the labels of the append dim strictly increase.
+
+    A position is told by its label: of one that is there twice, or that comes before an earlier
+    one, nobody knows which source file fills it.
+
+    Raises
+    ------
+    ValueError
+        They do not: the first one that does not is named.
+    """
+    if index.is_monotonic_increasing and index.is_unique and not index.hasnans:
+        return
+    number, label = next(
+        (at, label)
+        for at, label in enumerate(index)
+        if pd.isna(label) or (at and not label > index[at - 1])
+    )
+    before = f" comes after {index[number - 1]}" if number else " comes first"
+    raise ValueError(
+        f"{config.append_dim}: {label}{before}, at position {number}: labels must strictly "
+        f"increase; {type(config).__name__}.append_dim_coordinates() has to sort them and to drop "
+        "duplicates"
+    )
+
+
 def check_new(config: TemplateConfig) -> None:
     """Raise unless an archive that is about to be made can be read as it is declared, for good.
 
@@ -70,8 +96,8 @@ def check_new(config: TemplateConfig) -> None:
     ------
     ValueError
         The append dim's last label, at the archive's capacity, cannot be stored; its coordinate has
-        another calendar; an attribute is no strict JSON, or says how values are decoded; a fill
-        value is a real value.
+        another calendar; a dim has a label twice; an attribute is no strict JSON, or says how
+        values are decoded; a fill value is a real value.
     """
     for check in OF_NEW:
         check(config)
@@ -86,6 +112,17 @@ def doubts(config: TemplateConfig) -> list[str]:
         except ValueError as error:
             found.append(f"a new archive would be refused: {error}")
     return found
+
+
+def _check_labels_once(config: TemplateConfig) -> None:
+    """Raise where a dim has a label twice: it would be told to the first one for both."""
+    for dim, labels in config.dimension_coordinates().items():
+        index = pd.Index(np.asarray(labels))
+        if not index.is_unique:
+            raise ValueError(
+                f"{dim} has the label {index[index.duplicated()][0]} twice: give each label of a "
+                "dim once"
+            )
 
 
 def _check_capacity(config: TemplateConfig) -> None:
@@ -248,4 +285,4 @@ def _check_packing(config: TemplateConfig) -> None:
             )
 
 
-OF_NEW = (_check_calendar, _check_attributes, _check_packing, _check_capacity)
+OF_NEW = (_check_calendar, _check_labels_once, _check_attributes, _check_packing, _check_capacity)

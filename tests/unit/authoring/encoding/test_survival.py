@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import numpy as np
@@ -136,6 +137,40 @@ def test_leads_survive_their_dtype():
 
     with pytest.raises(ValueError, match=r"coordinate 'y': .* cannot be stored as int8 in 'hours'"):
         Changed().get_template("2020-01-02")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1, 1, 2], "2020-01-01 01:00:00 comes after 2020-01-01 01:00:00, at position 2"),
+        ([0, 2, 1], "2020-01-01 01:00:00 comes after 2020-01-01 02:00:00, at position 2"),
+        ([2, 1, 0], "2020-01-01 01:00:00 comes after 2020-01-01 02:00:00, at position 1"),
+        ([0, None, 2], "NaT comes after 2020-01-01 00:00:00, at position 1"),
+        ([None, 1], "NaT comes first, at position 0"),
+    ],
+)
+def test_labels_of_the_append_dim_strictly_increase(labels, said):
+    """Of one that is there twice nobody knows which file fills it."""
+    index = pd.DatetimeIndex(
+        [
+            pd.NaT if n is None else pd.Timestamp("2020-01-01") + pd.Timedelta(hours=n)
+            for n in labels
+        ]
+    )
+    config = template(append_dim_frequency=None, append_dim_coordinates=lambda self, end: index)
+    with pytest.raises(ValueError, match=re.escape(f"time: {said}: labels must strictly increase")):
+        config.get_template(until(9))
+
+
+def test_a_dim_has_each_label_once():
+    """A source file that names it would fill the first one for both."""
+
+    class Twice(TinyTemplate):
+        def dimension_coordinates(self):
+            return {"y": np.array([1.0, 1.0]), "x": np.arange(3.0)}
+
+    with pytest.raises(ValueError, match=r"y has the label 1\.0 twice"):
+        check_new(Twice())
 
 
 def test_a_coordinate_has_the_calendar_of_its_template():
