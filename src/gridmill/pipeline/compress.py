@@ -157,9 +157,7 @@ def _read(
         place = _place(file, work.data_var)
         piece = canvas.room(place)
         try:
-            with observing() as seen:
-                work.job.read_data_into(file.coord, work.data_var, piece)
-            found = compare(seen, piece, _promise(context, work, file)) if seen else []
+            found = _read_one(context, work, file, piece)
         except Exception as error:
             # Decoders raise anything for a damaged file, and what a provider renamed is a KeyError.
             if (may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
@@ -176,6 +174,15 @@ def _read(
             remarks[index] = found
         canvas.put(place, piece)
     return unread, remarks
+
+
+def _read_one(
+    context: RunContext, work: VariableWork, file: SourceFile, piece: Values
+) -> list[str]:
+    """Read a file into its place; what is worth knowing of how it was read."""
+    with observing() as seen:
+        work.job.read_data_into(file.coord, work.data_var, piece)
+    return compare(seen, piece, _promise(context, work, file)) if seen else []
 
 
 def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:

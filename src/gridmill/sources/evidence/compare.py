@@ -63,8 +63,12 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
     """
     remarks: list[str] = []
     for evidence in seen:
-        if promise.time is not None and not _is_in_time(evidence, promise.append_dim, promise.time):
-            remarks.append(NO_TIME)
+        if promise.time is not None:
+            axis = _time_of(evidence, promise.append_dim, promise.time)
+            if axis is None or axis.values is None:
+                remarks.append(NO_TIME)
+            else:
+                _check_time(axis, axis.values, promise.append_dim, promise.time)
         _check_scalars(evidence, promise)
     orders = [_orders(evidence, values, promise) for evidence in seen]
     if len(seen) == 1:  # of what was made of several, nobody knows what was done to each
@@ -75,24 +79,35 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
 # -- time -------------------------------------------------------------------------------------
 
 
-def _is_in_time(evidence: Evidence, dim: str, expected: ExpectedAxis) -> bool:
-    """Whether a file says its time, which is then that of its place.
+def _check_time(axis: Axis, values: Values, dim: str, expected: ExpectedAxis) -> None:
+    """Raise unless the time that a file says is that of its place.
 
-    Raises
-    ------
-    NotAsPromised
-        It is another one.
+    Of several times that fill one position (the hours of a daily mean) one has to be of it. Where
+    the author's code chose from them otherwise, nobody knows which is whose.
     """
-    axis = _time_of(evidence, dim, expected)
-    if axis is None or axis.values is None or axis.values.size != expected.labels.size:
-        return False
-    found = np.ravel(np.asarray(axis.values, "float64"))
+    if values.size not in (0, expected.labels.size) and expected.labels.size != 1:
+        return
+    found = np.ravel(np.asarray(values, "float64"))
     ours = calendar_of(expected.labels)
     if not are_same_calendar(axis.calendar, ours):
         raise NotAsPromised(
             f"its {axis.name} is of calendar {axis.calendar or 'standard'!r}, and the archive's of "
-            f"{ours!r}"
+            f"{ours!r}{_if_meant(dim)}"
         )
+    fits = _fit_in(found, axis, expected)
+    wrong = np.flatnonzero(~fits)
+    if wrong.size and (found.size == expected.labels.size or not fits.any()):
+        at = int(wrong[0])
+        when = as_text(found[at], axis.units, axis.calendar)
+        label = str(expected.labels.flat[min(at, expected.labels.size - 1)])[:16].replace("T", " ")
+        raise NotAsPromised(
+            f"its {axis.name} is {when}, and it is to fill {label}, which reaches to the next "
+            f"label; declare bounds where that is not so{_if_meant(dim)}"
+        )
+
+
+def _fit_in(found: Values, axis: Axis, expected: ExpectedAxis) -> Values:
+    """Whether each time is its label, lies in what that stands for, or has bounds that hold it."""
     try:
         labels, starts, ends = (
             as_numbers(np.ravel(np.asarray(of)), axis.units, axis.calendar)
@@ -109,14 +124,12 @@ def _is_in_time(evidence: Evidence, dim: str, expected: ExpectedAxis) -> bool:
     if axis.bounds is not None and axis.bounds.size == 2 * found.size:
         low, high = np.asarray(axis.bounds, "float64").reshape(-1, 2).T
         fits |= (labels >= low - near) & (labels <= high + near)
-    wrong = np.flatnonzero(~fits)
-    if wrong.size:
-        at = int(wrong[0])
-        when = as_text(found[at], axis.units, axis.calendar)
-        raise NotAsPromised(
-            f"its {axis.name} is {when}, and it is to fill {expected.labels.flat[at]}"
-        )
-    return True
+    return np.asarray(fits)
+
+
+def _if_meant(name: str) -> str:
+    """Return the next step where a file is right and the template speaks of something else."""
+    return f"; add {name!r} to unchecked if that is meant"
 
 
 def _time_of(evidence: Evidence, dim: str, expected: ExpectedAxis) -> Axis | None:
@@ -147,6 +160,7 @@ def _check_scalars(evidence: Evidence, promise: Promise) -> None:
         if found is not None and found.size == 1 and not _near(found.ravel(), expected).all():
             raise NotAsPromised(
                 f"its {axis.name} is {found.flat[0]:g}, and it is to fill {expected.labels}"
+                f"{_if_meant(dim)}"
             )
 
 
@@ -169,7 +183,7 @@ def _orders(evidence: Evidence, values: Values, promise: Promise) -> dict[int, n
             continue
         order = _order(found, expected)
         if order is None:
-            raise NotAsPromised(_differs(axis, found, dim, expected))
+            raise NotAsPromised(_differs(axis, found, dim, expected) + _if_meant(dim))
         orders[number] = order
     return orders
 
@@ -251,6 +265,7 @@ def _converted(
         if not is_convertible(units, wanted):
             raise NotAsPromised(
                 f"its {evidence.variable} is in {units!r}, and the archive's in {wanted!r}"
+                f"{_if_meant('units')}"
             )
         with np.errstate(over="raise"):
             values[...] = convert(values, units, wanted)

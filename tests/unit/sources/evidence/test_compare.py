@@ -196,6 +196,27 @@ def test_a_time_fits_if_it_is_before_the_next_label(minutes, units):
         filled(evidence(time=time))
 
 
+@pytest.mark.parametrize(
+    ("hours", "fits"), [(range(24, 48), True), (range(1, 25), True), (range(24), False)]
+)
+def test_of_many_times_for_one_position_one_is_of_it(hours, fits):
+    """What is made of a day's hours is labelled by the day, wherever they begin."""
+    numbers = np.array([float(cftime.date2num(DAYS[0].to_pydatetime(), SINCE)) + h for h in hours])
+    known = evidence(time=DAY)
+    hourly = Evidence(
+        variable="t",
+        values=np.stack([known.values] * len(numbers)),
+        axes=(Axis(name="time", values=numbers, units=SINCE), *known.axes),
+        units="K",
+    )
+    place = known.values.copy()
+    if fits:
+        assert compare([hourly], place, promise()) == []
+        return
+    with pytest.raises(NotAsPromised, match="its time is 2020-01-01 00:00, and it is to fill"):
+        compare([hourly], place, promise())
+
+
 def test_bounds_say_what_a_time_stands_for():
     """A mean that is labelled by its end is of the label that it ends with."""
     noon, end = DAYS[0] + pd.Timedelta("12h"), DAYS[1]
