@@ -113,7 +113,9 @@ def _variable(
     implied = {"coordinates": " ".join(sorted(within))}  # xarray writes it of itself
     attrs, described = _attributes(var.name, var.attrs, array, implied, MEANING)
     try:
-        encoding = stored_encoding(array)
+        # What the code's own attributes say is no encoding's.
+        packed_by = {k: v for k, v in _attributes_of(array).items() if k not in var.attrs}
+        encoding = stored_encoding({**array, "attributes": packed_by})
         _check_fill_value(encoding, array)
         found = _encoding_differences(var.name, var.encoding, encoding)
         made = replace(var, attrs=attrs, encoding=encoding if found else var.encoding)
@@ -229,8 +231,10 @@ def _encoding_differences(name: str, ours: Encoding, theirs: Encoding) -> list[D
             "chunks": encoding.chunks,
             "shards": encoding.shards,
             "dtype": np.dtype(encoding.dtype).name,
-            # Of times it is no author's to choose.
-            "fill_value": None if encoding.units else _stored_fill(encoding),
+            "fill_value": _stored_fill(encoding),
+            "missing value": encoding.missing,
+            "scale_factor": encoding.scale_factor,
+            "add_offset": encoding.add_offset,
             "compressors": [_whole_codec(codec, encoding) for codec in encoding.compressors],
             "checksum": encoding.checksum,
             "units": encoding.units,

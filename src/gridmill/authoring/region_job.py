@@ -183,7 +183,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         coord, data_var
             As for `read_data`.
         out
-            Dims as `read_data` gives them, of the variable's dtype; what it holds is undefined.
+            Dims as `read_data` gives them, of the variable's dtype, or of `Encoding.value_dtype`
+            where values are packed when they are stored; what it holds is undefined.
             After an error it may hold anything.
 
         Raises
@@ -198,7 +199,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
                 f"read_data({coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
                 f"but out_loc() selects {out.shape} of dims {data_var.dims}"
             )
-        cast_into(found, out, data_var.name)
+        cast_into(found, out, data_var.name, data_var.encoding.missing)
 
     def source_groups(self, data_vars: Sequence[DataVarT]) -> Sequence[Sequence[DataVarT]]:
         """Divide variables into groups that share source files; by default all do."""

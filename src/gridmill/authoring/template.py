@@ -57,6 +57,9 @@ class TemplateConfig:
     remarks : tuple of str
         How an archive differs from what the code declares, and why it would not be made today, a
         line each; see `gridmill.authoring.as_made`.
+    refuses_lost_labels : bool
+        Whether `get_template` raises for a label that its encoding cannot hold; validation looks
+        at archives that have such labels, too.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class TemplateConfig:
     append_dim_capacity: int | None = None
     left_out: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
+    refuses_lost_labels: bool = True
 
     def __init__(self) -> None:
         self.data_vars = tuple(var.with_dims(self.dims) for var in self.data_vars)
@@ -153,7 +157,8 @@ class TemplateConfig:
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
             self._describe_coord(ds, coord)
-        check_coordinates(self, ds)
+        if self.refuses_lost_labels:
+            check_coordinates(self, ds)
         return ds
 
     @property
@@ -326,7 +331,7 @@ def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
     if missing:
         raise ValueError(f"variable {var.name!r} has dims {missing} without a coordinate")
     shape = tuple(sizes[dim] for dim in var.dims)
-    lazy = _never_computed(var.name, shape, np.dtype(var.encoding.dtype))
+    lazy = _never_computed(var.name, shape, np.dtype(var.encoding.value_dtype))
     return xr.Variable(var.dims, lazy, dict(var.attrs), var.encoding.to_xarray())
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "GRIB_DECODING",
     "INTERPOLATION",
     "NETCDF_READING",
+    "PACKING",
     "ROUNDING",
     "SCALING",
     "made_earlier",
@@ -44,6 +45,7 @@ SCALING = "scaling"
 ROUNDING = "mantissa rounding"
 DEACCUMULATION = "deaccumulation"
 INTERPOLATION = "interpolation of single gaps"
+PACKING = "packing"
 ENCODING = "encoding"
 
 EPOCHS: Mapping[str, int] = MappingProxyType(
@@ -54,6 +56,7 @@ EPOCHS: Mapping[str, int] = MappingProxyType(
         ROUNDING: 1,
         DEACCUMULATION: 1,
         INTERPOLATION: 1,
+        PACKING: 1,
         ENCODING: 1,
     }
 )

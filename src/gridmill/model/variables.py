@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["BLOSC_ZSTD", "CRC32C", "ZSTD", "Completeness", "Coordinate", "DataVar", "Encoding"]
+__all__ = [
+    "BLOSC_ZSTD",
+    "CRC32C",
+    "ZSTD",
+    "Completeness",
+    "Coordinate",
+    "DataVar",
+    "Encoding",
+    "whole_range",
+]
 
 # zstd level 3 with bitshuffle encodes bit-rounded float32 1.3 to 2.8 times as fast as byte shuffle.
 BLOSC_ZSTD: Mapping[str, Any] = {
@@ -20,6 +29,11 @@ ZSTD: Mapping[str, Any] = {"name": "zstd", "configuration": {"level": 3, "checks
 CRC32C: Mapping[str, Any] = {"name": "crc32c"}
 # Values in one object of a completeness coordinate: 4 MB, rewritten by every publication.
 COMPLETENESS_CHUNK = 2**20
+# What values can be packed into: of more, readers' float64 does not hold every one.
+PACKED = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
+# xarray decodes it as NaT, without an attribute that says so: who misses a chunk of times does not
+# see 1970.
+NOT_A_TIME = -(2**63)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,20 +50,31 @@ class Encoding:
     dtype
         NumPy dtype name of the stored values.
     fill_value
-        What a reader sees where nothing was written; None means NaN for floating point and
-        0 for other dtypes.
+        What is stored where there is no value. Of integers it is what readers take for missing
+        (`_FillValue`), so that it must not be a value that can occur: not 0, and nothing inside
+        `DataVar.valid_range`. None means NaN for floating point. Integers without one, and
+        booleans, have nothing that says missing: a source file that is missing then holds readers
+        back, for they would see 0.
+    scale_factor, add_offset
+        Values are packed into an integer `dtype`, as CF has it: readers see what is stored times
+        `scale_factor` plus `add_offset`, and NaN where that is `fill_value`, which must be given.
+        Authors read and transform unpacked values.
     compressors
         Zarr v3 codec metadata, applied in order to each inner chunk.
     checksum
         Append a crc32c to each inner chunk.
     units, calendar
         CF time units and calendar, for time coordinates only.
+    fill_is_missing
+        Whether readers take an integer `fill_value` for missing; False in archives that were made
+        before it did so. Not an author's to give.
 
     Raises
     ------
     ValueError
-        A length is not positive, `shards` is no multiple of `chunks`, their ranks differ, or a
-        codec does not give the same bytes for the same values.
+        A length is not positive, `shards` is no multiple of `chunks`, their ranks differ, a
+        codec does not give the same bytes for the same values, an integer dtype does not hold
+        `fill_value`, or `dtype`, `scale_factor` and `fill_value` cannot pack.
 
     Examples
     --------
@@ -69,8 +94,12 @@ class Encoding:
     checksum: bool = True
     units: str | None = None
     calendar: str | None = None
+    scale_factor: float | None = None
+    add_offset: float | None = None
+    fill_is_missing: bool = True
 
     def __post_init__(self) -> None:
+        _check_fill(self)
         for name in ("chunks", "shards"):
             lengths = getattr(self, name)
             if lengths is not None and any(length < 1 for length in lengths):
@@ -107,6 +136,45 @@ class Encoding:
             return self.fill_value
         return math.nan if self.is_floating else 0
 
+    @property
+    def missing(self) -> float | int | None:
+        """What readers take for missing; None if nothing is."""
+        is_whole = self.dtype.startswith(("int", "uint"))
+        says_so = is_whole and self.fill_is_missing and self.fill_value is not None
+        return self.fill if self.is_floating or says_so else None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether what is stored is not the values themselves, see `scale_factor`."""
+        return self.scale_factor is not None or self.add_offset is not None
+
+    @property
+    def scale(self) -> float:
+        """`scale_factor`, with the default resolved."""
+        return 1.0 if self.scale_factor is None else float(self.scale_factor)
+
+    @property
+    def offset(self) -> float:
+        """`add_offset`, with the default resolved."""
+        return 0.0 if self.add_offset is None else float(self.add_offset)
+
+    @property
+    def value_dtype(self) -> str:
+        """NumPy dtype name of the values before they are packed; `dtype` where they are not.
+
+        Single precision where it tells all values apart that can be stored, by far.
+        """
+        if not self.is_packed:
+            return self.dtype
+        largest = max(abs(end * self.scale + self.offset) for end in whole_range(self.dtype))
+        spacing = 2.0 ** (math.frexp(largest)[1] - 24)  # of float32, there
+        return "float32" if 8 * spacing <= abs(self.scale) else "float64"
+
+    @property
+    def value_fill(self) -> float | int | bool:
+        """What stands for no value before values are packed; `fill` where they are not."""
+        return math.nan if self.is_packed else self.fill
+
     def to_xarray(self) -> dict[str, Any]:
         """Give the `encoding` that `xarray.Dataset.to_zarr(zarr_format=3)` takes."""
         codecs = [dict(codec) for codec in (*self.compressors, *((CRC32C,) * self.checksum))]
@@ -117,12 +185,55 @@ class Encoding:
             "units": self.units,
             "calendar": self.calendar,
             "shards": self.shards,
+            "scale_factor": None if self.scale_factor is None else float(self.scale_factor),
+            "add_offset": None if self.add_offset is None else float(self.add_offset),
+            "fill_value": self.fill,
         }
         if self.units is None:
-            encoding["fill_value"] = self.fill
-            encoding["_FillValue"] = self.fill if self.is_floating else None
-        optional = {"units", "calendar", "shards"}
+            encoding["_FillValue"] = self.missing
+        optional = {"units", "calendar", "shards", "scale_factor", "add_offset"}
         return {k: v for k, v in encoding.items() if v is not None or k not in optional}
+
+
+def whole_range(dtype: str) -> tuple[int, int]:
+    """Return the lowest and the highest number that an integer dtype holds.
+
+    Examples
+    --------
+    >>> whole_range("int16"), whole_range("uint8")
+    ((-32768, 32767), (0, 255))
+    """
+    values = 2 ** int(dtype.removeprefix("u").removeprefix("int"))
+    return (0, values - 1) if dtype.startswith("u") else (-values // 2, values // 2 - 1)
+
+
+def _check_fill(encoding: Encoding) -> None:
+    dtype, fill = encoding.dtype, encoding.fill_value
+    if encoding.is_packed:
+        _check_packing(encoding)
+    if fill is None or not dtype.startswith(("int", "uint")):
+        return
+    low, high = whole_range(dtype)
+    if not low <= fill <= high or int(fill) != fill:
+        raise ValueError(
+            f"fill_value {fill} is not a {dtype}, which takes whole numbers from {low} to {high}"
+        )
+
+
+def _check_packing(encoding: Encoding) -> None:
+    packing = f"scale_factor {encoding.scale_factor} and add_offset {encoding.add_offset}"
+    if encoding.dtype not in PACKED:
+        raise ValueError(
+            f"{packing} pack values into integers, and dtype is {encoding.dtype}; give one of "
+            f"{', '.join(PACKED)}"
+        )
+    if not encoding.scale or not math.isfinite(encoding.scale + encoding.offset):
+        raise ValueError(f"{packing} must be finite, and the first not 0")
+    if encoding.fill_value is None or not encoding.fill_is_missing:
+        raise ValueError(
+            f"{packing} pack values, of which missing ones need a fill_value: give a number of "
+            f"dtype {encoding.dtype} that is left for them, like {whole_range(encoding.dtype)[0]}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +348,8 @@ class Coordinate:
             checksum=bool(self.own_dims),
             units=self.units,
             calendar=self.calendar,
+            fill_value=NOT_A_TIME if self.units and self.dtype == "int64" else None,
+            fill_is_missing=False,
         )
 
 

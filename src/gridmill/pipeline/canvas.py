@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["SLAB_NBYTES", "Canvas", "Slab", "slabs_of"]
+__all__ = ["SLAB_NBYTES", "Canvas", "Index", "Slab", "slabs_of"]
 
 Slab = tuple[slice, ...]
 Index = tuple[int | slice, ...]

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.model.epochs import noted_stages
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
-from gridmill.pipeline.canvas import Canvas, Slab, Values, slabs_of
+from gridmill.pipeline.canvas import Canvas, Index, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
 from gridmill.pipeline.keep_published import is_published, keep_published, written_region
 from gridmill.pipeline.shards import ObjectWriter
@@ -67,6 +68,7 @@ def compress(
     - source files that are not here are downloaded again;
     - each is read into its place, and compared with it;
     - the author's transformations run in place;
+    - values are packed where the encoding says so, and what cannot be is a failure to read;
     - where this run has no value, published ones stay;
     - the region is written whole, checked against the whole template's metadata.
 
@@ -110,8 +112,9 @@ def _compress_here(
         succeeded = _succeeded(source.files, unread)
         keys: tuple[str, ...] = ()
         if succeeded:
-            places = [_place(file, work.data_var) for file in succeeded]
-            keys = _write(folder, context, work, canvas, places)
+            places = {at: _place(file, work.data_var) for at, file in succeeded.items()}
+            keys, refused = _write(folder, context, work, canvas, places)
+            unread |= refused
         span.append(prod(work.shape) * canvas.dtype.itemsize)
     bench.space.discard(scratch)
     every = (*spans, *span)
@@ -121,7 +124,7 @@ def _compress_here(
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
     encoding = work.data_var.encoding
     slabs = slabs_for(work.job, work.data_var, work.shape)
-    return Canvas(work.shape, encoding.dtype, encoding.fill, slabs, folder)
+    return Canvas(work.shape, encoding.value_dtype, encoding.value_fill, slabs, folder)
 
 
 def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> list[Slab]:
@@ -130,7 +133,7 @@ def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> l
     if needed is None:
         needed = var.dims if transforms(type(job)) else ()
     whole = [dim in needed or dim == job.append_dim for dim in var.dims]
-    itemsize = np.dtype(var.encoding.dtype).itemsize
+    itemsize = np.dtype(var.encoding.value_dtype).itemsize
     return slabs_of(shape, var.encoding.chunks, itemsize, whole=whole)
 
 
@@ -217,14 +220,14 @@ def _place(file: SourceFile, data_var: DataVar) -> tuple[int | slice, ...]:
     return tuple(file.place.get(dim, slice(None)) for dim in data_var.dims)
 
 
-def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[SourceFile]:
-    return [
-        file
+def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> dict[int, SourceFile]:
+    return {
+        index: file
         for index, file in enumerate(files)
         if file.coord.status is SourceFileStatus.SUCCEEDED
         and index not in unread
         and not file.is_kept
-    ]
+    }
 
 
 def _transform_inplace(values: Values, context: RunContext, work: VariableWork, slab: Slab) -> None:
@@ -264,9 +267,13 @@ def _write(
     context: RunContext,
     work: VariableWork,
     canvas: Canvas,
-    places: Sequence[tuple[int | slice, ...]],
-) -> tuple[str, ...]:
-    """Write a variable's region to a local Zarr store, slab by slab; the keys of its objects."""
+    places: Mapping[int, Index],
+) -> tuple[tuple[str, ...], dict[int, str]]:
+    """Write a variable's region to a local Zarr store, slab by slab.
+
+    Gives the keys of its objects, and by index why a source file's values cannot be stored. There
+    are no objects where that is so of all files.
+    """
     name = work.data_var.name
     (folder / "zarr.json").write_bytes(context.metadata)
     metadata = array_metadata(json.loads(context.metadata))[name]
@@ -275,13 +282,49 @@ def _write(
         length = work.data_var.object_length(work.job.append_dim)
         region.check_aligned(length, metadata["shape"][0])
     writer = ObjectWriter(folder, name, metadata)
+    refused: dict[int, str] = {}
     for number, slab in enumerate(canvas.slabs):
         values = canvas.values(number)
         _transform_inplace(values, context, work, slab)
+        values, wrong = _as_stored(values, work, canvas, number, places)
+        refused = wrong | refused
         if region is not None:
-            values = keep_published(values, context, work, canvas, number, places)
+            left = [place for index, place in places.items() if index not in refused]
+            keep_published(values, context, work, canvas, number, left)
         writer.write(slab if region is None else (region.slice, *slab[1:]), values)
         canvas.close(number)
     keys = writer.keys
     writer.close(context.store.nbytes_in_use(keys) if is_published(context, work) else {})
-    return keys
+    return (keys if refused.keys() < places.keys() else ()), refused
+
+
+def _as_stored(
+    values: Values, work: VariableWork, canvas: Canvas, number: int, places: Mapping[int, Index]
+) -> tuple[Values, dict[int, str]]:
+    """Cut a slab to the region and pack it; by index, why a source file's values cannot be.
+
+    Raises
+    ------
+    ValueError
+        A value that cannot be packed lies where no source file is.
+    """
+    region, encoding, name = written_region(work), work.data_var.encoding, work.data_var.name
+    inner = slice(None) if region is None else region.place_in(work.processing_region)
+    at: Any = (inner, ...) if values.ndim else ...
+    values = values[at]
+    if not encoding.is_packed:
+        return values, {}
+    stored, wrong = pack(values, encoding)
+    refused: dict[int, str] = {}
+    if wrong is None:
+        return stored, refused
+    for index, place in places.items():
+        there = canvas.filled(number, [place])[at]
+        found = values[there & wrong]
+        if found.size:
+            refused[index] = f"ValueError: {cannot_be_packed(found[0], encoding, name)}"
+            stored[there] = encoding.fill
+    left = values[wrong & ~canvas.filled(number, list(places.values()))[at]]
+    if left.size:
+        raise ValueError(cannot_be_packed(left[0], encoding, name))
+    return stored, refused

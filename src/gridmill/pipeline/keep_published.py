@@ -26,18 +26,28 @@ def keep_published(
     canvas: Canvas,
     number: int,
     places: Sequence[tuple[int | slice, ...]],
-) -> Values:
-    """Cut a slab to the region; where this run's source files give nothing, stored values stay.
+) -> None:
+    """Let stored values stay where this run's source files give nothing, in place.
 
     Those are what readers see, or what an earlier run made of source files that are kept. Judged
     by provenance, never by NaN.
+
+    Parameters
+    ----------
+    values
+        A slab, cut to the region, as it is stored.
+    context, work, canvas
+        Of the variable.
+    number
+        Of the slab.
+    places
+        Of the source files that gave something.
     """
     region = work.job.region
     inner = region.place_in(work.processing_region)
-    values = values[inner]
     stored = region.stop if work.continues else min(region.stop, context.published)
     if stored <= region.start:
-        return values
+        return
     filled = canvas.filled(number, places)
     ours = work.job.provenance(filled, work.data_var)[inner][: stored - region.start]
     if not ours.all():
@@ -45,7 +55,6 @@ def keep_published(
         kept = _stored(context, work, there)
         # An upload whose region was shorter may not reach as far.
         np.copyto(values[: len(kept)], kept, where=~ours[: len(kept)])
-    return values
 
 
 def _stored(context: RunContext, work: VariableWork, selection: tuple[slice, ...]) -> Values:

@@ -14,6 +14,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
 from gridmill.model.records import ProgressRecord, SourceFileRecord, Tries, VariableRecord
 from gridmill.model.settled import SourceFileStatus
+from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
@@ -205,7 +206,7 @@ def _variable_record(
     if receipt is None:
         error = outcome.failures[name]
         return VariableRecord(state="failed", group=0, fingerprint=fingerprint, error=error)
-    unread = _unread(outcome.prepared.job, receipt, now)
+    unread = _unread(outcome.prepared.job, receipt, files, now)
     objects, token = receipt.objects, receipt.token
     kept = _known_before(outcome.prepared.record, name)
     if not objects:  # no source file had it: what the store holds of it stays
@@ -247,14 +248,39 @@ def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | 
     return None if known is None or known.state == "failed" else known
 
 
-def _unread(job: RegionJob[Any, Any], receipt: Receipt, now: Any) -> dict[int, tuple[bool, str]]:
-    """Return what could not be read; past its deadline it holds readers back no longer."""
+def _unread(
+    job: RegionJob[Any, Any], receipt: Receipt, files: Sequence[SourceFileRecord], now: Any
+) -> dict[int, tuple[bool, str]]:
+    """Return what could not be read; past its deadline it holds readers back no longer.
+
+    Of a variable of which nothing says missing it does, and so does what did not come.
+    """
     (var,) = (var for var in job.data_vars if var.name == receipt.variable)
     coords = [file.coord for file in receipt.files]
+    if var.encoding.missing is None:
+        failed = [at for at, file in enumerate(files) if _would_be_published(job, file)]
+        causes = {at: f"{files[at].status}" for at in failed} | dict(receipt.unread)
+        return {at: (False, f"{why}; {_nothing_says(var)}") for at, why in causes.items()}
     return {
         at: (job.expected(coords[at], now) and not job.holds_extent(coords[at], var), detail)
         for at, detail in receipt.unread.items()
     }
+
+
+def _would_be_published(job: RegionJob[Any, Any], file: SourceFileRecord) -> bool:
+    """Whether readers would not wait for a file that gave nothing."""
+    if file.status not in NOTHING or file.accepted is not None:
+        return False
+    return file.settled or job.publish_when == "any"
+
+
+def _nothing_says(var: DataVar) -> str:
+    dtype, fill = var.encoding.dtype, var.encoding.fill
+    return (
+        f"readers would see {fill} there, as nothing says missing in {dtype}: they wait until the "
+        f"file can be used or is accepted (gridmill accept). A new archive whose Encoding of "
+        f"{var.name} has a fill_value that cannot occur need not wait"
+    )
 
 
 def _tries(

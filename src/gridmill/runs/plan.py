@@ -300,7 +300,9 @@ def _is_divided(job: RegionJob[Any, Any], var: DataVar) -> bool:
 def _largest_slab(job: RegionJob[Any, Any], var: DataVar) -> int:
     """Give the bytes of the first slab: later ones are as large, or cut off by the end."""
     first = slabs_for(job, var, _shape(job, var))[0]
-    return int(prod(at.stop - at.start for at in first) * np.dtype(var.encoding.dtype).itemsize)
+    return int(
+        prod(at.stop - at.start for at in first) * np.dtype(var.encoding.value_dtype).itemsize
+    )
 
 
 def plan_of(

@@ -28,6 +28,8 @@ from gridmill.sources.hdf5_chunks import read_deflated, read_whole
 __all__ = ["netcdf_variables", "read_netcdf"]
 
 PACKING = ("scale_factor", "add_offset")
+# Up to here float64 holds every whole number.
+EXACT = 2**53
 # The HDF5 library in netCDF4's wheels is not thread-safe, and netCDF4 releases the GIL.
 _LIBRARY_LOCK = threading.Lock()
 
@@ -38,7 +40,7 @@ def read_netcdf(
     variable: str,
     *,
     index: Mapping[str, int | slice] | None = None,
-    dtype: npt.DTypeLike = "float32",
+    dtype: npt.DTypeLike | None = None,
 ) -> np.ndarray:
     """Read a variable's physical values.
 
@@ -53,7 +55,8 @@ def read_netcdf(
         that are not named are read whole.
     dtype
         Numeric dtype of the result. Values are unpacked (`scale_factor`, `add_offset`) in the
-        precision of these attributes and then cast.
+        precision of these attributes and then cast. None loses nothing: floating point stays as
+        it is, and integers become float32 up to 16 bits, else float64.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def read_netcdf(
     ------
     ValueError
         The file has no such variable, the variable has no such dimension, it is not numeric, it
-        is packed by what is no number, or an integer dtype was asked for and a value is missing.
+        is packed by what is no number, an integer dtype was asked for and a value is missing, or
+        none was asked for and float64 does not hold an integer.
     IndexError
         A position lies outside its dimension.
     OSError
@@ -87,7 +91,8 @@ def read_netcdf(
             described = describe_netcdf4(stored, index or {}) if is_observed() else None
             read = _read(stored, path, variable, dict(index or {})), described
     values, described = read
-    plain = _plain_array(values, path, variable, np.dtype(dtype))
+    wanted = _lossless(values, path, variable) if dtype is None else np.dtype(dtype)
+    plain = _plain_array(values, path, variable, wanted)
     if described is not None:
         observe(Evidence(variable=variable, values=plain, **vars(described)))
     return plain
@@ -229,6 +234,21 @@ def _check_position(
             f"position {position} of {variable!r} in {path} is outside dimension {dim!r}, which "
             f"has length {length}"
         )
+
+
+def _lossless(values: Any, path: Path, variable: str) -> np.dtype:
+    """Return the floating-point dtype that holds all of these values."""
+    dtype: np.dtype = values.dtype
+    if dtype.kind == "f":
+        return dtype.newbyteorder("=")
+    if dtype.itemsize > 4:
+        known = np.ma.getdata(values)[~np.ma.getmaskarray(values)]
+        if known.size and not -EXACT <= int(known.min()) <= int(known.max()) <= EXACT:
+            raise ValueError(
+                f"{variable!r} in {path} has whole numbers beyond 2^53, which float64 cannot hold; "
+                f"read it with dtype={dtype.name!r}"
+            )
+    return np.dtype("float32" if dtype.itemsize <= 2 else "float64")
 
 
 def _plain_array(values: Any, path: Path, variable: str, dtype: np.dtype) -> np.ndarray:

@@ -20,6 +20,7 @@ import xarray as xr
 
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.transforms.casting import cast_into
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, as_slice, regions_of
 from gridmill.model.variables import DataVar
@@ -163,11 +164,10 @@ class DatasetContract:
             found = np.asarray(job.read_data(coord, var))
             wanted = _shape_at(job, var, file.place)
             assert found.shape == wanted, f"{var.name} has shape {found.shape}, not {wanted}"
-            place = np.empty(wanted, var.encoding.dtype)
+            place, as_stored = (np.empty(wanted, var.encoding.value_dtype) for _ in range(2))
             job.read_data_into(coord, var, place)
-            same = np.array_equal(
-                place, found.astype(place.dtype), equal_nan=place.dtype.kind == "f"
-            )
+            cast_into(found, as_stored, var.name, var.encoding.missing)
+            same = np.array_equal(place, as_stored, equal_nan=place.dtype.kind == "f")
             assert same, f"{var.name}: read_data_into() gives other values than read_data()"
             if found.dtype.kind == "f":
                 assert not np.isnan(found).all(), f"{var.name}: {coord.get_url()} has no value"

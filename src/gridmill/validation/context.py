@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,7 +176,9 @@ class Context:
         """The archive as it was declared, its template as far as is looked at, see `reach`."""
         n = self.reach
         end = just_after(self.labels[n - 1]) if n else self.config.label(self.labels[0])
-        return self.dataset.archive(end, as_declared=True, config=self.config)
+        config = copy.copy(self.config)
+        config.refuses_lost_labels = False
+        return self.dataset.archive(end, as_declared=True, config=config)
 
     @property
     def template_ds(self) -> xr.Dataset:

@@ -15,6 +15,7 @@ import pytest
 from grib_messages import changed, encode, encode_in_band_missing
 from gridmill.authoring.transforms.deaccumulation import deaccumulate_inplace
 from gridmill.authoring.transforms.interpolation import interpolate_single_gaps_inplace
+from gridmill.authoring.transforms.packing import pack
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.authoring.transforms.scaling import scale_inplace
 from gridmill.model.epochs import (
@@ -24,6 +25,7 @@ from gridmill.model.epochs import (
     GRIB_DECODING,
     INTERPOLATION,
     NETCDF_READING,
+    PACKING,
     ROUNDING,
     SCALING,
     made_earlier,
@@ -31,6 +33,7 @@ from gridmill.model.epochs import (
     noted_stages,
 )
 from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.variables import Encoding
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.sources.grib.messages import decode_message_into, read_grid
 from gridmill.sources.netcdf import read_netcdf
@@ -77,7 +80,9 @@ def netcdf_reading(folder: Path) -> list[np.ndarray]:
         plain.valid_range = np.array([0, 300], "f4")
         plain[:] = VALUES
     whole = [read_netcdf(path, name) for name in ("packed", "plain")]
-    return [*whole, read_netcdf(path, "packed", index={"t": 2, "y": slice(1, 3)})]
+    part = read_netcdf(path, "packed", index={"t": 2, "y": slice(1, 3)})
+    # As archives of float32 store them.
+    return [values.astype("float32") for values in (*whole, part)]
 
 
 def scaling(folder: Path) -> list[np.ndarray]:
@@ -119,6 +124,15 @@ def interpolation(folder: Path) -> list[np.ndarray]:
     return [values]
 
 
+def packing(folder: Path) -> list[np.ndarray]:
+    found = []
+    for dtype, scale, offset in (("int16", 0.01, 273.15), ("uint8", -3.0, None), ("int32", 7, 1)):
+        packed = {"scale_factor": scale, "add_offset": offset, "fill_value": 7}
+        stored, refused = pack(VALUES, Encoding(chunks=(1,), dtype=dtype, **packed))
+        found += [stored, np.zeros(VALUES.shape, bool) if refused is None else refused]
+    return found
+
+
 def encoding(folder: Path) -> list[np.ndarray]:
     """Encode without a compressor: the bytes that one gives are those of its library's release."""
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
@@ -149,6 +163,7 @@ PROBES: dict[str, Callable[[Path], list[np.ndarray]]] = {
     ROUNDING: mantissa_rounding,
     DEACCUMULATION: deaccumulation,
     INTERPOLATION: interpolation,
+    PACKING: packing,
     ENCODING: encoding,
 }
 

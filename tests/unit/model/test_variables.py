@@ -42,13 +42,61 @@ def test_the_stored_object_is_the_shard_or_else_the_chunk():
     [("float32", None, math.nan), ("int16", None, 0), ("float64", -9.0, -9.0), ("int32", 7, 7)],
 )
 def test_the_fill_value_has_a_default_for_every_dtype(dtype, given, fill):
-    """NaN for floating point, 0 for others, unless one is given; xarray is told the same."""
+    """NaN for floating point, 0 for others, unless one is given; xarray is told the same.
+
+    Integers have a missing value where one is declared, and only there.
+    """
     encoding = Encoding(chunks=(1,), dtype=dtype, fill_value=given)
     np.testing.assert_equal(encoding.fill, fill)
     told = encoding.to_xarray()
     np.testing.assert_equal(told["fill_value"], fill)
-    # An integer fill must not turn real values into NaN for readers.
-    np.testing.assert_equal(told["_FillValue"], fill if dtype.startswith("float") else None)
+    # An integer fill that nobody declared must not turn real values into NaN for readers.
+    is_missing = dtype.startswith("float") or given is not None
+    np.testing.assert_equal(told["_FillValue"], fill if is_missing else None)
+    np.testing.assert_equal(encoding.missing, fill if is_missing else None)
+
+
+def test_an_archive_whose_fill_nobody_took_for_missing_keeps_that():
+    """Its readers see the fill as a number, as they always did."""
+    encoding = Encoding(chunks=(1,), dtype="int32", fill_value=7, fill_is_missing=False)
+    told = encoding.to_xarray()
+    assert (told["fill_value"], told["_FillValue"], encoding.missing) == (7, None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"dtype": "float32"}, "pack values into integers, and dtype is float32"),
+        ({"dtype": "int64"}, "give one of int8, .*uint32"),
+        ({"fill_value": None}, "need a fill_value.*like -32768"),
+        ({"fill_value": 40_000}, "fill_value 40000 is not a int16, .* -32768 to 32767"),
+        ({"fill_value": 0.5}, "fill_value 0.5 is not a int16"),
+        ({"scale_factor": 0.0}, "scale_factor 0.0 .*must be finite"),
+        ({"add_offset": math.nan}, "add_offset nan must be finite"),
+    ],
+)
+def test_what_cannot_pack_is_refused(changes, why):
+    """When it is declared; what is wrong and what is right are named."""
+    fields = {"dtype": "int16", "scale_factor": 0.01, "fill_value": -1, **changes}
+    with pytest.raises(ValueError, match=why):
+        Encoding(chunks=(1,), **fields)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "offset", "expected"),
+    [
+        ("int16", 0.01, 273.15, "float32"),
+        ("uint8", 1.0, None, "float32"),
+        ("int16", 0.001, 1e6, "float64"),
+        ("int32", 1e-6, None, "float64"),
+    ],
+)
+def test_values_are_in_the_precision_that_tells_packed_ones_apart(dtype, scale, offset, expected):
+    """Half of the memory where that is enough."""
+    packing = {"scale_factor": scale, "add_offset": offset}
+    encoding = Encoding(chunks=(1,), dtype=dtype, fill_value=1, **packing)
+    assert encoding.value_dtype == expected
+    assert math.isnan(encoding.value_fill)
 
 
 def test_the_checksum_comes_last_and_can_be_left_out():

@@ -37,7 +37,6 @@ def test_packed_values_are_physical_and_missing_ones_are_nan(path):
     values = read_netcdf(path, "packed")
     expected = [[[10, 10.5, 11], [11.5, np.nan, np.nan]], [[12, 12.5, 13], [13.5, 14, 14.5]]]
     assert type(values) is np.ndarray
-    assert values.dtype == np.dtype("float32")
     assert values.flags.c_contiguous
     assert values.flags.writeable
     np.testing.assert_array_equal(values, np.array(expected, "f4"))
@@ -78,9 +77,44 @@ def test_the_dtype_is_the_one_asked_for(path):
     """Integers and doubles come as asked, and a scalar is an array without dimensions."""
     assert read_netcdf(path, "counts", dtype="int64").tolist() == [1, 2, 3]
     assert read_netcdf(path, "packed", dtype="float64").dtype == np.dtype("float64")
+    assert read_netcdf(path, "scalar", dtype="float32").dtype == np.dtype("float32")
     scalar = read_netcdf(path, "scalar")
     assert scalar.shape == ()
     assert scalar == 7
+
+
+@pytest.mark.parametrize(
+    ("stored", "value", "expected"),
+    [
+        ("f4", 0.1, "float32"),
+        ("f8", 1 / 3, "float64"),
+        ("i2", 32_767, "float32"),
+        ("u1", 254, "float32"),
+        ("i4", 2**31 - 1, "float64"),
+        ("i8", 2**53, "float64"),
+    ],
+)
+@pytest.mark.parametrize("deflated", [False, True])
+def test_nothing_is_lost_unless_it_is_asked_for(tmp_path, stored, value, expected, deflated):
+    """A double keeps its digits, and an integer is the number that it was."""
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 2)
+        file.createVariable("a", stored, ("x",), zlib=deflated)[:] = np.array([value, 0], stored)
+    found = read_netcdf(path, "a")
+    assert found.dtype == np.dtype(expected)
+    assert found[0] == np.array(value, stored)
+
+
+def test_what_no_floating_point_holds_is_not_read_as_such(tmp_path):
+    """Its neighbour would be stored; as an integer it can be had."""
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 2)
+        file.createVariable("a", "i8", ("x",))[:] = [2**53 + 1, 0]
+    with pytest.raises(ValueError, match=r"beyond 2\^53.*dtype='int64'"):
+        read_netcdf(path, "a")
+    assert read_netcdf(path, "a", dtype="int64")[0] == 2**53 + 1
 
 
 @pytest.mark.parametrize(

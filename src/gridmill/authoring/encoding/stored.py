@@ -41,10 +41,12 @@ def stored_encoding(
     ...         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [24]}},
     ...         "fill_value": -1,
     ...         "codecs": [little, {"name": "crc32c"}],
+    ...         "attributes": {"scale_factor": 0.1, "_FillValue": -1},
     ...     }
     ... )  # doctest: +NORMALIZE_WHITESPACE
     Encoding(chunks=(24,), shards=None, dtype='int16', fill_value=-1, compressors=(),
-             checksum=True, units=None, calendar=None)
+             checksum=True, units=None, calendar=None, scale_factor=0.1, add_offset=None,
+             fill_is_missing=True)
     """
     if array["chunk_grid"]["name"] != "regular" or not isinstance(array["data_type"], str):
         raise ValueError("only regular grids of plain numbers are an Encoding's")
@@ -58,15 +60,23 @@ def stored_encoding(
         raise ValueError(f"codec {codecs[0]['name']} stands where bytes are expected")
     checksum = codecs[-1]["name"] == "crc32c"
     compressors = codecs[1 : len(codecs) - checksum]
+    attributes = array.get("attributes") or {}
+    fill_value = _fill_value(array["fill_value"], dtype)
+    is_missing = dtype.kind == "f" or "_FillValue" in attributes
+    if dtype.kind != "f" and is_missing and attributes["_FillValue"] != fill_value:
+        raise ValueError(f"fill value {fill_value} is not the attribute _FillValue")
     return Encoding(
         chunks=chunks,
         shards=shards,
         dtype=dtype.name,
-        fill_value=_fill_value(array["fill_value"], dtype),
+        fill_value=fill_value,
         compressors=tuple(_without_typesize(codec, dtype) for codec in compressors),
         checksum=checksum,
         units=units,
         calendar=calendar,
+        scale_factor=attributes.get("scale_factor"),
+        add_offset=attributes.get("add_offset"),
+        fill_is_missing=is_missing,
     )
 
 

@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gridmill.model.variables import Coordinate
+from gridmill.authoring.transforms.packing import cannot_be_packed, pack
+from gridmill.model.variables import Coordinate, DataVar
 from gridmill.sources.evidence.dates import are_same_calendar
 
 if TYPE_CHECKING:
     from gridmill.authoring.template import TemplateConfig
 
-__all__ = ["check_coordinates", "check_new", "check_order", "doubts"]
+__all__ = ["check_coordinates", "check_new", "check_order", "differing", "doubts"]
 
 # What floating point may lose of a number that is no label of time: single precision.
 LOSS = 1e-6
@@ -97,10 +98,26 @@ def check_new(config: TemplateConfig) -> None:
     ValueError
         The append dim's last label, at the archive's capacity, cannot be stored; its coordinate has
         another calendar; a dim has a label twice; an attribute is no strict JSON, or says how
-        values are decoded; a fill value is a real value.
+        values are decoded; a fill value is a real value, or there is none where a variable ends;
+        values that a variable can have cannot be packed.
     """
     for check in OF_NEW:
         check(config)
+
+
+def differing(coord: Coordinate, labels: xr.Variable, found: Any) -> Any:
+    """Return where labels that were read are not those that are declared, as flat positions.
+
+    Parameters
+    ----------
+    coord
+        Says how they are stored: what floating point rounds is no other label.
+    labels
+        As declared.
+    found
+        As readers decode them, of the same shape; None if they cannot.
+    """
+    return np.flatnonzero(~np.asarray(_same(coord, labels, found)).ravel())
 
 
 def doubts(config: TemplateConfig) -> list[str]:
@@ -149,7 +166,7 @@ def _check_labels(coord: Coordinate, labels: xr.Variable, more: str = "") -> Non
     if labels.size == 0 or (labels.dtype.kind in "OSU" and coord.units is None):
         return
     found = _read_back(coord, labels) if coord.units else _cast(coord, labels)
-    wrong = np.flatnonzero(~np.asarray(_same(coord, labels, found)).ravel())
+    wrong = differing(coord, labels, found)
     if wrong.size == 0:
         return
     at = int(wrong[0])
@@ -275,14 +292,47 @@ def _check_packing(config: TemplateConfig) -> None:
         if decoding:
             raise ValueError(
                 f"attrs of variable {var.name!r} have {decoding}: readers would decode by them "
-                "what gridmill stores as it is; leave them out"
+                "what gridmill stores as it is; leave them out, and give scale_factor, add_offset "
+                "and fill_value to its Encoding, which packs"
             )
-        fill = var.encoding.fill_value
-        if var.encoding.is_floating and fill is not None and fill == 0:
-            raise ValueError(
-                f"variable {var.name!r} has fill_value {fill}: readers would see every real zero "
-                "as missing; leave it out, which means NaN, or take a value that cannot occur"
-            )
+        _check_missing(var)
+        if var.encoding.is_packed and var.valid_range is not None:
+            _check_range(var, var.valid_range)
+
+
+def _check_missing(var: DataVar) -> None:
+    """Raise where a real value would be read as missing, or what is missing as a real value."""
+    encoding = var.encoding
+    if encoding.missing is None and var.valid_until is not None:
+        raise ValueError(
+            f"variable {var.name!r} ends at {var.valid_until}, and of {encoding.dtype} nothing "
+            f"says missing: readers would see {encoding.fill} from there on; declare a fill_value "
+            "that cannot occur"
+        )
+    if encoding.fill_value is None or encoding.missing is None or encoding.is_packed:
+        return
+    low, high = var.valid_range or (0, 0)
+    if low <= encoding.fill <= high:
+        means = "every real zero" if encoding.fill == 0 else "what valid_range says can occur"
+        other = "leave it out, which means NaN, or take" if encoding.is_floating else "take"
+        raise ValueError(
+            f"variable {var.name!r} has fill_value {encoding.fill}: readers would see {means} as "
+            f"missing; {other} a value that cannot occur"
+        )
+
+
+def _check_range(var: DataVar, valid_range: tuple[float, float]) -> None:
+    ends = np.array(valid_range, "float64")
+    _, refused = pack(ends, var.encoding)
+    if refused is not None:
+        reason = cannot_be_packed(ends[refused][0], var.encoding, f"valid_range of {var.name!r}")
+        raise ValueError(reason)
+    missing = var.encoding.fill * var.encoding.scale + var.encoding.offset
+    if ends[0] <= missing <= ends[1]:
+        raise ValueError(
+            f"variable {var.name!r} has fill_value {var.encoding.fill}, which is {missing:g} "
+            "unpacked: its valid_range says that this can occur; take a value that cannot"
+        )
 
 
 OF_NEW = (_check_calendar, _check_labels_once, _check_attributes, _check_packing, _check_capacity)

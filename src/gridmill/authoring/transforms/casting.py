@@ -9,10 +9,15 @@ import numpy as np
 __all__ = ["cast_into"]
 
 
-def cast_into(found: np.ndarray[Any, Any], out: np.ndarray[Any, Any], name: str) -> None:
+def cast_into(
+    found: np.ndarray[Any, Any],
+    out: np.ndarray[Any, Any],
+    name: str,
+    missing: float | None = None,
+) -> None:
     """Put values into an array, unless one would not be stored as what it is.
 
-    Integers and booleans take whole numbers that they can hold; they have nothing that says
+    Integers and booleans take whole numbers that they can hold, and NaN only where something says
     "missing". A floating-point dtype takes what does not become infinite: to be rounded is what
     its author asked for.
 
@@ -24,6 +29,8 @@ def cast_into(found: np.ndarray[Any, Any], out: np.ndarray[Any, Any], name: str)
         Of the same shape, with the dtype by which the variable is stored.
     name
         Of the variable.
+    missing
+        What NaN becomes in an integer dtype, see `Encoding.missing`.
 
     Raises
     ------
@@ -43,7 +50,8 @@ def cast_into(found: np.ndarray[Any, Any], out: np.ndarray[Any, Any], name: str)
 declare another dtype
     """
     if out.dtype.kind in "iub" and not np.can_cast(found.dtype, out.dtype, "safe"):
-        _check_whole(found, out.dtype, name)
+        _cast_whole(found, out, name, missing)
+        return
     try:
         with np.errstate(over="raise"):
             out[...] = found
@@ -56,6 +64,17 @@ declare another dtype
         ) from None
 
 
+def _cast_whole(
+    found: np.ndarray[Any, Any], out: np.ndarray[Any, Any], name: str, missing: float | None
+) -> None:
+    has_missing = missing is not None and not np.isnan(missing)
+    is_value = ~np.isnan(found) if has_missing else np.ones(found.shape, bool)
+    _check_whole(found[is_value], out.dtype, name)
+    if has_missing:
+        out[...] = missing
+    np.copyto(out, found, where=is_value, casting="unsafe")
+
+
 def _check_whole(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> None:
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     with np.errstate(invalid="ignore"):
@@ -64,9 +83,7 @@ def _check_whole(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -
     if is_held.all():
         return
     wrong = found[~is_held].flat[0]
-    rule = f"which takes whole numbers from {low} to {high}"
+    rule = f"which takes whole numbers from {low} to {high}; declare another dtype"
     if np.isnan(wrong):
-        rule = "which has nothing that says missing"
-    raise ValueError(
-        f"{name}: {wrong!s} cannot be stored as {dtype}, {rule}; declare another dtype"
-    )
+        rule = "of which nothing says missing; declare a fill_value that cannot occur"
+    raise ValueError(f"{name}: {wrong!s} cannot be stored as {dtype}, {rule}")

@@ -78,8 +78,10 @@ def _encoding_content(encoding: Encoding) -> Content:
     import numpy as np
 
     itemsize = np.dtype(encoding.dtype).itemsize
+    packing = {"scale_factor": encoding.scale, "add_offset": encoding.offset}
     return {
         "dtype": encoding.dtype,
+        **(packing if encoding.is_packed else {}),
         "fill_value": plain(encoding.fill),
         "chunks": list(encoding.chunks),
         "shards": None if encoding.shards is None else list(encoding.shards),

@@ -267,6 +267,12 @@ def _converted(
                 f"its {evidence.variable} is in {units!r}, and the archive's in {wanted!r}"
                 f"{_if_meant('units')}"
             )
+        if values.dtype.kind != "f":
+            raise NotAsPromised(
+                f"its {evidence.variable} is in {units!r}, and the archive's in {wanted!r}: whole "
+                f"numbers ({values.dtype}) are not converted; declare the file's units, or a "
+                "floating-point dtype"
+            )
         with np.errstate(over="raise"):
             values[...] = convert(values, units, wanted)
         remarks.append(f"read with {evidence.variable} in {units!r}, converted to {wanted!r}")

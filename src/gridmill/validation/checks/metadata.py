@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gridmill.authoring.encoding.survival import differing
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
 from gridmill.model.wording import count_of
@@ -108,6 +109,8 @@ def own_differences(
 class CoordinatesAsDeclared:
     """Coordinates hold the template's values; the append dim goes on without a step back or a gap.
 
+    What readers decode is compared with what was written, bit for bit, and with the template's own
+    labels: a dtype or units that cannot hold one would give both the same wrong one.
     The template's axis has neither, so whatever is not on it is one. A completeness coordinate
     holds what the records say, and never claims more.
     """
@@ -120,16 +123,18 @@ class CoordinatesAsDeclared:
         declared = context.template_ds
         restore = context.command("restore-metadata")
         findings = []
-        # Both as readers decode them: what is stored may be rounded, by its dtype or units.
+        # Both as readers decode them: what is stored may be rounded, by its dtype.
         with (
             archive.written(declared) as folder,
             xr.open_zarr(folder, consolidated=True) as written,
         ):
             names = [str(n) for n in declared.coords if not archive.speaks_of_data(n)]
             for name in names:
-                message = _difference(context.ds, written, name, dim)
+                message, repair = _difference(context.ds, written, name, dim), restore
+                if not message:  # then writing it once more repairs nothing
+                    message, repair = _loss(context, name), ""
                 if message:
-                    finding = Finding(message=message, variables=(name,), repair=restore)
+                    finding = Finding(message=message, variables=(name,), repair=repair)
                     findings.append(finding)
         findings += _completeness_findings(context, restore)
         return CheckResult(
@@ -176,6 +181,23 @@ def _difference(stored: xr.Dataset, written: xr.Dataset, name: str, append_dim: 
         steps = "; ".join(_missteps(stored.get_index(name)))
         message += f"; {steps}" if steps else ""
     return message
+
+
+def _loss(context: Context, name: str) -> str:
+    """Say which label was lost when a coordinate was stored as declared; empty if none was."""
+    coord = next(coord for coord in context.config.coords if coord.name == name)
+    labels, found = context.template_ds[name].variable, context.ds[name].values
+    if labels.dtype.kind in "SU":
+        return ""
+    lost = differing(coord, labels, found)
+    if not len(lost):
+        return ""
+    wanted, seen = (_text(np.ravel(of)[lost[0]]) for of in (labels.values, found))
+    how = f"{coord.dtype}{f' in {coord.units!r}' if coord.units else ''}"
+    return (
+        f"{len(lost)} of {labels.size} labels are read as others, first {seen} where {wanted} is "
+        f"declared: {how} cannot hold it; build a new store with another dtype or units"
+    )
 
 
 def _equal(ours: Any, theirs: Any) -> Any:

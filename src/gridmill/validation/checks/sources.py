@@ -11,6 +11,7 @@ import google_crc32c
 import numpy as np
 import zarr
 
+from gridmill.authoring.transforms.packing import unpack
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
@@ -123,9 +124,16 @@ def _count_different(context: Context, region: Region, var: DataVar, made: Path)
                 f"{dim} {int(i) + part.start}"
                 for dim, i, part in zip(var.dims, first, place, strict=True)
             )
-            example = f"first {found[first]:g} where they give {wanted[first]:g} (at {where})"
+            theirs, ours = (_value(side[first], var) for side in (found, wanted))
+            example = f"first {theirs:g} where they give {ours:g} (at {where})"
         n += len(wrong)
     return n, example
+
+
+def _value(stored: Any, var: DataVar) -> Any:
+    """Return what readers see of a stored value."""
+    packed = var.encoding.is_packed
+    return unpack(np.asarray([stored]), var.encoding)[0] if packed else stored
 
 
 def _alike(found: Values, wanted: Values, var: DataVar) -> Values:

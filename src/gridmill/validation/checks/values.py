@@ -100,8 +100,9 @@ class PhysicalRange(ValueValidator):
         """Compare every field's extremes with the variable's range."""
         low, high = range_of(var, self.ranges) or (-np.inf, np.inf)
         least, most = _arrays(stats, var, context, "minimum", "maximum")
-        # Rounding may carry a value at the bound across it.
-        slack = _rounding(var) * np.array([abs(low), abs(high)])
+        # Rounding may carry a value at the bound across it, and so may packing.
+        step = abs(var.encoding.scale) if var.encoding.is_packed else 0.0
+        slack = _rounding(var) * np.array([abs(low), abs(high)]) + step / 2
         wrong = np.isinf(least) | np.isinf(most)
         if np.isfinite(slack).all():
             wrong |= (least < low - slack[0]) | (most > high + slack[1])

@@ -20,7 +20,8 @@ import numpy as np
 import xarray as xr
 from dask.delayed import delayed
 
-from gridmill.model.variables import Coordinate, DataVar
+from gridmill.authoring.transforms.packing import unpack
+from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.pipeline.canvas import Slab, slabs_of
 
 __all__ = ["FieldStatistics", "field_dims", "scan"]
@@ -176,9 +177,8 @@ def _reduced(
     blocks = list(_blocks(var, whole))
     for first in range(0, len(blocks), BLOCKS_AT_ONCE):
         batch = blocks[first : first + BLOCKS_AT_ONCE]
-        fill = None if np.isnan(var.encoding.fill) else var.encoding.fill
         tasks = [
-            delayed(_reduce_block, pure=False)(store, var.name, block, axes, fill)
+            delayed(_reduce_block, pure=False)(store, var.name, block, axes, var.encoding)
             for block in batch
         ]
         yield from zip(batch, dask.compute(*tasks), strict=True)  # type: ignore[attr-defined,no-untyped-call]
@@ -200,7 +200,7 @@ def _blocks(var: DataVar, whole: Slab) -> Iterator[Slab]:
 
 
 def _reduce_block(
-    store: Readable, name: str, block: Slab, axes: tuple[int, ...], fill: float | None
+    store: Readable, name: str, block: Slab, axes: tuple[int, ...], encoding: Encoding
 ) -> _Part | str:
     """Reduce one block over the horizontal dims; runs on a worker."""
     try:
@@ -208,30 +208,31 @@ def _reduce_block(
     except Exception as error:
         # Whatever a damaged object makes of codecs, the scan of the others goes on.
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    missing = None if encoding.is_packed else encoding.missing
+    values = unpack(values, encoding) if encoding.is_packed else values
     kept = [axis for axis in range(values.ndim) if axis not in axes]
     shape = tuple(values.shape[axis] for axis in kept)
     rows = np.ascontiguousarray(values.transpose(*kept, *axes)).reshape(prod_of(shape), -1)
-    return _reduce_rows(rows, shape, fill)
+    return _reduce_rows(rows, shape, missing)
 
 
-def _reduce_rows(rows: Values, shape: tuple[int, ...], fill: float | None) -> _Part:
+def _reduce_rows(rows: Values, shape: tuple[int, ...], missing: float | None) -> _Part:
     """Reduce rows, a few at a time: what is computed on the way takes several times their bytes."""
     at_once = max(1, ROWS_NBYTES // max(1, rows[:1].nbytes))
     parts = [
-        _reduce_some(rows[first : first + at_once], fill)
+        _reduce_some(rows[first : first + at_once], missing)
         for first in range(0, max(1, len(rows)), at_once)
     ]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return _Part(**{name: values.reshape(shape) for name, values in joined.items()})
 
 
-def _reduce_some(rows: Values, fill: float | None) -> dict[str, Values]:
+def _reduce_some(rows: Values, missing: float | None) -> dict[str, Values]:
     digests = [google_crc32c.value(row.tobytes()) for row in rows]
-    has_nan = rows.dtype.kind == "f"
-    rows = rows if has_nan else rows.astype(float)
+    rows = rows if rows.dtype.kind == "f" else rows.astype(float)
     is_missing = np.isnan(rows)
-    if fill is not None and has_nan:
-        is_missing |= rows == fill
+    if missing is not None:
+        is_missing |= rows == missing
     use = ~is_missing & np.isfinite(rows)
     count = np.count_nonzero(use, axis=1)
     mean = np.divide(
