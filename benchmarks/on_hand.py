@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gridmill import DynamicalDataset
-from gridmill.pipeline.compress import compress, takes_data_array
+from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
+from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import (
     Bench,

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from gridmill.authoring.template import TemplateConfig
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.progress import ProgressDisplay
+    from gridmill.model.fields.gates import (
+        Gate,
+        MostJump,
+        MostMissing,
+        NotARepeat,
+        NotConstant,
+        ValidRange,
+    )
     from gridmill.model.region import Region
     from gridmill.model.settled import SourceFileStatus
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding
@@ -49,13 +57,19 @@ __all__ = [
     "DynamicalDataset",
     "Encoding",
     "FileIdentity",
+    "Gate",
+    "MostJump",
+    "MostMissing",
+    "NotARepeat",
     "NotAvailable",
+    "NotConstant",
     "ProgressDisplay",
     "Region",
     "RegionJob",
     "SourceFileCoord",
     "SourceFileStatus",
     "TemplateConfig",
+    "ValidRange",
     "__version__",
     "connect",
     "fetch",
@@ -72,13 +86,19 @@ _MODULES = {
     "FileIdentity": "sources.fetch.download",
     "DynamicalDataset": "dataset",
     "Encoding": "model.variables",
+    "Gate": "model.fields.gates",
+    "MostJump": "model.fields.gates",
+    "MostMissing": "model.fields.gates",
+    "NotARepeat": "model.fields.gates",
     "NotAvailable": "sources.fetch.download",
+    "NotConstant": "model.fields.gates",
     "ProgressDisplay": "display.progress",
     "Region": "model.region",
     "RegionJob": "authoring.region_job",
     "SourceFileCoord": "authoring.source_file",
     "SourceFileStatus": "model.settled",
     "TemplateConfig": "authoring.template",
+    "ValidRange": "model.fields.gates",
     "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
     "read_netcdf": "sources.netcdf",

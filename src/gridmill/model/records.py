@@ -16,14 +16,29 @@ from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus, SourceFill
 
 __all__ = [
+    "Identity",
     "ObjectReceipt",
     "ProgressRecord",
+    "Release",
     "SourceFileRecord",
     "Tries",
     "VariableRecord",
+    "identity_of",
 ]
 
 SCHEMA_VERSION = 1
+
+Identity = tuple[int | None, str | None, str | None]
+
+
+def identity_of(nbytes: int | None, etag: str | None, last_modified: str | None) -> Identity:
+    """Return what tells two versions of a source file apart.
+
+    The size only where the provider says nothing better: of a file that is fetched by ranges it is
+    that of the variables which a run asked for.
+    """
+    is_named = etag is not None or last_modified is not None
+    return (None if is_named else nbytes, etag, last_modified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +70,22 @@ class ObjectReceipt:
         return self.digest is None or _digest(content) == self.digest
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Somebody's word that what a gate held is right.
+
+    Parameters
+    ----------
+    note
+        Who, when and why.
+    identity
+        The version of the source file that it is about, see `identity_of`.
+    """
+
+    note: str
+    identity: Identity
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceFileRecord:
     """What is known of one source file of a region.
@@ -74,6 +105,8 @@ class SourceFileRecord:
     accepted
         Who settled it by hand, when and why; that also holds for variables that could not be
         read from it.
+    released
+        By variable that a gate held: which version of the file somebody said is right.
     extra
         Optional fields that a later gridmill wrote: kept as long as the file's record is.
     """
@@ -88,17 +121,13 @@ class SourceFileRecord:
     last_modified: str | None = None
     detail: str | None = None
     accepted: str | None = None
+    released: Mapping[str, Release] = field(default_factory=dict, hash=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
-    def identity(self) -> tuple[int | None, str | None, str | None]:
-        """What tells two versions of the file apart.
-
-        The size only where the provider says nothing better: of a file that is fetched by ranges
-        it is that of the variables which a run asked for.
-        """
-        is_named = self.etag is not None or self.last_modified is not None
-        return (None if is_named else self.nbytes, self.etag, self.last_modified)
+    def identity(self) -> Identity:
+        """What tells two versions of the file apart, see `identity_of`."""
+        return identity_of(self.nbytes, self.etag, self.last_modified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +169,8 @@ class VariableRecord:
         The objects in the final store that hold it.
     unread
         By index of the group's files: those that arrived but could not be read for this
-        variable, with whether that no longer holds the extent, and the cause.
+        variable, or that a gate held, with whether that no longer holds the extent, and the
+        cause; see `SourceFileStatus.of_unread`.
     tries
         By index of the group's files: those that are settled and gave this variable nothing, with
         when they were tried; see `ProgressRecord.pending`.
@@ -249,6 +279,25 @@ class ProgressRecord:
                 if settled and files[index].accepted is None:
                     yield name, index
 
+    def held(self) -> Iterator[tuple[str, int]]:
+        """Yield the places that a gate held, also those that somebody decided on since.
+
+        Yields
+        ------
+        str, int
+            Variable, and index of the source file in the variable's group.
+        """
+        for name, variable in self.variables.items():
+            for index, (_, cause) in variable.unread.items():
+                if SourceFileStatus.of_unread(cause) is SourceFileStatus.HELD:
+                    yield name, index
+
+    def held_open(self) -> Iterator[tuple[str, int]]:
+        """Yield those of `held` that nobody rejected: they hold the extent, and runs name them."""
+        for name, index in self.held():
+            if self.groups[self.variables[name].group][index].accepted is None:
+                yield name, index
+
     def next_try(self) -> str | None:
         """Return when the first pending place is tried again (ISO 8601, UTC); None if none is.
 
@@ -275,17 +324,18 @@ class ProgressRecord:
             if not file.settled:
                 found[file.url] = file.status.while_unsettled
             elif file.url in unread and file.accepted is None:
-                names = ", ".join(unread[file.url])
-                found[file.url] = f"{SourceFileStatus.READ_FAILED} for {names}"
+                became = unread[file.url].items()
+                found[file.url] = "; ".join(f"{was} for {', '.join(of)}" for was, of in became)
         return list(found.items())
 
-    def _unread_files(self) -> dict[str, list[str]]:
-        """Give by URL the variables that could not be read from it, where that is not settled."""
-        found: dict[str, list[str]] = {}
+    def _unread_files(self) -> dict[str, dict[SourceFileStatus, list[str]]]:
+        """Return by URL what became of it for which variables, where that is not settled."""
+        found: dict[str, dict[SourceFileStatus, list[str]]] = {}
         for name, variable in self.variables.items():
-            for index, (settled, _) in variable.unread.items():
+            for index, (settled, cause) in variable.unread.items():
                 if not settled:
-                    found.setdefault(self.groups[variable.group][index].url, []).append(name)
+                    of_file = found.setdefault(self.groups[variable.group][index].url, {})
+                    of_file.setdefault(SourceFileStatus.of_unread(cause), []).append(name)
         return found
 
     def _repr_html_(self) -> str:
@@ -331,7 +381,7 @@ def _outcome(
 ) -> tuple[SourceFileStatus, bool]:
     if unread is None:
         return file.status, file.settled
-    return SourceFileStatus.READ_FAILED, unread[0] or file.accepted is not None
+    return SourceFileStatus.of_unread(unread[1]), unread[0] or file.accepted is not None
 
 
 def _known(kind: type[Any], raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -350,12 +400,15 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_to(file: SourceFileRecord) -> dict[str, Any]:
-    return _plain(vars(file))
+    released = {name: (r.note, r.identity) for name, r in file.released.items()}
+    return _plain({**vars(file), "released": released or None})
 
 
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     status = SourceFileStatus(raw["status"])
-    return SourceFileRecord(**_known(SourceFileRecord, {**raw, "status": status}))
+    released = {n: Release(note, tuple(by)) for n, (note, by) in raw.get("released", {}).items()}
+    fields = {**raw, "status": status, "released": released}
+    return SourceFileRecord(**_known(SourceFileRecord, fields))
 
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:

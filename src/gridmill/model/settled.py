@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -23,12 +23,30 @@ class SourceFileStatus(StrEnum):
     NOT_YET_AVAILABLE = "not yet available"
     DOWNLOAD_FAILED = "download failed"
     READ_FAILED = "read failed"
+    HELD = "held by gate"
     SUCCEEDED = "succeeded"
+
+    @classmethod
+    def of_unread(cls, cause: str) -> Self:
+        """Return what became of a file that gave a variable nothing, by the recorded cause.
+
+        Examples
+        --------
+        >>> SourceFileStatus.of_unread("held by gate jump: values differ").value
+        'held by gate'
+        >>> SourceFileStatus.of_unread("ValueError: no t2m").value
+        'read failed'
+        """
+        return cls.HELD if cause.startswith(cls.HELD) else cls.READ_FAILED
 
     @property
     def is_failure(self) -> bool:
-        """Whether the provider had the file and it could not be used."""
-        return self in (SourceFileStatus.DOWNLOAD_FAILED, SourceFileStatus.READ_FAILED)
+        """Whether the provider had the file and it is not used."""
+        return self in (
+            SourceFileStatus.DOWNLOAD_FAILED,
+            SourceFileStatus.READ_FAILED,
+            SourceFileStatus.HELD,
+        )
 
     @property
     def while_unsettled(self) -> str:

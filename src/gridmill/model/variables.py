@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gridmill.model.fields.gates import Gate, check_gates
+
 __all__ = [
     "BLOSC_ZSTD",
     "CRC32C",
@@ -262,11 +264,15 @@ class DataVar:
     valid_range
         Lowest and highest value that it can have, in its units, for validation; None means what
         its CF standard name and units say.
+    gates
+        What its fields must be like to be published: one that is beyond a gate is held until
+        somebody decides, see
+        `gridmill.model.fields.gates`.
 
     Raises
     ------
     ValueError
-        `attrs` lacks `units` or `long_name`.
+        `attrs` lacks `units` or `long_name`, or something in `gates` is no gate.
     """
 
     name: str
@@ -276,11 +282,13 @@ class DataVar:
     keep_mantissa_bits: int | None = None
     valid_until: str | None = None
     valid_range: tuple[float, float] | None = None
+    gates: tuple[Gate, ...] = ()
 
     def __post_init__(self) -> None:
         missing = [key for key in ("long_name", "units") if key not in self.attrs]
         if missing:
             raise ValueError(f"attrs of variable {self.name!r} lack {missing}: CF needs them")
+        check_gates(self.name, self.gates)
 
     def with_dims(self, dims: Sequence[str]) -> DataVar:
         """Give this variable with `dims` where it declares none, its rank checked."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gridmill.model.records import ProgressRecord, SourceFileRecord
 from gridmill.model.reports.run_report import RunReport
@@ -18,12 +18,12 @@ from gridmill.stores.state.claims import positions_of
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["Acceptance", "accept_files"]
+__all__ = ["Acceptance", "accept_files", "is_named", "signed"]
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What was settled by hand.
+    """What was decided by hand on source files.
 
     Parameters
     ----------
@@ -41,7 +41,13 @@ class Acceptance:
 
 
 def accept_files(
-    dataset: DynamicalDataset, names: Sequence[str], *, who: str, why: str, now: Any = None
+    dataset: DynamicalDataset,
+    names: Sequence[str],
+    *,
+    who: str,
+    why: str,
+    now: Any = None,
+    kind: Literal["accept", "reject"] = "accept",
 ) -> Acceptance:
     """Settle source files that give nothing, and publish what they held back.
 
@@ -59,6 +65,8 @@ def accept_files(
         Kept in the records.
     now
         The present; None asks the clock.
+    kind
+        What it is called in the report.
 
     Raises
     ------
@@ -68,13 +76,11 @@ def accept_files(
         A run works on the file's region.
     """
     check_exists(dataset)
-    if not why.strip():
-        raise ValueError("say why: it is kept in the record")
+    note = signed(who, why)
     chosen = [record for record in _records(dataset) if any(_held_back_by(record, names))]
     _check_found(dataset, chosen, names)
     positions = [positions_of(record.region) for record in chosen]
-    note = f"{who}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {' '.join(why.split())}"
-    with by_hand(dataset, "accept", positions, now=now) as hand:
+    with by_hand(dataset, kind, positions, now=now) as hand:
         hand.archive.check_structure()
         accepted: dict[str, str] = {}
         for region in [record.region for record in chosen]:
@@ -84,20 +90,36 @@ def accept_files(
                 dataset.store.tracker.write(_accepted(record, names, note))
         hand.publisher.publish(hand.lease)
         hand.report.stops_because = hand.publisher.extent.stops_because()
-        hand.report.notes.extend(f"accepted {url} ({was}): {note}" for url, was in accepted.items())
+        done = f"{kind}ed"
+        hand.report.notes.extend(f"{done} {url} ({was}): {note}" for url, was in accepted.items())
     return Acceptance(tuple(accepted.items()), note, hand.report)
+
+
+def signed(who: str, why: str) -> str:
+    """Return who says something now, and why, as records keep it.
+
+    Raises
+    ------
+    ValueError
+        No reason is given.
+    """
+    if not why.strip():
+        raise ValueError("say why: it is kept in the record")
+    return f"{who}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {' '.join(why.split())}"
 
 
 def _held_back_by(record: ProgressRecord, names: Sequence[str]) -> dict[str, str]:
     files = record.open_files()
-    return {url: was for url, was in files if any(_is_named(url, name) for name in names)}
+    return {url: was for url, was in files if any(is_named(url, name) for name in names)}
 
 
 def _accepted(record: ProgressRecord, names: Sequence[str], note: str) -> ProgressRecord:
     held_back = _held_back_by(record, names)
 
     def settle(file: SourceFileRecord) -> SourceFileRecord:
-        return replace(file, settled=True, accepted=note) if file.url in held_back else file
+        if file.url not in held_back:
+            return file
+        return replace(file, settled=True, accepted=note, released={})
 
     return replace(record, groups=tuple(tuple(map(settle, group)) for group in record.groups))
 
@@ -108,7 +130,7 @@ def _check_found(
     for name in names:
         if any(_held_back_by(record, [name]) for record in chosen):
             continue
-        known = {f.url: f for r in _records(dataset) for f in _files(r) if _is_named(f.url, name)}
+        known = {f.url: f for r in _records(dataset) for f in _files(r) if is_named(f.url, name)}
         if known:
             url, file = next(iter(known.items()))
             why = f"accepted: {file.accepted}" if file.accepted else file.status
@@ -128,5 +150,6 @@ def _files(record: ProgressRecord) -> Iterator[SourceFileRecord]:
     return (file for group in record.groups for file in group)
 
 
-def _is_named(url: str, name: str) -> bool:
+def is_named(url: str, name: str) -> bool:
+    """Whether a name is that of a URL: all of it, or how it ends, from a ``/`` on."""
     return url == name or url.endswith(f"/{name.lstrip('/')}")

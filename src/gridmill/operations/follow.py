@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.reports.run_report import RunReport
+from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.prepare import results_from_record
 from gridmill.planning.source_files.asking import ask_files
 from gridmill.sources.fetch.download import mask_url
@@ -171,14 +172,17 @@ class _Clock:
 
 
 def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
-    """List the source files of an update that are not settled, each once a region."""
+    """List the source files of an update that are not settled, each once a region.
+
+    For what a gate holds it is no use to wait.
+    """
     found: dict[tuple[str, str], _Awaited] = {}
     for prepared in dataset.plan(now=end).prepared():
         if prepared.record is None:
             continue
         for coords in results_from_record(prepared, prepared.record).values():
             for coord in coords:
-                if not coord.settled:
+                if not coord.settled and coord.status is not SourceFileStatus.HELD:
                     key = (prepared.job.region.key, coord.get_url())
                     found.setdefault(key, _Awaited(prepared.job, coord))
     return list(found.values())

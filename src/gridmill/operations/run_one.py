@@ -14,12 +14,15 @@ from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
 from gridmill.model.reports.spans import Span
-from gridmill.pipeline.compress import compress, takes_data_array
+from gridmill.model.settled import SourceFileStatus
+from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
+from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import Bench, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedGroup
+from gridmill.planning.source_files.outcomes import released_files
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
 from gridmill.sources.evidence.expected import expected_axes, expected_times
@@ -179,6 +182,7 @@ def _run(
         else expected_times(
             archive.template_ds, dim, job.processing_region(), archive.config.append_dim_frequency
         ),
+        released=released_files(dataset.store.tracker.read(job.region), job.data_vars[0].name),
     )
     space = Workspace(scratch / "work").of_key("one-chain")
     bench = Bench(space, "this process", raises=True)
@@ -251,6 +255,6 @@ def _is_missing(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.boo
 def _file_outcomes(receipt: Receipt) -> Iterator[FileOutcome]:
     for index, file in enumerate(receipt.files):
         coord, why = file.coord, receipt.unread.get(index)
-        status = str(coord.status) if why is None else "read failed"
+        status = str(coord.status if why is None else SourceFileStatus.of_unread(why))
         detail = coord.detail if why is None else why
         yield FileOutcome(mask_url(coord.get_url()), status, detail, coord.nbytes)

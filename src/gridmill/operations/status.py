@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -83,6 +83,8 @@ class ArchiveStatus:
         read, or they were accepted by hand.
     pending
         Those of them that nobody accepted: updates try them again.
+    held
+        Source files of which a gate holds a place that nobody decided on.
     running
         The runs that hold a lease now, or died holding one.
     made_earlier
@@ -114,6 +116,7 @@ class ArchiveStatus:
     last_runs: tuple[dict[str, Any], ...] = ()
     made_earlier: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    held: int = 0
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -168,6 +171,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         last_runs=tuple(report.brief() for report in reports),
         made_earlier=made_earlier(records, _version(archive)),
         remarks=config.remarks,
+        held=sum(len(_urls(record, record.held_open())) for record in records),
     )
 
 
@@ -221,8 +225,11 @@ def _incomplete(
 
 def _pending(record: ProgressRecord) -> set[str]:
     """Return the source files of which a place is pending."""
-    variables, groups = record.variables, record.groups
-    return {groups[variables[name].group][at].url for name, at in record.pending()}
+    return _urls(record, record.pending())
+
+
+def _urls(record: ProgressRecord, places: Iterable[tuple[str, int]]) -> set[str]:
+    return {record.groups[record.variables[name].group][at].url for name, at in places}
 
 
 def _accepted(record: ProgressRecord) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["SLAB_NBYTES", "Canvas", "Index", "Slab", "slabs_of"]
+__all__ = ["SLAB_NBYTES", "Canvas", "Index", "Slab", "Values", "slabs_of"]
 
 Slab = tuple[slice, ...]
 Index = tuple[int | slice, ...]
@@ -158,11 +158,13 @@ class Canvas:
     def values(self, number: int) -> Values:
         """Give the values of a slab, to be changed at will until it is closed.
 
-        Those of a canvas in one piece once; several slabs one after the other.
+        Those of a canvas in one piece once; several slabs one after the other, and again from the
+        first one on.
         """
         if self._memory is not None:
             self._covered.fill_free(self._memory, (slice(None),) * len(self.shape), self.fill)
             return self._memory
+        self._leave()
         values = self._slab = _borrow(_lengths(self.slabs[number]), self.dtype)
         values.fill(self.fill)
         stored = self._map(number)
@@ -181,10 +183,19 @@ class Canvas:
                 filled[cut[0]] = True
         return filled
 
+    def inside(self, number: int, place: Index) -> Index | None:
+        """Give the part of a place that is in a slab, as seen from the slab; None if none is."""
+        cut = _cut(place, self.slabs[number], self.shape)
+        return None if cut is None else cut[0]
+
     def close(self, number: int) -> None:
         """Give back a slab's disk space and memory."""
         if self._memory is None:
             self._file(number).unlink()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give back the memory of the slab whose values were given last."""
         if self._slab is not None:
             _give_back(self._slab)
             self._slab = None

@@ -11,7 +11,9 @@ import errno
 import json
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,10 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Index, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
-from gridmill.pipeline.keep_published import is_published, keep_published, written_region
 from gridmill.pipeline.shards import ObjectWriter
+from gridmill.pipeline.slabs.held import held_places
+from gridmill.pipeline.slabs.keep_published import is_published, keep_published, written_region
+from gridmill.pipeline.slabs.transform import TransformedSlabs, transforms
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
     Bench,
@@ -42,7 +46,7 @@ from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import observing
 from gridmill.stores.metadata import array_metadata
 
-__all__ = ["compress", "slabs_for", "takes_data_array", "transforms"]
+__all__ = ["compress", "slabs_for"]
 
 # What no other version of a file mends: the author did not write it, or it goes round in circles.
 OF_THE_CODE = (NotImplementedError, RecursionError)
@@ -68,6 +72,8 @@ def compress(
     - source files that are not here are downloaded again;
     - each is read into its place, and compared with it;
     - the author's transformations run in place;
+    - a place beyond a gate of the variable is held: all is made once more as if its file could
+      not be read, so that nothing rests on it;
     - values are packed where the encoding says so, and what cannot be is a failure to read;
     - where this run has no value, published ones stay;
     - the region is written whole, checked against the whole template's metadata.
@@ -103,22 +109,55 @@ def _compress_here(
 ) -> LocalShards:
     folder, scratch = bench.space.make(), bench.space.make()
     spans = source.spans if healed else ()
-    with (
-        recorded("compress", bench.space.key, bench.worker) as span,
-        _canvas(work, scratch / "slabs") as canvas,
-        noted_stages() as epochs,
-    ):
-        unread, remarks = _read(canvas, context, work, source, bench, may_vanish=healed is None)
-        succeeded = _succeeded(source.files, unread)
-        keys: tuple[str, ...] = ()
-        if succeeded:
-            places = {at: _place(file, work.data_var) for at, file in succeeded.items()}
-            keys, refused = _write(folder, context, work, canvas, places)
-            unread |= refused
-        span.append(prod(work.shape) * canvas.dtype.itemsize)
+    read = partial(_read, context, work, source, bench, may_vanish=healed is None)
+    with recorded("compress", bench.space.key, bench.worker) as span, noted_stages() as epochs:
+        made = _make(folder, scratch / "slabs", context, work, source, read, {})
+        if made.held:
+            again = scratch / "without-held"
+            made = _make(folder, again, context, work, source, read, made.held)
+        span.append(prod(work.shape) * np.dtype(work.data_var.encoding.value_dtype).itemsize)
     bench.space.discard(scratch)
     every = (*spans, *span)
-    return LocalShards(folder, keys, work, source, unread, healed, every, epochs, remarks)
+    return LocalShards(
+        folder, made.keys, work, source, made.unread, healed, every, epochs, made.remarks
+    )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was written, and by index of the source file what was not, and why.
+
+    Where places are `held`, nothing was written: it is still to be made without them.
+    """
+
+    keys: tuple[str, ...]
+    unread: Mapping[int, str]
+    remarks: Mapping[int, Sequence[str]]
+    held: Mapping[int, str] = field(default_factory=dict)
+
+
+def _make(
+    folder: Path,
+    scratch: Path,
+    context: RunContext,
+    work: VariableWork,
+    source: LocalFiles,
+    read: Callable[[Canvas, Mapping[int, str]], tuple[dict[int, str], dict[int, list[str]]]],
+    held: Mapping[int, str],
+) -> _Made:
+    """Read, transform and write; gates are looked at unless places are held already."""
+    with _canvas(work, scratch) as canvas:
+        unread, remarks = read(canvas, held)
+        places = {
+            index: _place(source.files[index], work.data_var)
+            for index in _succeeded(source.files, unread)
+        }
+        if not places:
+            return _Made((), unread, remarks)
+        slabs = TransformedSlabs(canvas, context, work)
+        found = {} if held else held_places(slabs, source.files, places)
+        keys, refused = ((), {}) if found else _write(folder, slabs, places)
+        return _Made(keys, unread | refused, remarks, found)
 
 
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
@@ -138,24 +177,28 @@ def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> l
 
 
 def _read(
-    canvas: Canvas,
     context: RunContext,
     work: VariableWork,
     source: LocalFiles,
     bench: Bench,
+    canvas: Canvas,
+    held: Mapping[int, str],
     *,
     may_vanish: bool,
 ) -> tuple[dict[int, str], dict[int, list[str]]]:
-    """Read every file that arrived into its place, and compare it with that.
+    """Read every file that arrived and is not held into its place, and compare it with that.
 
-    Gives by index why one could not be read, and what is worth knowing of how one was. Where they
-    may vanish, a file that is not there says nothing about what the provider has: its folder is
+    Gives by index why one was not read, and what is worth knowing of how one was. Where they may
+    vanish, a file that is not there says nothing about what the provider has: its folder is
     being deleted, as another worker's may be on the same disk.
     """
     unread: dict[int, str] = {}
     remarks: dict[int, list[str]] = {}
     for index, file in enumerate(source.files):
         if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
+            continue
+        if index in held:
+            unread[index] = held[index]
             continue
         place = _place(file, work.data_var)
         piece = canvas.room(place)
@@ -216,64 +259,29 @@ def _is_gone(file: SourceFile, error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) or path is None or not path.exists()
 
 
-def _place(file: SourceFile, data_var: DataVar) -> tuple[int | slice, ...]:
+def _place(file: SourceFile, data_var: DataVar) -> Index:
     return tuple(file.place.get(dim, slice(None)) for dim in data_var.dims)
 
 
-def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> dict[int, SourceFile]:
-    return {
-        index: file
+def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[int]:
+    return [
+        index
         for index, file in enumerate(files)
         if file.coord.status is SourceFileStatus.SUCCEEDED
         and index not in unread
         and not file.is_kept
-    }
-
-
-def _transform_inplace(values: Values, context: RunContext, work: VariableWork, slab: Slab) -> None:
-    job, data_var = work.job, work.data_var
-    if not takes_data_array(type(job)):
-        job.transform_values_inplace(values, data_var)
-        return
-    import xarray as xr
-
-    data_array = xr.DataArray(values, dims=data_var.dims, name=data_var.name, attrs=data_var.attrs)
-    at = dict(zip(data_var.dims, slab, strict=True))
-    for coords in (context.coords, work.coords):
-        if coords is not None:
-            fitting = {n: c for n, c in coords.coords.items() if set(c.dims) <= set(data_var.dims)}
-            cut = {n: c[{d: at[str(d)] for d in c.dims}] for n, c in fitting.items()}
-            data_array = data_array.assign_coords(cut)
-    job.apply_data_transformations(data_array, data_var)
-    if not np.shares_memory(data_array.values, values):
-        raise TypeError(
-            f"{type(job).__name__}.apply_data_transformations must change the values in place"
-        )
-
-
-def takes_data_array(job_class: type[RegionJob[Any, Any]]) -> bool:
-    """Whether an author overrides a hook that takes an xarray object on a worker."""
-    return job_class.apply_data_transformations is not RegionJob.apply_data_transformations
-
-
-def transforms(job_class: type[RegionJob[Any, Any]]) -> bool:
-    """Whether an author overrides how values are transformed."""
-    by_author = job_class.transform_values_inplace is not RegionJob.transform_values_inplace
-    return by_author or takes_data_array(job_class)
+    ]
 
 
 def _write(
-    folder: Path,
-    context: RunContext,
-    work: VariableWork,
-    canvas: Canvas,
-    places: Mapping[int, Index],
+    folder: Path, slabs: TransformedSlabs, places: Mapping[int, Index]
 ) -> tuple[tuple[str, ...], dict[int, str]]:
     """Write a variable's region to a local Zarr store, slab by slab.
 
     Gives the keys of its objects, and by index why a source file's values cannot be stored. There
     are no objects where that is so of all files.
     """
+    context, work, canvas = slabs.context, slabs.work, slabs.canvas
     name = work.data_var.name
     (folder / "zarr.json").write_bytes(context.metadata)
     metadata = array_metadata(json.loads(context.metadata))[name]
@@ -283,9 +291,8 @@ def _write(
         region.check_aligned(length, metadata["shape"][0])
     writer = ObjectWriter(folder, name, metadata)
     refused: dict[int, str] = {}
-    for number, slab in enumerate(canvas.slabs):
-        values = canvas.values(number)
-        _transform_inplace(values, context, work, slab)
+    for number, values in slabs:
+        slab = canvas.slabs[number]
         values, wrong = _as_stored(values, work, canvas, number, places)
         refused = wrong | refused
         if region is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from gridmill.pipeline.compress import compress
-from gridmill.pipeline.keep_published import is_published
+from gridmill.pipeline.slabs.keep_published import is_published
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalShards, Receipt, RunContext
 from gridmill.pipeline.workspace import TmpFolderLost

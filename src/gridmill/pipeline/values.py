@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import ObjectReceipt
+from gridmill.model.records import Identity, ObjectReceipt
 from gridmill.model.reports.spans import Span
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.workspace import WorkspaceOfKey
 from gridmill.sources.evidence.expected import ExpectedAxis
@@ -109,6 +110,8 @@ class VariableWork:
         What their upload returned, see `Uploaded`.
     times
         The processing region's labels along the append dim; None for static variables.
+    released
+        By URL, credentials masked, the version of a source file that no gate holds any more.
     """
 
     job: RegionJob[Any, Any]
@@ -118,6 +121,7 @@ class VariableWork:
     continues: bool = False
     token: str | None = None
     times: ExpectedAxis | None = None
+    released: Mapping[str, Identity] = field(default_factory=dict)
 
     @property
     def data_var(self) -> DataVar:
@@ -183,7 +187,7 @@ class LocalShards:
     work, source
         What it was made from, to make it again elsewhere.
     unread
-        By index of the source file: why it could not be read.
+        By index of the source file: why it could not be read, or which gate held its place.
     healed
         The source files as downloaded again, if they were.
     spans
@@ -223,7 +227,7 @@ class Receipt:
         The source files that it was made from. Dask may have run the download task again since
         the driver heard of it, and a file may have come or gone in between.
     unread
-        By index of the source file: why it could not be read.
+        By index of the source file: why it could not be read, or which gate held its place.
     healed
         The source files as downloaded again, if they were.
     spans
@@ -248,6 +252,14 @@ class Receipt:
     replicated: Mapping[str, Uploaded] = field(default_factory=dict)
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def not_read(self) -> dict[int, str]:
+        """Those `unread` that could not be read: what a gate holds was."""
+        failed = SourceFileStatus.READ_FAILED
+        return {
+            at: why for at, why in self.unread.items() if SourceFileStatus.of_unread(why) is failed
+        }
 
     @property
     def reader(self) -> str:

@@ -53,7 +53,7 @@ class Reasons:
     waiting: dict[str, VariableRecord] = field(default_factory=dict)
     # By variable, the pending source files that were due and asked for in vain.
     in_vain: dict[str, list[int]] = field(default_factory=dict)
-    # The variables that are only looked at because something is pending.
+    # The variables that are only looked at because something is pending or held.
     pending: set[str] = field(default_factory=set)
 
     def of(self, name: str, change: str) -> str:
@@ -115,6 +115,8 @@ class Reasons:
         coords = self._coords(record, known)
         failed = [c for c in coords if c.status.is_failure and not c.settled]
         if failed:
+            if all(coord.status is SourceFileStatus.HELD for coord in failed):
+                self.pending.add(name)
             return f"{len(failed)} source files {failed[0].status}"
         due = self._due(record, known, coords)
         unread = [at for at in due if coords[at].status is SourceFileStatus.READ_FAILED]

@@ -73,7 +73,7 @@ def record_outcome(
     # Variables of one group may be done by several runs, from the same files.
     numbers = {files: number for number, files in enumerate(groups)}
     records: dict[int, tuple[SourceFileRecord, ...]] = {}
-    accepted = _accepted_before(before)
+    by_word = _by_word_before(before)
     for index, group in enumerate(outcome.prepared.groups):
         for name in group.todo:
             if name not in outcome.receipts and name not in outcome.failures:
@@ -81,7 +81,7 @@ def record_outcome(
             seen = _files_seen(outcome, index, name)
             if id(seen) not in records:
                 recorded = (_file_record(job, file, now) for file in seen)
-                records[id(seen)] = tuple(_still_accepted(file, accepted) for file in recorded)
+                records[id(seen)] = tuple(_with_word(file, by_word) for file in recorded)
             files = records[id(seen)]
             if files not in numbers:
                 numbers[files] = len(groups)
@@ -177,21 +177,25 @@ def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> Source
     )
 
 
-def _accepted_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord]:
-    """Give the source files that were settled by hand, by URL."""
+def _by_word_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord]:
+    """Return the source files that were accepted or released by somebody, by URL."""
     groups = () if record is None else record.groups
-    return {file.url: file for group in groups for file in group if file.accepted is not None}
+    files = (file for group in groups for file in group)
+    return {file.url: file for file in files if file.accepted is not None or file.released}
 
 
-def _still_accepted(
-    file: SourceFileRecord, accepted: Mapping[str, SourceFileRecord]
-) -> SourceFileRecord:
-    """Keep what was settled by hand as long as the file is as it was, or still does not succeed."""
-    was = accepted.get(file.url)
-    arrived = file.status is SourceFileStatus.SUCCEEDED
-    if was is None or (arrived and file.identity != was.identity):
+def _with_word(file: SourceFileRecord, by_word: Mapping[str, SourceFileRecord]) -> SourceFileRecord:
+    """Keep what somebody said while the file is as it was, or still does not succeed."""
+    was = by_word.get(file.url)
+    if was is None:
         return file
-    return replace(file, settled=True, accepted=was.accepted)
+    arrived = file.status is SourceFileStatus.SUCCEEDED
+    said = was.released.items()
+    released = {name: r for name, r in said if not arrived or r.identity == file.identity}
+    kept = replace(file, released=released)
+    if was.accepted is None or (arrived and file.identity != was.identity):
+        return kept
+    return replace(kept, settled=True, accepted=was.accepted)
 
 
 def _variable_record(
@@ -253,18 +257,22 @@ def _unread(
 ) -> dict[int, tuple[bool, str]]:
     """Return what could not be read; past its deadline it holds readers back no longer.
 
-    Of a variable of which nothing says missing it does, and so does what did not come.
+    What a gate held holds them back whatever the time, until somebody decides; and of a variable
+    of which nothing says missing what could not be read does, and what did not come.
     """
     (var,) = (var for var in job.data_vars if var.name == receipt.variable)
-    coords = [file.coord for file in receipt.files]
     if var.encoding.missing is None:
         failed = [at for at, file in enumerate(files) if _would_be_published(job, file)]
         causes = {at: f"{files[at].status}" for at in failed} | dict(receipt.unread)
         return {at: (False, f"{why}; {_nothing_says(var)}") for at, why in causes.items()}
-    return {
-        at: (job.expected(coords[at], now) and not job.holds_extent(coords[at], var), detail)
-        for at, detail in receipt.unread.items()
-    }
+
+    def is_settled(at: int, cause: str) -> bool:
+        coord = receipt.files[at].coord
+        if SourceFileStatus.of_unread(cause) is SourceFileStatus.HELD:
+            return False
+        return job.expected(coord, now) and not job.holds_extent(coord, var)
+
+    return {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}
 
 
 def _would_be_published(job: RegionJob[Any, Any], file: SourceFileRecord) -> bool:

@@ -14,7 +14,7 @@ from distributed import Client
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.run_report import RunReport
-from gridmill.pipeline.compress import takes_data_array
+from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.values import RunContext
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.recording import RegionOutcome

@@ -142,7 +142,7 @@ class Intake:
             log.warning(
                 "region %s: %s could not be read for %s; reading again elsewhere, fetched anew",
                 region.name,
-                count_of(len({at for receipt in receipts for at in receipt.unread}), "source file"),
+                count_of(len({at for one in receipts for at in one.not_read}), "source file"),
                 ", ".join(names),
             )
             region.first_reads.update(zip(names, receipts, strict=True))
@@ -152,7 +152,7 @@ class Intake:
 
     def _compare(self, first: Receipt, second: Receipt) -> None:
         """Quarantine a worker that alone could not read several files."""
-        read = first.unread.keys() - second.unread.keys()
+        read = first.not_read.keys() - second.not_read.keys()
         if read:
             del self._in_vain[second.variable]
         else:
@@ -162,7 +162,7 @@ class Intake:
         self._suspects[first.reader] += len(read)
         if self._suspects[first.reader] >= SUSPICIOUS_READS and self.window.retire(first.reader):
             del self._suspects[first.reader]
-            self.narrator.note_quarantined(first.reader, first.unread[min(read)])
+            self.narrator.note_quarantined(first.reader, first.not_read[min(read)])
 
     def _take_error(
         self, region: RegionInFlight, group: int, name: str, error: BaseException
@@ -200,14 +200,14 @@ class Intake:
 
 def _is_news(output: Output, receipt: Receipt) -> bool:
     """Whether a receipt tells of files that cannot be read, and no earlier run knew."""
-    if not receipt.unread:
+    if not receipt.not_read:
         return False
     record = output.region.outcome.prepared.record
     known = None if record is None else record.variables.get(receipt.variable)
     if record is None or known is None:
         return True
     urls = {record.groups[known.group][index].url for index in known.unread}
-    return any(mask_url(receipt.files[at].coord.get_url()) not in urls for at in receipt.unread)
+    return any(mask_url(receipt.files[at].coord.get_url()) not in urls for at in receipt.not_read)
 
 
 def _cause(error: BaseException) -> str:

@@ -228,9 +228,10 @@ class Narrator:
             for name in group.todo:
                 for at, (is_pending, detail) in record.variables[name].unread.items():
                     file = region.outcome.receipts[name].files[at]
+                    status = SourceFileStatus.of_unread(detail)
                     if not is_pending:
-                        self.report.files[SourceFileStatus.READ_FAILED] += 1
-                    told = f"{SourceFileStatus.READ_FAILED} for {name}"
+                        self.report.files[status] += 1
+                    told = f"{status} for {name}"
                     self._note_problem(region, file, told, detail, is_pending)
 
     def _note_problem(

@@ -8,9 +8,10 @@ from typing import Any
 
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
-from gridmill.pipeline.compress import takes_data_array
+from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.values import VariableWork
 from gridmill.planning.prepare import PreparedGroup
+from gridmill.planning.source_files.outcomes import released_files
 from gridmill.runs.dask.submission import GroupWork
 from gridmill.runs.in_flight import RegionInFlight
 from gridmill.sources.evidence.expected import ExpectedAxis, expected_axes, expected_times
@@ -57,6 +58,7 @@ class Works:
                 continues=bool(group.kept),
                 token=record.variables[var.name].token if record and group.kept else None,
                 times=times,
+                released=released_files(record, var.name),
             )
             for var in wanted
         }

@@ -10,7 +10,7 @@ import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.variables import DataVar
-from gridmill.pipeline.compress import transforms
+from gridmill.pipeline.slabs.transform import transforms
 from gridmill.pipeline.values import SourceFile
 
 __all__ = ["Footprint", "files_to_keep"]

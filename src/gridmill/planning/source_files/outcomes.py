@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import SourceFile
 
-__all__ = ["coords_from"]
+__all__ = ["coords_from", "released_files"]
 
 
 def coords_from(
@@ -23,12 +23,19 @@ def coords_from(
     ]
 
 
+def released_files(record: ProgressRecord | None, name: str) -> dict[str, Identity]:
+    """Return by URL which version of a source file no gate of a variable holds any more."""
+    groups = () if record is None else record.groups
+    files = (file for group in groups for file in group)
+    return {file.url: file.released[name].identity for file in files if name in file.released}
+
+
 def _with_outcome(
     coord: SourceFileCoord, was: SourceFileRecord, unread: tuple[bool, str] | None
 ) -> SourceFileCoord:
     known = {name: getattr(was, name) for name in ("nbytes", "etag", "last_modified")}
     if unread is not None:
-        status = SourceFileStatus.READ_FAILED
+        status = SourceFileStatus.of_unread(unread[1])
         settled = unread[0] or was.accepted is not None
         return replace(coord, status=status, settled=settled, detail=unread[1], **known)
     return replace(coord, status=was.status, settled=was.settled, detail=was.detail, **known)

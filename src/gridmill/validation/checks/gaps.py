@@ -69,6 +69,11 @@ class Gap:
         return self.settled and not self.accepted
 
     @property
+    def is_held(self) -> bool:
+        """Whether a gate holds it, and nobody decided yet."""
+        return self.status == SourceFileStatus.HELD and not self.accepted
+
+    @property
     def cause(self) -> tuple[tuple[str, ...], str, bool, bool]:
         """What gaps of one group share."""
         return self.variables, self.status, self.settled, self.accepted
@@ -85,7 +90,7 @@ class GapGroup:
     first, last
         Labels, both included; empty for static variables.
     repair
-        The command that tries again.
+        The command that tries again, or lets the first source file pass that a gate holds.
     """
 
     gaps: tuple[Gap, ...]
@@ -174,7 +179,8 @@ class _Recorded:
         number, file = self.files[url]
         status, settled, detail = file.status, file.settled, file.detail or ""
         if number in known.unread:
-            status, (settled, detail) = SourceFileStatus.READ_FAILED, known.unread[number]
+            settled, detail = known.unread[number]
+            status = SourceFileStatus.of_unread(detail)
         elif status is SourceFileStatus.SUCCEEDED:
             return None
         tries = known.tries.get(number)
@@ -224,14 +230,17 @@ def _kind_and_place(group: GapGroup) -> tuple[bool, bool, int, tuple[str, ...]]:
 
 def _group(context: Context, gaps: Sequence[Gap]) -> GapGroup:
     at = slice(min(gap.start for gap in gaps), max(gap.stop for gap in gaps))
-    names = gaps[0].variables
+    first, names = gaps[0], gaps[0].variables
     # What is settled, or made from other files, is taken for done: only a redo tries again.
-    is_done = gaps[0].settled or gaps[0].status == NOT_RECORDED
+    is_done = first.settled or first.status == NOT_RECORDED
+    repair = context.redo(at, names) if is_done else context.backfill(at, names)
+    if first.is_held:
+        repair = context.command("release", first.url, "--why", "…")
     return GapGroup(
         gaps=tuple(gaps),
         first=context.label(at.start) if at.stop else "",
         last=context.label(at.stop - 1) if at.stop else "",
-        repair=context.redo(at, names) if is_done else context.backfill(at, names),
+        repair=repair,
     )
 
 
