@@ -125,7 +125,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     ) -> Sequence[CoordT]:
         """Give the source files that fill a region for a group of variables.
 
-        Runs with the driver; for a distant store, for several regions at once in threads.
+        Runs with the driver; for a distant store, for several regions at once in threads. A place
+        that none of them fills is not offered: its values are NaN, and no check calls them missing.
+        Leave out what the provider never makes, like the last leads of shorter forecasts.
 
         Parameters
         ----------

@@ -367,7 +367,8 @@ class Completeness(Coordinate):
 
     1 where every source file that `RegionJob.generate_source_file_coords` gives was read for every
     variable, else the share of those places, (variable, source file), that have values; 0 where
-    nothing arrived, or nothing is known yet. It is published after the values that it speaks of.
+    nothing arrived, nothing is known yet, or no source file is given. It is published after the
+    values that it speaks of.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from gridmill.model.variables import Completeness, DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import nothing_missing
-from gridmill.planning.source_files.footprint import Footprint
+from gridmill.planning.source_files.offered import Offered
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["recorded_completeness"]
@@ -54,7 +54,7 @@ def recorded_completeness(
     ndarray
         float32 over the region and the coordinate's other dims: of the places that the source
         files fill, each counted once for each variable, the share that rests on files which were
-        read. 0 where nothing is expected.
+        read. 0 where nothing is offered.
     """
     prepared = prepare_region(job, None, metadata, nothing_missing)
     dims = completeness.own_dims
@@ -78,19 +78,14 @@ class _Files:
     def __init__(
         self, job: RegionJob[Any, Any], files: Sequence[SourceFile], sizes: Mapping[str, int]
     ) -> None:
-        self.job = job
-        self.files = files
-        self.sizes = sizes
+        self.offered = Offered(job, files, sizes)
         self.urls = [mask_url(file.coord.get_url()) for file in files]
-        # Variables of the same dims mostly lack the same files.
-        self._footprints: dict[tuple[str, ...], Footprint] = {}
-        self._filled: dict[tuple[tuple[str, ...], frozenset[int]], Mask] = {}
 
     def lacking(self, record: ProgressRecord, name: str) -> frozenset[int]:
         """Find those files that the record does not say were read for a variable."""
         fills = record.fills(name)
         if fills is None:
-            return frozenset(range(len(self.files)))
+            return frozenset(range(len(self.urls)))
         outcomes: dict[str, deque[bool]] = {}
         for file, fill in zip(record.groups[record.variables[name].group], fills, strict=True):
             is_read = fill.status is SourceFileStatus.SUCCEEDED
@@ -101,32 +96,7 @@ class _Files:
 
     def count(self, var: DataVar, lacking: frozenset[int], dims: Sequence[str]) -> Counts:
         """Count the places of a variable that rest on the other files alone, along `dims`."""
-        job, region = self.job, self.job.region
-        mask = self._mask(var, lacking)[region.place_in(job.processing_region())]
-        mask[max(0, job.end_of(var.name) - region.start) :] = False
-        return _counted(mask, var.dims, dims)
-
-    def _mask(self, var: DataVar, lacking: frozenset[int]) -> Mask:
-        footprint = self._footprint(var)
-        # What mixes along dims that no file divides takes too much memory: all of it, or nothing.
-        if footprint.is_large:
-            lacking = frozenset(range(len(self.files))) if lacking else lacking
-            return Footprint(self.job, var, self.files, self.sizes, ()).filled(self._but(lacking))
-        if (var.dims, lacking) not in self._filled:
-            self._filled[var.dims, lacking] = footprint.filled(self._but(lacking))
-        filled = self._filled[var.dims, lacking].copy()
-        return self.job.for_worker((var,)).provenance(filled, var)
-
-    def _footprint(self, var: DataVar) -> Footprint:
-        if var.dims not in self._footprints:
-            mixes = type(self.job).provenance is not RegionJob.provenance
-            whole = var.dims if self.job.whole_dims is None else self.job.whole_dims
-            whole = whole if mixes else ()
-            self._footprints[var.dims] = Footprint(self.job, var, self.files, self.sizes, whole)
-        return self._footprints[var.dims]
-
-    def _but(self, lacking: frozenset[int]) -> list[int]:
-        return [at for at in range(len(self.files)) if at not in lacking]
+        return _counted(self.offered.places(var, lacking), var.dims, dims)
 
 
 def _counted(mask: Mask, own: Sequence[str], dims: Sequence[str]) -> Counts:

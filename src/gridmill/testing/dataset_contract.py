@@ -26,6 +26,7 @@ from gridmill.model.region import Region, as_slice, regions_of
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, prepare_region
 from gridmill.planning.reasons import nothing_missing
+from gridmill.planning.source_files.offered import Offered
 from gridmill.runs.dask.clusters import connect
 
 __all__ = ["DatasetContract"]
@@ -110,16 +111,42 @@ class DatasetContract:
     # -- source files -------------------------------------------------------------------------
 
     def test_source_files_cover_every_position(self) -> None:
-        """Of each variable, every place is filled by a source file, and by one only."""
+        """Every position is offered by a source file, every other label by one of some position.
+
+        Each place is filled by one file only. What no file of a position fills, like the last leads
+        of a shorter forecast, is not offered.
+        """
+        offered: dict[str, np.ndarray[Any, Any]] = {}
         for job, group in self._groups():
+            sizes = {str(dim): n for dim, n in job.processing_region_ds().sizes.items()}
+            places = Offered(job, group.files, sizes)
             for var in group.variables:
-                sizes = [job.processing_region_ds().sizes[dim] for dim in var.dims]
-                filled = np.zeros(sizes, dtype=np.uint8)
-                for file in group.files:
-                    place = (file.place.get(dim, slice(None)) for dim in var.dims)
-                    filled[tuple(place)] += 1
-                assert (filled > 0).all(), f"{job}: no source file fills all of {var.name}"
-                assert (filled < 2).all(), f"{job}: two source files fill one place of {var.name}"
+                assert (places.times(var) < 2).all(), (
+                    f"{job}: two source files fill one place of {var.name}"
+                )
+                mask = places.places(var)
+                self._check_positions(job, var, mask)
+                for dim, found in _by_label(var.dims, mask).items():
+                    if dim != job.append_dim:
+                        offered[dim] = offered.get(dim, False) | found
+        for dim, found in offered.items():
+            if not found.all():
+                label = self._template().get_index(dim)[int(np.argmin(found))]
+                raise AssertionError(f"no source file of any position fills {dim} {label}")
+
+    def _check_positions(self, job: RegionJob[Any, Any], var: DataVar, mask: Any) -> None:
+        """Compare the positions that are offered with those that a variable has."""
+        if job.is_static:
+            assert mask.any(), f"{job}: no source file fills {var.name}"
+            return
+        has_files = mask.any(axis=tuple(range(1, mask.ndim)))
+        has_files[max(0, job.end_of(var.name) - job.region.start) :] = True
+        if not has_files.all():
+            position = job.region.start + int(np.argmin(has_files))
+            label = job.template_ds.get_index(job.append_dim)[position]
+            raise AssertionError(
+                f"{job}: no source file fills {var.name} at {job.append_dim} {label}"
+            )
 
     def test_source_files_have_stable_addresses(self) -> None:
         """The same region gives the same files in the same order: a resume compares them."""
@@ -244,6 +271,12 @@ class DatasetContract:
             )
             for group in prepare_region(job, None, arrays, nothing_missing).groups:
                 yield job, group
+
+
+def _by_label(dims: Sequence[str], mask: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """Return by dim at which of its labels any place is offered."""
+    every = range(len(dims))
+    return {dim: mask.any(axis=tuple(n for n in every if n != at)) for at, dim in enumerate(dims)}
 
 
 def _shape_at(job: RegionJob[Any, Any], var: DataVar, place: Any) -> tuple[int, ...]:

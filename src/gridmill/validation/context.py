@@ -22,6 +22,7 @@ from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region, regions_of
 from gridmill.model.variables import DataVar
+from gridmill.planning.source_files.offered import Mask, Offered
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.structure import without_append_length
@@ -105,6 +106,8 @@ class Context:
         self.invocation = tuple(invocation or _invocation(dataset))
         self._statistics: dict[str, FieldStatistics] = {}
         self._records: dict[Region, ProgressRecord | None] = {}
+        self._offered: dict[Region, Mapping[str, Mask]] = {}
+        self._alike: dict[tuple[tuple[int, ...], bytes], Mask] = {}
 
     # -- what readers see ---------------------------------------------------------------------
 
@@ -253,6 +256,21 @@ class Context:
     def make_job(self, region: Region) -> RegionJob[Any, Any]:
         """Give the region job with every declared variable of a region."""
         return self.archive.job(region)
+
+    def offered(self, region: Region) -> Mapping[str, Mask]:
+        """Return by variable which places of a region are offered, see `Offered.places`."""
+        if region not in self._offered:
+            job = self.make_job(region)
+            prepared = self.archive.prepare_recorded(job, None)
+            found: dict[str, Mask] = {}
+            for group in prepared.groups:
+                offered = Offered(job, group.files, prepared.sizes)
+                for var in group.variables:
+                    mask = offered.places(var)
+                    # Most regions and variables are offered alike: one array serves them all.
+                    found[var.name] = self._alike.setdefault((mask.shape, mask.tobytes()), mask)
+            self._offered[region] = found
+        return self._offered[region]
 
     def record(self, region: Region) -> ProgressRecord | None:
         """Give a region's record, read once."""

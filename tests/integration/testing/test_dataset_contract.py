@@ -13,6 +13,7 @@ import pytest
 
 from generated import Generated, build_archive
 from gridmill.model.variables import Coordinate
+from gridmill.registry import dataset_names, find_dataset
 from gridmill.testing import DatasetContract
 from tiny import (
     Provider,
@@ -67,6 +68,19 @@ class _Gap(TinyJob):
     def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
         """Forget the last file."""
         return super().generate_source_file_coords(processing_region_ds, data_var_group)[:-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HalfCoord(TinyCoord):
+    def out_loc(self) -> dict[str, Any]:
+        """Leave out a row."""
+        return {**super().out_loc(), "y": slice(0.0, 0.0)}
+
+
+class _Unfilled(TinyJob):
+    def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
+        """Fill a row of two."""
+        return [_HalfCoord(label=label) for label in processing_region_ds.get_index("time")]
 
 
 class _Twice(TinyJob):
@@ -137,7 +151,8 @@ class _Impure(TinyJob):
 @pytest.mark.parametrize(
     ("parts", "test", "message"),
     [
-        ({"job": _Gap}, "source_files_cover_every_position", "no source file fills all of a"),
+        ({"job": _Gap}, "source_files_cover_every_position", "no source file fills a at time"),
+        ({"job": _Unfilled}, "source_files_cover_every_position", "no source file of any .* y 1"),
         ({"job": _Twice}, "source_files_cover_every_position", "two source files fill one place"),
         ({"job": _Flat}, "one_source_file_can_be_read", "has shape"),
         ({"job": _TwoMinds}, "one_source_file_can_be_read", "other values than read_data"),
@@ -156,3 +171,15 @@ def test_what_is_wrong_with_a_dataset_is_found(parts, test, message, tmp_path):
     needs_folder = test.startswith(("one_", "an_"))
     with pytest.raises((AssertionError, TypeError), match=message):
         getattr(contract, f"test_{test}")(*([tmp_path] if needs_folder else []))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in dataset_names() if name.startswith(("noaa-", "ecmwf-"))]
+)
+def test_the_source_files_of_built_in_forecasts_cover_them(name):
+    """Totals have no value at lead 0, which is not offered."""
+    contract = _TinyContract()
+    contract.dataset = find_dataset(name)
+    config = contract.dataset.template_config()
+    contract.until = str(config.label(config.append_dim_start) + timedelta(hours=18))
+    contract.test_source_files_cover_every_position()

@@ -32,7 +32,8 @@ class ForecastTemplate(TemplateConfig):
     grid : HorizontalGrid
         Where values lie.
     lead_hours : sequence of int
-        The leads that the provider has.
+        The leads that the provider has. Where some forecasts end earlier, those of the longest: the
+        job's `generate_source_file_coords` leaves out the files that others do not have.
     last_lead : timedelta or None
         Leads beyond this one are not taken; None takes all.
     more_coords : sequence of Coordinate

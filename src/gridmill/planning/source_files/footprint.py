@@ -97,10 +97,14 @@ class Footprint:
     @property
     def overlaps(self) -> bool:
         """Whether two files fill one place."""
+        return bool((self.times() > 1).any())
+
+    def times(self) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """Return how many files fill each place."""
         times = np.zeros(self.shape, np.int32)
         for place in self.places:
             times[place] += 1
-        return bool((times > 1).any())
+        return times
 
     def filled(self, indexes: Collection[int]) -> Mask:
         """Give the places of these files."""

@@ -134,7 +134,8 @@ class MissingValues(ValueValidator):
     """No field lacks more values than is usual for its variable, unless a source file is missing.
 
     What is usual is the median over the positions looked at, for each lead, member or level by
-    itself: land in a sea temperature, lead 0 of an accumulation.
+    itself: land in a sea temperature, lead 0 of an accumulation. Fields that are not offered, like
+    the last leads of shorter forecasts, are left out.
 
     Parameters
     ----------
@@ -151,15 +152,16 @@ class MissingValues(ValueValidator):
     def look(self, context: Context, var: DataVar, stats: FieldStatistics) -> Iterator[Finding]:
         """Compare every field's missing values with what is usual."""
         missing = _by_position(stats.missing.values, var, context)
-        unexplained = ~_explained(context, var, stats.start, len(missing))
-        if not unexplained.any():
+        explained = _explained(context, var, stats.start, len(missing))
+        compared = ~_over_fields(explained, missing) & ~not_offered(stats, var, context)
+        if not compared.any():
             return
-        usual = np.median(missing[unexplained], axis=0)
+        usual = _usual(missing, compared)
         allowed = self._allowed(context, var, stats.start, len(missing))
-        excess = missing > usual + allowed.reshape(-1, *[1] * usual.ndim)
+        excess = missing > usual + _over_fields(allowed, missing)
         if usual.min(initial=1.0) >= 1:  # nothing at all is no usual state
             excess |= missing >= 1
-        excess &= unexplained.reshape(-1, *[1] * usual.ndim)
+        excess &= compared
         for at in spans_of(excess):
             most = missing[at][excess[at]].max()
             message = (
@@ -285,16 +287,66 @@ def range_of(var: DataVar, ranges: Mapping[str, Range] | None = None) -> Range |
 def series_of(stats: FieldStatistics, var: DataVar, context: Context, name: str) -> Values:
     """Give one value a position: the mean over leads, members and levels; NaN if one is missing.
 
-    Those that never have a value, like lead 0 of an accumulation, do not count.
+    Those that never have a value, like lead 0 of an accumulation, do not count, nor do those that
+    are not offered at every position, like the last leads where some forecasts are shorter.
     """
     (rows,) = _arrays(stats, var, context, name)
+    absent = not_offered(stats, var, context).reshape(len(rows), -1)
     rows = rows.reshape(len(rows), -1)
-    known = np.isfinite(rows)
+    everywhere: Mask = ~np.any(absent[~absent.all(axis=1)], axis=0)
+    known = np.isfinite(rows) & (everywhere if everywhere.any() else True)
     total = np.sum(rows, axis=1, where=known)
     count = known.sum(axis=1)
     is_whole = (count > 0) & (count == count.max(initial=0))
     means: Values = np.divide(total, count, out=np.full(len(rows), np.nan), where=is_whole)
     return means
+
+
+def not_offered(stats: FieldStatistics, var: DataVar, context: Context) -> Mask:
+    """Return which fields are empty because no source file fills them, one row a position.
+
+    What is empty at every position is left out, unless the variable has no value at all: it is not
+    compared with anything.
+    """
+    (valid,) = _arrays(stats, var, context, "valid")
+    empty: Mask = np.equal(valid, 0)
+    always: Mask = np.all(empty, axis=0, keepdims=True)
+    suspects = empty if empty.all() else empty & ~always
+    found = np.zeros(empty.shape, bool)
+    if not suspects.any():
+        return found
+    for region in context.regions():
+        if region.is_static == context.varies(var):
+            continue
+        first, stop = max(region.start - stats.start, 0), region.stop - stats.start
+        at = slice(None) if region.is_static else slice(first, stop)
+        if not suspects[at].any():
+            continue
+        offered = _fields_of(context.offered(region)[var.name], var, stats)
+        if not region.is_static:
+            skipped = max(stats.start - region.start, 0)
+            offered = offered[skipped : skipped + len(suspects[at])]
+        found[at] = suspects[at] & ~offered
+    return found
+
+
+def _fields_of(offered: Mask, var: DataVar, stats: FieldStatistics) -> Mask:
+    """Return for which fields any place is offered; the dims of fields as in their statistics."""
+    over = tuple(n for n, dim in enumerate(var.dims) if dim not in stats.fields.dims)
+    return np.asarray(offered.any(axis=over))
+
+
+def _usual(missing: Values, compared: Mask) -> Values:
+    """Return the median along positions of what is compared; 1 where nothing is."""
+    known = np.where(compared, missing, np.nan)
+    known[:, ~compared.any(axis=0)] = 1.0
+    median: Values = np.nanmedian(known, axis=0)
+    return median
+
+
+def _over_fields(by_position: Values, fields: Values) -> Values:
+    """Return one value a position, to be combined with one a field."""
+    return by_position.reshape(-1, *[1] * (fields.ndim - 1))
 
 
 def spans_of(mask: Mask) -> list[slice]:

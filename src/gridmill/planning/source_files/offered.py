@@ -1,0 +1,95 @@
+"""Which places of a region are offered: a source file of the job fills them. Pure.
+
+Elsewhere nothing is ever missing: some forecasts of a day end earlier than others, and a total has
+no value at lead 0. The one notion for plans, validators, completeness and contracts; authors
+declare it by the files that `RegionJob.generate_source_file_coords` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gridmill.authoring.region_job import RegionJob
+from gridmill.model.variables import DataVar
+from gridmill.pipeline.values import SourceFile
+from gridmill.planning.source_files.footprint import Footprint
+
+__all__ = ["Mask", "Offered"]
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Offered:
+    """The places of a region that a group of source files fills.
+
+    Parameters
+    ----------
+    job
+        The region job.
+    files
+        The source files of a group of variables.
+    sizes
+        Length of every dim, the append dim's being that of the processing region.
+    """
+
+    def __init__(
+        self, job: RegionJob[Any, Any], files: Sequence[SourceFile], sizes: Mapping[str, int]
+    ) -> None:
+        self.job = job
+        self.files = files
+        self.sizes = sizes
+        # Variables of the same dims mostly lack the same files.
+        self._footprints: dict[tuple[str, ...], Footprint] = {}
+        self._filled: dict[tuple[tuple[str, ...], frozenset[int]], Mask] = {}
+
+    def places(self, var: DataVar, lacking: frozenset[int] = frozenset()) -> Mask:
+        """Return which places of a variable are offered.
+
+        Parameters
+        ----------
+        var
+            One of the group's variables.
+        lacking
+            Indexes of files to leave out, with what rests on them.
+
+        Returns
+        -------
+        ndarray
+            Dims as the variable's, over the region; of length 1 where every file fills the whole
+            dim. False from the variable's `valid_until` on, and where `RegionJob.provenance` says
+            that a value rests on a place that no file fills.
+        """
+        job, mask = self.job, self._mask(var, lacking)
+        if not job.is_static:
+            mask = mask[job.region.place_in(job.processing_region())]
+            mask[max(0, job.end_of(var.name) - job.region.start) :] = False
+        return mask
+
+    def times(self, var: DataVar) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """Return how many files fill each place of the processing region, dims as for `places`."""
+        return self._footprint(var).times()
+
+    def _mask(self, var: DataVar, lacking: frozenset[int]) -> Mask:
+        footprint = self._footprint(var)
+        # What mixes along dims that no file divides takes too much memory: all of it, or nothing.
+        if footprint.is_large:
+            lacking = frozenset(range(len(self.files))) if lacking else lacking
+            return Footprint(self.job, var, self.files, self.sizes, ()).filled(self._but(lacking))
+        if (var.dims, lacking) not in self._filled:
+            self._filled[var.dims, lacking] = footprint.filled(self._but(lacking))
+        filled = self._filled[var.dims, lacking].copy()
+        return self.job.for_worker((var,)).provenance(filled, var)
+
+    def _footprint(self, var: DataVar) -> Footprint:
+        if var.dims not in self._footprints:
+            mixes = type(self.job).provenance is not RegionJob.provenance
+            whole = var.dims if self.job.whole_dims is None else self.job.whole_dims
+            whole = whole if mixes else ()
+            self._footprints[var.dims] = Footprint(self.job, var, self.files, self.sizes, whole)
+        return self._footprints[var.dims]
+
+    def _but(self, lacking: frozenset[int]) -> list[int]:
+        return [at for at in range(len(self.files)) if at not in lacking]
