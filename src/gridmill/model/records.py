@@ -119,7 +119,8 @@ class VariableRecord:
         The objects in the final store that hold it.
     unread
         By index of the group's files: those that arrived but could not be read for this
-        variable, with whether that no longer holds the extent, and the cause.
+        variable, and those that are settled and for which it holds the extent all the same, as
+        nothing says missing in it; with whether that no longer holds the extent, and the cause.
     tries
         By index of the group's files: those that are settled and gave this variable nothing, with
         when they were tried; see `ProgressRecord.pending`.
@@ -255,11 +256,11 @@ class ProgressRecord:
                 found[file.url] = file.status.while_unsettled
             elif file.url in unread and file.accepted is None:
                 names = ", ".join(unread[file.url])
-                found[file.url] = f"{SourceFileStatus.READ_FAILED} for {names}"
+                found[file.url] = f"{file.status.of_unread} for {names}"
         return list(found.items())
 
     def _unread_files(self) -> dict[str, list[str]]:
-        """Give by URL the variables that could not be read from it, where that is not settled."""
+        """Give by URL the variables that got nothing from it, where that is not settled."""
         found: dict[str, list[str]] = {}
         for name, variable in self.variables.items():
             for index, (settled, _) in variable.unread.items():
@@ -310,7 +311,7 @@ def _outcome(
 ) -> tuple[SourceFileStatus, bool]:
     if unread is None:
         return file.status, file.settled
-    return SourceFileStatus.READ_FAILED, unread[0] or file.accepted is not None
+    return file.status.of_unread, unread[0] or file.accepted is not None
 
 
 def _known(kind: type[Any], raw: Mapping[str, Any]) -> Mapping[str, Any]:

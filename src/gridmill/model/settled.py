@@ -31,6 +31,12 @@ class SourceFileStatus(StrEnum):
         return self in (SourceFileStatus.DOWNLOAD_FAILED, SourceFileStatus.READ_FAILED)
 
     @property
+    def of_unread(self) -> SourceFileStatus:
+        """What it is for a variable that the file gave nothing: if it arrived, it was not read."""
+        is_there = self is SourceFileStatus.SUCCEEDED
+        return SourceFileStatus.READ_FAILED if is_there else self
+
+    @property
     def while_unsettled(self) -> str:
         """What to say of it while the file is not settled: one that arrived may be revised."""
         return "provisional" if self is SourceFileStatus.SUCCEEDED else str(self)
@@ -48,12 +54,16 @@ class SourceFill:
         What became of it.
     settled
         Whether waiting longer is pointless: it succeeded, or is known to be absent or unusable.
+    is_awaited
+        Whether readers wait for it until it is settled, whatever else is there: nothing says
+        missing in its variable.
     """
 
     start: int
     stop: int
     status: SourceFileStatus
     settled: bool
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,8 @@ def region_state(
         For every declared variable, what its source files do.
     publish_when
         ``"complete"``: a position is settled once all its files are. ``"any"``: it is also
-        settled once one of its files succeeded, unless another failed and may yet succeed.
+        settled once one of its files succeeded, unless another failed and may yet succeed,
+        or is awaited.
 
     Examples
     --------
@@ -111,7 +122,8 @@ def region_state(
         if fill.status is SourceFileStatus.SUCCEEDED:
             succeeded[at] = True
         elif not fill.settled:
-            (failed if fill.status.is_failure else waiting)[at] = True
+            holds = fill.status.is_failure or fill.is_awaited
+            (failed if holds else waiting)[at] = True
     blocked = failed | waiting if publish_when == "complete" else failed | (waiting & ~succeeded)
     settled = int(np.argmax(blocked)) if blocked.any() else length
     with_data = np.flatnonzero(succeeded[:settled])

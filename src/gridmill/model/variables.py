@@ -10,6 +10,7 @@ from typing import Any
 __all__ = [
     "BLOSC_ZSTD",
     "CRC32C",
+    "PACKED",
     "ZSTD",
     "Completeness",
     "Coordinate",

@@ -209,9 +209,10 @@ class Narrator:
             for name in group.todo:
                 for at, (is_pending, detail) in record.variables[name].unread.items():
                     file = region.outcome.receipts[name].files[at]
-                    if not is_pending:
-                        self.report.files[SourceFileStatus.READ_FAILED] += 1
-                    told = f"{SourceFileStatus.READ_FAILED} for {name}"
+                    status = file.coord.status.of_unread
+                    if not is_pending and status is not file.coord.status:
+                        self.report.files[status] += 1
+                    told = f"{status} for {name}"
                     self._note_problem(region, file, told, detail, is_pending)
 
     def _note_problem(

@@ -174,7 +174,7 @@ class _Recorded:
         number, file = self.files[url]
         status, settled, detail = file.status, file.settled, file.detail or ""
         if number in known.unread:
-            status, (settled, detail) = SourceFileStatus.READ_FAILED, known.unread[number]
+            status, (settled, detail) = status.of_unread, known.unread[number]
         elif status is SourceFileStatus.SUCCEEDED:
             return None
         tries = known.tries.get(number)
