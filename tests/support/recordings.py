@@ -25,11 +25,11 @@ class Job(TinyJob):
     publication_delay = timedelta(hours=2)
 
 
-def prepared_of(record=None, job_class=Job, n=4, ask=None, now=None):
+def prepared_of(record=None, job_class=Job, n=4, ask=None, now=None, data_vars=CONFIG.data_vars):
     """Give a region of `n` positions as a run prepares it."""
     job = job_class(
         template_ds=CONFIG.get_template(until(n)),
-        data_vars=CONFIG.data_vars,
+        data_vars=data_vars,
         append_dim="time",
         region=slice(0, n),
     )

@@ -513,8 +513,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     def _fills(self, name: str, coords: Iterable[SourceFileCoord]) -> list[SourceFill]:
         index = self.template_ds.get_index(self.append_dim)
         template, end = slice(0, len(index)), self.end_of(name)
+        awaited = any(v.name == name and v.encoding.missing is None for v in self.data_vars)
         return [
-            SourceFill(filled.start, filled.stop, coord.status, coord.settled)
+            SourceFill(filled.start, filled.stop, coord.status, coord.settled, awaited)
             for coord, at in locate_along(index, self.append_dim, coords)
             for filled in (self.region.filled_by(at, template),)
             if at.start < end

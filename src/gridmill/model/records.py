@@ -169,8 +169,9 @@ class VariableRecord:
         The objects in the final store that hold it.
     unread
         By index of the group's files: those that arrived but could not be read for this
-        variable, or that a gate held, with whether that no longer holds the extent, and the
-        cause; see `SourceFileStatus.of_unread`.
+        variable, or that a gate held, and those that are settled and for which it holds the extent
+        all the same, as nothing says missing in it; with whether that no longer holds the extent,
+        and the cause. See `SourceFileStatus.of_unread`.
     tries
         By index of the group's files: those that are settled and gave this variable nothing, with
         when they were tried; see `ProgressRecord.pending`.
@@ -289,7 +290,7 @@ class ProgressRecord:
         """
         for name, variable in self.variables.items():
             for index, (_, cause) in variable.unread.items():
-                if SourceFileStatus.of_unread(cause) is SourceFileStatus.HELD:
+                if file.status.of_unread(cause) is SourceFileStatus.HELD:
                     yield name, index
 
     def held_open(self) -> Iterator[tuple[str, int]]:
@@ -334,8 +335,9 @@ class ProgressRecord:
         for name, variable in self.variables.items():
             for index, (settled, cause) in variable.unread.items():
                 if not settled:
-                    of_file = found.setdefault(self.groups[variable.group][index].url, {})
-                    of_file.setdefault(SourceFileStatus.of_unread(cause), []).append(name)
+                    file = self.groups[variable.group][index]
+                    of_file = found.setdefault(file.url, {})
+                    of_file.setdefault(file.status.of_unread(cause), []).append(name)
         return found
 
     def _repr_html_(self) -> str:
@@ -381,7 +383,7 @@ def _outcome(
 ) -> tuple[SourceFileStatus, bool]:
     if unread is None:
         return file.status, file.settled
-    return SourceFileStatus.of_unread(unread[1]), unread[0] or file.accepted is not None
+    return file.status.of_unread(unread[1]), unread[0] or file.accepted is not None
 
 
 def _known(kind: type[Any], raw: Mapping[str, Any]) -> Mapping[str, Any]:

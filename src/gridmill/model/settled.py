@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -26,19 +26,6 @@ class SourceFileStatus(StrEnum):
     HELD = "held by gate"
     SUCCEEDED = "succeeded"
 
-    @classmethod
-    def of_unread(cls, cause: str) -> Self:
-        """Return what became of a file that gave a variable nothing, by the recorded cause.
-
-        Examples
-        --------
-        >>> SourceFileStatus.of_unread("held by gate jump: values differ").value
-        'held by gate'
-        >>> SourceFileStatus.of_unread("ValueError: no t2m").value
-        'read failed'
-        """
-        return cls.HELD if cause.startswith(cls.HELD) else cls.READ_FAILED
-
     @property
     def is_failure(self) -> bool:
         """Whether the provider had the file and it is not used."""
@@ -47,6 +34,25 @@ class SourceFileStatus(StrEnum):
             SourceFileStatus.READ_FAILED,
             SourceFileStatus.HELD,
         )
+
+    def of_unread(self, cause: str) -> SourceFileStatus:
+        """Return what a file is for a variable that it gave nothing, by the recorded cause.
+
+        One that did not arrive stays what it is.
+
+        Examples
+        --------
+        >>> SourceFileStatus.SUCCEEDED.of_unread("held by gate jump: values differ").value
+        'held by gate'
+        >>> SourceFileStatus.SUCCEEDED.of_unread("ValueError: no t2m").value
+        'read failed'
+        >>> SourceFileStatus.NOT_YET_AVAILABLE.of_unread("HTTP 404").value
+        'not yet available'
+        """
+        if self is not SourceFileStatus.SUCCEEDED:
+            return self
+        held, failed = SourceFileStatus.HELD, SourceFileStatus.READ_FAILED
+        return held if cause.startswith(held) else failed
 
     @property
     def while_unsettled(self) -> str:
@@ -66,12 +72,16 @@ class SourceFill:
         What became of it.
     settled
         Whether waiting longer is pointless: it succeeded, or is known to be absent or unusable.
+    is_awaited
+        Whether readers wait for it until it is settled, whatever else is there: nothing says
+        missing in its variable.
     """
 
     start: int
     stop: int
     status: SourceFileStatus
     settled: bool
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,8 @@ def region_state(
         For every declared variable, what its source files do.
     publish_when
         ``"complete"``: a position is settled once all its files are. ``"any"``: it is also
-        settled once one of its files succeeded, unless another failed and may yet succeed.
+        settled once one of its files succeeded, unless another failed and may yet succeed,
+        or is awaited.
 
     Examples
     --------
@@ -129,7 +140,8 @@ def region_state(
         if fill.status is SourceFileStatus.SUCCEEDED:
             succeeded[at] = True
         elif not fill.settled:
-            (failed if fill.status.is_failure else waiting)[at] = True
+            holds = fill.status.is_failure or fill.is_awaited
+            (failed if holds else waiting)[at] = True
     blocked = failed | waiting if publish_when == "complete" else failed | (waiting & ~succeeded)
     settled = int(np.argmax(blocked)) if blocked.any() else length
     with_data = np.flatnonzero(succeeded[:settled])

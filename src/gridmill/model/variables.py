@@ -12,6 +12,7 @@ from gridmill.model.fields.gates import Gate, check_gates
 __all__ = [
     "BLOSC_ZSTD",
     "CRC32C",
+    "PACKED",
     "ZSTD",
     "Completeness",
     "Coordinate",

@@ -14,7 +14,6 @@ from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
 from gridmill.model.reports.spans import Span
-from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
 from gridmill.pipeline.slabs.transform import takes_data_array
@@ -255,6 +254,6 @@ def _is_missing(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.boo
 def _file_outcomes(receipt: Receipt) -> Iterator[FileOutcome]:
     for index, file in enumerate(receipt.files):
         coord, why = file.coord, receipt.unread.get(index)
-        status = str(coord.status if why is None else SourceFileStatus.of_unread(why))
+        status = str(coord.status if why is None else coord.status.of_unread(why))
         detail = coord.detail if why is None else why
         yield FileOutcome(mask_url(coord.get_url()), status, detail, coord.nbytes)

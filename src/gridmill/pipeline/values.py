@@ -256,10 +256,8 @@ class Receipt:
     @property
     def not_read(self) -> dict[int, str]:
         """Those `unread` that could not be read: what a gate holds was."""
-        failed = SourceFileStatus.READ_FAILED
-        return {
-            at: why for at, why in self.unread.items() if SourceFileStatus.of_unread(why) is failed
-        }
+        arrived, failed = SourceFileStatus.SUCCEEDED, SourceFileStatus.READ_FAILED
+        return {at: why for at, why in self.unread.items() if arrived.of_unread(why) is failed}
 
     @property
     def reader(self) -> str:

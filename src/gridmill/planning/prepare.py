@@ -16,7 +16,7 @@ from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
 from gridmill.planning.reasons import Ask, Missing, Reasons
-from gridmill.planning.source_files.outcomes import coords_from
+from gridmill.planning.source_files.outcomes import coords_from, held_for
 from gridmill.planning.source_files.places import Places, place_files
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
@@ -161,6 +161,7 @@ def prepare_region(
         as_it_was = [name for name, change in changes.items() if not change]
         if record is not None and now is not None:
             record = _judged_again(job, record, as_it_was, files, now)
+            record = _held_again(record, [v for v in variables if v.name in as_it_was])
         reasons = Reasons(job, record, listed, missing, ask, now)
         todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
         if record is not None and now is not None:
@@ -221,6 +222,16 @@ def _judged_again(
             for was, file in zip(groups[group], files, strict=False)
         )
     return replace(record, groups=tuple(groups))
+
+
+def _held_again(record: ProgressRecord, variables: Sequence[DataVar]) -> ProgressRecord:
+    """Let variables in which nothing says missing hold what was settled meanwhile."""
+    known = dict(record.variables)
+    for var in variables:
+        before = known[var.name]
+        unread = held_for(var, record.groups[before.group], before.unread)
+        known[var.name] = replace(before, unread=unread)
+    return replace(record, variables=known)
 
 
 def _is_gap(job: RegionJob[Any, Any], was: SourceFileRecord, file: SourceFile, now: Any) -> bool:

@@ -14,18 +14,15 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
 from gridmill.model.records import ProgressRecord, SourceFileRecord, Tries, VariableRecord
 from gridmill.model.settled import SourceFileStatus
-from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
 from gridmill.planning.reading_code import reading_code
+from gridmill.planning.source_files.outcomes import NOTHING, held_for
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]
-
-# What became of a file that gave no variable anything: past its time that is settled.
-NOTHING = (SourceFileStatus.NOT_YET_AVAILABLE, SourceFileStatus.READ_FAILED)
 
 
 @dataclass
@@ -254,41 +251,21 @@ def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | 
 
 def _unread(
     job: RegionJob[Any, Any], receipt: Receipt, files: Sequence[SourceFileRecord], now: Any
-) -> dict[int, tuple[bool, str]]:
+) -> Mapping[int, tuple[bool, str]]:
     """Return what could not be read; past its deadline it holds readers back no longer.
 
-    What a gate held holds them back whatever the time, until somebody decides; and of a variable
-    of which nothing says missing what could not be read does, and what did not come.
+    What a gate held holds them back whatever the time, until somebody decides.
     """
     (var,) = (var for var in job.data_vars if var.name == receipt.variable)
-    if var.encoding.missing is None:
-        failed = [at for at, file in enumerate(files) if _would_be_published(job, file)]
-        causes = {at: f"{files[at].status}" for at in failed} | dict(receipt.unread)
-        return {at: (False, f"{why}; {_nothing_says(var)}") for at, why in causes.items()}
 
     def is_settled(at: int, cause: str) -> bool:
         coord = receipt.files[at].coord
-        if SourceFileStatus.of_unread(cause) is SourceFileStatus.HELD:
+        if coord.status.of_unread(cause) is SourceFileStatus.HELD:
             return False
         return job.expected(coord, now) and not job.holds_extent(coord, var)
 
-    return {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}
-
-
-def _would_be_published(job: RegionJob[Any, Any], file: SourceFileRecord) -> bool:
-    """Whether readers would not wait for a file that gave nothing."""
-    if file.status not in NOTHING or file.accepted is not None:
-        return False
-    return file.settled or job.publish_when == "any"
-
-
-def _nothing_says(var: DataVar) -> str:
-    dtype, fill = var.encoding.dtype, var.encoding.fill
-    return (
-        f"readers would see {fill} there, as nothing says missing in {dtype}: they wait until the "
-        f"file can be used or is accepted (gridmill accept). A new archive whose Encoding of "
-        f"{var.name} has a fill_value that cannot occur need not wait"
-    )
+    unread = {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}
+    return held_for(var, files, unread)
 
 
 def _tries(

@@ -228,8 +228,8 @@ class Narrator:
             for name in group.todo:
                 for at, (is_pending, detail) in record.variables[name].unread.items():
                     file = region.outcome.receipts[name].files[at]
-                    status = SourceFileStatus.of_unread(detail)
-                    if not is_pending:
+                    status = file.coord.status.of_unread(detail)
+                    if not is_pending and status is not file.coord.status:
                         self.report.files[status] += 1
                     told = f"{status} for {name}"
                     self._note_problem(region, file, told, detail, is_pending)

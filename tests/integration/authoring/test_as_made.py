@@ -22,7 +22,14 @@ from gridmill.authoring.encoding.stored import stored_encoding
 from gridmill.authoring.template import TemplateConfig
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
-from gridmill.model.variables import BLOSC_ZSTD, ZSTD, Completeness, Coordinate, Encoding
+from gridmill.model.variables import (
+    BLOSC_ZSTD,
+    PACKED,
+    ZSTD,
+    Completeness,
+    Coordinate,
+    Encoding,
+)
 from gridmill.operations.migrate import migrate_metadata, plan_migration
 from gridmill.operations.restore import restore_metadata
 from gridmill.registry import dataset_entries
@@ -58,18 +65,27 @@ DTYPES = ["float32", "float64", "int16", "int64", "uint8", "bool"]
 COMPRESSORS = [(), (BLOSC_ZSTD,), (ZSTD,), (ZSTD, BLOSC_ZSTD)]
 FILLS = {"f": [None, 0.0, -9999.0, 0.1, float("inf")], "i": [None, -1], "u": [255], "b": [None]}
 
+PACKING = {"scale_factor": [0.01, 2, -1.5], "add_offset": [273.15, 0.0]}
+
 
 @st.composite
 def encodings(draw: st.DrawFn) -> Encoding:
     """Give any encoding of a variable on (time, y, x)."""
     dtype = draw(st.sampled_from(DTYPES))
+    fill_value = draw(st.sampled_from(FILLS[np.dtype(dtype).kind]))
+    packing = {}
+    if dtype in PACKED and fill_value is not None and draw(st.booleans()):
+        names = draw(st.sampled_from([["scale_factor"], ["add_offset"], [*PACKING]]))
+        packing = {name: draw(st.sampled_from(PACKING[name])) for name in names}
     chunks = tuple(draw(st.tuples(*[st.integers(1, 3)] * 3)))
     times = draw(st.none() | st.tuples(*[st.integers(1, 3)] * 3))
     return Encoding(
         chunks=chunks,
         shards=times and tuple(n * k for n, k in zip(chunks, times, strict=True)),
         dtype=dtype,
-        fill_value=draw(st.sampled_from(FILLS[np.dtype(dtype).kind])),
+        fill_value=fill_value,
+        fill_is_missing=bool(packing) or draw(st.booleans()),
+        **packing,
         compressors=draw(st.sampled_from(COMPRESSORS)),
         checksum=draw(st.booleans()),
     )

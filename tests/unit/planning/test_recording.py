@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gridmill.model.settled import SourceFileStatus
+from gridmill.model.variables import Encoding
 from gridmill.planning.prepare import prepare_region, results_from_record
 from gridmill.sources.fetch.download import FileIdentity
 from recordings import (
@@ -22,7 +23,7 @@ from recordings import (
     recorded,
     statuses,
 )
-from tiny import HOUR, START, TinyCoord
+from tiny import HOUR, SHAPE, START, TinyCoord, tiny_var
 
 
 def test_files_are_named_once_for_all_variables_of_a_group():
@@ -166,6 +167,74 @@ def test_an_author_may_let_readers_wait_for_a_variable():
     record = unread_record(prepared, 100, "one")
     assert [fill.settled for fill in record.fills("a")] == [True, False, True, True]
     assert record.is_settled("b")
+
+
+COUNTED = Encoding(chunks=(2, *SHAPE), shards=(4, *SHAPE), dtype="int16")
+WITH_MISSING = replace(COUNTED, fill_value=-1)
+
+
+def test_of_what_nothing_says_missing_a_missing_file_holds_readers_back():
+    """They would see 0; a neighbour with a missing value does not wait past the deadline.
+
+    The file of hour 2 is expected two hours later, and is looked at again without being fetched.
+    """
+    data_vars = (tiny_var("a", encoding=COUNTED), tiny_var("b", 1, encoding=WITH_MISSING))
+
+    def prepared(record=None, **options):
+        return prepared_of(record, data_vars=data_vars, **options)
+
+    first = prepared()
+    files = files_of(first, OK, OK, ABSENT, OK)
+    early = recorded(first, 3, a=receipt("a", files), b=receipt("b", files))
+    assert (extent(first, early, "a"), extent(first, early, "b")) == (2, 2)
+    late = prepared(early, now=START + 4 * HOUR, ask=asked_in_vain).record
+    again = prepared(late, now=START + 5 * HOUR, ask=asked_in_vain).record
+    at_once = recorded(first, 4, a=receipt("a", files), b=receipt("b", files))
+    for record in (late, again, at_once):
+        assert (extent(first, record, "a"), extent(first, record, "b")) == (2, 4)
+        assert [fill.status for fill in record.fills("a")] == [OK, OK, ABSENT, OK]
+        (unread,) = record.variables["a"].unread.values()
+        assert unread[1].startswith("not yet available; readers would see 0 there, as nothing says")
+        assert unread[1].count("gridmill accept") == 1
+        assert [name for name, _ in record.pending()] == ["b"]
+        url = record.groups[0][2].url
+        assert record.unsettled_files() == [(url, "not yet available for a")]
+    accepted = tuple(replace(file, accepted="me") for file in late.groups[0])
+    assert extent(first, replace(late, groups=(accepted,)), "a") == 4
+
+
+@pytest.mark.parametrize(("encoding", "settled"), [(COUNTED, 2), (WITH_MISSING, 4)])
+def test_a_position_is_not_published_for_others_where_a_variable_would_be_zero(encoding, settled):
+    """Though its dataset publishes what has anything."""
+    data_vars = (tiny_var("a", encoding=encoding), tiny_var("b", 1))
+    job_class = type("Any", (Job,), {"publish_when": "any"})
+    prepared = prepared_of(job_class=job_class, data_vars=data_vars)
+    late, all_there = (files_of(prepared, OK, OK, s, OK) for s in (ABSENT, OK))
+    record = recorded(prepared, a=receipt("a", late), b=receipt("b", all_there))
+    assert prepared.job.state(results_from_record(prepared, record)).settled == settled
+
+
+def test_of_what_nothing_says_missing_an_unreadable_file_holds_readers_back():
+    """However late it is, and with the cause."""
+    data_vars = (tiny_var("a", encoding=COUNTED), tiny_var("b", 1, encoding=WITH_MISSING))
+    prepared = prepared_of(data_vars=data_vars)
+    files = files_of(prepared, OK, OK, OK, OK)
+    chains = {name: receipt(name, files, unread={1: "ValueError: x"}) for name in "ab"}
+    record = recorded(prepared, 100, **chains)
+    assert (extent(prepared, record, "a"), extent(prepared, record, "b")) == (1, 4)
+    assert record.variables["a"].unread[1][1].startswith("ValueError: x; readers would see 0")
+    assert record.variables["b"].unread[1] == (True, "ValueError: x")
+
+
+def asked_in_vain(job, coords):
+    """Answer as a provider that has nothing new."""
+    return {coord.get_url(): None for coord in coords}
+
+
+def extent(prepared, record, name):
+    """Give how many positions one variable alone lets readers see."""
+    results = results_from_record(prepared, record)
+    return prepared.job.state({name: results[name]}).settled
 
 
 def test_a_pending_place_is_tried_again_at_growing_intervals_for_ever():

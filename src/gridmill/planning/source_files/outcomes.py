@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
+from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 
-__all__ = ["coords_from", "released_files"]
+__all__ = ["coords_from", "held_for", "released_files"]
+
+Unread = Mapping[int, tuple[bool, str]]
+# What became of a file that gave no variable anything: past its time that is settled.
+NOTHING = (SourceFileStatus.NOT_YET_AVAILABLE, SourceFileStatus.READ_FAILED)
 
 
 def coords_from(
@@ -30,12 +35,42 @@ def released_files(record: ProgressRecord | None, name: str) -> dict[str, Identi
     return {file.url: file.released[name].identity for file in files if name in file.released}
 
 
+def held_for(var: DataVar, files: Sequence[SourceFileRecord], unread: Unread) -> Unread:
+    """Return what gave a variable nothing, and holds the extent where nothing says missing in it.
+
+    Parameters
+    ----------
+    var
+        The variable.
+    files
+        Its source files, as they are recorded.
+    unread
+        By index, those that could not be read for it, see `VariableRecord.unread`.
+    """
+    if var.encoding.missing is not None:
+        return unread
+    why_held = f"; {_nothing_says(var)}"
+    found = {at: why.removesuffix(why_held) for at, (_, why) in unread.items()}
+    for at, file in enumerate(files):
+        if file.settled and file.status in NOTHING and file.accepted is None:
+            found.setdefault(at, file.detail or str(file.status))
+    return {at: (False, why + why_held) for at, why in sorted(found.items())}
+
+
+def _nothing_says(var: DataVar) -> str:
+    return (
+        f"readers would see {var.encoding.fill} there, as nothing says missing in "
+        f"{var.encoding.dtype}: they wait until it comes, or somebody accepts it (gridmill accept);"
+        f" where Encoding gives {var.name} a fill_value that cannot occur, new archives do not wait"
+    )
+
+
 def _with_outcome(
     coord: SourceFileCoord, was: SourceFileRecord, unread: tuple[bool, str] | None
 ) -> SourceFileCoord:
     known = {name: getattr(was, name) for name in ("nbytes", "etag", "last_modified")}
     if unread is not None:
-        status = SourceFileStatus.of_unread(unread[1])
+        status = was.status.of_unread(unread[1])
         settled = unread[0] or was.accepted is not None
         return replace(coord, status=status, settled=settled, detail=unread[1], **known)
     return replace(coord, status=was.status, settled=was.settled, detail=was.detail, **known)

@@ -180,7 +180,7 @@ class _Recorded:
         status, settled, detail = file.status, file.settled, file.detail or ""
         if number in known.unread:
             settled, detail = known.unread[number]
-            status = SourceFileStatus.of_unread(detail)
+            status = status.of_unread(detail)
         elif status is SourceFileStatus.SUCCEEDED:
             return None
         tries = known.tries.get(number)

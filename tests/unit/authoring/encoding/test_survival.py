@@ -215,6 +215,63 @@ def test_a_fill_value_is_no_real_value():
         check_new(template(data_vars=(tiny_var("a", encoding=encoding),)))
 
 
+def stored_as(**changes) -> Encoding:
+    """Return how a variable is stored, with changes."""
+    return Encoding(chunks=(2, *SHAPE), shards=(4, *SHAPE), **changes)
+
+
+PACKING = {"dtype": "int16", "scale_factor": 0.01, "add_offset": 273.15, "fill_value": -32768}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "changes"),
+    [
+        (stored_as(**PACKING), {}),
+        (stored_as(**PACKING), {"valid_range": (200.0, 330.0)}),
+        (stored_as(dtype="uint8", fill_value=255), {"valid_until": until(8)}),
+        (stored_as(dtype="uint8", fill_value=0), {"valid_range": (1, 20)}),
+        (stored_as(dtype="uint8"), {}),
+        (stored_as(dtype="bool"), {}),
+        (stored_as(fill_value=-9999.0), {}),
+    ],
+)
+def test_packing_and_missing_values_that_cannot_occur_are_taken(encoding, changes):
+    """They belong to the encoding, and no attribute of an author's says the same."""
+    check_new(template(data_vars=(tiny_var("a", encoding=encoding, **changes),)))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "changes", "why"),
+    [
+        (stored_as(dtype="uint8", fill_value=0), {}, "fill_value 0: readers .* every real zero"),
+        (
+            stored_as(dtype="uint8", fill_value=9),
+            {"valid_range": (1, 20)},
+            "fill_value 9: readers .* what valid_range says can occur",
+        ),
+        (
+            stored_as(dtype="int16"),
+            {"valid_until": until(8)},
+            "ends at .* of int16 nothing says missing: readers would see 0",
+        ),
+        (
+            stored_as(**PACKING),
+            {"valid_range": (0.0, 1000.0)},
+            "valid_range of 'a': 1000.0 cannot be packed into int16",
+        ),
+        (
+            stored_as(**{**PACKING, "fill_value": 0}),
+            {"valid_range": (200.0, 330.0)},
+            "fill_value 0, which is 273.15 unpacked",
+        ),
+    ],
+)
+def test_a_missing_value_that_can_occur_is_refused(encoding, changes, why):
+    """Readers could not tell it from a value."""
+    with pytest.raises(ValueError, match=why):
+        check_new(template(data_vars=(tiny_var("a", encoding=encoding, **changes),)))
+
+
 # -- casts --------------------------------------------------------------------------------------
 
 
