@@ -16,6 +16,8 @@ from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
 from gridmill.cli.commands.rebuild_records import rebuild_records
+from gridmill.cli.commands.reject import reject
+from gridmill.cli.commands.release import release
 from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
 from gridmill.cli.commands.run_one import run_one
@@ -49,8 +51,9 @@ Exit codes:
   6    late: a deadline passed, or the archive is behind what is expected
   7    a record beside the store is damaged, of a later gridmill, or gone:
        nothing of it was guessed, and somebody must restore it
-  8    published with new gaps (or status --check: gaps stand open): tell
-       somebody, and do not repeat; what heals is healed by later updates
+  8    published with new gaps (or status --check: gaps stand open, or a gate
+       holds something): tell somebody, and do not repeat; what heals is
+       healed by later updates
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP); what is recorded is safe, run again
 
 \b
@@ -99,6 +102,8 @@ COMMANDS = (
     validate,
     gaps,
     accept,
+    release,
+    reject,
     truncate,
     migrate_metadata,
     restore_metadata,

@@ -290,6 +290,7 @@ class ProgressRecord:
         """
         for name, variable in self.variables.items():
             for index, (_, cause) in variable.unread.items():
+                file = self.groups[variable.group][index]
                 if file.status.of_unread(cause) is SourceFileStatus.HELD:
                     yield name, index
 

@@ -22,6 +22,8 @@ NEEDS = {
     "accept": ["20200101T05.npy", "--why", "gone"],
     "backfill": ["--until", until(8), "--cluster", "none"],
     "plan": ["--until", until(8)],
+    "reject": ["20200101T05.npy", "--why", "wrong"],
+    "release": ["20200101T05.npy", "--why", "right"],
     "rebuild-records": ["--yes"],
     "restore-metadata": ["--yes"],
     "run-one": ["2020-01-01", "a"],

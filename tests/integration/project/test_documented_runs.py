@@ -22,7 +22,7 @@ from repository import README
 NOT_RUN = {
     "gridmill demo": "tests/integration/demo run it",
     "--cluster coiled": "needs an account; test_clusters.py checks the very call",
-    "gaps.json": "test_by_hand.py accepts what gaps printed into a file",
+    "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
     "--cluster tls://": "test_nodes.py run one, with certificates",
 }
 # What a command may say beside success.

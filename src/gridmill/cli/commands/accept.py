@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import Archive, archive_options, now_option, present
-from gridmill.cli.options.confirmation import who_option
+from gridmill.cli.options.files import chosen_files, files_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import judge_by_hand
 
@@ -28,16 +26,7 @@ Examples:
 """,
 )
 @archive_options
-@click.argument("files", nargs=-1, metavar="[FILE…]")
-@click.option(
-    "--from",
-    "reviewed",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="GAPS.json",
-    help="Accept every source file that this output of gridmill gaps --json names.",
-)
-@click.option("--why", metavar="TEXT", required=True, help="Kept in the records.")
-@who_option
+@files_options("Accept every source file")
 @now_option
 @output_options
 def accept(
@@ -57,22 +46,7 @@ def accept(
     from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
     from gridmill.operations.accept import accept_files
 
-    names = [*files, *(_urls_of(reviewed) if reviewed else ())]
-    if not names:
-        raise click.UsageError("name a source file, or several with --from GAPS.json")
+    names = chosen_files(files, reviewed)
     done = accept_files(archive.open(), names, who=who, why=why, now=present(now))
     output.show(acceptance_content(done), show_acceptance)
     return judge_by_hand(done.report)
-
-
-def _urls_of(reviewed: Path) -> Iterator[str]:
-    """Yield the source files that the output of ``gridmill gaps --json`` names, each once."""
-    try:
-        groups = json.loads(reviewed.read_text())["groups"]
-        urls = dict.fromkeys(gap["url"] for group in groups for gap in group["gaps"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise click.UsageError(
-            f"{reviewed} is not what gridmill gaps --json prints ({type(error).__name__}: "
-            f"{error}); leave its form as it is, and take out whole groups or files"
-        ) from error
-    yield from urls

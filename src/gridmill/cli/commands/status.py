@@ -23,7 +23,9 @@ Examples:
 )
 @archive_options
 @click.option(
-    "--check", is_flag=True, help="Exit with 6 if the archive is behind, with 8 if gaps are open."
+    "--check",
+    is_flag=True,
+    help="Exit with 6 if the archive is behind, with 8 if gaps are open or a gate holds something.",
 )
 @setting(
     "--grace",
@@ -60,4 +62,5 @@ def status(
     output.show({**status_content(found), "is_behind": is_behind}, show_status)
     if check and is_behind:
         return ExitCode.LATE
-    return ExitCode.GAPS if check and found.pending else ExitCode.SUCCESS
+    is_open = bool(found.pending or found.held)
+    return ExitCode.GAPS if check and is_open else ExitCode.SUCCESS

@@ -49,6 +49,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
     accepted = status["gaps"] - status["pending"]
     missing = f", {count_of(accepted, 'source file')} accepted as missing" if accepted else ""
     lacking = f"{count_of(status['pending'], 'source file')}: gridmill gaps says which"
+    held = f"{count_of(status['held'], 'source file')}: gridmill release, or gridmill reject"
     return told(
         _extent(status),
         _expectation(status),
@@ -57,6 +58,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
             f"{count_of(status['regions'], 'region')} recorded, {settled:,} settled{missing}",
         ),
         Fact("readers lack", lacking if status["pending"] else "", "warning"),
+        Fact("held by gates", held if status["held"] else "", "warning"),
         Fact(
             "made earlier",
             "\n".join(made_under(*item) for item in status["made_earlier"].items()),

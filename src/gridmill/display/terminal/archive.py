@@ -23,6 +23,7 @@ from gridmill.display.terminal.layout import (
 from gridmill.display.terminal.report import show_runs
 from gridmill.display.terminal.values import Content, masked, plain
 from gridmill.model.region import Region
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.wording import count_of, format_nbytes
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def _prospect(gaps: Sequence[Content]) -> str:
     """Say since when readers lack something, and when it is tried again."""
     if gaps[0]["accepted"]:
         return "accepted"
+    if gaps[0]["status"] == SourceFileStatus.HELD:
+        return "until gridmill release or gridmill reject"
     if not gaps[0]["settled"]:
         return "may still come"
     since = min(gap["since"] for gap in gaps)

@@ -31,23 +31,23 @@ __all__ = [
 ]
 
 
-def acceptance_content(acceptance: Acceptance) -> Content:
-    """Say what was settled, and what readers see of it."""
+def acceptance_content(acceptance: Acceptance, word: str = "accepted") -> Content:
+    """Say what was decided on source files, and what readers see of it."""
     files = [{"url": url, "was": was} for url, was in acceptance.files]
-    return {"accepted": files, "note": acceptance.note, **_report_content(acceptance.report)}
+    return {word: files, "note": acceptance.note, **_report_content(acceptance.report)}
 
 
-def show_acceptance(content: Content) -> RenderableType:
-    """Show what was settled, and what readers see of it."""
+def show_acceptance(content: Content, word: str = "accepted") -> RenderableType:
+    """Show what was decided on source files, and what readers see of it."""
     table = table_of("source file", "was")
-    for file in content["accepted"]:
+    for file in content[word]:
         table.add_row(file["url"], file["was"])
     facts = {
         "published": describe_publication(content),
         "stopped at": content["stops_because"] or "the present",
         "kept in the records": content["note"],
     }
-    return _shown(content, "accepted", facts, table)
+    return _shown(content, word, facts, table)
 
 
 def truncation_content(report: RunReport, store: str) -> Content:

@@ -1,0 +1,54 @@
+"""`gridmill reject`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.files import chosen_files, files_options
+from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.verdict import judge_by_hand
+
+__all__ = ["reject"]
+
+
+@click.command(
+    short_help="Close what a gate holds as missing, and publish the rest.",
+    epilog="""\b
+Examples:
+  gridmill reject my-forecast 20250701/00/forecast.f006 --store a.zarr \\
+      --why "a broken sensor, ticket 4711"
+  gridmill gaps my-forecast --store a.zarr --json > gaps.json
+  gridmill reject my-forecast --from gaps.json --store a.zarr --why "reviewed"
+""",
+)
+@archive_options
+@files_options("Reject every held source file")
+@now_option
+@output_options
+def reject(
+    archive: Archive,
+    files: tuple[str, ...],
+    reviewed: Path | None,
+    why: str,
+    who: str,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """Say that what a gate holds is wrong: it stays missing, and the rest is published.
+
+    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or how it ends, from a "/" on.
+    Its place stays as it was. An update that looks back so far takes a revised file in.
+    """
+    from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
+    from gridmill.model.settled import SourceFileStatus
+    from gridmill.operations.decisions.held import reject_files
+
+    names = chosen_files(files, reviewed, status=SourceFileStatus.HELD)
+    done = reject_files(archive.open(), names, who=who, why=why, now=present(now))
+    output.show(acceptance_content(done, "rejected"), partial(show_acceptance, word="rejected"))
+    return judge_by_hand(done.report)

@@ -1,0 +1,54 @@
+"""`gridmill release`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.files import chosen_files, files_options
+from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.verdict import judge_by_hand
+
+__all__ = ["release"]
+
+
+@click.command(
+    short_help="Let the next run publish what a gate holds.",
+    epilog="""\b
+Examples:
+  gridmill release my-forecast 20250701/00/forecast.f006 --store a.zarr \\
+      --why "a storm, seen by other stations"
+  gridmill gaps my-forecast --store a.zarr --json > gaps.json
+  gridmill release my-forecast --from gaps.json --store a.zarr --why "reviewed"
+""",
+)
+@archive_options
+@files_options("Release every held source file")
+@now_option
+@output_options
+def release(
+    archive: Archive,
+    files: tuple[str, ...],
+    reviewed: Path | None,
+    why: str,
+    who: str,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """Say that what a gate holds is right: the next run publishes it.
+
+    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or how it ends, from a "/" on.
+    This version of it is not held again; a revised one is looked at like any other.
+    """
+    from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
+    from gridmill.model.settled import SourceFileStatus
+    from gridmill.operations.decisions.held import release_files
+
+    names = chosen_files(files, reviewed, status=SourceFileStatus.HELD)
+    done = release_files(archive.open(), names, who=who, why=why, now=present(now))
+    output.show(acceptance_content(done, "released"), partial(show_acceptance, word="released"))
+    return judge_by_hand(done.report)
