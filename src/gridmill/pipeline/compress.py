@@ -24,7 +24,12 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
-from gridmill.pipeline.keep_published import is_published, keep_published, written_region
+from gridmill.pipeline.keep_published import (
+    holes_among,
+    is_published,
+    keep_published,
+    written_region,
+)
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
@@ -109,13 +114,25 @@ def _compress_here(
         unread, remarks = _read(canvas, context, work, source, bench, may_vanish=healed is None)
         succeeded = _succeeded(source.files, unread)
         keys: tuple[str, ...] = ()
+        holes: tuple[str, ...] = ()
         if succeeded:
             places = [_place(file, work.data_var) for file in succeeded]
-            keys = _write(folder, context, work, canvas, places)
+            every = [_place(file, work.data_var) for file in source.files]
+            keys, holes = _write(folder, context, work, canvas, places, every)
         span.append(prod(work.shape) * canvas.dtype.itemsize)
     bench.space.discard(scratch)
-    every = (*spans, *span)
-    return LocalShards(folder, keys, work, source, unread, healed, every, epochs, remarks)
+    return LocalShards(
+        folder,
+        keys,
+        work,
+        source,
+        unread,
+        healed,
+        spans=(*spans, *span),
+        epochs=epochs,
+        remarks=remarks,
+        holes=holes,
+    )
 
 
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
@@ -258,8 +275,15 @@ def _write(
     work: VariableWork,
     canvas: Canvas,
     places: Sequence[tuple[int | slice, ...]],
-) -> tuple[str, ...]:
-    """Write a variable's region to a local Zarr store, slab by slab; the keys of its objects."""
+    every: Sequence[tuple[int | slice, ...]],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write a variable's region to a local Zarr store, slab by slab.
+
+    Returns
+    -------
+    tuple of str, tuple of str
+        The keys of its objects, and of those of them that are holes.
+    """
     name = work.data_var.name
     (folder / "zarr.json").write_bytes(context.metadata)
     metadata = array_metadata(json.loads(context.metadata))[name]
@@ -268,13 +292,15 @@ def _write(
         length = work.data_var.object_length(work.job.append_dim)
         region.check_aligned(length, metadata["shape"][0])
     writer = ObjectWriter(folder, name, metadata)
+    kept: list[str] = []
     for number, slab in enumerate(canvas.slabs):
         values = canvas.values(number)
         _transform_inplace(values, context, work, slab)
         if region is not None:
-            values = keep_published(values, context, work, canvas, number, places)
+            values, keys = keep_published(values, context, work, canvas, number, places, every)
+            kept += keys
         writer.write(slab if region is None else (region.slice, *slab[1:]), values)
         canvas.close(number)
-    keys = writer.keys
-    writer.close(context.store.nbytes_in_use(keys) if is_published(context, work) else {})
-    return keys
+    written = writer.keys
+    writer.close(context.store.nbytes_in_use(written) if is_published(context, work) else {})
+    return written, holes_among(context, work, kept) if kept else ()

@@ -109,6 +109,8 @@ class VariableWork:
         What their upload returned, see `Uploaded`.
     times
         The processing region's labels along the append dim; None for static variables.
+    holes
+        Keys of the objects that an earlier run found gone, see `VariableRecord`.
     """
 
     job: RegionJob[Any, Any]
@@ -118,6 +120,7 @@ class VariableWork:
     continues: bool = False
     token: str | None = None
     times: ExpectedAxis | None = None
+    holes: frozenset[str] = frozenset()
 
     @property
     def data_var(self) -> DataVar:
@@ -192,6 +195,9 @@ class LocalShards:
         Of what its values went through, see `gridmill.model.epochs`.
     remarks
         By index of the source file, what is worth knowing of how it was read.
+    holes
+        Those of `keys` that lack published values: the store does not have them any more, nor does
+        a source file.
     """
 
     folder: Path
@@ -203,6 +209,7 @@ class LocalShards:
     spans: tuple[Span, ...]
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    holes: tuple[str, ...] = ()
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
@@ -236,6 +243,8 @@ class Receipt:
         Of what its values went through, see `gridmill.model.epochs`.
     remarks
         By index of the source file, what is worth knowing of how it was read.
+    holes
+        Keys of those objects that lack published values, see `LocalShards`.
     """
 
     variable: str
@@ -248,6 +257,7 @@ class Receipt:
     replicated: Mapping[str, Uploaded] = field(default_factory=dict)
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    holes: tuple[str, ...] = ()
 
     @property
     def reader(self) -> str:
