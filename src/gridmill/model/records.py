@@ -167,6 +167,10 @@ class VariableRecord:
         What it was made of, see `planning.fingerprint`; None in a record of gridmill 0.1.0.
     objects
         The objects in the final store that hold it.
+    holes
+        Keys of those that vanished from the store with published values, and whose source files
+        are gone as well. What is left of them was stored again, and their receipts are still those
+        of what was lost: only all of their source files, or somebody who accepts those, close one.
     unread
         By index of the group's files: those that arrived but could not be read for this
         variable, or that a gate held, and those that are settled and for which it holds the extent
@@ -196,6 +200,7 @@ class VariableRecord:
     group: int
     fingerprint: Mapping[str, Any] | None = None
     objects: tuple[ObjectReceipt, ...] = ()
+    holes: tuple[str, ...] = ()
     unread: Mapping[int, tuple[bool, str]] = field(default_factory=dict)
     tries: Mapping[int, Tries] = field(default_factory=dict)
     error: str | None = None
@@ -420,17 +425,18 @@ def _variable_to(variable: VariableRecord) -> dict[str, Any]:
     digests = [o.digest for o in variable.objects if o.digest is not None]
     whole = digests if len(digests) == len(objects) else None
     tries = {at: (t.since, t.due, t.times, t.code) for at, t in variable.tries.items()}
-    known = {"objects": objects, "tries": tries or None, "digests": whole or None}
-    return _plain({**vars(variable), **known})
+    known = {"tries": tries or None, "digests": whole or None, "holes": variable.holes or None}
+    return _plain({**vars(variable), "objects": objects, **known})
 
 
 def _variable_from(raw: dict[str, Any]) -> VariableRecord:
     objects = tuple(_objects_from(raw.pop("objects"), raw.pop("digests", None)))
     unread = {int(index): (bool(s), str(d)) for index, (s, d) in raw.pop("unread").items()}
     tries = {int(index): Tries(*fields) for index, fields in raw.pop("tries", {}).items()}
+    holes = tuple(raw.pop("holes", ()))
     raw.pop("plan", None)  # 0.1.0's fingerprint, which nobody can compute any more
-    known = _known(VariableRecord, raw)
-    return VariableRecord(**{**known, "objects": objects, "unread": unread, "tries": tries})
+    known = {**_known(VariableRecord, raw), "unread": unread, "tries": tries}
+    return VariableRecord(**{**known, "objects": objects, "holes": holes})
 
 
 def _objects_from(

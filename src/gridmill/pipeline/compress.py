@@ -29,7 +29,12 @@ from gridmill.pipeline.canvas import Canvas, Index, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.pipeline.slabs.held import held_places
-from gridmill.pipeline.slabs.keep_published import is_published, keep_published, written_region
+from gridmill.pipeline.slabs.keep_published import (
+    holes_among,
+    is_published,
+    keep_published,
+    written_region,
+)
 from gridmill.pipeline.slabs.transform import TransformedSlabs, transforms
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
@@ -111,15 +116,25 @@ def _compress_here(
     spans = source.spans if healed else ()
     read = partial(_read, context, work, source, bench, may_vanish=healed is None)
     with recorded("compress", bench.space.key, bench.worker) as span, noted_stages() as epochs:
-        made = _make(folder, scratch / "slabs", context, work, source, read, {})
-        if made.held:
-            again = scratch / "without-held"
-            made = _make(folder, again, context, work, source, read, made.held)
+        held: dict[int, str] = {}
+        made = _make(folder, scratch / "all", context, work, source, read, held)
+        while made.held:
+            held.update(made.held)
+            again = scratch / f"without-{len(held)}"
+            made = _make(folder, again, context, work, source, read, held)
         span.append(prod(work.shape) * np.dtype(work.data_var.encoding.value_dtype).itemsize)
     bench.space.discard(scratch)
-    every = (*spans, *span)
     return LocalShards(
-        folder, made.keys, work, source, made.unread, healed, every, epochs, made.remarks
+        folder,
+        made.keys,
+        work,
+        source,
+        made.unread,
+        healed,
+        spans=(*spans, *span),
+        epochs=epochs,
+        remarks=made.remarks,
+        holes=made.holes,
     )
 
 
@@ -127,13 +142,27 @@ def _compress_here(
 class _Made:
     """What was written, and by index of the source file what was not, and why.
 
-    Where places are `held`, nothing was written: it is still to be made without them.
+    Where places are `held`, by a gate or as they cannot be stored, what was written is nothing: it
+    is still to be made without them.
     """
 
     keys: tuple[str, ...]
     unread: Mapping[int, str]
     remarks: Mapping[int, Sequence[str]]
+    holes: tuple[str, ...] = ()
     held: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The keys of objects that were written, and of those that are holes.
+
+    Or, by index of the source file, why its values cannot be stored.
+    """
+
+    keys: tuple[str, ...] = ()
+    holes: tuple[str, ...] = ()
+    refused: Mapping[int, str] = field(default_factory=dict)
 
 
 def _make(
@@ -156,8 +185,13 @@ def _make(
             return _Made((), unread, remarks)
         slabs = TransformedSlabs(canvas, context, work)
         found = {} if held else held_places(slabs, source.files, places)
-        keys, refused = ((), {}) if found else _write(folder, slabs, places)
-        return _Made(keys, unread | refused, remarks, found)
+        if found:
+            return _Made((), unread, remarks, held=found)
+        every = [_place(file, work.data_var) for file in source.files]
+        written = _write(folder, slabs, places, every)
+        if written.refused:
+            return _Made((), unread, remarks, held=written.refused)
+        return _Made(written.keys, unread, remarks, written.holes)
 
 
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
@@ -274,12 +308,21 @@ def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[i
 
 
 def _write(
-    folder: Path, slabs: TransformedSlabs, places: Mapping[int, Index]
-) -> tuple[tuple[str, ...], dict[int, str]]:
+    folder: Path,
+    slabs: TransformedSlabs,
+    places: Mapping[int, Index],
+    every: Sequence[Index],
+) -> _Written:
     """Write a variable's region to a local Zarr store, slab by slab.
 
-    Gives the keys of its objects, and by index why a source file's values cannot be stored. There
-    are no objects where that is so of all files.
+    Parameters
+    ----------
+    folder
+        The store's.
+    slabs
+        The values.
+    places, every
+        Of the source files that were read, by index, and of all.
     """
     context, work, canvas = slabs.context, slabs.work, slabs.canvas
     name = work.data_var.name
@@ -290,19 +333,20 @@ def _write(
         length = work.data_var.object_length(work.job.append_dim)
         region.check_aligned(length, metadata["shape"][0])
     writer = ObjectWriter(folder, name, metadata)
-    refused: dict[int, str] = {}
+    kept: list[str] = []
     for number, values in slabs:
         slab = canvas.slabs[number]
-        values, wrong = _as_stored(values, work, canvas, number, places)
-        refused = wrong | refused
+        values, refused = _as_stored(values, work, canvas, number, places)
+        if refused:
+            return _Written(refused=refused)
         if region is not None:
-            left = [place for index, place in places.items() if index not in refused]
-            keep_published(values, context, work, canvas, number, left)
+            read = list(places.values())
+            kept += keep_published(values, context, work, canvas, number, read, every)
         writer.write(slab if region is None else (region.slice, *slab[1:]), values)
         canvas.close(number)
-    keys = writer.keys
-    writer.close(context.store.nbytes_in_use(keys) if is_published(context, work) else {})
-    return (keys if refused.keys() < places.keys() else ()), refused
+    written = writer.keys
+    writer.close(context.store.nbytes_in_use(written) if is_published(context, work) else {})
+    return _Written(written, holes_among(context, work, kept) if kept else ())
 
 
 def _as_stored(
@@ -330,7 +374,6 @@ def _as_stored(
         found = values[there & wrong]
         if found.size:
             refused[index] = f"ValueError: {cannot_be_packed(found[0], encoding, name)}"
-            stored[there] = encoding.fill
     left = values[wrong & ~canvas.filled(number, list(places.values()))[at]]
     if left.size:
         raise ValueError(cannot_be_packed(left[0], encoding, name))

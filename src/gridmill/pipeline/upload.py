@@ -71,6 +71,7 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
         replicated=replicated,
         epochs=shards.epochs,
         remarks=shards.remarks,
+        holes=shards.holes,
     )
 
 
@@ -79,15 +80,19 @@ _left_alone: set[tuple[str, str]] = set()
 
 
 def _replicate(bench: Bench, context: RunContext, shards: LocalShards) -> dict[str, Uploaded]:
-    """Put the objects into every replica that takes them; the others are caught up later."""
+    """Put the objects into every replica that takes them; the others are caught up later.
+
+    A replica may still have what the final store lost.
+    """
     made = {}
-    for store in context.replicas if shards.keys else ():
+    keys = [key for key in shards.keys if key not in shards.holes]
+    for store in context.replicas if keys else ():
         if (context.run, store.url) in _left_alone:
             continue
         try:
             made[store.url] = store.upload(
                 shards.folder,
-                shards.keys,
+                keys,
                 context.proof,
                 replaces=is_published(context, shards.work),
             )

@@ -112,6 +112,8 @@ class VariableWork:
         The processing region's labels along the append dim; None for static variables.
     released
         By URL, credentials masked, the version of a source file that no gate holds any more.
+    holes
+        Keys of the objects that an earlier run found gone, see `VariableRecord`.
     """
 
     job: RegionJob[Any, Any]
@@ -122,6 +124,7 @@ class VariableWork:
     token: str | None = None
     times: ExpectedAxis | None = None
     released: Mapping[str, Identity] = field(default_factory=dict)
+    holes: frozenset[str] = frozenset()
 
     @property
     def data_var(self) -> DataVar:
@@ -196,6 +199,9 @@ class LocalShards:
         Of what its values went through, see `gridmill.model.epochs`.
     remarks
         By index of the source file, what is worth knowing of how it was read.
+    holes
+        Those of `keys` that lack published values: the store does not have them any more, nor does
+        a source file.
     """
 
     folder: Path
@@ -207,6 +213,7 @@ class LocalShards:
     spans: tuple[Span, ...]
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    holes: tuple[str, ...] = ()
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
@@ -240,6 +247,8 @@ class Receipt:
         Of what its values went through, see `gridmill.model.epochs`.
     remarks
         By index of the source file, what is worth knowing of how it was read.
+    holes
+        Keys of those objects that lack published values, see `LocalShards`.
     """
 
     variable: str
@@ -252,6 +261,7 @@ class Receipt:
     replicated: Mapping[str, Uploaded] = field(default_factory=dict)
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    holes: tuple[str, ...] = ()
 
     @property
     def not_read(self) -> dict[int, str]:

@@ -160,7 +160,9 @@ class Reasons:
         return not coord.settled or self.job.retry_gaps or self.job.revalidate
 
     def _of_objects(self, known: VariableRecord) -> str:
-        objects = known.objects if self.job.revalidate else _sample(known.objects)
+        # A hole is filled when its source files come, which is asked for elsewhere.
+        held = [o for o in known.objects if o.key not in known.holes]
+        objects = held if self.job.revalidate else _sample(held)
         gone = self._gone(known, objects)
         return f"the store does not hold {gone[0]}" if gone else ""
 

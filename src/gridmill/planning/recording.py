@@ -12,7 +12,13 @@ from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
-from gridmill.model.records import ProgressRecord, SourceFileRecord, Tries, VariableRecord
+from gridmill.model.records import (
+    ObjectReceipt,
+    ProgressRecord,
+    SourceFileRecord,
+    Tries,
+    VariableRecord,
+)
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.pending import tried
@@ -210,19 +216,60 @@ def _variable_record(
     unread = _unread(outcome.prepared.job, receipt, files, now)
     objects, token = receipt.objects, receipt.token
     kept = _known_before(outcome.prepared.record, name)
+    holes = _holes(receipt, outcome.prepared.record, kept, files)
     if not objects:  # no source file had it: what the store holds of it stays
         objects, token = (kept.objects, kept.token) if kept else ((), None)
+    elif kept is not None and holes:
+        objects = _with_lost(objects, kept.objects, holes)
     state: Literal["done", "absent"] = "done" if objects else "absent"
     return VariableRecord(
         state=state,
         group=0,
         fingerprint=fingerprint,
         objects=objects,
+        holes=holes,
         unread=unread,
         tries=_tries(outcome.prepared, name, files, unread, now),
         token=token,
         **_made_by(outcome, receipt, kept),
     )
+
+
+def _holes(
+    receipt: Receipt,
+    before: ProgressRecord | None,
+    kept: VariableRecord | None,
+    files: Sequence[SourceFileRecord],
+) -> tuple[str, ...]:
+    """Return the keys of recorded objects whose published values are lost, see `VariableRecord`.
+
+    What lacks only files that never gave anything is none, nor what lacks accepted ones.
+    """
+    lacking = [
+        file
+        for index, file in enumerate(files)
+        if file.status is not SourceFileStatus.SUCCEEDED or index in receipt.unread
+    ]
+    if before is None or kept is None or all(file.accepted is not None for file in lacking):
+        return ()
+    if not receipt.objects:
+        return kept.holes
+    was_read = {
+        file.url
+        for index, file in enumerate(before.groups[kept.group])
+        if file.status is SourceFileStatus.SUCCEEDED and index not in kept.unread
+    }
+    is_lost = any(file.url in was_read for file in lacking)
+    possible = {known.key for known in kept.objects} if is_lost else set(kept.holes)
+    return tuple(key for key in receipt.holes if key in possible)
+
+
+def _with_lost(
+    new: Sequence[ObjectReceipt], before: Sequence[ObjectReceipt], holes: Sequence[str]
+) -> tuple[ObjectReceipt, ...]:
+    """Return new receipts, but those before for what is lost: no receipt covers a hole."""
+    lost = {receipt.key: receipt for receipt in before if receipt.key in holes}
+    return tuple(lost.get(receipt.key, receipt) for receipt in new)
 
 
 def _made_by(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -173,7 +173,8 @@ class Replica:
         self, records: Sequence[ProgressRecord], proof: LeaseProof, copy: MakeCopies
     ) -> None:
         tokens, wanted = self._wanted(records, proof)
-        refused: dict[str, str] = {}
+        refused = {r.region.key: why for r in records if (why := _why_not_copied(r, wanted))}
+        wanted = {place: one for place, one in wanted.items() if place[0] not in refused}
         for place, made in zip(wanted, copy(list(wanted.values())), strict=True):
             if isinstance(made, str):
                 refused[place[0]] = made
@@ -314,6 +315,20 @@ def _fingerprint(record: ProgressRecord) -> str:
     """Tell records apart by all that they say, but for what only their own store understands."""
     plain = {name: replace(v, token=None) for name, v in record.variables.items()}
     return hashlib.sha256(replace(record, variables=plain).to_json()).hexdigest()[:16]
+
+
+def _why_not_copied(record: ProgressRecord, wanted: Collection[Place]) -> str:
+    """Say which object is to be copied that lacks what was published; empty if none does.
+
+    The replica may still have it.
+    """
+    holes = (
+        key
+        for name, variable in record.variables.items()
+        if (record.region.key, name) in wanted
+        for key in variable.holes
+    )
+    return next((f"{key} vanished, see gridmill validate" for key in holes), "")
 
 
 def _there(

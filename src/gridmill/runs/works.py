@@ -8,6 +8,7 @@ from typing import Any
 
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
+from gridmill.model.records import ProgressRecord
 from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.values import VariableWork
 from gridmill.planning.prepare import PreparedGroup
@@ -59,6 +60,7 @@ class Works:
                 token=record.variables[var.name].token if record and group.kept else None,
                 times=times,
                 released=released_files(record, var.name),
+                holes=_holes(record, var.name),
             )
             for var in wanted
         }
@@ -84,3 +86,8 @@ class Works:
             if (dim in coord.dims) == along and not self.archive.speaks_of_data(name)
         ]
         return ds.coords.to_dataset()[names]
+
+
+def _holes(record: ProgressRecord | None, name: str) -> frozenset[str]:
+    known = None if record is None else record.variables.get(name)
+    return frozenset() if known is None else frozenset(known.holes)

@@ -1,22 +1,28 @@
 """What stays of the stored values where a run's source files give nothing.
 
 A region is written whole, though readers may see part of it, and though an earlier run may have
-made part of it from source files that are kept.
+made part of it from source files that are kept. Where the stored object itself is gone, nothing
+can stay: that is a hole, which is reported and not covered.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 
 from gridmill.model.region import Region
-from gridmill.pipeline.canvas import Canvas, Values
+from gridmill.pipeline.canvas import Canvas, Slab, Values
 from gridmill.pipeline.values import RunContext, VariableWork
 from gridmill.stores.metadata import array_metadata
 
-__all__ = ["is_published", "keep_published", "written_region"]
+__all__ = ["holes_among", "is_published", "keep_published", "written_region"]
+
+Place = tuple[int | slice, ...]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def keep_published(
@@ -25,8 +31,9 @@ def keep_published(
     work: VariableWork,
     canvas: Canvas,
     number: int,
-    places: Sequence[tuple[int | slice, ...]],
-) -> None:
+    places: Sequence[Place],
+    every: Sequence[Place],
+) -> list[str]:
     """Let stored values stay where this run's source files give nothing, in place.
 
     Those are what readers see, or what an earlier run made of source files that are kept. Judged
@@ -42,19 +49,55 @@ def keep_published(
         Of the slab.
     places
         Of the source files that gave something.
+    every
+        Of all source files.
+
+    Returns
+    -------
+    list of str
+        The keys of the objects of which published values stay that a source file should give.
     """
     region = work.job.region
     inner = region.place_in(work.processing_region)
     stored = region.stop if work.continues else min(region.stop, context.published)
     if stored <= region.start:
-        return
-    filled = canvas.filled(number, places)
-    ours = work.job.provenance(filled, work.data_var)[inner][: stored - region.start]
-    if not ours.all():
-        there = (slice(region.start, stored), *canvas.slabs[number][1:])
-        kept = _stored(context, work, there)
-        # An upload whose region was shorter may not reach as far.
-        np.copyto(values[: len(kept)], kept, where=~ours[: len(kept)])
+        return []
+
+    def made_of(places: Sequence[Place]) -> Mask:
+        filled = canvas.filled(number, places)
+        return work.job.provenance(filled, work.data_var)[inner][: stored - region.start]
+
+    ours = made_of(places)
+    if ours.all():
+        return []
+    there = (slice(region.start, stored), *canvas.slabs[number][1:])
+    kept = _stored(context, work, there)
+    # An upload whose region was shorter may not reach as far.
+    np.copyto(values[: len(kept)], kept, where=~ours[: len(kept)])
+    if work.continues:  # all of its objects were found
+        return []
+    return list(_keys_within(work, there, made_of(every) & ~ours))
+
+
+def holes_among(context: RunContext, work: VariableWork, keys: Collection[str]) -> tuple[str, ...]:
+    """Return those objects of which no published value could stay: the store has them no more."""
+    found = context.store.published_nbytes(sorted(set(keys)))
+    return tuple(sorted(key for key in set(keys) if key not in found or key in work.holes))
+
+
+def _keys_within(work: VariableWork, at: Slab, mask: Mask) -> Iterator[str]:
+    """Yield the keys of the objects in which a mask over a slab of the array is true."""
+    name, lengths = work.data_var.name, work.data_var.encoding.object_shape
+    numbers = [
+        range(part.start // n, -(-part.stop // n)) for part, n in zip(at, lengths, strict=True)
+    ]
+    for place in product(*numbers):
+        cut = tuple(
+            slice(max(number * n - part.start, 0), (number + 1) * n - part.start)
+            for number, n, part in zip(place, lengths, at, strict=True)
+        )
+        if mask[cut].any():
+            yield "/".join([name, "c", *map(str, place)])
 
 
 def _stored(context: RunContext, work: VariableWork, selection: tuple[slice, ...]) -> Values:
