@@ -25,6 +25,7 @@ from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.planning.recording import extent_with_data, newest_source
 from gridmill.planning.revisions import revised
 from gridmill.runs.in_flight import RegionInFlight, utc_now
+from gridmill.sources.evidence.compare import NO_TIME
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["Event", "Narrator"]
@@ -155,7 +156,8 @@ class Narrator:
         for remark, (first, many) in self._remarks.items():
             were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
             note = f"{were} {remark}; the first is {first}"
-            log.warning("%s", note)
+            # What nobody can mend is in the report, and disturbs nobody at each run.
+            log.log(logging.INFO if remark == NO_TIME else logging.WARNING, "%s", note)
             self.report.notes.append(note)
 
     def _note_spans(self, region: RegionInFlight, spans: Iterable[Span]) -> None:

@@ -77,7 +77,7 @@ def essence(record: ProgressRecord) -> ProgressRecord:
             version=None,
             libraries=None,
             tries={},
-            objects=tuple(replace(one, crc32c=None) for one in variable.objects),
+            objects=tuple(replace(one, crc32c=None, digest=None) for one in variable.objects),
         )
         for name, variable in record.variables.items()
     }

@@ -26,7 +26,7 @@ from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import Axis, Evidence
 from gridmill.sources.evidence.units import are_same, convert, is_convertible
 
-__all__ = ["NotAsPromised", "compare"]
+__all__ = ["NO_TIME", "NotAsPromised", "compare"]
 
 Values = np.ndarray[Any, Any]
 
