@@ -13,10 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.verdict import judge
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
+from gridmill.sources.netcdf import read_netcdf
+from gridmill.validation import SourcesAgree
 from tiny import (
     HOUR,
     REGION,
@@ -192,6 +197,58 @@ def test_an_archive_keeps_its_packing(tmp_path: Path) -> None:
     np.testing.assert_allclose(seen(tmp_path)["a"].values, truth, atol=0.0051, rtol=0)
 
 
+def test_a_sample_made_again_is_compared_as_it_is_stored(tmp_path: Path) -> None:
+    """And told in the units of the variable."""
+    Provider(tmp_path / "source").publish(hours(4))
+    archive = dataset(tmp_path, PACKED, read_temperature)
+    archive.backfill(until(4), client="none", now=until(4))
+    sample = [SourcesAgree(size=1, seed=0)]
+    assert archive.validate(now=until(4), validators=sample).findings == ()
+    zarr.open_array(tmp_path / "a.zarr", path="a", mode="r+")[0, 0, 0] = 1000
+    (wrong,) = archive.validate(now=until(4), validators=sample).findings
+    assert "1 values differ" in wrong.message
+    assert "first 280 where they give 250" in wrong.message
+
+
+def test_an_archive_whose_author_packed_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By attributes, as was once taken: what is read is stored as it is, and decoded by them."""
+    attrs = {"long_name": "a", "units": "1", "scale_factor": 0.5, "_FillValue": -1}
+    var = tiny_var("a", encoding=stored_as(dtype="int16", fill_value=-1), attrs=attrs)
+    older = replace(var, encoding=replace(var.encoding, fill_is_missing=False))
+    Provider(tmp_path / "source").publish(hours(8))
+
+    def make(var: Any) -> DynamicalDataset:
+        template = type("T", (TinyTemplate,), {"data_vars": (var,)})
+        read = type("J", (TinyJob,), {"read_data": lambda *_: np.full(SHAPE, 7, "int16")})
+        made = dataset_of(template=template, job=read)
+        return made(tmp_path / "a.zarr", source_base=str(tmp_path / "source"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gridmill.archive.archive.check_new", lambda config: None)
+        make(older).backfill(until(4), client="none", now=until(4))
+    report = make(var).backfill(until(8), client="none", now=until(8))
+    assert report.positions_after == 8
+    assert (seen(tmp_path)["a"] == 3.5).all()
+
+
+def test_doubles_of_a_file_keep_their_digits(tmp_path: Path) -> None:
+    """By the recipe's reader, as its author wrote it."""
+
+    def read_data(self: TinyJob, coord: Any, data_var: Any) -> np.ndarray:
+        return read_netcdf(coord.downloaded_path, "a")
+
+    for label in hours(2):
+        path = Provider(tmp_path / "source").path(label)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = xr.DataArray(np.full(SHAPE, 1 / 3), dims=("y", "x"))
+        xr.Dataset({"a": values}).to_netcdf(path, engine="netcdf4")
+    archive = dataset(tmp_path, stored_as(dtype="float64"), read_data)
+    archive.backfill(until(2), client="none", now=until(2))
+    assert (seen(tmp_path)["a"].values == 1 / 3).all()
+
+
 # -- whole numbers --------------------------------------------------------------------------------
 
 
@@ -229,6 +286,7 @@ def test_a_gap_of_what_nothing_says_missing_is_not_published_as_zero(tmp_path: P
     archive = dataset(tmp_path, stored_as(dtype="uint8"), read_data)
     report = archive.backfill(until(4), client="none", now=until(10))
     assert report.positions_after == 2
+    assert judge(report)[0] is ExitCode.FAILED
     _, problem = report.problems  # of the file, and of the variable
     assert problem.outcome == f"{SourceFileStatus.NOT_YET_AVAILABLE} for a"
     assert "readers would see 0 there, as nothing says missing in uint8" in problem.detail
@@ -326,8 +384,6 @@ def test_validation_finds_labels_that_are_stored_wrong(tmp_path: Path) -> None:
     Provider(tmp_path / "source").publish(hours(4))
     archive = dataset(tmp_path, stored_as(), read_temperature)
     archive.backfill(until(4), client="none", now=until(4))
-    import zarr
-
     zarr.open_array(tmp_path / "a.zarr", path="time", mode="r+")[3] = 7
     (wrong,) = archive.validate(now=until(4)).findings
     assert "1 of 4 values differ, first 2020-01-01T07:00:00 where" in wrong.message
