@@ -101,6 +101,28 @@ def _compress_here(
     source: LocalFiles,
     healed: tuple[SourceFile, ...] | None,
 ) -> LocalShards:
+    """Compress what can be packed: a file of which a value cannot is left out, as if unreadable.
+
+    What was made with it is made once more, since transformations may have mixed it with others.
+    """
+    refused: dict[int, str] = {}
+    while True:
+        made, more = _compress_without(refused, bench, context, work, source, healed)
+        if not more:
+            return made
+        bench.space.discard(made.folder)
+        refused |= more
+
+
+def _compress_without(
+    refused: Mapping[int, str],
+    bench: Bench,
+    context: RunContext,
+    work: VariableWork,
+    source: LocalFiles,
+    healed: tuple[SourceFile, ...] | None,
+) -> tuple[LocalShards, dict[int, str]]:
+    """Compress without some source files; also gives why more of them cannot be packed."""
     folder, scratch = bench.space.make(), bench.space.make()
     spans = source.spans if healed else ()
     with (
@@ -108,17 +130,20 @@ def _compress_here(
         _canvas(work, scratch / "slabs") as canvas,
         noted_stages() as epochs,
     ):
-        unread, remarks = _read(canvas, context, work, source, bench, may_vanish=healed is None)
+        unread, remarks = _read(
+            canvas, context, work, source, bench, refused, may_vanish=healed is None
+        )
         succeeded = _succeeded(source.files, unread)
         keys: tuple[str, ...] = ()
+        more: dict[int, str] = {}
         if succeeded:
             places = {at: _place(file, work.data_var) for at, file in succeeded.items()}
-            keys, refused = _write(folder, context, work, canvas, places)
-            unread |= refused
+            keys, more = _write(folder, context, work, canvas, places)
         span.append(prod(work.shape) * canvas.dtype.itemsize)
     bench.space.discard(scratch)
     every = (*spans, *span)
-    return LocalShards(folder, keys, work, source, unread, healed, every, epochs, remarks)
+    made = LocalShards(folder, keys, work, source, unread, healed, every, epochs, remarks)
+    return made, more
 
 
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
@@ -143,19 +168,21 @@ def _read(
     work: VariableWork,
     source: LocalFiles,
     bench: Bench,
+    refused: Mapping[int, str],
     *,
     may_vanish: bool,
 ) -> tuple[dict[int, str], dict[int, list[str]]]:
-    """Read every file that arrived into its place, and compare it with that.
+    """Read every file that arrived into its place, and compare it with that; not those refused.
 
     Gives by index why one could not be read, and what is worth knowing of how one was. Where they
     may vanish, a file that is not there says nothing about what the provider has: its folder is
     being deleted, as another worker's may be on the same disk.
     """
-    unread: dict[int, str] = {}
+    unread = dict(refused)
     remarks: dict[int, list[str]] = {}
     for index, file in enumerate(source.files):
-        if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
+        is_left_out = index in refused or file.is_kept
+        if is_left_out or file.coord.status is not SourceFileStatus.SUCCEEDED:
             continue
         place = _place(file, work.data_var)
         piece = canvas.room(place)
@@ -264,8 +291,8 @@ def _write(
 ) -> tuple[tuple[str, ...], dict[int, str]]:
     """Write a variable's region to a local Zarr store, slab by slab.
 
-    Gives the keys of its objects, and by index why a source file's values cannot be stored. There
-    are no objects where that is so of all files.
+    Gives the keys of its objects, and by index why a source file's values cannot be packed: then
+    the objects are not to be used.
     """
     name = work.data_var.name
     (folder / "zarr.json").write_bytes(context.metadata)
@@ -282,13 +309,12 @@ def _write(
         values, wrong = _as_stored(values, work, canvas, number, places)
         refused = wrong | refused
         if region is not None:
-            left = [place for index, place in places.items() if index not in refused]
-            keep_published(values, context, work, canvas, number, left)
+            keep_published(values, context, work, canvas, number, list(places.values()))
         writer.write(slab if region is None else (region.slice, *slab[1:]), values)
         canvas.close(number)
     keys = writer.keys
     writer.close(context.store.nbytes_in_use(keys) if is_published(context, work) else {})
-    return (keys if refused.keys() < places.keys() else ()), refused
+    return keys, refused
 
 
 def _as_stored(
@@ -308,16 +334,14 @@ def _as_stored(
     if not encoding.is_packed:
         return values, {}
     stored, wrong = pack(values, encoding)
-    refused: dict[int, str] = {}
     if wrong is None:
-        return stored, refused
-    for index, place in places.items():
-        there = canvas.filled(number, [place])[at]
-        found = values[there & wrong]
-        if found.size:
-            refused[index] = f"ValueError: {cannot_be_packed(found[0], encoding, name)}"
-            stored[there] = encoding.fill
-    left = values[wrong & ~canvas.filled(number, list(places.values()))[at]]
-    if left.size:
-        raise ValueError(cannot_be_packed(left[0], encoding, name))
+        return stored, {}
+    filled = {index: canvas.filled(number, [place])[at] & wrong for index, place in places.items()}
+    refused = {
+        index: f"ValueError: {cannot_be_packed(values[there][0], encoding, name)}"
+        for index, there in filled.items()
+        if there.any()
+    }
+    if not refused:  # a transformation made it of others
+        raise ValueError(cannot_be_packed(values[wrong][0], encoding, name))
     return stored, refused

@@ -20,6 +20,7 @@ from gridmill.cli.verdict import judge
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
+from gridmill.pipeline.canvas import slabs_of
 from gridmill.sources.netcdf import read_netcdf
 from gridmill.validation import SourcesAgree
 from tiny import (
@@ -143,6 +144,40 @@ def test_a_value_beyond_the_range_is_a_failure_to_read_and_heals(tmp_path: Path)
     mended.touch()
     report = archive.reformat_operational_update(client="none", now=until(14))
     np.testing.assert_allclose(seen(tmp_path)["a"][2, 0], temperature(broken[0])[0], atol=0.006)
+
+
+@pytest.mark.parametrize("slab_nbytes", [2**20, 80])
+def test_a_file_with_such_a_value_takes_no_part_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab_nbytes: int
+) -> None:
+    """Neither elsewhere in its field nor through a transformation, also in several slabs."""
+    monkeypatch.setattr(slabs_of, "__kwdefaults__", {"most_nbytes": slab_nbytes})
+
+    def read_data(self: TinyJob, coord: Any, data_var: Any) -> np.ndarray:
+        values = np.full(SHAPE, 300.0, "float32")
+        values[1, 2] = 1e5 if coord.label == hours(3)[2] else 300
+        return values
+
+    def transform_values_inplace(self: TinyJob, values: np.ndarray, data_var: Any) -> None:
+        values[1:] = values[1:] - values[:-1]  # mixes what is beside each other in time
+
+    Provider(tmp_path / "source").publish(hours(4))
+    encoding = Encoding(
+        chunks=(2, 1, 1), shards=(REGION, *SHAPE), dtype="int16", scale_factor=1.0, fill_value=-1
+    )
+    archive = dataset(
+        tmp_path,
+        encoding,
+        read_data,
+        transform_values_inplace=transform_values_inplace,
+        whole_dims=("time",),
+    )
+    report = archive.backfill(until(4), client="none", now=until(10))
+    assert any("a: 99700.0 cannot be packed" in problem.detail for problem in report.problems)
+    found = seen(tmp_path)["a"].values
+    assert (found[0] == 300).all()
+    assert (found[1] == 0).all()
+    assert np.isnan(found[2:]).all()
 
 
 def test_published_values_stay_as_they_are_stored(tmp_path: Path) -> None:
