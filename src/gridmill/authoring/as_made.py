@@ -95,7 +95,8 @@ def as_made(
     twin.left_out = config.left_out | left_out
     twin.__dict__.pop("region_length", None)
     doubtful = doubts(twin)
-    if not changed and not missing and not doubtful:
+    is_same = all(ours is kept for ours, kept in zip(config.coords, twin.coords, strict=False))
+    if is_same and not changed and not missing and not doubtful:
         return AsMade(config)
     twin.remarks = (*_remarks(changed, missing, arrays, config.append_dim), *doubtful)
     return AsMade(twin, tuple(changed), missing)
@@ -150,10 +151,13 @@ def _coordinate(
     attrs, described = _attributes(
         coord.name, coord.attrs, array, {}, MEANING if is_time else DECODING_ATTRIBUTES
     )
-    if not found and not described:
+    # Of times it is no author's to choose, and nothing that an operator can change.
+    fills = {_as_json(_stored_fill(one)) for one in (own, encoding)}
+    has_other_fill = coord.units is not None and len(fills) > 1
+    if not found and not described and not has_other_fill:
         return coord, []
     changes: dict[str, Any] = {"attrs": attrs}
-    if found:
+    if found or has_other_fill:
         changes |= {"dtype": encoding.dtype, "units": units, "as_stored": encoding}
     return replace(coord, **changes), [*found, *described]
 
@@ -231,7 +235,7 @@ def _encoding_differences(name: str, ours: Encoding, theirs: Encoding) -> list[D
             "chunks": encoding.chunks,
             "shards": encoding.shards,
             "dtype": np.dtype(encoding.dtype).name,
-            "fill_value": _stored_fill(encoding),
+            "fill_value": None if encoding.units else _stored_fill(encoding),
             "missing value": encoding.missing,
             "scale_factor": encoding.scale_factor,
             "add_offset": encoding.add_offset,

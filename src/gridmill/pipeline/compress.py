@@ -366,15 +366,14 @@ def _as_stored(
     if not encoding.is_packed:
         return values, {}
     stored, wrong = pack(values, encoding)
-    refused: dict[int, str] = {}
     if wrong is None:
-        return stored, refused
-    for index, place in places.items():
-        there = canvas.filled(number, [place])[at]
-        found = values[there & wrong]
-        if found.size:
-            refused[index] = f"ValueError: {cannot_be_packed(found[0], encoding, name)}"
-    left = values[wrong & ~canvas.filled(number, list(places.values()))[at]]
-    if left.size:
-        raise ValueError(cannot_be_packed(left[0], encoding, name))
+        return stored, {}
+    filled = {index: canvas.filled(number, [place])[at] & wrong for index, place in places.items()}
+    refused = {
+        index: f"ValueError: {cannot_be_packed(values[there][0], encoding, name)}"
+        for index, there in filled.items()
+        if there.any()
+    }
+    if not refused:  # a transformation made it of others
+        raise ValueError(cannot_be_packed(values[wrong][0], encoding, name))
     return stored, refused

@@ -13,10 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.verdict import judge
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
+from gridmill.pipeline.canvas import slabs_of
+from gridmill.sources.netcdf import read_netcdf
+from gridmill.validation import SourcesAgree
 from tiny import (
     HOUR,
     REGION,
@@ -140,6 +146,40 @@ def test_a_value_beyond_the_range_is_a_failure_to_read_and_heals(tmp_path: Path)
     np.testing.assert_allclose(seen(tmp_path)["a"][2, 0], temperature(broken[0])[0], atol=0.006)
 
 
+@pytest.mark.parametrize("slab_nbytes", [2**20, 80])
+def test_a_file_with_such_a_value_takes_no_part_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab_nbytes: int
+) -> None:
+    """Neither elsewhere in its field nor through a transformation, also in several slabs."""
+    monkeypatch.setattr(slabs_of, "__kwdefaults__", {"most_nbytes": slab_nbytes})
+
+    def read_data(self: TinyJob, coord: Any, data_var: Any) -> np.ndarray:
+        values = np.full(SHAPE, 300.0, "float32")
+        values[1, 2] = 1e5 if coord.label == hours(3)[2] else 300
+        return values
+
+    def transform_values_inplace(self: TinyJob, values: np.ndarray, data_var: Any) -> None:
+        values[1:] = values[1:] - values[:-1]  # mixes what is beside each other in time
+
+    Provider(tmp_path / "source").publish(hours(4))
+    encoding = Encoding(
+        chunks=(2, 1, 1), shards=(REGION, *SHAPE), dtype="int16", scale_factor=1.0, fill_value=-1
+    )
+    archive = dataset(
+        tmp_path,
+        encoding,
+        read_data,
+        transform_values_inplace=transform_values_inplace,
+        whole_dims=("time",),
+    )
+    report = archive.backfill(until(4), client="none", now=until(10))
+    assert any("a: 99700.0 cannot be packed" in problem.detail for problem in report.problems)
+    found = seen(tmp_path)["a"].values
+    assert (found[0] == 300).all()
+    assert (found[1] == 0).all()
+    assert np.isnan(found[2:]).all()
+
+
 def test_published_values_stay_as_they_are_stored(tmp_path: Path) -> None:
     """Where a source file is gone by now; merged with what came, in the same shard."""
     provider = Provider(tmp_path / "source")
@@ -192,6 +232,58 @@ def test_an_archive_keeps_its_packing(tmp_path: Path) -> None:
     np.testing.assert_allclose(seen(tmp_path)["a"].values, truth, atol=0.0051, rtol=0)
 
 
+def test_a_sample_made_again_is_compared_as_it_is_stored(tmp_path: Path) -> None:
+    """And told in the units of the variable."""
+    Provider(tmp_path / "source").publish(hours(4))
+    archive = dataset(tmp_path, PACKED, read_temperature)
+    archive.backfill(until(4), client="none", now=until(4))
+    sample = [SourcesAgree(size=1, seed=0)]
+    assert archive.validate(now=until(4), validators=sample).findings == ()
+    zarr.open_array(tmp_path / "a.zarr", path="a", mode="r+")[0, 0, 0] = 1000
+    (wrong,) = archive.validate(now=until(4), validators=sample).findings
+    assert "1 values differ" in wrong.message
+    assert "first 280 where they give 250" in wrong.message
+
+
+def test_an_archive_whose_author_packed_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By attributes, as was once taken: what is read is stored as it is, and decoded by them."""
+    attrs = {"long_name": "a", "units": "1", "scale_factor": 0.5, "_FillValue": -1}
+    var = tiny_var("a", encoding=stored_as(dtype="int16", fill_value=-1), attrs=attrs)
+    older = replace(var, encoding=replace(var.encoding, fill_is_missing=False))
+    Provider(tmp_path / "source").publish(hours(8))
+
+    def make(var: Any) -> DynamicalDataset:
+        template = type("T", (TinyTemplate,), {"data_vars": (var,)})
+        read = type("J", (TinyJob,), {"read_data": lambda *_: np.full(SHAPE, 7, "int16")})
+        made = dataset_of(template=template, job=read)
+        return made(tmp_path / "a.zarr", source_base=str(tmp_path / "source"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gridmill.archive.archive.check_new", lambda config: None)
+        make(older).backfill(until(4), client="none", now=until(4))
+    report = make(var).backfill(until(8), client="none", now=until(8))
+    assert report.positions_after == 8
+    assert (seen(tmp_path)["a"] == 3.5).all()
+
+
+def test_doubles_of_a_file_keep_their_digits(tmp_path: Path) -> None:
+    """By the recipe's reader, as its author wrote it."""
+
+    def read_data(self: TinyJob, coord: Any, data_var: Any) -> np.ndarray:
+        return read_netcdf(coord.downloaded_path, "a")
+
+    for label in hours(2):
+        path = Provider(tmp_path / "source").path(label)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = xr.DataArray(np.full(SHAPE, 1 / 3), dims=("y", "x"))
+        xr.Dataset({"a": values}).to_netcdf(path, engine="netcdf4")
+    archive = dataset(tmp_path, stored_as(dtype="float64"), read_data)
+    archive.backfill(until(2), client="none", now=until(2))
+    assert (seen(tmp_path)["a"].values == 1 / 3).all()
+
+
 # -- whole numbers --------------------------------------------------------------------------------
 
 
@@ -229,6 +321,7 @@ def test_a_gap_of_what_nothing_says_missing_is_not_published_as_zero(tmp_path: P
     archive = dataset(tmp_path, stored_as(dtype="uint8"), read_data)
     report = archive.backfill(until(4), client="none", now=until(10))
     assert report.positions_after == 2
+    assert judge(report)[0] is ExitCode.FAILED
     _, problem = report.problems  # of the file, and of the variable
     assert problem.outcome == f"{SourceFileStatus.NOT_YET_AVAILABLE} for a"
     assert "readers would see 0 there, as nothing says missing in uint8" in problem.detail
@@ -274,7 +367,7 @@ def test_a_reader_that_misses_the_times_does_not_see_1970(tmp_path: Path) -> Non
 def test_an_archive_keeps_the_fill_of_its_times(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was 0, and its metadata stay as they are."""
+    """It was 0, and its metadata stay as they are; nobody need do anything about it."""
     Provider(tmp_path / "source").publish(hours(8))
     made = dataset_of()(tmp_path / "a", source_base=str(tmp_path / "source"), format=kind)
     with monkeypatch.context() as patched:
@@ -284,7 +377,8 @@ def test_an_archive_keeps_the_fill_of_its_times(
     assert report.positions_after == 8
     arrays = made.store.metadata()["consolidated_metadata"]["metadata"]
     assert arrays["time"]["fill_value"] == 0
-    assert any("time fill_value" in note for note in report.notes)
+    assert report.notes == []
+    assert made.validate(now=until(8)).findings == ()
 
 
 # -- labels ---------------------------------------------------------------------------------------
@@ -325,8 +419,6 @@ def test_validation_finds_labels_that_are_stored_wrong(tmp_path: Path) -> None:
     Provider(tmp_path / "source").publish(hours(4))
     archive = dataset(tmp_path, stored_as(), read_temperature)
     archive.backfill(until(4), client="none", now=until(4))
-    import zarr
-
     zarr.open_array(tmp_path / "a.zarr", path="time", mode="r+")[3] = 7
     (wrong,) = archive.validate(now=until(4)).findings
     assert "1 of 4 values differ, first 2020-01-01T07:00:00 where" in wrong.message

@@ -126,6 +126,15 @@ def test_what_an_author_converted_and_did_not_turn_is_turned():
     assert remarks == ["read with latitude in another order, and turned"]
 
 
+def test_whole_numbers_are_not_converted():
+    """Fractions would be cut off, and what says missing would become a value."""
+    seen = evidence(np.full_like(FIELD, 3.0), time=DAY, units="degC")
+    place = seen.values.astype("int16")
+    with pytest.raises(NotAsPromised, match=r"'degC'.*'K': whole numbers \(int16\) are not conv"):
+        compare([seen], place, promise())
+    assert (place == 3).all()
+
+
 @given(st.sampled_from(["lat", "lon"]), st.floats(0.5, 40), st.booleans())
 def test_another_grid_is_refused(which, shift, is_minus):
     """By whatever part of a step it is off."""
