@@ -15,7 +15,7 @@ __all__ = [
     "Identity",
     "ObjectReceipt",
     "ProgressRecord",
-    "Release",
+    "Word",
     "SourceFileRecord",
     "Tries",
     "VariableRecord",
@@ -50,7 +50,7 @@ class ObjectReceipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Word:
     """Somebody's word that what a gate held is right.
 
     Parameters
@@ -100,7 +100,7 @@ class SourceFileRecord:
     last_modified: str | None = None
     detail: str | None = None
     accepted: str | None = None
-    released: Mapping[str, Release] = field(default_factory=dict, hash=False)
+    released: Mapping[str, Word] = field(default_factory=dict, hash=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -385,7 +385,7 @@ def _file_to(file: SourceFileRecord) -> dict[str, Any]:
 
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     status = SourceFileStatus(raw["status"])
-    released = {n: Release(note, tuple(by)) for n, (note, by) in raw.get("released", {}).items()}
+    released = {n: Word(note, tuple(by)) for n, (note, by) in raw.get("released", {}).items()}
     fields = {**raw, "status": status, "released": released}
     return SourceFileRecord(**_known(SourceFileRecord, fields))
 

@@ -207,7 +207,10 @@ class Narrator:
     def _note_unread(self, region: RegionInFlight, record: ProgressRecord) -> None:
         for group in region.outcome.prepared.groups:
             for name in group.todo:
-                for at, (is_pending, detail) in record.variables[name].unread.items():
+                known = record.variables[name]
+                for at, (is_pending, detail) in known.unread.items():
+                    if record.groups[known.group][at].accepted is not None:
+                        continue
                     file = region.outcome.receipts[name].files[at]
                     status = SourceFileStatus.of_unread(detail)
                     if not is_pending:

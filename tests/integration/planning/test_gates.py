@@ -212,6 +212,8 @@ def test_what_is_rejected_is_missing_for_good(make, client, provider):
     assert (report.variables_done, code_of(report)) == (0, ExitCode.NOTHING_NEW)
     status = dataset.status(now=LATE)
     assert (status.held, status.pending, status.gaps) == (0, 0, 1)
+    redone = dataset.backfill(until(8), redo=True, client=client, now=LATE)
+    assert (code_of(redone), list(redone.problems)) == (ExitCode.SUCCESS, [])
     provider.publish([SPIKE])
     dataset.backfill(until(8), redo=True, client=client, now=LATE)
     np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(8)))
