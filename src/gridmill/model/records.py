@@ -15,10 +15,10 @@ __all__ = [
     "Identity",
     "ObjectReceipt",
     "ProgressRecord",
-    "Word",
     "SourceFileRecord",
     "Tries",
     "VariableRecord",
+    "Word",
     "identity_of",
 ]
 
@@ -51,7 +51,7 @@ class ObjectReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Somebody's word that what a gate held is right.
+    """Somebody's word about one version of a source file: that it is right, or wrong.
 
     Parameters
     ----------
@@ -86,6 +86,8 @@ class SourceFileRecord:
         read from it.
     released
         By variable that a gate held: which version of the file somebody said is right.
+    withdrawn
+        By variable whose values were taken from readers: which version is not read again.
     extra
         Optional fields that a later gridmill wrote: kept as long as the file's record is.
     """
@@ -101,6 +103,7 @@ class SourceFileRecord:
     detail: str | None = None
     accepted: str | None = None
     released: Mapping[str, Word] = field(default_factory=dict, hash=False)
+    withdrawn: Mapping[str, Word] = field(default_factory=dict, hash=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -148,8 +151,8 @@ class VariableRecord:
         The objects in the final store that hold it.
     unread
         By index of the group's files: those that arrived but could not be read for this
-        variable, or that a gate held, with whether that no longer holds the extent, and the
-        cause; see `SourceFileStatus.of_unread`.
+        variable, that a gate held, or that were withdrawn, with whether that no longer holds the
+        extent, and the cause; see `SourceFileStatus.of_unread`.
     tries
         By index of the group's files: those that are settled and gave this variable nothing, with
         when they were tried; see `ProgressRecord.pending`.
@@ -254,8 +257,9 @@ class ProgressRecord:
                 continue
             files = self.groups[variable.group]
             for index in sorted({*absent[variable.group], *variable.unread}):
-                _, settled = _outcome(files[index], variable.unread.get(index))
-                if settled and files[index].accepted is None:
+                status, settled = _outcome(files[index], variable.unread.get(index))
+                is_closed = files[index].accepted or status is SourceFileStatus.WITHDRAWN
+                if settled and not is_closed:
                     yield name, index
 
     def held(self) -> Iterator[tuple[str, int]]:
@@ -266,9 +270,19 @@ class ProgressRecord:
         str, int
             Variable, and index of the source file in the variable's group.
         """
+        return self.unread_as(SourceFileStatus.HELD)
+
+    def unread_as(self, status: SourceFileStatus) -> Iterator[tuple[str, int]]:
+        """Yield the places whose source file arrived and gave a variable nothing, by what became.
+
+        Yields
+        ------
+        str, int
+            Variable, and index of the source file in the variable's group.
+        """
         for name, variable in self.variables.items():
             for index, (_, cause) in variable.unread.items():
-                if SourceFileStatus.of_unread(cause) is SourceFileStatus.HELD:
+                if SourceFileStatus.of_unread(cause) is status:
                     yield name, index
 
     def held_open(self) -> Iterator[tuple[str, int]]:
@@ -379,15 +393,22 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_to(file: SourceFileRecord) -> dict[str, Any]:
-    released = {name: (r.note, r.identity) for name, r in file.released.items()}
-    return _plain({**vars(file), "released": released or None})
+    words = {kind: _words_to(getattr(file, kind)) for kind in ("released", "withdrawn")}
+    return _plain({**vars(file), **words})
 
 
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     status = SourceFileStatus(raw["status"])
-    released = {n: Word(note, tuple(by)) for n, (note, by) in raw.get("released", {}).items()}
-    fields = {**raw, "status": status, "released": released}
-    return SourceFileRecord(**_known(SourceFileRecord, fields))
+    words = {kind: _words_from(raw.get(kind, {})) for kind in ("released", "withdrawn")}
+    return SourceFileRecord(**_known(SourceFileRecord, {**raw, "status": status, **words}))
+
+
+def _words_to(words: Mapping[str, Word]) -> dict[str, Any] | None:
+    return {name: (word.note, word.identity) for name, word in words.items()} or None
+
+
+def _words_from(raw: Mapping[str, Any]) -> dict[str, Word]:
+    return {name: Word(note, tuple(identity)) for name, (note, identity) in raw.items()}
 
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:

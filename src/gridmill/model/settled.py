@@ -24,6 +24,7 @@ class SourceFileStatus(StrEnum):
     DOWNLOAD_FAILED = "download failed"
     READ_FAILED = "read failed"
     HELD = "held by gate"
+    WITHDRAWN = "withdrawn"
     SUCCEEDED = "succeeded"
 
     @classmethod
@@ -37,7 +38,8 @@ class SourceFileStatus(StrEnum):
         >>> SourceFileStatus.of_unread("ValueError: no t2m").value
         'read failed'
         """
-        return cls.HELD if cause.startswith(cls.HELD) else cls.READ_FAILED
+        by_hand = (status for status in (cls.HELD, cls.WITHDRAWN) if cause.startswith(status))
+        return next(by_hand, cls.READ_FAILED)
 
     @property
     def is_failure(self) -> bool:

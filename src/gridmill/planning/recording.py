@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
-from gridmill.model.records import ProgressRecord, SourceFileRecord, Tries, VariableRecord
+from gridmill.model.records import ProgressRecord, SourceFileRecord, Tries, VariableRecord, Word
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.pending import tried
@@ -177,10 +177,11 @@ def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> Source
 
 
 def _by_word_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord]:
-    """Return the source files that were accepted or released by somebody, by URL."""
+    """Return the source files that somebody accepted, released or withdrew, by URL."""
     groups = () if record is None else record.groups
     files = (file for group in groups for file in group)
-    return {file.url: file for file in files if file.accepted is not None or file.released}
+    spoken_of = (f for f in files if f.accepted is not None or f.released or f.withdrawn)
+    return {file.url: file for file in spoken_of}
 
 
 def _with_word(file: SourceFileRecord, by_word: Mapping[str, SourceFileRecord]) -> SourceFileRecord:
@@ -189,9 +190,11 @@ def _with_word(file: SourceFileRecord, by_word: Mapping[str, SourceFileRecord]) 
     if was is None:
         return file
     arrived = file.status is SourceFileStatus.SUCCEEDED
-    said = was.released.items()
-    released = {name: r for name, r in said if not arrived or r.identity == file.identity}
-    kept = replace(file, released=released)
+
+    def still(words: Mapping[str, Word]) -> dict[str, Word]:
+        return {n: w for n, w in words.items() if not arrived or w.identity == file.identity}
+
+    kept = replace(file, released=still(was.released), withdrawn=still(was.withdrawn))
     if was.accepted is None or (arrived and file.identity != was.identity):
         return kept
     return replace(kept, settled=True, accepted=was.accepted)
@@ -260,8 +263,9 @@ def _unread(job: RegionJob[Any, Any], receipt: Receipt, now: Any) -> dict[int, t
 
     def is_settled(at: int, cause: str) -> bool:
         coord = receipt.files[at].coord
-        if SourceFileStatus.of_unread(cause) is SourceFileStatus.HELD:
-            return False
+        became = SourceFileStatus.of_unread(cause)
+        if became is not SourceFileStatus.READ_FAILED:
+            return became is SourceFileStatus.WITHDRAWN
         return job.expected(coord, now) and not job.holds_extent(coord, var)
 
     return {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}

@@ -209,10 +209,11 @@ class Narrator:
             for name in group.todo:
                 known = record.variables[name]
                 for at, (is_pending, detail) in known.unread.items():
-                    if record.groups[known.group][at].accepted is not None:
+                    status = SourceFileStatus.of_unread(detail)
+                    is_withdrawn = status is SourceFileStatus.WITHDRAWN
+                    if is_withdrawn or record.groups[known.group][at].accepted is not None:
                         continue
                     file = region.outcome.receipts[name].files[at]
-                    status = SourceFileStatus.of_unread(detail)
                     if not is_pending:
                         self.report.files[status] += 1
                     told = f"{status} for {name}"

@@ -11,7 +11,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.values import VariableWork
 from gridmill.planning.prepare import PreparedGroup
-from gridmill.planning.source_files.outcomes import released_files
+from gridmill.planning.source_files.outcomes import released_files, withdrawn_files
 from gridmill.runs.dask.submission import GroupWork
 from gridmill.runs.in_flight import RegionInFlight
 from gridmill.sources.evidence.expected import ExpectedAxis, expected_axes, expected_times
@@ -59,6 +59,7 @@ class Works:
                 token=record.variables[var.name].token if record and group.kept else None,
                 times=times,
                 released=released_files(record, var.name),
+                withdrawn=withdrawn_files(record, var.name),
             )
             for var in wanted
         }

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, VariableRecord, Word
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import SourceFile
 
-__all__ = ["coords_from", "released_files"]
+__all__ = ["coords_from", "released_files", "withdrawn_files"]
 
 
 def coords_from(
@@ -28,6 +28,13 @@ def released_files(record: ProgressRecord | None, name: str) -> dict[str, Identi
     groups = () if record is None else record.groups
     files = (file for group in groups for file in group)
     return {file.url: file.released[name].identity for file in files if name in file.released}
+
+
+def withdrawn_files(record: ProgressRecord | None, name: str) -> dict[str, Word]:
+    """Return by URL which version of a source file is not read any more for a variable."""
+    groups = () if record is None else record.groups
+    files = (file for group in groups for file in group)
+    return {file.url: file.withdrawn[name] for file in files if name in file.withdrawn}
 
 
 def _with_outcome(
