@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gridmill.operations.accept import signed
 from gridmill.operations.maintenance import Hand, by_hand, check_exists
 from gridmill.pipeline.canvas import Values, slabs_of
 from gridmill.pipeline.shards import ObjectWriter
+from gridmill.publishing.view import ReaderView
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.metadata import ROOT
 from gridmill.stores.objects.leftovers import temporary_folder
@@ -114,6 +116,7 @@ def withdraw(
             hand.publisher.publish(hand.lease)  # the completeness, where there is one
         for record in marked:
             _write(hand, _emptied(hand, record, chosen))
+        hand.publisher.replicas.each(partial(_forget, marked))
         message = f"Withdraw {chosen.told}: {' '.join(why.split())}"
         names = [var.name for var in chosen.variables]
         hand.publisher.publish(hand.lease, message=message, together=names)
@@ -226,6 +229,16 @@ def _write(hand: Hand, record: ProgressRecord) -> None:
     hand.publisher.note(record)
 
 
+def _forget(records: Sequence[ProgressRecord], view: ReaderView) -> None:
+    """Let a replica be brought these regions anew.
+
+    What readers may be reading is replaced by objects of the same size. The crc32c of one whose
+    chunks end with their own says no more than their sizes, so that they look as they did.
+    """
+    for record in records:
+        view.store.tracker.delete(record.region)
+
+
 def _emptied(hand: Hand, record: ProgressRecord, chosen: _Chosen) -> ProgressRecord:
     """Replace a region's objects, and say so."""
     variables = dict(record.variables)
@@ -233,7 +246,8 @@ def _emptied(hand: Hand, record: ProgressRecord, chosen: _Chosen) -> ProgressRec
         known = variables[var.name]
         if known.state == "done":
             put = _upload(hand, record, known, var, chosen.in_region(record))
-            variables[var.name] = replace(known, objects=put.objects, token=put.token)
+            run = hand.report.run
+            variables[var.name] = replace(known, objects=put.objects, token=put.token, run=run)
     return replace(record, variables=variables)
 
 
