@@ -27,6 +27,7 @@ from gridmill.cli.commands.truncate import truncate
 from gridmill.cli.commands.update import update
 from gridmill.cli.commands.upkeep import upkeep
 from gridmill.cli.commands.validate import validate
+from gridmill.cli.commands.withdraw import withdraw
 from gridmill.cli.errors import OneLineErrors
 from gridmill.cli.exit_codes import ExitCode
 
@@ -104,6 +105,7 @@ COMMANDS = (
     accept,
     release,
     reject,
+    withdraw,
     truncate,
     migrate_metadata,
     restore_metadata,

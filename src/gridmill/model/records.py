@@ -19,10 +19,10 @@ __all__ = [
     "Identity",
     "ObjectReceipt",
     "ProgressRecord",
-    "Release",
     "SourceFileRecord",
     "Tries",
     "VariableRecord",
+    "Word",
     "identity_of",
 ]
 
@@ -71,8 +71,8 @@ class ObjectReceipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """Somebody's word that what a gate held is right.
+class Word:
+    """Somebody's word about one version of a source file: that it is right, or wrong.
 
     Parameters
     ----------
@@ -107,6 +107,8 @@ class SourceFileRecord:
         read from it.
     released
         By variable that a gate held: which version of the file somebody said is right.
+    withdrawn
+        By variable whose values were taken from readers: which version is not read again.
     extra
         Optional fields that a later gridmill wrote: kept as long as the file's record is.
     """
@@ -121,7 +123,8 @@ class SourceFileRecord:
     last_modified: str | None = None
     detail: str | None = None
     accepted: str | None = None
-    released: Mapping[str, Release] = field(default_factory=dict, hash=False)
+    released: Mapping[str, Word] = field(default_factory=dict, hash=False)
+    withdrawn: Mapping[str, Word] = field(default_factory=dict, hash=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -173,9 +176,9 @@ class VariableRecord:
         of what was lost: only all of their source files, or somebody who accepts those, close one.
     unread
         By index of the group's files: those that arrived but could not be read for this
-        variable, or that a gate held, and those that are settled and for which it holds the extent
-        all the same, as nothing says missing in it; with whether that no longer holds the extent,
-        and the cause. See `SourceFileStatus.of_unread`.
+        variable, that a gate held, that were withdrawn, and those that are settled and for which it
+        holds the extent all the same, as nothing says missing in it; with whether that no longer
+        holds the extent, and the cause. See `SourceFileStatus.of_unread`.
     tries
         By index of the group's files: those that are settled and gave this variable nothing, with
         when they were tried; see `ProgressRecord.pending`.
@@ -281,8 +284,9 @@ class ProgressRecord:
                 continue
             files = self.groups[variable.group]
             for index in sorted({*absent[variable.group], *variable.unread}):
-                _, settled = _outcome(files[index], variable.unread.get(index))
-                if settled and files[index].accepted is None:
+                status, settled = _outcome(files[index], variable.unread.get(index))
+                is_closed = files[index].accepted or status is SourceFileStatus.WITHDRAWN
+                if settled and not is_closed:
                     yield name, index
 
     def held(self) -> Iterator[tuple[str, int]]:
@@ -293,10 +297,20 @@ class ProgressRecord:
         str, int
             Variable, and index of the source file in the variable's group.
         """
+        return self.unread_as(SourceFileStatus.HELD)
+
+    def unread_as(self, status: SourceFileStatus) -> Iterator[tuple[str, int]]:
+        """Yield the places whose source file arrived and gave a variable nothing, by what became.
+
+        Yields
+        ------
+        str, int
+            Variable, and index of the source file in the variable's group.
+        """
         for name, variable in self.variables.items():
             for index, (_, cause) in variable.unread.items():
                 file = self.groups[variable.group][index]
-                if file.status.of_unread(cause) is SourceFileStatus.HELD:
+                if file.status.of_unread(cause) is status:
                     yield name, index
 
     def held_open(self) -> Iterator[tuple[str, int]]:
@@ -408,15 +422,22 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_to(file: SourceFileRecord) -> dict[str, Any]:
-    released = {name: (r.note, r.identity) for name, r in file.released.items()}
-    return _plain({**vars(file), "released": released or None})
+    words = {kind: _words_to(getattr(file, kind)) for kind in ("released", "withdrawn")}
+    return _plain({**vars(file), **words})
 
 
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     status = SourceFileStatus(raw["status"])
-    released = {n: Release(note, tuple(by)) for n, (note, by) in raw.get("released", {}).items()}
-    fields = {**raw, "status": status, "released": released}
-    return SourceFileRecord(**_known(SourceFileRecord, fields))
+    words = {kind: _words_from(raw.get(kind, {})) for kind in ("released", "withdrawn")}
+    return SourceFileRecord(**_known(SourceFileRecord, {**raw, "status": status, **words}))
+
+
+def _words_to(words: Mapping[str, Word]) -> dict[str, Any] | None:
+    return {name: (word.note, word.identity) for name, word in words.items()} or None
+
+
+def _words_from(raw: Mapping[str, Any]) -> dict[str, Word]:
+    return {name: Word(note, tuple(identity)) for name, (note, identity) in raw.items()}
 
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:

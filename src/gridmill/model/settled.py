@@ -24,6 +24,7 @@ class SourceFileStatus(StrEnum):
     DOWNLOAD_FAILED = "download failed"
     READ_FAILED = "read failed"
     HELD = "held by gate"
+    WITHDRAWN = "withdrawn"
     SUCCEEDED = "succeeded"
 
     @property
@@ -51,8 +52,9 @@ class SourceFileStatus(StrEnum):
         """
         if self is not SourceFileStatus.SUCCEEDED:
             return self
-        held, failed = SourceFileStatus.HELD, SourceFileStatus.READ_FAILED
-        return held if cause.startswith(held) else failed
+        by_hand = (SourceFileStatus.HELD, SourceFileStatus.WITHDRAWN)
+        found = (status for status in by_hand if cause.startswith(status))
+        return next(found, SourceFileStatus.READ_FAILED)
 
     @property
     def while_unsettled(self) -> str:

@@ -17,6 +17,7 @@ from gridmill.model.epochs import made_earlier
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports.run_report import BULKY
+from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
 from gridmill.stores.state.claims import PUBLISHING, Claim, current_claims
@@ -233,5 +234,6 @@ def _urls(record: ProgressRecord, places: Iterable[tuple[str, int]]) -> set[str]
 
 
 def _accepted(record: ProgressRecord) -> set[str]:
-    """Return the source files that somebody accepted as missing."""
-    return {file.url for group in record.groups for file in group if file.accepted is not None}
+    """Return the source files that somebody accepted as missing, or withdrew."""
+    accepted = {f.url for group in record.groups for f in group if f.accepted is not None}
+    return accepted | _urls(record, record.unread_as(SourceFileStatus.WITHDRAWN))

@@ -24,6 +24,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.model.epochs import noted_stages
 from gridmill.model.settled import SourceFileStatus
+from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Index, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
@@ -231,8 +232,9 @@ def _read(
     for index, file in enumerate(source.files):
         if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
             continue
-        if index in held:
-            unread[index] = held[index]
+        left_out = held.get(index) or _why_withdrawn(work, file)
+        if left_out:
+            unread[index] = left_out
             continue
         place = _place(file, work.data_var)
         piece = canvas.room(place)
@@ -263,6 +265,13 @@ def _read_one(
     with observing() as seen:
         work.job.read_data_into(file.coord, work.data_var, piece)
     return compare(seen, piece, _promise(context, work, file)) if seen else []
+
+
+def _why_withdrawn(work: VariableWork, file: SourceFile) -> str:
+    """Say why this version of a file is not read; empty if it is."""
+    word = work.withdrawn.get(mask_url(file.coord.get_url()))
+    is_same = word is not None and word.identity == file.identity
+    return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_same else ""
 
 
 def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:

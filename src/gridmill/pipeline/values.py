@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import Identity, ObjectReceipt
+from gridmill.model.records import Identity, ObjectReceipt, Word, identity_of
 from gridmill.model.reports.spans import Span
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
@@ -85,6 +85,11 @@ class SourceFile:
     is_kept: bool = False
 
     @property
+    def identity(self) -> Identity:
+        """What tells two versions of the file apart."""
+        return identity_of(self.coord.nbytes, self.coord.etag, self.coord.last_modified)
+
+    @property
     def nbytes_fetched(self) -> int:
         """Bytes that its download took."""
         return 0 if self.is_kept else self.coord.nbytes or 0
@@ -114,6 +119,8 @@ class VariableWork:
         By URL, credentials masked, the version of a source file that no gate holds any more.
     holes
         Keys of the objects that an earlier run found gone, see `VariableRecord`.
+    withdrawn
+        Likewise the version that is not read again, and why.
     """
 
     job: RegionJob[Any, Any]
@@ -125,6 +132,7 @@ class VariableWork:
     times: ExpectedAxis | None = None
     released: Mapping[str, Identity] = field(default_factory=dict)
     holes: frozenset[str] = frozenset()
+    withdrawn: Mapping[str, Word] = field(default_factory=dict)
 
     @property
     def data_var(self) -> DataVar:

@@ -24,6 +24,9 @@ __all__ = ["Ask", "Missing", "Reasons", "nothing_missing"]
 # Enough to notice a store that was deleted or rebuilt; `validate` looks at every object.
 OBJECTS_SAMPLED = 3
 
+# A withdrawn place waits for another version of its file, as one that is there does.
+NOTHING_TO_TRY = (SourceFileStatus.SUCCEEDED, SourceFileStatus.WITHDRAWN)
+
 Ask = Callable[[RegionJob[Any, Any], Sequence[SourceFileCoord]], Mapping[str, FileIdentity | None]]
 
 
@@ -145,7 +148,7 @@ class Reasons:
         return [
             index
             for index, coord in enumerate(coords)
-            if coord.settled and coord.status is not SourceFileStatus.SUCCEEDED
+            if coord.settled and coord.status not in NOTHING_TO_TRY
             if files[index].accepted is None
             if is_due(known.tries.get(index), self.now, self._code)
         ]

@@ -18,6 +18,7 @@ from gridmill.model.records import (
     SourceFileRecord,
     Tries,
     VariableRecord,
+    Word,
 )
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
@@ -181,10 +182,11 @@ def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> Source
 
 
 def _by_word_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord]:
-    """Return the source files that were accepted or released by somebody, by URL."""
+    """Return the source files that somebody accepted, released or withdrew, by URL."""
     groups = () if record is None else record.groups
     files = (file for group in groups for file in group)
-    return {file.url: file for file in files if file.accepted is not None or file.released}
+    spoken_of = (f for f in files if f.accepted is not None or f.released or f.withdrawn)
+    return {file.url: file for file in spoken_of}
 
 
 def _with_word(file: SourceFileRecord, by_word: Mapping[str, SourceFileRecord]) -> SourceFileRecord:
@@ -193,9 +195,11 @@ def _with_word(file: SourceFileRecord, by_word: Mapping[str, SourceFileRecord]) 
     if was is None:
         return file
     arrived = file.status is SourceFileStatus.SUCCEEDED
-    said = was.released.items()
-    released = {name: r for name, r in said if not arrived or r.identity == file.identity}
-    kept = replace(file, released=released)
+
+    def still(words: Mapping[str, Word]) -> dict[str, Word]:
+        return {n: w for n, w in words.items() if not arrived or w.identity == file.identity}
+
+    kept = replace(file, released=still(was.released), withdrawn=still(was.withdrawn))
     if was.accepted is None or (arrived and file.identity != was.identity):
         return kept
     return replace(kept, settled=True, accepted=was.accepted)
@@ -307,8 +311,9 @@ def _unread(
 
     def is_settled(at: int, cause: str) -> bool:
         coord = receipt.files[at].coord
-        if coord.status.of_unread(cause) is SourceFileStatus.HELD:
-            return False
+        became = coord.status.of_unread(cause)
+        if became in (SourceFileStatus.HELD, SourceFileStatus.WITHDRAWN):
+            return became is SourceFileStatus.WITHDRAWN
         return job.expected(coord, now) and not job.holds_extent(coord, var)
 
     unread = {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from gridmill.archive.archive import Archive
@@ -71,13 +71,15 @@ class Publisher:
         end = archive.region_start(archive.published)
         return record.start <= end or not any(a <= end < b for a, b in lease.claim.positions)
 
-    def publish(self, lease: Lease) -> bool:
+    def publish(self, lease: Lease, *, message: str = "", together: Collection[str] = ()) -> bool:
         """Make the longest settled prefix visible; whether readers see more than before.
 
         Parameters
         ----------
         lease
             The run's; other runs wait while this one publishes.
+        message, together
+            See `FinalStore.publish`.
 
         Raises
         ------
@@ -95,12 +97,14 @@ class Publisher:
         if self.archive.config.completeness is not None:
             self.completeness.learn(lease.claim.run)
         with lease.publishing() as check:
-            is_news = self._publish(check, lease)
+            is_news = self._publish(check, lease, message, together)
         self.completeness.settle()
         self.replicas.settle()
         return is_news
 
-    def _publish(self, check: Callable[[], None], lease: Lease) -> bool:
+    def _publish(
+        self, check: Callable[[], None], lease: Lease, message: str, together: Collection[str]
+    ) -> bool:
         archive = self.archive
         if not self.extent.is_static_settled():
             return False
@@ -121,7 +125,15 @@ class Publisher:
             self.replicas.publish(trimmed, check)
         if not is_news:
             return False
-        changed = self.view.show(trimmed, check, seen=visible or 0, staged=staged, values=values)
+        changed = self.view.show(
+            trimmed,
+            check,
+            seen=visible or 0,
+            staged=staged,
+            values=values,
+            message=message,
+            together=together,
+        )
         self.staging.forget(length)
         if not changed:
             return False

@@ -15,7 +15,7 @@ gridmill.stores.final_store.FinalStore.publish : the order within one store.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class ReaderView:
         staged: Sequence[StagedRegion] = (),
         values: Sequence[CoordinateValues] = (),
         message: str = "",
+        together: Collection[str] = (),
     ) -> bool:
         """Make uploads visible, with metadata and coordinates; whether readers see anything new.
 
@@ -95,7 +96,7 @@ class ReaderView:
             Called before every step.
         seen
             How many positions readers see now.
-        staged, values, message
+        staged, values, message, together
             See `FinalStore.publish`.
 
         Raises
@@ -107,7 +108,7 @@ class ReaderView:
         """
         self._refuse_fewer(ds.sizes.get(self.archive.append_dim, seen), seen)
         with self.archive.written(ds) as folder:
-            return self._publish(folder, check, staged, values, message)
+            return self._publish(folder, check, staged, values, message, together)
 
     def restore(self, length: int, message: str, check: Check) -> bool:
         """Write metadata and coordinates again, as the template has them; data stay.
@@ -176,8 +177,9 @@ class ReaderView:
         staged: Sequence[StagedRegion] = (),
         values: Sequence[CoordinateValues] = (),
         message: str = "",
+        together: Collection[str] = (),
     ) -> bool:
-        changed = self.store.publish(folder, staged, message, check, values)
+        changed = self.store.publish(folder, staged, message, check, values, together=together)
         self.completeness.note_shown()
         return changed
 

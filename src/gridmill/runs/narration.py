@@ -228,9 +228,13 @@ class Narrator:
     def _note_unread(self, region: RegionInFlight, record: ProgressRecord) -> None:
         for group in region.outcome.prepared.groups:
             for name in group.todo:
-                for at, (is_pending, detail) in record.variables[name].unread.items():
+                known = record.variables[name]
+                for at, (is_pending, detail) in known.unread.items():
                     file = region.outcome.receipts[name].files[at]
                     status = file.coord.status.of_unread(detail)
+                    is_withdrawn = status is SourceFileStatus.WITHDRAWN
+                    if is_withdrawn or record.groups[known.group][at].accepted is not None:
+                        continue
                     if not is_pending and status is not file.coord.status:
                         self.report.files[status] += 1
                     told = f"{status} for {name}"

@@ -12,7 +12,7 @@ from gridmill.model.records import ProgressRecord
 from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.values import VariableWork
 from gridmill.planning.prepare import PreparedGroup
-from gridmill.planning.source_files.outcomes import released_files
+from gridmill.planning.source_files.outcomes import released_files, withdrawn_files
 from gridmill.runs.dask.submission import GroupWork
 from gridmill.runs.in_flight import RegionInFlight
 from gridmill.sources.evidence.expected import ExpectedAxis, expected_axes, expected_times
@@ -61,6 +61,7 @@ class Works:
                 times=times,
                 released=released_files(record, var.name),
                 holes=_holes(record, var.name),
+                withdrawn=withdrawn_files(record, var.name),
             )
             for var in wanted
         }

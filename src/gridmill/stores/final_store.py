@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -262,6 +262,8 @@ class FinalStore(Protocol):
         message: str = "",
         check: Callable[[], None] = lambda: None,
         values: Sequence[CoordinateValues] = (),
+        *,
+        together: Collection[str] = (),
     ) -> bool:
         """Make uploads, and a local store's metadata and coordinates, what readers see.
 
@@ -280,6 +282,9 @@ class FinalStore(Protocol):
         values
             Of coordinates that speak of data, by region. Readers see what is raised after all
             else or with it, what is lowered before or with it; other positions stay.
+        together
+            Variables of which readers are to see all regions at once, where the format can; they
+            see what others of these regions brought already.
 
         Returns
         -------

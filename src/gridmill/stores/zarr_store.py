@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
@@ -207,6 +207,8 @@ class ZarrStore:
         message: str = "",
         check: Callable[[], None] = lambda: None,
         values: Sequence[CoordinateValues] = (),
+        *,
+        together: Collection[str] = (),
     ) -> bool:
         """Make a local store's metadata and coordinates what readers see; uploads are in place.
 

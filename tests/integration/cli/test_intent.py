@@ -29,6 +29,10 @@ NEEDS = {
     "run-one": ["2020-01-01", "a"],
     "truncate": ["--end", until(4), "--yes"],
     "update": ["--cluster", "none"],
+    "withdraw": [
+        *("--start", "2020-01-01", "--end", until(2)),
+        *("--variables", "a", "--why", "x", "--yes"),
+    ],
 }
 
 

@@ -49,7 +49,7 @@ PLACES = {
     "ostia-sst-monthly": ("sst", "2010-02-20"),
 }
 # Of these nothing is missing.
-WHOLE = ("truncate", "restore-metadata", "validate")
+WHOLE = ("truncate", "restore-metadata", "validate", "withdraw")
 
 
 def is_run(command: str) -> bool:

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.records import (
+    ObjectReceipt,
+    ProgressRecord,
+    SourceFileRecord,
+    VariableRecord,
+    Word,
+)
 from gridmill.model.settled import SourceFileStatus, SourceFill
 
 OK = SourceFileStatus.SUCCEEDED
@@ -18,6 +24,8 @@ ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
 
 TEXT = st.text(max_size=8)
 MAYBE = st.none() | TEXT
+IDENTITIES = st.tuples(st.none() | st.integers(0), MAYBE, MAYBE)
+WORDS = st.dictionaries(TEXT, st.builds(Word, TEXT, IDENTITIES), max_size=2)
 FILES = st.builds(
     SourceFileRecord,
     url=TEXT,
@@ -29,6 +37,8 @@ FILES = st.builds(
     etag=MAYBE,
     last_modified=MAYBE,
     detail=MAYBE,
+    released=WORDS,
+    withdrawn=WORDS,
 )
 OBJECTS = st.builds(ObjectReceipt, TEXT, st.integers(0), st.integers(0, 2**32 - 1))
 DIGESTED = st.builds(ObjectReceipt.of, TEXT, st.binary(max_size=9))
@@ -176,3 +186,30 @@ def test_settled_and_complete_differ_by_gaps():
     assert (record.is_settled("a"), record.is_complete("a")) == (True, False)
     record = replace(record, groups=((record.groups[0][0], replace(late, status=OK)),))
     assert (record.is_settled("a"), record.is_complete("a")) == (True, True)
+
+
+HELD, UNREAD, GONE = "held by gate jump: 7", "ValueError: no", "withdrawn: me"
+
+
+def test_what_is_held_or_withdrawn_is_told_from_what_cannot_be_read():
+    """Held places are open and wait for somebody; withdrawn ones are closed; the rest heals."""
+    files = tuple(
+        SourceFileRecord(url=name, start=at, stop=at + 1, status=OK, settled=True)
+        for at, name in enumerate("hug")
+    )
+    unread = {0: (False, HELD), 1: (True, UNREAD), 2: (True, GONE)}
+    a = VariableRecord(state="done", group=0, unread=unread)
+    record = ProgressRecord(dataset_id="d", start=0, stop=3, groups=(files,), variables={"a": a})
+    fills = record.fills("a") or []
+    assert [(f.status.value, f.settled) for f in fills] == [
+        ("held by gate", False),
+        ("read failed", True),
+        ("withdrawn", True),
+    ]
+    assert list(record.held()) == list(record.held_open()) == [("a", 0)]
+    assert list(record.pending()) == [("a", 1)]
+    assert record.unsettled_files() == [("h", "held by gate for a")]
+    rejected = replace(files[0], accepted="me: no")
+    closed = replace(record, groups=((rejected, *files[1:]),))
+    assert (list(closed.held()), list(closed.held_open())) == ([("a", 0)], [])
+    assert closed.unsettled_files() == []

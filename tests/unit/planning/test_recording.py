@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from gridmill.model.records import Word
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
 from gridmill.planning.prepare import prepare_region, results_from_record
@@ -402,3 +403,32 @@ def test_credentials_are_not_recorded():
 class WithPassword(TinyCoord):
     def get_url(self):
         return "https://me:hunter2@host/" + super().get_url()
+
+
+HELD = "held by gate jump: values differ"
+
+
+def test_what_a_gate_holds_is_settled_by_no_time():
+    """Unlike what cannot be read: however late it is, the region waits, and each run looks."""
+    prepared = prepared_of()
+    files = files_of(prepared, OK, OK, OK, OK)
+    record = recorded(prepared, 1000, a=receipt("a", files, {1: HELD}), b=receipt("b", files))
+    assert record.variables["a"].unread == {1: (False, HELD)}
+    assert (record.variables["a"].tries, list(record.pending())) == ({}, [])
+    again = prepared_of(record, now=START + 2000 * HOUR)
+    assert again.todo == {"a": "1 source files held by gate"}
+    assert sorted(again.groups[0].kept) == [0, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["released", "withdrawn"])
+def test_a_word_is_about_one_version_of_a_file(kind):
+    """It is kept while the file is as it was, or did not arrive; not for another version."""
+    record = unread_record(prepared_of(), 3, "one")
+    word = {"a": Word("me, why", record.groups[0][1].identity)}
+    files = tuple(replace(file, **{kind: word}) for file in record.groups[0])
+    record = replace(record, groups=(files,))
+    for status, etag, kept in ((OK, "one", word), (ABSENT, None, word), (OK, "two", {})):
+        prepared = prepared_of(record, now=START + 1000 * HOUR)
+        found = files_of(prepared, OK, status, OK, OK, etag=etag)
+        after = recorded(prepared, 1000, a=receipt("a", found), b=receipt("b", found))
+        assert getattr(after.groups[0][1], kind) == kept

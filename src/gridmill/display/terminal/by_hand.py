@@ -16,6 +16,7 @@ from gridmill.display.terminal.values import Content, masked, plain
 if TYPE_CHECKING:
     from gridmill.model.reports.run_report import RunReport
     from gridmill.operations.accept import Acceptance
+    from gridmill.operations.decisions.withdraw import Withdrawal
     from gridmill.operations.migrate import Migration
     from gridmill.stores.structure import Difference
 
@@ -27,7 +28,9 @@ __all__ = [
     "show_migration",
     "show_restoration",
     "show_truncation",
+    "show_withdrawal",
     "truncation_content",
+    "withdrawal_content",
 ]
 
 
@@ -48,6 +51,27 @@ def show_acceptance(content: Content, word: str = "accepted") -> RenderableType:
         "kept in the records": content["note"],
     }
     return _shown(content, word, facts, table)
+
+
+def withdrawal_content(withdrawal: Withdrawal) -> Content:
+    """Say what was taken from readers."""
+    names = ("variables", "first", "last", "positions", "files", "note")
+    said: Content = plain({name: getattr(withdrawal, name) for name in names})
+    return {"withdrawn": said, **_report_content(withdrawal.report)}
+
+
+def show_withdrawal(content: Content) -> RenderableType:
+    """Show what was taken from readers."""
+    withdrawn = content["withdrawn"]
+    table = table_of("source files that are not read again")
+    for url in withdrawn["files"]:
+        table.add_row(url)
+    facts = {
+        "withdrawn": f"{', '.join(withdrawn['variables'])}, {withdrawn['positions']:,} positions "
+        f"from {withdrawn['first']} to {withdrawn['last']}",
+        "kept in the records": withdrawn["note"],
+    }
+    return _shown(content, "withdrawn", facts, table)
 
 
 def truncation_content(report: RunReport, store: str) -> Content:

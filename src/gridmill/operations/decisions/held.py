@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gridmill.model.records import Identity, ProgressRecord, Release, SourceFileRecord
+from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, Word
 from gridmill.operations.accept import Acceptance, accept_files, is_named, signed
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.stores.state.claims import positions_of
@@ -113,7 +113,7 @@ def _released(record: ProgressRecord, names: Sequence[str], note: str) -> Progre
     def release(file: SourceFileRecord) -> SourceFileRecord:
         if file.url not in held:
             return file
-        word = {name: Release(note, version) for name, version in held[file.url].items()}
+        word = {name: Word(note, version) for name, version in held[file.url].items()}
         return replace(file, accepted=None, released={**file.released, **word})
 
     groups = tuple(tuple(map(release, group)) for group in record.groups)

@@ -16,7 +16,6 @@ import numpy as np
 
 from gridmill.model.fields.gates import why_held
 from gridmill.model.fields.summary import FieldSummary
-from gridmill.model.records import identity_of
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
 from gridmill.pipeline.canvas import Index, Values
@@ -62,9 +61,7 @@ def held_places(
 
 def _is_released(work: VariableWork, file: SourceFile) -> bool:
     """Whether somebody said of this version of a file that it is right."""
-    coord = file.coord
-    identity = identity_of(coord.nbytes, coord.etag, coord.last_modified)
-    return work.released.get(mask_url(coord.get_url())) == identity
+    return work.released.get(mask_url(file.coord.get_url())) == file.identity
 
 
 def _where(work: VariableWork, file: SourceFile, position: int) -> str:

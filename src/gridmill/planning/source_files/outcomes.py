@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, VariableRecord, Word
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 
-__all__ = ["coords_from", "held_for", "released_files"]
+__all__ = ["coords_from", "held_for", "released_files", "withdrawn_files"]
 
 Unread = Mapping[int, tuple[bool, str]]
 # What became of a file that gave no variable anything: past its time that is settled.
@@ -33,6 +33,13 @@ def released_files(record: ProgressRecord | None, name: str) -> dict[str, Identi
     groups = () if record is None else record.groups
     files = (file for group in groups for file in group)
     return {file.url: file.released[name].identity for file in files if name in file.released}
+
+
+def withdrawn_files(record: ProgressRecord | None, name: str) -> dict[str, Word]:
+    """Return by URL which version of a source file is not read any more for a variable."""
+    groups = () if record is None else record.groups
+    files = (file for group in groups for file in group)
+    return {file.url: file.withdrawn[name] for file in files if name in file.withdrawn}
 
 
 def held_for(var: DataVar, files: Sequence[SourceFileRecord], unread: Unread) -> Unread:

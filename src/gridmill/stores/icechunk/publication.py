@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,8 @@ class Publication:
         message: str = "",
         check: Callable[[], None] = lambda: None,
         values: Sequence[CoordinateValues] = (),
+        *,
+        together: Collection[str] = (),
     ) -> bool:
         """Make uploads, and a local store's metadata and coordinates, what readers see.
 
@@ -91,6 +93,10 @@ class Publication:
             return True
         merged = self.uploads.merged()
         todo = [region for region in staged if merged.get(region.name) != digest_of(region)]
+        if todo and together:
+            of = partial(self._publish_regions, folder, todo, None, check, values, message)
+            patiently(partial(of, together))
+            return True
         of_region = {str(part.start): [part] for part in values}
         for number, region in enumerate(todo, 1):
             # The last commit shows all that the folder does, the others what precedes it.
@@ -98,34 +104,44 @@ class Publication:
             own = of_region.pop(region.name, [])
             own += [part for parts in of_region.values() for part in parts] if is_last else []
             upto = None if is_last else region
-            patiently(partial(self._publish_region, folder, region, upto, check, own))
+            patiently(partial(self._publish_regions, folder, [region], upto, check, own))
         if todo:
             return True
         return patiently(partial(self._publish_metadata, folder, message, check, values))
 
-    def _publish_region(
+    def _publish_regions(
         self,
         folder: Path,
-        region: StagedRegion,
+        regions: Sequence[StagedRegion],
         upto: StagedRegion | None,
         check: Callable[[], None],
         values: Sequence[CoordinateValues],
+        message: str = "",
+        only: Collection[str] = (),
     ) -> None:
+        """Make regions visible in one commit, all variables or what only some of them brought."""
         repository = self.repository.open()
         merged = merged_in(repository)
-        if merged.get(region.name) == digest_of(region):
+        todo = [region for region in regions if merged.get(region.name) != digest_of(region)]
+        if not todo:
             return
         session = repository.writable_session(BRANCH)
         check()
-        for variable, token in sorted(region.tokens.items()):
-            # Uploads of a seed became visible together with their array.
-            seed = self.uploads.token(token, variable, region.name).seed
-            if seed is None or get(session.store, f"{variable}/{ROOT}") is None:
-                session.merge(self.uploads.to_merge(token, variable, region.name))
-        write_metadata(session.store, folder, upto, merged=region.tokens)
+        for region in todo:
+            chosen = {n: t for n, t in region.tokens.items() if not only or n in only}
+            self._merge(session, region.name, chosen)
+            merged[region.name] = digest_of(region)
+        tokens = {name: token for region in todo for name, token in region.tokens.items()}
+        write_metadata(session.store, folder, upto, merged=tokens)
         set_all(session.store, values)
-        merged[region.name] = digest_of(region)
-        commit(repository, session, region.message, merged)
+        commit(repository, session, message or todo[-1].message, merged)
+
+    def _merge(self, session: icechunk.Session, region: str, tokens: Mapping[str, str]) -> None:
+        for variable, token in sorted(tokens.items()):
+            # Uploads of a seed became visible together with their array.
+            seed = self.uploads.token(token, variable, region).seed
+            if seed is None or get(session.store, f"{variable}/{ROOT}") is None:
+                session.merge(self.uploads.to_merge(token, variable, region))
 
     def _publish_unseen(
         self,

@@ -21,7 +21,7 @@ snapshot ``main`` points at, also after somebody reset it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -275,6 +275,8 @@ class IcechunkStore:
         message: str = "",
         check: Callable[[], None] = lambda: None,
         values: Sequence[CoordinateValues] = (),
+        *,
+        together: Collection[str] = (),
     ) -> bool:
         """Commit what readers are to see; see `Publication.publish`.
 
@@ -283,7 +285,7 @@ class IcechunkStore:
         PublishConflict
             Another committer changed the same; nothing of theirs is lost.
         """
-        return self.publication.publish(folder, staged, message, check, values)
+        return self.publication.publish(folder, staged, message, check, values, together=together)
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, in one commit; see `Publication.truncate`."""

@@ -188,7 +188,7 @@ class _Recorded:
             status,
             file.accepted or detail,
             settled or file.accepted is not None,
-            file.accepted is not None,
+            file.accepted is not None or status is SourceFileStatus.WITHDRAWN,
             tries.since if tries else "",
             tries.due if tries else "",
         )

@@ -1,0 +1,81 @@
+"""`gridmill withdraw`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.confirmation import confirm, who_option, yes_option
+from gridmill.cli.options.declaring import parse_variables
+from gridmill.cli.output.hooks import Hooks, hook_options
+from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.verdict import judge_by_hand
+
+__all__ = ["withdraw"]
+
+
+@click.command(
+    short_help="Take wrong values from readers, and do not store them again.",
+    epilog="""\b
+Examples:
+  gridmill withdraw my-forecast --store a.zarr --start 2025-07-01T06:00 \\
+      --end 2025-07-01T12:00 --variables temperature_2m \\
+      --why "wrong units at the provider, ticket 4711"
+
+\b
+On Icechunk earlier versions keep the values, until they are expired.
+""",
+)
+@archive_options
+@click.option("--start", metavar="DATE", required=True, help="Only positions from this date on.")
+@click.option("--end", metavar="DATE", required=True, help="Only positions before this date.")
+@click.option(
+    "--variables",
+    metavar="NAME,…",
+    multiple=True,
+    required=True,
+    callback=parse_variables,
+    help="Only these.",
+)
+@click.option("--why", metavar="TEXT", required=True, help="Kept in the records.")
+@who_option
+@yes_option
+@hook_options
+@now_option
+@output_options
+def withdraw(
+    archive: Archive,
+    start: str,
+    end: str,
+    variables: Sequence[str],
+    why: str,
+    who: str,
+    yes: bool,
+    hooks: Hooks,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """Let readers see missing values where published ones are wrong.
+
+    The source files that brought them are not read again for these variables; another version of
+    one is taken in by an update that looks back so far, or by backfill --redo.
+    """
+    from gridmill.display.terminal.by_hand import show_withdrawal, withdrawal_content
+    from gridmill.operations.decisions.withdraw import withdraw as withdraw_values
+
+    dataset = archive.open()
+    names = ", ".join(variables)
+    confirm(
+        f"{names} of {dataset.where} will be missing from {start} to before {end}. Go on?", yes=yes
+    )
+    moment = present(now)
+    done = withdraw_values(
+        dataset, start=start, end=end, variables=variables, who=who, why=why, now=moment
+    )
+    content = withdrawal_content(done)
+    hooks.published({**content, "store": done.report.store, "is_over": True})
+    output.show(content, show_withdrawal)
+    return judge_by_hand(done.report)
