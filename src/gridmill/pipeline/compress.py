@@ -45,6 +45,7 @@ from gridmill.sources.evidence.compare import compare
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import observing
 from gridmill.stores.metadata import array_metadata
+from gridmill.stores.objects.leftovers import naming
 
 __all__ = ["compress", "slabs_for", "takes_data_array", "transforms"]
 
@@ -107,6 +108,7 @@ def _compress_here(
     folder, scratch = bench.space.make(), bench.space.make()
     spans = source.spans if healed else ()
     with (
+        naming(folder),
         recorded("compress", bench.space.key, bench.worker) as span,
         _canvas(work, scratch / "slabs") as canvas,
         noted_stages() as epochs,
