@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,7 +27,7 @@ from gridmill.runs.coordinator import Assignment, Listener, run
 from gridmill.runs.plan import Plan, plan_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.objects.leftovers import make_folder, temporary_folder
 from gridmill.stores.opening import open_store
 
 if TYPE_CHECKING:
@@ -338,7 +337,7 @@ class DynamicalDataset:
     @contextmanager
     def _tmp_stores(self) -> Iterator[None]:
         with temporary_folder() as root:
-            self._tmp_root = str(root)
+            self._tmp_root = root
             try:
                 yield
             finally:
@@ -346,9 +345,9 @@ class DynamicalDataset:
 
     def _tmp_store(self) -> Path:
         """Make an empty local folder for a temporary store of the calling process."""
-        return Path(tempfile.mkdtemp(prefix=f"gridmill-{self.dataset_id}-", dir=self._tmp_root))
+        return make_folder(self._tmp_root)
 
-    _tmp_root: str | None = None
+    _tmp_root: Path | None = None
 
     def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""

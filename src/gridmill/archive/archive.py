@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +33,7 @@ from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
 from gridmill.stores.final_store import FinalStore, StagedRegion
 from gridmill.stores.metadata import ROOT, array_metadata
+from gridmill.stores.objects.leftovers import make_folder, naming
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
 __all__ = ["Archive"]
@@ -85,7 +85,7 @@ class Archive:
         self.published = 0
         self.unseen = tuple(unseen)
         self._make_job = make_job
-        self._tmp_store = tmp_store or (lambda: Path(tempfile.mkdtemp(prefix="gridmill-")))
+        self._tmp_store = tmp_store or make_folder
         self._stored_arrays: dict[str, dict[str, Any]] | None = None
 
     @property
@@ -146,7 +146,8 @@ class Archive:
     def _folder(self) -> Iterator[Path]:
         folder = self._tmp_store()
         try:
-            yield folder
+            with naming(folder):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -52,7 +52,7 @@ def accept_files(
     """Settle source files that give nothing, and publish what they held back.
 
     Their places stay as they were: missing, or as published. If such a file arrives after all, an
-    update takes it in as any other.
+    update takes it in as any other. Interrupted, the same call publishes what it did not.
 
     Parameters
     ----------
@@ -71,15 +71,18 @@ def accept_files(
     Raises
     ------
     ValueError
-        No record names such a file, or it is settled already; nothing was written.
+        No record names such a file, or it is settled already and what it held back is published;
+        nothing was written.
     LeaseHeld
         A run works on the file's region.
     """
     check_exists(dataset)
     note = signed(who, why)
-    chosen = [record for record in _records(dataset) if any(_held_back_by(record, names))]
-    _check_found(dataset, chosen, names)
-    positions = [positions_of(record.region) for record in chosen]
+    records = _records(dataset)
+    chosen = [record for record in records if any(_held_back_by(record, names))]
+    unseen = [record for record in _unseen(dataset, records) if _accepted_of(record, names)]
+    _check_found(records, [*chosen, *unseen], names)
+    positions = [positions_of(record.region) for record in [*chosen, *unseen]]
     with by_hand(dataset, kind, positions, now=now) as hand:
         hand.archive.check_structure()
         accepted: dict[str, str] = {}
@@ -108,6 +111,20 @@ def signed(who: str, why: str) -> str:
     return f"{who}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {' '.join(why.split())}"
 
 
+def _unseen(dataset: DynamicalDataset, records: Sequence[ProgressRecord]) -> list[ProgressRecord]:
+    """Return the records of regions of which readers do not see all: one may have died before."""
+    published = dataset.store.published_length(dataset.declared.append_dim) or 0
+    return [record for record in records if record.stop > published]
+
+
+def _accepted_of(record: ProgressRecord, names: Sequence[str]) -> set[str]:
+    return {
+        file.url
+        for file in _files(record)
+        if file.accepted is not None and any(is_named(file.url, name) for name in names)
+    }
+
+
 def _held_back_by(record: ProgressRecord, names: Sequence[str]) -> dict[str, str]:
     files = record.open_files()
     return {url: was for url, was in files if any(is_named(url, name) for name in names)}
@@ -125,12 +142,14 @@ def _accepted(record: ProgressRecord, names: Sequence[str], note: str) -> Progre
 
 
 def _check_found(
-    dataset: DynamicalDataset, chosen: Sequence[ProgressRecord], names: Sequence[str]
+    records: Sequence[ProgressRecord], chosen: Sequence[ProgressRecord], names: Sequence[str]
 ) -> None:
     for name in names:
         if any(_held_back_by(record, [name]) for record in chosen):
             continue
-        known = {f.url: f for r in _records(dataset) for f in _files(r) if is_named(f.url, name)}
+        if chosen and any(_accepted_of(record, [name]) for record in records):
+            continue  # by a call that was interrupted, and that this one completes
+        known = {f.url: f for r in records for f in _files(r) if is_named(f.url, name)}
         if known:
             url, file = next(iter(known.items()))
             why = f"accepted: {file.accepted}" if file.accepted else file.status

@@ -51,6 +51,7 @@ from gridmill.sources.evidence.compare import compare
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import observing
 from gridmill.stores.metadata import array_metadata
+from gridmill.stores.objects.leftovers import naming
 
 __all__ = ["compress", "slabs_for"]
 
@@ -116,7 +117,11 @@ def _compress_here(
     folder, scratch = bench.space.make(), bench.space.make()
     spans = source.spans if healed else ()
     read = partial(_read, context, work, source, bench, may_vanish=healed is None)
-    with recorded("compress", bench.space.key, bench.worker) as span, noted_stages() as epochs:
+    with (
+        naming(folder),
+        recorded("compress", bench.space.key, bench.worker) as span,
+        noted_stages() as epochs,
+    ):
         held: dict[int, str] = {}
         made = _make(folder, scratch / "all", context, work, source, read, held)
         while made.held:

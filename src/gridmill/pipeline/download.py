@@ -18,6 +18,7 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
 from gridmill.sources.fetch.download import Download, DownloadFailed, NotAvailable
+from gridmill.stores.objects.leftovers import naming
 
 __all__ = ["as_asked", "download", "replace_field"]
 
@@ -38,7 +39,7 @@ def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]
     """
     folder = bench.space.make()
     local_job = replace_field(job, download_dir=folder)
-    with recorded("download", bench.space.key, bench.worker) as span:
+    with naming(folder), recorded("download", bench.space.key, bench.worker) as span:
         with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
             arrived = tuple(pool.map(lambda file: _download_one(local_job, file), files))
         span.append(sum(file.nbytes_fetched for file in arrived))

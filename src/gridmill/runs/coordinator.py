@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -24,6 +25,7 @@ from gridmill.runs.narration import Event
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.objects.writable import StoreUnwritable
 from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.leases import Lease, LeaseHeld
 
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 Listener = Callable[[Event], None]
 Jobs = Sequence[RegionJob[Any, Any]]
 
+# What a local store answers that was written to, and cannot be by now.
+REFUSALS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 # Clusters whose workers get the threads that the stages need.
 STARTED_HERE = (None, "local", "coiled")
 
@@ -93,6 +97,7 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
     archive, added = assignment.opened.archive, assignment.opened.added
     report = _begun(assignment)
     with (
+        _refusals_named(archive.store),
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
         _client(client) as connected,
     ):
@@ -160,10 +165,31 @@ def _reported(store: FinalStore, report: RunReport) -> Iterator[None]:
         yield
     except BaseException as error:
         report.interrupted = f"{type(error).__name__}: {error}".rstrip(": ")
+        try:
+            _write_report(store, report)
+        except OSError as reason:
+            log.warning("the report cannot be written: %s", reason)
         raise
-    finally:
-        report.end()
-        store.tracker.write_report(report, page_of(report))
+    _write_report(store, report)
+
+
+def _write_report(store: FinalStore, report: RunReport) -> None:
+    report.end()
+    store.tracker.write_report(report, page_of(report))
+
+
+@contextmanager
+def _refusals_named(store: FinalStore) -> Iterator[None]:
+    """Say which archive it is whose disk is full, or takes nothing any more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise StoreUnwritable(
+            f"cannot write to {mask_url(store.url)} any more: {error}. What is recorded is safe: "
+            "run again once it can be written"
+        ) from error
 
 
 # -- the lease ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Regions that are quick share tasks, see `gridmill.runs.batches`; what comes of e
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -31,6 +32,8 @@ from gridmill.stores.lookahead import lookahead
 from gridmill.stores.state.leases import Lease
 
 __all__ = ["Driver"]
+
+log = logging.getLogger(__name__)
 
 Prepared = tuple[ProgressRecord | None, PreparedRegion]
 
@@ -118,9 +121,11 @@ class Driver:
         return self.report
 
     def _abandon(self) -> None:
-        """Keep what is done, and let go of what is not."""
+        """Keep what is done, and let go of what is not; what ended the run is raised, not this."""
         try:
             self.ledger.record_partly(at_once=True)
+        except Exception as error:
+            log.warning("what was done last cannot be recorded, and is done again: %s", error)
         finally:
             self.window.let_go()
 

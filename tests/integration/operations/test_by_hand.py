@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
 
+import tiny
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region
@@ -139,6 +144,61 @@ def test_what_is_not_there_or_settled_is_told_and_nothing_is_written(client, pro
     with pytest.raises(ValueError, match="say why"):
         accept_files(dataset, ["20200101T05.npy"], why=" ", now=until(12), **WHO)
     assert snapshot(tmp_path) == before
+
+
+KILLED = """
+import os, signal, sys
+from gridmill.operations.accept import accept_files
+from gridmill.publishing.publisher import Publisher
+from tiny import Tiny, until
+
+Publisher.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+dataset = Tiny(sys.argv[1], source_base=sys.argv[2])
+accept_files(dataset, ["20200101T05.npy"], who="operator", why="lost", now=until(12))
+"""
+
+
+def kill_accept(dataset: DynamicalDataset, source: Path) -> None:
+    """Accept a file in a process that dies between the record and the publication."""
+    path = os.pathsep.join([str(Path(tiny.__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, dataset.store.url, str(source)],
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("ends_by", ["accept", "update"])
+def test_an_acceptance_that_was_killed_is_published_by_the_next(
+    client, provider, tmp_path, ends_by
+):
+    """The record is written, readers see nothing of it: the same call, or an update, shows it."""
+    provider.withdraw(hours(12)[5])
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    kill_accept(dataset, tmp_path / "source")
+    assert dataset.store.published_length("time") == 5
+    if ends_by == "update":
+        report = dataset.reformat_operational_update(client=client, now=until(12))
+    else:
+        names, again = ["20200101T05.npy"], {"why": "lost", "now": until(12), **WHO}
+        report = accept_files(dataset, names, **again).report
+        with pytest.raises(ValueError, match="settled already"):
+            accept_files(dataset, names, **again)
+    assert (report.positions_before, report.positions_after) == (5, 12)
+
+
+def test_an_acceptance_of_several_that_was_killed_goes_on_with_the_rest(client, provider, tmp_path):
+    """What the killed call settled is no error beside what it did not reach."""
+    for number in (5, 9):
+        provider.withdraw(hours(12)[number])
+    dataset = make(tmp_path)
+    dataset.backfill(until(12), client=client)
+    kill_accept(dataset, tmp_path / "source")
+    both = ["20200101T05.npy", "20200101T09.npy"]
+    done = accept_files(dataset, both, why="lost", now=until(12), **WHO)
+    assert [url[-15:] for url, _ in done.files] == both[1:]
+    assert done.report.positions_after == 12
 
 
 def test_a_run_in_the_same_region_is_not_disturbed(client, provider, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+import tiny
 from gridmill.stores.objects.leftovers import (
     ABANDONED_AFTER_S,
     name_of_ours,
     sweep,
     temporary_folder,
 )
+from tiny import Provider, Tiny, hours, until
 
 
 def name_of_a_dead_process() -> str:
@@ -78,3 +81,45 @@ def test_the_next_run_deletes_the_folder_of_one_that_was_killed(
         assert set(tmp_path.iterdir()) == {first, second}
         assert left not in (first, second)
     assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+from gridmill.archive import archive
+from gridmill.operations.accept import accept_files
+from tiny import HOUR, START, Tiny, until
+
+archive.write_by_xarray = lambda ds, folder: os.kill(os.getpid(), signal.SIGKILL)
+dataset = Tiny(sys.argv[1], source_base=sys.argv[2])
+{command}
+"""
+COMMANDS = {
+    "plan": "dataset.plan(until(4))",
+    "backfill": "dataset.backfill(until(4), client='none')",
+    "validate": "dataset.validate(now=START + 4 * HOUR)",
+    "accept": "accept_files(dataset, ['20200101T03.npy'], who='me', why='lost', now=until(4))",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_was_killed_before_it_ran_is_swept_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Planning, and what is done by hand, prepare metadata in folders that others sweep."""
+    provider, scratch = Provider(tmp_path / "source"), tmp_path / "scratch"
+    provider.publish(hours(3))
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    dataset = Tiny(tmp_path / "a.zarr", source_base=str(provider.root))
+    if command != "backfill":
+        dataset.backfill(until(4), client="none")
+    path = os.pathsep.join([str(Path(tiny.__file__).parent), *sys.path])
+    code = KILLED.format(command=COMMANDS[command])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.zarr"), str(provider.root)],
+        env={**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": path},
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert list(scratch.glob("gridmill-*"))
+    dataset.backfill(until(4), client="none")
+    assert not list(scratch.glob("gridmill-*"))

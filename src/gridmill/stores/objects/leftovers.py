@@ -6,6 +6,7 @@ can see that the process is gone, after a day if it was one of another machine.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -19,11 +20,12 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["name_of_ours", "sweep", "temporary_folder"]
-
+__all__ = ["make_folder", "name_of_ours", "naming", "sweep", "temporary_folder"]
 
 # Of temporary folders, in the system's.
 TMP_PREFIX = "gridmill-run-"
+# What the system says of a write without naming the file.
+NAMELESS = {errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 # No put and no preparation of metadata takes so long.
 ABANDONED_AFTER_S = 86_400.0
 
@@ -39,14 +41,45 @@ def temporary_folder() -> Iterator[Path]:
 
     On a Dask worker, what a task leaves belongs to its `Workspace` instead.
     """
-    root = Path(tempfile.gettempdir())
-    sweep(root, TMP_PREFIX)
-    folder = root / f"{TMP_PREFIX}{name_of_ours()}"
-    folder.mkdir(mode=0o700)
+    folder = make_folder()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder(root: Path | None = None) -> Path:
+    """Make an empty folder for this process alone, which the caller deletes.
+
+    Parameters
+    ----------
+    root
+        Where; None means among the system's temporary files, where those of dead processes are
+        swept.
+    """
+    if root is None:
+        root = Path(tempfile.gettempdir())
+        sweep(root, TMP_PREFIX)
+    folder = root / f"{TMP_PREFIX}{name_of_ours()}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file or folder in the errors of what is written to it: of a full disk they name none.
+
+    Raises
+    ------
+    OSError
+        The same, with the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno not in NAMELESS:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sweep(folder: Path, prefix: str = "") -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from gridmill.stores.objects.leftovers import name_of_ours, sweep
+from gridmill.stores.objects.leftovers import name_of_ours, naming, sweep
 from gridmill.stores.objects.protocol import Change
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class LocalObjects:
     def _stage(self, key: str, content: bytes) -> Path:
         staged = self.staging / name_of_ours()
         try:
-            with self._opened(staged) as file:
+            with naming(self.root / key), self._opened(staged) as file:
                 file.write(content)
                 if self.fsync:
                     file.flush()

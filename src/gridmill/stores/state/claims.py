@@ -180,7 +180,15 @@ def merged(positions: Iterable[Positions]) -> tuple[Positions, ...]:
 
 
 def is_alive(objects: Objects, claim: Claim) -> bool:
-    """Whether a claim's process lives; watches its beat where that is the only way to tell."""
+    """Whether a claim's process lives; watches its beat where that is the only way to tell.
+
+    Notes
+    -----
+    A beat of another host that is half as old as it may be is late, and is watched from then on:
+    when it has stood still for its time to live, by the clocks of both hosts and for the last two
+    beats as seen here, its holder counts as dead. A beat whose age says nothing, because the
+    clocks disagree or its holder died long ago, is watched for all of that time.
+    """
     if claim.machine == machine_name():
         ticks = process_ticks(claim.pid)
         if claim.process_ticks is not None and ticks is not None:
@@ -190,13 +198,14 @@ def is_alive(objects: Objects, claim: Claim) -> bool:
     first = objects.get(claim.beat_key)
     if first is None:
         return False
-    age_s = age_of_beat_s(first)
-    if age_s is not None and 0 <= age_s < claim.time_to_live_s:
+    life_s, age_s = claim.time_to_live_s, age_of_beat_s(first)
+    if age_s is not None and 0 <= age_s < life_s / 2:
         return True
     log.warning("watching whether the %s %s on %s still lives", claim.kind, claim.run, claim.host)
-    deadline = time.monotonic() + claim.time_to_live_s
-    while time.monotonic() < deadline:
-        time.sleep(claim.time_to_live_s / BEATS_PER_LIFE)
+    known_s = age_s if age_s is not None and 0 <= age_s < 2 * life_s else 0.0
+    deadline = time.monotonic() + max(life_s / 2, life_s - known_s)
+    while (left_s := deadline - time.monotonic()) > 0:
+        time.sleep(min(left_s, life_s / BEATS_PER_LIFE))
         if objects.get(claim.beat_key) != first:
             return True
     return False

@@ -175,10 +175,16 @@ class Lease:
         self._beating.start()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self._ended.set()
         self._beating.join()
-        _end(self.objects, self.claim.run)
+        try:
+            _end(self.objects, self.claim.run)
+        except Exception as reason:
+            # What ended the run says why; that its lease stays follows from that.
+            if error is None:
+                raise
+            log.warning("the lease of %s stays until it is taken over: %s", self.claim.run, reason)
 
     @property
     def proof(self) -> LeaseProof:

@@ -1,0 +1,119 @@
+"""A disk that is full, or takes nothing any more, is what the error names, with the path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tiny
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.stores.objects.leftovers import naming
+from tiny import Provider, hours
+
+# In a namespace of its own, which the mount ends with.
+IN_A_MOUNT = """
+import subprocess, sys
+from pathlib import Path
+
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", sys.argv[1]], check=True)
+from gridmill.cli.errors import told_in_one_line
+from tiny import Tiny, until
+
+disk = Path(sys.argv[1])
+options = {"source_base": sys.argv[2], "state": sys.argv[3] or None}
+
+def fill(event):
+    if event.kind == "submitted":
+        with (disk / "filling").open("wb", buffering=0) as out:
+            try:
+                while out.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+
+def freeze(event):
+    if event.kind == "submitted":
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+try:
+    dataset = Tiny(disk / "a.zarr", **{k: v for k, v in options.items() if v})
+    report = dataset.backfill(until(8), client="none", listener=globals()[sys.argv[4]])
+    print("failures", report.failures)
+except Exception as error:
+    told = told_in_one_line(error)
+    print(told.exit_code, told.message)
+"""
+
+
+def can_mount() -> bool:
+    """Whether this user may mount a disk in a namespace of its own."""
+    try:
+        probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        return subprocess.run(probe, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+needs_mount = pytest.mark.skipif(not can_mount(), reason="no mount in a namespace of its own")
+
+
+def run_on_a_disk(tmp_path: Path, fault: str, state: str = "") -> str:
+    """Backfill on a small disk that is full or frozen once regions are begun."""
+    provider, disk = Provider(tmp_path / "source"), tmp_path / "disk"
+    provider.publish(hours(8))
+    disk.mkdir()
+    path = os.pathsep.join([str(Path(tiny.__file__).parent), *sys.path])
+    command = ["unshare", "-rm", sys.executable, "-c", IN_A_MOUNT]
+    done = subprocess.run(
+        [*command, str(disk), str(provider.root), state, fault],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
+@needs_mount
+@pytest.mark.parametrize(
+    ("fault", "cause"), [("fill", "No space left on device"), ("freeze", "Read-only file system")]
+)
+def test_a_disk_that_takes_nothing_any_more_is_named_and_not_the_lease(tmp_path, fault, cause):
+    """One line says which archive, why, and at which path.
+
+    That the lease cannot be ended follows from it, and is not what the line says.
+    """
+    line = run_on_a_disk(tmp_path, fault)
+    disk = tmp_path / "disk"
+    assert line.startswith(f"{int(ExitCode.UNWRITABLE)} cannot write to {disk / 'a.zarr'} any more")
+    assert cause in line
+    assert f"'{disk}/a.zarr.gridmill/" in line
+    assert fault == "fill" or "leases" not in line
+
+
+@needs_mount
+@pytest.mark.parametrize(
+    ("fault", "cause"), [("fill", "No space left on device"), ("freeze", "Read-only file system")]
+)
+def test_what_cannot_be_uploaded_names_the_object(tmp_path, fault, cause):
+    """Where the records are elsewhere the run ends in order, and each failure has its path."""
+    line = run_on_a_disk(tmp_path, fault, state=str(tmp_path / "state"))
+    assert cause in line
+    assert f"{tmp_path / 'disk'}/" in line
+
+
+@pytest.mark.parametrize("number", [28, 122])
+def test_an_error_without_a_path_gets_one(tmp_path, number):
+    """The system names no file where a write finds no room; what has a name keeps it."""
+    with pytest.raises(OSError, match="somewhere") as caught, naming(tmp_path / "somewhere"):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.errno == number
+    with pytest.raises(OSError, match="elsewhere"), naming(tmp_path / "somewhere"):
+        raise OSError(number, os.strerror(number), "elsewhere")
+    with pytest.raises(ConnectionError) as other, naming(tmp_path / "somewhere"):
+        raise ConnectionResetError(104, "reset")
+    assert other.value.filename is None
