@@ -13,12 +13,25 @@ from click.testing import CliRunner
 
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
-from gridmill.model.variables import Completeness
+from gridmill.model.variables import Completeness, Encoding
 from gridmill.operations.decisions import withdraw as withdrawing
 from gridmill.operations.decisions.withdraw import withdraw
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
-from tiny import HOUR, START, Provider, Tiny, TinyTemplate, dataset_of, hours, truth, until
+from tiny import (
+    HOUR,
+    SHAPE,
+    START,
+    Provider,
+    Tiny,
+    TinyJob,
+    TinyTemplate,
+    dataset_of,
+    hours,
+    tiny_var,
+    truth,
+    until,
+)
 
 WORD = {"who": "operator", "why": "wrong units, ticket 7"}
 # The last position of one region and the first two of the next.
@@ -183,6 +196,29 @@ def test_what_cannot_be_withdrawn_is_refused_and_nothing_is_written(make, change
         take(dataset, **changes)
     assert [record.to_json() for record in dataset.store.tracker.records()] == before
     np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(10)))
+
+
+class Whole(TinyTemplate):
+    """Of its variable nothing says missing."""
+
+    data_vars = (
+        tiny_var("a", encoding=Encoding(chunks=(2, *SHAPE), shards=(4, *SHAPE), dtype="int16")),
+    )
+
+
+class Rounds(TinyJob):
+    """Reads whole numbers."""
+
+    def read_data(self, coord, data_var):
+        """Count thousandths."""
+        return np.round(1000 * super().read_data(coord, data_var))
+
+
+def test_of_what_nothing_says_missing_nothing_is_withdrawn(make):
+    """Readers would see a number that nobody measured."""
+    dataset = make(dataset_of(template=Whole, job=Rounds))
+    with pytest.raises(ValueError, match=r"nothing says missing in a \(int16\).* would see 0"):
+        take(dataset)
 
 
 def test_the_command_asks_and_tells_the_hook(make, tmp_path):

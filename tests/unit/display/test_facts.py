@@ -38,6 +38,7 @@ STATUS = {
     ],
     "gaps": 3,
     "pending": 2,
+    "held": 0,
     "running": [{"kind": "update", "run": "r", "host": "h", "pid": 1, "since": "2020-01-01T05:00"}],
     "last_run": {"kind": "update", "run": "q", "ended": "2020-01-01T04:00:00", "succeeded": True},
     "last_runs": [],

@@ -143,6 +143,14 @@ class _Chosen:
         if static or not variables:
             what = f"{', '.join(static)} has no {dim}" if static else "no variable is named"
             raise ValueError(f"{what}: name variables along {dim}")
+        wordless = [var for var in variables if var.encoding.missing is None]
+        if wordless:
+            raise ValueError(
+                f"nothing says missing in {wordless[0].name} ({wordless[0].encoding.dtype}): "
+                f"readers would see {wordless[0].encoding.fill}; wait for another version of its "
+                "source files, or build a new archive whose Encoding has a fill_value that cannot "
+                "occur"
+            )
         published = archive.look() or 0
         first, stop = (config.position(label, archive.index) for label in (start, end))
         stop = min(stop, published)
