@@ -38,7 +38,7 @@ STATUS = {
     ],
     "gaps": 3,
     "pending": 2,
-    "held": 0,
+    "held": 1,
     "running": [{"kind": "update", "run": "r", "host": "h", "pid": 1, "since": "2020-01-01T05:00"}],
     "last_run": {"kind": "update", "run": "q", "ended": "2020-01-01T04:00:00", "succeeded": True},
     "last_runs": [],
@@ -62,6 +62,7 @@ def test_an_archive_is_described_alike_in_terminal_and_notebook():
         "expected",
         "regions",
         "readers lack",
+        "held by gates",
         "held by",
         "last run",
     ]
@@ -74,7 +75,8 @@ def test_an_archive_is_described_alike_in_terminal_and_notebook():
 def test_an_archive_that_says_nothing_of_itself():
     """Without positions, age or expectation no sentence is left half."""
     unknown = {"positions": 0, "age_s": None, "late": None, "last_run": None, "running": []}
-    facts = describe_archive({**STATUS, **unknown, "gaps": 0, "pending": 0, "incomplete": []})
+    nothing = {"gaps": 0, "pending": 0, "held": 0, "incomplete": []}
+    facts = describe_archive({**STATUS, **unknown, **nothing})
     assert [fact.text for fact in facts] == [
         "nothing yet",
         "no expected time declared",
