@@ -36,6 +36,7 @@ Metadata = Mapping[str, Any]
 
 # What decodes values, or says what they mean: the code's, and a contradiction where they differ.
 MEANING = DECODING_ATTRIBUTES | {"units"}
+MISSING = "missing value"
 # In a remark; `gridmill migrate-metadata` lists all.
 MOST_NAMED = 6
 # What another program's metadata, or a class of an author's, makes of what is read from it.
@@ -144,7 +145,9 @@ def _coordinate(
     try:
         units = _time_units(coord, array)
         encoding = stored_encoding(array, units=units, calendar=coord.calendar)
-        found = _encoding_differences(coord.name, own, encoding)
+        differing = _encoding_differences(coord.name, own, encoding)
+        # CF 2.5.1: a coordinate has a value everywhere.
+        found = [difference for difference in differing if difference.key != MISSING]
     except NOT_OURS:
         return coord, []
     is_time = coord.units is not None or " since " in str(_attributes_of(array).get("units"))
@@ -236,7 +239,7 @@ def _encoding_differences(name: str, ours: Encoding, theirs: Encoding) -> list[D
             "shards": encoding.shards,
             "dtype": np.dtype(encoding.dtype).name,
             "fill_value": None if encoding.units else _stored_fill(encoding),
-            "missing value": encoding.missing,
+            MISSING: encoding.missing,
             "scale_factor": encoding.scale_factor,
             "add_offset": encoding.add_offset,
             "compressors": [_whole_codec(codec, encoding) for codec in encoding.compressors],
