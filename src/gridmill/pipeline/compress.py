@@ -267,7 +267,7 @@ def _read_one(
     context: RunContext, work: VariableWork, file: SourceFile, piece: Values
 ) -> list[str]:
     """Read a file into its place; what is worth knowing of how it was read."""
-    with observing() as seen:
+    with observing(piece.dtype) as seen:
         work.job.read_data_into(file.coord, work.data_var, piece)
     return compare(seen, piece, _promise(context, work, file)) if seen else []
 

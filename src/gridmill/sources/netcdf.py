@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from gridmill.model.epochs import NETCDF_READING, stage
 from gridmill.sources.evidence.netcdf import Description, describe_hdf5, describe_netcdf4
-from gridmill.sources.evidence.observed import Evidence, is_observed, observe
+from gridmill.sources.evidence.observed import Evidence, dtype_made, is_observed, observe
 from gridmill.sources.hdf5_chunks import read_deflated, read_whole
 
 __all__ = ["netcdf_variables", "read_netcdf"]
@@ -55,8 +55,9 @@ def read_netcdf(
         that are not named are read whole.
     dtype
         Numeric dtype of the result. Values are unpacked (`scale_factor`, `add_offset`) in the
-        precision of these attributes and then cast. None loses nothing: floating point stays as
-        it is, and integers become float32 up to 16 bits, else float64.
+        precision of these attributes and then cast. None takes float32 where a run reads for a
+        variable of that dtype, or of less. Else it loses nothing: floating point stays as it is,
+        and integers become float32 up to 16 bits, else float64.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def read_netcdf(
             described = describe_netcdf4(stored, index or {}) if is_observed() else None
             read = _read(stored, path, variable, dict(index or {})), described
     values, described = read
-    wanted = _lossless(values, path, variable) if dtype is None else np.dtype(dtype)
+    wanted = _default(values, path, variable) if dtype is None else np.dtype(dtype)
     plain = _plain_array(values, path, variable, wanted)
     if described is not None:
         observe(Evidence(variable=variable, values=plain, **vars(described)))
@@ -234,6 +235,14 @@ def _check_position(
             f"position {position} of {variable!r} in {path} is outside dimension {dim!r}, which "
             f"has length {length}"
         )
+
+
+def _default(values: Any, path: Path, variable: str) -> np.dtype:
+    """Return the dtype that is read where none is asked for."""
+    made = dtype_made()
+    if made is not None and made.kind == "f" and made.itemsize <= 4:
+        return np.dtype("float32")
+    return _lossless(values, path, variable)
 
 
 def _lossless(values: Any, path: Path, variable: str) -> np.dtype:

@@ -35,6 +35,7 @@ from gridmill.model.epochs import (
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.variables import Encoding
 from gridmill.pipeline.shards import ObjectWriter
+from gridmill.sources.evidence.observed import observing
 from gridmill.sources.grib.messages import decode_message_into, read_grid
 from gridmill.sources.netcdf import read_netcdf
 
@@ -79,10 +80,9 @@ def netcdf_reading(folder: Path) -> list[np.ndarray]:
         plain = file.createVariable("plain", "f4", tuple("tyx"), chunksizes=(1, 3, 5), zlib=True)
         plain.valid_range = np.array([0, 300], "f4")
         plain[:] = VALUES
-    whole = [read_netcdf(path, name) for name in ("packed", "plain")]
-    part = read_netcdf(path, "packed", index={"t": 2, "y": slice(1, 3)})
-    # As archives of float32 store them.
-    return [values.astype("float32") for values in (*whole, part)]
+    with observing(np.dtype("float32")):  # as a run does for an archive of float32
+        whole = [read_netcdf(path, name) for name in ("packed", "plain")]
+        return [*whole, read_netcdf(path, "packed", index={"t": 2, "y": slice(1, 3)})]
 
 
 def scaling(folder: Path) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Axis", "Evidence", "is_observed", "observe", "observing"]
+__all__ = ["Axis", "Evidence", "dtype_made", "is_observed", "observe", "observing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,27 +85,45 @@ class Evidence:
     units: str | None = None
 
 
-_observer: ContextVar[list[Evidence] | None] = ContextVar("observer", default=None)
+@dataclass(frozen=True)
+class _Observer:
+    seen: list[Evidence]
+    dtype: np.dtype[Any] | None
+
+
+_observer: ContextVar[_Observer | None] = ContextVar("observer", default=None)
 
 
 @contextmanager
-def observing() -> Iterator[list[Evidence]]:
-    """Collect what readers of this thread tell while the block runs."""
-    seen: list[Evidence] = []
-    token = _observer.set(seen)
+def observing(dtype: np.dtype[Any] | None = None) -> Iterator[list[Evidence]]:
+    """Collect what readers of this thread tell while the block runs.
+
+    Parameters
+    ----------
+    dtype
+        Of what is made of what they read, which tells them how precise that need be.
+    """
+    observer = _Observer([], dtype)
+    token = _observer.set(observer)
     try:
-        yield seen
+        yield observer.seen
     finally:
         _observer.reset(token)
 
 
 def observe(evidence: Evidence) -> None:
     """Tell what was read, if anybody wants to know."""
-    seen = _observer.get()
-    if seen is not None:
-        seen.append(evidence)
+    observer = _observer.get()
+    if observer is not None:
+        observer.seen.append(evidence)
 
 
 def is_observed() -> bool:
     """Whether anybody wants to know what is read."""
     return _observer.get() is not None
+
+
+def dtype_made() -> np.dtype[Any] | None:
+    """Return the dtype of what is made of what is read; None if nobody said."""
+    observer = _observer.get()
+    return None if observer is None else observer.dtype
