@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from gridmill.model.fields.gates import Gate, check_gates
 
 __all__ = [
@@ -102,6 +104,9 @@ class Encoding:
     fill_is_missing: bool = True
 
     def __post_init__(self) -> None:
+        kind = np.dtype(self.dtype)
+        if kind.kind in "biuf":  # "f4" and ">f4" are float32 in a Zarr array, too
+            object.__setattr__(self, "dtype", kind.name)
         _check_fill(self)
         for name in ("chunks", "shards"):
             lengths = getattr(self, name)

@@ -136,3 +136,13 @@ def test_a_coordinate_is_one_chunk_as_long_as_its_dims():
     assert auxiliary.encoding({"time": 500, "lead": 0}).chunks == (500, 1)
     assert Coordinate(name="crs", dims=()).encoding({}).chunks == ()
     assert Coordinate(name="time", chunks=(7,)).encoding({"time": 500}).chunks == (7,)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"), [("f4", "float32"), (">f8", "float64"), ("i2", "int16"), ("?", "bool")]
+)
+def test_a_dtype_is_what_it_is_however_it_is_spelled(spelled, name):
+    """What is missing, and how values are stored, follows from the dtype."""
+    encoding = Encoding(chunks=(1,), dtype=spelled)
+    assert encoding == Encoding(chunks=(1,), dtype=name)
+    assert encoding.is_floating == name.startswith("float")
