@@ -19,12 +19,14 @@ from gridmill.cli.verdict import judge
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.fields.gates import Gate, MostJump, MostMissing, NotARepeat, ValidRange
 from gridmill.model.region import Region
+from gridmill.model.variables import Encoding
 from gridmill.operations.accept import accept_files
 from gridmill.operations.decisions.held import reject_files, release_files
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps, group_gaps
 from tiny import (
     HOUR,
+    SHAPE,
     START,
     Provider,
     TinyJob,
@@ -96,9 +98,10 @@ def change(provider: Provider, label, how: Callable[[np.ndarray], np.ndarray]) -
 def make(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider):
     """A function that gives the dataset with gates."""
 
-    def make(*gates: Gate, job=Job) -> DynamicalDataset:
+    def make(*gates: Gate, job=Job, template_class=None) -> DynamicalDataset:
         options = {"source_base": str(provider.root), "format": request.param}
-        return dataset_of(template=template(*gates), job=job)(tmp_path / "a", **options)
+        kind = template_class or template(*gates)
+        return dataset_of(template=kind, job=job)(tmp_path / "a", **options)
 
     return make
 
@@ -306,6 +309,35 @@ def test_a_field_is_compared_with_what_earlier_runs_made(make, client, provider,
     assert report.positions_after == 5
     held = {problem.detail.partition(":")[0] for problem in report.problems}
     assert held == {"held by gate jump"}
+
+
+@pytest.mark.parametrize(
+    ("gate", "held"),
+    [(NotARepeat(), "the values are those"), (MostJump(0.7), "values differ by")],
+)
+def test_packed_fields_are_compared_as_readers_get_them(make, client, provider, gate, held):
+    """Not with the whole numbers that are stored; also across the border of regions."""
+    encoding = Encoding(
+        chunks=(2, *SHAPE),
+        shards=(4, *SHAPE),
+        dtype="int16",
+        scale_factor=0.001,
+        fill_value=-32768,
+    )
+    packed = (tiny_var("a", 0, gates=(gate,), encoding=encoding), tiny_var("b", 1))
+    kind = type("Packed", (TinyTemplate,), {"data_vars": packed})
+    change(provider, SPIKE, lambda values: values)
+    dataset = make(template_class=kind)
+    dataset.backfill(until(4), client=client, now=LATE)
+    last = values_at(hours(8)[3])
+    wrong = {NotARepeat: last, MostJump: last + 2}[type(gate)]
+    change(provider, hours(8)[4], lambda values: wrong)
+    report = update(dataset, client, LATE)
+    assert report.positions_after == 4
+    assert {problem.url for problem in report.problems} >= {url_of(hours(8)[4])}
+    assert any(held in problem.detail for problem in report.problems)
+    change(provider, hours(8)[4], lambda values: values)
+    assert update(dataset, client, LATE + HOUR).positions_after == 8
 
 
 def test_what_lacks_too_much_is_held(make, client, provider):

@@ -14,6 +14,7 @@ from math import nan
 
 import numpy as np
 
+from gridmill.authoring.transforms.packing import pack, unpack
 from gridmill.model.fields.gates import why_held
 from gridmill.model.fields.summary import FieldSummary
 from gridmill.model.settled import SourceFileStatus
@@ -79,13 +80,15 @@ class _Part:
     ) -> None:
         self.slabs = slabs
         self.number = number
-        self.values = values
         var = slabs.work.data_var
+        self._encoding = var.encoding
+        # As readers get them: where values are packed, what they are rounded to.
+        self.values = self._as_read(pack(values, var.encoding)[0]) if self._is_packed else values
         filled = slabs.canvas.filled(number, places)
         self._ours = slabs.work.job.provenance(filled, var)
         self._compares = any(gate.compares for gate in var.gates)
         declared = var.encoding.fill_value
-        self._missing = nan if declared is None else float(declared)
+        self._missing = nan if declared is None or self._is_packed else float(declared)
         self._stored: dict[int, Values | None] = {}
 
     def summaries(self, place: Index) -> Iterator[tuple[int, FieldSummary]]:
@@ -139,4 +142,11 @@ class _Part:
             found = context.store.read(name, where)
         else:
             return None
-        return found[0] if len(found) else None
+        return self._as_read(found[0]) if len(found) else None
+
+    @property
+    def _is_packed(self) -> bool:
+        return self._encoding.is_packed
+
+    def _as_read(self, stored: Values) -> Values:
+        return unpack(stored, self._encoding) if self._is_packed else stored
