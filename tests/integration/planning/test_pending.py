@@ -28,7 +28,8 @@ from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
 from tiny import HOUR, START, Provider, TinyJob, dataset_of, hours, truth, until, url_of
 
-FORMATS = ("zarr", "icechunk")
+DAMAGED = {"unreadable": b"no array", "truncated": b"CDF\x01 cut off"}
+CASES = (("zarr", "truncated"), ("icechunk", "unreadable"))
 DAY = timedelta(days=1)
 BROKEN = START + HOUR
 # Every file is due two hours after its label.
@@ -62,24 +63,30 @@ def client() -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture(params=[b"no array", b"CDF\x01 cut off"], ids=["unreadable", "truncated"])
-def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Provider:
+@pytest.fixture(params=CASES, ids=[f"{store}-{name}" for store, name in CASES])
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A format of the store, and what is wrong with a file."""
+    return request.param
+
+
+@pytest.fixture
+def provider(case: tuple[str, str], tmp_path: Path) -> Provider:
     """A provider with the files of eight hours, one of which is damaged.
 
     No reader understands it, or it is not even whole, which shows when it arrives.
     """
     provider = Provider(tmp_path / "provider")
     provider.publish(hours(8))
-    provider.path(BROKEN).write_bytes(request.param)
+    provider.path(BROKEN).write_bytes(DAMAGED[case[1]])
     return provider
 
 
-@pytest.fixture(params=FORMATS)
-def make(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider):
+@pytest.fixture
+def make(case: tuple[str, str], tmp_path: Path, provider: Provider):
     """A function that gives the dataset with a region job."""
 
     def make(job=Job) -> DynamicalDataset:
-        options = {"source_base": str(provider.root), "format": request.param}
+        options = {"source_base": str(provider.root), "format": case[0]}
         return dataset_of(job=job)(tmp_path / "a", **options)
 
     return make
