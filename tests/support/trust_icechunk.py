@@ -11,7 +11,7 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,12 @@ class FaultyIcechunk(IcechunkStore):
         message: str = "",
         check: Callable[[], None] = lambda: None,
         values: Sequence[CoordinateValues] = (),
+        *,
+        together: Collection[str] = (),
     ) -> bool:
         """Commit; log what is shown by now."""
         _Log.path = self.put_log
-        changed = super().publish(folder, staged, message, check, values)
+        changed = super().publish(folder, staged, message, check, values, together=together)
         names = [_name(token) for region in staged for token in region.tokens.values()]
         append(self.put_log, {"role": "shown", "began": time.time(), "names": names})
         return changed
