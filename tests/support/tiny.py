@@ -155,7 +155,9 @@ class Provider:
         for label in labels:
             path = self.path(label)
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, values_at(label, version))
+            unfinished = path.with_name(f".{path.name}")
+            np.save(unfinished, values_at(label, version))
+            unfinished.rename(path)  # whoever asks meanwhile finds all of it, or nothing
 
     def withdraw(self, label: Any) -> None:
         """Take a file away."""
