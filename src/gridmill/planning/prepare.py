@@ -161,7 +161,8 @@ def prepare_region(
         as_it_was = [name for name, change in changes.items() if not change]
         if record is not None and now is not None:
             record = _judged_again(job, record, as_it_was, files, now)
-            record = _held_again(record, [v for v in variables if v.name in as_it_was])
+            wordless = [v for v in variables if v.encoding.missing is None]
+            record = _held_again(record, [v for v in wordless if v.name in as_it_was])
         reasons = Reasons(job, record, listed, missing, ask, now)
         todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
         if record is not None and now is not None:
@@ -226,6 +227,8 @@ def _judged_again(
 
 def _held_again(record: ProgressRecord, variables: Sequence[DataVar]) -> ProgressRecord:
     """Let variables in which nothing says missing hold what was settled meanwhile."""
+    if not variables:
+        return record
     known = dict(record.variables)
     for var in variables:
         before = known[var.name]

@@ -180,11 +180,15 @@ def _write_report(store: FinalStore, report: RunReport) -> None:
 
 @contextmanager
 def _refusals_named(store: FinalStore) -> Iterator[None]:
-    """Say which archive it is whose disk is full, or takes nothing any more."""
+    """Say which archive it is whose disk is full, or takes nothing any more.
+
+    A file that is named and lies elsewhere, as temporary ones do, says nothing of the archive.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in REFUSALS:
+        path = str(error.filename or store.url)
+        if error.errno not in REFUSALS or not path.startswith((store.url, store.state.url)):
             raise
         raise StoreUnwritable(
             f"cannot write to {mask_url(store.url)} any more: {error}. What is recorded is safe: "

@@ -11,8 +11,10 @@ import pytest
 
 import tiny
 from gridmill.cli.exit_codes import ExitCode
+from gridmill.publishing.publisher import Publisher
 from gridmill.stores.objects.leftovers import naming
-from tiny import Provider, hours
+from gridmill.stores.objects.writable import StoreUnwritable
+from tiny import Provider, hours, until
 
 # In a namespace of its own, which the mount ends with.
 IN_A_MOUNT = """
@@ -104,6 +106,26 @@ def test_what_cannot_be_uploaded_names_the_object(tmp_path, fault, cause):
     line = run_on_a_disk(tmp_path, fault, state=str(tmp_path / "state"))
     assert cause in line
     assert f"{tmp_path / 'disk'}/" in line
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("a/c/0", StoreUnwritable), ("a.gridmill/x", StoreUnwritable), ("tmp", OSError)],
+)
+def test_only_what_lies_in_the_archive_says_that_it_is_not_writable(
+    client, tmp_path, monkeypatch, place, kind
+):
+    """A full disk of temporary files is none of the store's."""
+
+    def refuses(*args, **options):
+        raise OSError(28, os.strerror(28), str(tmp_path / place))
+
+    Provider(tmp_path / "source").publish(hours(4))
+    dataset = tiny.Tiny(tmp_path / "a", source_base=str(tmp_path / "source"))
+    monkeypatch.setattr(Publisher, "publish", refuses)
+    with pytest.raises(OSError, match="No space left") as caught:
+        dataset.backfill(until(4), client=client)
+    assert type(caught.value) is kind
 
 
 @pytest.mark.parametrize("number", [28, 122])
