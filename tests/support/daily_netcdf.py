@@ -94,6 +94,7 @@ class Held:
     since: str = "hours since 1900-01-01"
     calendar: str = "standard"
     scale: Any = None
+    dtype: str = "f4"
     name: str = "t2m"
 
 
@@ -114,7 +115,7 @@ def write(path: Path, held: Held, kind: str) -> None:
             time.units, time.calendar = held.since, held.calendar
             time[:] = netCDF4.date2num(held.time.to_pydatetime(), held.since)
         options = {"zlib": True, "chunksizes": held.values.shape} if kind == "NETCDF4" else {}
-        stored = file.createVariable(held.name, "f4", ("latitude", "longitude"), **options)
+        stored = file.createVariable(held.name, held.dtype, ("latitude", "longitude"), **options)
         stored.units = held.units
         stored[:] = held.values
         if held.scale is not None:

@@ -182,6 +182,17 @@ def test_a_run_that_dies_while_it_heals_loses_no_region(make, client, provider, 
     assert list(dataset.store.state.keys("pending")) == ["pending/complete"]
 
 
+def test_a_mark_that_a_dead_run_left_behind_costs_one_look(make, client, provider):
+    """Its record was written, and the mark of the one before not deleted any more."""
+    provider.publish(hours(8))
+    dataset = make()
+    update(dataset, client, LATE)
+    state = dataset.store.state
+    state.put("pending/0000000000-now-", b"")
+    assert update(dataset, client, LATE + HOUR).variables_done == 0
+    assert list(state.keys("pending")) == ["pending/complete"]
+
+
 def test_a_variable_that_a_provider_renames_stops_no_other_and_heals_with_its_reader(
     make, client, tmp_path, monkeypatch
 ):

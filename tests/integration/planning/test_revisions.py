@@ -102,6 +102,27 @@ def test_in_a_region_that_grows_what_was_there_is_told_from_what_is_new(update, 
     assert (list(report.revised), code) == (span(8, 8, "a", "b"), ExitCode.SUCCESS)
 
 
+class Doubling(Job):
+    """Makes other values of the same files."""
+
+    def read_data(self, coord, data_var):
+        """Read twice as much."""
+        return 2 * super().read_data(coord, data_var)
+
+
+@pytest.mark.parametrize("store", FORMATS)
+def test_what_other_code_makes_of_the_same_files_is_news(provider, client, tmp_path, store):
+    """Nothing says which of a region's positions changed: all may have."""
+    provider.publish(hours(10))
+    options = {"source_base": str(provider.root), "format": store}
+    dataset_of(job=Job)(tmp_path / "a", **options).backfill(until(8), client=client, now=LATE)
+    changed = dataset_of(job=Doubling)(tmp_path / "a", **options)
+    report = changed.backfill(until(8), redo=True, client=client, now=LATE)
+    assert list(report.revised) == [*span(0, 3, "a", "b"), *span(4, 7, "a", "b")]
+    again = changed.backfill(until(8), redo=True, client=client, now=LATE)
+    assert list(again.revised) == []
+
+
 def test_the_same_values_again_are_no_news(update, provider):
     """A file that was put again has another time, and nothing else."""
     update()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,33 @@ def test_what_an_author_sees_to_is_left_to_them(client, publish, tmp_path, job, 
     report = dataset.backfill("2020-01-09", client=client, now=LATE)
     np.testing.assert_array_equal(stored(dataset), expected())
     assert report.notes == []
+
+
+class Tenth(Job):
+    """Calculates with what it read."""
+
+    def read_data(self, coord, data_var):
+        """Give a tenth."""
+        return read_netcdf(coord.downloaded_path, "t2m") * 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_author_calculates_as_precisely_as_the_variable_is_stored(
+    client, publish, tmp_path, dtype
+):
+    """In float32 as ever: the same source bytes give the same bytes; in float64 with all digits."""
+
+    def in_double(held: Held) -> None:
+        held.dtype, held.values = "f8", held.values / np.float64(3)
+
+    publish(in_double, first=0)
+    encoding = replace(Template.data_vars[0].encoding, dtype=dtype)
+    variables = (replace(Template.data_vars[0], encoding=encoding),)
+    kind = dataset_of(template=type("Of", (Template,), {"data_vars": variables}), job=Tenth)
+    dataset = kind(tmp_path / "a", source_base=str(tmp_path / "provider"))
+    dataset.backfill("2020-01-09", client=client, now=LATE)
+    measured = np.stack([field(day) / np.float64(3) for day in range(len(DAYS))])
+    np.testing.assert_array_equal(stored(dataset), measured.astype(dtype) * 0.1)
 
 
 def test_a_chain_by_itself_compares_too(publish, tmp_path):
