@@ -63,8 +63,7 @@ class PendingMarks:
             self.objects.put(key, b"")
             self._of(record.start).add(key)
         yield
-        if not is_begun:
-            self._clean_up(record.start, key)
+        self._clean_up(record.start, key)
 
     def clean_up(self, record: ProgressRecord) -> None:
         """Delete the marks that are known of a region and do not belong to its stored record."""
