@@ -235,7 +235,11 @@ def test_a_server_that_is_killed_and_restarted_loses_nothing(
         killer.join()
         assert killed.is_set()
         assert report.succeeded
-        assert contents(dataset.store.objects) == contents(built.store.objects)
+        found, expected = contents(dataset.store.objects), contents(built.store.objects)
+        lost = sorted(expected.keys() - found.keys())
+        puts = [r for r in proxy.requests if r.method == "PUT" and r.path.endswith(tuple(lost))]
+        assert not lost, f"{lost} are not there; of them was put {puts}"
+        assert found == expected
 
 
 def test_a_store_that_refuses_data_fails_the_variable_and_publishes_nothing_of_it(
