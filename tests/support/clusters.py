@@ -9,7 +9,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster
 
-from gridmill.runs.dask.clusters import SCHEDULER_CONFIG
+from gridmill.runs.dask.clusters import LOCAL_CONFIG, SCHEDULER_CONFIG
 from gridmill.runs.dask.plugin import threads_per_worker
 
 
@@ -25,7 +25,7 @@ def local_client(n_workers: int = 2, **options: Any) -> Iterator[Client]:
         "silence_logs": 50,
     }
     with (
-        dask.config.set(SCHEDULER_CONFIG),
+        dask.config.set({**SCHEDULER_CONFIG, **LOCAL_CONFIG}),
         LocalCluster(**{**defaults, **options}) as cluster,
         Client(cluster) as client,
     ):

@@ -12,7 +12,7 @@ import sys
 import dask
 from distributed import LocalCluster
 
-from gridmill.runs.dask.clusters import SCHEDULER_CONFIG
+from gridmill.runs.dask.clusters import LOCAL_CONFIG, SCHEDULER_CONFIG
 from gridmill.runs.dask.plugin import threads_per_worker
 
 
@@ -20,6 +20,7 @@ def main(folder: str, workers: int) -> None:
     """Serve until standard input ends."""
     config = {
         **SCHEDULER_CONFIG,
+        **LOCAL_CONFIG,
         "gridmill.workers-share-disk": bool(os.environ.get("TRUST_WORKERS_SHARE_DISK")),
         # A worker that is paused for seconds is not lost.
         "distributed.scheduler.worker-ttl": "5 minutes",

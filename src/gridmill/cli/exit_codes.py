@@ -19,4 +19,5 @@ class ExitCode(IntEnum):
     LATE = 6
     UNREADABLE = 7
     GAPS = 8
+    NO_WORKERS = 9
     INTERRUPTED = 130

@@ -18,7 +18,7 @@ from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.redo import RedoOrder
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.dask.clusters import check_workers, connect
+from gridmill.runs.dask.clusters import connect
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
@@ -101,7 +101,6 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
         _client(client) as connected,
     ):
-        check_workers(connected, threads_per_worker())
         archive.store.tracker.marks.complete()
         # Another run may have published since; what it did stays as published.
         archive.check_structure()

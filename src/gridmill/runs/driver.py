@@ -21,8 +21,9 @@ from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.recording import RegionOutcome
 from gridmill.planning.source_files.asking import ask_files
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.dask import checks, submission
+from gridmill.runs.dask import submission
 from gridmill.runs.dask.plugin import PipelinePlugin
+from gridmill.runs.dask.workforce import Workforce, is_one_machine
 from gridmill.runs.in_flight import Begun, RegionInFlight, Window
 from gridmill.runs.intake import Intake
 from gridmill.runs.ledger import PUBLISH_INTERVAL_S, Ledger, Showing
@@ -92,6 +93,8 @@ class Driver:
         ------
         SchedulerLost
             The cluster is gone.
+        NoWorkers
+            There was no worker for longer than a run waits.
         """
         self._open()
         remaining = lookahead(self._prepare, jobs, self.store.state.at_once)
@@ -113,6 +116,7 @@ class Driver:
             raise
         finally:
             remaining.close()
+            self.workforce.close()
         if publish:
             self.showing.publish()
             self.report.replicas = self.publisher.replicas.outcomes()
@@ -146,11 +150,10 @@ class Driver:
         )
         pipeline = PipelinePlugin(
             imports_xarray=context.coords is not None,
-            is_one_machine=checks.is_one_machine(self.client),
+            is_one_machine=is_one_machine(self.client),
         )
-        self.client.register_plugin(pipeline)
-        checks.check_imports(self.client, job_class)
-        checks.check_memory(self.client)
+        self.workforce = Workforce(self.client, pipeline, job_class.__module__)
+        self.workforce.open()
         self.window.context = submission.send_context(self.client, context)
         self.publisher.replicas.copy = partial(
             submission.copy_all, self.client, run=self.report.run
@@ -162,7 +165,8 @@ class Driver:
 
         What is done is not kept waiting while many regions are found to need nothing.
         """
-        self.window.resize_if_due()
+        if self.window.resize_if_due():
+            self.workforce.look(self.window.workers)
         while self.window.has_room:
             if self.window.has_ready or not self._start(regions, self.window.pace.regions):
                 return

@@ -21,6 +21,7 @@ from gridmill.runs.batches import Pace
 from gridmill.runs.dask import submission
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.dask.submission import GroupWork
+from gridmill.runs.dask.workforce import expected_workers
 
 __all__ = [
     "CHAINS_PER_THREAD",
@@ -105,24 +106,29 @@ class Window:
         # A batch counts as one chain: it moves no more.
         self.chains = self.regions = 0
         self.most_chains = self.most_regions = 0
+        self.workers = 0
         self.resize_next = 0.0
         self.completed: Any = as_completed(  # type: ignore[no-untyped-call]
             loop=client.loop, with_results=True, raise_errors=False
         )
 
     def resize(self) -> None:
-        """Fit what may be in flight to the workers that are there."""
+        """Fit what may be in flight to the workers that are there, or that work may bring."""
         self.resize_next = time.monotonic() + RESIZE_INTERVAL_S
         threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
-        at_least = threads_per_worker()
-        self.most_chains = CHAINS_PER_THREAD * max(sum(threads.values()), at_least)
-        self.most_regions = REGIONS_PER_WORKER * max(len(threads), 1)
+        self.workers = len(threads)
+        expected = expected_workers(self.client, self.workers)
+        of_each = max([threads_per_worker(), *threads.values()])
+        self.most_chains = CHAINS_PER_THREAD * max(sum(threads.values()), expected * of_each)
+        self.most_regions = REGIONS_PER_WORKER * expected
 
-    def resize_if_due(self) -> None:
-        """See now and then how many workers there are."""
-        if time.monotonic() >= self.resize_next:
-            with suppress(OSError):  # the scheduler is gone: the loop will see
-                self.resize()
+    def resize_if_due(self) -> bool:
+        """See now and then how many workers there are; whether it was time."""
+        if time.monotonic() < self.resize_next:
+            return False
+        with suppress(OSError):  # the scheduler is gone: the loop will see
+            self.resize()
+        return True
 
     @property
     def has_room(self) -> bool:

@@ -12,13 +12,12 @@ from pathlib import Path
 import dask
 import pytest
 from distributed import Client, get_worker
-from distributed.comm import CommClosedError
 
 from clusters import local_client
-from gridmill.runs.dask import checks, memory
+from gridmill.runs.dask import memory
 from gridmill.runs.dask.plugin import PLUGIN, STAGE_WIDTHS, PipelinePlugin, threads_per_worker
 from gridmill.runs.dask.tasks import _bench
-from tiny import Provider, Tiny, TinyJob, hours, until
+from tiny import Provider, Tiny, hours, until
 
 
 @pytest.fixture
@@ -135,36 +134,12 @@ def test_a_run_leaves_no_folder_and_no_task(client, tmp_path):
     assert set(STAGE_WIDTHS) <= set(prefixes)
 
 
-def test_workers_keep_freed_memory(client, monkeypatch):
-    """Nothing is said where it holds; where the C library has no such setting, it is said once."""
-    said = []
-    monkeypatch.setattr(checks.log, "warning", lambda text, *args: said.append(text % args))
-    checks.check_memory(client)
-    assert said == []
-    with monkeypatch.context() as patched:
-        patched.setattr(memory.ctypes, "CDLL", lambda name: object())
-        patched.setattr(memory.sys, "platform", "linux")
-        assert not memory.keep_freed_memory()
-    answers = {"tcp://a": True, "tcp://b": False}
-    monkeypatch.setattr(client, "run", lambda function, on_error: answers)
-    checks.check_memory(client)
-    (line,) = said
-    assert "1 of 2 workers" in line
-
-
-def test_a_worker_that_is_lost_while_it_is_asked_stops_nothing(client, monkeypatch):
-    """What it would have said does not matter any more."""
-
-    def lost(*_args, **_kwargs):
-        raise CommClosedError("the worker is gone")
-
-    said = []
-    monkeypatch.setattr(checks.log, "warning", lambda text, *args: said.append(text % args))
-    monkeypatch.setattr(checks, "_keeps_memory", lost)
-    monkeypatch.setattr(checks, "_import_error", lost)
-    checks.check_memory(client)
-    checks.check_imports(client, TinyJob)
-    assert said == []
+def test_workers_keep_freed_memory(monkeypatch):
+    """Where the C library has no such setting, that is known."""
+    assert memory.keep_freed_memory()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    assert not memory.keep_freed_memory()
 
 
 class Claims:

@@ -13,6 +13,7 @@ import pytest
 from gridmill.model.urls import local_path
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.writable import check_writable
 
 
 @pytest.fixture(params=[False, True], ids=["", "fsync"])
@@ -34,6 +35,17 @@ def test_what_is_put_is_read(objects):
     assert list(objects.keys()) == ["a/b/c", "a/d"]
     assert list(objects.keys("a/b")) == ["a/b/c"]
     assert staged(objects) == []
+
+
+def test_a_probe_of_what_was_not_there_leaves_no_folder(tmp_path):
+    """Two that share folders are probed at once; what was there stays."""
+    state = LocalObjects(tmp_path / "a.gridmill", tmp_path / "a.gridmill" / "staging")
+    store = LocalObjects(tmp_path / "a", tmp_path / "a.gridmill" / "staging")
+    check_writable((store, ".probe"), (state, "probe"))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    check_writable((store, ".probe"), (state, "probe"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_what_is_not_there_is_none(objects):

@@ -7,15 +7,17 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from gridmill.cli.errors import Failed, causes, warn
+from gridmill.cli.errors import Failed, causes
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import let_import_from_here
 from gridmill.cli.options.declaring import Command, parse_options, setting, with_options
+from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.logs import dask_level, set_levels
 from gridmill.cli.output.output import Output
 
@@ -28,6 +30,8 @@ class Cluster:
 
     spec: str
     workers: int | None
+    adapt: tuple[int, int] | None
+    worker_timeout: timedelta
     options: Mapping[str, Any]
 
 
@@ -47,7 +51,22 @@ def cluster_options(command: Command) -> Command:
             "--workers",
             metavar="N",
             type=click.IntRange(min=1),
-            help="How many to start.  [default: one a core]",
+            help="How many to start; more take the place of jobs that end.  [default: one a core "
+            "on this machine]",
+        ),
+        setting(
+            "--adapt",
+            metavar="MIN:MAX",
+            callback=_parse_adapt,
+            help="Start and stop workers with the work, within these numbers.",
+        ),
+        setting(
+            "--worker-timeout",
+            metavar="DURATION",
+            default="30min",
+            show_default=True,
+            callback=_parse_timeout,
+            help="Give up after so long without any worker.",
         ),
         setting(
             "--cluster-option",
@@ -60,16 +79,40 @@ def cluster_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def wrapped(
-        cluster_spec: str, workers: int | None, cluster_option: Mapping[str, Any], **rest: Any
+        cluster_spec: str,
+        workers: int | None,
+        adapt: tuple[int, int] | None,
+        worker_timeout: timedelta,
+        cluster_option: Mapping[str, Any],
+        **rest: Any,
     ) -> Any:
         if _is_from("cluster_spec", ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             # The file speaks of the cluster that it names.
             file = ParameterSource.DEFAULT_MAP
             workers = None if _is_from("workers", file) else workers
+            adapt = None if _is_from("adapt", file) else adapt
             cluster_option = {} if _is_from("cluster_option", file) else cluster_option
-        return command(cluster=Cluster(cluster_spec, workers, cluster_option), **rest)
+        if workers is not None and adapt is not None:
+            raise click.UsageError("--workers and --adapt both say how many: give one of them")
+        cluster = Cluster(cluster_spec, workers, adapt, worker_timeout, cluster_option)
+        return command(cluster=cluster, **rest)
 
     return with_options(wrapped, options)
+
+
+def _parse_adapt(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    fewest, colon, most = value.partition(":")
+    if not (colon and fewest.isdigit() and most.isdigit() and int(fewest) <= int(most) > 0):
+        raise click.BadParameter(f"{value!r} is not MIN:MAX, like 0:20")
+    return int(fewest), int(most)
+
+
+def _parse_timeout(context: click.Context, parameter: click.Parameter, value: str) -> timedelta:
+    return parse_duration(value, "--worker-timeout")
 
 
 def _is_from(parameter: str, *sources: ParameterSource) -> bool:
@@ -79,24 +122,26 @@ def _is_from(parameter: str, *sources: ParameterSource) -> bool:
 @contextmanager
 def connected(cluster: Cluster, output: Output) -> Iterator[Any]:
     """Connect to the cluster, and say in one line what of it is not as it should be."""
-    from gridmill.runs.dask.clusters import check_workers, connect
+    import dask
+
+    from gridmill.runs.dask.clusters import connect
     from gridmill.runs.dask.plugin import threads_per_worker
 
     set_levels(output)
-    options = dict(cluster.options)
-    wanted = threads_per_worker()
-    if cluster.spec in ("local", "coiled"):
-        options = {"threads_per_worker": wanted, **options}
+    options = {"threads_per_worker": threads_per_worker(), **cluster.options}
     if cluster.spec == "local":
         options = {"silence_logs": dask_level(output), **options}
     elif ":" in cluster.spec:
         let_import_from_here()
+    timeout = f"{cluster.worker_timeout.total_seconds()}s"
     with ExitStack() as stack:
+        stack.enter_context(dask.config.set({"gridmill.worker-timeout": timeout}))
         try:
-            client = stack.enter_context(connect(cluster.spec, workers=cluster.workers, **options))
+            client = stack.enter_context(
+                connect(cluster.spec, workers=cluster.workers, adapt=cluster.adapt, **options)
+            )
         except (TypeError, OSError, RuntimeError) as error:
             raise _no_cluster(cluster, error) from error
-        check_workers(client, wanted, warn)
         yield client
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import dask
 from distributed import Client, LocalCluster, Worker
 
-__all__ = ["check_workers", "connect"]
+from gridmill.runs.dask.workforce import is_one_machine, keep_size
 
-log = logging.getLogger(__name__)
+__all__ = ["LOCAL_CONFIG", "SCHEDULER_CONFIG", "connect"]
 
 SCHEDULER_CONFIG: Mapping[str, Any] = {
     # A task that was on a lost worker is innocent: let many workers die before it is blamed.
@@ -28,9 +28,6 @@ SCHEDULER_CONFIG: Mapping[str, Any] = {
     "distributed.scheduler.active-memory-manager.start": False,
     # Sampling stacks of all threads can lock up a worker for ever (python/cpython#106883).
     "distributed.worker.profile.enabled": False,
-    # LocalCluster looks once, so long after a worker died, whether it is there: one that has just
-    # died again is then given up for good, and a run without workers waits for ever.
-    "distributed.deploy.lost-worker-timeout": "1 day",
     # Every process looks this often whether its event loop answers (by default 50 times a second)
     # and how much memory is used (10 times): together 3 in 100 of all CPU of two busy workers.
     "distributed.admin.tick.interval": "500ms",
@@ -40,78 +37,19 @@ SCHEDULER_CONFIG: Mapping[str, Any] = {
 }
 
 
+LOCAL_CONFIG: Mapping[str, Any] = {
+    # LocalCluster looks once, so long after a worker died, whether it is there: one that has just
+    # died again is then given up for good, and a run without workers waits for ever. Other
+    # clusters ask for another worker when they look.
+    "distributed.deploy.lost-worker-timeout": "1 day",
+}
+
 # Any port that only this machine reaches.
 LOOPBACK = "127.0.0.1:0"
+# dask-jobqueue's class of all clusters whose workers are jobs of a queue.
+JOB_QUEUES = "dask_jobqueue.core.JobQueueCluster"
 # A terminal sends Ctrl-C to the workers, too: they stop when they are told to, without a word.
 IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-
-
-# Of these a difference between two processes means other bytes, or tasks that do not arrive.
-PACKAGES = ("gridmill", "distributed", "numpy", "numcodecs", "zarr")
-
-_checked: WeakSet[Client] = WeakSet()
-
-
-def check_workers(client: Client, threads: int, say: Callable[[str], object] | None = None) -> None:
-    """Say in a line each what of a cluster is not as it should be, with the remedy; once a client.
-
-    Parameters
-    ----------
-    client
-        Of any cluster.
-    threads
-        How many a worker needs for every stage to run at its full width.
-    say
-        Told the lines; by default they are logged as warnings.
-
-    Raises
-    ------
-    ValueError
-        A worker cannot import gridmill: nothing would ever run there.
-    """
-    if client in _checked or dask.config.get("gridmill.one-thread", False):
-        return
-    _checked.add(client)
-    say = say or log.warning
-    of_workers = client.nthreads()  # type: ignore[no-untyped-call]
-    few = sum(n < threads for n in of_workers.values())
-    if not of_workers:
-        say("the cluster has no worker yet: the run waits for the first")
-        return
-    for line in _version_differences(client):
-        say(line)
-    if few:
-        say(
-            f"{few} of {len(of_workers)} workers have fewer than {threads} threads, so stages "
-            f"overlap less: start them with --nthreads {threads}"
-        )
-
-
-def _version_differences(client: Client) -> Iterator[str]:
-    versions: Any = client.get_versions(packages=list(PACKAGES))
-    ours = _versions_of(versions["client"])
-    found: dict[tuple[str, str], list[str]] = {}
-    for address, told in versions["workers"].items():
-        theirs = _versions_of(told)
-        if theirs["gridmill"] is None:
-            raise ValueError(
-                f"worker {address} cannot import gridmill: give the workers this environment, with "
-                "gridmill and the dataset's package"
-            )
-        for name, version in theirs.items():
-            if version != ours[name]:
-                found.setdefault((name, str(version)), []).append(address)
-    for (name, version), addresses in found.items():
-        yield (
-            f"{len(addresses)} of {len(versions['workers'])} workers have {name} {version}, this "
-            f"process {ours[name]}: give all the same environment, or the same inputs may not "
-            "give the same bytes"
-        )
-
-
-def _versions_of(told: Mapping[str, Any]) -> dict[str, str | None]:
-    python = ".".join(str(told["host"]["python"]).split(".")[:2])
-    return {"python": python, **{name: told["packages"].get(name) for name in PACKAGES}}
 
 
 @contextmanager
@@ -119,6 +57,7 @@ def connect(
     spec: Any = None,
     *,
     workers: int | None = None,
+    adapt: tuple[int, int] | None = None,
     threads_per_worker: int | None = None,
     **options: Any,
 ) -> Iterator[Client]:
@@ -134,9 +73,11 @@ def connect(
         `distributed.Client` or cluster object.
     workers
         Number of workers to start; None means one a core locally, and the cluster's own
-        default elsewhere.
+        default elsewhere. Those whose jobs end while a run goes on are asked for again.
+    adapt
+        Instead, the fewest and the most: the cluster starts and stops workers with the work.
     threads_per_worker
-        Threads of a worker, on this machine or on Coiled.
+        Threads of a worker, on this machine, on Coiled, or in the jobs of a queue.
     **options
         Passed to the cluster's constructor.
 
@@ -153,23 +94,73 @@ def connect(
         yield spec
         return
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
-        if spec in (None, "local"):
-            cluster = stack.enter_context(_local(workers, threads_per_worker, options))
-            yield stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
-            return
         if spec == "none":
-            _refuse_options(spec, workers, options)
+            _refuse_options(spec, workers, adapt, options)
+            stack.enter_context(dask.config.set({**SCHEDULER_CONFIG, **LOCAL_CONFIG}))
             yield stack.enter_context(_in_this_process())
             return
-        if not isinstance(spec, str) or "://" in spec or spec.endswith(".json"):
-            _refuse_options(spec, workers, options)
+        if not isinstance(spec, str | None) or _is_address(spec):
+            _refuse_options(spec, workers, adapt, options)
             yield stack.enter_context(_client_of_existing(spec))
             return
-        if spec == "coiled" and threads_per_worker is not None:
-            options = {"worker_options": {"nthreads": threads_per_worker}, **options}
-        started = stack.enter_context(_cluster_class(spec)(**_sized(workers), **options))
-        yield stack.enter_context(Client(started))  # type: ignore[no-untyped-call]
+        stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
+        if spec in (None, "local"):
+            stack.enter_context(dask.config.set(LOCAL_CONFIG))
+            first = adapt[0] if adapt else workers
+            cluster: Any = stack.enter_context(_local(first, threads_per_worker, options))
+        else:
+            cluster = stack.enter_context(_started(spec, workers, threads_per_worker, options))
+        client = stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
+        if adapt is not None:
+            cluster.adapt(minimum=adapt[0], maximum=adapt[1])
+        elif workers is not None and not is_one_machine(client):
+            keep_size(client, workers)
+        yield client
+
+
+def _is_address(spec: str | None) -> bool:
+    return spec is not None and ("://" in spec or spec.endswith(".json"))
+
+
+def _started(
+    spec: str, workers: int | None, threads_per_worker: int | None, options: Mapping[str, Any]
+) -> Any:
+    """Start a cluster of a class, with as many workers as asked for."""
+    kind = _cluster_class(spec)
+    if spec == "coiled":
+        threads = {} if threads_per_worker is None else {"nthreads": threads_per_worker}
+        sized = {} if workers is None else {"n_workers": workers}
+        return kind(**{**sized, **({"worker_options": threads} if threads else {}), **options})
+    if threads_per_worker is not None:
+        if _is_of_a_queue(kind):
+            options = _for_a_queue(threads_per_worker, options)
+        elif "threads_per_worker" in inspect.signature(kind).parameters:
+            options = {"threads_per_worker": threads_per_worker, **options}
+    cluster = kind(**options)
+    if workers is not None:
+        # Not all classes take a number when they are made; all can be scaled.
+        cluster.scale(workers)
+    return cluster
+
+
+def _is_of_a_queue(kind: Any) -> bool:
+    """Whether a class is dask-jobqueue's, which is not imported to see that."""
+    bases = getattr(kind, "__mro__", ())
+    return any(f"{base.__module__}.{base.__name__}".startswith(JOB_QUEUES) for base in bases)
+
+
+def _for_a_queue(threads: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a job have a process for each of its cores, with the stages' threads in each.
+
+    dask-jobqueue divides a job's cores among few processes, as threads; what an option says, or the
+    site's settings, stays.
+    """
+    cores = options.get("cores")
+    extra = list(options.get("worker_extra_args") or ())
+    if not any(str(arg).startswith("--nthreads") for arg in extra):
+        extra += ["--nthreads", str(threads)]
+    processes = {} if cores is None else {"processes": cores}
+    return {**processes, **options, "worker_extra_args": extra}
 
 
 def _local(
@@ -196,6 +187,12 @@ class _LoopbackWorker(Worker):
         super().__init__(*args, **{**options, "dashboard_address": LOOPBACK})
 
 
+def _quiet() -> int:
+    """Give the level from which on Dask's lines are shown, by default its own start is news."""
+    asked = logging.getLogger("gridmill").isEnabledFor(logging.DEBUG)
+    return logging.INFO if asked else max(logging.WARNING, logging.getLogger("distributed").level)
+
+
 @contextmanager
 def _in_this_process() -> Iterator[Client]:
     """Give a client whose only worker is this process, where one thread does everything."""
@@ -209,7 +206,7 @@ def _in_this_process() -> Iterator[Client]:
             dashboard_address=None,
             worker_dashboard_address=None,
             scheduler_kwargs={"dashboard_address": LOOPBACK},
-            silence_logs=False,
+            silence_logs=_quiet(),
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
@@ -226,6 +223,8 @@ def _client_of_existing(spec: Any) -> Client:
 
 def _cluster_class(spec: str) -> Any:
     module_name, _, class_name = ("coiled:Cluster" if spec == "coiled" else spec).partition(":")
+    if class_name.isdigit():
+        raise ValueError(f"{spec!r} is no cluster: is it the address tcp://{spec}?")
     if not class_name:
         raise ValueError(
             f"{spec!r} is no cluster: give local, none, an address like tcp://host:8786, a "
@@ -237,13 +236,14 @@ def _cluster_class(spec: str) -> Any:
         raise ValueError(f"cluster {spec!r} cannot be used: {error}; is it installed?") from error
 
 
-def _sized(workers: int | None) -> dict[str, int]:
-    return {} if workers is None else {"n_workers": workers}
-
-
-def _refuse_options(spec: Any, workers: int | None, options: Mapping[str, Any]) -> None:
-    if workers is not None or options:
+def _refuse_options(
+    spec: Any,
+    workers: int | None,
+    adapt: tuple[int, int] | None,
+    options: Mapping[str, Any],
+) -> None:
+    if workers is not None or adapt is not None or options:
         why = "no cluster is started" if spec == "none" else f"the cluster {spec} is already there"
         raise ValueError(
-            f"{why}: --workers and cluster options have no effect on it; leave them out"
+            f"{why}: --workers, --adapt and cluster options have no effect on it; leave them out"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -19,6 +20,8 @@ __all__ = ["LocalObjects"]
 
 # Enough for a folder that several others remove as often as it is made.
 MOVES = 20
+# Probes of a store and of the records beside it run at once, and share folders.
+_probing = threading.Lock()
 
 
 class LocalObjects:
@@ -118,10 +121,19 @@ class LocalObjects:
         yield from sorted(path.relative_to(self.root).as_posix() for path in files)
 
     def probe(self, key: str) -> None:
-        """Raise OSError unless an object can be put and deleted; sweeps `staging` before."""
+        """Raise OSError unless an object can be put and deleted; sweeps `staging` before.
+
+        Folders that only this made are removed: who cannot begin leaves no empty archive.
+        """
         sweep(self.staging)
-        self.put(key, b"probe")
-        self.delete(key)
+        with _probing:
+            folders = [self.staging, self.staging.parent, self.root]
+            new = [folder for folder in folders if not folder.exists()]
+            self.put(key, b"probe")
+            self.delete(key)
+            for folder in new:
+                with suppress(OSError):
+                    folder.rmdir()
 
     def as_zarr(self) -> Store:
         """Return a Zarr store that reads these files."""
@@ -160,11 +172,12 @@ class LocalObjects:
         return staged
 
     def _opened(self, staged: Path) -> BinaryIO:
-        try:
-            return staged.open("wb")
-        except FileNotFoundError:
-            self.staging.mkdir(parents=True, exist_ok=True)
-            return staged.open("wb")
+        for _ in range(MOVES):
+            try:
+                return staged.open("wb")
+            except FileNotFoundError:
+                self.staging.mkdir(parents=True, exist_ok=True)
+        return staged.open("wb")
 
     def _sync_folder(self, key: str) -> None:
         if not self.fsync:

@@ -1,0 +1,220 @@
+"""The workers of a run: what is wrong with whoever joins, and what keeps anybody from joining."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import dask
+from dask.utils import parse_timedelta
+from distributed import Client, LocalCluster
+
+from gridmill.model.wording import format_duration
+from gridmill.runs.dask.joining import TOPIC, ByValue, Joining, examine, versions_of
+from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin, threads_per_worker
+from gridmill.runs.dask.queues import why_none_runs
+
+__all__ = [
+    "PACKAGES",
+    "NoWorkers",
+    "Workforce",
+    "expected_workers",
+    "is_one_machine",
+    "keep_size",
+]
+
+log = logging.getLogger(__name__)
+
+# Of these a difference between two processes means other bytes, or tasks that do not arrive.
+PACKAGES = ("python", "gridmill", "distributed", "numpy", "numcodecs", "zarr")
+# A run without workers says so after the first, and then each time that it waited twice as long.
+SAY_AFTER_S = 20.0
+SAY_AGAIN_S = 600.0
+WORKER_TIMEOUT = "30 minutes"
+# Jobs of a queue that ended are asked for again, no faster than a queue takes them.
+REPLACE_INTERVAL_S = 30.0
+
+Finding = tuple[str, str, bool]
+
+_sizes: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
+
+
+class NoWorkers(RuntimeError):  # noqa: N818
+    """No worker came to do anything: what is recorded is safe, run again when there are some."""
+
+
+def is_one_machine(client: Client) -> bool:
+    """Whether a cluster starts all its workers on this machine."""
+    return isinstance(client.cluster, LocalCluster)
+
+
+def keep_size(client: Client, workers: int) -> None:
+    """Let runs on a client ask its cluster for workers again whose jobs ended."""
+    _sizes[client] = workers
+
+
+def expected_workers(client: Client, workers: int) -> int:
+    """Give how many workers work should be in flight for.
+
+    An adaptive cluster starts workers for what waits: there must be more than the present ones do.
+    """
+    adaptive = getattr(client.cluster, "_adaptive", None)
+    most = getattr(adaptive, "maximum", 0)
+    return int(max(min(2 * workers, most), workers, 1))
+
+
+class Workforce:
+    """The workers that a run has, now and later.
+
+    Parameters
+    ----------
+    client
+        The Dask client.
+    plugin
+        Given to every worker on which it can be set up.
+    module
+        Defines the jobs' class; every worker must be able to import it.
+    """
+
+    def __init__(self, client: Client, plugin: PipelinePlugin, module: str) -> None:
+        self.client = client
+        self.plugin = plugin
+        # What is defined in a notebook or script is sent by value.
+        self.module = "" if module == "__main__" else module
+        self.timeout_s = float(parse_timedelta(_setting("worker-timeout", WORKER_TIMEOUT)))
+        self._lock = threading.Lock()
+        # By kind and address.
+        self._found: dict[str, dict[str, str]] = {}
+        self._said: set[str] = set()
+        self._last_closed: str | None = None
+        self._without_since: float | None = None
+        self._say_next = SAY_AFTER_S
+        self._replace_next = 0.0
+
+    # -- who is there, and who joins -------------------------------------------------------------
+
+    def open(self) -> None:
+        """Look at the workers that are there, and have each that joins later looked at.
+
+        Raises
+        ------
+        ValueError
+            There are workers, and not one can run anything.
+        """
+        # In one process with one thread for all, which a debugger follows, nothing can differ.
+        threads = 0 if _setting("one-thread", False) else threads_per_worker()
+        wanted = {"threads": threads, "versions": versions_of(list(PACKAGES))}
+        self._refuse_useless({**wanted, "module": self.module})
+        self.client.subscribe_topic(TOPIC, self._take)  # type: ignore[no-untyped-call]
+        self._register(Joining(PLUGIN, pickle.dumps(self.plugin), {**wanted, "module": ""}))
+        if self.module:
+            wanted = {"threads": 0, "versions": {}, "module": self.module}
+            self._register(Joining(self._import_plugin, b"", wanted))
+
+    def close(self) -> None:
+        """Ask no worker for the jobs' module any more: another run has another one."""
+        client: Any = self.client
+        with suppress(Exception):
+            client.unsubscribe_topic(TOPIC)
+        if self.module:
+            with suppress(Exception):
+                client.unregister_worker_plugin(self._import_plugin)
+
+    @property
+    def _import_plugin(self) -> str:
+        return f"{PLUGIN}-{self.module}"
+
+    def _register(self, joining: Joining) -> None:
+        self.client.register_plugin(ByValue(joining))
+
+    def _refuse_useless(self, wanted: Mapping[str, Any]) -> None:
+        # A worker that is lost meanwhile says nothing, and is no reason to stop.
+        answers = self.client.run(ByValue(examine), wanted, on_error="ignore")
+        useless = 0
+        for address, findings in answers.items():
+            self._note(address, findings)
+            useless += any(is_fatal for _, _, is_fatal in findings)
+        if useless and useless == len(answers):
+            raise ValueError(f"no worker can run anything: {self._last_closed}")
+        self._say(len(answers))
+
+    def _take(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """Note what a worker that joined says of itself; called in the client's event loop."""
+        told = event[1]
+        self._note(told["address"], told["findings"])
+
+    def _note(self, address: str, findings: Iterable[Finding]) -> None:
+        with self._lock:
+            for kind, text, is_fatal in findings:
+                self._found.setdefault(kind, {})[address] = text
+                if is_fatal:
+                    self._last_closed = f"{address} {text}"
+
+    def _say(self, workers: int) -> None:
+        """Say each kind of finding once, with how many workers are of it by then."""
+        with self._lock:
+            new = [kind for kind in self._found if kind not in self._said]
+            self._said.update(new)
+            found = [self._found[kind] for kind in new]
+            lines = [(len(texts), [*texts.values()][-1]) for texts in found]
+        for number, text in lines:
+            log.warning("%d of %d workers %s", number, max(number, workers), text)
+
+    # -- nobody is there -------------------------------------------------------------------------
+
+    def look(self, workers: int) -> None:
+        """Say what was found since, and that there is nobody; called every few seconds.
+
+        Raises
+        ------
+        NoWorkers
+            There was nobody for so long that the run gives up.
+        """
+        self._say(workers)
+        self._replace(workers)
+        if workers:
+            self._without_since = None
+            return
+        now = time.monotonic()
+        if self._without_since is None:
+            self._without_since, self._say_next = now, SAY_AFTER_S
+        waited = now - self._without_since
+        if waited >= self.timeout_s:
+            raise NoWorkers(
+                f"there was no worker for {format_duration(waited)}: {self._why()}. What is "
+                "recorded is safe: run again when there are workers, or with a longer "
+                "--worker-timeout"
+            )
+        if waited >= self._say_next:
+            self._say_next = waited + min(2 * waited, SAY_AGAIN_S)
+            left = format_duration(self.timeout_s - waited)
+            so_long = format_duration(waited)
+            log.warning("no worker for %s (gives up in %s): %s", so_long, left, self._why())
+
+    def _why(self) -> str:
+        with self._lock:
+            closed = self._last_closed
+        if closed is not None:
+            return f"the last one that joined was closed, since it could do nothing: {closed}"
+        return why_none_runs(self.client.cluster)
+
+    def _replace(self, workers: int) -> None:
+        """Ask again for workers whose jobs ended, unless such workers can do nothing."""
+        wanted = _sizes.get(self.client, 0)
+        useless = self._last_closed is not None and not workers
+        if workers >= wanted or useless or time.monotonic() < self._replace_next:
+            return
+        self._replace_next = time.monotonic() + REPLACE_INTERVAL_S
+        cluster: Any = self.client.cluster
+        with suppress(Exception):
+            cluster.scale(wanted)
+
+
+def _setting(name: str, default: Any) -> Any:
+    return dask.config.get(f"gridmill.{name}", default)
