@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 
 from gridmill.archive.archive import Archive
+from gridmill.authoring.locate import processing_region
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
 from gridmill.model.reports.spans import Span
@@ -173,13 +174,13 @@ def _run(
     along = [name for name, coord in coords.coords.items() if dim in coord.dims]
     work = VariableWork(
         job=job.for_worker(job.data_vars),
-        processing_region=job.processing_region(),
+        processing_region=processing_region(job),
         sizes={name: ds.sizes[name] for name in job.data_vars[0].dims},
         coords=coords[along] if takes_coords else None,
         times=None
         if job.is_static
         else expected_times(
-            archive.template_ds, dim, job.processing_region(), archive.config.append_dim_frequency
+            archive.template_ds, dim, processing_region(job), archive.config.append_dim_frequency
         ),
         released=released_files(dataset.store.tracker.read(job.region), job.data_vars[0].name),
     )

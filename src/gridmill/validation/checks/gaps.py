@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_over
 from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
@@ -115,7 +116,7 @@ def find_gaps(context: Context) -> Iterator[Gap]:
         prepared = context.archive.prepare_recorded(job, None)
         for group in prepared.groups:
             chosen = [var for var in group.variables if var in context.variables_of(region)]
-            names = [var.name for var in chosen if not job.is_over(var)]
+            names = [var.name for var in chosen if not is_over(job, var)]
             yield from _gaps_of(context, job, names, group.files)
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from gridmill.authoring.encoding.survival import differing
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_over
 from gridmill.model.records import ProgressRecord
 from gridmill.model.wording import count_of
 from gridmill.publishing.shares import recorded_completeness
@@ -254,7 +255,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
 
 
 def _is_whole(record: ProgressRecord, job: RegionJob[Any, Any]) -> bool:
-    expected = [var.name for var in job.data_vars if not job.is_over(var)]
+    expected = [var.name for var in job.data_vars if not is_over(job, var)]
     return all(record.fills(name) is not None for name in expected)
 
 
