@@ -114,7 +114,7 @@ def follow_cycle(
     A variable that fails twice in a row for the same reason ends the waiting: that is an error in
     code, and time does not mend it.
     """
-    clock = _Clock(dataset.declared.label(now) if now is not None else dataset.present())
+    clock = _Clock(dataset.present(now))
     end = clock.start
     report = dataset.reformat_operational_update(
         until=end, revalidate=revalidate, client=client, now=end, listener=listener

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.template import TemplateConfig
@@ -186,7 +187,7 @@ class _Found:
 
 def _look(archive: Archive, job: RegionJob[Any, Any]) -> _Found:
     """Ask the provider for a region's source files, and look for their values in the store."""
-    prepared = archive.prepare_recorded(job, None)
+    prepared = prepare_recorded(archive, job, None)
     coords = [file.coord for group in prepared.groups for file in group.files]
     found = _Found(prepared, ask_files(job, coords))
     store = archive.store

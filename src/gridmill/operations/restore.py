@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.template import TemplateConfig
@@ -108,7 +109,7 @@ def is_made_with(archive: Archive) -> bool:
     whole = [record for record in records if record.stop <= length]
     for record in whole:
         job = archive.job(record.region)
-        prepared = archive.prepare_recorded(job, record)
+        prepared = prepare_recorded(archive, job, record)
         if not all(
             group.believes(name, record.variables[name])
             for group in prepared.groups

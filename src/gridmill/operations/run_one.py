@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.locate import processing_region
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
@@ -143,7 +144,7 @@ def _prepare(
         kind, wanted = ("static", Region.STATIC.name) if is_static else ("not static", "a label")
         raise ValueError(f"{variable} is {kind}: give {wanted} as its region, not {region}")
     job = archive.job(Region.STATIC if is_static else _region_of(archive, region))
-    prepared = archive.prepare_recorded(job, None)
+    prepared = prepare_recorded(archive, job, None)
     (group,) = [g for g in prepared.groups if variable in g.todo]
     return replace(job, data_vars=[data_var]), group
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
@@ -200,7 +201,7 @@ def _are_expected(
     archive: Archive, job: RegionJob[Any, Any], now: Any
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Say by position of a region whether all its source files should be there."""
-    prepared = archive.prepare_recorded(job, None)
+    prepared = prepare_recorded(archive, job, None)
     ready, awaited = (np.zeros(len(job.region), bool) for _ in range(2))
     for file in (file for group in prepared.groups for file in group.files):
         filled = positions_filled(job, file)

@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import lost_tokens, results_of
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_over, state_of
 from gridmill.authoring.source_file import ProcessResults
@@ -204,7 +205,7 @@ class Extent:
         record = self.archive.store.tracker.read(Region.STATIC)
         if record is None or not record.is_settled(names):
             return False
-        return not self.archive.lost_tokens(record)
+        return not lost_tokens(self.archive, record)
 
     def state(self, record: ProgressRecord) -> RegionState | None:
         """Judge a region by every declared variable; None if one is not done."""
@@ -212,7 +213,7 @@ class Extent:
         known, state = judged.get(record.start, (None, None))
         if known != record:
             job = self.archive.job(record.region)
-            state = _state_of(job, self.archive.results(job, record))
+            state = _state_of(job, results_of(self.archive, job, record))
             judged[record.start] = (record, state)
         return state
 
@@ -296,7 +297,7 @@ class Extent:
             return self.archive.up_to(extent)
         job = self.archive.job(Region(ends_in.start, ends_in.stop))
         record, _ = self._judged[ends_in.start]
-        trimmed = job.update_template_with_results(self.archive.results(job, record))
+        trimmed = job.update_template_with_results(results_of(self.archive, job, record))
         return trimmed.isel({self.archive.append_dim: slice(0, extent)})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded, tokens_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.publishing.extent import Extent
@@ -236,10 +237,12 @@ class Publisher:
     def _unseen_region(self, record: ProgressRecord) -> StagedRegion:
         stop = min(record.stop, self.archive.published)
         unseen = frozenset(self.archive.unseen)
-        return StagedRegion(record.region.name, stop, self.archive.tokens(record), unseen=unseen)
+        return StagedRegion(
+            record.region.name, stop, tokens_of(self.archive, record), unseen=unseen
+        )
 
     def _lacks_unseen(self, region: Region, record: ProgressRecord) -> bool:
         """Whether a region has something to do for the variables that nobody sees yet."""
         job = self.archive.job(region)
         job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.archive.unseen])
-        return bool(self.archive.prepare_recorded(job, record).todo)
+        return bool(prepare_recorded(self.archive, job, record).todo)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import xarray as xr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.as_made import AsMade, as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
@@ -101,7 +102,7 @@ class Context:
         self.dataset = dataset
         self.beyond = beyond
         self.store = dataset.store
-        self.now = dataset.present() if now is None else dataset.declared.label(now)
+        self.now = dataset.present(now)
         self._selection = _Selection(start, end, variables)
         self.invocation = tuple(invocation or _invocation(dataset))
         self._statistics: dict[str, FieldStatistics] = {}
@@ -261,7 +262,7 @@ class Context:
         """Return by variable which places of a region are offered, see `Offered.places`."""
         if region not in self._offered:
             job = self.make_job(region)
-            prepared = self.archive.prepare_recorded(job, None)
+            prepared = prepare_recorded(self.archive, job, None)
             found: dict[str, Mask] = {}
             for group in prepared.groups:
                 offered = Offered(job, group.files, prepared.sizes)

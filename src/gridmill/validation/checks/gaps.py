@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_over
 from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
@@ -113,7 +114,7 @@ def find_gaps(context: Context) -> Iterator[Gap]:
     """
     for region in context.regions():
         job = context.make_job(region)
-        prepared = context.archive.prepare_recorded(job, None)
+        prepared = prepare_recorded(context.archive, job, None)
         for group in prepared.groups:
             chosen = [var for var in group.variables if var in context.variables_of(region)]
             names = [var.name for var in chosen if not is_over(job, var)]
