@@ -141,7 +141,7 @@ def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) ->
 
     report.notes.extend(notes)
     try:
-        dataset.store.tracker.write_report(report, report_page(report))
+        dataset.store.tracker.reports.write(report, report_page(report))
     except OSError as error:
         warn(f"the report of {report.run} cannot be written: {error}")
 

@@ -74,7 +74,7 @@ def restore_metadata(
         report.positions_before = report.positions_after = length
         report.published_before = report.published_after = str(labels[length - 1])
         report.end()
-        store.tracker.write_report(report, page_of(report))
+        store.tracker.reports.write(report, page_of(report))
     return report
 
 
@@ -124,5 +124,5 @@ def _published(dataset: DynamicalDataset) -> int:
     length = readable_length(dataset.store, dataset.declared.append_dim)
     if length:
         return length
-    report = dataset.store.tracker.last_report() or {}
+    report = dataset.store.tracker.reports.last() or {}
     return int(report.get("positions_after", 0))

@@ -151,7 +151,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
     labels = store.open_dataset().get_index(dim) if positions else pd.Index([])
     records = store.progress()
     expected = _expected_length(archive, positions, now - grace)
-    reports = list(store.tracker.past_runs(MOST_RUNS_TOLD))
+    reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))
     last_run = reports[0].to_dict() if reports else None
     return ArchiveStatus(
         dataset_id=config.dataset_id,

@@ -27,7 +27,7 @@ from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import CoordinateValues, FinalStore
 from gridmill.stores.metadata import joined, set_values
 from gridmill.stores.state.claims import current_claims, is_alive
-from gridmill.stores.state.records import notice_key, parse_notice
+from gridmill.stores.state.notices import notice_key, parse_notice
 
 __all__ = ["CompletenessUpkeep"]
 
@@ -80,7 +80,7 @@ class CompletenessUpkeep:
             return
         key, before = notice_key(region.start, run), self._behind.get(region.start, set())
         if key not in before:
-            self.store.tracker.write_notice(key)
+            self.store.tracker.notices.write(key)
             self._behind[region.start] = {key}
             self._settled = (self._settled | before) - {key}
 
@@ -90,7 +90,7 @@ class CompletenessUpkeep:
             return
         self._knows_others = True
         state = self.archive.store.state
-        notices = self.store.tracker.notices()
+        notices = self.store.tracker.notices.all()
         others = [claim for claim in (current_claims(state) if notices else ()) if claim.run != run]
         # Before the records are read: what is not at work now will not change them.
         at_work = {claim.run for claim in others if is_alive(state, claim)}
@@ -168,7 +168,7 @@ class CompletenessUpkeep:
         """Withdraw the notices of what is not behind any more."""
         settled, self._settled = self._settled, set()
         if settled:
-            self.store.tracker.delete_notices(settled)
+            self.store.tracker.notices.delete(settled)
 
     def _values(self, record: ProgressRecord, length: int) -> CoordinateValues:
         assert self.declared is not None

@@ -180,7 +180,7 @@ def _reported(store: FinalStore, report: RunReport) -> Iterator[None]:
 
 def _write_report(store: FinalStore, report: RunReport) -> None:
     report.end()
-    store.tracker.write_report(report, page_of(report))
+    store.tracker.reports.write(report, page_of(report))
 
 
 @contextmanager

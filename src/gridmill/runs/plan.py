@@ -202,7 +202,7 @@ def learn(tracker: UpdateProgressTracker) -> Experience | None:
     tracker
         Of the archive.
     """
-    reports = map(_experience, tracker.past_runs(RUNS_LOOKED_AT))
+    reports = map(_experience, tracker.reports.past(RUNS_LOOKED_AT))
     found = [experience for experience in reports if experience is not None]
     return max(found, key=lambda pair: pair[0])[1] if found else None
 

@@ -53,14 +53,14 @@ def report(
         raise click.UsageError("--list shows no single run", click.get_current_context())
     dataset = archive.open()
     tracker = dataset.store.tracker
-    names = tracker.runs()
+    names = tracker.reports.names()
     if not names:
         raise ValueError(f"no run has left a report at {tracker.objects.url}")
     if as_list:
-        output.show([one.brief() for one in tracker.past_runs(last)], show_runs)
+        output.show([one.brief() for one in tracker.reports.past(last)], show_runs)
         return ExitCode.SUCCESS
     name = None if run is None else _find(names, run)
-    found = next(tracker.past_runs(), None) if name is None else tracker.read_run(name)
+    found = next(tracker.reports.past(), None) if name is None else tracker.reports.read(name)
     if found is None:
         raise ValueError(f"no report that can be read is at {tracker.objects.url}")
     if page is not None:

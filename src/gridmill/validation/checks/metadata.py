@@ -18,7 +18,7 @@ from gridmill.model.wording import count_of
 from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.state.records import parse_notice
+from gridmill.stores.state.notices import parse_notice
 from gridmill.stores.structure import compare_structures, without_append_length
 from gridmill.validation.context import Context, own_metadata, short_label
 from gridmill.validation.findings import CheckResult, Finding
@@ -235,7 +235,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
     if completeness is None:
         return
     restore = context.command("restore-metadata")
-    behind = {parse_notice(key)[0] for key in context.store.tracker.notices()}
+    behind = {parse_notice(key)[0] for key in context.store.tracker.notices.all()}
     for region in context.regions():
         if region.is_static:
             continue
