@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
+from gridmill.archive.salvage import declared_labels, undamaged_metadata
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.template import TemplateConfig
@@ -17,7 +18,6 @@ from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import readable_length
 from gridmill.stores.state.leases import Lease
-from gridmill.validation.context import declared_labels, undamaged_metadata
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

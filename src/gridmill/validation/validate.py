@@ -104,7 +104,7 @@ def look_at(context: Context, validators: Sequence[Validator]) -> Validation:
         dataset_id=context.dataset.dataset_id,
         store=where,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        selection=context.selection,
+        selection=context.selection.words,
         results=tuple(results),
     )
 

@@ -17,6 +17,7 @@ from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.context import Context
+from gridmill.validation.repairs import backfill, redo
 
 __all__ = ["Gap", "GapGroup", "find_gaps", "group_gaps"]
 
@@ -113,7 +114,7 @@ def find_gaps(context: Context) -> Iterator[Gap]:
     what the records say.
     """
     for region in context.regions():
-        job = context.make_job(region)
+        job = context.archive.job(region)
         prepared = prepare_recorded(context.archive, job, None)
         for group in prepared.groups:
             chosen = [var for var in group.variables if var in context.variables_of(region)]
@@ -235,7 +236,7 @@ def _group(context: Context, gaps: Sequence[Gap]) -> GapGroup:
     first, names = gaps[0], gaps[0].variables
     # What is settled, or made from other files, is taken for done: only a redo tries again.
     is_done = first.settled or first.status == NOT_RECORDED
-    repair = context.redo(at, names) if is_done else context.backfill(at, names)
+    repair = redo(context, at, names) if is_done else backfill(context, at, names)
     if first.is_held:
         repair = context.command("release", first.url, "--why", "…")
     return GapGroup(
