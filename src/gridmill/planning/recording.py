@@ -12,15 +12,8 @@ from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
-from gridmill.model.records import (
-    ObjectReceipt,
-    ProgressRecord,
-    SourceFileRecord,
-    Tries,
-    VariableRecord,
-    Word,
-)
-from gridmill.model.settled import SourceFileStatus
+from gridmill.model.records import ObjectReceipt, ProgressRecord, Tries, VariableRecord
+from gridmill.model.settled import SourceFileRecord, SourceFileStatus, Word
 from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
-from gridmill.model.settled import SourceFileStatus
+from gridmill.model.settled import SourceFileRecord, SourceFileStatus
 
 __all__ = ["revised"]
 

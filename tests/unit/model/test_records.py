@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.model.records import (
-    ObjectReceipt,
-    ProgressRecord,
-    SourceFileRecord,
-    VariableRecord,
-    Word,
-)
-from gridmill.model.settled import SourceFileStatus, SourceFill
+from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
+from gridmill.model.settled import SourceFileRecord, SourceFileStatus, SourceFill, Word
 
 OK = SourceFileStatus.SUCCEEDED
 ABSENT = SourceFileStatus.NOT_YET_AVAILABLE

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gridmill.authoring.settling import state_of
-from gridmill.model.records import Word
-from gridmill.model.settled import SourceFileStatus
+from gridmill.model.settled import SourceFileStatus, Word
 from gridmill.model.variables import Encoding
 from gridmill.planning.prepare import prepare_region, results_from_record
 from gridmill.sources.fetch.download import FileIdentity
