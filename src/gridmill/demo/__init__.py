@@ -104,9 +104,8 @@ def _conclude(tour: Tour) -> int:
     if tour.s3 is not None:
         say("\n  The S3 server ended with the demo, and the archives with it.")
     else:
-        say(
-            f"\n  Open it:  python -c 'import xarray; print(xarray.open_zarr(\"{tour.stores.growing}\"))'"
-        )
+        opening = f'import xarray; print(xarray.open_zarr("{tour.stores.growing}"))'
+        say(f"\n  Open it:  python -c '{opening}'")
     return 0 if succeeded else 1
 
 

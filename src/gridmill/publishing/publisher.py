@@ -110,10 +110,7 @@ class Publisher:
         if not self.extent.is_static_settled():
             return False
         visible = archive.look()
-        keeps_static = not archive.store.shows_uploads or self.replicas
-        static = archive.store.tracker.read(Region.STATIC) if keeps_static else None
-        if static is not None:
-            self.note(static)
+        self._note_static()
         trimmed = self.extent.publishable(self.note)
         length = trimmed.sizes[archive.append_dim]
         values = self.completeness.changes(archive.published, length)
@@ -141,6 +138,13 @@ class Publisher:
         archive.published = length
         log.info("published %d positions, up to %s", length, archive.last_label)
         return True
+
+    def _note_static(self) -> None:
+        store = self.archive.store
+        if not store.shows_uploads or self.replicas:
+            static = store.tracker.read(Region.STATIC)
+            if static is not None:
+                self.note(static)
 
     def _prepare_replicas(self, lease: Lease) -> None:
         if not self.replicas.are_prepared:

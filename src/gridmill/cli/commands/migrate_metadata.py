@@ -8,7 +8,7 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import Archive, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.output.output import Output, output_options
-from gridmill.cli.verdict import judge_by_hand
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["migrate_metadata"]
 
@@ -53,7 +53,7 @@ def migrate_metadata(
     if planned.permitted or dataset.replicas:  # whether all replicas are reached shows then
         report = migrate(dataset, who=who, now=moment)
     output.show(migration_content(planned, report), show_migration)
-    code = ExitCode.SUCCESS if report is None else judge_by_hand(report)
+    code = ExitCode.SUCCESS if report is None else code_by_hand(report)
     if planned.refused or code is ExitCode.FAILED:
         return ExitCode.FAILED
     return code if planned.permitted else ExitCode.NOTHING_NEW

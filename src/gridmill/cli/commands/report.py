@@ -10,7 +10,7 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import Archive, archive_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.output.pages import page_option, write_page
-from gridmill.cli.verdict import judge
+from gridmill.cli.verdict import verdict_of
 
 __all__ = ["report"]
 
@@ -66,7 +66,7 @@ def report(
     if page is not None:
         # Made anew: it shows what this gridmill knows to show.
         write_page(page, report_page(found))
-    code, verdict = judge(found)
+    code, verdict = verdict_of(found)
     content = report_content(found, dataset, code)
     if page is None or output.as_json:
         output.show(content, lambda content: show_report(content, verdict))

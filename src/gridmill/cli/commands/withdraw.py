@@ -12,7 +12,7 @@ from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.options.declaring import parse_variables
 from gridmill.cli.output.hooks import Hooks, hook_options
 from gridmill.cli.output.output import Output, output_options
-from gridmill.cli.verdict import judge_by_hand
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["withdraw"]
 
@@ -78,4 +78,4 @@ def withdraw(
     content = withdrawal_content(done)
     hooks.published({**content, "store": done.report.store, "is_over": True})
     output.show(content, show_withdrawal)
-    return judge_by_hand(done.report)
+    return code_by_hand(done.report)
