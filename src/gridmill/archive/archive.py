@@ -141,7 +141,7 @@ class Archive:
     # -- what the store holds -----------------------------------------------------------------
 
     def check_structure(self) -> None:
-        """Compare the store with the template, and note how far it is published.
+        """Compare the store with the template, and remember how far it is published.
 
         Raises
         ------
@@ -163,13 +163,13 @@ class Archive:
             raise StructureMismatch(self.store.url, differences)
 
     def look(self) -> int | None:
-        """Ask the store how far it is published, and note it; None if nothing is."""
+        """Ask the store how far it is published, and remember it; None if nothing is."""
         visible = self.store.published_length(self.append_dim)
         self.reach(visible or 0)
         return visible
 
     def reach(self, published: int) -> None:
-        """Note how far the archive is published; the template reaches as far."""
+        """Remember how far the archive is published; the template reaches as far."""
         self.published = published
         if published > len(self.index):
             last = self.store.open_dataset().get_index(self.append_dim)[-1]

@@ -1,6 +1,6 @@
 """The demonstration: `gridmill demo` and ``make demo`` call `run`.
 
-It needs the extra ``gridmill[demo]`` and no network: a provider's archive is served on loopback.
+It needs the extra ``gridmill[demo]`` and no network: a provider's files are served on loopback.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class Tour:
     # -- the archive that grows while it is read ----------------------------------------------
 
     def _open_archive(self, stack: ExitStack) -> ArchiveServer:
-        with self._step("A provider's archive") as say:
+        with self._step("A provider's files") as say:
             root = self.output / "provider" / "ostia"
             paths = build_ostia_archive(root)
             server = stack.enter_context(ArchiveServer(root))
@@ -219,7 +219,7 @@ class Tour:
                 ),
             )
             say(_what_was_done(report))
-            self._note_visible(reader)
+            self._check_visible(reader)
         with self._step("Three months arrive, one by one") as say:
             self._update_too_early(dataset, client, say)
             for name, path, now in ARRIVALS:
@@ -255,12 +255,12 @@ class Tour:
         report = self._timed(
             release.name, lambda: dataset.reformat_operational_update(client=client, now=now)
         )
-        found = self._note_visible(reader)
+        found = self._check_visible(reader)
         say(f"{now}  {release.name} is released: {found}")
         if report.stops_because:
             say(f"            {report.stops_because}")
 
-    def _note_visible(self, reader: ReaderProcess) -> str:
+    def _check_visible(self, reader: ReaderProcess) -> str:
         """Check that the reader sees what was released last."""
         release = self.releases[-1]
         seen = reader.wait_for(release.positions)

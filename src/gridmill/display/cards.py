@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gridmill.display.facts.archives import describe_archive, judge_archive, unsettled_regions
+from gridmill.display.facts.archives import describe_archive, unsettled_regions, verdict_on_archive
 from gridmill.display.facts.forms import Fact, Rows, Tone, Verdict, told
 from gridmill.display.html import render
 from gridmill.model.region import Region
@@ -178,7 +178,7 @@ def status_card(status: Mapping[str, Any]) -> str:
     unsettled = unsettled_regions(status)
     content = {
         "title": status["dataset_id"],
-        "verdict": judge_archive(status),
+        "verdict": verdict_on_archive(status),
         "about": "",
         "facts": [Fact("store", status["store"]), *describe_archive(status)],
         "unsettled": unsettled._replace(rows=unsettled.rows[:MOST_ROWS]),
@@ -229,7 +229,7 @@ def progress_card(
     ]
     content = {
         "title": title,
-        "verdict": _judge_progress(state, counts["failed"]),
+        "verdict": _verdict_on_progress(state, counts["failed"]),
         "about": "",
         "share": finished / max(counts["total"], 1),
         "words": _progress_in_words(state, finished, counts, times),
@@ -242,7 +242,7 @@ def progress_card(
     return render("progress_card.html", content)
 
 
-def _judge_progress(state: str, failed: int) -> Verdict:
+def _verdict_on_progress(state: str, failed: int) -> Verdict:
     if state == "running":
         return Verdict("running", "quiet")
     if state == "stopped":

@@ -81,7 +81,7 @@ def follow_cycle(
 ) -> Iterator[RunReport]:
     """Update an archive until all source files of the present cycle are settled.
 
-    What comes is published as it comes. Where the archive is to end is judged once, at the start:
+    What comes is published as it comes. Where the archive is to end is decided once, at the start:
     what falls due while this waits is for the next call.
 
     Parameters

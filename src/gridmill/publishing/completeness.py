@@ -45,7 +45,7 @@ class CompletenessUpkeep:
         Judges which regions are whole.
     store
         The store.
-    note
+    remember
         Called with the record of each region whose values are about to be shown: what it brings
         must become visible with them.
     """
@@ -55,12 +55,12 @@ class CompletenessUpkeep:
         archive: Archive,
         extent: Extent,
         store: FinalStore,
-        note: Callable[[ProgressRecord], None] = lambda record: None,
+        remember: Callable[[ProgressRecord], None] = lambda record: None,
     ) -> None:
         self.archive = archive
         self.extent = extent
         self.store = store
-        self.note = note
+        self.remember = remember
         # By region's start, the notices which say that the coordinate may be behind.
         self._behind: dict[int, set[str]] = {}
         # Of regions that are visible in part, what was shown: the record and up to where.
@@ -118,7 +118,7 @@ class CompletenessUpkeep:
                 continue
             if self._shown.get(start) != (record, min(record.stop, length)):
                 found += self.take(record, length)
-                self.note(record)
+                self.remember(record)
         return found
 
     def take(self, record: ProgressRecord, length: int) -> list[CoordinateValues]:
@@ -154,8 +154,8 @@ class CompletenessUpkeep:
         kept = self.store.read(declared.name, (slice(0, length), *whole[1:]))
         set_values(folder, CoordinateValues(declared.name, 0, kept))
 
-    def note_shown(self) -> None:
-        """Note that readers see what `changes` and `take` gave."""
+    def remember_shown(self) -> None:
+        """Remember that readers see what `changes` and `take` gave."""
         for start, state in self._next.items():
             if state is None:
                 self._settled |= self._behind.pop(start, set())

@@ -217,16 +217,18 @@ class Extent:
             judged[record.start] = (record, state)
         return state
 
-    def publishable(self, note: Callable[[ProgressRecord], None]) -> xr.Dataset:
+    def publishable(self, remember: Callable[[ProgressRecord], None]) -> xr.Dataset:
         """Return the template as readers may see it: to where its records have no gap.
 
         Parameters
         ----------
-        note
+        remember
             Called with the record of each region that is looked at.
         """
         states: list[RegionState] = []
-        extent = publishable_extent(self.archive.published, _kept_in(states, self._states(note)))
+        extent = publishable_extent(
+            self.archive.published, _kept_in(states, self._states(remember))
+        )
         return self._trim(states, extent)
 
     def stops_because(self) -> str | None:
@@ -265,7 +267,7 @@ class Extent:
         dim = self.archive.append_dim
         return {v.name for v in self.archive.config.data_vars if dim in v.dims}
 
-    def _states(self, note: Callable[[ProgressRecord], None]) -> Iterator[RegionState]:
+    def _states(self, remember: Callable[[ProgressRecord], None]) -> Iterator[RegionState]:
         """Yield regions' states, from the first not all published to one without a record."""
         archive = self.archive
         position = archive.region_start(archive.published)
@@ -276,7 +278,7 @@ class Extent:
                 state = None if record is None else self.state(record)
                 if record is None or state is None:
                     return
-                note(record)  # it may be another run's
+                remember(record)  # it may be another run's
                 yield state
             position = regions[-1].stop
 

@@ -39,7 +39,7 @@ class Publisher:
         self.extent = Extent(archive)
         self.staging = Staging(archive, self.extent)
         self.replicas = Replicas(archive, self.extent, replicas)
-        self.view = ReaderView(archive, self.extent, archive.store, self.note)
+        self.view = ReaderView(archive, self.extent, archive.store, self.remember)
         self.completeness = self.view.completeness
 
     def prepare(self, lease: Lease) -> None:
@@ -51,10 +51,10 @@ class Publisher:
         with lease.publishing():
             self.view.prepare()
 
-    def note(self, record: ProgressRecord) -> None:
+    def remember(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet."""
-        self.replicas.note(record)
-        self.staging.note(record)
+        self.replicas.remember(record)
+        self.staging.remember(record)
 
     def may_show_more(self, record: ProgressRecord, lease: Lease) -> bool:
         """Whether a record that the run just wrote may be a reason to publish.
@@ -110,8 +110,8 @@ class Publisher:
         if not self.extent.is_static_settled():
             return False
         visible = archive.look()
-        self._note_static()
-        trimmed = self.extent.publishable(self.note)
+        self._remember_static()
+        trimmed = self.extent.publishable(self.remember)
         length = trimmed.sizes[archive.append_dim]
         values = self.completeness.changes(archive.published, length)
         staged = self.staging.below(length)
@@ -139,12 +139,12 @@ class Publisher:
         log.info("published %d positions, up to %s", length, archive.last_label)
         return True
 
-    def _note_static(self) -> None:
+    def _remember_static(self) -> None:
         store = self.archive.store
         if not store.shows_uploads or self.replicas:
             static = store.tracker.read(Region.STATIC)
             if static is not None:
-                self.note(static)
+                self.remember(static)
 
     def _prepare_replicas(self, lease: Lease) -> None:
         if not self.replicas.are_prepared:

@@ -34,7 +34,7 @@ class Staging:
         self._records: dict[str, ProgressRecord] = {}
         self._knows_all = False
 
-    def note(self, record: ProgressRecord) -> None:
+    def remember(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet."""
         name = record.region.name
         self._records.pop(name, None)
@@ -62,7 +62,7 @@ class Staging:
         """Find what runs that were killed, and others that go on, left to be made visible."""
         for record in self.archive.store.tracker.all_records():
             if record.region.name not in self._records:
-                self.note(record)
+                self.remember(record)
         self._knows_all = True
 
 

@@ -26,5 +26,5 @@ def test_static_variables_are_not_taken_for_the_first_region():
         arrays={"a": {}},
     )
     staging = Staging(archive, SimpleNamespace(is_whole=lambda record: True))
-    staging.note(first)
+    staging.remember(first)
     assert sorted((one.name, one.stop) for one in staging.below(4)) == [("0", 4), ("static", 0)]

@@ -240,7 +240,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             in_inventory=self._asked(coord, self.data_vars, self.inventory_selectors),
             in_file=self._asked(coord, self.data_vars),
             init_time=coord.init_time,
-            # What a range holds is judged message by message, when it is read.
+            # What a range holds is checked message by message, when it is read.
             settings=replace(self.download_settings, expect=None),
             max_gap_nbytes=self.max_gap_nbytes,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options
+from gridmill.cli.options.archive import ArchiveOptions, archive_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.output.pages import page_option, write_page
 from gridmill.cli.verdict import verdict_of
@@ -38,7 +38,12 @@ Examples:
 @page_option
 @output_options
 def report(
-    archive: Archive, run: str | None, as_list: bool, last: int, page: Path | None, output: Output
+    archive: ArchiveOptions,
+    run: str | None,
+    as_list: bool,
+    last: int,
+    page: Path | None,
+    output: Output,
 ) -> ExitCode:
     """Show what a run did; RUN is its name or how that begins, by default the last one.
 

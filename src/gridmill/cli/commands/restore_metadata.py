@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
@@ -33,7 +33,7 @@ Examples:
 @now_option
 @output_options
 def restore_metadata(
-    archive: Archive, force: bool, who: str, yes: bool, now: str | None, output: Output
+    archive: ArchiveOptions, force: bool, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
     """Write metadata and coordinates of an archive again, as its template declares them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, yes_option
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
@@ -38,7 +38,7 @@ old one, with a later --start; readers then change over.
 @now_option
 @output_options
 def truncate(
-    archive: Archive, end: str, why: str, yes: bool, now: str | None, output: Output
+    archive: ArchiveOptions, end: str, why: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
     """Let an archive end before a date, for instance to build its end again.
 

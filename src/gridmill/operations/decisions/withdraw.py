@@ -234,7 +234,7 @@ def _write(hand: Hand, record: ProgressRecord) -> None:
     hand.lease.proof.check()
     hand.publisher.completeness.announce(record.region, hand.report.run)
     hand.archive.store.tracker.write(record)
-    hand.publisher.note(record)
+    hand.publisher.remember(record)
 
 
 def _forget(records: Sequence[ProgressRecord], view: ReaderView) -> None:

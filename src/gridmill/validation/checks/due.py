@@ -1,4 +1,4 @@
-"""Whether everything that should be there is: the newest position, every expected source file."""
+"""Whether everything that is due is there: the newest position, every expected source file."""
 
 from __future__ import annotations
 
