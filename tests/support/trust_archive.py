@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,10 +136,14 @@ class Archive:
 
     # -- what readers see -----------------------------------------------------------------------
 
-    def contents(self) -> dict[str, bytes]:
-        """Give every object of the Zarr hierarchy that readers see, by key."""
+    def contents(self, expected: Collection[str] = ()) -> dict[str, bytes]:
+        """Give every object of the Zarr hierarchy that readers see, by key.
+
+        The `expected` are asked for by key, as readers do: SeaweedFS that was killed may never
+        list an object that it has.
+        """
         if self.format == "zarr":
-            return _read(self.objects, self.objects.keys())
+            return _read(self.objects, {*self.objects.keys(), *expected})
         return _read_snapshot(self._session().store)
 
     def change(self, changes: Mapping[str, bytes | None]) -> None:
@@ -162,9 +166,9 @@ class Archive:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(theirs.put, content, content.values()))
 
-    def digests(self) -> dict[str, str]:
+    def digests(self, expected: Collection[str] = ()) -> dict[str, str]:
         """Give the checksum of every object that readers see, by key."""
-        return digests_of(self.contents())
+        return digests_of(self.contents(expected))
 
     def _session(self, *, writable: bool = False) -> Any:
         options = {} if self.s3 is None else self.s3.server.storage_options

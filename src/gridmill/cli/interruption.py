@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from typing import Any, NoReturn
 
@@ -19,8 +20,9 @@ class Interruption:
 
     Under ``nohup`` SIGHUP stays ignored.
 
-    Python drops a KeyboardInterrupt that is raised in a callback of the garbage collector, and
-    distributed has one: the signal is sent again until somebody has `seen` it.
+    Python drops a KeyboardInterrupt that is raised while an object is deleted, and prints its
+    traceback; distributed's futures ask for locks there. The signal is sent again until somebody
+    has `seen` it, so the traceback would only alarm.
     """
 
     def __init__(self) -> None:
@@ -33,12 +35,18 @@ class Interruption:
                 if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
                     continue
                 self._before[number] = signal.signal(number, self._raise)
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.seen = True
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = self._hook_before
+
+    def _unraisable(self, unraisable: Any) -> None:
+        if self.seen or not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._hook_before(unraisable)
 
     def _raise(self, number: int, frame: Any) -> NoReturn:
         if not self.seen:

