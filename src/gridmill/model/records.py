@@ -12,8 +12,10 @@ from typing import Any, Literal, Self
 import google_crc32c
 
 from gridmill.model.display_hook import card_of
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Word
 from gridmill.model.region import Region
-from gridmill.model.settled import SourceFileRecord, SourceFileStatus, SourceFill, Word
+from gridmill.model.settled import SourceFileStatus, SourceFill
 
 __all__ = [
     "ObjectReceipt",

@@ -29,10 +29,11 @@ from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.template import TemplateConfig
+from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.reports.run_report import RunReport
-from gridmill.model.settled import SourceFileRecord, SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.model.variables import DataVar
 from gridmill.operations.maintenance import by_hand

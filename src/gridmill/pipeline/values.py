@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.model.files.versions import Identity, Word, identity_of
 from gridmill.model.records import ObjectReceipt
 from gridmill.model.reports.spans import Span
-from gridmill.model.settled import Identity, SourceFileStatus, Word, identity_of
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.workspace import WorkspaceOfKey
 from gridmill.sources.evidence.expected import ExpectedAxis

@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Word
 from gridmill.model.records import ObjectReceipt, ProgressRecord, Tries, VariableRecord
-from gridmill.model.settled import SourceFileRecord, SourceFileStatus, Word
+from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
-from gridmill.model.settled import SourceFileRecord, SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 
 __all__ = ["revised"]
 

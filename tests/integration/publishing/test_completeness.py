@@ -35,8 +35,9 @@ from arrivals import (
 )
 from clusters import local_client
 from gridmill.dataset import DynamicalDataset
+from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
-from gridmill.model.settled import SourceFileRecord, SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Completeness
 from gridmill.operations.migrate import migrate_metadata
 from gridmill.operations.restore import restore_metadata

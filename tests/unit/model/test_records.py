@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Word
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
-from gridmill.model.settled import SourceFileRecord, SourceFileStatus, SourceFill, Word
+from gridmill.model.settled import SourceFileStatus, SourceFill
 
 OK = SourceFileStatus.SUCCEEDED
 ABSENT = SourceFileStatus.NOT_YET_AVAILABLE

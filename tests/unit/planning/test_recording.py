@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from gridmill.authoring.settling import state_of
-from gridmill.model.settled import SourceFileStatus, Word
+from gridmill.model.files.versions import Word
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
 from gridmill.planning.prepare import prepare_region, results_from_record
 from gridmill.sources.fetch.download import FileIdentity

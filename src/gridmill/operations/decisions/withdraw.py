@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.archive.archive import Archive
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Word
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
-from gridmill.model.settled import SourceFileRecord, SourceFileStatus, Word
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.operations.accept import signed
 from gridmill.operations.maintenance import Hand, by_hand, check_exists

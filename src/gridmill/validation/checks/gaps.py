@@ -10,9 +10,10 @@ from typing import Any
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_over
+from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
-from gridmill.model.settled import SourceFileRecord, SourceFileStatus
+from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
