@@ -105,7 +105,7 @@ class DynamicalDataset:
 
     def _repr_html_(self) -> str:
         """Show what is declared; asks neither the store nor the provider."""
-        return dataset_card(self.declared, self.store, self._opening.source_base)
+        return dataset_card(self.declared, self.store, self._bases)
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -305,10 +305,13 @@ class DynamicalDataset:
     # -- most subclasses need not override what follows ----------------------------------------
 
     @property
-    def _opening(self) -> Opening:
+    def _bases(self) -> tuple[str, ...]:
         given = self.source_base
-        bases = (given,) if isinstance(given, str) else tuple(given)
-        return Opening(self.store, self.declared, self.region_job, bases, self._process)
+        return (given,) if isinstance(given, str) else tuple(given)
+
+    @property
+    def _opening(self) -> Opening:
+        return Opening(self.store, self.declared, self.region_job, self._bases, self._process)
 
     def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""
