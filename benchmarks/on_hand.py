@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gridmill import DynamicalDataset
+from gridmill.authoring.locate import processing_region
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
 from gridmill.pipeline.slabs.transform import takes_data_array
@@ -85,7 +86,7 @@ def on_hand(dataset: DynamicalDataset, until: str, scratch: Path, *, region: int
         works = [
             VariableWork(
                 job=job.for_worker((var,)),
-                processing_region=job.processing_region(),
+                processing_region=processing_region(job),
                 sizes={dim: prepared.sizes[dim] for dim in var.dims},
                 coords=coords[along] if takes_coords else None,
             )

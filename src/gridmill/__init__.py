@@ -156,6 +156,7 @@ _MOVED_APART = {
     ("grib_region_job", "Level"): "authoring.forecasts.variables",
     ("progress", "PublishWhen"): "model.settled",
     ("progress", "RegionState"): "model.settled",
+    ("progress", "SourceFileRecord"): "model.files.recorded",
     ("progress", "SourceFileStatus"): "model.settled",
     ("progress", "SourceFill"): "model.settled",
     ("progress", "region_state"): "model.settled",

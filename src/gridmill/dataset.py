@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.assignment import (
+    Selection,
+    assigned_backfill,
+    assigned_job,
+    assigned_update,
+)
 from gridmill.archive.declaration import narrowed
-from gridmill.archive.opening import Opened, Opening
-from gridmill.archive.selection import jobs_between, jobs_of_update
+from gridmill.archive.opening import Opening
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.display.cards import dataset_card
 from gridmill.model.reports.run_report import RunReport
-from gridmill.model.urls import check_address, is_same_kind
-from gridmill.model.wording import count_of
+from gridmill.model.urls import check_address
 from gridmill.operations.status import ArchiveStatus, read_status
-from gridmill.planning.prepare import results_from_record
-from gridmill.planning.redo import RedoOrder
-from gridmill.runs.coordinator import Assignment, Listener, run
-from gridmill.runs.plan import Plan, plan_of
+from gridmill.runs.coordinator import Listener, process, run
+from gridmill.runs.plan import Plan, plan_selected
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.final_store import FinalStore
-from gridmill.stores.objects.leftovers import make_folder, temporary_folder
-from gridmill.stores.opening import open_store
+from gridmill.stores.opening import open_replica, open_store
 
 if TYPE_CHECKING:
     from gridmill.validation import Validation, Validator
@@ -92,7 +90,9 @@ class DynamicalDataset:
             fsync=fsync,
             storage_options=storage_options,
         )
-        self.replicas = [self._replica(given, storage_options) for given in replicas]
+        self.replicas = [
+            open_replica(given, self.store, self.dataset_id, storage_options) for given in replicas
+        ]
         if source_base is not None:
             for base in (source_base,) if isinstance(source_base, str) else source_base:
                 check_address(base)
@@ -105,22 +105,7 @@ class DynamicalDataset:
 
     def _repr_html_(self) -> str:
         """Show what is declared; asks neither the store nor the provider."""
-        config, source = self.declared, self.source_base
-        step = (
-            f"every {config.append_dim_frequency}" if config.append_dim_frequency else "irregular"
-        )
-        sources = [source] if isinstance(source, str) else list(source)
-        about = {
-            "store": f"{mask_url(self.store.url)} ({self.store.format})",
-            "records": mask_url(self.store.state.url),
-            "append dim": f"{config.append_dim}, {step}, from {config.append_dim_start}",
-            "dims": ", ".join(config.dims),
-            "region": count_of(config.region_length, "position"),
-            "coordinates": ", ".join(coord.name for coord in config.coords),
-            "source files": ", ".join(map(mask_url, sources)),
-        }
-        title = str(config.dataset_attributes.get("title", ""))
-        return dataset_card(title, self.dataset_id, about, config.data_vars)
+        return dataset_card(self.declared, self.store, self._bases)
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -178,16 +163,12 @@ class DynamicalDataset:
         StoreUnwritable
             The store cannot be written.
         """
-        opened = self._opened(until, start, variables, max_lead)
-        jobs = jobs_between(opened.archive, until, start=start, end=end, variables=variables)
-        assignment = Assignment(
-            "backfill",
-            opened,
-            [replace(self._bound(job), revalidate=revalidate) for job in jobs],
-            self.replicas,
-            RedoOrder.of(start, end, variables) if redo else None,
+        present = self.present(now)
+        selection = Selection(until, start, end, variables, max_lead)
+        assignment = assigned_backfill(
+            self._opening, self.replicas, selection, present, redo=redo, revalidate=revalidate
         )
-        return self._run(assignment, client, now, listener)
+        return run(assignment, client=client, now=present, listener=listener)
 
     def reformat_operational_update(
         self,
@@ -203,12 +184,12 @@ class DynamicalDataset:
         `RegionJob.operational_update_jobs` says what there is to process. Parameters and errors
         as for `backfill`, but for `until`: where the template ends, by default the present.
         """
-        present = self._now(now)
-        opened = self._opening.for_update(present if until is None else until)
-        jobs = jobs_of_update(opened.archive, present)
-        jobs = [replace(self._bound(job), revalidate=revalidate) for job in jobs]
-        assignment = Assignment("update", opened, jobs, self.replicas)
-        return self._run(assignment, client, present, listener)
+        present = self.present(now)
+        end = present if until is None else until
+        assignment = assigned_update(
+            self._opening, self.replicas, end, present, revalidate=revalidate
+        )
+        return run(assignment, client=client, now=present, listener=listener)
 
     def plan(
         self,
@@ -230,18 +211,11 @@ class DynamicalDataset:
         StructureMismatch
             The template contradicts the store.
         """
-        archive = self._opened(until, start, variables, max_lead, now).archive
-        archive.check_structure()
-        if until is None:
-            jobs = jobs_of_update(archive, self._now(now))
-        else:
-            jobs = jobs_between(archive, until, start=start, end=end, variables=variables)
-            if redo:
-                runs = RedoOrder.of(start, end, variables).runs(self.store.tracker)
-                jobs = [replace(job, believed_runs=runs) for job in jobs]
-        kind = "update" if until is None else "backfill"
-        bound = [self._bound(job) for job in jobs]
-        return plan_of(archive, kind, bound, variables, now=self._now(now))
+        selection = Selection(until, start, end, variables, max_lead)
+        has_replicas = bool(self.replicas)
+        return plan_selected(
+            self._opening, selection, self.present(now), has_replicas=has_replicas, redo=redo
+        )
 
     def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
         """Say what the archive holds, what of it may still change, and what should be there.
@@ -253,7 +227,7 @@ class DynamicalDataset:
         grace
             How long an update may take: what is expected for less is not late.
         """
-        return read_status(self.archive(now), self._now(now), grace)
+        return read_status(self.archive(now), self.present(now), grace)
 
     def validate(
         self,
@@ -300,9 +274,10 @@ class DynamicalDataset:
 
         return DEFAULT_VALIDATORS
 
-    def present(self) -> Any:
-        """Give the present, as a label of the append dim."""
-        return self._now(None)
+    def present(self, now: Any = None) -> Any:
+        """Give the present, as a label of the append dim; None asks the clock."""
+        present = datetime.now(UTC).replace(tzinfo=None) if now is None else now
+        return self.declared.label(present)
 
     def config(self) -> TemplateConfig:
         """Give the template as the archive was made with it, which goes before the code's."""
@@ -325,86 +300,19 @@ class DynamicalDataset:
         far as readers see, unless `as_declared`: then the store is not asked how far that is.
         """
         config = config or self.config()
-        labels = config.append_dim_coordinates(self._now(end))
-        is_over = len(labels) > config.capacity
-        last = labels[config.capacity] if is_over else self._now(end)
-        opening = self._opening
-        template_ds = config.get_template(last) if as_declared else opening.template(config, last)
-        return opening.archive(config, template_ds)
+        return self._opening.up_to(self.present(end), config, as_declared=as_declared)
 
     # -- most subclasses need not override what follows ----------------------------------------
 
-    @contextmanager
-    def _tmp_stores(self) -> Iterator[None]:
-        with temporary_folder() as root:
-            self._tmp_root = root
-            try:
-                yield
-            finally:
-                self._tmp_root = None
-
-    def _tmp_store(self) -> Path:
-        """Make an empty local folder for a temporary store of the calling process."""
-        return make_folder(self._tmp_root)
-
-    _tmp_root: Path | None = None
-
-    def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
-        """Process one region job by itself, see `RegionJob.process`."""
-        declaration = self._opening.declaration()
-        archive = self._opening.archive(self._opening.config(declaration), job.template_ds)
-        opened = Opened(archive, declaration)
-        assignment = Assignment("process", opened, [job], publishes=False)
-        report = self._run(assignment, None, None, lambda event: None)
-        if report.failures:
-            listed = "; ".join(f"{f.variable}: {f.cause}" for f in report.failures)
-            raise RuntimeError(f"region {report.failures[0].region} failed: {listed}")
-        record = self.store.tracker.read(job.region)
-        assert record is not None
-        return results_from_record(archive.prepare_recorded(job, record), record)
-
-    def _run(self, assignment: Assignment, client: Any, now: Any, listener: Listener) -> RunReport:
-        with self._tmp_stores():
-            return run(assignment, client=client, now=self._now(now), listener=listener)
+    @property
+    def _bases(self) -> tuple[str, ...]:
+        given = self.source_base
+        return (given,) if isinstance(given, str) else tuple(given)
 
     @property
     def _opening(self) -> Opening:
-        return Opening(self.store, self.declared, self.region_job, self._bound, self._tmp_store)
+        return Opening(self.store, self.declared, self.region_job, self._bases, self._process)
 
-    def _opened(
-        self,
-        until: Any,
-        start: str | None,
-        variables: Sequence[str] | None,
-        max_lead: str | None,
-        now: Any = None,
-    ) -> Opened:
-        return self._opening.for_backfill(
-            until,
-            present=self._now(now),
-            start=start,
-            variables=variables,
-            max_lead=max_lead,
-            has_replicas=bool(self.replicas),
-        )
-
-    def _replica(
-        self, given: str | Path | Mapping[str, Any], storage_options: Mapping[str, Any] | None
-    ) -> FinalStore:
-        options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"url": str(given)}
-        url = str(options.pop("url"))
-        if url.rstrip("/") == self.store.url.rstrip("/"):
-            raise ValueError(f"{url} is the archive itself: give another replica")
-        if is_same_kind(url, self.store.url):
-            options.setdefault("storage_options", storage_options)
-        return open_store(url, self.dataset_id, **options)
-
-    def _bound(self, job: RegionJob[Any, Any]) -> RegionJob[Any, Any]:
-        """Tell a job where source files are and what processes it."""
-        given = self.source_base
-        bases = (given,) if isinstance(given, str) else tuple(given)
-        return replace(job, source_base=job.source_base or bases, processor=self._process)
-
-    def _now(self, now: Any) -> Any:
-        present = datetime.now(UTC).replace(tzinfo=None) if now is None else now
-        return self.declared.label(present)
+    def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
+        """Process one region job by itself, see `RegionJob.process`."""
+        return process(assigned_job(self._opening, job), self.present())

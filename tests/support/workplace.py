@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from gridmill.archive.archive import Archive
+from gridmill.authoring.locate import processing_region
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
 from gridmill.pipeline.upload import upload
@@ -84,7 +85,7 @@ class Workplace:
         along = [n for n, c in ds.coords.items() if "time" in c.dims]
         return VariableWork(
             job=job.for_worker((var,)),
-            processing_region=job.processing_region(),
+            processing_region=processing_region(job),
             sizes={dim: ds.sizes[dim] for dim in var.dims},
             coords=ds.coords.to_dataset()[along],
         )

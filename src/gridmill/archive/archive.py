@@ -6,7 +6,6 @@ It says what is, and changes nothing that readers see: see `gridmill.publishing.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,15 +24,12 @@ from gridmill.archive.metadata import (
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
-from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.region import Region
 from gridmill.model.variables import DataVar
-from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
-from gridmill.stores.final_store import FinalStore, StagedRegion
+from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import ROOT, array_metadata
-from gridmill.stores.objects.leftovers import make_folder, naming
+from gridmill.stores.objects.leftovers import naming, temporary_folder
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
 __all__ = ["Archive"]
@@ -52,8 +48,6 @@ class Archive:
         The template, narrowed to what was declared, and its dataset up to the moment.
     make_job
         Gives the region job of a region with every declared variable along the append dim.
-    tmp_store
-        Gives an empty local folder in which metadata is prepared.
     unseen
         Variables that are to be added to what readers see.
 
@@ -63,6 +57,9 @@ class Archive:
         The append dim's labels.
     published : int
         How many positions readers saw when somebody last looked.
+    scratch : Path or None
+        The local folder in which metadata is prepared; None means among the system's temporary
+        files.
 
     Notes
     -----
@@ -75,7 +72,6 @@ class Archive:
         config: TemplateConfig,
         template_ds: xr.Dataset,
         make_job: MakeJob,
-        tmp_store: Callable[[], Path] | None = None,
         unseen: Sequence[str] = (),
     ) -> None:
         self.store = store
@@ -85,7 +81,7 @@ class Archive:
         self.published = 0
         self.unseen = tuple(unseen)
         self._make_job = make_job
-        self._tmp_store = tmp_store or make_folder
+        self.scratch: Path | None = None
         self._stored_arrays: dict[str, dict[str, Any]] | None = None
 
     @property
@@ -108,7 +104,7 @@ class Archive:
     @cached_property
     def _objects(self) -> Mapping[str, bytes]:
         """The whole template's metadata and coordinates, as objects of a Zarr store."""
-        with self._folder() as folder:
+        with temporary_folder(self.scratch) as folder, naming(folder):
             write_by_xarray(self.template_ds, folder)
             return objects_of(folder)
 
@@ -135,26 +131,17 @@ class Archive:
     @contextmanager
     def written(self, ds: xr.Dataset) -> Iterator[Path]:
         """Write metadata and coordinates to a tmp store, which ends with the context."""
-        with self._folder() as folder:
+        with temporary_folder(self.scratch) as folder, naming(folder):
             if is_as_declared(ds, self.template_ds):
                 write_growing(ds, self.template_ds, self.append_dim, self._objects, folder)
             else:  # an author's hook changed more
                 write_by_xarray(ds, folder)
             yield folder
 
-    @contextmanager
-    def _folder(self) -> Iterator[Path]:
-        folder = self._tmp_store()
-        try:
-            with naming(folder):
-                yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
     # -- what the store holds -----------------------------------------------------------------
 
     def check_structure(self) -> None:
-        """Compare the store with the template, and note how far it is published.
+        """Compare the store with the template, and remember how far it is published.
 
         Raises
         ------
@@ -176,13 +163,13 @@ class Archive:
             raise StructureMismatch(self.store.url, differences)
 
     def look(self) -> int | None:
-        """Ask the store how far it is published, and note it; None if nothing is."""
+        """Ask the store how far it is published, and remember it; None if nothing is."""
         visible = self.store.published_length(self.append_dim)
         self.reach(visible or 0)
         return visible
 
     def reach(self, published: int) -> None:
-        """Note how far the archive is published; the template reaches as far."""
+        """Remember how far the archive is published; the template reaches as far."""
         self.published = published
         if published > len(self.index):
             last = self.store.open_dataset().get_index(self.append_dim)[-1]
@@ -239,41 +226,3 @@ class Archive:
             region = self.region_at(position)
             yield region
             position = region.stop
-
-    def tokens(self, record: ProgressRecord) -> dict[str, str]:
-        """Return what uploads returned, but for variables that another run is adding."""
-        variables = record.variables.items()
-        return {n: v.token for n, v in variables if v.token is not None and n in self.arrays}
-
-    def lost_tokens(self, record: ProgressRecord) -> set[str]:
-        """Return those of a region's uploads that the store can no longer make visible."""
-        tokens = self.tokens(record)
-        if not tokens:
-            return set()
-        whole = StagedRegion(record.region.name, record.stop, tokens)
-        return {tokens[name] for name in self.store.lost(whole)}
-
-    def prepare_recorded(
-        self, job: RegionJob[Any, Any], record: ProgressRecord | None
-    ) -> PreparedRegion:
-        """Prepare a region job by what is recorded alone.
-
-        As if the store held every object, but for what it can no longer show.
-        """
-        lost = set() if record is None else self.lost_tokens(record)
-
-        def missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
-            return [receipt.key for receipt in receipts] if token in lost else []
-
-        stored = self.stored_arrays
-        return prepare_region(job, record, self.arrays, missing, stored=stored)
-
-    def results(self, job: RegionJob[Any, Any], record: ProgressRecord) -> ProcessResults:
-        """Return what of a record fits the template as it is now: the rest is not believed."""
-        results = results_from_record(self.prepare_recorded(job, record), record)
-        lost = self.lost_tokens(record)
-        return {
-            name: coords
-            for name, coords in results.items()
-            if record.variables[name].token not in lost
-        }

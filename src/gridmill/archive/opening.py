@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import xarray as xr
@@ -21,6 +20,7 @@ from gridmill.archive.declaration import (
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
 from gridmill.stores.final_store import FinalStore
@@ -57,17 +57,24 @@ class Opening:
         The final store, with its records.
     coded
         The template as the code declares it.
-    job_class, bound
-        The class of region jobs, and what tells such a job where its source files are.
-    tmp_store
-        Gives an empty local folder in which metadata is prepared.
+    job_class
+        The class of region jobs.
+    source_base
+        What relative URLs of source files are relative to.
+    processor
+        What `RegionJob.process` hands a job to.
     """
 
     store: FinalStore
     coded: TemplateConfig
     job_class: type[RegionJob[Any, Any]]
-    bound: Callable[[RegionJob[Any, Any]], RegionJob[Any, Any]]
-    tmp_store: Callable[[], Path]
+    source_base: tuple[str, ...]
+    processor: Callable[[RegionJob[Any, Any]], ProcessResults]
+
+    def bound(self, job: RegionJob[Any, Any]) -> RegionJob[Any, Any]:
+        """Tell a job where its source files are and what processes it."""
+        source_base = job.source_base or self.source_base
+        return replace(job, source_base=source_base, processor=self.processor)
 
     def for_backfill(
         self,
@@ -154,6 +161,17 @@ class Opening:
                 end = max(end, just_after(last))
         return config.get_template(end)
 
+    def up_to(self, end: Any, config: TemplateConfig, *, as_declared: bool) -> Archive:
+        """Return the archive up to a label, or to its capacity.
+
+        Its template reaches as far as readers see, unless `as_declared`: then the store is not
+        asked how far that is.
+        """
+        labels = config.append_dim_coordinates(end)
+        last = labels[config.capacity] if len(labels) > config.capacity else end
+        template_ds = config.get_template(last) if as_declared else self.template(config, last)
+        return self.archive(config, template_ds)
+
     def archive(
         self, config: TemplateConfig, template_ds: xr.Dataset, unseen: Sequence[str] = ()
     ) -> Archive:
@@ -170,4 +188,4 @@ class Opening:
                 )
             )
 
-        return Archive(self.store, config, template_ds, make_job, self.tmp_store, unseen)
+        return Archive(self.store, config, template_ds, make_job, unseen)

@@ -1,4 +1,4 @@
-"""From labels to positions along a dim."""
+"""Where source files and processing regions lie: from labels to positions along a dim."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from gridmill.model.region import as_slice
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["locate", "locate_along"]
+    from gridmill.authoring.region_job import RegionJob
+
+__all__ = ["locate", "locate_along", "processing_region"]
+
+
+def processing_region(job: RegionJob[Any, Any]) -> slice:
+    """Return what `RegionJob.get_processing_region` gives, cut to the template."""
+    wanted = job.get_processing_region()
+    length = job.template_ds.sizes[job.append_dim]
+    return slice(max(wanted.start, 0), min(wanted.stop, length))
 
 
 def locate_along(

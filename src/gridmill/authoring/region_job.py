@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 
-from gridmill.authoring.locate import locate_along
-from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
+from gridmill.authoring.locate import processing_region
+from gridmill.authoring.settling import due_jobs, state_of
+from gridmill.authoring.source_file import (
+    ProcessResults,
+    SourceFileCoord,
+    first_answer,
+    local_name,
+)
 from gridmill.authoring.transforms.casting import cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
 from gridmill.model.region import Region, region_length, regions_of
-from gridmill.model.settled import PublishWhen, RegionState, SourceFill, region_state
+from gridmill.model.settled import PublishWhen
 from gridmill.model.variables import DataVar
 from gridmill.sources.fetch.download import (
     Download,
@@ -34,13 +37,11 @@ from gridmill.sources.fetch.download import (
 from gridmill.stores.final_store import FinalStore
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
 __all__ = ["RegionJob"]
 
 DataVarT = TypeVar("DataVarT", bound=DataVar)
-AnswerT = TypeVar("AnswerT", Download, FileIdentity)
 CoordT = TypeVar("CoordT", bound="SourceFileCoord")
 
 
@@ -63,8 +64,6 @@ class RegionJob(Generic[DataVarT, CoordT]):
         index with it, take its `slice`.
     source_base
         What relative URLs of source files are relative to; several are tried in order.
-    tmp_store
-        Folder for the shards before they are uploaded; None means the worker's own disk.
     retry_gaps
         Ask the provider again for files that were absent or unreadable, even if settled, and,
         with `asks_for_revisions`, whether others were revised.
@@ -82,7 +81,6 @@ class RegionJob(Generic[DataVarT, CoordT]):
     append_dim: str
     region: Region
     source_base: tuple[str, ...] = ()
-    tmp_store: Path | None = None
     retry_gaps: bool = False
     revalidate: bool = False
     believed_runs: tuple[str, ...] | None = None
@@ -217,7 +215,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     def download_file(self, coord: CoordT) -> Path | Download:
         """Download one source file whole; runs on a worker.
 
-        Override it to fetch parts of a file; write to `download_path(coord)`.
+        Override it to fetch parts of a file; write to `download_path(coord)`, and try its addresses
+        with `gridmill.authoring.source_file.first_answer`.
 
         Returns
         -------
@@ -231,10 +230,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         DownloadFailed
             The provider could not be asked, or answered nonsense, after all retries.
         """
-        return self._try_mirrors(
-            coord,
-            lambda url: fetch(url, self.download_path(coord), settings=self.download_settings),
-        )
+        path, settings = self.download_path(coord), self.download_settings
+        return first_answer(self, coord, lambda url: fetch(url, path, settings=settings))
 
     def ask_file(self, coord: CoordT) -> FileIdentity | None:
         """Ask the provider which version of a file it has, without fetching it.
@@ -248,7 +245,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """
         settings = replace(self.download_settings, attempts=2)
         try:
-            return self._try_mirrors(coord, lambda url: identify(url, settings=settings))
+            return first_answer(self, coord, lambda url: identify(url, settings=settings))
         except (NotAvailable, DownloadFailed):
             return None
 
@@ -358,20 +355,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         append_dim, all_data_vars
             As in `TemplateConfig`.
         """
-        published = final_store.published_length(append_dim) or 0
         jobs = cls.get_jobs(template_ds, append_dim, all_data_vars)
-        oldest = _first_within(template_ds.get_index(append_dim), cls.lookback)
-        names = [var.name for var in all_data_vars if append_dim in var.dims]
-
-        recent = [replace(job, retry_gaps=job.region.stop > oldest) for job in jobs]
-
-        def is_due(job: Self) -> bool:
-            if job.region.stop >= published or (job.retry_gaps and cls.asks_for_revisions):
-                return True
-            record = final_store.tracker.read(job.region) if job.retry_gaps else None
-            return record is not None and not record.is_complete(names)
-
-        return [job for job in recent if is_due(job)]
+        return due_jobs(jobs, final_store, template_ds.get_index(append_dim), append_dim)
 
     def update_template_with_results(self, process_results: ProcessResults) -> xr.Dataset:
         """Trim the template to what was really processed.
@@ -385,7 +370,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
             By variable, this region's source files with their status, including those of
             variables that an earlier run processed.
         """
-        data = self.state(process_results).data
+        data = state_of(self, process_results).data
         return self.template_ds.isel({self.append_dim: slice(0, self.region.start + data)})
 
     # -- most subclasses need not override what follows --------------------------------------
@@ -429,32 +414,6 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Whether this is the job that writes the variables without the append dim."""
         return self.region.is_static
 
-    def is_over(self, data_var: DataVar) -> bool:
-        """Whether the provider ended a variable before this region."""
-        return self.region.start >= self.end_of(data_var.name) and not self.is_static
-
-    def end_of(self, name: str) -> int:
-        """Give the first position at which the provider no longer has a variable."""
-        index = self.template_ds.get_index(self.append_dim)
-        ends = [var.valid_until for var in self.data_vars if var.name == name]
-        if not ends or ends[0] is None:
-            return len(index)
-        from gridmill.authoring.labels import parse_label  # imports pandas, for the driver
-
-        calendar = getattr(index, "calendar", "proleptic_gregorian")
-        return int(index.searchsorted(parse_label(ends[0], calendar)))
-
-    def state(self, process_results: ProcessResults) -> RegionState:
-        """Judge this region by its source files, see `gridmill.model.settled.region_state`."""
-        fills = [self._fills(name, coords) for name, coords in process_results.items()]
-        return region_state(self.region, fills, self.publish_when)
-
-    def processing_region(self) -> slice:
-        """Give `get_processing_region`, cut to the template."""
-        wanted = self.get_processing_region()
-        length = self.template_ds.sizes[self.append_dim]
-        return slice(max(wanted.start, 0), min(wanted.stop, length))
-
     def processing_region_ds(self) -> xr.Dataset:
         """Give the template cut to the processing region."""
         if self.is_static:
@@ -462,7 +421,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         # Here, because workers do without xarray.
         from gridmill.authoring.template import cut_template
 
-        return cut_template(self.template_ds, self.append_dim, self.processing_region())
+        return cut_template(self.template_ds, self.append_dim, processing_region(self))
 
     def download_path(self, coord: CoordT) -> Path:
         """Give where a source file is downloaded to: inside the worker's folder, whatever its URL.
@@ -474,24 +433,13 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """
         if self.download_dir is None:
             raise RuntimeError("download_path() is for hooks that run on a worker")
-        url = coord.get_url()
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(urlsplit(url).path).name)[-80:]
-        identity = hashlib.sha256(f"{url} {coord.out_loc()}".encode()).hexdigest()[:12]
-        return self.download_dir / f"{identity}-{name.lstrip('.')}"
-
-    def urls(self, coord: CoordT) -> list[str]:
-        """Give the addresses at which to try for a source file, in order."""
-        url = coord.get_url()
-        if "://" in url or url.startswith("/") or not self.source_base:
-            return [url]
-        return [f"{base.rstrip('/')}/{url}" for base in self.source_base]
+        return self.download_dir / local_name(coord)
 
     def for_worker(self, data_vars: Sequence[DataVarT]) -> Self:
         """Give a twin that is small to send: without the template, with these variables only."""
         twin = copy.copy(self)
-        fields = vars(twin)
-        fields.pop("template_ds")
-        fields.update(processor=None, data_vars=tuple(data_vars))
+        stays: Any = _StaysWithDriver()
+        vars(twin).update(template_ds=stays, processor=None, data_vars=tuple(data_vars))
         return twin
 
     def _repr_html_(self) -> str:
@@ -502,37 +450,14 @@ class RegionJob(Generic[DataVarT, CoordT]):
         place = f"{'' if self.is_static else f'{self.append_dim} '}{self.region}"
         return f"<{type(self).__name__} {place}: {names}>"
 
+
+class _StaysWithDriver:
+    """Stands for the template in a job that is sent to a worker."""
+
     def __getattr__(self, name: str) -> Any:
-        if name == "template_ds":
-            raise AttributeError(
-                "template_ds stays with the driver; hooks that run on a worker get what they "
-                "need through their arguments and the fields of the SourceFileCoord"
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise AttributeError(
+            "template_ds stays with the driver; hooks that run on a worker get what they "
+            "need through their arguments and the fields of the SourceFileCoord"
+        )
 
-    def _fills(self, name: str, coords: Iterable[SourceFileCoord]) -> list[SourceFill]:
-        index = self.template_ds.get_index(self.append_dim)
-        template, end = slice(0, len(index)), self.end_of(name)
-        awaited = any(v.name == name and v.encoding.missing is None for v in self.data_vars)
-        return [
-            SourceFill(filled.start, filled.stop, coord.status, coord.settled, awaited)
-            for coord, at in locate_along(index, self.append_dim, coords)
-            for filled in (self.region.filled_by(at, template),)
-            if at.start < end
-        ]
-
-    def _try_mirrors(self, coord: CoordT, ask: Callable[[str], AnswerT]) -> AnswerT:
-        errors: list[NotAvailable | DownloadFailed] = []
-        for url in self.urls(coord):
-            try:
-                return ask(url)
-            except (NotAvailable, DownloadFailed) as error:
-                errors.append(error)
-        # One mirror that failed may have the file: it is absent only if all say so.
-        raise next((e for e in errors if isinstance(e, DownloadFailed)), errors[0])
-
-
-def _first_within(index: pd.Index[Any], window: timedelta) -> int:
-    if len(index) == 0:
-        return 0
-    return int(index.searchsorted(index[-1] - window))
+    __getitem__ = __getattr__

@@ -1,15 +1,24 @@
-"""A source file and the place in the archive that it fills: the author's part."""
+"""A source file, its addresses, and the place in the archive that it fills: the author's part."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from gridmill.model.settled import SourceFileStatus
+from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable
 
-__all__ = ["ProcessResults", "SourceFileCoord"]
+if TYPE_CHECKING:
+    from gridmill.authoring.region_job import RegionJob
+
+__all__ = ["ProcessResults", "SourceFileCoord", "addresses", "first_answer", "local_name"]
+
+AnswerT = TypeVar("AnswerT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,3 +64,57 @@ class SourceFileCoord:
 
 
 ProcessResults = Mapping[str, Sequence[SourceFileCoord]]
+
+
+def addresses(coord: SourceFileCoord, bases: Sequence[str]) -> list[str]:
+    """Return the addresses at which to try for a source file, in order.
+
+    Parameters
+    ----------
+    coord
+        The source file.
+    bases
+        What a relative URL is relative to.
+    """
+    url = coord.get_url()
+    if "://" in url or url.startswith("/") or not bases:
+        return [url]
+    return [f"{base.rstrip('/')}/{url}" for base in bases]
+
+
+def local_name(coord: SourceFileCoord) -> str:
+    """Return a name for a source file's local copy: safe whatever its URL, one a file and place."""
+    url = coord.get_url()
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(urlsplit(url).path).name)[-80:]
+    identity = hashlib.sha256(f"{url} {coord.out_loc()}".encode()).hexdigest()[:12]
+    return f"{identity}-{name.lstrip('.')}"
+
+
+def first_answer(
+    job: RegionJob[Any, Any], coord: SourceFileCoord, ask: Callable[[str], AnswerT]
+) -> AnswerT:
+    """Ask for a source file at one of its addresses after another, until one answers.
+
+    Parameters
+    ----------
+    job
+        Its `source_base` says where relative URLs are.
+    coord
+        The source file.
+    ask
+        Called with an address.
+
+    Raises
+    ------
+    NotAvailable
+        All addresses say that the file is not there.
+    DownloadFailed
+        None gave it, and one that failed may have it.
+    """
+    errors: list[NotAvailable | DownloadFailed] = []
+    for url in addresses(coord, job.source_base):
+        try:
+            return ask(url)
+        except (NotAvailable, DownloadFailed) as error:
+            errors.append(error)
+    raise next((e for e in errors if isinstance(e, DownloadFailed)), errors[0])

@@ -200,6 +200,10 @@ class TemplateConfig:
         in_decades = start.replace(year=start.year + CAPACITY_YEARS, day=1)
         return len(TemplateConfig.append_dim_coordinates(self, in_decades))
 
+    def varies(self, var: DataVar) -> bool:
+        """Whether a variable has the append dim."""
+        return self.append_dim in var.dims
+
     def narrowed(
         self,
         *,

@@ -12,10 +12,11 @@ from gridmill.cli.options.clusters import Cluster, connected, has_dashboard
 from gridmill.cli.output.announcing import Announcer
 from gridmill.cli.output.hooks import Hooks
 from gridmill.cli.output.output import Output
-from gridmill.cli.verdict import judge
+from gridmill.cli.verdict import verdict_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.terminal.values import Content
@@ -52,10 +53,7 @@ def run_shown(
     Input was checked when it was planned: a mistake costs no cluster. With `validate` the archive
     is looked at while the cluster is there; an error that is found is a failure of the command.
     """
-    from rich.console import Group
-
-    from gridmill.display.terminal.report import report_content, show_report
-    from gridmill.display.terminal.validation import show_validation, validation_content
+    from gridmill.display.terminal.report import report_content
     from gridmill.model.reports.run_report import join_reports
     from gridmill.operations.follow import DeadlinePassed
 
@@ -74,7 +72,7 @@ def run_shown(
     except DeadlinePassed as error:
         late = error
     report = join_reports(reports)
-    code, verdict = judge(report, late)
+    code, verdict = verdict_of(report, late)
     if code in NO_FAILURE and not all(v.succeeded for v in found):
         code = ExitCode.FAILED
     if code in ALARMING:
@@ -82,17 +80,25 @@ def run_shown(
         why = None if late is None else str(late)
         note = hooks.failed({**content, "error": why})
         _note(dataset, report, [] if note is None else [note])
-    content = report_content(report, dataset, code)
-    if not found:
-        output.show(content, lambda content: show_report(content, verdict))
-        return code
-    content["validation"] = validation_content(found[-1])
-
-    def show_both(content: Content) -> RenderableType:
-        return Group(show_report(content, verdict), "", show_validation(content["validation"]))
-
-    output.show(content, show_both)
+    _show(report_content(report, dataset, code), verdict, found, output)
     return code
+
+
+def _show(content: Content, verdict: Text, found: Sequence[Validation], output: Output) -> None:
+    """Print what a run did, and what was found when somebody looked at the archive after it."""
+    from rich.console import Group
+
+    from gridmill.display.terminal.report import show_report
+    from gridmill.display.terminal.validation import show_validation, validation_content
+
+    if found:
+        content["validation"] = validation_content(found[-1])
+
+    def show(content: Content) -> RenderableType:
+        told = show_report(content, verdict)
+        return Group(told, "", show_validation(content["validation"])) if found else told
+
+    output.show(content, show)
 
 
 def _run(
@@ -141,7 +147,7 @@ def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) ->
 
     report.notes.extend(notes)
     try:
-        dataset.store.tracker.write_report(report, report_page(report))
+        dataset.store.tracker.reports.write(report, report_page(report))
     except OSError as error:
         warn(f"the report of {report.run} cannot be written: {error}")
 

@@ -11,53 +11,61 @@ if TYPE_CHECKING:
 
     from gridmill.model.reports.run_report import RunReport
 
-__all__ = ["judge", "judge_by_hand"]
+__all__ = ["code_by_hand", "verdict_of"]
 
 
-def judge_by_hand(report: RunReport) -> ExitCode:
-    """Say how it went what was done by hand: it reached every replica, or not."""
+def code_by_hand(report: RunReport) -> ExitCode:
+    """Return the exit code of what was done by hand: it reached every replica, or not."""
     return ExitCode.FAILED if any(r.failure for r in report.replicas) else ExitCode.SUCCESS
 
 
-def judge(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, Text]:
+def verdict_of(report: RunReport, late: Exception | None = None) -> tuple[ExitCode, Text]:
     """Say how a run ended, as an exit code and in a line."""
     from rich.text import Text
 
+    code, sign, (what, style), rest = _ending(report, late)
+    colour = style.removeprefix("bold ")
+    took = f"{report.kind} of {report.dataset_id}: "
+    return code, Text.assemble((f"{sign} ", colour), took, (what, style), rest)
+
+
+def _ending(
+    report: RunReport, late: Exception | None
+) -> tuple[ExitCode, str, tuple[str, str], str]:
+    """Return the exit code, a sign, what to say in which style, and what follows it."""
     from gridmill.model.wording import count_of
 
-    took = f"{report.kind} of {report.dataset_id}: "
+    red, yellow, green = "bold red", "bold yellow", "bold green"
     if report.interrupted:
-        why = ("interrupted", "bold red")
-        return ExitCode.FAILED, Text.assemble(("✗ ", "red"), took, why, f" by {report.interrupted}")
+        return ExitCode.FAILED, "✗", ("interrupted", red), f" by {report.interrupted}"
     if report.is_by_hand:
-        return ExitCode.SUCCESS, Text.assemble(
-            ("✓ ", "green"), took, ("done by hand", "bold green")
-        )
+        return ExitCode.SUCCESS, "✓", ("done by hand", green), ""
     unusable = _count_unusable(report)
     if not report.succeeded or unusable:
-        parts = [count_of(len(report.failures), "variable")] * bool(report.failures)
-        parts += [count_of(unusable, "source file")] * bool(unusable)
-        lame = sum(replica.failure is not None for replica in report.replicas)
-        parts += [count_of(lame, "replica")] * bool(lame)
-        failed = " and ".join(parts) or count_of(report.regions_failed, "region")
-        return ExitCode.FAILED, Text.assemble(("✗ ", "red"), took, (f"{failed} failed", "bold red"))
+        return ExitCode.FAILED, "✗", (f"{_failed(report, unusable)} failed", red), ""
     if late is not None:
-        return ExitCode.LATE, Text.assemble(("✗ ", "red"), took, (str(late), "bold red"))
+        return ExitCode.LATE, "✗", (str(late), red), ""
     if report.new_gaps:
-        gaps = (f"{count_of(report.new_gaps, 'new gap')}", "bold yellow")
-        return ExitCode.GAPS, Text.assemble(
-            ("! ", "yellow"), took, gaps, ": gridmill gaps says what readers lack"
-        )
+        gaps = count_of(report.new_gaps, "new gap")
+        return ExitCode.GAPS, "!", (gaps, yellow), ": gridmill gaps says what readers lack"
     done_before = report.regions_skipped + report.variables_skipped
     nothing_new = report.kind == "update" or not (report.files["succeeded"] or done_before)
     if nothing_new and not report.published_anything:
-        return ExitCode.NOTHING_NEW, Text.assemble(
-            ("– ", "yellow"), took, ("nothing new to publish", "bold yellow")
-        )
+        return ExitCode.NOTHING_NEW, "–", ("nothing new to publish", yellow), ""
     done = count_of(report.regions_done, "region") + " done"
     if not report.regions_done:
         done = f"{count_of(report.regions_skipped, 'region')} already done, nothing to do"
-    return ExitCode.SUCCESS, Text.assemble(("✓ ", "green"), took, (done, "bold green"))
+    return ExitCode.SUCCESS, "✓", (done, green), ""
+
+
+def _failed(report: RunReport, unusable: int) -> str:
+    from gridmill.model.wording import count_of
+
+    parts = [count_of(len(report.failures), "variable")] * bool(report.failures)
+    parts += [count_of(unusable, "source file")] * bool(unusable)
+    failing = sum(replica.failure is not None for replica in report.replicas)
+    parts += [count_of(failing, "replica")] * bool(failing)
+    return " and ".join(parts) or count_of(report.regions_failed, "region")
 
 
 def _count_unusable(report: RunReport) -> int:

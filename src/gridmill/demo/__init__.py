@@ -1,6 +1,6 @@
 """The demonstration: `gridmill demo` and ``make demo`` call `run`.
 
-It needs the extra ``gridmill[demo]`` and no network: a provider's archive is served on loopback.
+It needs the extra ``gridmill[demo]`` and no network: a provider's files are served on loopback.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def _conclude(tour: Tour) -> int:
     told = "All checks passed" if succeeded else "A check FAILED, see above"
     tour.console.print(f"\n[bold]{told}[/bold] ({seconds:.0f} s)")
     for name, path in {
-        "archive": tour.store,
-        "second": tour.second_store,
+        "archive": tour.stores.growing,
+        "second": tour.stores.second,
         "picture": tour.picture,
         "summary": summary,
     }.items():
@@ -104,7 +104,8 @@ def _conclude(tour: Tour) -> int:
     if tour.s3 is not None:
         say("\n  The S3 server ended with the demo, and the archives with it.")
     else:
-        say(f"\n  Open it:  python -c 'import xarray; print(xarray.open_zarr(\"{tour.store}\"))'")
+        opening = f'import xarray; print(xarray.open_zarr("{tour.stores.growing}"))'
+        say(f"\n  Open it:  python -c '{opening}'")
     return 0 if succeeded else 1
 
 

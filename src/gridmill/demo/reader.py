@@ -89,7 +89,7 @@ class ReaderReport:
 
 
 class Reader:
-    """Opens a store, reads all of one variable, and judges it.
+    """Opens a store, reads all of one variable, and compares it with its source.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class Reader:
         try:
             with xr.open_zarr(self.store, storage_options=self.options) as ds:
                 opened = time.time()
-                found, wrong = ds.sizes[self._dim], list(self._judge(ds))
+                found, wrong = ds.sizes[self._dim], list(self._faults(ds))
         except Exception as error:
             # Any error at all is one that a user of the archive would meet.
             self.n_violations += 1
@@ -152,7 +152,7 @@ class Reader:
             return "none"
         return str(self.source[self._dim].values[position])[:16]
 
-    def _judge(self, ds: xr.Dataset) -> Iterator[str]:
+    def _faults(self, ds: xr.Dataset) -> Iterator[str]:
         length = ds.sizes[self._dim]
         if length < self.positions:
             yield f"the extent shrank from {self.positions} to {length}"
@@ -164,9 +164,9 @@ class Reader:
         if values.shape != expected.shape:
             yield f"the variable has shape {values.shape}, not {expected.shape}"
             return
-        yield from self._judge_values(values, expected.values)
+        yield from self._wrong_values(values, expected.values)
 
-    def _judge_values(self, values: np.ndarray, expected: np.ndarray) -> Iterator[str]:
+    def _wrong_values(self, values: np.ndarray, expected: np.ndarray) -> Iterator[str]:
         missing = np.isnan(values) & ~np.isnan(expected)
         invented = ~np.isnan(values) & np.isnan(expected)
         wrong = np.abs(values - expected) > self.tolerance
@@ -320,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _watch(reader: Reader, journal: Any) -> None:
     stop = threading.Event()
     threading.Thread(target=_set_when_stdin_ends, args=(stop,), daemon=True).start()
-    _note(journal, "ready", True)
+    _tell(journal, "ready", True)
     written = 0
     stopping = False
     while not stopping:
@@ -328,8 +328,8 @@ def _watch(reader: Reader, journal: Any) -> None:
         for news in reader.look():
             written += isinstance(news, Violation)
             if isinstance(news, Sighting) or written <= MOST_VIOLATIONS:
-                _note(journal, type(news).__name__.lower(), asdict(news))
-    _note(journal, "end", {"opens": reader.opens, "n_violations": reader.n_violations})
+                _tell(journal, type(news).__name__.lower(), asdict(news))
+    _tell(journal, "end", {"opens": reader.opens, "n_violations": reader.n_violations})
 
 
 def _set_when_stdin_ends(stop: threading.Event) -> None:
@@ -338,7 +338,7 @@ def _set_when_stdin_ends(stop: threading.Event) -> None:
     stop.set()
 
 
-def _note(journal: Any, kind: str, content: Any) -> None:
+def _tell(journal: Any, kind: str, content: Any) -> None:
     journal.write(json.dumps({kind: content}) + "\n")
 
 

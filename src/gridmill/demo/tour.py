@@ -53,6 +53,46 @@ class DemoFailed(RuntimeError):  # noqa: N818
     """A run of the pipeline failed, so that there is nothing to go on with."""
 
 
+@dataclass(frozen=True)
+class Stores:
+    """Where the demo keeps its archives, and how they are reached.
+
+    Parameters
+    ----------
+    output
+        Folder for all that it makes.
+    s3
+        The server that keeps the archives; None keeps them in the folder.
+    """
+
+    output: Path
+    s3: S3Server | None
+
+    @property
+    def growing(self) -> str:
+        """The archive that grows while it is read."""
+        return f"{self._root}/ostia-sst-monthly.zarr"
+
+    @property
+    def second(self) -> str:
+        """The archive with several variables."""
+        return f"{self._root}/hadgem2-north-america.zarr"
+
+    @property
+    def writes(self) -> dict[str, Any] | None:
+        """What a run needs to write the archives."""
+        return None if self.s3 is None else self.s3.storage_options
+
+    @property
+    def reads(self) -> dict[str, Any] | None:
+        """What anybody needs to read the archives: no credentials."""
+        return None if self.s3 is None else {"anon": True, "endpoint_url": self.s3.endpoint_url}
+
+    @property
+    def _root(self) -> str:
+        return str(self.output) if self.s3 is None else f"s3://{BUCKET}"
+
+
 @dataclass
 class Tour:
     """One run of the demo.
@@ -68,6 +108,8 @@ class Tour:
 
     Attributes
     ----------
+    stores
+        Where the archives are.
     checks
         What was claimed and whether it holds, in order.
     """
@@ -80,28 +122,8 @@ class Tour:
     runs: list[Run] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def store(self) -> str:
-        """The archive that grows while it is read."""
-        return f"{self._root}/ostia-sst-monthly.zarr"
-
-    @property
-    def second_store(self) -> str:
-        """The archive with several variables."""
-        return f"{self._root}/hadgem2-north-america.zarr"
-
-    @property
-    def _root(self) -> str:
-        return str(self.output) if self.s3 is None else f"s3://{BUCKET}"
-
-    @property
-    def _writes(self) -> dict[str, Any] | None:
-        return None if self.s3 is None else self.s3.storage_options
-
-    @property
-    def _reads(self) -> dict[str, Any] | None:
-        """What anybody needs to read the archives: no credentials."""
-        return None if self.s3 is None else {"anon": True, "endpoint_url": self.s3.endpoint_url}
+    def __post_init__(self) -> None:
+        self.stores = Stores(self.output, self.s3)
 
     @property
     def picture(self) -> Path:
@@ -155,7 +177,7 @@ class Tour:
     # -- the archive that grows while it is read ----------------------------------------------
 
     def _open_archive(self, stack: ExitStack) -> ArchiveServer:
-        with self._step("A provider's archive") as say:
+        with self._step("A provider's files") as say:
             root = self.output / "provider" / "ostia"
             paths = build_ostia_archive(root)
             server = stack.enter_context(ArchiveServer(root))
@@ -170,12 +192,12 @@ class Tour:
     def _start_reader(self, stack: ExitStack) -> ReaderProcess:
         with self._step("A reader") as say:
             reader = ReaderProcess(
-                store=self.store,
+                store=self.stores.growing,
                 source=sample_file(OSTIA_SOURCE),
                 variable="surface_temperature",
                 journal=self.output / "reader.jsonl",
                 tolerance=_largest_error(),
-                options=self._reads,
+                options=self.stores.reads,
             )
             stack.enter_context(reader)
             say("a process that knows nothing of gridmill opens the store again and again with")
@@ -186,7 +208,9 @@ class Tour:
     def _grow_archive(
         self, server: ArchiveServer, reader: ReaderProcess, client: Any
     ) -> ReaderReport:
-        dataset = OstiaSstMonthly(self.store, source_base=server.url, storage_options=self._writes)
+        dataset = OstiaSstMonthly(
+            self.stores.growing, source_base=server.url, storage_options=self.stores.writes
+        )
         with self._step("Backfill of what is released") as say:
             report = self._timed(
                 BACKFILLED,
@@ -195,7 +219,7 @@ class Tour:
                 ),
             )
             say(_what_was_done(report))
-            self._note_visible(reader)
+            self._check_visible(reader)
         with self._step("Three months arrive, one by one") as say:
             self._update_too_early(dataset, client, say)
             for name, path, now in ARRIVALS:
@@ -231,12 +255,12 @@ class Tour:
         report = self._timed(
             release.name, lambda: dataset.reformat_operational_update(client=client, now=now)
         )
-        found = self._note_visible(reader)
+        found = self._check_visible(reader)
         say(f"{now}  {release.name} is released: {found}")
         if report.stops_because:
             say(f"            {report.stops_because}")
 
-    def _note_visible(self, reader: ReaderProcess) -> str:
+    def _check_visible(self, reader: ReaderProcess) -> str:
         """Check that the reader sees what was released last."""
         release = self.releases[-1]
         seen = reader.wait_for(release.positions)
@@ -254,14 +278,16 @@ class Tour:
             claim = "every open of the reader gave a valid dataset, whole and right"
             watched = report.opens > 0 and report.n_violations == 0
             self.checks.append(Check(claim, watched, found))
-            self._check_against(self.store, {"surface_temperature": sample_file(OSTIA_SOURCE)})
+            self._check_against(
+                self.stores.growing, {"surface_temperature": sample_file(OSTIA_SOURCE)}
+            )
             self.summary["reader"] = asdict(report)
             for check in self.checks:
                 say(_told(check))
 
     def _draw(self, report: ReaderReport) -> None:
         timeline = Timeline(self.releases[0].time, self.releases, self.runs, report)
-        with xr.open_zarr(self.store, storage_options=self._reads) as ds:
+        with xr.open_zarr(self.stores.growing, storage_options=self.stores.reads) as ds:
             plot_demo(ds.surface_temperature, timeline, self.picture)
         self.summary["arrivals"] = [
             _arrival(release, timeline.sightings_of(release)) for release in self.releases
@@ -278,7 +304,7 @@ class Tour:
             say(f"air temperature in two climate projections, {len(paths)} files of a year each,")
             say("on the model's calendar of 360 days")
             dataset = HadGem2NorthAmerica(
-                self.second_store, source_base=server.url, storage_options=self._writes
+                self.stores.second, source_base=server.url, storage_options=self.stores.writes
             )
             report = dataset.backfill("2100-01-01", client=client, now="2100-01-01")
             _demand_success(report)
@@ -290,7 +316,7 @@ class Tour:
                 f"air_temperature_{scenario.lower()}": sample_file(name)
                 for scenario, name in HADGEM2_SOURCES.items()
             }
-            self._check_against(self.second_store, sources)
+            self._check_against(self.stores.second, sources)
             for check in self.checks[first:]:
                 say(_told(check))
         self.summary["second"] = {
@@ -305,9 +331,11 @@ class Tour:
 
     def _check_against(self, store: str, sources: dict[str, Path]) -> None:
         """Check a store's variables and coordinates against the files that they come from."""
-        dataset = {self.store: OstiaSstMonthly, self.second_store: HadGem2NorthAmerica}[store]
+        dataset = {self.stores.growing: OstiaSstMonthly, self.stores.second: HadGem2NorthAmerica}[
+            store
+        ]
         bits = {v.name: v.keep_mantissa_bits for v in dataset.template_config.data_vars}
-        with xr.open_zarr(store, storage_options=self._reads) as stored:
+        with xr.open_zarr(store, storage_options=self.stores.reads) as stored:
             for name, path in sources.items():
                 with xr.open_dataset(path) as source:
                     original = name if name in source else "air_temperature"

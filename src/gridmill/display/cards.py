@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gridmill.display.facts.archives import describe_archive, judge_archive, unsettled_regions
+from gridmill.display.facts.archives import describe_archive, unsettled_regions, verdict_on_archive
 from gridmill.display.facts.forms import Fact, Rows, Tone, Verdict, told
 from gridmill.display.html import render
 from gridmill.model.region import Region
+from gridmill.model.urls import mask_url
 from gridmill.model.wording import (
     count_of,
     format_clock,
@@ -23,8 +24,10 @@ from gridmill.model.wording import (
 )
 
 if TYPE_CHECKING:
+    from gridmill.authoring.template import TemplateConfig
     from gridmill.model.records import ProgressRecord
     from gridmill.model.variables import DataVar
+    from gridmill.stores.final_store import FinalStore
 
 __all__ = ["dataset_card", "job_card", "progress_card", "record_card", "status_card"]
 
@@ -32,27 +35,37 @@ __all__ = ["dataset_card", "job_card", "progress_card", "record_card", "status_c
 MOST_ROWS = 12
 
 
-def dataset_card(
-    title: str, dataset_id: str, about: Mapping[str, object], data_vars: Sequence[DataVar]
-) -> str:
-    """Show what a dataset declares.
+def dataset_card(config: TemplateConfig, store: FinalStore, sources: Sequence[str]) -> str:
+    """Show what a dataset declares; asks neither the store nor the provider.
 
     Parameters
     ----------
-    title, dataset_id
-        Of the dataset.
-    about
-        By name, what else there is to say: the store, the append dim, its coordinates.
-    data_vars
-        Its variables.
+    config
+        The template as the code declares it.
+    store
+        Where the archive is, or is to be.
+    sources
+        What the relative URLs of source files are relative to.
     """
+    frequency = config.append_dim_frequency
+    step = f"every {frequency}" if frequency else "irregular"
+    about = {
+        "store": f"{mask_url(store.url)} ({store.format})",
+        "records": mask_url(store.state.url),
+        "append dim": f"{config.append_dim}, {step}, from {config.append_dim_start}",
+        "dims": ", ".join(config.dims),
+        "region": count_of(config.region_length, "position"),
+        "coordinates": ", ".join(coord.name for coord in config.coords),
+        "source files": ", ".join(map(mask_url, sources)),
+    }
+    title = str(config.dataset_attributes.get("title", ""))
     content = {
-        "title": title or dataset_id,
+        "title": title or config.dataset_id,
         "verdict": None,
-        "about": dataset_id if title else "",
+        "about": config.dataset_id if title else "",
         "facts": told(*(Fact(label, str(text)) for label, text in about.items())),
-        "count": len(data_vars),
-        "variables": _variables(data_vars),
+        "count": len(config.data_vars),
+        "variables": _variables(config.data_vars),
     }
     return render("dataset_card.html", content)
 
@@ -165,7 +178,7 @@ def status_card(status: Mapping[str, Any]) -> str:
     unsettled = unsettled_regions(status)
     content = {
         "title": status["dataset_id"],
-        "verdict": judge_archive(status),
+        "verdict": verdict_on_archive(status),
         "about": "",
         "facts": [Fact("store", status["store"]), *describe_archive(status)],
         "unsettled": unsettled._replace(rows=unsettled.rows[:MOST_ROWS]),
@@ -216,7 +229,7 @@ def progress_card(
     ]
     content = {
         "title": title,
-        "verdict": _judge_progress(state, counts["failed"]),
+        "verdict": _verdict_on_progress(state, counts["failed"]),
         "about": "",
         "share": finished / max(counts["total"], 1),
         "words": _progress_in_words(state, finished, counts, times),
@@ -229,7 +242,7 @@ def progress_card(
     return render("progress_card.html", content)
 
 
-def _judge_progress(state: str, failed: int) -> Verdict:
+def _verdict_on_progress(state: str, failed: int) -> Verdict:
     if state == "running":
         return Verdict("running", "quiet")
     if state == "stopped":

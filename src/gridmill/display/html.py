@@ -35,7 +35,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         self-contained.
     content
         By name, what the template uses. All need ``title``, ``verdict`` (None where there is
-        nothing to judge) and ``about``: a few words, such as a store's address.
+        nothing to say of it) and ``about``: a few words, such as a store's address.
 
     Notes
     -----

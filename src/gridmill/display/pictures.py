@@ -80,7 +80,7 @@ def newest_field(context: Context, var: DataVar) -> Field | None:
     valid = stats.fields["valid"]
     others = [dim for dim in valid.dims if dim != context.append_dim]
     at = {dim: valid.sizes[dim] // 2 if "lead" in str(dim) else 0 for dim in others}
-    if context.varies(var):
+    if context.config.varies(var):
         there = np.flatnonzero(valid.isel(at).values)
         if not there.size:
             return None
@@ -156,7 +156,7 @@ def availability_picture(context: Context) -> str:
     str
         A data URI of a PNG.
     """
-    varying = [var for var in context.variables if context.varies(var)]
+    varying = [var for var in context.variables if context.config.varies(var)]
     rows = np.stack([_available(context, var) for var in varying])
     shown = _in_columns(rows)
     figure = _figure(0.75 + 0.24 * len(varying))
@@ -202,7 +202,7 @@ def variable_picture(
     theirs = None if reference is None else reference_field(context, reference, var)
     fields = [field for field in (ours, theirs) if field is not None]
     height = 2.9 if theirs is None else 3.4
-    heights = [height, 1.9] if context.varies(var) else [height]
+    heights = [height, 1.9] if context.config.varies(var) else [height]
     figure = _figure(sum(heights))
     parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
     top = parts[0, 0]
@@ -214,7 +214,7 @@ def variable_picture(
     for axes, field, who in zip(maps, fields, ("", "reference"), strict=False):
         _draw_map(top, axes, field, var, limits, who)
     _draw_histogram(maps[-1], fields, var)
-    if context.varies(var):
+    if context.config.varies(var):
         _draw_series(parts[1, 0].subplots(), context, var, reference)
     return _as_uri(figure)
 

@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gridmill.display.facts.forms import Rows, Verdict, select
-from gridmill.display.facts.runs import describe_failure, describe_run, judge_run
+from gridmill.display.facts.runs import describe_failure, describe_run, verdict_on_run
 from gridmill.display.html import render
 from gridmill.display.svg import (
     COLOURS,
@@ -88,7 +88,7 @@ def _shown(report: RunReport) -> dict[str, Any]:
     content = report.summary()
     return {
         "title": f"{report.kind} of {report.dataset_id}",
-        "verdict": judge_run(content, is_by_hand=report.is_by_hand),
+        "verdict": verdict_on_run(content, is_by_hand=report.is_by_hand),
         "about": report.store,
         "facts": describe_run(content),
         "notes": report.notes,

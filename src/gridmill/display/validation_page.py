@@ -107,7 +107,7 @@ def _pictures(context: Context, reference: xr.Dataset | None) -> dict[str, Any]:
     """Draw what is there, where readers see anything."""
     from gridmill.display.pictures import availability_picture, variable_picture
 
-    varies = any(context.varies(var) for var in context.variables)
+    varies = any(context.config.varies(var) for var in context.variables)
     drawn = ((var, variable_picture(context, var, reference)) for var in context.variables)
     return {
         "availability": availability_picture(context) if varies else None,

@@ -1,4 +1,4 @@
-"""The account of what is done: records of region jobs, of variables and of source files. Pure."""
+"""The account of what is done: records of region jobs, and of variables in them. Pure."""
 
 from __future__ import annotations
 
@@ -12,33 +12,19 @@ from typing import Any, Literal, Self
 import google_crc32c
 
 from gridmill.model.display_hook import card_of
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Word
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus, SourceFill
 
 __all__ = [
-    "Identity",
     "ObjectReceipt",
     "ProgressRecord",
-    "SourceFileRecord",
     "Tries",
     "VariableRecord",
-    "Word",
-    "identity_of",
 ]
 
 SCHEMA_VERSION = 1
-
-Identity = tuple[int | None, str | None, str | None]
-
-
-def identity_of(nbytes: int | None, etag: str | None, last_modified: str | None) -> Identity:
-    """Return what tells two versions of a source file apart.
-
-    The size only where the provider says nothing better: of a file that is fetched by ranges it is
-    that of the variables which a run asked for.
-    """
-    is_named = etag is not None or last_modified is not None
-    return (None if is_named else nbytes, etag, last_modified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,69 +54,6 @@ class ObjectReceipt:
         if self.crc32c is not None and google_crc32c.value(content) != self.crc32c:
             return False
         return self.digest is None or _digest(content) == self.digest
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """Somebody's word about one version of a source file: that it is right, or wrong.
-
-    Parameters
-    ----------
-    note
-        Who, when and why.
-    identity
-        The version of the source file that it is about, see `identity_of`.
-    """
-
-    note: str
-    identity: Identity
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceFileRecord:
-    """What is known of one source file of a region.
-
-    Parameters
-    ----------
-    url
-        Its address, credentials masked.
-    start, stop
-        Positions along the append dim that it fills, relative to the region's start.
-    status, settled
-        See `gridmill.model.settled.SourceFill`.
-    nbytes, etag, last_modified
-        Identity, taken from the download's own response.
-    detail
-        Why it did not succeed, or what is worth knowing of how it did.
-    accepted
-        Who settled it by hand, when and why; that also holds for variables that could not be
-        read from it.
-    released
-        By variable that a gate held: which version of the file somebody said is right.
-    withdrawn
-        By variable whose values were taken from readers: which version is not read again.
-    extra
-        Optional fields that a later gridmill wrote: kept as long as the file's record is.
-    """
-
-    url: str
-    start: int
-    stop: int
-    status: SourceFileStatus
-    settled: bool
-    nbytes: int | None = None
-    etag: str | None = None
-    last_modified: str | None = None
-    detail: str | None = None
-    accepted: str | None = None
-    released: Mapping[str, Word] = field(default_factory=dict, hash=False)
-    withdrawn: Mapping[str, Word] = field(default_factory=dict, hash=False)
-    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-    @property
-    def identity(self) -> Identity:
-        """What tells two versions of the file apart, see `identity_of`."""
-        return identity_of(self.nbytes, self.etag, self.last_modified)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,13 @@ import numpy as np
 
 from gridmill.model.region import Region
 
-__all__ = ["PublishWhen", "RegionState", "SourceFileStatus", "SourceFill", "region_state"]
+__all__ = [
+    "PublishWhen",
+    "RegionState",
+    "SourceFileStatus",
+    "SourceFill",
+    "region_state",
+]
 
 PublishWhen = Literal["complete", "any"]
 

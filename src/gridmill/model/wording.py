@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "count_of",
     "format_clock",
@@ -10,6 +12,7 @@ __all__ = [
     "format_speed",
     "made_under",
     "moment",
+    "short_label",
     "shorten_label",
 ]
 
@@ -99,6 +102,20 @@ def shorten_label(label: str) -> str:
     ('2017-01-31', '2017-01-31 23:00')
     """
     return label.removesuffix(":00").removesuffix(" 00:00")
+
+
+def short_label(label: Any) -> str:
+    """Write a label as ISO 8601, without what is zero.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> short_label(pd.Timestamp("2020-01-01 06:00")), short_label(pd.Timestamp("2020-01-01"))
+    ('2020-01-01T06:00', '2020-01-01')
+    """
+    text = str(label.isoformat())
+    text = text.removesuffix("T00:00:00")
+    return text.removesuffix(":00") if text.count(":") == 2 and "." not in text else text
 
 
 def moment(text: str) -> str:

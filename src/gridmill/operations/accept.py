@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from gridmill.model.records import ProgressRecord, SourceFileRecord
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.stores.state.claims import positions_of

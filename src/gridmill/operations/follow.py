@@ -81,7 +81,7 @@ def follow_cycle(
 ) -> Iterator[RunReport]:
     """Update an archive until all source files of the present cycle are settled.
 
-    What comes is published as it comes. Where the archive is to end is judged once, at the start:
+    What comes is published as it comes. Where the archive is to end is decided once, at the start:
     what falls due while this waits is for the next call.
 
     Parameters
@@ -114,26 +114,17 @@ def follow_cycle(
     A variable that fails twice in a row for the same reason ends the waiting: that is an error in
     code, and time does not mend it.
     """
-    clock = _Clock(dataset.declared.label(now) if now is not None else dataset.present())
+    clock = _Clock(dataset.present(now))
     end = clock.start
     report = dataset.reformat_operational_update(
         until=end, revalidate=revalidate, client=client, now=end, listener=listener
     )
     yield report
-    shortest_pause_s = min(SHORTEST_PAUSE_S, longest_pause_s)
-    pause_s, turn = shortest_pause_s, 0
+    pauses = _Pauses(clock, deadline_s, longest_pause_s, on_wait)
     awaited = _awaited(dataset, end)
     while awaited or report.failures:
-        left_s = deadline_s - clock.elapsed_s()
-        waiting = Waiting(len(awaited), _first_url(awaited), min(pause_s, left_s))
-        if left_s <= 0:
-            raise DeadlinePassed(waiting)
-        on_wait(waiting)
-        log.info("waiting for %s; asking again in %.0f s", waiting, waiting.pause_s)
-        time.sleep(waiting.pause_s)
-        turn += 1
-        pause_s = min(2 * pause_s, longest_pause_s)
-        if not (report.failures or _is_news(awaited, clock.now(), turn)):
+        pauses.wait(awaited)
+        if not (report.failures or _is_news(awaited, clock.now(), pauses.turn)):
             continue
         failures_before = set(report.failures)
         try:
@@ -148,7 +139,7 @@ def follow_cycle(
             return
         before, awaited = awaited, _awaited(dataset, end)
         if len(awaited) < len(before):
-            pause_s = shortest_pause_s
+            pauses.shorten()
 
 
 @dataclass(frozen=True)
@@ -169,6 +160,40 @@ class _Clock:
 
     def now(self) -> Any:
         return self.start + timedelta(seconds=self.elapsed_s())
+
+
+class _Pauses:
+    """The pauses between two times of asking: each twice as long as the one before."""
+
+    def __init__(
+        self,
+        clock: _Clock,
+        deadline_s: float,
+        longest_s: float,
+        on_wait: Callable[[Waiting], None],
+    ) -> None:
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._longest_s = longest_s
+        self._on_wait = on_wait
+        self.turn = 0
+        self.shorten()
+
+    def shorten(self) -> None:
+        """Begin again with the shortest: something came."""
+        self._next_s = min(SHORTEST_PAUSE_S, self._longest_s)
+
+    def wait(self, awaited: Sequence[_Awaited]) -> None:
+        """Make a pause; raises `DeadlinePassed` where there is no time left for one."""
+        left_s = self._deadline_s - self._clock.elapsed_s()
+        waiting = Waiting(len(awaited), _first_url(awaited), min(self._next_s, left_s))
+        if left_s <= 0:
+            raise DeadlinePassed(waiting)
+        self._on_wait(waiting)
+        log.info("waiting for %s; asking again in %.0f s", waiting, waiting.pause_s)
+        time.sleep(waiting.pause_s)
+        self.turn += 1
+        self._next_s = min(2 * self._next_s, self._longest_s)
 
 
 def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:

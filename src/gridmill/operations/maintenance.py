@@ -91,7 +91,7 @@ def by_hand(
         _note_extent(dataset, archive, report, before=False)
         report.replicas = publisher.replicas.outcomes()
         report.end()
-        dataset.store.tracker.write_report(report, page_of(report))
+        dataset.store.tracker.reports.write(report, page_of(report))
 
 
 def check_exists(dataset: DynamicalDataset) -> None:

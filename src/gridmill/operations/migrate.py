@@ -23,7 +23,7 @@ from gridmill.stores.structure import Difference, compare_structures
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["Migration", "migrate_metadata", "plan_migration"]
+__all__ = ["Migration", "migrate_metadata", "migration_of"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Migration:
     takes: tuple[str, ...] = ()
 
 
-def plan_migration(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
+def migration_of(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
     """List where a dataset's template and its store, or a replica, differ; writes nothing.
 
     Raises

@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.template import TemplateConfig
-from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
@@ -186,7 +188,7 @@ class _Found:
 
 def _look(archive: Archive, job: RegionJob[Any, Any]) -> _Found:
     """Ask the provider for a region's source files, and look for their values in the store."""
-    prepared = archive.prepare_recorded(job, None)
+    prepared = prepare_recorded(archive, job, None)
     coords = [file.coord for group in prepared.groups for file in group.files]
     found = _Found(prepared, ask_files(job, coords))
     store = archive.store

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
+from gridmill.archive.salvage import declared_labels, undamaged_metadata
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.template import TemplateConfig
@@ -16,7 +18,6 @@ from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import readable_length
 from gridmill.stores.state.leases import Lease
-from gridmill.validation.context import declared_labels, undamaged_metadata
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -73,7 +74,7 @@ def restore_metadata(
         report.positions_before = report.positions_after = length
         report.published_before = report.published_after = str(labels[length - 1])
         report.end()
-        store.tracker.write_report(report, page_of(report))
+        store.tracker.reports.write(report, page_of(report))
     return report
 
 
@@ -108,7 +109,7 @@ def is_made_with(archive: Archive) -> bool:
     whole = [record for record in records if record.stop <= length]
     for record in whole:
         job = archive.job(record.region)
-        prepared = archive.prepare_recorded(job, record)
+        prepared = prepare_recorded(archive, job, record)
         if not all(
             group.believes(name, record.variables[name])
             for group in prepared.groups
@@ -123,5 +124,5 @@ def _published(dataset: DynamicalDataset) -> int:
     length = readable_length(dataset.store, dataset.declared.append_dim)
     if length:
         return length
-    report = dataset.store.tracker.last_report() or {}
+    report = dataset.store.tracker.reports.last() or {}
     return int(report.get("positions_after", 0))

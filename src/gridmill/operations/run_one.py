@@ -11,6 +11,8 @@ import numpy as np
 import zarr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
+from gridmill.authoring.locate import processing_region
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
 from gridmill.model.reports.spans import Span
@@ -32,6 +34,8 @@ from gridmill.stores.opening import open_store
 from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["ChainOutcome", "FileOutcome", "run_one_chain"]
@@ -142,7 +146,7 @@ def _prepare(
         kind, wanted = ("static", Region.STATIC.name) if is_static else ("not static", "a label")
         raise ValueError(f"{variable} is {kind}: give {wanted} as its region, not {region}")
     job = archive.job(Region.STATIC if is_static else _region_of(archive, region))
-    prepared = archive.prepare_recorded(job, None)
+    prepared = prepare_recorded(archive, job, None)
     (group,) = [g for g in prepared.groups if variable in g.todo]
     return replace(job, data_vars=[data_var]), group
 
@@ -164,25 +168,9 @@ def _run(
     scratch: Path,
     lease: Lease,
 ) -> Receipt:
-    dim = archive.append_dim
     archive.check_structure()
-    ds = job.processing_region_ds()
-    takes_coords = takes_data_array(type(job))
-    coords = ds.coords.to_dataset()
-    coords = coords.drop_vars([n for n in coords.coords if archive.speaks_of_data(n)])
-    along = [name for name, coord in coords.coords.items() if dim in coord.dims]
-    work = VariableWork(
-        job=job.for_worker(job.data_vars),
-        processing_region=job.processing_region(),
-        sizes={name: ds.sizes[name] for name in job.data_vars[0].dims},
-        coords=coords[along] if takes_coords else None,
-        times=None
-        if job.is_static
-        else expected_times(
-            archive.template_ds, dim, job.processing_region(), archive.config.append_dim_frequency
-        ),
-        released=released_files(dataset.store.tracker.read(job.region), job.data_vars[0].name),
-    )
+    along, across = _coords(archive, job) if takes_data_array(type(job)) else (None, None)
+    work = _work(archive, job, along)
     space = Workspace(scratch / "work").of_key("one-chain")
     bench = Bench(space, "this process", raises=True)
     context = RunContext(
@@ -191,13 +179,37 @@ def _run(
         proof=lease.proof,
         metadata=archive.metadata,
         published=archive.published,
-        coords=coords.drop_vars(along) if takes_coords else None,
-        axes=expected_axes(archive.template_ds, dim),
+        coords=across,
+        axes=expected_axes(archive.template_ds, archive.append_dim),
     )
     source = download(bench, work.job, group.files)
     shards = compress(bench, context, work, source)
     receipt = upload(bench, replace(context, store=target), shards)
     return replace(receipt, spans=(*source.spans, *receipt.spans))
+
+
+def _coords(archive: Archive, job: RegionJob[Any, Any]) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the coordinates of the processing region: along the append dim, and the others."""
+    coords = job.processing_region_ds().coords.to_dataset()
+    coords = coords.drop_vars([n for n in coords.coords if archive.speaks_of_data(n)])
+    along = [name for name, coord in coords.coords.items() if archive.append_dim in coord.dims]
+    return coords[along], coords.drop_vars(along)
+
+
+def _work(archive: Archive, job: RegionJob[Any, Any], coords: xr.Dataset | None) -> VariableWork:
+    at, (var,) = processing_region(job), job.data_vars
+    ds, step = job.processing_region_ds(), archive.config.append_dim_frequency
+    times = None
+    if not job.is_static:
+        times = expected_times(archive.template_ds, archive.append_dim, at, step)
+    return VariableWork(
+        job=job.for_worker(job.data_vars),
+        processing_region=at,
+        sizes={name: ds.sizes[name] for name in var.dims},
+        coords=coords,
+        times=times,
+        released=released_files(archive.store.tracker.read(job.region), var.name),
+    )
 
 
 def _complete(

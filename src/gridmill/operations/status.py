@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
@@ -150,7 +151,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
     labels = store.open_dataset().get_index(dim) if positions else pd.Index([])
     records = store.progress()
     expected = _expected_length(archive, positions, now - grace)
-    reports = list(store.tracker.past_runs(MOST_RUNS_TOLD))
+    reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))
     last_run = reports[0].to_dict() if reports else None
     return ArchiveStatus(
         dataset_id=config.dataset_id,
@@ -200,7 +201,7 @@ def _are_expected(
     archive: Archive, job: RegionJob[Any, Any], now: Any
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Say by position of a region whether all its source files should be there."""
-    prepared = archive.prepare_recorded(job, None)
+    prepared = prepare_recorded(archive, job, None)
     ready, awaited = (np.zeros(len(job.region), bool) for _ in range(2))
     for file in (file for group in prepared.groups for file in group.files):
         filled = positions_filled(job, file)

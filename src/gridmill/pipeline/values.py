@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import Identity, ObjectReceipt, Word, identity_of
+from gridmill.model.files.versions import Identity, Word, identity_of
+from gridmill.model.records import ObjectReceipt
 from gridmill.model.reports.spans import Span
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar

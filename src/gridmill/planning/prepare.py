@@ -9,7 +9,8 @@ from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile

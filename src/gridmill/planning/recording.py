@@ -12,14 +12,9 @@ from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
-from gridmill.model.records import (
-    ObjectReceipt,
-    ProgressRecord,
-    SourceFileRecord,
-    Tries,
-    VariableRecord,
-    Word,
-)
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Word
+from gridmill.model.records import ObjectReceipt, ProgressRecord, Tries, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.pending import tried
@@ -76,26 +71,16 @@ def record_outcome(
     variables = _untouched(outcome)
     # Variables of one group may be done by several runs, from the same files.
     numbers = {files: number for number, files in enumerate(groups)}
-    records: dict[int, tuple[SourceFileRecord, ...]] = {}
-    by_word = _by_word_before(before)
-    for index, group in enumerate(outcome.prepared.groups):
-        for name in group.todo:
-            if name not in outcome.receipts and name not in outcome.failures:
-                continue
-            seen = _files_seen(outcome, index, name)
-            if id(seen) not in records:
-                recorded = (_file_record(job, file, now) for file in seen)
-                records[id(seen)] = tuple(_with_word(file, by_word) for file in recorded)
-            files = records[id(seen)]
-            if files not in numbers:
-                numbers[files] = len(groups)
-                groups.append(files)
-            variables[name] = replace(
-                _variable_record(outcome, group, name, files, now),
-                group=numbers[files],
-                run=run,
-                finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
+    for group, name, files in _done(outcome, now):
+        if files not in numbers:
+            numbers[files] = len(groups)
+            groups.append(files)
+        variables[name] = replace(
+            _variable_record(outcome, group, name, files, now),
+            group=numbers[files],
+            run=run,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
     kept_groups, kept_variables = _without_unused_groups(groups, variables)
     # Variables that the job does not know may reach further.
     others = variables.keys() - {var.name for var in job.data_vars}
@@ -108,6 +93,23 @@ def record_outcome(
         variables=kept_variables,
         extra=before.extra if before else {},
     )
+
+
+def _done(
+    outcome: RegionOutcome, now: Any
+) -> Iterator[tuple[PreparedGroup, str, tuple[SourceFileRecord, ...]]]:
+    """Yield the variables with a receipt or a failure, with their group and its files' records."""
+    by_word = _by_word_before(outcome.prepared.record)
+    records: dict[int, tuple[SourceFileRecord, ...]] = {}
+    for index, group in enumerate(outcome.prepared.groups):
+        for name in group.todo:
+            if name not in outcome.receipts and name not in outcome.failures:
+                continue
+            seen = _files_seen(outcome, index, name)
+            if id(seen) not in records:
+                recorded = (_file_record(outcome.prepared.job, file, now) for file in seen)
+                records[id(seen)] = tuple(_with_word(file, by_word) for file in recorded)
+            yield group, name, records[id(seen)]
 
 
 def newest_source(record: ProgressRecord) -> str | None:

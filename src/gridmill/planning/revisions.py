@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 

@@ -27,7 +27,7 @@ from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import CoordinateValues, FinalStore
 from gridmill.stores.metadata import joined, set_values
 from gridmill.stores.state.claims import current_claims, is_alive
-from gridmill.stores.state.records import notice_key, parse_notice
+from gridmill.stores.state.notices import notice_key, parse_notice
 
 __all__ = ["CompletenessUpkeep"]
 
@@ -45,7 +45,7 @@ class CompletenessUpkeep:
         Judges which regions are whole.
     store
         The store.
-    note
+    remember
         Called with the record of each region whose values are about to be shown: what it brings
         must become visible with them.
     """
@@ -55,12 +55,12 @@ class CompletenessUpkeep:
         archive: Archive,
         extent: Extent,
         store: FinalStore,
-        note: Callable[[ProgressRecord], None] = lambda record: None,
+        remember: Callable[[ProgressRecord], None] = lambda record: None,
     ) -> None:
         self.archive = archive
         self.extent = extent
         self.store = store
-        self.note = note
+        self.remember = remember
         # By region's start, the notices which say that the coordinate may be behind.
         self._behind: dict[int, set[str]] = {}
         # Of regions that are visible in part, what was shown: the record and up to where.
@@ -80,7 +80,7 @@ class CompletenessUpkeep:
             return
         key, before = notice_key(region.start, run), self._behind.get(region.start, set())
         if key not in before:
-            self.store.tracker.write_notice(key)
+            self.store.tracker.notices.write(key)
             self._behind[region.start] = {key}
             self._settled = (self._settled | before) - {key}
 
@@ -90,7 +90,7 @@ class CompletenessUpkeep:
             return
         self._knows_others = True
         state = self.archive.store.state
-        notices = self.store.tracker.notices()
+        notices = self.store.tracker.notices.all()
         others = [claim for claim in (current_claims(state) if notices else ()) if claim.run != run]
         # Before the records are read: what is not at work now will not change them.
         at_work = {claim.run for claim in others if is_alive(state, claim)}
@@ -118,7 +118,7 @@ class CompletenessUpkeep:
                 continue
             if self._shown.get(start) != (record, min(record.stop, length)):
                 found += self.take(record, length)
-                self.note(record)
+                self.remember(record)
         return found
 
     def take(self, record: ProgressRecord, length: int) -> list[CoordinateValues]:
@@ -154,8 +154,8 @@ class CompletenessUpkeep:
         kept = self.store.read(declared.name, (slice(0, length), *whole[1:]))
         set_values(folder, CoordinateValues(declared.name, 0, kept))
 
-    def note_shown(self) -> None:
-        """Note that readers see what `changes` and `take` gave."""
+    def remember_shown(self) -> None:
+        """Remember that readers see what `changes` and `take` gave."""
         for start, state in self._next.items():
             if state is None:
                 self._settled |= self._behind.pop(start, set())
@@ -168,7 +168,7 @@ class CompletenessUpkeep:
         """Withdraw the notices of what is not behind any more."""
         settled, self._settled = self._settled, set()
         if settled:
-            self.store.tracker.delete_notices(settled)
+            self.store.tracker.notices.delete(settled)
 
     def _values(self, record: ProgressRecord, length: int) -> CoordinateValues:
         assert self.declared is not None

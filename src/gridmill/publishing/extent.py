@@ -11,7 +11,9 @@ from typing import Any
 import xarray as xr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import lost_tokens, results_of
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_over, state_of
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
@@ -203,7 +205,7 @@ class Extent:
         record = self.archive.store.tracker.read(Region.STATIC)
         if record is None or not record.is_settled(names):
             return False
-        return not self.archive.lost_tokens(record)
+        return not lost_tokens(self.archive, record)
 
     def state(self, record: ProgressRecord) -> RegionState | None:
         """Judge a region by every declared variable; None if one is not done."""
@@ -211,20 +213,22 @@ class Extent:
         known, state = judged.get(record.start, (None, None))
         if known != record:
             job = self.archive.job(record.region)
-            state = _state_of(job, self.archive.results(job, record))
+            state = _state_of(job, results_of(self.archive, job, record))
             judged[record.start] = (record, state)
         return state
 
-    def publishable(self, note: Callable[[ProgressRecord], None]) -> xr.Dataset:
+    def publishable(self, remember: Callable[[ProgressRecord], None]) -> xr.Dataset:
         """Return the template as readers may see it: to where its records have no gap.
 
         Parameters
         ----------
-        note
+        remember
             Called with the record of each region that is looked at.
         """
         states: list[RegionState] = []
-        extent = publishable_extent(self.archive.published, _kept_in(states, self._states(note)))
+        extent = publishable_extent(
+            self.archive.published, _kept_in(states, self._states(remember))
+        )
         return self._trim(states, extent)
 
     def stops_because(self) -> str | None:
@@ -242,7 +246,7 @@ class Extent:
     def _why_not_at(self, position: int, record: ProgressRecord) -> str:
         """Say why readers do not see a position of a region that has a record."""
         job = self.archive.job(self.archive.region_at(position))
-        names = [var.name for var in job.data_vars if not job.is_over(var)]
+        names = [var.name for var in job.data_vars if not is_over(job, var)]
         at = position - record.start
         why = why_unsettled(record, names, slice(at, at + 1))
         if why is not None:
@@ -263,7 +267,7 @@ class Extent:
         dim = self.archive.append_dim
         return {v.name for v in self.archive.config.data_vars if dim in v.dims}
 
-    def _states(self, note: Callable[[ProgressRecord], None]) -> Iterator[RegionState]:
+    def _states(self, remember: Callable[[ProgressRecord], None]) -> Iterator[RegionState]:
         """Yield regions' states, from the first not all published to one without a record."""
         archive = self.archive
         position = archive.region_start(archive.published)
@@ -274,7 +278,7 @@ class Extent:
                 state = None if record is None else self.state(record)
                 if record is None or state is None:
                     return
-                note(record)  # it may be another run's
+                remember(record)  # it may be another run's
                 yield state
             position = regions[-1].stop
 
@@ -295,14 +299,14 @@ class Extent:
             return self.archive.up_to(extent)
         job = self.archive.job(Region(ends_in.start, ends_in.stop))
         record, _ = self._judged[ends_in.start]
-        trimmed = job.update_template_with_results(self.archive.results(job, record))
+        trimmed = job.update_template_with_results(results_of(self.archive, job, record))
         return trimmed.isel({self.archive.append_dim: slice(0, extent)})
 
 
 def _state_of(job: RegionJob[Any, Any], results: ProcessResults) -> RegionState | None:
-    if any(var.name not in results and not job.is_over(var) for var in job.data_vars):
+    if any(var.name not in results and not is_over(job, var) for var in job.data_vars):
         return None
-    return job.state(results)
+    return state_of(job, results)
 
 
 def _kept_in(kept: list[RegionState], states: Iterator[RegionState]) -> Iterator[RegionState]:

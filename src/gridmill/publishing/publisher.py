@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded, tokens_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.publishing.extent import Extent
@@ -38,7 +39,7 @@ class Publisher:
         self.extent = Extent(archive)
         self.staging = Staging(archive, self.extent)
         self.replicas = Replicas(archive, self.extent, replicas)
-        self.view = ReaderView(archive, self.extent, archive.store, self.note)
+        self.view = ReaderView(archive, self.extent, archive.store, self.remember)
         self.completeness = self.view.completeness
 
     def prepare(self, lease: Lease) -> None:
@@ -50,10 +51,10 @@ class Publisher:
         with lease.publishing():
             self.view.prepare()
 
-    def note(self, record: ProgressRecord) -> None:
+    def remember(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet."""
-        self.replicas.note(record)
-        self.staging.note(record)
+        self.replicas.remember(record)
+        self.staging.remember(record)
 
     def may_show_more(self, record: ProgressRecord, lease: Lease) -> bool:
         """Whether a record that the run just wrote may be a reason to publish.
@@ -109,11 +110,8 @@ class Publisher:
         if not self.extent.is_static_settled():
             return False
         visible = archive.look()
-        keeps_static = not archive.store.shows_uploads or self.replicas
-        static = archive.store.tracker.read(Region.STATIC) if keeps_static else None
-        if static is not None:
-            self.note(static)
-        trimmed = self.extent.publishable(self.note)
+        self._remember_static()
+        trimmed = self.extent.publishable(self.remember)
         length = trimmed.sizes[archive.append_dim]
         values = self.completeness.changes(archive.published, length)
         staged = self.staging.below(length)
@@ -140,6 +138,13 @@ class Publisher:
         archive.published = length
         log.info("published %d positions, up to %s", length, archive.last_label)
         return True
+
+    def _remember_static(self) -> None:
+        store = self.archive.store
+        if not store.shows_uploads or self.replicas:
+            static = store.tracker.read(Region.STATIC)
+            if static is not None:
+                self.remember(static)
 
     def _prepare_replicas(self, lease: Lease) -> None:
         if not self.replicas.are_prepared:
@@ -236,10 +241,12 @@ class Publisher:
     def _unseen_region(self, record: ProgressRecord) -> StagedRegion:
         stop = min(record.stop, self.archive.published)
         unseen = frozenset(self.archive.unseen)
-        return StagedRegion(record.region.name, stop, self.archive.tokens(record), unseen=unseen)
+        return StagedRegion(
+            record.region.name, stop, tokens_of(self.archive, record), unseen=unseen
+        )
 
     def _lacks_unseen(self, region: Region, record: ProgressRecord) -> bool:
         """Whether a region has something to do for the variables that nobody sees yet."""
         job = self.archive.job(region)
         job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.archive.unseen])
-        return bool(self.archive.prepare_recorded(job, record).todo)
+        return bool(prepare_recorded(self.archive, job, record).todo)

@@ -120,13 +120,13 @@ class Replica:
         self._kept[region.key, variable] = uploaded
 
     def catch_up(
-        self, noted: Mapping[str, ProgressRecord], proof: LeaseProof, copy: MakeCopies
+        self, changed: Mapping[str, ProgressRecord], proof: LeaseProof, copy: MakeCopies
     ) -> None:
         """Bring what the primary's records have, and its own have not.
 
         Parameters
         ----------
-        noted
+        changed
             By region's key, the primary's records that may have changed; at first all are read.
         proof
             Says whether the run may still write.
@@ -144,7 +144,7 @@ class Replica:
             everything = self.archive.store.tracker.all_records()
             self._bring((declared(self.archive, r) for r in everything), proof, copy)
         again = {key: record for key, (record, _) in self._behind.items()}
-        self._bring({**again, **noted}.values(), proof, copy)
+        self._bring({**again, **changed}.values(), proof, copy)
 
     def _learn(self) -> None:
         """Read what its own records say."""

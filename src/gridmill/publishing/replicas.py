@@ -58,7 +58,7 @@ class Replicas:
         self.archive = archive
         self.copy: MakeCopies = copy_here
         self._all = [Replica(archive, extent, store) for store in stores]
-        self._noted: dict[str, ProgressRecord] = {}
+        self._changed: dict[str, ProgressRecord] = {}
         self._prepared = False
 
     @property
@@ -88,10 +88,10 @@ class Replicas:
             if uploaded is not None:
                 replica.keep(region, variable, uploaded)
 
-    def note(self, record: ProgressRecord) -> None:
+    def remember(self, record: ProgressRecord) -> None:
         """Keep in mind that the primary's record of a region may have changed."""
         if self._all:
-            self._noted[record.region.key] = declared(self.archive, record)
+            self._changed[record.region.key] = declared(self.archive, record)
 
     def catch_up(self, proof: LeaseProof) -> None:
         """Bring what the primary's records have, and a replica's have not.
@@ -101,10 +101,10 @@ class Replicas:
         LeaseLost
             The run may not write any more.
         """
-        noted, self._noted = self._noted, {}
+        changed, self._changed = self._changed, {}
         for replica in self._healthy():
             with _LeftAlone(replica):
-                replica.catch_up(noted, proof, self.copy)
+                replica.catch_up(changed, proof, self.copy)
 
     def publish(self, trimmed: xr.Dataset, check: Check) -> None:
         """Make visible what each holds of the dataset that readers of the primary are to see.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import tokens_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.publishing.extent import Extent
@@ -33,11 +34,11 @@ class Staging:
         self._records: dict[str, ProgressRecord] = {}
         self._knows_all = False
 
-    def note(self, record: ProgressRecord) -> None:
+    def remember(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet."""
         name = record.region.name
         self._records.pop(name, None)
-        if self.archive.tokens(record) and self.extent.is_whole(record):
+        if tokens_of(self.archive, record) and self.extent.is_whole(record):
             self._records[name] = record
 
     def below(self, length: int) -> list[StagedRegion]:
@@ -61,7 +62,7 @@ class Staging:
         """Find what runs that were killed, and others that go on, left to be made visible."""
         for record in self.archive.store.tracker.all_records():
             if record.region.name not in self._records:
-                self.note(record)
+                self.remember(record)
         self._knows_all = True
 
 
@@ -69,7 +70,7 @@ def staged_region(
     archive: Archive, record: ProgressRecord, length: int, visible: int
 ) -> StagedRegion:
     """Return what of a region is to be visible where `length` positions are, after `visible`."""
-    tokens = archive.tokens(record)
+    tokens = tokens_of(archive, record)
     return StagedRegion(
         name=record.region.name,
         stop=min(record.stop, length),

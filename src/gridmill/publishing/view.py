@@ -46,7 +46,7 @@ class ReaderView:
         Judges which regions are whole.
     store
         The store.
-    note
+    remember
         See `CompletenessUpkeep`.
 
     Attributes
@@ -64,11 +64,11 @@ class ReaderView:
         archive: Archive,
         extent: Extent,
         store: FinalStore,
-        note: Callable[[ProgressRecord], None] = lambda record: None,
+        remember: Callable[[ProgressRecord], None] = lambda record: None,
     ) -> None:
         self.archive = archive
         self.store = store
-        self.completeness = CompletenessUpkeep(archive, extent, store, note)
+        self.completeness = CompletenessUpkeep(archive, extent, store, remember)
 
     def prepare(self) -> None:
         """Make what uploads need, of which readers see nothing."""
@@ -180,7 +180,7 @@ class ReaderView:
         together: Collection[str] = (),
     ) -> bool:
         changed = self.store.publish(folder, staged, message, check, values, together=together)
-        self.completeness.note_shown()
+        self.completeness.remember_shown()
         return changed
 
     def _refuse_fewer(self, length: int, seen: int) -> None:

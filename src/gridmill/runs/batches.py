@@ -55,7 +55,7 @@ PATIENCE_S = 10.0
 
 
 class Pace:
-    """How many regions the next tasks take, judged by what the last ones took.
+    """How many regions the next tasks take, estimated from what the last ones took.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ class Pace:
         self._seconds: deque[float] = deque(maxlen=ENOUGH)
         self._nbytes: deque[int] = deque(maxlen=ENOUGH)
 
-    def note(self, seconds: float, nbytes: int) -> None:
-        """Note how long all stages of a region took on workers, and how much they moved."""
+    def learn(self, seconds: float, nbytes: int) -> None:
+        """Learn how long all stages of a region took on workers, and how much they moved."""
         self._seconds.append(seconds)
         self._nbytes.append(nbytes)
 
     def forget(self) -> None:
-        """Judge anew: regions are not what they were."""
+        """Estimate anew: regions are not what they were."""
         self._seconds.clear()
         self._nbytes.clear()
 
@@ -88,10 +88,10 @@ class Pace:
         >>> pace.regions
         1
         >>> for _ in range(ENOUGH):
-        ...     pace.note(seconds=0.04, nbytes=1000)
+        ...     pace.learn(seconds=0.04, nbytes=1000)
         >>> pace.regions
         25
-        >>> pace.note(seconds=60.0, nbytes=1000)
+        >>> pace.learn(seconds=60.0, nbytes=1000)
         >>> pace.regions
         1
         """

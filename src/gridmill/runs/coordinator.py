@@ -6,17 +6,19 @@ import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from distributed import Client, get_client
 
+from gridmill.archive.assignment import Assignment
 from gridmill.archive.declaration import Declaration, keep_declaration
-from gridmill.archive.opening import Opened
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
-from gridmill.planning.redo import RedoOrder
+from gridmill.planning.prepare import results_from_record
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask.clusters import connect
 from gridmill.runs.dask.plugin import threads_per_worker
@@ -24,12 +26,13 @@ from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.writable import StoreUnwritable
 from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.leases import Lease, LeaseHeld
 
-__all__ = ["Assignment", "Listener", "run"]
+__all__ = ["Listener", "process", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -40,34 +43,6 @@ Jobs = Sequence[RegionJob[Any, Any]]
 REFUSALS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 # Clusters whose workers get the threads that the stages need.
 STARTED_HERE = (None, "local", "coiled")
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What a run is to do.
-
-    Parameters
-    ----------
-    kind
-        ``backfill``, ``update`` or ``process``; named in the lease and in the report.
-    opened
-        The archive that it works on, and what is declared of it.
-    jobs
-        The regions, in order.
-    replicas
-        Further stores that hold the same.
-    redo
-        What is made again though it is done.
-    publishes
-        Whether what is done becomes visible to readers.
-    """
-
-    kind: str
-    opened: Opened
-    jobs: Jobs
-    replicas: Sequence[FinalStore] = ()
-    redo: RedoOrder | None = None
-    publishes: bool = True
 
 
 def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) -> RunReport:
@@ -94,8 +69,20 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
     LeaseHeld
         Another run works on these regions.
     """
+    archive = assignment.opened.archive
+    with temporary_folder() as archive.scratch:
+        try:
+            report = _begun(assignment)
+            _carry_out(assignment, report, client, now, listener)
+        finally:
+            archive.scratch = None
+    return report
+
+
+def _carry_out(
+    assignment: Assignment, report: RunReport, client: Any, now: Any, listener: Listener
+) -> None:
     archive, added = assignment.opened.archive, assignment.opened.added
-    report = _begun(assignment)
     with (
         _refusals_named(archive.store),
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
@@ -113,7 +100,25 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
                 _show_unseen(publisher, lease, added, report)
         if assignment.redo is not None and report.succeeded:
             assignment.redo.close(archive.store.tracker)
-    return report
+
+
+def process(assignment: Assignment, now: Any) -> ProcessResults:
+    """Process an assignment's one job, see `RegionJob.process`.
+
+    Raises
+    ------
+    RuntimeError
+        A variable failed.
+    """
+    (job,) = assignment.jobs
+    archive = assignment.opened.archive
+    report = run(assignment, client=None, now=now, listener=lambda event: None)
+    if report.failures:
+        listed = "; ".join(f"{f.variable}: {f.cause}" for f in report.failures)
+        raise RuntimeError(f"region {report.failures[0].region} failed: {listed}")
+    record = archive.store.tracker.read(job.region)
+    assert record is not None
+    return results_from_record(prepare_recorded(archive, job, record), record)
 
 
 def _begun(assignment: Assignment) -> RunReport:
@@ -174,7 +179,7 @@ def _reported(store: FinalStore, report: RunReport) -> Iterator[None]:
 
 def _write_report(store: FinalStore, report: RunReport) -> None:
     report.end()
-    store.tracker.write_report(report, page_of(report))
+    store.tracker.reports.write(report, page_of(report))
 
 
 @contextmanager

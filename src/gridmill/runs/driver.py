@@ -120,7 +120,7 @@ class Driver:
         if publish:
             self.showing.publish()
             self.report.replicas = self.publisher.replicas.outcomes()
-        self.narrator.note_remarks()
+        self.narrator.files.note_remarks()
         self.report.stops_because = self.publisher.extent.stops_because()
         return self.report
 

@@ -151,7 +151,7 @@ class Window:
     def close(self, region: RegionInFlight) -> None:
         """Count a region out whose tasks are all taken."""
         self.regions -= 1
-        self.pace.note(region.seconds, region.nbytes)
+        self.pace.learn(region.seconds, region.nbytes)
 
     def retire(self, worker: str) -> bool:
         """Send a worker away, unless it is the only one; whether it went."""

@@ -38,7 +38,7 @@ class SchedulerLost(RuntimeError):  # noqa: N818
 
 
 class Intake:
-    """Notes what one task after the other returned.
+    """Takes what one task after the other returned.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Intake:
         self._in_vain: Counter[str] = Counter()
 
     def take(self, future: Future[Any], result: Any) -> None:
-        """Note what one task returned; record each region of which that was the last.
+        """Take what one task returned; record each region of which that was the last.
 
         Raises
         ------

@@ -50,7 +50,7 @@ class Showing:
         self._has_news, self._has_published = True, False
 
     def expect(self) -> None:
-        """Note that there is something to show; the first of it waits for nothing."""
+        """Remember that there is something to show; the first of it waits for nothing."""
         self._has_news = True
         if not self._has_published:
             self._next = self._next_if_idle = 0.0
@@ -117,7 +117,7 @@ class Ledger:
         dataset_id = self.tracker.dataset_id
         record = record_outcome(region.outcome, dataset_id=dataset_id, run=self.run, now=self.now)
         self.write(record, is_begun=is_begun)
-        self.publisher.note(record)
+        self.publisher.remember(record)
         self.unrecorded.discard(region)
         return record
 

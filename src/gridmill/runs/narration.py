@@ -56,6 +56,100 @@ class Event:
     count: int = 0
 
 
+class FileNarrator:
+    """Tells what became of source files.
+
+    Parameters
+    ----------
+    report, listener
+        As for `Narrator`.
+    """
+
+    def __init__(self, report: RunReport, listener: Callable[[Event], None]) -> None:
+        self.report = report
+        self.listener = listener
+        self._remarks: dict[str, tuple[str, int]] = {}
+
+    def note_remarks(self) -> None:
+        """Sum up what was remarked of source files that succeeded."""
+        for remark, (first, many) in self._remarks.items():
+            were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
+            note = f"{were} {remark}; the first is {first}"
+            # What nobody can mend is in the report, and disturbs nobody at each run.
+            log.log(logging.INFO if remark == NO_TIME else logging.WARNING, "%s", note)
+            self.report.notes.append(note)
+
+    def note_fetched(self, region: RegionInFlight, files: Iterable[SourceFile]) -> None:
+        """Note how long files took to fetch."""
+        for file in (file for file in files if not file.is_kept):
+            url, nbytes = mask_url(file.coord.get_url()), file.nbytes_fetched
+            self.report.note_fetched(
+                FetchedFile(region.name, url, file.seconds, nbytes, file.attempts)
+            )
+
+    def note_outcomes(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        """Note what became of a region's source files, now that its record is written."""
+        self._note_files(region, record)
+        self._note_unread(region, record)
+        self._note_read(region)
+
+    def _note_files(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        pending, unreadable = _pending(record), SourceFileStatus.READ_FAILED
+        for files in region.outcome.files.values():
+            for file in files:
+                status, url = file.coord.status, mask_url(file.coord.get_url())
+                is_pending = status is unreadable and url in pending
+                if not is_pending:
+                    self.report.files[str(status)] += 1
+                if status is not SourceFileStatus.SUCCEEDED:
+                    self._note_problem(region, file, status, file.coord.detail, is_pending)
+                elif file.coord.detail is not None and not file.is_kept:
+                    self._note_remark(file.coord.detail, url)
+
+    def _note_read(self, region: RegionInFlight) -> None:
+        """Note what is worth knowing of how files were read, of each once for all variables."""
+        found = {
+            (remark, mask_url(receipt.files[at].coord.get_url())): None
+            for receipt in region.outcome.receipts.values()
+            for at, remarks in receipt.remarks.items()
+            for remark in remarks
+        }
+        for remark, url in found:
+            self._note_remark(remark, url)
+
+    def _note_remark(self, remark: str, url: str) -> None:
+        first, many = self._remarks.get(remark, (url, 0))
+        self._remarks[remark] = first, many + 1
+
+    def _note_unread(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        for group in region.outcome.prepared.groups:
+            for name in group.todo:
+                known = record.variables[name]
+                for at, (is_pending, detail) in known.unread.items():
+                    file = region.outcome.receipts[name].files[at]
+                    status = file.coord.status.of_unread(detail)
+                    is_withdrawn = status is SourceFileStatus.WITHDRAWN
+                    if is_withdrawn or record.groups[known.group][at].accepted is not None:
+                        continue
+                    if not is_pending and status is not file.coord.status:
+                        self.report.files[status] += 1
+                    told = f"{status} for {name}"
+                    self._note_problem(region, file, told, detail, is_pending)
+
+    def _note_problem(
+        self,
+        region: RegionInFlight,
+        file: SourceFile,
+        status: str,
+        detail: str | None,
+        is_pending: bool,
+    ) -> None:
+        url = mask_url(file.coord.get_url())
+        problem = Problem(region.name, url, str(status), detail or "", is_pending)
+        self.report.problems.append(problem)
+        self.listener(Event("file", region.name, f"{problem.outcome}: {url}"))
+
+
 class Narrator:
     """Fills a run's report, and tells a listener.
 
@@ -65,13 +159,18 @@ class Narrator:
         Filled while the run goes on.
     listener
         Called with every event, in the thread of the loop.
+
+    Attributes
+    ----------
+    files
+        Tells what became of source files.
     """
 
     def __init__(self, report: RunReport, listener: Callable[[Event], None]) -> None:
         self.report = report
         self.listener = listener
+        self.files = FileNarrator(report, listener)
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
-        self._remarks: dict[str, tuple[str, int]] = {}
 
     def note_skipped(self, region: RegionInFlight) -> None:
         """Note a region of which nothing was to do."""
@@ -87,14 +186,14 @@ class Narrator:
     def note_downloaded(self, region: RegionInFlight, files: LocalFiles) -> None:
         """Note what was downloaded of a group."""
         self.report.nbytes_downloaded += sum(file.nbytes_fetched for file in files.files)
-        self._note_fetched(region, files.files)
+        self.files.note_fetched(region, files.files)
         self._note_spans(region, files.spans)
 
     def note_uploaded(self, region: RegionInFlight, receipt: Receipt) -> None:
         """Note a variable that is in the store."""
         if receipt.healed is not None:
             self.report.nbytes_healed += sum(file.nbytes_fetched for file in receipt.healed)
-            self._note_fetched(region, receipt.healed)
+            self.files.note_fetched(region, receipt.healed)
         self.report.nbytes_uploaded += sum(obj.nbytes for obj in receipt.objects)
         self.report.variables_done += 1
         self._note_spans(region, receipt.spans)
@@ -110,9 +209,7 @@ class Narrator:
         self.report.failures.extend(failures)
         self.report.regions_failed += bool(failures)
         self.report.regions_done += not failures
-        self._note_files(region, record)
-        self._note_unread(region, record)
-        self._note_read(region)
+        self.files.note_outcomes(region, record)
         self.note_gaps(region, record)
         self._note_revised(region, record)
         self._note_times(region, record)
@@ -151,28 +248,12 @@ class Narrator:
                 still.append(times)
         self._not_visible = deque(still, maxlen=MOST_REGIONS)
 
-    def note_remarks(self) -> None:
-        """Sum up what was remarked of source files that succeeded."""
-        for remark, (first, many) in self._remarks.items():
-            were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
-            note = f"{were} {remark}; the first is {first}"
-            # What nobody can mend is in the report, and disturbs nobody at each run.
-            log.log(logging.INFO if remark == NO_TIME else logging.WARNING, "%s", note)
-            self.report.notes.append(note)
-
     def _note_spans(self, region: RegionInFlight, spans: Iterable[Span]) -> None:
         for span in spans:
             region.seconds += span.seconds
             region.nbytes += span.nbytes
             self.report.spans.append(span)
             self.listener(Event("stage", region.name, span.stage, span.nbytes))
-
-    def _note_fetched(self, region: RegionInFlight, files: Iterable[SourceFile]) -> None:
-        for file in (file for file in files if not file.is_kept):
-            url, nbytes = mask_url(file.coord.get_url()), file.nbytes_fetched
-            self.report.note_fetched(
-                FetchedFile(region.name, url, file.seconds, nbytes, file.attempts)
-            )
 
     def _note_times(self, region: RegionInFlight, record: ProgressRecord) -> None:
         if region.job.is_static or not region.outcome.receipts:
@@ -187,30 +268,6 @@ class Narrator:
         self.report.regions.append(times)
         self._not_visible.append(times)
 
-    def _note_files(self, region: RegionInFlight, record: ProgressRecord) -> None:
-        pending, unreadable = _pending(record), SourceFileStatus.READ_FAILED
-        for files in region.outcome.files.values():
-            for file in files:
-                status, url = file.coord.status, mask_url(file.coord.get_url())
-                is_pending = status is unreadable and url in pending
-                if not is_pending:
-                    self.report.files[str(status)] += 1
-                if status is not SourceFileStatus.SUCCEEDED:
-                    self._note_problem(region, file, status, file.coord.detail, is_pending)
-                elif file.coord.detail is not None and not file.is_kept:
-                    self._note_remark(file.coord.detail, url)
-
-    def _note_read(self, region: RegionInFlight) -> None:
-        """Note what is worth knowing of how files were read, of each once for all variables."""
-        found = {
-            (remark, mask_url(receipt.files[at].coord.get_url())): None
-            for receipt in region.outcome.receipts.values()
-            for at, remarks in receipt.remarks.items()
-            for remark in remarks
-        }
-        for remark, url in found:
-            self._note_remark(remark, url)
-
     def _note_revised(self, region: RegionInFlight, record: ProgressRecord) -> None:
         seen = self.report.positions_before
         found = None if region.known is None else revised(region.known, record, seen)
@@ -220,38 +277,6 @@ class Narrator:
         labels = region.job.template_ds.get_index(region.job.append_dim)
         last = "static" if at.is_static else str(labels[at.stop - 1])
         self.report.note_revised(Revision(at.label(labels), last, names))
-
-    def _note_remark(self, remark: str, url: str) -> None:
-        first, many = self._remarks.get(remark, (url, 0))
-        self._remarks[remark] = first, many + 1
-
-    def _note_unread(self, region: RegionInFlight, record: ProgressRecord) -> None:
-        for group in region.outcome.prepared.groups:
-            for name in group.todo:
-                known = record.variables[name]
-                for at, (is_pending, detail) in known.unread.items():
-                    file = region.outcome.receipts[name].files[at]
-                    status = file.coord.status.of_unread(detail)
-                    is_withdrawn = status is SourceFileStatus.WITHDRAWN
-                    if is_withdrawn or record.groups[known.group][at].accepted is not None:
-                        continue
-                    if not is_pending and status is not file.coord.status:
-                        self.report.files[status] += 1
-                    told = f"{status} for {name}"
-                    self._note_problem(region, file, told, detail, is_pending)
-
-    def _note_problem(
-        self,
-        region: RegionInFlight,
-        file: SourceFile,
-        status: str,
-        detail: str | None,
-        is_pending: bool,
-    ) -> None:
-        url = mask_url(file.coord.get_url())
-        problem = Problem(region.name, url, str(status), detail or "", is_pending)
-        self.report.problems.append(problem)
-        self.listener(Event("file", region.name, f"{problem.outcome}: {url}"))
 
 
 def _pending(record: ProgressRecord | None) -> dict[str, set[str]]:

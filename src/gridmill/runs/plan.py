@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import Any
 
 import numpy as np
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.assignment import Selection
+from gridmill.archive.opening import Opening
+from gridmill.archive.selection import jobs_of_update
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
@@ -25,7 +28,7 @@ from gridmill.stores.final_store import FinalStore, IntendedWork
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.state.records import UpdateProgressTracker
 
-__all__ = ["Experience", "Plan", "learn", "plan_of"]
+__all__ = ["Experience", "Plan", "learn", "plan_of", "plan_selected"]
 
 # Of the last runs, the one that moved most says best how fast the next will be.
 RUNS_LOOKED_AT = 5
@@ -199,7 +202,7 @@ def learn(tracker: UpdateProgressTracker) -> Experience | None:
     tracker
         Of the archive.
     """
-    reports = map(_experience, tracker.past_runs(RUNS_LOOKED_AT))
+    reports = map(_experience, tracker.reports.past(RUNS_LOOKED_AT))
     found = [experience for experience in reports if experience is not None]
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
@@ -303,6 +306,31 @@ def _largest_slab(job: RegionJob[Any, Any], var: DataVar) -> int:
     return int(
         prod(at.stop - at.start for at in first) * np.dtype(var.encoding.value_dtype).itemsize
     )
+
+
+def plan_selected(
+    opening: Opening, selection: Selection, present: Any, *, has_replicas: bool, redo: bool
+) -> Plan:
+    """Say what a backfill of a selection, or without its `until` an update, would do.
+
+    Raises
+    ------
+    ValueError
+        The selection does not fit the archive.
+    StructureMismatch
+        The template contradicts the store.
+    """
+    opened = selection.opened(opening, present, has_replicas=has_replicas)
+    archive = opened.archive
+    archive.check_structure()
+    if selection.until is None:
+        jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
+        return plan_of(archive, "update", jobs, selection.variables, present)
+    jobs = selection.jobs(opening, opened)
+    if redo:
+        runs = selection.redo.runs(archive.store.tracker)
+        jobs = [replace(job, believed_runs=runs) for job in jobs]
+    return plan_of(archive, "backfill", jobs, selection.variables, present)
 
 
 def plan_of(

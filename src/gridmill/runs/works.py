@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from gridmill.archive.archive import Archive
+from gridmill.authoring.locate import processing_region
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
 from gridmill.pipeline.slabs.transform import takes_data_array
@@ -49,11 +50,11 @@ class Works:
         chosen = set(names)
         wanted = [var for var in group.variables if var.name in chosen]
         record = region.outcome.prepared.record
-        times = None if job.is_static else self._times(job.processing_region())
+        times = None if job.is_static else self._times(processing_region(job))
         works = {
             var.name: VariableWork(
                 job=job.for_worker((var,)),
-                processing_region=job.processing_region(),
+                processing_region=processing_region(job),
                 sizes={dim: sizes[dim] for dim in var.dims},
                 coords=coords,
                 continues=bool(group.kept),

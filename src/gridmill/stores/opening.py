@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from gridmill.model.urls import check_address
+from gridmill.model.urls import check_address, is_same_kind
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.zarr_store import ZarrStore
 
-__all__ = ["FORMATS", "open_store"]
+__all__ = ["FORMATS", "open_replica", "open_store"]
 
 FORMATS = ("zarr", "icechunk")
 
@@ -61,3 +62,33 @@ def open_store(
             raise ValueError(f"{error}: pip install 'gridmill[icechunk]'") from error
         return IcechunkStore(url, dataset_id, state=state, storage_options=storage_options)
     return ZarrStore(url, dataset_id, state=state, fsync=fsync, storage_options=storage_options)
+
+
+def open_replica(
+    given: str | Path | Mapping[str, Any],
+    store: FinalStore,
+    dataset_id: str,
+    storage_options: Mapping[str, Any] | None,
+) -> FinalStore:
+    """Give the store of a replica; touches nothing yet.
+
+    Parameters
+    ----------
+    given
+        Its address, or what `open_store` takes, with the address as ``url``.
+    store, dataset_id, storage_options
+        The store that it is a replica of, the dataset in it, and that store's options: they are
+        the replica's, too, where it is of the same kind and has none of its own.
+
+    Raises
+    ------
+    ValueError
+        It is the store itself; or as by `open_store`.
+    """
+    options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"url": str(given)}
+    url = str(options.pop("url"))
+    if url.rstrip("/") == store.url.rstrip("/"):
+        raise ValueError(f"{url} is the archive itself: give another replica")
+    if is_same_kind(url, store.url):
+        options.setdefault("storage_options", storage_options)
+    return open_store(url, dataset_id, **options)

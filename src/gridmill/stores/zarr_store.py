@@ -37,7 +37,7 @@ from gridmill.stores.metadata import (
     set_values,
 )
 from gridmill.stores.objects.opening import open_objects, open_state, state_url
-from gridmill.stores.objects.protocol import Change
+from gridmill.stores.objects.protocol import Change, Objects
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
@@ -224,13 +224,13 @@ class ZarrStore:
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes())) if values else {}
         speaking = [key for part in values for key in keys_of(part, arrays[part.name])]
         for key in speaking:
-            self._fetch(key, folder)
+            _fetch(self.objects, key, folder)
         for part in values:
             set_values(folder, part, only_lower=True)
-        changed = self._put_changed(publication_order(folder), folder, check)
+        changed = _put_changed(self.objects, publication_order(folder), folder, check)
         for part in values:
             set_values(folder, part)
-        return self._put_changed(speaking, folder, check) or changed
+        return _put_changed(self.objects, speaking, folder, check) or changed
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.
@@ -241,7 +241,7 @@ class ZarrStore:
         and the coordinates; then objects are deleted. Whoever opened the store before meets
         missing values where they were.
         """
-        self._put_changed(publication_order(folder)[::-1], folder)
+        _put_changed(self.objects, publication_order(folder)[::-1], folder)
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
         beyond = [
             key
@@ -289,23 +289,25 @@ class ZarrStore:
             "archives need upkeep"
         )
 
-    def _fetch(self, key: str, folder: Path) -> None:
-        """Copy an object into a local store, if there is one."""
-        content = self.objects.get(key)
-        if content is not None:
-            (folder / key).parent.mkdir(parents=True, exist_ok=True)
-            (folder / key).write_bytes(content)
 
-    def _put_changed(
-        self, keys: Sequence[str], folder: Path, check: Callable[[], None] = lambda: None
-    ) -> bool:
-        """Put those of a local store's objects that differ, a step at a time; whether any did."""
+def _fetch(objects: Objects, key: str, folder: Path) -> None:
+    """Copy an object into a local store, if there is one."""
+    content = objects.get(key)
+    if content is not None:
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(content)
 
-        def look(key: str) -> Change | None:
-            return self.objects.change(key, (folder / key).read_bytes())
 
-        looked = dict(zip(keys, each(look, keys, self.objects.at_once), strict=True))
-        changes = {key: change for key, change in looked.items() if change is not None}
-        for _, step in groupby(changes, publication_step):
-            each(lambda key: changes[key](check), list(step), self.objects.at_once)
-        return bool(changes)
+def _put_changed(
+    objects: Objects, keys: Sequence[str], folder: Path, check: Callable[[], None] = lambda: None
+) -> bool:
+    """Put those of a local store's objects that differ, a step at a time; whether any did."""
+
+    def look(key: str) -> Change | None:
+        return objects.change(key, (folder / key).read_bytes())
+
+    looked = dict(zip(keys, each(look, keys, objects.at_once), strict=True))
+    changes = {key: change for key, change in looked.items() if change is not None}
+    for _, step in groupby(changes, publication_step):
+        each(lambda key: changes[key](check), list(step), objects.at_once)
+    return bool(changes)

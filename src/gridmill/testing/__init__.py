@@ -1,6 +1,6 @@
 """Real servers on loopback for tests and demonstrations.
 
-`ArchiveServer` is a provider's archive whose files appear when they are released and whose
+`ArchiveServer` is a provider's server whose files appear when they are released and whose
 answers go wrong on demand; `S3Server` is a SeaweedFS process, and `FaultProxy` makes what lies
 between it and a client go wrong. `StoreContract` and `ObjectsContract` are suites that any store
 can be held against, `DatasetContract` one for any dataset.

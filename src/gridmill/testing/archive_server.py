@@ -1,4 +1,4 @@
-"""A provider's archive on loopback: files that appear when released, and answers that go wrong.
+"""A provider's server on loopback: files that appear when released, and answers that go wrong.
 
 Covers GET and HEAD over HTTP/1.1 with one range a request. Does not cover TLS, several ranges in
 one request and conditional requests.

@@ -65,6 +65,15 @@ class CountedProof:
             raise LeaseLost("taken over by the contract's test")
 
 
+ENCODING: dict[str, dict[str, Any]] = {
+    SMALL: {"chunks": (1, CELLS), "shards": (2, CELLS)},
+    LARGE: {"chunks": (2, 1), "shards": (REGION, CELLS)},
+    STATIC: {"chunks": (CELLS,)},
+    DIM: {"chunks": (64,)},
+    SHARE: {"chunks": (6,), "fill_value": 0.0, "_FillValue": None},
+}
+
+
 class ContractArchive:
     """Builds a small archive in a store, and knows what it must hold."""
 
@@ -217,29 +226,8 @@ class ContractArchive:
         shutil.rmtree(folder / SHARE / "c", ignore_errors=True)
 
     def _write(self, folder: Path, length: int) -> None:
-        def empty(*shape: int) -> np.ndarray[Any, Any]:
-            return np.zeros(shape, dtype="float32")
-
-        ds = xr.Dataset(
-            {
-                SMALL: ((DIM, "cell"), empty(length, CELLS)),
-                LARGE: ((DIM, "cell"), empty(length, CELLS)),
-                STATIC: (("cell",), empty(CELLS)),
-            },
-            coords={
-                DIM: np.arange(length) * 10,
-                "cell": np.arange(CELLS),
-                SHARE: (DIM, empty(length)),
-            },
-            attrs={"title": self.title},
-        )
-        encoding: dict[str, dict[str, Any]] = {
-            SMALL: {"chunks": (1, CELLS), "shards": (2, CELLS)},
-            LARGE: {"chunks": (2, 1), "shards": (REGION, CELLS)},
-            STATIC: {"chunks": (CELLS,)},
-            DIM: {"chunks": (64,)},
-            SHARE: {"chunks": (6,), "fill_value": 0.0, "_FillValue": None},
-        }
+        ds = self._declared(length)
+        encoding = {name: dict(one) for name, one in ENCODING.items()}
         for name in (SMALL, LARGE, STATIC):
             encoding[name]["_FillValue"] = np.float32("nan")
             # Loaded variables would be written: these are for their metadata only.
@@ -255,6 +243,24 @@ class ContractArchive:
                 zarr_format=3,
                 encoding=encoding,
             )
+
+    def _declared(self, length: int) -> xr.Dataset:
+        def empty(*shape: int) -> np.ndarray[Any, Any]:
+            return np.zeros(shape, dtype="float32")
+
+        return xr.Dataset(
+            {
+                SMALL: ((DIM, "cell"), empty(length, CELLS)),
+                LARGE: ((DIM, "cell"), empty(length, CELLS)),
+                STATIC: (("cell",), empty(CELLS)),
+            },
+            coords={
+                DIM: np.arange(length) * 10,
+                "cell": np.arange(CELLS),
+                SHARE: (DIM, empty(length)),
+            },
+            attrs={"title": self.title},
+        )
 
 
 def values_of(name: str, number: int, version: int) -> np.ndarray[Any, Any]:

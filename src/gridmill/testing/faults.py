@@ -98,7 +98,7 @@ class DamagedBody:
     """Flip a bit of the request's body on its way."""
 
 
-# Of a provider's archive.
+# Of a provider's server.
 Fault: TypeAlias = (
     Status
     | Slow

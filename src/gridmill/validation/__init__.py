@@ -7,7 +7,7 @@ a dataset names it in `DynamicalDataset.validators`.
 from __future__ import annotations
 
 from gridmill.validation.checks.cf_conventions import CfConventions
-from gridmill.validation.checks.completeness import Complete, Current
+from gridmill.validation.checks.due import Complete, Current
 from gridmill.validation.checks.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens
 from gridmill.validation.checks.objects import ObjectsIntact
 from gridmill.validation.checks.replicas import ReplicasEqual

@@ -3,47 +3,35 @@
 from __future__ import annotations
 
 import copy
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import xarray as xr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
+from gridmill.archive.salvage import declared_labels, undamaged_metadata
 from gridmill.authoring.as_made import AsMade, as_made
 from gridmill.authoring.labels import just_after
-from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region, regions_of
 from gridmill.model.variables import DataVar
+from gridmill.model.wording import short_label
 from gridmill.planning.source_files.offered import Mask, Offered
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.structure import without_append_length
 from gridmill.validation.findings import CheckResult, Finding
+from gridmill.validation.repairs import redo
 from gridmill.validation.statistics.profiles import FieldStatistics, field_dims, scan
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
-    from gridmill.stores.final_store import FinalStore
 
-__all__ = [
-    "Context",
-    "Validator",
-    "declared_labels",
-    "own_metadata",
-    "short_label",
-    "undamaged_metadata",
-]
-
-# A template's end is looked for a day after its first label, twice that, and so on: 358 years.
-DOUBLINGS = 18
+__all__ = ["Context", "Validator"]
 
 
 class Validator(Protocol):
@@ -58,10 +46,17 @@ class Validator(Protocol):
 
 
 @dataclass(frozen=True)
-class _Selection:
+class Selection:
     start: str | None
     end: str | None
     variables: Sequence[str] | None
+
+    @property
+    def words(self) -> str:
+        """What is selected, in words; empty if it is all."""
+        parts = [f"from {self.start}"] if self.start is not None else []
+        parts += [f"before {self.end}"] if self.end is not None else []
+        return ", ".join([*parts, *(self.variables or ())])
 
 
 class Context:
@@ -101,8 +96,8 @@ class Context:
         self.dataset = dataset
         self.beyond = beyond
         self.store = dataset.store
-        self.now = dataset.present() if now is None else dataset.declared.label(now)
-        self._selection = _Selection(start, end, variables)
+        self.now = dataset.present(now)
+        self.selection = Selection(start, end, variables)
         self.invocation = tuple(invocation or _invocation(dataset))
         self._statistics: dict[str, FieldStatistics] = {}
         self._records: dict[Region, ProgressRecord | None] = {}
@@ -155,14 +150,10 @@ class Context:
         return self.made.config
 
     @cached_property
-    def coded(self) -> TemplateConfig:
-        """The template as the code declares it, narrowed to the archive's declaration."""
-        return self.dataset.coded()
-
-    @cached_property
     def made(self) -> AsMade:
         """What the archive was made with, as far as its metadata are whole; else as coded."""
-        return as_made(self.coded, undamaged_metadata(self.store, self.coded))
+        coded = self.dataset.coded()
+        return as_made(coded, undamaged_metadata(self.store, coded))
 
     @property
     def append_dim(self) -> str:
@@ -183,11 +174,6 @@ class Context:
         config.refuses_lost_labels = False
         return self.dataset.archive(end, as_declared=True, config=config)
 
-    @property
-    def template_ds(self) -> xr.Dataset:
-        """The template's dataset as far as is looked at, see `reach`."""
-        return self.archive.template_ds
-
     # -- what is selected ---------------------------------------------------------------------
 
     @cached_property
@@ -200,7 +186,7 @@ class Context:
             Readers see none of them.
         """
         index = self.labels[: self.reach]
-        start, end = self._selection.start, self._selection.end
+        start, end = self.selection.start, self.selection.end
         first = 0 if start is None else int(index.searchsorted(self.config.label(start)))
         last = len(index) if end is None else int(index.searchsorted(self.config.label(end)))
         if first >= last and (start is not None or end is not None):
@@ -211,20 +197,8 @@ class Context:
     @cached_property
     def variables(self) -> tuple[DataVar, ...]:
         """The selected data variables."""
-        names = self._selection.variables
+        names = self.selection.variables
         return tuple(self.config.data_vars if names is None else self.config.select(names))
-
-    @property
-    def selection(self) -> str:
-        """What is selected, in words; empty if it is all."""
-        chosen = self._selection
-        parts = [f"from {chosen.start}"] if chosen.start is not None else []
-        parts += [f"before {chosen.end}"] if chosen.end is not None else []
-        return ", ".join([*parts, *(chosen.variables or ())])
-
-    def varies(self, var: DataVar) -> bool:
-        """Whether a variable has the append dim."""
-        return self.append_dim in var.dims
 
     def statistics(self, var: DataVar) -> FieldStatistics:
         """Give the statistics of a variable's selected fields, computed once."""
@@ -232,7 +206,7 @@ class Context:
             self._statistics[var.name] = scan(
                 self.store,
                 var,
-                {str(dim): n for dim, n in self.template_ds.sizes.items()},
+                {str(dim): n for dim, n in self.archive.template_ds.sizes.items()},
                 over=field_dims(var, self.config.coords, self.append_dim),
                 append_dim=self.append_dim,
                 positions=self.positions,
@@ -243,7 +217,7 @@ class Context:
 
     def regions(self) -> Iterator[Region]:
         """Yield the selected regions, and first that of the static variables if there are any."""
-        if any(not self.varies(var) for var in self.variables):
+        if any(not self.config.varies(var) for var in self.variables):
             yield Region.STATIC
         for region in regions_of(self.reach, self.config.region_length):
             if region.overlaps(self.positions.start, self.positions.stop):
@@ -251,17 +225,13 @@ class Context:
 
     def variables_of(self, region: Region) -> tuple[DataVar, ...]:
         """Give the selected variables that a region job fills."""
-        return tuple(var for var in self.variables if self.varies(var) != region.is_static)
-
-    def make_job(self, region: Region) -> RegionJob[Any, Any]:
-        """Give the region job with every declared variable of a region."""
-        return self.archive.job(region)
+        return tuple(var for var in self.variables if self.config.varies(var) != region.is_static)
 
     def offered(self, region: Region) -> Mapping[str, Mask]:
         """Return by variable which places of a region are offered, see `Offered.places`."""
         if region not in self._offered:
-            job = self.make_job(region)
-            prepared = self.archive.prepare_recorded(job, None)
+            job = self.archive.job(region)
+            prepared = prepare_recorded(self.archive, job, None)
             found: dict[str, Mask] = {}
             for group in prepared.groups:
                 offered = Offered(job, group.files, prepared.sizes)
@@ -299,37 +269,14 @@ class Context:
             Other fields of `Finding`.
         """
         at = slice(at.start, min(at.stop, self.published))
-        fields: dict[str, Any] = {"repair": self.redo(at, variables)}
+        fields: dict[str, Any] = {"repair": redo(self, at, variables)}
         if at.stop > at.start:
             fields.update(first=self.label(at.start), last=self.label(at.stop - 1))
         return Finding(message=message, variables=tuple(variables), **{**fields, **changes})
 
-    def redo(self, at: slice, variables: Sequence[str]) -> str:
-        """Give the command that makes positions again."""
-        return self.command("backfill", *self._chosen(at, variables), "--redo")
-
-    def backfill(self, at: slice, variables: Sequence[str]) -> str:
-        """Give the command that tries again for what is not settled at positions."""
-        return self.command("backfill", *self._chosen(at, variables))
-
     def command(self, name: str, *options: str) -> str:
         """Give a command line for this archive."""
         return shlex.join(["gridmill", name, *self.invocation, *options])
-
-    def _chosen(self, at: slice, variables: Sequence[str]) -> list[str]:
-        options = ["--until", self._until()]
-        if at.stop > at.start:
-            options += ["--start", self.label(at.start)]
-        if at.start < at.stop < self.reach:
-            options += ["--end", self.label(at.stop)]
-        if 0 < len(set(variables)) < len(self.config.data_vars):
-            options += ["--variables", ",".join(sorted(set(variables)))]
-        return options
-
-    def _until(self) -> str:
-        """Give the end of a template that leaves what is looked at as it is."""
-        n = self.reach
-        return short_label(self.labels[n] if len(self.labels) > n else just_after(self.labels[-1]))
 
 
 def _invocation(dataset: DynamicalDataset) -> Iterator[str]:
@@ -339,78 +286,3 @@ def _invocation(dataset: DynamicalDataset) -> Iterator[str]:
     yield from ("--store", mask_url(dataset.store.url))
     for replica in dataset.replicas:
         yield from ("--replica", mask_url(replica.url))
-
-
-def undamaged_metadata(
-    store: FinalStore,
-    config: TemplateConfig,
-    believed: Literal["own", "root", "neither"] = "neither",
-) -> dict[str, Any] | None:
-    """Give the root metadata of a store, as far as they are whole; None if nothing of them is.
-
-    An array's metadata are also in an object of its own: where only one of the two can be read it
-    is taken, and where they differ what is `believed`.
-    """
-    root: dict[str, Any] = {}
-    with suppress(ValueError):
-        root = store.metadata() or {}
-    arrays: dict[str, Any] = dict(array_metadata(root))
-    for name in {*arrays, *(c.name for c in config.coords), *(v.name for v in config.data_vars)}:
-        own = own_metadata(store, name)
-        if name not in arrays:
-            arrays.update({} if own is None else {name: own})
-        elif own is not None and not _agree(own, arrays[name], config.append_dim):
-            arrays[name] = {"own": own, "root": arrays[name], "neither": {}}[believed]
-    consolidated = {"consolidated_metadata": {"metadata": arrays}}
-    return (
-        {"attributes": dict(config.dataset_attributes), **root, **consolidated} if arrays else None
-    )
-
-
-def own_metadata(store: FinalStore, name: str) -> dict[str, Any] | None:
-    """Read an array's own metadata object; None if it is gone or no JSON object."""
-    content = store.read_object(f"{name}/zarr.json")
-    try:
-        found = None if content is None else json.loads(content)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _agree(own: Mapping[str, Any], array: Mapping[str, Any], append_dim: str) -> bool:
-    return without_append_length(own, append_dim) == without_append_length(array, append_dim)
-
-
-def declared_labels(config: TemplateConfig, n: int, now: Any) -> Any:
-    """Give the first `n` labels of a template's append dim, and one more where it goes on.
-
-    Raises
-    ------
-    ValueError
-        It has fewer.
-    """
-    first = config.label(config.append_dim_start)
-    labels = config.append_dim_coordinates(config.label(now))
-    # The axis may go beyond the present, or end before it.
-    for doubling in range(DOUBLINGS):
-        if len(labels) > n:
-            break
-        with suppress(OverflowError, ValueError):  # beyond the calendar's last day
-            labels = config.append_dim_coordinates(first + timedelta(days=2**doubling))
-    if len(labels) < n:
-        raise ValueError(f"readers see {n} positions, the template has {len(labels)}")
-    return labels[: n + 1]
-
-
-def short_label(label: Any) -> str:
-    """Write a label as ISO 8601, without what is zero.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> short_label(pd.Timestamp("2020-01-01 06:00")), short_label(pd.Timestamp("2020-01-01"))
-    ('2020-01-01T06:00', '2020-01-01')
-    """
-    text = str(label.isoformat())
-    text = text.removesuffix("T00:00:00")
-    return text.removesuffix(":00") if text.count(":") == 2 and "." not in text else text

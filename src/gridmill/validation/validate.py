@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.model.state_files import UnreadableState
 from gridmill.sources.fetch.download import mask_url
-from gridmill.validation.checks.completeness import Complete, Current
+from gridmill.validation.checks.due import Complete, Current
 from gridmill.validation.checks.metadata import (
     CoordinatesAsDeclared,
     MetadataAsDeclared,
@@ -104,7 +104,7 @@ def look_at(context: Context, validators: Sequence[Validator]) -> Validation:
         dataset_id=context.dataset.dataset_id,
         store=where,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        selection=context.selection,
+        selection=context.selection.words,
         results=tuple(results),
     )
 
@@ -114,7 +114,7 @@ def _timed(validator: Validator, context: Context) -> CheckResult:
     try:
         result = validator.check(context)
     except UnreadableState:
-        # Every other check, too, would judge by records that cannot be read.
+        # Every other check, too, would go by records that cannot be read.
         raise
     # Whatever a damaged archive makes of a check, the others go on, and this one is not passed.
     except Exception as error:

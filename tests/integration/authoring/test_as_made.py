@@ -30,7 +30,7 @@ from gridmill.model.variables import (
     Coordinate,
     Encoding,
 )
-from gridmill.operations.migrate import migrate_metadata, plan_migration
+from gridmill.operations.migrate import migrate_metadata, migration_of
 from gridmill.operations.restore import restore_metadata
 from gridmill.registry import dataset_entries
 from gridmill.stores.structure import StructureMismatch, compare_structures
@@ -396,7 +396,7 @@ def test_an_operator_lets_descriptions_follow_the_code(client, provider, tmp_pat
     dataset = make(tmp_path, New, format=kind)
     report = migrate_metadata(dataset, who="operator", now=until(6))
     assert any("Tiny and neat" in note for note in report.notes)
-    left = plan_migration(dataset, now=until(6))
+    left = migration_of(dataset, now=until(6))
     assert left.permitted == ()
     takes = {d.array: take for d, take in zip(left.refused, left.takes, strict=True) if not d.key}
     assert takes.keys() == {"height", "completeness"}
@@ -410,7 +410,7 @@ def test_an_operator_lets_descriptions_follow_the_code(client, provider, tmp_pat
 def test_a_missing_variable_is_said_with_what_it_takes(client, provider, tmp_path):
     """In the list of differences, too."""
     make(tmp_path, Old).backfill(until(6), client=client)
-    planned = plan_migration(make(tmp_path, With), now=until(6))
+    planned = migration_of(make(tmp_path, With), now=until(6))
     assert [d.array for d in planned.refused] == ["c", "z"]
     assert planned.takes[0] == "goes on without; gridmill backfill --variables adds it"
 

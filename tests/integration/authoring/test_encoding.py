@@ -16,7 +16,7 @@ import xarray as xr
 import zarr
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.verdict import judge
+from gridmill.cli.verdict import verdict_of
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
@@ -321,7 +321,7 @@ def test_a_gap_of_what_nothing_says_missing_is_not_published_as_zero(tmp_path: P
     archive = dataset(tmp_path, stored_as(dtype="uint8"), read_data)
     report = archive.backfill(until(4), client="none", now=until(10))
     assert report.positions_after == 2
-    assert judge(report)[0] is ExitCode.FAILED
+    assert verdict_of(report)[0] is ExitCode.FAILED
     _, problem = report.problems  # of the file, and of the variable
     assert problem.outcome == f"{SourceFileStatus.NOT_YET_AVAILABLE} for a"
     assert "readers would see 0 there, as nothing says missing in uint8" in problem.detail

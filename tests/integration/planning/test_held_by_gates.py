@@ -15,7 +15,7 @@ from distributed import Client
 from clusters import local_client
 from gridmill.authoring.template import TemplateConfig
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.verdict import judge
+from gridmill.cli.verdict import verdict_of
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.fields.gates import Gate, MostJump, MostMissing, NotARepeat, ValidRange
 from gridmill.model.region import Region
@@ -119,7 +119,7 @@ def update(dataset: DynamicalDataset, client: Client, now=LATE, n=8):
 
 def code_of(report) -> ExitCode:
     """Return what the run says to a scheduler."""
-    return judge(report)[0]
+    return verdict_of(report)[0]
 
 
 def with_spike(n: int = 8) -> np.ndarray:

@@ -20,7 +20,7 @@ from distributed import Client, get_worker
 
 from clusters import local_client
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.verdict import judge
+from gridmill.cli.verdict import verdict_of
 from gridmill.dataset import DynamicalDataset
 from gridmill.operations.accept import accept_files
 from gridmill.runs.ledger import Ledger
@@ -105,7 +105,7 @@ def update(dataset: DynamicalDataset, client: Client, now):
 
 def code_of(report) -> ExitCode:
     """Return what the run says to a scheduler."""
-    return judge(report)[0]
+    return verdict_of(report)[0]
 
 
 def test_before_its_time_readers_wait_for_what_cannot_be_read(make, client):

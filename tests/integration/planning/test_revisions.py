@@ -12,7 +12,7 @@ from distributed import Client
 
 from clusters import local_client
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.verdict import judge
+from gridmill.cli.verdict import verdict_of
 from gridmill.model.reports.entries import Revision
 from tiny import HOUR, START, Provider, TinyJob, dataset_of, hours, truth, until
 
@@ -51,7 +51,7 @@ def update(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider, c
     def update(n: int = 10):
         report = dataset.reformat_operational_update(until=until(n), now=LATE, client=client)
         with dataset.store.open_dataset() as ds:
-            return report, judge(report)[0], ds["a"].values
+            return report, verdict_of(report)[0], ds["a"].values
 
     return update
 

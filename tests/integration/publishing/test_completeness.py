@@ -35,7 +35,8 @@ from arrivals import (
 )
 from clusters import local_client
 from gridmill.dataset import DynamicalDataset
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Completeness
 from gridmill.operations.migrate import migrate_metadata
@@ -329,7 +330,7 @@ def test_readers_see_what_arrived(tmp_path, provider, kind, client):
         assert "completeness" in ds.a.coords
         assert ds.a.where(ds.completeness.load() == 1, drop=True).sizes["time"] == 6
         assert ds.completeness.attrs["units"] == "1"
-    assert not dataset.store.tracker.notices()
+    assert not dataset.store.tracker.notices.all()
     provider.publish(hours(N)[2:6])
     assert dataset.reformat_operational_update(
         until=until(N), client=client, now=START + HOUR * N
@@ -338,7 +339,7 @@ def test_readers_see_what_arrived(tmp_path, provider, kind, client):
     provider.publish(hours(2, N))
     dataset.reformat_operational_update(until=until(N + 2), client=client)
     assert shown(dataset) == [1] * (N + 2)
-    assert not dataset.store.tracker.notices()
+    assert not dataset.store.tracker.notices.all()
     assert [
         f
         for result in dataset.validate(now=START + HOUR * (N + 2)).results
@@ -381,9 +382,9 @@ def test_a_run_in_between_lowers_nothing(tmp_path, provider, kind, client):
     assert report.failures
     assert set(map(tuple, [*seen, shown(dataset)])) == {tuple(map(float, WITH_GAPS))}
     # Its records lack a variable; the next run makes it and settles what is behind.
-    assert dataset.store.tracker.notices()
+    assert dataset.store.tracker.notices.all()
     built(arriving(tmp_path, provider, kind), client)
-    assert not dataset.store.tracker.notices()
+    assert not dataset.store.tracker.notices.all()
     assert shown(dataset) == WITH_GAPS
 
 
@@ -447,7 +448,7 @@ def test_whenever_a_run_dies_readers_are_told_no_more_than_is_there(
         shown(dataset)
         dataset.backfill(until(N), redo=True, client=client, now=LATER)
         assert shown(dataset) == [1] * N
-        assert not dataset.store.tracker.notices()
+        assert not dataset.store.tracker.notices.all()
     assert cut > 5
     assert shown(dataset) == [1] * N
 
@@ -479,7 +480,7 @@ def test_on_icechunk_it_is_always_exact(tmp_path, provider, client, monkeypatch,
         assert shown(dataset)
     assert died
     assert shown(dataset) == [1] * N
-    assert not dataset.store.tracker.notices()
+    assert not dataset.store.tracker.notices.all()
 
 
 def test_the_next_run_corrects_what_is_behind_though_all_is_done(
@@ -501,11 +502,11 @@ def test_the_next_run_corrects_what_is_behind_though_all_is_done(
             patch.setattr(type(dataset.store), "publish", die)
             dataset.backfill(until(N), redo=True, client=client)
     assert shown(dataset) == WITH_GAPS
-    assert dataset.store.tracker.notices()
+    assert dataset.store.tracker.notices.all()
     report = dataset.backfill(until(N), client=client)
     assert report.variables_done == 0
     assert shown(dataset) == [1] * N
-    assert not dataset.store.tracker.notices()
+    assert not dataset.store.tracker.notices.all()
 
 
 def test_drivers_side_by_side_keep_each_others_values(tmp_path, kind, client):
@@ -536,7 +537,7 @@ def test_drivers_side_by_side_keep_each_others_values(tmp_path, kind, client):
             thread.join()
     assert len(reports) == 4
     assert shown(dataset) == [1] * n
-    assert not dataset.store.tracker.notices()
+    assert not dataset.store.tracker.notices.all()
 
 
 # -- what is done by hand -----------------------------------------------------------------------
@@ -553,7 +554,7 @@ def test_a_variable_that_is_added_changes_every_share(tmp_path, provider, kind, 
         report = dataset.backfill(until(N), variables=["b"], client=client, now=LATER)
     assert report.stops_because is None
     assert shown(dataset) == [1, 1, 0.5, 1, 1, 0, 1, 1]
-    assert not dataset.store.tracker.notices()
+    assert not dataset.store.tracker.notices.all()
 
 
 def test_a_shorter_archive_forgets_what_it_lost(tmp_path, provider, kind, client):
@@ -644,7 +645,7 @@ def test_replicas_say_the_same(tmp_path, provider, client):
             with replica.open_dataset() as ds:
                 claimed, there = claimed_and_there(ds)
             assert claimed.tolist() == there.tolist() == values
-            assert not replica.tracker.notices()
+            assert not replica.tracker.notices.all()
 
     agree(WITH_GAPS)
     provider.publish(hours(N))
@@ -657,7 +658,7 @@ def test_replicas_say_the_same(tmp_path, provider, client):
 def test_notices_name_region_and_run(tmp_path):
     """A notice is an object beside the records, until it is withdrawn."""
     tracker = UpdateProgressTracker(LocalObjects(tmp_path, tmp_path), "tiny")
-    tracker.write_notice("behind/0000000004-20200101T000000-ab")
-    assert tracker.notices() == ["behind/0000000004-20200101T000000-ab"]
-    tracker.delete_notices(tracker.notices())
-    assert tracker.notices() == []
+    tracker.notices.write("behind/0000000004-20200101T000000-ab")
+    assert tracker.notices.all() == ["behind/0000000004-20200101T000000-ab"]
+    tracker.notices.delete(tracker.notices.all())
+    assert tracker.notices.all() == []

@@ -145,7 +145,7 @@ def test_a_replica_that_breaks_down_is_caught_up_by_the_next_run(
     assert (well.positions, well.failure) == (4 * DAYS, None)
     assert_holds(dataset.store, DAYS)
     assert_holds(dataset.replicas[1], DAYS)
-    kept = dataset.store.tracker.last_report()
+    kept = dataset.store.tracker.reports.last()
     assert kept is not None
     assert kept["replicas"][0]["failure"] == lame.failure
     mend(replica)

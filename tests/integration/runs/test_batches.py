@@ -38,7 +38,7 @@ from tiny import (
 def pace_after(seconds: float, nbytes: int = 100, regions: int = ENOUGH, batch_s: float = 1.0):
     pace = Pace(batch_s)
     for _ in range(regions):
-        pace.note(seconds, nbytes)
+        pace.learn(seconds, nbytes)
     return pace
 
 
@@ -71,12 +71,12 @@ def test_usual_regions_have_their_own_tasks(pace):
 def test_batches_end_with_the_first_region_that_takes_long():
     """One download that waits is enough, and it takes as many quick ones to begin again."""
     pace = pace_after(0.01)
-    pace.note(60.0, 100)
+    pace.learn(60.0, 100)
     assert pace.regions == 1
     pace = pace_after(0.01)
     pace.forget()
     assert pace.regions == 1
-    pace.note(0.01, 100)
+    pace.learn(0.01, 100)
     assert pace.regions == 1
 
 

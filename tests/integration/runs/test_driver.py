@@ -954,8 +954,8 @@ def test_the_report_tells_retries_slow_files_and_freshness(client, provider, tmp
     assert all(file.seconds > 0 for file in report.slowest)
     runs = tmp_path / "a.zarr.gridmill" / "runs"
     assert "backfill of tiny" in (runs / f"{report.run}.html").read_text()
-    assert dataset.store.tracker.runs() == [report.run]
-    assert dataset.store.tracker.read_report(report.run)["run"] == report.run
+    assert dataset.store.tracker.reports.names() == [report.run]
+    assert dataset.store.tracker.reports.read_plain(report.run)["run"] == report.run
 
 
 def test_retried_downloads_are_counted(client, provider, tmp_path):

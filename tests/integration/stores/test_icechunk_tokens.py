@@ -26,6 +26,7 @@ from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.region import Region
 from gridmill.stores.icechunk import repository as icechunk_repository
+from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import get, put
 from gridmill.stores.icechunk.store import IcechunkStore
 from gridmill.stores.icechunk.tokens import Token, TokenUnreadable, UploadLost, storage_of
@@ -333,7 +334,7 @@ def test_publishing_an_upload_of_another_icechunk_is_refused(
     rewrite(store, of_another_icechunk)
     region = next(iter(store.uploads.whole_regions()))
     with pytest.raises(UploadLost, match=r"orography in the region from position static .* run a"):
-        store.uploads.to_merge(region.tokens["orography"], "orography", region.name)
+        store.uploads.forks.to_merge(region.tokens["orography"], "orography", region.name)
     assert store.lost(region) == {"orography"}
 
 
@@ -351,7 +352,7 @@ def test_uploads_whose_snapshot_expired_are_made_again(
     put(session.store, "time/c/0", content)
     session.commit("Another commit")
     later = datetime.now(UTC) + timedelta(hours=1)
-    store_of(dataset).expire(later)
+    upkeep.expire(store_of(dataset).repository, later)
     # Icechunk 1 keeps what expired until somebody collects garbage, as somebody else may.
     store_of(dataset).repository.open().garbage_collect(later)
     assert local().backfill(day(4), client=client).variables_done == 3

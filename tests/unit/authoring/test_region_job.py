@@ -17,9 +17,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.authoring.locate import locate, locate_along
+from gridmill.authoring.locate import locate, locate_along, processing_region
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.authoring.settling import is_over, state_of
+from gridmill.authoring.source_file import SourceFileCoord, addresses
 from gridmill.model.region import Region
 from gridmill.model.settled import RegionState, SourceFileStatus
 from gridmill.sources.fetch.download import DownloadFailed, NotAvailable
@@ -124,14 +125,14 @@ def test_the_default_trim_ends_at_the_last_settled_position(statuses, settled, d
     """update_template_with_results cuts the template behind what may be published."""
     job = job_of()
     by_variable = {"a": results(statuses), "b": results([OK] * 4)}
-    assert job.state(by_variable) == RegionState(4, 8, settled, data)
+    assert state_of(job, by_variable) == RegionState(4, 8, settled, data)
     assert job.update_template_with_results(by_variable).sizes["time"] == 4 + data
 
 
 def test_files_of_the_margin_do_not_hold_a_region_back():
     """Only positions of the region itself count."""
     margin = TinyCoord(label=hours(4)[3], status=FAILED)
-    assert job_of().state({"a": [margin, *results([OK] * 4)]}).is_settled
+    assert state_of(job_of(), {"a": [margin, *results([OK] * 4)]}).is_settled
 
 
 def test_an_ended_variable_counts_up_to_its_end():
@@ -141,12 +142,14 @@ def test_an_ended_variable_counts_up_to_its_end():
         data_vars = (tiny_var("a"), tiny_var("b", valid_until=until(6)))
 
     job = job_of(config=Ends())
-    state = job.state({"a": results([OK] * 4), "b": results([OK, OK, ABSENT, ABSENT])})
+    state = state_of(job, {"a": results([OK] * 4), "b": results([OK, OK, ABSENT, ABSENT])})
     assert state == RegionState(4, 8, 4, 4)
-    assert not job.state({"a": results([OK] * 4), "b": results([OK, ABSENT, OK, OK])}).is_settled
+    assert not state_of(
+        job, {"a": results([OK] * 4), "b": results([OK, ABSENT, OK, OK])}
+    ).is_settled
     later = job_of(12, slice(8, 12), config=Ends())
-    assert [later.is_over(var) for var in later.data_vars] == [False, True]
-    assert not any(job.is_over(var) for var in job.data_vars)
+    assert [is_over(later, var) for var in later.data_vars] == [False, True]
+    assert not any(is_over(job, var) for var in job.data_vars)
 
 
 def test_the_processing_region_is_cut_to_the_template():
@@ -156,9 +159,9 @@ def test_the_processing_region_is_cut_to_the_template():
         def get_processing_region(self):
             return slice(self.region.start - 2, self.region.stop + 2)
 
-    assert job_of(job_class=Wide).processing_region() == slice(2, 10)
-    assert job_of(5, slice(4, 5), Wide).processing_region() == slice(2, 5)
-    assert job_of(9, slice(0, 4), Wide).processing_region() == slice(0, 6)
+    assert processing_region(job_of(job_class=Wide)) == slice(2, 10)
+    assert processing_region(job_of(5, slice(4, 5), Wide)) == slice(2, 5)
+    assert processing_region(job_of(9, slice(0, 4), Wide)) == slice(0, 6)
     ds = job_of(job_class=Wide).processing_region_ds()
     assert list(ds.get_index("time")) == hours(8, first=2)
 
@@ -179,7 +182,9 @@ def test_a_worker_s_twin_is_small_and_says_so():
     )
     assert len(cloudpickle.dumps(twin)) < len(cloudpickle.dumps(job))
     with pytest.raises(AttributeError, match="stays with the driver"):
-        _ = twin.template_ds
+        _ = twin.template_ds.sizes
+    with pytest.raises(AttributeError, match="stays with the driver"):
+        _ = twin.template_ds["a"]
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = job.nonsense
     assert "time 4:8: a, b" in repr(job)
@@ -214,7 +219,7 @@ def test_a_job_refuses_what_is_no_region(region):
 def test_relative_urls_are_tried_at_every_mirror(base, url, expected):
     """Absolute ones are taken as they are."""
     coord = SimpleNamespace(get_url=lambda: url)
-    assert job_of(source_base=base).urls(coord) == expected
+    assert addresses(coord, base) == expected
 
 
 def test_a_file_is_absent_only_if_every_mirror_says_so(tmp_path):

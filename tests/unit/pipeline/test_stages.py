@@ -463,7 +463,7 @@ def test_what_is_sent_between_tasks_is_small(at):
     )
     assert replace(source, most_claimed=7).__sizeof__() == 7
     with pytest.raises(AttributeError, match="stays with the driver"):
-        _ = pickle.loads(pickle.dumps(source)).job.template_ds
+        _ = pickle.loads(pickle.dumps(source)).job.template_ds.sizes
 
 
 # -- memory -----------------------------------------------------------------------------------

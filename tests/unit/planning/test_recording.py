@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gridmill.model.records import Word
+from gridmill.authoring.settling import state_of
+from gridmill.model.files.versions import Word
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
 from gridmill.planning.prepare import prepare_region, results_from_record
@@ -212,7 +213,7 @@ def test_a_position_is_not_published_for_others_where_a_variable_would_be_zero(e
     prepared = prepared_of(job_class=job_class, data_vars=data_vars)
     late, all_there = (files_of(prepared, OK, OK, s, OK) for s in (ABSENT, OK))
     record = recorded(prepared, a=receipt("a", late), b=receipt("b", all_there))
-    assert prepared.job.state(results_from_record(prepared, record)).settled == settled
+    assert state_of(prepared.job, results_from_record(prepared, record)).settled == settled
 
 
 def test_of_what_nothing_says_missing_an_unreadable_file_holds_readers_back():
@@ -235,7 +236,7 @@ def asked_in_vain(job, coords):
 def extent(prepared, record, name):
     """Give how many positions one variable alone lets readers see."""
     results = results_from_record(prepared, record)
-    return prepared.job.state({name: results[name]}).settled
+    return state_of(prepared.job, {name: results[name]}).settled
 
 
 def test_a_pending_place_is_tried_again_at_growing_intervals_for_ever():

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import RegionState, SourceFileStatus
 from gridmill.publishing.extent import publishable_extent, say_unsettled, why_unsettled
 

@@ -13,7 +13,8 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.metadata import write_by_xarray
-from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Coordinate

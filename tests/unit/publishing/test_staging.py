@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from gridmill.model.records import ProgressRecord
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.publishing.staging import Staging
 
 
 def record_of(region):
-    return ProgressRecord(dataset_id="tiny", start=region.start, stop=region.stop)
+    made = {"a": VariableRecord(state="done", group=0, token="token")}
+    return ProgressRecord(dataset_id="tiny", start=region.start, stop=region.stop, variables=made)
 
 
 def test_static_variables_are_not_taken_for_the_first_region():
@@ -22,8 +23,8 @@ def test_static_variables_are_not_taken_for_the_first_region():
         index=list(range(4)),
         published=0,
         store=SimpleNamespace(shows_uploads=False, tracker=tracker),
-        tokens=lambda record: {"a": "token"},
+        arrays={"a": {}},
     )
     staging = Staging(archive, SimpleNamespace(is_whole=lambda record: True))
-    staging.note(first)
+    staging.remember(first)
     assert sorted((one.name, one.stop) for one in staging.below(4)) == [("0", 4), ("static", 0)]

@@ -111,7 +111,7 @@ def test_records_are_beside_the_store_or_where_they_are_told(tmp_path):
     assert (tmp_path / "a.zarr.gridmill").is_dir()
     assert [p for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()] == []
     elsewhere = ZarrStore(str(tmp_path / "b.zarr"), "tiny", state=str(tmp_path / "state"))
-    elsewhere.tracker.write_report(RunReport.begin("tiny", "update"), "a page")
+    elsewhere.tracker.reports.write(RunReport.begin("tiny", "update"), "a page")
     assert list((tmp_path / "state" / "runs").glob("*.json"))
 
 

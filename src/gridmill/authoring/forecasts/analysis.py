@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.variables import GribVar, Window
+from gridmill.authoring.locate import processing_region
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +61,7 @@ class GribAnalysisJob(GribForecastJob[AnalysisFileT], Generic[AnalysisFileT]):
         """Give one file for each time; for the margin only where it is needed."""
         times: Any = processing_region_ds.get_index("time")
         if all(var.window is None for var in data_var_group):
-            own = times[self.region.place_in(self.processing_region()).start :]
+            own = times[self.region.place_in(processing_region(self)).start :]
             inits = own.floor(self.init_frequency)
             return [self.source_file(i, t - i) for i, t in zip(inits, own, strict=True)]
         inits = times.ceil(self.init_frequency) - self.init_frequency
@@ -68,7 +69,7 @@ class GribAnalysisJob(GribForecastJob[AnalysisFileT], Generic[AnalysisFileT]):
 
     def steps_in_seconds(self) -> tuple[float, ...]:
         """Give the times of the processing region since 1970."""
-        times: Any = self.template_ds.get_index("time")[self.processing_region()]
+        times: Any = self.template_ds.get_index("time")[processing_region(self)]
         return tuple((times.as_unit("ns").asi8 / 1e9).tolist())
 
     def reset_seconds(self, window: Window) -> float:

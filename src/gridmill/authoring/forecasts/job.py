@@ -29,7 +29,7 @@ from gridmill.authoring.forecasts.reading import Asked, read_field
 from gridmill.authoring.forecasts.variables import GribVar, Window
 from gridmill.authoring.grids import HorizontalGrid
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.authoring.source_file import SourceFileCoord, first_answer
 from gridmill.authoring.transforms.deaccumulation import (
     deaccumulate_inplace,
     deaccumulation_footprint,
@@ -175,7 +175,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
 
         A variable whose message is not there, or not whole, is unreadable; the others are not.
         """
-        return self._try_mirrors(coord, lambda url: self._order(url, coord).fetch())
+        return first_answer(self, coord, lambda url: self._order(url, coord).fetch())
 
     def read_data(self, coord: ForecastFileT, data_var: GribVar) -> np.ndarray[Any, Any]:
         """Decode a variable's messages: float32, new, NaN where a value is missing.
@@ -240,7 +240,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             in_inventory=self._asked(coord, self.data_vars, self.inventory_selectors),
             in_file=self._asked(coord, self.data_vars),
             init_time=coord.init_time,
-            # What a range holds is judged message by message, when it is read.
+            # What a range holds is checked message by message, when it is read.
             settings=replace(self.download_settings, expect=None),
             max_gap_nbytes=self.max_gap_nbytes,
         )

@@ -11,7 +11,7 @@ from gridmill.cli.commands.validate import look_after, validate_option
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import (
     UNTIL_HELP,
-    Archive,
+    ArchiveOptions,
     archive_options,
     filter_options,
     max_lead_option,
@@ -57,7 +57,7 @@ Examples:
 @now_option
 @output_options
 def backfill(
-    archive: Archive,
+    archive: ArchiveOptions,
     until: str,
     start: str | None,
     end: str | None,

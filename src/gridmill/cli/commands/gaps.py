@@ -8,7 +8,7 @@ import click
 
 from gridmill.cli.commands.validate import selection_options
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["gaps"]
@@ -27,7 +27,7 @@ Examples:
 @now_option
 @output_options
 def gaps(
-    archive: Archive,
+    archive: ArchiveOptions,
     start: str | None,
     end: str | None,
     variables: Sequence[str] | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, present
 from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["layout"]
@@ -26,7 +26,7 @@ Examples:
     help="Positions along the append dim that one write brings.  [default: a region]",
 )
 @output_options
-def layout(archive: Archive, positions: int | None, output: Output) -> ExitCode:
+def layout(archive: ArchiveOptions, positions: int | None, output: Output) -> ExitCode:
     """Propose chunks and shards for each variable, beside those that it declares.
 
     Warns about chunks that are too small to be fetched well, and about writes that split a shard.

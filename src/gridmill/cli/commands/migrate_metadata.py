@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.output.output import Output, output_options
-from gridmill.cli.verdict import judge_by_hand
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["migrate_metadata"]
 
@@ -31,7 +31,7 @@ if there is none at all.
 @now_option
 @output_options
 def migrate_metadata(
-    archive: Archive, who: str, yes: bool, now: str | None, output: Output
+    archive: ArchiveOptions, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
     """List where the template differs from an archive, and apply what only describes.
 
@@ -40,20 +40,20 @@ def migrate_metadata(
     """
     from gridmill.display.terminal.by_hand import migration_content, show_migration
     from gridmill.operations.migrate import migrate_metadata as migrate
-    from gridmill.operations.migrate import plan_migration
+    from gridmill.operations.migrate import migration_of
 
     dataset = archive.open()
     moment = present(now)
-    planned = plan_migration(dataset, now=moment)
+    migration = migration_of(dataset, now=moment)
     report = None
-    if planned.permitted:
+    if migration.permitted:
         if not output.as_json:
-            output.show(migration_content(planned), show_migration)
+            output.show(migration_content(migration), show_migration)
         confirm(f"Change these of {dataset.where}?", yes=yes)
-    if planned.permitted or dataset.replicas:  # whether all replicas are reached shows then
+    if migration.permitted or dataset.replicas:  # whether all replicas are reached shows then
         report = migrate(dataset, who=who, now=moment)
-    output.show(migration_content(planned, report), show_migration)
-    code = ExitCode.SUCCESS if report is None else judge_by_hand(report)
-    if planned.refused or code is ExitCode.FAILED:
+    output.show(migration_content(migration, report), show_migration)
+    code = ExitCode.SUCCESS if report is None else code_by_hand(report)
+    if migration.refused or code is ExitCode.FAILED:
         return ExitCode.FAILED
-    return code if planned.permitted else ExitCode.NOTHING_NEW
+    return code if migration.permitted else ExitCode.NOTHING_NEW

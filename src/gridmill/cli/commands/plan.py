@@ -10,7 +10,7 @@ import click
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import (
     UNTIL_HELP,
-    Archive,
+    ArchiveOptions,
     archive_options,
     filter_options,
     max_lead_option,
@@ -42,7 +42,7 @@ Examples:
 @page_option
 @output_options
 def plan(
-    archive: Archive,
+    archive: ArchiveOptions,
     until: str | None,
     start: str | None,
     end: str | None,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.output.output import Output, output_options
-from gridmill.cli.verdict import judge_by_hand
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["rebuild_records"]
 
@@ -28,7 +28,7 @@ Examples:
 @now_option
 @output_options
 def rebuild_records(
-    archive: Archive, who: str, yes: bool, now: str | None, output: Output
+    archive: ArchiveOptions, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
     """Restore the declaration and the records that an archive lacks.
 
@@ -43,4 +43,4 @@ def rebuild_records(
     confirm(f"Rebuild the records of {dataset.where}?", yes=yes)
     report = rebuild(dataset, who=who, now=present(now))
     output.show(restoration_content(report, dataset.store.url), show_restoration)
-    return judge_by_hand(report)
+    return code_by_hand(report)

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.files import chosen_files, files_options
 from gridmill.cli.output.output import Output, output_options
-from gridmill.cli.verdict import judge_by_hand
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["release"]
 
@@ -31,7 +31,7 @@ Examples:
 @now_option
 @output_options
 def release(
-    archive: Archive,
+    archive: ArchiveOptions,
     files: tuple[str, ...],
     reviewed: Path | None,
     why: str,
@@ -51,4 +51,4 @@ def release(
     names = chosen_files(files, reviewed, status=SourceFileStatus.HELD)
     done = release_files(archive.open(), names, who=who, why=why, now=present(now))
     output.show(acceptance_content(done, "released"), partial(show_acceptance, word="released"))
-    return judge_by_hand(done.report)
+    return code_by_hand(done.report)

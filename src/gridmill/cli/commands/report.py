@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options
+from gridmill.cli.options.archive import ArchiveOptions, archive_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.output.pages import page_option, write_page
-from gridmill.cli.verdict import judge
+from gridmill.cli.verdict import verdict_of
 
 __all__ = ["report"]
 
@@ -38,7 +38,12 @@ Examples:
 @page_option
 @output_options
 def report(
-    archive: Archive, run: str | None, as_list: bool, last: int, page: Path | None, output: Output
+    archive: ArchiveOptions,
+    run: str | None,
+    as_list: bool,
+    last: int,
+    page: Path | None,
+    output: Output,
 ) -> ExitCode:
     """Show what a run did; RUN is its name or how that begins, by default the last one.
 
@@ -53,20 +58,20 @@ def report(
         raise click.UsageError("--list shows no single run", click.get_current_context())
     dataset = archive.open()
     tracker = dataset.store.tracker
-    names = tracker.runs()
+    names = tracker.reports.names()
     if not names:
         raise ValueError(f"no run has left a report at {tracker.objects.url}")
     if as_list:
-        output.show([one.brief() for one in tracker.past_runs(last)], show_runs)
+        output.show([one.brief() for one in tracker.reports.past(last)], show_runs)
         return ExitCode.SUCCESS
     name = None if run is None else _find(names, run)
-    found = next(tracker.past_runs(), None) if name is None else tracker.read_run(name)
+    found = next(tracker.reports.past(), None) if name is None else tracker.reports.read(name)
     if found is None:
         raise ValueError(f"no report that can be read is at {tracker.objects.url}")
     if page is not None:
         # Made anew: it shows what this gridmill knows to show.
         write_page(page, report_page(found))
-    code, verdict = judge(found)
+    code, verdict = verdict_of(found)
     content = report_content(found, dataset, code)
     if page is None or output.as_json:
         output.show(content, lambda content: show_report(content, verdict))

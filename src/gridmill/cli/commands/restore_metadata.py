@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.output.output import Output, output_options
-from gridmill.cli.verdict import judge_by_hand
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["restore_metadata"]
 
@@ -33,7 +33,7 @@ Examples:
 @now_option
 @output_options
 def restore_metadata(
-    archive: Archive, force: bool, who: str, yes: bool, now: str | None, output: Output
+    archive: ArchiveOptions, force: bool, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
     """Write metadata and coordinates of an archive again, as its template declares them.
 
@@ -46,4 +46,4 @@ def restore_metadata(
     confirm(f"Write metadata and coordinates of {dataset.where} again?", yes=yes)
     report = restore(dataset, who=who, force=force, now=present(now))
     output.show(restoration_content(report, dataset.store.url), show_restoration)
-    return judge_by_hand(report)
+    return code_by_hand(report)

@@ -8,7 +8,7 @@ from tempfile import gettempdir
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["run_one"]
@@ -36,7 +36,7 @@ Examples:
 @now_option
 @output_options
 def run_one(
-    archive: Archive,
+    archive: ArchiveOptions,
     region: str,
     variable: str,
     into: Path | None,

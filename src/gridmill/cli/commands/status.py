@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.declaring import setting
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.output import Output, output_options
@@ -42,7 +42,7 @@ Examples:
 @now_option
 @output_options
 def status(
-    archive: Archive,
+    archive: ArchiveOptions,
     check: bool,
     grace: str,
     max_age: str | None,

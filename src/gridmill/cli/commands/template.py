@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import UNTIL_HELP, Archive, archive_options, present
+from gridmill.cli.options.archive import UNTIL_HELP, ArchiveOptions, archive_options, present
 from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["template"]
@@ -22,7 +22,7 @@ Examples:
 @archive_options
 @click.option("--until", metavar="DATE", help=f"{UNTIL_HELP}  [default: now]")
 @output_options
-def template(archive: Archive, until: str | None, output: Output) -> ExitCode:
+def template(archive: ArchiveOptions, until: str | None, output: Output) -> ExitCode:
     """Show the structure that a dataset declares: dims, variables, chunks, shards, codecs.
 
     With --store, as it was declared when that archive was made.

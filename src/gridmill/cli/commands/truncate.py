@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, yes_option
 from gridmill.cli.output.output import Output, output_options
-from gridmill.cli.verdict import judge_by_hand
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["truncate"]
 
@@ -38,7 +38,7 @@ old one, with a later --start; readers then change over.
 @now_option
 @output_options
 def truncate(
-    archive: Archive, end: str, why: str, yes: bool, now: str | None, output: Output
+    archive: ArchiveOptions, end: str, why: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
     """Let an archive end before a date, for instance to build its end again.
 
@@ -61,4 +61,4 @@ def truncate(
     )
     report = truncate_archive(dataset, end, why=why, now=moment)
     output.show(truncation_content(report, dataset.store.url), show_truncation)
-    return judge_by_hand(report)
+    return code_by_hand(report)

@@ -10,7 +10,7 @@ import click
 from gridmill.cli.commands.validate import look_after, validate_option
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import (
-    Archive,
+    ArchiveOptions,
     archive_options,
     now_option,
     present,
@@ -78,7 +78,7 @@ if the deadline passed before all that is expected was there.
 @now_option
 @output_options
 def update(
-    archive: Archive,
+    archive: ArchiveOptions,
     wait: bool,
     deadline: str,
     pause: str,

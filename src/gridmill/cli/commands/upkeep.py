@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options
+from gridmill.cli.options.archive import ArchiveOptions, archive_options
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.output import Output, output_options
 
@@ -36,7 +36,7 @@ now; what only the forgotten ones hold comes on top.
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @output_options
-def upkeep(archive: Archive, older_than: str, dry_run: bool, output: Output) -> ExitCode:
+def upkeep(archive: ArchiveOptions, older_than: str, dry_run: bool, output: Output) -> ExitCode:
     """Let an Icechunk archive forget old snapshots, and delete what only they held.
 
     Spares what runs uploaded and no publication shows yet, and whatever runs that live began with.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.clusters import Cluster, cluster_options, connected
 from gridmill.cli.options.declaring import Command, parse_variables, setting, with_options
 from gridmill.cli.options.durations import parse_duration
@@ -35,7 +35,7 @@ validate_option: Command = setting(
 
 
 def look_after(
-    archive: Archive, dataset: DynamicalDataset, planned: Plan, now: Any
+    archive: ArchiveOptions, dataset: DynamicalDataset, planned: Plan, now: Any
 ) -> Callable[[], Validation]:
     """Give what looks, after a run, at the positions from the first that it was to process."""
     from gridmill.validation import Context, look_at
@@ -121,7 +121,7 @@ a source file that never came, or that somebody accepted.
 @now_option
 @output_options
 def validate(
-    archive: Archive,
+    archive: ArchiveOptions,
     start: str | None,
     end: str | None,
     variables: Sequence[str] | None,

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, archive_options, now_option, present
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.options.declaring import parse_variables
 from gridmill.cli.output.hooks import Hooks, hook_options
 from gridmill.cli.output.output import Output, output_options
-from gridmill.cli.verdict import judge_by_hand
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["withdraw"]
 
@@ -47,7 +47,7 @@ On Icechunk earlier versions keep the values, until they are expired.
 @now_option
 @output_options
 def withdraw(
-    archive: Archive,
+    archive: ArchiveOptions,
     start: str,
     end: str,
     variables: Sequence[str],
@@ -78,4 +78,4 @@ def withdraw(
     content = withdrawal_content(done)
     hooks.published({**content, "store": done.report.store, "is_over": True})
     output.show(content, show_withdrawal)
-    return judge_by_hand(done.report)
+    return code_by_hand(done.report)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNTIL_HELP",
-    "Archive",
+    "ArchiveOptions",
     "archive_options",
     "filter_options",
     "let_import_from_here",
@@ -39,7 +39,7 @@ UNTIL_HELP = "Where the archive ends: up to, not including, this date (ISO 8601,
 
 
 @dataclass(frozen=True)
-class Archive:
+class ArchiveOptions:
     """Which dataset, where its archive is, and where its source files are."""
 
     spec: str
@@ -90,7 +90,7 @@ class Archive:
 
 
 def archive_options(command: Command) -> Command:
-    """Take DATASET and where it is kept; passes an `Archive`."""
+    """Take DATASET and where it is kept; passes an `ArchiveOptions`."""
     options = [
         click.argument("spec", metavar="DATASET", shell_complete=_complete_dataset),
         setting("--store", metavar="URL", help="The archive: where readers open it."),
@@ -139,7 +139,7 @@ def archive_options(command: Command) -> Command:
         replica: tuple[str, ...],
         **rest: Any,
     ) -> Any:
-        archive = Archive(
+        archive = ArchiveOptions(
             spec, store, state, source_base, store_format, store_option, fsync, replica
         )
         return command(archive=archive, **rest)

@@ -79,7 +79,7 @@ def announce(dataset: DynamicalDataset, planned: Plan) -> None:
 
 def _positions_before(dataset: DynamicalDataset) -> int:
     """Return how many positions the last run showed readers, by its report."""
-    report = dataset.store.tracker.last_report() or {}
+    report = dataset.store.tracker.reports.last() or {}
     return int(report.get("positions_after", 0))
 
 

@@ -18,7 +18,7 @@ import click
 
 from gridmill.cli.errors import masked, warn
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import Archive, let_import_from_here
+from gridmill.cli.options.archive import ArchiveOptions, let_import_from_here
 from gridmill.cli.options.declaring import Command, setting, with_options
 
 __all__ = ["Hooks", "hook_options"]
@@ -75,7 +75,7 @@ def hook_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def wrapped(
-        archive: Archive, on_publish: str | None, on_failure: str | None, **rest: Any
+        archive: ArchiveOptions, on_publish: str | None, on_failure: str | None, **rest: Any
     ) -> Any:
         hooks = Hooks(on_publish, on_failure)
         try:
@@ -88,7 +88,7 @@ def hook_options(command: Command) -> Command:
     return with_options(wrapped, options)
 
 
-def _error_content(archive: Archive, error: click.ClickException) -> dict[str, Any]:
+def _error_content(archive: ArchiveOptions, error: click.ClickException) -> dict[str, Any]:
     from gridmill.sources.fetch.download import mask_url
 
     return {

@@ -25,7 +25,7 @@ _kept: set[str] = set()
 
 
 def keep_secret(options: Mapping[str, Any]) -> None:
-    """Note the values of options whose names look secret, at any depth."""
+    """Remember the values of options whose names look secret, at any depth."""
     _kept.update(value for value in _secret_values(options) if len(value) >= LEAST_LENGTH)
 
 

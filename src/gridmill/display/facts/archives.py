@@ -14,14 +14,14 @@ from gridmill.model.wording import (
     shorten_label,
 )
 
-__all__ = ["describe_archive", "judge_archive", "unsettled_regions"]
+__all__ = ["describe_archive", "unsettled_regions", "verdict_on_archive"]
 
 # Of one region; ``--json`` has more.
 MOST_FILES_NAMED = 3
 UNSETTLED_COLUMNS = ("region", "not final because", "waiting for")
 
 
-def judge_archive(status: Mapping[str, Any]) -> Verdict:
+def verdict_on_archive(status: Mapping[str, Any]) -> Verdict:
     """Say whether an archive is as far as it should be.
 
     Parameters
@@ -86,7 +86,7 @@ def _extent(status: Mapping[str, Any]) -> Fact:
 
 
 def _expectation(status: Mapping[str, Any]) -> Fact:
-    text, tone = judge_archive(status)
+    text, tone = verdict_on_archive(status)
     if status["late"]:
         text += f", up to {shorten_label(status['expected_last'])} is due"
     if status["age_s"] is not None:

@@ -20,7 +20,7 @@ class Fact(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A judgement in a word or two."""
+    """How something is, in a word or two."""
 
     text: str
     tone: Tone

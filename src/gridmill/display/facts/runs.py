@@ -21,11 +21,11 @@ __all__ = [
     "describe_publication",
     "describe_replicas",
     "describe_run",
-    "judge_run",
+    "verdict_on_run",
 ]
 
 
-def judge_run(content: Mapping[str, Any], *, is_by_hand: bool) -> Verdict:
+def verdict_on_run(content: Mapping[str, Any], *, is_by_hand: bool) -> Verdict:
     """Say how a run ended.
 
     Parameters

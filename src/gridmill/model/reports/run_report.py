@@ -140,7 +140,7 @@ class RunReport:
         return cls(run, dataset_id, kind, _utc_now(), store=store)
 
     def end(self) -> None:
-        """Note that the run ends now."""
+        """End the report now."""
         self.ended = _utc_now()
 
     @property

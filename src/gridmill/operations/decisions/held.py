@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, Word
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Identity, Word
+from gridmill.model.records import ProgressRecord
 from gridmill.operations.accept import Acceptance, accept_files, is_named, signed
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.stores.state.claims import positions_of

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.archive.archive import Archive
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord, Word
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Word
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
@@ -234,7 +236,7 @@ def _write(hand: Hand, record: ProgressRecord) -> None:
     hand.lease.proof.check()
     hand.publisher.completeness.announce(record.region, hand.report.run)
     hand.archive.store.tracker.write(record)
-    hand.publisher.note(record)
+    hand.publisher.remember(record)
 
 
 def _forget(records: Sequence[ProgressRecord], view: ReaderView) -> None:

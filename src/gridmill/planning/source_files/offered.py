@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from gridmill.authoring.locate import processing_region
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import end_of
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.footprint import Footprint
@@ -64,8 +66,8 @@ class Offered:
         """
         job, mask = self.job, self._mask(var, lacking)
         if not job.is_static:
-            mask = mask[job.region.place_in(job.processing_region())]
-            mask[max(0, job.end_of(var.name) - job.region.start) :] = False
+            mask = mask[job.region.place_in(processing_region(job))]
+            mask[max(0, end_of(job, var.name) - job.region.start) :] = False
         return mask
 
     def times(self, var: DataVar) -> np.ndarray[Any, np.dtype[np.int32]]:

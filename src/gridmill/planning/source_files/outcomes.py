@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import Identity, ProgressRecord, SourceFileRecord, VariableRecord, Word
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.versions import Identity, Word
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile

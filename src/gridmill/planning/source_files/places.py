@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gridmill.authoring.locate import locate
+from gridmill.authoring.locate import locate, processing_region
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
@@ -51,4 +51,4 @@ class Places:
 
 def positions_filled(job: RegionJob[Any, Any], file: SourceFile) -> slice:
     """Return the positions that a source file fills, see `Region.filled_by`."""
-    return job.region.filled_by(file.place.get(job.append_dim), job.processing_region())
+    return job.region.filled_by(file.place.get(job.append_dim), processing_region(job))

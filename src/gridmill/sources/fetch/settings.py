@@ -43,7 +43,7 @@ class DownloadSettings:
     forbidden_means_absent
         Whether HTTP 403 means that the provider does not have the file.
     expect
-        Format that the whole destination must be in, judged by its first (and GRIB's last) bytes.
+        Format that the whole destination must be in, told by its first (and GRIB's last) bytes.
         Byte ranges of GRIB pass if they are whole messages.
     headers
         Sent with each HTTP request; hidden in `repr`, because they may hold credentials.

@@ -139,9 +139,9 @@ class Publication:
     def _merge(self, session: icechunk.Session, region: str, tokens: Mapping[str, str]) -> None:
         for variable, token in sorted(tokens.items()):
             # Uploads of a seed became visible together with their array.
-            seed = self.uploads.token(token, variable, region).seed
+            seed = self.uploads.forks.token(token, variable, region).seed
             if seed is None or get(session.store, f"{variable}/{ROOT}") is None:
-                session.merge(self.uploads.to_merge(token, variable, region))
+                session.merge(self.uploads.forks.to_merge(token, variable, region))
 
     def _publish_unseen(
         self,
@@ -165,13 +165,13 @@ class Publication:
                 )
             for name in sorted(region.tokens.keys() - seen):
                 token = region.tokens[name]
-                seed = self.uploads.token(token, name, region.name).seed
+                seed = self.uploads.forks.token(token, name, region.name).seed
                 if seeds.setdefault(name, seed) != seed:
                     raise PublishConflict(
                         f"some uploads of {name} began from a snapshot that has expired since: "
                         "nothing was added; run again without --start and --end to replace them"
                     )
-                session.merge(self.uploads.to_merge(token, name, region.name))
+                session.merge(self.uploads.forks.to_merge(token, name, region.name))
             merged[region.name] = digest_of(region)
         check()
         write_metadata(session.store, folder, merged=seeds)

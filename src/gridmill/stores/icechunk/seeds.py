@@ -43,7 +43,7 @@ class Seeds:
             kept = self.uploads.state.get(key)
             if get(session.store, f"{name}/{ROOT}") is not None:
                 continue
-            if kept is not None and self.uploads.is_held(kept.decode(), self._name_of(name)):
+            if kept is not None and self.uploads.forks.is_held(kept.decode(), self._name_of(name)):
                 continue
             chunk = array["chunk_grid"]["configuration"]["chunk_shape"]
             room = [n or SEEDED * m for n, m in zip(array["shape"], chunk, strict=True)]
@@ -58,12 +58,12 @@ class Seeds:
         is_unseen = get(fork.store, f"{variable}/{ROOT}") is None
         seed = self.uploads.state.get(_key_of(variable, metadata)) if is_unseen else None
         if seed is not None:
-            fork = self.uploads.fork(seed.decode(), self._name_of(variable))
+            fork = self.uploads.forks.fork(seed.decode(), self._name_of(variable))
         reach(fork.store, variable, metadata, keys)
         return fork, None if seed is None else hashlib.sha256(seed).hexdigest()[:16]
 
     def _name_of(self, variable: str) -> str:
-        return self.uploads.name_of(f"the seed of {variable}")
+        return self.uploads.forks.name_of(f"the seed of {variable}")
 
 
 def _key_of(name: str, array: Array) -> str:

@@ -201,7 +201,7 @@ class IcechunkStore:
         """Read values that an upload made durable, whether readers see them or not."""
 
         def read() -> np.ndarray[Any, Any]:
-            store = self.uploads.holding(token, self.uploads.name_of(variable))
+            store = self.uploads.forks.holding(token, self.uploads.forks.name_of(variable))
             array = zarr.open_array(store, path=variable, mode="r", zarr_format=3)
             return np.asarray(array[selection])
 
@@ -247,8 +247,8 @@ class IcechunkStore:
         """Write objects into a local folder; see `FinalStore.download`."""
         if not receipts:
             return
-        of = self.uploads.name_of(receipts[0].key)
-        store = patiently(lambda: self.uploads.holding(token, of))
+        of = self.uploads.forks.name_of(receipts[0].key)
+        store = patiently(lambda: self.uploads.forks.holding(token, of))
 
         def keep(receipt: ObjectReceipt) -> None:
             found = None if store is None else patiently(lambda: get(store, receipt.key))
@@ -261,7 +261,9 @@ class IcechunkStore:
 
     def check_writable(self) -> None:
         """Raise OSError unless objects can be put into the repository and beside it."""
-        here = open_objects(self.url, self._staging, storage_options=self.storage_options)
+        beside = f"{local_path(self.url)}.gridmill" if is_local(self.url) else None
+        staging = None if beside is None else Path(beside, "staging")
+        here = open_objects(self.url, staging, storage_options=self.storage_options)
         check_writable((here, ".gridmill-probe"), (self.state, "probe"))
 
     def prepare(self, folder: Path) -> None:
@@ -315,18 +317,6 @@ class IcechunkStore:
         """
         if self.metadata() is None:
             raise ValueError(f"there is no archive at {self.url}: gridmill backfill makes one")
-        expired = self.expire(older_than, dry_run=dry_run)
-        deleted = self.collect_garbage(older_than, dry_run=dry_run)
+        expired = upkeep.expire(self.repository, older_than, dry_run=dry_run)
+        deleted = upkeep.collect_garbage(self.uploads, older_than, dry_run=dry_run)
         return {"snapshots_expired": expired, **deleted}
-
-    def expire(self, older_than: datetime, *, dry_run: bool = False) -> int:
-        """Forget snapshots from before a time; see `upkeep.expire`."""
-        return upkeep.expire(self.repository, older_than, dry_run=dry_run)
-
-    def collect_garbage(self, older_than: datetime, *, dry_run: bool = False) -> dict[str, int]:
-        """Delete objects that no snapshot holds; see `upkeep.collect_garbage`."""
-        return upkeep.collect_garbage(self.uploads, older_than, dry_run=dry_run)
-
-    @property
-    def _staging(self) -> Path | None:
-        return Path(f"{local_path(self.url)}.gridmill/staging") if is_local(self.url) else None

@@ -19,6 +19,7 @@ import io
 import json
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,8 +28,12 @@ import google_crc32c
 import icechunk
 import msgpack  # type: ignore[import-untyped]
 from icechunk.session import ForkSession
+from zarr.abc.store import Store
 
-__all__ = ["Token", "TokenUnreadable", "UploadLost", "storage_of"]
+from gridmill.stores.icechunk.patience import is_transient
+from gridmill.stores.icechunk.repository import RepositoryAt
+
+__all__ = ["Forks", "Token", "TokenUnreadable", "UploadLost", "storage_of"]
 
 SCHEMA = 1
 # Where sessions and repositories say how they are reached: an element, or the first of one.
@@ -278,3 +283,94 @@ def _is_storage(value: bytes) -> bool:
     if not value[1:].startswith(TYPE):
         return False
     return str(msgpack.unpackb(value)["type"]).endswith(STORAGE)
+
+
+class Forks:
+    """Opens what uploads of one archive wrote, by their tokens.
+
+    Parameters
+    ----------
+    repository
+        What they were made in.
+    kept_in
+        Address of the records that hold the tokens, for errors.
+    """
+
+    def __init__(self, repository: RepositoryAt, kept_in: str) -> None:
+        self._repository = repository
+        self.kept_in = kept_in
+
+    def holding(self, token: str | None, of: str) -> Store | None:
+        """Give what has the objects that a token made durable."""
+        if token is not None:
+            with suppress(UploadLost):
+                return self.held(token, of)
+        return self._repository.published()
+
+    def held(self, token: str, of: str) -> Store:
+        """Give what an upload wrote, and the snapshot that it began from.
+
+        Also where the archive was moved or copied since, with its records.
+
+        Raises
+        ------
+        UploadLost
+            This Icechunk does not read it, or the snapshot is gone.
+        """
+        try:
+            fork = self.fork(token, of)
+            self._repository.open().lookup_snapshot(fork.snapshot_id)
+        except FileNotFoundError as error:
+            raise UploadLost(str(error)) from None
+        except icechunk.IcechunkError as error:
+            if is_transient(error):
+                raise
+            raise UploadLost("the snapshot that it began from has expired") from None
+        store: Store = fork.store
+        return store
+
+    def is_held(self, token: str, of: str) -> bool:
+        """Whether what an upload wrote can be read."""
+        try:
+            self.held(token, of)
+        except UploadLost:
+            return False
+        return True
+
+    def is_readable(self, token: str, of: str) -> bool:
+        try:
+            self.fork(token, of)
+        except UploadLost:
+            return False
+        except FileNotFoundError:
+            return True  # there is no repository: nothing is wrong with the token
+        return True
+
+    def fork(self, token: str, of: str) -> Any:
+        """Open what an upload wrote; see `Token.fork`."""
+        return Token.from_text(token, of).fork(storage_of(self._repository.open()))
+
+    def to_merge(self, token: str, variable: str, region: str) -> Any:
+        """Open what an upload wrote, to be published.
+
+        Raises
+        ------
+        UploadLost
+            It cannot be.
+        """
+        try:
+            return self.fork(token, self.name_of(variable, region))
+        except UploadLost as lost:
+            raise UploadLost(
+                f"the upload of {variable} in the region from position {region} cannot be "
+                f"published: {lost}: nothing was published; run a backfill of that region"
+            ) from None
+
+    def token(self, token: str, variable: str, region: str) -> Token:
+        """Read a token."""
+        return Token.from_text(token, self.name_of(variable, region))
+
+    def name_of(self, what: str, region: str | None = None) -> str:
+        """Name an upload and where its record is, for an error."""
+        where = "" if region is None else f" in the region from position {region}"
+        return f"{what}{where}, kept in {self.kept_in}"

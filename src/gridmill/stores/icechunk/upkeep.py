@@ -72,4 +72,4 @@ def _awaiting(uploads: Uploads, merged: Mapping[str, str]) -> Iterator[datetime]
     for whole in uploads.whole_regions():
         if merged.get(whole.name) != digest_of(whole):
             for name, token in whole.tokens.items():
-                yield uploads.token(token, name, whole.name).begun
+                yield uploads.forks.token(token, name, whole.name).begun

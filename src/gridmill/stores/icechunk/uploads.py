@@ -1,4 +1,4 @@
-"""What uploads left, told by their tokens, and which of it the branch holds."""
+"""Which uploads are there, and which of them the branch holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -17,9 +16,9 @@ from zarr.abc.store import Store
 from gridmill.model.records import ObjectReceipt
 from gridmill.stores.final_store import StagedRegion
 from gridmill.stores.icechunk.keys import has, read_metadata
-from gridmill.stores.icechunk.patience import is_transient, patiently
+from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import AT_ONCE, BRANCH, RepositoryAt
-from gridmill.stores.icechunk.tokens import Token, UploadLost, storage_of
+from gridmill.stores.icechunk.tokens import Forks, UploadLost
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.protocol import Objects
@@ -42,11 +41,17 @@ class Uploads:
         What they were made in.
     tracker
         The records that hold their tokens.
+
+    Attributes
+    ----------
+    forks
+        Opens what they wrote.
     """
 
     def __init__(self, repository: RepositoryAt, tracker: UpdateProgressTracker) -> None:
         self.repository = repository
         self.tracker = tracker
+        self.forks = Forks(repository, tracker.objects.url)
         self._remember_nothing()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,12 +87,12 @@ class Uploads:
             return []
         if token is None:
             return self._missing_in(patiently(self.repository.published), receipts)
-        of = self.name_of(receipts[0].key)
+        of = self.forks.name_of(receipts[0].key)
         try:
-            return self._missing_in(patiently(lambda: self._held(token, of)), receipts)
+            return self._missing_in(patiently(lambda: self.forks.held(token, of)), receipts)
         except UploadLost as lost:
             reason = str(lost)
-        is_there = self._is_readable(token, of) or self._is_shown(token)
+        is_there = self.forks.is_readable(token, of) or self._is_shown(token)
         published = patiently(self.repository.published) if is_there else None
         gone = self._missing_in(published, receipts)
         if gone:
@@ -120,7 +125,7 @@ class Uploads:
         return frozenset(
             name
             for name, token in region.tokens.items()
-            if not self._is_readable(token, self.name_of(name, region.name))
+            if not self.forks.is_readable(token, self.forks.name_of(name, region.name))
         )
 
     def whole_regions(self) -> Iterator[StagedRegion]:
@@ -162,83 +167,6 @@ class Uploads:
             digest = digest_of(replace(region, tokens=seen))
             found.update(dict.fromkeys(seen.values(), (region.name, digest)))
         return found
-
-    # -- one upload ---------------------------------------------------------------------------
-
-    def holding(self, token: str | None, of: str) -> Store | None:
-        """Give what has the objects that a token made durable."""
-        if token is not None:
-            with suppress(UploadLost):
-                return self._held(token, of)
-        return self.repository.published()
-
-    def _held(self, token: str, of: str) -> Store:
-        """Give what an upload wrote, and the snapshot that it began from.
-
-        Also where the archive was moved or copied since, with its records.
-
-        Raises
-        ------
-        UploadLost
-            This Icechunk does not read it, or the snapshot is gone.
-        """
-        try:
-            fork = self.fork(token, of)
-            self.repository.open().lookup_snapshot(fork.snapshot_id)
-        except FileNotFoundError as error:
-            raise UploadLost(str(error)) from None
-        except icechunk.IcechunkError as error:
-            if is_transient(error):
-                raise
-            raise UploadLost("the snapshot that it began from has expired") from None
-        store: Store = fork.store
-        return store
-
-    def is_held(self, token: str, of: str) -> bool:
-        """Whether what an upload wrote can be read."""
-        try:
-            self._held(token, of)
-        except UploadLost:
-            return False
-        return True
-
-    def _is_readable(self, token: str, of: str) -> bool:
-        try:
-            self.fork(token, of)
-        except UploadLost:
-            return False
-        except FileNotFoundError:
-            return True  # there is no repository: nothing is wrong with the token
-        return True
-
-    def fork(self, token: str, of: str) -> Any:
-        """Open what an upload wrote; see `Token.fork`."""
-        return Token.from_text(token, of).fork(storage_of(self.repository.open()))
-
-    def to_merge(self, token: str, variable: str, region: str) -> Any:
-        """Open what an upload wrote, to be published.
-
-        Raises
-        ------
-        UploadLost
-            It cannot be.
-        """
-        try:
-            return self.fork(token, self.name_of(variable, region))
-        except UploadLost as lost:
-            raise UploadLost(
-                f"the upload of {variable} in the region from position {region} cannot be "
-                f"published: {lost}: nothing was published; run a backfill of that region"
-            ) from None
-
-    def token(self, token: str, variable: str, region: str) -> Token:
-        """Read a token."""
-        return Token.from_text(token, self.name_of(variable, region))
-
-    def name_of(self, what: str, region: str | None = None) -> str:
-        """Name an upload and where its record is, for an error."""
-        where = "" if region is None else f" in the region from position {region}"
-        return f"{what}{where}, kept in {self.state.url}"
 
 
 def digest_of(region: StagedRegion) -> str:

@@ -36,12 +36,12 @@ def name_of_ours() -> str:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Give an empty folder for this process alone; those of dead processes are swept.
+def temporary_folder(root: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder for this process alone while the context lasts, see `make_folder`.
 
     On a Dask worker, what a task leaves belongs to its `Workspace` instead.
     """
-    folder = make_folder()
+    folder = make_folder(root)
     try:
         yield folder
     finally:

@@ -1,6 +1,6 @@
 """Claims: who wants which positions of an archive, and whether its process lives.
 
-Death is judged by what stands still, not by comparing clocks: a process of this host by its
+Death is told by what stands still, not by comparing clocks: a process of this host by its
 pid, any other by a beat that does not change while it is watched, for two beats at least. Clocks
 decide whether watching is worth the time, and how much of it has passed already.
 

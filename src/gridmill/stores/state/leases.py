@@ -14,7 +14,7 @@ store that lists what was put before (local disks and S3 do), no conditional put
 
 See Also
 --------
-gridmill.stores.state.claims : what a claim says, and how death is judged.
+gridmill.stores.state.claims : what a claim says, and how death is told.
 """
 
 from __future__ import annotations

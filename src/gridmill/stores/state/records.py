@@ -7,29 +7,25 @@ A file that is there and cannot be read is an `UnreadableState`, never an absenc
 from __future__ import annotations
 
 import json
-import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
 from gridmill.model.records import SCHEMA_VERSION, ProgressRecord
-from gridmill.model.region import Region, position_key
-from gridmill.model.reports.run_report import RunReport
+from gridmill.model.region import Region
 from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, parse_state
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.state.notices import Notices
 from gridmill.stores.state.pending_marks import PendingMarks
+from gridmill.stores.state.reports import RunReports
 
-__all__ = ["UpdateProgressTracker", "notice_key", "parse_notice"]
-
-log = logging.getLogger(__name__)
+__all__ = ["UpdateProgressTracker"]
 
 # What is named otherwise is no record: an operating system's or an editor's file.
 RECORD_KEY = re.compile(rf"regions/(\d+|{Region.STATIC.key})\.json")
-NOTICE_KEY = re.compile(r"behind/\d+-.+")
 # What readers of these files rely on; whatever else is in them is kept.
 DECLARATION_NEEDS = {
     "dataset_id": (str,),
@@ -50,10 +46,6 @@ RESTORE_DECLARATION = (
 RESTORE_REDO = (
     "restore it from a backup, or delete it: the next --redo of this selection then begins anew"
 )
-RESTORE_REPORT = "restore it from a backup, or delete it: it tells of a past run"
-RESTORE_NOTICE = (
-    "delete it; gridmill validate then says whether readers see what is recorded as complete"
-)
 RESTORE_FOLDER = (
     "nothing was written; restore the folder from a backup, give --state if it is kept elsewhere, "
     "or let gridmill rebuild-records make it anew"
@@ -69,13 +61,20 @@ class UpdateProgressTracker:
         Where the records are kept: the folder beside the final store, never inside it.
     dataset_id
         Records of another dataset are refused.
+
+    Attributes
+    ----------
+    marks, reports, notices
+        What lies beside the records: marks of pending regions, reports of runs, notices of
+        completeness that may be behind.
     """
 
     def __init__(self, objects: Objects, dataset_id: str) -> None:
         self.objects = objects
         self.dataset_id = dataset_id
         self.marks = PendingMarks(objects)
-        self._skipped: set[str] = set()
+        self.reports = RunReports(objects)
+        self.notices = Notices(objects)
 
     def read(self, region: Region) -> ProgressRecord | None:
         """Read the record of a region; None if there is none.
@@ -159,29 +158,6 @@ class UpdateProgressTracker:
         )
         return MissingState(self.objects.url, cause, RESTORE_FOLDER)
 
-    def write_notice(self, key: str) -> None:
-        """Say that what readers see of a region's completeness may be behind its record."""
-        self.objects.put(key, b"")
-
-    def notices(self) -> list[str]:
-        """Give the keys of all notices, see `notice_key`; what is in them says nothing.
-
-        Raises
-        ------
-        UnreadableState
-            One has a name that says neither region nor run.
-        """
-        keys = list(self.objects.keys("behind"))
-        for key in keys:
-            if not NOTICE_KEY.fullmatch(key):
-                cause = "is named like no notice of a region and a run"
-                raise UnreadableState(self._address(key), cause, RESTORE_NOTICE)
-        return keys
-
-    def delete_notices(self, keys: Iterable[str]) -> None:
-        """Withdraw notices."""
-        list(lookahead(self.objects.delete, sorted(keys), self.objects.at_once))
-
     def read_redo(self, name: str) -> dict[str, Any] | None:
         """Read what is to be done again, and which runs worked on it; None if it is finished.
 
@@ -203,68 +179,6 @@ class UpdateProgressTracker:
     def delete_redo(self, name: str) -> None:
         """Forget what is done again now."""
         self.objects.delete(_redo_key(name))
-
-    def write_report(self, report: RunReport, page: str) -> None:
-        """Keep a run's report, as JSON for machines and as its page for people."""
-        pages = {"html": page.encode(), "json": report.to_json()}
-        with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="report") as pool:
-            keys = [f"runs/{report.run}.{kind}" for kind in pages]
-            list(pool.map(self.objects.put, keys, pages.values()))
-
-    def runs(self) -> list[str]:
-        """Name the runs that left a report, the oldest first."""
-        return [name for key in self.objects.keys("runs") if (name := _run_of(key))]
-
-    def read_report(self, run: str) -> dict[str, Any] | None:
-        """Read the report of a run as plain values; None if there is none.
-
-        Raises
-        ------
-        UnreadableState
-            It is damaged, or a later gridmill's.
-        """
-        key = f"runs/{run}.json"
-        content = self.objects.get(key)
-        return None if content is None else parse_state(content, self._address(key), RESTORE_REPORT)
-
-    def read_run(self, run: str) -> RunReport | None:
-        """Read the report of a run; None if there is none.
-
-        Raises
-        ------
-        UnreadableState
-            It is damaged, or a later gridmill's.
-        """
-        content = self.read_report(run)
-        try:
-            return None if content is None else RunReport.from_dict(content)
-        except ValueError as error:
-            address = self._address(f"runs/{run}.json")
-            raise UnreadableState(address, f"is {error}", RESTORE_REPORT) from error
-
-    def past_runs(self, most: int | None = None) -> Iterator[RunReport]:
-        """Yield the reports of the last `most` runs, the latest first.
-
-        For who looks at history and does not depend on it: reports that cannot be read are skipped,
-        which one warning says, so that a damaged one stops no update.
-        """
-        skipped: list[UnreadableState] = []
-        try:
-            for run in islice(reversed(self.runs()), most):
-                try:
-                    report = self.read_run(run)
-                except UnreadableState as error:
-                    skipped.append(error)
-                    continue
-                if report is not None:
-                    yield report
-        finally:
-            self._warn_once(skipped)
-
-    def last_report(self) -> dict[str, Any] | None:
-        """Read the report of the last run; None if there was none. See `read_report`."""
-        runs = self.runs()
-        return self.read_report(runs[-1]) if runs else None
 
     def _read(self, key: str) -> ProgressRecord | None:
         content = self.objects.get(key)
@@ -296,41 +210,9 @@ class UpdateProgressTracker:
     def _address(self, key: str) -> str:
         return f"{self.objects.url}/{key}"
 
-    def _warn_once(self, skipped: Sequence[UnreadableState]) -> None:
-        """Warn of reports that were skipped, unless this tracker did before."""
-        news = [error for error in skipped if error.address not in self._skipped]
-        self._skipped.update(error.address for error in news)
-        if len(news) == 1:
-            log.warning("the report of a run is skipped: %s", news[0])
-        elif news:
-            log.warning("the reports of %d runs are skipped, the latest: %s", len(news), news[0])
-
 
 def _serialised(content: Mapping[str, Any]) -> bytes:
     return json.dumps({"schema": SCHEMA, **content}, indent=1).encode()
-
-
-def notice_key(start: int, run: str) -> str:
-    """Name the notice of a run that changes the record of the region that begins at `start`.
-
-    Examples
-    --------
-    >>> notice_key(96, "20200101T000000-ab")
-    'behind/0000000096-20200101T000000-ab'
-    """
-    return f"behind/{position_key(start)}-{run}"
-
-
-def parse_notice(key: str) -> tuple[int, str]:
-    """Give the start of the region and the run that a notice names.
-
-    Examples
-    --------
-    >>> parse_notice("behind/0000000096-20200101T000000-ab")
-    (96, '20200101T000000-ab')
-    """
-    start, _, run = key.rpartition("/")[2].partition("-")
-    return int(start), run
 
 
 def _redo_key(name: str) -> str:
@@ -339,9 +221,3 @@ def _redo_key(name: str) -> str:
 
 def _key(region: Region) -> str:
     return f"regions/{region.key}.json"
-
-
-def _run_of(key: str) -> str | None:
-    """Give the run that a key holds the report of; None for its page."""
-    name = key.rpartition("/")[2]
-    return name.removesuffix(".json") if name.endswith(".json") else None

@@ -7,14 +7,18 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
+from gridmill.authoring.settling import is_over
+from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.context import Context
+from gridmill.validation.repairs import backfill, redo
 
 __all__ = ["Gap", "GapGroup", "find_gaps", "group_gaps"]
 
@@ -111,11 +115,11 @@ def find_gaps(context: Context) -> Iterator[Gap]:
     what the records say.
     """
     for region in context.regions():
-        job = context.make_job(region)
-        prepared = context.archive.prepare_recorded(job, None)
+        job = context.archive.job(region)
+        prepared = prepare_recorded(context.archive, job, None)
         for group in prepared.groups:
             chosen = [var for var in group.variables if var in context.variables_of(region)]
-            names = [var.name for var in chosen if not job.is_over(var)]
+            names = [var.name for var in chosen if not is_over(job, var)]
             yield from _gaps_of(context, job, names, group.files)
 
 
@@ -233,7 +237,7 @@ def _group(context: Context, gaps: Sequence[Gap]) -> GapGroup:
     first, names = gaps[0], gaps[0].variables
     # What is settled, or made from other files, is taken for done: only a redo tries again.
     is_done = first.settled or first.status == NOT_RECORDED
-    repair = context.redo(at, names) if is_done else context.backfill(at, names)
+    repair = redo(context, at, names) if is_done else backfill(context, at, names)
     if first.is_held:
         repair = context.command("release", first.url, "--why", "…")
     return GapGroup(

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gridmill.archive.salvage import own_metadata
 from gridmill.authoring.encoding.survival import differing
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_over
 from gridmill.model.records import ProgressRecord
-from gridmill.model.wording import count_of
+from gridmill.model.wording import count_of, short_label
 from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.state.records import parse_notice
+from gridmill.stores.state.notices import parse_notice
 from gridmill.stores.structure import compare_structures, without_append_length
-from gridmill.validation.context import Context, own_metadata, short_label
+from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding
 
 __all__ = ["CoordinatesAsDeclared", "MetadataAsDeclared", "Opens"]
@@ -120,7 +122,7 @@ class CoordinatesAsDeclared:
     def check(self, context: Context) -> CheckResult:
         """Compare what readers decode with what the template gives."""
         archive, dim = context.archive, context.append_dim
-        declared = context.template_ds
+        declared = context.archive.template_ds
         restore = context.command("restore-metadata")
         findings = []
         # Both as readers decode them: what is stored may be rounded, by its dtype.
@@ -186,7 +188,7 @@ def _difference(stored: xr.Dataset, written: xr.Dataset, name: str, append_dim: 
 def _loss(context: Context, name: str) -> str:
     """Say which label was lost when a coordinate was stored as declared; empty if none was."""
     coord = next(coord for coord in context.config.coords if coord.name == name)
-    labels, found = context.template_ds[name].variable, context.ds[name].values
+    labels, found = context.archive.template_ds[name].variable, context.ds[name].values
     if labels.dtype.kind in "SU":
         return ""
     lost = differing(coord, labels, found)
@@ -234,7 +236,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
     if completeness is None:
         return
     restore = context.command("restore-metadata")
-    behind = {parse_notice(key)[0] for key in context.store.tracker.notices()}
+    behind = {parse_notice(key)[0] for key in context.store.tracker.notices.all()}
     for region in context.regions():
         if region.is_static:
             continue
@@ -242,7 +244,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
         # The coordinate first: it follows the records, and they may get ahead meanwhile.
         claimed = context.ds[completeness.name].isel({context.append_dim: at}).values
         record = context.store.tracker.read(region)
-        job = context.make_job(region)
+        job = context.archive.job(region)
         if record is None or not _is_whole(record, job):
             continue
         recorded = recorded_completeness(job, record, completeness, context.archive.arrays)
@@ -254,7 +256,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
 
 
 def _is_whole(record: ProgressRecord, job: RegionJob[Any, Any]) -> bool:
-    expected = [var.name for var in job.data_vars if not job.is_over(var)]
+    expected = [var.name for var in job.data_vars if not is_over(job, var)]
     return all(record.fills(name) is not None for name in expected)
 
 

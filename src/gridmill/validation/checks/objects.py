@@ -108,7 +108,7 @@ def _compare(store: FinalStore, receipt: ObjectReceipt) -> str:
 
 def _is_visible(context: Context, var: DataVar, receipt: ObjectReceipt) -> bool:
     """Whether an object begins below what is published: a region's later ones may wait."""
-    if not context.varies(var):
+    if not context.config.varies(var):
         return True
     number = int(receipt.key.split("/")[2])
     return number * var.object_length(context.append_dim) < context.published

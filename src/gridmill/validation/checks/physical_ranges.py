@@ -1,7 +1,7 @@
 """What values physical quantities can have on Earth, by CF standard name. Pure.
 
 The bounds are wide: weather records with room to spare. They are there to notice another unit, a
-broken decoder or garbage, not to judge a forecast. Names and canonical units are those of the CF
+broken decoder or garbage, not to rate a forecast. Names and canonical units are those of the CF
 standard name table (https://cfconventions.org/standard-names.html); other units are converted by
 cf-units, where it is installed.
 """

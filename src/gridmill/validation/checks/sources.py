@@ -15,10 +15,11 @@ from gridmill.authoring.transforms.packing import unpack
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
+from gridmill.model.wording import short_label
 from gridmill.operations.run_one import ChainOutcome, run_one_chain
 from gridmill.pipeline.canvas import slabs_of
 from gridmill.stores.objects.leftovers import temporary_folder
-from gridmill.validation.context import Context, short_label
+from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding
 
 __all__ = ["SourcesAgree"]

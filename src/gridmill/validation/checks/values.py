@@ -53,7 +53,7 @@ class ValueValidator:
 
     def check(self, context: Context) -> CheckResult:
         """Look at every selected variable of which readers see anything."""
-        seen = [v for v in context.variables if context.published or not context.varies(v)]
+        seen = [v for v in context.variables if context.published or not context.config.varies(v)]
         findings = [f for var in seen for f in self.look(context, var, context.statistics(var))]
         n = context.positions.stop - context.positions.start
         variables, positions = count_of(len(seen), "variable"), count_of(n, "position")
@@ -171,7 +171,7 @@ class MissingValues(ValueValidator):
             yield _finding(context, var, _moved(at, stats.start), message)
 
     def _allowed(self, context: Context, var: DataVar, start: int, n: int) -> Values:
-        if not context.varies(var):
+        if not context.config.varies(var):
             return np.full(n, self.tiers[-1].fraction)
         ages = [context.now - label for label in context.labels[start : start + n]]
         allowed = np.zeros(n)
@@ -215,7 +215,7 @@ class NoRepeatedField(ValueValidator):
 
     def look(self, context: Context, var: DataVar, stats: FieldStatistics) -> Iterator[Finding]:
         """Compare neighbours along the append dim."""
-        if not context.varies(var):
+        if not context.config.varies(var):
             return
         names = ("digest", "minimum", "maximum", "valid")
         digest, least, most, valid = _arrays(stats, var, context, *names)
@@ -251,7 +251,7 @@ class LevelShift(ValueValidator):
 
     def look(self, context: Context, var: DataVar, stats: FieldStatistics) -> Iterator[Finding]:
         """Look for shifts in the series of the fields' means, spreads and extremes."""
-        if not context.varies(var):
+        if not context.config.varies(var):
             return
         names = ("mean", "std", "minimum", "maximum")
         found = [series_of(stats, var, context, name) for name in names]
@@ -316,7 +316,7 @@ def not_offered(stats: FieldStatistics, var: DataVar, context: Context) -> Mask:
     if not suspects.any():
         return found
     for region in context.regions():
-        if region.is_static == context.varies(var):
+        if region.is_static == context.config.varies(var):
             continue
         first, stop = max(region.start - stats.start, 0), region.stop - stats.start
         at = slice(None) if region.is_static else slice(first, stop)
@@ -372,7 +372,7 @@ def _explained(context: Context, var: DataVar, start: int, n: int) -> Mask:
         for fill in fills:
             if fill.status is SourceFileStatus.SUCCEEDED:
                 continue
-            if not context.varies(var):
+            if not context.config.varies(var):
                 return ~explained
             first, stop = region.start + fill.start, min(region.start + fill.stop, region.stop)
             explained[max(0, first - start) : max(0, stop - start)] = True
@@ -399,7 +399,7 @@ def _rounding(var: DataVar) -> float:
 
 def _by_position(array: Values, var: DataVar, context: Context) -> Values:
     """Give an array with one row a position, also for a static variable, which has one."""
-    return array if context.varies(var) else array[None]
+    return array if context.config.varies(var) else array[None]
 
 
 def _arrays(stats: FieldStatistics, var: DataVar, context: Context, *names: str) -> list[Values]:
@@ -411,4 +411,6 @@ def _moved(at: slice, by: int) -> slice:
 
 
 def _finding(context: Context, var: DataVar, at: slice, message: str) -> Finding:
-    return context.finding(message, at if context.varies(var) else Region.STATIC.slice, [var.name])
+    return context.finding(
+        message, at if context.config.varies(var) else Region.STATIC.slice, [var.name]
+    )

@@ -17,7 +17,7 @@ from gridmill.model.fields.gates import (
     NotConstant,
     ValidRange,
 )
-from gridmill.model.records import identity_of
+from gridmill.model.files.versions import identity_of
 from gridmill.model.variables import Encoding
 from gridmill.pipeline.canvas import slabs_of
 from tiny import HOUR, SHAPE, START, Provider, TinyJob, TinyTemplate, hours, tiny_var, values_at

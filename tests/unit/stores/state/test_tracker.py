@@ -22,7 +22,8 @@ from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.claims import Claim, current_claims
-from gridmill.stores.state.records import UpdateProgressTracker, notice_key
+from gridmill.stores.state.notices import notice_key
+from gridmill.stores.state.records import UpdateProgressTracker
 
 REGIONS = [Region(0, 4), Region(4, 8), Region(100, 104), Region(1000, 1002)]
 DECLARATION = {"dataset_id": "tiny", "start": "2020", "variables": None, "format": "zarr"}
@@ -118,15 +119,15 @@ def test_the_first_declaration_stays(tracker):
 
 def test_the_last_report_is_the_latest_run_s(tracker):
     """Of the reports the last by the runs' names, which begin with the time, is given."""
-    assert tracker.last_report() is None
+    assert tracker.reports.last() is None
     for run in ("20200102T000000-b", "20200101T000000-a"):
-        tracker.write_report(
+        tracker.reports.write(
             RunReport(run, "tiny", "update", "2020-01-01T00:00:00+00:00"), "a page"
         )
-    assert tracker.last_report()["run"] == "20200102T000000-b"
-    assert tracker.runs() == ["20200101T000000-a", "20200102T000000-b"]
+    assert tracker.reports.last()["run"] == "20200102T000000-b"
+    assert tracker.reports.names() == ["20200101T000000-a", "20200102T000000-b"]
     assert tracker.objects.get("runs/20200101T000000-a.html") == b"a page"
-    assert tracker.read_report("20200103T000000-c") is None
+    assert tracker.reports.read_plain("20200103T000000-c") is None
 
 
 # -- what cannot be read ----------------------------------------------------------------------
@@ -159,7 +160,7 @@ KINDS: dict[str, tuple[str, bytes, Callable[[UpdateProgressTracker], Any]]] = {
         b'{"start": "2020", "end": null, "variables": null, "runs": ["a"]}',
         lambda tracker: ORDER.runs(tracker),
     ),
-    "report": (f"runs/{RUN}.json", REPORT.to_json(), lambda tracker: tracker.read_run(RUN)),
+    "report": (f"runs/{RUN}.json", REPORT.to_json(), lambda tracker: tracker.reports.read(RUN)),
     "claim": (
         f"leases/{RUN}/claim.json",
         CLAIM.to_json(),
@@ -293,13 +294,13 @@ def test_what_is_not_named_like_a_record_is_none(tracker):
 
 def test_a_notice_that_names_no_region_is_an_error(tracker):
     """It says that something is behind, and not what: nobody may pass over it."""
-    tracker.write_notice("behind/0000000004-a")
-    assert tracker.notices() == ["behind/0000000004-a"]
+    tracker.notices.write("behind/0000000004-a")
+    assert tracker.notices.all() == ["behind/0000000004-a"]
     tracker.objects.put("behind/0000000004-a", b"what a later gridmill notes in it")
-    assert tracker.notices() == ["behind/0000000004-a"]
-    tracker.write_notice("behind/a")
+    assert tracker.notices.all() == ["behind/0000000004-a"]
+    tracker.notices.write("behind/a")
     with pytest.raises(UnreadableState, match="behind/a is named like no notice"):
-        tracker.notices()
+        tracker.notices.all()
 
 
 @given(
@@ -361,20 +362,20 @@ def test_a_damaged_history_is_skipped_and_told_once(tracker, caplog):
     """Who looks at past runs gets the others, the latest first, and one warning that names it."""
     names = [f"2020010{day}T000000-a" for day in range(1, 6)]
     for name in names:
-        tracker.write_report(
+        tracker.reports.write(
             RunReport(name, "tiny", "update", "2020-01-01T00:00:00+00:00"), "a page"
         )
     tracker.objects.put(f"runs/{names[3]}.json", b"{")
     with caplog.at_level(logging.WARNING):
-        assert [r.run for r in tracker.past_runs(3)] == [names[4], names[2]]
-        assert [r.run for r in tracker.past_runs()] == [names[n] for n in (4, 2, 1, 0)]
+        assert [r.run for r in tracker.reports.past(3)] == [names[4], names[2]]
+        assert [r.run for r in tracker.reports.past()] == [names[n] for n in (4, 2, 1, 0)]
     (said,) = caplog.messages
     assert f"runs/{names[3]}.json is not JSON" in said
     caplog.clear()
     tracker.objects.put(f"runs/{names[4]}.json", b"")
     tracker.objects.put(f"runs/{names[2]}.json", b"")
     with caplog.at_level(logging.WARNING):
-        assert next(tracker.past_runs()).run == names[1]
+        assert next(tracker.reports.past()).run == names[1]
     (said,) = caplog.messages
     assert said.startswith("the reports of 2 runs are skipped, the latest: ")
 
@@ -385,6 +386,6 @@ def test_a_report_of_a_later_gridmill_is_read(tracker):
     failure = {"region": "r", "variable": "a", "cause": "c", "worker": "w"}
     content |= {"replicas": [{"url": "u", "positions": 3, "lag": 1}], "failures": [failure]}
     tracker.objects.put(f"runs/{RUN}.json", json.dumps(content).encode())
-    found = tracker.read_run(RUN)
+    found = tracker.reports.read(RUN)
     assert (found.replicas[0].url, found.failures[0].cause) == ("u", "c")
     assert not found.succeeded

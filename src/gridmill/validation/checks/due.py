@@ -1,4 +1,4 @@
-"""Whether everything that should be there is: the newest position, every expected source file."""
+"""Whether everything that is due is there: the newest position, every expected source file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from gridmill.model.settled import SourceFileStatus
-from gridmill.model.wording import count_of, format_duration
+from gridmill.model.wording import count_of, format_duration, short_label
 from gridmill.validation.checks.gaps import GapGroup, find_gaps, group_gaps
-from gridmill.validation.context import Context, short_label
+from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding
 
 __all__ = ["Complete", "Current"]

@@ -1,0 +1,93 @@
+"""How far source files settle a region job, where its variables end, and when it is due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gridmill.authoring.locate import locate_along
+from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
+from gridmill.model.settled import RegionState, SourceFill, region_state
+from gridmill.model.variables import DataVar
+from gridmill.stores.final_store import FinalStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gridmill.authoring.region_job import RegionJob
+
+__all__ = ["due_jobs", "end_of", "is_over", "state_of"]
+
+JobT = TypeVar("JobT", bound="RegionJob[Any, Any]")
+
+
+def end_of(job: RegionJob[Any, Any], name: str) -> int:
+    """Return the first position at which the provider no longer has a variable."""
+    index = job.template_ds.get_index(job.append_dim)
+    ends = [var.valid_until for var in job.data_vars if var.name == name]
+    if not ends or ends[0] is None:
+        return len(index)
+    from gridmill.authoring.labels import parse_label  # imports pandas, for the driver
+
+    calendar = getattr(index, "calendar", "proleptic_gregorian")
+    return int(index.searchsorted(parse_label(ends[0], calendar)))
+
+
+def is_over(job: RegionJob[Any, Any], data_var: DataVar) -> bool:
+    """Whether the provider ended a variable before a job's region."""
+    return not job.is_static and job.region.start >= end_of(job, data_var.name)
+
+
+def state_of(job: RegionJob[Any, Any], process_results: ProcessResults) -> RegionState:
+    """Return how far a job's source files settle its region, see `region_state`."""
+    fills = [list(_fills(job, name, coords)) for name, coords in process_results.items()]
+    return region_state(job.region, fills, job.publish_when)
+
+
+def due_jobs(
+    jobs: Sequence[JobT], final_store: FinalStore, index: pd.Index[Any], append_dim: str
+) -> list[JobT]:
+    """Return those jobs that an update takes, see `RegionJob.operational_update_jobs`.
+
+    Parameters
+    ----------
+    jobs
+        Of all regions of the template, of one class.
+    final_store
+        Says what readers see and what is recorded.
+    index
+        The append dim's labels.
+    append_dim
+        Its name.
+    """
+    published = final_store.published_length(append_dim) or 0
+    oldest = _first_within(index, jobs[0].lookback) if jobs else 0
+
+    def is_due(job: JobT) -> bool:
+        if job.region.stop >= published or (job.retry_gaps and job.asks_for_revisions):
+            return True
+        record = final_store.tracker.read(job.region) if job.retry_gaps else None
+        return record is not None and not record.is_complete(var.name for var in job.data_vars)
+
+    recent = [replace(job, retry_gaps=job.region.stop > oldest) for job in jobs]
+    return [job for job in recent if is_due(job)]
+
+
+def _first_within(index: pd.Index[Any], window: timedelta) -> int:
+    if len(index) == 0:
+        return 0
+    return int(index.searchsorted(index[-1] - window))
+
+
+def _fills(
+    job: RegionJob[Any, Any], name: str, coords: Iterable[SourceFileCoord]
+) -> Iterator[SourceFill]:
+    index = job.template_ds.get_index(job.append_dim)
+    template, end = slice(0, len(index)), end_of(job, name)
+    awaited = any(v.name == name and v.encoding.missing is None for v in job.data_vars)
+    for coord, at in locate_along(index, job.append_dim, coords):
+        filled = job.region.filled_by(at, template)
+        if at.start < end:
+            yield SourceFill(filled.start, filled.stop, coord.status, coord.settled, awaited)

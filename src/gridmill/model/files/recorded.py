@@ -1,0 +1,59 @@
+"""What is recorded of a source file: what became of it, its version, what was said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gridmill.model.files.versions import Identity, Word, identity_of
+from gridmill.model.settled import SourceFileStatus
+
+__all__ = ["SourceFileRecord"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFileRecord:
+    """What is known of one source file of a region.
+
+    Parameters
+    ----------
+    url
+        Its address, credentials masked.
+    start, stop
+        Positions along the append dim that it fills, relative to the region's start.
+    status, settled
+        See `gridmill.model.settled.SourceFill`.
+    nbytes, etag, last_modified
+        Identity, taken from the download's own response.
+    detail
+        Why it did not succeed, or what is worth knowing of how it did.
+    accepted
+        Who settled it by hand, when and why; that also holds for variables that could not be
+        read from it.
+    released
+        By variable that a gate held: which version of the file somebody said is right.
+    withdrawn
+        By variable whose values were taken from readers: which version is not read again.
+    extra
+        Optional fields that a later gridmill wrote: kept as long as the file's record is.
+    """
+
+    url: str
+    start: int
+    stop: int
+    status: SourceFileStatus
+    settled: bool
+    nbytes: int | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    detail: str | None = None
+    accepted: str | None = None
+    released: Mapping[str, Word] = field(default_factory=dict, hash=False)
+    withdrawn: Mapping[str, Word] = field(default_factory=dict, hash=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def identity(self) -> Identity:
+        """What tells two versions of the file apart, see `identity_of`."""
+        return identity_of(self.nbytes, self.etag, self.last_modified)
