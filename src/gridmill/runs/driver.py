@@ -23,7 +23,7 @@ from gridmill.planning.source_files.asking import ask_files
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask import submission
 from gridmill.runs.dask.plugin import PipelinePlugin
-from gridmill.runs.dask.workforce import Workforce, is_one_machine
+from gridmill.runs.dask.workers.workforce import Workforce, is_one_machine
 from gridmill.runs.in_flight import Begun, RegionInFlight, Window
 from gridmill.runs.intake import Intake
 from gridmill.runs.ledger import PUBLISH_INTERVAL_S, Ledger, Showing

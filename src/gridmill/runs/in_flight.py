@@ -21,7 +21,7 @@ from gridmill.runs.batches import Pace
 from gridmill.runs.dask import submission
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.dask.submission import GroupWork
-from gridmill.runs.dask.workforce import expected_workers
+from gridmill.runs.dask.workers.workforce import expected_workers
 
 __all__ = [
     "CHAINS_PER_THREAD",

@@ -13,10 +13,10 @@ import pytest
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, Worker
 
 from clusters import local_client
-from gridmill.runs.dask import joining, queues, workforce
 from gridmill.runs.dask.clusters import connect
 from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin
-from gridmill.runs.dask.workforce import NoWorkers, Workforce
+from gridmill.runs.dask.workers import joining, queues, workforce
+from gridmill.runs.dask.workers.workforce import NoWorkers, Workforce
 from tiny import Provider, Tiny, hours, truth, until
 
 GOOD = {"threads": 0, "versions": {}, "module": ""}
@@ -101,7 +101,7 @@ def test_a_worker_that_joins_and_can_run_nothing_is_closed_and_the_run_goes_on(d
         found.open()
         add(client, **without("gridmill"))
         add(client, **without("gridmill"))
-        wait_until(lambda: len(found._found.get("import gridmill", ())) == 2)
+        wait_until(lambda: len({e["address"] for _, e in client.get_events(joining.TOPIC)}) == 2)
         wait_until(lambda: len(client.nthreads()) == 1)
         found.look(1)
         found.look(1)
@@ -140,10 +140,9 @@ def test_a_plugin_that_cannot_be_set_up_is_a_cause_like_another(said):
     """A worker whose disk cannot be used, say, tells why and is closed."""
     with cluster_of({}) as client:
         wanted = {**GOOD, "threads": 0}
-        client.subscribe_topic(joining.TOPIC, (events := []).append)
         client.register_plugin(joining.ByValue(joining.Joining(PLUGIN, b"no pickle", wanted)))
-        wait_until(lambda: events)
-        ((kind, text, is_fatal),) = events[0][1]["findings"]
+        ((_, told),) = client.get_events(joining.TOPIC)
+        ((kind, text, is_fatal),) = told["findings"]
         assert (kind, is_fatal) == ("setup", True)
         assert text.startswith("cannot be set up for gridmill: UnpicklingError")
         wait_until(lambda: not client.nthreads())
@@ -156,7 +155,7 @@ def test_what_is_wrong_with_workers_is_a_line_a_kind_and_not_a_worker(said):
         found = Workforce(client, PipelinePlugin(), "")
         found.open()
         add(client, **few)
-        wait_until(lambda: len(found._found["threads"]) == 3)
+        wait_until(lambda: len(client.nthreads()) == 4)
         found.look(4)
     (line,) = said
     assert line.startswith("2 of 3 workers have fewer than 5 threads, so stages overlap less")

@@ -39,6 +39,7 @@ CLASSES = {
 }
 FUNCTIONS = {
     "archive_options": "a declaration: the options of an archive, one after the other",
+    "cluster_options": "a declaration: the options of a cluster, one after the other",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, Worker
 
-from gridmill.runs.dask.workforce import is_one_machine, keep_size
+from gridmill.runs.dask.workers.workforce import is_one_machine, keep_size
 
 __all__ = ["LOCAL_CONFIG", "SCHEDULER_CONFIG", "connect"]
 

@@ -69,48 +69,66 @@ def examine(wanted: dict[str, Any], *, dask_worker: Worker) -> list[tuple[str, s
         Of each its kind, what is to be said of the workers of that kind ("have numpy 2.1, …"), and
         whether nothing can run there.
     """
+    for module in ("gridmill", wanted["module"]):
+        if cause := import_error(module):
+            text = (
+                f"cannot import {module}: {cause}; give the workers this environment, with "
+                "gridmill and the dataset's package"
+            )
+            return [(f"import {module}", text, True)]
+    found = [(kind, text, False) for kind, text in other_versions(wanted["versions"])]
+    lacking = lacks(dask_worker, wanted["threads"])
+    return found + [(kind, text, False) for kind, text in lacking.items()]
+
+
+def import_error(module: str) -> str:
+    """Say why a module cannot be imported here; nothing if it can."""
     import importlib
+
+    try:
+        if module:
+            importlib.import_module(module)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def other_versions(wanted: dict[str, str]) -> list[tuple[str, str]]:
+    """Find packages of another version than wanted; of each a kind and what is to be said."""
+    theirs = versions_of(list(wanted))
+    return [
+        (
+            f"{name} {theirs[name]}",
+            f"have {name} {theirs[name]}, this process {ours}: give all the same environment, or "
+            "the same inputs may not give the same bytes",
+        )
+        for name, ours in wanted.items()
+        if theirs[name] != ours
+    ]
+
+
+def lacks(worker: Worker, threads: int) -> dict[str, str]:
+    """Find what a worker has too little of, by kind."""
     import shutil
 
-    remedy = "give the workers this environment, with gridmill and the dataset's package"
-    found: list[tuple[str, str, bool]] = []
-    for module in ("gridmill", wanted["module"]):
-        try:
-            if module:
-                importlib.import_module(module)
-        except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
-            return [(f"import {module}", f"cannot import {module}: {cause}; {remedy}", True)]
-    theirs = versions_of(list(wanted["versions"]))
-    for name, ours in wanted["versions"].items():
-        if theirs[name] != ours:
-            text = (
-                f"have {name} {theirs[name]}, this process {ours}: give all the same environment, "
-                "or the same inputs may not give the same bytes"
-            )
-            found.append((f"{name} {theirs[name]}", text, False))
-    threads = wanted["threads"]
-    if dask_worker.state.nthreads < threads:
-        text = (
+    from gridmill.runs.dask.memory import keep_freed_memory
+
+    found = {}
+    if worker.state.nthreads < threads:
+        found["threads"] = (
             f"have fewer than {threads} threads, so stages overlap less: start them with "
             f"--nthreads {threads}"
         )
-        found.append(("threads", text, False))
-    from gridmill.runs.dask.memory import keep_freed_memory
-
     if not keep_freed_memory():
-        text = (
+        found["memory"] = (
             "give freed memory back to the system at once, which can double the CPU time: use an "
             "image with glibc, or preload an allocator like jemalloc"
         )
-        found.append(("memory", text, False))
-    free = shutil.disk_usage(dask_worker.local_directory).free
-    if free < FEWEST_FREE_NBYTES:
-        text = (
+    if shutil.disk_usage(worker.local_directory).free < FEWEST_FREE_NBYTES:
+        found["disk"] = (
             f"have less than {FEWEST_FREE_NBYTES >> 30} GiB free on their local disk: start them "
             "with --local-directory on a larger one"
         )
-        found.append(("disk", text, False))
     return found
 
 

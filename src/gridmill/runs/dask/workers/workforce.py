@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,9 +15,9 @@ from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 
 from gridmill.model.wording import format_duration
-from gridmill.runs.dask.joining import TOPIC, ByValue, Joining, examine, versions_of
 from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin, threads_per_worker
-from gridmill.runs.dask.queues import why_none_runs
+from gridmill.runs.dask.workers.joining import TOPIC, ByValue, Joining, examine, versions_of
+from gridmill.runs.dask.workers.queues import why_none_runs
 
 __all__ = [
     "PACKAGES",
@@ -88,7 +87,7 @@ class Workforce:
         # What is defined in a notebook or script is sent by value.
         self.module = "" if module == "__main__" else module
         self.timeout_s = float(parse_timedelta(_setting("worker-timeout", WORKER_TIMEOUT)))
-        self._lock = threading.Lock()
+        self._events = 0
         # By kind and address.
         self._found: dict[str, dict[str, str]] = {}
         self._said: set[str] = set()
@@ -111,7 +110,7 @@ class Workforce:
         threads = 0 if _setting("one-thread", False) else threads_per_worker()
         wanted = {"threads": threads, "versions": versions_of(list(PACKAGES))}
         self._refuse_useless({**wanted, "module": self.module})
-        self.client.subscribe_topic(TOPIC, self._take)  # type: ignore[no-untyped-call]
+        self._events = len(self._told())
         self._register(Joining(PLUGIN, pickle.dumps(self.plugin), {**wanted, "module": ""}))
         if self.module:
             wanted = {"threads": 0, "versions": {}, "module": self.module}
@@ -120,8 +119,6 @@ class Workforce:
     def close(self) -> None:
         """Ask no worker for the jobs' module any more: another run has another one."""
         client: Any = self.client
-        with suppress(Exception):
-            client.unsubscribe_topic(TOPIC)
         if self.module:
             with suppress(Exception):
                 client.unregister_worker_plugin(self._import_plugin)
@@ -144,27 +141,25 @@ class Workforce:
             raise ValueError(f"no worker can run anything: {self._last_closed}")
         self._say(len(answers))
 
-    def _take(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        """Note what a worker that joined says of itself; called in the client's event loop."""
-        told = event[1]
-        self._note(told["address"], told["findings"])
+    def _told(self) -> tuple[tuple[float, Mapping[str, Any]], ...]:
+        """Give what workers that joined told the scheduler of themselves."""
+        return self.client.get_events(TOPIC)  # type: ignore[no-any-return]
 
     def _note(self, address: str, findings: Iterable[Finding]) -> None:
-        with self._lock:
-            for kind, text, is_fatal in findings:
-                self._found.setdefault(kind, {})[address] = text
-                if is_fatal:
-                    self._last_closed = f"{address} {text}"
+        for kind, text, is_fatal in findings:
+            self._found.setdefault(kind, {})[address] = text
+            if is_fatal:
+                self._last_closed = f"{address} {text}"
 
     def _say(self, workers: int) -> None:
         """Say each kind of finding once, with how many workers are of it by then."""
-        with self._lock:
-            new = [kind for kind in self._found if kind not in self._said]
-            self._said.update(new)
-            found = [self._found[kind] for kind in new]
-            lines = [(len(texts), [*texts.values()][-1]) for texts in found]
-        for number, text in lines:
-            log.warning("%d of %d workers %s", number, max(number, workers), text)
+        for kind, texts in self._found.items():
+            if kind not in self._said:
+                self._said.add(kind)
+                number = len(texts)
+                log.warning(
+                    "%d of %d workers %s", number, max(number, workers), [*texts.values()][-1]
+                )
 
     # -- nobody is there -------------------------------------------------------------------------
 
@@ -176,6 +171,10 @@ class Workforce:
         NoWorkers
             There was nobody for so long that the run gives up.
         """
+        told = self._told()
+        for _, worker in told[self._events :]:
+            self._note(worker["address"], worker["findings"])
+        self._events = len(told)
         self._say(workers)
         self._replace(workers)
         if workers:
@@ -198,10 +197,11 @@ class Workforce:
             log.warning("no worker for %s (gives up in %s): %s", so_long, left, self._why())
 
     def _why(self) -> str:
-        with self._lock:
-            closed = self._last_closed
-        if closed is not None:
-            return f"the last one that joined was closed, since it could do nothing: {closed}"
+        if self._last_closed is not None:
+            return (
+                "the last one that joined was closed, since it could do nothing: "
+                f"{self._last_closed}"
+            )
         return why_none_runs(self.client.cluster)
 
     def _replace(self, workers: int) -> None:
