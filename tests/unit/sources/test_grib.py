@@ -14,6 +14,7 @@ import pytest
 from decoded_messages import GRIB1, VALUES, WITH_MISSING, assert_points_agree, decode, soak
 from grib_messages import assemble, encode, encode_in_band_missing, sections
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages
+from gridmill.sources.grib.gaussian import reduced_longitudes
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.formats import parse_inventory
 from gridmill.sources.grib.inventory.message import Statistic
@@ -327,6 +328,36 @@ def test_reduced_gaussian_grids_are_points(edition):
     assert_points_agree(grid, *positions(message))
     assert grid.longitudes.min() >= -180
     assert grid.longitudes.max() < 180
+
+
+@pytest.mark.parametrize("edition", [1, 2])
+@pytest.mark.parametrize("off", [-1, 0, 1, 2])
+def test_gaussian_latitudes_are_our_own(edition, off):
+    """A first latitude that is rounded up or down ends no process; latitudes are those of N."""
+    scale = 1 if edition == 1 else 1_000
+    keys = {"latitudeOfFirstGridPoint": (87_864 + off) * scale}
+    grid = read_grid(encode(sample=f"regular_gg_sfc_grib{edition}", keys=keys))
+    zeros = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(64)[0]))[::-1]
+    np.testing.assert_allclose(grid.latitudes, zeros, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("keys", [{"N": 16}, {"N": 48}, {"latitudeOfFirstGridPoint": 87_000_000}])
+def test_gaussian_headers_that_contradict_themselves_are_errors(keys):
+    """N, number of rows and ends must agree, within the rounding of edition 1."""
+    with pytest.raises(GribCorrupt, match="Gaussian latitudes of N"):
+        read_grid(encode(sample="regular_gg_sfc_grib2", keys=keys))
+
+
+def test_rows_of_part_of_a_reduced_grid_have_the_points_between_its_meridians():
+    """Each row has those of its points that lie in the area; another number is an error."""
+    counts, longitudes = reduced_longitudes(np.array([4, 8]), 0.0, 90.0, 5)
+    assert counts.tolist() == [2, 3]
+    assert longitudes.tolist() == [0.0, 90.0, 0.0, 45.0, 90.0]
+    counts, longitudes = reduced_longitudes(np.array([4, 8]), 270.0, 405.0, 6)
+    assert counts.tolist() == [2, 4]
+    assert longitudes.tolist() == [-90.0, 0.0, -90.0, -45.0, 0.0, 45.0]
+    with pytest.raises(GribCorrupt, match="contradicts itself"):
+        reduced_longitudes(np.array([4, 8]), 0.0, 90.0, 6)
 
 
 def test_grids_are_values():

@@ -21,6 +21,7 @@ __all__ = [
     "GribRefused",
     "Section",
     "find_field",
+    "grib1_sections",
     "grid_definition",
     "iter_messages",
     "message_nbytes",
@@ -106,7 +107,7 @@ def find_field(message: bytes) -> list[Section]:
     if len(_cut_message(message, 0)) != len(message):
         raise GribCorrupt(f"{len(message)} bytes are more than one message; use iter_messages")
     if message[7] == 1:
-        _check_grib1(message)
+        grib1_sections(message)
         return []
     sections = _find_sections(message, 0)
     if sum(section.number == 7 for section in sections) != 1:
@@ -250,22 +251,40 @@ def _find_sections(message: bytes, offset: int) -> list[Section]:
     return sections
 
 
-def _check_grib1(message: bytes) -> None:
-    """Check that the sections 1 to 4 lie one behind the other inside the message."""
+def grib1_sections(message: bytes) -> dict[int, tuple[int, int]]:
+    """Find the sections 1 to 4 of an edition 1 message, which lie one behind the other.
+
+    Returns
+    -------
+    dict
+        By number, where a section starts and where it stops; 2 and 3 are optional.
+
+    Raises
+    ------
+    GribCorrupt
+        A section is too short, or they do not fill the message.
+    """
     start, end = 8, len(message) - 4
     flags = message[15]
+    is_large = bool(message[4] & 0x80)  # see `message_nbytes`: section 4 does not say its length
     present = [True, bool(flags & 0x80), bool(flags & 0x40), True]
+    found = {}
     for number, is_present in enumerate(present, start=1):
         if not is_present:
             continue
         nbytes = int.from_bytes(message[start : start + 3], "big")
-        shortest = (28, 32, 6, 4)[number - 1]
-        if nbytes < shortest or start + nbytes > end:
+        if number == 4 and is_large:
+            nbytes = end - start
+        shortest = (28, 32, 6, 12)[number - 1]
+        beyond = start + nbytes > end or (number == 4 and start + nbytes != end)
+        if nbytes < shortest or beyond:
             raise GribCorrupt(
                 f"the message is damaged: section {number} has {nbytes} bytes at its byte {start} "
                 f"of {len(message)}"
             )
+        found[number] = (start, start + nbytes)
         start += nbytes
+    return found
 
 
 def uint(data: bytes | memoryview, start: int, nbytes: int) -> int:
