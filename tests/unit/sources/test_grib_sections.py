@@ -87,6 +87,21 @@ def test_a_cut_off_file_gives_its_whole_messages_first():
         next(messages)
 
 
+def test_an_odd_message_does_not_hide_the_rest():
+    """Letters in a bulletin's header, a cut or damaged message: those behind are yielded first."""
+    message = encode(VALUES)
+    damaged = bytearray(message)
+    damaged[40] = 99  # the length of section 3
+    bulletin = b"YAXX90 KWBC GRIB BULLETIN\r\r\n"
+    assert [one.data for one in iter_messages(bulletin + message)] == [message]
+    for odd in (bytes(damaged), message[:-30]):
+        data = odd + bulletin + message
+        found = iter_messages(data)
+        assert next(found).offset == len(odd + bulletin)
+        with pytest.raises(GribCorrupt, match="at byte 0 "):
+            next(found)
+
+
 def test_what_is_no_grib_file_is_an_error(tmp_path):
     """Empty files, error pages and stubs are not files without messages."""
     path = tmp_path / "empty"

@@ -66,14 +66,15 @@ class Section(NamedTuple):
 def iter_messages(source: Path | bytes) -> Iterator[EncodedMessage]:
     """Yield every field of a local file, or of bytes, in order.
 
-    Bytes between messages (bulletin headers, padding) are skipped. A message that packs several
+    Bytes between messages (bulletin headers, padding) are skipped, and so is a message that is cut
+    off or damaged, until all others have been yielded. A message that packs several
     fields, as NCEP's wind components may be, is taken apart into one message a field.
 
     Raises
     ------
     GribCorrupt
-        There is no GRIB message, or one is cut off or contradicts its own lengths. Messages before
-        it have been yielded.
+        There is no GRIB message, or one is cut off or contradicts its own lengths; then it comes
+        last, about the first of them.
 
     Notes
     -----
@@ -171,15 +172,26 @@ def _uint24(data: bytes | memoryview | mmap.mmap, position: int) -> int:
 
 
 def _iter_buffer(buffer: bytes | mmap.mmap) -> Iterator[EncodedMessage]:
+    first_problem: GribCorrupt | None = None
     found = False
     offset = buffer.find(b"GRIB")
     while offset >= 0:
-        found = True
-        message = _cut_message(buffer, offset)
-        fields = _split_fields(message, offset)
-        for place, field in enumerate(fields, start=1):
-            yield EncodedMessage(offset, place if len(fields) > 1 else None, field)
-        offset = buffer.find(b"GRIB", offset + len(message))
+        stop = offset + len(b"GRIB")
+        # Letters in a bulletin's header are not the start of a message.
+        if buffer[offset + 7 : offset + 8] in (b"\1", b"\2"):
+            found = True
+            try:
+                message = _cut_message(buffer, offset)
+                fields = _split_fields(message, offset)
+            except GribCorrupt as error:
+                first_problem = first_problem or error
+            else:
+                stop = offset + len(message)
+                for place, field in enumerate(fields, start=1):
+                    yield EncodedMessage(offset, place if len(fields) > 1 else None, field)
+        offset = buffer.find(b"GRIB", stop)
+    if first_problem is not None:
+        raise first_problem
     if not found:
         raise GribCorrupt(f"there is no GRIB message in {len(buffer)} bytes: {buffer[:40]!r}")
 
