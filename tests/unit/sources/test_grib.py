@@ -488,6 +488,50 @@ def test_a_derived_forecast_is_no_member():
 
 
 @pytest.mark.parametrize(
+    ("keys", "is_plain"),
+    [
+        ({}, True),
+        ({"productDefinitionTemplateNumber": 1, "perturbationNumber": 3}, False),
+        ({"productDefinitionTemplateNumber": 2, "derivedForecast": 4}, False),
+        ({"productDefinitionTemplateNumber": 5, "probabilityType": 1}, False),
+        ({"productDefinitionTemplateNumber": 6, "percentileValue": 50}, False),
+    ],
+)
+def test_a_forecast_itself_is_told_from_what_is_made_of_an_ensemble(keys, is_plain):
+    """Members, deviations, probabilities and percentiles have figures of their own."""
+    assert identity(**keys).is_plain is is_plain
+
+
+@pytest.mark.parametrize(
+    ("kind", "coded", "first", "second"),
+    [
+        (100, {"level": 500}, 50_000.0, None),
+        (115, {"level": 30}, 3_000.0, None),
+        (111, {"level": 7}, 0.07, None),
+        (105, {"level": 2}, 2.0, None),
+        (109, {"level": 60}, 60.0, None),
+        (107, {"level": 9950}, 0.995, None),
+        (101, {"topLevel": 50, "bottomLevel": 100}, 50_000.0, 100_000.0),
+        (112, {"topLevel": 10, "bottomLevel": 40}, 0.1, 0.4),
+        (121, {"topLevel": 100, "bottomLevel": 250}, 100_000.0, 85_000.0),
+    ],
+)
+def test_levels_of_edition_1_are_in_the_units_of_edition_2(kind, coded, first, second):
+    """Pa, m and fractions, whatever the table of edition 1 says a figure stands for."""
+    message = encode(sample=GRIB1, keys={"indicatorOfTypeOfLevel": kind, **coded})
+    found = message_identity(message)
+    assert found.first_surface == (kind, pytest.approx(first))
+    assert found.second_surface == (None if second is None else (kind, pytest.approx(second)))
+
+
+def test_pressure_has_one_unit_in_both_editions():
+    """500 hPa are 50,000 Pa, by edition 1 and by edition 2."""
+    for edition in (1, 2):
+        found = message_identity(encode(sample=f"regular_ll_pl_grib{edition}", keys={"level": 500}))
+        assert found.first_surface == (100, 50_000.0)
+
+
+@pytest.mark.parametrize(
     ("indicator", "p1", "p2", "unit", "start", "end", "statistic"),
     [
         (0, 6, 0, 1, 6, 6, Statistic.INSTANT),

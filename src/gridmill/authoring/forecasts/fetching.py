@@ -265,9 +265,7 @@ class MessageOrder:
     def _held_in(self, message: bytes) -> list[Asked]:
         with open_message(message) as opened:
             return [
-                asked
-                for asked in self.in_file
-                if not contradictions(opened, asked, self.init_time)
+                asked for asked in self.in_file if not contradictions(opened, asked, self.init_time)
             ]
 
 
