@@ -429,20 +429,25 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Whether this is the job that writes the variables without the append dim."""
         return self.region.is_static
 
-    def is_over(self, data_var: DataVar) -> bool:
-        """Whether the provider ended a variable before this region."""
-        return self.region.start >= self.end_of(data_var.name) and not self.is_static
+    def is_offered(self, data_var: DataVar) -> bool:
+        """Whether the provider has a variable at any position of this region."""
+        span = self.offered_span(data_var.name)
+        return self.is_static or self.region.overlaps(span.start, span.stop)
 
-    def end_of(self, name: str) -> int:
-        """Give the first position at which the provider no longer has a variable."""
+    def offered_span(self, name: str) -> slice:
+        """Give the positions at which the provider has a variable, see `DataVar.valid_from`."""
         index = self.template_ds.get_index(self.append_dim)
-        ends = [var.valid_until for var in self.data_vars if var.name == name]
-        if not ends or ends[0] is None:
-            return len(index)
+        ends = [(v.valid_from, v.valid_until) for v in self.data_vars if v.name == name]
+        first, last = ends[0] if ends else (None, None)
+        start = 0 if first is None else self._position_of(first)
+        return slice(start, len(index) if last is None else max(start, self._position_of(last)))
+
+    def _position_of(self, label: str) -> int:
         from gridmill.authoring.labels import parse_label  # imports pandas, for the driver
 
+        index = self.template_ds.get_index(self.append_dim)
         calendar = getattr(index, "calendar", "proleptic_gregorian")
-        return int(index.searchsorted(parse_label(ends[0], calendar)))
+        return int(index.searchsorted(parse_label(label, calendar)))
 
     def state(self, process_results: ProcessResults) -> RegionState:
         """Judge this region by its source files, see `gridmill.model.settled.region_state`."""
@@ -512,13 +517,13 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     def _fills(self, name: str, coords: Iterable[SourceFileCoord]) -> list[SourceFill]:
         index = self.template_ds.get_index(self.append_dim)
-        template, end = slice(0, len(index)), self.end_of(name)
+        template, span = slice(0, len(index)), self.offered_span(name)
         awaited = any(v.name == name and v.encoding.missing is None for v in self.data_vars)
         return [
             SourceFill(filled.start, filled.stop, coord.status, coord.settled, awaited)
             for coord, at in locate_along(index, self.append_dim, coords)
             for filled in (self.region.filled_by(at, template),)
-            if at.start < end
+            if at.start < span.stop and at.stop > span.start
         ]
 
     def _try_mirrors(self, coord: CoordT, ask: Callable[[str], AnswerT]) -> AnswerT:

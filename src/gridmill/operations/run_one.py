@@ -21,6 +21,7 @@ from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import Bench, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedGroup
+from gridmill.planning.source_files.offered import offered_in
 from gridmill.planning.source_files.outcomes import released_files
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
@@ -182,6 +183,7 @@ def _run(
             archive.template_ds, dim, job.processing_region(), archive.config.append_dim_frequency
         ),
         released=released_files(dataset.store.tracker.read(job.region), job.data_vars[0].name),
+        offered=offered_in(job, job.data_vars[0]),
     )
     space = Workspace(scratch / "work").of_key("one-chain")
     bench = Bench(space, "this process", raises=True)

@@ -242,7 +242,7 @@ class Extent:
     def _why_not_at(self, position: int, record: ProgressRecord) -> str:
         """Say why readers do not see a position of a region that has a record."""
         job = self.archive.job(self.archive.region_at(position))
-        names = [var.name for var in job.data_vars if not job.is_over(var)]
+        names = [var.name for var in job.data_vars if job.is_offered(var)]
         at = position - record.start
         why = why_unsettled(record, names, slice(at, at + 1))
         if why is not None:
@@ -300,7 +300,7 @@ class Extent:
 
 
 def _state_of(job: RegionJob[Any, Any], results: ProcessResults) -> RegionState | None:
-    if any(var.name not in results and not job.is_over(var) for var in job.data_vars):
+    if any(var.name not in results and job.is_offered(var) for var in job.data_vars):
         return None
     return job.state(results)
 

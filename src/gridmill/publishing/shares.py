@@ -62,7 +62,7 @@ def recorded_completeness(
     expected, arrived = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     for group in prepared.groups:
         files = _Files(job, group.files, prepared.sizes)
-        for var in (var for var in group.variables if not job.is_over(var)):
+        for var in (var for var in group.variables if job.is_offered(var)):
             lacking = files.lacking(record, var.name)
             whole = files.count(var, frozenset(), dims)
             expected += whole

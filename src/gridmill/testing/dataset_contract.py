@@ -140,7 +140,9 @@ class DatasetContract:
             assert mask.any(), f"{job}: no source file fills {var.name}"
             return
         has_files = mask.any(axis=tuple(range(1, mask.ndim)))
-        has_files[max(0, job.end_of(var.name) - job.region.start) :] = True
+        span, start = job.offered_span(var.name), job.region.start
+        has_files[: max(0, span.start - start)] = True
+        has_files[max(0, span.stop - start) :] = True
         if not has_files.all():
             position = job.region.start + int(np.argmin(has_files))
             label = job.template_ds.get_index(job.append_dim)[position]

@@ -145,8 +145,24 @@ def test_an_ended_variable_counts_up_to_its_end():
     assert state == RegionState(4, 8, 4, 4)
     assert not job.state({"a": results([OK] * 4), "b": results([OK, ABSENT, OK, OK])}).is_settled
     later = job_of(12, slice(8, 12), config=Ends())
-    assert [later.is_over(var) for var in later.data_vars] == [False, True]
-    assert not any(job.is_over(var) for var in job.data_vars)
+    assert [later.is_offered(var) for var in later.data_vars] == [True, False]
+    assert all(job.is_offered(var) for var in job.data_vars)
+
+
+def test_a_variable_that_begins_later_counts_from_there():
+    """valid_from cuts the region it lies in, and earlier ones have nothing of the variable."""
+
+    class Begins(TinyTemplate):
+        data_vars = (tiny_var("a"), tiny_var("b", valid_from=until(6)))
+
+    job = job_of(config=Begins())
+    assert job.offered_span("b") == slice(6, 10)
+    state = job.state({"a": results([OK] * 4), "b": results([ABSENT, ABSENT, OK, OK])})
+    assert state == RegionState(4, 8, 4, 4)
+    assert not job.state({"a": results([OK] * 4), "b": results([OK, OK, ABSENT, OK])}).is_settled
+    earlier = job_of(12, slice(0, 4), config=Begins())
+    assert [earlier.is_offered(var) for var in earlier.data_vars] == [True, False]
+    assert all(job.is_offered(var) for var in job.data_vars)
 
 
 def test_the_processing_region_is_cut_to_the_template():

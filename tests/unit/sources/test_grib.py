@@ -627,6 +627,12 @@ def test_a_date_that_does_not_exist_is_an_error():
         identity(month=13)
 
 
+def test_a_step_beyond_all_that_can_be_is_an_error():
+    """A damaged number of days is not read as some other step, nor raises what nobody expects."""
+    with pytest.raises(GribCorrupt, match="beyond all that can be"):
+        identity(indicatorOfUnitOfTimeRange=2, forecastTime=1_069_547_521)
+
+
 # Threads
 
 

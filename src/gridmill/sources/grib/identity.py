@@ -97,11 +97,12 @@ def read_identity(handle: int) -> MessageIdentity:
     edition = integer(handle, "edition")
     reference_time = _read_reference_time(handle)
     read_rest = _read_grib1_identity if edition == 1 else _read_grib2_identity
+    try:
+        rest = read_rest(handle)
+    except OverflowError as error:
+        raise GribCorrupt(f"a step or a level is beyond all that can be: {error}") from error
     return MessageIdentity(
-        edition=edition,
-        centre=text(handle, "centre"),
-        reference_time=reference_time,
-        **read_rest(handle),
+        edition=edition, centre=text(handle, "centre"), reference_time=reference_time, **rest
     )
 
 

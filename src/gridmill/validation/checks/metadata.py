@@ -254,7 +254,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
 
 
 def _is_whole(record: ProgressRecord, job: RegionJob[Any, Any]) -> bool:
-    expected = [var.name for var in job.data_vars if not job.is_over(var)]
+    expected = [var.name for var in job.data_vars if job.is_offered(var)]
     return all(record.fills(name) is not None for name in expected)
 
 
