@@ -264,9 +264,10 @@ class DataVar:
         None takes `TemplateConfig.dims`.
     keep_mantissa_bits
         Bits of mantissa that `RegionJob.apply_data_transformations` keeps; None does not round.
-    valid_until
-        First label along the append dim at which the provider no longer has the variable:
-        from there on it does not hold the published extent back.
+    valid_from, valid_until
+        First label along the append dim at which the provider has the variable, and the first at
+        which it no longer has it. Before and after it is not offered: nothing is read for it, it
+        does not hold the published extent back, and it is missing nowhere.
     valid_range
         Lowest and highest value that it can have, in its units, for validation; None means what
         its CF standard name and units say.
@@ -286,6 +287,7 @@ class DataVar:
     attrs: Mapping[str, Any]
     dims: tuple[str, ...] = ()
     keep_mantissa_bits: int | None = None
+    valid_from: str | None = None
     valid_until: str | None = None
     valid_range: tuple[float, float] | None = None
     gates: tuple[Gate, ...] = ()

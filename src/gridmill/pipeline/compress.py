@@ -186,6 +186,7 @@ def _make(
         places = {
             index: _place(source.files[index], work.data_var)
             for index in _succeeded(source.files, unread)
+            if source.files[index].lies_in(work.job.append_dim, work.offered)
         }
         if not places:
             return _Made((), unread, remarks)
@@ -236,6 +237,8 @@ def _read(
     remarks: dict[int, list[str]] = {}
     for index, file in enumerate(source.files):
         if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
+            continue
+        if not file.lies_in(work.job.append_dim, work.offered):
             continue
         left_out = held.get(index) or _why_withdrawn(work, file)
         if left_out:

@@ -95,6 +95,14 @@ class SourceFile:
         """Bytes that its download took."""
         return 0 if self.is_kept else self.coord.nbytes or 0
 
+    def lies_in(self, dim: str, positions: slice | None) -> bool:
+        """Whether it fills one of these positions of the processing region; None means all."""
+        at = self.place.get(dim)
+        if at is None or positions is None:
+            return True
+        first, stop = (at.start, at.stop) if isinstance(at, slice) else (at, at + 1)
+        return bool(first < positions.stop and stop > positions.start)
+
 
 @dataclass(frozen=True)
 class VariableWork:
@@ -122,6 +130,8 @@ class VariableWork:
         Keys of the objects that an earlier run found gone, see `VariableRecord`.
     withdrawn
         Likewise the version that is not read again, and why.
+    offered
+        Positions of the processing region at which the provider has the variable; None: all.
     """
 
     job: RegionJob[Any, Any]
@@ -134,6 +144,7 @@ class VariableWork:
     released: Mapping[str, Identity] = field(default_factory=dict)
     holes: frozenset[str] = frozenset()
     withdrawn: Mapping[str, Word] = field(default_factory=dict)
+    offered: slice | None = None
 
     @property
     def data_var(self) -> DataVar:

@@ -80,7 +80,8 @@ class EcmwfAifsSingleForecastTemplate(ForecastTemplate):
     """Forecasts of 15 days; a forecast is a region."""
 
     dims = DIMS
-    # The first whole month of the operational model.
+    # The first whole month of the operational model, which has had all variables since it began on
+    # 2025-02-25 (github.com/dynamical-org/reformatters; ECMWF's announcement of AIFS Single v1).
     append_dim_start = "2025-03-01"
     dataset_attributes = {  # noqa: RUF012
         "dataset_id": "ecmwf-aifs-single-forecast",

@@ -100,6 +100,7 @@ class Entry:
     levels: tuple[Level, ...]
     periods: dict[Product, Period]
     attrs: dict[str, str]
+    valid_from: dict[Product, str]
 
     def to_variable(self, product: Product, dims: Sequence[str], encoding: Encoding) -> GribVar:
         """Give the variable as a product has it."""
@@ -117,6 +118,7 @@ class Entry:
             levels=self.levels,
             statistic=period.statistic,
             codes=self.codes,
+            valid_from=self.valid_from.get(product),
             window=period.window,
         )
 
@@ -131,6 +133,7 @@ def _entry(
     gefs: Period | None = None,
     hrrr: Period | None = None,
     attrs: dict[str, str] | None = None,
+    valid_from: dict[Product, str] | None = None,
 ) -> Entry:
     given: dict[Product, Period | None] = {"gfs": gfs, "gefs": gefs, "hrrr": hrrr}
     return Entry(
@@ -140,8 +143,14 @@ def _entry(
         (levels,) if isinstance(levels, Level) else levels,
         {product: period for product, period in given.items() if period is not None},
         attrs or {},
+        valid_from or {},
     )
 
+
+# In GEFS's files of the most used variables (pgrb2s) since then, and in pgrb2b before: so does
+# github.com/dynamical-org/reformatters switch files. The archives begin after the models' last
+# change of what else is here: GFS v16 (2021-03-22), HRRR v4 (2020-12-02).
+CPOFP_FROM: dict[Product, str] = {"gefs": "2022-10-18T12:00"}
 
 # fmt: off
 TABLE = (
@@ -172,7 +181,7 @@ TABLE = (
            gfs=RAIN, gefs=RAIN, hrrr=HOURLY_RAIN),
     _entry("convective_precipitation_surface", "ACPCP", [(0, 1, 10)], SURFACE, gfs=RAIN),
     _entry("percent_frozen_precipitation_surface", "CPOFP", [(0, 1, 39)], SURFACE,
-           gfs=NOW, gefs=NOW, hrrr=NOW),
+           gfs=NOW, gefs=NOW, hrrr=NOW, valid_from=CPOFP_FROM),
     _entry("categorical_rain_surface", "CRAIN", [(0, 1, 192), (0, 1, 33)], SURFACE,
            gfs=NOW, gefs=SHARE, hrrr=NOW),
     _entry("categorical_snow_surface", "CSNOW", [(0, 1, 195), (0, 1, 36)], SURFACE,

@@ -13,7 +13,7 @@ import xarray as xr
 from gridmill.archive.salvage import own_metadata
 from gridmill.authoring.encoding.survival import differing
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import is_over
+from gridmill.authoring.settling import is_offered
 from gridmill.model.records import ProgressRecord
 from gridmill.model.wording import count_of, short_label
 from gridmill.publishing.shares import recorded_completeness
@@ -256,7 +256,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
 
 
 def _is_whole(record: ProgressRecord, job: RegionJob[Any, Any]) -> bool:
-    expected = [var.name for var in job.data_vars if not is_over(job, var)]
+    expected = [var.name for var in job.data_vars if is_offered(job, var)]
     return all(record.fills(name) is not None for name in expected)
 
 
