@@ -54,7 +54,7 @@ EPOCHS: Mapping[str, int] = MappingProxyType(
         NETCDF_READING: 1,
         SCALING: 1,
         ROUNDING: 1,
-        DEACCUMULATION: 1,
+        DEACCUMULATION: 2,
         INTERPOLATION: 1,
         PACKING: 1,
         ENCODING: 1,

@@ -72,6 +72,7 @@ class Narrator:
         self.listener = listener
         self._not_visible: deque[RegionTimes] = deque(maxlen=MOST_REGIONS)
         self._remarks: dict[str, tuple[str, int]] = {}
+        self._lost: dict[tuple[str, str], tuple[str, int]] = {}
 
     def note_skipped(self, region: RegionInFlight) -> None:
         """Note a region of which nothing was to do."""
@@ -113,6 +114,7 @@ class Narrator:
         self._note_files(region, record)
         self._note_unread(region, record)
         self._note_read(region)
+        self._note_lost(region)
         self.note_gaps(region, record)
         self._note_revised(region, record)
         self._note_times(region, record)
@@ -152,12 +154,16 @@ class Narrator:
         self._not_visible = deque(still, maxlen=MOST_REGIONS)
 
     def note_remarks(self) -> None:
-        """Sum up what was remarked of source files that succeeded."""
+        """Sum up what was remarked of source files that succeeded, and what transforms lost."""
         for remark, (first, many) in self._remarks.items():
             were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
             note = f"{were} {remark}; the first is {first}"
             # What nobody can mend is in the report, and disturbs nobody at each run.
             log.log(logging.INFO if remark == NO_TIME else logging.WARNING, "%s", note)
+            self.report.notes.append(note)
+        for (name, why), (first, many) in self._lost.items():
+            note = f"{name}: {many:,} values are missing, {why}; first in region {first}"
+            log.warning("%s", note)
             self.report.notes.append(note)
 
     def _note_spans(self, region: RegionInFlight, spans: Iterable[Span]) -> None:
@@ -210,6 +216,13 @@ class Narrator:
         }
         for remark, url in found:
             self._note_remark(remark, url)
+
+    def _note_lost(self, region: RegionInFlight) -> None:
+        """Note the values that transformations made missing."""
+        for name, receipt in region.outcome.receipts.items():
+            for why, count in receipt.lost.items():
+                first, many = self._lost.get((name, why), (region.name, 0))
+                self._lost[name, why] = first, many + count
 
     def _note_revised(self, region: RegionInFlight, record: ProgressRecord) -> None:
         seen = self.report.positions_before

@@ -55,15 +55,14 @@ def _since(
 
 
 NOW = Period()
-# Totals come in sixteenths of a kg m-2: over an hour, 1.7e-5 kg m-2 s-1.
-RAIN = _since(SIX_HOURS, Statistic.ACCUMULATION, non_negative_within=2e-5)
-HOURLY_RAIN = _since(HOUR, Statistic.ACCUMULATION, non_negative_within=2e-5)
+# By how much a mean may be below 0, the packing of each message says.
+RAIN = _since(SIX_HOURS, Statistic.ACCUMULATION, non_negative_within=0.0)
+HOURLY_RAIN = _since(HOUR, Statistic.ACCUMULATION, non_negative_within=0.0)
 MEAN = _since(SIX_HOURS, Statistic.AVERAGE)
-# Averages of 6 h come in fiftieths of a W m-2, and undoing them multiplies that by up to 6.
-SUN = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.5)
+SUN = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.0)
 # Averages of yes and no, and of %, in steps of about 1 % of the whole.
 SHARE = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.1)
-COVER = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=10.0)
+COVER = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.0)
 MAXIMUM = _since(SIX_HOURS, Statistic.MAXIMUM)
 MINIMUM = _since(SIX_HOURS, Statistic.MINIMUM)
 
