@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gridmill.archive.archive import Archive
-from gridmill.archive.declaration import narrowed
+from gridmill.archive.declaration import narrowed, with_what_it_has
 from gridmill.archive.opening import Opened, Opening
 from gridmill.archive.selection import jobs_between, jobs_of_update
 from gridmill.authoring.region_job import RegionJob
@@ -310,7 +310,8 @@ class DynamicalDataset:
 
     def coded(self) -> TemplateConfig:
         """Give the template as the code declares it, narrowed to the archive's declaration."""
-        return narrowed(self.declared, self._opening.declaration())
+        opening = self._opening
+        return narrowed(opening.coded, opening.declaration())
 
     def archive(
         self,
@@ -369,7 +370,8 @@ class DynamicalDataset:
 
     @property
     def _opening(self) -> Opening:
-        return Opening(self.store, self.declared, self.region_job, self._bound, self._tmp_store)
+        coded = with_what_it_has(self.store, self.declared)
+        return Opening(self.store, coded, self.region_job, self._bound, self._tmp_store)
 
     def _opened(
         self,

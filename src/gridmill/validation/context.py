@@ -312,6 +312,10 @@ class Context:
         """Give the command that tries again for what is not settled at positions."""
         return self.command("backfill", *self._chosen(at, variables))
 
+    def adding(self, variable: str) -> str:
+        """Give the command that adds a variable that the archive lacks."""
+        return self.command("backfill", "--until", self._until(), "--variables", variable)
+
     def command(self, name: str, *options: str) -> str:
         """Give a command line for this archive."""
         return shlex.join(["gridmill", name, *self.invocation, *options])

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from gridmill.datasets.noaa.gefs_forecast import (
     NoaaGefsForecastJob,
     NoaaGefsForecastTemplate,
 )
+from gridmill.model.epochs import DEACCUMULATION
 from gridmill.testing import ArchiveServer
 
 GRID = LatitudeLongitudeGrid(step_degrees=5.0)
@@ -91,6 +93,20 @@ class SmallTemplate(NoaaGefsForecastTemplate):
         for var in VARIABLES.values()
     )
 
+    former_vars = tuple(
+        replace(var, keep_mantissa_bits=None, encoding=Encoding(chunks=(1, 1, 5, *SHAPE)))
+        for var in NoaaGefsForecastTemplate.former_vars
+    )
+
+
+class EarlierTemplate(SmallTemplate):
+    """As it was declared before averages were stored as given."""
+
+    data_vars = tuple(
+        replace(var, superseded=None) for var in SmallTemplate.former_vars if "_snow_" in var.name
+    )
+    former_vars = ()
+
 
 class SmallJob(NoaaGefsForecastJob):
     """Reads its files."""
@@ -105,25 +121,35 @@ class SmallForecast(NoaaGefsForecast):
     region_job = SmallJob
 
 
+def put(root: Path, var: GribVar, fields: Mapping[int, tuple[np.ndarray, int]]) -> None:
+    """Write the provider's files of one variable out of fields by lead, and their inventories."""
+    job = SmallJob(
+        template_ds=SmallTemplate().get_template("2025-01-01T06"),
+        data_vars=(var,),
+        append_dim="init_time",
+        region=slice(0, 1),
+    )
+    for coord in job.generate_source_file_coords(job.template_ds, (var,)):
+        lead = coord.lead_time // timedelta(hours=1)
+        path = root / coord.get_url()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(message(var, lead, *fields[lead]))
+        path.with_name(f"{path.name}.idx").write_text(f"1:{line(var, lead)}\n")
+
+
+class EarlierForecast(SmallForecast):
+    """The dataset as it was declared then."""
+
+    template_config = EarlierTemplate
+
+
 @pytest.fixture
 def archive(tmp_path, client):
     """Make an archive of one variable out of fields by lead; the report, and what is stored."""
 
     def make(var: GribVar, fields: Mapping[int, tuple[np.ndarray, int]]):
         root = tmp_path / "mirror"
-        template = SmallTemplate()
-        job = SmallJob(
-            template_ds=template.get_template("2025-01-01T06"),
-            data_vars=(var,),
-            append_dim="init_time",
-            region=slice(0, 1),
-        )
-        for coord in job.generate_source_file_coords(job.template_ds, (var,)):
-            lead = coord.lead_time // timedelta(hours=1)
-            path = root / coord.get_url()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(message(var, lead, *fields[lead]))
-            path.with_name(f"{path.name}.idx").write_text(f"1:{line(var, lead)}\n")
+        put(root, var, fields)
         with ArchiveServer(root) as server:
             server.release_all()
             dataset = SmallForecast(tmp_path / "a.zarr", source_base=server.url)
@@ -196,3 +222,73 @@ def test_averages_of_yes_and_no_are_stored_as_given(archive):
 
     for position, lead in enumerate((3, 6, 9, 12), 1):
         np.testing.assert_array_equal(stored[position], given[lead])
+
+
+def test_an_archive_goes_on_with_undone_averages_and_says_so(tmp_path, client):
+    """Its status and its validation name them and what takes their place, and how to add that."""
+    root, url = tmp_path / "mirror", tmp_path / "a.zarr"
+    fields = {lead: (np.eye(*SHAPE) if lead % 6 else np.zeros(SHAPE), 0) for lead in (3, 6, 9, 12)}
+    put(root, VARIABLES[SNOW], fields)
+    with ArchiveServer(root) as server:
+        server.release_all()
+        made = EarlierForecast(url, source_base=server.url)
+        assert made.backfill("2025-01-01T06", client=client, now="2025-01-01T20").succeeded
+        dataset = SmallForecast(url, source_base=server.url)
+        remarks = dataset.status(now="2025-01-02").remarks
+        report = dataset.backfill("2025-01-01T06", client=client, now="2025-01-02")
+        assert report.succeeded, report.failures
+        assert report.nbytes_uploaded == 0
+        findings = dataset.validate(now="2025-01-01T20").found_by["metadata"]
+        added = dataset.backfill("2025-01-01T06", variables=[SNOW], client=client, now="2025-01-02")
+        assert added.succeeded
+        after = dataset.status(now="2025-01-02").remarks
+        named = dataset.validate(now="2025-01-01T20").found_by["metadata"]
+
+    old = SNOW.removeprefix("mean_")
+    (remark,) = (remark for remark in remarks if "goes on with" in remark)
+    assert remark == (
+        f"the archive goes on with {old}, though averages that are rounded to 0 or 1 say nothing "
+        f"once they are undone; in place of that: {SNOW}"
+    )
+    assert remark in after
+    (finding,) = (finding for finding in findings if finding.variables == (old,))
+    assert finding.severity == "warning"
+    assert finding.repair.endswith(f"--variables {SNOW}")
+    assert [one.repair for one in named if one.variables == (old,)] == [""]
+    with xr.open_zarr(url, chunks=None, decode_timedelta=True) as stored:
+        assert set(stored.data_vars) == {old, SNOW}
+        np.testing.assert_array_equal(stored[SNOW][0, 0, 1], fields[3][0])
+
+
+def test_a_new_archive_does_not_get_what_is_superseded(tmp_path):
+    """Nor can it be asked for by its name."""
+    names = {var.name for var in NoaaGefsForecastTemplate.data_vars}
+    assert not names & {var.name for var in NoaaGefsForecastTemplate.former_vars}
+    with pytest.raises(ValueError, match="unknown variables"):
+        SmallForecast(tmp_path / "a.zarr").plan(
+            "2025-01-01T06", variables=["categorical_rain_surface"]
+        )
+
+
+def test_what_was_made_before_a_fault_was_mended_is_named(archive, tmp_path):
+    """Records say under which epoch; the command makes it again, and then nothing is named."""
+    fields = {lead: (sunlight((lead - 1) // 6 * 6, lead), -1) for lead in (3, 6, 9, 12)}
+    archive(VARIABLES[RADIATION], fields)
+    dataset = SmallForecast(tmp_path / "a.zarr")
+    (record,) = dataset.store.progress()
+    made = record.variables[RADIATION]
+    made = replace(made, epochs={**made.epochs, DEACCUMULATION: 1})
+    dataset.store.tracker.write(replace(record, variables={RADIATION: made}))
+
+    (finding,) = dataset.validate(now="2025-01-01T20").found_by["epochs"]
+
+    assert finding.severity == "warning"
+    assert "lack values where they are low" in finding.message
+    assert finding.variables == (RADIATION,)
+    assert finding.repair.endswith("--redo")
+    assert dataset.status(now="2025-01-02").made_earlier == {"epoch 1 of deaccumulation, now 2": 1}
+    with ArchiveServer(tmp_path / "mirror") as server:
+        server.release_all()
+        again = SmallForecast(tmp_path / "a.zarr", source_base=server.url)
+        assert again.backfill("2025-01-01T06", redo=True, now="2025-01-02").succeeded
+        assert "epochs" not in again.validate(now="2025-01-01T20").found_by

@@ -244,12 +244,12 @@ class _Tolerance:
             return self.least
         start_s, end_s = self.windows.start_s[index], self.windows.step_s[index]
         base_s = start_s if base is None else self.windows.step_s[base]
-        own = self.resolution[index] * self._weight(end_s, start_s, end_s - base_s)
-        if base is None:
-            return self.least + own
-        return (
-            self.least + own + self.resolution[base] * self._weight(base_s, start_s, end_s - base_s)
-        )
+        own = self._weight(end_s, start_s, end_s - base_s)
+        tolerance: Float64Array = self.least + own * self.resolution[index]
+        if base is not None:
+            weight = self._weight(base_s, start_s, end_s - base_s)
+            tolerance = tolerance + weight * self.resolution[base]
+        return tolerance
 
     def _weight(self, time_s: float, start_s: float, length_s: float) -> float:
         """Give the factor of a source value in the mean of a step of that length."""
