@@ -6,10 +6,11 @@ Every grid, and every array that is decoded, has the same one. Rows follow the m
 (north to south for most latitude-longitude grids, south to north for most projected ones), columns
 run towards increasing longitude or x: messages that scan from east to west, column by column or
 back and forth are turned. Longitudes increase without a jump, so ECMWF's grids, which start at
-180°E, run from -180. Reduced Gaussian grids have no rows of one length: they come as points.
+180°E, run from -180. Reduced grids have no rows of one length: they come as points. The cells of
+HEALPix and of unstructured meshes stay in their own order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,9 +22,11 @@ from gridmill.sources.grib.framing import GribCorrupt, GribRefused
 from gridmill.sources.grib.keys import (
     import_eccodes,
     integer,
+    is_defined,
     optional_integer,
     optional_real,
     real,
+    text,
 )
 from gridmill.sources.grib.layout import Layout
 from gridmill.sources.grib.projections import GridMapping, project, unproject
@@ -40,22 +43,30 @@ class Grid:
     Attributes
     ----------
     grid_type
-        ecCodes' name: ``regular_ll``, ``regular_gg``, ``reduced_gg``, ``reduced_ll``, ``lambert``,
-        ``polar_stereographic``, ``mercator``.
+        ecCodes' name: ``regular_ll``, ``regular_gg``, ``reduced_gg``, ``reduced_ll``, and those
+        four about another pole, ``rotated_…``; ``lambert``, ``lambert_azimuthal_equal_area``,
+        ``polar_stereographic``, ``mercator``, ``transverse_mercator``, ``space_view``,
+        ``ncep_32769``; ``healpix``, ``unstructured_grid``.
     dims
-        ``("latitude", "longitude")``, ``("y", "x")``, or ``("point",)`` for a reduced grid.
+        ``("latitude", "longitude")``, ``("rlat", "rlon")``, ``("y", "x")``, ``("point",)`` for a
+        reduced grid, or ``("cell",)``.
     shape
         Length of each of `dims`.
     latitudes, longitudes
-        float64, degrees, read-only. Along their dims, or along ``point``; None on a projected grid,
-        where `points` computes them.
+        float64, degrees, read-only. Along their dims, or along ``point`` or ``cell``; None on a
+        projected or rotated grid, where `points` computes them, and of a mesh that the message
+        does not hold.
     y, x
-        float64, metres, read-only, in the coordinates of `grid_mapping`; None elsewhere.
+        float64, read-only, in the coordinates of `grid_mapping`: metres, degrees about another
+        pole, radians of a satellite's view; None elsewhere.
     grid_mapping
         CF attributes of the grid mapping variable, with the figure of the Earth (CF conventions,
         appendix F).
     winds_follow_grid
         Whether vector components are along the grid's x and y instead of east and north.
+    mesh
+        Of an unstructured grid, which one it is: ``uuidOfHGrid``, and the numbers of the grid and
+        of its reference (GRIB2 template 3.101); empty otherwise.
     """
 
     grid_type: str
@@ -67,6 +78,7 @@ class Grid:
     x: NDArray[np.float64] | None = None
     grid_mapping: GridMapping
     winds_follow_grid: bool
+    mesh: str = ""
 
     def __post_init__(self) -> None:
         """Make the coordinates and the mapping read-only."""
@@ -82,13 +94,21 @@ class Grid:
         -------
         latitudes, longitudes
             float64, degrees, of `shape`, possibly views of one row or column. Longitudes are those
-            of `longitudes`, and from -180 to below 180 on a projected grid.
+            of `longitudes`, and from -180 to below 180 on a projected grid. NaN beyond the Earth.
+
+        Raises
+        ------
+        GribRefused
+            The message does not hold its mesh.
         """
         if self.y is not None and self.x is not None:
             return unproject(self.grid_mapping, self.x[np.newaxis, :], self.y[:, np.newaxis])
         latitudes, longitudes = self.latitudes, self.longitudes
-        assert latitudes is not None
-        assert longitudes is not None
+        if latitudes is None or longitudes is None:
+            raise GribRefused(
+                f"the message does not hold the places of its cells, only which mesh it is on "
+                f"({self.mesh}): its provider publishes them in a file of their own"
+            )
         if len(self.dims) == 1:
             return latitudes, longitudes
         return (
@@ -116,7 +136,7 @@ class Grid:
     def _description(self) -> tuple[object, ...]:
         # `dims` says which of the coordinates are there.
         mapping = dict(self.grid_mapping)
-        return (self.grid_type, self.dims, self.shape, mapping, self.winds_follow_grid)
+        return (self.grid_type, self.dims, self.shape, mapping, self.winds_follow_grid, self.mesh)
 
 
 def _grid_from_state(state: dict[str, Any]) -> Grid:
@@ -137,7 +157,7 @@ _Attributes = dict[str, str | float | tuple[float, ...]]
 
 def _read_latitude_longitude_grid(handle: int, layout: Layout) -> Grid:
     n_j, n_i = layout.shape
-    if layout.grid_type == "regular_gg":
+    if layout.grid_type.endswith("_gg"):
         latitudes = _read_gaussian_latitudes(handle, layout)
     else:
         latitudes = _between_ends(handle, "latitude", "j", n_j, negative=not layout.j_positive)
@@ -149,6 +169,91 @@ def _read_latitude_longitude_grid(handle: int, layout: Layout) -> Grid:
         longitudes=_between_ends(handle, "longitude", "i", n_i, negative=layout.i_negative),
         grid_mapping={"grid_mapping_name": "latitude_longitude", **read_earth(handle)},
         winds_follow_grid=_read_winds_follow_grid(handle),
+    )
+
+
+def _read_rotated_grid(handle: int, layout: Layout) -> Grid:
+    """Read latitudes and longitudes about another pole: the grid's own."""
+    grid = _read_latitude_longitude_grid(handle, layout)
+    return replace(
+        grid,
+        dims=("rlat", "rlon"),
+        y=grid.latitudes,
+        x=_around_zero(grid.longitudes),
+        latitudes=None,
+        longitudes=None,
+        grid_mapping={**_read_pole(handle), **read_earth(handle)},
+    )
+
+
+def _around_zero(longitudes: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Count the longitudes of a region about the grid's own meridian, without a jump."""
+    assert longitudes is not None
+    turn = 360.0 if longitudes[0] > 180.0 or longitudes.mean() > 180.0 else 0.0
+    return np.round(longitudes - turn, 9)
+
+
+def _read_pole(handle: int) -> _Attributes:
+    if angle := real(handle, "angleOfRotationInDegrees"):
+        raise GribRefused(f"a grid about another pole that is turned by {angle} degrees besides")
+    return _pole(
+        real(handle, "latitudeOfSouthernPoleInDegrees"),
+        real(handle, "longitudeOfSouthernPoleInDegrees"),
+    )
+
+
+def _pole(southern_latitude: float, southern_longitude: float) -> _Attributes:
+    return {
+        "grid_mapping_name": "rotated_latitude_longitude",
+        "grid_north_pole_latitude": -southern_latitude,
+        "grid_north_pole_longitude": _to_180(southern_longitude + 180.0),
+        "north_pole_grid_longitude": 0.0,
+    }
+
+
+def _read_ncep_rotated_grid(handle: int, layout: Layout) -> Grid:
+    """Read NCEP's template 3.32769, of RAP: a rotated grid by its centre and two true corners.
+
+    Source: https://www.nco.ncep.noaa.gov/pmb/docs/grib2/grib2_doc/grib2_temp3-32769.shtml. Where
+    others have the last point, ecCodes reads the centre.
+    """
+    centre = (real(handle, f"{name}OfLastGridPointInDegrees") for name in ("latitude", "longitude"))
+    latitude, longitude = centre
+    mapping: _Attributes = {**_pole(latitude - 90.0, longitude), **read_earth(handle)}
+    corners = [
+        [real(handle, f"{name}OfFirstGridPointInDegrees") for name in ("latitude", "longitude")],
+        [integer(handle, f"{name}OfGridPoints") / 1e6 for name in ("latitude", "longitude")],
+    ]
+    (west, south), (east, north) = (project(mapping, *corner) for corner in corners)
+    n_j, n_i = layout.shape
+    return Grid(
+        grid_type=layout.grid_type,
+        dims=("rlat", "rlon"),
+        shape=layout.shape,
+        y=np.linspace(south, north, n_j),
+        x=np.linspace(west, east, n_i),
+        grid_mapping=mapping,
+        winds_follow_grid=_read_winds_follow_grid(handle),
+    )
+
+
+def _read_cells(handle: int, layout: Layout) -> Grid:
+    """Read a mesh whose cells ecCodes places, as those of HEALPix, or that another file holds."""
+    number, reference = (
+        optional_integer(handle, key) for key in ("numberOfGridUsed", "numberOfGridInReference")
+    )
+    is_elsewhere = layout.grid_type == "unstructured_grid"
+    uuid = text(handle, "uuidOfHGrid") if is_defined(handle, "uuidOfHGrid") else "none"
+    grid = None if is_elsewhere else _read_reduced_grid(handle, layout)
+    return Grid(
+        grid_type=layout.grid_type,
+        dims=("cell",),
+        shape=layout.shape,
+        latitudes=None if grid is None else grid.latitudes,
+        longitudes=None if grid is None else grid.longitudes,
+        grid_mapping={"grid_mapping_name": "latitude_longitude", **read_earth(handle)},
+        winds_follow_grid=_read_winds_follow_grid(handle),
+        mesh=f"uuid {uuid}, grid {number}, reference {reference}" if is_elsewhere else "",
     )
 
 
@@ -230,14 +335,137 @@ def _read_polar_stereographic_grid(handle: int, layout: Layout) -> Grid:
 
 
 def _read_mercator_grid(handle: int, layout: Layout) -> Grid:
-    if orientation := optional_real(handle, "orientationOfTheGridInDegrees"):
-        raise GribRefused(f"Mercator: a grid turned by {orientation} degrees has no CF mapping")
     attributes: _Attributes = {
         "grid_mapping_name": "mercator",
         "standard_parallel": real(handle, "LaDInDegrees"),
         "longitude_of_projection_origin": 0.0,
     }
-    return _read_projected_grid(handle, layout, attributes, "DiInMetres", "DjInMetres")
+    grid = _read_projected_grid(handle, layout, attributes, "DiInMetres", "DjInMetres")
+    orientation = optional_real(handle, "orientationOfTheGridInDegrees")
+    if orientation and not _ends_as_told(handle, grid, layout):
+        raise GribRefused(f"Mercator: a grid turned by {orientation} degrees has no CF mapping")
+    return grid
+
+
+def _ends_as_told(handle: int, grid: Grid, layout: Layout) -> bool:
+    """Whether the last point is where the message says, within a hundredth of a cell.
+
+    NDFD's grid of Puerto Rico has the longitude of its centre where an orientation belongs.
+    """
+    latitude, longitude = (
+        real(handle, f"{name}OfLastGridPointInDegrees") for name in ("latitude", "longitude")
+    )
+    x, y = project(grid.grid_mapping, latitude, longitude)
+    assert grid.x is not None
+    assert grid.y is not None
+    far = abs(grid.x[0 if layout.i_negative else -1] - x), abs(grid.y[-1] - y)
+    return bool(max(far) < 0.01 * abs(grid.x[-1] - grid.x[0]) / max(grid.x.size - 1, 1))
+
+
+def _read_azimuthal_grid(handle: int, layout: Layout) -> Grid:
+    attributes: _Attributes = {
+        "grid_mapping_name": "lambert_azimuthal_equal_area",
+        "latitude_of_projection_origin": real(handle, "standardParallelInDegrees"),
+        "longitude_of_projection_origin": _to_180(real(handle, "centralLongitudeInDegrees")),
+    }
+    lengths = (f"{axis}DirectionGridLengthInMetres" for axis in "xy")
+    return _read_projected_grid(handle, layout, attributes, *lengths)
+
+
+def _read_transverse_mercator_grid(handle: int, layout: Layout) -> Grid:
+    scale = real(handle, "m")
+    if not 0.5 < scale < 2.0:
+        raise GribRefused(
+            f"transverse Mercator: the scale factor {scale} at the reference point makes no map"
+        )
+    attributes: _Attributes = {
+        "grid_mapping_name": "transverse_mercator",
+        "latitude_of_projection_origin": integer(handle, "LaR") / 1e6,
+        "longitude_of_central_meridian": _to_180(integer(handle, "LoR") / 1e6),
+        # Written with 24 bits: 0.9996 is meant.
+        "scale_factor_at_central_meridian": round(scale, 7),
+        "false_easting": real(handle, "XRInMetres"),
+        "false_northing": real(handle, "YRInMetres"),
+        **read_earth(handle),
+    }
+    # ecCodes names metres grid lengths.
+    ends = [[real(handle, f"{axis}{n}InGridLengths") for n in (1, 2)] for axis in "XY"]
+    (x_first, x_last), (y_first, y_last) = ends
+    n_j, n_i = layout.shape
+    steps = ("DiInMetres", x_last - x_first, n_i), ("DjInMetres", y_last - y_first, n_j)
+    for key, whole, count in steps:
+        step = real(handle, key)
+        if count > 1 and not np.isclose(abs(whole) / (count - 1), step, rtol=0.01):
+            raise GribCorrupt(f"{count} points over {whole} m are not in steps of {step} m")
+    if layout.i_negative:
+        x_first, x_last = x_last, x_first
+    return _planar(
+        handle,
+        layout,
+        attributes,
+        np.linspace(x_first, x_last, n_i),
+        np.linspace(y_first, y_last, n_j),
+    )
+
+
+def _read_space_view_grid(handle: int, layout: Layout) -> Grid:
+    """Read the view of a satellite (GRIB2 template 3.90), with scanning angles as coordinates."""
+    earth = read_earth(handle)
+    major = earth.get("earth_radius") or earth["semi_major_axis"]
+    minor = earth.get("earth_radius") or earth["semi_minor_axis"]
+    distance = real(handle, "NrInRadiusOfEarth")
+    latitude = real(handle, "latitudeOfSubSatellitePointInDegrees")
+    if latitude or distance <= 1.0:
+        raise GribRefused(
+            f"a view from {distance} radii above {latitude} degrees north is not geostationary"
+        )
+    attributes: _Attributes = {
+        "grid_mapping_name": "geostationary",
+        "latitude_of_projection_origin": 0.0,
+        "longitude_of_projection_origin": _to_180(
+            real(handle, "longitudeOfSubSatellitePointInDegrees")
+        ),
+        "perspective_point_height": (distance - 1.0) * major,
+        "sweep_angle_axis": "y",
+        "false_easting": 0.0,
+        "false_northing": 0.0,
+        **earth,
+    }
+    turned = optional_real(handle, "orientationOfTheGridInDegrees") or 0.0
+    if turned not in (0.0, 180.0):
+        raise GribRefused(f"the view of a satellite that is turned by {turned} degrees")
+    # EUMETSAT's edition 1 turns the image instead of scanning it from the south-east.
+    east, north = (
+        (-1.0 if turned else 1.0) * 2.0 * np.arcsin(1.0 / distance) * np.array([1.0, minor / major])
+    )
+    x = _scanning_angles(handle, "x", layout.shape[1]) * (-east if layout.i_negative else east)
+    y = _scanning_angles(handle, "y", layout.shape[0]) * (north if layout.j_positive else -north)
+    return _planar(handle, layout, attributes, x[::-1] if layout.i_negative else x, y)
+
+
+def _scanning_angles(handle: int, axis: str, count: int) -> NDArray[np.float64]:
+    """Count from the sub-satellite point, in apparent diameters of the Earth, in message order."""
+    upper = axis.upper()
+    centre = real(handle, f"{upper}pInGridLengths") - integer(handle, f"{upper}o")
+    return (np.arange(count, dtype=np.float64) - centre) / integer(handle, f"d{axis}")
+
+
+def _planar(
+    handle: int,
+    layout: Layout,
+    attributes: _Attributes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> Grid:
+    return Grid(
+        grid_type=layout.grid_type,
+        dims=("y", "x"),
+        shape=layout.shape,
+        y=np.ascontiguousarray(y),
+        x=np.ascontiguousarray(x),
+        grid_mapping=attributes,
+        winds_follow_grid=_read_winds_follow_grid(handle),
+    )
 
 
 def _read_projected_grid(
@@ -254,15 +482,8 @@ def _read_projected_grid(
         real(handle, "longitudeOfFirstGridPointInDegrees"),
     )
     west = first_x - dx * (n_i - 1) if layout.i_negative else first_x
-    return Grid(
-        grid_type=layout.grid_type,
-        dims=("y", "x"),
-        shape=layout.shape,
-        y=first_y + np.arange(n_j, dtype=np.float64) * (dy if layout.j_positive else -dy),
-        x=west + np.arange(n_i, dtype=np.float64) * dx,
-        grid_mapping=attributes,
-        winds_follow_grid=_read_winds_follow_grid(handle),
-    )
+    y = first_y + np.arange(n_j, dtype=np.float64) * (dy if layout.j_positive else -dy)
+    return _planar(handle, layout, attributes, west + np.arange(n_i, dtype=np.float64) * dx, y)
 
 
 _GRID_READERS = {
@@ -273,6 +494,16 @@ _GRID_READERS = {
     "lambert": _read_lambert_grid,
     "polar_stereographic": _read_polar_stereographic_grid,
     "mercator": _read_mercator_grid,
+    "lambert_azimuthal_equal_area": _read_azimuthal_grid,
+    "transverse_mercator": _read_transverse_mercator_grid,
+    "space_view": _read_space_view_grid,
+    "rotated_ll": _read_rotated_grid,
+    "rotated_gg": _read_rotated_grid,
+    "reduced_rotated_ll": _read_reduced_grid,
+    "reduced_rotated_gg": _read_reduced_grid,
+    "ncep_32769": _read_ncep_rotated_grid,
+    "healpix": _read_cells,
+    "unstructured_grid": _read_cells,
 }
 
 
