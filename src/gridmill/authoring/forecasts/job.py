@@ -131,6 +131,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
                 end_step=end,
                 statistic=data_var.statistic,
                 member=coord.ensemble_member,
+                without_qualifiers=data_var.without_qualifiers,
                 # A total since the start and one since the last reset are the same, and may come
                 # twice, up to the first reset: the first is the one that is reset.
                 occurrence=0,

@@ -195,6 +195,8 @@ def contradictions(message: OpenMessage, asked: Asked, init: pd.Timestamp) -> li
         (level.below, identity.second_surface),
     )
     wrong += [f"surface {has}, not {want}" for want, has in surfaces if not _same(want, has)]
+    if "" in selector.without_qualifiers and not identity.is_plain:
+        wrong.append("a member, derived, a percentile or a probability, not a forecast itself")
     return wrong
 
 

@@ -92,6 +92,9 @@ class GribVar(DataVar):
     factors
         By the units that ecCodes names for the message, what its values are multiplied with; a
         message in others is unreadable. Empty: values stay as they are.
+    without_qualifiers
+        What its line of the inventory must not say besides, see `Selector.without_qualifiers`:
+        ``("",)`` for a forecast itself among deviations and probabilities of the same name.
     window
         The period that its values describe; None for an instant. At lead 0 only instants have a
         value.
@@ -103,4 +106,5 @@ class GribVar(DataVar):
     codes: tuple[Code, ...] = ()
     short_name: str | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
+    without_qualifiers: tuple[str, ...] = ()
     window: Window | None = None

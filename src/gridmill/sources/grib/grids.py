@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gridmill.sources.grib.earth import read_earth
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused
+from gridmill.sources.grib.gaussian import gaussian_rows, reduced_longitudes
 from gridmill.sources.grib.keys import (
     import_eccodes,
     integer,
@@ -149,6 +150,8 @@ def grid_of(handle: int, layout: Layout) -> Grid:
     if read is None:
         known = ", ".join(_GRID_READERS)
         raise GribRefused(f"grids of type {layout.grid_type!r} are not taken, only {known}")
+    if len(layout.shape) == 1 and read is not _read_reduced_grid:
+        raise GribCorrupt(f"a grid of type {layout.grid_type!r} without rows or columns")
     return read(handle, layout)
 
 
@@ -284,24 +287,35 @@ def _between_ends(
 
 
 def _read_gaussian_latitudes(handle: int, layout: Layout) -> NDArray[np.float64]:
-    distinct = np.sort(import_eccodes().codes_get_array(handle, "distinctLatitudes"))
-    if distinct.size != layout.shape[0]:
-        raise GribCorrupt(f"{distinct.size} Gaussian latitudes for {layout.shape[0]} rows")
-    return np.ascontiguousarray(distinct if layout.j_positive else distinct[::-1])
+    first, last = _latitudes_of_ends(handle, layout)
+    return gaussian_rows(integer(handle, "N"), first, last, layout.shape[0])
+
+
+def _latitudes_of_ends(handle: int, layout: Layout) -> tuple[float, float]:
+    """Read the first and the last latitude, and check their order."""
+    first, last = (real(handle, f"latitudeOf{end}GridPointInDegrees") for end in ("First", "Last"))
+    if max(abs(first), abs(last)) > 90.0 or (first != last and (last > first) != layout.j_positive):
+        raise GribCorrupt(f"the grid contradicts itself: latitudes from {first} to {last}")
+    return first, last
 
 
 def _read_reduced_grid(handle: int, layout: Layout) -> Grid:
-    latitudes, longitudes = (
-        import_eccodes().codes_get_array(handle, key) for key in ("latitudes", "longitudes")
-    )
-    if (latitudes.size, longitudes.size) != layout.shape * 2:
-        raise GribCorrupt(f"{latitudes.size} positions for {layout.shape[0]} points")
+    in_rows = import_eccodes().codes_get_array(handle, "pl").astype(np.int64)
+    first, last = _latitudes_of_ends(handle, layout)
+    if layout.grid_type == "reduced_gg":
+        rows = gaussian_rows(integer(handle, "N"), first, last, in_rows.size)
+    else:
+        rows = np.round(np.linspace(first, last, in_rows.size), 9)
+    west = real(handle, "longitudeOfFirstGridPointInDegrees")
+    east = real(handle, "longitudeOfLastGridPointInDegrees")
+    east += 360.0 if east < west else 0.0
+    counts, longitudes = reduced_longitudes(in_rows, west, east, layout.shape[0])
     return Grid(
         grid_type=layout.grid_type,
         dims=("point",),
         shape=layout.shape,
-        latitudes=latitudes,
-        longitudes=(longitudes + 180.0) % 360.0 - 180.0,
+        latitudes=np.repeat(rows, counts),
+        longitudes=longitudes,
         grid_mapping={"grid_mapping_name": "latitude_longitude", **read_earth(handle)},
         winds_follow_grid=_read_winds_follow_grid(handle),
     )

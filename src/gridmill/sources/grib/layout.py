@@ -51,9 +51,11 @@ def read_layout(handle: int) -> Layout:
         Rows and columns contradict the number of points.
     """
     grid_type = text(handle, "gridType")
-    n_points = integer(handle, "numberOfDataPoints")
     if grid_type.endswith("sh") or grid_type == "lambert_bf":
         raise GribRefused(f"{grid_type}: spectral coefficients are not values on a grid")
+    n_points = integer(handle, "numberOfDataPoints")
+    if n_points < 1:
+        raise GribCorrupt(f"a grid of {n_points} points")
     scanning = optional_integer(handle, "scanningMode") or 0
     if scanning & 0x0F:
         raise GribRefused(f"scanning mode {scanning:#04x}: staggered grids are not taken")
@@ -65,7 +67,7 @@ def read_layout(handle: int) -> Layout:
                 "taken only from west to east, row by row"
             )
         return Layout(grid_type=grid_type, shape=(n_points,))
-    if n_i * n_j != n_points:
+    if n_i < 1 or n_i * n_j != n_points:
         raise GribCorrupt(f"{n_j} rows of {n_i} columns are not {n_points} points")
     return Layout(
         grid_type=grid_type,
