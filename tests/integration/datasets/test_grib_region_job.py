@@ -273,7 +273,7 @@ def test_what_is_not_found_names_the_message_that_could_not_be_read(provider):
     file = provider.download()
 
     np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
-    with pytest.raises(ValueError, match="no message that is .*UGRD.* at byte 0: the reference"):
+    with pytest.raises(ValueError, match=r"no message that is .*UGRD.* at byte 0: the reference"):
         provider.job.read_data(file, WIND)
 
 

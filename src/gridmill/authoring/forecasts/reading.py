@@ -126,13 +126,12 @@ def read_field(
             raise InventoryMismatch(
                 f"the message at the place of {asked.selector} is another one: {'; '.join(wrong)}"
             )
-        found = opened.grid
-        if grid is not None and (wrong := grid.differences(found)):
+        if grid is not None and (wrong := grid.differences(opened.grid)):
             raise ValueError("; ".join(wrong))
-        values = np.empty(found.shape, np.float32) if out is None else out
-        if values.shape != found.shape:
+        values = np.empty(opened.shape, np.float32) if out is None else out
+        if values.shape != opened.shape:
             raise ValueError(
-                f"the message of {asked.var.name} has shape {found.shape}, but out_loc() selects "
+                f"the message of {asked.var.name} has shape {opened.shape}, but out_loc() selects "
                 f"{values.shape}"
             )
         opened.decode_into(values)

@@ -33,13 +33,13 @@ from gridmill.sources.grib.equations.geostationary import (
     project_geostationary,
     unproject_geostationary,
 )
-from gridmill.sources.grib.equations.rotated_pole import from_rotated, to_rotated
+from gridmill.sources.grib.equations.rotated_pole import from_rotated, rotated_pole, to_rotated
 from gridmill.sources.grib.equations.transverse_mercator import (
     project_transverse_mercator,
     unproject_transverse_mercator,
 )
 
-__all__ = ["GridMapping", "project", "unproject"]
+__all__ = ["GridMapping", "project", "rotated_pole", "unproject"]
 
 
 def project(grid_mapping: GridMapping, latitudes: ArrayLike, longitudes: ArrayLike) -> Pair:

@@ -8,7 +8,23 @@ import numpy as np
 
 from gridmill.sources.grib.equations.ellipsoid import Floats, GridMapping, Pair, number
 
-__all__ = ["from_rotated", "to_rotated"]
+__all__ = ["from_rotated", "rotated_pole", "to_rotated"]
+
+
+def rotated_pole(southern_latitude: float, southern_longitude: float) -> dict[str, str | float]:
+    """Give the CF attributes of a pole that GRIB writes as the southern one, degrees.
+
+    Examples
+    --------
+    >>> rotated_pole(-40.0, 10.0)["grid_north_pole_longitude"]
+    -170.0
+    """
+    return {
+        "grid_mapping_name": "rotated_latitude_longitude",
+        "grid_north_pole_latitude": -southern_latitude,
+        "grid_north_pole_longitude": round((southern_longitude + 360.0) % 360.0 - 180.0, 9),
+        "north_pole_grid_longitude": 0.0,
+    }
 
 
 def to_rotated(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
