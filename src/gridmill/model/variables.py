@@ -20,6 +20,7 @@ __all__ = [
     "Coordinate",
     "DataVar",
     "Encoding",
+    "Superseded",
     "whole_range",
 ]
 
@@ -245,6 +246,22 @@ def _check_packing(encoding: Encoding) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Superseded:
+    """Why archives made earlier have a variable that new ones do not have.
+
+    Parameters
+    ----------
+    by
+        Name of the variable in its place.
+    why
+        What is wrong with it, in a sentence without its full stop.
+    """
+
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataVar:
     """A data variable of a dataset.
 
@@ -275,6 +292,8 @@ class DataVar:
         What its fields must be like to be published: one that is beyond a gate is held until
         somebody decides, see
         `gridmill.model.fields.gates`.
+    superseded
+        What new archives have in its place; see `TemplateConfig.former_vars`.
 
     Raises
     ------
@@ -291,6 +310,7 @@ class DataVar:
     valid_until: str | None = None
     valid_range: tuple[float, float] | None = None
     gates: tuple[Gate, ...] = ()
+    superseded: Superseded | None = None
 
     def __post_init__(self) -> None:
         missing = [key for key in ("long_name", "units") if key not in self.attrs]

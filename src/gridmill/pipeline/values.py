@@ -222,6 +222,8 @@ class LocalShards:
     holes
         Those of `keys` that lack published values: the store does not have them any more, nor does
         a source file.
+    lost
+        How many values transformations made missing, by why.
     """
 
     folder: Path
@@ -234,6 +236,7 @@ class LocalShards:
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
     holes: tuple[str, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
@@ -269,6 +272,8 @@ class Receipt:
         By index of the source file, what is worth knowing of how it was read.
     holes
         Keys of those objects that lack published values, see `LocalShards`.
+    lost
+        How many values transformations made missing, by why.
     """
 
     variable: str
@@ -282,6 +287,7 @@ class Receipt:
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
     holes: tuple[str, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def not_read(self) -> dict[int, str]:

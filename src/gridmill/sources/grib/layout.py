@@ -1,4 +1,7 @@
-"""How the values of a message follow each other, and their way into a caller's buffer."""
+"""How the values of a message follow each other, and their way into a caller's buffer.
+
+Source of the formula of packing: WMO Manual on Codes I.2, FM 92 GRIB, regulation 92.9.4.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused
 from gridmill.sources.grib.keys import import_eccodes, integer, optional_integer, text
 
-__all__ = ["Layout", "copy_lines", "read_layout", "read_values"]
+__all__ = ["Layout", "copy_lines", "packing_step", "read_layout", "read_values"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,24 @@ def read_values(handle: int, layout: Layout) -> NDArray[np.float64]:
     if values.size != np.prod(layout.shape):
         raise GribCorrupt(f"{values.size} values for a grid of the shape {layout.shape}")
     return values
+
+
+def packing_step(handle: int) -> float:
+    """Return in which steps a message's values are written, in its units.
+
+    That is ``2 ** E / 10 ** D`` with the binary and the decimal scale, for any number of bits; 0
+    where values are floating-point numbers, and in a constant field that is not scaled.
+    """
+    binary = optional_integer(handle, "binaryScaleFactor")
+    decimal = optional_integer(handle, "decimalScaleFactor")
+    if binary is None or decimal is None:
+        return 0.0
+    if not binary and not decimal and not integer(handle, "bitsPerValue"):
+        return 0.0
+    try:
+        return float(2.0**binary * 10.0**-decimal)
+    except OverflowError:
+        return float("inf")
 
 
 def copy_lines(lines: NDArray[Any], values: NDArray[np.float64], layout: Layout) -> None:

@@ -157,6 +157,11 @@ class OpenMessage:
         """The units that ecCodes names for the parameter; ``unknown`` where it knows none."""
         return text(self.handle, "units")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the values, whether or not anything is known of where they lie."""
+        return self._layout().shape
+
     @cached_property
     def grid(self) -> Grid:
         """See `read_grid`. Messages whose grid definition is the same share one object."""
