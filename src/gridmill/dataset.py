@@ -105,7 +105,7 @@ class DynamicalDataset:
 
     def _repr_html_(self) -> str:
         """Show what is declared; asks neither the store nor the provider."""
-        return dataset_card(self.declared, self.store, self._opening.source_base)
+        return dataset_card(self.declared, self.store, self._bases)
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -306,11 +306,14 @@ class DynamicalDataset:
     # -- most subclasses need not override what follows ----------------------------------------
 
     @property
-    def _opening(self) -> Opening:
+    def _bases(self) -> tuple[str, ...]:
         given = self.source_base
-        bases = (given,) if isinstance(given, str) else tuple(given)
+        return (given,) if isinstance(given, str) else tuple(given)
+
+    @property
+    def _opening(self) -> Opening:
         coded = with_what_it_has(self.store, self.declared)
-        return Opening(self.store, coded, self.region_job, bases, self._process)
+        return Opening(self.store, coded, self.region_job, self._bases, self._process)
 
     def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""
