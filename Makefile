@@ -9,9 +9,10 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 LONG_ARGS ?=
 LIES_ARGS ?=
+FUZZ_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos lies structures check format bench bench-short clean
+.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos lies fuzz-grib structures check format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -58,6 +59,12 @@ test-long: $(VENV)/ready-test
 # Every lie of a provider with every death of a driver on every store, LIES_ARGS="--runs 30".
 lies: $(VENV)/ready-test
 	PYTHONPATH=tests/support:tests/trust $(BIN)/python tests/trust/lying.py $(LIES_ARGS)
+
+# 20,000 GRIB messages with changed headers, half an hour; FUZZ_ARGS="--mutants 2000 --seed 7". Real
+# messages come from GRIDMILL_TEST_DATA; gribberish, where it is installed, reads what decodes.
+# "--show" tells the last result, which is kept in tests/trust/last_grib_fuzz.json.
+fuzz-grib: $(VENV)/ready-test
+	PYTHONPATH=tests/support:tests/trust $(BIN)/python tests/trust/fuzz_grib.py $(FUZZ_ARGS)
 
 # Write the structures of the built-in datasets anew, after a change that is meant: read the diff.
 structures: $(VENV)/ready-test

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from gridmill.model.region import Region
     from gridmill.model.settled import SourceFileStatus
-    from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding
+    from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding, Superseded
     from gridmill.runs.dask.clusters import connect
     from gridmill.sources.fetch.download import (
         Download,
@@ -68,6 +68,7 @@ __all__ = [
     "RegionJob",
     "SourceFileCoord",
     "SourceFileStatus",
+    "Superseded",
     "TemplateConfig",
     "ValidRange",
     "__version__",
@@ -97,6 +98,7 @@ _MODULES = {
     "RegionJob": "authoring.region_job",
     "SourceFileCoord": "authoring.source_file",
     "SourceFileStatus": "model.settled",
+    "Superseded": "model.variables",
     "TemplateConfig": "authoring.template",
     "ValidRange": "model.fields.gates",
     "connect": "runs.dask.clusters",

@@ -14,7 +14,7 @@ from gridmill.archive.assignment import (
     assigned_job,
     assigned_update,
 )
-from gridmill.archive.declaration import narrowed
+from gridmill.archive.declaration import narrowed, with_what_it_has
 from gridmill.archive.opening import Opening
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
@@ -285,7 +285,8 @@ class DynamicalDataset:
 
     def coded(self) -> TemplateConfig:
         """Give the template as the code declares it, narrowed to the archive's declaration."""
-        return narrowed(self.declared, self._opening.declaration())
+        opening = self._opening
+        return narrowed(opening.coded, opening.declaration())
 
     def archive(
         self,
@@ -311,7 +312,8 @@ class DynamicalDataset:
 
     @property
     def _opening(self) -> Opening:
-        return Opening(self.store, self.declared, self.region_job, self._bases, self._process)
+        coded = with_what_it_has(self.store, self.declared)
+        return Opening(self.store, coded, self.region_job, self._bases, self._process)
 
     def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""

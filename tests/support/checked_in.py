@@ -19,7 +19,7 @@ STRUCTURES = ROOT / "tests" / "unit" / "datasets" / "structures"
 # Set by ``make structures``: what is there now is written instead of compared.
 ACCEPT = "GRIDMILL_ACCEPT_STRUCTURES"
 # What variables differ in; what else is said of one is its layout, which most share.
-OWN = ("name", "keep_mantissa_bits", "valid_until", "attrs")
+OWN = ("name", "keep_mantissa_bits", "valid_from", "valid_until", "attrs")
 
 
 def check_structure(name: str, *, until: str) -> None:

@@ -125,3 +125,30 @@ def raised(message: bytes, by: float) -> bytes:
     reference = struct.unpack(">f", header[11:15])[0] + by
     parts[5] = header[:11] + struct.pack(">f", reference) + header[15:]
     return assemble(*(parts[number] for number in sorted(parts)))
+
+
+def packed_in_steps(message: bytes, values: np.ndarray, decimal: int) -> bytes:
+    """Give an edition 2 message with other values, in whole steps of 10 to minus `decimal`.
+
+    So write NCEP's models: the step follows from the range of the field. ecCodes would spread the
+    values over all bits instead.
+    """
+    numbers = np.rint(np.asarray(values, "float64") * 10.0**decimal).astype("int64").ravel()
+    first = int(numbers.min())
+    bits = max(1, int(numbers.max() - first).bit_length())
+    # Sign and magnitude.
+    scale = abs(decimal) | (0x8000 if decimal < 0 else 0)
+    header = b"".join(
+        [
+            len(numbers).to_bytes(4, "big"),
+            (0).to_bytes(2, "big"),  # template: simple packing
+            struct.pack(">f", first),
+            bytes(2),  # binary scale
+            scale.to_bytes(2, "big"),
+            bytes([bits, 0]),
+        ]
+    )
+    parts = sections(message)
+    parts[5], parts[6] = section(5, header), section(6, b"\xff")
+    parts[7] = section(7, pack_bits((numbers - first).tolist(), bits))
+    return assemble(*(parts[number] for number in sorted(parts)))

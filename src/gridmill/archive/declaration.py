@@ -20,6 +20,7 @@ __all__ = [
     "read_declaration",
     "stored_metadata",
     "with_new_variables",
+    "with_what_it_has",
 ]
 
 Declaration = dict[str, Any]
@@ -103,7 +104,7 @@ def _published(store: FinalStore, coded: TemplateConfig) -> int | None:
 
 def narrowed(coded: TemplateConfig, declaration: Declaration) -> TemplateConfig:
     """Return the code's template, narrowed to what an archive was declared to have."""
-    return coded.narrowed(
+    return coded.with_former(declaration["variables"] or ()).narrowed(
         start=declaration["start"],
         variables=declaration["variables"],
         max_lead=declaration.get("max_lead"),
@@ -115,6 +116,19 @@ def stored_metadata(store: FinalStore) -> dict[str, Any] | None:
     with suppress(ValueError):  # the structure check, or a validator, says what is wrong
         return store.metadata()
     return None
+
+
+def with_what_it_has(store: FinalStore, coded: TemplateConfig) -> TemplateConfig:
+    """Return the code's template with those of its former variables that an archive has."""
+    if not coded.former_vars:
+        return coded
+    with suppress(OSError):  # who reads the declaration next says so
+        there = set(array_metadata(stored_metadata(store) or {}))
+        names = [var.name for var in coded.former_vars]
+        # Damaged root metadata do not make an archive forget what it has.
+        there |= {n for n in names if not there and store.read_object(f"{n}/zarr.json")}
+        return coded.with_former(there)
+    return coded
 
 
 def keep_declaration(store: FinalStore, declaration: Declaration) -> None:

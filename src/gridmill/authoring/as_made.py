@@ -96,10 +96,12 @@ def as_made(
     twin.left_out = config.left_out | left_out
     twin.__dict__.pop("region_length", None)
     doubtful = doubts(twin)
+    former = [var for var in kept if var.superseded is not None]
     is_same = all(ours is kept for ours, kept in zip(config.coords, twin.coords, strict=False))
-    if is_same and not changed and not missing and not doubtful:
+    if is_same and not (changed or missing or doubtful or former):
         return AsMade(config)
-    twin.remarks = (*_remarks(changed, missing, arrays, config.append_dim), *doubtful)
+    said = _remarks(changed, missing, arrays, config.append_dim)
+    twin.remarks = (*said, *_superseded(former), *doubtful)
     return AsMade(twin, tuple(changed), missing)
 
 
@@ -329,6 +331,19 @@ def _remarks(
         how = f"gridmill backfill … --variables {','.join(can[:MOST_NAMED])} adds what is named"
         how = how if can else "it takes a new archive to have them"
         remarks.append(f"the archive lacks {lacks}: {names}; {how}")
+    return remarks
+
+
+def _superseded(former: Sequence[DataVar]) -> list[str]:
+    """Say in a line each why an archive has variables that a new one would not have."""
+    whys = {var.superseded.why: None for var in former if var.superseded is not None}
+    remarks = []
+    for why in whys:
+        of = [(v.name, v.superseded.by) for v in former if v.superseded and v.superseded.why == why]
+        names, others = (_listed(list(names)) for names in zip(*of, strict=True))
+        remarks.append(
+            f"the archive goes on with {names}, though {why}; in place of that: {others}"
+        )
     return remarks
 
 

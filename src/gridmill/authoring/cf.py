@@ -206,6 +206,14 @@ WELL_KNOWN: Mapping[str, WellKnown] = {
     "categorical_freezing_rain_surface": WellKnown(
         "1", "Whether freezing rain falls", None, None),
     "categorical_ice_pellets_surface": WellKnown("1", "Whether ice pellets fall", None, None),
+    "mean_categorical_rain_surface": WellKnown(
+        "1", "Whether it rains, average since the last reset", None, None),
+    "mean_categorical_snow_surface": WellKnown(
+        "1", "Whether it snows, average since the last reset", None, None),
+    "mean_categorical_freezing_rain_surface": WellKnown(
+        "1", "Whether freezing rain falls, average since the last reset", None, None),
+    "mean_categorical_ice_pellets_surface": WellKnown(
+        "1", "Whether ice pellets fall, average since the last reset", None, None),
     # The ground.
     "snow_depth_surface": WellKnown("m", "Snow depth", "surface_snow_thickness"),
     "snow_water_equivalent_surface": WellKnown(

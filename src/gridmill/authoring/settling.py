@@ -1,4 +1,4 @@
-"""How far source files settle a region job, where its variables end, and when it is due."""
+"""How far source files settle a region job, where variables begin and end, and when it is due."""
 
 from __future__ import annotations
 
@@ -18,26 +18,31 @@ if TYPE_CHECKING:
 
     from gridmill.authoring.region_job import RegionJob
 
-__all__ = ["due_jobs", "end_of", "is_over", "state_of"]
+__all__ = ["due_jobs", "is_offered", "offered_span", "state_of"]
 
 JobT = TypeVar("JobT", bound="RegionJob[Any, Any]")
 
 
-def end_of(job: RegionJob[Any, Any], name: str) -> int:
-    """Return the first position at which the provider no longer has a variable."""
+def offered_span(job: RegionJob[Any, Any], name: str) -> slice:
+    """Return the positions at which the provider has a variable, see `DataVar.valid_from`."""
     index = job.template_ds.get_index(job.append_dim)
-    ends = [var.valid_until for var in job.data_vars if var.name == name]
-    if not ends or ends[0] is None:
-        return len(index)
+    ends = [(v.valid_from, v.valid_until) for v in job.data_vars if v.name == name]
+    first, last = ends[0] if ends else (None, None)
+    start = 0 if first is None else _position_of(index, first)
+    return slice(start, len(index) if last is None else max(start, _position_of(index, last)))
+
+
+def _position_of(index: pd.Index[Any], label: str) -> int:
     from gridmill.authoring.labels import parse_label  # imports pandas, for the driver
 
     calendar = getattr(index, "calendar", "proleptic_gregorian")
-    return int(index.searchsorted(parse_label(ends[0], calendar)))
+    return int(index.searchsorted(parse_label(label, calendar)))
 
 
-def is_over(job: RegionJob[Any, Any], data_var: DataVar) -> bool:
-    """Whether the provider ended a variable before a job's region."""
-    return not job.is_static and job.region.start >= end_of(job, data_var.name)
+def is_offered(job: RegionJob[Any, Any], data_var: DataVar) -> bool:
+    """Whether the provider has a variable at any position of a job's region."""
+    span = offered_span(job, data_var.name)
+    return job.is_static or job.region.overlaps(span.start, span.stop)
 
 
 def state_of(job: RegionJob[Any, Any], process_results: ProcessResults) -> RegionState:
@@ -85,9 +90,9 @@ def _fills(
     job: RegionJob[Any, Any], name: str, coords: Iterable[SourceFileCoord]
 ) -> Iterator[SourceFill]:
     index = job.template_ds.get_index(job.append_dim)
-    template, end = slice(0, len(index)), end_of(job, name)
+    template, span = slice(0, len(index)), offered_span(job, name)
     awaited = any(v.name == name and v.encoding.missing is None for v in job.data_vars)
     for coord, at in locate_along(index, job.append_dim, coords):
         filled = job.region.filled_by(at, template)
-        if at.start < end:
+        if at.start < span.stop and at.stop > span.start:
             yield SourceFill(filled.start, filled.stop, coord.status, coord.settled, awaited)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Self, cast
@@ -50,6 +50,9 @@ class TemplateConfig:
     data_vars : sequence of DataVar
         The data variables. One without the append dim is static: written once, when the store
         is made.
+    former_vars : sequence of DataVar
+        Variables that archives made earlier may have and new ones do not get, each with
+        `DataVar.superseded`: an archive that has one goes on with it.
     append_dim_capacity : int or None
         The most positions that the archive may ever have; None means 60 years.
     left_out : frozenset of str
@@ -75,6 +78,7 @@ class TemplateConfig:
     dataset_attributes: Mapping[str, Any]
     coords: Sequence[Coordinate]
     data_vars: Sequence[DataVar]
+    former_vars: Sequence[DataVar] = ()
     append_dim_capacity: int | None = None
     left_out: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
@@ -82,6 +86,7 @@ class TemplateConfig:
 
     def __init__(self) -> None:
         self.data_vars = tuple(var.with_dims(self.dims) for var in self.data_vars)
+        self.former_vars = tuple(var.with_dims(self.dims) for var in self.former_vars)
         self.coords = tuple(self.coords)
         # How many of the append dim's labels survive, by their start and encoding: there are many.
         self.labels_checked: dict[tuple[str | None, ...], int] = {}
@@ -231,6 +236,17 @@ class TemplateConfig:
             twin.limit_leads(max_lead)
         return twin
 
+    def with_former(self, names: Collection[str]) -> Self:
+        """Give a copy that declares those of `former_vars`, too; itself where it is none."""
+        former = tuple(var for var in self.former_vars if var.name in names)
+        if not former:
+            return self
+        twin = copy.copy(self)
+        twin.__dict__.pop("region_length", None)
+        twin.data_vars = (*self.data_vars, *former)
+        twin.former_vars = tuple(var for var in self.former_vars if var not in former)
+        return twin
+
     def limit_leads(self, max_lead: str) -> None:
         """Leave out the leads beyond `max_lead`, in place; for `narrowed`, on a copy.
 
@@ -362,11 +378,15 @@ def _check_declaration(config: TemplateConfig) -> None:
     missing = [key for key in ("dataset_id", "title") if key not in config.dataset_attributes]
     if missing:
         raise ValueError(f"{who}.dataset_attributes lack {missing}")
-    names = [coord.name for coord in config.coords] + [var.name for var in config.data_vars]
+    variables = (*config.data_vars, *config.former_vars)
+    names = [coord.name for coord in config.coords] + [var.name for var in variables]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{who} declares {twice} more than once")
-    for var in config.data_vars:
+    for var in config.former_vars:
+        if var.superseded is None:
+            raise ValueError(f"former variable {var.name!r} must say what it is superseded by")
+    for var in variables:
         if config.append_dim in var.dims[1:]:
             raise ValueError(
                 f"variable {var.name!r} has dims {var.dims}: the append dim "

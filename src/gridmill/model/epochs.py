@@ -34,6 +34,7 @@ __all__ = [
     "ROUNDING",
     "SCALING",
     "made_earlier",
+    "mended_since",
     "note_stage",
     "noted_stages",
     "stage",
@@ -54,10 +55,17 @@ EPOCHS: Mapping[str, int] = MappingProxyType(
         NETCDF_READING: 1,
         SCALING: 1,
         ROUNDING: 1,
-        DEACCUMULATION: 1,
+        DEACCUMULATION: 2,
         INTERPOLATION: 1,
         PACKING: 1,
         ENCODING: 1,
+    }
+)
+# What was wrong until a stage's epoch was raised to this one.
+MENDED: Mapping[tuple[str, int], str] = MappingProxyType(
+    {
+        (DEACCUMULATION, 2): "means and totals that are packed in coarse steps lack values where "
+        "they are low, or have rates below 0",
     }
 )
 # What a record that names no epochs was made under: it is older than they are.
@@ -149,6 +157,28 @@ def made_earlier(
         )
         counts.update({what for found in raised for what in found})
     return dict(sorted(counts.items()))
+
+
+def mended_since(
+    records: Iterable[ProgressRecord], epochs: Mapping[str, int] = EPOCHS
+) -> Iterator[tuple[ProgressRecord, dict[str, list[str]]]]:
+    """Yield the records of regions with values that would be made otherwise now.
+
+    With each come, by what was wrong with them, the names of its variables; see `MENDED`.
+    """
+    records = list(records)
+    used = _stages_used(records)
+    for record in records:
+        found: dict[str, list[str]] = {}
+        for name, variable in record.variables.items():
+            made = dict.fromkeys(used.get(name, ()), FIRST)
+            made = made if variable.epochs is None else dict(variable.epochs)
+            for (stage_name, epoch), wrong in MENDED.items():
+                is_older = made.get(stage_name, epoch) < epoch <= epochs[stage_name]
+                if variable.state == "done" and is_older:
+                    found.setdefault(wrong, []).append(name)
+        if found:
+            yield record, found
 
 
 def _stages_used(records: Iterable[ProgressRecord]) -> dict[str, set[str]]:

@@ -20,6 +20,7 @@ __all__ = [
     "Coordinate",
     "DataVar",
     "Encoding",
+    "Superseded",
     "whole_range",
 ]
 
@@ -245,6 +246,22 @@ def _check_packing(encoding: Encoding) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Superseded:
+    """Why archives made earlier have a variable that new ones do not have.
+
+    Parameters
+    ----------
+    by
+        Name of the variable in its place.
+    why
+        What is wrong with it, in a sentence without its full stop.
+    """
+
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataVar:
     """A data variable of a dataset.
 
@@ -264,9 +281,10 @@ class DataVar:
         None takes `TemplateConfig.dims`.
     keep_mantissa_bits
         Bits of mantissa that `RegionJob.apply_data_transformations` keeps; None does not round.
-    valid_until
-        First label along the append dim at which the provider no longer has the variable:
-        from there on it does not hold the published extent back.
+    valid_from, valid_until
+        First label along the append dim at which the provider has the variable, and the first at
+        which it no longer has it. Before and after it is not offered: nothing is read for it, it
+        does not hold the published extent back, and it is missing nowhere.
     valid_range
         Lowest and highest value that it can have, in its units, for validation; None means what
         its CF standard name and units say.
@@ -274,6 +292,8 @@ class DataVar:
         What its fields must be like to be published: one that is beyond a gate is held until
         somebody decides, see
         `gridmill.model.fields.gates`.
+    superseded
+        What new archives have in its place; see `TemplateConfig.former_vars`.
 
     Raises
     ------
@@ -286,9 +306,11 @@ class DataVar:
     attrs: Mapping[str, Any]
     dims: tuple[str, ...] = ()
     keep_mantissa_bits: int | None = None
+    valid_from: str | None = None
     valid_until: str | None = None
     valid_range: tuple[float, float] | None = None
     gates: tuple[Gate, ...] = ()
+    superseded: Superseded | None = None
 
     def __post_init__(self) -> None:
         missing = [key for key in ("long_name", "units") if key not in self.attrs]

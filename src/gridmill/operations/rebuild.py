@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.declaration import with_what_it_has
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
@@ -127,7 +128,8 @@ def declaration_from_store(dataset: DynamicalDataset) -> dict[str, Any]:
     ValueError
         Readers see nothing, or no dataset of gridmill's.
     """
-    store, config = dataset.store, dataset.declared
+    store = dataset.store
+    config = with_what_it_has(store, dataset.declared)
     arrays = array_metadata(store.metadata() or {})
     if not arrays or not store.published_length(config.append_dim):
         raise ValueError(

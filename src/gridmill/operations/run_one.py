@@ -23,6 +23,7 @@ from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import Bench, Receipt, RunContext, VariableWork
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedGroup
+from gridmill.planning.source_files.offered import offered_in
 from gridmill.planning.source_files.outcomes import released_files
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
@@ -209,6 +210,7 @@ def _work(archive: Archive, job: RegionJob[Any, Any], coords: xr.Dataset | None)
         coords=coords,
         times=times,
         released=released_files(archive.store.tracker.read(job.region), var.name),
+        offered=offered_in(job, var),
     )
 
 

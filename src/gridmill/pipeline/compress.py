@@ -22,6 +22,7 @@ import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
+from gridmill.authoring.transforms.resolution import resolutions_told
 from gridmill.model.epochs import noted_stages
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
@@ -36,6 +37,7 @@ from gridmill.pipeline.slabs.keep_published import (
     keep_published,
     written_region,
 )
+from gridmill.pipeline.slabs.resolution import Resolutions
 from gridmill.pipeline.slabs.transform import TransformedSlabs, transforms
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
@@ -141,6 +143,7 @@ def _compress_here(
         epochs=epochs,
         remarks=made.remarks,
         holes=made.holes,
+        lost=made.lost,
     )
 
 
@@ -157,6 +160,7 @@ class _Made:
     remarks: Mapping[int, Sequence[str]]
     holes: tuple[str, ...] = ()
     held: Mapping[int, str] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,25 +175,32 @@ class _Written:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
+_Read = Callable[
+    [Canvas, Resolutions, Mapping[int, str]], tuple[dict[int, str], dict[int, list[str]]]
+]
+
+
 def _make(
     folder: Path,
     scratch: Path,
     context: RunContext,
     work: VariableWork,
     source: LocalFiles,
-    read: Callable[[Canvas, Mapping[int, str]], tuple[dict[int, str], dict[int, list[str]]]],
+    read: _Read,
     held: Mapping[int, str],
 ) -> _Made:
     """Read, transform and write; gates are looked at unless places are held already."""
     with _canvas(work, scratch) as canvas:
-        unread, remarks = read(canvas, held)
+        resolutions = Resolutions(work.shape)
+        unread, remarks = read(canvas, resolutions, held)
         places = {
             index: _place(source.files[index], work.data_var)
             for index in _succeeded(source.files, unread)
+            if source.files[index].lies_in(work.job.append_dim, work.offered)
         }
         if not places:
             return _Made((), unread, remarks)
-        slabs = TransformedSlabs(canvas, context, work)
+        slabs = TransformedSlabs(canvas, resolutions, context, work)
         found = {} if held else held_places(slabs, source.files, places)
         if found:
             return _Made((), unread, remarks, held=found)
@@ -197,7 +208,7 @@ def _make(
         written = _write(folder, slabs, places, every)
         if written.refused:
             return _Made((), unread, remarks, held=written.refused)
-        return _Made(written.keys, unread, remarks, written.holes)
+        return _Made(written.keys, unread, remarks, written.holes, lost=slabs.lost)
 
 
 def _canvas(work: VariableWork, folder: Path) -> Canvas:
@@ -222,6 +233,7 @@ def _read(
     source: LocalFiles,
     bench: Bench,
     canvas: Canvas,
+    resolutions: Resolutions,
     held: Mapping[int, str],
     *,
     may_vanish: bool,
@@ -237,6 +249,8 @@ def _read(
     for index, file in enumerate(source.files):
         if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
             continue
+        if not file.lies_in(work.job.append_dim, work.offered):
+            continue
         left_out = held.get(index) or _why_withdrawn(work, file)
         if left_out:
             unread[index] = left_out
@@ -244,7 +258,8 @@ def _read(
         place = _place(file, work.data_var)
         piece = canvas.room(place)
         try:
-            found = _read_one(context, work, file, piece)
+            with resolutions_told() as told:
+                found = _read_one(context, work, file, piece)
         except Exception as error:
             # Decoders raise anything for a damaged file, and what a provider renamed is a KeyError.
             if (may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
@@ -260,6 +275,8 @@ def _read(
         if found:
             remarks[index] = found
         canvas.put(place, piece)
+        if told:
+            resolutions.note(place, max(told))
     return unread, remarks
 
 

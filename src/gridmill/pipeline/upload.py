@@ -71,6 +71,7 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
         replicated=replicated,
         epochs=shards.epochs,
         remarks=shards.remarks,
+        lost=shards.lost,
         holes=shards.holes,
     )
 

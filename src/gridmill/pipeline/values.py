@@ -95,6 +95,14 @@ class SourceFile:
         """Bytes that its download took."""
         return 0 if self.is_kept else self.coord.nbytes or 0
 
+    def lies_in(self, dim: str, positions: slice | None) -> bool:
+        """Whether it fills one of these positions of the processing region; None means all."""
+        at = self.place.get(dim)
+        if at is None or positions is None:
+            return True
+        first, stop = (at.start, at.stop) if isinstance(at, slice) else (at, at + 1)
+        return bool(first < positions.stop and stop > positions.start)
+
 
 @dataclass(frozen=True)
 class VariableWork:
@@ -122,6 +130,8 @@ class VariableWork:
         Keys of the objects that an earlier run found gone, see `VariableRecord`.
     withdrawn
         Likewise the version that is not read again, and why.
+    offered
+        Positions of the processing region at which the provider has the variable; None: all.
     """
 
     job: RegionJob[Any, Any]
@@ -134,6 +144,7 @@ class VariableWork:
     released: Mapping[str, Identity] = field(default_factory=dict)
     holes: frozenset[str] = frozenset()
     withdrawn: Mapping[str, Word] = field(default_factory=dict)
+    offered: slice | None = None
 
     @property
     def data_var(self) -> DataVar:
@@ -211,6 +222,8 @@ class LocalShards:
     holes
         Those of `keys` that lack published values: the store does not have them any more, nor does
         a source file.
+    lost
+        How many values transformations made missing, by why.
     """
 
     folder: Path
@@ -223,6 +236,7 @@ class LocalShards:
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
     holes: tuple[str, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
@@ -258,6 +272,8 @@ class Receipt:
         By index of the source file, what is worth knowing of how it was read.
     holes
         Keys of those objects that lack published values, see `LocalShards`.
+    lost
+        How many values transformations made missing, by why.
     """
 
     variable: str
@@ -271,6 +287,7 @@ class Receipt:
     epochs: Mapping[str, int] = field(default_factory=dict)
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
     holes: tuple[str, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def not_read(self) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
 from gridmill.planning.reasons import Ask, Missing, Reasons
+from gridmill.planning.source_files.offered import is_offered_of
 from gridmill.planning.source_files.outcomes import coords_from, held_for
 from gridmill.planning.source_files.places import Places, place_files
 
@@ -156,7 +157,7 @@ def prepare_region(
     for variables in _source_groups(job):
         if not variables:
             continue
-        files = tuple(place_files(job, ds, places, variables))
+        files = tuple(_begun(job, variables, place_files(job, ds, places, variables)))
         listed = Listed(metadata, job, files, stored)
         changes = {v.name: listed.change(v.name, record) for v in variables}
         as_it_was = [name for name, change in changes.items() if not change]
@@ -175,6 +176,18 @@ def prepare_region(
         believed = frozenset(as_it_was)
         groups.append(PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed))
     return PreparedRegion(job, record, sizes, tuple(groups))
+
+
+def _begun(
+    job: RegionJob[Any, Any], variables: Sequence[DataVar], files: Iterable[SourceFile]
+) -> Iterator[SourceFile]:
+    """Leave out the files from before all variables of a group begin: nobody ever made them."""
+    if any(var.valid_from is None for var in variables):
+        yield from files
+        return
+    for file in files:
+        if any(is_offered_of(job, var, file) for var in variables):
+            yield file
 
 
 def _source_groups(job: RegionJob[Any, Any]) -> Sequence[Sequence[DataVar]]:

@@ -13,7 +13,7 @@ import xarray as xr
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import lost_tokens, results_of
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import is_over, state_of
+from gridmill.authoring.settling import is_offered, state_of
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
@@ -246,7 +246,7 @@ class Extent:
     def _why_not_at(self, position: int, record: ProgressRecord) -> str:
         """Say why readers do not see a position of a region that has a record."""
         job = self.archive.job(self.archive.region_at(position))
-        names = [var.name for var in job.data_vars if not is_over(job, var)]
+        names = [var.name for var in job.data_vars if is_offered(job, var)]
         at = position - record.start
         why = why_unsettled(record, names, slice(at, at + 1))
         if why is not None:
@@ -304,7 +304,7 @@ class Extent:
 
 
 def _state_of(job: RegionJob[Any, Any], results: ProcessResults) -> RegionState | None:
-    if any(var.name not in results and not is_over(job, var) for var in job.data_vars):
+    if any(var.name not in results and is_offered(job, var) for var in job.data_vars):
         return None
     return state_of(job, results)
 

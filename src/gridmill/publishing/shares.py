@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import is_over
+from gridmill.authoring.settling import is_offered
 from gridmill.model.records import ProgressRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Completeness, DataVar
@@ -63,7 +63,7 @@ def recorded_completeness(
     expected, arrived = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     for group in prepared.groups:
         files = _Files(job, group.files, prepared.sizes)
-        for var in (var for var in group.variables if not is_over(job, var)):
+        for var in (var for var in group.variables if is_offered(job, var)):
             lacking = files.lacking(record, var.name)
             whole = files.count(var, frozenset(), dims)
             expected += whole

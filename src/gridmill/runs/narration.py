@@ -69,14 +69,19 @@ class FileNarrator:
         self.report = report
         self.listener = listener
         self._remarks: dict[str, tuple[str, int]] = {}
+        self._lost: dict[tuple[str, str], tuple[str, int]] = {}
 
     def note_remarks(self) -> None:
-        """Sum up what was remarked of source files that succeeded."""
+        """Sum up what was remarked of source files that succeeded, and what transforms lost."""
         for remark, (first, many) in self._remarks.items():
             were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
             note = f"{were} {remark}; the first is {first}"
             # What nobody can mend is in the report, and disturbs nobody at each run.
             log.log(logging.INFO if remark == NO_TIME else logging.WARNING, "%s", note)
+            self.report.notes.append(note)
+        for (name, why), (first, many) in self._lost.items():
+            note = f"{name}: {many:,} values are missing, {why}; first in region {first}"
+            log.warning("%s", note)
             self.report.notes.append(note)
 
     def note_fetched(self, region: RegionInFlight, files: Iterable[SourceFile]) -> None:
@@ -92,6 +97,7 @@ class FileNarrator:
         self._note_files(region, record)
         self._note_unread(region, record)
         self._note_read(region)
+        self._note_lost(region)
 
     def _note_files(self, region: RegionInFlight, record: ProgressRecord) -> None:
         pending, unreadable = _pending(record), SourceFileStatus.READ_FAILED
@@ -116,6 +122,13 @@ class FileNarrator:
         }
         for remark, url in found:
             self._note_remark(remark, url)
+
+    def _note_lost(self, region: RegionInFlight) -> None:
+        """Note the values that transformations made missing."""
+        for name, receipt in region.outcome.receipts.items():
+            for why, count in receipt.lost.items():
+                first, many = self._lost.get((name, why), (region.name, 0))
+                self._lost[name, why] = first, many + count
 
     def _note_remark(self, remark: str, url: str) -> None:
         first, many = self._remarks.get(remark, (url, 0))

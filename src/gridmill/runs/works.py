@@ -13,6 +13,7 @@ from gridmill.model.records import ProgressRecord
 from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.values import VariableWork
 from gridmill.planning.prepare import PreparedGroup
+from gridmill.planning.source_files.offered import offered_in
 from gridmill.planning.source_files.outcomes import released_files, withdrawn_files
 from gridmill.runs.dask.submission import GroupWork
 from gridmill.runs.in_flight import RegionInFlight
@@ -63,6 +64,7 @@ class Works:
                 released=released_files(record, var.name),
                 holes=_holes(record, var.name),
                 withdrawn=withdrawn_files(record, var.name),
+                offered=offered_in(job, var),
             )
             for var in wanted
         }

@@ -20,7 +20,7 @@ import xarray as xr
 
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import end_of
+from gridmill.authoring.settling import offered_span
 from gridmill.authoring.transforms.casting import cast_into
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, as_slice, regions_of
@@ -141,7 +141,9 @@ class DatasetContract:
             assert mask.any(), f"{job}: no source file fills {var.name}"
             return
         has_files = mask.any(axis=tuple(range(1, mask.ndim)))
-        has_files[max(0, end_of(job, var.name) - job.region.start) :] = True
+        span, start = offered_span(job, var.name), job.region.start
+        has_files[: max(0, span.start - start)] = True
+        has_files[max(0, span.stop - start) :] = True
         if not has_files.all():
             position = job.region.start + int(np.argmin(has_files))
             label = job.template_ds.get_index(job.append_dim)[position]

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from gridmill.validation.checks.cf_conventions import CfConventions
 from gridmill.validation.checks.due import Complete, Current
-from gridmill.validation.checks.metadata import CoordinatesAsDeclared, MetadataAsDeclared, Opens
+from gridmill.validation.checks.metadata import (
+    CoordinatesAsDeclared,
+    MadeAsNow,
+    MetadataAsDeclared,
+    Opens,
+)
 from gridmill.validation.checks.objects import ObjectsIntact
 from gridmill.validation.checks.replicas import ReplicasEqual
 from gridmill.validation.checks.sources import SourcesAgree
@@ -36,6 +41,7 @@ __all__ = [
     "Current",
     "Finding",
     "LevelShift",
+    "MadeAsNow",
     "MetadataAsDeclared",
     "MissingValues",
     "NoConstantField",

@@ -11,7 +11,7 @@ from gridmill.model.wording import short_label
 if TYPE_CHECKING:
     from gridmill.validation.context import Context
 
-__all__ = ["backfill", "redo"]
+__all__ = ["adding", "backfill", "redo"]
 
 
 def redo(context: Context, at: slice, variables: Sequence[str]) -> str:
@@ -22,6 +22,11 @@ def redo(context: Context, at: slice, variables: Sequence[str]) -> str:
 def backfill(context: Context, at: slice, variables: Sequence[str]) -> str:
     """Return the command that tries again for what is not settled at positions."""
     return context.command("backfill", *_chosen(context, at, variables))
+
+
+def adding(context: Context, variable: str) -> str:
+    """Return the command that adds a variable that the archive lacks."""
+    return context.command("backfill", "--until", _until(context), "--variables", variable)
 
 
 def _chosen(context: Context, at: slice, variables: Sequence[str]) -> list[str]:

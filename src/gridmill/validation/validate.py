@@ -13,6 +13,7 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.checks.due import Complete, Current
 from gridmill.validation.checks.metadata import (
     CoordinatesAsDeclared,
+    MadeAsNow,
     MetadataAsDeclared,
     Opens,
     one_line,
@@ -39,6 +40,7 @@ DEFAULT_VALIDATORS: tuple[Validator, ...] = (
     Current(),
     MetadataAsDeclared(),
     CoordinatesAsDeclared(),
+    MadeAsNow(),
     Complete(),
     ObjectsIntact(),
     ReplicasEqual(),

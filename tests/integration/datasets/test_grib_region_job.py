@@ -247,6 +247,36 @@ def test_without_an_inventory_the_whole_file_is_fetched(provider, caplog, text):
     assert file.nbytes == (provider.root / provider.coord.get_url()).stat().st_size
 
 
+def test_one_odd_message_hides_nothing_of_a_file_without_inventory(provider):
+    """A month 0, a grid that contradicts itself and a bulletin's letters cost what they are of."""
+    month_0 = bytearray(message(None, 9))
+    month_0[30] = 0  # octet 15 of section 1
+    cut = bytearray(message(None, 9))
+    cut[40] = 99  # the length of section 3
+    odd = [
+        ("odd", b"YAXX90 KWBC GRIB BULLETIN"),
+        ("month", bytes(month_0)),
+        ("cut", bytes(cut)),
+    ]
+    provider.put([*odd, *fields()], inventory=False)
+
+    check_all(provider, provider.download())
+
+
+def test_what_is_not_found_names_the_message_that_could_not_be_read(provider):
+    """Whoever looks for a variable learns of the message that may have been it."""
+    month_0 = bytearray(message(WIND, 3))
+    month_0[30] = 0
+    rest = [field for field in fields() if not field[0].startswith("UGRD")]
+    provider.put([("odd", bytes(month_0)), *rest], inventory=False)
+
+    file = provider.download()
+
+    np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
+    with pytest.raises(ValueError, match=r"no message that is .*UGRD.* at byte 0: the reference"):
+        provider.job.read_data(file, WIND)
+
+
 @pytest.mark.parametrize("inventory", [True, False])
 def test_a_missing_message_makes_one_variable_unreadable(provider, inventory):
     """The variable whose message the file lacks is named; the others are read."""

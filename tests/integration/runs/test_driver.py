@@ -36,6 +36,7 @@ from gridmill.stores.state.leases import Lease, LeaseHeld
 from gridmill.stores.structure import StructureMismatch
 from gridmill.testing import ArchiveServer
 from gridmill.testing.faults import Status
+from gridmill.validation import Complete, MissingValues
 from tiny import (
     HOUR,
     START,
@@ -349,6 +350,54 @@ def test_a_variable_that_ended_does_not_stop_the_archive(client, provider, tmp_p
     np.testing.assert_array_equal(stored(tmp_path), truth(hours(12)))
     np.testing.assert_array_equal(stored(tmp_path, "b")[:6], truth(hours(6), "b"))
     assert np.isnan(stored(tmp_path, "b")[6:8]).all()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_nothing_is_asked_of_a_variable_before_it_begins(client, provider, tmp_path, together):
+    """Before valid_from a variable is not read, nor missing; a group of its own fetches nothing."""
+
+    class Begins(TinyTemplate):
+        data_vars = (tiny_var("a"), tiny_var("b", 1, valid_from=until(6)))
+
+    class Separate(TinyJob):
+        publication_delay = timedelta(0)
+
+        def source_groups(self, data_vars):
+            return [data_vars] if together else [[var] for var in data_vars]
+
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            coords = super().generate_source_file_coords(processing_region_ds, data_var_group)
+            own = [var.name for var in data_var_group] == ["b"]
+            return [Own(label=coord.label) for coord in coords] if own else coords
+
+        def read_data(self, coord, data_var):
+            if data_var.name == "b" and coord.label < hours(7)[-1]:
+                raise KeyError("not there yet")
+            return super().read_data(coord, data_var)
+
+    class Own(TinyCoord):
+        def get_url(self):
+            return f"own/{self.label:%H}.npy"
+
+    provider.publish(hours(12))
+    (provider.root / "own").mkdir()
+    for label in hours(12)[6:]:
+        np.save(provider.root / Own(label=label).get_url(), values_at(label))
+    dataset = make(tmp_path, provider, dataset_of(template=Begins, job=Separate))
+    planned = sum(prepared.n_files for prepared in dataset.plan(until(12)).prepared())
+    assert planned == (12 if together else 12 + 6)
+
+    report = dataset.backfill(until(12), client=client, now=until(13))
+
+    assert (report.succeeded, report.positions_after) == (True, 12), report.problems
+    assert not report.new_gaps
+    np.testing.assert_array_equal(stored(tmp_path), truth(hours(12)))
+    assert np.isnan(stored(tmp_path, "b")[:6]).all()
+    np.testing.assert_array_equal(stored(tmp_path, "b")[6:], truth(hours(12), "b")[6:])
+    assert not dataset.status(now=until(13)).gaps
+    found = dataset.validate([MissingValues(), Complete()], now=until(13)).found_by
+    assert not any(found.values()), found
+    assert not any(prepared.n_files for prepared in dataset.plan(until(12)).prepared())
 
 
 def test_what_is_done_is_published_while_a_later_region_takes_long(client, provider, tmp_path):

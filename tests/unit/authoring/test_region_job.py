@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gridmill.authoring.locate import locate, locate_along, processing_region
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import is_over, state_of
+from gridmill.authoring.settling import is_offered, offered_span, state_of
 from gridmill.authoring.source_file import SourceFileCoord, addresses
 from gridmill.model.region import Region
 from gridmill.model.settled import RegionState, SourceFileStatus
@@ -148,8 +148,26 @@ def test_an_ended_variable_counts_up_to_its_end():
         job, {"a": results([OK] * 4), "b": results([OK, ABSENT, OK, OK])}
     ).is_settled
     later = job_of(12, slice(8, 12), config=Ends())
-    assert [is_over(later, var) for var in later.data_vars] == [False, True]
-    assert not any(is_over(job, var) for var in job.data_vars)
+    assert [is_offered(later, var) for var in later.data_vars] == [True, False]
+    assert all(is_offered(job, var) for var in job.data_vars)
+
+
+def test_a_variable_that_begins_later_counts_from_there():
+    """valid_from cuts the region it lies in, and earlier ones have nothing of the variable."""
+
+    class Begins(TinyTemplate):
+        data_vars = (tiny_var("a"), tiny_var("b", valid_from=until(6)))
+
+    job = job_of(config=Begins())
+    assert offered_span(job, "b") == slice(6, 10)
+    state = state_of(job, {"a": results([OK] * 4), "b": results([ABSENT, ABSENT, OK, OK])})
+    assert state == RegionState(4, 8, 4, 4)
+    assert not state_of(
+        job, {"a": results([OK] * 4), "b": results([OK, OK, ABSENT, OK])}
+    ).is_settled
+    earlier = job_of(12, slice(0, 4), config=Begins())
+    assert [is_offered(earlier, var) for var in earlier.data_vars] == [True, False]
+    assert all(is_offered(job, var) for var in job.data_vars)
 
 
 def test_the_processing_region_is_cut_to_the_template():

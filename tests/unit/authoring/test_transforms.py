@@ -453,6 +453,51 @@ class TestDeaccumulate:
         assert counts.invalid == np.count_nonzero(signed < -3)
         assert counts.clamped == np.count_nonzero(signed < 0) - counts.invalid
 
+    @pytest.mark.parametrize("kind", ["accumulation", "average"])
+    @unhurried
+    @given(windowed=windowed_steps(), seed=st.integers(0, 2**32 - 1))
+    def test_what_is_rounded_to_known_steps_is_never_missing(self, kind, windowed, seed):
+        """Whatever values are missing, results of true ones are 0 or more, and off by the steps."""
+        times, starts = windowed
+        rng = np.random.default_rng(seed)
+        shape = (2, times.size, 5)
+        length = np.where(times > starts, times - starts, 1)[:, None]
+        rates = rng.gamma(0.2, 10, shape)
+        true = np.zeros(shape)
+        for n, (time, start) in enumerate(zip(times, starts, strict=True)):
+            before = 0 if n == 0 or starts[n - 1] != start else true[:, n - 1]
+            since = max(start, times[n - 1]) if n else start
+            true[:, n] = before + rates[:, n] * (time - since)
+        if kind == "average":
+            true /= length
+        steps = 10.0 ** rng.integers(-2, 3, (2, times.size, 1))
+        values = np.rint(true / steps) * steps
+        values[rng.random(shape) < 0.2] = np.nan
+        exact = np.where(np.isnan(values), np.nan, true)
+        keywords = {"step_seconds": times, "window_start_s": starts, "kind": kind, "axis": 1}
+        expected = deaccumulated(exact, **keywords)
+        counts = deaccumulate_inplace(values, non_negative_within=0.0, resolution=steps, **keywords)
+        assert counts.invalid == 0
+        np.testing.assert_array_equal(np.isnan(values), np.isnan(expected))
+        assert not (values < 0).any()
+
+    def test_the_resolution_of_a_place_counts_there_alone(self):
+        """However an array is divided into blocks, each cell has its own tolerance."""
+        values = np.zeros((2, 3, 200_000), "float32")
+        values[:, 0], values[:, 1] = 10, 9
+        resolution = np.zeros((2, 3, 1))
+        resolution[1, 1] = 1.5
+        counts = deaccumulate_inplace(
+            values,
+            step_seconds=[1, 2, 3],
+            axis=1,
+            non_negative_within=0.0,
+            resolution=resolution,
+        )
+        assert np.isnan(values[0, 1:]).all()
+        assert (values[1, 1] == 0).all()
+        assert counts.clamped == 200_000
+
     @pytest.mark.shared_data
     @pytest.mark.skipif("GRIDMILL_TEST_DATA" not in os.environ, reason="no real files")
     def test_real_totals_decrease_by_packing_noise_alone(self):

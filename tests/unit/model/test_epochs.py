@@ -105,6 +105,7 @@ def deaccumulation(folder: Path) -> list[np.ndarray]:
     for kind in ("accumulation", "average"):
         values = np.abs(VALUES).astype("float32")
         values[2, 1, 3], values[1, 0, 0] = np.nan, 1e6
+        values[3, 2] = values[2, 2] - 200
         deaccumulate_inplace(
             values,
             step_seconds=hours,
@@ -112,6 +113,7 @@ def deaccumulation(folder: Path) -> list[np.ndarray]:
             reset_every_s=6 * 3600,
             kind=kind,
             non_negative_within=0.01,
+            resolution=np.array([0.0, 300.0, 400.0, 10.0]).reshape(4, 1, 1),
         )
         found.append(values)
     return found

@@ -14,6 +14,7 @@ import pytest
 from decoded_messages import GRIB1, VALUES, WITH_MISSING, assert_points_agree, decode, soak
 from grib_messages import assemble, encode, encode_in_band_missing, sections
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages
+from gridmill.sources.grib.gaussian import reduced_longitudes
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.formats import parse_inventory
 from gridmill.sources.grib.inventory.message import Statistic
@@ -329,6 +330,36 @@ def test_reduced_gaussian_grids_are_points(edition):
     assert grid.longitudes.max() < 180
 
 
+@pytest.mark.parametrize("edition", [1, 2])
+@pytest.mark.parametrize("off", [-1, 0, 1, 2])
+def test_gaussian_latitudes_are_our_own(edition, off):
+    """A first latitude that is rounded up or down ends no process; latitudes are those of N."""
+    scale = 1 if edition == 1 else 1_000
+    keys = {"latitudeOfFirstGridPoint": (87_864 + off) * scale}
+    grid = read_grid(encode(sample=f"regular_gg_sfc_grib{edition}", keys=keys))
+    zeros = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(64)[0]))[::-1]
+    np.testing.assert_allclose(grid.latitudes, zeros, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("keys", [{"N": 16}, {"N": 48}, {"latitudeOfFirstGridPoint": 87_000_000}])
+def test_gaussian_headers_that_contradict_themselves_are_errors(keys):
+    """N, number of rows and ends must agree, within the rounding of edition 1."""
+    with pytest.raises(GribCorrupt, match="Gaussian latitudes of N"):
+        read_grid(encode(sample="regular_gg_sfc_grib2", keys=keys))
+
+
+def test_rows_of_part_of_a_reduced_grid_have_the_points_between_its_meridians():
+    """Each row has those of its points that lie in the area; another number is an error."""
+    counts, longitudes = reduced_longitudes(np.array([4, 8]), 0.0, 90.0, 5)
+    assert counts.tolist() == [2, 3]
+    assert longitudes.tolist() == [0.0, 90.0, 0.0, 45.0, 90.0]
+    counts, longitudes = reduced_longitudes(np.array([4, 8]), 270.0, 405.0, 6)
+    assert counts.tolist() == [2, 4]
+    assert longitudes.tolist() == [-90.0, 0.0, -90.0, -45.0, 0.0, 45.0]
+    with pytest.raises(GribCorrupt, match="contradicts itself"):
+        reduced_longitudes(np.array([4, 8]), 0.0, 90.0, 6)
+
+
 def test_grids_are_values():
     """Equal grids are equal, hash alike, pickle, and cannot be changed."""
     grid = read_grid(encode(VALUES, keys=LAMBERT))
@@ -457,6 +488,50 @@ def test_a_derived_forecast_is_no_member():
 
 
 @pytest.mark.parametrize(
+    ("keys", "is_plain"),
+    [
+        ({}, True),
+        ({"productDefinitionTemplateNumber": 1, "perturbationNumber": 3}, False),
+        ({"productDefinitionTemplateNumber": 2, "derivedForecast": 4}, False),
+        ({"productDefinitionTemplateNumber": 5, "probabilityType": 1}, False),
+        ({"productDefinitionTemplateNumber": 6, "percentileValue": 50}, False),
+    ],
+)
+def test_a_forecast_itself_is_told_from_what_is_made_of_an_ensemble(keys, is_plain):
+    """Members, deviations, probabilities and percentiles have figures of their own."""
+    assert identity(**keys).is_plain is is_plain
+
+
+@pytest.mark.parametrize(
+    ("kind", "coded", "first", "second"),
+    [
+        (100, {"level": 500}, 50_000.0, None),
+        (115, {"level": 30}, 3_000.0, None),
+        (111, {"level": 7}, 0.07, None),
+        (105, {"level": 2}, 2.0, None),
+        (109, {"level": 60}, 60.0, None),
+        (107, {"level": 9950}, 0.995, None),
+        (101, {"topLevel": 50, "bottomLevel": 100}, 50_000.0, 100_000.0),
+        (112, {"topLevel": 10, "bottomLevel": 40}, 0.1, 0.4),
+        (121, {"topLevel": 100, "bottomLevel": 250}, 100_000.0, 85_000.0),
+    ],
+)
+def test_levels_of_edition_1_are_in_the_units_of_edition_2(kind, coded, first, second):
+    """Pa, m and fractions, whatever the table of edition 1 says a figure stands for."""
+    message = encode(sample=GRIB1, keys={"indicatorOfTypeOfLevel": kind, **coded})
+    found = message_identity(message)
+    assert found.first_surface == (kind, pytest.approx(first))
+    assert found.second_surface == (None if second is None else (kind, pytest.approx(second)))
+
+
+def test_pressure_has_one_unit_in_both_editions():
+    """500 hPa are 50,000 Pa, by edition 1 and by edition 2."""
+    for edition in (1, 2):
+        found = message_identity(encode(sample=f"regular_ll_pl_grib{edition}", keys={"level": 500}))
+        assert found.first_surface == (100, 50_000.0)
+
+
+@pytest.mark.parametrize(
     ("indicator", "p1", "p2", "unit", "start", "end", "statistic"),
     [
         (0, 6, 0, 1, 6, 6, Statistic.INSTANT),
@@ -550,6 +625,12 @@ def test_a_date_that_does_not_exist_is_an_error():
     """A damaged header is not read as some other time."""
     with pytest.raises(GribCorrupt, match="does not exist"):
         identity(month=13)
+
+
+def test_a_step_beyond_all_that_can_be_is_an_error():
+    """A damaged number of days is not read as some other step, nor raises what nobody expects."""
+    with pytest.raises(GribCorrupt, match="beyond all that can be"):
+        identity(indicatorOfUnitOfTimeRange=2, forecastTime=1_069_547_521)
 
 
 # Threads

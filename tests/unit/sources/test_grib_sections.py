@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 
 import eccodes
 import numpy as np
@@ -10,15 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decoded_messages import decode
 from grib_messages import REGULAR, assemble, encode, encode_in_band_missing, section, sections
 from gridmill.sources.grib.framing import (
     EncodedMessage,
     GribCorrupt,
     GribRefused,
     find_field,
+    grib1_sections,
     iter_messages,
 )
-from gridmill.sources.grib.guard import _unpack, check_consistency
+from gridmill.sources.grib.guard.packing import _unpack, check_consistency
 
 VALUES = np.random.default_rng(1).normal(280, 15, (31, 16)).round(1)
 WITH_MISSING = np.where(VALUES > 290, np.nan, VALUES)
@@ -82,6 +85,21 @@ def test_a_cut_off_file_gives_its_whole_messages_first():
     assert next(messages).data == message
     with pytest.raises(GribCorrupt, match=f"at byte {len(message)} .* cut off"):
         next(messages)
+
+
+def test_an_odd_message_does_not_hide_the_rest():
+    """Letters in a bulletin's header, a cut or damaged message: those behind are yielded first."""
+    message = encode(VALUES)
+    damaged = bytearray(message)
+    damaged[40] = 99  # the length of section 3
+    bulletin = b"YAXX90 KWBC GRIB BULLETIN\r\r\n"
+    assert [one.data for one in iter_messages(bulletin + message)] == [message]
+    for odd in (bytes(damaged), message[:-30]):
+        data = odd + bulletin + message
+        found = iter_messages(data)
+        assert next(found).offset == len(odd + bulletin)
+        with pytest.raises(GribCorrupt, match="at byte 0 "):
+            next(found)
 
 
 def test_what_is_no_grib_file_is_an_error(tmp_path):
@@ -243,3 +261,102 @@ def test_samples_of_the_tests_are_what_they_say():
     handle = eccodes.codes_grib_new_from_samples(REGULAR)
     assert (eccodes.codes_get(handle, "Nj"), eccodes.codes_get(handle, "Ni")) == VALUES.shape
     eccodes.codes_release(handle)
+
+
+def grib1_with(**octets):
+    """Set octets of section 2 or 4 of an edition 1 message, counted from 1: ``s2_4=9``."""
+    message = bytearray(encode(VALUES, sample=GRIB1))
+    found = grib1_sections(bytes(message))
+    for place, value in octets.items():
+        number, octet = map(int, place.removeprefix("s").split("_"))
+        message[found[number][0] + octet - 1] = value
+    return bytes(message)
+
+
+@pytest.mark.parametrize(
+    ("octets", "problem"),
+    [
+        ({"s2_4": 9}, "9 vertical coordinates"),
+        ({"s2_5": 47}, "lists up to byte 46"),
+        ({"s2_6": 10}, "representation 10"),
+        ({"s2_7": 255, "s2_8": 255}, "grid definition"),
+        ({"s2_7": 0, "s2_8": 0}, "0 points"),
+        ({"s2_6": 50}, "spectral"),
+        ({"s4_4": 0x10, "s4_14": 0x40}, "matrix"),
+        ({"s4_11": 200}, "200 bits"),
+    ],
+)
+def test_headers_of_edition_1_are_checked_before_the_decoder_follows_them(octets, problem):
+    """Most of these would end the process inside ecCodes, some while it loads the message."""
+    with pytest.raises((GribCorrupt, GribRefused), match=problem):
+        decode(grib1_with(**octets))
+
+
+@pytest.mark.parametrize(
+    ("octets", "problem"),
+    [
+        ({7: 0xFF}, "points are not between"),
+        ({11: 2}, "rows whose lengths take"),
+        ({13: 0, 14: 50}, "spectral"),
+        ({13: 0, 14: 20, 11: 1}, "list of row lengths"),
+    ],
+)
+def test_grid_definitions_are_checked_before_the_decoder_follows_them(octets, problem):
+    """Points, and rows of which each has its own length, must be what the section can hold."""
+    parts = sections(encode(VALUES))
+    grid = bytearray(parts[3])
+    for octet, value in octets.items():
+        grid[octet - 1] = value
+    parts[3] = bytes(grid)
+    with pytest.raises((GribCorrupt, GribRefused), match=problem):
+        decode(assemble(*(parts[key] for key in sorted(parts))))
+
+
+def without_values(packing):
+    """Encode gaps alone: with what ecCodes leaves of the data, and with nothing, as NCEP does."""
+    some = encode(WITH_MISSING, packing=packing)
+    parts = sections(some)
+    n_bytes = len(parts[6]) - 6
+    parts[6] = parts[6][:6] + bytes(n_bytes)
+    header = bytearray(parts[5])
+    header[5:9] = bytes(4)
+    with_leftovers = {**parts, 5: bytes(header)}
+    if packing in ("grid_complex", "grid_complex_spatial_differencing"):
+        header[31:35] = bytes(4)
+    empty = {**parts, 5: bytes(header), 7: section(7, b"")}
+    return [assemble(*(one[key] for key in sorted(one))) for one in (with_leftovers, empty)]
+
+
+@pytest.mark.parametrize(
+    "packing",
+    [f"grid_{name}" for name in ("simple", "complex", "complex_spatial_differencing", "jpeg",
+                                 "png", "ccsds")],
+)  # fmt: skip
+def test_a_field_without_a_value_is_all_missing(packing):
+    """A bitmap of zeros needs no data, whatever the packing and whatever stands there."""
+    for message in without_values(packing):
+        values = decode(message)
+        assert values.shape == (31, 16)
+        assert np.isnan(values).all()
+
+
+def test_complex_packing_without_groups_is_constant():
+    """No groups and no data mean the reference at every point, as ecCodes and wgrib2 read it."""
+    parts = sections(encode_in_band_missing(1)[0])
+    header = bytearray(parts[5])
+    header[11:15] = struct.pack(">f", 5.0)
+    header[22] = 0
+    for first, last in ((31, 41), (42, 47)):
+        header[first:last] = bytes(last - first)
+    parts |= {5: bytes(header), 7: section(7, b"")}
+    assert (decode(assemble(*(parts[key] for key in sorted(parts)))) == 5.0).all()
+
+
+def test_a_bitmap_must_mark_as_many_points_as_there_are_values():
+    """One bit more or less moves every value behind it to another point."""
+    parts = sections(encode(WITH_MISSING))
+    bitmap = bytearray(parts[6])
+    bitmap[10] ^= 0x10
+    parts[6] = bytes(bitmap)
+    with pytest.raises(GribCorrupt, match="are marked"):
+        check(assemble(*(parts[key] for key in sorted(parts))))

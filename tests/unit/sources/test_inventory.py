@@ -330,10 +330,35 @@ def test_duplicate_lines_need_an_occurrence():
         select(messages, Selector(parameter="APCP", occurrence=2))
 
 
+NBM = """1:1000:d=2026072512:TMP:2 m above ground:9 hour fcst:
+2:2000:d=2026072512:TMP:2 m above ground:9 hour fcst:ens std dev
+3:8000:d=2026072512:APCP:surface:8-9 hour acc fcst:
+4:9000:d=2026072512:APCP:surface:8-9 hour acc fcst:prob >0.254:prob fcst 255/255
+5:9500:d=2026072512:TMP:2 m above ground:9 hour fcst:10% level
+"""
+
+
+def test_the_absence_of_a_qualifier_can_be_demanded():
+    """NBM's deterministic fields stand beside deviations, percentiles and probabilities."""
+    messages = parse_idx(NBM)
+    for parameter, number in (("TMP", 1), ("APCP", 3)):
+        with pytest.raises(AmbiguousMessage):
+            select(messages, Selector(parameter=parameter))
+        assert select(messages, Selector(parameter=parameter, without_qualifiers=("",))).number == (
+            number
+        )
+    some = Selector(parameter="TMP", without_qualifiers=("ens", "10%"))
+    assert select(messages, some).number == 1
+    with pytest.raises(MessageNotFound, match="without_qualifiers"):
+        select(messages[1:2], some)
+
+
 def test_a_bare_string_of_qualifiers_is_refused():
     """A string would be taken for its letters."""
     with pytest.raises(TypeError, match="tuple"):
         Selector(qualifiers="ens mean")
+    with pytest.raises(TypeError, match="without_qualifiers='prob'"):
+        Selector(without_qualifiers="prob")
 
 
 def test_values_and_errors_pickle():

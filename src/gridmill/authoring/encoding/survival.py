@@ -303,11 +303,16 @@ def _check_packing(config: TemplateConfig) -> None:
 def _check_missing(var: DataVar) -> None:
     """Raise where a real value would be read as missing, or what is missing as a real value."""
     encoding = var.encoding
-    if encoding.missing is None and var.valid_until is not None:
+    part = [
+        f"{word} {label}"
+        for word, label in (("begins at", var.valid_from), ("ends at", var.valid_until))
+        if label is not None
+    ]
+    if encoding.missing is None and part:
         raise ValueError(
-            f"variable {var.name!r} ends at {var.valid_until}, and of {encoding.dtype} nothing "
-            f"says missing: readers would see {encoding.fill} from there on; declare a fill_value "
-            "that cannot occur"
+            f"variable {var.name!r} {' and '.join(part)}, and of {encoding.dtype} nothing says "
+            f"missing: readers would see {encoding.fill} elsewhere; declare a fill_value that "
+            "cannot occur"
         )
     if encoding.fill_value is None or encoding.missing is None or encoding.is_packed:
         return

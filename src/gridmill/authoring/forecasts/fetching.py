@@ -29,7 +29,7 @@ from gridmill.sources.fetch.download import (
     mask_url,
     read,
 )
-from gridmill.sources.grib.framing import GribCorrupt, iter_messages, message_nbytes
+from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages, message_nbytes
 from gridmill.sources.grib.inventory.formats import parse_inventory
 from gridmill.sources.grib.inventory.message import ByteRange, Message
 from gridmill.sources.grib.inventory.ranges import local_byte_ranges, merge_byte_ranges
@@ -240,22 +240,33 @@ class MessageOrder:
         return done, found
 
     def _search(self, path: Path) -> Found:
-        """Find the messages in a whole file, by what the messages themselves say."""
+        """Find the messages in a whole file, by what the messages themselves say.
+
+        One that cannot be read hides none of the others; what is not found names the first such.
+        """
         places: dict[str, list[Place]] = {asked.key: [] for asked in self.in_file}
-        problem = ""
+        problems: list[str] = []
         try:
             for encoded in iter_messages(path):
                 place = Place(start=encoded.offset, submessage=encoded.submessage)
-                with open_message(encoded.data) as opened:
-                    for asked in self.in_file:
-                        if not contradictions(opened, asked, self.init_time):
-                            places[asked.key].append(place)
+                try:
+                    for asked in self._held_in(encoded.data):
+                        places[asked.key].append(place)
+                except (GribCorrupt, GribRefused) as error:
+                    problems.append(f"of the message at byte {encoded.offset}: {error}")
         except GribCorrupt as error:
-            problem = f" ({error})"
+            problems.append(str(error))
+        problem = f" ({problems[0]})" if problems else ""
         return {
             asked.key: _occurrence(places[asked.key], asked.selector, problem)
             for asked in self.in_file
         }
+
+    def _held_in(self, message: bytes) -> list[Asked]:
+        with open_message(message) as opened:
+            return [
+                asked for asked in self.in_file if not contradictions(opened, asked, self.init_time)
+            ]
 
 
 # By key of what is asked: its message, or why there is none.

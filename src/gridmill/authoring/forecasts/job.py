@@ -34,6 +34,11 @@ from gridmill.authoring.transforms.deaccumulation import (
     deaccumulate_inplace,
     deaccumulation_footprint,
 )
+from gridmill.authoring.transforms.resolution import (
+    known_resolution,
+    note_lost,
+    resolutions_told,
+)
 from gridmill.sources.fetch.download import Download
 from gridmill.sources.grib.inventory.selection import Selector
 
@@ -44,6 +49,9 @@ if TYPE_CHECKING:
 __all__ = ["ForecastFile", "GribForecastJob"]
 
 log = logging.getLogger(__name__)
+
+BELOW_ZERO = "as what accumulated decreases by more than its packing explains"
+NOT_COVERED = "as their period begins after the step before"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +131,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
                 end_step=end,
                 statistic=data_var.statistic,
                 member=coord.ensemble_member,
+                without_qualifiers=data_var.without_qualifiers,
                 # A total since the start and one since the last reset are the same, and may come
                 # twice, up to the first reset: the first is the one that is reset.
                 occurrence=0,
@@ -194,7 +203,8 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     ) -> None:
         """Decode a variable's messages into their places, see `read_data`."""
         if type(self).read_data is not GribForecastJob.read_data or out.dtype != np.float32:
-            super().read_data_into(coord, data_var, out)  # what an author makes of the messages
+            with resolutions_told():  # of the messages, and not of what an author makes of them
+                super().read_data_into(coord, data_var, out)
             return
         messages = self._asked(coord, [data_var])
         rooms = out[np.newaxis] if len(messages) == 1 else out
@@ -206,16 +216,19 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     def transform_values_inplace(self, values: np.ndarray[Any, Any], data_var: GribVar) -> None:
         """Turn accumulations and averages into the mean of each step, and round."""
         window = data_var.window
-        if window is not None and window.kind != "extreme":
+        if window is not None and window.undone:
             counts = deaccumulate_inplace(
                 values,
                 step_seconds=self.step_seconds,
                 axis=data_var.dims.index(self.step_dim),
                 reset_every_s=self.reset_seconds(window),
-                kind=window.kind,
+                kind=window.undone,
                 non_negative_within=window.non_negative_within,
+                resolution=known_resolution(),
             )
             log.debug("deaccumulate variable=%s %s", data_var.name, counts)
+            note_lost(BELOW_ZERO, counts.invalid)
+            note_lost(NOT_COVERED, counts.uncovered)
         super().transform_values_inplace(values, data_var)
 
     def provenance(
@@ -223,7 +236,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     ) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Leave out the steps whose mean rests on a step before that is missing."""
         window = data_var.window
-        if window is None or window.kind == "extreme":
+        if window is None or not window.undone:
             return filled
         return deaccumulation_footprint(
             filled,

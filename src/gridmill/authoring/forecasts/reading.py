@@ -17,6 +17,7 @@ import numpy as np
 
 from gridmill.authoring.forecasts.variables import GribVar, Level
 from gridmill.authoring.grids import HorizontalGrid
+from gridmill.authoring.transforms.resolution import tell_resolution
 from gridmill.authoring.transforms.scaling import scale_inplace
 from gridmill.sources.grib.framing import GribRefused, iter_messages, message_nbytes
 from gridmill.sources.grib.identity import Surface
@@ -24,6 +25,7 @@ from gridmill.sources.grib.inventory.formats import parse_inventory
 from gridmill.sources.grib.inventory.message import InventoryMismatch, Message
 from gridmill.sources.grib.inventory.ranges import check_message
 from gridmill.sources.grib.inventory.selection import Selector
+from gridmill.sources.grib.layout import packing_step
 from gridmill.sources.grib.messages import OpenMessage, open_message
 
 if TYPE_CHECKING:
@@ -124,18 +126,20 @@ def read_field(
             raise InventoryMismatch(
                 f"the message at the place of {asked.selector} is another one: {'; '.join(wrong)}"
             )
-        found = opened.grid
-        if grid is not None and (wrong := grid.differences(found)):
+        if grid is not None and (wrong := grid.differences(opened.grid)):
             raise ValueError("; ".join(wrong))
-        values = np.empty(found.shape, np.float32) if out is None else out
-        if values.shape != found.shape:
+        values = np.empty(opened.shape, np.float32) if out is None else out
+        if values.shape != opened.shape:
             raise ValueError(
-                f"the message of {asked.var.name} has shape {found.shape}, but out_loc() selects "
+                f"the message of {asked.var.name} has shape {opened.shape}, but out_loc() selects "
                 f"{values.shape}"
             )
         opened.decode_into(values)
+        factor = _factor(asked.var, opened.units) if asked.var.factors else 1.0
         if asked.var.factors:
-            scale_inplace(values, factor=_factor(asked.var, opened.units))
+            scale_inplace(values, factor=factor)
+        if asked.var.window is not None:
+            tell_resolution(_resolution(values, factor * packing_step(opened.handle)))
     return values
 
 
@@ -190,7 +194,19 @@ def contradictions(message: OpenMessage, asked: Asked, init: pd.Timestamp) -> li
         (level.below, identity.second_surface),
     )
     wrong += [f"surface {has}, not {want}" for want, has in surfaces if not _same(want, has)]
+    if "" in selector.without_qualifiers and not identity.is_plain:
+        wrong.append("a member, derived, a percentile or a probability, not a forecast itself")
     return wrong
+
+
+def _resolution(values: np.ndarray[Any, Any], step: float) -> float:
+    """Return by how much a value may be off: a whole step.
+
+    It is rounded to a step by the model, in some products (GEFS at 0.25°) once more after it was
+    interpolated, and at last to the precision of its dtype.
+    """
+    largest = max(np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
+    return step if np.isnan(largest) else step + float(np.spacing(largest))
 
 
 def _factor(var: GribVar, units: str) -> float:

@@ -40,12 +40,22 @@ class Window:
     reset_every
         Periods begin anew at the multiples of this lead; None: all begin with the forecast.
     non_negative_within
-        For a quantity that cannot be negative, see `transforms.deaccumulate_inplace`.
+        For a quantity that cannot be negative: by how much the mean of a step may be below 0, in
+        its own units, beside what the steps explain in which the messages are packed. 0 where only
+        those do.
+    as_given
+        Whether values stay as they are: they are packed too coarsely to be undone.
     """
 
     kind: Literal["accumulation", "average", "extreme"]
     reset_every: timedelta | None = None
     non_negative_within: float | None = None
+    as_given: bool = False
+
+    @property
+    def undone(self) -> Literal["accumulation", "average"] | None:
+        """What values are that become the mean of each step; None where they stay as they are."""
+        return None if self.kind == "extreme" or self.as_given else self.kind
 
     def start_of(self, lead: timedelta) -> timedelta:
         """Give the start of the period that ends at a lead.
@@ -82,6 +92,9 @@ class GribVar(DataVar):
     factors
         By the units that ecCodes names for the message, what its values are multiplied with; a
         message in others is unreadable. Empty: values stay as they are.
+    without_qualifiers
+        What its line of the inventory must not say besides, see `Selector.without_qualifiers`:
+        ``("",)`` for a forecast itself among deviations and probabilities of the same name.
     window
         The period that its values describe; None for an instant. At lead 0 only instants have a
         value.
@@ -93,4 +106,5 @@ class GribVar(DataVar):
     codes: tuple[Code, ...] = ()
     short_name: str | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
+    without_qualifiers: tuple[str, ...] = ()
     window: Window | None = None

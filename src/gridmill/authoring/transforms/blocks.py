@@ -19,6 +19,7 @@ __all__ = [
     "require_floats",
     "scratch_of",
     "step_blocks",
+    "step_blocks_with",
     "validated_coordinate",
 ]
 
@@ -58,17 +59,45 @@ def contiguous_blocks(values: FloatArray) -> Iterator[FloatArray]:
 
 def step_blocks(values: FloatArray, axis: int) -> Iterator[FloatArray]:
     """Yield views of some of the cells at all steps: the steps come first, none is empty."""
-    pending = [np.moveaxis(values, axis, 0)[..., np.newaxis]]
+    for block, _ in step_blocks_with(values, None, axis):
+        yield block
+
+
+def step_blocks_with(
+    values: FloatArray, beside: Float64Array | None, axis: int
+) -> Iterator[tuple[FloatArray, Float64Array | None]]:
+    """Yield `step_blocks`, and the same part of an array that broadcasts to the values.
+
+    Along dims in which that repeats itself its part has the length 1.
+    """
+    repeated = None if beside is None else np.broadcast_to(beside, values.shape)
+    pending = [tuple(_steps_first(one, axis) for one in (values, repeated))]
     while pending:
-        block = pending.pop()
-        if not block.size:
+        block, part = pending.pop()
+        if block is None or not block.size:
             continue
         if block[:1].size <= _BLOCK_ELEMENTS:
-            yield block
+            yield block, None if part is None else _once(part)
             continue
         splittable = [dim for dim in range(1, block.ndim) if block.shape[dim] > 1]
-        outermost = max(splittable, key=lambda dim: abs(block.strides[dim]))
-        pending += np.array_split(block, 2, axis=outermost)[::-1]
+        strides = block.strides
+        outermost = max(splittable, key=lambda dim: abs(strides[dim]))
+        halves = (_halves(one, outermost) for one in (block, part))
+        pending += list(zip(*halves, strict=True))[::-1]
+
+
+def _steps_first(values: Any, axis: int) -> Any:
+    return None if values is None else np.moveaxis(values, axis, 0)[..., np.newaxis]
+
+
+def _halves(values: Any, axis: int) -> list[Any]:
+    return [None, None] if values is None else np.array_split(values, 2, axis=axis)
+
+
+def _once(repeated: Float64Array) -> Float64Array:
+    """Cut an array that was broadcast to length 1 where it repeats itself, but along its steps."""
+    inner = (slice(None) if stride else slice(0, 1) for stride in repeated.strides[1:])
+    return repeated[(slice(None), *inner)]
 
 
 def require_floats(values: FloatArray) -> None:

@@ -33,7 +33,8 @@ SURFACE = Level("sfc")
 # Totals run from the forecast's start; amounts of water come in metres or in kg m-2.
 WATER = {"m": 1000.0, "m of water equivalent": 1000.0, "kg m**-2": 1.0}
 COVER = {"(0 - 1)": 100.0, "%": 1.0}
-TOTAL = Window(kind="accumulation")
+# None of them can decrease, but for the steps in which they are packed.
+TOTAL = Window(kind="accumulation", non_negative_within=0.0)
 
 
 def _variable(name: str, short_name: str, **more: Any) -> GribVar:
@@ -80,7 +81,8 @@ class EcmwfAifsSingleForecastTemplate(ForecastTemplate):
     """Forecasts of 15 days; a forecast is a region."""
 
     dims = DIMS
-    # The first whole month of the operational model.
+    # The first whole month of the operational model, which has had all variables since it began on
+    # 2025-02-25 (github.com/dynamical-org/reformatters; ECMWF's announcement of AIFS Single v1).
     append_dim_start = "2025-03-01"
     dataset_attributes = {  # noqa: RUF012
         "dataset_id": "ecmwf-aifs-single-forecast",

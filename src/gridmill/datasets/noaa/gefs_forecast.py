@@ -17,7 +17,7 @@ from gridmill.authoring.cf import ENSEMBLE_MEMBER
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.grids import LatitudeLongitudeGrid
-from gridmill.datasets.noaa.variables import variables
+from gridmill.datasets.noaa.variables import former_variables, variables
 
 __all__ = [
     "NoaaGefsForecast",
@@ -28,6 +28,8 @@ __all__ = [
 
 GRID = LatitudeLongitudeGrid(step_degrees=0.25)
 DIMS = ("init_time", "ensemble_member", "lead_time", "latitude", "longitude")
+# All members of a place in three chunks of 4.5 MB before compression; a shard has 335 MB.
+ENCODING = Encoding(chunks=(1, 31, 27, 37, 36), shards=(1, 31, 81, 185, 180))
 
 
 class NoaaGefsForecastTemplate(ForecastTemplate):
@@ -44,10 +46,8 @@ class NoaaGefsForecastTemplate(ForecastTemplate):
         "license": "NOAA data disseminated through NODD are open to the public",
         "Conventions": "CF-1.11",
     }
-    # All members of a place in three chunks of 4.5 MB before compression; a shard has 335 MB.
-    data_vars = variables(
-        "gefs", DIMS, Encoding(chunks=(1, 31, 27, 37, 36), shards=(1, 31, 81, 185, 180))
-    )
+    data_vars = variables("gefs", DIMS, ENCODING)
+    former_vars = former_variables("gefs", DIMS, ENCODING)
     grid = GRID
     lead_hours = tuple(range(0, 241, 3))
     more_coords = (

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from gridmill import Encoding
+from gridmill import Encoding, Superseded
 from gridmill.authoring.cf import WELL_KNOWN, attributes
 from gridmill.authoring.forecasts.variables import Code, GribVar, Level, Window
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.message import Statistic
 
-__all__ = ["PRESSURE_LEVELS", "Product", "variables"]
+__all__ = ["PRESSURE_LEVELS", "Product", "former_variables", "variables"]
 
 Product = Literal["gfs", "gefs", "hrrr"]
 
@@ -55,15 +55,22 @@ def _since(
 
 
 NOW = Period()
-# Totals come in sixteenths of a kg m-2: over an hour, 1.7e-5 kg m-2 s-1.
-RAIN = _since(SIX_HOURS, Statistic.ACCUMULATION, non_negative_within=2e-5)
-HOURLY_RAIN = _since(HOUR, Statistic.ACCUMULATION, non_negative_within=2e-5)
+# By how much a mean may be below 0, the packing of each message says.
+RAIN = _since(SIX_HOURS, Statistic.ACCUMULATION, non_negative_within=0.0)
+HOURLY_RAIN = _since(HOUR, Statistic.ACCUMULATION, non_negative_within=0.0)
 MEAN = _since(SIX_HOURS, Statistic.AVERAGE)
-# Averages of 6 h come in fiftieths of a W m-2, and undoing them multiplies that by up to 6.
-SUN = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.5)
-# Averages of yes and no, and of %, in steps of about 1 % of the whole.
-SHARE = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.1)
-COVER = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=10.0)
+SUN = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.0)
+# GEFS rounds averages of yes and no to 0 or 1 (UPP, parm/gefs/postcntrl_gefs.xml: scale 1.0): what
+# would be undone of two of them is -1, 0, 1 or 2, and says nothing.
+SHARE = Period(
+    Statistic.AVERAGE,
+    "mean",
+    Window(kind="average", reset_every=SIX_HOURS, as_given=True),
+    "Average of yes (1) and no (0) over the time since the last multiple of 6 h before the lead; "
+    "the provider rounds it to 0 or 1.",
+)
+UNDONE_SHARE = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.1)
+COVER = _since(SIX_HOURS, Statistic.AVERAGE, non_negative_within=0.0)
 MAXIMUM = _since(SIX_HOURS, Statistic.MAXIMUM)
 MINIMUM = _since(SIX_HOURS, Statistic.MINIMUM)
 
@@ -100,6 +107,7 @@ class Entry:
     levels: tuple[Level, ...]
     periods: dict[Product, Period]
     attrs: dict[str, str]
+    valid_from: dict[Product, str]
 
     def to_variable(self, product: Product, dims: Sequence[str], encoding: Encoding) -> GribVar:
         """Give the variable as a product has it."""
@@ -117,6 +125,7 @@ class Entry:
             levels=self.levels,
             statistic=period.statistic,
             codes=self.codes,
+            valid_from=self.valid_from.get(product),
             window=period.window,
         )
 
@@ -131,6 +140,7 @@ def _entry(
     gefs: Period | None = None,
     hrrr: Period | None = None,
     attrs: dict[str, str] | None = None,
+    valid_from: dict[Product, str] | None = None,
 ) -> Entry:
     given: dict[Product, Period | None] = {"gfs": gfs, "gefs": gefs, "hrrr": hrrr}
     return Entry(
@@ -140,8 +150,14 @@ def _entry(
         (levels,) if isinstance(levels, Level) else levels,
         {product: period for product, period in given.items() if period is not None},
         attrs or {},
+        valid_from or {},
     )
 
+
+# In GEFS's files of the most used variables (pgrb2s) since then, and in pgrb2b before: so does
+# github.com/dynamical-org/reformatters switch files. The archives begin after the models' last
+# change of what else is here: GFS v16 (2021-03-22), HRRR v4 (2020-12-02).
+CPOFP_FROM: dict[Product, str] = {"gefs": "2022-10-18T12:00"}
 
 # fmt: off
 TABLE = (
@@ -172,15 +188,23 @@ TABLE = (
            gfs=RAIN, gefs=RAIN, hrrr=HOURLY_RAIN),
     _entry("convective_precipitation_surface", "ACPCP", [(0, 1, 10)], SURFACE, gfs=RAIN),
     _entry("percent_frozen_precipitation_surface", "CPOFP", [(0, 1, 39)], SURFACE,
-           gfs=NOW, gefs=NOW, hrrr=NOW),
+           gfs=NOW, gefs=NOW, hrrr=NOW, valid_from=CPOFP_FROM),
     _entry("categorical_rain_surface", "CRAIN", [(0, 1, 192), (0, 1, 33)], SURFACE,
-           gfs=NOW, gefs=SHARE, hrrr=NOW),
+           gfs=NOW, hrrr=NOW),
     _entry("categorical_snow_surface", "CSNOW", [(0, 1, 195), (0, 1, 36)], SURFACE,
-           gfs=NOW, gefs=SHARE, hrrr=NOW),
+           gfs=NOW, hrrr=NOW),
     _entry("categorical_freezing_rain_surface", "CFRZR", [(0, 1, 193), (0, 1, 34)], SURFACE,
-           gfs=NOW, gefs=SHARE, hrrr=NOW),
+           gfs=NOW, hrrr=NOW),
     _entry("categorical_ice_pellets_surface", "CICEP", [(0, 1, 194), (0, 1, 35)], SURFACE,
-           gfs=NOW, gefs=SHARE, hrrr=NOW),
+           gfs=NOW, hrrr=NOW),
+    _entry("mean_categorical_rain_surface", "CRAIN", [(0, 1, 192), (0, 1, 33)], SURFACE,
+           gefs=SHARE),
+    _entry("mean_categorical_snow_surface", "CSNOW", [(0, 1, 195), (0, 1, 36)], SURFACE,
+           gefs=SHARE),
+    _entry("mean_categorical_freezing_rain_surface", "CFRZR", [(0, 1, 193), (0, 1, 34)], SURFACE,
+           gefs=SHARE),
+    _entry("mean_categorical_ice_pellets_surface", "CICEP", [(0, 1, 194), (0, 1, 35)], SURFACE,
+           gefs=SHARE),
     _entry("snow_depth_surface", "SNOD", [(0, 1, 11)], SURFACE, gfs=NOW, gefs=NOW, hrrr=NOW),
     _entry("snow_water_equivalent_surface", "WEASD", [(0, 1, 13)], SURFACE,
            gfs=NOW, gefs=NOW, hrrr=NOW),
@@ -224,6 +248,29 @@ TABLE = (
     _entry("geopotential_height", "HGT", [(0, 3, 5)], AT_PRESSURES, gfs=NOW),
 )
 # fmt: on
+
+
+# Of archives made before 0.1.0.
+UNDONE = "averages that are rounded to 0 or 1 say nothing once they are undone"
+FORMER = tuple(
+    replace(entry, name=entry.name.removeprefix("mean_"), periods={"gefs": UNDONE_SHARE})
+    for entry in TABLE
+    if entry.name.startswith("mean_categorical")
+)
+
+
+def former_variables(
+    product: Product, dims: Sequence[str], encoding: Encoding
+) -> tuple[GribVar, ...]:
+    """Give the variables that archives of a product made earlier may have, see `variables`."""
+    return tuple(
+        replace(
+            entry.to_variable(product, dims, encoding),
+            superseded=Superseded(by=f"mean_{entry.name}", why=UNDONE),
+        )
+        for entry in FORMER
+        if product in entry.periods
+    )
 
 
 def variables(

@@ -70,6 +70,7 @@ def _data_var_content(var: DataVar, sizes: Mapping[str, int]) -> Content:
         **_encoding_content(var.encoding),
         "keep_mantissa_bits": var.keep_mantissa_bits,
         "valid_until": var.valid_until,
+        **({} if var.valid_from is None else {"valid_from": var.valid_from}),
         "attrs": plain(var.attrs),
     }
 
@@ -154,6 +155,8 @@ def _stored_as(array: Content) -> Text:
     lines = [_codec_name(codec) for codec in array["codecs"]]
     if array.get("keep_mantissa_bits") is not None:
         lines.append(f"{array['keep_mantissa_bits']} bits of mantissa")
+    if array.get("valid_from") is not None:
+        lines.append(f"from {array['valid_from']}")
     if array.get("valid_until") is not None:
         lines.append(f"until {array['valid_until']}")
     return Text(f"{array['dtype']}").append("".join(f"\n{line}" for line in lines), "dim")

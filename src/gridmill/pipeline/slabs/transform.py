@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.transforms.resolution import losses_noted, with_resolution
 from gridmill.pipeline.canvas import Canvas, Slab, Values
+from gridmill.pipeline.slabs.resolution import Resolutions
 from gridmill.pipeline.values import RunContext, VariableWork
 
 __all__ = ["TransformedSlabs", "takes_data_array", "transforms"]
@@ -21,10 +24,14 @@ class TransformedSlabs:
     so that memory holds one of them.
     """
 
-    def __init__(self, canvas: Canvas, context: RunContext, work: VariableWork) -> None:
+    def __init__(
+        self, canvas: Canvas, resolutions: Resolutions, context: RunContext, work: VariableWork
+    ) -> None:
         self.canvas = canvas
+        self.resolutions = resolutions
         self.context = context
         self.work = work
+        self._lost: dict[int, Counter[str]] = {}
         self._only: Values | None = None
 
     def __iter__(self) -> Iterator[tuple[int, Values]]:
@@ -32,11 +39,19 @@ class TransformedSlabs:
         for number in range(len(self.canvas.slabs)):
             yield number, self._take(number)
 
+    @property
+    def lost(self) -> dict[str, int]:
+        """How many values transformations made missing, by why; of the slabs taken so far."""
+        return dict(sum(self._lost.values(), Counter()))
+
     def _take(self, number: int) -> Values:
         if self._only is not None:
             return self._only
         values = self.canvas.values(number)
-        _transform_inplace(values, self.context, self.work, self.canvas.slabs[number])
+        slab = self.canvas.slabs[number]
+        with with_resolution(self.resolutions.within(slab)), losses_noted() as lost:
+            _transform_inplace(values, self.context, self.work, slab)
+        self._lost[number] = lost
         if len(self.canvas.slabs) == 1:
             self._only = values
         return values

@@ -2,7 +2,8 @@
 
 Elsewhere nothing is ever missing: some forecasts of a day end earlier than others, and a total has
 no value at lead 0. The one notion for plans, validators, completeness and contracts; authors
-declare it by the files that `RegionJob.generate_source_file_coords` returns.
+declare it by the files that `RegionJob.generate_source_file_coords` returns, and by `valid_from`
+and `valid_until` of variables.
 """
 
 from __future__ import annotations
@@ -14,14 +15,31 @@ import numpy as np
 
 from gridmill.authoring.locate import processing_region
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import end_of
+from gridmill.authoring.settling import offered_span
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.footprint import Footprint
 
-__all__ = ["Mask", "Offered"]
+__all__ = ["Mask", "Offered", "is_offered_of", "offered_in"]
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def offered_in(job: RegionJob[Any, Any], var: DataVar) -> slice | None:
+    """Return the positions of the processing region at which the provider has a variable.
+
+    None where that is all of them.
+    """
+    if job.is_static or (var.valid_from is None and var.valid_until is None):
+        return None
+    span, at = offered_span(job, var.name), processing_region(job)
+    length = at.stop - at.start
+    return slice(*(min(max(end - at.start, 0), length) for end in (span.start, span.stop)))
+
+
+def is_offered_of(job: RegionJob[Any, Any], var: DataVar, file: SourceFile) -> bool:
+    """Whether a source file fills a position at which the provider has a variable."""
+    return file.lies_in(job.append_dim, offered_in(job, var))
 
 
 class Offered:
@@ -61,13 +79,15 @@ class Offered:
         -------
         ndarray
             Dims as the variable's, over the region; of length 1 where every file fills the whole
-            dim. False from the variable's `valid_until` on, and where `RegionJob.provenance` says
-            that a value rests on a place that no file fills.
+            dim. False outside of the variable's `valid_from` and `valid_until`, and where
+            `RegionJob.provenance` says that a value rests on a place that no file fills.
         """
         job, mask = self.job, self._mask(var, lacking)
         if not job.is_static:
             mask = mask[job.region.place_in(processing_region(job))]
-            mask[max(0, end_of(job, var.name) - job.region.start) :] = False
+            span = offered_span(job, var.name)
+            mask[: max(0, span.start - job.region.start)] = False
+            mask[max(0, span.stop - job.region.start) :] = False
         return mask
 
     def times(self, var: DataVar) -> np.ndarray[Any, np.dtype[np.int32]]:

@@ -1,7 +1,7 @@
 """The figure of the Earth that a message assumes."""
 
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused
-from gridmill.sources.grib.keys import integer, scaled
+from gridmill.sources.grib.keys import integer, optional_integer, scaled
 
 __all__ = ["read_earth"]
 
@@ -19,8 +19,10 @@ _EARTHS = {
 
 def read_earth(handle: int) -> dict[str, float]:
     """Read the figure of the Earth as CF attributes."""
-    # In edition 1 ecCodes derives 0 or 2 from the flag "oblate".
+    # In edition 1 ecCodes derives 0 or 2 from the flag "oblate", but not for a satellite's view.
     shape = integer(handle, "shapeOfTheEarth")
+    if shape == 0 and optional_integer(handle, "earthIsOblate"):
+        shape = 2
     if shape in _EARTHS:
         major, minor = _EARTHS[shape]
     elif shape == 1:

@@ -21,6 +21,7 @@ __all__ = [
     "GribRefused",
     "Section",
     "find_field",
+    "grib1_sections",
     "grid_definition",
     "iter_messages",
     "message_nbytes",
@@ -65,14 +66,15 @@ class Section(NamedTuple):
 def iter_messages(source: Path | bytes) -> Iterator[EncodedMessage]:
     """Yield every field of a local file, or of bytes, in order.
 
-    Bytes between messages (bulletin headers, padding) are skipped. A message that packs several
+    Bytes between messages (bulletin headers, padding) are skipped, and so is a message that is cut
+    off or damaged, until all others have been yielded. A message that packs several
     fields, as NCEP's wind components may be, is taken apart into one message a field.
 
     Raises
     ------
     GribCorrupt
-        There is no GRIB message, or one is cut off or contradicts its own lengths. Messages before
-        it have been yielded.
+        There is no GRIB message, or one is cut off or contradicts its own lengths; then it comes
+        last, about the first of them.
 
     Notes
     -----
@@ -106,7 +108,7 @@ def find_field(message: bytes) -> list[Section]:
     if len(_cut_message(message, 0)) != len(message):
         raise GribCorrupt(f"{len(message)} bytes are more than one message; use iter_messages")
     if message[7] == 1:
-        _check_grib1(message)
+        grib1_sections(message)
         return []
     sections = _find_sections(message, 0)
     if sum(section.number == 7 for section in sections) != 1:
@@ -170,15 +172,26 @@ def _uint24(data: bytes | memoryview | mmap.mmap, position: int) -> int:
 
 
 def _iter_buffer(buffer: bytes | mmap.mmap) -> Iterator[EncodedMessage]:
+    first_problem: GribCorrupt | None = None
     found = False
     offset = buffer.find(b"GRIB")
     while offset >= 0:
-        found = True
-        message = _cut_message(buffer, offset)
-        fields = _split_fields(message, offset)
-        for place, field in enumerate(fields, start=1):
-            yield EncodedMessage(offset, place if len(fields) > 1 else None, field)
-        offset = buffer.find(b"GRIB", offset + len(message))
+        stop = offset + len(b"GRIB")
+        # Letters in a bulletin's header are not the start of a message.
+        if buffer[offset + 7 : offset + 8] in (b"\1", b"\2"):
+            found = True
+            try:
+                message = _cut_message(buffer, offset)
+                fields = _split_fields(message, offset)
+            except GribCorrupt as error:
+                first_problem = first_problem or error
+            else:
+                stop = offset + len(message)
+                for place, field in enumerate(fields, start=1):
+                    yield EncodedMessage(offset, place if len(fields) > 1 else None, field)
+        offset = buffer.find(b"GRIB", stop)
+    if first_problem is not None:
+        raise first_problem
     if not found:
         raise GribCorrupt(f"there is no GRIB message in {len(buffer)} bytes: {buffer[:40]!r}")
 
@@ -250,22 +263,40 @@ def _find_sections(message: bytes, offset: int) -> list[Section]:
     return sections
 
 
-def _check_grib1(message: bytes) -> None:
-    """Check that the sections 1 to 4 lie one behind the other inside the message."""
+def grib1_sections(message: bytes) -> dict[int, tuple[int, int]]:
+    """Find the sections 1 to 4 of an edition 1 message, which lie one behind the other.
+
+    Returns
+    -------
+    dict
+        By number, where a section starts and where it stops; 2 and 3 are optional.
+
+    Raises
+    ------
+    GribCorrupt
+        A section is too short, or they do not fill the message.
+    """
     start, end = 8, len(message) - 4
     flags = message[15]
+    is_large = bool(message[4] & 0x80)  # see `message_nbytes`: section 4 does not say its length
     present = [True, bool(flags & 0x80), bool(flags & 0x40), True]
+    found = {}
     for number, is_present in enumerate(present, start=1):
         if not is_present:
             continue
         nbytes = int.from_bytes(message[start : start + 3], "big")
-        shortest = (28, 32, 6, 4)[number - 1]
-        if nbytes < shortest or start + nbytes > end:
+        if number == 4 and is_large:
+            nbytes = end - start
+        shortest = (28, 32, 6, 12)[number - 1]
+        beyond = start + nbytes > end or (number == 4 and start + nbytes != end)
+        if nbytes < shortest or beyond:
             raise GribCorrupt(
                 f"the message is damaged: section {number} has {nbytes} bytes at its byte {start} "
                 f"of {len(message)}"
             )
+        found[number] = (start, start + nbytes)
         start += nbytes
+    return found
 
 
 def uint(data: bytes | memoryview, start: int, nbytes: int) -> int:

@@ -6,121 +6,30 @@ Every grid, and every array that is decoded, has the same one. Rows follow the m
 (north to south for most latitude-longitude grids, south to north for most projected ones), columns
 run towards increasing longitude or x: messages that scan from east to west, column by column or
 back and forth are turned. Longitudes increase without a jump, so ECMWF's grids, which start at
-180°E, run from -180. Reduced Gaussian grids have no rows of one length: they come as points.
+180°E, run from -180. Reduced grids have no rows of one length: they come as points. The cells of
+HEALPix and of unstructured meshes stay in their own order.
 """
 
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from gridmill.sources.grib.earth import read_earth
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused
-from gridmill.sources.grib.keys import (
-    import_eccodes,
-    integer,
-    optional_integer,
-    optional_real,
-    real,
+from gridmill.sources.grib.kinds.grid import Grid
+from gridmill.sources.grib.kinds.mesh import read_healpix, read_unstructured
+from gridmill.sources.grib.kinds.plane import (
+    read_azimuthal,
+    read_lambert,
+    read_mercator,
+    read_polar_stereographic,
+    read_transverse_mercator,
+)
+from gridmill.sources.grib.kinds.satellite import read_space_view
+from gridmill.sources.grib.kinds.sphere import (
+    read_latitude_longitude,
+    read_ncep_rotated,
+    read_reduced,
+    read_rotated,
 )
 from gridmill.sources.grib.layout import Layout
-from gridmill.sources.grib.projections import GridMapping, project, unproject
 
 __all__ = ["Grid", "grid_of"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Grid:
-    """Where the values of a message lie, in the orientation that the module documents.
-
-    Equal when all of it is equal, coordinates bit for bit; hashable and picklable.
-
-    Attributes
-    ----------
-    grid_type
-        ecCodes' name: ``regular_ll``, ``regular_gg``, ``reduced_gg``, ``reduced_ll``, ``lambert``,
-        ``polar_stereographic``, ``mercator``.
-    dims
-        ``("latitude", "longitude")``, ``("y", "x")``, or ``("point",)`` for a reduced grid.
-    shape
-        Length of each of `dims`.
-    latitudes, longitudes
-        float64, degrees, read-only. Along their dims, or along ``point``; None on a projected grid,
-        where `points` computes them.
-    y, x
-        float64, metres, read-only, in the coordinates of `grid_mapping`; None elsewhere.
-    grid_mapping
-        CF attributes of the grid mapping variable, with the figure of the Earth (CF conventions,
-        appendix F).
-    winds_follow_grid
-        Whether vector components are along the grid's x and y instead of east and north.
-    """
-
-    grid_type: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    latitudes: NDArray[np.float64] | None = None
-    longitudes: NDArray[np.float64] | None = None
-    y: NDArray[np.float64] | None = None
-    x: NDArray[np.float64] | None = None
-    grid_mapping: GridMapping
-    winds_follow_grid: bool
-
-    def __post_init__(self) -> None:
-        """Make the coordinates and the mapping read-only."""
-        for coordinate in self._coordinates():
-            if coordinate is not None:
-                coordinate.setflags(write=False)
-        object.__setattr__(self, "grid_mapping", MappingProxyType(dict(self.grid_mapping)))
-
-    def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Compute latitude and longitude of every value.
-
-        Returns
-        -------
-        latitudes, longitudes
-            float64, degrees, of `shape`, possibly views of one row or column. Longitudes are those
-            of `longitudes`, and from -180 to below 180 on a projected grid.
-        """
-        if self.y is not None and self.x is not None:
-            return unproject(self.grid_mapping, self.x[np.newaxis, :], self.y[:, np.newaxis])
-        latitudes, longitudes = self.latitudes, self.longitudes
-        assert latitudes is not None
-        assert longitudes is not None
-        if len(self.dims) == 1:
-            return latitudes, longitudes
-        return (
-            np.broadcast_to(latitudes[:, np.newaxis], self.shape),
-            np.broadcast_to(longitudes, self.shape),
-        )
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Grid):
-            return NotImplemented
-        return self._description() == other._description() and all(
-            np.array_equal(mine, theirs) if mine is not None and theirs is not None else True
-            for mine, theirs in zip(self._coordinates(), other._coordinates(), strict=True)
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.grid_type, self.dims, self.shape))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _grid_from_state, ({**self.__dict__, "grid_mapping": dict(self.grid_mapping)},)
-
-    def _coordinates(self) -> tuple[NDArray[np.float64] | None, ...]:
-        return (self.latitudes, self.longitudes, self.y, self.x)
-
-    def _description(self) -> tuple[object, ...]:
-        # `dims` says which of the coordinates are there.
-        mapping = dict(self.grid_mapping)
-        return (self.grid_type, self.dims, self.shape, mapping, self.winds_follow_grid)
-
-
-def _grid_from_state(state: dict[str, Any]) -> Grid:
-    return Grid(**state)
 
 
 def grid_of(handle: int, layout: Layout) -> Grid:
@@ -129,157 +38,28 @@ def grid_of(handle: int, layout: Layout) -> Grid:
     if read is None:
         known = ", ".join(_GRID_READERS)
         raise GribRefused(f"grids of type {layout.grid_type!r} are not taken, only {known}")
+    if len(layout.shape) == 1 and read not in _WITHOUT_ROWS:
+        raise GribCorrupt(f"a grid of type {layout.grid_type!r} without rows or columns")
     return read(handle, layout)
 
 
-_Attributes = dict[str, str | float | tuple[float, ...]]
-
-
-def _read_latitude_longitude_grid(handle: int, layout: Layout) -> Grid:
-    n_j, n_i = layout.shape
-    if layout.grid_type == "regular_gg":
-        latitudes = _read_gaussian_latitudes(handle, layout)
-    else:
-        latitudes = _between_ends(handle, "latitude", "j", n_j, negative=not layout.j_positive)
-    return Grid(
-        grid_type=layout.grid_type,
-        dims=("latitude", "longitude"),
-        shape=layout.shape,
-        latitudes=latitudes,
-        longitudes=_between_ends(handle, "longitude", "i", n_i, negative=layout.i_negative),
-        grid_mapping={"grid_mapping_name": "latitude_longitude", **read_earth(handle)},
-        winds_follow_grid=_read_winds_follow_grid(handle),
-    )
-
-
-def _between_ends(
-    handle: int, name: str, direction: str, count: int, *, negative: bool
-) -> NDArray[np.float64]:
-    """Space `count` coordinates evenly between the two ends that the message gives.
-
-    The ends are better than the increment, which is rounded to 1e-6 degrees (1/6 degree grids).
-    """
-    first = real(handle, f"{name}OfFirstGridPointInDegrees")
-    last = real(handle, f"{name}OfLastGridPointInDegrees")
-    if name == "longitude":
-        west, east = (last, first) if negative else (first, last)
-        east += 360.0 if east < west else 0.0
-        # Beyond 360 degrees the axis starts west of Greenwich instead.
-        turn = 360.0 if east > 360.0 and west >= 180.0 else 0.0
-        first, last = west - turn, east - turn
-    step = (last - first) / max(count - 1, 1)
-    increment = optional_real(handle, f"{direction}DirectionIncrementInDegrees")
-    wrong_way = name == "latitude" and count > 1 and (step > 0) == negative
-    if wrong_way or (count > 1 and increment and abs(abs(step) / increment - 1.0) > 0.01):
-        raise GribCorrupt(
-            f"the grid contradicts itself: {count} {name}s from {first} to {last} in steps of "
-            f"{increment}, {'decreasing' if negative else 'increasing'}"
-        )
-    return np.round(np.linspace(first, last, count), 9)
-
-
-def _read_gaussian_latitudes(handle: int, layout: Layout) -> NDArray[np.float64]:
-    distinct = np.sort(import_eccodes().codes_get_array(handle, "distinctLatitudes"))
-    if distinct.size != layout.shape[0]:
-        raise GribCorrupt(f"{distinct.size} Gaussian latitudes for {layout.shape[0]} rows")
-    return np.ascontiguousarray(distinct if layout.j_positive else distinct[::-1])
-
-
-def _read_reduced_grid(handle: int, layout: Layout) -> Grid:
-    latitudes, longitudes = (
-        import_eccodes().codes_get_array(handle, key) for key in ("latitudes", "longitudes")
-    )
-    if (latitudes.size, longitudes.size) != layout.shape * 2:
-        raise GribCorrupt(f"{latitudes.size} positions for {layout.shape[0]} points")
-    return Grid(
-        grid_type=layout.grid_type,
-        dims=("point",),
-        shape=layout.shape,
-        latitudes=latitudes,
-        longitudes=(longitudes + 180.0) % 360.0 - 180.0,
-        grid_mapping={"grid_mapping_name": "latitude_longitude", **read_earth(handle)},
-        winds_follow_grid=_read_winds_follow_grid(handle),
-    )
-
-
-def _read_lambert_grid(handle: int, layout: Layout) -> Grid:
-    parallels = real(handle, "Latin1InDegrees"), real(handle, "Latin2InDegrees")
-    origin = real(handle, "LaDInDegrees")
-    if parallels[0] == -parallels[1] or max(map(abs, (*parallels, origin))) >= 90.0:
-        raise GribRefused(f"Lambert: parallels {parallels} and origin {origin} make no cone")
-    attributes: _Attributes = {
-        "grid_mapping_name": "lambert_conformal_conic",
-        "standard_parallel": parallels[0] if parallels[0] == parallels[1] else parallels,
-        "longitude_of_central_meridian": _to_180(real(handle, "LoVInDegrees")),
-        "latitude_of_projection_origin": origin,
-    }
-    return _read_projected_grid(handle, layout, attributes, "DxInMetres", "DyInMetres")
-
-
-def _read_polar_stereographic_grid(handle: int, layout: Layout) -> Grid:
-    sign = -1.0 if integer(handle, "projectionCentreFlag") & 0x80 else 1.0
-    meridian = _to_180(real(handle, "orientationOfTheGridInDegrees"))
-    attributes: _Attributes = {
-        "grid_mapping_name": "polar_stereographic",
-        "latitude_of_projection_origin": sign * 90.0,
-        # Some southern grids give the latitude of true scale without its sign.
-        "standard_parallel": sign * abs(real(handle, "LaDInDegrees")),
-        "straight_vertical_longitude_from_pole": meridian,
-    }
-    return _read_projected_grid(handle, layout, attributes, "DxInMetres", "DyInMetres")
-
-
-def _read_mercator_grid(handle: int, layout: Layout) -> Grid:
-    if orientation := optional_real(handle, "orientationOfTheGridInDegrees"):
-        raise GribRefused(f"Mercator: a grid turned by {orientation} degrees has no CF mapping")
-    attributes: _Attributes = {
-        "grid_mapping_name": "mercator",
-        "standard_parallel": real(handle, "LaDInDegrees"),
-        "longitude_of_projection_origin": 0.0,
-    }
-    return _read_projected_grid(handle, layout, attributes, "DiInMetres", "DjInMetres")
-
-
-def _read_projected_grid(
-    handle: int, layout: Layout, attributes: _Attributes, x_key: str, y_key: str
-) -> Grid:
-    n_j, n_i = layout.shape
-    dx, dy = real(handle, x_key), real(handle, y_key)
-    if dx <= 0 or dy <= 0:
-        raise GribCorrupt(f"the grid's spacing is {dx} m by {dy} m")
-    attributes |= {"false_easting": 0.0, "false_northing": 0.0, **read_earth(handle)}
-    first_x, first_y = project(
-        attributes,
-        real(handle, "latitudeOfFirstGridPointInDegrees"),
-        real(handle, "longitudeOfFirstGridPointInDegrees"),
-    )
-    west = first_x - dx * (n_i - 1) if layout.i_negative else first_x
-    return Grid(
-        grid_type=layout.grid_type,
-        dims=("y", "x"),
-        shape=layout.shape,
-        y=first_y + np.arange(n_j, dtype=np.float64) * (dy if layout.j_positive else -dy),
-        x=west + np.arange(n_i, dtype=np.float64) * dx,
-        grid_mapping=attributes,
-        winds_follow_grid=_read_winds_follow_grid(handle),
-    )
-
-
 _GRID_READERS = {
-    "regular_ll": _read_latitude_longitude_grid,
-    "regular_gg": _read_latitude_longitude_grid,
-    "reduced_ll": _read_reduced_grid,
-    "reduced_gg": _read_reduced_grid,
-    "lambert": _read_lambert_grid,
-    "polar_stereographic": _read_polar_stereographic_grid,
-    "mercator": _read_mercator_grid,
+    "regular_ll": read_latitude_longitude,
+    "regular_gg": read_latitude_longitude,
+    "reduced_ll": read_reduced,
+    "reduced_gg": read_reduced,
+    "lambert": read_lambert,
+    "polar_stereographic": read_polar_stereographic,
+    "mercator": read_mercator,
+    "lambert_azimuthal_equal_area": read_azimuthal,
+    "transverse_mercator": read_transverse_mercator,
+    "space_view": read_space_view,
+    "rotated_ll": read_rotated,
+    "rotated_gg": read_rotated,
+    "reduced_rotated_ll": read_reduced,
+    "reduced_rotated_gg": read_reduced,
+    "ncep_32769": read_ncep_rotated,
+    "healpix": read_healpix,
+    "unstructured_grid": read_unstructured,
 }
-
-
-def _read_winds_follow_grid(handle: int) -> bool:
-    return bool(optional_integer(handle, "uvRelativeToGrid"))
-
-
-def _to_180(longitude: float) -> float:
-    """The same meridian, from -180 to below 180 degrees, to 1e-9 degrees."""
-    return round((longitude + 180.0) % 360.0 - 180.0, 9)
+_WITHOUT_ROWS = (read_reduced, read_healpix, read_unstructured)

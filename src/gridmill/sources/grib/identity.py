@@ -20,7 +20,12 @@ __all__ = ["MessageIdentity", "Surface", "read_identity"]
 
 
 class Surface(NamedTuple):
-    """A level: GRIB2 code table 4.5 (GRIB1 table 3), and the value in that type's SI unit."""
+    """A level: GRIB2 code table 4.5 (GRIB1 table 3), and the value in that type's SI unit.
+
+    Pressures are in Pa, heights and depths in m, potential temperatures in K, and sigma is a
+    fraction, in both editions: GRIB1's hPa, cm and ten thousandths are converted. Numbers of model
+    levels are numbers.
+    """
 
     type: int
     value: float | None
@@ -58,6 +63,10 @@ class MessageIdentity:
         message that is no single member.
     derived_forecast
         GRIB2 code table 4.7 (0 is the ensemble mean); None for a message that is not derived.
+    percentile
+        Of 100; None for a message that is no percentile of an ensemble. None in edition 1.
+    is_probability
+        Whether the values are probabilities of an event. False in edition 1.
     """
 
     edition: int
@@ -73,6 +82,14 @@ class MessageIdentity:
     statistic: Statistic | None
     member: int | None
     derived_forecast: int | None
+    percentile: int | None = None
+    is_probability: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a forecast itself: no member, nothing derived, and no probability."""
+        figures = (self.member, self.derived_forecast, self.percentile)
+        return figures == (None, None, None) and not self.is_probability
 
 
 def read_identity(handle: int) -> MessageIdentity:
@@ -80,11 +97,12 @@ def read_identity(handle: int) -> MessageIdentity:
     edition = integer(handle, "edition")
     reference_time = _read_reference_time(handle)
     read_rest = _read_grib1_identity if edition == 1 else _read_grib2_identity
+    try:
+        rest = read_rest(handle)
+    except OverflowError as error:
+        raise GribCorrupt(f"a step or a level is beyond all that can be: {error}") from error
     return MessageIdentity(
-        edition=edition,
-        centre=text(handle, "centre"),
-        reference_time=reference_time,
-        **read_rest(handle),
+        edition=edition, centre=text(handle, "centre"), reference_time=reference_time, **rest
     )
 
 
@@ -147,6 +165,8 @@ def _read_grib2_identity(handle: int) -> dict[str, Any]:
         "statistic": statistic,
         "member": _read_member(handle),
         "derived_forecast": optional_integer(handle, "derivedForecast"),
+        "percentile": optional_integer(handle, "percentileValue"),
+        "is_probability": is_defined(handle, "probabilityType"),
     }
 
 
@@ -190,20 +210,65 @@ def _read_member(handle: int) -> int | None:
 def _read_grib1_identity(handle: int) -> dict[str, Any]:
     start_step, end_step, statistic = _read_grib1_period(handle)
     is_ensemble = bool(optional_integer(handle, "numberOfForecastsInEnsemble"))
+    first, second = _read_grib1_surfaces(handle)
     return {
         "discipline": None,
         "category": integer(handle, "table2Version"),
         "number": integer(handle, "indicatorOfParameter"),
-        "first_surface": Surface(
-            integer(handle, "indicatorOfTypeOfLevel"), optional_real(handle, "level")
-        ),
-        "second_surface": None,
+        "first_surface": first,
+        "second_surface": second,
         "start_step": start_step,
         "end_step": end_step,
         "statistic": statistic,
         "member": optional_integer(handle, "perturbationNumber") if is_ensemble else None,
         "derived_forecast": None,
     }
+
+
+class _Coded(NamedTuple):
+    """What the figures of a level mean: in SI units, `offset` + `factor` times the figure."""
+
+    factor: float
+    offset: float = 0.0
+
+
+# GRIB1 code table 3: one figure in octets 11 and 12, others as they are written.
+_GRIB1_LEVELS = {
+    100: _Coded(100.0),  # hPa
+    107: _Coded(1e-4),
+    111: _Coded(0.01),  # cm
+    115: _Coded(100.0),
+    117: _Coded(1e-9),
+    119: _Coded(1e-4),
+    125: _Coded(0.01),
+}
+# One figure in each of the two octets: upper and lower surface of a layer.
+_GRIB1_LAYERS = {
+    101: _Coded(1000.0),  # kPa
+    104: _Coded(100.0),  # hm
+    106: _Coded(100.0),
+    108: _Coded(0.01),
+    110: _Coded(1.0),
+    112: _Coded(0.01),
+    114: _Coded(-1.0, 475.0),  # K below 475 K
+    116: _Coded(100.0),
+    120: _Coded(0.01),
+    121: _Coded(-100.0, 110_000.0),  # hPa below 1100 hPa
+}
+
+
+def _read_grib1_surfaces(handle: int) -> tuple[Surface, Surface | None]:
+    kind = integer(handle, "indicatorOfTypeOfLevel")
+    if kind in _GRIB1_LAYERS:
+        factor, offset = _GRIB1_LAYERS[kind]
+        upper, lower = (
+            Surface(kind, offset + factor * integer(handle, key))
+            for key in ("topLevel", "bottomLevel")
+        )
+        return upper, lower
+    coded = optional_real(handle, "level")
+    factor, offset = _GRIB1_LEVELS.get(kind, _Coded(1.0))
+    return Surface(kind, None if coded is None else offset + factor * coded), None
 
 
 def _read_grib1_period(handle: int) -> _Period:

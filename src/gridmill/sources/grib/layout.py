@@ -1,4 +1,7 @@
-"""How the values of a message follow each other, and their way into a caller's buffer."""
+"""How the values of a message follow each other, and their way into a caller's buffer.
+
+Source of the formula of packing: WMO Manual on Codes I.2, FM 92 GRIB, regulation 92.9.4.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused
 from gridmill.sources.grib.keys import import_eccodes, integer, optional_integer, text
 
-__all__ = ["Layout", "copy_lines", "read_layout", "read_values"]
+__all__ = ["Layout", "copy_lines", "packing_step", "read_layout", "read_values"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +51,11 @@ def read_layout(handle: int) -> Layout:
         Rows and columns contradict the number of points.
     """
     grid_type = text(handle, "gridType")
-    n_points = integer(handle, "numberOfDataPoints")
     if grid_type.endswith("sh") or grid_type == "lambert_bf":
         raise GribRefused(f"{grid_type}: spectral coefficients are not values on a grid")
+    n_points = integer(handle, "numberOfDataPoints")
+    if n_points < 1:
+        raise GribCorrupt(f"a grid of {n_points} points")
     scanning = optional_integer(handle, "scanningMode") or 0
     if scanning & 0x0F:
         raise GribRefused(f"scanning mode {scanning:#04x}: staggered grids are not taken")
@@ -62,7 +67,7 @@ def read_layout(handle: int) -> Layout:
                 "taken only from west to east, row by row"
             )
         return Layout(grid_type=grid_type, shape=(n_points,))
-    if n_i * n_j != n_points:
+    if n_i < 1 or n_i * n_j != n_points:
         raise GribCorrupt(f"{n_j} rows of {n_i} columns are not {n_points} points")
     return Layout(
         grid_type=grid_type,
@@ -84,6 +89,24 @@ def read_values(handle: int, layout: Layout) -> NDArray[np.float64]:
     if values.size != np.prod(layout.shape):
         raise GribCorrupt(f"{values.size} values for a grid of the shape {layout.shape}")
     return values
+
+
+def packing_step(handle: int) -> float:
+    """Return in which steps a message's values are written, in its units.
+
+    That is ``2 ** E / 10 ** D`` with the binary and the decimal scale, for any number of bits; 0
+    where values are floating-point numbers, and in a constant field that is not scaled.
+    """
+    binary = optional_integer(handle, "binaryScaleFactor")
+    decimal = optional_integer(handle, "decimalScaleFactor")
+    if binary is None or decimal is None:
+        return 0.0
+    if not binary and not decimal and not integer(handle, "bitsPerValue"):
+        return 0.0
+    try:
+        return float(2.0**binary * 10.0**-decimal)
+    except OverflowError:
+        return float("inf")
 
 
 def copy_lines(lines: NDArray[Any], values: NDArray[np.float64], layout: Layout) -> None:

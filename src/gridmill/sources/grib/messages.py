@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from gridmill.model.epochs import GRIB_DECODING, note_stage
 from gridmill.sources.grib.framing import Section, find_field, grid_definition
 from gridmill.sources.grib.grids import Grid, grid_of
-from gridmill.sources.grib.guard import check_consistency
+from gridmill.sources.grib.guard.edition1 import check_structure
+from gridmill.sources.grib.guard.grids import check_grid
+from gridmill.sources.grib.guard.packing import check_consistency, is_all_missing
 from gridmill.sources.grib.identity import MessageIdentity, read_identity
 from gridmill.sources.grib.keys import loaded, text
 from gridmill.sources.grib.layout import Layout, copy_lines, read_layout, read_values
@@ -155,6 +157,11 @@ class OpenMessage:
         """The units that ecCodes names for the parameter; ``unknown`` where it knows none."""
         return text(self.handle, "units")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the values, whether or not anything is known of where they lie."""
+        return self._layout().shape
+
     @cached_property
     def grid(self) -> Grid:
         """See `read_grid`. Messages whose grid definition is the same share one object."""
@@ -169,9 +176,12 @@ class OpenMessage:
         note_stage(GRIB_DECODING)
         if buffer.dtype != np.float32:
             raise TypeError(f"the buffer is {buffer.dtype}, not float32")
-        check_consistency(self.message, self.sections)
         layout = self._layout()
+        check_consistency(self.message, self.sections)
         lines = layout.lines_of(buffer)
+        if is_all_missing(self.message, self.sections):
+            lines[...] = np.nan
+            return
         values = read_values(self.handle, layout)
         copy_lines(lines, values, layout)
 
@@ -184,6 +194,10 @@ class OpenMessage:
         known = None if definition is None else _layouts.get(definition)
         if known is not None:
             return known
+        check_grid(self.message, self.sections)
+        if not self.sections:
+            # In edition 1 ecCodes counts the values to know how many points there are.
+            check_consistency(self.message, self.sections)
         return _remember(_layouts, definition, read_layout(self.handle))
 
 
@@ -196,6 +210,8 @@ def open_message(message: bytes) -> Iterator[OpenMessage]:
     Thread-safe, but one thread may use the open message at a time.
     """
     sections = find_field(message)
+    if not sections:
+        check_structure(message)
     with loaded(message) as handle:
         yield OpenMessage(message, sections, handle)
 

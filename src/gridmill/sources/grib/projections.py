@@ -1,7 +1,9 @@
 """The map projections of GRIB grids, between degrees and metres, as CF grid mappings name them.
 
-Lambert conformal conic, polar stereographic and Mercator, on a sphere or an ellipsoid. It does not
-change datums or resample.
+Lambert conformal conic and azimuthal equal-area, polar stereographic, Mercator and transverse
+Mercator, on a sphere or an ellipsoid; and two whose plane is counted in angles: the view of a
+geostationary satellite (radians), and latitudes and longitudes about another pole (degrees). It
+does not change datums or resample.
 
 PROJ would do the same, but not to the last bit, and an archive's coordinates are published and
 compared: with pyproj 3.7.2 (PROJ 9.5.1) every x and y of HRRR's grid is another float64, by 2e-9 m.
@@ -12,35 +14,52 @@ Sources: J. P. Snyder, Map Projections - A Working Manual, USGS Professional Pap
 which the equations' numbers are; CF conventions, appendix F, for the attributes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-__all__ = ["GridMapping", "project", "unproject"]
+from gridmill.sources.grib.equations.azimuthal import project_azimuthal, unproject_azimuthal
+from gridmill.sources.grib.equations.ellipsoid import (
+    Ellipsoid,
+    Floats,
+    GridMapping,
+    Pair,
+    ellipsoid_of,
+    number,
+)
+from gridmill.sources.grib.equations.geostationary import (
+    project_geostationary,
+    unproject_geostationary,
+)
+from gridmill.sources.grib.equations.rotated_pole import from_rotated, rotated_pole, to_rotated
+from gridmill.sources.grib.equations.transverse_mercator import (
+    project_transverse_mercator,
+    unproject_transverse_mercator,
+)
 
-GridMapping = Mapping[str, str | float | tuple[float, ...]]
-_Floats = NDArray[np.float64]
-_Pair = tuple[_Floats, _Floats]
+__all__ = ["GridMapping", "project", "rotated_pole", "unproject"]
 
 
-def project(grid_mapping: GridMapping, latitudes: ArrayLike, longitudes: ArrayLike) -> _Pair:
+def project(grid_mapping: GridMapping, latitudes: ArrayLike, longitudes: ArrayLike) -> Pair:
     """Turn degrees into metres.
 
     Parameters
     ----------
     grid_mapping
-        CF attributes: ``grid_mapping_name`` is ``lambert_conformal_conic``, ``polar_stereographic``
-        or ``mercator``; the figure of the Earth is ``earth_radius``, or ``semi_major_axis`` and
-        ``semi_minor_axis``.
+        CF attributes: ``grid_mapping_name`` is ``lambert_conformal_conic``,
+        ``lambert_azimuthal_equal_area``, ``polar_stereographic``, ``mercator``,
+        ``transverse_mercator``, ``geostationary`` or ``rotated_latitude_longitude``; the figure of
+        the Earth is ``earth_radius``, or ``semi_major_axis`` and ``semi_minor_axis``.
     latitudes, longitudes
         Degrees, of any shapes that broadcast.
 
     Returns
     -------
     x, y
-        float64, metres. The meridian opposite the central one is at the western end.
+        float64, metres; radians of a geostationary view, NaN where it sees nothing; degrees about
+        a rotated pole. The meridian opposite the central one is at the western end.
 
     Raises
     ------
@@ -60,19 +79,19 @@ def project(grid_mapping: GridMapping, latitudes: ArrayLike, longitudes: ArrayLi
     (10007903, 0)
     """
     forward, _ = _PROJECTIONS[str(grid_mapping["grid_mapping_name"])]
-    meridian = _number(grid_mapping, *_MERIDIANS)
+    meridian = number(grid_mapping, *_MERIDIANS)
     from_meridian = (np.asarray(longitudes, np.float64) - meridian + 180.0) % 360.0 - 180.0
     latitudes = np.radians(np.asarray(latitudes, np.float64))
     return forward(grid_mapping, latitudes, np.radians(from_meridian))
 
 
-def unproject(grid_mapping: GridMapping, x: ArrayLike, y: ArrayLike) -> _Pair:
+def unproject(grid_mapping: GridMapping, x: ArrayLike, y: ArrayLike) -> Pair:
     """Turn metres into degrees: the inverse of `project`.
 
     Returns
     -------
     latitudes, longitudes
-        float64, degrees; longitudes from -180 to below 180.
+        float64, degrees; longitudes from -180 to below 180; NaN beyond the Earth.
 
     Raises
     ------
@@ -83,7 +102,7 @@ def unproject(grid_mapping: GridMapping, x: ArrayLike, y: ArrayLike) -> _Pair:
     latitudes, from_meridian = inverse(
         grid_mapping, np.asarray(x, np.float64), np.asarray(y, np.float64)
     )
-    longitudes = np.degrees(from_meridian) + _number(grid_mapping, *_MERIDIANS)
+    longitudes = np.degrees(from_meridian) + number(grid_mapping, *_MERIDIANS)
     return np.degrees(latitudes), (longitudes + 180.0) % 360.0 - 180.0
 
 
@@ -91,46 +110,8 @@ _MERIDIANS = (
     "longitude_of_central_meridian",
     "straight_vertical_longitude_from_pole",
     "longitude_of_projection_origin",
+    "grid_north_pole_longitude",
 )
-
-
-class _Ellipsoid(NamedTuple):
-    """Semi-major axis in metres, and eccentricity."""
-
-    a: float
-    e: float
-
-    def m(self, phi: ArrayLike) -> _Floats:
-        """Equation 14-15: radius of the parallel, in semi-major axes."""
-        return np.asarray(np.cos(phi) / np.sqrt(1.0 - (self.e * np.sin(phi)) ** 2))
-
-    def t(self, phi: ArrayLike) -> _Floats:
-        """Equation 15-9: the tangent of half the conformal colatitude."""
-        sine = self.e * np.sin(phi)
-        half_colatitude = np.pi / 4 - np.asarray(phi) / 2
-        return np.asarray(np.tan(half_colatitude) / ((1 - sine) / (1 + sine)) ** (self.e / 2))
-
-    def latitude(self, t: _Floats) -> _Floats:
-        """Equation 7-9: the inverse of `t`; each round gains a factor of about e squared."""
-        phi = np.pi / 2 - 2 * np.arctan(t)
-        for _ in range(8 if self.e else 0):
-            sine = self.e * np.sin(phi)
-            phi = np.pi / 2 - 2 * np.arctan(t * ((1 - sine) / (1 + sine)) ** (self.e / 2))
-        return phi
-
-
-def _ellipsoid(grid_mapping: GridMapping) -> _Ellipsoid:
-    major = _number(grid_mapping, "earth_radius", "semi_major_axis")
-    minor = _number(grid_mapping, "earth_radius", "semi_minor_axis")
-    return _Ellipsoid(major, float(np.sqrt(1.0 - (minor / major) ** 2)))
-
-
-def _number(grid_mapping: GridMapping, *names: str) -> float:
-    """Value of the first of `names` that the mapping has."""
-    for name in names:
-        if name in grid_mapping:
-            return float(grid_mapping[name])  # type: ignore[arg-type]
-    raise KeyError(" or ".join(names))
 
 
 class _Cone(NamedTuple):
@@ -141,7 +122,7 @@ class _Cone(NamedTuple):
     origin_radius: float
 
 
-def _cone(grid_mapping: GridMapping, earth: _Ellipsoid) -> _Cone:
+def _cone(grid_mapping: GridMapping, earth: Ellipsoid) -> _Cone:
     """Equations 15-8, 15-10 and 15-7a; with one parallel, 14-16."""
     parallels = np.radians(np.atleast_1d(grid_mapping["standard_parallel"]).astype(np.float64))
     m, t = earth.m(parallels), earth.t(parallels)
@@ -150,22 +131,22 @@ def _cone(grid_mapping: GridMapping, earth: _Ellipsoid) -> _Cone:
     else:
         n = float(np.log(m[0] / m[1]) / np.log(t[0] / t[1]))
     scale = earth.a * float(m[0]) / (n * float(t[0]) ** n)
-    origin = np.radians(_number(grid_mapping, "latitude_of_projection_origin"))
+    origin = np.radians(number(grid_mapping, "latitude_of_projection_origin"))
     return _Cone(n, scale, scale * float(earth.t(origin)) ** n)
 
 
-def _project_lambert(grid_mapping: GridMapping, phi: _Floats, angle: _Floats) -> _Pair:
+def _project_lambert(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
     """Equations 14-1 to 14-4 and 15-7."""
-    earth = _ellipsoid(grid_mapping)
+    earth = ellipsoid_of(grid_mapping)
     cone = _cone(grid_mapping, earth)
     radius = cone.scale * earth.t(phi) ** cone.n
     theta = cone.n * angle
     return radius * np.sin(theta), cone.origin_radius - radius * np.cos(theta)
 
 
-def _unproject_lambert(grid_mapping: GridMapping, x: _Floats, y: _Floats) -> _Pair:
+def _unproject_lambert(grid_mapping: GridMapping, x: Floats, y: Floats) -> Pair:
     """Equations 14-9 to 14-11 and 15-11; all change sign on a cone over the south pole."""
-    earth = _ellipsoid(grid_mapping)
+    earth = ellipsoid_of(grid_mapping)
     cone = _cone(grid_mapping, earth)
     sign = np.sign(cone.n)
     radius = np.hypot(x, cone.origin_radius - y)
@@ -180,50 +161,54 @@ class _Pole(NamedTuple):
     scale: float
 
 
-def _pole(grid_mapping: GridMapping, earth: _Ellipsoid) -> _Pole:
+def _pole(grid_mapping: GridMapping, earth: Ellipsoid) -> _Pole:
     """Equations 21-34; 21-33 where the scale is true at the pole itself."""
-    sign = float(np.sign(_number(grid_mapping, "latitude_of_projection_origin")))
-    parallel = sign * np.radians(_number(grid_mapping, "standard_parallel"))
+    sign = float(np.sign(number(grid_mapping, "latitude_of_projection_origin")))
+    parallel = sign * np.radians(number(grid_mapping, "standard_parallel"))
     if np.isclose(parallel, np.pi / 2):
         e = earth.e
         return _Pole(sign, 2 * earth.a / float(np.sqrt((1 + e) ** (1 + e) * (1 - e) ** (1 - e))))
     return _Pole(sign, earth.a * float(earth.m(parallel) / earth.t(parallel)))
 
 
-def _project_polar(grid_mapping: GridMapping, phi: _Floats, angle: _Floats) -> _Pair:
+def _project_polar(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
     """Equations 21-30 and 21-31; over the south pole latitudes and y change sign."""
-    earth = _ellipsoid(grid_mapping)
+    earth = ellipsoid_of(grid_mapping)
     pole = _pole(grid_mapping, earth)
     radius = pole.scale * earth.t(pole.sign * phi)
     return radius * np.sin(angle), -pole.sign * radius * np.cos(angle)
 
 
-def _unproject_polar(grid_mapping: GridMapping, x: _Floats, y: _Floats) -> _Pair:
+def _unproject_polar(grid_mapping: GridMapping, x: Floats, y: Floats) -> Pair:
     """Equations 20-16, 20-18 and 21-39."""
-    earth = _ellipsoid(grid_mapping)
+    earth = ellipsoid_of(grid_mapping)
     pole = _pole(grid_mapping, earth)
     phi = pole.sign * earth.latitude(np.hypot(x, y) / pole.scale)
     return np.broadcast_arrays(phi, np.arctan2(x, -pole.sign * y))  # type: ignore[return-value]
 
 
-def _project_mercator(grid_mapping: GridMapping, phi: _Floats, angle: _Floats) -> _Pair:
+def _project_mercator(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
     """Equations 7-6 and 7-7, scaled to be true at the standard parallel."""
-    earth = _ellipsoid(grid_mapping)
-    scale = earth.a * earth.m(np.radians(_number(grid_mapping, "standard_parallel")))
+    earth = ellipsoid_of(grid_mapping)
+    scale = earth.a * earth.m(np.radians(number(grid_mapping, "standard_parallel")))
     return scale * angle, -scale * np.log(earth.t(phi))
 
 
-def _unproject_mercator(grid_mapping: GridMapping, x: _Floats, y: _Floats) -> _Pair:
+def _unproject_mercator(grid_mapping: GridMapping, x: Floats, y: Floats) -> Pair:
     """Equations 7-10 and 7-12."""
-    earth = _ellipsoid(grid_mapping)
-    scale = earth.a * earth.m(np.radians(_number(grid_mapping, "standard_parallel")))
+    earth = ellipsoid_of(grid_mapping)
+    scale = earth.a * earth.m(np.radians(number(grid_mapping, "standard_parallel")))
     phi, angle = np.broadcast_arrays(earth.latitude(np.exp(-y / scale)), x / scale)
     return phi, angle
 
 
-_Function = Callable[[GridMapping, _Floats, _Floats], _Pair]
+_Function = Callable[[GridMapping, Floats, Floats], Pair]
 _PROJECTIONS: dict[str, tuple[_Function, _Function]] = {
     "lambert_conformal_conic": (_project_lambert, _unproject_lambert),
     "polar_stereographic": (_project_polar, _unproject_polar),
     "mercator": (_project_mercator, _unproject_mercator),
+    "lambert_azimuthal_equal_area": (project_azimuthal, unproject_azimuthal),
+    "transverse_mercator": (project_transverse_mercator, unproject_transverse_mercator),
+    "geostationary": (project_geostationary, unproject_geostationary),
+    "rotated_latitude_longitude": (to_rotated, from_rotated),
 }

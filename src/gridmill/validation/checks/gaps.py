@@ -9,12 +9,13 @@ from typing import Any
 
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import is_over
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
+from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
+from gridmill.planning.source_files.offered import is_offered_of
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.context import Context
@@ -119,23 +120,26 @@ def find_gaps(context: Context) -> Iterator[Gap]:
         prepared = prepare_recorded(context.archive, job, None)
         for group in prepared.groups:
             chosen = [var for var in group.variables if var in context.variables_of(region)]
-            names = [var.name for var in chosen if not is_over(job, var)]
-            yield from _gaps_of(context, job, names, group.files)
+            yield from _gaps_of(context, job, chosen, group.files)
 
 
 def _gaps_of(
-    context: Context, job: RegionJob[Any, Any], names: Sequence[str], files: Sequence[SourceFile]
+    context: Context,
+    job: RegionJob[Any, Any],
+    variables: Sequence[DataVar],
+    files: Sequence[SourceFile],
 ) -> Iterator[Gap]:
     record = context.record(job.region)
     is_seen = context.published > (0 if job.is_static else job.region.start)
     unknown = NOT_MADE if record is not None else UNKNOWN if is_seen else NOT_DONE
-    recorded = {name: _Recorded.of(record, name, unknown) for name in names}
+    recorded = {var.name: _Recorded.of(record, var.name, unknown) for var in variables}
     for file in files:
         at = Region.STATIC.slice if job.is_static else _positions(job, file, context)
         if at.start >= at.stop and not job.is_static:
             continue  # of the margin, or of what is not selected
         url = mask_url(file.coord.get_url())
-        outcomes = [(known.outcome(url), name) for name, known in recorded.items()]
+        names = [var.name for var in variables if is_offered_of(job, var, file)]
+        outcomes = [(recorded[name].outcome(url), name) for name in names]
         lacking = sorted((outcome, name) for outcome, name in outcomes if outcome is not None)
         for outcome, alike in groupby(lacking, key=lambda pair: pair[0]):
             yield Gap(

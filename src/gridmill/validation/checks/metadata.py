@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import xarray as xr
 from gridmill.archive.salvage import own_metadata
 from gridmill.authoring.encoding.survival import differing
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import is_over
+from gridmill.authoring.settling import is_offered
+from gridmill.model.epochs import mended_since
 from gridmill.model.records import ProgressRecord
 from gridmill.model.wording import count_of, short_label
 from gridmill.publishing.shares import recorded_completeness
@@ -23,8 +24,9 @@ from gridmill.stores.state.notices import parse_notice
 from gridmill.stores.structure import compare_structures, without_append_length
 from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding
+from gridmill.validation.repairs import adding
 
-__all__ = ["CoordinatesAsDeclared", "MetadataAsDeclared", "Opens"]
+__all__ = ["CoordinatesAsDeclared", "MadeAsNow", "MetadataAsDeclared", "Opens"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +92,19 @@ def _changed_defaults(context: Context, migrate: str) -> Iterator[Finding]:
             variables=() if difference.array is None else (difference.array,),
             repair=migrate if difference.is_description else "",
         )
+    lacking = {var.name for var in context.made.missing}
     for var in context.made.missing:
         message = "is declared, and the archive does not have it"
         yield Finding(message=message, severity="warning", variables=(var.name,))
+    for var in context.config.data_vars:
+        if var.superseded is not None:
+            by = var.superseded.by
+            yield Finding(
+                message=f"{var.superseded.why}; {by} is in its place",
+                severity="warning",
+                variables=(var.name,),
+                repair=adding(context, by) if by in lacking else "",
+            )
 
 
 def own_differences(
@@ -105,6 +117,53 @@ def own_differences(
         if own is None or without_append_length(own, append_dim) != ours:
             what = "is not readable" if own is None else "differs from the root metadata"
             yield name, f"{name}/zarr.json {what}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeAsNow:
+    """Nothing was made by a stage whose fault was mended since; what was stays until it is asked.
+
+    By the records alone: no value is read.
+    """
+
+    name: str = "epochs"
+
+    def check(self, context: Context) -> CheckResult:
+        """Name what was made before a fault was mended, and the command that makes it again."""
+        regions = list(context.regions())
+        records = [record for region in regions if (record := context.record(region)) is not None]
+        chosen = {var.name for var in context.variables}
+        spans: dict[tuple[str, tuple[str, ...]], list[slice]] = {}
+        for record, found in mended_since(records):
+            for wrong, names in found.items():
+                those = tuple(sorted(chosen.intersection(names)))
+                if those:
+                    spans.setdefault((wrong, those), []).append(_positions(record))
+        findings = [
+            context.finding(f"made before this was mended: {wrong}", at, those, severity="warning")
+            for (wrong, those), pieces in spans.items()
+            for at in _joined(pieces)
+        ]
+        return CheckResult(
+            validator=self.name,
+            findings=tuple(findings),
+            examined=count_of(len(records), "region"),
+        )
+
+
+def _positions(record: ProgressRecord) -> slice:
+    return slice(0, 0) if record.region.is_static else slice(record.start, record.stop)
+
+
+def _joined(pieces: Sequence[slice]) -> list[slice]:
+    """Join what follows each other."""
+    joined: list[slice] = []
+    for piece in pieces:
+        if joined and joined[-1].stop == piece.start:
+            joined[-1] = slice(joined[-1].start, piece.stop)
+        else:
+            joined.append(piece)
+    return joined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +315,7 @@ def _unlike_records(context: Context) -> Iterator[Finding]:
 
 
 def _is_whole(record: ProgressRecord, job: RegionJob[Any, Any]) -> bool:
-    expected = [var.name for var in job.data_vars if not is_over(job, var)]
+    expected = [var.name for var in job.data_vars if is_offered(job, var)]
     return all(record.fills(name) is not None for name in expected)
 
 

@@ -364,7 +364,7 @@ def _runs(marked: Mask) -> list[slice]:
 
 
 def _explained(context: Context, var: DataVar, start: int, n: int) -> Mask:
-    """Give where a source file did not succeed, or the variable is over: no wonder."""
+    """Give where a source file did not succeed, or the variable is not offered: no wonder."""
     explained = np.zeros(n, bool)
     for region in context.regions():
         record = context.record(region)
@@ -376,6 +376,9 @@ def _explained(context: Context, var: DataVar, start: int, n: int) -> Mask:
                 return ~explained
             first, stop = region.start + fill.start, min(region.start + fill.stop, region.stop)
             explained[max(0, first - start) : max(0, stop - start)] = True
+    if var.valid_from is not None:
+        begun = int(context.labels.searchsorted(context.config.label(var.valid_from)))
+        explained[: max(0, begun - start)] = True
     if var.valid_until is not None:
         over = int(context.labels.searchsorted(context.config.label(var.valid_until)))
         explained[max(0, over - start) :] = True

@@ -255,6 +255,11 @@ def test_packing_and_missing_values_that_cannot_occur_are_taken(encoding, change
             "ends at .* of int16 nothing says missing: readers would see 0",
         ),
         (
+            stored_as(dtype="int16"),
+            {"valid_from": until(8)},
+            "begins at .* of int16 nothing says missing: readers would see 0",
+        ),
+        (
             stored_as(**PACKING),
             {"valid_range": (0.0, 1000.0)},
             "valid_range of 'a': 1000.0 cannot be packed into int16",

@@ -32,6 +32,10 @@ class Selector:
         Compared with those of `Message`; a message that does not state the value does not match.
     qualifiers
         Each must be among the message's.
+    without_qualifiers
+        None of the message's may begin with one of these: ``("ens std dev", "prob")`` leaves what
+        is neither, and ``("",)`` what has no qualifier at all, like NBM's deterministic fields
+        beside their deviations, percentiles and probabilities.
     occurrence
         Which of several lines with the same description: 0 is the first, -1 the last. GFS prints
         ``APCP:surface:0-6 hour acc fcst`` twice at f006, the 6-hour bucket and the run total. It
@@ -53,6 +57,7 @@ class Selector:
     statistic: Statistic | None = None
     member: int | None = None
     qualifiers: tuple[str, ...] = ()
+    without_qualifiers: tuple[str, ...] = ()
     occurrence: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,10 +66,11 @@ class Selector:
         Raises
         ------
         TypeError
-            `qualifiers` is a string.
+            `qualifiers` or `without_qualifiers` is a string.
         """
-        if isinstance(self.qualifiers, str):
-            raise TypeError(f"qualifiers={self.qualifiers!r}: give a tuple of strings")
+        for name in ("qualifiers", "without_qualifiers"):
+            if isinstance(getattr(self, name), str):
+                raise TypeError(f"{name}={getattr(self, name)!r}: give a tuple of strings")
 
     def matches(self, message: Message) -> bool:
         """Whether `message` is what is asked, `occurrence` aside."""
@@ -83,6 +89,8 @@ class Selector:
                 differing.append(name)
         if not set(self.qualifiers) <= set(message.qualifiers):
             differing.append("qualifiers")
+        if any(found.startswith(self.without_qualifiers) for found in message.qualifiers):
+            differing.append("without_qualifiers")
         return tuple(differing)
 
     def __str__(self) -> str:
@@ -94,6 +102,7 @@ class Selector:
             "statistic": self.statistic,
             "member": self.member,
             "qualifiers": self.qualifiers or None,
+            "without_qualifiers": self.without_qualifiers or None,
         }
         given = {name: value for name, value in asked.items() if value is not None}
         return ", ".join(

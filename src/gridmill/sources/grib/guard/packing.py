@@ -1,4 +1,4 @@
-"""Whether the sections of a GRIB message agree, which keeps damaged bytes away from the decoder.
+"""Whether the values of a GRIB message can be there, which keeps damaged bytes from the decoder.
 
 ecCodes 2.50 ends the process, by an assertion or a segmentation fault, on headers that contradict
 each other.
@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, Section, uint
+from gridmill.sources.grib.guard.edition1 import check_packing
 
-__all__ = ["check_consistency"]
+__all__ = ["check_consistency", "is_all_missing"]
 
 
 def check_consistency(message: bytes, sections: Sequence[Section]) -> None:
     """Check that the values of a message can be there; `sections` as of `find_field`.
 
     What is checked: the number of values against points and bitmap, and that the packed data can
-    hold so many (templates 5.0, 5.2, 5.3, 5.40 and 5.41).
+    hold so many (templates 5.0, 5.2, 5.3, 5.40 and 5.41; in edition 1 simple packing).
 
     Raises
     ------
@@ -31,7 +32,7 @@ def check_consistency(message: bytes, sections: Sequence[Section]) -> None:
         They cannot.
     GribRefused
         The message uses a bitmap that it does not carry, or a packing other than simple, complex,
-        IEEE, JPEG 2000, PNG and CCSDS (in edition 1 ecCodes decides).
+        IEEE, JPEG 2000, PNG and CCSDS, in edition 1 simple and second order.
 
     Notes
     -----
@@ -41,8 +42,22 @@ def check_consistency(message: bytes, sections: Sequence[Section]) -> None:
         if sections:
             view = memoryview(message)
             _check_grib2({number: view[start:stop] for number, start, stop in sections})
+        else:
+            check_packing(message)
     except IndexError as error:
         raise GribCorrupt("a section of the message ends inside its own headers") from error
+
+
+def is_all_missing(message: bytes, sections: Sequence[Section]) -> bool:
+    """Whether the bitmap of a message says that it has no value; `sections` as of `find_field`.
+
+    Encoders then write what they like where the data would be: nothing, or groups without a member.
+    """
+    at = {number: start for number, start, _ in sections}
+    if not at or message[at[6] + 5] != 0 or uint(message, at[5] + 5, 4) != 0:
+        return False
+    bitmap = memoryview(message)[at[6] : at[7]]
+    return _count_ones(bitmap[6:], uint(message, at[3] + 6, 4)) == 0
 
 
 # `uint` counts bytes from 0, so octet n of a section is its byte n - 1.
@@ -54,22 +69,34 @@ def _check_grib2(section: dict[int, memoryview]) -> None:
     if template not in _PACKING_CHECKS:
         known = ", ".join(f"5.{number}" for number in _PACKING_CHECKS)
         raise GribRefused(f"data representation template 5.{template} is not taken, only {known}")
-    _check_bitmap(section[6], n_points)
     bits = 32 if template == _IEEE else section[5][19]
-    without_bitmap = section[6][5] == 255
-    if n_values > n_points or (without_bitmap and bits and n_values != n_points):
-        raise GribCorrupt(f"{n_values} values for {n_points} points: the headers contradict")
     # Else the field is constant and has no data; but complex packing has its groups even then.
-    if bits or template in (_COMPLEX, _COMPLEX_DIFFERENCES):
+    has_data = bool(bits) or template in (_COMPLEX, _COMPLEX_DIFFERENCES)
+    n_marked = _check_bitmap(section[6], n_points)
+    if n_values > n_points or (bits and n_values != n_marked):
+        marked = "" if n_marked == n_points else f", of which {n_marked} are marked"
+        raise GribCorrupt(f"{n_values} values for {n_points} points{marked}: they contradict")
+    if has_data and n_values:
         _PACKING_CHECKS[template](section[5], section[7][5:], n_values)
 
 
-def _check_bitmap(section: memoryview, n_points: int) -> None:
+def _check_bitmap(section: memoryview, n_points: int) -> int:
+    """Count the points that have a value."""
     indicator = section[5]
-    if indicator not in (0, 255):
+    if indicator == 255:
+        return n_points
+    if indicator != 0:
         raise GribRefused(f"the bitmap is number {indicator}, which is not in the message")
-    if indicator == 0 and (len(section) - 6) * 8 < n_points:
+    if (len(section) - 6) * 8 < n_points:
         raise GribCorrupt(f"a bitmap of {len(section) - 6} bytes for {n_points} points")
+    return _count_ones(section[6:], n_points)
+
+
+def _count_ones(bitmap: memoryview, n_points: int) -> int:
+    """Count the ones of the first `n_points` bits."""
+    whole, rest = divmod(n_points, 8)
+    ones = int(np.bitwise_count(np.frombuffer(bitmap[:whole], np.uint8)).sum())
+    return ones + ((bitmap[whole] >> (8 - rest)).bit_count() if rest else 0)
 
 
 def _check_simple(header: memoryview, data: memoryview, n_values: int) -> None:
@@ -80,7 +107,9 @@ def _check_simple(header: memoryview, data: memoryview, n_values: int) -> None:
 def _check_complex(header: memoryview, data: memoryview, n_values: int) -> None:
     """Check that groups add up to the values and fit into the data: templates 7.2 and 7.3."""
     n_groups = uint(header, 31, 4)
-    if max(header[19], header[36], header[46]) > 32 or not 1 <= n_groups <= n_values:
+    if n_groups == 0:
+        return  # a constant field: all values are the reference
+    if max(header[19], header[36], header[46]) > 32 or n_groups > n_values:
         raise GribCorrupt(
             f"{n_groups} groups of {header[19]}, {header[36]} and {header[46]} bits for {n_values} "
             "values"

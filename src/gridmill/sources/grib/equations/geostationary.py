@@ -1,0 +1,47 @@
+"""The view of a geostationary satellite that sweeps along y, as Meteosat's do.
+
+Source: CGMS 03, LRIT/HRIT Global Specification (2013), section 4.4.3.2, normalized geostationary
+projection, with the axes of the ellipsoid in place of its constants.
+"""
+
+import numpy as np
+
+from gridmill.sources.grib.equations.ellipsoid import Floats, GridMapping, Pair, number
+
+__all__ = ["project_geostationary", "unproject_geostationary"]
+
+
+def _axes(grid_mapping: GridMapping) -> tuple[float, float, float]:
+    """Semi-axes, and the distance of the satellite from the Earth's centre; metres."""
+    major = number(grid_mapping, "earth_radius", "semi_major_axis")
+    minor = number(grid_mapping, "earth_radius", "semi_minor_axis")
+    return major, minor, major + number(grid_mapping, "perspective_point_height")
+
+
+def project_geostationary(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
+    """Give the scanning angles east and north in radians; NaN where the satellite sees nothing."""
+    a, b, distance = _axes(grid_mapping)
+    geocentric = np.arctan((b / a) ** 2 * np.tan(phi))
+    radius = b / np.sqrt(1.0 - (1.0 - (b / a) ** 2) * np.cos(geocentric) ** 2)
+    towards = radius * np.cos(geocentric) * np.cos(angle)
+    east = radius * np.cos(geocentric) * np.sin(angle)
+    north = radius * np.sin(geocentric)
+    depth = distance - towards
+    is_seen = depth * towards - east**2 - (north * a / b) ** 2 >= 0
+    x, y = np.arctan(east / depth), np.arctan(north / np.hypot(depth, east))
+    return np.where(is_seen, x, np.nan), np.where(is_seen, y, np.nan)
+
+
+def unproject_geostationary(grid_mapping: GridMapping, x: Floats, y: Floats) -> Pair:
+    """Give radians, from scanning angles; NaN in space."""
+    a, b, distance = _axes(grid_mapping)
+    ratio = (a / b) ** 2
+    flat = np.cos(y) ** 2 + ratio * np.sin(y) ** 2
+    along = distance * np.cos(x) * np.cos(y)
+    with np.errstate(invalid="ignore"):
+        root = np.sqrt(along**2 - flat * (distance**2 - a**2))
+    reach = (along - root) / flat
+    towards = distance - reach * np.cos(x) * np.cos(y)
+    east = reach * np.sin(x) * np.cos(y)
+    north = reach * np.sin(y)
+    return np.arctan(ratio * north / np.hypot(towards, east)), np.arctan2(east, towards)
