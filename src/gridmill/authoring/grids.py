@@ -90,10 +90,15 @@ class _Geographic:
     def differences(self, grid: Grid) -> list[str]:
         """Say in what a message's grid is another one; 1e-5 degrees are granted.
 
-        GRIB writes coordinates in millionths of a degree.
+        GRIB writes coordinates in millionths of a degree. Longitudes may be counted from elsewhere:
+        230 to 300 is -130 to -60.
         """
-        has = {"latitude": grid.latitudes, "longitude": grid.longitudes}
-        return _differences(grid, self.labels(), has, tolerance=1e-5)
+        labels, longitudes = self.labels(), grid.longitudes
+        if longitudes is not None:
+            turns = round(float(longitudes[0] - labels["longitude"][0]) / 360.0)
+            longitudes = longitudes - 360.0 * turns
+        has = {"latitude": grid.latitudes, "longitude": longitudes}
+        return _differences(grid, labels, has, tolerance=1e-5)
 
 
 @dataclass(frozen=True, kw_only=True)

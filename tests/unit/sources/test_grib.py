@@ -566,7 +566,7 @@ def test_edition_1_is_identified_too(indicator, p1, p2, unit, start, end, statis
         (encode(sample="sh_pl_grib2"), "spectral"),
         (encode(sample="sh_pl_grib1"), "spectral"),
         (encode(sample="lambert_bf_grib2"), "spectral"),
-        (encode(sample="rotated_ll_sfc_grib2"), "rotated_ll"),
+        (encode(sample="rotated_ll_sfc_grib2", keys={"angleOfRotation": 5}), "besides"),
         (encode(VALUES, keys={"scanningMode": 0x08}), "staggered"),
         (encode(sample="reduced_gg_pl_32_grib2", keys={"iScansNegatively": 1}), "west to east"),
         (encode(VALUES, keys={"shapeOfTheEarth": 11}), "shape of the Earth 11"),
@@ -581,8 +581,10 @@ def test_what_is_not_taken_is_refused_with_the_reason(message, reason):
 
 
 def test_values_of_a_grid_that_has_no_coordinates_here_still_decode():
-    """Decoding needs the shape alone; only the coordinates of a rotated grid are refused."""
-    message = encode(VALUES, sample="rotated_ll_sfc_grib2")
+    """Decoding needs the shape alone; only the coordinates of a grid turned twice are refused."""
+    message = encode(VALUES, sample="rotated_ll_sfc_grib2", keys={"angleOfRotation": 5})
+    with pytest.raises(GribRefused, match="besides"):
+        read_grid(message)
     buffer = np.empty((31, 16), np.float32)
     decode_message_into(buffer, message)
     np.testing.assert_allclose(buffer, VALUES, atol=1.5e-3)
