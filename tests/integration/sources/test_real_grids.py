@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 from pyproj import CRS, Transformer
 
-from gridmill.authoring.grids import CellGrid, ProjectedGrid, RegionalGrid, RotatedGrid
+from gridmill.authoring.grids import (
+    CellGrid,
+    GaussianGrid,
+    ProjectedGrid,
+    RegionalGrid,
+    RotatedGrid,
+)
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages
 from gridmill.sources.grib.grids import Grid
 from gridmill.sources.grib.messages import OpenMessage, decode_message_into, open_message, read_grid
@@ -205,6 +211,13 @@ def test_declared_regions_are_those_of_their_files(shared_data):
     latitudes, longitudes = grids["20260219T00Z_MSC_HRDPS"].points()
     np.testing.assert_allclose(hrdps.auxiliary()["latitude"][1], latitudes, atol=1e-5)
     np.testing.assert_allclose(hrdps.auxiliary()["longitude"][1], longitudes, atol=2e-5)
+
+
+def test_a_gaussian_grid_is_that_of_its_file(shared_data):
+    """GDAS's grid of 94 rows, and no other number of them."""
+    grid = read_grid(message_of(shared_data, "gdas_tmp2m"))
+    assert GaussianGrid(parallels=47, columns=192).differences(grid) == []
+    assert "not 96 latitude" in GaussianGrid(parallels=48, columns=192).differences(grid)[0]
 
 
 def test_a_projected_grid_may_run_southwards(shared_data):

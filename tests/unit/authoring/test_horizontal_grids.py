@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from grib_messages import encode
+from grib_messages import encode, packed_in_steps
 from gridmill import Encoding
 from gridmill.authoring.forecasts.reading import Asked, Place, read_field, write_listing
 from gridmill.authoring.forecasts.template import ForecastTemplate
-from gridmill.authoring.forecasts.variables import GribVar, Level
+from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import (
     CellGrid,
+    GaussianGrid,
     HorizontalGrid,
     LatitudeLongitudeGrid,
     ProjectedGrid,
     RegionalGrid,
     RotatedGrid,
 )
+from gridmill.authoring.transforms.resolution import resolutions_told
 from gridmill.sources.grib.inventory.message import InventoryMismatch
 from gridmill.sources.grib.inventory.selection import Selector
 from gridmill.sources.grib.messages import message_identity, read_grid
@@ -49,7 +52,14 @@ AZIMUTHAL = ProjectedGrid(
     shape=(31, 16),
 )
 CELLS = CellGrid(latitudes=np.linspace(-90, 90, 12), longitudes=np.arange(12) * 30.0 - 180)
-GRIDS = [REGION, ROTATED, AZIMUTHAL, CELLS, LatitudeLongitudeGrid(step_degrees=15.0)]
+GRIDS = [
+    REGION,
+    ROTATED,
+    AZIMUTHAL,
+    CELLS,
+    LatitudeLongitudeGrid(step_degrees=15.0),
+    GaussianGrid(parallels=8),
+]
 
 
 def rotated_message(**keys: object) -> bytes:
@@ -145,10 +155,37 @@ def test_an_author_without_a_grid_stores_what_decodes(tmp_path):
     selector = Selector(parameter="TMP", level="surface", start_step=None, end_step=None)
     asked = Asked(replace(var, statistic=None), Level("surface"), replace(selector, statistic=None))
     write_listing(path, {asked.key: Place(start=0)})
-    import pandas as pd
-
     init = pd.Timestamp(identity.reference_time)
     assert read_field(path, asked, init, None).shape == (31, 16)
     with pytest.raises(ValueError, match="besides") as error:
         read_field(path, asked, init, ROTATED)
     assert not isinstance(error.value, InventoryMismatch)
+
+
+@pytest.mark.parametrize(
+    ("message", "step"),
+    [
+        (packed_in_steps(encode(), np.arange(496.0) * 10, -1), 10.0),
+        (packed_in_steps(encode(), np.arange(496.0) / 100, 2), 0.01),
+        (encode(np.linspace(0, 1, 496).reshape(31, 16), packing="grid_ieee"), 0.0),
+        (encode(np.full((31, 16), 3.0)), 0.0),
+    ],
+)
+def test_readers_tell_in_which_steps_a_message_is_packed(tmp_path, message, step):
+    """In the units of what is stored, with what float32 cannot hold; nothing of an instant."""
+    path = tmp_path / "a.grib2"
+    path.write_bytes(message)
+    (instant,) = template_on(REGION).data_vars
+    units = {"K": 1000.0}
+    var = replace(instant, window=Window(kind="accumulation"), factors=units, statistic=None)
+    selector = Selector(parameter="TMP", level="surface", start_step=None, end_step=None)
+    selector = replace(selector, statistic=None)
+    asked = Asked(var, Level("surface"), selector)
+    write_listing(path, {asked.key: Place(start=0)})
+    init = pd.Timestamp(message_identity(message).reference_time)
+    with resolutions_told() as told:
+        values = read_field(path, asked, init, REGION)
+    assert told == [pytest.approx(1000 * step + np.spacing(values.max()), rel=1e-6)]
+    with resolutions_told() as told:
+        read_field(path, asked._replace(var=replace(var, window=None)), init, REGION)
+    assert told == []
