@@ -656,3 +656,56 @@ def test_identities_agree_with_the_inventories(shared_data):
             assert (found.statistic, found.member) == (line.statistic, line.member)
             compared += 1
     assert compared == 38
+
+
+# Grids of other kinds, whose messages the tests make
+
+
+SPACE_VIEW = {
+    "gridDefinitionTemplateNumber": 90,
+    "shapeOfTheEarth": 6,
+    "Nx": 16,
+    "Ny": 31,
+    "numberOfDataPoints": 496,
+    "latitudeOfSubSatellitePoint": 0,
+    "longitudeOfSubSatellitePoint": 0,
+    "dx": 40,
+    "dy": 40,
+    "Xp": 8000,
+    "Yp": 15000,
+    "orientationOfTheGrid": 0,
+    "Nr": 6_610_700,
+    "Xo": 0,
+    "Yo": 0,
+}
+
+
+def test_a_satellite_scans_where_its_message_says():
+    """From the north-west or from the south-east, x increases and the centre is below it."""
+    north_west = read_grid(encode(keys=SPACE_VIEW))
+    assert north_west.grid_mapping["grid_mapping_name"] == "geostationary"
+    assert (north_west.x[8], north_west.y[15]) == (0.0, 0.0)
+    assert north_west.x[9] > 0 > north_west.y[16]
+    latitudes, longitudes = north_west.points()
+    assert (latitudes[15, 8], longitudes[15, 8]) == (0.0, 0.0)
+    assert latitudes[10, 8] > 0
+    south_east = read_grid(encode(keys={**SPACE_VIEW, "scanningMode": 0xC0}))
+    assert (south_east.x[7], south_east.y[15]) == (0.0, 0.0)
+    assert south_east.x[8] > 0
+    assert south_east.y[16] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"latitudeOfSubSatellitePoint": 5_000_000}, "not geostationary"),
+        ({"Nr": 0xFFFFFFFE}, "not geostationary"),
+        ({"dx": 0}, "apparent diameter of 0"),
+        ({"orientationOfTheGrid": 90_000_000}, "turned by 90"),
+    ],
+)
+def test_a_view_that_is_no_geostationary_one_says_why(change, reason):
+    """No coordinates are made up for what CF cannot say, or no satellite sees."""
+    message = encode(keys={**SPACE_VIEW, **change})
+    with pytest.raises((GribRefused, GribCorrupt), match=reason):
+        read_grid(message)
