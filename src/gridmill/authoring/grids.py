@@ -21,11 +21,13 @@ import numpy as np
 
 from gridmill.authoring.cf import GRID_MAPPING
 from gridmill.model.variables import Coordinate
+from gridmill.sources.grib.gaussian import gaussian_latitudes
 from gridmill.sources.grib.grids import Grid
 from gridmill.sources.grib.projections import GridMapping, project, rotated_pole, unproject
 
 __all__ = [
     "CellGrid",
+    "GaussianGrid",
     "HorizontalGrid",
     "LatitudeLongitudeGrid",
     "ProjectedGrid",
@@ -90,10 +92,15 @@ class _Geographic:
     def differences(self, grid: Grid) -> list[str]:
         """Say in what a message's grid is another one; 1e-5 degrees are granted.
 
-        GRIB writes coordinates in millionths of a degree.
+        GRIB writes coordinates in millionths of a degree. Longitudes may be counted from elsewhere:
+        230 to 300 is -130 to -60.
         """
-        has = {"latitude": grid.latitudes, "longitude": grid.longitudes}
-        return _differences(grid, self.labels(), has, tolerance=1e-5)
+        labels, longitudes = self.labels(), grid.longitudes
+        if longitudes is not None:
+            turns = round(float(longitudes[0] - labels["longitude"][0]) / 360.0)
+            longitudes = longitudes - 360.0 * turns
+        has = {"latitude": grid.latitudes, "longitude": longitudes}
+        return _differences(grid, labels, has, tolerance=1e-5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +185,37 @@ class RegionalGrid(_Geographic):
         """Give latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
         first = (self.first_latitude, self.first_longitude)
         return _evenly(("latitude", "longitude"), first, self.step_degrees, self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianGrid(_Geographic):
+    """A global Gaussian grid with rows of one length, from north to south.
+
+    Parameters
+    ----------
+    parallels
+        Rows between a pole and the equator: N of GRIB messages, 47 of T62.
+    columns
+        Points of a row; None takes four for each parallel.
+    mapping
+        The CF grid mapping's attributes.
+
+    Examples
+    --------
+    >>> labels = GaussianGrid(parallels=47, columns=192).labels()
+    >>> labels["latitude"].size, float(labels["longitude"][1])
+    (94, 1.875)
+    """
+
+    parallels: int
+    columns: int | None = None
+    mapping: GridMapping = field(default_factory=lambda: SPHERE)
+
+    def labels(self) -> Labels:
+        """Give latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
+        columns = self.columns or 4 * self.parallels
+        longitudes = np.round(360.0 / columns * np.arange(columns), 9)
+        return {"latitude": gaussian_latitudes(self.parallels).copy(), "longitude": longitudes}
 
 
 class _Planar:
@@ -386,7 +424,9 @@ class CellGrid:
         ]
 
 
-HorizontalGrid = LatitudeLongitudeGrid | RegionalGrid | ProjectedGrid | RotatedGrid | CellGrid
+HorizontalGrid = (
+    LatitudeLongitudeGrid | RegionalGrid | GaussianGrid | ProjectedGrid | RotatedGrid | CellGrid
+)
 
 
 def _evenly(

@@ -19,11 +19,14 @@ from grib_messages import changed, encode, packed_in_steps
 from gridmill import Encoding
 from gridmill.authoring.forecasts.variables import GribVar
 from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.datasets.ecmwf.aifs_single_forecast import EcmwfAifsSingleForecastTemplate
 from gridmill.datasets.noaa.gefs_forecast import (
     NoaaGefsForecast,
     NoaaGefsForecastJob,
     NoaaGefsForecastTemplate,
 )
+from gridmill.datasets.noaa.gfs_forecast import NoaaGfsForecastTemplate
+from gridmill.datasets.noaa.hrrr_forecast import NoaaHrrrForecastTemplate
 from gridmill.model.epochs import DEACCUMULATION
 from gridmill.testing import ArchiveServer
 
@@ -211,6 +214,22 @@ def test_rain_of_two_packings_has_no_holes_and_no_negative_rate(archive):
 
     assert (stored[1:] >= 0).all()
     np.testing.assert_allclose(stored[2] * 10800, totals[6] - totals[3], atol=0.0551)
+
+
+def test_what_cannot_be_negative_is_declared_so():
+    """Rain, snow, runoff and sunlight of every product are within their packing, or missing."""
+    products = (
+        NoaaGefsForecastTemplate,
+        NoaaGfsForecastTemplate,
+        NoaaHrrrForecastTemplate,
+        EcmwfAifsSingleForecastTemplate,
+    )
+    for product in products:
+        undone = [var for var in product.data_vars if var.window and var.window.undone]
+        named = {v.name for v in undone if v.window.non_negative_within == 0.0}
+        signed = {v.name for v in undone} - named
+        assert not [n for n in signed if "heat_flux" not in n and "long_wave" not in n]
+        assert named
 
 
 def test_averages_of_yes_and_no_are_stored_as_given(archive):

@@ -566,7 +566,7 @@ def test_edition_1_is_identified_too(indicator, p1, p2, unit, start, end, statis
         (encode(sample="sh_pl_grib2"), "spectral"),
         (encode(sample="sh_pl_grib1"), "spectral"),
         (encode(sample="lambert_bf_grib2"), "spectral"),
-        (encode(sample="rotated_ll_sfc_grib2"), "rotated_ll"),
+        (encode(sample="rotated_ll_sfc_grib2", keys={"angleOfRotation": 5}), "besides"),
         (encode(VALUES, keys={"scanningMode": 0x08}), "staggered"),
         (encode(sample="reduced_gg_pl_32_grib2", keys={"iScansNegatively": 1}), "west to east"),
         (encode(VALUES, keys={"shapeOfTheEarth": 11}), "shape of the Earth 11"),
@@ -581,8 +581,10 @@ def test_what_is_not_taken_is_refused_with_the_reason(message, reason):
 
 
 def test_values_of_a_grid_that_has_no_coordinates_here_still_decode():
-    """Decoding needs the shape alone; only the coordinates of a rotated grid are refused."""
-    message = encode(VALUES, sample="rotated_ll_sfc_grib2")
+    """Decoding needs the shape alone; only the coordinates of a grid turned twice are refused."""
+    message = encode(VALUES, sample="rotated_ll_sfc_grib2", keys={"angleOfRotation": 5})
+    with pytest.raises(GribRefused, match="besides"):
+        read_grid(message)
     buffer = np.empty((31, 16), np.float32)
     decode_message_into(buffer, message)
     np.testing.assert_allclose(buffer, VALUES, atol=1.5e-3)
@@ -660,3 +662,56 @@ def test_identities_agree_with_the_inventories(shared_data):
             assert (found.statistic, found.member) == (line.statistic, line.member)
             compared += 1
     assert compared == 38
+
+
+# Grids of other kinds, whose messages the tests make
+
+
+SPACE_VIEW = {
+    "gridDefinitionTemplateNumber": 90,
+    "shapeOfTheEarth": 6,
+    "Nx": 16,
+    "Ny": 31,
+    "numberOfDataPoints": 496,
+    "latitudeOfSubSatellitePoint": 0,
+    "longitudeOfSubSatellitePoint": 0,
+    "dx": 40,
+    "dy": 40,
+    "Xp": 8000,
+    "Yp": 15000,
+    "orientationOfTheGrid": 0,
+    "Nr": 6_610_700,
+    "Xo": 0,
+    "Yo": 0,
+}
+
+
+def test_a_satellite_scans_where_its_message_says():
+    """From the north-west or from the south-east, x increases and the centre is below it."""
+    north_west = read_grid(encode(keys=SPACE_VIEW))
+    assert north_west.grid_mapping["grid_mapping_name"] == "geostationary"
+    assert (north_west.x[8], north_west.y[15]) == (0.0, 0.0)
+    assert north_west.x[9] > 0 > north_west.y[16]
+    latitudes, longitudes = north_west.points()
+    assert (latitudes[15, 8], longitudes[15, 8]) == (0.0, 0.0)
+    assert latitudes[10, 8] > 0
+    south_east = read_grid(encode(keys={**SPACE_VIEW, "scanningMode": 0xC0}))
+    assert (south_east.x[7], south_east.y[15]) == (0.0, 0.0)
+    assert south_east.x[8] > 0
+    assert south_east.y[16] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"latitudeOfSubSatellitePoint": 5_000_000}, "not geostationary"),
+        ({"Nr": 0xFFFFFFFE}, "not geostationary"),
+        ({"dx": 0}, "apparent diameter of 0"),
+        ({"orientationOfTheGrid": 90_000_000}, "turned by 90"),
+    ],
+)
+def test_a_view_that_is_no_geostationary_one_says_why(change, reason):
+    """No coordinates are made up for what CF cannot say, or no satellite sees."""
+    message = encode(keys={**SPACE_VIEW, **change})
+    with pytest.raises((GribRefused, GribCorrupt), match=reason):
+        read_grid(message)

@@ -134,6 +134,8 @@ def _read_projected_grid(
         real(handle, "latitudeOfFirstGridPointInDegrees"),
         real(handle, "longitudeOfFirstGridPointInDegrees"),
     )
+    if not np.isfinite([first_x, first_y]).all():
+        raise GribCorrupt(f"the first point is not on the map: x {first_x}, y {first_y}")
     west = first_x - dx * (n_i - 1) if layout.i_negative else first_x
     y = first_y + np.arange(n_j, dtype=np.float64) * (dy if layout.j_positive else -dy)
     return planar(handle, layout, attributes, west + np.arange(n_i, dtype=np.float64) * dx, y)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridmill.sources.grib.earth import read_earth
-from gridmill.sources.grib.framing import GribRefused
+from gridmill.sources.grib.framing import GribCorrupt, GribRefused
 from gridmill.sources.grib.keys import integer, optional_real, real
 from gridmill.sources.grib.kinds.grid import Attributes, Grid, to_180
 from gridmill.sources.grib.kinds.plane import planar
@@ -20,7 +20,8 @@ def read_space_view(handle: int, layout: Layout) -> Grid:
     minor = earth.get("earth_radius") or earth["semi_minor_axis"]
     distance = real(handle, "NrInRadiusOfEarth")
     latitude = real(handle, "latitudeOfSubSatellitePointInDegrees")
-    if latitude or distance <= 1.0:
+    # All bits set stand for a view from infinitely far.
+    if latitude or not 1.0 < distance < 100.0:
         raise GribRefused(
             f"a view from {distance} radii above {latitude} degrees north is not geostationary"
         )
@@ -50,6 +51,8 @@ def read_space_view(handle: int, layout: Layout) -> Grid:
 
 def _scanning_angles(handle: int, axis: str, count: int) -> NDArray[np.float64]:
     """Count from the sub-satellite point, in apparent diameters of the Earth, in message order."""
-    upper = axis.upper()
+    upper, diameter = axis.upper(), integer(handle, f"d{axis}")
+    if not 0 < diameter < 2**31:
+        raise GribCorrupt(f"the Earth has an apparent diameter of {diameter} along {axis}")
     centre = real(handle, f"{upper}pInGridLengths") - integer(handle, f"{upper}o")
-    return (np.arange(count, dtype=np.float64) - centre) / integer(handle, f"d{axis}")
+    return (np.arange(count, dtype=np.float64) - centre) / diameter
