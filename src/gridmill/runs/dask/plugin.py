@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +18,7 @@ from distributed import (
     WorkerPlugin,
 )
 
+from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.memory import keep_freed_memory
 from gridmill.runs.dask.places import HostPlaces
@@ -71,6 +72,8 @@ class PipelinePlugin(WorkerPlugin):
         if self.imports_xarray:
             import xarray  # noqa: F401
         limit_hosts(HostPlaces(worker))
+        self.inventories = _inventories(worker) if shares_disk else root / "inventories"
+        keep_inventories(self.inventories)
         self.worker = worker
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
@@ -95,7 +98,15 @@ class PipelinePlugin(WorkerPlugin):
             if executor is not None:
                 executor.shutdown(wait=False, cancel_futures=True)
         limit_hosts(None)
-        shutil.rmtree(self.workspace.root, ignore_errors=True)
+        keep_inventories(None)
+        # Workers that go on fetch once more what they still need.
+        delete([self.workspace.root, self.inventories])
+
+
+def _inventories(worker: Worker) -> Path:
+    """Give the folder that all workers of a cluster share on a machine, beside their own."""
+    cluster = hashlib.sha256(str(worker.scheduler.address).encode()).hexdigest()[:12]
+    return Path(worker.local_directory).parent / f"gridmill-inventories-{cluster}"
 
 
 def _most_claimed(worker: Worker) -> int:
