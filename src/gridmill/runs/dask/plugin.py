@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +106,16 @@ class PipelinePlugin(WorkerPlugin):
 
 
 def _inventories(worker: Worker) -> Path:
-    """Give the folder that all workers of a cluster share on a machine, beside their own."""
+    """Give the folder that all workers of a cluster share on a machine, beside their own.
+
+    Those of clusters that were killed, and nobody wrote to for a day, are deleted.
+    """
+    beside, name = Path(worker.local_directory).parent, "gridmill-inventories"
+    a_day_ago = time.time() - 86_400
+    with suppress(FileNotFoundError):  # another worker deletes them, too
+        delete([old for old in beside.glob(f"{name}-*") if old.stat().st_mtime < a_day_ago])
     cluster = hashlib.sha256(str(worker.scheduler.address).encode()).hexdigest()[:12]
-    return Path(worker.local_directory).parent / f"gridmill-inventories-{cluster}"
+    return beside / f"{name}-{cluster}"
 
 
 def _most_claimed(worker: Worker) -> int:
