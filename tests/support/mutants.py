@@ -28,6 +28,7 @@ from gridmill.sources.grib.framing import iter_messages
 
 # A mutant is a mutant whatever the size of its data, and a large one takes long to decode.
 LARGEST_SEED = 600_000
+MOST_POINTS = 3_000_000
 # Values of one grid at most; what a child may have beside them, libraries included.
 MOST_MEMORY = 6 * 1024**3
 PATIENCE_S = 60.0
@@ -95,6 +96,8 @@ def real_seeds(folder: Path) -> dict[str, bytes]:
         with suppress(ValueError):
             for message in iter_messages(path):
                 key = _templates(message.data)
+                if message.data[7] == 2 and _points(message.data) > MOST_POINTS:
+                    continue
                 if len(message.data) < len(smallest.get(key, bytes(LARGEST_SEED))):
                     smallest[key], names[key] = message.data, path.name
     return {f"{names[key]} {key}": message for key, message in smallest.items()}
@@ -112,6 +115,11 @@ def _templates(message: bytes) -> tuple[object, ...]:
     at = {3: (12, 2), 4: (7, 2), 5: (9, 2), 6: (5, 1)}
     sizes = {n: message[found[n] + p : found[n] + p + k].hex() for n, (p, k) in at.items()}
     return (2, *sizes.values())
+
+
+def _points(message: bytes) -> int:
+    start = dict(_sections(message))[3]
+    return int.from_bytes(message[start + 6 : start + 10], "big")
 
 
 def _sections(message: bytes) -> Iterator[tuple[int, int]]:

@@ -34,26 +34,31 @@ def main(arguments: list[str]) -> int:
     """Read mutants and keep what came of them; or show what the last run found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mutants", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=60.0, help="Stop after so long.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="Folder for the mutants that failed.")
     parser.add_argument("--show", action="store_true", help="Only show the last result.")
     options = parser.parse_args(arguments)
     if not options.show:
-        result = fuzz(options.mutants, options.seed, options.keep)
+        result = fuzz(options.mutants, options.seed, options.minutes, options.keep)
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(shown(RESULT))
     return 0 if options.show or result["passed"] else 1
 
 
-def fuzz(count: int, seed: int, keep: Path | None) -> dict[str, Any]:
-    """Read `count` mutants of all seeds in turn."""
+def fuzz(count: int, seed: int, minutes: float, keep: Path | None) -> dict[str, Any]:
+    """Read up to `count` mutants of all seeds in turn, for so many minutes."""
     folder = os.environ.get("GRIDMILL_TEST_DATA")
     made, real = made_seeds(), real_seeds(Path(folder)) if folder else {}
     seeds = list({**made, **real}.items())
     chance, outcomes, failed = random.Random(seed), Counter[str](), []
     reader, second = Child(READER), _Second(dict(seeds))
     slowest_s = most_kb = 0.0
+    done, begun = 0, time.monotonic()
     for number in range(count):
+        if time.monotonic() - begun > 60 * minutes:
+            break
+        done += 1
         name, message = seeds[number % len(seeds)]
         changed = mutant(message, chance)
         started = time.monotonic()
@@ -72,7 +77,7 @@ def fuzz(count: int, seed: int, keep: Path | None) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit_here(),
-        "mutants": count,
+        "mutants": done,
         "seed": seed,
         "seeds_made": len(made),
         "seeds_real": len(real),

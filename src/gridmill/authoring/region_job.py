@@ -72,6 +72,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
         every object.
     believed_runs
         Take for done only what these runs did, and do the rest again; None takes all.
+    attempt
+        On a worker: what tells this attempt of this run from all others. What many source files
+        need in common, like an inventory, may be kept for so long.
     processor
         What `process` hands the job to; set by `DynamicalDataset`.
     """
@@ -85,6 +88,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     revalidate: bool = False
     believed_runs: tuple[str, ...] | None = None
     download_dir: Path | None = None
+    attempt: str = ""
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
 
     # When a position may be published, see `gridmill.model.settled.region_state`.

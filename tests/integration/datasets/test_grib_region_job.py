@@ -25,7 +25,7 @@ from gridmill import (
     NotAvailable,
     TemplateConfig,
 )
-from gridmill.authoring.forecasts import fetching
+from gridmill.authoring.forecasts import inventories
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import LatitudeLongitudeGrid
@@ -247,6 +247,78 @@ def test_without_an_inventory_the_whole_file_is_fetched(provider, caplog, text):
     assert file.nbytes == (provider.root / provider.coord.get_url()).stat().st_size
 
 
+def test_a_kept_inventory_that_contradicts_its_file_is_fetched_anew(provider):
+    """The first who finds it stale replaces it; another upload in the same run is read by it."""
+    vars(provider.job)["attempt"] = f"run-{id(provider)}"
+    provider.put(fields())
+    check_all(provider, provider.download())
+    provider.put([(FILLING, message(None, 7)), *fields()])
+
+    check_all(provider, provider.download())
+    check_all(provider, provider.download())
+
+    asked = [one for one in provider.server.requests if one.path.endswith(".idx")]
+    assert len(asked) == 2
+
+
+def test_an_inventory_that_stays_wrong_is_fetched_twice_in_all(provider):
+    """Where what is there anew contradicts the file as well, nobody after the first asks again."""
+    vars(provider.job)["attempt"] = f"run-{id(provider)}"
+    provider.put(fields())
+    text = provider.inventory.read_text()
+    provider.put([(FILLING, message(None, 7)), *fields()])
+    provider.inventory.write_text(text)
+
+    for _ in range(3):
+        check_all(provider, provider.download())
+
+    asked = [one for one in provider.server.requests if one.path.endswith(".idx")]
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("most", [inventories.MOST_NBYTES_ON_DISK, 0])
+def test_what_processes_share_is_bounded(provider, tmp_path, monkeypatch, most):
+    """Who has not read an inventory takes it from the folder; the oldest make room."""
+    monkeypatch.setattr(inventories, "MOST_NBYTES_ON_DISK", most)
+    folder = tmp_path / "shared"
+    inventories.keep_inventories(folder)
+    try:
+        vars(provider.job)["attempt"] = f"run-{id(provider)}"
+        provider.put(fields())
+        for _ in range(3):
+            check_all(provider, provider.download())
+            inventories._known.clear()  # as another process
+            (folder / "old").write_bytes(b"x")
+    finally:
+        inventories.keep_inventories(None)
+
+    asked = [one for one in provider.server.requests if one.path.endswith(".idx")]
+    assert len(asked) == 1 if most else len(asked) >= 1
+    assert (folder / "old").exists()
+    if not most:
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 1000
+
+
+def test_where_there_is_no_room_to_share_each_fetches_for_itself(provider, tmp_path):
+    """A folder that cannot be made costs requests, and nothing else."""
+    (tmp_path / "file").touch()
+    inventories.keep_inventories(tmp_path / "file" / "below")
+    try:
+        vars(provider.job)["attempt"] = f"run-{id(provider)}"
+        provider.put(fields())
+        check_all(provider, provider.download())
+    finally:
+        inventories.keep_inventories(None)
+
+
+def test_a_line_that_cannot_be_read_sends_for_the_whole_file(provider):
+    """An index whose line of a variable says nonsense is no use, though others could be read."""
+    provider.put(fields(), inventory=False)
+    provider.inventory.write_text('{"param": "TMP", "_offset": 0, "_length": 0}\n')
+
+    check_all(provider, provider.download())
+
+
 def test_one_odd_message_hides_nothing_of_a_file_without_inventory(provider):
     """A month 0, a grid that contradicts itself and a bulletin's letters cost what they are of."""
     month_0 = bytearray(message(None, 9))
@@ -337,7 +409,7 @@ def test_an_inventory_that_was_written_anew_meanwhile_is_used(provider, monkeypa
     stale = right.replace(b"2:2154:", b"2:2161:")
     provider.inventory.write_bytes(stale)
     reads = iter([stale, right])
-    monkeypatch.setattr(fetching, "read", lambda url, settings: next(reads))
+    monkeypatch.setattr(inventories, "read", lambda url, settings: next(reads))
 
     file = provider.download()
 

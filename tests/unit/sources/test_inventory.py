@@ -15,6 +15,7 @@ from checked_messages import check_messages
 from gridmill.sources.grib.framing import message_nbytes
 from gridmill.sources.grib.inventory.ecmwf import parse_index
 from gridmill.sources.grib.inventory.formats import parse_inventory
+from gridmill.sources.grib.inventory.inventory import read_inventory
 from gridmill.sources.grib.inventory.message import (
     ByteRange,
     InventoryError,
@@ -351,6 +352,70 @@ def test_the_absence_of_a_qualifier_can_be_demanded():
     assert select(messages, some).number == 1
     with pytest.raises(MessageNotFound, match="without_qualifiers"):
         select(messages[1:2], some)
+
+
+def ensemble_index(n_members=3):
+    """Give an index of three parameters, members beside each other, as ECMWF writes it."""
+    lines, offset = [], 0
+    for member in range(n_members):
+        for parameter, level in (("2t", None), ("t", "500"), ("t", "850"), ("tp", None)):
+            line = {"type": "pf" if member else "cf", "stream": "enfo", "step": "6",
+                    "levtype": "pl" if level else "sfc", "param": parameter,
+                    "_offset": offset, "_length": 10 + member}  # fmt: skip
+            line |= {"number": str(member)} if member else {}
+            line |= {"levelist": level} if level else {}
+            lines.append(json.dumps(line))
+            offset += 10 + member
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text", [ensemble_index(), GFS_F006, ensemble_index().replace("\n", "\r\n")]
+)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"parameter": "2t", "member": 1},
+        {"parameter": ("x", "t"), "level": "850 pl", "member": 0},
+        {"parameter": "t", "member": 2},
+        {"parameter": "tp", "member": 9},
+        {"level": "500 pl", "member": 2},
+        {"parameter": "TMP", "level": "2 m above ground"},
+        {"parameter": "APCP", "occurrence": 1},
+        {"parameter": "APCP"},
+        {},
+    ],
+)
+def test_an_inventory_answers_as_all_of_its_messages_do(text, asked):
+    """What is read only where it is asked for gives the same message, or the same error."""
+
+    def answer(find):
+        try:
+            return find(Selector(**asked)).raw.strip()
+        except (MessageNotFound, AmbiguousMessage) as error:
+            return type(error)
+
+    inventory, messages = read_inventory(text.encode()), parse_inventory(text)
+    assert list(inventory) == list(messages)
+    assert answer(inventory.select) == answer(lambda selector: select(messages, selector))
+    assert inventory == read_inventory(text.encode())
+    assert inventory != read_inventory(ensemble_index(2).encode())
+
+
+@pytest.mark.parametrize("cut", [1, 30, 100])
+def test_an_index_that_is_cut_off_is_malformed_at_once(cut):
+    """A line without its end says that the rest is not there, whatever is asked."""
+    with pytest.raises(InventoryMalformed):
+        read_inventory(ensemble_index().rstrip().encode()[:-cut])
+
+
+def test_a_line_of_nonsense_is_malformed_when_it_is_asked_for():
+    """What nobody asks for is not read: a line that says nothing hides none of the others."""
+    text = ensemble_index(1).replace('"_length": 10}', '"_length": 0}', 1)
+    inventory = read_inventory(text.encode())
+    assert inventory.select(Selector(parameter="tp")).parameter == "tp"
+    with pytest.raises(InventoryMalformed, match=r"line 1 .* length 0"):
+        inventory.select(Selector(parameter="2t"))
 
 
 def test_a_bare_string_of_qualifiers_is_refused():

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gridmill.authoring.forecasts.inventories import inventory_at
 from gridmill.authoring.forecasts.reading import (
     Asked,
     Found,
@@ -27,17 +28,15 @@ from gridmill.sources.fetch.download import (
     fetch,
     identify,
     mask_url,
-    read,
 )
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages, message_nbytes
-from gridmill.sources.grib.inventory.formats import parse_inventory
-from gridmill.sources.grib.inventory.message import ByteRange, Message
+from gridmill.sources.grib.inventory.inventory import Inventory
+from gridmill.sources.grib.inventory.message import ByteRange, InventoryMalformed, Message
 from gridmill.sources.grib.inventory.ranges import local_byte_ranges, merge_byte_ranges
 from gridmill.sources.grib.inventory.selection import (
     AmbiguousMessage,
     MessageNotFound,
     Selector,
-    select,
 )
 from gridmill.sources.grib.messages import open_message
 
@@ -77,6 +76,8 @@ class MessageOrder:
         How hard to try.
     max_gap_nbytes
         Bytes worth fetching for nothing to save a request.
+    attempt
+        Of which run, see `gridmill.authoring.forecasts.inventories.inventory_at`.
     """
 
     url: str
@@ -87,6 +88,7 @@ class MessageOrder:
     init_time: pd.Timestamp
     settings: DownloadSettings
     max_gap_nbytes: int
+    attempt: str = ""
 
     def fetch(self) -> Download:
         """Fetch the messages, or the whole file if it has no inventory.
@@ -96,32 +98,33 @@ class MessageOrder:
         reason; the others are not affected.
         """
         inventory = self._read_inventory()
+        if not isinstance(inventory, str):
+            try:
+                done, found = self._fetch_by(inventory)
+            except InventoryMalformed as error:
+                inventory = self._unreadable(error)
         if isinstance(inventory, str):
             whole = fetch(self.url, self.path, settings=self.settings)
             done = replace(whole, remark=f"fetched whole: {inventory}")
             found = self._search(self.path)
-        else:
-            done, found = self._fetch_by(inventory)
         write_listing(self.path, found)
         return done
 
-    def _fetch_by(self, inventory: tuple[Message, ...]) -> tuple[Download, Found]:
+    def _fetch_by(self, inventory: Inventory) -> tuple[Download, Found]:
         """Fetch the messages that an inventory names; where they are others, look again."""
         chosen = self._choose(inventory)
         done, found = self._fetch_ranges(chosen)
         fit = self._fit(inventory, chosen, done, found)
         if fit is _Fit.RIGHT:
             return done, found
-        again = self._read_inventory()
+        again = self._read_inventory(instead_of=inventory)
         if not isinstance(again, str) and again != inventory:
             chosen = self._choose(again)
             done, found = self._fetch_ranges(chosen)
             fit = self._fit(again, chosen, done, found)
         return self._use_whole(done, found) if fit is _Fit.OTHER else (done, found)
 
-    def _fit(
-        self, inventory: Sequence[Message], chosen: _Chosen, done: Download, found: Found
-    ) -> _Fit:
+    def _fit(self, inventory: Inventory, chosen: _Chosen, done: Download, found: Found) -> _Fit:
         """Say whether the messages lie where the inventory says.
 
         What a message is takes a tenth of its decoding to find out, so that only the last one is
@@ -142,7 +145,7 @@ class MessageOrder:
             return _Fit.OTHER
         return _Fit.RIGHT if len(whole) == len(places) else _Fit.CUT_OFF
 
-    def _is_right_within(self, inventory: Sequence[Message], nbytes: int) -> bool:
+    def _is_right_within(self, inventory: Inventory, nbytes: int) -> bool:
         """Whether the last message that lies within a file is where its inventory says.
 
         Asked where none of those that are wanted does: the message's own length tells.
@@ -184,25 +187,28 @@ class MessageOrder:
             for asked, place in places
         )
 
-    def _read_inventory(self) -> tuple[Message, ...] | str:
-        """Fetch and read the inventory, or say why there is none."""
+    def _read_inventory(self, instead_of: Inventory | None = None) -> Inventory | str:
+        """Read the inventory, or say why there is none."""
         url = self.inventory_url
         try:
-            content = read(url, settings=self.settings)
+            return inventory_at(
+                url, settings=self.settings, attempt=self.attempt, instead_of=instead_of
+            )
         except NotAvailable:
             log.info("no inventory url=%s: fetching the whole file", mask_url(url))
             return "there is no inventory"
-        try:
-            return parse_inventory(content.decode())
-        except ValueError as error:
-            log.warning("%s: %s: fetching the whole file", mask_url(url), error)
-            return "the inventory cannot be read"
+        except InventoryMalformed as error:
+            return self._unreadable(error)
 
-    def _choose(self, inventory: Sequence[Message]) -> _Chosen:
+    def _unreadable(self, error: InventoryMalformed) -> str:
+        log.warning("%s: %s: fetching the whole file", mask_url(self.inventory_url), error)
+        return "the inventory cannot be read"
+
+    def _choose(self, inventory: Inventory) -> _Chosen:
         chosen: _Chosen = {}
         for asked in self.in_inventory:
             try:
-                chosen[asked.key] = select(inventory, asked.selector)
+                chosen[asked.key] = inventory.select(asked.selector)
             except (MessageNotFound, AmbiguousMessage) as error:
                 chosen[asked.key] = str(error)
         return chosen

@@ -256,6 +256,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             # What a range holds is checked message by message, when it is read.
             settings=replace(self.download_settings, expect=None),
             max_gap_nbytes=self.max_gap_nbytes,
+            attempt=self.attempt,
         )
 
     def _asked(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from distributed import (
     WorkerPlugin,
 )
 
+from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.memory import keep_freed_memory
 from gridmill.runs.dask.places import HostPlaces
@@ -71,6 +74,8 @@ class PipelinePlugin(WorkerPlugin):
         if self.imports_xarray:
             import xarray  # noqa: F401
         limit_hosts(HostPlaces(worker))
+        self.inventories = _inventories(worker) if shares_disk else root / "inventories"
+        keep_inventories(self.inventories)
         self.worker = worker
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
@@ -95,7 +100,22 @@ class PipelinePlugin(WorkerPlugin):
             if executor is not None:
                 executor.shutdown(wait=False, cancel_futures=True)
         limit_hosts(None)
-        shutil.rmtree(self.workspace.root, ignore_errors=True)
+        keep_inventories(None)
+        # Workers that go on fetch once more what they still need.
+        delete([self.workspace.root, self.inventories])
+
+
+def _inventories(worker: Worker) -> Path:
+    """Give the folder that all workers of a cluster share on a machine, beside their own.
+
+    Those of clusters that were killed, and nobody wrote to for a day, are deleted.
+    """
+    beside, name = Path(worker.local_directory).parent, "gridmill-inventories"
+    a_day_ago = time.time() - 86_400
+    with suppress(FileNotFoundError):  # another worker deletes them, too
+        delete([old for old in beside.glob(f"{name}-*") if old.stat().st_mtime < a_day_ago])
+    cluster = hashlib.sha256(str(worker.scheduler.address).encode()).hexdigest()[:12]
+    return beside / f"{name}-{cluster}"
 
 
 def _most_claimed(worker: Worker) -> int:

@@ -18,6 +18,7 @@ from distributed import (
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import position_key
+from gridmill.pipeline.download import replace_field
 from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
 from gridmill.publishing.copies import Copy
 from gridmill.runs import batches
@@ -141,7 +142,7 @@ def submit_region(
     for group in groups:
         submit = _Submission(client, first, f"{suffix}")
         source = submit.one(
-            "download", download, f"{key}-g{group.index}", _small(job, group), group.files
+            "download", download, f"{key}-g{group.index}", _small(job, group, suffix), group.files
         )
         names = list(group.works)
         keys = [f"{key}-{name}" for name in names]
@@ -163,7 +164,7 @@ def submit_batch(
     first, last = regions[0][0], regions[-1][0]
     key = f"{position_key(first.region.start)}-to-{position_key(last.region.start)}"
     groups = [(job, group) for job, groups in regions for group in groups]
-    files = tuple(GroupFiles(_small(job, group), group.files) for job, group in groups)
+    files = tuple(GroupFiles(_small(job, group, suffix), group.files) for job, group in groups)
     works = tuple(
         BatchedWork(work, number)
         for number, (_, group) in enumerate(groups)
@@ -200,8 +201,9 @@ def _priority(job: RegionJob[Any, Any]) -> int:
     return int(-10 * job.region.start)
 
 
-def _small(job: RegionJob[Any, Any], group: GroupWork) -> RegionJob[Any, Any]:
-    return job.for_worker([work.data_var for work in group.works.values()])
+def _small(job: RegionJob[Any, Any], group: GroupWork, suffix: str) -> RegionJob[Any, Any]:
+    small = job.for_worker([work.data_var for work in group.works.values()])
+    return replace_field(small, attempt=suffix)
 
 
 @dataclass(frozen=True)

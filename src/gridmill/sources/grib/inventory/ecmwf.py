@@ -14,7 +14,7 @@ from typing import Any
 from gridmill.sources.grib.inventory.lines import not_negative, parse_lines
 from gridmill.sources.grib.inventory.message import Message
 
-__all__ = ["parse_index"]
+__all__ = ["parse_index", "parse_index_line"]
 
 
 def parse_index(text: str) -> tuple[Message, ...]:
@@ -38,7 +38,7 @@ def parse_index(text: str) -> tuple[Message, ...]:
     >>> message.level, message.byte_range, message.member
     ('500 pl', ByteRange(start=10, stop=15), 3)
     """
-    return tuple(parse_lines(_parse_index_line, text))
+    return tuple(parse_lines(parse_index_line, text))
 
 
 _INDEX_KEYS = frozenset(
@@ -47,7 +47,8 @@ _INDEX_KEYS = frozenset(
 )
 
 
-def _parse_index_line(number: int, line: str) -> Message:
+def parse_index_line(number: int, line: str) -> Message:
+    """Read one line of a ``.index``, whose number is counted from 1."""
     entry = json.loads(line)
     start = not_negative(int(_first(entry, "_offset", "offset")), "offset")
     length = int(_first(entry, "_length", "length"))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gridmill.sources.grib.inventory.message import InventoryMalformed, Message
 
-__all__ = ["not_negative", "parse_lines"]
+__all__ = ["not_negative", "parse_lines", "read_line"]
 
 
 def parse_lines(parse: Callable[[int, str], Message], text: str) -> list[Message]:
@@ -16,7 +16,7 @@ def parse_lines(parse: Callable[[int, str], Message], text: str) -> list[Message
         There is none, or one cannot be read.
     """
     messages = [
-        _attempt(parse, number, line)
+        read_line(parse, number, line)
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()
     ]
@@ -32,7 +32,8 @@ def not_negative(value: int, name: str) -> int:
     return value
 
 
-def _attempt(parse: Callable[[int, str], Message], number: int, line: str) -> Message:
+def read_line(parse: Callable[[int, str], Message], number: int, line: str) -> Message:
+    """Read one line; InventoryMalformed says which it is and why it cannot be read."""
     try:
         return parse(number, line.strip())
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

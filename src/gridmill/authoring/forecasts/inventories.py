@@ -1,0 +1,162 @@
+"""Inventories that many tasks of a run need: fetched once a machine, and read once a process.
+
+A file of an ensemble is the source of fifty members and of every group of variables, and each of
+them is fetched by a task of its own, in whatever process the scheduler has room. So what came lies
+in a folder that the workers of a machine share, and a lock beside it lets one fetch while the
+others wait. Why there: the driver would have to fetch and send what hundreds of workers need (0.2
+GB a forecast of 85 leads), a task of its own for inventories would let all groups of a region wait
+for the last of them, and a process alone sees only every n-th group. Where there is no such folder,
+or its file system has no locks, each process fetches for itself.
+
+What is kept is kept for one attempt of one run: another run, and what is tried again because it
+could not be read, fetch anew. An inventory that contradicts its file is fetched anew at once, by
+the first who finds that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from gridmill.sources.fetch.download import DownloadSettings, read
+from gridmill.sources.grib.inventory.inventory import Inventory, read_inventory
+
+__all__ = ["inventory_at", "keep_inventories"]
+
+log = logging.getLogger(__name__)
+
+# Those of the files whose members are being fetched; one of an ensemble takes 10 MB when read.
+MOST_IN_MEMORY = 12
+# All leads of two forecasts of an ensemble.
+MOST_NBYTES_ON_DISK = 400 << 20
+
+_folder: Path | None = None
+
+
+@dataclass
+class _Known:
+    """An inventory, and who may be at it; `is_renewed` once it was fetched anew."""
+
+    inventory: Inventory | None = None
+    is_renewed: bool = False
+    lock: Lock = field(default_factory=Lock)
+
+
+_known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+_known_lock = Lock()
+
+
+def keep_inventories(folder: Path | None) -> None:
+    """Share inventories with the processes that were given the same folder; None ends that."""
+    global _folder
+    _folder = folder
+
+
+def inventory_at(
+    url: str, *, settings: DownloadSettings, attempt: str, instead_of: Inventory | None = None
+) -> Inventory:
+    """Fetch and read an inventory, or give what is known of it.
+
+    Parameters
+    ----------
+    url
+        Where it is.
+    settings
+        How hard to try.
+    attempt
+        What tells this attempt of this run from others; empty: nothing is kept.
+    instead_of
+        One that contradicts its file. What is there instead is given, or, where it is as it was
+        once it has been fetched anew, the same.
+
+    Raises
+    ------
+    NotAvailable, DownloadFailed
+        As by `fetch`.
+    InventoryMalformed
+        As by `read_inventory`.
+    """
+    if not attempt:
+        return read_inventory(read(url, settings=settings))
+    known = _entry(attempt, url)
+    with known.lock:
+        is_anew = instead_of is not None and known.inventory in (None, instead_of)
+        if known.inventory is None or (is_anew and not known.is_renewed):
+            content = _content(url, settings, attempt, is_anew=is_anew)
+            known.inventory = read_inventory(content)
+            known.is_renewed = is_anew
+        return known.inventory
+
+
+def _entry(attempt: str, url: str) -> _Known:
+    with _known_lock:
+        known = _known.setdefault((attempt, url), _Known())
+        _known.move_to_end((attempt, url))
+        while len(_known) > MOST_IN_MEMORY:
+            _known.popitem(last=False)
+        return known
+
+
+def _content(url: str, settings: DownloadSettings, attempt: str, *, is_anew: bool) -> bytes:
+    """Give the bytes that lie in the shared folder, or fetch them into it."""
+    if _folder is None:
+        return read(url, settings=settings)
+    path = _folder / hashlib.sha256(f"{attempt} {url}".encode()).hexdigest()
+    with _held(path):
+        if not is_anew:
+            with contextlib.suppress(OSError):
+                return path.read_bytes()
+        content = read(url, settings=settings)
+        _put(path, content)
+    return content
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a lock beside a file, whichever process asks for it; where there is none, go on."""
+    with contextlib.ExitStack() as stack:
+        try:
+            import fcntl
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.with_suffix(".lock").open("wb"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError) as error:
+            log.debug("no lock path=%s: %s", path, error)
+        yield
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Keep what came, if there is room: nothing depends on it."""
+    partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")
+    try:
+        _make_room(path.parent, len(content))
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        log.debug("inventory not kept path=%s: %s", path, error)
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _make_room(folder: Path, nbytes: int) -> None:
+    """Delete the oldest, so that what is kept does not grow with the number of files."""
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
+    total = nbytes + sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= MOST_NBYTES_ON_DISK:
+            return
+        path.unlink(missing_ok=True)
+        total -= size
