@@ -12,7 +12,7 @@ import dask
 import numpy as np
 import xarray as xr
 from distributed import Client, LocalCluster
-from gridmill.runs.dask.workers.memory import MALLOC_OPTIONS
+from gridmill.runs.dask.memory import MALLOC_OPTIONS
 
 from benchmarks.backfills import backfill
 from benchmarks.core import bare, everywhere, processes
