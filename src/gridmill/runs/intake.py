@@ -11,6 +11,7 @@ from typing import Any
 from distributed import Future, KilledWorker
 
 from gridmill.model.wording import count_of
+from gridmill.pipeline.slabs.transform import NotTransformed
 from gridmill.pipeline.upload import is_disk_full
 from gridmill.pipeline.values import LocalFiles, Receipt
 from gridmill.publishing.publisher import Publisher
@@ -211,7 +212,8 @@ def _is_news(output: Output, receipt: Receipt) -> bool:
 
 
 def _cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    """Name an error; that of an author's code is named already."""
+    return str(error) if isinstance(error, NotTransformed) else f"{type(error).__name__}: {error}"
 
 
 def _is_worth_another_try(error: BaseException) -> bool:
