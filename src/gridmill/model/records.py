@@ -12,33 +12,20 @@ from typing import Any, Literal, Self
 import google_crc32c
 
 from gridmill.model.display_hook import card_of
+from gridmill.model.files.versions import Identity, Word, identity_of, is_other, is_same
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus, SourceFill
 
 __all__ = [
-    "Identity",
     "ObjectReceipt",
     "ProgressRecord",
     "SourceFileRecord",
     "Tries",
     "VariableRecord",
-    "Word",
-    "identity_of",
 ]
 
 SCHEMA_VERSION = 1
-
-Identity = tuple[int | None, str | None, str | None]
-
-
-def identity_of(nbytes: int | None, etag: str | None, last_modified: str | None) -> Identity:
-    """Return what tells two versions of a source file apart.
-
-    The size only where the provider says nothing better: of a file that is fetched by ranges it is
-    that of the variables which a run asked for.
-    """
-    is_named = etag is not None or last_modified is not None
-    return (None if is_named else nbytes, etag, last_modified)
+WORDS = ("released", "withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +57,6 @@ class ObjectReceipt:
         return self.digest is None or _digest(content) == self.digest
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """Somebody's word about one version of a source file: that it is right, or wrong.
-
-    Parameters
-    ----------
-    note
-        Who, when and why.
-    identity
-        The version of the source file that it is about, see `identity_of`.
-    """
-
-    note: str
-    identity: Identity
-
-
 @dataclass(frozen=True, kw_only=True)
 class SourceFileRecord:
     """What is known of one source file of a region.
@@ -100,6 +71,10 @@ class SourceFileRecord:
         See `gridmill.model.settled.SourceFill`.
     nbytes, etag, last_modified
         Identity, taken from the download's own response.
+    checksum
+        Of what was fetched, see `gridmill.model.files.versions`.
+    index
+        Which version of its index said where its parts are, see `identity_of`.
     detail
         Why it did not succeed, or what is worth knowing of how it did.
     accepted
@@ -121,6 +96,8 @@ class SourceFileRecord:
     nbytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
+    checksum: str | None = None
+    index: Identity | None = None
     detail: str | None = None
     accepted: str | None = None
     released: Mapping[str, Word] = field(default_factory=dict, hash=False)
@@ -131,6 +108,12 @@ class SourceFileRecord:
     def identity(self) -> Identity:
         """What tells two versions of the file apart, see `identity_of`."""
         return identity_of(self.nbytes, self.etag, self.last_modified)
+
+    def is_as(self, other: SourceFileRecord) -> bool:
+        """Whether this is the same version as another record's: content decides, if known."""
+        if is_other(self.checksum, other.checksum):
+            return False
+        return self.identity == other.identity or is_same(self.checksum, other.checksum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,22 +405,35 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_to(file: SourceFileRecord) -> dict[str, Any]:
-    words = {kind: _words_to(getattr(file, kind)) for kind in ("released", "withdrawn")}
-    return _plain({**vars(file), **words})
+    words = {kind: _words_to(getattr(file, kind)) for kind in WORDS}
+    # Beside them: an earlier gridmill reads two fields of each word, and no more.
+    contents = {kind: _contents_to(getattr(file, kind)) for kind in WORDS}
+    known = {kind: of for kind, of in contents.items() if of}
+    return _plain({**vars(file), **words, "contents": known or None})
 
 
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     status = SourceFileStatus(raw["status"])
-    words = {kind: _words_from(raw.get(kind, {})) for kind in ("released", "withdrawn")}
-    return SourceFileRecord(**_known(SourceFileRecord, {**raw, "status": status, **words}))
+    contents = raw.pop("contents", {})
+    words = {k: _words_from(raw.get(k, {}), contents.get(k, {})) for k in WORDS}
+    index = None if raw.get("index") is None else tuple(raw["index"])
+    fields = {**raw, "status": status, "index": index, **words}
+    return SourceFileRecord(**_known(SourceFileRecord, fields))
 
 
 def _words_to(words: Mapping[str, Word]) -> dict[str, Any] | None:
     return {name: (word.note, word.identity) for name, word in words.items()} or None
 
 
-def _words_from(raw: Mapping[str, Any]) -> dict[str, Word]:
-    return {name: Word(note, tuple(identity)) for name, (note, identity) in raw.items()}
+def _contents_to(words: Mapping[str, Word]) -> dict[str, str]:
+    return {name: word.content for name, word in words.items() if word.content is not None}
+
+
+def _words_from(raw: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Word]:
+    return {
+        name: Word(note, tuple(identity), contents.get(name))
+        for name, (note, identity) in raw.items()
+    }
 
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:

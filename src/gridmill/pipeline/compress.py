@@ -23,6 +23,7 @@ import numpy as np
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.model.epochs import noted_stages
+from gridmill.model.files.versions import is_on_disk
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
@@ -293,9 +294,13 @@ def _read(
         except Exception as error:
             if (chain.may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
+            if chain.may_vanish and not _is_as_it_came(file):
+                raise TmpFolderLost(str(source.folder)) from error
             if not is_of_the_file(error) or (bench.raises and not is_of_decoders(error)):
                 raise
             cause = f"{type(error).__name__}: {error}"
+            if not _is_as_it_came(file):
+                cause += "; what lies on the worker's disk is not what arrived"
             # Records outlive workers' folders, and the same fault must read the same in each.
             unread[index] = cause.replace(f"{source.folder}/", "")
             continue
@@ -317,8 +322,8 @@ def _read_one(
 def _why_withdrawn(work: VariableWork, file: SourceFile) -> str:
     """Say why this version of a file is not read; empty if it is."""
     word = work.withdrawn.get(mask_url(file.coord.get_url()))
-    is_same = word is not None and word.identity == file.identity
-    return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_same else ""
+    is_told = file.is_told_by(word)
+    return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_told else ""
 
 
 def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:
@@ -336,6 +341,13 @@ def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promi
         units=var.attrs.get("units"),
         unchecked=frozenset(job.unchecked),
     )
+
+
+def _is_as_it_came(file: SourceFile) -> bool:
+    """Whether what lies on this worker's disk is what arrived."""
+    path = file.coord.downloaded_path
+    checksum = file.coord.checksum
+    return checksum is None or (path is not None and path.is_file() and is_on_disk(path, checksum))
 
 
 def _is_gone(file: SourceFile, error: Exception) -> bool:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
-from gridmill.model.records import Identity, ObjectReceipt, Word, identity_of
+from gridmill.model.files.versions import Identity, Word, identity_of
+from gridmill.model.records import ObjectReceipt
 from gridmill.model.reports.spans import Span
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
@@ -89,6 +90,10 @@ class SourceFile:
         """What tells two versions of the file apart."""
         return identity_of(self.coord.nbytes, self.coord.etag, self.coord.last_modified)
 
+    def is_told_by(self, word: Word | None) -> bool:
+        """Whether somebody's word is about this version of the file."""
+        return word is not None and word.is_about(self.identity, self.coord.checksum)
+
     @property
     def nbytes_fetched(self) -> int:
         """Bytes that its download took."""
@@ -130,7 +135,7 @@ class VariableWork:
     continues: bool = False
     token: str | None = None
     times: ExpectedAxis | None = None
-    released: Mapping[str, Identity] = field(default_factory=dict)
+    released: Mapping[str, Word] = field(default_factory=dict)
     holes: frozenset[str] = frozenset()
     withdrawn: Mapping[str, Word] = field(default_factory=dict)
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
+from gridmill.model.files.versions import Word, is_other
 from gridmill.model.records import (
     ObjectReceipt,
     ProgressRecord,
     SourceFileRecord,
     Tries,
     VariableRecord,
-    Word,
 )
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
@@ -177,6 +177,8 @@ def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> Source
         nbytes=coord.nbytes,
         etag=coord.etag,
         last_modified=coord.last_modified,
+        checksum=coord.checksum,
+        index=coord.index,
         detail=coord.detail,
     )
 
@@ -197,10 +199,11 @@ def _with_word(file: SourceFileRecord, by_word: Mapping[str, SourceFileRecord]) 
     arrived = file.status is SourceFileStatus.SUCCEEDED
 
     def still(words: Mapping[str, Word]) -> dict[str, Word]:
-        return {n: w for n, w in words.items() if not arrived or w.identity == file.identity}
+        about = {n for n, word in words.items() if word.is_about(file.identity, file.checksum)}
+        return {n: word for n, word in words.items() if not arrived or n in about}
 
     kept = replace(file, released=still(was.released), withdrawn=still(was.withdrawn))
-    if was.accepted is None or (arrived and file.identity != was.identity):
+    if was.accepted is None or (arrived and not file.is_as(was)):
         return kept
     return replace(kept, settled=True, accepted=was.accepted)
 
@@ -329,11 +332,17 @@ def _tries(
 ) -> dict[int, Tries]:
     """Return what is pending of a variable, with one more try in vain."""
     before = _tries_before(prepared.record, name)
+    others = _with_other_content(prepared.record, name, files)
     read_failed = SourceFileStatus.READ_FAILED
     unusable = {i for i, file in enumerate(files) if i in unread or file.status is read_failed}
     code = reading_code(type(prepared.job)) if unusable else ""
     return {
-        index: tried(before.get(file.url), now, code if index in unusable else "")
+        index: tried(
+            before.get(file.url),
+            now,
+            code if index in unusable else "",
+            is_other=file.url in others,
+        )
         for index, file in enumerate(files)
         if (unread[index][0] if index in unread else file.settled and file.status in NOTHING)
     }
@@ -344,6 +353,17 @@ def _tries_before(record: ProgressRecord | None, name: str) -> dict[str, Tries]:
     if record is None or known is None:
         return {}
     return {record.groups[known.group][index].url: t for index, t in known.tries.items()}
+
+
+def _with_other_content(
+    record: ProgressRecord | None, name: str, files: Sequence[SourceFileRecord]
+) -> set[str]:
+    """Return the URLs of what failed before with other content: no file failed twice."""
+    known = _known_before(record, name)
+    if record is None or known is None:
+        return set()
+    were = {file.url: file.checksum for file in record.groups[known.group]}
+    return {file.url for file in files if is_other(were.get(file.url), file.checksum)}
 
 
 def _without_unused_groups(

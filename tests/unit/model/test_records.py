@@ -10,13 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridmill.model.records import (
-    ObjectReceipt,
-    ProgressRecord,
-    SourceFileRecord,
-    VariableRecord,
-    Word,
-)
+from gridmill.model.files.versions import Word
+from gridmill.model.records import ObjectReceipt, ProgressRecord, SourceFileRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus, SourceFill
 
 OK = SourceFileStatus.SUCCEEDED

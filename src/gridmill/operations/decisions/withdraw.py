@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.archive.archive import Archive
-from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord, Word
+from gridmill.model.files.versions import Word
+from gridmill.model.records import ProgressRecord, SourceFileRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
@@ -217,7 +218,7 @@ def _marked(record: ProgressRecord, chosen: _Chosen, note: str) -> ProgressRecor
         at = _indices(record, var.name, chosen)
         for index in at:
             file = record.groups[known.group][index]
-            words.setdefault(file.url, {})[var.name] = Word(note, file.identity)
+            words.setdefault(file.url, {})[var.name] = Word(note, file.identity, file.checksum)
         said = dict.fromkeys(at, (True, f"{SourceFileStatus.WITHDRAWN}: {note}"))
         variables[var.name] = replace(known, unread={**known.unread, **said})
 
