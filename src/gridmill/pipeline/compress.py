@@ -333,6 +333,11 @@ def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promi
     if work.times is not None:
         known[job.append_dim] = work.times
     unknown = ExpectedAxis(labels=np.array([], "U1"))
+    fields = {
+        name: axis.at(tuple(file.place.get(dim, slice(None)) for dim in axis.dims))
+        for name, axis in known.items()
+        if axis.dims and set(axis.dims) <= set(var.dims)
+    }
     return Promise(
         axes={
             dim: known.get(dim, unknown).at(file.place.get(dim, slice(None))) for dim in var.dims
@@ -340,6 +345,7 @@ def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promi
         append_dim=job.append_dim,
         units=var.attrs.get("units"),
         unchecked=frozenset(job.unchecked),
+        fields={name: axis for name, axis in fields.items() if axis.labels.ndim == 2},
     )
 
 
