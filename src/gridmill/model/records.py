@@ -77,6 +77,8 @@ class SourceFileRecord:
         Which version of its index said where its parts are, see `identity_of`.
     detail
         Why it did not succeed, or what is worth knowing of how it did.
+    was_there
+        Whether an earlier run got it, where it did not succeed since; None says nothing.
     accepted
         Who settled it by hand, when and why; that also holds for variables that could not be
         read from it.
@@ -99,6 +101,7 @@ class SourceFileRecord:
     checksum: str | None = None
     index: Identity | None = None
     detail: str | None = None
+    was_there: bool | None = None
     accepted: str | None = None
     released: Mapping[str, Word] = field(default_factory=dict, hash=False)
     withdrawn: Mapping[str, Word] = field(default_factory=dict, hash=False)
@@ -213,6 +216,9 @@ class ProgressRecord:
         Source files, each named once, by source group.
     variables
         Variables by name.
+    under_way
+        Variables that are being made anew, or failed to be, as they were known before: of values
+        that the store lost meanwhile it says so, see `VariableRecord.holes`.
     extra
         Optional fields that a later gridmill wrote: kept.
     """
@@ -222,7 +228,13 @@ class ProgressRecord:
     stop: int
     groups: tuple[tuple[SourceFileRecord, ...], ...] = ()
     variables: Mapping[str, VariableRecord] = field(default_factory=dict)
+    under_way: Mapping[str, VariableRecord] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def known_before(self, name: str) -> VariableRecord | None:
+        """Return what the last run that made a variable recorded of it; None if none did."""
+        known = self.variables.get(name)
+        return self.under_way.get(name) if known is None or known.state == "failed" else known
 
     @property
     def region(self) -> Region:
@@ -357,6 +369,8 @@ class ProgressRecord:
             "groups": [[_file_to(file) for file in group] for group in self.groups],
             "variables": {name: _variable_to(v) for name, v in self.variables.items()},
         }
+        if self.under_way:
+            content["under_way"] = {name: _variable_to(v) for name, v in self.under_way.items()}
         # Without an indent: Python's fast encoder knows none, and a run writes very many of these.
         return json.dumps(content).encode()
 
@@ -376,7 +390,10 @@ class ProgressRecord:
                 raise ValueError(f"schema {version}, this gridmill reads up to {SCHEMA_VERSION}")
             groups = tuple(tuple(map(_file_from, group)) for group in raw.pop("groups"))
             variables = {k: _variable_from(v) for k, v in raw.pop("variables").items()}
-            return cls(groups=groups, variables=variables, **_known(cls, raw))
+            under_way = {k: _variable_from(v) for k, v in raw.pop("under_way", {}).items()}
+            # An earlier gridmill counts groups without them.
+            whole = {k: v for k, v in under_way.items() if v.group < len(groups)}
+            return cls(groups=groups, variables=variables, under_way=whole, **_known(cls, raw))
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ValueError(f"not a progress record: {error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -78,13 +78,14 @@ def record_outcome(
     numbers = {files: number for number, files in enumerate(groups)}
     records: dict[int, tuple[SourceFileRecord, ...]] = {}
     by_word = _by_word_before(before)
+    were_there = _there_before(before)
     for index, group in enumerate(outcome.prepared.groups):
         for name in group.todo:
             if name not in outcome.receipts and name not in outcome.failures:
                 continue
             seen = _files_seen(outcome, index, name)
             if id(seen) not in records:
-                recorded = (_file_record(job, file, now) for file in seen)
+                recorded = (_file_record(job, file, now, were_there) for file in seen)
                 records[id(seen)] = tuple(_with_word(file, by_word) for file in recorded)
             files = records[id(seen)]
             if files not in numbers:
@@ -96,7 +97,8 @@ def record_outcome(
                 run=run,
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
             )
-    kept_groups, kept_variables = _without_unused_groups(groups, variables)
+    under_way = _under_way(outcome, variables)
+    groups, variables, under_way = _without_unused_groups(groups, variables, under_way)
     # Variables that the job does not know may reach further.
     others = variables.keys() - {var.name for var in job.data_vars}
     stop = max(job.region.stop, before.stop) if before and others else job.region.stop
@@ -104,8 +106,9 @@ def record_outcome(
         dataset_id=dataset_id,
         start=job.region.start,
         stop=stop,
-        groups=kept_groups,
-        variables=kept_variables,
+        groups=tuple(groups),
+        variables=variables,
+        under_way=under_way,
         extra=before.extra if before else {},
     )
 
@@ -162,14 +165,23 @@ def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFi
     return outcome.files.get(index, ()) if receipt is None else receipt.files
 
 
-def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> SourceFileRecord:
+def _there_before(record: ProgressRecord | None) -> set[str]:
+    """Return the URLs of the source files that an earlier run got."""
+    files = () if record is None else (file for group in record.groups for file in group)
+    return {f.url for f in files if f.was_there or f.status is SourceFileStatus.SUCCEEDED}
+
+
+def _file_record(
+    job: RegionJob[Any, Any], file: SourceFile, now: Any, were_there: Collection[str]
+) -> SourceFileRecord:
     coord = file.coord
     at = positions_filled(job, file)
     is_overdue = coord.status in NOTHING and job.expected(coord, now)
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
         is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
+    url, is_lacking = mask_url(coord.get_url()), coord.status is not SourceFileStatus.SUCCEEDED
     return SourceFileRecord(
-        url=mask_url(coord.get_url()),
+        url=url,
         start=at.start,
         stop=at.stop,
         status=coord.status,
@@ -180,6 +192,7 @@ def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> Source
         checksum=coord.checksum,
         index=coord.index,
         detail=coord.detail,
+        was_there=True if is_lacking and url in were_there else None,
     )
 
 
@@ -298,9 +311,25 @@ def _libraries() -> dict[str, str]:
     return {name: distribution_version(name) for name in ("gridmill", "numcodecs", "zarr")}
 
 
+def _under_way(
+    outcome: RegionOutcome, variables: Mapping[str, VariableRecord]
+) -> dict[str, VariableRecord]:
+    """Return what was known of the variables that are not made yet: a death must not forget it."""
+    before = outcome.prepared.record
+    if before is None:
+        return {}
+    names = {*before.variables, *before.under_way}
+    known = {name: before.known_before(name) for name in sorted(names)}
+    return {
+        name: was
+        for name, was in known.items()
+        if was is not None and was.objects
+        if name not in variables or variables[name].state == "failed"
+    }
+
+
 def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | None:
-    known = None if record is None else record.variables.get(name)
-    return None if known is None or known.state == "failed" else known
+    return None if record is None else record.known_before(name)
 
 
 def _unread(
@@ -367,9 +396,13 @@ def _with_other_content(
 
 
 def _without_unused_groups(
-    groups: Sequence[tuple[SourceFileRecord, ...]], variables: Mapping[str, VariableRecord]
-) -> tuple[tuple[tuple[SourceFileRecord, ...], ...], dict[str, VariableRecord]]:
-    used = sorted({variable.group for variable in variables.values()})
+    groups: Sequence[tuple[SourceFileRecord, ...]], *variables: Mapping[str, VariableRecord]
+) -> tuple[
+    list[tuple[SourceFileRecord, ...]], dict[str, VariableRecord], dict[str, VariableRecord]
+]:
+    used = sorted({variable.group for of in variables for variable in of.values()})
     new = {old: at for at, old in enumerate(used)}
-    kept = {name: replace(v, group=new[v.group]) for name, v in variables.items()}
-    return tuple(groups[old] for old in used), kept
+    known, under_way = (
+        {name: replace(v, group=new[v.group]) for name, v in of.items()} for of in variables
+    )
+    return [groups[old] for old in used], known, under_way

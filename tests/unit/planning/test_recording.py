@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gridmill.model.files.versions import Word
+from gridmill.model.records import ProgressRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
 from gridmill.planning.prepare import prepare_region, results_from_record
@@ -71,7 +72,12 @@ def test_a_variable_that_is_under_way_is_not_in_the_record():
     assert recorded(again).variables == {}
     partly = recorded(again, a=receipt("a", files_of(again, OK, OK, OK, OK)))
     assert set(partly.variables) == {"a"}
-    assert len(partly.groups) == 1
+    # Beside them stays what was known of the other, for what the store may have lost of it.
+    assert set(partly.under_way) == {"b"}
+    assert partly.groups[partly.under_way["b"].group] == record.groups[0]
+    assert ProgressRecord.from_json(partly.to_json()) == partly
+    whole = recorded(prepared_of(partly), b=receipt("b", files_of(again, OK, OK, OK, OK)))
+    assert (set(whole.variables), whole.under_way, len(whole.groups)) == ({"a", "b"}, {}, 1)
 
 
 def test_what_is_done_stays_as_it_was_recorded():
