@@ -23,11 +23,12 @@ from gridmill.sources.fetch.download import (
     Download,
     DownloadFailed,
     DownloadSettings,
+    FileIdentity,
     NotAvailable,
     fetch,
     identify,
     mask_url,
-    read,
+    read_version,
 )
 from gridmill.sources.grib.framing import GribCorrupt, iter_messages, message_nbytes
 from gridmill.sources.grib.inventory.formats import parse_inventory
@@ -95,28 +96,31 @@ class MessageOrder:
         file is used without it. A message that is not there, or not whole, is listed with the
         reason; the others are not affected.
         """
-        inventory = self._read_inventory()
+        inventory, version = self._read_inventory()
         if isinstance(inventory, str):
             whole = fetch(self.url, self.path, settings=self.settings)
             done = replace(whole, remark=f"fetched whole: {inventory}")
             found = self._search(self.path)
         else:
-            done, found = self._fetch_by(inventory)
+            done, found = self._fetch_by(inventory, version)
         write_listing(self.path, found)
         return done
 
-    def _fetch_by(self, inventory: tuple[Message, ...]) -> tuple[Download, Found]:
+    def _fetch_by(
+        self, inventory: tuple[Message, ...], version: FileIdentity
+    ) -> tuple[Download, Found]:
         """Fetch the messages that an inventory names; where they are others, look again."""
         chosen = self._choose(inventory)
         done, found = self._fetch_ranges(chosen)
         fit = self._fit(inventory, chosen, done, found)
         if fit is _Fit.RIGHT:
-            return done, found
-        again = self._read_inventory()
+            return replace(done, index=version), found
+        again, version = self._read_inventory()
         if not isinstance(again, str) and again != inventory:
             chosen = self._choose(again)
             done, found = self._fetch_ranges(chosen)
             fit = self._fit(again, chosen, done, found)
+        done = replace(done, index=version)
         return self._use_whole(done, found) if fit is _Fit.OTHER else (done, found)
 
     def _fit(
@@ -175,7 +179,7 @@ class MessageOrder:
             return done, found
         path.replace(self.path)
         remark = "fetched whole: the inventory contradicts the file"
-        return replace(whole, path=self.path, remark=remark), instead
+        return replace(whole, path=self.path, remark=remark, index=done.index), instead
 
     def _count_right(self, found: Found, path: Path) -> int:
         places = ((asked, found[asked.key]) for asked in self.in_file)
@@ -184,19 +188,19 @@ class MessageOrder:
             for asked, place in places
         )
 
-    def _read_inventory(self) -> tuple[Message, ...] | str:
-        """Fetch and read the inventory, or say why there is none."""
+    def _read_inventory(self) -> tuple[tuple[Message, ...] | str, FileIdentity]:
+        """Fetch and read the inventory, or say why there is none; and which version it is."""
         url = self.inventory_url
         try:
-            content = read(url, settings=self.settings)
+            content, version = read_version(url, settings=self.settings)
         except NotAvailable:
             log.info("no inventory url=%s: fetching the whole file", mask_url(url))
-            return "there is no inventory"
+            return "there is no inventory", FileIdentity()
         try:
-            return parse_inventory(content.decode())
+            return parse_inventory(content.decode()), version
         except ValueError as error:
             log.warning("%s: %s: fetching the whole file", mask_url(url), error)
-            return "the inventory cannot be read"
+            return "the inventory cannot be read", version
 
     def _choose(self, inventory: Sequence[Message]) -> _Chosen:
         chosen: _Chosen = {}
