@@ -264,7 +264,9 @@ class FaultyStore:
         else:
             self.store.objects = faulty(self.store.objects, "store", put_log)
         self.store.state = faulty(self.store.state, "state", put_log)
-        self.store.tracker.objects = self.store.state
+        tracker = self.store.tracker
+        for keeper in (tracker, tracker.reports, tracker.notices):
+            keeper.objects = self.store.state
 
 
 class Trust(FaultyStore, DynamicalDataset):

@@ -22,7 +22,7 @@ from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.model.region import Region
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.staging import staged_region
-from gridmill.stores.icechunk import publication
+from gridmill.stores.icechunk import publication, upkeep
 from gridmill.stores.icechunk.publication import PublishConflict
 from gridmill.stores.icechunk.store import IcechunkStore
 from gridmill.stores.state.leases import Lease
@@ -326,9 +326,9 @@ def test_garbage_collection_spares_it(repository: Generated, client: Client) -> 
     add(repository, client, end=str(day(2)))
     store = store_of(repository)
     later = datetime.now(UTC) + timedelta(hours=2)
-    assert store.collect_garbage(later)["chunks_deleted"] == 0
+    assert upkeep.collect_garbage(store.uploads, later)["chunks_deleted"] == 0
     report = add(repository, client)
     assert (report.variables_skipped, report.stops_because) == (1, None)
     assert_true(repository, 5, set(DIMS))
-    assert store.collect_garbage(later)["chunks_deleted"] == 0
+    assert upkeep.collect_garbage(store.uploads, later)["chunks_deleted"] == 0
     assert_true(repository, 5, set(DIMS))
