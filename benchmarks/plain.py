@@ -12,7 +12,6 @@ import dask
 import numpy as np
 import xarray as xr
 from distributed import Client, LocalCluster
-from gridmill.runs.dask.memory import MALLOC_OPTIONS
 
 from benchmarks.backfills import backfill
 from benchmarks.core import bare, everywhere, processes
@@ -24,6 +23,7 @@ from benchmarks.sizes import Size
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.variables import Encoding
 from gridmill.runs.dask.clusters import connect
+from gridmill.runs.dask.memory import MALLOC_OPTIONS
 from gridmill.runs.dask.plugin import threads_per_worker
 
 __all__ = ["plain"]

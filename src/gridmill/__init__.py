@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         fetch,
     )
     from gridmill.sources.netcdf import read_netcdf
+    from gridmill.sources.opened import read_xarray
 
     __version__: str
 
@@ -75,6 +76,7 @@ __all__ = [
     "connect",
     "fetch",
     "read_netcdf",
+    "read_xarray",
 ]
 
 _MODULES = {
@@ -104,6 +106,7 @@ _MODULES = {
     "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
     "read_netcdf": "sources.netcdf",
+    "read_xarray": "sources.opened",
 }
 
 

@@ -39,6 +39,11 @@ class SourceFileCoord:
         Where it lies on the worker's disk, for `RegionJob.read_data`.
     nbytes, etag, last_modified
         Identity, taken from the download's own response.
+    checksum : str or None
+        Of what was fetched, see `gridmill.model.files.versions`.
+    index : tuple or None
+        Which version of its index said where its parts are, see
+        `gridmill.model.records.identity_of`.
     detail : str or None
         Why it did not succeed, or what is worth knowing of how it did.
     """
@@ -49,6 +54,8 @@ class SourceFileCoord:
     nbytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
+    checksum: str | None = None
+    index: tuple[int | None, str | None, str | None] | None = None
     detail: str | None = None
 
     def get_url(self) -> str:

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+WORDS = ("released", "withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,9 @@ class ProgressRecord:
         Source files, each named once, by source group.
     variables
         Variables by name.
+    under_way
+        Variables that are being made anew, or failed to be, as they were known before: of values
+        that the store lost meanwhile it says so, see `VariableRecord.holes`.
     extra
         Optional fields that a later gridmill wrote: kept.
     """
@@ -162,7 +166,13 @@ class ProgressRecord:
     stop: int
     groups: tuple[tuple[SourceFileRecord, ...], ...] = ()
     variables: Mapping[str, VariableRecord] = field(default_factory=dict)
+    under_way: Mapping[str, VariableRecord] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def known_before(self, name: str) -> VariableRecord | None:
+        """Return what the last run that made a variable recorded of it; None if none did."""
+        known = self.variables.get(name)
+        return self.under_way.get(name) if known is None or known.state == "failed" else known
 
     @property
     def region(self) -> Region:
@@ -297,6 +307,8 @@ class ProgressRecord:
             "groups": [[_file_to(file) for file in group] for group in self.groups],
             "variables": {name: _variable_to(v) for name, v in self.variables.items()},
         }
+        if self.under_way:
+            content["under_way"] = {name: _variable_to(v) for name, v in self.under_way.items()}
         # Without an indent: Python's fast encoder knows none, and a run writes very many of these.
         return json.dumps(content).encode()
 
@@ -316,7 +328,10 @@ class ProgressRecord:
                 raise ValueError(f"schema {version}, this gridmill reads up to {SCHEMA_VERSION}")
             groups = tuple(tuple(map(_file_from, group)) for group in raw.pop("groups"))
             variables = {k: _variable_from(v) for k, v in raw.pop("variables").items()}
-            return cls(groups=groups, variables=variables, **_known(cls, raw))
+            under_way = {k: _variable_from(v) for k, v in raw.pop("under_way", {}).items()}
+            # An earlier gridmill counts groups without them.
+            whole = {k: v for k, v in under_way.items() if v.group < len(groups)}
+            return cls(groups=groups, variables=variables, under_way=whole, **_known(cls, raw))
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ValueError(f"not a progress record: {error}") from error
 
@@ -345,22 +360,35 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_to(file: SourceFileRecord) -> dict[str, Any]:
-    words = {kind: _words_to(getattr(file, kind)) for kind in ("released", "withdrawn")}
-    return _plain({**vars(file), **words})
+    words = {kind: _words_to(getattr(file, kind)) for kind in WORDS}
+    # Beside them: an earlier gridmill reads two fields of each word, and no more.
+    contents = {kind: _contents_to(getattr(file, kind)) for kind in WORDS}
+    known = {kind: of for kind, of in contents.items() if of}
+    return _plain({**vars(file), **words, "contents": known or None})
 
 
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     status = SourceFileStatus(raw["status"])
-    words = {kind: _words_from(raw.get(kind, {})) for kind in ("released", "withdrawn")}
-    return SourceFileRecord(**_known(SourceFileRecord, {**raw, "status": status, **words}))
+    contents = raw.pop("contents", {})
+    words = {k: _words_from(raw.get(k, {}), contents.get(k, {})) for k in WORDS}
+    index = None if raw.get("index") is None else tuple(raw["index"])
+    fields = {**raw, "status": status, "index": index, **words}
+    return SourceFileRecord(**_known(SourceFileRecord, fields))
 
 
 def _words_to(words: Mapping[str, Word]) -> dict[str, Any] | None:
     return {name: (word.note, word.identity) for name, word in words.items()} or None
 
 
-def _words_from(raw: Mapping[str, Any]) -> dict[str, Word]:
-    return {name: Word(note, tuple(identity)) for name, (note, identity) in raw.items()}
+def _contents_to(words: Mapping[str, Word]) -> dict[str, str]:
+    return {name: word.content for name, word in words.items() if word.content is not None}
+
+
+def _words_from(raw: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Word]:
+    return {
+        name: Word(note, tuple(identity), contents.get(name))
+        for name, (note, identity) in raw.items()
+    }
 
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:

@@ -7,16 +7,16 @@ Idempotent, and safe in several threads of one process.
 
 from __future__ import annotations
 
-import errno
 import json
-import struct
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -24,12 +24,15 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.authoring.transforms.resolution import resolutions_told
 from gridmill.model.epochs import noted_stages
+from gridmill.model.files.versions import is_on_disk
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Index, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
+from gridmill.pipeline.faults import is_of_decoders, is_of_the_file
 from gridmill.pipeline.shards import ObjectWriter
+from gridmill.pipeline.slabs.blame import culprits
 from gridmill.pipeline.slabs.held import held_places
 from gridmill.pipeline.slabs.keep_published import (
     holes_among,
@@ -38,7 +41,7 @@ from gridmill.pipeline.slabs.keep_published import (
     written_region,
 )
 from gridmill.pipeline.slabs.resolution import Resolutions
-from gridmill.pipeline.slabs.transform import TransformedSlabs, transforms
+from gridmill.pipeline.slabs.transform import NotTransformed, TransformedSlabs, transforms
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
     Bench,
@@ -57,21 +60,6 @@ from gridmill.stores.objects.leftovers import naming
 
 __all__ = ["compress", "slabs_for"]
 
-# What no other version of a file mends: the author did not write it, or it goes round in circles.
-OF_THE_CODE = (NotImplementedError, RecursionError)
-# What decoders raise for a file that they cannot read; anything else is a mistake in a reader.
-OF_DECODERS = (ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error)
-# What says something about the worker, not about the file that it reads: taken for the file's
-# fault, a full disk would publish a good file's place as missing.
-OF_THE_WORKER = {
-    errno.EDQUOT,
-    errno.EIO,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ENOSPC,
-}
-
 
 def compress(
     bench: Bench, context: RunContext, work: VariableWork, source: LocalFiles
@@ -80,7 +68,7 @@ def compress(
 
     - source files that are not here are downloaded again;
     - each is read into its place, and compared with it;
-    - the author's transformations run in place;
+    - the author's transformations run in place; source files with which they fail are held;
     - a place beyond a gate of the variable is held: all is made once more as if its file could
       not be read, so that nothing rests on it;
     - values are packed where the encoding says so, and what cannot be is a failure to read;
@@ -93,8 +81,10 @@ def compress(
         The region splits a stored object.
     LeaseLost
         What is missing here would be made again for a driver that is gone.
+    NotTransformed
+        An author's transformation fails whatever source files it gets.
     Exception
-        What an author's transformation raises, or a reader that says nothing about the file.
+        What the author's code raises that says nothing about a file.
     """
     if bench.space.has(source.folder):
         try:
@@ -118,18 +108,17 @@ def _compress_here(
 ) -> LocalShards:
     folder, scratch = bench.space.make(), bench.space.make()
     spans = source.spans if healed else ()
-    read = partial(_read, context, work, source, bench, may_vanish=healed is None)
+    chain = _Chain(bench, context, work, source, folder, scratch, may_vanish=healed is None)
     with (
         naming(folder),
         recorded("compress", bench.space.key, bench.worker) as span,
         noted_stages() as epochs,
     ):
         held: dict[int, str] = {}
-        made = _make(folder, scratch / "all", context, work, source, read, held)
+        made = _make(chain, held)
         while made.held:
             held.update(made.held)
-            again = scratch / f"without-{len(held)}"
-            made = _make(folder, again, context, work, source, read, held)
+            made = _make(chain, held)
         span.append(prod(work.shape) * np.dtype(work.data_var.encoding.value_dtype).itemsize)
     bench.space.discard(scratch)
     return LocalShards(
@@ -148,11 +137,38 @@ def _compress_here(
 
 
 @dataclass(frozen=True)
+class _Chain:
+    """What is made of which files, and where: `folder` is for the objects.
+
+    Where files `may_vanish`, one that is not there says nothing about what the provider has: its
+    folder is being deleted, as another worker's may be on the same disk.
+    """
+
+    bench: Bench
+    context: RunContext
+    work: VariableWork
+    source: LocalFiles
+    folder: Path
+    scratch: Path
+    may_vanish: bool
+
+    @contextmanager
+    def canvas(self) -> Iterator[Canvas]:
+        """Give an empty canvas, and give back its memory and disk space."""
+        work, encoding = self.work, self.work.data_var.encoding
+        slabs = slabs_for(work.job, work.data_var, work.shape)
+        folder = self.scratch / uuid4().hex
+        with Canvas(work.shape, encoding.value_dtype, encoding.value_fill, slabs, folder) as canvas:
+            yield canvas
+        rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
 class _Made:
     """What was written, and by index of the source file what was not, and why.
 
-    Where places are `held`, by a gate or as they cannot be stored, what was written is nothing: it
-    is still to be made without them.
+    Where places are `held`, by a gate or as they cannot be transformed or stored, what was written
+    is nothing: it is still to be made without them.
     """
 
     keys: tuple[str, ...]
@@ -175,24 +191,27 @@ class _Written:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
-_Read = Callable[
-    [Canvas, Resolutions, Mapping[int, str]], tuple[dict[int, str], dict[int, list[str]]]
-]
+def _make(chain: _Chain, held: Mapping[int, str]) -> _Made:
+    """Read, transform and write; gates are looked at unless places are held already.
+
+    Raises
+    ------
+    NotTransformed
+        The transformation fails whatever source files it gets.
+    """
+    try:
+        return _make_of(chain, held)
+    except NotTransformed as error:
+        if chain.bench.raises and error.__cause__ is not None:
+            raise error.__cause__ from None
+        return _Made((), {}, {}, held=_not_transformed(chain, held, error))
 
 
-def _make(
-    folder: Path,
-    scratch: Path,
-    context: RunContext,
-    work: VariableWork,
-    source: LocalFiles,
-    read: _Read,
-    held: Mapping[int, str],
-) -> _Made:
-    """Read, transform and write; gates are looked at unless places are held already."""
-    with _canvas(work, scratch) as canvas:
+def _make_of(chain: _Chain, held: Mapping[int, str]) -> _Made:
+    source, work = chain.source, chain.work
+    with chain.canvas() as canvas:
         resolutions = Resolutions(work.shape)
-        unread, remarks = read(canvas, resolutions, held)
+        unread, remarks = _read(chain, canvas, resolutions, held)
         places = {
             index: _place(source.files[index], work.data_var)
             for index in _succeeded(source.files, unread)
@@ -200,21 +219,52 @@ def _make(
         }
         if not places:
             return _Made((), unread, remarks)
-        slabs = TransformedSlabs(canvas, resolutions, context, work)
+        slabs = TransformedSlabs(canvas, resolutions, chain.context, work)
         found = {} if held else held_places(slabs, source.files, places)
         if found:
             return _Made((), unread, remarks, held=found)
         every = [_place(file, work.data_var) for file in source.files]
-        written = _write(folder, slabs, places, every)
+        written = _write(chain.folder, slabs, places, every)
         if written.refused:
             return _Made((), unread, remarks, held=written.refused)
         return _Made(written.keys, unread, remarks, written.holes, lost=slabs.lost)
 
 
-def _canvas(work: VariableWork, folder: Path) -> Canvas:
-    encoding = work.data_var.encoding
-    slabs = slabs_for(work.job, work.data_var, work.shape)
-    return Canvas(work.shape, encoding.value_dtype, encoding.value_fill, slabs, folder)
+def _not_transformed(
+    chain: _Chain, held: Mapping[int, str], error: NotTransformed
+) -> dict[int, str]:
+    """Say by index of the source file with which of them the transformation fails.
+
+    Raises
+    ------
+    NotTransformed
+        It fails without any.
+    """
+    files, name = chain.source.files, chain.work.data_var.name
+    to_blame = culprits(_succeeded(files, held), partial(_fails, chain, held))
+    if not to_blame:
+        raise NotTransformed(
+            f"{error}; so it does whatever source files it gets: {name} of this region waits, and "
+            "readers with it, until the dataset's code is mended"
+        ) from error.__cause__
+    why = f"the transformation fails with it: {error}".replace(f"{chain.source.folder}/", "")
+    return dict.fromkeys(to_blame, why)
+
+
+def _fails(chain: _Chain, held: Mapping[int, str], some: Sequence[int]) -> bool:
+    """Whether the transformation fails with some of the source files, the others left out."""
+    work, files = chain.work, chain.source.files
+    left_out = {at: "left out" for at in range(len(files)) if at not in some} | dict(held)
+    places = {at: _place(files[at], work.data_var) for at in some}
+    with chain.canvas() as canvas:
+        resolutions = Resolutions(work.shape)
+        _read(chain, canvas, resolutions, left_out)
+        try:
+            for number, values in TransformedSlabs(canvas, resolutions, chain.context, work):
+                _as_stored(values, work, canvas, number, places)
+        except NotTransformed:
+            return True
+    return False
 
 
 def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> list[Slab]:
@@ -228,22 +278,13 @@ def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> l
 
 
 def _read(
-    context: RunContext,
-    work: VariableWork,
-    source: LocalFiles,
-    bench: Bench,
-    canvas: Canvas,
-    resolutions: Resolutions,
-    held: Mapping[int, str],
-    *,
-    may_vanish: bool,
+    chain: _Chain, canvas: Canvas, resolutions: Resolutions, held: Mapping[int, str]
 ) -> tuple[dict[int, str], dict[int, list[str]]]:
     """Read every file that arrived and is not held into its place, and compare it with that.
 
-    Gives by index why one was not read, and what is worth knowing of how one was. Where they may
-    vanish, a file that is not there says nothing about what the provider has: its folder is
-    being deleted, as another worker's may be on the same disk.
+    Gives by index why one was not read, and what is worth knowing of how one was.
     """
+    bench, work, source = chain.bench, chain.work, chain.source
     unread: dict[int, str] = {}
     remarks: dict[int, list[str]] = {}
     for index, file in enumerate(source.files):
@@ -259,16 +300,17 @@ def _read(
         piece = canvas.room(place)
         try:
             with resolutions_told() as told:
-                found = _read_one(context, work, file, piece)
+                found = _read_one(chain.context, work, file, piece)
         except Exception as error:
-            # Decoders raise anything for a damaged file, and what a provider renamed is a KeyError.
-            if (may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
+            if (chain.may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
-            if _is_of_the_worker(error) or isinstance(error, OF_THE_CODE):
-                raise
-            if bench.raises and not isinstance(error, OF_DECODERS):
+            if chain.may_vanish and not _is_as_it_came(file):
+                raise TmpFolderLost(str(source.folder)) from error
+            if not is_of_the_file(error) or (bench.raises and not is_of_decoders(error)):
                 raise
             cause = f"{type(error).__name__}: {error}"
+            if not _is_as_it_came(file):
+                cause += "; what lies on the worker's disk is not what arrived"
             # Records outlive workers' folders, and the same fault must read the same in each.
             unread[index] = cause.replace(f"{source.folder}/", "")
             continue
@@ -292,8 +334,8 @@ def _read_one(
 def _why_withdrawn(work: VariableWork, file: SourceFile) -> str:
     """Say why this version of a file is not read; empty if it is."""
     word = work.withdrawn.get(mask_url(file.coord.get_url()))
-    is_same = word is not None and word.identity == file.identity
-    return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_same else ""
+    is_told = file.is_told_by(word)
+    return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_told else ""
 
 
 def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:
@@ -303,6 +345,11 @@ def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promi
     if work.times is not None:
         known[job.append_dim] = work.times
     unknown = ExpectedAxis(labels=np.array([], "U1"))
+    fields = {
+        name: axis.at(tuple(file.place.get(dim, slice(None)) for dim in axis.dims))
+        for name, axis in known.items()
+        if axis.dims and set(axis.dims) <= set(var.dims)
+    }
     return Promise(
         axes={
             dim: known.get(dim, unknown).at(file.place.get(dim, slice(None))) for dim in var.dims
@@ -310,12 +357,15 @@ def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promi
         append_dim=job.append_dim,
         units=var.attrs.get("units"),
         unchecked=frozenset(job.unchecked),
+        fields={name: axis for name, axis in fields.items() if axis.labels.ndim == 2},
     )
 
 
-def _is_of_the_worker(error: Exception) -> bool:
-    is_of_system = isinstance(error, OSError) and error.errno in OF_THE_WORKER
-    return is_of_system or isinstance(error, MemoryError)
+def _is_as_it_came(file: SourceFile) -> bool:
+    """Whether what lies on this worker's disk is what arrived."""
+    path = file.coord.downloaded_path
+    checksum = file.coord.checksum
+    return checksum is None or (path is not None and path.is_file() and is_on_disk(path, checksum))
 
 
 def _is_gone(file: SourceFile, error: Exception) -> bool:
@@ -387,7 +437,7 @@ def _as_stored(
 
     Raises
     ------
-    ValueError
+    NotTransformed
         A value that cannot be packed lies where no source file is.
     """
     region, encoding, name = written_region(work), work.data_var.encoding, work.data_var.name
@@ -406,5 +456,6 @@ def _as_stored(
         if there.any()
     }
     if not refused:  # a transformation made it of others
-        raise ValueError(cannot_be_packed(values[wrong][0], encoding, name))
+        error = ValueError(cannot_be_packed(values[wrong][0], encoding, name))
+        raise NotTransformed(f"ValueError: {error}") from error
     return stored, refused

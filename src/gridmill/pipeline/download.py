@@ -14,10 +14,11 @@ from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.model.files.versions import Identity, checksum_of_file, identity_of
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
-from gridmill.sources.fetch.download import Download, DownloadFailed, NotAvailable
+from gridmill.sources.fetch.download import Download, DownloadFailed, FileIdentity, NotAvailable
 from gridmill.stores.objects.leftovers import naming
 
 __all__ = ["as_asked", "download", "replace_field"]
@@ -66,7 +67,12 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         return replace(coord, status=status, detail=str(error)), error.attempts
     if not isinstance(done, Download):
         done = Download(
-            path=done, nbytes=done.stat().st_size, etag=None, last_modified=None, attempts=1
+            path=done,
+            nbytes=done.stat().st_size,
+            etag=None,
+            last_modified=None,
+            attempts=1,
+            checksum=checksum_of_file(done) if done.is_file() else None,
         )
     arrived = replace(
         coord,
@@ -76,9 +82,15 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         nbytes=done.nbytes,
         etag=done.etag,
         last_modified=done.last_modified,
+        checksum=done.checksum,
+        index=_identity(done.index),
         detail=done.remark,
     )
     return arrived, done.attempts
+
+
+def _identity(index: FileIdentity | None) -> Identity | None:
+    return None if index is None else identity_of(index.nbytes, index.etag, index.last_modified)
 
 
 def as_asked(files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:

@@ -90,6 +90,10 @@ class SourceFile:
         """What tells two versions of the file apart."""
         return identity_of(self.coord.nbytes, self.coord.etag, self.coord.last_modified)
 
+    def is_told_by(self, word: Word | None) -> bool:
+        """Whether somebody's word is about this version of the file."""
+        return word is not None and word.is_about(self.identity, self.coord.checksum)
+
     @property
     def nbytes_fetched(self) -> int:
         """Bytes that its download took."""
@@ -141,7 +145,7 @@ class VariableWork:
     continues: bool = False
     token: str | None = None
     times: ExpectedAxis | None = None
-    released: Mapping[str, Identity] = field(default_factory=dict)
+    released: Mapping[str, Word] = field(default_factory=dict)
     holes: frozenset[str] = frozenset()
     withdrawn: Mapping[str, Word] = field(default_factory=dict)
     offered: slice | None = None

@@ -47,7 +47,7 @@ def wait(times: int) -> timedelta:
     return min(doubled, LONGEST_WAIT)
 
 
-def tried(before: Tries | None, now: Any, code: str = "") -> Tries:
+def tried(before: Tries | None, now: Any, code: str = "", *, is_other: bool = False) -> Tries:
     """Return what is known of a place after one more try in vain.
 
     Parameters
@@ -58,8 +58,11 @@ def tried(before: Tries | None, now: Any, code: str = "") -> Tries:
         The present, as a label of the append dim.
     code
         What read the source file; empty if it did not arrive.
+    is_other
+        The file did not hold what it held when it was tried before: its provider is at work, so
+        that waiting begins anew.
     """
-    times = 1 if before is None else before.times + 1
+    times = 1 if before is None or is_other else before.times + 1
     since = moment(now) if before is None else before.since
     return Tries(since, moment(now + wait(times)), times, code)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.model.files.versions import identity_of
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
@@ -174,12 +175,17 @@ class Reasons:
 
 
 def _is_new(coord: SourceFileCoord, answer: FileIdentity | None) -> bool:
-    """Whether the provider has a file, and not as it was."""
+    """Whether the provider has a file, and it or its index is not as it was."""
     if answer is None:
         return False
     if coord.status is SourceFileStatus.NOT_YET_AVAILABLE:
         return True
-    return (coord.etag, coord.last_modified) != (answer.etag, answer.last_modified)
+    if (coord.etag, coord.last_modified) != (answer.etag, answer.last_modified):
+        return True
+    index = answer.index
+    if coord.index is None or index is None:
+        return False
+    return coord.index != identity_of(index.nbytes, index.etag, index.last_modified)
 
 
 def _sample(objects: Sequence[ObjectReceipt]) -> Sequence[ObjectReceipt]:

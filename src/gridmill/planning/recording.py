@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.epochs import FIRST
 from gridmill.model.files.recorded import SourceFileRecord
-from gridmill.model.files.versions import Word
+from gridmill.model.files.versions import Word, is_other
 from gridmill.model.records import ObjectReceipt, ProgressRecord, Tries, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
@@ -81,7 +81,8 @@ def record_outcome(
             run=run,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-    kept_groups, kept_variables = _without_unused_groups(groups, variables)
+    under_way = _under_way(outcome, variables)
+    groups, variables, under_way = _without_unused_groups(groups, variables, under_way)
     # Variables that the job does not know may reach further.
     others = variables.keys() - {var.name for var in job.data_vars}
     stop = max(job.region.stop, before.stop) if before and others else job.region.stop
@@ -89,8 +90,9 @@ def record_outcome(
         dataset_id=dataset_id,
         start=job.region.start,
         stop=stop,
-        groups=kept_groups,
-        variables=kept_variables,
+        groups=tuple(groups),
+        variables=variables,
+        under_way=under_way,
         extra=before.extra if before else {},
     )
 
@@ -100,6 +102,7 @@ def _done(
 ) -> Iterator[tuple[PreparedGroup, str, tuple[SourceFileRecord, ...]]]:
     """Yield the variables with a receipt or a failure, with their group and its files' records."""
     by_word = _by_word_before(outcome.prepared.record)
+    were_there = _there_before(outcome.prepared.record)
     records: dict[int, tuple[SourceFileRecord, ...]] = {}
     for index, group in enumerate(outcome.prepared.groups):
         for name in group.todo:
@@ -107,7 +110,8 @@ def _done(
                 continue
             seen = _files_seen(outcome, index, name)
             if id(seen) not in records:
-                recorded = (_file_record(outcome.prepared.job, file, now) for file in seen)
+                job = outcome.prepared.job
+                recorded = (_file_record(job, file, now, were_there) for file in seen)
                 records[id(seen)] = tuple(_with_word(file, by_word) for file in recorded)
             yield group, name, records[id(seen)]
 
@@ -164,14 +168,23 @@ def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFi
     return outcome.files.get(index, ()) if receipt is None else receipt.files
 
 
-def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> SourceFileRecord:
+def _there_before(record: ProgressRecord | None) -> set[str]:
+    """Return the URLs of the source files that an earlier run got."""
+    files = () if record is None else (file for group in record.groups for file in group)
+    return {f.url for f in files if f.was_there or f.status is SourceFileStatus.SUCCEEDED}
+
+
+def _file_record(
+    job: RegionJob[Any, Any], file: SourceFile, now: Any, were_there: Collection[str]
+) -> SourceFileRecord:
     coord = file.coord
     at = positions_filled(job, file)
     is_overdue = coord.status in NOTHING and job.expected(coord, now)
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
         is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
+    url, is_lacking = mask_url(coord.get_url()), coord.status is not SourceFileStatus.SUCCEEDED
     return SourceFileRecord(
-        url=mask_url(coord.get_url()),
+        url=url,
         start=at.start,
         stop=at.stop,
         status=coord.status,
@@ -179,7 +192,10 @@ def _file_record(job: RegionJob[Any, Any], file: SourceFile, now: Any) -> Source
         nbytes=coord.nbytes,
         etag=coord.etag,
         last_modified=coord.last_modified,
+        checksum=coord.checksum,
+        index=coord.index,
         detail=coord.detail,
+        was_there=True if is_lacking and url in were_there else None,
     )
 
 
@@ -199,10 +215,11 @@ def _with_word(file: SourceFileRecord, by_word: Mapping[str, SourceFileRecord]) 
     arrived = file.status is SourceFileStatus.SUCCEEDED
 
     def still(words: Mapping[str, Word]) -> dict[str, Word]:
-        return {n: w for n, w in words.items() if not arrived or w.identity == file.identity}
+        about = {n for n, word in words.items() if word.is_about(file.identity, file.checksum)}
+        return {n: word for n, word in words.items() if not arrived or n in about}
 
     kept = replace(file, released=still(was.released), withdrawn=still(was.withdrawn))
-    if was.accepted is None or (arrived and file.identity != was.identity):
+    if was.accepted is None or (arrived and not file.is_as(was)):
         return kept
     return replace(kept, settled=True, accepted=was.accepted)
 
@@ -297,9 +314,25 @@ def _libraries() -> dict[str, str]:
     return {name: distribution_version(name) for name in ("gridmill", "numcodecs", "zarr")}
 
 
+def _under_way(
+    outcome: RegionOutcome, variables: Mapping[str, VariableRecord]
+) -> dict[str, VariableRecord]:
+    """Return what was known of the variables that are not made yet: a death must not forget it."""
+    before = outcome.prepared.record
+    if before is None:
+        return {}
+    names = {*before.variables, *before.under_way}
+    known = {name: before.known_before(name) for name in sorted(names)}
+    return {
+        name: was
+        for name, was in known.items()
+        if was is not None and was.objects
+        if name not in variables or variables[name].state == "failed"
+    }
+
+
 def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | None:
-    known = None if record is None else record.variables.get(name)
-    return None if known is None or known.state == "failed" else known
+    return None if record is None else record.known_before(name)
 
 
 def _unread(
@@ -331,11 +364,17 @@ def _tries(
 ) -> dict[int, Tries]:
     """Return what is pending of a variable, with one more try in vain."""
     before = _tries_before(prepared.record, name)
+    others = _with_other_content(prepared.record, name, files)
     read_failed = SourceFileStatus.READ_FAILED
     unusable = {i for i, file in enumerate(files) if i in unread or file.status is read_failed}
     code = reading_code(type(prepared.job)) if unusable else ""
     return {
-        index: tried(before.get(file.url), now, code if index in unusable else "")
+        index: tried(
+            before.get(file.url),
+            now,
+            code if index in unusable else "",
+            is_other=file.url in others,
+        )
         for index, file in enumerate(files)
         if (unread[index][0] if index in unread else file.settled and file.status in NOTHING)
     }
@@ -348,10 +387,25 @@ def _tries_before(record: ProgressRecord | None, name: str) -> dict[str, Tries]:
     return {record.groups[known.group][index].url: t for index, t in known.tries.items()}
 
 
+def _with_other_content(
+    record: ProgressRecord | None, name: str, files: Sequence[SourceFileRecord]
+) -> set[str]:
+    """Return the URLs of what failed before with other content: no file failed twice."""
+    known = _known_before(record, name)
+    if record is None or known is None:
+        return set()
+    were = {file.url: file.checksum for file in record.groups[known.group]}
+    return {file.url for file in files if is_other(were.get(file.url), file.checksum)}
+
+
 def _without_unused_groups(
-    groups: Sequence[tuple[SourceFileRecord, ...]], variables: Mapping[str, VariableRecord]
-) -> tuple[tuple[tuple[SourceFileRecord, ...], ...], dict[str, VariableRecord]]:
-    used = sorted({variable.group for variable in variables.values()})
+    groups: Sequence[tuple[SourceFileRecord, ...]], *variables: Mapping[str, VariableRecord]
+) -> tuple[
+    list[tuple[SourceFileRecord, ...]], dict[str, VariableRecord], dict[str, VariableRecord]
+]:
+    used = sorted({variable.group for of in variables for variable in of.values()})
     new = {old: at for at, old in enumerate(used)}
-    kept = {name: replace(v, group=new[v.group]) for name, v in variables.items()}
-    return tuple(groups[old] for old in used), kept
+    known, under_way = (
+        {name: replace(v, group=new[v.group]) for name, v in of.items()} for of in variables
+    )
+    return [groups[old] for old in used], known, under_way

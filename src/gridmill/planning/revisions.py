@@ -73,5 +73,5 @@ def _changed_files(
             continue
         at, was = were.get(file.url, (None, None))
         gave = was is not None and was.status is SourceFileStatus.SUCCEEDED
-        if was is None or not gave or at in known.unread or was.identity != file.identity:
+        if was is None or not gave or at in known.unread or not file.is_as(was):
             yield file

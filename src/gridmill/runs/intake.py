@@ -10,7 +10,9 @@ from typing import Any
 
 from distributed import Future, KilledWorker
 
+from gridmill.model.files.versions import is_other
 from gridmill.model.wording import count_of
+from gridmill.pipeline.slabs.transform import NotTransformed
 from gridmill.pipeline.upload import is_disk_full
 from gridmill.pipeline.values import LocalFiles, Receipt
 from gridmill.publishing.publisher import Publisher
@@ -151,9 +153,16 @@ class Intake:
         return bool(again)
 
     def _compare(self, first: Receipt, second: Receipt) -> None:
-        """Quarantine a worker that alone could not read several files."""
-        read = first.not_read.keys() - second.not_read.keys()
-        if read:
+        """Quarantine a worker that alone could not read several files.
+
+        One that arrived with other content says nothing about the worker.
+        """
+        read = {
+            at
+            for at in first.not_read.keys() - second.not_read.keys()
+            if not is_other(first.files[at].coord.checksum, second.files[at].coord.checksum)
+        }
+        if first.not_read.keys() - second.not_read.keys():
             del self._in_vain[second.variable]
         else:
             self._in_vain[second.variable] += 1
@@ -199,19 +208,29 @@ class Intake:
 
 
 def _is_news(output: Output, receipt: Receipt) -> bool:
-    """Whether a receipt tells of files that cannot be read, and no earlier run knew."""
+    """Whether a receipt tells of files that cannot be read, and no earlier run knew.
+
+    One that holds something else than what an earlier run could not read is another one.
+    """
     if not receipt.not_read:
         return False
     record = output.region.outcome.prepared.record
     known = None if record is None else record.variables.get(receipt.variable)
     if record is None or known is None:
         return True
-    urls = {record.groups[known.group][index].url for index in known.unread}
-    return any(mask_url(receipt.files[at].coord.get_url()) not in urls for at in receipt.not_read)
+    files = [record.groups[known.group][index] for index in known.unread]
+    checksums = {file.url: file.checksum for file in files}
+    coords = [receipt.files[at].coord for at in receipt.not_read]
+    found = {mask_url(coord.get_url()): coord.checksum for coord in coords}
+    return any(
+        url not in checksums or is_other(checksums[url], checksum)
+        for url, checksum in found.items()
+    )
 
 
 def _cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    """Name an error; that of an author's code is named already."""
+    return str(error) if isinstance(error, NotTransformed) else f"{type(error).__name__}: {error}"
 
 
 def _is_worth_another_try(error: BaseException) -> bool:

@@ -93,5 +93,5 @@ class Works:
 
 
 def _holes(record: ProgressRecord | None, name: str) -> frozenset[str]:
-    known = None if record is None else record.variables.get(name)
+    known = None if record is None else record.known_before(name)
     return frozenset() if known is None else frozenset(known.holes)

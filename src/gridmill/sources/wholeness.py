@@ -47,8 +47,9 @@ def lacks(file: BinaryIO, nbytes: int) -> str:
     try:
         if head[:3] == b"CDF" and head[3:4] in (b"\x01", b"\x02", b"\x05"):
             return _said(nbytes, classic_nbytes(file, nbytes), "its netCDF header")
-        if head == HDF5:
-            return _said(nbytes, hdf5_nbytes(file), "its HDF5 superblock")
+        start = _superblock(file, nbytes)
+        if start is not None:
+            return _said(nbytes, hdf5_nbytes(file, start), "its HDF5 superblock")
     except _NoHeader as error:
         return f"it has {nbytes:,} bytes, and {error}"
     return ""
@@ -63,14 +64,28 @@ def _said(nbytes: int, needed: int, by: str) -> str:
 # -- HDF5 -------------------------------------------------------------------------------------
 
 
-def hdf5_nbytes(file: BinaryIO) -> int:
-    """Return the least size of an HDF5 file without a user block, by its superblock."""
-    file.seek(8)
-    start = _exactly(file, 8)
-    version = start[0]
+def _superblock(file: BinaryIO, nbytes: int) -> int | None:
+    """Return where an HDF5 file's superblock is: at its start, or after a user block of 512 * 2^n.
+
+    None if it is no HDF5 file.
+    """
+    start = 0
+    while start < nbytes:
+        file.seek(start)
+        if file.read(len(HDF5)) == HDF5:
+            return start
+        start = 2 * start or 512
+    return None
+
+
+def hdf5_nbytes(file: BinaryIO, start: int = 0) -> int:
+    """Return the least size of an HDF5 file, by its superblock, which begins at `start`."""
+    file.seek(start + 8)
+    head = _exactly(file, 8)
+    version = head[0]
     # Before the addresses come versions and sizes; before the end of file's two other addresses.
-    width, first = (start[5], 24 + 4 * (version == 1)) if version < 2 else (start[1], 12)
-    file.seek(first + 2 * width)
+    width, first = (head[5], 24 + 4 * (version == 1)) if version < 2 else (head[1], 12)
+    file.seek(start + first + 2 * width)
     return int.from_bytes(_exactly(file, width), "little")
 
 

@@ -381,6 +381,45 @@ def test_an_archive_keeps_the_fill_of_its_times(
     assert made.validate(now=until(8)).findings == ()
 
 
+def test_an_archive_keeps_times_of_int32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on, and says that it would not be made so today."""
+    Provider(tmp_path / "source").publish(hours(8))
+    coords = (time_coordinate(dtype="int32"), *TinyTemplate.coords[1:])
+    kind = dataset_of(template=type("Short", (TinyTemplate,), {"coords": coords}))
+    made = kind(tmp_path / "a", source_base=str(tmp_path / "source"))
+    with pytest.raises(ValueError, match="no number of dtype int32 is read as no time"):
+        made.backfill(until(4), client="none", now=until(4))
+    with monkeypatch.context() as patched:
+        patched.setattr("gridmill.archive.archive.check_new", lambda *_: None)
+        made.backfill(until(4), client="none", now=until(4))
+    report = made.backfill(until(8), client="none", now=until(8))
+    assert report.positions_after == 8
+    assert any("no number of dtype int32" in note for note in report.notes)
+
+
+class Sparse(TinyJob):
+    """Lists no file for one hour, as of what is offered less often."""
+
+    def generate_source_file_coords(self, processing_region_ds, data_var_group):
+        every = super().generate_source_file_coords(processing_region_ds, data_var_group)
+        return [coord for coord in every if coord.label.hour != 1]
+
+    def read_data(self, coord, data_var):
+        return np.full(SHAPE, coord.label.hour, "int16")
+
+
+def test_where_no_file_fills_whole_numbers_the_declared_missing_value_is(tmp_path: Path) -> None:
+    """And readers see NaN there."""
+    Provider(tmp_path / "source").publish(hours(4))
+    var = tiny_var("a", encoding=stored_as(dtype="int16", fill_value=-1))
+    kind = dataset_of(template=type("One", (TinyTemplate,), {"data_vars": (var,)}), job=Sparse)
+    made = kind(tmp_path / "a", source_base=str(tmp_path / "source"))
+    assert made.backfill(until(4), client="none", now=until(4)).positions_after == 4
+    np.testing.assert_array_equal(seen(tmp_path, "a")["a"].values[:, 0, 0], [0, np.nan, 2, 3])
+    with xr.open_zarr(tmp_path / "a", mask_and_scale=False) as raw:
+        assert raw["a"].values[:, 0, 0].tolist() == [0, -1, 2, 3]
+
+
 # -- labels ---------------------------------------------------------------------------------------
 
 LATE = pd.Timestamp("2038-01-19")

@@ -29,6 +29,7 @@ from gridmill.authoring.forecasts import inventories
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.sources.fetch.download import FileIdentity
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.message import Statistic
 from gridmill.sources.grib.inventory.selection import Selector
@@ -409,13 +410,47 @@ def test_an_inventory_that_was_written_anew_meanwhile_is_used(provider, monkeypa
     stale = right.replace(b"2:2154:", b"2:2161:")
     provider.inventory.write_bytes(stale)
     reads = iter([stale, right])
-    monkeypatch.setattr(inventories, "read", lambda url, settings: next(reads))
+    monkeypatch.setattr(
+        inventories,
+        "read_version",
+        lambda url, settings: (next(reads), FileIdentity(etag="a")),
+    )
 
     file = provider.download()
 
     assert next(reads, None) is None
     np.testing.assert_array_equal(provider.job.read_data(file, TEMPERATURE), values(1))
     assert not file.downloaded_path.with_name(f"{file.downloaded_path.name}.whole").exists()
+
+
+class Late(Job):
+    """Its forecasts are due one hour after they began."""
+
+    publication_delay = timedelta(hours=1)
+
+
+def test_an_inventory_that_changes_heals_what_it_hid(tmp_path, provider, client):
+    """At once, though the file is as it was and nothing else is due; and nothing else is asked."""
+
+    class Dataset(Generated):
+        region_job = Late
+
+    dataset = Dataset(tmp_path / "a.zarr", source_base=provider.server.url)
+    for lead in (0, 3, 6):
+        put_lead(provider, lead)
+    right = provider.inventory.read_text()
+    provider.inventory.write_text(right.replace("UGRD", "VGRD"))
+    options = {"client": client, "until": "2026-08-01T12"}
+    now = pd.Timestamp("2026-08-01T11")
+    report = dataset.reformat_operational_update(now=now, **options)
+    assert [gap.variables for gap in report.gaps] == [["u10"]]
+    soon = now + pd.Timedelta(minutes=1)
+    assert dataset.reformat_operational_update(now=soon, **options).variables_done == 0
+    provider.inventory.write_text(right)
+    dataset.reformat_operational_update(now=soon, **options)
+    assert dataset.status(now=soon).pending == 0
+    with xr.open_zarr(tmp_path / "a.zarr", chunks=None, decode_timedelta=True) as stored:
+        np.testing.assert_array_equal(stored.u10.values[0, 2], values(6))
 
 
 def test_an_inventory_that_is_cut_off_is_not_needed(provider):

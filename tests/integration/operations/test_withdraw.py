@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,20 @@ def test_the_same_values_do_not_come_back(make, client):
     ):
         assert run().succeeded
         np.testing.assert_array_equal(stored(dataset)["a"].values, expected())
+
+
+def test_a_body_that_a_cache_had_flipped_is_another_version(make, client, provider):
+    """Size, ETag and time are as they were: what the file holds decides."""
+    dataset = make()
+    take(dataset)
+    label = hours(10)[4]
+    was = provider.path(label).stat()
+    provider.publish([label], version=1)
+    os.utime(provider.path(label), ns=(was.st_atime_ns, was.st_mtime_ns))
+    dataset.backfill(until(10), client=client, redo=True, now=until(10))
+    healed = expected()
+    healed[4] = truth([label], version=1)[0]
+    np.testing.assert_array_equal(stored(dataset)["a"].values, healed)
 
 
 def test_another_version_heals(make, client, provider):

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region
 from gridmill.operations.accept import accept_files
-from gridmill.validation import ObjectsIntact
+from gridmill.validation import Complete, ObjectsIntact
+from killed import kill_while_making
 from tiny import HOUR, START, Provider, TinyJob, dataset_of, hours, truth, until, url_of
 
 N = 8
@@ -124,6 +126,74 @@ def test_without_any_source_file_nothing_is_stored(tmp_path, provider):
     run(dataset, revalidate=True)
     assert found(dataset) == []
     np.testing.assert_array_equal(values(dataset), truth(hours(N)))
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_driver_that_is_killed_while_it_makes_a_hole_forgets_none(tmp_path, provider, is_known):
+    """By SIGKILL, whether a run had found the hole before or not: the next one goes on with it."""
+    dataset = build(tmp_path, provider)
+    before = receipt(dataset)
+    provider.withdraw(LOST)
+    if is_known:
+        run(dataset)
+    kill_while_making(
+        tmp_path / "a.zarr",
+        provider.root,
+        url_of(hours(N)[2]),
+        until=until(N),
+        now=LATER.isoformat(),
+    )
+    for _ in range(2):
+        run(dataset)
+        assert receipt(dataset) == before
+        (message,) = found(dataset)
+        assert f"{SHARD} vanished with published values" in message
+        assert np.isnan(values(dataset)[1]).all()
+    provider.publish([LOST])
+    run(dataset, revalidate=True)
+    assert found(dataset) == []
+    np.testing.assert_array_equal(values(dataset), truth(hours(N)))
+
+
+def test_what_was_there_before_is_not_said_never_to_have_come(tmp_path, provider):
+    """A file that a run read once, and that is gone when another one asks for it."""
+    never, gone = hours(N)[2], hours(N)[5]
+    provider.withdraw(never)
+    dataset = build(tmp_path, provider)
+    provider.withdraw(gone)
+    run(dataset, redo=True)
+    results = dataset.validate(now=LATER, validators=[Complete()])
+    said = {finding.message.partition(": ")[2] for finding in results.findings}
+    assert said == {"never came", "was there before, and is gone"}
+    for finding in results.findings:
+        assert ("is gone" in finding.message) == (url_of(gone) in finding.message)
+
+
+def test_a_hole_of_icechunk_is_one(tmp_path, provider):
+    """A chunk that vanished from its repository: a finding until it is filled."""
+    kind = dataset_of(job=Job)
+    dataset = kind(tmp_path / "a", source_base=str(provider.root), format="icechunk")
+    run(dataset)
+    lose_chunk(dataset, "a", (0, 0, 0))
+    provider.withdraw(LOST)
+    assert run(dataset, redo=True).new_gaps == 1
+    for _ in range(2):
+        shown = values(dataset)
+        assert np.isnan(shown[1]).all()
+        np.testing.assert_array_equal(np.delete(shown, 1, 0), np.delete(truth(hours(N)), 1, 0))
+        assert any(f"{SHARD} vanished with published values" in one for one in found(dataset))
+        assert run(dataset).variables_done == 0
+    provider.publish([LOST])
+    run(dataset, revalidate=True)
+    assert found(dataset) == []
+    np.testing.assert_array_equal(values(dataset), truth(hours(N)))
+
+
+def lose_chunk(dataset: DynamicalDataset, name: str, index: tuple[int, ...]) -> None:
+    """Delete one stored object of an array in a commit, as another program may."""
+    session = dataset.store.repository.open().writable_session("main")
+    zarr.core.sync.sync(session.store.delete(f"{name}/c/{'/'.join(map(str, index))}"))
+    session.commit("lose a chunk")
 
 
 def test_a_hole_is_closed_by_hand(tmp_path, provider):

@@ -308,6 +308,31 @@ def test_what_one_worker_cannot_read_another_one_reads(tmp_path):
     assert any("was retired" in note for note in report.notes)
 
 
+class FlipsOnDisk(Job):
+    """What arrives is damaged on one worker's disk, the first time."""
+
+    flipped: ClassVar[list[str]] = []
+
+    def download_file(self, coord):
+        done = super().download_file(coord)
+        if coord.label == BROKEN and not self.flipped:
+            self.flipped.append(coord.get_url())
+            done.path.write_bytes(b"x" * done.nbytes)
+        return done
+
+
+def test_what_a_disk_damages_is_fetched_again_at_once(client, tmp_path):
+    """The file is not to blame, as the checksum of what arrived says, nor is its worker retired."""
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(8))
+    dataset = dataset_of(job=FlipsOnDisk)(tmp_path / "a", source_base=str(provider.root))
+    FlipsOnDisk.flipped.clear()
+    report = update(dataset, client, LATE)
+    assert FlipsOnDisk.flipped
+    assert (report.new_gaps, report.chains_retried) == (0, 0)
+    np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(8)))
+
+
 class Counting(Job):
     """Nothing of one hour can be read; tells what is fetched."""
 

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridmill.model.files.versions import checksum_of, checksum_of_file
 from gridmill.sources.fetch import download
 from gridmill.sources.fetch import failures as _failures
 from gridmill.sources.fetch import responses as _responses
@@ -96,6 +98,7 @@ def test_fetch_gives_the_bytes_and_the_identity_of_its_own_response(archive, fol
         last_modified=result.last_modified,
         attempts=1,
         file_nbytes=len(CONTENT),
+        checksum=checksum_of(google_crc32c.value(CONTENT), [None]),
     )
     assert result.last_modified.endswith("GMT")
 
@@ -119,8 +122,10 @@ def test_fetch_gives_the_bytes_and_the_identity_of_its_own_response(archive, fol
 def test_a_passing_fault_is_retried(archive, folder, fault):
     """A file that one bad answer hid arrives whole with the next attempt."""
     archive.inject("a.bin", fault)
-    assert fetch(f"{archive.url}/a.bin", folder / "a", settings=quick()).attempts == 2
+    done = fetch(f"{archive.url}/a.bin", folder / "a", settings=quick())
+    assert done.attempts == 2
     assert (folder / "a").read_bytes() == CONTENT
+    assert done.checksum == checksum_of_file(folder / "a")
 
 
 @pytest.mark.parametrize(

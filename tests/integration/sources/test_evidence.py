@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from distributed import Client
 
 from clusters import local_client
@@ -31,7 +32,7 @@ from daily_netcdf import (
     the_day_before,
     write,
 )
-from gridmill import read_netcdf
+from gridmill import read_netcdf, read_xarray
 from gridmill.operations.run_one import run_one_chain
 from tiny import dataset_of
 
@@ -188,4 +189,23 @@ def test_a_chain_by_itself_compares_too(publish, tmp_path):
     """Who debugs a reader sees what a run would say."""
     publish(the_day_before)
     outcome = run_one_chain(archive(tmp_path), DAYS[CHANGED].isoformat(), "t2m", now=LATE)
+    assert "its time is 2020-01-05" in str(outcome.failed[0])
+
+
+class Opening(Job):
+    """Reads with xarray."""
+
+    def read_data(self, coord, data_var):
+        """Read the file's variable whole."""
+        with xr.open_dataset(coord.downloaded_path, engine="netcdf4") as ds:
+            return read_xarray(ds, "t2m")
+
+
+def test_what_an_author_opens_with_xarray_is_compared_too(client, publish, tmp_path):
+    """Turned where that is said, and refused where it is of another day."""
+    publish(flipped)
+    archive(tmp_path, Opening).backfill("2020-01-09", client=client, now=LATE)
+    np.testing.assert_array_equal(stored(archive(tmp_path, Opening)), expected())
+    publish(the_day_before)
+    outcome = run_one_chain(archive(tmp_path, Opening), DAYS[CHANGED].isoformat(), "t2m", now=LATE)
     assert "its time is 2020-01-05" in str(outcome.failed[0])

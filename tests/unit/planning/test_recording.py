@@ -9,6 +9,7 @@ import pytest
 
 from gridmill.authoring.settling import state_of
 from gridmill.model.files.versions import Word
+from gridmill.model.records import ProgressRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
 from gridmill.planning.prepare import prepare_region, results_from_record
@@ -72,7 +73,12 @@ def test_a_variable_that_is_under_way_is_not_in_the_record():
     assert recorded(again).variables == {}
     partly = recorded(again, a=receipt("a", files_of(again, OK, OK, OK, OK)))
     assert set(partly.variables) == {"a"}
-    assert len(partly.groups) == 1
+    # Beside them stays what was known of the other, for what the store may have lost of it.
+    assert set(partly.under_way) == {"b"}
+    assert partly.groups[partly.under_way["b"].group] == record.groups[0]
+    assert ProgressRecord.from_json(partly.to_json()) == partly
+    whole = recorded(prepared_of(partly), b=receipt("b", files_of(again, OK, OK, OK, OK)))
+    assert (set(whole.variables), whole.under_way, len(whole.groups)) == ({"a", "b"}, {}, 1)
 
 
 def test_what_is_done_stays_as_it_was_recorded():
@@ -254,6 +260,22 @@ def test_a_pending_place_is_tried_again_at_growing_intervals_for_ever():
     waits = [b - a for a, b in itertools.pairwise([3, *tried])]
     assert waits == [1, 2, 4, 8, 16, 24, 24, 24, 24, 24]
     assert {tries.since for tries in record.variables["a"].tries.values()} == {"2020-01-01T03:00"}
+
+
+def test_what_failed_with_other_content_did_not_fail_twice():
+    """Size, ETag and time may agree: the waits begin anew, and since when it lacks is kept."""
+    prepared = prepared_of()
+    record = None
+    for hour, content in ((3, "one"), (4, "one"), (6, "two"), (7, None)):
+        prepared = prepared_of(record, now=START + hour * HOUR)
+        files = files_of(prepared, OK, OK, OK, OK, etag="one")
+        checksum = content and f"whole-{content}"
+        files = [replace(f, coord=replace(f.coord, checksum=checksum)) for f in files]
+        unread = {name: receipt(name, files, {1: "ValueError"}) for name in "ab"}
+        record = recorded(prepared, hour, **unread)
+        tries = record.variables["a"].tries[1]
+        times = {3: 1, 4: 2, 6: 1, 7: 2}[hour]
+        assert (tries.times, tries.since) == (times, "2020-01-01T03:00")
 
 
 def test_a_pending_place_is_read_at_once_when_what_reads_it_changed(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -140,3 +141,15 @@ def test_what_is_absent_has_no_elements(tmp_path):
     assert "its header has 1,073,741,823 elements of the kind 0, not 12" in said_of(
         damaged, tmp_path
     )
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_a_user_block_hides_no_missing_end(tmp_path, libver):
+    """HDF5 may begin after 512, 1024, 2048, … bytes of something else."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", userblock_size=2048, libver=libver) as file:
+        file["a"] = np.arange(1000)
+    content = path.read_bytes()
+    assert lacks(io.BytesIO(content), len(content)) == ""
+    cut = content[:-100]
+    assert "its HDF5 superblock" in lacks(io.BytesIO(cut), len(cut))

@@ -97,7 +97,8 @@ def check_new(config: TemplateConfig) -> None:
     ------
     ValueError
         The append dim's last label, at the archive's capacity, cannot be stored; its coordinate has
-        another calendar; a dim has a label twice; an attribute is no strict JSON, or says how
+        another calendar; a time along it has a dtype in which nothing is read as no time; a dim has
+        a label twice; an attribute is no strict JSON, or says how
         values are decoded; a fill value is a real value, or there is none where a variable ends;
         values that a variable can have cannot be packed.
     """
@@ -340,4 +341,29 @@ def _check_range(var: DataVar, valid_range: tuple[float, float]) -> None:
         )
 
 
-OF_NEW = (_check_calendar, _check_labels_once, _check_attributes, _check_packing, _check_capacity)
+def _check_no_time(config: TemplateConfig) -> None:
+    """Raise where what a reader does not find along the append dim would be read as a date.
+
+    Its cache may be older than the metadata. Of int64 one number is read as no time, without an
+    attribute that says so, and NaN of floating point is.
+    """
+    for coord in config.coords:
+        kind = np.dtype(_as_stored(coord).dtype)
+        if coord.units is None or config.append_dim not in coord.own_dims:
+            continue
+        if kind.kind in "iu" and kind != np.int64:
+            raise ValueError(
+                f"coordinate {coord.name!r}: no number of dtype {kind.name} is read as no time, so "
+                f"that a reader who misses a part of it would see dates that are none; declare "
+                "dtype int64"
+            )
+
+
+OF_NEW = (
+    _check_calendar,
+    _check_labels_once,
+    _check_attributes,
+    _check_packing,
+    _check_capacity,
+    _check_no_time,
+)

@@ -24,6 +24,7 @@ from gridmill.sources.fetch.download import (
     Download,
     DownloadFailed,
     DownloadSettings,
+    FileIdentity,
     NotAvailable,
     fetch,
     identify,
@@ -97,10 +98,10 @@ class MessageOrder:
         file is used without it. A message that is not there, or not whole, is listed with the
         reason; the others are not affected.
         """
-        inventory = self._read_inventory()
+        inventory, version = self._read_inventory()
         if not isinstance(inventory, str):
             try:
-                done, found = self._fetch_by(inventory)
+                done, found = self._fetch_by(inventory, version)
             except InventoryMalformed as error:
                 inventory = self._unreadable(error)
         if isinstance(inventory, str):
@@ -110,18 +111,19 @@ class MessageOrder:
         write_listing(self.path, found)
         return done
 
-    def _fetch_by(self, inventory: Inventory) -> tuple[Download, Found]:
+    def _fetch_by(self, inventory: Inventory, version: FileIdentity) -> tuple[Download, Found]:
         """Fetch the messages that an inventory names; where they are others, look again."""
         chosen = self._choose(inventory)
         done, found = self._fetch_ranges(chosen)
         fit = self._fit(inventory, chosen, done, found)
         if fit is _Fit.RIGHT:
-            return done, found
-        again = self._read_inventory(instead_of=inventory)
+            return replace(done, index=version), found
+        again, version = self._read_inventory(instead_of=inventory)
         if not isinstance(again, str) and again != inventory:
             chosen = self._choose(again)
             done, found = self._fetch_ranges(chosen)
             fit = self._fit(again, chosen, done, found)
+        done = replace(done, index=version)
         return self._use_whole(done, found) if fit is _Fit.OTHER else (done, found)
 
     def _fit(self, inventory: Inventory, chosen: _Chosen, done: Download, found: Found) -> _Fit:
@@ -178,7 +180,7 @@ class MessageOrder:
             return done, found
         path.replace(self.path)
         remark = "fetched whole: the inventory contradicts the file"
-        return replace(whole, path=self.path, remark=remark), instead
+        return replace(whole, path=self.path, remark=remark, index=done.index), instead
 
     def _count_right(self, found: Found, path: Path) -> int:
         places = ((asked, found[asked.key]) for asked in self.in_file)
@@ -187,8 +189,10 @@ class MessageOrder:
             for asked, place in places
         )
 
-    def _read_inventory(self, instead_of: Inventory | None = None) -> Inventory | str:
-        """Read the inventory, or say why there is none."""
+    def _read_inventory(
+        self, instead_of: Inventory | None = None
+    ) -> tuple[Inventory | str, FileIdentity]:
+        """Read the inventory, or say why there is none; and which version it is."""
         url = self.inventory_url
         try:
             return inventory_at(
@@ -196,9 +200,9 @@ class MessageOrder:
             )
         except NotAvailable:
             log.info("no inventory url=%s: fetching the whole file", mask_url(url))
-            return "there is no inventory"
+            return "there is no inventory", FileIdentity()
         except InventoryMalformed as error:
-            return self._unreadable(error)
+            return self._unreadable(error), FileIdentity()
 
     def _unreadable(self, error: InventoryMalformed) -> str:
         log.warning("%s: %s: fetching the whole file", mask_url(self.inventory_url), error)

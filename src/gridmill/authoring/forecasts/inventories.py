@@ -17,16 +17,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from gridmill.sources.fetch.download import DownloadSettings, read
+from gridmill.sources.fetch.download import DownloadSettings, FileIdentity, read_version
 from gridmill.sources.grib.inventory.inventory import Inventory, read_inventory
 
 __all__ = ["inventory_at", "keep_inventories"]
@@ -46,6 +47,7 @@ class _Known:
     """An inventory, and who may be at it; `is_renewed` once it was fetched anew."""
 
     inventory: Inventory | None = None
+    version: FileIdentity = field(default_factory=FileIdentity)
     is_renewed: bool = False
     lock: Lock = field(default_factory=Lock)
 
@@ -62,8 +64,8 @@ def keep_inventories(folder: Path | None) -> None:
 
 def inventory_at(
     url: str, *, settings: DownloadSettings, attempt: str, instead_of: Inventory | None = None
-) -> Inventory:
-    """Fetch and read an inventory, or give what is known of it.
+) -> tuple[Inventory, FileIdentity]:
+    """Fetch and read an inventory, or give what is known of it; and which version it is.
 
     Parameters
     ----------
@@ -85,15 +87,16 @@ def inventory_at(
         As by `read_inventory`.
     """
     if not attempt:
-        return read_inventory(read(url, settings=settings))
+        content, version = read_version(url, settings=settings)
+        return read_inventory(content), version
     known = _entry(attempt, url)
     with known.lock:
         is_anew = instead_of is not None and known.inventory in (None, instead_of)
         if known.inventory is None or (is_anew and not known.is_renewed):
-            content = _content(url, settings, attempt, is_anew=is_anew)
+            content, known.version = _content(url, settings, attempt, is_anew=is_anew)
             known.inventory = read_inventory(content)
             known.is_renewed = is_anew
-        return known.inventory
+        return known.inventory, known.version
 
 
 def _entry(attempt: str, url: str) -> _Known:
@@ -105,18 +108,21 @@ def _entry(attempt: str, url: str) -> _Known:
         return known
 
 
-def _content(url: str, settings: DownloadSettings, attempt: str, *, is_anew: bool) -> bytes:
-    """Give the bytes that lie in the shared folder, or fetch them into it."""
+def _content(
+    url: str, settings: DownloadSettings, attempt: str, *, is_anew: bool
+) -> tuple[bytes, FileIdentity]:
+    """Give the bytes that lie in the shared folder, or fetch them into it; and their version."""
     if _folder is None:
-        return read(url, settings=settings)
+        return read_version(url, settings=settings)
     path = _folder / hashlib.sha256(f"{attempt} {url}".encode()).hexdigest()
     with _held(path):
         if not is_anew:
             with contextlib.suppress(OSError):
-                return path.read_bytes()
-        content = read(url, settings=settings)
-        _put(path, content)
-    return content
+                told, _, content = path.read_bytes().partition(b"\n")
+                return content, FileIdentity(**json.loads(told))
+        content, version = read_version(url, settings=settings)
+        _put(path, json.dumps(asdict(version)).encode() + b"\n" + content)
+    return content, version
 
 
 @contextmanager

@@ -39,7 +39,14 @@ from gridmill.authoring.transforms.resolution import (
     note_lost,
     resolutions_told,
 )
-from gridmill.sources.fetch.download import Download
+from gridmill.model.settled import SourceFileStatus
+from gridmill.sources.fetch.download import (
+    Download,
+    DownloadFailed,
+    FileIdentity,
+    NotAvailable,
+    identify,
+)
 from gridmill.sources.grib.inventory.selection import Selector
 
 if TYPE_CHECKING:
@@ -185,6 +192,20 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         A variable whose message is not there, or not whole, is unreadable; the others are not.
         """
         return first_answer(self, coord, lambda url: self._order(url, coord).fetch())
+
+    def ask_file(self, coord: ForecastFileT) -> FileIdentity | None:
+        """Ask which version of a file there is; and which of its index, if that misled before."""
+        known = super().ask_file(coord)
+        if known is None or coord.index is None or coord.status is SourceFileStatus.SUCCEEDED:
+            return known
+        settings = replace(self.download_settings, attempts=2)
+        try:
+            index = first_answer(
+                self, coord, lambda url: identify(self.inventory_url(url), settings=settings)
+            )
+        except (NotAvailable, DownloadFailed):
+            return known
+        return replace(known, index=index)
 
     def read_data(self, coord: ForecastFileT, data_var: GribVar) -> np.ndarray[Any, Any]:
         """Decode a variable's messages: float32, new, NaN where a value is missing.

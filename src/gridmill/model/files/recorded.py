@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gridmill.model.files.versions import Identity, Word, identity_of
+from gridmill.model.files.versions import Identity, Word, identity_of, is_other, is_same
 from gridmill.model.settled import SourceFileStatus
 
 __all__ = ["SourceFileRecord"]
@@ -26,8 +26,14 @@ class SourceFileRecord:
         See `gridmill.model.settled.SourceFill`.
     nbytes, etag, last_modified
         Identity, taken from the download's own response.
+    checksum
+        Of what was fetched, see `gridmill.model.files.versions`.
+    index
+        Which version of its index said where its parts are, see `identity_of`.
     detail
         Why it did not succeed, or what is worth knowing of how it did.
+    was_there
+        Whether an earlier run got it, where it did not succeed since; None says nothing.
     accepted
         Who settled it by hand, when and why; that also holds for variables that could not be
         read from it.
@@ -47,7 +53,10 @@ class SourceFileRecord:
     nbytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
+    checksum: str | None = None
+    index: Identity | None = None
     detail: str | None = None
+    was_there: bool | None = None
     accepted: str | None = None
     released: Mapping[str, Word] = field(default_factory=dict, hash=False)
     withdrawn: Mapping[str, Word] = field(default_factory=dict, hash=False)
@@ -57,3 +66,9 @@ class SourceFileRecord:
     def identity(self) -> Identity:
         """What tells two versions of the file apart, see `identity_of`."""
         return identity_of(self.nbytes, self.etag, self.last_modified)
+
+    def is_as(self, other: SourceFileRecord) -> bool:
+        """Whether this is the same version as another record's: content decides, if known."""
+        if is_other(self.checksum, other.checksum):
+            return False
+        return self.identity == other.identity or is_same(self.checksum, other.checksum)

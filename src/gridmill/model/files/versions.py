@@ -1,10 +1,32 @@
-"""Which version of a source file something is about: how its provider names it."""
+"""Which version of a source file something is about: how its provider names it, and what it held.
+
+Size, ETag and time name a version; a cache that flips a bit keeps all three. So there is a checksum
+beside: the crc32c of the bytes, after the parts of the file that they are. Two checksums of other
+parts tell nothing about each other, for a run fetches the parts of the variables that it makes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
 
-__all__ = ["Identity", "Word", "identity_of"]
+import google_crc32c
+
+__all__ = [
+    "Identity",
+    "Word",
+    "checksum_of",
+    "checksum_of_file",
+    "identity_of",
+    "is_on_disk",
+    "is_other",
+    "is_same",
+]
+
+WHOLE = "whole"
+BLOCK_NBYTES = 1 << 20
 
 Identity = tuple[int | None, str | None, str | None]
 
@@ -29,7 +51,79 @@ class Word:
         Who, when and why.
     identity
         The version of the source file that it is about, see `identity_of`.
+    content
+        What it held, see `checksum_of`: where that is known of both, it decides alone.
     """
 
     note: str
     identity: Identity
+    content: str | None = None
+
+    def is_about(self, identity: Identity, content: str | None) -> bool:
+        """Whether a source file is the version that this was said of."""
+        if is_other(self.content, content):
+            return False
+        return self.identity == identity or is_same(self.content, content)
+
+
+def checksum_of(crc32c: int, requests: Sequence[tuple[int, int | None] | None]) -> str:
+    """Return the checksum of what was fetched.
+
+    Parameters
+    ----------
+    crc32c
+        Of all bytes, one part after the other.
+    requests
+        The parts, as half-open ranges of bytes; None is the whole file.
+
+    Examples
+    --------
+    >>> checksum_of(0xC0FFEE, [None])
+    'whole-00c0ffee'
+    >>> checksum_of(0xC0FFEE, [(0, 16), (32, None)])
+    '91cf9ed0-00c0ffee'
+    """
+    parts = WHOLE if list(requests) == [None] else f"{crc32(repr(list(requests)).encode()):08x}"
+    return f"{parts}-{crc32c:08x}"
+
+
+def checksum_of_file(path: Path) -> str:
+    """Return the checksum of a whole file on disk."""
+    return f"{WHOLE}-{_crc32c(path):08x}"
+
+
+def is_same(one: str | None, other: str | None) -> bool:
+    """Whether two checksums say that the content is the same."""
+    return _comparable(one, other) and one == other
+
+
+def is_other(one: str | None, other: str | None) -> bool:
+    """Whether two checksums say that the content is not the same.
+
+    Examples
+    --------
+    >>> is_other("whole-00c0ffee", "whole-00000000"), is_same("whole-00000000", "whole-00000000")
+    (True, True)
+    >>> is_other("whole-00c0ffee", "91cf9ed0-00000000"), is_same("whole-00000000", None)
+    (False, False)
+    """
+    return _comparable(one, other) and one != other
+
+
+def is_on_disk(path: Path, checksum: str) -> bool:
+    """Whether a file holds what was fetched."""
+    return f"{_crc32c(path):08x}" == checksum.rpartition("-")[2]
+
+
+def _comparable(one: str | None, other: str | None) -> bool:
+    if one is None or other is None:
+        return False
+    return one.rpartition("-")[0] == other.rpartition("-")[0]
+
+
+def _crc32c(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_NBYTES):
+            found = google_crc32c.extend(found, block)
+    return found

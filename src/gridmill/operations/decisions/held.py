@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gridmill.model.files.recorded import SourceFileRecord
-from gridmill.model.files.versions import Identity, Word
+from gridmill.model.files.versions import Word
 from gridmill.model.records import ProgressRecord
 from gridmill.operations.accept import Acceptance, accept_files, is_named, signed
 from gridmill.operations.maintenance import by_hand, check_exists
@@ -89,13 +89,15 @@ def _regions(records: Sequence[ProgressRecord]) -> list[Any]:
     return [record.region for record in records]
 
 
-def _to_release(record: ProgressRecord, names: Sequence[str]) -> dict[str, dict[str, Identity]]:
-    """Return by URL of a chosen file, and by variable that a gate holds, which version is held."""
-    found: dict[str, dict[str, Identity]] = {}
+def _to_release(
+    record: ProgressRecord, names: Sequence[str]
+) -> dict[str, dict[str, SourceFileRecord]]:
+    """Return by URL of a chosen file, and by variable that a gate holds, what is held."""
+    found: dict[str, dict[str, SourceFileRecord]] = {}
     for variable, index in record.held():
         file = record.groups[record.variables[variable].group][index]
         if variable not in file.released and any(is_named(file.url, name) for name in names):
-            found.setdefault(file.url, {})[variable] = file.identity
+            found.setdefault(file.url, {})[variable] = file
     return found
 
 
@@ -115,7 +117,7 @@ def _released(record: ProgressRecord, names: Sequence[str], note: str) -> Progre
     def release(file: SourceFileRecord) -> SourceFileRecord:
         if file.url not in held:
             return file
-        word = {name: Word(note, version) for name, version in held[file.url].items()}
+        word = {name: Word(note, of.identity, of.checksum) for name, of in held[file.url].items()}
         return replace(file, accepted=None, released={**file.released, **word})
 
     groups = tuple(tuple(map(release, group)) for group in record.groups)

@@ -219,7 +219,7 @@ def _marked(record: ProgressRecord, chosen: _Chosen, note: str) -> ProgressRecor
         at = _indices(record, var.name, chosen)
         for index in at:
             file = record.groups[known.group][index]
-            words.setdefault(file.url, {})[var.name] = Word(note, file.identity)
+            words.setdefault(file.url, {})[var.name] = Word(note, file.identity, file.checksum)
         said = dict.fromkeys(at, (True, f"{SourceFileStatus.WITHDRAWN}: {note}"))
         variables[var.name] = replace(known, unread={**known.unread, **said})
 

@@ -62,7 +62,7 @@ def held_places(
 
 def _is_released(work: VariableWork, file: SourceFile) -> bool:
     """Whether somebody said of this version of a file that it is right."""
-    return work.released.get(mask_url(file.coord.get_url())) == file.identity
+    return file.is_told_by(work.released.get(mask_url(file.coord.get_url())))
 
 
 def _where(work: VariableWork, file: SourceFile, position: int) -> str:

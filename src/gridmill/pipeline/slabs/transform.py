@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,15 @@ import numpy as np
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.transforms.resolution import losses_noted, with_resolution
 from gridmill.pipeline.canvas import Canvas, Slab, Values
+from gridmill.pipeline.faults import is_of_the_file
 from gridmill.pipeline.slabs.resolution import Resolutions
 from gridmill.pipeline.values import RunContext, VariableWork
 
-__all__ = ["TransformedSlabs", "takes_data_array", "transforms"]
+__all__ = ["NotTransformed", "TransformedSlabs", "takes_data_array", "transforms"]
+
+
+class NotTransformed(Exception):  # noqa: N818
+    """An author's transformation raised, or made what cannot be stored; its cause says what."""
 
 
 class TransformedSlabs:
@@ -57,10 +63,21 @@ class TransformedSlabs:
         return values
 
 
+@contextmanager
+def _by_the_author() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_of_the_file(error):
+            raise
+        raise NotTransformed(f"{type(error).__name__}: {error}") from error
+
+
 def _transform_inplace(values: Values, context: RunContext, work: VariableWork, slab: Slab) -> None:
     job, data_var = work.job, work.data_var
     if not takes_data_array(type(job)):
-        job.transform_values_inplace(values, data_var)
+        with _by_the_author():
+            job.transform_values_inplace(values, data_var)
         return
     import xarray as xr
 
@@ -71,7 +88,8 @@ def _transform_inplace(values: Values, context: RunContext, work: VariableWork, 
             fitting = {n: c for n, c in coords.coords.items() if set(c.dims) <= set(data_var.dims)}
             cut = {n: c[{d: at[str(d)] for d in c.dims}] for n, c in fitting.items()}
             data_array = data_array.assign_coords(cut)
-    job.apply_data_transformations(data_array, data_var)
+    with _by_the_author():
+        job.apply_data_transformations(data_array, data_var)
     if not np.shares_memory(data_array.values, values):
         raise TypeError(
             f"{type(job).__name__}.apply_data_transformations must change the values in place"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.files.recorded import SourceFileRecord
-from gridmill.model.files.versions import Identity, Word
+from gridmill.model.files.versions import Word
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
@@ -16,6 +16,7 @@ from gridmill.pipeline.values import SourceFile
 __all__ = ["coords_from", "held_for", "released_files", "withdrawn_files"]
 
 Unread = Mapping[int, tuple[bool, str]]
+VERSION = ("nbytes", "etag", "last_modified", "checksum", "index")
 # What became of a file that gave no variable anything: past its time that is settled.
 NOTHING = (SourceFileStatus.NOT_YET_AVAILABLE, SourceFileStatus.READ_FAILED)
 
@@ -30,11 +31,11 @@ def coords_from(
     ]
 
 
-def released_files(record: ProgressRecord | None, name: str) -> dict[str, Identity]:
+def released_files(record: ProgressRecord | None, name: str) -> dict[str, Word]:
     """Return by URL which version of a source file no gate of a variable holds any more."""
     groups = () if record is None else record.groups
     files = (file for group in groups for file in group)
-    return {file.url: file.released[name].identity for file in files if name in file.released}
+    return {file.url: file.released[name] for file in files if name in file.released}
 
 
 def withdrawn_files(record: ProgressRecord | None, name: str) -> dict[str, Word]:
@@ -77,7 +78,7 @@ def _nothing_says(var: DataVar) -> str:
 def _with_outcome(
     coord: SourceFileCoord, was: SourceFileRecord, unread: tuple[bool, str] | None
 ) -> SourceFileCoord:
-    known = {name: getattr(was, name) for name in ("nbytes", "etag", "last_modified")}
+    known = {name: getattr(was, name) for name in VERSION}
     if unread is not None:
         status = was.status.of_unread(unread[1])
         settled = unread[0] or was.accepted is not None

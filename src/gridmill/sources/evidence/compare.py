@@ -22,7 +22,8 @@ from gridmill.sources.evidence.dates import (
     calendar_of,
     seconds_in,
 )
-from gridmill.sources.evidence.expected import ExpectedAxis, Promise
+from gridmill.sources.evidence.expected import LEAD_UNITS, ExpectedAxis, Promise
+from gridmill.sources.evidence.fields import turned_fields
 from gridmill.sources.evidence.observed import Axis, Evidence
 from gridmill.sources.evidence.units import are_same, convert, is_convertible
 
@@ -151,7 +152,7 @@ def _time_of(evidence: Evidence, dim: str, expected: ExpectedAxis) -> Axis | Non
 def _check_scalars(evidence: Evidence, promise: Promise) -> None:
     """Compare coordinates of one value with the label that the file fills, by their names."""
     for dim, expected in promise.axes.items():
-        axis = evidence.scalars.get(dim)
+        axis = _scalar(evidence, dim)
         if axis is None or dim == promise.append_dim or dim in promise.unchecked:
             continue
         if expected.labels.ndim or not expected.is_number:
@@ -164,6 +165,23 @@ def _check_scalars(evidence: Evidence, promise: Promise) -> None:
             )
 
 
+# What members and leads are called.
+MEMBERS = ("realization", "ensemble_member", "number", "member", "ensemble")
+LEADS = ("forecast_period", "lead_time", "step", "leadtime", "lead")
+
+
+def _scalar(evidence: Evidence, dim: str) -> Axis | None:
+    """Return the coordinate of one value that says a file's label of a dim."""
+    if dim in evidence.scalars:
+        return evidence.scalars[dim]
+    names = next((names for names in (MEMBERS, LEADS) if dim in names), ())
+    for axis in evidence.scalars.values():
+        is_called = axis.name in names and axis.standard_name is None
+        if names and (axis.standard_name == names[0] or is_called):
+            return axis
+    return None
+
+
 def _orders(evidence: Evidence, values: Values, promise: Promise) -> dict[int, np.ndarray]:
     """Return by axis of the values where each label is in the file, where that is elsewhere."""
     dims = promise.dims
@@ -172,7 +190,7 @@ def _orders(evidence: Evidence, values: Values, promise: Promise) -> dict[int, n
     lengths = [n for n in evidence.values.shape if n > 1]
     if len(dims) != values.ndim or lengths != [values.shape[number] for number in along]:
         return {}  # the author's code took a part, or put several together
-    orders = {}
+    orders: dict[int, np.ndarray] = {}
     for axis, number in zip(axes, along, strict=True):
         dim = dims[number]
         expected = promise.axes[dim]
@@ -185,13 +203,19 @@ def _orders(evidence: Evidence, values: Values, promise: Promise) -> dict[int, n
         if order is None:
             raise NotAsPromised(_differs(axis, found, dim, expected) + _if_meant(dim))
         orders[number] = order
-    return orders
+    at = {axis.name: number for axis, number in zip(axes, along, strict=True)}
+    turned, name, why = turned_fields(evidence.fields, at, orders, promise)
+    if why:
+        raise NotAsPromised(why + _if_meant(name))
+    return orders | turned
 
 
 def _numbers(axis: Axis, expected: ExpectedAxis) -> Values | None:
     """Return a file's labels in the archive's units; None if it has none that are numbers."""
     if axis.values is None or axis.values.dtype.kind not in "iuf" or axis.is_time:
         return None
+    if axis.units is None and expected.units == LEAD_UNITS:
+        return None  # hours, or seconds: who knows
     if are_same(axis.units, expected.units):
         return np.asarray(axis.values, "float64")
     units, wanted = str(axis.units), str(expected.units)

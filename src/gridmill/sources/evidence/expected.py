@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExpectedAxis", "Promise", "expected_axes", "expected_times"]
 
+# Of a grid: more are too much to send to each worker.
+MOST_POINTS = 4_000_000
+LEAD_UNITS = "seconds"
 Labels = np.ndarray[Any, Any]
 
 
@@ -27,6 +30,8 @@ class ExpectedAxis:
         cftime objects.
     units, standard_name
         As the template declares them.
+    dims
+        Of a coordinate of two dims, which says where a grid's points are; else empty.
     starts, ends
         Of an append dim: what each label stands for, the end not included. The time that a file
         names may be any in it.
@@ -35,17 +40,19 @@ class ExpectedAxis:
     labels: Labels
     units: str | None = None
     standard_name: str | None = None
+    dims: tuple[str, ...] = ()
     starts: Labels | None = None
     ends: Labels | None = None
 
-    def at(self, place: int | slice) -> ExpectedAxis:
-        """Return the labels of a place."""
+    def at(self, place: int | slice | tuple[int | slice, ...]) -> ExpectedAxis:
+        """Return the labels of a place, as many as `dims` where it has those."""
         starts = None if self.starts is None else np.asarray(self.starts[place])
         ends = None if self.ends is None else np.asarray(self.ends[place])
         return ExpectedAxis(
             labels=np.asarray(self.labels[place]),
             units=self.units,
             standard_name=self.standard_name,
+            dims=self.dims,
             starts=starts,
             ends=ends,
         )
@@ -75,13 +82,16 @@ class Promise:
     units
         Of the variable, as the template declares them.
     unchecked
-        Dims, and ``"units"``, in which the file may differ.
+        Dims, coordinates of two dims, and ``"units"``, in which the file may differ.
+    fields
+        By name, the template's coordinates of two of these dims.
     """
 
     axes: Mapping[str, ExpectedAxis]
     append_dim: str
     units: str | None = None
     unchecked: frozenset[str] = field(default_factory=frozenset)
+    fields: Mapping[str, ExpectedAxis] = field(default_factory=dict)
 
     @property
     def time(self) -> ExpectedAxis | None:
@@ -95,12 +105,22 @@ class Promise:
 
 
 def expected_axes(ds: xr.Dataset, append_dim: str) -> dict[str, ExpectedAxis]:
-    """Return the labels of a template's dims, without the append dim."""
-    return {
+    """Return the labels of a template's dims, and its coordinates of two; no append dim."""
+    axes = {
         str(dim): _axis(ds, str(dim), ds.get_index(dim).to_numpy())
         for dim in ds.dims
         if dim != append_dim and dim in ds.coords
     }
+    fields = {
+        str(name): replace(
+            _axis(ds, str(name), coord.to_numpy().astype("float32")),
+            dims=tuple(map(str, coord.dims)),
+        )
+        for name, coord in ds.coords.items()
+        if coord.ndim == 2 and append_dim not in coord.dims and coord.dtype.kind == "f"
+        if coord.size <= MOST_POINTS
+    }
+    return axes | fields
 
 
 def expected_times(
@@ -133,9 +153,10 @@ def _axis(
     ends: Labels | None = None,
 ) -> ExpectedAxis:
     attributes = ds[dim].attrs
+    is_lead = labels.dtype.kind == "m"
     return ExpectedAxis(
-        labels=labels,
-        units=attributes.get("units"),
+        labels=labels / np.timedelta64(1, "s") if is_lead else labels,
+        units=LEAD_UNITS if is_lead else attributes.get("units"),
         standard_name=attributes.get("standard_name"),
         starts=starts,
         ends=ends,

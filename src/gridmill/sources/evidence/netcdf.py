@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from gridmill.sources.evidence.observed import Axis
+from gridmill.sources.evidence.observed import Axis, Field
 
 __all__ = ["Description", "describe_hdf5", "describe_netcdf4"]
 
 # Larger ones are no coordinate of a grid.
-MOST_LABELS = 1_000_000
+MOST_LABELS = 4_000_000
 Attributes = Mapping[str, Any]
-Found = tuple[np.ndarray[Any, Any], Attributes]
+Found = tuple[np.ndarray[Any, Any], Attributes, tuple[str, ...]]
 Find = Callable[[str], Found | None]
 
 
@@ -31,12 +31,13 @@ class Description:
     axes: tuple[Axis, ...]
     scalars: Mapping[str, Axis] = field(default_factory=dict)
     units: str | None = None
+    fields: tuple[Field, ...] = ()
 
 
 def describe_hdf5(stored: Any) -> Description:
     """Describe a variable that is read whole, of a file that is open with h5py."""
     group = stored.parent
-    dims = [dim[0].name.rpartition("/")[2] if len(dim) else "" for dim in stored.dims]
+    dims = _dims_hdf5(stored)
 
     def find(name: str) -> Found | None:
         there = group.get(name) if name else None
@@ -46,7 +47,7 @@ def describe_hdf5(stored: Any) -> Description:
         is_dimension = str(attributes.pop("NAME", "")).startswith("This is a netCDF dimension but")
         if is_dimension or there.size > MOST_LABELS:
             return None
-        return _unpacked(there[()], attributes), attributes
+        return _unpacked(there[()], attributes), attributes, _dims_hdf5(there)
 
     return _described(dims, _attributes_hdf5(stored), find, {})
 
@@ -63,7 +64,7 @@ def describe_netcdf4(stored: Any, index: Mapping[str, int | slice]) -> Descripti
         values = there[...]
         if np.ma.is_masked(values):
             return None
-        return np.ma.getdata(values), _attributes(there)
+        return np.ma.getdata(values), _attributes(there), tuple(there.dimensions)
 
     return _described(stored.dimensions, _attributes(stored), find, index)
 
@@ -82,6 +83,10 @@ ATTRIBUTES = frozenset(
 )
 # What coordinates of time are called that no variable refers to.
 TIMES = ("time", "valid_time", "forecast_reference_time", "init_time", "TIME", "time_counter")
+
+
+def _dims_hdf5(stored: Any) -> tuple[str, ...]:
+    return tuple(dim[0].name.rpartition("/")[2] if len(dim) else "" for dim in stored.dims)
 
 
 def _attributes_hdf5(stored: Any) -> dict[str, Any]:
@@ -138,14 +143,38 @@ def _described(
         scalars.update(
             (a.name, a) for a in others if a.is_time and a.values is not None and a.values.size == 1
         )
-    return Description(axes=tuple(axes), scalars=scalars, units=_text(attributes.get("units")))
+    fields = (_field(name, find, index) for name in named)
+    return Description(
+        axes=tuple(axes),
+        scalars=scalars,
+        units=_text(attributes.get("units")),
+        fields=tuple(one for one in fields if one is not None),
+    )
+
+
+def _field(name: str, find: Find, index: Mapping[str, int | slice]) -> Field | None:
+    """Return the part of a coordinate of two dims that is read; None if it has others."""
+    found = find(name)
+    if found is None or found[0].ndim != 2:
+        return None
+    values, attributes, dims = found
+    places = [index.get(dim, slice(None)) for dim in dims]
+    if any(not isinstance(place, slice) for place in places):
+        return None
+    return Field(
+        name=name,
+        dims=(dims[0], dims[1]),
+        values=values[tuple(places)],
+        units=_text(attributes.get("units")),
+        standard_name=_text(attributes.get("standard_name")),
+    )
 
 
 def _axis(name: str, find: Find) -> Axis:
     found = find(name)
     if found is None or found[0].ndim > 1:
         return Axis(name=name)
-    values, attributes = found
+    values, attributes, _ = found
     bounds = find(str(attributes["bounds"])) if "bounds" in attributes else None
     has_bounds = bounds is not None and bounds[0].shape == (*values.shape, 2)
     return Axis(

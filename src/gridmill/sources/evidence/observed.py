@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Axis", "Evidence", "dtype_made", "is_observed", "observe", "observing"]
+__all__ = ["Axis", "Evidence", "Field", "dtype_made", "is_observed", "observe", "observing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,27 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Field:
+    """A coordinate of two dims, like the latitude of a curvilinear grid.
+
+    Parameters
+    ----------
+    name, units, standard_name
+        See `Axis`.
+    dims
+        Names of two axes.
+    values
+        Of these dims; NaN where the file does not say.
+    """
+
+    name: str
+    dims: tuple[str, str]
+    values: np.ndarray[Any, Any]
+    units: str | None = None
+    standard_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What a file says of one variable that was read from it.
 
@@ -76,6 +97,8 @@ class Evidence:
         By name, coordinates of one value that belong to it: of dims that were dropped, or of none.
     units
         Of the variable.
+    fields
+        Coordinates of two of the dims.
     """
 
     variable: str
@@ -83,6 +106,7 @@ class Evidence:
     axes: tuple[Axis, ...]
     scalars: Mapping[str, Axis] = field(default_factory=dict)
     units: str | None = None
+    fields: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True)

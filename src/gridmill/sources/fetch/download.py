@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 import stamina
 
+from gridmill.model.files.versions import checksum_of
 from gridmill.sources.fetch.failures import (
     DownloadFailed,
     NotAFileError,
@@ -33,7 +34,7 @@ from gridmill.sources.fetch.failures import (
 from gridmill.sources.fetch.hosts import limit_hosts, place_at
 from gridmill.sources.fetch.http import open_http
 from gridmill.sources.fetch.local import open_local
-from gridmill.sources.fetch.proof import HEAD_NBYTES, check_body, content_fault
+from gridmill.sources.fetch.proof import HEAD_NBYTES, Summed, check_body, content_fault
 from gridmill.sources.fetch.responses import Body, ByteRange, Deadline, FileIdentity, OpenBody
 from gridmill.sources.fetch.s3 import open_s3
 from gridmill.sources.fetch.settings import DEFAULT_SETTINGS, DownloadSettings
@@ -51,6 +52,7 @@ __all__ = [
     "limit_hosts",
     "mask_url",
     "read",
+    "read_version",
 ]
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,10 @@ class Download:
     remark
         What is worth knowing of how it was fetched, the same words for every such file; the run's
         report says of how many files it holds.
+    checksum
+        Of the bytes as they came, see `gridmill.model.files.versions`; None where nobody took it.
+    index
+        Which version of the file's index said where its parts are; None where none did.
     """
 
     path: Path
@@ -88,6 +94,8 @@ class Download:
     attempts: int
     file_nbytes: int | None = None
     remark: str | None = None
+    checksum: str | None = None
+    index: FileIdentity | None = None
 
 
 def fetch(
@@ -206,9 +214,16 @@ def read(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> bytes:
     NotAvailable, DownloadFailed, ValueError
         As by `fetch`.
     """
+    return read_version(url, settings=settings)[0]
+
+
+def read_version(
+    url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS
+) -> tuple[bytes, FileIdentity]:
+    """Fetch a small file into memory as `read` does, and say which version of it that is."""
     content = io.BytesIO()
-    _into(content, url, settings, [None])
-    return content.getvalue()
+    file = _into(content, url, settings, [None]).file
+    return content.getvalue(), file
 
 
 def _into(
@@ -310,7 +325,7 @@ class _Transfer:
 
     def _start_again(self) -> None:
         self._whole_requests = 0
-        self._whole_nbytes = 0
+        self._whole_nbytes = self._whole_crc32c = 0
         self.file = FileIdentity()
 
     def run(self) -> None:
@@ -341,6 +356,7 @@ class _Transfer:
             last_modified=self.file.last_modified,
             attempts=self._attempts,
             file_nbytes=self.file.nbytes,
+            checksum=checksum_of(self._whole_crc32c, self._requests),
         )
 
     def _backoff(self, error: Exception) -> bool | float:
@@ -361,8 +377,10 @@ class _Transfer:
         for request in self._requests[self._whole_requests :]:
             self._deadline.check()
             with self._open_body(self._url, request, self._settings, self._deadline) as body:
-                nbytes = _copy(body, request, self._out, self._deadline)
+                out = Summed(self._out, self._whole_crc32c)
+                nbytes = _copy(body, request, out, self._deadline)
             self._check_unchanged(body.file)
+            self._whole_crc32c = out.crc32c
             self._whole_nbytes += nbytes
             self._whole_requests += 1
         self._out.flush()
@@ -382,7 +400,7 @@ class _Transfer:
             )
 
 
-def _copy(body: Body, request: ByteRange | None, out: BinaryIO, deadline: Deadline) -> int:
+def _copy(body: Body, request: ByteRange | None, out: Summed, deadline: Deadline) -> int:
     """Write the requested bytes of a body; return their count, or raise if it is not a file's."""
     start, stop = request or (0, None)
     wanted = _wanted_nbytes(body, start, stop)

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+import google_crc32c
+
 from gridmill.sources.fetch.failures import TransientError
 from gridmill.sources.fetch.responses import Body
 from gridmill.sources.fetch.settings import DownloadSettings
 from gridmill.sources.wholeness import lacks
 
-__all__ = ["HEAD_NBYTES", "check_body", "content_fault"]
+__all__ = ["HEAD_NBYTES", "Summed", "check_body", "content_fault"]
 
 # As far as a page is looked for.
 HEAD_NBYTES = 256
+
+
+class Summed:
+    """A file that is written to, and the checksum of what was."""
+
+    def __init__(self, out: BinaryIO, crc32c: int) -> None:
+        self._out = out
+        self.crc32c = crc32c
+
+    def write(self, content: bytes) -> int:
+        self.crc32c = google_crc32c.extend(self.crc32c, content)
+        return self._out.write(content)
 
 
 def check_body(body: Body, head: bytes, written: int, wanted: int | None) -> None:

@@ -64,11 +64,14 @@ class FileIdentity:
         time and size.
     last_modified
         Last-Modified, an HTTP date.
+    index
+        Which version the file's index is, where that was asked for: it says where parts are.
     """
 
     nbytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
+    index: FileIdentity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

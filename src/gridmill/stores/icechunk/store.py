@@ -144,7 +144,7 @@ class IcechunkStore:
         store = patiently(self.repository.published)
         sizes = each(lambda key: patiently(lambda: size(key)), keys, AT_ONCE)
         found = zip(keys, sizes, strict=True)
-        return {key: nbytes for key, nbytes in found if nbytes is not None}
+        return {key: nbytes for key, nbytes in found if nbytes}  # of a chunk that is not there: 0
 
     def open_dataset(self) -> xr.Dataset:
         """Open what readers see now; it stays as it is while others publish.

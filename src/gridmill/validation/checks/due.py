@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.wording import count_of, format_duration, short_label
-from gridmill.validation.checks.gaps import GapGroup, find_gaps, group_gaps
+from gridmill.validation.checks.gaps import Gap, GapGroup, find_gaps, group_gaps
 from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding
 
@@ -88,10 +88,14 @@ def _is_settled(group: GapGroup) -> bool:
     return group.gaps[0].settled
 
 
+def _of_absent(gap: Gap) -> str:
+    return "was there before, and is gone" if gap.was_there else "never came"
+
+
 def _finding(group: GapGroup) -> Finding:
     gap, n = group.gaps[0], len(group.gaps)
     absent = gap.status == SourceFileStatus.NOT_YET_AVAILABLE and gap.settled
-    status = "never came" if absent else gap.status
+    status = _of_absent(gap) if absent else gap.status
     detail = f" ({gap.detail})" if gap.detail and not absent else ""
     what = f"source file {gap.url}" if n == 1 else f"{n} source files from {gap.url} on"
     return Finding(

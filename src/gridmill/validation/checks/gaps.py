@@ -54,6 +54,8 @@ class Gap:
         When it was first tried in vain (ISO 8601, UTC, to the minute); empty if no record says.
     due
         When an update tries it again, likewise; empty for the next one.
+    was_there
+        Whether an earlier run got it: it is gone, or is not as it was.
     """
 
     url: str
@@ -67,6 +69,7 @@ class Gap:
     accepted: bool = False
     since: str = ""
     due: str = ""
+    was_there: bool = False
 
     @property
     def is_pending(self) -> bool:
@@ -79,9 +82,9 @@ class Gap:
         return self.status == SourceFileStatus.HELD and not self.accepted
 
     @property
-    def cause(self) -> tuple[tuple[str, ...], str, bool, bool]:
+    def cause(self) -> tuple[tuple[str, ...], str, bool, bool, bool]:
         """What gaps of one group share."""
-        return self.variables, self.status, self.settled, self.accepted
+        return self.variables, self.status, self.settled, self.accepted, self.was_there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +202,7 @@ class _Recorded:
             file.accepted is not None or status is SourceFileStatus.WITHDRAWN,
             tries.since if tries else "",
             tries.due if tries else "",
+            bool(file.was_there),
         )
 
 
@@ -212,6 +216,7 @@ class _Outcome:
     accepted: bool = False
     since: str = ""
     due: str = ""
+    was_there: bool = False
 
 
 def group_gaps(context: Context, gaps: Iterable[Gap]) -> list[GapGroup]:

@@ -215,6 +215,17 @@ def test_a_fill_value_is_no_real_value():
         check_new(template(data_vars=(tiny_var("a", encoding=encoding),)))
 
 
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint32"])
+def test_what_a_reader_misses_of_a_time_is_no_date(dtype):
+    """Of int64 and of floating point something is read as no time; no leads are asked that."""
+    lead = Coordinate(name="lead", dims=("y",), dtype="int16", units="hours")
+    others = (Coordinate(name="y"), Coordinate(name="x"), lead)
+    time = time_coordinate(dtype=dtype, units="hours since 2020-01-01")
+    with pytest.raises(ValueError, match=f"'time': no number of dtype {dtype} is read as no time"):
+        check_new(template(coords=(time, *others)))
+    check_new(template(coords=(time_coordinate(dtype="float64"), *others)))
+
+
 def stored_as(**changes) -> Encoding:
     """Return how a variable is stored, with changes."""
     return Encoding(chunks=(2, *SHAPE), shards=(4, *SHAPE), **changes)

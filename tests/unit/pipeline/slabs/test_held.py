@@ -17,7 +17,7 @@ from gridmill.model.fields.gates import (
     NotConstant,
     ValidRange,
 )
-from gridmill.model.files.versions import identity_of
+from gridmill.model.files.versions import Word, identity_of
 from gridmill.model.variables import Encoding
 from gridmill.pipeline.canvas import slabs_of
 from tiny import HOUR, SHAPE, START, Provider, TinyJob, TinyTemplate, hours, tiny_var, values_at
@@ -122,7 +122,12 @@ def test_what_somebody_released_is_stored(tmp_path, slabs):
     source = at.download()
     coord = source.files[2].coord
     version = identity_of(coord.nbytes, coord.etag, coord.last_modified)
-    for known, unread in ((version, [0]), ((None, "other", None), [0, 2])):
+    same, other = (Word("me", version, content) for content in (coord.checksum, "whole-00000000"))
+    for known, unread in (
+        (same, [0]),
+        (Word("me", (None, "other", None)), [0, 2]),
+        (other, [0, 2]),
+    ):
         at.work = lambda *args, known=known: replace(
             Workplace.work(at, *args), released={coord.get_url(): known}
         )

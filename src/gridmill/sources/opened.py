@@ -1,0 +1,178 @@
+"""Read one variable of what xarray opened, whatever format that is of.
+
+What it says of the variable's axes, time and units is told to who observes
+(`gridmill.sources.evidence`), as `gridmill.read_netcdf` does it for netCDF. Covers netCDF, Zarr,
+HDF5, and whatever else xarray opens, decoded or not. Does not cover: opening it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gridmill.sources.evidence.netcdf import MOST_LABELS, TIMES
+from gridmill.sources.evidence.observed import Axis, Evidence, Field, is_observed, observe
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["read_xarray"]
+
+EPOCH = "seconds since 1970-01-01"
+
+
+def read_xarray(
+    opened: xr.Dataset | xr.DataArray, variable: str | None = None
+) -> np.ndarray[Any, Any]:
+    """Read a variable's values, and let a run compare the file with the place that it fills.
+
+    Parameters
+    ----------
+    opened
+        What ``xarray.open_dataset`` or ``open_zarr`` gave, or a part of it: what was chosen with
+        ``isel`` or ``sel`` keeps its coordinates. A Dataset also tells bounds, and the time of a
+        file to which no variable refers.
+    variable
+        Name of the variable of a Dataset; None for a DataArray.
+
+    Returns
+    -------
+    numpy.ndarray
+        Dims, units and dtype as in what was opened; NaN is what xarray takes for missing.
+
+    Raises
+    ------
+    ValueError
+        There is no such variable, or it is packed and was opened without unpacking it.
+
+    Notes
+    -----
+    Safe to call from several threads as far as what opened the file is. Close what you opened: a
+    run deletes the file behind it.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> read_xarray(xr.Dataset({"t2m": ("x", [1.0, 2.0])}), "t2m").tolist()
+    [1.0, 2.0]
+    """
+    data = _data_array(opened, variable)
+    _check_unpacked(data)
+    values = np.asarray(data.values)
+    if is_observed():
+        dataset = opened if variable is not None else data.coords.to_dataset()
+        observe(_described(data, values, dataset))
+    return values
+
+
+def _data_array(opened: Any, variable: str | None) -> Any:
+    if variable is None:
+        if hasattr(opened, "data_vars"):
+            names = ", ".join(map(str, opened.data_vars)) or "none"
+            raise ValueError(f"read_xarray(Dataset) needs the name of a variable: it has {names}")
+        return opened
+    if variable not in opened.variables:
+        names = ", ".join(map(str, opened.variables)) or "none"
+        raise ValueError(f"there is no variable {variable!r}; name one of those it has: {names}")
+    return opened[variable]
+
+
+def _check_unpacked(data: Any) -> None:
+    packed = [name for name in ("scale_factor", "add_offset") if name in data.attrs]
+    if packed:
+        raise ValueError(
+            f"{data.name!r} is packed ({packed[0]}={data.attrs[packed[0]]!r}), and was opened "
+            "without unpacking it; open it with mask_and_scale=True"
+        )
+
+
+def _described(data: Any, values: np.ndarray[Any, Any], dataset: Any) -> Evidence:
+    axes = tuple(
+        _axis(data.coords[dim], dataset) if dim in data.coords else Axis(name=str(dim))
+        for dim in data.dims
+    )
+    single = [c for c in data.coords.values() if c.name not in data.dims and c.size == 1]
+    scalars = {str(coord.name): _axis(coord, dataset) for coord in single}
+    if not any(axis.is_time for axis in (*axes, *scalars.values())):
+        others = (_axis(dataset[name], dataset) for name in _times(dataset, data))
+        scalars |= {axis.name: axis for axis in others if axis.is_time}
+    return Evidence(
+        variable=str(data.name),
+        values=values,
+        axes=axes,
+        scalars=scalars,
+        units=_text(data.attrs.get("units")),
+        fields=tuple(_fields(data)),
+    )
+
+
+def _times(dataset: Any, data: Any) -> list[str]:
+    """Name a file's times of one value to which the variable does not refer."""
+    there = (name for name in TIMES if name in dataset.variables and name not in data.dims)
+    return [name for name in there if dataset[name].size == 1]
+
+
+def _fields(data: Any) -> Iterator[Field]:
+    for coord in data.coords.values():
+        if coord.ndim == 2 and coord.dtype.kind == "f" and coord.size <= MOST_LABELS:
+            yield Field(
+                name=str(coord.name),
+                dims=(str(coord.dims[0]), str(coord.dims[1])),
+                values=coord.values,
+                units=_text(coord.attrs.get("units")),
+                standard_name=_text(coord.attrs.get("standard_name")),
+            )
+
+
+def _axis(coord: Any, dataset: Any) -> Axis:
+    if coord.ndim > 1 or coord.size > MOST_LABELS:
+        return Axis(name=str(coord.name))
+    values, units, calendar = _numbers(coord)
+    named = coord.attrs.get("bounds", coord.encoding.get("bounds"))
+    bounds = dataset[named] if named in dataset.variables else None
+    is_bounds = bounds is not None and bounds.shape == (*coord.shape, 2)
+    return Axis(
+        name=str(coord.name),
+        values=values,
+        units=units,
+        standard_name=_text(coord.attrs.get("standard_name")),
+        calendar=calendar,
+        bounds=_numbers(bounds, units, calendar)[0] if is_bounds else None,
+    )
+
+
+def _numbers(
+    coord: Any, units: str | None = None, calendar: str | None = None
+) -> tuple[np.ndarray[Any, Any] | None, str | None, str | None]:
+    """Return a coordinate's values as numbers, with their units and calendar.
+
+    Dates and spans of time that xarray decoded are told in seconds.
+    """
+    values = np.asarray(coord.values)
+    if values.dtype.kind == "M":
+        return _seconds(values - np.datetime64(0, "s")), EPOCH, "proleptic_gregorian"
+    if values.dtype.kind == "m":
+        return _seconds(values), "seconds", None
+    if values.dtype.kind == "O" and values.size and hasattr(values.flat[0], "calendar"):
+        import cftime
+
+        named = values.flat[0].calendar
+        numbers = cftime.date2num(values.ravel(), EPOCH, calendar=named)
+        return np.asarray(numbers, "float64").reshape(values.shape), EPOCH, named
+    if values.dtype.kind not in "iuf":
+        return None, _text(coord.attrs.get("units")), None
+    return (
+        values,
+        units or _text(coord.attrs.get("units")),
+        calendar or _text(coord.attrs.get("calendar")),
+    )
+
+
+def _seconds(spans: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(spans / np.timedelta64(1, "s"), "float64")
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
