@@ -8,7 +8,12 @@ listed, and the coordinates are those of the template.
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,8 +25,9 @@ import numpy as np
 import pandas as pd
 from distributed import Client
 
+import daily_grib
 import daily_netcdf as daily
-from daily_netcdf import DAYS, LATS, LONS, Held, Job, Template, field, write
+from daily_netcdf import DAYS, LATS, LONS, Held, field, write
 from gridmill import DownloadSettings
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.intake import Intake
@@ -29,7 +35,18 @@ from gridmill.runs.ledger import Ledger
 from gridmill.testing import ArchiveServer
 from tiny import dataset_of
 
-__all__ = ["LIES", "SOURCES", "STAGES", "STORES", "Play", "Stage", "play"]
+__all__ = [
+    "DEATHS",
+    "KILLED",
+    "LIES",
+    "SOURCES",
+    "STAGES",
+    "STORES",
+    "Play",
+    "Stage",
+    "archive_at",
+    "play",
+]
 
 Content = Callable[[bytes, random.Random], bytes]
 DUE = pd.Timedelta(hours=2)  # after the label, see `daily_netcdf.Job`
@@ -73,9 +90,9 @@ HELD: dict[str, Callable[[Held], None]] = {
     )
 }
 BYTES: dict[str, Content] = {function.__name__: function for function in (cut, page, empty, noise)}
-LIES = (*HELD, *BYTES)
-# What is only told otherwise is no gap.
-CONVERTED = {"flipped", "rolled", "celsius"}
+LIES = (*HELD, *BYTES, *daily_grib.LIES)
+# What is only told otherwise is no gap, nor is what can be found without an index.
+CONVERTED = {"flipped", "rolled", "celsius", "stale_index", "page_as_index"}
 STORES = ("zarr", "icechunk")
 SOURCES = ("http", "s3")
 
@@ -95,6 +112,9 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "dies before a record": ((Ledger, "record"),),
     "dies before a publication": ((Publisher, "publish"),),
 }
+# By SIGKILL, in a process of its own, at one of these.
+KILLED = "is killed"
+DEATHS = tuple(stage for stage in STAGES if stage != "lives")
 
 
 @contextmanager
@@ -129,11 +149,26 @@ def play(scene: Play, folder: Path, client: Client) -> list[str]:
     root.mkdir(parents=True)
     with ArchiveServer(root.parent) as server:
         server.release_all()
-        return Stage(scene, folder, root, server.url, client, draw).play()
+        kind = GribStage if scene.lie in daily_grib.LIES else Stage
+        return kind(scene, folder, root, server.url, client, draw).play()
+
+
+def archive_at(folder: Path, base: str, url: str, store: str, is_grib: bool) -> Any:
+    """Return the dataset of a play."""
+    options = {"anon": True, "endpoint_url": url}
+    settings = DownloadSettings(attempts=1, s3_options=options)
+    of: Any = daily_grib if is_grib else daily
+    fields = {"download_settings": settings, "__module__": __name__}
+    job = type("Liar", (of.Job,), fields)
+    return dataset_of(template=of.Template, job=job)(folder / "a", source_base=base, format=store)
 
 
 class Stage:
     """Where a play is given: a provider, an archive, and a reader."""
+
+    is_grib = False
+    names = ("t2m",)
+    labels: tuple[Any, Any] = (LATS, LONS)
 
     def __init__(
         self,
@@ -148,12 +183,9 @@ class Stage:
         self.kind = draw.choice(daily.FORMATS)
         self.day = draw.randrange(1, len(DAYS) - 1)
         self.violations: list[str] = []
-        options = {"anon": True, "endpoint_url": url}
-        settings = DownloadSettings(attempts=1, s3_options=options)
-        job = type("Liar", (Job,), {"download_settings": settings, "__module__": __name__})
         base = f"{url}/bucket" if scene.source == "http" else "s3://bucket"
-        kind = dataset_of(template=Template, job=job)
-        self.dataset = kind(folder / "a", source_base=base, format=scene.store)
+        self.given = (folder, base, url, scene.store, self.is_grib)
+        self.dataset = archive_at(*self.given)
 
     def play(self) -> list[str]:
         """Go through the provider's weeks; what was wrong."""
@@ -195,35 +227,80 @@ class Stage:
         """Update as a schedule does: again, where a driver died."""
         until = min(now, DAYS[-1] + pd.Timedelta(hours=1)).isoformat()
         options = {"until": until, "now": now, "client": self.client}
-        if dies:
+        if dies and self.scene.stage == KILLED:
+            self._kill(until, now)
+            self._look(may_gap=may_gap)
+        elif dies:
             with suppress(Died), _dying(self.scene.stage):
                 self.dataset.reformat_operational_update(**options)
             self._look(may_gap=may_gap)
         self.dataset.reformat_operational_update(**options)
         self._look(may_gap=may_gap)
 
+    def _kill(self, until: str, now: pd.Timestamp) -> None:
+        """Update in a process that is killed, or that comes to its end before."""
+        names = ("folder", "base", "url", "store", "is_grib")
+        said = dict(zip(names, (str(self.given[0]), *self.given[1:]), strict=True))
+        said |= {"until": until, "now": str(now), "stage": self.draw.choice(DEATHS)}
+        here = Path(__file__)
+        path = os.pathsep.join([str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        done = subprocess.run(
+            [sys.executable, str(here.with_name("lies_driver.py")), json.dumps(said)],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if done.returncode not in (-signal.SIGKILL, 0):
+            self._say(f"the driver ended with {done.returncode}: {done.stderr[-500:]}")
+
     def _look(self, *, may_gap: bool) -> None:
         """Read as a reader does, and compare with what the provider measured."""
-        if self.dataset.store.published_length("time") is None:
+        if self.dataset.store.published_length(self._dim) is None:
             return
         with self.dataset.store.open_dataset() as ds:
             self._compare(ds.load(), may_gap=may_gap and self.scene.lie not in CONVERTED)
 
+    @property
+    def _dim(self) -> str:
+        return "init_time" if self.is_grib else "time"
+
+    def _measured(self, day: int, number: int) -> np.ndarray:
+        return field(day)
+
     def _compare(self, ds: Any, *, may_gap: bool) -> None:
-        n = ds.sizes["time"]
+        n, (lats, lons) = ds.sizes[self._dim], self.labels
         is_ours = (
-            (ds["time"].values == DAYS[:n].values).all()
-            and np.array_equal(ds["latitude"], LATS)
-            and np.array_equal(ds["longitude"], LONS)
+            (ds[self._dim].values == DAYS[:n].values).all()
+            and np.array_equal(ds["latitude"], lats)
+            and np.array_equal(ds["longitude"], lons)
             and ds["t2m"].attrs["units"] == "K"
         )
         if not is_ours:
             self._say("other coordinates or units")
         for day in range(n):
-            found = ds["t2m"].values[day]
-            is_gap = np.isnan(found).all() and may_gap and day == self.day
-            if not is_gap and not np.allclose(found, field(day), rtol=1e-6):
-                self._say(f"day {day} is {found.ravel()[0]}, not {field(day).ravel()[0]}")
+            for number, name in enumerate(self.names):
+                found, measured = ds[name].values[day], self._measured(day, number)
+                is_gap = np.isnan(found).all() and may_gap and day == self.day
+                if not is_gap and not np.allclose(found, measured, rtol=1e-6):
+                    told = f"day {day} of {name} is {found.ravel()[0]}"
+                    self._say(f"{told}, not {measured.ravel()[0]}")
 
     def _say(self, what: str) -> None:
         self.violations.append(f"{self.scene.name}: {what}")
+
+
+class GribStage(Stage):
+    """The same with GRIB files and their inventories."""
+
+    is_grib = True
+    names = ("t2m", "u10")
+    labels = (daily_grib.LATS, daily_grib.LONS)
+
+    def publish(self, day: int, lie: str = "") -> None:
+        """Put the file of a day and its inventory."""
+        daily_grib.publish(self.root, day, lie, self.draw)
+
+    def _measured(self, day: int, number: int) -> np.ndarray:
+        return daily_grib.field(day, number)[np.newaxis]

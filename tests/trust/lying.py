@@ -20,8 +20,10 @@ from pathlib import Path
 from long import commit_here
 
 from clusters import local_client
-from lies import LIES, SOURCES, STAGES, STORES, Play, play
+from lies import KILLED, LIES, SOURCES, STAGES, STORES, Play, play
 
+# Drivers that are killed are processes of their own, which take their time.
+ENDS = (*STAGES, KILLED)
 RESULT = Path(__file__).with_name("last_lies.json")
 
 
@@ -56,7 +58,7 @@ def plays(first: int, runs: int) -> Iterator[Play]:
     """Give all of them, one of each cell after the other, so that whenever it ends all had some."""
     for seed in range(first, first + runs):
         for lie in LIES:
-            for stage in STAGES:
+            for stage in ENDS:
                 for store in STORES:
                     source = SOURCES[seed % len(SOURCES)]
                     yield Play(lie=lie, stage=stage, store=store, source=source, seed=seed)
@@ -77,12 +79,12 @@ def keep(runs: Counter[tuple[str, str, str]], violations: list[str]) -> None:
 
 def table(runs: Counter[tuple[str, str, str]], violations: list[str]) -> str:
     """Give runs by lie, death and store."""
-    columns = [(stage, store) for stage in STAGES for store in STORES]
-    lines = [" " * 18 + "".join(f"{stage[:28]:>30}" for stage, _ in columns[:: len(STORES)])]
-    lines += [" " * 18 + "".join(f"{store:>15}" for _, store in columns)]
+    columns = [(stage, store) for stage in ENDS for store in STORES]
+    lines = [" " * 26 + "".join(f"{stage[:28]:>30}" for stage, _ in columns[:: len(STORES)])]
+    lines += [" " * 26 + "".join(f"{store:>15}" for _, store in columns)]
     for lie in LIES:
         counts = "".join(f"{runs[lie, stage, store]:>15}" for stage, store in columns)
-        lines.append(f"{lie:18}{counts}")
+        lines.append(f"{lie:26}{counts}")
     lines.append(f"{runs.total()} runs, {len(violations)} violations")
     return "\n".join([*lines, *violations[:20]])
 

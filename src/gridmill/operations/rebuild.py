@@ -9,8 +9,9 @@ others have some now, the file could not be read.
 Values are looked for in one inner chunk of each variable, and in all of them only where that one
 has none, so that a rebuild reads a small part of an archive.
 
-What no one can tell stays unknown: checksums of objects, epochs, and whether the provider replaced
-a file since it was read.
+What somebody accepted, rejected, released or withdrew is taken from the records of a replica. What
+no one can tell stays unknown: such words where there is no replica, which is said; checksums of
+objects and of source files, epochs, and whether the provider replaced a file since it was read.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.state_files import NewerSchema, UnreadableState
 from gridmill.model.variables import DataVar
+from gridmill.operations.decisions.kept_words import copied_record, unknown_words, with_words
 from gridmill.operations.maintenance import by_hand
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
@@ -94,10 +96,16 @@ def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> 
         found = list(lookahead(partial(_look, archive), lacking, store.state.at_once))
         usual = _usual(found)
         present = dataset.present() if now is None else archive.config.label(now)
+        n_copied = 0
         for region in found:
             hand.lease.proof.check()
-            tracker.write(_record(archive, region, usual, hand.report.run, present))
+            record = _record(archive, region, usual, hand.report.run, present)
+            copied = copied_record(dataset.replicas, record.region)
+            n_copied += copied is not None
+            tracker.write(with_words(record, copied))
+        regions = [job.region for job in lacking]
         hand.report.notes.append(f"{who} rebuilt the records of {len(found)} regions")
+        hand.report.notes.extend(unknown_words(store, regions, n_copied))
     return hand.report
 
 

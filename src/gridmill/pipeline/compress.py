@@ -24,9 +24,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.authoring.transforms.resolution import resolutions_told
 from gridmill.model.epochs import noted_stages
-from gridmill.model.files.versions import is_on_disk
 from gridmill.model.settled import SourceFileStatus
-from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.canvas import Canvas, Index, Slab, Values, slabs_of
 from gridmill.pipeline.download import as_asked, download
@@ -40,6 +38,7 @@ from gridmill.pipeline.slabs.keep_published import (
     keep_published,
     written_region,
 )
+from gridmill.pipeline.slabs.piece import is_as_it_came, is_gone, read_one, why_withdrawn
 from gridmill.pipeline.slabs.resolution import Resolutions
 from gridmill.pipeline.slabs.transform import NotTransformed, TransformedSlabs, transforms
 from gridmill.pipeline.timing import recorded
@@ -52,9 +51,6 @@ from gridmill.pipeline.values import (
     VariableWork,
 )
 from gridmill.pipeline.workspace import TmpFolderLost
-from gridmill.sources.evidence.compare import compare
-from gridmill.sources.evidence.expected import ExpectedAxis, Promise
-from gridmill.sources.evidence.observed import observing
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import naming
 
@@ -292,7 +288,7 @@ def _read(
             continue
         if not file.lies_in(work.job.append_dim, work.offered):
             continue
-        left_out = held.get(index) or _why_withdrawn(work, file)
+        left_out = held.get(index) or why_withdrawn(work, file)
         if left_out:
             unread[index] = left_out
             continue
@@ -300,16 +296,16 @@ def _read(
         piece = canvas.room(place)
         try:
             with resolutions_told() as told:
-                found = _read_one(chain.context, work, file, piece)
+                found = read_one(chain.context, work, file, piece)
         except Exception as error:
-            if (chain.may_vanish and _is_gone(file, error)) or not bench.space.has(source.folder):
+            if (chain.may_vanish and is_gone(file, error)) or not bench.space.has(source.folder):
                 raise TmpFolderLost(str(source.folder)) from error
-            if chain.may_vanish and not _is_as_it_came(file):
+            if chain.may_vanish and not is_as_it_came(file):
                 raise TmpFolderLost(str(source.folder)) from error
             if not is_of_the_file(error) or (bench.raises and not is_of_decoders(error)):
                 raise
             cause = f"{type(error).__name__}: {error}"
-            if not _is_as_it_came(file):
+            if not is_as_it_came(file):
                 cause += "; what lies on the worker's disk is not what arrived"
             # Records outlive workers' folders, and the same fault must read the same in each.
             unread[index] = cause.replace(f"{source.folder}/", "")
@@ -320,58 +316,6 @@ def _read(
         if told:
             resolutions.note(place, max(told))
     return unread, remarks
-
-
-def _read_one(
-    context: RunContext, work: VariableWork, file: SourceFile, piece: Values
-) -> list[str]:
-    """Read a file into its place; what is worth knowing of how it was read."""
-    with observing(piece.dtype) as seen:
-        work.job.read_data_into(file.coord, work.data_var, piece)
-    return compare(seen, piece, _promise(context, work, file)) if seen else []
-
-
-def _why_withdrawn(work: VariableWork, file: SourceFile) -> str:
-    """Say why this version of a file is not read; empty if it is."""
-    word = work.withdrawn.get(mask_url(file.coord.get_url()))
-    is_told = file.is_told_by(word)
-    return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_told else ""
-
-
-def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:
-    """Give what a source file should hold of a variable, by its place."""
-    job, var = work.job, work.data_var
-    known = dict(context.axes)
-    if work.times is not None:
-        known[job.append_dim] = work.times
-    unknown = ExpectedAxis(labels=np.array([], "U1"))
-    fields = {
-        name: axis.at(tuple(file.place.get(dim, slice(None)) for dim in axis.dims))
-        for name, axis in known.items()
-        if axis.dims and set(axis.dims) <= set(var.dims)
-    }
-    return Promise(
-        axes={
-            dim: known.get(dim, unknown).at(file.place.get(dim, slice(None))) for dim in var.dims
-        },
-        append_dim=job.append_dim,
-        units=var.attrs.get("units"),
-        unchecked=frozenset(job.unchecked),
-        fields={name: axis for name, axis in fields.items() if axis.labels.ndim == 2},
-    )
-
-
-def _is_as_it_came(file: SourceFile) -> bool:
-    """Whether what lies on this worker's disk is what arrived."""
-    path = file.coord.downloaded_path
-    checksum = file.coord.checksum
-    return checksum is None or (path is not None and path.is_file() and is_on_disk(path, checksum))
-
-
-def _is_gone(file: SourceFile, error: Exception) -> bool:
-    """Whether a file, or what was kept beside it, is not there; not every decoder says so."""
-    path = file.coord.downloaded_path
-    return isinstance(error, FileNotFoundError) or path is None or not path.exists()
 
 
 def _place(file: SourceFile, data_var: DataVar) -> Index:

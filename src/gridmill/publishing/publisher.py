@@ -120,7 +120,7 @@ class Publisher:
             trimmed, length = archive.up_to(visible), visible
         if self.replicas:
             self.replicas.catch_up(lease.proof)  # with what others recorded in the meantime
-            self.replicas.publish(trimmed, check)
+            self.replicas.publish(trimmed, check, message=message, together=together)
         if not is_news:
             return False
         changed = self.view.show(

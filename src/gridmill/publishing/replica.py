@@ -232,7 +232,14 @@ class Replica:
 
     # -- what its readers see -------------------------------------------------------------------
 
-    def publish(self, trimmed: xr.Dataset, check: Check) -> None:
+    def publish(
+        self,
+        trimmed: xr.Dataset,
+        check: Check,
+        *,
+        message: str = "",
+        together: Collection[str] = (),
+    ) -> None:
         """Make visible what it holds of the dataset that readers of the primary are to see.
 
         Raises
@@ -251,7 +258,15 @@ class Replica:
         if upto == visible and not staged and not values and self.published is not None:
             return
         shown = trimmed.isel({dim: slice(0, upto)})
-        self.view.show(shown, check, seen=visible or 0, staged=staged, values=values)
+        self.view.show(
+            shown,
+            check,
+            seen=visible or 0,
+            staged=staged,
+            values=values,
+            message=message,
+            together=together,
+        )
         self.published = upto
         self._staged = {k: r for k, r in self._staged.items() if r.stop > upto}
 

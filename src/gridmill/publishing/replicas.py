@@ -12,7 +12,7 @@ primary for as long as a store is waited for, once in each process, and no longe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -106,8 +106,17 @@ class Replicas:
             with _LeftAlone(replica):
                 replica.catch_up(changed, proof, self.copy)
 
-    def publish(self, trimmed: xr.Dataset, check: Check) -> None:
+    def publish(
+        self,
+        trimmed: xr.Dataset,
+        check: Check,
+        *,
+        message: str = "",
+        together: Collection[str] = (),
+    ) -> None:
         """Make visible what each holds of the dataset that readers of the primary are to see.
+
+        For `message` and `together` see `FinalStore.publish`.
 
         Raises
         ------
@@ -116,7 +125,7 @@ class Replicas:
         """
         for replica in self._healthy():
             with _LeftAlone(replica):
-                replica.publish(trimmed, check)
+                replica.publish(trimmed, check, message=message, together=together)
 
     def settle(self) -> None:
         """Withdraw the notices of what is not behind any more; see `CompletenessUpkeep`."""

@@ -194,6 +194,22 @@ class FinalStore(Protocol):
     def read(self, variable: str, selection: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         """Read published values of a variable, in the stored dtype."""
 
+    def withdrawals(self) -> list[str]:
+        """Return what the store itself says of values that were withdrawn, a line each."""
+
+    def read_as_of(
+        self, variable: str, selection: tuple[slice, ...], moment: datetime
+    ) -> np.ndarray[Any, Any]:
+        """Read what readers saw of a variable at a moment, in the stored dtype.
+
+        Fewer positions where the archive was shorter then.
+
+        Raises
+        ------
+        ValueError
+            The store keeps nothing of then.
+        """
+
     def read_uploaded(
         self,
         variable: str,

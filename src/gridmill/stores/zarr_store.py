@@ -137,6 +137,19 @@ class ZarrStore:
         array = zarr.open_array(self.objects.as_zarr(), path=variable, mode="r", zarr_format=3)
         return np.asarray(array[selection])
 
+    def withdrawals(self) -> list[str]:
+        """Return nothing: no object says it."""
+        return []
+
+    def read_as_of(
+        self, variable: str, selection: tuple[slice, ...], moment: datetime
+    ) -> np.ndarray[Any, Any]:
+        """Refuse: nothing of what objects held before is kept."""
+        raise ValueError(
+            f"{self.url} is plain Zarr, which keeps nothing of what readers saw before: Icechunk "
+            "does; take the values from readers, and fill them from other source files"
+        )
+
     def read_uploaded(
         self,
         variable: str,

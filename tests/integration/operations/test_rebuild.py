@@ -18,6 +18,8 @@ from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.state_files import NewerSchema
+from gridmill.operations.accept import accept_files
+from gridmill.operations.decisions.withdraw import withdraw
 from gridmill.operations.rebuild import declaration_from_store, rebuild_records
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
@@ -33,6 +35,7 @@ from tiny import (
     tiny_var,
     truth,
     until,
+    url_of,
 )
 
 OK = SourceFileStatus.SUCCEEDED
@@ -81,7 +84,8 @@ def essence(record: ProgressRecord) -> ProgressRecord:
         )
         for name, variable in record.variables.items()
     }
-    groups = tuple(tuple(replace(file, detail=None) for file in group) for group in record.groups)
+    unknown = {"detail": None, "checksum": None}
+    groups = tuple(tuple(replace(file, **unknown) for file in group) for group in record.groups)
     return replace(record, variables=variables, groups=groups)
 
 
@@ -263,3 +267,39 @@ def test_the_command_says_what_it_did(tmp_path, client, provider):
     done = CliRunner().invoke(cli, ["rebuild-records", *args, "--yes", "--who", "me"])
     assert done.exit_code == ExitCode.SUCCESS, done.output
     assert "me rebuilt the records of 2 regions" in done.output
+
+
+def test_what_somebody_said_is_taken_from_a_replica(tmp_path, provider):
+    """What was withdrawn does not come back, and what was accepted stays closed."""
+    archive = make(tmp_path, dataset_of(job=Punctual), replicas=[str(tmp_path / "b.zarr")])
+    provider.withdraw(hours(12)[6])
+    archive.backfill(until(12), client="none", now=until(20))
+    span = {"start": hours(12)[1].isoformat(), "end": hours(12)[3].isoformat()}
+    word = {"who": "me", "why": "wrong units", "now": until(20)}
+    withdraw(archive, **span, variables=["a", "b"], **word)
+    accept_files(archive, [url_of(hours(12)[6])], **word)
+    shown = archive.store.open_dataset().a.values
+    before = archive.store.tracker.read(Region(0, 4))
+    shutil.rmtree(tmp_path / "a.gridmill")
+    report = rebuild_records(archive, now=until(20), **WHO)
+    assert not any("nobody knows" in note for note in report.notes)
+    after = archive.store.tracker.read(Region(0, 4))
+    assert after.groups[0][1].withdrawn == before.groups[0][1].withdrawn
+    for redo in (False, True):
+        archive.backfill(until(12), client="none", now=until(20), redo=redo)
+        np.testing.assert_array_equal(archive.store.open_dataset().a.values, shown)
+    assert archive.status(now=until(20)).pending == 0
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_nobody_can_know_is_said(tmp_path, provider, kind):
+    """Icechunk's history still names what was withdrawn."""
+    archive = make(tmp_path, format=kind)
+    archive.backfill(until(12), client="none", now=until(20))
+    span = {"start": hours(12)[1].isoformat(), "end": hours(12)[3].isoformat()}
+    withdraw(archive, **span, variables=["a"], who="me", why="wrong units", now=until(20))
+    shutil.rmtree(tmp_path / "a.gridmill")
+    notes = rebuild_records(archive, now=until(20), **WHO).notes
+    assert any("of 3 regions nobody knows any more what was accepted" in note for note in notes)
+    told = [note for note in notes if note.startswith("its history says: Withdraw a from ")]
+    assert len(told) == (kind == "icechunk")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,44 @@ def test_on_icechunk_it_is_one_commit(make):
     assert len(after) == before + 1
     assert after[0].message.startswith("Withdraw a from ")
     assert after[0].message.endswith("wrong units, ticket 7")
+
+
+def test_what_readers_saw_before_is_shown_again_where_it_is_kept(make, client, provider):
+    """On Icechunk; plain Zarr keeps nothing, and says so before anything is written."""
+    dataset = make()
+    before = datetime.now(UTC)
+    provider.publish(hours(10)[4:6], version=1)
+    dataset.reformat_operational_update(client=client, now=until(10))
+    revised = stored(dataset)["a"].values
+    assert not np.array_equal(revised, truth(hours(10)))
+    if dataset.store.format != "icechunk":
+        with pytest.raises(ValueError, match="plain Zarr, which keeps nothing"):
+            take(dataset, keep=before)
+        np.testing.assert_array_equal(stored(dataset)["a"].values, revised)
+        return
+    with pytest.raises(ValueError, match="keeps no version of 2001"):
+        take(dataset, keep=datetime(2001, 1, 1, tzinfo=UTC))
+    take(dataset, keep=before)
+    np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(10)))
+    dataset.backfill(until(10), client=client, redo=True, now=until(10))
+    np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(10)))
+
+
+def test_an_icechunk_replica_shows_it_with_one_commit(make, tmp_path):
+    """However many regions, as the archive does."""
+    dataset = make(replicas=[str(tmp_path / "b.icechunk")])
+    if dataset.store.format != "icechunk":
+        return
+    (replica,) = dataset.replicas
+    ancestry = lambda: list(replica.repository.open().ancestry(branch="main"))  # noqa: E731
+    before = len(ancestry())
+    take(dataset)
+    after = ancestry()
+    assert len(after) == before + 1
+    assert after[0].message.startswith("Withdraw a from ")
+    with replica.open_dataset() as ds:
+        np.testing.assert_array_equal(ds["a"].values, expected())
+        np.testing.assert_array_equal(ds["b"].values, truth(hours(10), "b"))
 
 
 def test_completeness_says_what_is_left(make):

@@ -33,8 +33,9 @@ MODULES = {
 CLASSES = {
     "RegionJob": "twenty methods that authors declare, override or call, and three of Python's",
     "S3Objects": "stays whole until it is decided which library speaks to S3",
-    "IcechunkStore": "the nineteen of FinalStore, and two of Python's",
-    "ZarrStore": "the nineteen of FinalStore, and two of Python's",
+    "FinalStore": "a protocol: what is asked of a store, whatever its format",
+    "IcechunkStore": "those of FinalStore, and two of Python's",
+    "ZarrStore": "those of FinalStore, and two of Python's",
     "StoreContract": "a suite of tests: a method for each promise of a store",
 }
 FUNCTIONS = {

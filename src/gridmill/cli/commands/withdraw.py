@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
@@ -17,6 +18,19 @@ from gridmill.cli.verdict import code_by_hand
 __all__ = ["withdraw"]
 
 
+def parse_moment(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> datetime | None:
+    """Read a time in ISO 8601; UTC where it names no zone."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no time like 2025-07-01T06:00") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 @click.command(
     short_help="Take wrong values from readers, and do not store them again.",
     epilog="""\b
@@ -26,7 +40,8 @@ Examples:
       --why "wrong units at the provider, ticket 4711"
 
 \b
-On Icechunk earlier versions keep the values, until they are expired.
+On Icechunk earlier versions keep the values, until they are expired; --keep shows those of
+before the wrong ones came.
 """,
 )
 @archive_options
@@ -41,6 +56,12 @@ On Icechunk earlier versions keep the values, until they are expired.
     help="Only these.",
 )
 @click.option("--why", metavar="TEXT", required=True, help="Kept in the records.")
+@click.option(
+    "--keep",
+    metavar="TIME",
+    callback=parse_moment,
+    help="Show what readers saw at this time (UTC) instead of missing values; Icechunk only.",
+)
 @who_option
 @yes_option
 @hook_options
@@ -52,6 +73,7 @@ def withdraw(
     end: str,
     variables: Sequence[str],
     why: str,
+    keep: datetime | None,
     who: str,
     yes: bool,
     hooks: Hooks,
@@ -68,12 +90,20 @@ def withdraw(
 
     dataset = archive.open()
     names = ", ".join(variables)
+    become = "missing" if keep is None else f"what readers saw at {keep:%Y-%m-%dT%H:%M:%S} UTC"
     confirm(
-        f"{names} of {dataset.where} will be missing from {start} to before {end}. Go on?", yes=yes
+        f"{names} of {dataset.where} will be {become} from {start} to before {end}. Go on?", yes=yes
     )
     moment = present(now)
     done = withdraw_values(
-        dataset, start=start, end=end, variables=variables, who=who, why=why, now=moment
+        dataset,
+        start=start,
+        end=end,
+        variables=variables,
+        who=who,
+        why=why,
+        keep=keep,
+        now=moment,
     )
     content = withdrawal_content(done)
     hooks.published({**content, "store": done.report.store, "is_over": True})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +71,10 @@ def withdraw(
     variables: Sequence[str],
     who: str,
     why: str,
+    keep: datetime | None = None,
     now: Any = None,
 ) -> Withdrawal:
-    """Let readers see missing values where published ones are wrong.
+    """Let readers see missing values where published ones are wrong, or what they saw before.
 
     The source files that brought them are not read again for these variables, whatever asks for
     it; another version of one is taken in as any revised file is. The extent stays.
@@ -87,13 +89,17 @@ def withdraw(
         Names; those that have no append dim are refused.
     who, why
         Kept in the records.
+    keep
+        Show what readers saw at this moment, with its time zone, where they saw something; None
+        shows missing values. Only Icechunk keeps what readers saw before.
     now
         The present; None asks the clock.
 
     Raises
     ------
     ValueError
-        Nothing of that is published, or no record says what it was made of; nothing was written.
+        Nothing of that is published, no record says what it was made of, or nothing is kept of the
+        moment; nothing was written.
     LeaseHeld
         A run works on the archive.
 
@@ -101,13 +107,16 @@ def withdraw(
     -----
     Records say first that the values are withdrawn, so that no update brings them back; then
     objects are replaced, and receipts recorded. Interrupted at any moment, call it again to
-    complete. On Icechunk readers see all of it with one commit, on plain Zarr object by object.
+    complete. On Icechunk readers see all of it with one commit, also of a replica; on plain Zarr
+    object by object.
     """
     check_exists(dataset)
     note = signed(who, why)
     with by_hand(dataset, "withdraw", now=now) as hand:
         hand.archive.check_structure()
-        chosen = _Chosen.of(hand.archive, start, end, variables)
+        chosen = _Chosen.of(hand.archive, start, end, variables, keep)
+        if keep is not None:
+            _check_kept(hand.archive, chosen, keep)
         records = list(_records(hand.archive, chosen))
         files = sorted({file.url for record in records for file in _touched(record, chosen)})
         marked = [_marked(record, chosen, note) for record in records]
@@ -136,9 +145,17 @@ class _Chosen:
     first: int
     stop: int
     told: str
+    keep: datetime | None
 
     @classmethod
-    def of(cls, archive: Archive, start: str, end: str, names: Sequence[str]) -> _Chosen:
+    def of(
+        cls,
+        archive: Archive,
+        start: str,
+        end: str,
+        names: Sequence[str],
+        keep: datetime | None,
+    ) -> _Chosen:
         config, dim = archive.config, archive.append_dim
         variables = config.select(names)
         static = [var.name for var in variables if dim not in var.dims]
@@ -162,11 +179,18 @@ class _Chosen:
                 f"positions, up to {archive.last_label}"
             )
         told = f"{', '.join(var.name for var in variables)} from {start} to before {end}"
-        return cls(variables, first, stop, told)
+        return cls(variables, first, stop, told, keep)
 
     def in_region(self, record: ProgressRecord) -> slice:
         """Return the positions, relative to a region's start."""
         return slice(max(0, self.first - record.start), min(record.stop, self.stop) - record.start)
+
+
+def _check_kept(archive: Archive, chosen: _Chosen, keep: datetime) -> None:
+    """Raise unless the store keeps what readers saw at a moment."""
+    for var in chosen.variables:
+        nothing = (slice(0, 0), *(slice(0, 0) for _ in var.dims[1:]))
+        archive.store.read_as_of(var.name, nothing, keep)
 
 
 def _records(archive: Archive, chosen: _Chosen) -> Iterator[ProgressRecord]:
@@ -255,15 +279,16 @@ def _emptied(hand: Hand, record: ProgressRecord, chosen: _Chosen) -> ProgressRec
     for var in chosen.variables:
         known = variables[var.name]
         if known.state == "done":
-            put = _upload(hand, record, known, var, chosen.in_region(record))
+            put = _upload(hand, record, known, var, chosen)
             run = hand.report.run
             variables[var.name] = replace(known, objects=put.objects, token=put.token, run=run)
     return replace(record, variables=variables)
 
 
 def _upload(
-    hand: Hand, record: ProgressRecord, known: VariableRecord, var: DataVar, at: slice
+    hand: Hand, record: ProgressRecord, known: VariableRecord, var: DataVar, chosen: _Chosen
 ) -> Uploaded:
+    at = chosen.in_region(record)
     archive, store, region = hand.archive, hand.archive.store, record.region
     metadata = archive.arrays[var.name]
     dim = archive.append_dim
@@ -278,6 +303,10 @@ def _upload(
             where = (region.slice, *slab[1:])
             values: Values = store.read_uploaded(var.name, where, metadata, known.token).copy()
             values[at] = var.encoding.fill
+            if chosen.keep is not None:
+                before = slice(record.start + at.start, record.start + at.stop)
+                kept = store.read_as_of(var.name, (before, *slab[1:]), chosen.keep)
+                values[at][: len(kept)] = kept
             writer.write(where, values)
         keys = writer.keys
         writer.close(store.nbytes_in_use(keys))

@@ -62,6 +62,28 @@ class RepositoryAt:
         store: Store = repository.readonly_session(BRANCH).store
         return None if get(store, ROOT) is None else store
 
+    def messages(self, start: str) -> list[str]:
+        """Return the messages of the versions that begin so, the latest first."""
+        ancestry = self.open().ancestry(branch=BRANCH)
+        return [one.message for one in ancestry if one.message.startswith(start)]
+
+    def as_of(self, moment: datetime) -> Store:
+        """Return the last version that was published before a moment.
+
+        Raises
+        ------
+        ValueError
+            None is kept.
+        """
+        try:
+            store: Store = self.open().readonly_session(BRANCH, as_of=moment).store
+        except icechunk.IcechunkError as error:
+            raise ValueError(
+                f"{self.url} keeps no version of {moment.isoformat(timespec='seconds')}: it began "
+                "later, or such versions are expired (gridmill upkeep)"
+            ) from error
+        return store
+
     def open(self, *, create: bool = False, travels: bool = False) -> icechunk.Repository:
         """Open the repository, once a process.
 

@@ -60,6 +60,10 @@ if TYPE_CHECKING:
 __all__ = ["IcechunkStore"]
 
 
+# How the message of a commit begins that withdraws values.
+WITHDRAWN = "Withdraw "
+
+
 class IcechunkStore:
     """An Icechunk repository in a local folder or a bucket, and the records beside it.
 
@@ -190,6 +194,36 @@ class IcechunkStore:
             return np.asarray(array[selection])
 
         return patiently(read)
+
+    def withdrawals(self) -> list[str]:
+        """Return the messages of the commits that withdrew values, the latest first."""
+        return patiently(lambda: self.repository.messages(WITHDRAWN))
+
+    def read_as_of(
+        self, variable: str, selection: tuple[slice, ...], moment: datetime
+    ) -> np.ndarray[Any, Any]:
+        """Read what readers saw of a variable at a moment, in the stored dtype.
+
+        Fewer positions where the archive was shorter then.
+
+        Raises
+        ------
+        ValueError
+            No version of then is kept, or it has no such variable.
+        """
+
+        def read() -> np.ndarray[Any, Any]:
+            store = self.repository.as_of(moment)
+            array = zarr.open_array(store, path=variable, mode="r", zarr_format=3)
+            return np.asarray(array[selection])
+
+        try:
+            return patiently(read)
+        except (KeyError, FileNotFoundError) as error:
+            raise ValueError(
+                f"{self.url} had no {variable} at {moment.isoformat(timespec='seconds')}: give a "
+                "moment at which readers saw what they are to see again"
+            ) from error
 
     def read_uploaded(
         self,

@@ -1,0 +1,31 @@
+"""Horizontal grids of models: their dims, coordinates and CF grid mapping, declared once.
+
+A template takes its coordinates from a grid, and a job of GRIB files checks every message's grid
+against the same one.
+
+See Also
+--------
+gridmill.sources.grib.projections : the projections themselves.
+gridmill.authoring.forecasts.reading : checks messages.
+"""
+
+from gridmill.authoring.grids.cells import CellGrid
+from gridmill.authoring.grids.declared import EARTH_RADIUS, SPHERE
+from gridmill.authoring.grids.geographic import GaussianGrid, LatitudeLongitudeGrid, RegionalGrid
+from gridmill.authoring.grids.planar import ProjectedGrid, RotatedGrid
+
+__all__ = [
+    "EARTH_RADIUS",
+    "SPHERE",
+    "CellGrid",
+    "GaussianGrid",
+    "HorizontalGrid",
+    "LatitudeLongitudeGrid",
+    "ProjectedGrid",
+    "RegionalGrid",
+    "RotatedGrid",
+]
+
+HorizontalGrid = (
+    LatitudeLongitudeGrid | RegionalGrid | GaussianGrid | ProjectedGrid | RotatedGrid | CellGrid
+)

@@ -1,0 +1,171 @@
+"""Grids whose latitudes and longitudes have two dims: of a projection, and about another pole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gridmill.authoring.cf import GRID_MAPPING
+from gridmill.authoring.grids.declared import (
+    EARTH_RADIUS,
+    LATITUDE,
+    LONGITUDE,
+    PROJECTION_X,
+    PROJECTION_Y,
+    ROTATED_LATITUDE,
+    ROTATED_LONGITUDE,
+    Labels,
+    differing,
+    evenly,
+    grid_mapping,
+    is_same,
+)
+from gridmill.model.variables import Coordinate
+from gridmill.sources.grib.grids import Grid
+from gridmill.sources.grib.projections import GridMapping, project, rotated_pole, unproject
+
+__all__ = ["ProjectedGrid", "RotatedGrid"]
+
+
+class _Planar:
+    """What grids share whose latitudes and longitudes have two dims."""
+
+    mapping: GridMapping
+    dims: ClassVar[tuple[str, str]] = ("y", "x")
+    axes: ClassVar[tuple[Mapping[str, str], Mapping[str, str]]] = (PROJECTION_Y, PROJECTION_X)
+    # In the coordinates of the plane.
+    granted: ClassVar[float] = 1.0
+
+    @property
+    def coords(self) -> tuple[Coordinate, ...]:
+        """Declare the coordinates, for `TemplateConfig.coords`."""
+        (y, x), (about_y, about_x) = self.dims, self.axes
+        return (
+            Coordinate(name=y, attrs={**about_y, "axis": "Y"}),
+            Coordinate(name=x, attrs={**about_x, "axis": "X"}),
+            # In float32 a place is known to a metre.
+            Coordinate(name="latitude", dims=self.dims, dtype="float32", attrs=LATITUDE),
+            Coordinate(name="longitude", dims=self.dims, dtype="float32", attrs=LONGITUDE),
+            grid_mapping(self.mapping),
+        )
+
+    def labels(self) -> Labels:
+        """Give the coordinates of the plane, for `TemplateConfig.dimension_coordinates`."""
+        raise NotImplementedError
+
+    def auxiliary(self) -> dict[str, Any]:
+        """Give places and grid mapping, for `TemplateConfig.derive_coordinates`."""
+        latitudes, longitudes = self._places
+        return {
+            "latitude": (self.dims, latitudes),
+            "longitude": (self.dims, longitudes),
+            GRID_MAPPING: ((), np.int32(0)),
+        }
+
+    def differences(self, grid: Grid) -> list[str]:
+        """Say in what a message's grid is another one; `granted` is granted."""
+        wrong = [
+            f"{name} {grid.grid_mapping.get(name)}, not {value}"
+            for name, value in self.mapping.items()
+            if not is_same(grid.grid_mapping.get(name), value)
+        ]
+        has = dict(zip(self.dims, (grid.y, grid.x), strict=True))
+        return wrong + differing(grid, self.labels(), has, tolerance=self.granted)
+
+    @cached_property
+    def _places(self) -> tuple[Any, Any]:
+        y, x = (self.labels()[dim] for dim in self.dims)
+        places = unproject(self.mapping, x[np.newaxis, :], y[:, np.newaxis])
+        latitudes, longitudes = (values.astype("float32") for values in places)
+        return latitudes, longitudes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectedGrid(_Planar):
+    """A regular grid in the plane of a map projection; a metre is granted to messages.
+
+    Parameters
+    ----------
+    mapping
+        The CF grid mapping's attributes, see `gridmill.sources.grib.projections`.
+    first_latitude, first_longitude
+        The western point of the first row, degrees.
+    step_m
+        Distance of neighbours, metres; of rows, and of columns where they differ. That of rows is
+        negative where the first one is the northern one.
+    shape
+        Length of y and of x.
+    """
+
+    mapping: GridMapping
+    first_latitude: float
+    first_longitude: float
+    step_m: float | tuple[float, float]
+    shape: tuple[int, int]
+
+    def labels(self) -> Labels:
+        """Give y and x in metres, for `TemplateConfig.dimension_coordinates`."""
+        x, y = project(self.mapping, self.first_latitude, self.first_longitude)
+        steps = self.step_m if isinstance(self.step_m, tuple) else (self.step_m, self.step_m)
+        return {
+            "y": float(y) + steps[0] * np.arange(self.shape[0]),
+            "x": float(x) + steps[1] * np.arange(self.shape[1]),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotatedGrid(_Planar):
+    """A regular grid of latitudes and longitudes about another pole; 1e-5 degrees are granted.
+
+    Parameters
+    ----------
+    southern_pole
+        Latitude and longitude of its southern pole, degrees, as GRIB messages write them.
+    first_latitude, first_longitude
+        The point in the first row and column, degrees about that pole; longitudes increase from it.
+    step_degrees
+        As for `RegionalGrid`.
+    shape
+        Number of rows and columns.
+    earth
+        The CF attributes of the figure of the Earth.
+
+    Examples
+    --------
+    HRDPS of Environment and Climate Change Canada:
+
+    >>> hrdps = RotatedGrid(
+    ...     southern_pole=(-36.08852, 245.305142),
+    ...     first_latitude=-12.302501,
+    ...     first_longitude=-14.82122,
+    ...     step_degrees=0.0225,
+    ...     shape=(1290, 2540),
+    ... )
+    >>> hrdps.auxiliary()["latitude"][1][0, :2]
+    array([39.626034, 39.63193 ], dtype=float32)
+    """
+
+    southern_pole: tuple[float, float]
+    first_latitude: float
+    first_longitude: float
+    step_degrees: float | tuple[float, float]
+    shape: tuple[int, int]
+    earth: Mapping[str, float] = field(default_factory=lambda: {"earth_radius": EARTH_RADIUS})
+
+    dims: ClassVar = ("rlat", "rlon")
+    axes: ClassVar = (ROTATED_LATITUDE, ROTATED_LONGITUDE)
+    granted: ClassVar = 1e-5
+
+    @property
+    def mapping(self) -> GridMapping:  # type: ignore[override]
+        """The CF grid mapping's attributes."""
+        return {**rotated_pole(*self.southern_pole), **self.earth}
+
+    def labels(self) -> Labels:
+        """Give rlat and rlon in degrees, for `TemplateConfig.dimension_coordinates`."""
+        first = (self.first_latitude, self.first_longitude)
+        return evenly(self.dims, first, self.step_degrees, self.shape)

@@ -1,0 +1,66 @@
+"""One source file's piece of a variable: read, compared with its place, or why it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gridmill.model.files.versions import is_on_disk
+from gridmill.model.settled import SourceFileStatus
+from gridmill.model.urls import mask_url
+from gridmill.pipeline.canvas import Values
+from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
+from gridmill.sources.evidence.compare import compare
+from gridmill.sources.evidence.expected import ExpectedAxis, Promise
+from gridmill.sources.evidence.observed import observing
+
+__all__ = ["is_as_it_came", "is_gone", "read_one", "why_withdrawn"]
+
+
+def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: Values) -> list[str]:
+    """Read a file into its place; what is worth knowing of how it was read."""
+    with observing(piece.dtype) as seen:
+        work.job.read_data_into(file.coord, work.data_var, piece)
+    return compare(seen, piece, _promise(context, work, file)) if seen else []
+
+
+def why_withdrawn(work: VariableWork, file: SourceFile) -> str:
+    """Say why this version of a file is not read; empty if it is."""
+    word = work.withdrawn.get(mask_url(file.coord.get_url()))
+    is_told = file.is_told_by(word)
+    return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_told else ""
+
+
+def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:
+    """Give what a source file should hold of a variable, by its place."""
+    job, var = work.job, work.data_var
+    known = dict(context.axes)
+    if work.times is not None:
+        known[job.append_dim] = work.times
+    unknown = ExpectedAxis(labels=np.array([], "U1"))
+    fields = {
+        name: axis.at(tuple(file.place.get(dim, slice(None)) for dim in axis.dims))
+        for name, axis in known.items()
+        if axis.dims and set(axis.dims) <= set(var.dims)
+    }
+    return Promise(
+        axes={
+            dim: known.get(dim, unknown).at(file.place.get(dim, slice(None))) for dim in var.dims
+        },
+        append_dim=job.append_dim,
+        units=var.attrs.get("units"),
+        unchecked=frozenset(job.unchecked),
+        fields={name: axis for name, axis in fields.items() if axis.labels.ndim == 2},
+    )
+
+
+def is_as_it_came(file: SourceFile) -> bool:
+    """Whether what lies on this worker's disk is what arrived."""
+    path = file.coord.downloaded_path
+    checksum = file.coord.checksum
+    return checksum is None or (path is not None and path.is_file() and is_on_disk(path, checksum))
+
+
+def is_gone(file: SourceFile, error: Exception) -> bool:
+    """Whether a file, or what was kept beside it, is not there; not every decoder says so."""
+    path = file.coord.downloaded_path
+    return isinstance(error, FileNotFoundError) or path is None or not path.exists()
