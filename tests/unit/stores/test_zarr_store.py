@@ -108,7 +108,8 @@ def test_records_are_beside_the_store_or_where_they_are_told(tmp_path):
     """Never inside it: readers and sync tools see the archive only."""
     beside = ZarrStore(str(tmp_path / "a.zarr"), "tiny")
     beside.check_writable()
-    assert (tmp_path / "a.zarr.gridmill").is_dir()
+    beside.tracker.reports.write(RunReport.begin("tiny", "update"), "a page")
+    assert list((tmp_path / "a.zarr.gridmill" / "runs").glob("*.json"))
     assert [p for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()] == []
     elsewhere = ZarrStore(str(tmp_path / "b.zarr"), "tiny", state=str(tmp_path / "state"))
     elsewhere.tracker.reports.write(RunReport.begin("tiny", "update"), "a page")
