@@ -10,7 +10,8 @@ import fnmatch
 import http.client
 import http.server
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -22,13 +23,19 @@ __all__ = ["FaultProxy", "Forwarded", "Injected"]
 
 @dataclass(frozen=True, kw_only=True)
 class Forwarded:
-    """One request: method, path below the server's root, status (0 for none) and body's bytes."""
+    """One request: method, path below the server's root, status (0 for none) and body's bytes.
+
+    `query` is as it was sent. `headers` have names in lower case, and neither they nor their
+    values, among them signatures, show in a `repr`.
+    """
 
     time: float
     method: str
     path: str
     status: int
     nbytes: int
+    query: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass
@@ -134,7 +141,13 @@ class _Handler(LoopbackHandler):
     def _log(self, path: str, status: int, nbytes: int) -> None:
         self.fault_proxy._log(
             Forwarded(
-                time=time.time(), method=self.command, path=path, status=status, nbytes=nbytes
+                time=time.time(),
+                method=self.command,
+                path=path,
+                status=status,
+                nbytes=nbytes,
+                query=urlsplit(self.path).query,
+                headers={name.lower(): value for name, value in self.headers.items()},
             )
         )
 

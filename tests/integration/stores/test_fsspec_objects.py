@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from gridmill.stores.objects import s3 as s3_objects
+from gridmill.stores.objects import s3_requests
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.remote import FsspecObjects
-from gridmill.stores.objects.s3 import MULTIPART_FROM_NBYTES, S3Objects, S3Patience
+from gridmill.stores.objects.s3 import MULTIPART_FROM_NBYTES, S3Objects
+from gridmill.stores.objects.s3_requests import S3Patience
 from gridmill.stores.state.leases import LeaseLost
 from gridmill.testing import (
     DamagedBody,
@@ -188,7 +189,7 @@ def test_a_store_that_ignores_conditions_is_found_out(
     objects: S3Objects, monkeypatch: pytest.MonkeyPatch, refuses_to_know: str
 ) -> None:
     """Where the condition is not honoured, puts look first instead of relying on it."""
-    monkeypatch.setattr(s3_objects, "_connections", {})  # the probe has not run on a new one
+    monkeypatch.setattr(s3_requests, "_connections", {})  # the probe has not run on a new one
 
     async def ignore(
         self: S3Objects, client: Any, key: str, content: bytes, **condition: str

@@ -17,7 +17,8 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.objects.s3 import S3Objects, S3Patience
+from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.objects.s3_requests import S3Patience
 from gridmill.stores.objects.writable import StoreUnwritable
 from gridmill.stores.zarr_store import ZarrStore
 from gridmill.testing import DamagedBody, FaultProxy, LostAnswer, Reset, S3Server, Status

@@ -28,7 +28,6 @@ FOLDERS = {
 }
 MODULES = {
     "authoring/region_job.py": "more than half of it is what authors read: docstrings of hooks",
-    "stores/objects/s3.py": "stays whole until it is decided which library speaks to S3",
 }
 CLASSES = {
     "RegionJob": "twenty methods that authors declare, override or call, and three of Python's",

@@ -9,7 +9,7 @@ from typing import TypeVar
 import icechunk
 import stamina
 
-from gridmill.stores.objects.s3 import S3Patience
+from gridmill.stores.objects.s3_requests import S3Patience
 
 __all__ = ["few_attempts", "is_transient", "one_line", "patiently"]
 

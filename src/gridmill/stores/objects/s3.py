@@ -1,17 +1,16 @@
 """Whole objects in an S3 bucket, through s3fs.
 
 s3fs takes the options that its users know (`key`, `secret`, `profile`, `anon`, `endpoint_url`,
-`client_kwargs`, `config_kwargs`) and finds credentials by the usual chain; the requests are made
-here, because what a store must tell apart (a missing key from a missing bucket, a throttled
-request from a refused one) is lost in a file system's errors. No listing is ever cached.
+`client_kwargs`, `config_kwargs`, `s3_additional_kwargs`, `requester_pays`), finds credentials by
+the usual chain, and adds to each request what its options say; the requests are made here, because
+what a store must tell apart (a missing key from a missing bucket, a throttled request from a
+refused one) is lost in a file system's errors. No listing is ever cached.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import threading
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
@@ -20,12 +19,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-import stamina
-
 from gridmill.stores.objects.protocol import Change
+from gridmill.stores.objects.s3_requests import S3Patience, S3Requests, error_code, error_status
 from gridmill.stores.objects.zarr_reader import ObjectsReader
 
-__all__ = ["S3Objects", "S3Patience"]
+__all__ = ["S3Objects"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -36,58 +36,6 @@ MAX_PARTS = 10_000
 PARTS_AT_ONCE = 4
 # No upload takes a day: what is older was left by a process that was killed.
 ABANDONED_AFTER = timedelta(days=1)
-
-# Throttling may come with any status; the others say that the body was damaged on its way.
-_TRANSIENT_CODES = frozenset(
-    {
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "RequestLimitExceeded",
-        "RequestTimeout",
-        "RequestTimeTooSkewed",
-        "ConditionalRequestConflict",
-        "OperationAborted",
-        "IncompleteBody",
-        "BadDigest",
-        "XAmzContentSHA256Mismatch",
-        "XAmzContentChecksumMismatch",
-        "InvalidChunkSizeError",
-        "NoSuchUpload",
-    }
-)
-_WRONG_CREDENTIALS = frozenset(
-    {
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "InvalidToken",
-        "TokenRefreshRequired",
-        "AuthorizationHeaderMalformed",
-    }
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class S3Patience:
-    """How long a request is tried before it counts as failed.
-
-    Parameters
-    ----------
-    attempts
-        Requests for the same thing, the first included.
-    total_s
-        Seconds for all attempts and the waits between them.
-    wait_initial_s, wait_max_s
-        The wait doubles with each attempt and carries as much jitter as its first.
-    """
-
-    # Waits of 0.2, 0.4 … 10 s: a server that is restarted, or a burst of "slow down", is outlived;
-    # a chain that waits longer holds disk and a worker's thread.
-    attempts: int = 12
-    total_s: float = 90.0
-    wait_initial_s: float = 0.2
-    wait_max_s: float = 10.0
 
 
 class S3Objects:
@@ -156,11 +104,11 @@ class S3Objects:
 
         Notes
         -----
-        By a conditional put where `honours_conditions` found that the store means it. Elsewhere
-        by looking first, which leaves a moment in which two writers can both believe that they
-        were the first.
+        By a conditional put where the store was found to mean ``If-None-Match: *``. Elsewhere by
+        looking first, which leaves a moment in which two writers can both believe that they were
+        the first.
         """
-        if not self.honours_conditions():
+        if not self._conditions().absent:
             if self.nbytes(key) is not None:
                 return False
             self.put(key, content)
@@ -177,38 +125,64 @@ class S3Objects:
 
         `is_new` says that most likely none is there, which saves a look.
 
+        Raises
+        ------
+        OSError
+            The condition was refused as often as `patience` allows, with a look before each put.
+
         Notes
         -----
         Put on condition that nobody put another one since it was looked at, which was before
         `check`: a process that stands still at any moment cannot undo what was put meanwhile.
-        Where `honours_conditions` found that the store ignores conditions, and for large objects,
-        which go in parts, the moment between `check` and the put remains.
+        Where `honours_conditions` found that the store does not mean conditions, and for large
+        objects, which go in parts, the moment between `check` and the put remains.
         """
-        found = None if is_new else self._retried(partial(self._head, key=key))
-        check()
-        while not self._put_over(key, content, None if found is None else found["ETag"]):
-            found = self._retried(partial(self._head, key=key))
-            check()
+        tag = None if is_new else self._tag(key)
+        self._put_checked(key, content, tag, check, lambda: (None, self._tag(key)))
 
     def change(self, key: str, content: bytes) -> Change | None:
         """Look at an object, and give what overwrites it; None if it is the same already.
 
-        Put on the condition of `overwrite`; where that does not hold, all is done again.
+        Put on the condition of `overwrite`; where that does not hold, all is done again, and ends
+        with the same error.
         """
-        found, tag = self._retried(partial(self._get, key=key)) or (None, None)
+        found, tag = self._content_and_tag(key)
         return None if found == content else partial(self._change, key, content, tag)
 
     def _change(self, key: str, content: bytes, tag: str | None, check: Callable[[], None]) -> None:
-        check()
-        if not self._put_over(key, content, tag) and (again := self.change(key, content)):
-            again(check)
+        self._put_checked(key, content, tag, check, lambda: self._content_and_tag(key))
+
+    def _put_checked(
+        self,
+        key: str,
+        content: bytes,
+        tag: str | None,
+        check: Callable[[], None],
+        look: Callable[[], tuple[bytes | None, str | None]],
+    ) -> None:
+        """Check and put over what was looked at; look again where another one is there by now."""
+        for attempt in self.patience.attempts_at(_PutRefused):
+            with attempt:
+                if attempt.num > 1:
+                    there, tag = look()
+                    if there == content:
+                        return
+                check()
+                if not self._put_over(key, content, tag):
+                    raise _PutRefused(
+                        f"{self.url}/{key} was not put: the store refused the condition of each of "
+                        f"{attempt.num} puts, although each was made of what was there just "
+                        "before; end the process that keeps writing it, or, if there is none, "
+                        "report how this store compares If-Match with its ETags"
+                    )
 
     def _put_over(self, key: str, content: bytes, tag: str | None) -> bool:
         """Put an object over the one with this tag, or where none is; whether it was put."""
-        if len(content) >= MULTIPART_FROM_NBYTES or not self.honours_conditions():
+        is_large = len(content) >= MULTIPART_FROM_NBYTES
+        condition = {} if is_large else self._conditions().on(tag)
+        if not condition:
             self.put(key, content)
             return True
-        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         return self._retried(partial(self._put_if, key=key, content=content, **condition))
 
     def get(self, key: str) -> bytes | None:
@@ -250,27 +224,62 @@ class S3Objects:
         return S3Objects(self.url, self.storage_options, patience=few)
 
     def honours_conditions(self) -> bool:
-        """Whether the store refuses a put whose condition does not hold.
+        """Whether the store means the conditions of puts, both of which it was asked to keep.
 
-        Asked of the store once a process, with ``If-None-Match: *`` on an object that is there and
-        ``If-Match`` of another one's tag: some ignore the headers and overwrite.
+        Asked of the store once a process. ``If-None-Match: *`` must write where no object is and
+        not where one is; ``If-Match`` must refuse another object's tag and take the object's own,
+        which some (Ceph) compare without its quotes. Some ignore the headers and overwrite, some
+        refuse whatever comes: then the lease alone keeps writers apart, and one warning says so.
         """
-        connection = _connection(self.storage_options)
-        if self.bucket not in connection.honours_conditions:
-            key = f".gridmill-probe-{uuid.uuid4().hex}"
-            conditions = ({"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'})
-            self.put(key, b"there")
-            try:
-                written = [
-                    self._retried(partial(self._put_if, key=key, content=b"probe", **condition))
-                    for condition in conditions
-                ]
-                connection.honours_conditions[self.bucket] = not any(written)
-            except NotImplementedError:
-                connection.honours_conditions[self.bucket] = False
-            finally:
-                self.delete(key)
-        return connection.honours_conditions[self.bucket]
+        conditions = self._conditions()
+        return conditions.absent and conditions.as_sent is not None
+
+    def _conditions(self) -> _Conditions:
+        connection = self._requests.connection
+        with connection.asking:
+            if self.bucket not in connection.known:
+                connection.known[self.bucket] = found = self._find_conditions()
+                if not_meant := found.not_meant:
+                    log.warning(
+                        "bucket %s at %s does not honour %s of puts: the lease alone keeps a run "
+                        "that stood still from undoing what another one wrote",
+                        *(self.bucket, self._requests.endpoint, not_meant),
+                    )
+            known: _Conditions = connection.known[self.bucket]
+        return known
+
+    def _find_conditions(self) -> _Conditions:
+        key = f".gridmill-probe-{uuid.uuid4().hex}"
+        try:
+            absent = self._accepts(key, IfNoneMatch="*")
+            if not absent:
+                # Raises what any put would.
+                self.put(key, b"there")
+            absent = absent and not self._put_on(key, b"over it", IfNoneMatch="*")
+            return _Conditions(absent, self._find_form_of_tags(key))
+        finally:
+            self.delete(key)
+
+    def _find_form_of_tags(self, key: str) -> Callable[[str], str] | None:
+        for as_sent in (_quoted, _unquoted):
+            if self._put_on(key, b"over another", IfMatch=as_sent(f'"{"0" * 32}"')):
+                return None
+            if self._accepts(key, IfMatch=as_sent(self._tag(key) or "")):
+                return as_sent
+        return None
+
+    def _accepts(self, key: str, **condition: str) -> bool:
+        content = uuid.uuid4().bytes
+        # The answer to the first attempt may be lost, and the second one meets our own object.
+        return self._put_on(key, content, **condition) or self.get(key) == content
+
+    def _put_on(self, key: str, content: bytes, **condition: str) -> bool:
+        try:
+            return self._retried(partial(self._put_if, key=key, content=content, **condition))
+        except (PermissionError, ConnectionError):
+            raise
+        except (NotImplementedError, OSError):
+            return False
 
     def probe(self, key: str) -> None:
         """Raise OSError, and soon, unless an object can be put and deleted."""
@@ -302,6 +311,20 @@ class S3Objects:
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}" if self.prefix else key}
 
+    @property
+    def _requests(self) -> S3Requests:
+        return S3Requests(self.bucket, self.storage_options, self.patience)
+
+    def _retried(self, request: Callable[[Any], Awaitable[T]]) -> T:
+        return self._requests.run(request)
+
+    def _tag(self, key: str) -> str | None:
+        found = self._retried(partial(self._head, key=key))
+        return None if found is None else str(found["ETag"])
+
+    def _content_and_tag(self, key: str) -> tuple[bytes | None, str | None]:
+        return self._retried(partial(self._get, key=key)) or (None, None)
+
     def _list(self, below: str, token: Mapping[str, str]) -> dict[str, Any]:
         at = {"Bucket": self.bucket, "Prefix": below}
         return self._retried(lambda client: client.list_objects_v2(**at, **token))
@@ -311,7 +334,7 @@ class S3Objects:
         try:
             found: Mapping[str, Any] = await client.head_object(**self._at(key))
         except client.exceptions.ClientError as error:
-            if _status(error.response) == 404:
+            if error_status(error.response) == 404:
                 return None
             raise
         return found
@@ -336,11 +359,12 @@ class S3Objects:
         try:
             await client.put_object(**self._at(key), Body=content, **condition)
         except client.exceptions.ClientError as error:
+            code, status = error_code(error.response), error_status(error.response)
             # A condition on an object that is gone by now is answered with 404.
-            if _status(error.response) == 412 or _code(error.response) == "NoSuchKey":
+            if status == 412 or (status == 404 and code != "NoSuchBucket"):
                 return False
-            if _status(error.response) == 501:
-                raise NotImplementedError(_code(error.response)) from None
+            if status == 501:
+                raise NotImplementedError(code) from None
             raise
         return True
 
@@ -363,7 +387,7 @@ class S3Objects:
         async def put(number: int, start: int) -> dict[str, Any]:
             async with few:
                 body = bytes(view[start : start + nbytes])
-                done = await self._patiently(
+                done = await self._requests.patiently(
                     lambda: client.upload_part(**at, PartNumber=number, Body=body)
                 )
             checksums = {k: v for k, v in done.items() if k.startswith("Checksum")}
@@ -375,159 +399,45 @@ class S3Objects:
             tasks = [group.create_task(put(n, start)) for n, start in enumerate(starts, 1)]
         return [task.result() for task in tasks]
 
-    def _retried(self, request: Callable[[Any], Awaitable[T]]) -> T:
-        """Run a request in the process's event loop until it succeeds or patience ends.
 
-        Raises
-        ------
-        PermissionError
-            The credentials are missing, wrong, or not enough.
-        OSError
-            The bucket is missing, or the store did not answer as it should in time.
-        """
-        from fsspec.asyn import sync
+class _PutRefused(OSError):  # noqa: N818
+    """Another object was there than the one that was looked at."""
 
-        connection = _connection(self.storage_options)
 
-        async def run() -> T:
-            client = await connection.client(self._refusal)
-            return await self._patiently(lambda: request(client))
+def _quoted(tag: str) -> str:
+    return tag
 
-        try:
-            result: T = sync(connection.filesystem.loop, run)
-        except OSError as error:
-            # Without the chain, which holds the whole request.
-            raise type(error)(*error.args) from None
-        return result
 
-    async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
-        patience = self.patience
-        async for attempt in stamina.retry_context(
-            on=_Transient,
-            attempts=patience.attempts,
-            timeout=patience.total_s,
-            wait_initial=patience.wait_initial_s,
-            wait_max=patience.wait_max_s,
-            wait_jitter=patience.wait_initial_s,
-        ):
-            with attempt:
-                try:
-                    return await request()
-                except BaseExceptionGroup as group:
-                    raise group.exceptions[0] from None
-                except Exception as error:
-                    # Not by isinstance: timeouts of botocore and aiohttp are OSErrors, too.
-                    is_told = type(error) in (_Transient, PermissionError, OSError)
-                    raise (error if is_told else self._refusal(error)) from None
-        raise AssertionError("stamina raises what the last attempt raised")
+def _unquoted(tag: str) -> str:
+    return tag.strip('"')
 
-    def _refusal(self, error: Exception) -> Exception:
-        """Say in one line what went wrong; errors that are not the store's stay as they are."""
-        import aiohttp
-        from botocore import exceptions as botocore  # type: ignore[import-untyped]
 
-        match error:
-            case botocore.ClientError():
-                return self._refused(error.response)
-            case botocore.NoCredentialsError() | botocore.PartialCredentialsError():
-                return PermissionError(
-                    "no credentials found: set AWS_ACCESS_KEY_ID and "
-                    "AWS_SECRET_ACCESS_KEY, or give a profile, or key and secret, as storage "
-                    "option"
-                )
-            case botocore.ProfileNotFound():
-                return PermissionError(str(error))
-            case botocore.EndpointConnectionError() | botocore.ConnectTimeoutError():
-                return _Transient(f"cannot connect to {self._endpoint} for bucket {self.bucket}")
-            case botocore.BotoCoreError() | aiohttp.ClientError() | OSError():
-                return _Transient(f"{type(error).__name__} at {self._endpoint}")
-        return error
+@dataclass(frozen=True)
+class _Conditions:
+    """Which conditions of a put a store means, and how it wants tags to be sent.
 
-    def _refused(self, response: Mapping[str, Any]) -> OSError:
-        code = _code(response)
-        status = _status(response)
-        if code == "NoSuchBucket":
-            return OSError(
-                f"there is no bucket {self.bucket} at {self._endpoint}: make it, or correct the URL"
-            )
-        if code in _WRONG_CREDENTIALS:
-            return PermissionError(f"{code}: the credentials are not right for {self._endpoint}")
-        # 507: there is no space left, and waiting makes none.
-        if code in _TRANSIENT_CODES or status in (408, 429) or (status >= 500 and status != 507):
-            return _Transient(f"{code} (HTTP {status}) from {self._endpoint}")
-        if status == 403:
-            return PermissionError(
-                f"{code}: these credentials may not do that in bucket {self.bucket}"
-            )
-        return OSError(f"{code} (HTTP {status}) from {self._endpoint}")
+    Attributes
+    ----------
+    absent
+        Whether ``If-None-Match: *`` writes where no object is, and only there.
+    as_sent
+        Makes an ETag what ``If-Match`` must say; None if nothing tells the right tag from others.
+    """
+
+    absent: bool
+    as_sent: Callable[[str], str] | None
 
     @property
-    def _endpoint(self) -> str:
-        options = self.storage_options
-        given = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
-        given = given or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return re.sub(r"(?<=//)[^/]*@", "***@", given) if given else "AWS"
+    def not_meant(self) -> str:
+        """The headers that mean nothing, for people."""
+        means = {"If-None-Match": self.absent, "If-Match": self.as_sent is not None}
+        return " and ".join(header for header, is_meant in means.items() if not is_meant)
 
-
-class _Transient(ConnectionError):  # noqa: N818
-    """Worth another attempt."""
-
-
-class _Connection:
-    """One process's client for one set of options, shared by its threads."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        import s3fs
-
-        settings = {
-            "connect_timeout": 10,
-            # Object stores answer within seconds; a minute is a dead connection.
-            "read_timeout": 60,
-            "max_pool_connections": 64,
-            # Attempts are counted by `S3Patience`, not multiplied here.
-            "retries": {"mode": "standard", "total_max_attempts": 1},
-            **options.get("config_kwargs", {}),
-        }
-        self.filesystem = s3fs.S3FileSystem(
-            **{**options, "config_kwargs": settings}, skip_instance_cache=True
-        )
-        self.honours_conditions: dict[str, bool] = {}
-
-    async def client(self, refusal: Callable[[Exception], Exception]) -> Any:
-        try:
-            return await self.filesystem.set_session()
-        except Exception as error:
-            raise refusal(error) from None
-
-
-_connections: dict[str, _Connection] = {}
-_connecting = threading.Lock()
-
-
-def _connection(options: Mapping[str, Any]) -> _Connection:
-    name = repr(sorted(options.items()))
-    with _connecting:
-        if name not in _connections:
-            _connections[name] = _Connection(options)
-        return _connections[name]
-
-
-def _forget_connections() -> None:
-    # A forked process has neither the event loop nor the sockets that they use.
-    global _connecting
-    _connecting = threading.Lock()
-    _connections.clear()
-
-
-os.register_at_fork(after_in_child=_forget_connections)
-
-
-def _status(response: Mapping[str, Any]) -> int:
-    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _code(response: Mapping[str, Any]) -> str:
-    return str(response.get("Error", {}).get("Code", "")) or "an error without a code"
+    def on(self, tag: str | None) -> dict[str, str]:
+        """Give the condition that an object has this tag, or that none is there, if it can be."""
+        if tag is None:
+            return {"IfNoneMatch": "*"} if self.absent else {}
+        return {} if self.as_sent is None else {"IfMatch": self.as_sent(tag)}
 
 
 def _range_header(start: int, stop: int | None) -> str:

@@ -1,0 +1,281 @@
+"""Requests to an S3 bucket: as s3fs makes them, tried patiently, with errors in one line.
+
+The client is the one of s3fs, with all that its options mean: credentials, settings, and what
+they add to requests. How often a request is tried and what its errors say is decided here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import stamina
+
+__all__ = ["S3Connection", "S3Patience", "S3Requests", "error_code", "error_status"]
+
+T = TypeVar("T")
+
+# Throttling may come with any status; the others say that the body was damaged on its way.
+_TRANSIENT_CODES = frozenset(
+    {
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "RequestTimeTooSkewed",
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "IncompleteBody",
+        "BadDigest",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+        "InvalidChunkSizeError",
+        "NoSuchUpload",
+    }
+)
+_WRONG_CREDENTIALS = frozenset(
+    {
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "TokenRefreshRequired",
+        "AuthorizationHeaderMalformed",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Patience:
+    """How long a request is tried before it counts as failed.
+
+    Parameters
+    ----------
+    attempts
+        Requests for the same thing, the first included.
+    total_s
+        Seconds for all attempts and the waits between them.
+    wait_initial_s, wait_max_s
+        The wait doubles with each attempt and carries as much jitter as its first.
+    """
+
+    # Waits of 0.2, 0.4 … 10 s: a server that is restarted, or a burst of "slow down", is outlived;
+    # a chain that waits longer holds disk and a worker's thread.
+    attempts: int = 12
+    total_s: float = 90.0
+    wait_initial_s: float = 0.2
+    wait_max_s: float = 10.0
+
+    def attempts_at(self, error: type[Exception]) -> Any:
+        """Iterate over attempts, as of `stamina.retry_context`, while they end with this error."""
+        return stamina.retry_context(
+            on=error,
+            attempts=self.attempts,
+            timeout=self.total_s,
+            wait_initial=self.wait_initial_s,
+            wait_max=self.wait_max_s,
+            wait_jitter=self.wait_initial_s,
+        )
+
+
+@dataclass(frozen=True)
+class S3Requests:
+    """Requests to one bucket, made in the process's event loop.
+
+    Parameters
+    ----------
+    bucket
+        Its name, for errors and for the client of its region.
+    storage_options
+        Keyword arguments of `s3fs.S3FileSystem`.
+    patience
+        How long a request is tried.
+    """
+
+    bucket: str
+    storage_options: Mapping[str, Any]
+    patience: S3Patience
+
+    @property
+    def connection(self) -> S3Connection:
+        """The process's connection for these options."""
+        return _connection(self.storage_options)
+
+    def run(self, request: Callable[[Any], Awaitable[T]]) -> T:
+        """Run a request in the process's event loop until it succeeds or patience ends.
+
+        Raises
+        ------
+        PermissionError
+            The credentials are missing, wrong, or not enough.
+        OSError
+            The bucket is missing, or the store did not answer as it should in time.
+        """
+        from fsspec.asyn import sync
+
+        connection = self.connection
+
+        async def run() -> T:
+            client = await connection.client(self.bucket, self._refusal)
+            return await self.patiently(lambda: request(client))
+
+        try:
+            result: T = sync(connection.filesystem.loop, run)
+        except OSError as error:
+            # Without the chain, which holds the whole request.
+            raise type(error)(*error.args) from None
+        return result
+
+    async def patiently(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Await a request, and others like it, until one succeeds or patience ends."""
+        async for attempt in self.patience.attempts_at(_Transient):
+            with attempt:
+                try:
+                    return await request()
+                except BaseExceptionGroup as group:
+                    raise group.exceptions[0] from None
+                except Exception as error:
+                    # Not by isinstance: timeouts of botocore and aiohttp are OSErrors, too.
+                    is_told = type(error) in (_Transient, PermissionError, OSError)
+                    raise (error if is_told else self._refusal(error)) from None
+        raise AssertionError("stamina raises what the last attempt raised")
+
+    def _refusal(self, error: Exception) -> Exception:
+        """Say in one line what went wrong; errors that are not the store's stay as they are."""
+        import aiohttp
+        from botocore import exceptions as botocore  # type: ignore[import-untyped]
+
+        match error:
+            case botocore.ClientError():
+                return self._refused(error.response)
+            case botocore.NoCredentialsError() | botocore.PartialCredentialsError():
+                return PermissionError(
+                    "no credentials found: set AWS_ACCESS_KEY_ID and "
+                    "AWS_SECRET_ACCESS_KEY, or give a profile, or key and secret, as storage "
+                    "option"
+                )
+            case botocore.ProfileNotFound():
+                return PermissionError(str(error))
+            case botocore.EndpointConnectionError() | botocore.ConnectTimeoutError():
+                return _Transient(f"cannot connect to {self.endpoint} for bucket {self.bucket}")
+            case botocore.BotoCoreError() | aiohttp.ClientError() | OSError():
+                return _Transient(f"{type(error).__name__} at {self.endpoint}")
+        return error
+
+    def _refused(self, response: Mapping[str, Any]) -> OSError:
+        code = error_code(response)
+        status = error_status(response)
+        if code == "NoSuchBucket":
+            return OSError(
+                f"there is no bucket {self.bucket} at {self.endpoint}: make it, or correct the URL"
+            )
+        if code in _WRONG_CREDENTIALS:
+            return PermissionError(f"{code}: the credentials are not right for {self.endpoint}")
+        # 507: there is no space left, and waiting makes none.
+        if code in _TRANSIENT_CODES or status in (408, 429) or (status >= 500 and status != 507):
+            return _Transient(f"{code} (HTTP {status}) from {self.endpoint}")
+        if status == 403:
+            return PermissionError(
+                f"{code}: these credentials may not do that in bucket {self.bucket}"
+            )
+        return OSError(f"{code} (HTTP {status}) from {self.endpoint}")
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests go, without a password."""
+        options = self.storage_options
+        given = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
+        given = given or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return re.sub(r"(?<=//)[^/]*@", "***@", given) if given else "AWS"
+
+
+class _Transient(ConnectionError):  # noqa: N818
+    """Worth another attempt."""
+
+
+class S3Connection:
+    """One process's client for one set of options, shared by its threads."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        import s3fs
+
+        settings = {
+            "connect_timeout": 10,
+            # Object stores answer within seconds; a minute is a dead connection.
+            "read_timeout": 60,
+            "max_pool_connections": 64,
+            # Attempts are counted by `S3Patience`, not multiplied here.
+            "retries": {"mode": "standard", "total_max_attempts": 1},
+            **options.get("config_kwargs", {}),
+        }
+        self.filesystem = s3fs.S3FileSystem(
+            **{**options, "config_kwargs": settings}, skip_instance_cache=True
+        )
+        # What was found out about buckets, and the right to find it out.
+        self.known: dict[str, Any] = {}
+        self.asking = threading.RLock()
+
+    async def client(self, bucket: str, refusal: Callable[[Exception], Exception]) -> _Client:
+        try:
+            await self.filesystem.set_session()
+            return _Client(self.filesystem, await self.filesystem.get_s3(bucket))
+        except Exception as error:
+            raise refusal(error) from None
+
+
+class _Client:
+    """A client whose requests carry what the file system's options add to them.
+
+    s3fs's own calls do the same, and then lose what an error says in an error of a file system.
+    """
+
+    def __init__(self, filesystem: Any, client: Any) -> None:
+        self._filesystem = filesystem
+        self._client = client
+        self.exceptions = client.exceptions
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        operation = getattr(self._client, name)
+        options = self._filesystem
+
+        def request(**wanted: Any) -> Awaitable[Any]:
+            # Releases of s3fs before 2026 add the payer of requests to some operations only.
+            added = options._get_s3_method_kwargs(operation, options.req_kw, **wanted)
+            return operation(**added)  # type: ignore[no-any-return]
+
+        return request
+
+
+_connections: dict[str, S3Connection] = {}
+_connecting = threading.Lock()
+
+
+def _connection(options: Mapping[str, Any]) -> S3Connection:
+    name = repr(sorted(options.items()))
+    with _connecting:
+        if name not in _connections:
+            _connections[name] = S3Connection(options)
+        return _connections[name]
+
+
+def _forget_connections() -> None:
+    # A forked process has neither the event loop nor the sockets that they use.
+    global _connecting
+    _connecting = threading.Lock()
+    _connections.clear()
+
+
+os.register_at_fork(after_in_child=_forget_connections)
+
+
+def error_status(response: Mapping[str, Any]) -> int:
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def error_code(response: Mapping[str, Any]) -> str:
+    return str(response.get("Error", {}).get("Code", "")) or "an error without a code"
