@@ -12,6 +12,7 @@ Exit codes:
 6     late: a deadline passed, or the archive is behind what is expected
 7     a record beside the store is damaged, of a later gridmill, or gone
 8     published with new gaps, or gaps stand open
+9     no worker came for longer than ``--worker-timeout``
 130   interrupted; what is recorded is safe
 ====  ==============================================================================
 

@@ -55,6 +55,7 @@ Exit codes:
   8    published with new gaps (or status --check: gaps stand open, or a gate
        holds something): tell somebody, and do not repeat; what heals is
        healed by later updates
+  9    no worker came for longer than --worker-timeout
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP); what is recorded is safe, run again
 
 \b

@@ -122,8 +122,10 @@ class Tour:
     runs: list[Run] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.stores = Stores(self.output, self.s3)
+    @property
+    def stores(self) -> Stores:
+        """The stores of the archives; the server is started after this is made."""
+        return Stores(self.output, self.s3)
 
     @property
     def picture(self) -> Path:

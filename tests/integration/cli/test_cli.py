@@ -213,7 +213,7 @@ def test_few_threads_are_told_in_one_line(archive, source):
     args = ["backfill", DATASET, "--until", "2020-01-05", *on(archive, source), *CLUSTER, *few]
     done = run(*args)
     assert done.exit_code == ExitCode.SUCCESS
-    assert "warning: 1 of 1 workers have fewer than 5 threads" in done.stderr
+    assert "1 of 1 workers have fewer than 5 threads" in done.stderr
     assert "--nthreads 5" in done.stderr
 
 

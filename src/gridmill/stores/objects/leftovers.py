@@ -92,7 +92,10 @@ def sweep(folder: Path, prefix: str = "") -> None:
     prefix
         What the names of `name_of_ours` were preceded by.
     """
-    for path in folder.glob(f"{prefix}*-*-*"):
+    found: list[Path] = []
+    with suppress(FileNotFoundError):  # the folder itself may go at any moment, too
+        found.extend(folder.glob(f"{prefix}*-*-*"))
+    for path in found:
         machine, _, rest = path.name.removeprefix(prefix).partition("-")
         pid, _, unique = rest.partition("-")
         if len(machine) != len(_machine()) or not pid.isdecimal() or len(unique) != 32:
