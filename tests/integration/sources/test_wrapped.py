@@ -8,6 +8,7 @@ import io
 import lzma
 import pickle
 import random
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -27,12 +28,13 @@ from gridmill.testing import ArchiveServer
 
 # Neither one block nor a repetition, so that streams are read in parts.
 CONTENT = np.random.default_rng(7).integers(0, 64, 1_300_000, "uint8").tobytes() + b"end"
+ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 QUICK = {"attempts": 1, "wait_initial_s": 0.01}
 
 
 def zstd(content: bytes) -> bytes:
     """Compress as `zstd` does; the test is left out where nothing can."""
-    module = pytest.importorskip("backports.zstd")
+    module = pytest.importorskip(ZSTD)
     options = {module.CompressionParameter.checksum_flag: 1}  # as the command does by itself
     return module.compress(content, options=options)
 
@@ -361,8 +363,7 @@ def test_zips_are_read_whatever_their_method(provider, method):
 
 def test_without_a_decoder_of_zstd_the_extra_is_named(provider, monkeypatch):
     """What the environment lacks is no fault of the file."""
-    monkeypatch.setitem(__import__("sys").modules, "backports.zstd", None)
-    monkeypatch.setitem(__import__("sys").modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, ZSTD, None)
     with pytest.raises(ImportError, match=r"pip install 'gridmill\[zstd\]'"):
         provider.fetch("a.zst", b"\x28\xb5\x2f\xfd" + CONTENT)
     assert provider.left() == []
