@@ -243,6 +243,14 @@ def test_what_ends_early_is_refused(provider, form, share):
     provider.refused(name, packed[:n], wrapping)
 
 
+def test_a_tar_without_its_mark_of_the_end_is_refused(provider):
+    """One that is cut between two members looks whole but for that."""
+    packed = tarred({"a": b"a" * 1024, "b": b"b" * 1024})
+    cut = packed[: packed.index(b"a" * 1024) + 1024]
+    said = provider.refused("a", cut, Wrapping(compression="tar"))
+    assert "ends without its mark of the end: it is not whole" in said
+
+
 @pytest.mark.parametrize("form", [*STREAMS, *ARCHIVES])
 def test_damage_never_gives_other_content_nor_another_error(provider, form):
     """Each form but tar carries a checksum, zstd's where the provider's tool adds one."""
