@@ -18,6 +18,7 @@ from gridmill.authoring.source_file import (
     SourceFileCoord,
     first_answer,
     local_name,
+    wrapping_of,
 )
 from gridmill.authoring.transforms.casting import cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
@@ -31,9 +32,9 @@ from gridmill.sources.fetch.download import (
     DownloadSettings,
     FileIdentity,
     NotAvailable,
-    fetch,
     identify,
 )
+from gridmill.sources.wrapped.fetching import fetch_unwrapped
 from gridmill.stores.final_store import FinalStore
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return self.region.slice
 
     def download_file(self, coord: CoordT) -> Path | Download:
-        """Download one source file whole; runs on a worker.
+        """Download one source file whole, and unpack it; runs on a worker.
 
         Override it to fetch parts of a file; write to `download_path(coord)`, and try its addresses
         with `gridmill.authoring.source_file.first_answer`.
@@ -225,17 +226,28 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Returns
         -------
         Path or Download
-            A `Download` also carries the file's identity.
+            A `Download` also carries the file's identity. What `SourceFileCoord.compression` says
+            of how it is wrapped holds here; who overrides it unpacks with
+            `gridmill.sources.wrapped.fetching.fetch_unwrapped`.
 
         Raises
         ------
         NotAvailable
             The provider does not have it.
         DownloadFailed
-            The provider could not be asked, or answered nonsense, after all retries.
+            The provider could not be asked, or answered nonsense, after all retries; or what
+            came cannot be unpacked.
         """
-        path, settings = self.download_path(coord), self.download_settings
-        return first_answer(self, coord, lambda url: fetch(url, path, settings=settings))
+        path, settings, wrapping = (
+            self.download_path(coord),
+            self.download_settings,
+            wrapping_of(coord),
+        )
+        return first_answer(
+            self,
+            coord,
+            lambda url: fetch_unwrapped(url, path, settings=settings, wrapping=wrapping),
+        )
 
     def ask_file(self, coord: CoordT) -> FileIdentity | None:
         """Ask the provider which version of a file it has, without fetching it.

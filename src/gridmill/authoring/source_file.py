@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from gridmill.model.settled import SourceFileStatus
+from gridmill.model.urls import safe_name
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable
+from gridmill.sources.wrapped.wrapping import Compression, Wrapping
 
 if TYPE_CHECKING:
     from gridmill.authoring.region_job import RegionJob
 
-__all__ = ["ProcessResults", "SourceFileCoord", "addresses", "first_answer", "local_name"]
+__all__ = [
+    "ProcessResults",
+    "SourceFileCoord",
+    "addresses",
+    "first_answer",
+    "local_name",
+    "wrapping_of",
+]
 
 AnswerT = TypeVar("AnswerT")
 
@@ -44,9 +52,16 @@ class SourceFileCoord:
     index : tuple or None
         Which version of its index said where its parts are, see
         `gridmill.model.records.identity_of`.
+    unpacked : str or None
+        Checksum of `downloaded_path`, where that was taken out of what was fetched.
     detail : str or None
         Why it did not succeed, or what is worth knowing of how it did.
     """
+
+    # How the provider wraps it, see `gridmill.sources.wrapped.wrapping.Wrapping`. By default what
+    # is named .gz, .bz2, .xz or .zst, and is that, is unpacked before `RegionJob.read_data`; "none"
+    # leaves it. A zip or tar is declared: "zip", "tar", or "by content".
+    compression: ClassVar[Compression] = "by name"
 
     status: SourceFileStatus = SourceFileStatus.PROCESSING
     settled: bool = False
@@ -56,6 +71,7 @@ class SourceFileCoord:
     last_modified: str | None = None
     checksum: str | None = None
     index: tuple[int | None, str | None, str | None] | None = None
+    unpacked: str | None = None
     detail: str | None = None
 
     def get_url(self) -> str:
@@ -68,6 +84,14 @@ class SourceFileCoord:
         Dims that are not named are filled whole.
         """
         raise NotImplementedError(f"{type(self).__name__} must define out_loc()")
+
+    def get_member(self) -> str | None:
+        """Give which file of a zip or tar it is, by its name there or a pattern of `fnmatch`.
+
+        By default None: there must be only one. It is no part of the address: where published
+        values shall come from another member, raise `RegionJob.version`.
+        """
+        return None
 
 
 ProcessResults = Mapping[str, Sequence[SourceFileCoord]]
@@ -89,12 +113,17 @@ def addresses(coord: SourceFileCoord, bases: Sequence[str]) -> list[str]:
     return [f"{base.rstrip('/')}/{url}" for base in bases]
 
 
+def wrapping_of(coord: SourceFileCoord) -> Wrapping:
+    """Return how a source file is wrapped by its provider."""
+    return Wrapping(compression=coord.compression, member=coord.get_member())
+
+
 def local_name(coord: SourceFileCoord) -> str:
     """Return a name for a source file's local copy: safe whatever its URL, one a file and place."""
     url = coord.get_url()
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(urlsplit(url).path).name)[-80:]
+    name = safe_name(urlsplit(url).path)
     identity = hashlib.sha256(f"{url} {coord.out_loc()}".encode()).hexdigest()[:12]
-    return f"{identity}-{name.lstrip('.')}"
+    return f"{identity}-{name}"
 
 
 def first_answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 __all__ = [
@@ -14,11 +14,23 @@ __all__ = [
     "local_path",
     "mask_text",
     "mask_url",
+    "safe_name",
 ]
 
 SECRET_NAME = re.compile(
     r"sig|token|key|secret|passw|pwd|auth|credential|session|x-amz-|x-goog-", re.IGNORECASE
 )
+
+
+def safe_name(path: str) -> str:
+    """Return a path's last part as the name of a local file: its end, where that is long.
+
+    Examples
+    --------
+    >>> safe_name("a/b c:1.nc"), safe_name("..")
+    ('b_c_1.nc', '')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(path).name)[-80:].lstrip(".")
 
 
 def mask_url(url: str) -> str:

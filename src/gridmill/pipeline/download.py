@@ -84,6 +84,7 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         last_modified=done.last_modified,
         checksum=done.checksum,
         index=_identity(done.index),
+        unpacked=done.unpacked,
         detail=done.remark,
     )
     return arrived, done.attempts

@@ -40,6 +40,8 @@ from gridmill.sources.grib.inventory.selection import (
     Selector,
 )
 from gridmill.sources.grib.messages import open_message
+from gridmill.sources.wrapped.fetching import fetch_unwrapped
+from gridmill.sources.wrapped.wrapping import BY_NAME, Wrapping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +81,8 @@ class MessageOrder:
         Bytes worth fetching for nothing to save a request.
     attempt
         Of which run, see `gridmill.authoring.forecasts.inventories.inventory_at`.
+    wrapping
+        How the provider wraps it: what is wrapped has no inventory that tells its bytes.
     """
 
     url: str
@@ -90,6 +94,7 @@ class MessageOrder:
     settings: DownloadSettings
     max_gap_nbytes: int
     attempt: str = ""
+    wrapping: Wrapping = BY_NAME
 
     def fetch(self) -> Download:
         """Fetch the messages, or the whole file if it has no inventory.
@@ -105,10 +110,12 @@ class MessageOrder:
             except InventoryMalformed as error:
                 inventory = self._unreadable(error)
         if isinstance(inventory, str):
-            whole = fetch(self.url, self.path, settings=self.settings)
+            whole = fetch_unwrapped(
+                self.url, self.path, settings=self.settings, wrapping=self.wrapping
+            )
             done = replace(whole, remark=f"fetched whole: {inventory}")
-            found = self._search(self.path)
-        write_listing(self.path, found)
+            found = self._search(done.path)
+        write_listing(done.path, found)
         return done
 
     def _fetch_by(self, inventory: Inventory, version: FileIdentity) -> tuple[Download, Found]:
@@ -193,6 +200,8 @@ class MessageOrder:
         self, instead_of: Inventory | None = None
     ) -> tuple[Inventory | str, FileIdentity]:
         """Read the inventory, or say why there is none; and which version it is."""
+        if self.wrapping.is_expected(self.url):
+            return "it comes compressed", FileIdentity()
         url = self.inventory_url
         try:
             return inventory_at(

@@ -29,7 +29,7 @@ from gridmill.authoring.forecasts.reading import Asked, read_field
 from gridmill.authoring.forecasts.variables import GribVar, Window
 from gridmill.authoring.grids import HorizontalGrid
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord, first_answer
+from gridmill.authoring.source_file import SourceFileCoord, first_answer, wrapping_of
 from gridmill.authoring.transforms.deaccumulation import (
     deaccumulate_inplace,
     deaccumulation_footprint,
@@ -278,6 +278,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             settings=replace(self.download_settings, expect=None),
             max_gap_nbytes=self.max_gap_nbytes,
             attempt=self.attempt,
+            wrapping=wrapping_of(coord),
         )
 
     def _asked(

@@ -54,9 +54,9 @@ def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promi
 
 
 def is_as_it_came(file: SourceFile) -> bool:
-    """Whether what lies on this worker's disk is what arrived."""
+    """Whether what lies on this worker's disk is what arrived, or what was unpacked from that."""
     path = file.coord.downloaded_path
-    checksum = file.coord.checksum
+    checksum = file.coord.unpacked or file.coord.checksum
     return checksum is None or (path is not None and path.is_file() and is_on_disk(path, checksum))
 
 

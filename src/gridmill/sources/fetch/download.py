@@ -51,6 +51,7 @@ __all__ = [
     "identify",
     "limit_hosts",
     "mask_url",
+    "partial_beside",
     "read",
     "read_version",
 ]
@@ -85,6 +86,8 @@ class Download:
         Of the bytes as they came, see `gridmill.model.files.versions`; None where nobody took it.
     index
         Which version of the file's index said where its parts are; None where none did.
+    unpacked
+        Checksum of the destination, where that was taken out of what came.
     """
 
     path: Path
@@ -96,6 +99,7 @@ class Download:
     remark: str | None = None
     checksum: str | None = None
     index: FileIdentity | None = None
+    unpacked: str | None = None
 
 
 def fetch(
@@ -152,7 +156,7 @@ def fetch(
     open_body = _opener(url)
     requests = _requests(byte_ranges)
     # Waiting for a place is no part of the fetch's own time.
-    with place_at(url, settings.most_at_host), _partial_beside(destination) as partial:
+    with place_at(url, settings.most_at_host), partial_beside(destination) as partial:
         started = time.monotonic()
         with partial.open("x+b") as out:
             transfer = _Transfer(url, open_body, requests, out, settings)
@@ -289,7 +293,8 @@ def _requests(byte_ranges: Sequence[ByteRange] | None) -> Sequence[ByteRange | N
 
 
 @contextmanager
-def _partial_beside(destination: Path) -> Iterator[Path]:
+def partial_beside(destination: Path) -> Iterator[Path]:
+    """Give the path of a hidden file beside a destination; it is removed if it is there after."""
     if not destination.parent.is_dir():
         raise FileNotFoundError(
             errno.ENOENT,

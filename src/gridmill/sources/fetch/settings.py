@@ -10,7 +10,7 @@ __all__ = ["DEFAULT_SETTINGS", "DownloadSettings", "FileFormat"]
 
 FileFormat: TypeAlias = Literal["netcdf", "grib"]
 
-_COUNTS = ("attempts", "min_nbytes")
+_COUNTS = ("attempts", "min_nbytes", "most_unpacked_nbytes")
 _SECONDS = ("deadline_s", "connect_timeout_s", "read_timeout_s", "wait_initial_s", "wait_max_s")
 
 
@@ -45,6 +45,8 @@ class DownloadSettings:
     expect
         Format that the whole destination must be in, told by its first (and GRIB's last) bytes.
         Byte ranges of GRIB pass if they are whole messages.
+    most_unpacked_nbytes
+        A file that comes compressed, or in a zip or tar, is not one if it has more bytes unpacked.
     headers
         Sent with each HTTP request; hidden in `repr`, because they may hold credentials.
     s3_options
@@ -81,6 +83,9 @@ class DownloadSettings:
     forbidden_means_absent: bool = False
     # Index files have no magic bytes.
     expect: FileFormat | None = None
+    # More than any field archive's file is known to have, and less than a worker's disk: what a few
+    # bytes of a damaged or hostile file unpack to may be without end.
+    most_unpacked_nbytes: int = 16 << 30
     # Public providers need none.
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     s3_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
