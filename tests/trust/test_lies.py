@@ -55,7 +55,7 @@ def test_no_lie_is_published_and_each_is_healed(scene: Play, client: Client, tmp
 def test_a_lie_that_is_believed_is_seen(client: Client, tmp_path: Path):
     """The play has eyes: where nothing is compared, it says what readers see wrong."""
     scene = Play(lie="the_day_before", stage="lives", store="zarr", source="http", seed=0)
-    with mock.patch("gridmill.pipeline.compress.compare", return_value=[]):
+    with mock.patch("gridmill.pipeline.slabs.piece.compare", return_value=[]):
         assert play(scene, tmp_path, client) != []
 
 
