@@ -76,10 +76,11 @@ def test_a_cluster_with_one_thread_a_worker_works_with_a_warning(source, tmp_pat
         done = CliRunner().invoke(cli, [*args, "--cluster", nodes.address])
         assert done.exit_code == ExitCode.SUCCESS, done.output
         warnings = [line for line in done.stderr.splitlines() if "warning" in line.lower()]
-        assert warnings == [
-            "warning: 2 of 2 workers have fewer than 5 threads, so stages overlap less: start them "
-            "with --nthreads 5"
-        ]
+        assert len(warnings) == 1
+        assert warnings[0].endswith(
+            "2 of 2 workers have fewer than 5 threads, so stages overlap less: start them with "
+            "--nthreads 5"
+        )
         assert_true(tmp_path / "a.zarr")
         with Client(nodes.address) as client:  # it is left as it was found
             assert len(client.nthreads()) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,10 +88,7 @@ def test_jobs_that_wait_are_why_there_is_no_worker(dataset, options, monkeypatch
     monkeypatch.setattr(workforce.log, "warning", lambda text, *args: said.append(text % args))
     monkeypatch.setattr(workforce, "SAY_AFTER_S", 1.0)
     monkeypatch.setattr("gridmill.runs.in_flight.RESIZE_INTERVAL_S", 0.5)
-    # The node is taken for as long as this takes.
-    subprocess.run(
-        ["sbatch", "--exclusive", "--output=/dev/null", "--wrap", "sleep 60"], check=True
-    )
+    take_the_node()
     try:
         with (
             dask.config.set({"gridmill.worker-timeout": "6s"}),
@@ -101,6 +99,16 @@ def test_jobs_that_wait_are_why_there_is_no_worker(dataset, options, monkeypatch
     finally:
         subprocess.run(["scancel", "--user=root"], check=True)
     assert any("is PENDING (Resources)" in line for line in said)
+
+
+def take_the_node() -> None:
+    """Let a job have all of it for as long as this takes, once those before it are gone."""
+    job = ["sbatch", "--exclusive", "--output=/dev/null", "--wrap", "sleep 120"]
+    subprocess.run(job, check=True)
+    end = time.monotonic() + 60
+    while b"RUNNING" not in subprocess.check_output(["squeue", "--noheader", "--format=%T"]):
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 def test_jobs_that_cannot_import_the_dataset_say_so(dataset, options, monkeypatch, tmp_path):
