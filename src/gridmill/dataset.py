@@ -26,6 +26,7 @@ from gridmill.operations.status import ArchiveStatus, read_status
 from gridmill.runs.coordinator import Listener, process, run
 from gridmill.runs.plan import Plan, plan_selected
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
 
 if TYPE_CHECKING:
@@ -313,7 +314,17 @@ class DynamicalDataset:
     @property
     def _opening(self) -> Opening:
         coded = with_what_it_has(self.store, self.declared)
-        return Opening(self.store, coded, self.region_job, self._bases, self._process)
+        return Opening(
+            self.store, coded, self.region_job, self._bases, self._process, self._tmp_store
+        )
+
+    def _tmp_store(self) -> Path:
+        """Make an empty local folder for a temporary store of this process.
+
+        A run's metadata is prepared there, and deleted in the end. Override it to use another disk
+        than that of the system's temporary files; workers have their own `local_directory`.
+        """
+        return make_folder()
 
     def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""

@@ -50,6 +50,9 @@ class Archive:
         Gives the region job of a region with every declared variable along the append dim.
     unseen
         Variables that are to be added to what readers see.
+    tmp_store
+        Makes an empty local folder for a temporary store; None means among the system's temporary
+        files.
 
     Attributes
     ----------
@@ -58,8 +61,7 @@ class Archive:
     published : int
         How many positions readers saw when somebody last looked.
     scratch : Path or None
-        The local folder in which metadata is prepared; None means among the system's temporary
-        files.
+        A run's folder, in which metadata is prepared; None outside of runs.
 
     Notes
     -----
@@ -73,6 +75,7 @@ class Archive:
         template_ds: xr.Dataset,
         make_job: MakeJob,
         unseen: Sequence[str] = (),
+        tmp_store: Callable[[], Path] | None = None,
     ) -> None:
         self.store = store
         self.config = config
@@ -81,6 +84,7 @@ class Archive:
         self.published = 0
         self.unseen = tuple(unseen)
         self._make_job = make_job
+        self.tmp_store = tmp_store
         self.scratch: Path | None = None
         self._stored_arrays: dict[str, dict[str, Any]] | None = None
 
@@ -104,7 +108,7 @@ class Archive:
     @cached_property
     def _objects(self) -> Mapping[str, bytes]:
         """The whole template's metadata and coordinates, as objects of a Zarr store."""
-        with temporary_folder(self.scratch) as folder, naming(folder):
+        with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
             write_by_xarray(self.template_ds, folder)
             return objects_of(folder)
 
@@ -131,7 +135,7 @@ class Archive:
     @contextmanager
     def written(self, ds: xr.Dataset) -> Iterator[Path]:
         """Write metadata and coordinates to a tmp store, which ends with the context."""
-        with temporary_folder(self.scratch) as folder, naming(folder):
+        with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
             if is_as_declared(ds, self.template_ds):
                 write_growing(ds, self.template_ds, self.append_dim, self._objects, folder)
             else:  # an author's hook changed more

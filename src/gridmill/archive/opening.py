@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -63,6 +64,8 @@ class Opening:
         What relative URLs of source files are relative to.
     processor
         What `RegionJob.process` hands a job to.
+    tmp_store
+        Makes an empty local folder for a temporary store.
     """
 
     store: FinalStore
@@ -70,6 +73,7 @@ class Opening:
     job_class: type[RegionJob[Any, Any]]
     source_base: tuple[str, ...]
     processor: Callable[[RegionJob[Any, Any]], ProcessResults]
+    tmp_store: Callable[[], Path]
 
     def bound(self, job: RegionJob[Any, Any]) -> RegionJob[Any, Any]:
         """Tell a job where its source files are and what processes it."""
@@ -188,4 +192,4 @@ class Opening:
                 )
             )
 
-        return Archive(self.store, config, template_ds, make_job, unseen)
+        return Archive(self.store, config, template_ds, make_job, unseen, self.tmp_store)

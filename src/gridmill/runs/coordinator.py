@@ -70,7 +70,7 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
         Another run works on these regions.
     """
     archive = assignment.opened.archive
-    with temporary_folder() as archive.scratch:
+    with temporary_folder(make=archive.tmp_store) as archive.scratch:
         try:
             report = _begun(assignment)
             _carry_out(assignment, report, client, now, listener)

@@ -103,6 +103,29 @@ def test_one_job_processes_by_itself(dataset, client, tmp_path):
     assert not (tmp_path / "a.zarr" / "zarr.json").exists()
 
 
+def test_a_dataset_says_where_temporary_stores_are(client, tmp_path):
+    """What `_tmp_store` gives holds a run's metadata, and is deleted with the run."""
+    given = []
+
+    class Elsewhere(Tiny):
+        def _tmp_store(self) -> Path:
+            folder = tmp_path / f"tmp-{len(given)}"
+            folder.mkdir()
+            given.append(folder)
+            return folder
+
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(10))
+    dataset = Elsewhere(tmp_path / "a.zarr", source_base=str(provider.root))
+    seen = []
+    dataset.backfill(until(10), client=client, listener=lambda _: seen.append(given[-1].exists()))
+    assert all(seen)
+    assert not any(folder.exists() for folder in given)
+    default = Tiny(tmp_path / "b.zarr", source_base=str(provider.root))._tmp_store()
+    assert list(default.iterdir()) == []
+    default.rmdir()
+
+
 def test_one_job_that_fails_raises(dataset, client, tmp_path):
     """The error names region, variable and cause."""
 

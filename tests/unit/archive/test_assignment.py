@@ -15,6 +15,7 @@ from gridmill.archive.assignment import (
 )
 from gridmill.archive.opening import Opening
 from gridmill.model.region import Region
+from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import REGION, TinyJob, TinyTemplate, until
 
@@ -29,7 +30,7 @@ def processed(job: Any) -> dict[str, Any]:
 @pytest.fixture
 def opening(tmp_path: Path) -> Opening:
     store = ZarrStore(str(tmp_path / "a"), "tiny")
-    return Opening(store, TinyTemplate(), TinyJob, ("http://one",), processed)
+    return Opening(store, TinyTemplate(), TinyJob, ("http://one",), processed, make_folder)
 
 
 def test_a_backfill_takes_what_is_selected_and_knows_its_order(opening: Opening) -> None:

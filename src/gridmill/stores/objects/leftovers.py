@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -36,12 +36,15 @@ def name_of_ours() -> str:
 
 
 @contextmanager
-def temporary_folder(root: Path | None = None) -> Iterator[Path]:
+def temporary_folder(
+    root: Path | None = None, *, make: Callable[[], Path] | None = None
+) -> Iterator[Path]:
     """Give an empty folder for this process alone while the context lasts, see `make_folder`.
 
-    On a Dask worker, what a task leaves belongs to its `Workspace` instead.
+    Without `root`, what `make` gives is used, and deleted in the end. On a Dask worker, what a task
+    leaves belongs to its `Workspace` instead.
     """
-    folder = make_folder(root)
+    folder = make() if root is None and make is not None else make_folder(root)
     try:
         yield folder
     finally:
