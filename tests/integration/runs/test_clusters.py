@@ -150,20 +150,22 @@ def test_a_cluster_is_adapted_from_none_on(tmp_path):
 @pytest.mark.parametrize("kind", ["object", "class"])
 def test_another_cluster_keeps_dasks_patience_with_lost_workers(kind):
     """A day, as a local cluster needs it, would keep others from ever replacing a worker."""
-    name = "distributed.deploy.lost-worker-timeout"
-    default = dask.config.get(name)
+    patience, failures = (
+        "distributed.deploy.lost-worker-timeout",
+        "distributed.scheduler.allowed-failures",
+    )
     options = {"n_workers": 1, "processes": False, "silence_logs": 50, "dashboard_address": None}
-    if kind == "class":
-        with connect("distributed:LocalCluster", **options):
-            assert dask.config.get(name) == default
-            assert dask.config.get("distributed.scheduler.allowed-failures") == 30
-        return
-    with LocalCluster(**options) as cluster, connect(cluster):
-        for key, value in SCHEDULER_CONFIG.items():
-            assert dask.config.get(key) != value or dask.config.get(key) == default
-        assert dask.config.get(name) == default
-    with connect("local", workers=1, processes=False, silence_logs=50):
-        assert dask.config.get(name) != default
+    with dask.config.set({patience: "17s", failures: 3}):
+        if kind == "class":
+            with connect("distributed:LocalCluster", **options):
+                assert dask.config.get(patience) == "17s"
+                assert dask.config.get(failures) == SCHEDULER_CONFIG[failures]
+            return
+        with LocalCluster(**options) as cluster, connect(cluster):
+            assert dask.config.get(patience) == "17s"
+            assert dask.config.get(failures) == 3
+        with connect("local", workers=1, processes=False, silence_logs=50):
+            assert dask.config.get(patience) != "17s"
 
 
 # -- queues -----------------------------------------------------------------------------------
