@@ -21,6 +21,7 @@ from repository import README
 # What is not run here, and why.
 NOT_RUN = {
     "gridmill demo": "tests/integration/demo run it",
+    "--cluster dask_jobqueue": "test_slurm.py runs such a cluster, where there is a Slurm",
     "--cluster coiled": "needs an account; test_clusters.py checks the very call",
     "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
     "--cluster tls://": "test_nodes.py run one, with certificates",
