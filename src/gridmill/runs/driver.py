@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -165,8 +166,10 @@ class Driver:
 
         What is done is not kept waiting while many regions are found to need nothing.
         """
-        if self.window.resize_if_due():
-            self.workforce.look(self.window.workers)
+        if self.window.resize_is_due:
+            with suppress(OSError):  # the scheduler is gone: the loop will see
+                self.window.resize()
+                self.workforce.look(self.window.workers)
         while self.window.has_room:
             if self.window.has_ready or not self._start(regions, self.window.pace.regions):
                 return

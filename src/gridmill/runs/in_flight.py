@@ -106,7 +106,7 @@ class Window:
         # A batch counts as one chain: it moves no more.
         self.chains = self.regions = 0
         self.most_chains = self.most_regions = 0
-        self.workers = 0
+        self.workers: tuple[str, ...] = ()
         self.resize_next = 0.0
         self.completed: Any = as_completed(  # type: ignore[no-untyped-call]
             loop=client.loop, with_results=True, raise_errors=False
@@ -116,19 +116,16 @@ class Window:
         """Fit what may be in flight to the workers that are there, or that work may bring."""
         self.resize_next = time.monotonic() + RESIZE_INTERVAL_S
         threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
-        self.workers = len(threads)
-        expected = expected_workers(self.client, self.workers)
+        self.workers = tuple(threads)
+        expected = expected_workers(self.client, len(threads))
         of_each = max([threads_per_worker(), *threads.values()])
         self.most_chains = CHAINS_PER_THREAD * max(sum(threads.values()), expected * of_each)
         self.most_regions = REGIONS_PER_WORKER * expected
 
-    def resize_if_due(self) -> bool:
-        """See now and then how many workers there are; whether it was time."""
-        if time.monotonic() < self.resize_next:
-            return False
-        with suppress(OSError):  # the scheduler is gone: the loop will see
-            self.resize()
-        return True
+    @property
+    def resize_is_due(self) -> bool:
+        """Whether it is time to see how many workers there are."""
+        return time.monotonic() >= self.resize_next
 
     @property
     def has_room(self) -> bool:

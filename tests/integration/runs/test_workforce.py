@@ -11,6 +11,7 @@ import dask
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, Worker
+from distributed.comm import CommClosedError
 
 from clusters import local_client
 from gridmill.runs.dask.clusters import connect
@@ -19,7 +20,7 @@ from gridmill.runs.dask.workers import joining, queues, workforce
 from gridmill.runs.dask.workers.workforce import NoWorkers, Workforce
 from tiny import Provider, Tiny, hours, truth, until
 
-GOOD = {"threads": 0, "versions": {}, "module": ""}
+GOOD = {"modules": ["gridmill"], "threads": 0, "versions": {}}
 
 
 COMMON = {"nthreads": 5, "host": "127.0.0.1", "dashboard_address": None}
@@ -103,8 +104,8 @@ def test_a_worker_that_joins_and_can_run_nothing_is_closed_and_the_run_goes_on(d
         add(client, **without("gridmill"))
         wait_until(lambda: len({e["address"] for _, e in client.get_events(joining.TOPIC)}) == 2)
         wait_until(lambda: len(client.nthreads()) == 1)
-        found.look(1)
-        found.look(1)
+        found.look(client.nthreads())
+        found.look(client.nthreads())
         (line,) = said
         assert line.startswith("2 of 2 workers cannot import gridmill: ")
         report = dataset.backfill(until(40), client=client)
@@ -156,19 +157,18 @@ def test_what_is_wrong_with_workers_is_a_line_a_kind_and_not_a_worker(said):
         found.open()
         add(client, **few)
         wait_until(lambda: len(client.nthreads()) == 4)
-        found.look(4)
+        found.look(client.nthreads())
     (line,) = said
     assert line.startswith("2 of 3 workers have fewer than 5 threads, so stages overlap less")
 
 
 def test_other_versions_are_said_with_both():
     """Another numpy may mean other bytes."""
-    wanted = {**GOOD, "versions": {"python": "2.7", "numpy": np.__version__, "zarr": "1.0"}}
-    with local_client(n_workers=1, processes=False) as client:
-        (findings,) = client.run(joining.ByValue(joining.examine), wanted).values()
-    assert [kind.split()[0] for kind, _, _ in findings] == ["python", "zarr"]
-    assert "have zarr" in findings[1][1]
-    assert "this process 1.0" in findings[1][1]
+    found = joining.other_versions({"python": "2.7", "numpy": np.__version__, "zarr": "1.0"})
+    assert [kind.split()[0] for kind in found] == ["python", "zarr"]
+    text = [*found.values()][1]
+    assert text.startswith("have zarr")
+    assert "this process 1.0" in text
 
 
 def test_workers_as_they_should_be_are_no_news(dataset, said):
@@ -184,8 +184,52 @@ def test_a_full_disk_and_missing_malloc_are_found(monkeypatch):
     monkeypatch.setattr("gridmill.runs.dask.memory.keep_freed_memory", lambda: False)
     with local_client(n_workers=1, processes=False) as client:
         (worker,) = client.cluster.workers.values()
-        findings = joining.examine(GOOD, dask_worker=worker)
+        findings = joining.examine(GOOD, worker)
     assert [kind for kind, _, _ in findings] == ["memory", "disk"]
+
+
+def test_what_was_said_is_not_said_by_the_next_run_and_is_by_another_client(dataset, said):
+    """A command that waits for files runs often on one client; a new one has heard nothing."""
+    with cluster_of({"nthreads": 2}) as client:
+        dataset.backfill(until(4), client=client)
+        dataset.backfill(until(8), client=client)
+        assert len(said) == 1
+        with Client(client.scheduler.address) as other:
+            dataset.backfill(until(12), client=other)
+        assert len(said) == 2
+
+
+def test_a_scheduler_that_does_not_answer_is_not_the_workforces_to_judge(dataset, monkeypatch):
+    """The loop sees whether it is gone: a question that fails ends nothing."""
+    monkeypatch.setattr("gridmill.runs.in_flight.RESIZE_INTERVAL_S", 0.0)
+    asked = []
+
+    def gone(self, present) -> None:
+        asked.append(present)
+        if len(asked) > 1:
+            raise CommClosedError("the scheduler is busy")
+
+    monkeypatch.setattr(Workforce, "look", gone)
+    with cluster_of({}) as client:
+        report = dataset.backfill(until(40), client=client)
+    assert len(asked) > 1
+    assert report.failures == []
+
+
+def test_a_useless_worker_does_not_keep_others_from_being_asked_for(monkeypatch):
+    """Once there was a good one, jobs that all end at once are asked for again."""
+    monkeypatch.setattr(workforce, "REPLACE_INTERVAL_S", 0.0)
+    asked = []
+    with cluster_of({}) as client:
+        monkeypatch.setattr(client.cluster, "scale", asked.append)
+        workforce.keep_size(client, 2)
+        found = Workforce(client, PipelinePlugin(), "")
+        found._note("tcp://bad", [("import gridmill", "cannot import gridmill", True)])
+        found.look(["tcp://bad"])
+        assert asked == []
+        found.look(["tcp://bad", "tcp://good"])
+        found.look([])
+        assert asked == [2, 2]
 
 
 # -- nobody joins -----------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Worker
+from distributed import Client, LocalCluster, SpecCluster, Worker
 
-from gridmill.runs.dask.workers.workforce import is_one_machine, keep_size
+from gridmill.runs.dask.workers.workforce import keep_size
 
 __all__ = ["LOCAL_CONFIG", "SCHEDULER_CONFIG", "connect"]
 
@@ -104,16 +104,18 @@ def connect(
             yield stack.enter_context(_client_of_existing(spec))
             return
         stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
-        if spec in (None, "local"):
+        is_local = spec in (None, "local")
+        if is_local:
             stack.enter_context(dask.config.set(LOCAL_CONFIG))
             first = adapt[0] if adapt else workers
             cluster: Any = stack.enter_context(_local(first, threads_per_worker, options))
         else:
-            cluster = stack.enter_context(_started(spec, workers, threads_per_worker, options))
+            cluster = stack.enter_context(_started(str(spec), workers, threads_per_worker, options))
         client = stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
         if adapt is not None:
             cluster.adapt(minimum=adapt[0], maximum=adapt[1])
-        elif workers is not None and not is_one_machine(client):
+        elif workers is not None and not is_local and isinstance(cluster, SpecCluster):
+            # Others replace what is lost where they run.
             keep_size(client, workers)
         yield client
 

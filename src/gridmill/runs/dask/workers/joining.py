@@ -11,9 +11,9 @@ from typing import Any
 from distributed import Worker, WorkerPlugin
 from distributed.core import Status
 
-__all__ = ["TOPIC", "ByValue", "Joining", "examine", "versions_of"]
+__all__ = ["TOPIC", "ByValue", "Joining", "cannot_import", "versions_of"]
 
-# Of Dask's events; each is a dict with `address`, `host` and `findings`.
+# Of Dask's events; each is a dict with `address` and `findings`.
 TOPIC = "gridmill-workers"
 # Below this a worker holds hardly a region's files.
 FEWEST_FREE_NBYTES = 2 << 30
@@ -52,15 +52,15 @@ class ByValue(WorkerPlugin):
         return self.thing(*args, **options)
 
 
-def examine(wanted: dict[str, Any], *, dask_worker: Worker) -> list[tuple[str, str, bool]]:
+def examine(wanted: dict[str, Any], worker: Worker) -> list[tuple[str, str, bool]]:
     """Find what of a worker is not as it should be.
 
     Parameters
     ----------
     wanted
-        ``module``, which defines the jobs or is empty; ``threads`` of a worker; ``versions`` of
-        ``python`` and packages.
-    dask_worker
+        ``modules`` that it must be able to import; and, unless only that is asked, how many
+        ``threads`` it should have, and the ``versions`` of ``python`` and packages.
+    worker
         The worker of this process.
 
     Returns
@@ -69,42 +69,40 @@ def examine(wanted: dict[str, Any], *, dask_worker: Worker) -> list[tuple[str, s
         Of each its kind, what is to be said of the workers of that kind ("have numpy 2.1, …"), and
         whether nothing can run there.
     """
-    for module in ("gridmill", wanted["module"]):
-        if cause := import_error(module):
-            text = (
-                f"cannot import {module}: {cause}; give the workers this environment, with "
-                "gridmill and the dataset's package"
-            )
-            return [(f"import {module}", text, True)]
-    found = [(kind, text, False) for kind, text in other_versions(wanted["versions"])]
-    lacking = lacks(dask_worker, wanted["threads"])
-    return found + [(kind, text, False) for kind, text in lacking.items()]
+    found = cannot_import(wanted["modules"])
+    if found or "threads" not in wanted:
+        return found
+    others = other_versions(wanted["versions"]) | lacks(worker, wanted["threads"])
+    return [(kind, text, False) for kind, text in others.items()]
 
 
-def import_error(module: str) -> str:
-    """Say why a module cannot be imported here; nothing if it can."""
+def cannot_import(modules: list[str]) -> list[tuple[str, str, bool]]:
+    """Give the first finding of modules that cannot be imported here, see `examine`."""
     import importlib
 
-    try:
-        if module:
+    for module in modules:
+        try:
             importlib.import_module(module)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
+        except Exception as error:
+            text = (
+                f"cannot import {module}: {type(error).__name__}: {error}; give the workers this "
+                "environment, with gridmill and the dataset's package"
+            )
+            return [(f"import {module}", text, True)]
+    return []
 
 
-def other_versions(wanted: dict[str, str]) -> list[tuple[str, str]]:
-    """Find packages of another version than wanted; of each a kind and what is to be said."""
+def other_versions(wanted: dict[str, str]) -> dict[str, str]:
+    """Find packages of another version than wanted, by kind."""
     theirs = versions_of(list(wanted))
-    return [
-        (
-            f"{name} {theirs[name]}",
+    return {
+        f"{name} {theirs[name]}": (
             f"have {name} {theirs[name]}, this process {ours}: give all the same environment, or "
-            "the same inputs may not give the same bytes",
+            "the same inputs may not give the same bytes"
         )
         for name, ours in wanted.items()
         if theirs[name] != ours
-    ]
+    }
 
 
 def lacks(worker: Worker, threads: int) -> dict[str, str]:
@@ -177,7 +175,7 @@ class Joining(WorkerPlugin):
         """Look at the worker; install the plugin, or close the worker."""
         import pickle
 
-        findings = examine(self.wanted, dask_worker=worker)
+        findings = examine(self.wanted, worker)
         if self.plugin and not any(is_fatal for _, _, is_fatal in findings):
             try:
                 plugin = pickle.loads(self.plugin)
@@ -188,7 +186,7 @@ class Joining(WorkerPlugin):
                 findings.append(("setup", f"cannot be set up for gridmill: {cause}", True))
         if not findings:
             return
-        told = {"address": worker.address, "host": worker.ip, "findings": findings}
+        told = {"address": worker.address, "findings": findings}
         # Not by `worker.log_event`, which may not get through: the first task ends a worker that
         # cannot unpickle it.
         await worker.scheduler.log_event(topic=TOPIC, msg=told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 
 from gridmill.model.wording import format_duration
 from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin, threads_per_worker
-from gridmill.runs.dask.workers.joining import TOPIC, ByValue, Joining, examine, versions_of
+from gridmill.runs.dask.workers.joining import TOPIC, ByValue, Joining, cannot_import, versions_of
 from gridmill.runs.dask.workers.queues import why_none_runs
 
 __all__ = [
@@ -42,6 +42,7 @@ REPLACE_INTERVAL_S = 30.0
 Finding = tuple[str, str, bool]
 
 _sizes: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
+_said: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 
 
 class NoWorkers(RuntimeError):  # noqa: N818
@@ -90,8 +91,9 @@ class Workforce:
         self._events = 0
         # By kind and address.
         self._found: dict[str, dict[str, str]] = {}
-        self._said: set[str] = set()
-        self._last_closed: str | None = None
+        # By address; and what became of the last, as long as there is no other worker.
+        self._useless: dict[str, str] = {}
+        self._last_closed = ""
         self._without_since: float | None = None
         self._say_next = SAY_AFTER_S
         self._replace_next = 0.0
@@ -106,15 +108,21 @@ class Workforce:
         ValueError
             There are workers, and not one can run anything.
         """
+        self._refuse_useless()
+        self._events = len(self._told())
         # In one process with one thread for all, which a debugger follows, nothing can differ.
         threads = 0 if _setting("one-thread", False) else threads_per_worker()
-        wanted = {"threads": threads, "versions": versions_of(list(PACKAGES))}
-        self._refuse_useless({**wanted, "module": self.module})
-        self._events = len(self._told())
-        self._register(Joining(PLUGIN, pickle.dumps(self.plugin), {**wanted, "module": ""}))
+        versions = versions_of(list(PACKAGES))
+        wanted = {"modules": ["gridmill"], "threads": threads, "versions": versions}
+        self._register(Joining(PLUGIN, pickle.dumps(self.plugin), wanted))
         if self.module:
-            wanted = {"threads": 0, "versions": {}, "module": self.module}
-            self._register(Joining(self._import_plugin, b"", wanted))
+            self._register(Joining(self._import_plugin, b"", {"modules": self._modules}))
+        present: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
+        for _, told in self._told()[: self._events]:
+            # By a run before this one, which may have been another process's.
+            if told["address"] in present:
+                self._note(told["address"], told["findings"])
+        self.look(present)
 
     def close(self) -> None:
         """Ask no worker for the jobs' module any more: another run has another one."""
@@ -124,22 +132,22 @@ class Workforce:
                 client.unregister_worker_plugin(self._import_plugin)
 
     @property
+    def _modules(self) -> list[str]:
+        return ["gridmill", self.module] if self.module else ["gridmill"]
+
+    @property
     def _import_plugin(self) -> str:
         return f"{PLUGIN}-{self.module}"
 
     def _register(self, joining: Joining) -> None:
         self.client.register_plugin(ByValue(joining))
 
-    def _refuse_useless(self, wanted: Mapping[str, Any]) -> None:
+    def _refuse_useless(self) -> None:
         # A worker that is lost meanwhile says nothing, and is no reason to stop.
-        answers = self.client.run(ByValue(examine), wanted, on_error="ignore")
-        useless = 0
-        for address, findings in answers.items():
-            self._note(address, findings)
-            useless += any(is_fatal for _, _, is_fatal in findings)
-        if useless and useless == len(answers):
-            raise ValueError(f"no worker can run anything: {self._last_closed}")
-        self._say(len(answers))
+        answers = self.client.run(ByValue(cannot_import), self._modules, on_error="ignore")
+        if answers and all(answers.values()):
+            address, ((_, text, _), *_) = next(iter(answers.items()))
+            raise ValueError(f"no worker can run anything: {address} {text}")
 
     def _told(self) -> tuple[tuple[float, Mapping[str, Any]], ...]:
         """Give what workers that joined told the scheduler of themselves."""
@@ -149,13 +157,14 @@ class Workforce:
         for kind, text, is_fatal in findings:
             self._found.setdefault(kind, {})[address] = text
             if is_fatal:
-                self._last_closed = f"{address} {text}"
+                self._useless[address] = self._last_closed = f"{address} {text}"
 
     def _say(self, workers: int) -> None:
-        """Say each kind of finding once, with how many workers are of it by then."""
+        """Say each kind of finding once a client, with how many workers are of it by then."""
+        said = _said.setdefault(self.client, set())
         for kind, texts in self._found.items():
-            if kind not in self._said:
-                self._said.add(kind)
+            if kind not in said:
+                said.add(kind)
                 number = len(texts)
                 log.warning(
                     "%d of %d workers %s", number, max(number, workers), [*texts.values()][-1]
@@ -163,23 +172,34 @@ class Workforce:
 
     # -- nobody is there -------------------------------------------------------------------------
 
-    def look(self, workers: int) -> None:
+    def look(self, present: Collection[str]) -> None:
         """Say what was found since, and that there is nobody; called every few seconds.
+
+        Parameters
+        ----------
+        present
+            The addresses of the cluster's workers.
 
         Raises
         ------
         NoWorkers
             There was nobody for so long that the run gives up.
+        OSError
+            The scheduler does not answer.
         """
-        told = self._told()
-        for _, worker in told[self._events :]:
-            self._note(worker["address"], worker["findings"])
-        self._events = len(told)
-        self._say(workers)
-        self._replace(workers)
+        events = self._told()
+        for _, told in events[self._events :]:
+            self._note(told["address"], told["findings"])
+        self._events = len(events)
+        self._say(len(present))
+        workers = sum(address not in self._useless for address in present)
         if workers:
-            self._without_since = None
-            return
+            self._without_since, self._last_closed = None, ""
+        self._replace(workers)
+        if not workers:
+            self._wait()
+
+    def _wait(self) -> None:
         now = time.monotonic()
         if self._without_since is None:
             self._without_since, self._say_next = now, SAY_AFTER_S
@@ -197,7 +217,7 @@ class Workforce:
             log.warning("no worker for %s (gives up in %s): %s", so_long, left, self._why())
 
     def _why(self) -> str:
-        if self._last_closed is not None:
+        if self._last_closed:
             return (
                 "the last one that joined was closed, since it could do nothing: "
                 f"{self._last_closed}"
@@ -207,8 +227,7 @@ class Workforce:
     def _replace(self, workers: int) -> None:
         """Ask again for workers whose jobs ended, unless such workers can do nothing."""
         wanted = _sizes.get(self.client, 0)
-        useless = self._last_closed is not None and not workers
-        if workers >= wanted or useless or time.monotonic() < self._replace_next:
+        if workers >= wanted or self._last_closed or time.monotonic() < self._replace_next:
             return
         self._replace_next = time.monotonic() + REPLACE_INTERVAL_S
         cluster: Any = self.client.cluster
