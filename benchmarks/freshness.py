@@ -15,7 +15,6 @@ from benchmarks.many import Many, until
 from benchmarks.measures import Measure, Meter
 from benchmarks.sizes import Size
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.narration import Event
 from gridmill.testing import FaultProxy, S3Server
 
@@ -28,7 +27,7 @@ BEFORE, UPDATES = 200, 20
 def freshness(folder: Path, size: Size) -> Iterator[Measure]:
     """Update an archive hour by hour, on a local disk and on S3; without the stages' own time."""
     before, updates = (BEFORE, UPDATES) if size.pairs > 1 else (2, 1)
-    with connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client:
+    with connect("local", silence_logs=50) as client:
         dataset = Many(folder / "local.zarr")
         yield from _overheads("local disk", dataset, client, before, updates)
         with ExitStack() as stack:

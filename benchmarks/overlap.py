@@ -20,7 +20,7 @@ from benchmarks.measures import Measure, Meter, measured
 from benchmarks.sizes import Size
 from gridmill import DataVar, DynamicalDataset
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import STAGE_WIDTHS, threads_per_worker
+from gridmill.runs.dask.plugin import STAGE_WIDTHS
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.zarr_store import ZarrStore
 
@@ -33,9 +33,7 @@ LONG_S, SHORT_S = 0.5, 0.1
 def overlap(folder: Path, size: Size) -> Iterator[Measure]:
     """Let download, compress and upload take longest in turn."""
     long_s, rounds = (LONG_S, ROUNDS) if size.pairs > 1 else (SHORT_S, 1)
-    with connect(
-        "local", workers=WORKERS, threads_per_worker=threads_per_worker(), silence_logs=50
-    ) as client:
+    with connect("local", workers=WORKERS, silence_logs=50) as client:
         for bound in STAGE_WIDTHS:
             seconds = {stage: long_s if stage == bound else SHORT_S for stage in STAGE_WIDTHS}
             width = WORKERS * STAGE_WIDTHS[bound]

@@ -21,7 +21,6 @@ from benchmarks.measures import Measure, compare
 from benchmarks.on_hand import OnHand, on_hand
 from benchmarks.sizes import Size
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import threads_per_worker
 
 __all__ = ["pipeline"]
 
@@ -36,7 +35,7 @@ def pipeline(folder: Path, size: Size) -> Iterator[Measure]:
     dataset = partial(BenchmarkGrid, source_base=str(archive))
     with (
         processes() as pool,
-        connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client,
+        connect("local", silence_logs=50) as client,
     ):
         yield from compare(
             "dask: backfill / stages in plain processes",

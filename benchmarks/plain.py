@@ -24,7 +24,6 @@ from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.variables import Encoding
 from gridmill.runs.dask.clusters import connect
 from gridmill.runs.dask.memory import MALLOC_OPTIONS
-from gridmill.runs.dask.plugin import threads_per_worker
 
 __all__ = ["plain"]
 
@@ -65,7 +64,7 @@ def plain(folder: Path, size: Size) -> Iterator[Measure]:
         build = partial(_plain, partial(opened, archive), folder / "plain.zarr")
         for where in ("threads", "LocalCluster") if size.pairs > 1 else ("threads",):
             with (
-                connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as ours,
+                connect("local", silence_logs=50) as ours,
                 _scheduler(where),
             ):
                 yield from compare(

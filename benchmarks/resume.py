@@ -9,7 +9,6 @@ from benchmarks.many import DAY, ManyDays, until
 from benchmarks.measures import Measure, Meter
 from benchmarks.sizes import Size
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import threads_per_worker
 
 __all__ = ["resume"]
 
@@ -22,7 +21,7 @@ def resume(folder: Path, size: Size) -> Iterator[Measure]:
     asked.mkdir()
     dataset = ManyDays(folder / "many.zarr", source_base=str(asked))
     end = until(size.regions * DAY)
-    with connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client:
+    with connect("local", silence_logs=50) as client:
         dataset.backfill(end, client=client)
         for file in asked.iterdir():
             file.unlink()

@@ -14,7 +14,6 @@ from benchmarks.many import Many, until
 from benchmarks.measures import Measure, Meter
 from benchmarks.sizes import Size
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import threads_per_worker
 
 __all__ = ["scale"]
 
@@ -27,7 +26,7 @@ SAMPLE_EVERY_S = 1.0
 def scale(folder: Path, size: Size) -> Iterator[Measure]:
     """Run them on a LocalCluster, whose scheduler shares the driver's process."""
     for chains in size.chains:
-        with connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client:
+        with connect("local", silence_logs=50) as client:
             Many(folder / "warm-up.zarr").backfill(until(4), client=client)
             with _sampled_rss() as rss, Meter() as meter:
                 before = time.process_time()

@@ -14,10 +14,9 @@ from benchmarks.sizes import Size
 __all__ = ["start"]
 
 FIRST_TASK = """
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.dask.clusters import connect
 if __name__ == "__main__":
-    with connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client:
+    with connect("local", silence_logs=50) as client:
         client.submit(int, "1").result()
 """
 

@@ -19,7 +19,6 @@ from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
 from benchmarks.whole import BUCKET, servers
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.stores.lookahead import NBYTES_IN_FLIGHT
 from gridmill.stores.objects.s3 import S3Objects
 from gridmill.stores.zarr_store import ZarrStore
@@ -49,7 +48,7 @@ def upload(folder: Path, size: Size) -> Iterator[Measure]:
                 pairs=size.pairs,
                 not_ours=(pid,),
             )
-        with connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client:
+        with connect("local", silence_logs=50) as client:
 
             def job(kind: type[S3Objects]) -> Callable[[], object]:
                 made = partial(_dataset, kind, source, options)

@@ -18,7 +18,6 @@ from benchmarks.fields import write_archive
 from benchmarks.measures import Measure, compare
 from benchmarks.sizes import Size
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.testing import ArchiveServer, FaultProxy, S3Server
 from gridmill.testing.faults import Slow
 
@@ -45,7 +44,7 @@ def whole(folder: Path, size: Size) -> Iterator[Measure]:
     with (
         servers(archive, size.latency_s) as (pid, source, options),
         processes() as pool,
-        connect("local", threads_per_worker=threads_per_worker(), silence_logs=50) as client,
+        connect("local", silence_logs=50) as client,
     ):
         names = iter(range(1000))
 

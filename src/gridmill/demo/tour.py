@@ -28,7 +28,6 @@ from gridmill.demo.plots import Release, Run, Timeline, plot_demo
 from gridmill.demo.reader import ReaderProcess, ReaderReport, Sighting
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.reports.spans import STAGES
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.narration import Event
 from gridmill.testing import ArchiveServer, S3Server
 
@@ -368,9 +367,7 @@ GRID_MAPPING = ("latitude_longitude",)
 
 
 def _start_cluster(stack: ExitStack) -> Any:
-    return stack.enter_context(
-        connect("local", workers=WORKERS, threads_per_worker=threads_per_worker())
-    )
+    return stack.enter_context(connect("local", workers=WORKERS))
 
 
 def _largest_error() -> float:

@@ -21,7 +21,6 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.prepare import results_from_record
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
 from gridmill.sources.fetch.download import mask_url
@@ -41,8 +40,6 @@ Jobs = Sequence[RegionJob[Any, Any]]
 
 # What a local store answers that was written to, and cannot be by now.
 REFUSALS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
-# Clusters whose workers get the threads that the stages need.
-STARTED_HERE = (None, "local", "coiled")
 
 
 def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) -> RunReport:
@@ -245,9 +242,7 @@ def _client(given: Any) -> AbstractContextManager[Client]:
             return _borrowed(get_client())
         except ValueError:
             pass
-    return connect(
-        given, threads_per_worker=threads_per_worker() if given in STARTED_HERE else None
-    )
+    return connect(given)
 
 
 @contextmanager

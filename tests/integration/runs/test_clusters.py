@@ -175,13 +175,13 @@ def test_a_job_of_a_queue_has_a_process_a_core_with_the_stages_threads():
     """dask-jobqueue's own division of a job, few processes of many threads, is replaced."""
     jobqueue = pytest.importorskip("dask_jobqueue")
     options = {"cores": 4, "memory": "8GB", "interface": "lo", "walltime": "00:10:00"}
-    with connect("dask_jobqueue:SLURMCluster", threads_per_worker=5, **options) as client:
+    with connect("dask_jobqueue:SLURMCluster", **options) as client:
         assert isinstance(client.cluster, jobqueue.SLURMCluster)
         script = client.cluster.job_script()
     assert "--nworkers 4" in script
     assert re.findall(r"--nthreads (\d+)", script)[-1] == "5"
     given = {**options, "processes": 2, "worker_extra_args": ["--nthreads", "3"]}
-    with connect("dask_jobqueue:SLURMCluster", threads_per_worker=5, **given) as client:
+    with connect("dask_jobqueue:SLURMCluster", **given) as client:
         script = client.cluster.job_script()
     assert "--nworkers 2" in script
     assert re.findall(r"--nthreads (\d+)", script)[-1] == "3"
@@ -214,9 +214,7 @@ def coiled_calls(monkeypatch) -> list[dict]:
 
 def test_coiled_is_called_as_it_wants_to_be(coiled_calls):
     """Its signature takes every argument that gridmill gives by itself, and those one adds."""
-    with connect(
-        "coiled", workers=3, threads_per_worker=5, region="us-east-1", tags={"a": "b"}
-    ) as client:
+    with connect("coiled", workers=3, region="us-east-1", tags={"a": "b"}) as client:
         assert list(client.nthreads().values()) == [5]
     assert coiled_calls == [
         {
@@ -251,7 +249,7 @@ def test_the_coiled_command_of_the_readme_runs(coiled_calls, tmp_path):
 @pytest.mark.parametrize("spec", ["none", "local"])
 def test_nothing_that_is_started_listens_beyond_this_machine(spec):
     """Not the scheduler, no worker, no dashboard, by IPv4 or IPv6."""
-    with connect(spec, threads_per_worker=None if spec == "none" else 2):
+    with connect(spec):
         ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
         listening = {
             connection.laddr.ip

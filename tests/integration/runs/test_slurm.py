@@ -46,7 +46,6 @@ def options(node, tmp_path, monkeypatch) -> dict:
         "log_directory": str(tmp_path / "logs"),
         "local_directory": str(tmp_path / "scratch"),
         "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
-        "threads_per_worker": 5,
     }
 
 

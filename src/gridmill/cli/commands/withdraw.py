@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
@@ -11,24 +11,12 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.options.declaring import parse_variables
+from gridmill.cli.options.durations import parse_moment
 from gridmill.cli.output.hooks import Hooks, hook_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["withdraw"]
-
-
-def parse_moment(
-    context: click.Context, parameter: click.Parameter, text: str | None
-) -> datetime | None:
-    """Read a time in ISO 8601; UTC where it names no zone."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no time like 2025-07-01T06:00") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 @click.command(

@@ -125,10 +125,9 @@ def connected(cluster: Cluster, output: Output) -> Iterator[Any]:
     import dask
 
     from gridmill.runs.dask.clusters import connect
-    from gridmill.runs.dask.plugin import threads_per_worker
 
     set_levels(output)
-    options = {"threads_per_worker": threads_per_worker(), **cluster.options}
+    options = dict(cluster.options)
     if cluster.spec == "local":
         options = {"silence_logs": dask_level(output), **options}
     elif ":" in cluster.spec:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-__all__ = ["parse_duration", "seconds_until"]
+__all__ = ["parse_duration", "parse_moment", "seconds_until"]
 
 A_DAY = re.compile(r"(?<=\d)d(?![a-z])")
 
@@ -41,13 +41,27 @@ def seconds_until(text: str, option: str) -> float:
         It is neither, or the date has passed.
     """
     try:
-        at = datetime.fromisoformat(text)
+        left = _in_utc(text) - datetime.now(UTC)
     except ValueError:
         return parse_duration(text, option).total_seconds()
-    left = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)
     if left < timedelta(0):
         raise _bad(f"{text!r} has passed", option)
     return left.total_seconds()
+
+
+def parse_moment(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> datetime | None:
+    """Read a moment in ISO 8601; UTC where it names no zone."""
+    try:
+        return None if text is None else _in_utc(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no time like 2025-07-01T06:00") from error
+
+
+def _in_utc(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _bad(message: str, option: str) -> click.BadParameter:

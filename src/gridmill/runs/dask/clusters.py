@@ -14,6 +14,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, SpecCluster, Worker
 
+from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.dask.workers.workforce import keep_size
 
 __all__ = ["LOCAL_CONFIG", "SCHEDULER_CONFIG", "connect"]
@@ -58,7 +59,6 @@ def connect(
     *,
     workers: int | None = None,
     adapt: tuple[int, int] | None = None,
-    threads_per_worker: int | None = None,
     **options: Any,
 ) -> Iterator[Client]:
     """Give a client of a Dask cluster.
@@ -76,10 +76,9 @@ def connect(
         default elsewhere. Those whose jobs end while a run goes on are asked for again.
     adapt
         Instead, the fewest and the most: the cluster starts and stops workers with the work.
-    threads_per_worker
-        Threads of a worker, on this machine, on Coiled, or in the jobs of a queue.
     **options
-        Passed to the cluster's constructor.
+        Passed to the cluster's constructor. By default workers have the threads that the stages
+        need, where the class takes a number: on this machine, on Coiled, in the jobs of a queue.
 
     Raises
     ------
@@ -104,19 +103,20 @@ def connect(
             yield stack.enter_context(_client_of_existing(spec))
             return
         stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
-        is_local = spec in (None, "local")
-        if is_local:
+        if spec in (None, "local"):
             stack.enter_context(dask.config.set(LOCAL_CONFIG))
             first = adapt[0] if adapt else workers
-            cluster: Any = stack.enter_context(_local(first, threads_per_worker, options))
+            cluster: Any = stack.enter_context(_local(first, options))
         else:
-            cluster = stack.enter_context(_started(str(spec), workers, threads_per_worker, options))
+            cluster = stack.enter_context(_started(str(spec), workers, options))
         client = stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
         if adapt is not None:
             cluster.adapt(minimum=adapt[0], maximum=adapt[1])
-        elif workers is not None and not is_local and isinstance(cluster, SpecCluster):
-            # Others replace what is lost where they run.
-            keep_size(client, workers)
+        elif workers is not None and spec not in (None, "local", "coiled"):
+            # Not all classes take a number when they are made; all can be scaled.
+            cluster.scale(workers)
+            if isinstance(cluster, SpecCluster):  # others replace by themselves what is lost
+                keep_size(client, workers)
         yield client
 
 
@@ -124,25 +124,18 @@ def _is_address(spec: str | None) -> bool:
     return spec is not None and ("://" in spec or spec.endswith(".json"))
 
 
-def _started(
-    spec: str, workers: int | None, threads_per_worker: int | None, options: Mapping[str, Any]
-) -> Any:
-    """Start a cluster of a class, with as many workers as asked for."""
+def _started(spec: str, workers: int | None, options: Mapping[str, Any]) -> Any:
+    """Start a cluster of a class, whose workers have the stages' threads if that can be said."""
     kind = _cluster_class(spec)
+    threads = threads_per_worker()
     if spec == "coiled":
-        threads = {} if threads_per_worker is None else {"nthreads": threads_per_worker}
         sized = {} if workers is None else {"n_workers": workers}
-        return kind(**{**sized, **({"worker_options": threads} if threads else {}), **options})
-    if threads_per_worker is not None:
-        if _is_of_a_queue(kind):
-            options = _for_a_queue(threads_per_worker, options)
-        elif "threads_per_worker" in inspect.signature(kind).parameters:
-            options = {"threads_per_worker": threads_per_worker, **options}
-    cluster = kind(**options)
-    if workers is not None:
-        # Not all classes take a number when they are made; all can be scaled.
-        cluster.scale(workers)
-    return cluster
+        return kind(**{**sized, "worker_options": {"nthreads": threads}, **options})
+    if _is_of_a_queue(kind):
+        return kind(**_for_a_queue(threads, options))
+    if "threads_per_worker" in inspect.signature(kind).parameters:
+        return kind(**{"threads_per_worker": threads, **options})
+    return kind(**options)
 
 
 def _is_of_a_queue(kind: Any) -> bool:
@@ -165,14 +158,12 @@ def _for_a_queue(threads: int, options: Mapping[str, Any]) -> dict[str, Any]:
     return {**processes, **options, "worker_extra_args": extra}
 
 
-def _local(
-    workers: int | None, threads_per_worker: int | None, options: Mapping[str, Any]
-) -> LocalCluster:
+def _local(workers: int | None, options: Mapping[str, Any]) -> LocalCluster:
     # LocalCluster() alone would divide the cores into few processes of several threads each;
     # decoders and codecs need a process a core.
     defaults: dict[str, Any] = {
-        "n_workers": workers or os.cpu_count() or 1,
-        "threads_per_worker": threads_per_worker,
+        "n_workers": (os.cpu_count() or 1) if workers is None else workers,
+        "threads_per_worker": threads_per_worker(),
         "processes": True,
         "dashboard_address": LOOPBACK,
         "worker_dashboard_address": None,
