@@ -23,6 +23,7 @@ from gridmill.display.cards import dataset_card
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import check_address
 from gridmill.operations.status import ArchiveStatus, read_status
+from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.coordinator import Listener, process, run
 from gridmill.runs.plan import Plan, plan_selected
 from gridmill.sources.fetch.download import mask_url
@@ -326,6 +327,6 @@ class DynamicalDataset:
         """
         return make_folder()
 
-    def _process(self, job: RegionJob[Any, Any]) -> ProcessResults:
+    def _process(self, job: RegionJob[Any, Any], belief: Belief = AS_RECORDED) -> ProcessResults:
         """Process one region job by itself, see `RegionJob.process`."""
-        return process(assigned_job(self._opening, job), self.present())
+        return process(assigned_job(self._opening, job, belief), self.present())

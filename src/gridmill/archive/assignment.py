@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gridmill.archive.opening import Opened, Opening
 from gridmill.archive.selection import jobs_between, jobs_of_update
 from gridmill.authoring.region_job import RegionJob
+from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.planning.redo import RedoOrder
 from gridmill.stores.final_store import FinalStore
 
@@ -79,6 +80,8 @@ class Assignment:
         What is made again though it is done.
     publishes
         Whether what is done becomes visible to readers.
+    belief
+        How far what is recorded is believed; a run with `redo` believes that order's runs alone.
     """
 
     kind: str
@@ -87,6 +90,7 @@ class Assignment:
     replicas: Sequence[FinalStore] = ()
     redo: RedoOrder | None = None
     publishes: bool = True
+    belief: Belief = AS_RECORDED
 
 
 def assigned_backfill(
@@ -100,8 +104,14 @@ def assigned_backfill(
 ) -> Assignment:
     """Return what a backfill is to do, see `gridmill.DynamicalDataset.backfill`."""
     opened = selection.opened(opening, present, has_replicas=bool(replicas))
-    jobs = [replace(job, revalidate=revalidate) for job in selection.jobs(opening, opened)]
-    return Assignment("backfill", opened, jobs, replicas, selection.redo if redo else None)
+    return Assignment(
+        "backfill",
+        opened,
+        selection.jobs(opening, opened),
+        replicas,
+        selection.redo if redo else None,
+        belief=Belief(revalidate),
+    )
 
 
 def assigned_update(
@@ -115,13 +125,15 @@ def assigned_update(
     """Return what an update up to `until` is to do."""
     opened = opening.for_update(until)
     jobs = [opening.bound(job) for job in jobs_of_update(opened.archive, present)]
-    return Assignment(
-        "update", opened, [replace(job, revalidate=revalidate) for job in jobs], replicas
-    )
+    return Assignment("update", opened, jobs, replicas, belief=Belief(revalidate))
 
 
-def assigned_job(opening: Opening, job: RegionJob[Any, Any]) -> Assignment:
+def assigned_job(
+    opening: Opening, job: RegionJob[Any, Any], belief: Belief = AS_RECORDED
+) -> Assignment:
     """Return what to do to process one job by itself, without publishing it."""
     declaration = opening.declaration()
     archive = opening.archive(opening.config(declaration), job.template_ds)
-    return Assignment("process", Opened(archive, declaration), [job], publishes=False)
+    return Assignment(
+        "process", Opened(archive, declaration), [job], publishes=False, belief=belief
+    )

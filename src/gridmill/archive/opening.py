@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
+from gridmill.planning.reasons import Belief
 from gridmill.stores.final_store import FinalStore
 
 __all__ = ["Opened", "Opening"]
@@ -63,7 +65,7 @@ class Opening:
     source_base
         What relative URLs of source files are relative to.
     processor
-        What `RegionJob.process` hands a job to.
+        What `RegionJob.process` hands a job to, with the `Belief` of its plan if it has one.
     tmp_store
         Makes an empty local folder for a temporary store.
     """
@@ -72,13 +74,14 @@ class Opening:
     coded: TemplateConfig
     job_class: type[RegionJob[Any, Any]]
     source_base: tuple[str, ...]
-    processor: Callable[[RegionJob[Any, Any]], ProcessResults]
+    processor: Callable[..., ProcessResults]
     tmp_store: Callable[[], Path]
 
-    def bound(self, job: RegionJob[Any, Any]) -> RegionJob[Any, Any]:
-        """Tell a job where its source files are and what processes it."""
+    def bound(self, job: RegionJob[Any, Any], belief: Belief | None = None) -> RegionJob[Any, Any]:
+        """Tell a job where its source files are, and what processes it if it is by itself."""
         source_base = job.source_base or self.source_base
-        return replace(job, source_base=source_base, processor=self.processor)
+        processor = self.processor if belief is None else partial(self.processor, belief=belief)
+        return replace(job, source_base=source_base, processor=processor)
 
     def for_backfill(
         self,

@@ -68,11 +68,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     retry_gaps
         Ask the provider again for files that were absent or unreadable, even if settled, and,
         with `asks_for_revisions`, whether others were revised.
-    revalidate
-        Believe nothing: ask the provider whether files were revised since, and the store for
-        every object.
-    believed_runs
-        Take for done only what these runs did, and do the rest again; None takes all.
+    download_dir
+        On a worker: the folder for what is downloaded, see `download_path`.
     attempt
         On a worker: what tells this attempt of this run from all others. What many source files
         need in common, like an inventory, may be kept for so long.
@@ -86,8 +83,6 @@ class RegionJob(Generic[DataVarT, CoordT]):
     region: Region
     source_base: tuple[str, ...] = ()
     retry_gaps: bool = False
-    revalidate: bool = False
-    believed_runs: tuple[str, ...] | None = None
     download_dir: Path | None = None
     attempt: str = ""
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None

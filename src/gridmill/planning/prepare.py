@@ -16,7 +16,7 @@ from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
-from gridmill.planning.reasons import Ask, Missing, Reasons
+from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons
 from gridmill.planning.source_files.offered import is_offered_of
 from gridmill.planning.source_files.outcomes import coords_from, held_for
 from gridmill.planning.source_files.places import Places, place_files
@@ -122,6 +122,7 @@ def prepare_region(
     ask: Ask | None = None,
     now: Any = None,
     stored: Callable[[], Mapping[str, Any]] = dict,
+    belief: Belief = AS_RECORDED,
 ) -> PreparedRegion:
     """Find the source files of a region job, and which variables are done.
 
@@ -143,6 +144,8 @@ def prepare_region(
         again when it is due. None leaves them.
     stored
         Gives the archive's own array metadata by variable, for records without a fingerprint.
+    belief
+        How far the record is believed.
 
     Raises
     ------
@@ -165,7 +168,7 @@ def prepare_region(
             record = _judged_again(job, record, as_it_was, files, now)
             wordless = [v for v in variables if v.encoding.missing is None]
             record = _held_again(record, [v for v in wordless if v.name in as_it_was])
-        reasons = Reasons(job, record, listed, missing, ask, now)
+        reasons = Reasons(job, record, listed, missing, ask, now, belief)
         todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
         if record is not None and now is not None:
             done = [name for name in as_it_was if name not in todo]

@@ -20,7 +20,7 @@ from gridmill.planning.source_files.footprint import files_to_keep
 from gridmill.planning.source_files.outcomes import coords_from
 from gridmill.sources.fetch.download import FileIdentity
 
-__all__ = ["Ask", "Missing", "Reasons", "nothing_missing"]
+__all__ = ["AS_RECORDED", "Ask", "Belief", "Missing", "Reasons", "nothing_missing"]
 
 # Enough to notice a store that was deleted or rebuilt; `validate` looks at every object.
 OBJECTS_SAMPLED = 3
@@ -43,6 +43,30 @@ def nothing_missing(receipts: Sequence[ObjectReceipt], token: str | None = None)
     return []
 
 
+@dataclass(frozen=True)
+class Belief:
+    """How far a run believes what earlier ones recorded: the same for all of its region jobs.
+
+    Parameters
+    ----------
+    revalidate
+        Believe nothing unseen: ask the provider whether files were revised since, and the store
+        for every object.
+    runs
+        Take for done only what these runs did, and reprocess the rest; None takes all.
+    """
+
+    revalidate: bool = False
+    runs: tuple[str, ...] | None = None
+
+    def takes(self, known: VariableRecord) -> bool:
+        """Whether a variable is done if its record says so."""
+        return self.runs is None or known.run in self.runs
+
+
+AS_RECORDED = Belief()
+
+
 @dataclass
 class Reasons:
     """Why variables of one group are to be processed."""
@@ -53,6 +77,7 @@ class Reasons:
     missing: Missing
     ask: Ask | None
     now: Any = None
+    belief: Belief = AS_RECORDED
     answers: dict[str, FileIdentity | None] = field(default_factory=dict)
     waiting: dict[str, VariableRecord] = field(default_factory=dict)
     # By variable, the pending source files that were due and asked for in vain.
@@ -70,7 +95,7 @@ class Reasons:
         grown = bool(change) and self.listed.has_grown(name, self.record)
         if change and not grown:
             return change
-        if self.job.believed_runs is not None and known.run not in self.job.believed_runs:
+        if not self.belief.takes(known):
             return "to be done again"
         why = "the region has grown" if grown else self._of_files(name, self.record, known)
         if why:
@@ -84,7 +109,7 @@ class Reasons:
         """Give the files that none of these variables needs again, with what became of them."""
         known = [self.waiting[var.name] for var in variables if var.name in self.waiting]
         is_for_pending = all(var.name in self.pending for var in variables)
-        reads_again = self._reads_again and not (is_for_pending and not self.job.revalidate)
+        reads_again = self._reads_again and not (is_for_pending and not self.belief.revalidate)
         usable = len(known) == len(variables) > 0 and not reads_again
         if self.record is None or not usable or len({was.group for was in known}) > 1:
             return {}
@@ -101,7 +126,7 @@ class Reasons:
 
     @property
     def _reads_again(self) -> bool:
-        return self.job.reads_again or self.job.revalidate
+        return self.job.reads_again or self.belief.revalidate
 
     def _coords(self, record: ProgressRecord, known: VariableRecord) -> list[SourceFileCoord]:
         """Give the files that a record knows, with what became of them."""
@@ -160,13 +185,13 @@ class Reasons:
 
     def _may_improve(self, coord: SourceFileCoord) -> bool:
         if coord.status is SourceFileStatus.SUCCEEDED:
-            return self.job.revalidate or (self.job.retry_gaps and self.job.asks_for_revisions)
-        return not coord.settled or self.job.retry_gaps or self.job.revalidate
+            return self.belief.revalidate or (self.job.retry_gaps and self.job.asks_for_revisions)
+        return not coord.settled or self.job.retry_gaps or self.belief.revalidate
 
     def _of_objects(self, known: VariableRecord) -> str:
         # A hole is filled when its source files come, which is asked for elsewhere.
         held = [o for o in known.objects if o.key not in known.holes]
-        objects = held if self.job.revalidate else _sample(held)
+        objects = held if self.belief.revalidate else _sample(held)
         gone = self._gone(known, objects)
         return f"the store does not hold {gone[0]}" if gone else ""
 

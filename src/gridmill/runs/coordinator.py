@@ -19,6 +19,7 @@ from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.prepare import results_from_record
+from gridmill.planning.reasons import Belief
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask.clusters import connect
 from gridmill.runs.driver import Driver
@@ -88,9 +89,12 @@ def _carry_out(
         archive.store.tracker.marks.complete()
         # Another run may have published since; what it did stays as published.
         archive.check_structure()
-        jobs = _ordered(assignment, jobs, report)
+        jobs = _ordered(assignment, jobs)
         publisher = Publisher(archive, assignment.replicas)
-        driver = Driver(connected, publisher, lease, now=now, report=report, listener=listener)
+        belief = _belief(assignment, report.run)
+        driver = Driver(
+            connected, publisher, lease, now=now, report=report, belief=belief, listener=listener
+        )
         with _reported(archive.store, report):
             driver.run(jobs, publish=assignment.publishes and added is None)
             if added is not None:
@@ -134,18 +138,21 @@ def _begun(assignment: Assignment) -> RunReport:
     return report
 
 
-def _ordered(assignment: Assignment, jobs: Jobs, report: RunReport) -> Jobs:
-    """Put the jobs into the order in which they are begun, and let a redo know its runs."""
-    archive = assignment.opened.archive
-    if assignment.kind == "update":
-        # Readers wait for what is new; most of the rest is found to be done.
-        jobs = sorted(
-            jobs, key=lambda job: not job.is_static and job.region.stop <= archive.published
-        )
-    if assignment.redo is not None:
-        runs = assignment.redo.join(archive.store.tracker, report.run)
-        jobs = [replace(job, believed_runs=runs) for job in jobs]
-    return jobs
+def _ordered(assignment: Assignment, jobs: Jobs) -> Jobs:
+    """Put the jobs into the order in which they are begun."""
+    if assignment.kind != "update":
+        return jobs
+    # Readers wait for what is new; most of the rest is found to be done.
+    published = assignment.opened.archive.published
+    return sorted(jobs, key=lambda job: not job.is_static and job.region.stop <= published)
+
+
+def _belief(assignment: Assignment, run: str) -> Belief:
+    """Return how far records are believed: by a redo, what its runs did, which this one joins."""
+    if assignment.redo is None:
+        return assignment.belief
+    tracker = assignment.opened.archive.store.tracker
+    return replace(assignment.belief, runs=assignment.redo.join(tracker, run))
 
 
 def _show_unseen(

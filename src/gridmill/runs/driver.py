@@ -19,6 +19,7 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.values import RunContext
 from gridmill.planning.prepare import PreparedRegion, prepare_region
+from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.planning.recording import RegionOutcome
 from gridmill.planning.source_files.asking import ask_files
 from gridmill.publishing.publisher import Publisher
@@ -55,6 +56,8 @@ class Driver:
         The present, as a label of the append dim.
     report
         Filled while the run goes on.
+    belief
+        How far what earlier runs recorded is believed.
     listener
         Called with every event, in the thread of the loop.
     publish_interval_s
@@ -70,6 +73,7 @@ class Driver:
         *,
         now: Any,
         report: RunReport,
+        belief: Belief = AS_RECORDED,
         listener: Callable[[Event], None] = lambda event: None,
         publish_interval_s: float = PUBLISH_INTERVAL_S,
     ) -> None:
@@ -79,6 +83,7 @@ class Driver:
         self.archive = publisher.archive
         self.store = publisher.archive.store
         self.now = now
+        self.belief = belief
         self.report = report
         self.window = Window(client, report.run)
         self.works = Works(publisher.archive)
@@ -186,6 +191,7 @@ class Driver:
             ask_files,
             self.now,
             archive.stored_arrays,
+            self.belief,
         )
 
     def _start(self, regions: Iterator[Prepared], most: int) -> bool:

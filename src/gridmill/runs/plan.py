@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
 
@@ -21,6 +21,7 @@ from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
 from gridmill.pipeline.compress import slabs_for
 from gridmill.planning.prepare import PreparedRegion, prepare_region
+from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.sources.fetch.download import mask_url
@@ -326,11 +327,9 @@ def plan_selected(
     if selection.until is None:
         jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
         return plan_of(archive, "update", jobs, selection.variables, present)
-    jobs = selection.jobs(opening, opened)
-    if redo:
-        runs = selection.redo.runs(archive.store.tracker)
-        jobs = [replace(job, believed_runs=runs) for job in jobs]
-    return plan_of(archive, "backfill", jobs, selection.variables, present)
+    belief = Belief(runs=selection.redo.runs(archive.store.tracker) if redo else None)
+    jobs = [opening.bound(job, belief) for job in selection.jobs(opening, opened)]
+    return plan_of(archive, "backfill", jobs, selection.variables, present, belief)
 
 
 def plan_of(
@@ -339,6 +338,7 @@ def plan_of(
     jobs: Sequence[RegionJob[Any, Any]],
     variables: Sequence[str] | None = None,
     now: Any = None,
+    belief: Belief = AS_RECORDED,
 ) -> Plan:
     """Say what a run will do; nothing is looked at before it is asked for.
 
@@ -354,13 +354,17 @@ def plan_of(
         What is selected; None means all.
     now
         The present, as a label of the append dim; None tries nothing again that is pending.
+    belief
+        How far what is recorded is believed.
     """
     config, store = archive.config, archive.store
 
     def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
         record = store.tracker.read(job.region)
         arrays, stored = archive.arrays, archive.stored_arrays
-        return prepare_region(job, record, arrays, store.missing, now=now, stored=stored)
+        return prepare_region(
+            job, record, arrays, store.missing, now=now, stored=stored, belief=belief
+        )
 
     selected = config.data_vars if variables is None else config.select(variables)
     return Plan(

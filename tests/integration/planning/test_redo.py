@@ -77,6 +77,18 @@ def test_what_is_chosen_is_made_again_and_nothing_else(dataset, provider, client
     assert_versions(dataset, a=[2, 2, 2], b=[2, 2, 2])
 
 
+def test_a_job_of_a_redo_is_made_again_by_itself(dataset, provider, client):
+    """`process()` does what the job's plan says, though all of it is done."""
+    dataset.backfill(until(12), client=client)
+    provider.publish(hours(12), version=1)
+    with client.as_current():
+        dataset.plan(until(12)).jobs[1].process()
+        assert_versions(dataset, a=[0, 0, 0], b=[0, 0, 0])
+        dataset.plan(until(12), redo=True).jobs[1].process()
+    dataset.backfill(until(12), client=client)  # on Icechunk, what is not committed is not seen
+    assert_versions(dataset, a=[0, 1, 0], b=[0, 1, 0])
+
+
 def test_a_repair_keeps_what_the_provider_no_longer_has(dataset, provider, client):
     """The extent and the published values stay where a source file is gone or broken."""
     dataset.backfill(until(12), client=client)

@@ -15,6 +15,7 @@ from gridmill.archive.assignment import (
 )
 from gridmill.archive.opening import Opening
 from gridmill.model.region import Region
+from gridmill.planning.reasons import Belief
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import REGION, TinyJob, TinyTemplate, until
@@ -40,11 +41,8 @@ def test_a_backfill_takes_what_is_selected_and_knows_its_order(opening: Opening)
     assert [job.region for job in made.jobs] == [Region(0, REGION), Region(REGION, N - REGION)]
     for job in made.jobs:
         assert [var.name for var in job.data_vars] == ["a"]
-        assert (job.source_base, job.processor, job.revalidate) == (
-            ("http://one",),
-            processed,
-            True,
-        )
+        assert (job.source_base, job.processor) == (("http://one",), processed)
+    assert made.belief == Belief(revalidate=True)
     assert (made.kind, made.redo, made.publishes) == ("backfill", None, True)
     again = assigned_backfill(opening, [], selection, until(N), redo=True)
     assert again.redo == selection.redo
