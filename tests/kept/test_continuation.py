@@ -21,7 +21,7 @@ import pytest
 import xarray as xr
 from distributed import Client
 
-from clusters import local_client
+from clusters import one_worker
 from gridmill.model.records import ProgressRecord
 from gridmill.testing import ArchiveServer, Request, S3Server, Status
 from gridmill.validation import (
@@ -176,11 +176,7 @@ class Places:
         return self._relayed
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask
+import pytest
 from distributed import Client, LocalCluster
 
 from gridmill.runs.dask.clusters import LOCAL_CONFIG, SCHEDULER_CONFIG
@@ -30,3 +31,14 @@ def local_client(n_workers: int = 2, **options: Any) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         yield client
+
+
+def one_worker() -> Any:
+    """Give a fixture for a test module: a client of one worker with all stages, in this process."""
+
+    @pytest.fixture(scope="module")
+    def client() -> Iterator[Client]:
+        with local_client(n_workers=1, processes=False) as client:
+            yield client
+
+    return client

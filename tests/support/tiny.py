@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,13 @@ class TinyJob(RegionJob[TinyVar, TinyCoord]):
         """Read one of the file's arrays."""
         assert coord.downloaded_path is not None
         return np.load(coord.downloaded_path)[data_var.number]
+
+
+class LateJob(TinyJob):
+    """Its files are two hours late, and updates do not look back."""
+
+    lookback = timedelta(0)
+    publication_delay = timedelta(hours=2)
 
 
 class Tiny(DynamicalDataset):

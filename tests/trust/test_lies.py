@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -11,15 +10,10 @@ from distributed import Client
 
 import daily_grib
 import lies
-from clusters import local_client
+from clusters import one_worker
 from lies import DEATHS, KILLED, LIES, SOURCES, STORES, Play, play
 
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 def plays() -> list[Play]:

@@ -269,7 +269,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Parameters
         ----------
         data_array
-            The variable over the processing region, with its coordinates.
+            The variable over the processing region, with its coordinates; missing values as there.
         data_var
             The variable.
         """
@@ -279,12 +279,14 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Transform a variable's values in place, without coordinates; runs on a worker.
 
         By default rounds to `DataVar.keep_mantissa_bits`. Who overrides it calls the default
-        last.
+        last. What it raises is blamed on the source files without which it does not.
 
         Parameters
         ----------
         values
-            The variable over the processing region; dims as the variable's.
+            The variable over the processing region; dims as the variable's. NaN, or the declared
+            missing value, where no source file gave one: where that makes it raise, nothing can be
+            published as long as one file is missing.
         data_var
             The variable.
         """

@@ -8,29 +8,23 @@ Idempotent, and safe in several threads of one process.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
-from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
-from gridmill.authoring.transforms.resolution import resolutions_told
 from gridmill.model.epochs import noted_stages
-from gridmill.model.settled import SourceFileStatus
-from gridmill.model.variables import DataVar
-from gridmill.pipeline.canvas import Canvas, Index, Slab, Values, slabs_of
+from gridmill.model.urls import mask_url
+from gridmill.pipeline.canvas import Canvas, Index, Values
 from gridmill.pipeline.download import as_asked, download
-from gridmill.pipeline.faults import is_of_decoders, is_of_the_file
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.pipeline.slabs.blame import culprits
+from gridmill.pipeline.slabs.chain import Chain, place_of, places_of, read_files, take
 from gridmill.pipeline.slabs.held import held_places
 from gridmill.pipeline.slabs.keep_published import (
     holes_among,
@@ -38,9 +32,8 @@ from gridmill.pipeline.slabs.keep_published import (
     keep_published,
     written_region,
 )
-from gridmill.pipeline.slabs.piece import is_as_it_came, is_gone, read_one, why_withdrawn
 from gridmill.pipeline.slabs.resolution import Resolutions
-from gridmill.pipeline.slabs.transform import NotTransformed, TransformedSlabs, transforms
+from gridmill.pipeline.slabs.transform import NotTransformed, TransformedSlabs
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
     Bench,
@@ -54,7 +47,11 @@ from gridmill.pipeline.workspace import TmpFolderLost
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import naming
 
-__all__ = ["compress", "slabs_for"]
+__all__ = ["compress"]
+
+# Whose values are tried at all places, where a transformation fails with missing ones: of files
+# that do not make it fail themselves, one will be among them.
+MOST_STAND_INS = 8
 
 
 def compress(
@@ -104,7 +101,7 @@ def _compress_here(
 ) -> LocalShards:
     folder, scratch = bench.space.make(), bench.space.make()
     spans = source.spans if healed else ()
-    chain = _Chain(bench, context, work, source, folder, scratch, may_vanish=healed is None)
+    chain = Chain(bench, context, work, source, folder, scratch, may_vanish=healed is None)
     with (
         naming(folder),
         recorded("compress", bench.space.key, bench.worker) as span,
@@ -130,33 +127,6 @@ def _compress_here(
         holes=made.holes,
         lost=made.lost,
     )
-
-
-@dataclass(frozen=True)
-class _Chain:
-    """What is made of which files, and where: `folder` is for the objects.
-
-    Where files `may_vanish`, one that is not there says nothing about what the provider has: its
-    folder is being deleted, as another worker's may be on the same disk.
-    """
-
-    bench: Bench
-    context: RunContext
-    work: VariableWork
-    source: LocalFiles
-    folder: Path
-    scratch: Path
-    may_vanish: bool
-
-    @contextmanager
-    def canvas(self) -> Iterator[Canvas]:
-        """Give an empty canvas, and give back its memory and disk space."""
-        work, encoding = self.work, self.work.data_var.encoding
-        slabs = slabs_for(work.job, work.data_var, work.shape)
-        folder = self.scratch / uuid4().hex
-        with Canvas(work.shape, encoding.value_dtype, encoding.value_fill, slabs, folder) as canvas:
-            yield canvas
-        rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -187,7 +157,7 @@ class _Written:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
-def _make(chain: _Chain, held: Mapping[int, str]) -> _Made:
+def _make(chain: Chain, held: Mapping[int, str]) -> _Made:
     """Read, transform and write; gates are looked at unless places are held already.
 
     Raises
@@ -203,23 +173,19 @@ def _make(chain: _Chain, held: Mapping[int, str]) -> _Made:
         return _Made((), {}, {}, held=_not_transformed(chain, held, error))
 
 
-def _make_of(chain: _Chain, held: Mapping[int, str]) -> _Made:
+def _make_of(chain: Chain, held: Mapping[int, str]) -> _Made:
     source, work = chain.source, chain.work
     with chain.canvas() as canvas:
         resolutions = Resolutions(work.shape)
-        unread, remarks = _read(chain, canvas, resolutions, held)
-        places = {
-            index: _place(source.files[index], work.data_var)
-            for index in _succeeded(source.files, unread)
-            if source.files[index].lies_in(work.job.append_dim, work.offered)
-        }
+        unread, remarks = read_files(chain, canvas, resolutions, held)
+        places = places_of(chain, unread)
         if not places:
             return _Made((), unread, remarks)
         slabs = TransformedSlabs(canvas, resolutions, chain.context, work)
         found = {} if held else held_places(slabs, source.files, places)
         if found:
             return _Made((), unread, remarks, held=found)
-        every = [_place(file, work.data_var) for file in source.files]
+        every = [place_of(file, work.data_var) for file in source.files]
         written = _write(chain.folder, slabs, places, every)
         if written.refused:
             return _Made((), unread, remarks, held=written.refused)
@@ -227,34 +193,71 @@ def _make_of(chain: _Chain, held: Mapping[int, str]) -> _Made:
 
 
 def _not_transformed(
-    chain: _Chain, held: Mapping[int, str], error: NotTransformed
+    chain: Chain, held: Mapping[int, str], error: NotTransformed
 ) -> dict[int, str]:
     """Say by index of the source file with which of them the transformation fails.
 
     Raises
     ------
     NotTransformed
-        It fails without any.
+        It fails without them, too.
     """
-    files, name = chain.source.files, chain.work.data_var.name
-    to_blame = culprits(_succeeded(files, held), partial(_fails, chain, held))
+    suspects = list(places_of(chain, held))
+    to_blame = culprits(suspects, partial(_fails, chain, held))
     if not to_blame:
-        raise NotTransformed(
-            f"{error}; so it does whatever source files it gets: {name} of this region waits, and "
-            "readers with it, until the dataset's code is mended"
-        ) from error.__cause__
+        bad = _culprits_among_whole(chain, held, suspects)
+        rest = [index for index in suspects if index not in (bad or ())]
+        if not bad or _fails(chain, held, rest):
+            why = f"{error}; {_why_it_waits(chain, bad)}"
+            raise NotTransformed(why.replace(f"{chain.source.folder}/", "")) from error.__cause__
+        to_blame = bad
     why = f"the transformation fails with it: {error}".replace(f"{chain.source.folder}/", "")
     return dict.fromkeys(to_blame, why)
 
 
-def _fails(chain: _Chain, held: Mapping[int, str], some: Sequence[int]) -> bool:
-    """Whether the transformation fails with some of the source files, the others left out."""
+def _culprits_among_whole(
+    chain: Chain, held: Mapping[int, str], suspects: Sequence[int]
+) -> tuple[int, ...] | None:
+    """Return those to blame where it fails without any: no value is missing while it is tried.
+
+    None if it fails whichever file's values stand at the places of all others.
+    """
+    step = max(1, len(suspects) // MOST_STAND_INS)
+    for one in suspects[::step][:MOST_STAND_INS]:
+        fails = partial(_fails, chain, held, stand_in=one)
+        if not fails(()):
+            return culprits(suspects, fails) if fails(suspects) else ()
+    return None
+
+
+def _why_it_waits(chain: Chain, bad: Sequence[int] | None) -> str:
+    """Say what a variable waits for whose transformation fails also without the files to blame."""
+    waits = f"{chain.work.data_var.name} of this region waits, and readers with it, until"
+    if bad is None:
+        return f"so it does whatever source files it gets: {waits} the dataset's code is mended"
+    urls = [mask_url(chain.source.files[index].coord.get_url()) for index in bad]
+    of_whole = f"; of whole files it fails with {', '.join(urls)}" if urls else ""
+    return (
+        f"so it does where values are missing, as where a source file is absent{of_whole}: {waits} "
+        "the dataset's transformation takes missing values (NaN)"
+    )
+
+
+def _fails(
+    chain: Chain, held: Mapping[int, str], some: Sequence[int], *, stand_in: int | None = None
+) -> bool:
+    """Whether the transformation fails with some of the source files.
+
+    At the places of the others nothing stands, or the values of one that stands in for them.
+    """
     work, files = chain.work, chain.source.files
     left_out = {at: "left out" for at in range(len(files)) if at not in some} | dict(held)
-    places = {at: _place(files[at], work.data_var) for at in some}
     with chain.canvas() as canvas:
         resolutions = Resolutions(work.shape)
-        _read(chain, canvas, resolutions, left_out)
+        if stand_in is not None:
+            _let_stand_in(chain, canvas, stand_in, resolutions)
+        unread, _ = read_files(chain, canvas, resolutions, left_out)
+        places = places_of(chain, unread)
         try:
             for number, values in TransformedSlabs(canvas, resolutions, chain.context, work):
                 _as_stored(values, work, canvas, number, places)
@@ -263,73 +266,16 @@ def _fails(chain: _Chain, held: Mapping[int, str], some: Sequence[int]) -> bool:
     return False
 
 
-def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> list[Slab]:
-    """Divide what is too large for memory, along dims that no transformation needs whole."""
-    needed = job.whole_dims
-    if needed is None:
-        needed = var.dims if transforms(type(job)) else ()
-    whole = [dim in needed or dim == job.append_dim for dim in var.dims]
-    itemsize = np.dtype(var.encoding.value_dtype).itemsize
-    return slabs_of(shape, var.encoding.chunks, itemsize, whole=whole)
-
-
-def _read(
-    chain: _Chain, canvas: Canvas, resolutions: Resolutions, held: Mapping[int, str]
-) -> tuple[dict[int, str], dict[int, list[str]]]:
-    """Read every file that arrived and is not held into its place, and compare it with that.
-
-    Gives by index why one was not read, and what is worth knowing of how one was.
-    """
-    bench, work, source = chain.bench, chain.work, chain.source
-    unread: dict[int, str] = {}
-    remarks: dict[int, list[str]] = {}
-    for index, file in enumerate(source.files):
-        if file.is_kept or file.coord.status is not SourceFileStatus.SUCCEEDED:
-            continue
-        if not file.lies_in(work.job.append_dim, work.offered):
-            continue
-        left_out = held.get(index) or why_withdrawn(work, file)
-        if left_out:
-            unread[index] = left_out
-            continue
-        place = _place(file, work.data_var)
-        piece = canvas.room(place)
-        try:
-            with resolutions_told() as told:
-                found = read_one(chain.context, work, file, piece)
-        except Exception as error:
-            if (chain.may_vanish and is_gone(file, error)) or not bench.space.has(source.folder):
-                raise TmpFolderLost(str(source.folder)) from error
-            if chain.may_vanish and not is_as_it_came(file):
-                raise TmpFolderLost(str(source.folder)) from error
-            if not is_of_the_file(error) or (bench.raises and not is_of_decoders(error)):
-                raise
-            cause = f"{type(error).__name__}: {error}"
-            if not is_as_it_came(file):
-                cause += "; what lies on the worker's disk is not what arrived"
-            # Records outlive workers' folders, and the same fault must read the same in each.
-            unread[index] = cause.replace(f"{source.folder}/", "")
-            continue
-        if found:
-            remarks[index] = found
-        canvas.put(place, piece)
-        if told:
-            resolutions.note(place, max(told))
-    return unread, remarks
-
-
-def _place(file: SourceFile, data_var: DataVar) -> Index:
-    return tuple(file.place.get(dim, slice(None)) for dim in data_var.dims)
-
-
-def _succeeded(files: Sequence[SourceFile], unread: Mapping[int, str]) -> list[int]:
-    return [
-        index
-        for index, file in enumerate(files)
-        if file.coord.status is SourceFileStatus.SUCCEEDED
-        and index not in unread
-        and not file.is_kept
-    ]
+def _let_stand_in(chain: Chain, canvas: Canvas, one: int, resolutions: Resolutions) -> None:
+    """Put one source file's values at every place of the same shape."""
+    files, data_var = chain.source.files, chain.work.data_var
+    piece = np.empty(canvas.shape_at(place_of(files[one], data_var)), canvas.dtype)
+    taken = take(chain, files[one], piece)
+    for file in files:
+        place = place_of(file, data_var)
+        if canvas.shape_at(place) == piece.shape and not taken.why_not:
+            canvas.put(place, piece)
+            taken.tell(resolutions, place)
 
 
 def _write(

@@ -19,7 +19,7 @@ from gridmill.model.epochs import made_earlier
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
-from gridmill.pipeline.compress import slabs_for
+from gridmill.pipeline.slabs.transform import slabs_for
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.dask.plugin import threads_per_worker

@@ -178,7 +178,10 @@ class DatasetContract:
                 assert late or not early, f"{file.coord.get_url()} is expected, then no more"
 
     def test_one_source_file_can_be_read(self, tmp_path: Path) -> None:
-        """The first file of each group is downloaded, and gives values of the right shape."""
+        """The first file of each group is downloaded, and gives values of the right shape.
+
+        A region in which it alone has arrived is transformed: the other values are missing.
+        """
         source = self._source(tmp_path)
         for number, (job, group) in enumerate(self._groups(source)):
             folder = tmp_path / f"download-{number}"
@@ -201,6 +204,7 @@ class DatasetContract:
             assert same, f"{var.name}: read_data_into() gives other values than read_data()"
             if found.dtype.kind == "f":
                 assert not np.isnan(found).all(), f"{var.name}: {coord.get_url()} has no value"
+            _check_transformed(job, var, file.place, place)
 
     # -- archives -----------------------------------------------------------------------------
 
@@ -290,6 +294,24 @@ def _shape_at(job: RegionJob[Any, Any], var: DataVar, place: Any) -> tuple[int, 
         if isinstance(at, slice):
             lengths.append(len(range(*as_slice(at).indices(ds.sizes[dim]))))
     return tuple(lengths)
+
+
+def _check_transformed(job: RegionJob[Any, Any], var: DataVar, place: Any, piece: Any) -> None:
+    """Transform a region in which only this piece is not missing."""
+    ds, encoding = job.processing_region_ds(), var.encoding
+    shape = [ds.sizes[dim] for dim in var.dims]
+    values = np.full(shape, encoding.value_fill, encoding.value_dtype)
+    values[tuple(place.get(dim, slice(None)) for dim in var.dims)] = piece
+    coords = {name: c for name, c in ds.coords.items() if set(c.dims) <= set(var.dims)}
+    data_array = xr.DataArray(values, coords, var.dims, var.name, var.attrs)
+    try:
+        job.for_worker((var,)).apply_data_transformations(data_array, var)
+    except Exception as error:
+        raise AssertionError(
+            f"{type(job).__name__} fails to transform {var.name} where other source files are "
+            f"missing ({type(error).__name__}: {error}): so no region can be published that lacks "
+            "one; let it take missing values"
+        ) from error
 
 
 def _later(label: Any) -> Any:

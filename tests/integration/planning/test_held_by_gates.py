@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from distributed import Client
 
-from clusters import local_client
+from clusters import one_worker
 from gridmill.authoring.template import TemplateConfig
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.verdict import verdict_of
@@ -28,8 +28,8 @@ from tiny import (
     HOUR,
     SHAPE,
     START,
+    LateJob,
     Provider,
-    TinyJob,
     TinyTemplate,
     dataset_of,
     hours,
@@ -49,14 +49,7 @@ WORD = {"who": "operator", "why": "a storm, ticket 7"}
 IN_RANGE = ValidRange(0, 1)
 
 
-class Job(TinyJob):
-    """Its files are two hours late, and updates do not look back."""
-
-    lookback = timedelta(0)
-    publication_delay = timedelta(hours=2)
-
-
-class Keeping(Job):
+class Keeping(LateJob):
     """Reads nothing twice, and tells what it fetches."""
 
     reads_again = False
@@ -73,11 +66,7 @@ def template(*gates: Gate) -> type[TemplateConfig]:
     return type("Gated", (TinyTemplate,), {"data_vars": variables})
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture
@@ -98,7 +87,7 @@ def change(provider: Provider, label, how: Callable[[np.ndarray], np.ndarray]) -
 def make(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider):
     """A function that gives the dataset with gates."""
 
-    def make(*gates: Gate, job=Job, template_class=None) -> DynamicalDataset:
+    def make(*gates: Gate, job=LateJob, template_class=None) -> DynamicalDataset:
         options = {"source_base": str(provider.root), "format": request.param}
         kind = template_class or template(*gates)
         return dataset_of(template=kind, job=job)(tmp_path / "a", **options)
@@ -300,7 +289,7 @@ def test_a_repeat_across_the_border_of_regions_is_held(make, client, provider):
     assert "repeated field" in report.stops_because
 
 
-@pytest.mark.parametrize("job", [Job, Keeping])
+@pytest.mark.parametrize("job", [LateJob, Keeping])
 def test_a_field_is_compared_with_what_earlier_runs_made(make, client, provider, job):
     """Also where its source file is kept: a position that comes alone has one before it."""
     dataset = make(MostJump(5), job=job)

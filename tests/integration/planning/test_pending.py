@@ -6,7 +6,6 @@ import importlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +17,7 @@ import pytest
 import xarray as xr
 from distributed import Client, get_worker
 
-from clusters import local_client
+from clusters import local_client, one_worker
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.verdict import verdict_of
 from gridmill.dataset import DynamicalDataset
@@ -26,7 +25,7 @@ from gridmill.operations.accept import accept_files
 from gridmill.runs.ledger import Ledger
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
-from tiny import HOUR, START, Provider, TinyJob, dataset_of, hours, truth, until, url_of
+from tiny import HOUR, START, LateJob, Provider, dataset_of, hours, truth, until, url_of
 
 DAMAGED = {"unreadable": b"no array", "truncated": b"CDF\x01 cut off"}
 CASES = (("zarr", "truncated"), ("icechunk", "unreadable"))
@@ -36,31 +35,16 @@ BROKEN = START + HOUR
 IN_TIME, LATE = START + 2 * HOUR, START + 10 * HOUR
 
 
-class Job(TinyJob):
-    """Its files are two hours late, and updates do not look back."""
-
-    lookback = timedelta(0)
-    publication_delay = timedelta(hours=2)
-
-
 READER = """
-from datetime import timedelta
-from tiny import TinyJob
+from tiny import LateJob
 
-class Reader(TinyJob):
-    lookback = timedelta(0)
-    publication_delay = timedelta(hours=2)
-
+class Reader(LateJob):
     def read_data(self, coord, data_var):
         return {names}[data_var.name] * 0 + super().read_data(coord, data_var)
 """
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture(params=CASES, ids=[f"{store}-{name}" for store, name in CASES])
@@ -85,7 +69,7 @@ def provider(case: tuple[str, str], tmp_path: Path) -> Provider:
 def make(case: tuple[str, str], tmp_path: Path, provider: Provider):
     """A function that gives the dataset with a region job."""
 
-    def make(job=Job) -> DynamicalDataset:
+    def make(job=LateJob) -> DynamicalDataset:
         options = {"source_base": str(provider.root), "format": case[0]}
         return dataset_of(job=job)(tmp_path / "a", **options)
 
@@ -285,7 +269,7 @@ def test_a_hole_that_gridmill_0_1_0_settled_for_good_is_tried_again(make, client
     assert list(state.keys("pending")) == ["pending/complete"]
 
 
-class BadDisk(Job):
+class BadDisk(LateJob):
     """On one worker nothing can be read."""
 
     def read_data(self, coord, data_var):
@@ -308,7 +292,7 @@ def test_what_one_worker_cannot_read_another_one_reads(tmp_path):
     assert any("was retired" in note for note in report.notes)
 
 
-class FlipsOnDisk(Job):
+class FlipsOnDisk(LateJob):
     """What arrives is damaged on one worker's disk, the first time."""
 
     flipped: ClassVar[list[str]] = []
@@ -333,7 +317,7 @@ def test_what_a_disk_damages_is_fetched_again_at_once(client, tmp_path):
     np.testing.assert_array_equal(stored(dataset)["a"].values, truth(hours(8)))
 
 
-class Counting(Job):
+class Counting(LateJob):
     """Nothing of one hour can be read; tells what is fetched."""
 
     fetched: ClassVar[list[str]] = []

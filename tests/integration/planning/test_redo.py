@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client
 
-from clusters import local_client
+from clusters import one_worker
 from gridmill.dataset import DynamicalDataset
 from tiny import Provider, Tiny, hours, truth, until
 
 FORMATS = ("zarr", "icechunk")
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from clusters import local_client
+from clusters import one_worker
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.verdict import verdict_of
 from gridmill.model.reports.entries import Revision
@@ -26,11 +25,7 @@ class Job(TinyJob):
     publication_delay = timedelta(hours=1)
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from arrivals import (
     places,
     url_of,
 )
-from clusters import local_client
+from clusters import one_worker
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
@@ -62,11 +61,7 @@ UNREADABLE = b"no array"
 LATER = START + HOUR * 100
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture(params=FORMATS)

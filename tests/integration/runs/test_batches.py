@@ -10,11 +10,10 @@ from pathlib import Path
 
 import dask
 import pytest
-from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters import local_client
+from clusters import local_client, one_worker
 from gridmill.model.variables import Encoding
 from gridmill.runs import batches
 from gridmill.runs.batches import ENOUGH, FEWEST, MOST, MOST_NBYTES, Pace
@@ -105,11 +104,7 @@ class OneHour(TinyTemplate):
     )
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import Client
 
-from clusters import local_client
+from clusters import one_worker
 from gridmill.model.region import Region
 from gridmill.model.reports.entries import Failure
 from gridmill.stores.state.leases import Lease, LeaseHeld
 from tiny import REGION, Provider, Tiny, TinyJob, dataset_of, hours, snapshot, until
 
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture

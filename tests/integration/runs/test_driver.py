@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -17,10 +16,9 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client
 
 import gridmill.runs.coordinator
-from clusters import local_client
+from clusters import local_client, one_worker
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.region import Region
@@ -56,12 +54,7 @@ from tiny import (
     values_at,
 )
 
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from distributed import Client
 
-from clusters import local_client
+from clusters import one_worker
 from daily_netcdf import (
     DAYS,
     FORMATS,
@@ -52,11 +51,7 @@ REFUSED = {
 }
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture(params=FORMATS)

@@ -16,11 +16,10 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import pytest
-from distributed import Client
 
 import daily_grib
 import daily_netcdf as daily
-from clusters import local_client
+from clusters import one_worker
 from daily_netcdf import DAYS, LATS, LONS, Held, field, write
 from gridmill import DownloadSettings, SourceFileStatus
 from gridmill.pipeline.slabs.piece import is_as_it_came
@@ -93,11 +92,7 @@ FORMS: dict[type[daily.Day], Callable[[dict[str, bytes]], dict[str, bytes]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker with all stages, in this process."""
-    with local_client(n_workers=1, processes=False) as client:
-        yield client
+client = one_worker()
 
 
 @pytest.fixture(scope="module")

@@ -108,6 +108,13 @@ class _Empty(TinyJob):
         return np.full_like(super().read_data(coord, data_var), np.nan)
 
 
+class _NeedsAll(TinyJob):
+    def transform_values_inplace(self, values: Any, data_var: Any) -> None:
+        """Refuse missing values."""
+        if np.isnan(values).any():
+            raise ArithmeticError("not a number")
+
+
 class _Fickle(TinyJob):
     publication_delay = timedelta(0)
 
@@ -157,6 +164,7 @@ class _Impure(TinyJob):
         ({"job": _Flat}, "one_source_file_can_be_read", "has shape"),
         ({"job": _TwoMinds}, "one_source_file_can_be_read", "other values than read_data"),
         ({"job": _Empty}, "one_source_file_can_be_read", "has no value"),
+        ({"job": _NeedsAll}, "one_source_file_can_be_read", "let it take missing values"),
         ({"job": _Fickle}, "what_is_expected_is_a_claim", "is expected, then no more"),
         ({"job": _Counting}, "source_files_have_stable_addresses", r"\.npy"),
         ({"job": _Unpicklable}, "what_goes_to_workers_pickles", "pickle"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
-from gridmill.cli.options.files import chosen_files, files_options
+from gridmill.cli.options.files import Decision, decision_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
 
@@ -26,15 +24,12 @@ Examples:
 """,
 )
 @archive_options
-@files_options("Accept every source file")
+@decision_options("Accept every source file")
 @now_option
 @output_options
 def accept(
     archive: ArchiveOptions,
-    files: tuple[str, ...],
-    reviewed: Path | None,
-    why: str,
-    who: str,
+    decision: Decision,
     now: str | None,
     output: Output,
 ) -> ExitCode:
@@ -46,7 +41,7 @@ def accept(
     from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
     from gridmill.operations.accept import accept_files
 
-    names = chosen_files(files, reviewed)
+    names, who, why = decision.names(), decision.who, decision.why
     done = accept_files(archive.open(), names, who=who, why=why, now=present(now))
     output.show(acceptance_content(done), show_acceptance)
     return code_by_hand(done.report)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import click
 
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
-from gridmill.cli.options.files import chosen_files, files_options
+from gridmill.cli.options.files import Decision, decision_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
 
@@ -27,15 +26,12 @@ Examples:
 """,
 )
 @archive_options
-@files_options("Reject every held source file")
+@decision_options("Reject every held source file")
 @now_option
 @output_options
 def reject(
     archive: ArchiveOptions,
-    files: tuple[str, ...],
-    reviewed: Path | None,
-    why: str,
-    who: str,
+    decision: Decision,
     now: str | None,
     output: Output,
 ) -> ExitCode:
@@ -48,7 +44,8 @@ def reject(
     from gridmill.model.settled import SourceFileStatus
     from gridmill.operations.decisions.held import reject_files
 
-    names = chosen_files(files, reviewed, status=SourceFileStatus.HELD)
+    names = decision.names(status=SourceFileStatus.HELD)
+    who, why = decision.who, decision.why
     done = reject_files(archive.open(), names, who=who, why=why, now=present(now))
     output.show(acceptance_content(done, "rejected"), partial(show_acceptance, word="rejected"))
     return code_by_hand(done.report)

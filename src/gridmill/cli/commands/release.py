@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import click
 
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
-from gridmill.cli.options.files import chosen_files, files_options
+from gridmill.cli.options.files import Decision, decision_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
 
@@ -27,15 +26,12 @@ Examples:
 """,
 )
 @archive_options
-@files_options("Release every held source file")
+@decision_options("Release every held source file")
 @now_option
 @output_options
 def release(
     archive: ArchiveOptions,
-    files: tuple[str, ...],
-    reviewed: Path | None,
-    why: str,
-    who: str,
+    decision: Decision,
     now: str | None,
     output: Output,
 ) -> ExitCode:
@@ -48,7 +44,8 @@ def release(
     from gridmill.model.settled import SourceFileStatus
     from gridmill.operations.decisions.held import release_files
 
-    names = chosen_files(files, reviewed, status=SourceFileStatus.HELD)
+    names = decision.names(status=SourceFileStatus.HELD)
+    who, why = decision.who, decision.why
     done = release_files(archive.open(), names, who=who, why=why, now=present(now))
     output.show(acceptance_content(done, "released"), partial(show_acceptance, word="released"))
     return code_by_hand(done.report)

@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gridmill.cli.options.confirmation import who_option
 from gridmill.cli.options.declaring import Command, with_options
 
-__all__ = ["chosen_files", "files_options"]
+__all__ = ["Decision", "decision_options"]
 
 
-def files_options(verb: str) -> Command:
-    """Return the options that name source files, and say who decides, and why.
+@dataclass(frozen=True)
+class Decision:
+    """The source files that an operator decides on; who it is, and why."""
+
+    files: tuple[str, ...]
+    reviewed: Path | None
+    why: str
+    who: str
+
+    def names(self, *, status: str | None = None) -> list[str]:
+        """Return the files that are named, in a list those of a status that nobody accepted.
+
+        Raises
+        ------
+        click.UsageError
+            None is named, or the list has another form.
+        """
+        names = [*self.files, *(_urls_of(self.reviewed, status) if self.reviewed else ())]
+        if not names:
+            of_list = f" that names what is {status}" if status else ""
+            raise click.UsageError(f"name a source file, or several with --from GAPS.json{of_list}")
+        return names
+
+
+def decision_options(verb: str) -> Command:
+    """Return the options that name source files and say who decides, and why.
+
+    They pass a `Decision`.
 
     Parameters
     ----------
     verb
-        What is done with them, and with which of a list.
+        What is done with the files, and with which of a list.
     """
-
     options = (
         click.argument("files", nargs=-1, metavar="[FILE…]"),
         click.option(
@@ -35,24 +63,17 @@ def files_options(verb: str) -> Command:
         click.option("--why", metavar="TEXT", required=True, help="Kept in the records."),
         who_option,
     )
-    return lambda command: with_options(command, options)
 
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(
+            files: tuple[str, ...], reviewed: Path | None, why: str, who: str, **rest: Any
+        ) -> Any:
+            return command(decision=Decision(files, reviewed, why, who), **rest)
 
-def chosen_files(
-    files: tuple[str, ...], reviewed: Path | None, *, status: str | None = None
-) -> list[str]:
-    """Return the source files that are named, in a list those of a status that nobody accepted.
+        return with_options(wrapped, options)
 
-    Raises
-    ------
-    click.UsageError
-        None is named, or the list has another form.
-    """
-    names = [*files, *(_urls_of(reviewed, status) if reviewed else ())]
-    if not names:
-        of_list = f" that names what is {status}" if status else ""
-        raise click.UsageError(f"name a source file, or several with --from GAPS.json{of_list}")
-    return names
+    return decorate
 
 
 def _urls_of(reviewed: Path, status: str | None) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.transforms.resolution import losses_noted, with_resolution
-from gridmill.pipeline.canvas import Canvas, Slab, Values
+from gridmill.model.variables import DataVar
+from gridmill.pipeline.canvas import Canvas, Slab, Values, slabs_of
 from gridmill.pipeline.faults import is_of_the_file
 from gridmill.pipeline.slabs.resolution import Resolutions
 from gridmill.pipeline.values import RunContext, VariableWork
 
-__all__ = ["NotTransformed", "TransformedSlabs", "takes_data_array", "transforms"]
+__all__ = ["NotTransformed", "TransformedSlabs", "slabs_for", "takes_data_array", "transforms"]
 
 
 class NotTransformed(Exception):  # noqa: N818
@@ -105,3 +106,13 @@ def transforms(job_class: type[RegionJob[Any, Any]]) -> bool:
     """Whether an author overrides how values are transformed."""
     by_author = job_class.transform_values_inplace is not RegionJob.transform_values_inplace
     return by_author or takes_data_array(job_class)
+
+
+def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> list[Slab]:
+    """Divide what is too large for memory, along dims that no transformation needs whole."""
+    needed = job.whole_dims
+    if needed is None:
+        needed = var.dims if transforms(type(job)) else ()
+    whole = [dim in needed or dim == job.append_dim for dim in var.dims]
+    itemsize = np.dtype(var.encoding.value_dtype).itemsize
+    return slabs_of(shape, var.encoding.chunks, itemsize, whole=whole)
