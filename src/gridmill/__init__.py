@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         fetch,
     )
     from gridmill.sources.netcdf import read_netcdf
-    from gridmill.sources.opened import read_xarray
+    from gridmill.sources.opened import read_h5py, read_xarray
 
     __version__: str
 
@@ -75,6 +75,7 @@ __all__ = [
     "__version__",
     "connect",
     "fetch",
+    "read_h5py",
     "read_netcdf",
     "read_xarray",
 ]
@@ -105,6 +106,7 @@ _MODULES = {
     "ValidRange": "model.fields.gates",
     "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
+    "read_h5py": "sources.opened",
     "read_netcdf": "sources.netcdf",
     "read_xarray": "sources.opened",
 }

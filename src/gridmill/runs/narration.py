@@ -25,7 +25,7 @@ from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.planning.recording import extent_with_data, newest_source
 from gridmill.planning.revisions import revised
 from gridmill.runs.in_flight import RegionInFlight, utc_now
-from gridmill.sources.evidence.compare import NO_TIME
+from gridmill.sources.evidence.compare import NO_TIME, UNTOLD
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["Event", "Narrator"]
@@ -76,8 +76,8 @@ class FileNarrator:
         for remark, (first, many) in self._remarks.items():
             were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
             note = f"{were} {remark}; the first is {first}"
-            # What nobody can mend is in the report, and disturbs nobody at each run.
-            log.log(logging.INFO if remark == NO_TIME else logging.WARNING, "%s", note)
+            # What no operator can mend is in the report, and disturbs nobody at each run.
+            log.log(logging.INFO if remark in (NO_TIME, UNTOLD) else logging.WARNING, "%s", note)
             self.report.notes.append(note)
         for (name, why), (first, many) in self._lost.items():
             note = f"{name}: {many:,} values are missing, {why}; first in region {first}"

@@ -1,4 +1,4 @@
-"""Read one variable of what xarray opened, whatever format that is of.
+"""Read one variable of what xarray or h5py opened, whatever format that is of.
 
 What it says of the variable's axes, time and units is told to who observes
 (`gridmill.sources.evidence`), as `gridmill.read_netcdf` does it for netCDF. Covers netCDF, Zarr,
@@ -8,19 +8,23 @@ HDF5, and whatever else xarray opens, decoded or not. Does not cover: opening it
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridmill.sources.evidence.netcdf import MOST_LABELS, TIMES
+from gridmill.sources.evidence.netcdf import MOST_LABELS, TIMES, describe_hdf5
 from gridmill.sources.evidence.observed import Axis, Evidence, Field, is_observed, observe
 
 if TYPE_CHECKING:
+    import h5py
     import xarray as xr
 
-__all__ = ["read_xarray"]
+__all__ = ["read_h5py", "read_xarray"]
 
 EPOCH = "seconds since 1970-01-01"
+FILLS = ("_FillValue", "missing_value")
+MEANING = (*FILLS, "scale_factor", "add_offset")
 
 
 def read_xarray(
@@ -65,6 +69,76 @@ def read_xarray(
         dataset = opened if variable is not None else data.coords.to_dataset()
         observe(_described(data, values, dataset))
     return values
+
+
+def read_h5py(stored: h5py.Dataset, selection: Any = ()) -> np.ndarray[Any, Any]:
+    """Read a variable's stored values, and let a run compare the file with the place that it fills.
+
+    Parameters
+    ----------
+    stored
+        A dataset of numbers in a file that is open with h5py. Its dimension scales, or the
+        datasets beside it that bear the labels of its dimensions, are its axes.
+    selection
+        What to read, as for ``stored[selection]``: positions and slices; by default all.
+
+    Returns
+    -------
+    numpy.ndarray
+        As ``stored[selection]`` gives it: what is packed, or filled where nothing is known, is
+        yours to unpack. `gridmill.read_netcdf` does that for netCDF-4.
+
+    Raises
+    ------
+    ValueError
+        It does not hold numbers, or `selection` has more than positions and slices.
+
+    Examples
+    --------
+    In `RegionJob.read_data`::
+
+        with h5py.File(coord.downloaded_path) as file:
+            return read_h5py(file["Grid/precipitation"], np.s_[0])
+    """
+    if stored.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{stored.name!r} in {stored.file.filename} is of type {stored.dtype}, and only "
+            "numbers can be read; choose a numeric dataset"
+        )
+    places = _places(selection, stored.ndim)
+    values = np.asarray(stored[places])
+    if is_observed():
+        described = vars(describe_hdf5(stored, places))
+        observe(
+            Evidence(variable=stored.name.lstrip("/"), values=_meant(stored, values), **described)
+        )
+    return values
+
+
+def _meant(stored: Any, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return what stored values mean by CF: unpacked, NaN where none is known."""
+    given = {name: np.asarray(stored.attrs[name]) for name in MEANING if name in stored.attrs}
+    known = {n: a for n, a in given.items() if a.size == 1 and a.dtype.kind in "iuf"}
+    if not known:
+        return values
+    fills = [known[name].item() for name in FILLS if name in known]
+    meant = values * known.get("scale_factor", 1) + known.get("add_offset", 0)
+    return np.where(np.isin(values, fills), np.nan, meant) if fills else meant
+
+
+def _places(selection: Any, ndim: int) -> tuple[int | slice, ...]:
+    """Return what is selected of every dim."""
+    given = list(selection) if isinstance(selection, tuple) else [selection]
+    if wrong := [
+        one for one in given if not isinstance(one, int | np.integer | slice | EllipsisType)
+    ]:
+        raise ValueError(
+            f"read_h5py() selects by positions and slices, not by {wrong[0]!r}; select more of "
+            "what it gives"
+        )
+    rest = [slice(None)] * (ndim - len(given) + given.count(...))
+    at = given.index(...) if ... in given else len(given)
+    return (*given[:at], *rest, *given[at + 1 :])
 
 
 def _data_array(opened: Any, variable: str | None) -> Any:

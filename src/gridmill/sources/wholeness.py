@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import BinaryIO
 
-__all__ = ["classic_nbytes", "hdf5_nbytes", "lacks"]
+__all__ = ["classic_nbytes", "hdf5_nbytes", "is_netcdf_or_hdf5", "lacks"]
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 # Bytes of a value, by the classic format's types: byte, char, short, int, float, double, and of
@@ -42,10 +42,8 @@ def lacks(file: BinaryIO, nbytes: int) -> str:
     nbytes
         Its size. What lies beyond what it needs is no fault.
     """
-    file.seek(0)
-    head = file.read(8)
     try:
-        if head[:3] == b"CDF" and head[3:4] in (b"\x01", b"\x02", b"\x05"):
+        if _is_classic(file):
             return _said(nbytes, classic_nbytes(file, nbytes), "its netCDF header")
         start = _superblock(file, nbytes)
         if start is not None:
@@ -53,6 +51,16 @@ def lacks(file: BinaryIO, nbytes: int) -> str:
     except _NoHeader as error:
         return f"it has {nbytes:,} bytes, and {error}"
     return ""
+
+
+def is_netcdf_or_hdf5(file: BinaryIO, nbytes: int) -> bool:
+    """Whether a file is netCDF or HDF5, by how it begins; it is left at any position."""
+    return _is_classic(file) or _superblock(file, nbytes) is not None
+
+
+def _is_classic(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(4) in (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 
 def _said(nbytes: int, needed: int, by: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
+import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +33,7 @@ from daily_netcdf import (
     the_day_before,
     write,
 )
-from gridmill import read_netcdf, read_xarray
+from gridmill import read_h5py, read_netcdf, read_xarray
 from gridmill.operations.run_one import run_one_chain
 from tiny import dataset_of
 
@@ -196,11 +198,45 @@ class Opening(Job):
             return read_xarray(ds, "t2m")
 
 
-def test_what_an_author_opens_with_xarray_is_compared_too(client, publish, tmp_path):
-    """Turned where that is said, and refused where it is of another day."""
+class OpeningHdf5(Job):
+    """Reads with h5py."""
+
+    def read_data(self, coord, data_var):
+        """Read the file's variable whole."""
+        with h5py.File(coord.downloaded_path) as file:
+            return read_h5py(file["t2m"])
+
+
+@pytest.mark.parametrize(
+    ("publish", "job"),
+    [("NETCDF4", Opening), ("NETCDF3_CLASSIC", Opening), ("NETCDF4", OpeningHdf5)],
+    indirect=["publish"],
+)
+def test_what_an_author_opens_is_compared_too(client, publish, tmp_path, job):
+    """Turned where that is said, and refused where it is of another day or quantity."""
     publish(flipped)
-    archive(tmp_path, Opening).backfill("2020-01-09", client=client, now=LATE)
-    np.testing.assert_array_equal(stored(archive(tmp_path, Opening)), expected())
+    report = archive(tmp_path, job).backfill("2020-01-09", client=client, now=LATE)
+    np.testing.assert_array_equal(stored(archive(tmp_path, job)), expected())
+    assert report.notes == [f"3 source files were {CONVERTED[flipped]}; the first is 20200106.nc"]
+    for fault in (the_day_before, another_quantity):
+        publish(fault)
+        chain = run_one_chain(archive(tmp_path, job), DAYS[CHANGED].isoformat(), "t2m", now=LATE)
+        assert REFUSED[fault] in str(chain.failed[0])
+
+
+class Silent(Job):
+    """Reads with netCDF4, and tells nobody."""
+
+    def read_data(self, coord, data_var):
+        """Read the file's variable whole."""
+        with netCDF4.Dataset(coord.downloaded_path) as file:
+            return np.asarray(file["t2m"][:])
+
+
+def test_files_that_say_what_they_hold_to_nobody_are_counted(client, publish, tmp_path):
+    """Whatever they hold: the report says how they are compared."""
     publish(the_day_before)
-    outcome = run_one_chain(archive(tmp_path, Opening), DAYS[CHANGED].isoformat(), "t2m", now=LATE)
-    assert "its time is 2020-01-05" in str(outcome.failed[0])
+    report = archive(tmp_path, Silent).backfill("2020-01-09", client=client, now=LATE)
+    assert report.positions_after == len(DAYS)
+    (note,) = report.notes
+    assert note.startswith("8 source files were not compared with their place: read_netcdf,")

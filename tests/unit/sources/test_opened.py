@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import cftime
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from gridmill import read_netcdf, read_xarray
+from gridmill import read_h5py, read_netcdf, read_xarray
 from gridmill.sources.evidence.dates import as_numbers
 from gridmill.sources.evidence.observed import observing
 
@@ -126,3 +127,50 @@ def test_what_cannot_be_read_says_what_to_do(opened, variable, message):
     """With the names that there are."""
     with pytest.raises(ValueError, match=message):
         read_xarray(opened, variable)
+
+
+@pytest.fixture
+def hdf5(tmp_path):
+    """An HDF5 file as no netCDF library writes it: axes by scale, by label, and without a name."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        packed = file.create_dataset("grid/rain", data=np.arange(24, dtype="i2").reshape(2, 3, 4))
+        packed.attrs.update({"units": "mm", "scale_factor": 0.5, "_FillValue": np.int16(7)})
+        scale = file.create_dataset("grid/when", data=[24.0, 48.0])
+        scale.attrs.update({"units": "hours since 2020-01-01", "standard_name": b"time"})
+        scale.make_scale("when")
+        packed.dims[0].attach_scale(scale)
+        file.create_dataset("grid/lat", data=[50.0, 51.0, 52.0]).attrs["units"] = "degrees_north"
+        packed.dims[1].label = "lat"
+        file.create_dataset("grid/names", data=[b"a"])
+        yield file
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [(), ..., 1, -1, np.s_[1, ...], np.s_[..., 2], np.s_[0, 1:3], np.s_[:, ::2, np.int64(1)]],
+)
+def test_what_is_read_of_hdf5_is_what_h5py_gives(hdf5, selection):
+    """And what the file says of it is told of the part that is read."""
+    stored = hdf5["grid/rain"]
+    with observing() as seen:
+        values = read_h5py(stored, selection)
+    np.testing.assert_array_equal(values, stored[selection])
+    (evidence,) = seen
+    meant = np.where(values == 7, np.nan, values * 0.5)
+    np.testing.assert_array_equal(evidence.values, meant)
+    assert evidence.units == "mm"
+    axes = {axis.name: axis for axis in evidence.axes} | dict(evidence.scalars)
+    assert set(axes) == {"when", "lat", "dim 2"}
+    assert [len(axis.values) for axis in evidence.axes if axis.name != "dim 2"] == [
+        n for axis, n in zip(evidence.axes, values.shape, strict=True) if axis.name != "dim 2"
+    ]
+    assert axes["when"].is_time
+    assert axes["when"].standard_name == "time"
+
+
+def test_of_hdf5_numbers_are_read_by_positions_and_slices(hdf5):
+    """The message names what is wrong, and the next step."""
+    with pytest.raises(ValueError, match=r"names.*choose a numeric dataset"):
+        read_h5py(hdf5["grid/names"])
+    with pytest.raises(ValueError, match=r"not by \[0, 1\]; select more of what it gives"):
+        read_h5py(hdf5["grid/rain"], [0, 1])

@@ -9,9 +9,10 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
 from gridmill.pipeline.canvas import Values
 from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
-from gridmill.sources.evidence.compare import compare
+from gridmill.sources.evidence.compare import UNTOLD, compare
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import observing
+from gridmill.sources.wholeness import is_netcdf_or_hdf5
 
 __all__ = ["is_as_it_came", "is_gone", "read_one", "why_withdrawn"]
 
@@ -20,7 +21,18 @@ def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: V
     """Read a file into its place; what is worth knowing of how it was read."""
     with observing(piece.dtype) as seen:
         work.job.read_data_into(file.coord, work.data_var, piece)
-    return compare(seen, piece, _promise(context, work, file)) if seen else []
+    if seen:
+        return compare(seen, piece, _promise(context, work, file))
+    return [UNTOLD] if _says_what_it_holds(file) else []
+
+
+def _says_what_it_holds(file: SourceFile) -> bool:
+    """Whether a source file is of a format whose files say what they hold, and none is told."""
+    path = file.coord.downloaded_path
+    if path is None or not path.is_file():
+        return False
+    with path.open("rb") as opened:
+        return is_netcdf_or_hdf5(opened, path.stat().st_size)
 
 
 def why_withdrawn(work: VariableWork, file: SourceFile) -> str:

@@ -27,13 +27,18 @@ from gridmill.sources.evidence.fields import turned_fields
 from gridmill.sources.evidence.observed import Axis, Evidence
 from gridmill.sources.evidence.units import are_same, convert, is_convertible
 
-__all__ = ["NO_TIME", "NotAsPromised", "compare"]
+__all__ = ["NO_TIME", "UNTOLD", "NotAsPromised", "compare"]
 
 Values = np.ndarray[Any, Any]
 
 # Of a step between two labels: float32 and float64 of one grid differ by less.
 TOLERANCE = 0.01
 NO_TIME = "without a time of their own to compare with their place"
+# What a reader did not tell of a format that says it.
+UNTOLD = (
+    "not compared with their place: read_netcdf, read_xarray and read_h5py tell what netCDF and "
+    "HDF5 files say"
+)
 
 
 class NotAsPromised(ValueError):  # noqa: N818

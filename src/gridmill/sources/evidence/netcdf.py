@@ -34,10 +34,11 @@ class Description:
     fields: tuple[Field, ...] = ()
 
 
-def describe_hdf5(stored: Any) -> Description:
-    """Describe a variable that is read whole, of a file that is open with h5py."""
+def describe_hdf5(stored: Any, places: Sequence[int | slice] = ()) -> Description:
+    """Describe a variable of a file that is open with h5py, or the part of it that is read."""
     group = stored.parent
-    dims = _dims_hdf5(stored)
+    # Each needs a name, also where the file gives none.
+    dims = [dim or f"dim {number}" for number, dim in enumerate(_dims_hdf5(stored))]
 
     def find(name: str) -> Found | None:
         there = group.get(name) if name else None
@@ -49,7 +50,8 @@ def describe_hdf5(stored: Any) -> Description:
             return None
         return _unpacked(there[()], attributes), attributes, _dims_hdf5(there)
 
-    return _described(dims, _attributes_hdf5(stored), find, {})
+    index = dict(zip(dims, places, strict=bool(places)))
+    return _described(dims, _attributes_hdf5(stored), find, index)
 
 
 def describe_netcdf4(stored: Any, index: Mapping[str, int | slice]) -> Description:
@@ -86,7 +88,7 @@ TIMES = ("time", "valid_time", "forecast_reference_time", "init_time", "TIME", "
 
 
 def _dims_hdf5(stored: Any) -> tuple[str, ...]:
-    return tuple(dim[0].name.rpartition("/")[2] if len(dim) else "" for dim in stored.dims)
+    return tuple(dim[0].name.rpartition("/")[2] if len(dim) else dim.label for dim in stored.dims)
 
 
 def _attributes_hdf5(stored: Any) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Evidence:
     variable
         Its name in the file.
     values
-        As they were given to who read them.
+        As they were given to who read them; of what is packed there, as they mean.
     axes
         Of the dims of `values`.
     scalars
