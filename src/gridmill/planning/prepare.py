@@ -17,7 +17,7 @@ from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
 from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons
-from gridmill.planning.source_files.offered import is_offered_of
+from gridmill.planning.source_files.offered import is_offered_of, unlisted
 from gridmill.planning.source_files.outcomes import coords_from, held_for
 from gridmill.planning.source_files.places import Places, place_files
 
@@ -107,6 +107,13 @@ class PreparedRegion:
             for group in self.groups
             for name in group.fingerprints
         )
+
+    @property
+    def unlisted(self) -> dict[str, str]:
+        """By name of a variable in which nothing says missing, where no source file fills it."""
+        groups = ((group.variables, group.files) for group in self.groups)
+        found = (unlisted(self.job, variables, files, self.sizes) for variables, files in groups)
+        return {name: label for one in found for name, label in one.items()}
 
     @property
     def n_files(self) -> int:

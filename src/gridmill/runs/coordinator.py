@@ -11,6 +11,7 @@ from typing import Any
 
 from distributed import Client, get_client
 
+from gridmill.archive.archive import Archive
 from gridmill.archive.assignment import Assignment
 from gridmill.archive.declaration import Declaration, keep_declaration
 from gridmill.archive.recorded import prepare_recorded
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 Listener = Callable[[Event], None]
 Jobs = Sequence[RegionJob[Any, Any]]
 
+# Of a new archive; what the provider offers at each hour of a day is among them.
+MOST_CHECKED = 100
 # What a local store answers that was written to, and cannot be by now.
 REFUSALS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
@@ -130,12 +133,37 @@ def _begun(assignment: Assignment) -> RunReport:
     report = RunReport.begin(dataset_id, assignment.kind, mask_url(archive.store.url))
     report.notes.extend(remarks)
     archive.check_structure()
+    _check_listed(archive, assignment.jobs)
     for remark in remarks:
         log.info("%s: %s", dataset_id, remark)
     keep_declaration(archive.store, assignment.opened.declaration)
     report.positions_before = report.positions_after = archive.published
     report.published_before = report.published_after = archive.last_label
     return report
+
+
+def _check_listed(archive: Archive, jobs: Jobs) -> None:
+    """Raise where a new archive would show 0 as no source file is listed; one that exists goes on.
+
+    Raises
+    ------
+    ValueError
+        Of the first such variable and label.
+    """
+    wordless = [var for var in archive.config.data_vars if var.encoding.missing is None]
+    if not wordless or archive.store.tracker.read_declaration() is not None:
+        return
+    for job in jobs[:MOST_CHECKED]:
+        ours = [var for var in job.data_vars if var in wordless]
+        prepared = prepare_recorded(archive, replace(job, data_vars=ours), None)
+        for name, label in prepared.unlisted.items():
+            encoding = next(var.encoding for var in ours if var.name == name)
+            raise ValueError(
+                f"{type(job).__name__}.generate_source_file_coords() lists no file that fills "
+                f"{name} at {label} whole, and in {encoding.dtype} nothing says missing: readers "
+                f"would see {encoding.fill}. Declare a fill_value that cannot occur (instead of a "
+                "boolean, whole numbers), or list a file for every place"
+            )
 
 
 def _ordered(assignment: Assignment, jobs: Jobs) -> Jobs:

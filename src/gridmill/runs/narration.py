@@ -70,6 +70,7 @@ class FileNarrator:
         self.listener = listener
         self._remarks: dict[str, tuple[str, int]] = {}
         self._lost: dict[tuple[str, str], tuple[str, int]] = {}
+        self._unlisted: dict[str, tuple[str, int]] = {}
 
     def note_remarks(self) -> None:
         """Sum up what was remarked of source files that succeeded, and what transforms lost."""
@@ -83,6 +84,20 @@ class FileNarrator:
             note = f"{name}: {many:,} values are missing, {why}; first in region {first}"
             log.warning("%s", note)
             self.report.notes.append(note)
+        for name, (first, many) in self._unlisted.items():
+            note = (
+                f"{name}: readers see 0, or what else is its fill, in {count_of(many, 'region')} "
+                f"where no source file is listed and nothing says missing; first at {first}. A new "
+                "archive takes a fill_value that cannot occur"
+            )
+            log.warning("%s", note)
+            self.report.notes.append(note)
+
+    def note_unlisted(self, region: RegionInFlight) -> None:
+        """Note the variables for which a place has no source file and no word for missing."""
+        for name, label in region.outcome.prepared.unlisted.items():
+            first, many = self._unlisted.get(name, (label, 0))
+            self._unlisted[name] = first, many + 1
 
     def note_fetched(self, region: RegionInFlight, files: Iterable[SourceFile]) -> None:
         """Note how long files took to fetch."""
@@ -194,6 +209,7 @@ class Narrator:
         """Note regions of which something is to do."""
         for region in regions:
             todo = region.outcome.prepared.todo
+            self.files.note_unlisted(region)
             self.listener(Event("submitted", region.name, count=len(todo)))
 
     def note_downloaded(self, region: RegionInFlight, files: LocalFiles) -> None:

@@ -126,6 +126,11 @@ class DatasetContract:
                     f"{job}: two source files fill one place of {var.name}"
                 )
                 mask = places.places(var)
+                has_word = var.encoding.missing is not None
+                assert has_word or mask.all(), (
+                    f"{job}: no source file fills a place of {var.name}, and in "
+                    f"{var.encoding.dtype} nothing says missing: give its Encoding a fill_value"
+                )
                 self._check_positions(job, var, mask)
                 for dim, found in _by_label(var.dims, mask).items():
                     if dim != job.append_dim:

@@ -333,6 +333,41 @@ def test_a_gap_of_what_nothing_says_missing_is_not_published_as_zero(tmp_path: P
     assert seen(tmp_path)["a"][:, 0, 0].values.tolist() == [1, 2, 3, 4]
 
 
+def but_the_third(job: TinyJob, processing_region_ds: Any, data_var_group: Any) -> Any:
+    """List a file a label, but for one."""
+    found = TinyJob.generate_source_file_coords(job, processing_region_ds, data_var_group)
+    return [coord for coord in found if coord.label != START + 2 * HOUR]
+
+
+def test_what_no_file_is_listed_for_is_no_zero_of_a_new_archive(tmp_path: Path) -> None:
+    """It is refused before anything is written; an archive that exists goes on, and says so."""
+    Provider(tmp_path / "source").publish(hours(8))
+
+    def of(encoding: Encoding, **job: Any) -> DynamicalDataset:
+        return dataset(tmp_path, encoding, lambda *_: np.ones(SHAPE), **job)
+
+    fewer = {"generate_source_file_coords": but_the_third}
+    for dtype in ("uint8", "bool"):
+        with pytest.raises(ValueError, match=rf"fills a at .*T?02:00.* in {dtype} nothing says"):
+            of(stored_as(dtype=dtype), **fewer).backfill(until(8), client="none", now=until(8))
+    assert snapshot(tmp_path / "a.zarr") == {}
+    of(stored_as(dtype="uint8")).backfill(until(4), client="none", now=until(8))
+    report = of(stored_as(dtype="uint8"), **fewer).backfill(until(8), client="none", now=until(8))
+    assert report.positions_after == 8
+    (note,) = (note for note in report.notes if note.startswith("a: readers see 0"))
+    assert "in 1 region where no source file is listed" in note
+
+
+def test_with_a_missing_value_files_need_not_be_listed(tmp_path: Path) -> None:
+    """Readers see NaN there."""
+    Provider(tmp_path / "source").publish(hours(4))
+    fewer = {"generate_source_file_coords": but_the_third}
+    made = dataset(tmp_path, COUNTED, lambda *_: np.ones(SHAPE), **fewer)
+    report = made.backfill(until(4), client="none", now=until(4))
+    assert (report.positions_after, report.notes) == (4, [])
+    assert np.isnan(seen(tmp_path)["a"][2]).all()
+
+
 def test_an_archive_whose_whole_numbers_had_no_missing_value_keeps_that(tmp_path: Path) -> None:
     """No attribute comes to it that would make NaN of what its readers see as numbers."""
     Provider(tmp_path / "source").publish(hours(8))

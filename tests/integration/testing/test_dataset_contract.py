@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,15 @@ class _Gap(TinyJob):
     def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
         """Forget the last file."""
         return super().generate_source_file_coords(processing_region_ds, data_var_group)[:-1]
+
+
+class _CountedTemplate(_NamedTemplate):
+    """Whole numbers, in which nothing says missing."""
+
+    data_vars = tuple(
+        replace(var, encoding=replace(var.encoding, dtype="int16"))
+        for var in _NamedTemplate.data_vars
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +168,11 @@ class _Impure(TinyJob):
     ("parts", "test", "message"),
     [
         ({"job": _Gap}, "source_files_cover_every_position", "no source file fills a at time"),
+        (
+            {"job": _Gap, "template": _CountedTemplate},
+            "source_files_cover_every_position",
+            "a place of a, and in int16 nothing says missing",
+        ),
         ({"job": _Unfilled}, "source_files_cover_every_position", "no source file of any .* y 1"),
         ({"job": _Twice}, "source_files_cover_every_position", "two source files fill one place"),
         ({"job": _Flat}, "one_source_file_can_be_read", "has shape"),

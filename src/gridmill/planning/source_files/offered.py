@@ -20,7 +20,7 @@ from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.footprint import Footprint
 
-__all__ = ["Mask", "Offered", "is_offered_of", "offered_in"]
+__all__ = ["Mask", "Offered", "is_offered_of", "offered_in", "unlisted"]
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -40,6 +40,38 @@ def offered_in(job: RegionJob[Any, Any], var: DataVar) -> slice | None:
 def is_offered_of(job: RegionJob[Any, Any], var: DataVar, file: SourceFile) -> bool:
     """Whether a source file fills a position at which the provider has a variable."""
     return file.lies_in(job.append_dim, offered_in(job, var))
+
+
+def unlisted(
+    job: RegionJob[Any, Any],
+    variables: Sequence[DataVar],
+    files: Sequence[SourceFile],
+    sizes: Mapping[str, int],
+) -> dict[str, str]:
+    """Return where no file fills variables in which nothing says missing: readers see 0 there.
+
+    Parameters
+    ----------
+    job, files, sizes
+        See `Offered`.
+    variables
+        Those that share the files.
+
+    Returns
+    -------
+    dict
+        By name the first label of the append dim at which a place is not filled.
+    """
+    places = Offered(job, files, sizes)
+    found = {}
+    for var in (var for var in variables if var.encoding.missing is None):
+        mask = places.places(var)
+        if mask.all():
+            continue
+        at = int(np.argmin(mask.reshape(len(mask), -1).all(axis=1))) if mask.ndim else 0
+        index = job.template_ds.get_index(job.append_dim)
+        found[var.name] = "static" if job.is_static else str(index[job.region.start + at])
+    return found
 
 
 class Offered:
