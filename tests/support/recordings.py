@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from gridmill.model.records import ObjectReceipt
+from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt
 from gridmill.planning.prepare import prepare_region
@@ -63,3 +63,12 @@ def recorded(prepared, now_h=0, failures=None, files=None, **receipts):
 def statuses(record, name):
     """Give what became of each file of a variable."""
     return [fill.status for fill in record.fills(name)]
+
+
+def next_try(record: ProgressRecord) -> str | None:
+    """Return when the first pending place is tried again; None if none is.
+
+    Empty if no record says when one was tried: then it is due.
+    """
+    tries = (record.variables[name].tries.get(index) for name, index in record.pending())
+    return min((known.due if known else "" for known in tries), default=None)

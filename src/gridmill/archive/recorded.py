@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from gridmill.archive.archive import Archive
@@ -38,7 +38,12 @@ def prepare_recorded(
     As if the store held every object, but for what it can no longer show.
     """
     lost = set() if record is None else lost_tokens(archive, record)
+    return _prepared(archive, job, record, lost)
 
+
+def _prepared(
+    archive: Archive, job: RegionJob[Any, Any], record: ProgressRecord | None, lost: Set[str]
+) -> PreparedRegion:
     def missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         return [receipt.key for receipt in receipts] if token in lost else []
 
@@ -49,8 +54,8 @@ def results_of(
     archive: Archive, job: RegionJob[Any, Any], record: ProgressRecord
 ) -> ProcessResults:
     """Return what of a record fits the template as it is now: the rest is not believed."""
-    results = results_from_record(prepare_recorded(archive, job, record), record)
     lost = lost_tokens(archive, record)
+    results = results_from_record(_prepared(archive, job, record, lost), record)
     return {
         name: coords for name, coords in results.items() if record.variables[name].token not in lost
     }

@@ -252,14 +252,6 @@ class ProgressRecord:
             if self.groups[self.variables[name].group][index].accepted is None:
                 yield name, index
 
-    def next_try(self) -> str | None:
-        """Return when the first pending place is tried again (ISO 8601, UTC); None if none is.
-
-        Empty if no record says when one was tried: then it is due.
-        """
-        tries = (self.variables[name].tries.get(index) for name, index in self.pending())
-        return min((known.due if known else "" for known in tries), default=None)
-
     def open_files(self) -> list[tuple[str, str]]:
         """List the URLs of the source files that are not settled, or pending, and why each is."""
         found = dict(self.unsettled_files())

@@ -62,18 +62,17 @@ def migration_of(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
 
     Publisher(archive, dataset.replicas).replicas.each(add)
     refused = tuple(d for d in differences if not d.is_description)
+    stopping = _compare(dataset.store, made) if refused else []
     return Migration(
         tuple(d for d in differences if d.is_description),
         refused,
-        tuple(_what_it_takes(difference, dataset, archive, made) for difference in refused),
+        tuple(_what_it_takes(difference, archive, stopping) for difference in refused),
     )
 
 
-def _what_it_takes(
-    difference: Difference, dataset: DynamicalDataset, coded: Archive, made: Archive
-) -> str:
+def _what_it_takes(difference: Difference, coded: Archive, stopping: Sequence[Difference]) -> str:
     """Say what it takes for an archive to follow the code in what is refused."""
-    if difference in _compare(dataset.store, made):
+    if difference in stopping:
         return "runs stop: make the code agree, or build a new archive"
     is_missing = not difference.key and difference.stored is None
     if is_missing and difference.array in {var.name for var in coded.config.data_vars}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.recorded import SourceFileRecord, by_listing
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
@@ -67,11 +67,11 @@ def _changed_files(
     before: ProgressRecord, known: VariableRecord, after: ProgressRecord, made: VariableRecord
 ) -> Iterator[SourceFileRecord]:
     """Yield the source files that give a variable other values, as far as their identity tells."""
-    were = {file.url: (n, file) for n, file in enumerate(before.groups[known.group])}
-    for number, file in enumerate(after.groups[made.group]):
+    were = by_listing(before.groups[known.group])
+    for listing, (number, file) in by_listing(after.groups[made.group]).items():
         if file.status is not SourceFileStatus.SUCCEEDED or number in made.unread:
             continue
-        at, was = were.get(file.url, (None, None))
+        at, was = were.get(listing, (None, None))
         gave = was is not None and was.status is SourceFileStatus.SUCCEEDED
         if was is None or not gave or at in known.unread or not file.is_as(was):
             yield file

@@ -7,10 +7,10 @@ import json
 import uuid
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from gridmill.operations.accept import accept_files
 from gridmill.runs.ledger import Ledger
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
-from tiny import HOUR, START, LateJob, Provider, dataset_of, hours, truth, until, url_of
+from tiny import HOUR, START, LateJob, Provider, TinyCoord, dataset_of, hours, truth, until, url_of
 
 DAMAGED = {"unreadable": b"no array", "truncated": b"CDF\x01 cut off"}
 CASES = (("zarr", "truncated"), ("icechunk", "unreadable"))
@@ -341,3 +341,53 @@ def test_what_no_variable_could_be_read_from_is_fetched_once_more_for_all(client
     report = update(dataset, client, LATE)
     assert {name for gap in report.gaps for name in gap.variables} == {"a", "b"}
     assert Counter(Counting.fetched)[url_of(BROKEN)] == 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfTwoHours(TinyCoord):
+    """A file that fills the places of two hours, and is listed for each."""
+
+    def get_url(self) -> str:
+        """Give the name of the first of them."""
+        return url_of(self.label.floor("2h"))
+
+
+class Pairs(LateJob):
+    """Reads a file of two hours; of one hour only when somebody mended that."""
+
+    broken: ClassVar[Any] = START + 2 * HOUR
+
+    def generate_source_file_coords(self, processing_region_ds, data_var_group):
+        """List a file for each hour."""
+        return [OfTwoHours(label=label) for label in processing_region_ds.get_index("time")]
+
+    def read_data(self, coord, data_var):
+        """Give the hour's values."""
+        if coord.label == self.broken:
+            raise KeyError("hour")
+        return truth([coord.label], data_var.name)[0]
+
+
+class MendedPairs(Pairs):
+    """Reads every hour."""
+
+    broken = None
+
+
+def test_each_place_of_a_file_that_fills_several_is_a_gap_of_its_own(client, tmp_path):
+    """Also the first of two of which the second is filled; and that it is healed is news."""
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(8)[::2])
+    options = {"source_base": str(provider.root)}
+    dataset = dataset_of(job=Pairs)(tmp_path / "a", **options)
+    report = update(dataset, client, LATE)
+    assert (report.positions_after, verdict_of(report)[0]) == (8, ExitCode.GAPS)
+    gaps = list(find_gaps(Context(dataset, now=LATE)))
+    assert [(gap.start, gap.stop, gap.variables) for gap in gaps] == [(2, 3, ("a", "b"))]
+
+    mended = dataset_of(job=MendedPairs)(tmp_path / "a", **options)
+    report = update(mended, client, LATE + DAY)
+    label = str(hours(8)[2])
+    assert [(one.first, one.last) for one in report.revised] == [(label, label)]
+    assert list(find_gaps(Context(mended, now=LATE + DAY))) == []
+    np.testing.assert_array_equal(stored(mended)["a"].values, truth(hours(8)))

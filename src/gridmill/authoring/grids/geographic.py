@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ from gridmill.sources.grib.projections import GridMapping
 __all__ = ["GaussianGrid", "LatitudeLongitudeGrid", "RegionalGrid"]
 
 
-class _Geographic:
+class _Geographic(ABC):
     """What grids of latitudes and longitudes share."""
 
     mapping: GridMapping
@@ -37,9 +38,9 @@ class _Geographic:
         longitude = Coordinate(name="longitude", attrs={**LONGITUDE, "axis": "X"})
         return latitude, longitude, grid_mapping(self.mapping)
 
+    @abstractmethod
     def labels(self) -> Labels:
         """Give latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
-        raise NotImplementedError
 
     def auxiliary(self) -> dict[str, Any]:
         """Give the grid mapping, for `TemplateConfig.derive_coordinates`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +32,7 @@ from gridmill.sources.grib.projections import GridMapping, project, rotated_pole
 __all__ = ["ProjectedGrid", "RotatedGrid"]
 
 
-class _Planar:
+class _Planar(ABC):
     """What grids share whose latitudes and longitudes have two dims."""
 
     mapping: GridMapping
@@ -53,9 +54,9 @@ class _Planar:
             grid_mapping(self.mapping),
         )
 
+    @abstractmethod
     def labels(self) -> Labels:
         """Give the coordinates of the plane, for `TemplateConfig.dimension_coordinates`."""
-        raise NotImplementedError
 
     def auxiliary(self) -> dict[str, Any]:
         """Give places and grid mapping, for `TemplateConfig.derive_coordinates`."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gridmill.model.files.versions import Identity, Word, identity_of, is_other, is_same
 from gridmill.model.settled import SourceFileStatus
 
-__all__ = ["SourceFileRecord"]
+__all__ = ["SourceFileRecord", "by_listing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +73,18 @@ class SourceFileRecord:
         if is_other(self.checksum, other.checksum):
             return False
         return self.identity == other.identity or is_same(self.checksum, other.checksum)
+
+
+def by_listing(
+    files: Iterable[SourceFileRecord],
+) -> dict[tuple[str, int], tuple[int, SourceFileRecord]]:
+    """Return files with their indices, by URL and how often that was listed before.
+
+    A file that fills several places is listed once for each, in the order of the job's.
+    """
+    times: Counter[str] = Counter()
+    found = {}
+    for index, file in enumerate(files):
+        found[file.url, times[file.url]] = index, file
+        times[file.url] += 1
+    return found

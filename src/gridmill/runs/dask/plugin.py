@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.memory import keep_freed_memory
 from gridmill.runs.dask.places import HostPlaces
+from gridmill.runs.dask.shared import SharedFolder
 from gridmill.sources.fetch.download import limit_hosts
 
 __all__ = ["PLUGIN", "STAGE_WIDTHS", "PipelinePlugin", "threads_per_worker"]
@@ -74,8 +73,8 @@ class PipelinePlugin(WorkerPlugin):
         if self.imports_xarray:
             import xarray  # noqa: F401
         limit_hosts(HostPlaces(worker))
-        self.inventories = _inventories(worker) if shares_disk else root / "inventories"
-        keep_inventories(self.inventories)
+        self.shared = SharedFolder(_inventories(worker)) if shares_disk else None
+        keep_inventories(root / "inventories" if self.shared is None else self.shared.path)
         self.worker = worker
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
@@ -101,21 +100,15 @@ class PipelinePlugin(WorkerPlugin):
                 executor.shutdown(wait=False, cancel_futures=True)
         limit_hosts(None)
         keep_inventories(None)
-        # Workers that go on fetch once more what they still need.
-        delete([self.workspace.root, self.inventories])
+        delete([self.workspace.root])
+        if self.shared is not None:
+            self.shared.leave()
 
 
 def _inventories(worker: Worker) -> Path:
-    """Give the folder that all workers of a cluster share on a machine, beside their own.
-
-    Those of clusters that were killed, and nobody wrote to for a day, are deleted.
-    """
-    beside, name = Path(worker.local_directory).parent, "gridmill-inventories"
-    a_day_ago = time.time() - 86_400
-    with suppress(FileNotFoundError):  # another worker deletes them, too
-        delete([old for old in beside.glob(f"{name}-*") if old.stat().st_mtime < a_day_ago])
+    """Give the folder that all workers of a cluster share on a machine, beside their own."""
     cluster = hashlib.sha256(str(worker.scheduler.address).encode()).hexdigest()[:12]
-    return beside / f"{name}-{cluster}"
+    return Path(worker.local_directory).parent / f"gridmill-inventories-{cluster}"
 
 
 def _most_claimed(worker: Worker) -> int:

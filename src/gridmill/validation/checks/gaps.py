@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.files.recorded import SourceFileRecord
+from gridmill.model.files.recorded import SourceFileRecord, by_listing
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
@@ -136,13 +137,15 @@ def _gaps_of(
     is_seen = context.published > (0 if job.is_static else job.region.start)
     unknown = NOT_MADE if record is not None else UNKNOWN if is_seen else NOT_DONE
     recorded = {var.name: _Recorded.of(record, var.name, unknown) for var in variables}
+    times: Counter[str] = Counter()
     for file in files:
+        url = mask_url(file.coord.get_url())
+        time, times[url] = times[url], times[url] + 1
         at = Region.STATIC.slice if job.is_static else _positions(job, file, context)
         if at.start >= at.stop and not job.is_static:
             continue  # of the margin, or of what is not selected
-        url = mask_url(file.coord.get_url())
         names = [var.name for var in variables if is_offered_of(job, var, file)]
-        outcomes = [(recorded[name].outcome(url), name) for name in names]
+        outcomes = [(recorded[name].outcome(url, time), name) for name in names]
         lacking = sorted((outcome, name) for outcome, name in outcomes if outcome is not None)
         for outcome, alike in groupby(lacking, key=lambda pair: pair[0]):
             yield Gap(
@@ -165,10 +168,10 @@ def _positions(job: RegionJob[Any, Any], file: SourceFile, context: Context) -> 
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What a record says of one variable."""
+    """What a record says of one variable; its files by `by_listing`."""
 
     variable: VariableRecord | None
-    files: dict[str, tuple[int, SourceFileRecord]]
+    files: Mapping[tuple[str, int], tuple[int, SourceFileRecord]]
     why_unknown: str = ""
 
     @classmethod
@@ -176,18 +179,18 @@ class _Recorded:
         known = None if record is None else record.variables.get(name)
         if record is None or known is None:
             return cls(None, {}, why_unknown)
-        return cls(known, {f.url: (n, f) for n, f in enumerate(record.groups[known.group])})
+        return cls(known, by_listing(record.groups[known.group]))
 
-    def outcome(self, url: str) -> _Outcome | None:
-        """Say what became of a file; None if well."""
+    def outcome(self, url: str, time: int) -> _Outcome | None:
+        """Say what became of a file where it is listed for a certain time; None if well."""
         known = self.variable
         if known is None:
             return _Outcome(NOT_RECORDED, self.why_unknown)
         if known.state == "failed":
             return _Outcome(NOT_RECORDED, f"failed: {known.error}")
-        if url not in self.files:
+        if (url, time) not in self.files:
             return _Outcome(NOT_RECORDED, "it was made from other source files")
-        number, file = self.files[url]
+        number, file = self.files[url, time]
         status, settled, detail = file.status, file.settled, file.detail or ""
         if number in known.unread:
             settled, detail = known.unread[number]
