@@ -12,7 +12,7 @@ import zarr
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
-from gridmill.authoring.locate import processing_region
+from gridmill.archive.works import VariableWorks
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
 from gridmill.model.reports.spans import Span
@@ -20,14 +20,11 @@ from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
 from gridmill.pipeline.slabs.transform import takes_data_array
 from gridmill.pipeline.upload import upload
-from gridmill.pipeline.values import Bench, Receipt, RunContext, VariableWork
+from gridmill.pipeline.values import Bench, Receipt, RunContext
 from gridmill.pipeline.workspace import Workspace
-from gridmill.planning.prepare import PreparedGroup
-from gridmill.planning.source_files.offered import offered_in
-from gridmill.planning.source_files.outcomes import released_files
+from gridmill.planning.prepare import PreparedRegion
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
-from gridmill.sources.evidence.expected import expected_axes, expected_times
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
@@ -35,8 +32,6 @@ from gridmill.stores.opening import open_store
 from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["ChainOutcome", "FileOutcome", "run_one_chain"]
@@ -126,20 +121,20 @@ def run_one_chain(
     if folder is not None and Path(folder).exists():
         raise ValueError(f"{folder} exists already: give a new folder")
     archive = dataset.archive(now)
-    job, group = _prepare(archive, region, variable)
+    prepared = _prepare(archive, region, variable)
+    job = prepared.job
     with temporary_folder() as scratch:
         url, state = str(folder or scratch / "out"), str(scratch)
         target = open_store(url, dataset.dataset_id, format="zarr", state=state)
         with Lease(target.state, run="one-chain", kind="run-one", positions=[(0, 1)]) as lease:
-            receipt = _run(dataset, archive, job, group, target, scratch, lease)
+            receipt = _run(dataset, archive, prepared, target, scratch, lease)
             if receipt.objects:
                 _complete(archive, job, variable, target, lease)
         return _outcome(archive, job, receipt, target)
 
 
-def _prepare(
-    archive: Archive, region: str, variable: str
-) -> tuple[RegionJob[Any, Any], PreparedGroup]:
+def _prepare(archive: Archive, region: str, variable: str) -> PreparedRegion:
+    """Prepare the region's job, with this variable and its group of source files alone."""
     config = archive.config
     (data_var,) = config.select([variable])
     is_static = config.append_dim not in data_var.dims
@@ -148,8 +143,11 @@ def _prepare(
         raise ValueError(f"{variable} is {kind}: give {wanted} as its region, not {region}")
     job = archive.job(Region.STATIC if is_static else _region_of(archive, region))
     prepared = prepare_recorded(archive, job, None)
-    (group,) = [g for g in prepared.groups if variable in g.todo]
-    return replace(job, data_vars=[data_var]), group
+    return replace(
+        prepared,
+        job=replace(job, data_vars=[data_var]),
+        groups=tuple(group for group in prepared.groups if variable in group.todo),
+    )
 
 
 def _region_of(archive: Archive, label: str) -> Region:
@@ -163,15 +161,15 @@ def _region_of(archive: Archive, label: str) -> Region:
 def _run(
     dataset: DynamicalDataset,
     archive: Archive,
-    job: RegionJob[Any, Any],
-    group: PreparedGroup,
+    prepared: PreparedRegion,
     target: FinalStore,
     scratch: Path,
     lease: Lease,
 ) -> Receipt:
     archive.check_structure()
-    along, across = _coords(archive, job) if takes_data_array(type(job)) else (None, None)
-    work = _work(archive, job, along)
+    job, works, (group,) = prepared.job, VariableWorks(archive), prepared.groups
+    record = archive.store.tracker.read(job.region)
+    (work,) = works.of(job, job.data_vars, prepared.sizes, record).values()
     space = Workspace(scratch / "work").of_key("one-chain")
     bench = Bench(space, "this process", raises=True)
     context = RunContext(
@@ -180,38 +178,13 @@ def _run(
         proof=lease.proof,
         metadata=archive.metadata,
         published=archive.published,
-        coords=across,
-        axes=expected_axes(archive.template_ds, archive.append_dim),
+        coords=works.coords(along=False) if takes_data_array(type(job)) else None,
+        axes=works.axes,
     )
     source = download(bench, work.job, group.files)
     shards = compress(bench, context, work, source)
     receipt = upload(bench, replace(context, store=target), shards)
     return replace(receipt, spans=(*source.spans, *receipt.spans))
-
-
-def _coords(archive: Archive, job: RegionJob[Any, Any]) -> tuple[xr.Dataset, xr.Dataset]:
-    """Return the coordinates of the processing region: along the append dim, and the others."""
-    coords = job.processing_region_ds().coords.to_dataset()
-    coords = coords.drop_vars([n for n in coords.coords if archive.speaks_of_data(n)])
-    along = [name for name, coord in coords.coords.items() if archive.append_dim in coord.dims]
-    return coords[along], coords.drop_vars(along)
-
-
-def _work(archive: Archive, job: RegionJob[Any, Any], coords: xr.Dataset | None) -> VariableWork:
-    at, (var,) = processing_region(job), job.data_vars
-    ds, step = job.processing_region_ds(), archive.config.append_dim_frequency
-    times = None
-    if not job.is_static:
-        times = expected_times(archive.template_ds, archive.append_dim, at, step)
-    return VariableWork(
-        job=job.for_worker(job.data_vars),
-        processing_region=at,
-        sizes={name: ds.sizes[name] for name in var.dims},
-        coords=coords,
-        times=times,
-        released=released_files(archive.store.tracker.read(job.region), var.name),
-        offered=offered_in(job, var),
-    )
 
 
 def _complete(

@@ -150,9 +150,11 @@ class Driver:
             metadata=self.archive.metadata,
             # Of what nobody sees, nothing is kept.
             published=0 if self.archive.unseen else self.archive.published,
-            coords=self.works.coords(along=False) if takes_data_array(job_class) else None,
+            coords=self.works.variables.coords(along=False)
+            if takes_data_array(job_class)
+            else None,
             replicas=self.publisher.replicas.stores,
-            axes=self.works.axes,
+            axes=self.works.variables.axes,
         )
         pipeline = PipelinePlugin(
             imports_xarray=context.coords is not None,

@@ -18,7 +18,7 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Completeness, Encoding
 from gridmill.operations.decisions import withdraw as withdrawing
 from gridmill.operations.decisions.withdraw import withdraw
-from gridmill.validation import Context
+from gridmill.validation import Context, SourcesAgree
 from gridmill.validation.checks.gaps import find_gaps
 from tiny import (
     HOUR,
@@ -115,6 +115,15 @@ def test_the_same_values_do_not_come_back(make, client):
     ):
         assert run().succeeded
         np.testing.assert_array_equal(stored(dataset)["a"].values, expected())
+
+
+def test_what_is_withdrawn_is_not_made_again_to_be_compared(make):
+    """A sample of all regions agrees: as a run, it does not read what was withdrawn."""
+    dataset = make()
+    take(dataset)
+    found = dataset.validate([SourcesAgree(size=100)], now=until(10))
+    assert found.findings == ()
+    assert "a 2020-01-01: 3 of 4 source files read again" in found.results[-1].examined
 
 
 def test_a_body_that_a_cache_had_flipped_is_another_version(make, client, provider):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -43,7 +44,7 @@ FEW_CELLS = 16
 BY_NATURE = 0.5
 
 
-class ValueValidator:
+class ValueValidator(ABC):
     """Looks at the statistics of every field, a variable at a time; subclass it.
 
     The statistics are computed once, whichever validators look at them.
@@ -61,9 +62,9 @@ class ValueValidator:
             validator=self.name, findings=tuple(findings), examined=f"{variables} at {positions}"
         )
 
+    @abstractmethod
     def look(self, context: Context, var: DataVar, stats: FieldStatistics) -> Iterator[Finding]:
         """Yield what is wrong with one variable."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
