@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+sys.path[:0] = [str(Path(__file__).parent / "_ext"), str(Path(__file__).parents[1])]
 
 project = "gridmill"
 author = "the gridmill developers"
@@ -22,7 +22,14 @@ extensions = [
     "generated",
     "command_pages",
 ]
-exclude_patterns = ["_build", "_ext", "**/.ipynb_checkpoints"]
+exclude_patterns = [
+    "_build",
+    "_ext",
+    "**/.ipynb_checkpoints",
+    # Parts of other pages.
+    "reference/settings_table.md",
+    "reference/benchmarks_table.md",
+]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 # Pages are Markdown. A heading is a target, so that links to sections are checked.

@@ -14,6 +14,9 @@ import catalogue_pages
 import click
 from sphinx.application import Sphinx
 
+from benchmarks.measures import Measure
+from benchmarks.results import latest, read_runs
+
 from gridmill.cli import cli
 from gridmill.registry import dataset_entries
 
@@ -31,6 +34,7 @@ def write_all() -> None:
     for notebook in sorted((DOCS.parent / "notebooks").glob("*.ipynb")):
         _write(DOCS / "tutorials" / notebook.name, notebook.read_text())
     _write(DOCS / "reference" / "settings_table.md", settings_table())
+    _write(DOCS / "reference" / "benchmarks_table.md", benchmarks_table())
     for entry in dataset_entries():
         if entry.package.startswith("gridmill "):
             page = catalogue_pages.page_of(entry.name, entry.load())
@@ -44,6 +48,19 @@ def settings_table() -> str:
         found.setdefault(name, (option, []))[1].append(command)
     rows = [_setting_row(name, *found[name]) for name in sorted(found)]
     return "\n".join(["| setting | environment | commands |", "|---|---|---|", *rows, ""])
+
+
+def benchmarks_table() -> str:
+    """Return a Markdown table of the newest result of each benchmark."""
+    head = ["| benchmark | promise | measured | unit |", "|---|---|---|---|"]
+    return "\n".join([*head, *map(_benchmark_row, latest(read_runs())), ""])
+
+
+def _benchmark_row(measure: Measure) -> str:
+    promise = "" if measure.most is None else f"≤ {measure.most:g}"
+    spread = f"{measure.value:.3g} ({measure.low:.3g}–{measure.high:.3g})"
+    missed = "" if measure.holds() else ", missed"
+    return f"| {measure.name} | {promise} | {spread}{missed} | {measure.unit} |"
 
 
 def _settings() -> Iterator[tuple[str, str, click.Option]]:
