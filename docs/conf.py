@@ -45,6 +45,7 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_output_stderr = "remove"
 
 # The Python reference is the docstrings; `name` in them is a link where there is such a name.
 default_role = "py:obj"

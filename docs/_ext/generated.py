@@ -12,10 +12,9 @@ from typing import Any
 
 import catalogue_pages
 import click
-from sphinx.application import Sphinx
-
 from benchmarks.measures import Measure
 from benchmarks.results import latest, read_runs
+from sphinx.application import Sphinx
 
 from gridmill.cli import cli
 from gridmill.registry import dataset_entries
