@@ -13,10 +13,10 @@ from first_release import as_first_release
 from gridmill.model.records import ProgressRecord
 from gridmill.planning.fingerprint import fits
 from gridmill.planning.prepare import prepare_region
+from gridmill.planning.reasons import Belief
+from gridmill.sources.fetch.download import FileIdentity
 from recordings import ARRAYS, OK, Job, files_of, prepared_of, receipt, recorded
-from tiny import (
-    TinyCoord,
-)
+from tiny import TinyCoord
 
 
 def done_record(n: int = 4, job_class: Any = Job) -> ProgressRecord:
@@ -75,6 +75,34 @@ def test_a_region_that_grew_is_so_called(release):
     """Its first positions are as they were: that is no contradiction."""
     record = release(done_record(n=3))
     assert set(todo(record, n=4).values()) == {"the region has grown"}
+
+
+@pytest.mark.parametrize(
+    ("belief", "why"),
+    [
+        (Belief(), ""),
+        (Belief(runs=("other", "r")), ""),
+        (Belief(runs=("other",)), "to be done again"),
+        (Belief(runs=()), "to be done again"),
+        (Belief(revalidate=True), "8 source files arrived or were revised"),
+    ],
+)
+def test_a_run_says_what_it_believes(belief, why):
+    """Records of runs that a redo knows, or of all; or of none without asking the provider."""
+    asked: list[Any] = []
+
+    def ask(job: Any, coords: Any) -> dict[str, FileIdentity]:
+        asked.extend(coords)
+        return {coord.get_url(): FileIdentity(etag="another") for coord in coords}
+
+    class Unrevised(Job):
+        asks_for_revisions = False
+
+    record = done_record(8)
+    job = prepared_of(n=8, job_class=Unrevised).job
+    prepared = prepare_region(job, record, ARRAYS, lambda *_: [], ask, belief=belief)
+    assert prepared.todo == ({"a": why, "b": why} if why else {})
+    assert bool(asked) == belief.revalidate
 
 
 def test_descriptions_decide_nothing():
