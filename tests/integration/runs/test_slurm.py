@@ -13,9 +13,11 @@ import dask
 import numpy as np
 import pytest
 
+from gridmill.dataset import DynamicalDataset
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.workers import workforce
+from gridmill.runs.dask.workers import jobs, workforce
 from gridmill.runs.dask.workers.workforce import NoWorkers
+from slow import SlowTiny
 from slurm import slurm, why_not
 from tiny import Provider, Tiny, hours, truth, until
 
@@ -56,9 +58,16 @@ def dataset(tmp_path) -> Tiny:
     return Tiny(tmp_path / "a", source_base=str(tmp_path / "source"))
 
 
-def assert_complete(dataset: Tiny) -> None:
+@pytest.fixture
+def slow(tmp_path) -> DynamicalDataset:
+    """The same, where reading a file takes a second."""
+    Provider(tmp_path / "source").publish(hours(40))
+    return SlowTiny(tmp_path / "a", source_base=str(tmp_path / "source"))
+
+
+def assert_complete(dataset: DynamicalDataset, positions: int = 40) -> None:
     """Every value is as the provider's files say."""
-    np.testing.assert_array_equal(dataset.store.open_dataset().a.values, truth(hours(40)))
+    np.testing.assert_array_equal(dataset.store.open_dataset().a.values, truth(hours(positions)))
 
 
 @pytest.mark.parametrize("size", [{"workers": 2}, {"adapt": (1, 2)}], ids=["workers", "adapt"])
@@ -76,6 +85,135 @@ def test_a_run_outlives_its_jobs(dataset, options, size):
         connect("dask_jobqueue:SLURMCluster", **size, **options) as client,
     ):
         report = dataset.backfill(until(40), client=client, listener=cancel)
+    assert cancelled
+    assert report.failures == []
+    assert_complete(dataset)
+
+
+@pytest.mark.parametrize("size", [{"workers": 2}, {"adapt": (1, 2)}], ids=["workers", "adapt"])
+def test_jobs_of_several_processes_are_replaced(dataset, options, size):
+    """Dask looks for a worker of the job's name, and none has it: gridmill knows better."""
+    cancelled = []
+
+    def cancel(event) -> None:
+        if event.kind == "region" and not cancelled:
+            cancelled.append(event)
+            subprocess.run(["scancel", "--user=root"], check=True)
+
+    given = {**options, "cores": 2}
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        connect("dask_jobqueue:SLURMCluster", **size, **given) as client,
+    ):
+        report = dataset.backfill(until(40), client=client, listener=cancel)
+    assert cancelled
+    assert report.failures == []
+    assert_complete(dataset)
+
+
+def test_why_jobs_are_refused_is_said_and_they_are_asked_for_again(dataset, options, monkeypatch):
+    """What sbatch said is in the driver's line; once the queue takes jobs, the run completes."""
+    said: list[str] = []
+    monkeypatch.setattr(jobs, "REFUSED_AGAIN_S", 1.0)
+
+    def say(text: str, *args: object) -> None:
+        said.append(text % args)
+        partition("UP")
+
+    monkeypatch.setattr(workforce.log, "warning", say)
+    monkeypatch.setattr("gridmill.runs.in_flight.RESIZE_INTERVAL_S", 0.5)
+    partition("INACTIVE")
+    try:
+        with connect("dask_jobqueue:SLURMCluster", workers=2, **options) as client:
+            report = dataset.backfill(until(40), client=client)
+    finally:
+        partition("UP")
+    assert said[0].startswith("the queue refused a job, which is asked for again: sbatch: error:")
+    assert "inactive state" in said[0]
+    assert report.failures == []
+    assert_complete(dataset)
+
+
+def partition(state: str) -> None:
+    """Let the only partition take jobs, or refuse them."""
+    subprocess.run(["scontrol", "update", "PartitionName=all", f"State={state}"], check=True)
+
+
+def test_a_run_whose_jobs_are_all_refused_ends_with_the_reason(dataset, options, monkeypatch):
+    """A wrong partition, say, is named when it gives up."""
+    monkeypatch.setattr("gridmill.runs.in_flight.RESIZE_INTERVAL_S", 0.5)
+    given = {**options, "queue": "nowhere"}
+    with (
+        dask.config.set({"gridmill.worker-timeout": "3s"}),
+        connect("dask_jobqueue:SLURMCluster", workers=1, **given) as client,
+        pytest.raises(NoWorkers, match=r"the queue refuses jobs: sbatch: error: invalid partition"),
+    ):
+        dataset.backfill(until(40), client=client)
+
+
+def test_workers_leave_before_their_walltime_and_others_come(slow, options):
+    """Jobs of a minute, and a run that takes longer: each job ends by itself, none is ended."""
+    given = {**options, "walltime": "00:01:00"}
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        connect("dask_jobqueue:SLURMCluster", workers=2, **given) as client,
+    ):
+        report = slow.backfill(until(24), client=client)
+        ended = states_of_jobs()
+    assert report.failures == []
+    assert_complete(slow, 24)
+    assert ended.count("COMPLETED") >= 2
+    assert "TIMEOUT" not in ended
+
+
+def test_a_run_outlives_its_jobs_walltime(slow, options):
+    """Where workers are told to stay, Slurm ends them: what they had in hand is made elsewhere."""
+    stay = ["--lifetime", "1h"]
+    given = {**options, "walltime": "00:01:00", "worker_extra_args": stay}
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        connect("dask_jobqueue:SLURMCluster", workers=1, **given) as client,
+    ):
+        report = slow.backfill(until(40), client=client)
+        ended = states_of_jobs()
+    assert "TIMEOUT" in ended
+    assert report.failures == []
+    assert_complete(slow, 40)
+
+
+def states_of_jobs() -> list[str]:
+    """Give what became of the jobs that Slurm remembers."""
+    told = subprocess.check_output(["squeue", "--states=all", "--noheader", "--format=%T %Z"])
+    return told.decode().split()
+
+
+def test_jobs_need_no_disk_in_common(dataset, options, tmp_path):
+    """Each mounts a disk of its own at the same path, as nodes have; one is lost in the middle."""
+    own = tmp_path / "own-disk"
+    scratch = options["local_directory"]
+    mount = f"mkdir -p {scratch} && mount -t tmpfs own {scratch}"
+    own.write_text(
+        f'#!/bin/sh\nexec unshare --mount sh -c \'{mount} && exec {sys.executable} "$@"\' sh "$@"\n'
+    )
+    own.chmod(0o755)
+    cancelled = []
+
+    def cancel_one(event) -> None:
+        if event.kind == "region" and not cancelled:
+            running = subprocess.check_output(["squeue", "--noheader", "--format=%i"], text=True)
+            cancelled.append(running.split()[0])
+            subprocess.run(["scancel", cancelled[0]], check=True)
+
+    given = {**options, "python": str(own)}
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        connect("dask_jobqueue:SLURMCluster", workers=3, **given) as client,
+    ):
+        client.wait_for_workers(3)
+        held = client.run(lambda dask_worker: os.path.ismount(scratch))
+        report = dataset.backfill(until(40), client=client, listener=cancel_one)
+        assert not list(Path(scratch).iterdir())
+    assert all(held.values())
     assert cancelled
     assert report.failures == []
     assert_complete(dataset)
