@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster, SpecCluster, Worker
 from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.dask.workers.jobs import adapt_whole_jobs, class_that_tells, is_of_a_queue
 from gridmill.runs.dask.workers.lifetime import lifetime_arguments
-from gridmill.runs.dask.workers.workforce import keep_size
+from gridmill.runs.dask.workers.workforce import keep_most, keep_size
 
 __all__ = ["LOCAL_CONFIG", "SCHEDULER_CONFIG", "connect"]
 
@@ -105,15 +105,16 @@ def connect(
             yield stack.enter_context(_client_of_existing(spec))
             return
         stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
+        first = adapt[0] if adapt else workers
         if spec in (None, "local"):
             stack.enter_context(dask.config.set(LOCAL_CONFIG))
-            first = adapt[0] if adapt else workers
             cluster: Any = stack.enter_context(_local(first, options))
         else:
-            cluster = stack.enter_context(_started(str(spec), workers, options))
+            cluster = stack.enter_context(_started(str(spec), first, options))
         client = stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
         if adapt is not None:
             _adapt(cluster, *adapt)
+            keep_most(client, adapt[1])
         elif workers is not None and spec not in (None, "local", "coiled"):
             # Not all classes take a number when they are made; all can be scaled.
             cluster.scale(workers)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dask
 from dask.utils import parse_timedelta
@@ -114,9 +115,10 @@ class Jobs:
 
     def __init__(self, cluster: Any) -> None:
         self.cluster = cluster
-        # By name: when a process of it was seen last, and when it was found to be refused.
-        self._seen: dict[str, float] = {}
-        self._refused: dict[str, float] = {}
+        # When a process of a job was seen last, and when it was found to be refused. Not by name:
+        # the job that takes its place has the same.
+        self._seen: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        self._refused: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._closing: set[asyncio.Future[None]] = set()
 
     @property
@@ -127,9 +129,8 @@ class Jobs:
 
     def waiting(self) -> list[str]:
         """Give the numbers of jobs of which no process was ever seen."""
-        jobs = list(self.cluster.workers.items())
-        ids = [str(getattr(job, "job_id", None) or "") for name, job in jobs if not self._was(name)]
-        return [job_id for job_id in ids if job_id]
+        unseen = [job for job in list(self.cluster.workers.values()) if job not in self._seen]
+        return [str(job.job_id) for job in unseen if job.job_id]
 
     def forget_ended(self, gone: set[str]) -> None:
         """Have the cluster ask again for what has ended: that is, forget that it did.
@@ -141,29 +142,24 @@ class Jobs:
         """
         self.cluster.loop.add_callback(self._forget, gone)
 
-    def _was(self, name: Any) -> bool:
-        return str(name) in self._seen
-
     def _forget(self, gone: set[str]) -> None:
         present = {str(worker.name) for worker in self.cluster.scheduler.workers.values()}
         now = time.monotonic()
         for name, job in list(self.cluster.workers.items()):
             if present & self._processes(name):
-                self._seen[str(name)] = now
-            elif str(job.job_id) in gone or self._has_ended(str(name), job, now):
-                self._seen.pop(str(name), None)
-                self._refused.pop(str(name), None)
+                self._seen[job] = now
+            elif str(job.job_id) in gone or self._has_ended(job, now):
                 del self.cluster.workers[name]
                 closing = asyncio.ensure_future(_closed(job))
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
 
-    def _has_ended(self, name: str, job: Any, now: float) -> bool:
+    def _has_ended(self, job: Any, now: float) -> bool:
         """Whether all its processes have been away for so long, or it was refused so long ago."""
         if getattr(job, "refused", ""):
-            return now - self._refused.setdefault(name, now) >= REFUSED_AGAIN_S
+            return now - self._refused.setdefault(job, now) >= REFUSED_AGAIN_S
         patience = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
-        return name in self._seen and now - self._seen[name] >= float(patience)
+        return job in self._seen and now - self._seen[job] >= float(patience)
 
     def _processes(self, name: Any) -> set[str]:
         """Give the names of a job's workers."""

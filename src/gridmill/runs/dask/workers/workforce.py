@@ -26,6 +26,7 @@ __all__ = [
     "Workforce",
     "expected_workers",
     "is_one_machine",
+    "keep_most",
     "keep_size",
 ]
 
@@ -43,6 +44,7 @@ REPLACE_INTERVAL_S = 30.0
 Finding = tuple[str, str, bool]
 
 _sizes: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
+_most: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
 _said: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 
 
@@ -60,13 +62,21 @@ def keep_size(client: Client, workers: int) -> None:
     _sizes[client] = workers
 
 
+def keep_most(client: Client, workers: int) -> None:
+    """Let runs on a client know up to how many workers work may bring.
+
+    Not every cluster object says so: a gateway's clusters are adapted by its server.
+    """
+    _most[client] = workers
+
+
 def expected_workers(client: Client, workers: int) -> int:
     """Give how many workers work should be in flight for.
 
     An adaptive cluster starts workers for what waits: there must be more than the present ones do.
     """
     adaptive = getattr(client.cluster, "_adaptive", None)
-    most = getattr(adaptive, "maximum", 0)
+    most = max(_most.get(client, 0), getattr(adaptive, "maximum", 0))
     return int(max(min(2 * workers, most), workers, 1))
 
 
