@@ -64,7 +64,9 @@ class Network:
     def __enter__(self) -> Self:
         try:
             self._add(0, HUB)
-            self.start(0, ["-m", "dask", "scheduler", "--host", HUB, "--port", "8786", "--no-dashboard"])
+            self.start(
+                0, ["-m", "dask", "scheduler", "--host", HUB, "--port", "8786", "--no-dashboard"]
+            )
         except BaseException:
             self._stack.close()
             raise

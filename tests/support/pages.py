@@ -8,7 +8,7 @@ from pathlib import Path
 from gridmill.cli import cli
 from repository import README, ROOT
 
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def shown(page: Path) -> list[str]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import ipaddress
 import re
-import shlex
 
 import dask
 import numpy as np
 import psutil
 import pytest
-from click.testing import CliRunner
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from clusters import local_client
 from gridmill.runs.dask.clusters import SCHEDULER_CONFIG, connect
-from repository import README
 from tiny import Provider, Tiny, hours, truth, until
 
 
@@ -180,11 +176,28 @@ def test_a_job_of_a_queue_has_a_process_a_core_with_the_stages_threads():
         script = client.cluster.job_script()
     assert "--nworkers 4" in script
     assert re.findall(r"--nthreads (\d+)", script)[-1] == "5"
-    given = {**options, "processes": 2, "worker_extra_args": ["--nthreads", "3"]}
+    # Of ten minutes, one for each of its ends, and workers leave at their own times.
+    assert "--lifetime 540s --lifetime-stagger 30s" in script
+    extra = ["--nthreads", "3", "--lifetime", "5m"]
+    given = {**options, "processes": 2, "worker_extra_args": extra}
     with connect("dask_jobqueue:SLURMCluster", **given) as client:
         script = client.cluster.job_script()
+    assert "540s" not in script
     assert "--nworkers 2" in script
     assert re.findall(r"--nthreads (\d+)", script)[-1] == "3"
+
+
+def test_a_job_of_pbs_is_as_the_page_says():
+    """The script of the page's options, where no PBS is: its queue is not asked."""
+    pytest.importorskip("dask_jobqueue")
+    options = {"cores": 4, "memory": "16GB", "walltime": "02:00:00", "interface": "lo"}
+    given = {"queue": "normal", "account": "my-project", "local_directory": "$TMPDIR"}
+    with connect("dask_jobqueue:PBSCluster", **options, **given) as client:
+        script = client.cluster.job_script()
+    for line in ("#PBS -q normal", "#PBS -A my-project", "#PBS -l walltime=02:00:00"):
+        assert line in script
+    assert "--local-directory $TMPDIR" in script
+    assert "--lifetime 6600s --lifetime-stagger 300s" in script
 
 
 @pytest.mark.parametrize("spec", ["none", "local"])

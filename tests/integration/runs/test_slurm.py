@@ -154,18 +154,19 @@ def test_a_run_whose_jobs_are_all_refused_ends_with_the_reason(dataset, options,
 
 
 def test_workers_leave_before_their_walltime_and_others_come(slow, options):
-    """Jobs of a minute, and a run that takes longer: each job ends by itself, none is ended."""
+    """Jobs of a minute, and a run that takes longer: none of them is ended by Slurm."""
     given = {**options, "walltime": "00:01:00"}
     before = jobs_of_slurm()
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "5s"}),
         connect("dask_jobqueue:SLURMCluster", workers=1, **given) as client,
     ):
-        report = slow.backfill(until(40), client=client)
+        report = slow.backfill(until(28), client=client)
         ended = [state for job, state in jobs_of_slurm().items() if job not in before]
     assert report.failures == []
-    assert_complete(slow)
-    assert "COMPLETED" in ended
+    assert_complete(slow, 28)
+    logs = [log.read_text() for log in Path(options["log_directory"]).iterdir()]
+    assert any("Reason: worker-lifetime-reached" in log for log in logs)
     assert "TIMEOUT" not in ended
 
 
@@ -209,7 +210,8 @@ def test_jobs_need_no_disk_in_common(dataset, options, tmp_path):
             cancelled.append(running.split()[0])
             subprocess.run(["scancel", cancelled[0]], check=True)
 
-    given = {**options, "python": str(own)}
+    given = {**options, "python": str(own), "local_directory": "$NODE_DISK"}
+    given["job_script_prologue"] = [f"export NODE_DISK={scratch}"]
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
         connect("dask_jobqueue:SLURMCluster", workers=3, **given) as client,

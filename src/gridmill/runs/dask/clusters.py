@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, SpecCluster, Worker
 
 from gridmill.runs.dask.plugin import threads_per_worker
@@ -181,7 +181,8 @@ def _local(workers: int | None, options: Mapping[str, Any]) -> LocalCluster:
     # LocalCluster() alone would divide the cores into few processes of several threads each;
     # decoders and codecs need a process a core.
     defaults: dict[str, Any] = {
-        "n_workers": (os.cpu_count() or 1) if workers is None else workers,
+        # Of the machine's cores, those that a container's limit or a job's binding leaves.
+        "n_workers": CPU_COUNT if workers is None else workers,
         "threads_per_worker": threads_per_worker(),
         "processes": True,
         "dashboard_address": LOOPBACK,

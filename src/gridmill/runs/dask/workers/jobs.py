@@ -88,7 +88,7 @@ class _WholeJobs(Adaptive):
         ended = [job for job, _ in jobs.most_common(len(workers) // self._size)]
         suffixes = self.cluster.new_spec["group"]  # type: ignore[attr-defined]
         names = [f"{job}{suffix}" for job in ended for suffix in suffixes]
-        await super().scale_down(names)  # type: ignore[no-untyped-call]
+        await super().scale_down(names)
 
 
 def _job_of(worker: Any) -> str:
