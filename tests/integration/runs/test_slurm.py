@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,11 +13,13 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+import yaml
 
 from gridmill.dataset import DynamicalDataset
 from gridmill.runs.dask.clusters import connect
 from gridmill.runs.dask.workers import jobs, workforce
 from gridmill.runs.dask.workers.workforce import NoWorkers
+from repository import ROOT
 from slow import SlowTiny
 from slurm import slurm, why_not
 from tiny import Provider, Tiny, hours, truth, until
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=f"no Slurm here: {why_no
 # Where minutes matter less: see `make test-long`.
 LONG = "GRIDMILL_LONG" in os.environ
 SUPPORT = Path(__file__).parents[2] / "support"
+PAGE = ROOT / "docs/guides/supercomputer.md"
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +228,33 @@ def test_jobs_need_no_disk_in_common(dataset, options, tmp_path):
     assert cancelled
     assert report.failures == []
     assert_complete(dataset)
+
+
+def test_the_driver_may_be_a_job(dataset, options, tmp_path):
+    """As the page's script has it: it submits its workers from there, and ends them with itself."""
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n.*?)```", PAGE.read_text(), re.DOTALL)
+    site = tmp_path / "jobqueue.yaml"
+    names = {name.replace("_", "-"): value for name, value in options.items()}
+    names["death-timeout"] = 60
+    site.write_text(yaml.safe_dump({"jobqueue": {"slurm": {**names, "name": "worker"}}}))
+    for shown, here in {
+        "exec gridmill": f"export DASK_CONFIG={tmp_path}\nexec {sys.executable} -m gridmill.cli",
+        "my-forecast --until 2025-07-01": f"tiny:Tiny --until {until(40)}",
+        "/archive/my-forecast.zarr": f"{tmp_path}/a --source-base {tmp_path}/source",
+        "--workers 16": "--workers 2",
+        "cores=4": "cores=1",
+        "memory=16GB": "memory=1GB",
+        "interface=ib0": "interface=lo",
+    }.items():
+        assert shown in script
+        script = script.replace(shown, here)
+    (tmp_path / "driver.sh").write_text(script)
+    output = tmp_path / "driver.out"
+    submitted = ["sbatch", "--wait", f"--output={output}", str(tmp_path / "driver.sh")]
+    done = subprocess.run(submitted, check=False, timeout=280)
+    assert done.returncode == 0, output.read_text()
+    assert_complete(dataset)
+    assert "RUNNING" not in jobs_of_slurm().values()
 
 
 def test_jobs_that_wait_are_why_there_is_no_worker(dataset, options, monkeypatch):
