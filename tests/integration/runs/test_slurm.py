@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=f"no Slurm here: {why_no
 # Where minutes matter less: see `make test-long`.
 LONG = "GRIDMILL_LONG" in os.environ
 SUPPORT = Path(__file__).parents[2] / "support"
-PAGE = ROOT / "docs/guides/supercomputer.md"
+SCRIPT = ROOT / "deploy/slurm/my-forecast.sbatch"
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +230,8 @@ def test_jobs_need_no_disk_in_common(dataset, options, tmp_path):
 
 
 def test_the_driver_may_be_a_job(dataset, options, tmp_path):
-    """As the page's script has it: it submits its workers from there, and ends them with itself."""
-    (script,) = re.findall(r"```bash\n(#!/bin/bash\n.*?)```", PAGE.read_text(), re.DOTALL)
+    """As the example's script has it: it asks for its workers from there, and ends them itself."""
+    script = SCRIPT.read_text()
     site = tmp_path / "jobqueue.yaml"
     names = {name.replace("_", "-"): value for name, value in options.items()}
     names["death-timeout"] = 60
@@ -241,7 +240,8 @@ def test_the_driver_may_be_a_job(dataset, options, tmp_path):
         "exec gridmill": f"export DASK_CONFIG={tmp_path}\nexec {sys.executable} -m gridmill.cli",
         "my-forecast --until 2025-07-01": f"tiny:Tiny --until {until(40)}",
         "/archive/my-forecast.zarr": f"{tmp_path}/a --source-base {tmp_path}/source",
-        "--workers 16": "--workers 2",
+        "--workers 16 --worker-timeout 12h": "--workers 2 --worker-timeout 3min",
+        "local_directory=/local/scratch": f"local_directory={tmp_path}/scratch",
         "cores=4": "cores=1",
         "memory=16GB": "memory=1GB",
         "interface=ib0": "interface=lo",

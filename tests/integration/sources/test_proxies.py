@@ -40,7 +40,7 @@ class Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(BODY)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 
@@ -80,6 +80,6 @@ def test_hosts_that_need_no_proxy_are_asked_directly(proxy, monkeypatch):
 def test_a_proxy_that_does_not_answer_is_said_without_its_secret(proxy, monkeypatch):
     """The failure is one to be tried again, and holds no password."""
     monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:1")
-    with pytest.raises(Exception, match="(?i)proxy") as raised:
+    with pytest.raises(Exception, match=r"(?i)proxy") as raised:
         fetched(URL)
     assert "secret" not in str(raised.value)
