@@ -12,8 +12,9 @@ LIES_ARGS ?=
 FUZZ_ARGS ?=
 BENCH_ARGS ?=
 DOCS_ARGS ?=
+VERSIONS_ARGS ?=
 
-.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos lies fuzz-grib structures check docs format bench bench-short clean
+.PHONY: demo test-fast test test-long test-clusters-long test-versions test-icechunk2 run-icechunk2 chaos lies fuzz-grib structures check docs format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,10 +55,22 @@ run-icechunk2: $(VENV313)/ready-icechunk2
 chaos: $(VENV)/ready-test
 	PYTHONPATH=tests/support $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
 
-# The same on every kind of store, an hour each, or LONG_ARGS="--minutes 5"; "--show" tells the last
+# Real clusters for longer, the versions that are promised, and then the same chaos on every kind of
+# store, an hour each, or LONG_ARGS="--minutes 5"; "--show" tells the last
 # result, which is kept with its date and commit in tests/trust/last_result.json.
-test-long: $(VENV)/ready-test
+test-long: $(VENV)/ready-test test-clusters-long test-versions
 	PYTHONPATH=tests/support $(BIN)/python tests/trust/long.py $(LONG_ARGS)
+
+# Real clusters for longer: jobs that reach their walltime several times, a node that is cut off for a
+# minute. Where there is no Slurm, gateway or namespace, the line says why.
+test-clusters-long: $(VENV)/ready-test
+	GRIDMILL_LONG=1 $(BIN)/python -m pytest tests/integration/runs/test_slurm.py \
+		tests/integration/runs/test_gateway.py tests/integration/runs/test_namespaces.py --timeout 900
+
+# The lowest versions that pyproject.toml promises, the newest ones on each Python that runs here, and
+# the newest dask-kubernetes and coiled; VERSIONS_ARGS="3.11" for some, see .ci/versions.
+test-versions:
+	.ci/versions $(VERSIONS_ARGS)
 
 # Every lie of a provider with every death of a driver on every store, LIES_ARGS="--runs 30".
 lies: $(VENV)/ready-test

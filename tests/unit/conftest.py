@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy.testing  # noqa: F401 (numpy 2.0 asks a program about the processor as it is imported)
 import pytest
 
 # What Python itself reports (see "Audit events table" in its documentation), whoever does it.

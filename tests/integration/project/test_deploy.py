@@ -73,7 +73,7 @@ def test_commands_of_the_examples_parse() -> None:
 
 
 def test_the_coiled_script_compiles() -> None:
-    """It is Python; what it calls is tested with Coiled's signature in test_clusters.py."""
+    """It is Python; what it calls is tested with Coiled's signature in test_signatures.py."""
     path = DEPLOY / "coiled" / "backfill.py"
     compile(path.read_text(), path.name, "exec")
 

@@ -21,9 +21,10 @@ from repository import AUTHORS_GUIDE
 NOT_RUN = {
     "gridmill demo": "tests/integration/demo run it",
     "--cluster dask_jobqueue": "test_slurm.py runs such a cluster, where there is a Slurm",
-    "--cluster coiled": "needs an account; test_clusters.py checks the very call",
+    "--cluster coiled": "needs an account; test_signatures.py checks the very call",
+    "KubeCluster": "needs a Kubernetes; test_signatures.py checks the very call",
     "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
-    "--cluster tls://": "test_nodes.py run one, with certificates",
+    "--cluster tls://": "test_namespaces.py runs one, with certificates",
 }
 # What a command may say beside success.
 OTHERWISE = {
@@ -41,6 +42,7 @@ INSTEAD = {
     "curl -sf -d @- https://catalogue.example.org/new": "cat",
     "--deadline 2h": "--deadline 1s",
     "URL": "provider/sst",
+    "/scratch/gridmill": "scratch",
 }
 # By what a dataset is called: where its source files are, and what its present is.
 PLACES = {

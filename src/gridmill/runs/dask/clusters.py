@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, SpecCluster, Worker
 
 from gridmill.runs.dask.plugin import threads_per_worker
-from gridmill.runs.dask.workers.workforce import keep_size
+from gridmill.runs.dask.workers.jobs import adapt_whole_jobs, class_that_tells, is_of_a_queue
+from gridmill.runs.dask.workers.lifetime import lifetime_arguments
+from gridmill.runs.dask.workers.workforce import keep_most, keep_size
 
 __all__ = ["LOCAL_CONFIG", "SCHEDULER_CONFIG", "connect"]
 
@@ -45,10 +47,10 @@ LOCAL_CONFIG: Mapping[str, Any] = {
     "distributed.deploy.lost-worker-timeout": "1 day",
 }
 
+# Of dask-jobqueue's settings, the arguments of ``dask worker``.
+EXTRA = "worker-extra-args"
 # Any port that only this machine reaches.
 LOOPBACK = "127.0.0.1:0"
-# dask-jobqueue's class of all clusters whose workers are jobs of a queue.
-JOB_QUEUES = "dask_jobqueue.core.JobQueueCluster"
 # A terminal sends Ctrl-C to the workers, too: they stop when they are told to, without a word.
 IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
@@ -103,15 +105,16 @@ def connect(
             yield stack.enter_context(_client_of_existing(spec))
             return
         stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
+        first = adapt[0] if adapt else workers
         if spec in (None, "local"):
             stack.enter_context(dask.config.set(LOCAL_CONFIG))
-            first = adapt[0] if adapt else workers
             cluster: Any = stack.enter_context(_local(first, options))
         else:
-            cluster = stack.enter_context(_started(str(spec), workers, options))
+            cluster = stack.enter_context(_started(str(spec), first, options))
         client = stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
         if adapt is not None:
-            cluster.adapt(minimum=adapt[0], maximum=adapt[1])
+            _adapt(cluster, *adapt)
+            keep_most(client, adapt[1])
         elif workers is not None and spec not in (None, "local", "coiled"):
             # Not all classes take a number when they are made; all can be scaled.
             cluster.scale(workers)
@@ -131,38 +134,55 @@ def _started(spec: str, workers: int | None, options: Mapping[str, Any]) -> Any:
     if spec == "coiled":
         sized = {} if workers is None else {"n_workers": workers}
         return kind(**{**sized, "worker_options": {"nthreads": threads}, **options})
-    if _is_of_a_queue(kind):
-        return kind(**_for_a_queue(threads, options))
+    if is_of_a_queue(kind):
+        return kind(**_for_a_queue(kind, threads, options))
     if "threads_per_worker" in inspect.signature(kind).parameters:
         return kind(**{"threads_per_worker": threads, **options})
     return kind(**options)
 
 
-def _is_of_a_queue(kind: Any) -> bool:
-    """Whether a class is dask-jobqueue's, which is not imported to see that."""
-    bases = getattr(kind, "__mro__", ())
-    return any(f"{base.__module__}.{base.__name__}".startswith(JOB_QUEUES) for base in bases)
+def _adapt(cluster: Any, fewest: int, most: int) -> None:
+    if is_of_a_queue(type(cluster)):
+        adapt_whole_jobs(cluster, fewest, most)
+    else:
+        cluster.adapt(minimum=fewest, maximum=most)
 
 
-def _for_a_queue(threads: int, options: Mapping[str, Any]) -> dict[str, Any]:
+def _for_a_queue(kind: Any, threads: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """Let a job have a process for each of its cores, with the stages' threads in each.
 
     dask-jobqueue divides a job's cores among few processes, as threads; what an option says, or the
-    site's settings, stays.
+    site's settings, stays. Workers leave before their job's walltime unless they are told when.
     """
-    cores = options.get("cores")
-    extra = list(options.get("worker_extra_args") or ())
-    if not any(str(arg).startswith("--nthreads") for arg in extra):
+    job = options.get("job_cls") or kind.job_cls
+    queue = options.get("config_name") or job.config_name
+    cores = options.get("cores") or _site(queue, "cores")
+    walltime = options.get("walltime") or _site(queue, "walltime")
+    extra = [str(arg) for arg in options.get("worker_extra_args") or _site(queue, EXTRA) or ()]
+    if not any(arg.startswith("--nthreads") for arg in extra):
         extra += ["--nthreads", str(threads)]
-    processes = {} if cores is None else {"processes": cores}
-    return {**processes, **options, "worker_extra_args": extra}
+    if walltime and not any(arg.startswith("--lifetime") for arg in extra):
+        extra += lifetime_arguments(str(walltime), job.config_name)
+    processes = {} if cores is None or _site(queue, "processes") else {"processes": cores}
+    return {
+        **processes,
+        **options,
+        "worker_extra_args": extra,
+        "job_cls": class_that_tells(job),
+    }
+
+
+def _site(queue: str, name: str) -> Any:
+    """Give what the site's settings of dask-jobqueue say."""
+    return dask.config.get(f"jobqueue.{queue}.{name}", None)
 
 
 def _local(workers: int | None, options: Mapping[str, Any]) -> LocalCluster:
     # LocalCluster() alone would divide the cores into few processes of several threads each;
     # decoders and codecs need a process a core.
     defaults: dict[str, Any] = {
-        "n_workers": (os.cpu_count() or 1) if workers is None else workers,
+        # Of the machine's cores, those that a container's limit or a job's binding leaves.
+        "n_workers": CPU_COUNT if workers is None else workers,
         "threads_per_worker": threads_per_worker(),
         "processes": True,
         "dashboard_address": LOOPBACK,

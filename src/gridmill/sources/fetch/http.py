@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from urllib.parse import unquote
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
@@ -31,6 +32,9 @@ from gridmill.sources.fetch.settings import DownloadSettings
 
 __all__ = ["open_http"]
 
+# They are on this machine, where no proxy leads.
+LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+
 
 @contextmanager
 def open_http(
@@ -53,7 +57,7 @@ def _get_http(
     bare_url, headers = _http_request(url, request, settings)
     remaining_s = max(deadline.remaining_s, 0.001)
     try:
-        return _http_pool(os.getpid()).request(
+        return _http_pool(os.getpid(), _proxy_for(bare_url)).request(
             "GET",
             bare_url,
             headers=headers,
@@ -70,10 +74,25 @@ def _get_http(
 
 
 @functools.cache
-def _http_pool(pid: int) -> urllib3.PoolManager:
+def _http_pool(pid: int, proxy: str) -> urllib3.PoolManager:
     # By process id, because a forked child must not write into its parent's connections.
     # maxsize: more threads than a worker downloads with; beyond it connections are not kept.
-    return urllib3.PoolManager(maxsize=16)
+    if not proxy:
+        return urllib3.PoolManager(maxsize=16)
+    parsed = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(parsed.auth)) if parsed.auth else None
+    bare_proxy = parsed._replace(auth=None).url
+    return urllib3.ProxyManager(bare_proxy, maxsize=16, proxy_headers=headers)
+
+
+def _proxy_for(url: str) -> str:
+    """Give the proxy for an address, as the environment names it for curl, too; or nothing."""
+    parsed = urllib3.util.parse_url(url)
+    proxies = getproxies()
+    host = parsed.host or ""
+    if not proxies or host in LOOPBACK or proxy_bypass(host):
+        return ""
+    return proxies.get(parsed.scheme or "http") or proxies.get("all", "")
 
 
 def _http_request(

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import Any
 
-__all__ = ["why_none_runs"]
+__all__ = ["unknown_jobs", "why_none_runs"]
 
 ASK_TIMEOUT_S = 10.0
 
@@ -30,6 +30,9 @@ def why_none_runs(cluster: Any) -> str:
     jobs = [str(job.job_id) for job in cluster.workers.values() if getattr(job, "job_id", None)]
     states = _states(jobs)
     asked = f"{name} has asked for {len(specs)}"
+    refused = {job.refused for job in cluster.workers.values() if getattr(job, "refused", "")}
+    if refused:
+        states += [f"the queue refuses jobs: {reason}" for reason in sorted(refused)]
     if states:
         return f"{asked}: {', '.join(states)}"
     if jobs:
@@ -37,16 +40,30 @@ def why_none_runs(cluster: Any) -> str:
     return f"{asked}, and none has connected; see the logs of its workers"
 
 
+def unknown_jobs(jobs: list[str]) -> set[str]:
+    """Give those of the jobs that Slurm does not know any more; none where there is no Slurm."""
+    if not jobs:
+        return set()
+    told = _squeue("--me", "--format=%i")
+    return set() if told is None else set(jobs) - set(told)
+
+
 def _states(jobs: list[str]) -> list[str]:
     """Ask Slurm for jobs' states with their reasons; nothing where there is no Slurm."""
-    squeue = shutil.which("squeue")
-    if not jobs or squeue is None:
+    if not jobs:
         return []
-    command = [squeue, "--noheader", f"--jobs={','.join(jobs)}", "--format=job %i is %T (%r)"]
+    return _squeue(f"--jobs={','.join(jobs)}", "--format=job %i is %T (%r)") or []
+
+
+def _squeue(*options: str) -> list[str] | None:
+    squeue = shutil.which("squeue")
+    if squeue is None:
+        return None
+    command = [squeue, "--noheader", *options]
     try:
         told = subprocess.run(
             command, capture_output=True, text=True, timeout=ASK_TIMEOUT_S, check=True
         )
     except (OSError, subprocess.SubprocessError):
-        return []
+        return None
     return [line.strip() for line in told.stdout.splitlines() if line.strip()]

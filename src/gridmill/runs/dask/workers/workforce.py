@@ -16,8 +16,9 @@ from distributed import Client, LocalCluster
 
 from gridmill.model.wording import format_duration
 from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin, threads_per_worker
+from gridmill.runs.dask.workers.jobs import Jobs, is_of_a_queue
 from gridmill.runs.dask.workers.joining import TOPIC, ByValue, Joining, cannot_import, versions_of
-from gridmill.runs.dask.workers.queues import why_none_runs
+from gridmill.runs.dask.workers.queues import unknown_jobs, why_none_runs
 
 __all__ = [
     "PACKAGES",
@@ -25,6 +26,7 @@ __all__ = [
     "Workforce",
     "expected_workers",
     "is_one_machine",
+    "keep_most",
     "keep_size",
 ]
 
@@ -42,6 +44,7 @@ REPLACE_INTERVAL_S = 30.0
 Finding = tuple[str, str, bool]
 
 _sizes: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
+_most: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
 _said: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 
 
@@ -59,13 +62,21 @@ def keep_size(client: Client, workers: int) -> None:
     _sizes[client] = workers
 
 
+def keep_most(client: Client, workers: int) -> None:
+    """Let runs on a client know up to how many workers work may bring.
+
+    Not every cluster object says so: a gateway's clusters are adapted by its server.
+    """
+    _most[client] = workers
+
+
 def expected_workers(client: Client, workers: int) -> int:
     """Give how many workers work should be in flight for.
 
     An adaptive cluster starts workers for what waits: there must be more than the present ones do.
     """
     adaptive = getattr(client.cluster, "_adaptive", None)
-    most = getattr(adaptive, "maximum", 0)
+    most = max(_most.get(client, 0), getattr(adaptive, "maximum", 0))
     return int(max(min(2 * workers, most), workers, 1))
 
 
@@ -96,7 +107,9 @@ class Workforce:
         self._last_closed = ""
         self._without_since: float | None = None
         self._say_next = SAY_AFTER_S
-        self._replace_next = 0.0
+        self._replace_next = self._ask_queue_next = 0.0
+        of_a_queue = is_of_a_queue(type(client.cluster))
+        self._jobs = Jobs(client.cluster) if of_a_queue else None
 
     # -- who is there, and who joins -------------------------------------------------------------
 
@@ -195,6 +208,7 @@ class Workforce:
         workers = sum(address not in self._useless for address in present)
         if workers:
             self._without_since, self._last_closed = None, ""
+        self._look_at_jobs()
         self._replace(workers)
         if not workers:
             self._wait()
@@ -223,6 +237,21 @@ class Workforce:
                 f"{self._last_closed}"
             )
         return why_none_runs(self.client.cluster)
+
+    def _look_at_jobs(self) -> None:
+        """Say once of each reason that the queue refuses jobs, and let ended ones be replaced."""
+        if self._jobs is None:
+            return
+        said = _said.setdefault(self.client, set())
+        for reason in self._jobs.refusals:
+            if reason not in said:
+                said.add(reason)
+                log.warning("the queue refused a job, which is asked for again: %s", reason)
+        gone: set[str] = set()
+        if time.monotonic() >= self._ask_queue_next:
+            self._ask_queue_next = time.monotonic() + REPLACE_INTERVAL_S
+            gone = unknown_jobs(self._jobs.waiting())
+        self._jobs.forget_ended(gone)
 
     def _replace(self, workers: int) -> None:
         """Ask again for workers whose jobs ended, unless such workers can do nothing."""
