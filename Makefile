@@ -9,10 +9,11 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 LONG_ARGS ?=
 LIES_ARGS ?=
+SPOT_ARGS ?=
 FUZZ_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos lies fuzz-grib structures check format bench bench-short clean
+.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos lies spot fuzz-grib structures check format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,9 +55,14 @@ chaos: $(VENV)/ready-test
 	PYTHONPATH=tests/support $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
 
 # The same on every kind of store, an hour each, or LONG_ARGS="--minutes 5"; "--show" tells the last
-# result, which is kept with its date and commit in tests/trust/last_result.json.
+# result, which is kept with its date and commit in tests/trust/last_result.json. Then half of 16
+# workers are lost each minute for ten, or SPOT_ARGS="--workers 4 --minutes 2"; last_spot.json has it.
 test-long: $(VENV)/ready-test
 	PYTHONPATH=tests/support $(BIN)/python tests/trust/long.py $(LONG_ARGS)
+	$(if $(findstring --show,$(LONG_ARGS)),,$(MAKE) spot)
+
+spot: $(VENV)/ready-test
+	PYTHONPATH=tests/support $(BIN)/python tests/trust/spot.py $(SPOT_ARGS)
 
 # Every lie of a provider with every death of a driver on every store, LIES_ARGS="--runs 30".
 lies: $(VENV)/ready-test

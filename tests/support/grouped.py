@@ -14,7 +14,17 @@ from unittest import mock
 from gridmill.runs import ledger
 from gridmill.sources.fetch.download import DownloadSettings
 from gridmill.stores.objects.local import LocalObjects
-from tiny import Provider, TinyCoord, TinyJob, TinyTemplate, dataset_of, hours, tiny_var, until, url_of
+from tiny import (
+    Provider,
+    TinyCoord,
+    TinyJob,
+    TinyTemplate,
+    dataset_of,
+    hours,
+    tiny_var,
+    until,
+    url_of,
+)
 
 __all__ = ["GROUPS", "Grouped", "backfill_and_die", "publish"]
 
