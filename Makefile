@@ -9,12 +9,13 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 LONG_ARGS ?=
 LIES_ARGS ?=
+SPOT_ARGS ?=
 FUZZ_ARGS ?=
 BENCH_ARGS ?=
 DOCS_ARGS ?=
 VERSIONS_ARGS ?=
 
-.PHONY: demo test-fast test test-long test-clusters-long test-versions test-icechunk2 run-icechunk2 chaos lies fuzz-grib structures check docs format bench bench-short clean
+.PHONY: demo test-fast test test-long test-clusters-long test-versions test-icechunk2 run-icechunk2 chaos lies spot fuzz-grib structures check docs format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -56,10 +57,15 @@ chaos: $(VENV)/ready-test
 	PYTHONPATH=tests/support $(BIN)/python tests/trust/chaos.py $(CHAOS_ARGS)
 
 # Real clusters for longer, the versions that are promised, and then the same chaos on every kind of
-# store, an hour each, or LONG_ARGS="--minutes 5"; "--show" tells the last
-# result, which is kept with its date and commit in tests/trust/last_result.json.
+# store, an hour each, or LONG_ARGS="--minutes 5"; "--show" tells the last result, which is kept with
+# its date and commit in tests/trust/last_result.json. Then half of 16 workers are lost each minute for
+# ten, or SPOT_ARGS="--workers 4 --minutes 2"; last_spot.json has it.
 test-long: $(VENV)/ready-test test-clusters-long test-versions
 	PYTHONPATH=tests/support $(BIN)/python tests/trust/long.py $(LONG_ARGS)
+	$(if $(findstring --show,$(LONG_ARGS)),,$(MAKE) spot)
+
+spot: $(VENV)/ready-test
+	PYTHONPATH=tests/support $(BIN)/python tests/trust/spot.py $(SPOT_ARGS)
 
 # Real clusters for longer: jobs that reach their walltime several times, a node that is cut off for a
 # minute. Where there is no Slurm, gateway or namespace, the line says why.

@@ -18,8 +18,10 @@ __all__ = ["PUBLISH_INTERVAL_S", "Ledger", "Showing"]
 PUBLISH_INTERVAL_S = 1.0
 # Of the loop's time, in which it submits nothing, at most; more only where no task ends.
 PUBLISHING_SHARE = 0.1
-# What is done of a region that is not complete is recorded at most this often.
-RECORD_INTERVAL_S = 5.0
+# What is done of regions that are not complete is recorded so often that a kill costs what workers
+# have in hand, and little more; less often where writing would hold up the loop, but not rarely.
+RECORD_INTERVAL_S, LONGEST_RECORD_INTERVAL_S = 1.0, 5.0
+RECORDING_SHARE = 0.05
 
 
 class Showing:
@@ -101,7 +103,7 @@ class Ledger:
         self.showing = showing
         self.tracker = publisher.archive.store.tracker
         self.unrecorded: set[RegionInFlight] = set()
-        self._recorded_at = time.monotonic()
+        self._record_next = time.monotonic() + RECORD_INTERVAL_S
 
     def begin(self, region: RegionInFlight) -> None:
         """Take out of a region's record what is not true any more once one object is replaced."""
@@ -131,8 +133,11 @@ class Ledger:
 
     def record_partly(self, *, at_once: bool = False) -> None:
         """Keep the variables that are done of regions that are not, at a bounded rate."""
-        if not at_once and time.monotonic() - self._recorded_at < RECORD_INTERVAL_S:
+        began = time.monotonic()
+        if not self.unrecorded or (began < self._record_next and not at_once):
             return
-        self._recorded_at = time.monotonic()
         for region in list(self.unrecorded):
             self._record(region, is_begun=region.known is not None)
+        ended = time.monotonic()
+        pause_s = max(RECORD_INTERVAL_S, (ended - began) / RECORDING_SHARE)
+        self._record_next = ended + min(pause_s, LONGEST_RECORD_INTERVAL_S)

@@ -11,7 +11,7 @@ from typing import Any
 from distributed import Worker, WorkerPlugin
 from distributed.core import Status
 
-__all__ = ["TOPIC", "ByValue", "Joining", "cannot_import", "versions_of"]
+__all__ = ["TOPIC", "ByValue", "Joining", "add_where_missing", "cannot_import", "versions_of"]
 
 # Of Dask's events; each is a dict with `address` and `findings`.
 TOPIC = "gridmill-workers"
@@ -195,3 +195,9 @@ class Joining(WorkerPlugin):
             worker.memory_manager.memory_pause_fraction = False
             worker.status = Status.paused
             worker.loop.call_later(1.0, worker.loop.add_callback, worker.close)
+
+
+async def add_where_missing(joining: Joining, dask_worker: Worker) -> None:
+    """Let a worker of this process be looked at, if it has not been."""
+    if joining.name not in dask_worker.plugins:
+        await dask_worker.plugin_add(joining, joining.name)

@@ -17,7 +17,14 @@ from distributed import Client, LocalCluster
 from gridmill.model.wording import format_duration
 from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin, threads_per_worker
 from gridmill.runs.dask.workers.jobs import Jobs, is_of_a_queue
-from gridmill.runs.dask.workers.joining import TOPIC, ByValue, Joining, cannot_import, versions_of
+from gridmill.runs.dask.workers.joining import (
+    TOPIC,
+    ByValue,
+    Joining,
+    add_where_missing,
+    cannot_import,
+    versions_of,
+)
 from gridmill.runs.dask.workers.queues import unknown_jobs, why_none_runs
 
 __all__ = [
@@ -153,7 +160,12 @@ class Workforce:
         return f"{PLUGIN}-{self.module}"
 
     def _register(self, joining: Joining) -> None:
-        self.client.register_plugin(ByValue(joining))
+        try:
+            self.client.register_plugin(ByValue(joining))
+        except OSError:
+            # A worker was lost meanwhile. The scheduler gives the plugin to those that join later;
+            # of the present ones some may not have been reached.
+            self.client.run(ByValue(add_where_missing), ByValue(joining), on_error="ignore")
 
     def _refuse_useless(self) -> None:
         # A worker that is lost meanwhile says nothing, and is no reason to stop.
