@@ -11,6 +11,7 @@ from importlib.metadata import version as distribution_version
 from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import url_of
 from gridmill.model.epochs import FIRST
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import Word, is_other
@@ -182,7 +183,7 @@ def _file_record(
     is_overdue = coord.status in NOTHING and job.expected(coord, now)
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
         is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
-    url, is_lacking = mask_url(coord.get_url()), coord.status is not SourceFileStatus.SUCCEEDED
+    url, is_lacking = mask_url(url_of(coord)), coord.status is not SourceFileStatus.SUCCEEDED
     return SourceFileRecord(
         url=url,
         start=at.start,
@@ -194,6 +195,7 @@ def _file_record(
         last_modified=coord.last_modified,
         checksum=coord.checksum,
         index=coord.index,
+        fetched_from=coord.fetched_from,
         detail=coord.detail,
         was_there=True if is_lacking and url in were_there else None,
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_offered
+from gridmill.authoring.source_file import url_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Completeness, DataVar
@@ -80,7 +81,7 @@ class _Files:
         self, job: RegionJob[Any, Any], files: Sequence[SourceFile], sizes: Mapping[str, int]
     ) -> None:
         self.offered = Offered(job, files, sizes)
-        self.urls = [mask_url(file.coord.get_url()) for file in files]
+        self.urls = [mask_url(url_of(file.coord)) for file in files]
 
     def lacking(self, record: ProgressRecord, name: str) -> frozenset[int]:
         """Find those files that the record does not say were read for a variable."""

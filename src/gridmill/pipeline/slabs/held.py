@@ -14,6 +14,7 @@ from math import nan
 
 import numpy as np
 
+from gridmill.authoring.source_file import url_of
 from gridmill.authoring.transforms.packing import pack, unpack
 from gridmill.model.fields.gates import why_held
 from gridmill.model.fields.summary import FieldSummary
@@ -62,7 +63,7 @@ def held_places(
 
 def _is_released(work: VariableWork, file: SourceFile) -> bool:
     """Whether somebody said of this version of a file that it is right."""
-    return file.is_told_by(work.released.get(mask_url(file.coord.get_url())))
+    return file.is_told_by(work.released.get(mask_url(url_of(file.coord))))
 
 
 def _where(work: VariableWork, file: SourceFile, position: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gridmill.authoring.source_file import url_of
 from gridmill.model.files.versions import is_on_disk
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
@@ -25,7 +26,7 @@ def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: V
 
 def why_withdrawn(work: VariableWork, file: SourceFile) -> str:
     """Say why this version of a file is not read; empty if it is."""
-    word = work.withdrawn.get(mask_url(file.coord.get_url()))
+    word = work.withdrawn.get(mask_url(url_of(file.coord)))
     is_told = file.is_told_by(word)
     return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_told else ""
 

@@ -88,6 +88,8 @@ class Download:
         Which version of the file's index said where its parts are; None where none did.
     unpacked
         Checksum of the destination, where that was taken out of what came.
+    url
+        Where it came from, credentials masked.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class Download:
     checksum: str | None = None
     index: FileIdentity | None = None
     unpacked: str | None = None
+    url: str | None = None
 
 
 def fetch(
@@ -362,6 +365,7 @@ class _Transfer:
             attempts=self._attempts,
             file_nbytes=self.file.nbytes,
             checksum=checksum_of(self._whole_crc32c, self._requests),
+            url=mask_url(self._url),
         )
 
     def _backoff(self, error: Exception) -> bool | float:

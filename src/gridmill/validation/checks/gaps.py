@@ -9,6 +9,7 @@ from typing import Any
 
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import url_of
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
@@ -140,7 +141,7 @@ def _gaps_of(
         at = Region.STATIC.slice if job.is_static else _positions(job, file, context)
         if at.start >= at.stop and not job.is_static:
             continue  # of the margin, or of what is not selected
-        url = mask_url(file.coord.get_url())
+        url = mask_url(url_of(file.coord))
         names = [var.name for var in variables if is_offered_of(job, var, file)]
         outcomes = [(recorded[name].outcome(url), name) for name in names]
         lacking = sorted((outcome, name) for outcome, name in outcomes if outcome is not None)
