@@ -22,6 +22,7 @@ __all__ = [
     "SourceFileCoord",
     "addresses",
     "first_answer",
+    "known_of",
     "local_name",
     "places_to_ask",
     "url_of",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 AnswerT = TypeVar("AnswerT")
+KnownT = TypeVar("KnownT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,20 @@ ProcessResults = Mapping[str, Sequence[SourceFileCoord]]
 def url_of(coord: SourceFileCoord) -> str:
     """Return the address by which a source file is called: the first of its own."""
     return _urls(coord)[0]
+
+
+def known_of(coord: SourceFileCoord, known: Mapping[str, KnownT]) -> KnownT | None:
+    """Return what is known of a source file by any of its addresses, whichever is first today.
+
+    Parameters
+    ----------
+    coord
+        The source file.
+    known
+        By address, credentials masked.
+    """
+    names = [mask_url(url) for url in _urls(coord)]
+    return next((known[name] for name in names if name in known), None)
 
 
 def addresses(coord: SourceFileCoord, bases: Sequence[str]) -> list[str]:

@@ -29,7 +29,13 @@ from gridmill.authoring.forecasts.reading import Asked, read_field
 from gridmill.authoring.forecasts.variables import GribVar, Window
 from gridmill.authoring.grids import HorizontalGrid
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord, first_answer, wrapping_of
+from gridmill.authoring.source_file import (
+    SourceFileCoord,
+    addresses,
+    first_answer,
+    places_to_ask,
+    wrapping_of,
+)
 from gridmill.authoring.transforms.deaccumulation import (
     deaccumulate_inplace,
     deaccumulation_footprint,
@@ -189,9 +195,27 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     def download_file(self, coord: ForecastFileT) -> Download:
         """Fetch the messages of this job's variables, or the whole file if it has no inventory.
 
-        A variable whose message is not there, or not whole, is unreadable; the others are not.
+        A variable whose message is not there, or not whole, is unreadable; the others are not. Each
+        of several addresses has its own inventory. What lacks messages that it should hold is used
+        only where no other address has them all.
         """
-        return first_answer(self, coord, lambda url: self._order(url, coord).fetch())
+        have_parts: list[str] = []
+        has_others = len(addresses(coord, self.source_base)) > 1
+
+        def fetch(url: str) -> Download:
+            try:
+                return self._order(url, coord, has_others=has_others).fetch()
+            except DownloadFailed as error:
+                if error.has_arrived and has_others:
+                    have_parts.append(url)
+                raise
+
+        try:
+            return first_answer(self, coord, fetch)
+        except DownloadFailed:
+            if not have_parts:
+                raise
+        return first_answer(self, coord, lambda url: self._order(url, coord).fetch(), have_parts)
 
     def ask_file(self, coord: ForecastFileT) -> FileIdentity | None:
         """Ask which version of a file there is; and which of its index, if that misled before."""
@@ -201,7 +225,10 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         settings = replace(self.download_settings, attempts=2)
         try:
             index = first_answer(
-                self, coord, lambda url: identify(self.inventory_url(url), settings=settings)
+                self,
+                coord,
+                lambda url: identify(self.inventory_url(url), settings=settings),
+                places_to_ask(coord, self.source_base),
             )
         except (NotAvailable, DownloadFailed):
             return known
@@ -266,7 +293,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             reset_every_s=self.reset_seconds(window),
         )
 
-    def _order(self, url: str, coord: ForecastFileT) -> MessageOrder:
+    def _order(self, url: str, coord: ForecastFileT, *, has_others: bool = False) -> MessageOrder:
         return MessageOrder(
             url=url,
             inventory_url=self.inventory_url(url),
@@ -279,6 +306,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             max_gap_nbytes=self.max_gap_nbytes,
             attempt=self.attempt,
             wrapping=wrapping_of(coord),
+            has_others=has_others,
         )
 
     def _asked(

@@ -103,7 +103,7 @@ def archive_options(command: Command) -> Command:
             "--source-base",
             metavar="URL",
             multiple=True,
-            help="A mirror of the provider; several are tried in order.",
+            help="Address of the provider or a mirror; several are tried in order for each file.",
         ),
         setting(
             "--format",

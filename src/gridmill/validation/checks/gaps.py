@@ -9,7 +9,7 @@ from typing import Any
 
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import url_of
+from gridmill.authoring.source_file import SourceFileCoord, known_of, url_of
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
@@ -143,7 +143,7 @@ def _gaps_of(
             continue  # of the margin, or of what is not selected
         url = mask_url(url_of(file.coord))
         names = [var.name for var in variables if is_offered_of(job, var, file)]
-        outcomes = [(recorded[name].outcome(url), name) for name in names]
+        outcomes = [(recorded[name].outcome(file.coord), name) for name in names]
         lacking = sorted((outcome, name) for outcome, name in outcomes if outcome is not None)
         for outcome, alike in groupby(lacking, key=lambda pair: pair[0]):
             yield Gap(
@@ -179,16 +179,17 @@ class _Recorded:
             return cls(None, {}, why_unknown)
         return cls(known, {f.url: (n, f) for n, f in enumerate(record.groups[known.group])})
 
-    def outcome(self, url: str) -> _Outcome | None:
+    def outcome(self, coord: SourceFileCoord) -> _Outcome | None:
         """Say what became of a file; None if well."""
         known = self.variable
         if known is None:
             return _Outcome(NOT_RECORDED, self.why_unknown)
         if known.state == "failed":
             return _Outcome(NOT_RECORDED, f"failed: {known.error}")
-        if url not in self.files:
+        recorded = known_of(coord, self.files)
+        if recorded is None:
             return _Outcome(NOT_RECORDED, "it was made from other source files")
-        number, file = self.files[url]
+        number, file = recorded
         status, settled, detail = file.status, file.settled, file.detail or ""
         if number in known.unread:
             settled, detail = known.unread[number]
