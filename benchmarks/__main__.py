@@ -20,6 +20,7 @@ from benchmarks.plot import plot
 from benchmarks.results import add_run, latest, read_runs
 from benchmarks.resume import resume
 from benchmarks.scale import scale
+from benchmarks.shared import shared
 from benchmarks.sizes import FULL, SHORT, TOY, Size
 from benchmarks.start import start
 from benchmarks.upload import upload
@@ -40,6 +41,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, Size], Iterator[Measure]]] = {
     "freshness": freshness,
     "start": start,
     "resume": resume,
+    "shared": shared,
 }
 SIZES = {"full": FULL, "short": SHORT, "toy": TOY}
 # Ratios of CPU seconds that a few minutes are enough for, also beside other work.

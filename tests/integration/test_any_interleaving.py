@@ -201,7 +201,7 @@ def position(coord: TinyCoord) -> int:
     return int((coord.label - START) / HOUR)
 
 
-def submit_region(client, context, job, groups, suffix):
+def submit_region(client, context, job, groups, suffix, *, goes_first):
     """Stand in for `chain.submit_region`; the client is the list of the driver's tasks."""
     downloads, uploads = {}, {}
     for group in groups:
@@ -216,7 +216,7 @@ def submit_region(client, context, job, groups, suffix):
     return SimpleNamespace(downloads=downloads, uploads=uploads)
 
 
-def submit_batch(client, context, regions, suffix):
+def submit_batch(client, context, regions, suffix, *, goes_first):
     """Stand in for `chain.submit_batch`."""
     key = f"{regions[0][0].region.start}-to-{regions[-1][0].region.start}-{suffix}"
     groups = [(job, group) for job, groups in regions for group in groups]

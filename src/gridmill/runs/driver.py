@@ -23,6 +23,7 @@ from gridmill.planning.recording import RegionOutcome
 from gridmill.planning.source_files.asking import ask_files
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.dask import submission
+from gridmill.runs.dask.places import HostPlaces
 from gridmill.runs.dask.plugin import PipelinePlugin
 from gridmill.runs.dask.workers.workforce import Workforce, is_one_machine
 from gridmill.runs.in_flight import Begun, RegionInFlight, Window
@@ -30,6 +31,7 @@ from gridmill.runs.intake import Intake
 from gridmill.runs.ledger import PUBLISH_INTERVAL_S, Ledger, Showing
 from gridmill.runs.narration import Event, Narrator
 from gridmill.runs.works import Works
+from gridmill.sources.fetch.download import limit_hosts
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.state.leases import Lease
 
@@ -80,7 +82,9 @@ class Driver:
         self.store = publisher.archive.store
         self.now = now
         self.report = report
-        self.window = Window(client, report.run)
+        # Readers wait for what is new; a backfill has time.
+        self.goes_first = report.kind == "update"
+        self.window = Window(client, report.run, goes_first=self.goes_first)
         self.works = Works(publisher.archive)
         self.narrator = Narrator(report, listener)
         self.showing = Showing(publisher, lease, self.narrator, publish_interval_s)
@@ -98,6 +102,8 @@ class Driver:
             There was no worker for longer than a run waits.
         """
         self._open()
+        # What the provider is asked from here counts, too.
+        limit_hosts(self, HostPlaces(self.client.scheduler, self.client.loop))
         remaining = lookahead(self._prepare, jobs, self.store.state.at_once)
         try:
             self._refill(remaining)
@@ -117,6 +123,7 @@ class Driver:
             raise
         finally:
             remaining.close()
+            limit_hosts(self, None)
             self.workforce.close()
         if publish:
             self.showing.publish()
@@ -155,9 +162,11 @@ class Driver:
         )
         self.workforce = Workforce(self.client, pipeline, job_class.__module__)
         self.workforce.open()
-        self.window.context = submission.send_context(self.client, context)
+        self.window.context = submission.send_context(
+            self.client, context, goes_first=self.goes_first
+        )
         self.publisher.replicas.copy = partial(
-            submission.copy_all, self.client, run=self.report.run
+            submission.copy_all, self.client, run=self.report.run, goes_first=self.goes_first
         )
         self.window.resize()
 

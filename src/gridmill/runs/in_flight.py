@@ -95,11 +95,14 @@ class Window:
         The Dask client.
     run
         Makes the tasks' keys unique.
+    goes_first
+        Whether its tasks go before those of other runs on the scheduler.
     """
 
-    def __init__(self, client: Client, run: str) -> None:
+    def __init__(self, client: Client, run: str, *, goes_first: bool = False) -> None:
         self.client = client
         self.run = run
+        self.goes_first = goes_first
         self.context: Any = None
         self.pace = Pace(submission.seconds_of_batch())
         self.tasks: dict[Any, list[Output]] = {}
@@ -189,12 +192,21 @@ class Window:
         ]
         if len(begun) == 1:
             ((region, groups),) = begun
-            alone = submission.submit_region(self.client, self.context, region.job, groups, suffix)
+            alone = submission.submit_region(
+                self.client,
+                self.context,
+                region.job,
+                groups,
+                suffix,
+                goes_first=self.goes_first,
+            )
             tasks = {alone.downloads[one.group]: [one] for one in files}
             tasks.update({alone.uploads[str(one.variable)]: [one] for one in receipts})
         else:
             jobs = [(region.job, groups) for region, groups in begun]
-            batch = submission.submit_batch(self.client, self.context, jobs, suffix)
+            batch = submission.submit_batch(
+                self.client, self.context, jobs, suffix, goes_first=self.goes_first
+            )
             tasks = {batch.downloads: files, batch.uploads: receipts}
         self._expect(tasks)
 

@@ -1,16 +1,28 @@
-"""Tests of the limit on downloads at a host, in all workers of a cluster together."""
+"""Tests of the limit on downloads at a host, in all runs on a scheduler together."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
+import dask
 import pytest
 from distributed import Client, wait
 
+from clusters import local_client
+from gridmill.runs.dask.places import HostPlaces
 from gridmill.runs.dask.plugin import PipelinePlugin
 from gridmill.sources.fetch.download import DownloadSettings, fetch
+from gridmill.sources.fetch.hosts import place_at
 from gridmill.testing import ArchiveServer, Status
+from steps import meanwhile, wait_until
+from tiny import Provider, TinyJob, TinyTemplate, dataset_of, hours, until
 
 LATENCY_S = 0.1
 
@@ -87,3 +99,139 @@ def test_a_limit_is_a_count(most):
     """Anything else is refused where it is given."""
     with pytest.raises(ValueError, match="most_at_host"):
         DownloadSettings(most_at_host=most)
+
+
+# -- several runs ------------------------------------------------------------------------------
+
+
+class Polite(TinyJob):
+    """Asks a host for two things at once."""
+
+    download_settings = DownloadSettings(attempts=1, most_at_host=2)
+
+
+class OtherTemplate(TinyTemplate):
+    """Another dataset."""
+
+    dataset_attributes: ClassVar = {"dataset_id": "other", "title": "Other"}
+
+
+def most_at_once(times: list[float]) -> int:
+    """Count the most requests that came within the time that the server takes for each."""
+    return max(sum(0 <= t - first < LATENCY_S for t in times) for first in times)
+
+
+def test_two_runs_share_the_places_at_a_host(tmp_path, client):
+    """What workers fetch for two datasets, and what a driver asks, is never more than the cap."""
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(24))
+    with ArchiveServer(provider.root, latency_s=LATENCY_S) as server:
+        server.release_all()
+        one = dataset_of(job=Polite)(tmp_path / "one.zarr", source_base=server.url)
+        other_class = dataset_of(template=OtherTemplate, job=Polite)
+        other = other_class(tmp_path / "other.zarr", source_base=server.url)
+        one.backfill(until(12), client=client)
+        with meanwhile(lambda: one.backfill(until(24), client=client, revalidate=True)):
+            other.backfill(until(16), client=client)
+        requests = server.requests
+    # The driver asks for those of the first run whether they are as they were.
+    assert len(requests) >= 12 + 12 + 12 + 16
+    assert most_at_once([request.time for request in requests]) == 2
+
+
+def test_the_strictest_run_says_how_many(tmp_path, client):
+    """Who may ask for more asks for as few as another run's dataset lets it."""
+    for number in range(9):
+        (tmp_path / f"{number}.nc").write_bytes(b"CDF")
+    with ArchiveServer(tmp_path, latency_s=LATENCY_S) as server:
+        server.release_all()
+        client.register_plugin(PipelinePlugin())
+        for numbers, most in (([8], 1), (range(8), 8)):
+            fetching = client.submit(
+                fetch_all, server.url, str(tmp_path), list(numbers), most, pure=False
+            )
+            assert fetching.result() == 3 * len(numbers)
+        times = [request.time for request in server.requests]
+    assert len(times) == 9
+    assert most_at_once(times) == 1
+
+
+def test_without_a_cluster_the_places_are_those_of_the_process(tmp_path):
+    """Threads of a process that works for no cluster wait for each other, too."""
+    for number in range(6):
+        (tmp_path / f"{number}.nc").write_bytes(b"CDF")
+    with ArchiveServer(tmp_path, latency_s=LATENCY_S) as server:
+        server.release_all()
+        fetch_all(server.url, str(tmp_path), list(range(6)), 2)
+        assert most_at_once([request.time for request in server.requests]) == 2
+
+
+HOLDER = """
+import sys, time
+from distributed import Client
+from gridmill.runs.dask.places import HostPlaces
+client = Client(sys.argv[1])
+with HostPlaces(client.scheduler, client.loop)("http://host", 1):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def hold_for_ever(host: str, told: str) -> None:
+    """Take a worker's place, say so, and never give it back."""
+    with place_at(f"{host}/file", 1):
+        Path(told).touch()
+        time.sleep(600)
+
+
+def test_the_places_of_killed_drivers_and_workers_come_back(tmp_path):
+    """After Dask's lease timeout; meanwhile nobody else has them."""
+    timeouts = {
+        "distributed.scheduler.locks.lease-timeout": "2 s",
+        "distributed.scheduler.locks.lease-validation-interval": "200 ms",
+    }
+    with dask.config.set(timeouts), local_client(n_workers=1) as client:
+        address = client.cluster.scheduler_address
+        places = HostPlaces(client.scheduler, client.loop)
+        for host in ("http://host", "http://other"):
+            take(places, host)  # whoever is the first says how long leases last
+        driver = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, address], stdout=subprocess.PIPE, text=True
+        )
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "held\n"
+        client.register_plugin(PipelinePlugin())
+        with meanwhile(lambda: take(places, "http://host")) as taken:
+            time.sleep(0.5)
+            assert not taken.done()
+            driver.kill()
+            driver.wait()
+            driver.stdout.close()
+        told = tmp_path / "told"
+        held = client.submit(hold_for_ever, "http://other", str(told), pure=False)
+        wait_until(told.exists)
+        (pid,) = client.run(os.getpid).values()
+        held.cancel()
+        os.kill(pid, signal.SIGKILL)
+        take(places, "http://other")
+
+
+def take(places: HostPlaces, host: str) -> None:
+    """Have the only place at a host for a moment."""
+    with places(host, 1):
+        pass
+
+
+def test_a_place_is_one_however_its_address_is_written(tmp_path):
+    """Credentials and the case of a host do not make it another."""
+    with ArchiveServer(tmp_path, latency_s=LATENCY_S) as server:
+        (tmp_path / "file.nc").write_bytes(b"CDF")
+        server.release_all()
+        port = server.url.rpartition(":")[2]
+        urls = [f"http://{host}:{port}/file.nc" for host in ("localhost", "me:x@LOCALHOST")]
+        settings = DownloadSettings(most_at_host=1)
+        with ThreadPoolExecutor(2) as pool:
+            for index, url in enumerate(urls):
+                pool.submit(fetch, url, tmp_path / f"copy{index}", settings=settings)
+        assert most_at_once([request.time for request in server.requests]) == 1
+        assert len(server.requests) == 2

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from distributed import (
 
 from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
+from gridmill.runs.dask.executors import stage_executors
 from gridmill.runs.dask.memory import keep_freed_memory
 from gridmill.runs.dask.places import HostPlaces
 from gridmill.sources.fetch.download import limit_hosts
@@ -65,15 +65,16 @@ class PipelinePlugin(WorkerPlugin):
         self.workspace = Workspace(root, shares_disk=shares_disk)
         self.most_claimed = 0 if shares_disk and self.is_one_machine else _most_claimed(worker)
         self._bandwidth = worker.bandwidth
-        for stage, executor in _stage_executors().items():
-            worker.executors[stage] = executor
+        one_thread = dask.config.get("gridmill.one-thread", False)
+        self.executors = stage_executors(STAGE_WIDTHS, one_thread=one_thread)
+        worker.executors.update(self.executors)
         stop_profiling(worker)
         self.keeps_memory = keep_freed_memory()
         numcodecs.blosc.use_threads = False
         zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
         if self.imports_xarray:
             import xarray  # noqa: F401
-        limit_hosts(HostPlaces(worker))
+        limit_hosts(self, HostPlaces(worker.scheduler, worker.loop))
         self.inventories = _inventories(worker) if shares_disk else root / "inventories"
         keep_inventories(self.inventories)
         self.worker = worker
@@ -95,11 +96,10 @@ class PipelinePlugin(WorkerPlugin):
 
     def teardown(self, worker: Worker) -> None:
         """Stop the executors and delete what is left."""
-        for stage in STAGE_WIDTHS:
-            executor = worker.executors.pop(stage, None)
-            if executor is not None:
-                executor.shutdown(wait=False, cancel_futures=True)
-        limit_hosts(None)
+        for name, executor in self.executors.items():
+            worker.executors.pop(name, None)
+            executor.shutdown(wait=False, cancel_futures=True)
+        limit_hosts(self, None)
         keep_inventories(None)
         # Workers that go on fetch once more what they still need.
         delete([self.workspace.root, self.inventories])
@@ -125,16 +125,6 @@ def _most_claimed(worker: Worker) -> int:
     """
     limit = worker.memory_manager.memory_limit
     return int(limit * CLAIMED_SHARE) if limit else sys.maxsize
-
-
-def _stage_executors() -> dict[str, ThreadPoolExecutor]:
-    """Give each stage its threads; or all of them one thread, which a debugger can follow."""
-    if dask.config.get("gridmill.one-thread", False):
-        return dict.fromkeys(STAGE_WIDTHS, ThreadPoolExecutor(1, thread_name_prefix="stages"))
-    return {
-        stage: ThreadPoolExecutor(width, thread_name_prefix=stage)
-        for stage, width in STAGE_WIDTHS.items()
-    }
 
 
 def stop_profiling(worker: Worker) -> None:

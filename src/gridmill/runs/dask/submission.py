@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
 from gridmill.publishing.copies import Copy
 from gridmill.runs import batches
 from gridmill.runs.batches import BatchedWork, GroupFiles
+from gridmill.runs.dask.executors import executor_of
 from gridmill.runs.dask.tasks import (
     compress,
     compress_each,
@@ -48,6 +50,8 @@ __all__ = [
 
 # Later stages first: what is started is finished before more disk is taken.
 PRIORITY_IN_REGION = {"download": 0, "compress": 1, "upload": 2}
+# More than any region's position takes away: all of an update goes before all backfills.
+PRIORITY_OF_UPDATES = 10**15
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,15 @@ def seconds_of_batch() -> float:
     return float(dask.config.get("gridmill.batch-seconds", batches.BATCH_SECONDS))
 
 
-def send_context(client: Client, context: RunContext) -> Future[Any]:
+def send_context(client: Client, context: RunContext, *, goes_first: bool = False) -> Future[Any]:
     """Make a run's context available to its tasks; it survives the loss of any worker."""
-    return client.submit(hold_context, context, key=f"context-0-{context.run}", pure=False)
+    return client.submit(
+        hold_context,
+        context,
+        key=f"context-0-{context.run}",
+        pure=False,
+        priority=_highest_of(goes_first),
+    )
 
 
 def submit_region(
@@ -119,6 +129,8 @@ def submit_region(
     job: RegionJob[Any, Any],
     groups: Sequence[GroupWork],
     suffix: str,
+    *,
+    goes_first: bool = False,
 ) -> RegionFutures:
     """Submit the chains of one region job.
 
@@ -134,13 +146,15 @@ def submit_region(
         What to process of it.
     suffix
         Makes the keys unique among runs and attempts.
+    goes_first
+        Whether its tasks go before all those, of any run on the scheduler, that do not.
     """
     key = f"0{job.region.key}" if job.is_static else job.region.key
-    first = _priority(job)
+    first = _priority(job, goes_first)
     downloads: dict[int, Future[Any]] = {}
     uploads: dict[str, Future[Any]] = {}
     for group in groups:
-        submit = _Submission(client, first, f"{suffix}")
+        submit = _Submission(client, first, suffix, goes_first)
         source = submit.one(
             "download", download, f"{key}-g{group.index}", _small(job, group, suffix), group.files
         )
@@ -159,6 +173,8 @@ def submit_batch(
     context: Future[Any],
     regions: Sequence[tuple[RegionJob[Any, Any], Sequence[GroupWork]]],
     suffix: str,
+    *,
+    goes_first: bool = False,
 ) -> BatchFutures:
     """Submit several region jobs together: one task of each stage. See `submit_region`."""
     first, last = regions[0][0], regions[-1][0]
@@ -170,13 +186,15 @@ def submit_batch(
         for number, (_, group) in enumerate(groups)
         for work in group.works.values()
     )
-    submit = _Submission(client, _priority(first), suffix)
+    submit = _Submission(client, _priority(first, goes_first), suffix, goes_first)
     sources = submit.one("download", download_each, key, files)
     shards = submit.one("compress", compress_each, key, works, context, sources)
     return BatchFutures(sources, submit.one("upload", upload_each, key, shards, context))
 
 
-def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded | str]:
+def copy_all(
+    client: Client, copies: Sequence[Copy], run: str, *, goes_first: bool = False
+) -> list[Uploaded | str]:
     """Make copies on the cluster; see `gridmill.publishing.copies.copy_objects`.
 
     Raises
@@ -186,19 +204,26 @@ def copy_all(client: Client, copies: Sequence[Copy], run: str) -> list[Uploaded 
     """
     if not copies:
         return []
-    with dask.annotate(executor="upload"):  # type: ignore[attr-defined]
+    executor = executor_of("upload", goes_first=goes_first)
+    with dask.annotate(executor=executor):  # type: ignore[attr-defined]
         futures = client.map(
             make_copy,
             copies,
             key=[f"replicate-{copy.name}-{run}-{uuid.uuid4().hex[:6]}" for copy in copies],
             pure=False,
+            priority=_highest_of(goes_first),
         )
     made: list[Uploaded | str] = client.gather(futures)  # type: ignore[no-untyped-call]
     return made
 
 
-def _priority(job: RegionJob[Any, Any]) -> int:
-    return int(-10 * job.region.start)
+def _priority(job: RegionJob[Any, Any], goes_first: bool) -> int:
+    return _highest_of(goes_first) - int(10 * job.region.start)
+
+
+def _highest_of(goes_first: bool) -> int:
+    """Return the priority of what belongs to no region, and of the first region's downloads."""
+    return PRIORITY_OF_UPDATES if goes_first else 0
 
 
 def _small(job: RegionJob[Any, Any], group: GroupWork, suffix: str) -> RegionJob[Any, Any]:
@@ -211,9 +236,10 @@ class _Submission:
     client: Client
     first: int
     suffix: str
+    goes_first: bool
 
     def one(self, stage: str, function: Any, key: str, *args: Any) -> Future[Any]:
-        with dask.annotate(executor=stage):  # type: ignore[attr-defined]
+        with self._on(stage):
             return self.client.submit(
                 function,
                 *args,
@@ -225,7 +251,7 @@ class _Submission:
     def many(
         self, stage: str, function: Any, keys: Sequence[str], items: Sequence[Any], **shared: Any
     ) -> list[Future[Any]]:
-        with dask.annotate(executor=stage):  # type: ignore[attr-defined]
+        with self._on(stage):
             return self.client.map(
                 function,
                 items,
@@ -234,3 +260,9 @@ class _Submission:
                 priority=self.first + PRIORITY_IN_REGION[stage],
                 **shared,
             )
+
+    def _on(self, stage: str) -> AbstractContextManager[Any]:
+        executor = executor_of(stage, goes_first=self.goes_first)
+        annotated = dask.annotate  # type: ignore[attr-defined]
+        where: AbstractContextManager[Any] = annotated(executor=executor)
+        return where

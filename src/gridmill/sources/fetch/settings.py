@@ -35,9 +35,11 @@ class DownloadSettings:
     wait_max_s
         Longest wait between two attempts, unless the server's Retry-After asks for more.
     most_at_host
-        Fetches that may be under way at one host, in all workers of a Dask cluster together; None
-        for no limit. One that was told to slow down keeps its place while it waits, so that the
-        more of them a host refuses, the fewer it gets. Outside of a cluster it does not hold.
+        Fetches that may be under way at one host, of all runs on a Dask scheduler together: their
+        workers' and what their drivers ask. Where runs say different numbers the smallest holds
+        for all of them. None for no limit. One that was told to slow down keeps its place while it
+        waits, so that the more of them a host refuses, the fewer it gets. Where there is no
+        cluster it holds for the process.
     min_nbytes
         A destination with fewer bytes is not a file.
     forbidden_means_absent
