@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -309,7 +310,7 @@ def test_an_attempt_and_a_range_are_a_request_each(tmp_path, server, monkeypatch
     fetch(f"{server.url}/1.nc", tmp_path / "b", settings=settings, byte_ranges=[(0, 1), (2, 3)])
     times = [request.time for request in server.requests]
     assert len(times) == 3 + 2
-    assert all(later - first >= WINDOW_S for first, later in zip(times, times[1:], strict=False))
+    assert all(later - first >= WINDOW_S for first, later in itertools.pairwise(times))
 
 
 def test_the_wait_for_a_turn_is_no_part_of_a_fetch(tmp_path, server, monkeypatch):

@@ -68,7 +68,7 @@ class MessageOrder:
     Parameters
     ----------
     url, inventory_url
-        Where the file and its inventory are.
+        Where the file and its inventory are; None if there is no inventory.
     path
         The local file that the messages go to.
     in_inventory, in_file
@@ -88,7 +88,7 @@ class MessageOrder:
     """
 
     url: str
-    inventory_url: str
+    inventory_url: str | None
     path: Path
     in_inventory: Sequence[Asked]
     in_file: Sequence[Asked]
@@ -121,7 +121,7 @@ class MessageOrder:
             whole = fetch_unwrapped(
                 self.url, self.path, settings=self.settings, wrapping=self.wrapping
             )
-            done = replace(whole, remark=f"fetched whole: {inventory}")
+            done = replace(whole, remark=f"fetched whole: {inventory}") if inventory else whole
             found, are_whole = self._search(done.path)
         if self.has_others and not are_whole:
             cause = "it does not hold all of the messages that it should"
@@ -219,7 +219,12 @@ class MessageOrder:
     def _read_inventory(
         self, instead_of: Inventory | None = None
     ) -> tuple[Inventory | str, FileIdentity]:
-        """Read the inventory, or say why there is none; and which version it is."""
+        """Read the inventory, or say why there is none; and which version it is.
+
+        Empty where there never is one.
+        """
+        if self.inventory_url is None:
+            return "", FileIdentity()
         if self.wrapping.is_expected(self.url):
             return "it comes compressed", FileIdentity()
         url = self.inventory_url
@@ -234,7 +239,7 @@ class MessageOrder:
             return self._unreadable(error), FileIdentity()
 
     def _unreadable(self, error: InventoryMalformed) -> str:
-        log.warning("%s: %s: fetching the whole file", mask_url(self.inventory_url), error)
+        log.warning("%s: %s: fetching the whole file", mask_url(self.inventory_url or ""), error)
         return "the inventory cannot be read"
 
     def _choose(self, inventory: Inventory) -> _Chosen:

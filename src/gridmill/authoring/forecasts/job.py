@@ -26,7 +26,7 @@ import numpy as np
 
 from gridmill.authoring.forecasts.fetching import MessageOrder
 from gridmill.authoring.forecasts.reading import Asked, read_field
-from gridmill.authoring.forecasts.variables import GribVar, Window
+from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import HorizontalGrid
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import (
@@ -114,9 +114,19 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
 
     # -- what an author may override ---------------------------------------------------------
 
-    def inventory_url(self, url: str) -> str:
-        """Give the address of a file's inventory, by default the file's with ``.idx`` added."""
+    def inventory_url(self, url: str) -> str | None:
+        """Return the address of a file's inventory, by default the file's with ``.idx`` added.
+
+        None where the provider has none: then files are fetched whole, and nobody is told so.
+        """
         return f"{url}.idx"
+
+    def levels_in(self, coord: ForecastFileT, data_var: GribVar) -> Sequence[Level]:
+        """Return the levels of a variable that a file holds, in order; by default all of them.
+
+        Override it where each level has its own file, whose `out_loc` then names the level.
+        """
+        return data_var.levels
 
     def inventory_selectors(self, coord: ForecastFileT, data_var: GribVar) -> list[Selector]:
         """Say which messages of a file hold a variable, in terms of its inventory.
@@ -149,7 +159,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
                 # twice, up to the first reset: the first is the one that is reset.
                 occurrence=0,
             )
-            for level in data_var.levels
+            for level in self.levels_in(coord, data_var)
         ]
 
     def source_groups(self, data_vars: Sequence[GribVar]) -> Sequence[Sequence[GribVar]]:
@@ -223,11 +233,16 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         if known is None or coord.index is None or coord.status is SourceFileStatus.SUCCEEDED:
             return known
         settings = replace(self.download_settings, attempts=2)
+
+        def ask(url: str) -> FileIdentity | None:
+            at = self.inventory_url(url)
+            return None if at is None else identify(at, settings=settings)
+
         try:
             index = first_answer(
                 self,
                 coord,
-                lambda url: identify(self.inventory_url(url), settings=settings),
+                ask,
                 places_to_ask(coord, self.source_base),
             )
         except (NotAvailable, DownloadFailed):
@@ -320,7 +335,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         return [
             Asked(var, level, selector)
             for var in data_vars
-            for level, selector in zip(var.levels, of(coord, var), strict=True)
+            for level, selector in zip(self.levels_in(coord, var), of(coord, var), strict=True)
         ]
 
     def _read_field(
