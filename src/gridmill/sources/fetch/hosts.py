@@ -1,8 +1,8 @@
-"""How many downloads ask one host at once, and how often, in all processes that share the same places.
+"""How many downloads ask one host at once, and how often, in all processes that share it.
 
 A rate is kept with places as well: a request has one of a few, and gives it back some seconds after
-its answer. So it holds for whatever second a minute is counted from, and who waits as long as a host
-told it to keeps its place for so long.
+its answer. So it holds from whatever second a minute is counted, and who waits as long as a host
+said keeps its place for so long.
 """
 
 from __future__ import annotations
