@@ -1,4 +1,4 @@
-"""Grids whose latitudes and longitudes have two dims: in a plane, about another pole, from space."""
+"""Grids whose latitudes and longitudes have two dims: of a plane, another pole, a satellite."""
 
 from __future__ import annotations
 
