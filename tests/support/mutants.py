@@ -210,6 +210,7 @@ SECOND = (
     SERVE
     + """
 import gribberish
+from spec_decoder import cause, is_same
 
 def answer(data):
     with open_message(data) as opened:
@@ -217,14 +218,14 @@ def answer(data):
     try:
         theirs = np.asarray(gribberish.parse_grib_array(data, 0)).ravel()
     except BaseException as error:
-        return "refused", f"{type(error).__name__}: {error}"[:120]
+        return "refused", f"{type(error).__name__}: {error}"[:120], ""
     # It gives float64, and what it means by missing is NaN.
     mine, theirs = np.sort(mine), np.sort(theirs.astype(np.float32))
     if mine.shape != theirs.shape:
-        return "another size", f"{mine.size} and {theirs.size}"
-    step = 1e-6 * np.nanmax(np.abs(mine), initial=0.0)
-    same = np.allclose(mine, theirs, rtol=1e-6, atol=step, equal_nan=True)
-    return ("same", "") if same else ("different", f"{mine[[0, -1]]} and {theirs[[0, -1]]}")
+        return "another size", cause(data, mine, theirs), f"{mine.size} and {theirs.size}"
+    if is_same(mine, theirs):
+        return "same", "", ""
+    return "different", cause(data, mine, theirs), f"{mine[[0, -1]]} and {theirs[[0, -1]]}"
 serve(answer)
 """
 )

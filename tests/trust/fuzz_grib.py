@@ -3,7 +3,7 @@
 Run by ``make fuzz-grib``. The last result is kept in `last_grib_fuzz.json` beside this file, with
 its date and commit. Real messages are taken from the folder that ``GRIDMILL_TEST_DATA`` names; with
 none, those alone that the project makes itself. Where gribberish is installed, what decodes is held
-against it.
+against it, and where the two differ, the formulas of the specification say why (`spec_decoder`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from long import commit_here
 
 from mutants import READER, SECOND, Child, made_seeds, mutant, real_seeds
+from spec_decoder import UNEXPLAINED
 
 RESULT = Path(__file__).with_name("last_grib_fuzz.json")
 NONE_YET = "no run is recorded: make fuzz-grib runs it and writes {path}"
@@ -103,16 +104,20 @@ class _Second:
     def __init__(self, seeds: dict[str, bytes]) -> None:
         self._is_here = importlib.util.find_spec("gribberish") is not None
         self._child = Child(SECOND)
-        self._differing: list[str] = []
+        self._causes = Counter[str]()
+        self._unexplained: list[str] = []
         self._counts = Counter[str]()
         self._trusted = {n for n, m in seeds.items() if self._is_here and self._ask(m)[0] == "same"}
 
     def compare(self, name: str, message: bytes) -> None:
         if name in self._trusted:
-            word, why = self._ask(message)
+            word, why, values = self._ask(message)
             self._counts[word] += 1
-            if word in ("different", "another size"):
-                self._differing.append(f"{name}: {word}: {why}")
+            if word not in ("different", "another size"):
+                return
+            self._causes[why] += 1
+            if why.startswith(UNEXPLAINED):
+                self._unexplained.append(f"{name}: {word}: {why}: {values}: {message[:400].hex()}")
 
     def result(self) -> dict[str, Any] | str:
         self._child.close()
@@ -122,12 +127,13 @@ class _Second:
             "name": "gribberish",
             "seeds_on_which_it_agrees": len(self._trusted),
             "mutants": dict(sorted(self._counts.items())),
-            "differing": self._differing,
+            "causes": dict(self._causes.most_common()),
+            "unexplained": self._unexplained,
         }
 
-    def _ask(self, message: bytes) -> tuple[str, str]:
+    def _ask(self, message: bytes) -> tuple[str, str, str]:
         outcome, said, _ = self._child.read(message)
-        return said[0] if outcome == "read" and said else (outcome, str(said))
+        return said[0] if outcome == "read" and said else (outcome, str(said), "")
 
 
 def shown(path: Path) -> str:
@@ -149,7 +155,8 @@ def shown(path: Path) -> str:
         counts = ", ".join(f"{count} {word}" for word, count in second["mutants"].items())
         lines += [
             f"  {second['name']}: {counts}",
-            *(f"  {one}" for one in second["differing"][:20]),
+            *(f"  {count} different: {why}" for why, count in second["causes"].items()),
+            *(f"  {one[:200]}" for one in second["unexplained"][:20]),
         ]
     return "\n".join(lines)
 

@@ -18,6 +18,8 @@ from gridmill.authoring.source_file import (
     SourceFileCoord,
     first_answer,
     local_name,
+    places_to_ask,
+    url_of,
     wrapping_of,
 )
 from gridmill.authoring.transforms.casting import cast_into
@@ -196,7 +198,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         found = np.asarray(self.read_data(coord, data_var))
         if found.shape != out.shape:
             raise ValueError(
-                f"read_data({coord.get_url()}, {data_var.name!r}) gives shape {found.shape}, "
+                f"read_data({url_of(coord)}, {data_var.name!r}) gives shape {found.shape}, "
                 f"but out_loc() selects {out.shape} of dims {data_var.dims}"
             )
         cast_into(found, out, data_var.name, data_var.encoding.missing)
@@ -247,7 +249,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     def ask_file(self, coord: CoordT) -> FileIdentity | None:
         """Ask the provider which version of a file it has, without fetching it.
 
-        Runs with the driver, in several threads at once.
+        Runs with the driver, in several threads at once. Of several addresses, that from which
+        it was taken is asked.
 
         Returns
         -------
@@ -255,8 +258,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
             None if the provider does not have the file or does not answer.
         """
         settings = replace(self.download_settings, attempts=2)
+        places = places_to_ask(coord, self.source_base)
         try:
-            return first_answer(self, coord, lambda url: identify(url, settings=settings))
+            return first_answer(self, coord, lambda url: identify(url, settings=settings), places)
         except (NotAvailable, DownloadFailed):
             return None
 

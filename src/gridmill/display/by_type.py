@@ -10,6 +10,7 @@ from functools import singledispatch
 from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import url_of
 from gridmill.display.cards import job_card, record_card, status_card
 from gridmill.display.plan_page import plan_card
 from gridmill.display.run_page import report_card, report_page
@@ -56,7 +57,7 @@ def _of_job(job: RegionJob[Any, Any]) -> str:
     groups = [
         (
             [var.name for var in group],
-            [mask_url(c.get_url()) for c in job.generate_source_file_coords(ds, group)],
+            [mask_url(url_of(c)) for c in job.generate_source_file_coords(ds, group)],
         )
         for group in job.source_groups(job.data_vars)
     ]

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.authoring.source_file import SourceFileCoord, url_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.prepare import results_from_record
@@ -208,7 +208,7 @@ def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
         for coords in results_from_record(prepared, prepared.record).values():
             for coord in coords:
                 if not coord.settled and coord.status is not SourceFileStatus.HELD:
-                    key = (prepared.job.region.key, coord.get_url())
+                    key = (prepared.job.region.key, url_of(coord))
                     found.setdefault(key, _Awaited(prepared.job, coord))
     return list(found.values())
 
@@ -226,4 +226,4 @@ def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:
 
 
 def _first_url(awaited: Sequence[_Awaited]) -> str:
-    return mask_url(awaited[0].coord.get_url()) if awaited else ""
+    return mask_url(url_of(awaited[0].coord)) if awaited else ""

@@ -30,6 +30,7 @@ from gridmill.archive.declaration import with_what_it_has
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import url_of
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
@@ -348,7 +349,7 @@ def _files(found: _Found, group: PreparedGroup, now: Any) -> Iterator[SourceFile
     """Yield what became of a group's files, as far as it can be told."""
     job = found.prepared.job
     for index, file in enumerate(group.files):
-        answer = found.answers[file.coord.get_url()]
+        answer = found.answers[url_of(file.coord)]
         at = positions_filled(job, file)
         known = {} if answer is None else asdict(answer)
         outcome: dict[str, Any] = {"status": SourceFileStatus.SUCCEEDED, "settled": True, **known}
@@ -358,7 +359,7 @@ def _files(found: _Found, group: PreparedGroup, now: Any) -> Iterator[SourceFile
             status = SourceFileStatus.DOWNLOAD_FAILED if is_there else ABSENT
             settled = not is_there and job.expected(file.coord, now)
             outcome = {"status": status, "settled": settled, "detail": NO_VALUE}
-        url = mask_url(file.coord.get_url())
+        url = mask_url(url_of(file.coord))
         yield SourceFileRecord(url=url, start=at.start, stop=at.stop, **outcome)
 
 

@@ -14,6 +14,7 @@ from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.archive.works import VariableWorks
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import url_of
 from gridmill.model.region import Region
 from gridmill.model.reports.spans import Span
 from gridmill.pipeline.compress import compress
@@ -243,4 +244,4 @@ def _file_outcomes(receipt: Receipt) -> Iterator[FileOutcome]:
         coord, why = file.coord, receipt.unread.get(index)
         status = str(coord.status if why is None else coord.status.of_unread(why))
         detail = coord.detail if why is None else why
-        yield FileOutcome(mask_url(coord.get_url()), status, detail, coord.nbytes)
+        yield FileOutcome(mask_url(url_of(coord)), status, detail, coord.nbytes)

@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.authoring.source_file import SourceFileCoord, addresses
 from gridmill.model.files.versions import Identity, checksum_of_file, identity_of
 from gridmill.model.settled import SourceFileStatus
+from gridmill.model.urls import mask_url
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
 from gridmill.sources.fetch.download import Download, DownloadFailed, FileIdentity, NotAvailable
@@ -74,6 +76,7 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
             attempts=1,
             checksum=checksum_of_file(done) if done.is_file() else None,
         )
+    fetched_from, remark = _told_of_address(job, coord, done)
     arrived = replace(
         coord,
         status=SourceFileStatus.SUCCEEDED,
@@ -85,9 +88,24 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         checksum=done.checksum,
         index=_identity(done.index),
         unpacked=done.unpacked,
-        detail=done.remark,
+        fetched_from=fetched_from,
+        detail=remark,
     )
     return arrived, done.attempts
+
+
+def _told_of_address(
+    job: RegionJob[Any, Any], coord: SourceFileCoord, done: Download
+) -> tuple[str | None, str | None]:
+    """Return which of several addresses gave a file, and what is worth knowing of that."""
+    known = [mask_url(url) for url in addresses(coord, job.source_base)]
+    if len(known) < 2 or done.url not in known:
+        return None, done.remark
+    if done.url == known[0]:
+        return done.url, done.remark
+    server = urlsplit(done.url)
+    told = f"taken from {server.netloc or 'another folder'}, not from its first address"
+    return done.url, f"{done.remark}; {told}" if done.remark else told
 
 
 def _identity(index: FileIdentity | None) -> Identity | None:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import url_of
 from gridmill.model.records import ProgressRecord
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.places import positions_filled
@@ -114,7 +115,7 @@ class Listed:
         """Whether the files that a record lists are the first of ours, and as many."""
         theirs = record.groups[record.variables[name].group]
         ours = [
-            (mask_url(file.coord.get_url()), at.start, at.stop)
+            (mask_url(url_of(file.coord)), at.start, at.stop)
             for file in self.files[:many]
             for at in (positions_filled(self.job, file),)
         ]
@@ -138,7 +139,7 @@ class Listed:
                 told = [repr(sorted(file.place.items())) for file in files]
             else:
                 # A signature that is another one each time does not make it another address.
-                told = [mask_url(file.coord.get_url()) for file in files]
+                told = [mask_url(url_of(file.coord)) for file in files]
             self.hashes[what, many] = _hash(told)
         return self.hashes[what, many]
 

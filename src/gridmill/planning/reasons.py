@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.authoring.source_file import SourceFileCoord, url_of
 from gridmill.model.files.versions import identity_of
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
@@ -137,7 +137,7 @@ class Reasons:
             return False
         if not self._may_improve(coord):
             return True
-        url = coord.get_url()
+        url = url_of(coord)
         return url in self.answers and not _is_new(coord, self.answers[url])
 
     def _of_files(self, name: str, record: ProgressRecord, known: VariableRecord) -> str:
@@ -158,9 +158,9 @@ class Reasons:
         if self.ask is None:
             absent = [c for c in hopeful if c.status is not SourceFileStatus.SUCCEEDED]
             return f"{len(absent)} source files to be asked for again" if absent else ""
-        unasked = [c for c in hopeful if c.get_url() not in self.answers]
+        unasked = [c for c in hopeful if url_of(c) not in self.answers]
         self.answers.update(self.ask(self.job, unasked))
-        new = [c for c in hopeful if _is_new(c, self.answers[c.get_url()])]
+        new = [c for c in hopeful if _is_new(c, self.answers[url_of(c)])]
         self.in_vain[name] = [at for at in due if coords[at] not in new]
         return f"{len(new)} source files arrived or were revised" if new else ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,6 +11,7 @@ from importlib.metadata import version as distribution_version
 from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.source_file import known_of, url_of
 from gridmill.model.epochs import FIRST
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import Word, is_other
@@ -111,8 +112,12 @@ def _done(
             seen = _files_seen(outcome, index, name)
             if id(seen) not in records:
                 job = outcome.prepared.job
-                recorded = (_file_record(job, file, now, were_there) for file in seen)
-                records[id(seen)] = tuple(_with_word(file, by_word) for file in recorded)
+                records[id(seen)] = tuple(
+                    _with_word(
+                        _file_record(job, file, now, were_there), known_of(file.coord, by_word)
+                    )
+                    for file in seen
+                )
             yield group, name, records[id(seen)]
 
 
@@ -168,21 +173,21 @@ def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFi
     return outcome.files.get(index, ()) if receipt is None else receipt.files
 
 
-def _there_before(record: ProgressRecord | None) -> set[str]:
-    """Return the URLs of the source files that an earlier run got."""
+def _there_before(record: ProgressRecord | None) -> dict[str, bool]:
+    """Return by URL the source files that an earlier run got."""
     files = () if record is None else (file for group in record.groups for file in group)
-    return {f.url for f in files if f.was_there or f.status is SourceFileStatus.SUCCEEDED}
+    return {f.url: True for f in files if f.was_there or f.status is SourceFileStatus.SUCCEEDED}
 
 
 def _file_record(
-    job: RegionJob[Any, Any], file: SourceFile, now: Any, were_there: Collection[str]
+    job: RegionJob[Any, Any], file: SourceFile, now: Any, were_there: Mapping[str, bool]
 ) -> SourceFileRecord:
     coord = file.coord
     at = positions_filled(job, file)
     is_overdue = coord.status in NOTHING and job.expected(coord, now)
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
         is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
-    url, is_lacking = mask_url(coord.get_url()), coord.status is not SourceFileStatus.SUCCEEDED
+    url, is_lacking = mask_url(url_of(coord)), coord.status is not SourceFileStatus.SUCCEEDED
     return SourceFileRecord(
         url=url,
         start=at.start,
@@ -194,8 +199,9 @@ def _file_record(
         last_modified=coord.last_modified,
         checksum=coord.checksum,
         index=coord.index,
+        fetched_from=coord.fetched_from,
         detail=coord.detail,
-        was_there=True if is_lacking and url in were_there else None,
+        was_there=known_of(coord, were_there) if is_lacking else None,
     )
 
 
@@ -207,9 +213,8 @@ def _by_word_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord
     return {file.url: file for file in spoken_of}
 
 
-def _with_word(file: SourceFileRecord, by_word: Mapping[str, SourceFileRecord]) -> SourceFileRecord:
+def _with_word(file: SourceFileRecord, was: SourceFileRecord | None) -> SourceFileRecord:
     """Keep what somebody said while the file is as it was, or still does not succeed."""
-    was = by_word.get(file.url)
     if was is None:
         return file
     arrived = file.status is SourceFileStatus.SUCCEEDED

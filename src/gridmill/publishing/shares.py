@@ -15,6 +15,7 @@ import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_offered
+from gridmill.authoring.source_file import known_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Completeness, DataVar
@@ -22,7 +23,6 @@ from gridmill.pipeline.values import SourceFile
 from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.offered import Offered
-from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["recorded_completeness"]
 
@@ -80,19 +80,19 @@ class _Files:
         self, job: RegionJob[Any, Any], files: Sequence[SourceFile], sizes: Mapping[str, int]
     ) -> None:
         self.offered = Offered(job, files, sizes)
-        self.urls = [mask_url(file.coord.get_url()) for file in files]
+        self.coords = [file.coord for file in files]
 
     def lacking(self, record: ProgressRecord, name: str) -> frozenset[int]:
         """Find those files that the record does not say were read for a variable."""
         fills = record.fills(name)
         if fills is None:
-            return frozenset(range(len(self.urls)))
+            return frozenset(range(len(self.coords)))
         outcomes: dict[str, deque[bool]] = {}
         for file, fill in zip(record.groups[record.variables[name].group], fills, strict=True):
             is_read = fill.status is SourceFileStatus.SUCCEEDED
             outcomes.setdefault(file.url, deque()).append(is_read)
         # One URL may be that of several places, in the same order in each list.
-        known = (outcomes.get(url) for url in self.urls)
+        known = (known_of(coord, outcomes) for coord in self.coords)
         return frozenset(at for at, of in enumerate(known) if not (of and of.popleft()))
 
     def count(self, var: DataVar, lacking: frozenset[int], dims: Sequence[str]) -> Counts:

@@ -10,6 +10,7 @@ from typing import Any
 
 from distributed import Future, KilledWorker
 
+from gridmill.authoring.source_file import url_of
 from gridmill.model.files.versions import is_other
 from gridmill.model.wording import count_of
 from gridmill.pipeline.slabs.transform import NotTransformed
@@ -221,7 +222,7 @@ def _is_news(output: Output, receipt: Receipt) -> bool:
     files = [record.groups[known.group][index] for index in known.unread]
     checksums = {file.url: file.checksum for file in files}
     coords = [receipt.files[at].coord for at in receipt.not_read]
-    found = {mask_url(coord.get_url()): coord.checksum for coord in coords}
+    found = {mask_url(url_of(coord)): coord.checksum for coord in coords}
     return any(
         url not in checksums or is_other(checksums[url], checksum)
         for url, checksum in found.items()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from gridmill.authoring.source_file import url_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.entries import (
     Failure,
@@ -102,7 +103,7 @@ class FileNarrator:
     def note_fetched(self, region: RegionInFlight, files: Iterable[SourceFile]) -> None:
         """Note how long files took to fetch."""
         for file in (file for file in files if not file.is_kept):
-            url, nbytes = mask_url(file.coord.get_url()), file.nbytes_fetched
+            url, nbytes = mask_url(url_of(file.coord)), file.nbytes_fetched
             self.report.note_fetched(
                 FetchedFile(region.name, url, file.seconds, nbytes, file.attempts)
             )
@@ -118,7 +119,7 @@ class FileNarrator:
         pending, unreadable = _pending(record), SourceFileStatus.READ_FAILED
         for files in region.outcome.files.values():
             for file in files:
-                status, url = file.coord.status, mask_url(file.coord.get_url())
+                status, url = file.coord.status, mask_url(url_of(file.coord))
                 is_pending = status is unreadable and url in pending
                 if not is_pending:
                     self.report.files[str(status)] += 1
@@ -130,7 +131,7 @@ class FileNarrator:
     def _note_read(self, region: RegionInFlight) -> None:
         """Note what is worth knowing of how files were read, of each once for all variables."""
         found = {
-            (remark, mask_url(receipt.files[at].coord.get_url())): None
+            (remark, mask_url(url_of(receipt.files[at].coord))): None
             for receipt in region.outcome.receipts.values()
             for at, remarks in receipt.remarks.items()
             for remark in remarks
@@ -172,7 +173,7 @@ class FileNarrator:
         detail: str | None,
         is_pending: bool,
     ) -> None:
-        url = mask_url(file.coord.get_url())
+        url = mask_url(url_of(file.coord))
         problem = Problem(region.name, url, str(status), detail or "", is_pending)
         self.report.problems.append(problem)
         self.listener(Event("file", region.name, f"{problem.outcome}: {url}"))

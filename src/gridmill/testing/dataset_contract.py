@@ -21,6 +21,7 @@ import xarray as xr
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import offered_span
+from gridmill.authoring.source_file import url_of
 from gridmill.authoring.transforms.casting import cast_into
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, as_slice, regions_of
@@ -158,8 +159,8 @@ class DatasetContract:
 
     def test_source_files_have_stable_addresses(self) -> None:
         """The same region gives the same files in the same order: a resume compares them."""
-        first = [file.coord.get_url() for _, group in self._groups() for file in group.files]
-        again = [file.coord.get_url() for _, group in self._groups() for file in group.files]
+        first = [url_of(file.coord) for _, group in self._groups() for file in group.files]
+        again = [url_of(file.coord) for _, group in self._groups() for file in group.files]
         other = [pair for pair in zip(first, again, strict=True) if pair[0] != pair[1]]
         assert not other, f"another address the second time: {other[:3]}"
         assert all(first), "a source file has an empty URL"
@@ -180,7 +181,7 @@ class DatasetContract:
             for file in group.files:
                 early, late = job.expected(file.coord, now), job.expected(file.coord, _later(now))
                 assert early in (True, False), f"expected() gives {early!r}, no claim"
-                assert late or not early, f"{file.coord.get_url()} is expected, then no more"
+                assert late or not early, f"{url_of(file.coord)} is expected, then no more"
 
     def test_one_source_file_can_be_read(self, tmp_path: Path) -> None:
         """The first file of each group is downloaded, and gives values of the right shape.
@@ -208,7 +209,7 @@ class DatasetContract:
             same = np.array_equal(place, as_stored, equal_nan=place.dtype.kind == "f")
             assert same, f"{var.name}: read_data_into() gives other values than read_data()"
             if found.dtype.kind == "f":
-                assert not np.isnan(found).all(), f"{var.name}: {coord.get_url()} has no value"
+                assert not np.isnan(found).all(), f"{var.name}: {url_of(coord)} has no value"
             _check_transformed(job, var, file.place, place)
 
     # -- archives -----------------------------------------------------------------------------

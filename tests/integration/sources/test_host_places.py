@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import signal
 import subprocess
@@ -14,10 +16,13 @@ from typing import ClassVar
 import dask
 import pytest
 from distributed import Client, wait
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clusters import local_client
 from gridmill.runs.dask.places import HostPlaces
 from gridmill.runs.dask.plugin import PipelinePlugin
+from gridmill.sources.fetch import hosts
 from gridmill.sources.fetch.download import DownloadSettings, fetch
 from gridmill.sources.fetch.hosts import place_at
 from gridmill.testing import ArchiveServer, Status
@@ -235,3 +240,95 @@ def test_a_place_is_one_however_its_address_is_written(tmp_path):
                 pool.submit(fetch, url, tmp_path / f"copy{index}", settings=settings)
         assert most_at_once([request.time for request in server.requests]) == 1
         assert len(server.requests) == 2
+
+
+# -- a rate ------------------------------------------------------------------------------------
+
+# Four turns of half a second each.
+A_MINUTE, MANY, WINDOW_S = 480, 4, 0.5
+
+
+def fetch_in_turns(url: str, folder: str, numbers: list[int], most: int = A_MINUTE) -> int:
+    """Fetch files at once under a rate, in windows that a test has time for; count the bytes."""
+    hosts.WINDOW_S = WINDOW_S
+    settings = DownloadSettings(most_a_minute=most, wait_initial_s=0.01)
+
+    def one(number: int) -> int:
+        path = Path(folder) / f"{number}"
+        return fetch(f"{url}/{number}.nc", path, settings=settings).nbytes
+
+    with ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(one, numbers))
+
+
+def turns_everywhere(client: Client, server: ArchiveServer, folder: Path) -> list[float]:
+    """Fetch six files on each of two workers; return when the requests came, in order."""
+    client.register_plugin(PipelinePlugin())
+    folder.mkdir()
+    futures = [
+        client.submit(
+            fetch_in_turns, server.url, str(folder), numbers, workers=[worker], pure=False
+        )
+        for worker, numbers in zip(client.nthreads(), ([*range(6)], [*range(6, 12)]), strict=True)
+    ]
+    assert sum(client.gather(futures)) == 12 * 3
+    return sorted(request.time for request in server.requests)
+
+
+@given(st.integers(1, 5000), st.floats(0.1, 60.0))
+def test_no_minute_has_more_turns_than_allowed(a_minute, window_s):
+    """Whatever second it is counted from: as many as have turns at once, each window."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hosts, "WINDOW_S", window_s)
+        many, hold_s = hosts.turns_of(a_minute)
+    assert many >= 1
+    # The turns that begin within 60 s, if each is taken again the moment that it is free.
+    assert many * math.ceil(round(60 / hold_s, 9)) <= a_minute
+
+
+def test_all_workers_share_a_rate(tmp_path, server, client):
+    """A turn is free again a window after its answer, whichever process had it."""
+    times = turns_everywhere(client, server, tmp_path / "out")
+    assert len(times) == 12
+    assert all(later - first >= WINDOW_S for first, later in zip(times, times[MANY:], strict=False))
+
+
+def test_who_is_told_to_slow_down_keeps_the_turn_while_waiting(tmp_path, server, client):
+    """While all who have a turn wait as long as the server asked, nobody else asks."""
+    server.inject("*", Status(status=429, retry_after_s=1), times=MANY)
+    times = turns_everywhere(client, server, tmp_path / "out")
+    assert len(times) == 12 + MANY
+    assert times[MANY] - times[0] >= 1.0
+
+
+def test_an_attempt_and_a_range_are_a_request_each(tmp_path, server, monkeypatch):
+    """The server counts requests, and so does the rate, where there is no cluster as well."""
+    monkeypatch.setattr(hosts, "WINDOW_S", WINDOW_S)
+    server.inject("0.nc", Status(status=503), times=2)
+    settings = DownloadSettings(most_a_minute=120, wait_initial_s=0.01)
+    fetch(f"{server.url}/0.nc", tmp_path / "a", settings=settings)
+    fetch(f"{server.url}/1.nc", tmp_path / "b", settings=settings, byte_ranges=[(0, 1), (2, 3)])
+    times = [request.time for request in server.requests]
+    assert len(times) == 3 + 2
+    assert all(later - first >= WINDOW_S for first, later in itertools.pairwise(times))
+
+
+def test_the_wait_for_a_turn_is_no_part_of_a_fetch(tmp_path, server, monkeypatch):
+    """With a deadline shorter than the wait for a turn all files come."""
+    monkeypatch.setattr(hosts, "WINDOW_S", WINDOW_S)
+    settings = DownloadSettings(most_a_minute=60, deadline_s=0.9)
+    for number in range(4):
+        fetch(f"{server.url}/{number}.nc", tmp_path / "a", settings=settings)
+    with ThreadPoolExecutor(4) as pool:
+        done = [
+            pool.submit(fetch, f"{server.url}/{n}.nc", tmp_path / f"{n}.out", settings=settings)
+            for n in range(4)
+        ]
+        assert [one.result().nbytes for one in done] == [3] * 4
+
+
+@pytest.mark.parametrize("most", [0, -1, True, 2.5])
+def test_a_rate_is_a_count(most):
+    """Anything else is refused where it is given."""
+    with pytest.raises(ValueError, match="most_a_minute"):
+        DownloadSettings(most_a_minute=most)

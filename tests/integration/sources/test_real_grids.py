@@ -20,7 +20,9 @@ from gridmill.authoring.grids import (
     GaussianGrid,
     ProjectedGrid,
     RegionalGrid,
+    RotatedGaussianGrid,
     RotatedGrid,
+    SatelliteGrid,
 )
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages
 from gridmill.sources.grib.grids import Grid
@@ -237,6 +239,53 @@ def test_a_projected_grid_may_run_southwards(shared_data):
         shape=(432, 432),
     )
     assert declared.differences(azimuthal) == []
+
+
+def test_a_view_from_space_and_a_turned_gaussian_grid_are_those_of_their_files(shared_data):
+    """By the numbers of the headers, whichever way the image was scanned; and no other."""
+    sphere = {"earth_radius": 6367470.0}
+    declared = {
+        "space_view.grib": SatelliteGrid(
+            satellite_longitude=0.0,
+            distance=6.6107,
+            diameter=(3610, 3622),
+            centre=(1774, 764),
+            shape=(900, 1900),
+            earth={"semi_major_axis": 6378140.0, "semi_minor_axis": 6356755.0},
+        ),
+        "ukv_chan9.grib2": SatelliteGrid(
+            satellite_longitude=0.0,
+            distance=6.610674,
+            diameter=(3610, 3622),
+            centre=(-1464, 266),
+            shape=(227, 390),
+            northern_row_first=False,
+            earth={"semi_major_axis": 6378168.8, "semi_minor_axis": 6356584.0},
+        ),
+        "rotated_gg.grib": RotatedGaussianGrid(
+            southern_pole=(30.0, 30.0), parallels=48, columns=192, earth=sphere
+        ),
+    }
+    kinds = "space_view", "rotated_gg"
+    found: dict[str, list[Grid]] = {name: [] for name in declared}
+    for name, data in messages_below(shared_data):
+        if (
+            name in declared
+            and (grid := grid_or_none(data)) is not None
+            and grid.grid_type in kinds
+        ):
+            found[name].append(grid)
+    for name, grid in declared.items():
+        fitting = [one for one in found[name] if not grid.differences(one)]
+        assert fitting, name
+        places = [grid.auxiliary()[axis][1] for axis in ("latitude", "longitude")]
+        # float32 knows a longitude of 180 degrees to 2e-5.
+        np.testing.assert_allclose(places[0], fitting[0].points()[0], atol=2e-5)
+        off = (places[1] - fitting[0].points()[1] + 180) % 360 - 180
+        assert np.nanmax(np.abs(off)) < 2e-4
+        assert all(
+            grid.differences(one) for other in found if other != name for one in found[other]
+        )
 
 
 def grid_or_none(message: bytes) -> Grid | None:

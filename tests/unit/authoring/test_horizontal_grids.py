@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from grib_messages import encode, packed_in_steps
 from gridmill import Encoding
@@ -20,7 +21,9 @@ from gridmill.authoring.grids import (
     LatitudeLongitudeGrid,
     ProjectedGrid,
     RegionalGrid,
+    RotatedGaussianGrid,
     RotatedGrid,
+    SatelliteGrid,
 )
 from gridmill.authoring.transforms.resolution import resolutions_told
 from gridmill.sources.grib.inventory.message import InventoryMismatch
@@ -52,6 +55,14 @@ AZIMUTHAL = ProjectedGrid(
     shape=(31, 16),
 )
 CELLS = CellGrid(latitudes=np.linspace(-90, 90, 12), longitudes=np.arange(12) * 30.0 - 180)
+SATELLITE = SatelliteGrid(
+    satellite_longitude=9.5,
+    distance=6.61,
+    diameter=(40, 40),
+    centre=(5, 5),
+    shape=(10, 12),
+    earth={"semi_major_axis": 6378169.0, "semi_minor_axis": 6356583.8},
+)
 GRIDS = [
     REGION,
     ROTATED,
@@ -59,6 +70,8 @@ GRIDS = [
     CELLS,
     LatitudeLongitudeGrid(step_degrees=15.0),
     GaussianGrid(parallels=8),
+    RotatedGaussianGrid(southern_pole=(-40.0, 10.0), parallels=8),
+    SATELLITE,
 ]
 
 
@@ -104,7 +117,22 @@ def test_every_grid_gives_a_template_with_places_and_mapping(grid):
         assert set(ds[name].dims) <= set(sizes)
     assert np.isfinite(ds.latitude).all()
     assert ds.spatial_ref.attrs["grid_mapping_name"]
-    assert ds.spatial_ref.attrs["earth_radius"] == 6371229.0
+    about = ds.spatial_ref.attrs
+    assert about.get("earth_radius", about.get("semi_major_axis")) in (6371229.0, 6378169.0)
+
+
+def test_a_satellite_sees_space_beside_the_earth(tmp_path):
+    """There no place is known, and the archive keeps that."""
+    grid = replace(SATELLITE, diameter=(8, 10))
+    template = template_on(grid)
+    ds = template.get_template("2025-01-02")
+    assert np.isnan(ds.latitude.values[0, 0])
+    assert abs(float(ds.latitude.values[5, 5])) < 1e-6
+    assert float(ds.longitude.values[5, 5]) == pytest.approx(9.5)
+    ds.to_zarr(tmp_path / "a.zarr", compute=False)
+    with xr.open_zarr(tmp_path / "a.zarr") as stored:
+        np.testing.assert_array_equal(stored.latitude.values, ds.latitude.values)
+        np.testing.assert_array_equal(stored.longitude.values, ds.longitude.values)
 
 
 def test_a_region_is_compared_with_its_messages():

@@ -55,6 +55,16 @@ def test_messages_are_found_wherever_they_are(tmp_path):
     assert list(iter_messages(path)) == list(iter_messages(data)) == expected
 
 
+@pytest.mark.parametrize("bits", ["7f800000", "ff800000", "7fffffff", "ffff4ccc"])
+def test_values_that_are_counted_from_no_number_are_damaged(bits):
+    """Infinity and NaN as a reference value: ecCodes takes their bits for numbers of 1e38."""
+    message = bytearray(encode(VALUES))
+    (start,) = (start for number, start, _ in find_field(bytes(message)) if number == 5)
+    message[start + 11 : start + 15] = bytes.fromhex(bits)
+    with pytest.raises(GribCorrupt, match=r"reference value .* not a finite number"):
+        check(bytes(message))
+
+
 def test_a_message_with_several_fields_is_taken_apart():
     """Sections repeat from 4, from 3, or refer back to a bitmap: each field becomes a message."""
     u = sections(encode(VALUES, keys={"parameterNumber": 2, "parameterCategory": 2}))

@@ -68,7 +68,7 @@ class MessageOrder:
     Parameters
     ----------
     url, inventory_url
-        Where the file and its inventory are.
+        Where the file and its inventory are; None if there is no inventory.
     path
         The local file that the messages go to.
     in_inventory, in_file
@@ -83,10 +83,12 @@ class MessageOrder:
         Of which run, see `gridmill.authoring.forecasts.inventories.inventory_at`.
     wrapping
         How the provider wraps it: what is wrapped has no inventory that tells its bytes.
+    has_others
+        Whether the file is to be had at other addresses, too: then it must be whole here.
     """
 
     url: str
-    inventory_url: str
+    inventory_url: str | None
     path: Path
     in_inventory: Sequence[Asked]
     in_file: Sequence[Asked]
@@ -95,6 +97,7 @@ class MessageOrder:
     max_gap_nbytes: int
     attempt: str = ""
     wrapping: Wrapping = BY_NAME
+    has_others: bool = False
 
     def fetch(self) -> Download:
         """Fetch the messages, or the whole file if it has no inventory.
@@ -102,36 +105,53 @@ class MessageOrder:
         An inventory that contradicts its file is fetched anew; if that does not help, the whole
         file is used without it. A message that is not there, or not whole, is listed with the
         reason; the others are not affected.
+
+        Raises
+        ------
+        DownloadFailed
+            As by `fetch`; with `has_arrived` if it `has_others`, and a message is not whole.
         """
         inventory, version = self._read_inventory()
         if not isinstance(inventory, str):
             try:
-                done, found = self._fetch_by(inventory, version)
+                done, found, are_whole = self._fetch_by(inventory, version)
             except InventoryMalformed as error:
                 inventory = self._unreadable(error)
         if isinstance(inventory, str):
             whole = fetch_unwrapped(
                 self.url, self.path, settings=self.settings, wrapping=self.wrapping
             )
-            done = replace(whole, remark=f"fetched whole: {inventory}")
-            found = self._search(done.path)
+            done = replace(whole, remark=f"fetched whole: {inventory}") if inventory else whole
+            found, are_whole = self._search(done.path)
+        if self.has_others and not are_whole:
+            cause = "it does not hold all of the messages that it should"
+            raise DownloadFailed(self.url, cause, done.attempts, has_arrived=True)
         write_listing(done.path, found)
         return done
 
-    def _fetch_by(self, inventory: Inventory, version: FileIdentity) -> tuple[Download, Found]:
-        """Fetch the messages that an inventory names; where they are others, look again."""
+    def _fetch_by(
+        self, inventory: Inventory, version: FileIdentity
+    ) -> tuple[Download, Found, bool]:
+        """Fetch the messages that an inventory names; where they are others, look again.
+
+        The third of what it returns says whether all of them are whole.
+        """
         chosen = self._choose(inventory)
         done, found = self._fetch_ranges(chosen)
         fit = self._fit(inventory, chosen, done, found)
         if fit is _Fit.RIGHT:
-            return replace(done, index=version), found
+            return replace(done, index=version), found, True
         again, version = self._read_inventory(instead_of=inventory)
         if not isinstance(again, str) and again != inventory:
             chosen = self._choose(again)
             done, found = self._fetch_ranges(chosen)
             fit = self._fit(again, chosen, done, found)
         done = replace(done, index=version)
-        return self._use_whole(done, found) if fit is _Fit.OTHER else (done, found)
+        if fit is not _Fit.OTHER:
+            return done, found, fit is _Fit.RIGHT
+        done, found = self._use_whole(done, found)
+        many = sum(isinstance(one, Message) for one in chosen.values())
+        return done, found, self._count_right(found, done.path) >= many
 
     def _fit(self, inventory: Inventory, chosen: _Chosen, done: Download, found: Found) -> _Fit:
         """Say whether the messages lie where the inventory says.
@@ -181,7 +201,7 @@ class MessageOrder:
         except (NotAvailable, DownloadFailed) as error:
             log.warning("%s; its inventory contradicts what there is of it", error)
             return done, found
-        instead = self._search(path)
+        instead, _ = self._search(path)
         if self._count_right(instead, path) <= self._count_right(found, self.path):
             path.unlink()
             return done, found
@@ -199,7 +219,12 @@ class MessageOrder:
     def _read_inventory(
         self, instead_of: Inventory | None = None
     ) -> tuple[Inventory | str, FileIdentity]:
-        """Read the inventory, or say why there is none; and which version it is."""
+        """Read the inventory, or say why there is none; and which version it is.
+
+        Empty where there never is one.
+        """
+        if self.inventory_url is None:
+            return "", FileIdentity()
         if self.wrapping.is_expected(self.url):
             return "it comes compressed", FileIdentity()
         url = self.inventory_url
@@ -214,7 +239,7 @@ class MessageOrder:
             return self._unreadable(error), FileIdentity()
 
     def _unreadable(self, error: InventoryMalformed) -> str:
-        log.warning("%s: %s: fetching the whole file", mask_url(self.inventory_url), error)
+        log.warning("%s: %s: fetching the whole file", mask_url(self.inventory_url or ""), error)
         return "the inventory cannot be read"
 
     def _choose(self, inventory: Inventory) -> _Chosen:
@@ -258,8 +283,8 @@ class MessageOrder:
             found[name] = there if isinstance(there, str) else Place.promised(there, at[name].start)
         return done, found
 
-    def _search(self, path: Path) -> Found:
-        """Find the messages in a whole file, by what the messages themselves say.
+    def _search(self, path: Path) -> tuple[Found, bool]:
+        """Find the messages in a whole file, by what they say; and whether it hides none of them.
 
         One that cannot be read hides none of the others; what is not found names the first such.
         """
@@ -276,10 +301,11 @@ class MessageOrder:
         except GribCorrupt as error:
             problems.append(str(error))
         problem = f" ({problems[0]})" if problems else ""
-        return {
+        found: Found = {
             asked.key: _occurrence(places[asked.key], asked.selector, problem)
             for asked in self.in_file
         }
+        return found, not problems or all(isinstance(one, Place) for one in found.values())
 
     def _held_in(self, message: bytes) -> list[Asked]:
         with open_message(message) as opened:

@@ -26,10 +26,16 @@ import numpy as np
 
 from gridmill.authoring.forecasts.fetching import MessageOrder
 from gridmill.authoring.forecasts.reading import Asked, read_field
-from gridmill.authoring.forecasts.variables import GribVar, Window
+from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import HorizontalGrid
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord, first_answer, wrapping_of
+from gridmill.authoring.source_file import (
+    SourceFileCoord,
+    addresses,
+    first_answer,
+    places_to_ask,
+    wrapping_of,
+)
 from gridmill.authoring.transforms.deaccumulation import (
     deaccumulate_inplace,
     deaccumulation_footprint,
@@ -108,9 +114,19 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
 
     # -- what an author may override ---------------------------------------------------------
 
-    def inventory_url(self, url: str) -> str:
-        """Give the address of a file's inventory, by default the file's with ``.idx`` added."""
+    def inventory_url(self, url: str) -> str | None:
+        """Return the address of a file's inventory, by default the file's with ``.idx`` added.
+
+        None where the provider has none: then files are fetched whole, and nobody is told so.
+        """
         return f"{url}.idx"
+
+    def levels_in(self, coord: ForecastFileT, data_var: GribVar) -> Sequence[Level]:
+        """Return the levels of a variable that a file holds, in order; by default all of them.
+
+        Override it where each level has its own file, whose `out_loc` then names the level.
+        """
+        return data_var.levels
 
     def inventory_selectors(self, coord: ForecastFileT, data_var: GribVar) -> list[Selector]:
         """Say which messages of a file hold a variable, in terms of its inventory.
@@ -143,7 +159,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
                 # twice, up to the first reset: the first is the one that is reset.
                 occurrence=0,
             )
-            for level in data_var.levels
+            for level in self.levels_in(coord, data_var)
         ]
 
     def source_groups(self, data_vars: Sequence[GribVar]) -> Sequence[Sequence[GribVar]]:
@@ -189,9 +205,27 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     def download_file(self, coord: ForecastFileT) -> Download:
         """Fetch the messages of this job's variables, or the whole file if it has no inventory.
 
-        A variable whose message is not there, or not whole, is unreadable; the others are not.
+        A variable whose message is not there, or not whole, is unreadable; the others are not. Each
+        of several addresses has its own inventory. What lacks messages that it should hold is used
+        only where no other address has them all.
         """
-        return first_answer(self, coord, lambda url: self._order(url, coord).fetch())
+        have_parts: list[str] = []
+        has_others = len(addresses(coord, self.source_base)) > 1
+
+        def fetch(url: str) -> Download:
+            try:
+                return self._order(url, coord, has_others=has_others).fetch()
+            except DownloadFailed as error:
+                if error.has_arrived and has_others:
+                    have_parts.append(url)
+                raise
+
+        try:
+            return first_answer(self, coord, fetch)
+        except DownloadFailed:
+            if not have_parts:
+                raise
+        return first_answer(self, coord, lambda url: self._order(url, coord).fetch(), have_parts)
 
     def ask_file(self, coord: ForecastFileT) -> FileIdentity | None:
         """Ask which version of a file there is; and which of its index, if that misled before."""
@@ -199,9 +233,17 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         if known is None or coord.index is None or coord.status is SourceFileStatus.SUCCEEDED:
             return known
         settings = replace(self.download_settings, attempts=2)
+
+        def ask(url: str) -> FileIdentity | None:
+            at = self.inventory_url(url)
+            return None if at is None else identify(at, settings=settings)
+
         try:
             index = first_answer(
-                self, coord, lambda url: identify(self.inventory_url(url), settings=settings)
+                self,
+                coord,
+                ask,
+                places_to_ask(coord, self.source_base),
             )
         except (NotAvailable, DownloadFailed):
             return known
@@ -266,7 +308,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             reset_every_s=self.reset_seconds(window),
         )
 
-    def _order(self, url: str, coord: ForecastFileT) -> MessageOrder:
+    def _order(self, url: str, coord: ForecastFileT, *, has_others: bool = False) -> MessageOrder:
         return MessageOrder(
             url=url,
             inventory_url=self.inventory_url(url),
@@ -279,6 +321,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
             max_gap_nbytes=self.max_gap_nbytes,
             attempt=self.attempt,
             wrapping=wrapping_of(coord),
+            has_others=has_others,
         )
 
     def _asked(
@@ -292,7 +335,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         return [
             Asked(var, level, selector)
             for var in data_vars
-            for level, selector in zip(var.levels, of(coord, var), strict=True)
+            for level, selector in zip(self.levels_in(coord, var), of(coord, var), strict=True)
         ]
 
     def _read_field(

@@ -12,7 +12,12 @@ gridmill.authoring.forecasts.reading : checks messages.
 from gridmill.authoring.grids.cells import CellGrid
 from gridmill.authoring.grids.declared import EARTH_RADIUS, SPHERE
 from gridmill.authoring.grids.geographic import GaussianGrid, LatitudeLongitudeGrid, RegionalGrid
-from gridmill.authoring.grids.planar import ProjectedGrid, RotatedGrid
+from gridmill.authoring.grids.planar import (
+    ProjectedGrid,
+    RotatedGaussianGrid,
+    RotatedGrid,
+    SatelliteGrid,
+)
 
 __all__ = [
     "EARTH_RADIUS",
@@ -23,9 +28,18 @@ __all__ = [
     "LatitudeLongitudeGrid",
     "ProjectedGrid",
     "RegionalGrid",
+    "RotatedGaussianGrid",
     "RotatedGrid",
+    "SatelliteGrid",
 ]
 
 HorizontalGrid = (
-    LatitudeLongitudeGrid | RegionalGrid | GaussianGrid | ProjectedGrid | RotatedGrid | CellGrid
+    LatitudeLongitudeGrid
+    | RegionalGrid
+    | GaussianGrid
+    | ProjectedGrid
+    | RotatedGrid
+    | RotatedGaussianGrid
+    | SatelliteGrid
+    | CellGrid
 )

@@ -21,6 +21,8 @@ __all__ = [
     "PROJECTION_Y",
     "ROTATED_LATITUDE",
     "ROTATED_LONGITUDE",
+    "SCANNING_X",
+    "SCANNING_Y",
     "SPHERE",
     "Labels",
     "differing",
@@ -60,6 +62,16 @@ ROTATED_LONGITUDE = {
     "standard_name": "grid_longitude",
     "long_name": "Longitude about the grid's own pole",
     "units": "degrees",
+}
+SCANNING_Y = {
+    "standard_name": "projection_y_angular_coordinate",
+    "long_name": "Scanning angle of the satellite, northward",
+    "units": "radian",
+}
+SCANNING_X = {
+    "standard_name": "projection_x_angular_coordinate",
+    "long_name": "Scanning angle of the satellite, eastward",
+    "units": "radian",
 }
 
 

@@ -1,4 +1,4 @@
-"""Grids whose latitudes and longitudes have two dims: of a projection, and about another pole."""
+"""Grids whose latitudes and longitudes have two dims: of a plane, another pole, a satellite."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from gridmill.authoring.grids.declared import (
     PROJECTION_Y,
     ROTATED_LATITUDE,
     ROTATED_LONGITUDE,
+    SCANNING_X,
+    SCANNING_Y,
     Labels,
     differing,
     evenly,
@@ -26,10 +28,11 @@ from gridmill.authoring.grids.declared import (
     is_same,
 )
 from gridmill.model.variables import Coordinate
+from gridmill.sources.grib.gaussian import gaussian_latitudes
 from gridmill.sources.grib.grids import Grid
 from gridmill.sources.grib.projections import GridMapping, project, rotated_pole, unproject
 
-__all__ = ["ProjectedGrid", "RotatedGrid"]
+__all__ = ["ProjectedGrid", "RotatedGaussianGrid", "RotatedGrid", "SatelliteGrid"]
 
 
 class _Planar(ABC):
@@ -118,8 +121,23 @@ class ProjectedGrid(_Planar):
         }
 
 
+class _Rotated(_Planar):
+    """What grids of latitudes and longitudes about another pole share."""
+
+    southern_pole: tuple[float, float]
+    earth: Mapping[str, float]
+    dims: ClassVar = ("rlat", "rlon")
+    axes: ClassVar = (ROTATED_LATITUDE, ROTATED_LONGITUDE)
+    granted: ClassVar = 1e-5
+
+    @property
+    def mapping(self) -> GridMapping:  # type: ignore[override]
+        """The CF grid mapping's attributes."""
+        return {**rotated_pole(*self.southern_pole), **self.earth}
+
+
 @dataclass(frozen=True, kw_only=True)
-class RotatedGrid(_Planar):
+class RotatedGrid(_Rotated):
     """A regular grid of latitudes and longitudes about another pole; 1e-5 degrees are granted.
 
     Parameters
@@ -157,16 +175,101 @@ class RotatedGrid(_Planar):
     shape: tuple[int, int]
     earth: Mapping[str, float] = field(default_factory=lambda: {"earth_radius": EARTH_RADIUS})
 
-    dims: ClassVar = ("rlat", "rlon")
-    axes: ClassVar = (ROTATED_LATITUDE, ROTATED_LONGITUDE)
-    granted: ClassVar = 1e-5
-
-    @property
-    def mapping(self) -> GridMapping:  # type: ignore[override]
-        """The CF grid mapping's attributes."""
-        return {**rotated_pole(*self.southern_pole), **self.earth}
-
     def labels(self) -> Labels:
         """Give rlat and rlon in degrees, for `TemplateConfig.dimension_coordinates`."""
         first = (self.first_latitude, self.first_longitude)
         return evenly(self.dims, first, self.step_degrees, self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotatedGaussianGrid(_Rotated):
+    """A global Gaussian grid about another pole, rows of one length, from its north to its south.
+
+    Parameters
+    ----------
+    southern_pole, earth
+        As for `RotatedGrid`.
+    parallels, columns
+        As for `GaussianGrid`.
+
+    Examples
+    --------
+    >>> grid = RotatedGaussianGrid(southern_pole=(30.0, 30.0), parallels=48, columns=192)
+    >>> grid.auxiliary()["latitude"][1][0, :2]
+    array([-28.57..., -28.57...], dtype=float32)
+    """
+
+    southern_pole: tuple[float, float]
+    parallels: int
+    columns: int | None = None
+    earth: Mapping[str, float] = field(default_factory=lambda: {"earth_radius": EARTH_RADIUS})
+
+    def labels(self) -> Labels:
+        """Give rlat and rlon in degrees, for `TemplateConfig.dimension_coordinates`."""
+        columns = self.columns or 4 * self.parallels
+        longitudes = np.round(360.0 / columns * np.arange(columns), 9)
+        return {"rlat": gaussian_latitudes(self.parallels).copy(), "rlon": longitudes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SatelliteGrid(_Planar):
+    """What a geostationary satellite sees, in scanning angles; 1e-7 radians are granted.
+
+    Numbers are those of the messages' headers (GRIB2 template 3.90). Where the satellite sees no
+    Earth latitudes and longitudes are NaN.
+
+    Parameters
+    ----------
+    satellite_longitude
+        Degrees east.
+    distance
+        Of the satellite from the Earth's centre, in semi-major axes.
+    diameter
+        How many rows, and how many columns, the Earth would fill.
+    centre
+        Row and column of the point below the satellite, counted from the first row and the western
+        column; it may lie outside.
+    shape
+        Number of rows and columns.
+    northern_row_first
+        Whether rows run from north to south.
+    earth
+        The CF attributes ``semi_major_axis`` and ``semi_minor_axis``, metres.
+    """
+
+    satellite_longitude: float
+    distance: float
+    diameter: tuple[float, float]
+    centre: tuple[float, float]
+    shape: tuple[int, int]
+    northern_row_first: bool = True
+    earth: Mapping[str, float]
+
+    axes: ClassVar = (SCANNING_Y, SCANNING_X)
+    granted: ClassVar = 1e-7
+
+    @property
+    def mapping(self) -> GridMapping:  # type: ignore[override]
+        """The CF grid mapping's attributes."""
+        return {
+            "grid_mapping_name": "geostationary",
+            "latitude_of_projection_origin": 0.0,
+            "longitude_of_projection_origin": self.satellite_longitude,
+            "perspective_point_height": (self.distance - 1.0) * self.earth["semi_major_axis"],
+            "sweep_angle_axis": "y",
+            "false_easting": 0.0,
+            "false_northing": 0.0,
+            **self.earth,
+        }
+
+    def labels(self) -> Labels:
+        """Give y and x in radians, for `TemplateConfig.dimension_coordinates`."""
+        flat = self.earth["semi_minor_axis"] / self.earth["semi_major_axis"]
+        whole = 2.0 * np.arcsin(1.0 / self.distance)
+        across = (-whole * flat if self.northern_row_first else whole * flat), whole
+        return {
+            dim: angle * (np.arange(count) - at) / many
+            for dim, angle, count, at, many in zip(
+                self.dims, across, self.shape, self.centre, self.diameter, strict=True
+            )
+        }

@@ -31,6 +31,8 @@ class SourceFileRecord:
         Of what was fetched, see `gridmill.model.files.versions`.
     index
         Which version of its index said where its parts are, see `identity_of`.
+    fetched_from
+        Which of several addresses it was taken from, credentials masked.
     detail
         Why it did not succeed, or what is worth knowing of how it did.
     was_there
@@ -56,6 +58,7 @@ class SourceFileRecord:
     last_modified: str | None = None
     checksum: str | None = None
     index: Identity | None = None
+    fetched_from: str | None = None
     detail: str | None = None
     was_there: bool | None = None
     accepted: str | None = None

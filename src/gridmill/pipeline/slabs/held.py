@@ -14,11 +14,11 @@ from math import nan
 
 import numpy as np
 
+from gridmill.authoring.source_file import known_of
 from gridmill.authoring.transforms.packing import pack, unpack
 from gridmill.model.fields.gates import why_held
 from gridmill.model.fields.summary import FieldSummary
 from gridmill.model.settled import SourceFileStatus
-from gridmill.model.urls import mask_url
 from gridmill.pipeline.canvas import Index, Values
 from gridmill.pipeline.slabs.keep_published import written_region
 from gridmill.pipeline.slabs.transform import TransformedSlabs
@@ -62,7 +62,7 @@ def held_places(
 
 def _is_released(work: VariableWork, file: SourceFile) -> bool:
     """Whether somebody said of this version of a file that it is right."""
-    return file.is_told_by(work.released.get(mask_url(file.coord.get_url())))
+    return file.is_told_by(known_of(file.coord, work.released))
 
 
 def _where(work: VariableWork, file: SourceFile, position: int) -> str:

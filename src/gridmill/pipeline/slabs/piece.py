@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gridmill.authoring.source_file import known_of
 from gridmill.model.files.versions import is_on_disk
 from gridmill.model.settled import SourceFileStatus
-from gridmill.model.urls import mask_url
 from gridmill.pipeline.canvas import Values
 from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
 from gridmill.sources.evidence.compare import UNTOLD, compare
@@ -37,7 +37,7 @@ def _says_what_it_holds(file: SourceFile) -> bool:
 
 def why_withdrawn(work: VariableWork, file: SourceFile) -> str:
     """Say why this version of a file is not read; empty if it is."""
-    word = work.withdrawn.get(mask_url(file.coord.get_url()))
+    word = known_of(file.coord, work.withdrawn)
     is_told = file.is_told_by(word)
     return f"{SourceFileStatus.WITHDRAWN}: {word.note}" if word is not None and is_told else ""
 

@@ -8,7 +8,7 @@ from threading import Semaphore
 from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.authoring.source_file import SourceFileCoord, url_of
 from gridmill.sources.fetch.download import FileIdentity
 
 __all__ = ["ASKED_AT_ONCE", "ask_files"]
@@ -29,4 +29,4 @@ def ask_files(
             return job.ask_file(coord)
 
     with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="ask") as pool:
-        return dict(zip([c.get_url() for c in coords], pool.map(ask, coords), strict=True))
+        return dict(zip([url_of(c) for c in coords], pool.map(ask, coords), strict=True))

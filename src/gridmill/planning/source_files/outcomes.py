@@ -16,7 +16,7 @@ from gridmill.pipeline.values import SourceFile
 __all__ = ["coords_from", "held_for", "released_files", "withdrawn_files"]
 
 Unread = Mapping[int, tuple[bool, str]]
-VERSION = ("nbytes", "etag", "last_modified", "checksum", "index")
+VERSION = ("nbytes", "etag", "last_modified", "checksum", "index", "fetched_from")
 # What became of a file that gave no variable anything: past its time that is settled.
 NOTHING = (SourceFileStatus.NOT_YET_AVAILABLE, SourceFileStatus.READ_FAILED)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from threading import Lock
+from contextlib import contextmanager, suppress
+from threading import Lock, Timer
 from time import monotonic, time
 from typing import Any
 
 from distributed import Semaphore
 from distributed.utils import sync
 
+from gridmill.sources.fetch.hosts import Turn, give_back_after, turns_of
+
 __all__ = ["HostPlaces"]
 
 # Where the scheduler keeps what was declared: by host and number, when somebody last needed it.
-DECLARED = "gridmill-places"
+DECLARED = {"at": "gridmill-places", "a-minute-at": "gridmill-turns"}
 # A stricter number than one's own holds this long after it was seen.
 SEEN_AGAIN_S = 5.0
 # One that nobody needed for so long holds no more. Clocks of machines differ by less.
@@ -41,36 +43,74 @@ class HostPlaces:
     def __init__(self, scheduler: Any, loop: Any) -> None:
         self._scheduler = scheduler
         self._loop = loop
-        self._semaphores: dict[tuple[str, int], Semaphore] = {}
+        self._semaphores: dict[str, Semaphore] = {}
         # With until when it is believed.
-        self._known: dict[tuple[str, int], tuple[int, float]] = {}
+        self._known: dict[tuple[str, str, int], tuple[int, float]] = {}
         self._lock = Lock()
+        # The turns that are given back later.
+        self._timers: set[Timer] = set()
 
     @contextmanager
     def __call__(self, host: str, most: int) -> Iterator[None]:
         """Hold one of `most` places at a host, or of as many as the strictest run lets it have."""
-        semaphore: Any = None
-        try:
-            semaphore = self._semaphore(host, self._strictest(host, most))
-            taken = semaphore.acquire()
-        except (OSError, RuntimeError):
-            taken = False  # the scheduler is lost: that says nothing about the file
+        semaphore = self._taken(f"at-{host}", self._strictest("at", host, most))
         try:
             yield
         finally:
-            if taken:
+            if semaphore is not None:
                 semaphore.release()
 
-    def _strictest(self, host: str, most: int) -> int:
-        number, until = self._known.get((host, most), (most, 0.0))
+    @contextmanager
+    def turn(self, host: str, most_a_minute: int) -> Iterator[Turn]:
+        """Hold a turn at a host, of as many a minute as the strictest run lets it have."""
+        number = self._strictest("a-minute-at", host, most_a_minute)
+        many, hold_s = turns_of(number)
+        semaphore, turn = self._taken(f"{number}-a-minute-at-{host}", many), Turn(hold_s)
+        try:
+            yield turn
+        finally:
+            if semaphore is not None:
+                self._release_after(turn.hold_s, semaphore)
+
+    def close(self) -> None:
+        """Let what is held for later end with its lease: whoever would give it back goes."""
+        with self._lock:
+            for timer in self._timers:
+                timer.cancel()
+            self._timers.clear()
+
+    def _taken(self, name: str, most: int) -> Any:
+        """Return a semaphore of which a lease was taken; None if the scheduler is lost.
+
+        That says nothing about the file.
+        """
+        try:
+            semaphore: Any = self._semaphore(f"gridmill-{most}-{name}", most)
+            return semaphore if semaphore.acquire() else None
+        except (OSError, RuntimeError):
+            return None
+
+    def _release_after(self, seconds: float, semaphore: Any) -> None:
+        def release() -> None:
+            with self._lock:
+                self._timers.discard(timer)
+            with suppress(Exception):  # whoever had it may be gone, and its lease with it
+                semaphore.release()
+
+        with self._lock:
+            timer = give_back_after(seconds, release)
+            self._timers.add(timer)
+
+    def _strictest(self, kind: str, host: str, most: int) -> int:
+        number, until = self._known.get((kind, host, most), (most, 0.0))
         if monotonic() >= until:
-            number = strictest(self._declared(host, most), most, time())
-            self._known[host, most] = number, monotonic() + SEEN_AGAIN_S
+            with suppress(OSError, RuntimeError):  # as above
+                number = strictest(self._declared([DECLARED[kind], host], most), most, time())
+            self._known[kind, host, most] = number, monotonic() + SEEN_AGAIN_S
         return number
 
-    def _declared(self, host: str, most: int) -> Mapping[str, float]:
+    def _declared(self, keys: list[str], most: int) -> Mapping[str, float]:
         """Say what is needed here, and return what anybody needed, see `strictest`."""
-        keys = [DECLARED, host]
         ask: Any = sync
         ask(self._loop, self._scheduler.set_metadata, keys=[*keys, str(most)], value=time())
         declared: Mapping[str, float] = ask(
@@ -78,16 +118,13 @@ class HostPlaces:
         )
         return declared
 
-    def _semaphore(self, host: str, most: int) -> Semaphore:
+    def _semaphore(self, name: str, most: int) -> Semaphore:
         with self._lock:
-            if (host, most) not in self._semaphores:
-                self._semaphores[host, most] = Semaphore(  # type: ignore[no-untyped-call]
-                    most,
-                    name=f"gridmill-{most}-at-{host}",
-                    scheduler_rpc=self._scheduler,
-                    loop=self._loop,
+            if name not in self._semaphores:
+                self._semaphores[name] = Semaphore(  # type: ignore[no-untyped-call]
+                    most, name=name, scheduler_rpc=self._scheduler, loop=self._loop
                 )
-            return self._semaphores[host, most]
+            return self._semaphores[name]
 
 
 def strictest(declared: Mapping[str, float], most: int, now: float) -> int:

@@ -15,7 +15,7 @@ import random
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -31,7 +31,7 @@ from gridmill.sources.fetch.failures import (
     TransientError,
     mask_url,
 )
-from gridmill.sources.fetch.hosts import limit_hosts, place_at
+from gridmill.sources.fetch.hosts import limit_hosts, place_at, turn_at
 from gridmill.sources.fetch.http import open_http
 from gridmill.sources.fetch.local import open_local
 from gridmill.sources.fetch.proof import HEAD_NBYTES, Summed, check_body, content_fault
@@ -88,6 +88,8 @@ class Download:
         Which version of the file's index said where its parts are; None where none did.
     unpacked
         Checksum of the destination, where that was taken out of what came.
+    url
+        Where it came from, credentials masked.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class Download:
     checksum: str | None = None
     index: FileIdentity | None = None
     unpacked: str | None = None
+    url: str | None = None
 
 
 def fetch(
@@ -340,7 +343,8 @@ class _Transfer:
             for attempt in stamina.retry_context(
                 on=self._backoff,
                 attempts=settings.attempts,
-                timeout=settings.deadline_s,
+                # `_backoff` knows the deadline, which does not count the wait for a turn.
+                timeout=settings.deadline_s if settings.most_a_minute is None else None,
                 wait_initial=settings.wait_initial_s,
                 wait_max=settings.wait_max_s,
                 wait_jitter=settings.wait_initial_s,
@@ -362,6 +366,7 @@ class _Transfer:
             attempts=self._attempts,
             file_nbytes=self.file.nbytes,
             checksum=checksum_of(self._whole_crc32c, self._requests),
+            url=mask_url(self._url),
         )
 
     def _backoff(self, error: Exception) -> bool | float:
@@ -381,7 +386,7 @@ class _Transfer:
         self._out.truncate()
         for request in self._requests[self._whole_requests :]:
             self._deadline.check()
-            with self._open_body(self._url, request, self._settings, self._deadline) as body:
+            with self._asked(request) as body:
                 out = Summed(self._out, self._whole_crc32c)
                 nbytes = _copy(body, request, out, self._deadline)
             self._check_unchanged(body.file)
@@ -393,6 +398,21 @@ class _Transfer:
         if fault := content_fault(self._out, self._whole_nbytes, self._settings, is_all=is_all):
             self._start_again()
             raise NotAFileError(fault)
+
+    @contextmanager
+    def _asked(self, request: ByteRange | None) -> Iterator[Body]:
+        """Send a request when it is its turn, and give its answer."""
+        came = time.monotonic()
+        with ExitStack() as answer:
+            with turn_at(self._url, self._settings.most_a_minute) as turn:
+                self._deadline.put_off(time.monotonic() - came)
+                try:
+                    opened = self._open_body(self._url, request, self._settings, self._deadline)
+                    body = answer.enter_context(opened)
+                except TransientError as error:
+                    turn.hold_s = max(turn.hold_s, error.retry_after_s or 0.0)
+                    raise
+            yield body
 
     def _check_unchanged(self, file: FileIdentity) -> None:
         if self._whole_requests == 0:

@@ -46,6 +46,9 @@ class Deadline:
     def remaining_s(self) -> float:
         return self._end - time.monotonic()
 
+    def put_off(self, seconds: float) -> None:
+        self._end += seconds
+
     def check(self) -> None:
         if self.remaining_s <= 0:
             raise PermanentError(f"the deadline of {self._deadline_s:g} s passed")

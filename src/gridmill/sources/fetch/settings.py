@@ -11,6 +11,7 @@ __all__ = ["DEFAULT_SETTINGS", "DownloadSettings", "FileFormat"]
 FileFormat: TypeAlias = Literal["netcdf", "grib"]
 
 _COUNTS = ("attempts", "min_nbytes", "most_unpacked_nbytes")
+_LIMITS = ("most_at_host", "most_a_minute")
 _SECONDS = ("deadline_s", "connect_timeout_s", "read_timeout_s", "wait_initial_s", "wait_max_s")
 
 
@@ -40,6 +41,10 @@ class DownloadSettings:
         for all of them. None for no limit. One that was told to slow down keeps its place while it
         waits, so that the more of them a host refuses, the fewer it gets. Where there is no
         cluster it holds for the process.
+    most_a_minute
+        Requests to one host in any 60 seconds, counted like `most_at_host`: attempts, ranges and
+        inventories are one each. None for no limit. One that was told to slow down keeps its turn
+        while it waits. The deadline does not count the wait for a turn.
     min_nbytes
         A destination with fewer bytes is not a file.
     forbidden_means_absent
@@ -78,6 +83,8 @@ class DownloadSettings:
     # As many as S3 answers from one bucket without slowing them down, and more than an agency's
     # server likes: there, set it to what its terms of use say.
     most_at_host: int | None = 256
+    # Few providers have such terms; NOMADS allows 120.
+    most_a_minute: int | None = None
     # An empty body is never a file; a constant GRIB message has about 200 bytes, an index fewer.
     min_nbytes: int = 1
     # 403 also means bad credentials; taken for absence it would turn those into missing data.
@@ -95,10 +102,9 @@ class DownloadSettings:
     def __post_init__(self) -> None:
         for name in _COUNTS:
             _check_positive(name, getattr(self, name), int, "a whole number of at least 1")
-        if self.most_at_host is not None:
-            _check_positive(
-                "most_at_host", self.most_at_host, int, "a whole number of at least 1, or None"
-            )
+        for name in _LIMITS:
+            if (limit := getattr(self, name)) is not None:
+                _check_positive(name, limit, int, "a whole number of at least 1, or None")
         for name in _SECONDS:
             _check_positive(name, getattr(self, name), int | float, "a number of seconds above 0")
         if self.expect is not None and self.expect not in get_args(FileFormat):

@@ -10,7 +10,8 @@ from typing import Any
 
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.files.recorded import SourceFileRecord, by_listing
+from gridmill.authoring.source_file import SourceFileCoord, known_of, url_of
+from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
@@ -139,13 +140,13 @@ def _gaps_of(
     recorded = {var.name: _Recorded.of(record, var.name, unknown) for var in variables}
     times: Counter[str] = Counter()
     for file in files:
-        url = mask_url(file.coord.get_url())
+        url = mask_url(url_of(file.coord))
         time, times[url] = times[url], times[url] + 1
         at = Region.STATIC.slice if job.is_static else _positions(job, file, context)
         if at.start >= at.stop and not job.is_static:
             continue  # of the margin, or of what is not selected
         names = [var.name for var in variables if is_offered_of(job, var, file)]
-        outcomes = [(recorded[name].outcome(url, time), name) for name in names]
+        outcomes = [(recorded[name].outcome(file.coord, time), name) for name in names]
         lacking = sorted((outcome, name) for outcome, name in outcomes if outcome is not None)
         for outcome, alike in groupby(lacking, key=lambda pair: pair[0]):
             yield Gap(
@@ -168,10 +169,10 @@ def _positions(job: RegionJob[Any, Any], file: SourceFile, context: Context) -> 
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What a record says of one variable; its files by `by_listing`."""
+    """What a record says of one variable; its files by URL, as often as each is listed."""
 
     variable: VariableRecord | None
-    files: Mapping[tuple[str, int], tuple[int, SourceFileRecord]]
+    files: Mapping[str, Sequence[tuple[int, SourceFileRecord]]]
     why_unknown: str = ""
 
     @classmethod
@@ -179,18 +180,22 @@ class _Recorded:
         known = None if record is None else record.variables.get(name)
         if record is None or known is None:
             return cls(None, {}, why_unknown)
-        return cls(known, by_listing(record.groups[known.group]))
+        files: dict[str, list[tuple[int, SourceFileRecord]]] = {}
+        for number, file in enumerate(record.groups[known.group]):
+            files.setdefault(file.url, []).append((number, file))
+        return cls(known, files)
 
-    def outcome(self, url: str, time: int) -> _Outcome | None:
+    def outcome(self, coord: SourceFileCoord, time: int) -> _Outcome | None:
         """Say what became of a file where it is listed for a certain time; None if well."""
         known = self.variable
         if known is None:
             return _Outcome(NOT_RECORDED, self.why_unknown)
         if known.state == "failed":
             return _Outcome(NOT_RECORDED, f"failed: {known.error}")
-        if (url, time) not in self.files:
+        listed = known_of(coord, self.files) or []
+        if time >= len(listed):
             return _Outcome(NOT_RECORDED, "it was made from other source files")
-        number, file = self.files[url, time]
+        number, file = listed[time]
         status, settled, detail = file.status, file.settled, file.detail or ""
         if number in known.unread:
             settled, detail = known.unread[number]

@@ -24,7 +24,8 @@ def check_consistency(message: bytes, sections: Sequence[Section]) -> None:
     """Check that the values of a message can be there; `sections` as of `find_field`.
 
     What is checked: the number of values against points and bitmap, and that the packed data can
-    hold so many (templates 5.0, 5.2, 5.3, 5.40 and 5.41; in edition 1 simple packing).
+    hold so many (templates 5.0, 5.2, 5.3, 5.40 and 5.41; in edition 1 simple packing); and that
+    values are counted from a number.
 
     Raises
     ------
@@ -76,6 +77,8 @@ def _check_grib2(section: dict[int, memoryview]) -> None:
     if n_values > n_points or (bits and n_values != n_marked):
         marked = "" if n_marked == n_points else f", of which {n_marked} are marked"
         raise GribCorrupt(f"{n_values} values for {n_points} points{marked}: they contradict")
+    if n_values and template != _IEEE and uint(section[5], 11, 4) & _NOT_FINITE == _NOT_FINITE:
+        raise GribCorrupt("the reference value of its packing is not a finite number")
     if has_data and n_values:
         _PACKING_CHECKS[template](section[5], section[7][5:], n_values)
 
@@ -193,6 +196,8 @@ def _check_nothing(_header: memoryview, _data: memoryview, _n_values: int) -> No
     """Leave it to ecCodes, which names what is wrong."""
 
 
+# The exponent of an IEEE number of four octets: ecCodes takes these for a number of 1e38.
+_NOT_FINITE = 0x7F800000
 _SIMPLE, _COMPLEX, _COMPLEX_DIFFERENCES, _IEEE, _JPEG, _PNG, _CCSDS = 0, 2, 3, 4, 40, 41, 42
 _PACKING_CHECKS: dict[int, Callable[[memoryview, memoryview, int], None]] = {
     _SIMPLE: _check_simple,
