@@ -53,6 +53,9 @@ class Encoding:
     shards
         Length of the stored object along each dim, a multiple of `chunks`; None stores every
         chunk as an object of its own.
+    index_location
+        Where in a shard its index is: ``"end"``, as is usual, or ``"start"`` for readers that
+        cannot ask for the last bytes of an object, such as those of adlfs on Azure.
     dtype
         NumPy dtype name of the stored values.
     fill_value
@@ -103,6 +106,7 @@ class Encoding:
     scale_factor: float | None = None
     add_offset: float | None = None
     fill_is_missing: bool = True
+    index_location: str = "end"
 
     def __post_init__(self) -> None:
         kind = np.dtype(self.dtype)
@@ -118,6 +122,8 @@ class Encoding:
                 "gzip writes the time into what it compresses, so that the same values would not "
                 "give the same bytes; take blosc or zstd"
             )
+        if self.index_location not in ("end", "start"):
+            raise ValueError(f"index_location {self.index_location!r} is neither 'end' nor 'start'")
         if self.shards is None:
             return
         if len(self.shards) != len(self.chunks):
@@ -132,6 +138,12 @@ class Encoding:
     def object_shape(self) -> tuple[int, ...]:
         """Lengths covered by one stored object: the shard, or the chunk where there is none."""
         return self.chunks if self.shards is None else self.shards
+
+    @property
+    def _shards(self) -> Any:
+        if self.shards is None or self.index_location == "end":
+            return self.shards
+        return {"shape": self.shards, "index_location": self.index_location}
 
     @property
     def is_floating(self) -> bool:
@@ -193,7 +205,7 @@ class Encoding:
             "compressors": codecs,
             "units": self.units,
             "calendar": self.calendar,
-            "shards": self.shards,
+            "shards": self._shards,
             "scale_factor": None if self.scale_factor is None else float(self.scale_factor),
             "add_offset": None if self.add_offset is None else float(self.add_offset),
             "fill_value": self.fill,
