@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gridmill.model.urls import check_address, is_same_kind
+from gridmill.model.urls import canonical, check_address, is_same_kind
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.zarr_store import ZarrStore
 
@@ -30,7 +30,7 @@ def open_store(
     Parameters
     ----------
     url
-        A local path, ``s3://bucket/prefix``, or what else fsspec knows.
+        A local path, ``s3://bucket/prefix`` (``s3a://`` is the same), or what else fsspec knows.
     dataset_id
         The dataset in it.
     format
@@ -53,7 +53,7 @@ def open_store(
         The address is written wrong, the format or the URL's scheme is not supported, or its
         library is not installed.
     """
-    check_address(url)
+    url = canonical(check_address(url))
     format = format or _format_of(url)  # noqa: A001
     if format not in FORMATS:
         raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
@@ -100,7 +100,7 @@ def open_replica(
         It is the store itself; or as by `open_store`.
     """
     options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"url": str(given)}
-    url = str(options.pop("url"))
+    url = canonical(str(options.pop("url")))
     if url.rstrip("/") == store.url.rstrip("/"):
         raise ValueError(f"{url} is the archive itself: give another replica")
     if is_same_kind(url, store.url):

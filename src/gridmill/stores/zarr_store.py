@@ -319,13 +319,20 @@ class ZarrStore:
     # -- what it warns of, and its upkeep -------------------------------------------------------
 
     def warn_of(self, work: IntendedWork) -> list[str]:
-        """Say that readers may meet an error where an object is replaced."""
+        """Say that readers may meet an error where an object is replaced, or that all will go."""
+        warnings = []
+        if self.url.startswith("memory://"):
+            warnings.append(
+                f"{self.url} is in the memory of this process: it ends with it, and workers in "
+                "other processes have another one; give a path or a bucket to keep the archive"
+            )
         if not work.replaced:
-            return []
+            return warnings
         return [
+            *warnings,
             f"shards of {work.replaced:,} published region{'s' * (work.replaced > 1)} are "
             "replaced: a reader in the very moment gets an error and reads again. Shards that an "
-            "update fills, or Icechunk, avoid that"
+            "update fills, or Icechunk, avoid that",
         ]
 
     def forget_versions(self, older_than: datetime, *, dry_run: bool = False) -> dict[str, int]:

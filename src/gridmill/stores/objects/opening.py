@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gridmill.model.urls import check_address, is_local, is_same_kind, local_path
+from gridmill.model.urls import canonical, check_address, is_local, is_same_kind, local_path
 from gridmill.stores.headers import Headers
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.protocol import Objects
@@ -42,11 +42,12 @@ def open_objects(
     ValueError
         The URL's scheme is not supported.
     """
-    if is_local(check_address(url)):
+    url = canonical(check_address(url))
+    if is_local(url):
         root = local_path(url)
         return LocalObjects(root, staging or root / "staging", fsync=fsync)
     # Imported here, because local stores need neither.
-    if url.startswith(("s3://", "s3a://")):
+    if url.startswith("s3://"):
         from gridmill.stores.objects.s3 import S3Objects
 
         return S3Objects(url, storage_options, headers=headers)
