@@ -94,6 +94,9 @@ class _Handler(LoopbackHandler):
     def do_PUT(self) -> None:  # noqa: N802
         """Put an object if its condition holds."""
         content = self.rfile.read(int(self.headers["Content-Length"]))
+        if "PUT" in self.store.refused:
+            self._answer(403, _error("AccessDenied", self.store.refused["PUT"]), {})
+            return
         store, key = self.store, unquote(urlsplit(self.path).path)
         if "uploadId=" in self.path:
             # Parts are for those who look at requests: what they hold is not kept.
@@ -120,9 +123,17 @@ class _Handler(LoopbackHandler):
 
     def do_GET(self) -> None:  # noqa: N802
         """Send an object, a part of it, or a listing."""
+        if self.command in self.store.refused:
+            self._answer(403, _error("AccessDenied", self.store.refused[self.command]), {})
+            return
         url = urlsplit(self.path)
         query, key = parse_qs(url.query, keep_blank_values=True), unquote(url.path)
-        if "list-type" in query or "uploads" in query:
+        is_list = "list-type" in query or "uploads" in query
+        is_absent = not is_list and key not in self.store.contents
+        if not self.store.may_list and (is_list or is_absent):
+            self._answer(403, _error("AccessDenied"), {})
+            return
+        if is_list:
             self._answer(200, self.store._listing(key.strip("/"), query), {})
             return
         with self.store._lock:
@@ -143,6 +154,9 @@ class _Handler(LoopbackHandler):
 
     def do_DELETE(self) -> None:  # noqa: N802
         """Delete an object, if it is there."""
+        if "DELETE" in self.store.refused:
+            self._answer(403, _error("AccessDenied", self.store.refused["DELETE"]), {})
+            return
         with self.store._lock:
             self.store.contents.pop(unquote(urlsplit(self.path).path), None)
         self._answer(204, b"", {})
@@ -188,6 +202,10 @@ class QuirkyS3(LoopbackServer):
         self.conditions = conditions
         self.lost_answers = lost_answers
         self.contents: dict[str, bytes] = {}
+        # Whether keys may be listed; who may not is refused what is absent, too.
+        self.may_list = True
+        # By method that is refused, what is said of it.
+        self.refused: dict[str, str] = {}
         self.said: dict[str, dict[str, str]] = {}
         self.puts: list[str] = []
 
@@ -214,5 +232,5 @@ class QuirkyS3(LoopbackServer):
         return f"<ListBucketResult>{listed}</ListBucketResult>".encode()
 
 
-def _error(code: str) -> bytes:
-    return f"<Error><Code>{code}</Code><Message>As it was told to.</Message></Error>".encode()
+def _error(code: str, message: str = "As it was told to.") -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()

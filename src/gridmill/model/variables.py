@@ -37,8 +37,7 @@ CRC32C: Mapping[str, Any] = {"name": "crc32c"}
 COMPLETENESS_CHUNK = 2**20
 # What values can be packed into: of more, readers' float64 does not hold every one.
 PACKED = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
-# xarray decodes it as NaT, without an attribute that says so: who misses a chunk of times does not
-# see 1970.
+# xarray decodes it as NaT, with no attribute: who misses a chunk of times does not see 1970.
 NOT_A_TIME = -(2**63)
 
 
@@ -54,8 +53,8 @@ class Encoding:
         Length of the stored object along each dim, a multiple of `chunks`; None stores every
         chunk as an object of its own.
     index_location
-        Where in a shard its index is: ``"end"``, as is usual, or ``"start"`` for readers that
-        cannot ask for the last bytes of an object, such as those of adlfs on Azure.
+        Where a shard has its index: ``"end"``, or ``"start"`` for readers that cannot ask for the
+        last bytes of an object, like those of adlfs.
     dtype
         NumPy dtype name of the stored values.
     fill_value
@@ -122,8 +121,6 @@ class Encoding:
                 "gzip writes the time into what it compresses, so that the same values would not "
                 "give the same bytes; take blosc or zstd"
             )
-        if self.index_location not in ("end", "start"):
-            raise ValueError(f"index_location {self.index_location!r} is neither 'end' nor 'start'")
         if self.shards is None:
             return
         if len(self.shards) != len(self.chunks):
@@ -133,17 +130,13 @@ class Encoding:
                 f"shards {self.shards} must be whole multiples of chunks {self.chunks} "
                 "along every dim"
             )
+        if self.index_location not in ("end", "start"):
+            raise ValueError(f"index_location {self.index_location!r} is neither 'end' nor 'start'")
 
     @property
     def object_shape(self) -> tuple[int, ...]:
         """Lengths covered by one stored object: the shard, or the chunk where there is none."""
         return self.chunks if self.shards is None else self.shards
-
-    @property
-    def _shards(self) -> Any:
-        if self.shards is None or self.index_location == "end":
-            return self.shards
-        return {"shape": self.shards, "index_location": self.index_location}
 
     @property
     def is_floating(self) -> bool:
@@ -205,13 +198,15 @@ class Encoding:
             "compressors": codecs,
             "units": self.units,
             "calendar": self.calendar,
-            "shards": self._shards,
+            "shards": self.shards,
             "scale_factor": None if self.scale_factor is None else float(self.scale_factor),
             "add_offset": None if self.add_offset is None else float(self.add_offset),
             "fill_value": self.fill,
         }
         if self.units is None:
             encoding["_FillValue"] = self.missing
+        if self.shards is not None and self.index_location != "end":
+            encoding["shards"] = {"shape": self.shards, "index_location": self.index_location}
         optional = {"units", "calendar", "shards", "scale_factor", "add_offset"}
         return {k: v for k, v in encoding.items() if v is not None or k not in optional}
 

@@ -63,6 +63,18 @@ _WRONG_CREDENTIALS = frozenset(
 )
 
 
+# What a policy must allow, by operation. Who may not list is refused what is absent, too.
+_PERMISSIONS = {
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "CopyObject": "s3:GetObject, s3:GetObjectTagging, s3:PutObject and s3:PutObjectTagging",
+    "DeleteObject": "s3:DeleteObject",
+    "GetObject": "s3:GetObject, and s3:ListBucket where the object may be absent",
+    "HeadObject": "s3:GetObject, and s3:ListBucket where the object may be absent",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "ListObjectsV2": "s3:ListBucket",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class S3Patience:
     """How long a request is tried before it counts as failed.
@@ -165,7 +177,7 @@ class S3Requests:
 
         match error:
             case botocore.ClientError():
-                return self._refused(error.response)
+                return self._refused(error.response, error.operation_name)
             case botocore.NoCredentialsError() | botocore.PartialCredentialsError():
                 return PermissionError(
                     "no credentials found: set AWS_ACCESS_KEY_ID and "
@@ -180,7 +192,7 @@ class S3Requests:
                 return _Transient(f"{type(error).__name__} at {self.endpoint}")
         return error
 
-    def _refused(self, response: Mapping[str, Any]) -> OSError:
+    def _refused(self, response: Mapping[str, Any], operation: str) -> OSError:
         code = error_code(response)
         status = error_status(response)
         if code == "NoSuchBucket":
@@ -194,7 +206,8 @@ class S3Requests:
             return _Transient(f"{code} (HTTP {status}) from {self.endpoint}")
         if status == 403:
             return PermissionError(
-                f"{code}: these credentials may not do that in bucket {self.bucket}"
+                f"{code}: these credentials may not do that in bucket {self.bucket}: {operation} "
+                f"needs {_permission(response, operation)}"
             )
         return OSError(f"{code} (HTTP {status}) from {self.endpoint}")
 
@@ -262,6 +275,13 @@ class _Client:
             return operation(**added)  # type: ignore[no-any-return]
 
         return request
+
+
+def _permission(response: Mapping[str, Any], operation: str) -> str:
+    """Name what a policy must allow: as AWS says it (a key of KMS, for one), or by the request."""
+    message = str(response.get("Error", {}).get("Message", ""))
+    told = re.search(r"not authorized to perform: ([a-z0-9-]+:\w+)", message)
+    return told[1] if told else _PERMISSIONS.get(operation, "s3:PutObject")
 
 
 _connections: dict[str, S3Connection] = {}
