@@ -29,6 +29,8 @@ __all__ = [
     "never_new",
 ]
 
+# What an object says of itself.
+SAID = ("Cache-Control", "Content-Type")
 # The status of a put, by its headers and the tag of the object that is there: 200 puts it.
 Conditions = Callable[[Mapping[str, str], str | None], int]
 
@@ -92,30 +94,46 @@ class _Handler(LoopbackHandler):
     def do_PUT(self) -> None:  # noqa: N802
         """Put an object if its condition holds."""
         content = self.rfile.read(int(self.headers["Content-Length"]))
+        if "PUT" in self.store.refused:
+            self._answer(403, _error("AccessDenied", self.store.refused["PUT"]), {})
+            return
         store, key = self.store, unquote(urlsplit(self.path).path)
         if "uploadId=" in self.path:
             # Parts are for those who look at requests: what they hold is not kept.
             self._answer(200, b"", {"ETag": '"part"'})
             return
+        source = self.headers.get("x-amz-copy-source")
         with store._lock:
             number = len(store.puts)
             store.puts.append(key)
-            status = store.conditions(dict(self.headers.items()), store._tag(key))
+            status = store.conditions(self._condition(), store._tag(key))
             if status == 200:
+                content = content if source is None else store.contents[f"/{unquote(source)}"]
                 store.contents[key] = content
+                store.said[key] = {n: self.headers[n] for n in SAID if n in self.headers}
             tag = store._tag(key)
         if number in store.lost_answers:
             self.reset_connection()
             return
         codes = {400: "InvalidArgument", 404: "NoSuchKey", 412: "PreconditionFailed"}
         body = b"" if status == 200 else _error(codes.get(status, "NotImplemented"))
+        if source is not None and status == 200:
+            body = f"<CopyObjectResult><ETag>{escape(tag or '')}</ETag></CopyObjectResult>".encode()
         self._answer(status, body, {"ETag": tag or ""})
 
     def do_GET(self) -> None:  # noqa: N802
         """Send an object, a part of it, or a listing."""
+        if self.command in self.store.refused:
+            self._answer(403, _error("AccessDenied", self.store.refused[self.command]), {})
+            return
         url = urlsplit(self.path)
         query, key = parse_qs(url.query, keep_blank_values=True), unquote(url.path)
-        if "list-type" in query or "uploads" in query:
+        is_list = "list-type" in query or "uploads" in query
+        is_absent = not is_list and key not in self.store.contents
+        if not self.store.may_list and (is_list or is_absent):
+            self._answer(403, _error("AccessDenied"), {})
+            return
+        if is_list:
             self._answer(200, self.store._listing(key.strip("/"), query), {})
             return
         with self.store._lock:
@@ -124,7 +142,8 @@ class _Handler(LoopbackHandler):
             self._answer(404, _error("NoSuchKey"), {})
             return
         part = self._part(content)
-        self._answer(200 if part == content else 206, part, {"ETag": tag})
+        said = {"ETag": tag, **self.store.said.get(key, {})}
+        self._answer(200 if part == content else 206, part, said)
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -135,9 +154,18 @@ class _Handler(LoopbackHandler):
 
     def do_DELETE(self) -> None:  # noqa: N802
         """Delete an object, if it is there."""
+        if "DELETE" in self.store.refused:
+            self._answer(403, _error("AccessDenied", self.store.refused["DELETE"]), {})
+            return
         with self.store._lock:
             self.store.contents.pop(unquote(urlsplit(self.path).path), None)
         self._answer(204, b"", {})
+
+    def _condition(self) -> dict[str, str]:
+        """Return the headers, with a copy's condition as that of a put."""
+        headers = dict(self.headers.items())
+        tag = headers.get("x-amz-copy-source-if-match")
+        return headers if tag is None else {**headers, "If-Match": tag}
 
     def _part(self, content: bytes) -> bytes:
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "bytes=0-"))
@@ -174,6 +202,11 @@ class QuirkyS3(LoopbackServer):
         self.conditions = conditions
         self.lost_answers = lost_answers
         self.contents: dict[str, bytes] = {}
+        # Whether keys may be listed; who may not is refused what is absent, too.
+        self.may_list = True
+        # By method that is refused, what is said of it.
+        self.refused: dict[str, str] = {}
+        self.said: dict[str, dict[str, str]] = {}
         self.puts: list[str] = []
 
     @property
@@ -199,5 +232,5 @@ class QuirkyS3(LoopbackServer):
         return f"<ListBucketResult>{listed}</ListBucketResult>".encode()
 
 
-def _error(code: str) -> bytes:
-    return f"<Error><Code>{code}</Code><Message>As it was told to.</Message></Error>".encode()
+def _error(code: str, message: str = "As it was told to.") -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()

@@ -109,7 +109,7 @@ class Archive:
     def _objects(self) -> Mapping[str, bytes]:
         """The whole template's metadata and coordinates, as objects of a Zarr store."""
         with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
-            write_by_xarray(self.template_ds, folder)
+            write_by_xarray(self.template_ds, folder, _speaking_of_data(self.config))
             return objects_of(folder)
 
     @cached_property
@@ -125,8 +125,8 @@ class Archive:
 
     def speaks_of_data(self, name: object) -> bool:
         """Whether a coordinate's values come from the records, and not from the template."""
-        completeness = self.config.completeness
-        return completeness is not None and name == completeness.name
+        speaking = _speaking_of_data(self.config)
+        return speaking is not None and name == speaking
 
     def up_to(self, length: int) -> xr.Dataset:
         """Return the template's first positions."""
@@ -137,9 +137,10 @@ class Archive:
         """Write metadata and coordinates to a tmp store, which ends with the context."""
         with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
             if is_as_declared(ds, self.template_ds):
-                write_growing(ds, self.template_ds, self.append_dim, self._objects, folder)
+                own = (ds, self.template_ds, self.append_dim, self._objects, folder)
+                write_growing(*own, _speaking_of_data(self.config))
             else:  # an author's hook changed more
-                write_by_xarray(ds, folder)
+                write_by_xarray(ds, folder, _speaking_of_data(self.config))
             yield folder
 
     # -- what the store holds -----------------------------------------------------------------
@@ -230,3 +231,8 @@ class Archive:
             region = self.region_at(position)
             yield region
             position = region.stop
+
+
+def _speaking_of_data(config: TemplateConfig) -> str | None:
+    """Name the coordinate whose values come from the records."""
+    return None if config.completeness is None else config.completeness.name

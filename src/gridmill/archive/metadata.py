@@ -24,11 +24,27 @@ __all__ = ["is_as_declared", "objects_of", "write_by_xarray", "write_growing"]
 Objects = Mapping[str, bytes]
 
 
-def write_by_xarray(ds: xr.Dataset, folder: Path) -> None:
-    """Write all metadata and coordinates of a dataset into an empty folder."""
+def write_by_xarray(ds: xr.Dataset, folder: Path, of_data: str | None = None) -> None:
+    """Write all metadata and coordinates of a dataset into an empty folder.
+
+    Coordinates have all of their objects, also those that hold nothing but fill values: where a
+    reader may not list a bucket, an object that is absent is forbidden to it.
+
+    Parameters
+    ----------
+    ds
+        The dataset.
+    folder
+        Where to.
+    of_data
+        The coordinate whose values are not the dataset's: of it nothing but fill is left out, so
+        that it does not replace what is known.
+    """
     # xarray loads variables of size 0, and those of a template cannot be.
     empty = {n: v.copy(data=np.empty(v.shape, v.dtype)) for n, v in ds.items() if not v.size}
-    ds = ds.assign(empty)
+    ds = ds.assign(empty).copy()  # with encodings of its own
+    for name in ds.coords.keys() - {of_data}:
+        ds[name].encoding["write_empty_chunks"] = True
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently")
         ds.to_zarr(folder, mode="w", compute=False, consolidated=True, zarr_format=3)
@@ -52,7 +68,12 @@ def is_as_declared(ds: xr.Dataset, declared: xr.Dataset) -> bool:
 
 
 def write_growing(
-    ds: xr.Dataset, template_ds: xr.Dataset, append_dim: str, written: Objects, folder: Path
+    ds: xr.Dataset,
+    template_ds: xr.Dataset,
+    append_dim: str,
+    written: Objects,
+    folder: Path,
+    of_data: str | None = None,
 ) -> None:
     """Write a part of a template into an empty folder: what grows anew, the rest as written.
 
@@ -66,8 +87,8 @@ def write_growing(
         What grows.
     written
         The whole template's objects.
-    folder
-        Where to.
+    folder, of_data
+        See `write_by_xarray`.
     """
     # What grows is not taken from there: the template may reach further by now.
     unchanged = {
@@ -75,7 +96,7 @@ def write_growing(
         for name, variable in ds.variables.items()
         if variable is template_ds.variables[name] and append_dim not in variable.dims
     }
-    write_by_xarray(ds.drop_vars({*ds.data_vars, *unchanged}), folder)
+    write_by_xarray(ds.drop_vars({*ds.data_vars, *unchanged}), folder, of_data)
     root = json.loads(written[ROOT])
     arrays = array_metadata(root)
     arrays.update(array_metadata(json.loads((folder / ROOT).read_bytes())))

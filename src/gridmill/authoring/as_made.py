@@ -247,6 +247,8 @@ def _encoding_differences(name: str, ours: Encoding, theirs: Encoding) -> list[D
             "compressors": [_whole_codec(codec, encoding) for codec in encoding.compressors],
             "checksum": encoding.checksum,
             "units": encoding.units,
+            # Without shards there is none.
+            "index_location": encoding.shards and encoding.index_location,
         }
         for encoding in (ours, theirs)
     )

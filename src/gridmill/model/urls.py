@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 __all__ = [
     "SECRET_NAME",
+    "canonical",
     "check_address",
     "is_local",
     "is_same_kind",
@@ -118,6 +119,35 @@ def local_path(url: str) -> Path:
     return Path(rest if separator else url).expanduser().absolute()
 
 
+# Schemes that mean the same.
+_SAME = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "ssh": "sftp"}
+# Those whose address names a server, which alone is to get what its options say.
+_WITH_SERVER = {"ftp", "hdfs", "sftp", "smb", "webhdfs"}
+
+
+def canonical(url: str) -> str:
+    """Return an address with the scheme that fsspec's S3 knows by both of its names.
+
+    Examples
+    --------
+    >>> canonical("s3a://bucket/a.zarr"), canonical("gs://bucket/a.zarr")
+    ('s3://bucket/a.zarr', 'gs://bucket/a.zarr')
+    """
+    return f"s3://{url.removeprefix('s3a://')}" if url.startswith("s3a://") else url
+
+
 def is_same_kind(url: str, other: str) -> bool:
-    """Whether two stores take the same storage options."""
-    return url.partition("://")[0] == other.partition("://")[0]
+    """Whether two stores take the same storage options.
+
+    Examples
+    --------
+    >>> is_same_kind("s3a://a/b", "s3://c/d"), is_same_kind("sftp://a/b", "sftp://c/b")
+    (True, False)
+    """
+    return _kind(url) == _kind(other)
+
+
+def _kind(url: str) -> tuple[str, str]:
+    scheme, _, rest = url.partition("://")
+    scheme = _SAME.get(scheme, scheme)
+    return scheme, rest.partition("/")[0] if scheme in _WITH_SERVER else ""

@@ -37,8 +37,7 @@ CRC32C: Mapping[str, Any] = {"name": "crc32c"}
 COMPLETENESS_CHUNK = 2**20
 # What values can be packed into: of more, readers' float64 does not hold every one.
 PACKED = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
-# xarray decodes it as NaT, without an attribute that says so: who misses a chunk of times does not
-# see 1970.
+# xarray decodes it as NaT, with no attribute: who misses a chunk of times does not see 1970.
 NOT_A_TIME = -(2**63)
 
 
@@ -53,6 +52,9 @@ class Encoding:
     shards
         Length of the stored object along each dim, a multiple of `chunks`; None stores every
         chunk as an object of its own.
+    index_location
+        Where a shard has its index: ``"end"``, or ``"start"`` for readers that cannot ask for the
+        last bytes of an object, like those of adlfs.
     dtype
         NumPy dtype name of the stored values.
     fill_value
@@ -103,6 +105,7 @@ class Encoding:
     scale_factor: float | None = None
     add_offset: float | None = None
     fill_is_missing: bool = True
+    index_location: str = "end"
 
     def __post_init__(self) -> None:
         kind = np.dtype(self.dtype)
@@ -127,6 +130,8 @@ class Encoding:
                 f"shards {self.shards} must be whole multiples of chunks {self.chunks} "
                 "along every dim"
             )
+        if self.index_location not in ("end", "start"):
+            raise ValueError(f"index_location {self.index_location!r} is neither 'end' nor 'start'")
 
     @property
     def object_shape(self) -> tuple[int, ...]:
@@ -200,6 +205,8 @@ class Encoding:
         }
         if self.units is None:
             encoding["_FillValue"] = self.missing
+        if self.shards is not None and self.index_location != "end":
+            encoding["shards"] = {"shape": self.shards, "index_location": self.index_location}
         optional = {"units", "calendar", "shards", "scale_factor", "add_offset"}
         return {k: v for k, v in encoding.items() if v is not None or k not in optional}
 

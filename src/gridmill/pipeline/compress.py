@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from gridmill.authoring.source_file import url_of
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.model.epochs import noted_stages
 from gridmill.model.urls import mask_url
@@ -235,7 +236,7 @@ def _why_it_waits(chain: Chain, bad: Sequence[int] | None) -> str:
     waits = f"{chain.work.data_var.name} of this region waits, and readers with it, until"
     if bad is None:
         return f"so it does whatever source files it gets: {waits} the dataset's code is mended"
-    urls = [mask_url(chain.source.files[index].coord.get_url()) for index in bad]
+    urls = [mask_url(url_of(chain.source.files[index].coord)) for index in bad]
     of_whole = f"; of whole files it fails with {', '.join(urls)}" if urls else ""
     return (
         f"so it does where values are missing, as where a source file is absent{of_whole}: {waits} "

@@ -6,13 +6,15 @@ chunks of a piece are encoded one after the other by the array's own zarr codecs
 are appended to the shards: memory is bounded by the piece, whatever the shard.
 
 The format of a shard (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed):
-the chunks' bytes in any order, then for each chunk in C order its offset and length as two
-little-endian uint64, both 2^64-1 for a chunk that is not there, then the crc32c of that index.
+the chunks' bytes in any order, and after or before them, for each chunk in C order, its offset and
+length as two little-endian uint64, both 2^64-1 for a chunk that is not there, then the crc32c of
+that index.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from itertools import product
@@ -53,7 +55,7 @@ class ObjectWriter:
     Raises
     ------
     ValueError
-        The array's shards have another index than zarr's default one.
+        The index of the array's shards is encoded otherwise than zarr does by default.
 
     Notes
     -----
@@ -74,6 +76,9 @@ class ObjectWriter:
             codecs = codec["configuration"]["codecs"]
         self._chunk_shape = tuple(chunk_shape)
         self._per_object = tuple(n // m for n, m in zip(object_shape, chunk_shape, strict=True))
+        # Offsets count from a shard's first byte, and the index may come before the chunks.
+        is_first = self._is_sharded and codec["configuration"].get("index_location") == "start"
+        self._begin = (16 * math.prod(self._per_object) + 4) if is_first else 0
         self._index: dict[Cell, Values] = {}
         self._chunks: dict[str, Any] = {}
         array = _array_of_one_chunk(self._chunks, metadata, chunk_shape, codecs)
@@ -104,6 +109,8 @@ class ObjectWriter:
                 for part, within, n in zip(cells, inside, self._chunk_shape, strict=True)
             ]
             with self._path(place).open("ab") as out:
+                out.truncate(max(out.tell(), self._begin))
+                out.seek(0, os.SEEK_END)
                 for cell, cut in zip(product(*inside), product(*cuts), strict=True):
                     self._take(values[cut])
                     content = self._encode()
@@ -122,7 +129,7 @@ class ObjectWriter:
         Parameters
         ----------
         least_nbytes
-            By key, how many bytes a shard has at least: zeros before its index make up for what
+            By key, how many bytes a shard has at least: zeros behind its chunks make up for what
             it lacks.
         """
         for place, index in self._index.items():
@@ -130,9 +137,11 @@ class ObjectWriter:
             content += google_crc32c.value(content).to_bytes(4, "little")
             path = self._path(place)
             least = least_nbytes.get(path.relative_to(self.folder).as_posix(), 0)
-            with path.open("ab") as out:
-                out.truncate(max(out.tell(), least - len(content)))
-                out.seek(0, os.SEEK_END)
+            with path.open("r+b") as out:
+                size = out.seek(0, os.SEEK_END)
+                behind = 0 if self._begin else len(content)
+                out.truncate(max(size, least - behind))
+                out.seek(0, os.SEEK_SET if self._begin else os.SEEK_END)
                 out.write(content)
 
     def _take(self, part: Values) -> None:
@@ -221,9 +230,8 @@ def _encode_by_zarr(array: zarr.Array[Any], buffer: Values, chunks: dict[str, An
 
 
 def _check_index(name: str, configuration: Mapping[str, Any]) -> None:
-    location = configuration.get("index_location", "end")
-    if configuration["index_codecs"] != INDEX_CODECS or location != "end":
+    if configuration["index_codecs"] != INDEX_CODECS:
         raise ValueError(
             f"the shards of {name!r} have an index other than zarr's default one "
-            f"(little-endian, crc32c, at the end): {configuration}"
+            f"(little-endian, crc32c): {configuration}"
         )

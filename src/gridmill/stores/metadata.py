@@ -73,10 +73,14 @@ def joined(values: Sequence[CoordinateValues]) -> list[CoordinateValues]:
 def set_values(store: Any, part: CoordinateValues, *, only_lower: bool = False) -> None:
     """Set values of a coordinate, or only those that get lower, in a store that has the array."""
     array = zarr.open_array(store, path=part.name, mode="r+", zarr_format=3)
+    # Readers who may not list a bucket are refused what is absent.
+    is_there = not isinstance(store, Path) or all(
+        (store / key).exists() for key in keys_of(part, array.metadata.to_dict())
+    )
     at = slice(part.start, part.start + len(part.values))
     there = np.asarray(array[at])
     wanted = np.minimum(there, part.values) if only_lower else part.values
-    if not np.array_equal(there, wanted):
+    if not is_there or not np.array_equal(there, wanted):
         # An object of zeros must be there, too, to replace another.
         array.with_config({"write_empty_chunks": True})[at] = wanted
 

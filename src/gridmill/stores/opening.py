@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gridmill.model.urls import check_address, is_same_kind
+from gridmill.model.urls import canonical, check_address, is_same_kind
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.zarr_store import ZarrStore
 
@@ -23,13 +23,14 @@ def open_store(
     state: str | None = None,
     fsync: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    cache_control: Mapping[str, str] | None = None,
 ) -> FinalStore:
     """Give the final store at a URL; touches nothing yet.
 
     Parameters
     ----------
     url
-        A local path, ``s3://bucket/prefix``, or what else fsspec knows.
+        A local path, ``s3://bucket/prefix`` (``s3a://`` is the same), or what else fsspec knows.
     dataset_id
         The dataset in it.
     format
@@ -41,6 +42,10 @@ def open_store(
     storage_options
         For a remote store, what its file system takes: for S3 those of s3fs (`key`, `secret`,
         `profile`, `anon`, `endpoint_url`, ...).
+    cache_control
+        For plain Zarr, what caches may do with new objects, by kind: ``{"metadata": ...,
+        "coordinates": ..., "data": ...}``, values of Cache-Control; ``"no-cache"`` where nothing
+        is given. Files on a disk say nothing.
 
     Raises
     ------
@@ -48,20 +53,28 @@ def open_store(
         The address is written wrong, the format or the URL's scheme is not supported, or its
         library is not installed.
     """
-    check_address(url)
-    if format is None:
-        format = "icechunk" if url.rstrip("/").endswith(".icechunk") else "zarr"  # noqa: A001
+    url = canonical(check_address(url))
+    format = format or _format_of(url)  # noqa: A001
     if format not in FORMATS:
         raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
     if format == "icechunk":
         if fsync:
             raise ValueError("Icechunk does not say when its files survive a power loss: no fsync")
+        if cache_control:
+            raise ValueError("Icechunk writes its objects itself: it takes no cache_control")
         try:
             from gridmill.stores.icechunk.store import IcechunkStore
         except ImportError as error:
             raise ValueError(f"{error}: pip install 'gridmill[icechunk]'") from error
         return IcechunkStore(url, dataset_id, state=state, storage_options=storage_options)
-    return ZarrStore(url, dataset_id, state=state, fsync=fsync, storage_options=storage_options)
+    return ZarrStore(
+        url,
+        dataset_id,
+        state=state,
+        fsync=fsync,
+        storage_options=storage_options,
+        cache_control=cache_control,
+    )
 
 
 def open_replica(
@@ -69,6 +82,7 @@ def open_replica(
     store: FinalStore,
     dataset_id: str,
     storage_options: Mapping[str, Any] | None,
+    cache_control: Mapping[str, str] | None = None,
 ) -> FinalStore:
     """Give the store of a replica; touches nothing yet.
 
@@ -76,7 +90,7 @@ def open_replica(
     ----------
     given
         Its address, or what `open_store` takes, with the address as ``url``.
-    store, dataset_id, storage_options
+    store, dataset_id, storage_options, cache_control
         The store that it is a replica of, the dataset in it, and that store's options: they are
         the replica's, too, where it is of the same kind and has none of its own.
 
@@ -86,9 +100,17 @@ def open_replica(
         It is the store itself; or as by `open_store`.
     """
     options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"url": str(given)}
-    url = str(options.pop("url"))
+    url = canonical(str(options.pop("url")))
     if url.rstrip("/") == store.url.rstrip("/"):
         raise ValueError(f"{url} is the archive itself: give another replica")
     if is_same_kind(url, store.url):
         options.setdefault("storage_options", storage_options)
+    options.setdefault("format", _format_of(url))
+    if options["format"] == store.format:
+        options.setdefault("cache_control", cache_control)
     return open_store(url, dataset_id, **options)
+
+
+def _format_of(url: str) -> str:
+    """Name the format that a URL means where none is given."""
+    return "icechunk" if url.rstrip("/").endswith(".icechunk") else "zarr"

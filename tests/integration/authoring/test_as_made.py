@@ -88,6 +88,7 @@ def encodings(draw: st.DrawFn) -> Encoding:
         **packing,
         compressors=draw(st.sampled_from(COMPRESSORS)),
         checksum=draw(st.booleans()),
+        index_location=draw(st.sampled_from(["end", "start"])),
     )
 
 

@@ -1,4 +1,4 @@
-"""Readers open each kind of store with the README's one-liner, and need nothing of gridmill."""
+"""Readers open each kind of store with the guide's one-liner, and need nothing of gridmill."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, truth
 from gridmill.testing import S3Server
-from repository import README
+from repository import ROOT
 
-PAGE = README.read_text()
+PAGE = (ROOT / "docs" / "guides" / "stores.md").read_text()
 # A process without gridmill, without credentials, and with an endpoint as AWS' tools take it.
 READER = """
 import sys
@@ -51,7 +51,7 @@ repo = icechunk.Repository.open(storage)
 
 
 def one_liners() -> dict[str, str]:
-    """Give how the README's table opens each kind of store, by what it shows for --store."""
+    """Give how the guide's table opens each kind of store, by what it shows for --store."""
     rows = re.findall(r"^\| (`[^|]*`) \| `\w+`[^|]*\| `(xr\.open_zarr\([^|]*\))` \|$", PAGE, re.M)
     return {store.partition("`")[2].partition("`")[0]: line for store, line in rows}
 
@@ -82,7 +82,7 @@ def archives(
 
 
 @pytest.mark.parametrize("kind", ["zarr", "s3 zarr", "icechunk", "s3 icechunk"])
-def test_the_readmes_one_liner_opens_it(
+def test_the_guides_one_liner_opens_it(
     kind: str, archives: dict[str, str], s3_server: S3Server, tmp_path: Path
 ) -> None:
     """Without gridmill, and in a bucket without credentials, it gives every value."""

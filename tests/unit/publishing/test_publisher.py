@@ -458,16 +458,18 @@ def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path, monkeypatch)
     assert archive.metadata
     by_xarray = []
 
-    def watched(ds, folder):
+    speaks = archive.config.completeness and archive.config.completeness.name
+
+    def watched(ds, folder, of_data):
         by_xarray.append({name: variable.dims for name, variable in ds.variables.items()})
-        write_by_xarray(ds, folder)
+        write_by_xarray(ds, folder, of_data)
 
     monkeypatch.setattr("gridmill.archive.metadata.write_by_xarray", watched)
     for length in (0, 1, len(archive.index)):
         ds = archive.template_ds.isel({dim: slice(0, length)})
         with archive.written(ds) as folder:
             ours = objects_in(folder)
-        write_by_xarray(ds, tmp_path / f"{length}")
+        write_by_xarray(ds, tmp_path / f"{length}", speaks)
         assert ours == objects_in(tmp_path / f"{length}")
     coords = {n: c.dims for n, c in archive.template_ds.coords.items() if dim in c.dims}
     assert by_xarray == [coords] * 3

@@ -46,16 +46,17 @@ def stored_encoding(
     ... )  # doctest: +NORMALIZE_WHITESPACE
     Encoding(chunks=(24,), shards=None, dtype='int16', fill_value=-1, compressors=(),
              checksum=True, units=None, calendar=None, scale_factor=0.1, add_offset=None,
-             fill_is_missing=True)
+             fill_is_missing=True, index_location='end')
     """
     if array["chunk_grid"]["name"] != "regular" or not isinstance(array["data_type"], str):
         raise ValueError("only regular grids of plain numbers are an Encoding's")
     dtype = np.dtype(array["data_type"])
     whole = tuple(array["chunk_grid"]["configuration"]["chunk_shape"])
-    codecs, chunks, shards = array["codecs"], whole, None
+    codecs, chunks, shards, location = array["codecs"], whole, None, "end"
     if codecs[0]["name"] == "sharding_indexed":
         inner = codecs[0]["configuration"]
         codecs, chunks, shards = inner["codecs"], tuple(inner["chunk_shape"]), whole
+        location = inner.get("index_location", "end")
     if codecs[0]["name"] != "bytes":
         raise ValueError(f"codec {codecs[0]['name']} stands where bytes are expected")
     checksum = codecs[-1]["name"] == "crc32c"
@@ -77,6 +78,7 @@ def stored_encoding(
         scale_factor=attributes.get("scale_factor"),
         add_offset=attributes.get("add_offset"),
         fill_is_missing=is_missing,
+        index_location=location,
     )
 
 

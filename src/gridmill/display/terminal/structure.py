@@ -86,6 +86,7 @@ def _encoding_content(encoding: Encoding) -> Content:
         "fill_value": plain(encoding.fill),
         "chunks": list(encoding.chunks),
         "shards": None if encoding.shards is None else list(encoding.shards),
+        **({} if encoding.index_location == "end" else {"index_location": encoding.index_location}),
         "codecs": plain(encoding.to_xarray()["compressors"]),
         "chunk_nbytes": math.prod(encoding.chunks) * itemsize,
         "object_nbytes": math.prod(encoding.object_shape) * itemsize,
