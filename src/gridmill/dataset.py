@@ -49,9 +49,9 @@ class DynamicalDataset:
         layout. Several are tried in order.
     fsync
         Whether what is written to a local store also survives a power loss.
-    format, storage_options
-        The store's format, and what a remote store's file system takes: see
-        `gridmill.stores.open_store`.
+    format, storage_options, format_version
+        The store's format, what a remote store's file system takes, and the version of Icechunk's
+        format for a new archive: see `gridmill.stores.open_store`.
     replicas
         Further stores, of either format, that hold the same and are published before `store`.
         URLs, with the storage options of `store` where they are of the same kind; or mappings
@@ -80,6 +80,7 @@ class DynamicalDataset:
         fsync: bool = False,
         format: str | None = None,  # noqa: A002
         storage_options: Mapping[str, Any] | None = None,
+        format_version: int | None = None,
         replicas: Sequence[str | Path | Mapping[str, Any]] = (),
     ) -> None:
         self.declared = self.template_config()
@@ -90,6 +91,7 @@ class DynamicalDataset:
             state=state,
             fsync=fsync,
             storage_options=storage_options,
+            format_version=format_version,
         )
         self.replicas = [
             open_replica(given, self.store, self.dataset_id, storage_options) for given in replicas

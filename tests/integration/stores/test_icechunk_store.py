@@ -385,6 +385,7 @@ def test_upkeep_on_the_command_line(dataset: Generated, client: Client) -> None:
     assert run("--store", url).exit_code == 0
     assert len(messages(dataset)) < len(before)
     assert_whole(dataset, 2)
+    Generated(f"{url}.zarr", source_base=dataset.source_base).backfill(day(1), client=client)
     refused = run("--store", f"{url}.zarr")
     assert refused.exit_code == 2
     assert "keeps no snapshots" in refused.stderr

@@ -415,7 +415,7 @@ def test_a_token_that_cannot_be_read_is_an_error(
     monkeypatch.chdir(tmp_path)
     make, words = DAMAGED[case]
     store = IcechunkStore(str(tmp_path / "a.icechunk"), "generated")
-    store.repository.open(create=True)
+    store.repository.create(None, {}, 1)
     with pytest.raises(TokenUnreadable, match=words) as refused:
         store.missing(WHAT, json.dumps(make()))
     assert "temperature/c/0/0/0, kept in" in str(refused.value)

@@ -50,6 +50,7 @@ class ArchiveOptions:
     storage_options: Mapping[str, Any]
     fsync: bool
     replicas: tuple[str, ...]
+    format_version: int | None = None
 
     def dataset_class(self) -> type[DynamicalDataset]:
         """Import the dataset."""
@@ -86,6 +87,7 @@ class ArchiveOptions:
             storage_options=self.storage_options or None,
             fsync=self.fsync,
             replicas=self.replicas,
+            **({} if self.format_version is None else {"format_version": self.format_version}),
         )
 
 
@@ -112,6 +114,13 @@ def archive_options(command: Command) -> Command:
             help="The archive's format.  [default: zarr]",
         ),
         setting(
+            "--format-version",
+            metavar="N",
+            type=int,
+            help="Of Icechunk's format, for a new archive: 1, or 2 for Icechunk 2 alone.  "
+            "[default: 1]",
+        ),
+        setting(
             "--store-option",
             metavar="KEY=VALUE",
             multiple=True,
@@ -134,13 +143,15 @@ def archive_options(command: Command) -> Command:
         state: str | None,
         source_base: tuple[str, ...],
         store_format: str | None,
+        format_version: int | None,
         store_option: Mapping[str, Any],
         fsync: bool,
         replica: tuple[str, ...],
         **rest: Any,
     ) -> Any:
         archive = ArchiveOptions(
-            spec, store, state, source_base, store_format, store_option, fsync, replica
+            *(spec, store, state, source_base, store_format, store_option, fsync, replica),
+            format_version=format_version,
         )
         return command(archive=archive, **rest)
 

@@ -14,6 +14,7 @@ from gridmill.stores.final_store import CoordinateValues, StagedRegion
 from gridmill.stores.icechunk.keys import (
     arrays_in,
     get,
+    growing_dim,
     keys_below,
     set_all,
     write_arrays,
@@ -56,12 +57,14 @@ class Publication:
         """
 
         def create() -> None:
-            repository = self.repository.open(create=True)
+            arrays = arrays_in(folder)
+            self.repository.create(growing_dim(arrays), arrays, self.uploads.format_of_new())
+            repository = self.repository.open()
             session = repository.writable_session(BRANCH)
             if get(session.store, ROOT) is not None:
-                self.seeds.plant(session, arrays_in(folder))
+                self.seeds.plant(session, arrays)
                 return
-            write_arrays(session.store, folder, arrays_in(folder))
+            write_arrays(session.store, folder, arrays)
             if session.has_uncommitted_changes:
                 commit(repository, session, "Prepare the archive, not yet to be seen", {})
 

@@ -18,6 +18,7 @@ from gridmill.stores.final_store import StagedRegion
 from gridmill.stores.icechunk.keys import has, read_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import AT_ONCE, BRANCH, RepositoryAt
+from gridmill.stores.icechunk.settings.formats import DEFAULT
 from gridmill.stores.icechunk.tokens import Forks, UploadLost
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import array_metadata
@@ -73,6 +74,11 @@ class Uploads:
     def state(self) -> Objects:
         """Where the records are."""
         return self.tracker.objects
+
+    def format_of_new(self) -> int:
+        """Return the format that a new repository is made in: as asked, or as declared before."""
+        declared = self.tracker.read_declaration() or {}
+        return self.repository.format_version or declared.get("format_version") or DEFAULT
 
     # -- what is where ------------------------------------------------------------------------
 
