@@ -165,6 +165,11 @@ class QuirkyS3(LoopbackServer):
         What it makes of a put's conditions; may be changed while it runs.
     lost_answers
         The numbers of puts that are done, and whose answer is lost.
+
+    Attributes
+    ----------
+    lists_in_order
+        Whether keys are listed sorted; directory buckets of S3 Express promise no order.
     """
 
     handler = _Handler
@@ -175,6 +180,7 @@ class QuirkyS3(LoopbackServer):
         self.lost_answers = lost_answers
         self.contents: dict[str, bytes] = {}
         self.puts: list[str] = []
+        self.lists_in_order = True
 
     @property
     def storage_options(self) -> dict[str, Any]:
@@ -190,6 +196,8 @@ class QuirkyS3(LoopbackServer):
         root, prefix = f"/{bucket}/", query.get("prefix", [""])[0]
         with self._lock:
             found = {} if "uploads" in query else dict(sorted(self.contents.items()))
+        if not self.lists_in_order:
+            found = dict(reversed(found.items()))
         listed = "".join(
             f"<Contents><Key>{escape(key.removeprefix(root))}</Key>"
             f"<Size>{len(content)}</Size></Contents>"

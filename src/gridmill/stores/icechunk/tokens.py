@@ -31,7 +31,7 @@ from icechunk.session import ForkSession
 from zarr.abc.store import Store
 
 from gridmill.stores.icechunk.patience import is_transient
-from gridmill.stores.icechunk.repository import RepositoryAt
+from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
 
 __all__ = ["Forks", "Token", "TokenUnreadable", "UploadLost", "storage_of"]
 
@@ -319,14 +319,18 @@ class Forks:
         """
         try:
             fork = self.fork(token, of)
-            self._repository.open().lookup_snapshot(fork.snapshot_id)
+            repository = self._repository.open()
+            repository.lookup_snapshot(fork.snapshot_id)
         except FileNotFoundError as error:
             raise UploadLost(str(error)) from None
         except icechunk.IcechunkError as error:
             if is_transient(error):
                 raise
             raise UploadLost("the snapshot that it began from has expired") from None
-        store: Store = fork.store
+        # Each fork would bring a client of its own, which asks for credentials and connects anew.
+        session = repository.writable_session(BRANCH)
+        session.merge(fork)
+        store: Store = session.store
         return store
 
     def is_held(self, token: str, of: str) -> bool:
