@@ -49,9 +49,10 @@ class DynamicalDataset:
         layout. Several are tried in order.
     fsync
         Whether what is written to a local store also survives a power loss.
-    format, storage_options, format_version
-        The store's format, what a remote store's file system takes, and the version of Icechunk's
-        format for a new archive: see `gridmill.stores.open_store`.
+    format, storage_options, format_version, cache_control
+        The store's format, what a remote store's file system takes, the version of Icechunk's
+        format for a new archive, and what caches may do with its objects: see
+        `gridmill.stores.open_store`.
     replicas
         Further stores, of either format, that hold the same and are published before `store`.
         URLs, with the storage options of `store` where they are of the same kind; or mappings
@@ -81,6 +82,7 @@ class DynamicalDataset:
         format: str | None = None,  # noqa: A002
         storage_options: Mapping[str, Any] | None = None,
         format_version: int | None = None,
+        cache_control: Mapping[str, str] | None = None,
         replicas: Sequence[str | Path | Mapping[str, Any]] = (),
     ) -> None:
         self.declared = self.template_config()
@@ -92,9 +94,11 @@ class DynamicalDataset:
             fsync=fsync,
             storage_options=storage_options,
             format_version=format_version,
+            cache_control=cache_control,
         )
         self.replicas = [
-            open_replica(given, self.store, self.dataset_id, storage_options) for given in replicas
+            open_replica(given, self.store, self.dataset_id, storage_options, cache_control)
+            for given in replicas
         ]
         if source_base is not None:
             for base in (source_base,) if isinstance(source_base, str) else source_base:

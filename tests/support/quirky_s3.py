@@ -29,6 +29,8 @@ __all__ = [
     "never_new",
 ]
 
+# What an object says of itself.
+SAID = ("Cache-Control", "Content-Type")
 # The status of a put, by its headers and the tag of the object that is there: 200 puts it.
 Conditions = Callable[[Mapping[str, str], str | None], int]
 
@@ -97,18 +99,23 @@ class _Handler(LoopbackHandler):
             # Parts are for those who look at requests: what they hold is not kept.
             self._answer(200, b"", {"ETag": '"part"'})
             return
+        source = self.headers.get("x-amz-copy-source")
         with store._lock:
             number = len(store.puts)
             store.puts.append(key)
-            status = store.conditions(dict(self.headers.items()), store._tag(key))
+            status = store.conditions(self._condition(), store._tag(key))
             if status == 200:
+                content = content if source is None else store.contents[f"/{unquote(source)}"]
                 store.contents[key] = content
+                store.said[key] = {n: self.headers[n] for n in SAID if n in self.headers}
             tag = store._tag(key)
         if number in store.lost_answers:
             self.reset_connection()
             return
         codes = {400: "InvalidArgument", 404: "NoSuchKey", 412: "PreconditionFailed"}
         body = b"" if status == 200 else _error(codes.get(status, "NotImplemented"))
+        if source is not None and status == 200:
+            body = f"<CopyObjectResult><ETag>{escape(tag or '')}</ETag></CopyObjectResult>".encode()
         self._answer(status, body, {"ETag": tag or ""})
 
     def do_GET(self) -> None:  # noqa: N802
@@ -124,7 +131,8 @@ class _Handler(LoopbackHandler):
             self._answer(404, _error("NoSuchKey"), {})
             return
         part = self._part(content)
-        self._answer(200 if part == content else 206, part, {"ETag": tag})
+        said = {"ETag": tag, **self.store.said.get(key, {})}
+        self._answer(200 if part == content else 206, part, said)
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -138,6 +146,12 @@ class _Handler(LoopbackHandler):
         with self.store._lock:
             self.store.contents.pop(unquote(urlsplit(self.path).path), None)
         self._answer(204, b"", {})
+
+    def _condition(self) -> dict[str, str]:
+        """Return the headers, with a copy's condition as that of a put."""
+        headers = dict(self.headers.items())
+        tag = headers.get("x-amz-copy-source-if-match")
+        return headers if tag is None else {**headers, "If-Match": tag}
 
     def _part(self, content: bytes) -> bytes:
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "bytes=0-"))
@@ -179,6 +193,7 @@ class QuirkyS3(LoopbackServer):
         self.conditions = conditions
         self.lost_answers = lost_answers
         self.contents: dict[str, bytes] = {}
+        self.said: dict[str, dict[str, str]] = {}
         self.puts: list[str] = []
         self.lists_in_order = True
 

@@ -10,6 +10,7 @@ from gridmill.cli.commands.accept import accept
 from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
+from gridmill.cli.commands.headers import headers
 from gridmill.cli.commands.layout import layout
 from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
@@ -111,6 +112,7 @@ COMMANDS = (
     migrate_metadata,
     restore_metadata,
     rebuild_records,
+    headers,
     upkeep,
     run_one,
     new,

@@ -350,6 +350,38 @@ class FinalStore(Protocol):
         A line each; of no work there is nothing to say.
         """
 
+    def relabel(
+        self,
+        coordinates: Collection[str],
+        check: Callable[[], None] = lambda: None,
+        *,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """Give objects the headers that new ones get (Cache-Control, Content-Type).
+
+        Interrupted, the next call does the rest. What the objects hold stays as it is.
+
+        Parameters
+        ----------
+        coordinates
+            Names of the arrays that hold coordinates.
+        check
+            Called before each change; raises what prevents it.
+        dry_run
+            Only count.
+
+        Returns
+        -------
+        dict
+            How many were changed, or would be, as ``"metadata"``, ``"coordinates"`` and ``"data"``;
+            and ``"right"``, how many were right.
+
+        Raises
+        ------
+        ValueError
+            Headers of existing objects cannot be changed there, or are not gridmill's.
+        """
+
     def forget_versions(self, older_than: datetime, *, dry_run: bool = False) -> dict[str, int]:
         """Forget earlier versions of the archive, and delete what only they held.
 

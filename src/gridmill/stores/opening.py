@@ -24,6 +24,7 @@ def open_store(
     fsync: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     format_version: int | None = None,
+    cache_control: Mapping[str, str] | None = None,
 ) -> FinalStore:
     """Give the final store at a URL; touches nothing yet.
 
@@ -45,6 +46,10 @@ def open_store(
     format_version
         Of Icechunk's format, for a new archive: 1, which every Icechunk opens and is the default,
         or 2. An archive that exists stays in the one that it was made in.
+    cache_control
+        For plain Zarr, what caches may do with new objects, by kind: ``{"metadata": ...,
+        "coordinates": ..., "data": ...}``, values of Cache-Control; ``"no-cache"`` where nothing
+        is given. Files on a disk say nothing.
 
     Raises
     ------
@@ -53,13 +58,14 @@ def open_store(
         library is not installed.
     """
     check_address(url)
-    if format is None:
-        format = "icechunk" if url.rstrip("/").endswith(".icechunk") else "zarr"  # noqa: A001
+    format = format or _format_of(url)  # noqa: A001
     if format not in FORMATS:
         raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
     if format == "icechunk":
         if fsync:
             raise ValueError("Icechunk does not say when its files survive a power loss: no fsync")
+        if cache_control:
+            raise ValueError("Icechunk writes its objects itself: it takes no cache_control")
         try:
             from gridmill.stores.icechunk.store import IcechunkStore
         except ImportError as error:
@@ -73,7 +79,14 @@ def open_store(
         )
     if format_version is not None:
         raise ValueError(f"format version {format_version}: only Icechunk archives have a choice")
-    return ZarrStore(url, dataset_id, state=state, fsync=fsync, storage_options=storage_options)
+    return ZarrStore(
+        url,
+        dataset_id,
+        state=state,
+        fsync=fsync,
+        storage_options=storage_options,
+        cache_control=cache_control,
+    )
 
 
 def open_replica(
@@ -81,6 +94,7 @@ def open_replica(
     store: FinalStore,
     dataset_id: str,
     storage_options: Mapping[str, Any] | None,
+    cache_control: Mapping[str, str] | None = None,
 ) -> FinalStore:
     """Give the store of a replica; touches nothing yet.
 
@@ -88,7 +102,7 @@ def open_replica(
     ----------
     given
         Its address, or what `open_store` takes, with the address as ``url``.
-    store, dataset_id, storage_options
+    store, dataset_id, storage_options, cache_control
         The store that it is a replica of, the dataset in it, and that store's options: they are
         the replica's, too, where it is of the same kind and has none of its own.
 
@@ -103,4 +117,12 @@ def open_replica(
         raise ValueError(f"{url} is the archive itself: give another replica")
     if is_same_kind(url, store.url):
         options.setdefault("storage_options", storage_options)
+    options.setdefault("format", _format_of(url))
+    if options["format"] == store.format:
+        options.setdefault("cache_control", cache_control)
     return open_store(url, dataset_id, **options)
+
+
+def _format_of(url: str) -> str:
+    """Name the format that a URL means where none is given."""
+    return "icechunk" if url.rstrip("/").endswith(".icechunk") else "zarr"

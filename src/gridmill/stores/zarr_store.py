@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +25,7 @@ from gridmill.stores.final_store import (
     Uploaded,
     keep_object,
 )
+from gridmill.stores.headers import cache_policy
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import (
     ROOT,
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ZarrStore"]
 
+# A page of a listing.
+KEYS_AT_ONCE = 1000
+
 
 class ZarrStore:
     """A Zarr v3 store in a folder or a bucket, and the records beside it.
@@ -66,6 +70,8 @@ class ZarrStore:
     storage_options
         For a remote store, see `open_objects`. They also hold for records on the same kind of
         store.
+    cache_control
+        What caches may do with new objects of a remote store, by kind: see `CachePolicy`.
 
     Notes
     -----
@@ -83,11 +89,18 @@ class ZarrStore:
         state: str | None = None,
         fsync: bool = False,
         storage_options: Mapping[str, Any] | None = None,
+        cache_control: Mapping[str, str] | None = None,
     ) -> None:
         self.url = str(url)
+        policy = cache_policy(cache_control)
         beside = state_url(self.url)
         staging = Path(beside) / "staging" if is_local(self.url) else None
-        self.objects = open_objects(self.url, staging, fsync=fsync, storage_options=storage_options)
+        self.objects, self._data = (
+            open_objects(
+                self.url, staging, fsync=fsync, storage_options=storage_options, headers=headers
+            )
+            for headers in (policy.of_structure, policy.of_data)
+        )
         self.state = open_state(self.url, state, fsync=fsync, storage_options=storage_options)
         self.tracker = UpdateProgressTracker(self.state, dataset_id)
 
@@ -183,7 +196,7 @@ class ZarrStore:
 
         def put(key: str) -> ObjectReceipt:
             content = (folder / key).read_bytes()
-            self.objects.overwrite(key, content, proof.check, is_new=not replaces)
+            self._data.overwrite(key, content, proof.check, is_new=not replaces)
             return ObjectReceipt.of(key, content)
 
         keys = list(keys)
@@ -281,6 +294,32 @@ class ZarrStore:
         """Name nothing: what is uploaded is where readers read."""
         return frozenset()
 
+    def relabel(
+        self,
+        coordinates: Collection[str],
+        check: Callable[[], None] = lambda: None,
+        *,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """Give objects the headers that new ones get; how many needed it, by kind.
+
+        See `FinalStore.relabel`. What needs nothing costs one request.
+        """
+        counts = dict.fromkeys(("metadata", "coordinates", "data", "right"), 0)
+
+        def look(key: str) -> str:
+            kind = _kind(key, coordinates)
+            change = (self._data if kind == "data" else self.objects).relabel(key)
+            if change is not None and not dry_run:
+                change(check)
+            return "right" if change is None else kind
+
+        keys = self.objects.keys()
+        while some := list(islice(keys, KEYS_AT_ONCE)):
+            for kind in each(look, some, self.objects.at_once):
+                counts[kind] += 1
+        return counts
+
     # -- what it warns of, and its upkeep -------------------------------------------------------
 
     def warn_of(self, work: IntendedWork) -> list[str]:
@@ -318,6 +357,13 @@ class ZarrStore:
             f"{self.url} is in format {self.format}, which keeps no snapshots: only Icechunk "
             "archives need upkeep"
         )
+
+
+def _kind(key: str, coordinates: Collection[str]) -> str:
+    """Name an object's kind, as in `CachePolicy`."""
+    if key.endswith(ROOT):
+        return "metadata"
+    return "coordinates" if key.partition("/")[0] in coordinates else "data"
 
 
 def _fetch(objects: Objects, key: str, folder: Path) -> None:

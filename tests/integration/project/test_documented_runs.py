@@ -29,6 +29,7 @@ NOT_RUN = {
 # What a command may say beside success.
 OTHERWISE = {
     "backfill": {ExitCode.NOTHING_NEW},
+    "headers": {ExitCode.NOTHING_NEW},
     "migrate-metadata": {ExitCode.NOTHING_NEW},
     "status": {ExitCode.LATE},
     "update": {ExitCode.NOTHING_NEW, ExitCode.LATE},

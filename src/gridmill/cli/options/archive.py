@@ -14,6 +14,7 @@ import click
 
 from gridmill.cli.options.declaring import (
     Command,
+    parse_named,
     parse_options,
     parse_variables,
     setting,
@@ -48,6 +49,7 @@ class ArchiveOptions:
     source_base: tuple[str, ...]
     store_format: str | None
     storage_options: Mapping[str, Any]
+    cache_control: Mapping[str, str]
     fsync: bool
     replicas: tuple[str, ...]
     format_version: int | None = None
@@ -67,6 +69,7 @@ class ArchiveOptions:
         options: list[tuple[str, str | None]] = [("--store", self.store), ("--state", self.state)]
         options += [("--source-base", base) for base in self.source_base]
         options += [("--format", self.store_format)]
+        options += [("--cache-control", f"{k}={v}") for k, v in self.cache_control.items()]
         options += [("--replica", url) for url in self.replicas]
         given = [(name, mask_url(value)) for name, value in options if value is not None]
         return [self.spec, *(part for option in given for part in option)]
@@ -85,6 +88,7 @@ class ArchiveOptions:
             source_base=self.source_base or None,
             format=self.store_format,
             storage_options=self.storage_options or None,
+            cache_control=self.cache_control or None,
             fsync=self.fsync,
             replicas=self.replicas,
             **({} if self.format_version is None else {"format_version": self.format_version}),
@@ -127,6 +131,14 @@ def archive_options(command: Command) -> Command:
             callback=parse_options,
             help="Passed to a remote store's file system; the value may be JSON.",
         ),
+        setting(
+            "--cache-control",
+            metavar="KIND=VALUE",
+            multiple=True,
+            callback=parse_named,
+            help="What caches may do with new objects in a bucket, by kind (metadata, coordinates, "
+            "data), like data=max-age=300.  [default: no-cache]",
+        ),
         setting("--fsync", is_flag=True, help="Also survive a power loss (local stores; slower)."),
         setting(
             "--replica",
@@ -145,13 +157,22 @@ def archive_options(command: Command) -> Command:
         store_format: str | None,
         format_version: int | None,
         store_option: Mapping[str, Any],
+        cache_control: Mapping[str, str],
         fsync: bool,
         replica: tuple[str, ...],
         **rest: Any,
     ) -> Any:
         archive = ArchiveOptions(
-            *(spec, store, state, source_base, store_format, store_option, fsync, replica),
-            format_version=format_version,
+            spec,
+            store,
+            state,
+            source_base,
+            store_format,
+            store_option,
+            cache_control,
+            fsync,
+            replica,
+            format_version,
         )
         return command(archive=archive, **rest)
 

@@ -10,7 +10,15 @@ import click
 
 from gridmill.cli.output.secrets import keep_secret
 
-__all__ = ["Command", "parse_options", "parse_value", "parse_variables", "setting", "with_options"]
+__all__ = [
+    "Command",
+    "parse_named",
+    "parse_options",
+    "parse_value",
+    "parse_variables",
+    "setting",
+    "with_options",
+]
 
 Command = Callable[..., Any]
 
@@ -47,13 +55,20 @@ def parse_variables(
 def parse_options(
     context: click.Context, parameter: click.Parameter, values: Sequence[str]
 ) -> dict[str, Any]:
+    options = parse_named(context, parameter, values)
+    keep_secret(options)
+    return options
+
+
+def parse_named(
+    context: click.Context, parameter: click.Parameter, values: Sequence[str]
+) -> dict[str, Any]:
     options = {}
     for text in values:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", context, parameter)
         options[key] = parse_value(value)
-    keep_secret(options)
     return options
 
 

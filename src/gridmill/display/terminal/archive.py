@@ -20,19 +20,22 @@ from gridmill.display.terminal.layout import (
     section,
     table_of,
 )
-from gridmill.display.terminal.report import show_runs
+from gridmill.display.terminal.report import replica_lines, show_runs
 from gridmill.display.terminal.values import Content, masked, plain
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.wording import count_of, format_nbytes
 
 if TYPE_CHECKING:
+    from gridmill.operations.objects.headers import Relabelling
     from gridmill.operations.status import ArchiveStatus
     from gridmill.validation.checks.gaps import GapGroup
 
 __all__ = [
     "gaps_content",
+    "headers_content",
     "show_gaps",
+    "show_headers",
     "show_status",
     "show_upkeep",
     "status_content",
@@ -144,3 +147,25 @@ def show_upkeep(content: Content) -> RenderableType:
     }
     what = "dry run: nothing was changed" if content["dry_run"] else "upkeep"
     return Group(heading(content["store"], what), facts_grid(facts_of(facts)))
+
+
+def headers_content(store: str, done: Relabelling) -> Content:
+    """Say of how many objects the headers were set, or would be."""
+    replicas = [] if done.report is None else [asdict(r) for r in done.report.replicas]
+    return {
+        "store": masked(store),
+        "dry_run": done.report is None,
+        **done.counts,
+        "replicas": replicas,
+    }
+
+
+def show_headers(content: Content) -> RenderableType:
+    """Show of how many objects the headers were set, or would be."""
+    kinds = {kind: f"{content[kind]:,}" for kind in ("metadata", "coordinates", "data")}
+    facts = {**kinds, "right before": f"{content['right']:,}"}
+    what = (
+        "dry run: nothing was changed" if content["dry_run"] else "headers set, by kind of object"
+    )
+    grid = facts_grid(facts_of(facts))
+    return Group(heading(content["store"], what), grid, *replica_lines(content))

@@ -356,6 +356,25 @@ class IcechunkStore:
         """Say what a commit a region means for this work; see `upkeep.warn_of`."""
         return upkeep.warn_of(work)
 
+    def relabel(
+        self,
+        coordinates: Collection[str],
+        check: Callable[[], None] = lambda: None,
+        *,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """Raise: Icechunk writes its objects itself.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(
+            f"{self.url} is in format {self.format}, whose objects have the headers that Icechunk "
+            "gives them: only those of plain Zarr can be set"
+        )
+
     def forget_versions(self, older_than: datetime, *, dry_run: bool = False) -> dict[str, int]:
         """Forget snapshots from before a time, and delete what no snapshot holds then.
 

@@ -85,6 +85,10 @@ class LocalObjects:
         """Look at an object, and give what overwrites it; None if it is the same already."""
         return None if self.get(key) == content else partial(self.overwrite, key, content)
 
+    def relabel(self, key: str) -> Change | None:
+        """Do nothing: files have no headers."""
+        return None
+
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
         try:

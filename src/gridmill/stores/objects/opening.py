@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gridmill.model.urls import check_address, is_local, is_same_kind, local_path
+from gridmill.stores.headers import Headers
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.protocol import Objects
 
@@ -19,6 +20,7 @@ def open_objects(
     *,
     fsync: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    headers: Headers | None = None,
 ) -> Objects:
     """Give the objects below a URL; touches nothing yet.
 
@@ -32,6 +34,8 @@ def open_objects(
         See `LocalObjects`.
     storage_options
         For remote objects, what the file system takes: see `S3Objects` and `FsspecObjects`.
+    headers
+        What remote objects that are put say of themselves; by default that caches ask again.
 
     Raises
     ------
@@ -45,10 +49,10 @@ def open_objects(
     if url.startswith(("s3://", "s3a://")):
         from gridmill.stores.objects.s3 import S3Objects
 
-        return S3Objects(url, storage_options)
+        return S3Objects(url, storage_options, headers=headers)
     from gridmill.stores.objects.remote import FsspecObjects
 
-    return FsspecObjects(url, storage_options)
+    return FsspecObjects(url, storage_options, headers=headers)
 
 
 def state_url(url: str) -> str:

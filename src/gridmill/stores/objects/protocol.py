@@ -55,6 +55,17 @@ class Objects(Protocol):
         this look: many objects can be looked at before the first of them is put.
         """
 
+    def relabel(self, key: str) -> Change | None:
+        """Look at an object's headers, and give what makes them those of new ones.
+
+        None if they are, or if objects have none.
+
+        Raises
+        ------
+        ValueError
+            They cannot be changed here.
+        """
+
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import stamina
 
+from gridmill.stores.headers import Headers
 from gridmill.stores.objects.protocol import Change
 from gridmill.stores.objects.zarr_reader import ObjectsReader
 
@@ -38,6 +39,8 @@ class FsspecObjects:
         ``gs://bucket/prefix``, ``abfs://container/prefix``, ``memory://prefix``.
     storage_options
         Keyword arguments of the file system.
+    headers
+        What objects that are put say of themselves, where the file system can be told.
 
     Raises
     ------
@@ -52,7 +55,13 @@ class FsspecObjects:
 
     at_once = 16
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        headers: Headers | None = None,
+    ) -> None:
         from fsspec.registry import get_filesystem_class
 
         self.url = url.rstrip("/")
@@ -65,6 +74,7 @@ class FsspecObjects:
             ) from None
         self.root = str(file_system._strip_protocol(self.url)).rstrip("/")
         self.storage_options = dict(storage_options or {})
+        self.headers = headers or Headers()
 
     def __repr__(self) -> str:
         return f"FsspecObjects({self.url!r})"
@@ -100,6 +110,22 @@ class FsspecObjects:
     def change(self, key: str, content: bytes) -> Change | None:
         """Look at an object, and give what overwrites it; None if it is the same already."""
         return None if self.get(key) == content else partial(self.overwrite, key, content)
+
+    def relabel(self, key: str) -> Change | None:
+        """Refuse where objects have headers: fsspec has no call that all file systems take.
+
+        Raises
+        ------
+        ValueError
+            The objects have headers.
+        """
+        if self.protocol not in _HEADERS:
+            return None
+        raise ValueError(
+            f"the headers of objects at {self.protocol}:// cannot be changed from here; set them "
+            "with the service's own tool (gcloud storage objects update --cache-control=no-cache, "
+            "az storage blob update --content-cache-control no-cache): new objects have them"
+        )
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
@@ -153,7 +179,8 @@ class FsspecObjects:
         if not getattr(fs, "async_impl", False):
             # Object stores have no folders; local and memory file systems do.
             fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
-        fs.pipe_file(self._path(key), content, mode=mode)
+        said = _HEADERS.get(self.protocol, _no_headers)(self.headers.of(key))
+        fs.pipe_file(self._path(key), content, mode=mode, **said)
 
     def _retried(self, request: Callable[[Any], T]) -> T:
         for attempt in stamina.retry_context(
@@ -163,6 +190,31 @@ class FsspecObjects:
                 return request(_file_system(self.protocol, self.storage_options))
         raise AssertionError("stamina raises what the last attempt raised")
 
+
+def _no_headers(headers: Mapping[str, str]) -> dict[str, Any]:
+    return {}
+
+
+def _google_headers(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Give what gcsfs takes."""
+    control = headers.get("CacheControl")
+    fixed = {} if control is None else {"fixed_key_metadata": {"cache_control": control}}
+    return {"content_type": headers["ContentType"], **fixed}
+
+
+def _azure_headers(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Give what adlfs takes, in every release."""
+    from azure.storage.blob import ContentSettings
+
+    control = headers.get("CacheControl")
+    return {"content_settings": ContentSettings(headers["ContentType"], cache_control=control)}
+
+
+# What tells a file system the headers of what is put; others take none.
+_HEADERS: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {
+    **dict.fromkeys(("gs", "gcs"), _google_headers),
+    **dict.fromkeys(("abfs", "abfss", "az"), _azure_headers),
+}
 
 _file_systems: dict[str, Any] = {}
 _opening = threading.Lock()

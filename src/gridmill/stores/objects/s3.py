@@ -14,13 +14,25 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from gridmill.stores.headers import Headers
 from gridmill.stores.objects.protocol import Change
-from gridmill.stores.objects.s3_requests import S3Patience, S3Requests, error_code, error_status
+from gridmill.stores.objects.s3_requests import (
+    Conditions,
+    S3Patience,
+    S3Requests,
+    abort_uploads,
+    copy_in_place,
+    error_code,
+    error_status,
+    quoted,
+    range_header,
+    unquoted,
+)
 from gridmill.stores.objects.zarr_reader import ObjectsReader
 
 __all__ = ["S3Objects"]
@@ -50,6 +62,8 @@ class S3Objects:
         environment, a profile or the machine are used, as every AWS client does.
     patience
         How long a request is tried.
+    headers
+        What objects that are put say of themselves. What `s3_additional_kwargs` says goes first.
 
     Raises
     ------
@@ -79,6 +93,7 @@ class S3Objects:
         storage_options: Mapping[str, Any] | None = None,
         *,
         patience: S3Patience | None = None,
+        headers: Headers | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.bucket, _, self.prefix = self.url.partition("://")[2].partition("/")
@@ -86,6 +101,7 @@ class S3Objects:
             raise ValueError(f"{url!r} names no bucket; give s3://bucket/prefix")
         self.storage_options = dict(storage_options or {})
         self.patience = patience or S3Patience()
+        self.headers = headers or Headers()
 
     def __repr__(self) -> str:
         return f"S3Objects({self.url!r})"
@@ -97,7 +113,7 @@ class S3Objects:
         if len(content) >= MULTIPART_FROM_NBYTES:
             self._retried(lambda client: self._put_in_parts(client, key, content))
         else:
-            self._retried(lambda client: client.put_object(**self._at(key), Body=content))
+            self._retried(lambda client: client.put_object(**self._new(key), Body=content))
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Write an object unless one is there; whether it was written.
@@ -191,7 +207,7 @@ class S3Objects:
 
     def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
         """Read bytes of an object, from its end if `start` is negative; None if there is none."""
-        wanted = {} if (start, stop) == (0, None) else {"Range": _range_header(start, stop)}
+        wanted = {} if (start, stop) == (0, None) else {"Range": range_header(start, stop)}
         found = self._retried(partial(self._get, key=key, **wanted))
         return None if found is None else found[0]
 
@@ -199,6 +215,37 @@ class S3Objects:
         """Size of an object in bytes; None if there is none."""
         found = self._retried(partial(self._head, key=key))
         return None if found is None else int(found["ContentLength"])
+
+    def relabel(self, key: str) -> Change | None:
+        """Look at an object's headers, and give what sets them; None if they are right.
+
+        Notes
+        -----
+        It is copied onto itself, on the condition that it is the one that was looked at; with its
+        own metadata, tags, storage class and encryption, as far as no option names others. An
+        access list that is not the bucket's default is an option's (`s3_additional_kwargs`).
+        """
+        found = self._retried(partial(self._head, key=key))
+        wanted = self._headers(key)
+        if found is None or all(found.get(name) == value for name, value in wanted.items()):
+            return None
+        return partial(self._relabel, key, found)
+
+    def _relabel(self, key: str, found: Mapping[str, Any], check: Callable[[], None]) -> None:
+        given = self.storage_options.get("s3_additional_kwargs") or {}
+        condition = self._conditions().of_source(found["ETag"])
+        wanted = {**self._headers(key), **condition}
+        check()
+        copied = self._retried(
+            lambda client: copy_in_place(client, self._at(key), found, wanted, given)
+        )
+        # Another one is there by now, put with headers of its own.
+        again = None if copied else self.relabel(key)
+        if again is not None:
+            raise _PutRefused(
+                f"{self.url}/{key} was replaced meanwhile by an object without the headers: "
+                "end the process that writes it, and call the same command again"
+            )
 
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
@@ -227,7 +274,7 @@ class S3Objects:
     def impatient(self) -> S3Objects:
         """The same objects, for whoever would rather know soon that nothing answers."""
         few = replace(self.patience, attempts=min(4, self.patience.attempts))
-        return S3Objects(self.url, self.storage_options, patience=few)
+        return S3Objects(self.url, self.storage_options, patience=few, headers=self.headers)
 
     def honours_conditions(self) -> bool:
         """Whether the store means the conditions of puts, both of which it was asked to keep.
@@ -240,7 +287,7 @@ class S3Objects:
         conditions = self._conditions()
         return conditions.absent and conditions.as_sent is not None
 
-    def _conditions(self) -> _Conditions:
+    def _conditions(self) -> Conditions:
         connection = self._requests.connection
         with connection.asking:
             if self.bucket not in connection.known:
@@ -251,10 +298,10 @@ class S3Objects:
                         "that stood still from undoing what another one wrote",
                         *(self.bucket, self._requests.endpoint, not_meant),
                     )
-            known: _Conditions = connection.known[self.bucket]
+            known: Conditions = connection.known[self.bucket]
         return known
 
-    def _find_conditions(self) -> _Conditions:
+    def _find_conditions(self) -> Conditions:
         key = f".gridmill-probe-{uuid.uuid4().hex}"
         try:
             absent = self._accepts(key, IfNoneMatch="*")
@@ -262,12 +309,12 @@ class S3Objects:
                 # Raises what any put would.
                 self.put(key, b"there")
             absent = absent and not self._put_on(key, b"over it", IfNoneMatch="*")
-            return _Conditions(absent, self._find_form_of_tags(key))
+            return Conditions(absent, self._find_form_of_tags(key))
         finally:
             self.delete(key)
 
     def _find_form_of_tags(self, key: str) -> Callable[[str], str] | None:
-        for as_sent in (_quoted, _unquoted):
+        for as_sent in (quoted, unquoted):
             if self._put_on(key, b"over another", IfMatch=as_sent(f'"{"0" * 32}"')):
                 return None
             if self._accepts(key, IfMatch=as_sent(self._tag(key) or "")):
@@ -299,23 +346,21 @@ class S3Objects:
 
     def abort_abandoned_uploads(self, older_than: timedelta = ABANDONED_AFTER) -> int:
         """Delete the parts of multipart uploads that killed processes left; their number."""
-
-        async def abort(client: Any) -> int:
-            root = f"{self.prefix}/" if self.prefix else ""
-            listed = await client.list_multipart_uploads(Bucket=self.bucket, Prefix=root)
-            before = datetime.now(UTC) - older_than
-            old = [u for u in listed.get("Uploads", ()) if u["Initiated"] <= before]
-            for upload in old:
-                at = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-                await client.abort_multipart_upload(Bucket=self.bucket, **at)
-            return len(old)
-
-        return self._retried(abort)
+        root = f"{self.prefix}/" if self.prefix else ""
+        before = datetime.now(UTC) - older_than
+        return self._retried(lambda client: abort_uploads(client, self.bucket, root, before))
 
     # -- requests -----------------------------------------------------------------------------
 
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}" if self.prefix else key}
+
+    def _new(self, key: str) -> dict[str, str]:
+        return {**self._at(key), **self._headers(key)}
+
+    def _headers(self, key: str) -> dict[str, str]:
+        given = self.storage_options.get("s3_additional_kwargs") or {}
+        return {name: value for name, value in self.headers.of(key).items() if name not in given}
 
     @property
     def _requests(self) -> S3Requests:
@@ -363,7 +408,7 @@ class S3Objects:
             The store says that it knows no conditions.
         """
         try:
-            await client.put_object(**self._at(key), Body=content, **condition)
+            await client.put_object(**self._new(key), Body=content, **condition)
         except client.exceptions.ClientError as error:
             code, status = error_code(error.response), error_status(error.response)
             # A condition on an object that is gone by now is answered with 404.
@@ -376,7 +421,7 @@ class S3Objects:
 
     async def _put_in_parts(self, client: Any, key: str, content: bytes) -> None:
         """Put a large object; whatever goes wrong, no part is left behind."""
-        upload = (await client.create_multipart_upload(**self._at(key)))["UploadId"]
+        upload = (await client.create_multipart_upload(**self._new(key)))["UploadId"]
         at = {**self._at(key), "UploadId": upload}
         try:
             parts = await self._put_parts(client, at, content)
@@ -408,45 +453,3 @@ class S3Objects:
 
 class _PutRefused(OSError):  # noqa: N818
     """Another object was there than the one that was looked at."""
-
-
-def _quoted(tag: str) -> str:
-    return tag
-
-
-def _unquoted(tag: str) -> str:
-    return tag.strip('"')
-
-
-@dataclass(frozen=True)
-class _Conditions:
-    """Which conditions of a put a store means, and how it wants tags to be sent.
-
-    Attributes
-    ----------
-    absent
-        Whether ``If-None-Match: *`` writes where no object is, and only there.
-    as_sent
-        Makes an ETag what ``If-Match`` must say; None if nothing tells the right tag from others.
-    """
-
-    absent: bool
-    as_sent: Callable[[str], str] | None
-
-    @property
-    def not_meant(self) -> str:
-        """The headers that mean nothing, for people."""
-        means = {"If-None-Match": self.absent, "If-Match": self.as_sent is not None}
-        return " and ".join(header for header, is_meant in means.items() if not is_meant)
-
-    def on(self, tag: str | None) -> dict[str, str]:
-        """Give the condition that an object has this tag, or that none is there, if it can be."""
-        if tag is None:
-            return {"IfNoneMatch": "*"} if self.absent else {}
-        return {} if self.as_sent is None else {"IfMatch": self.as_sent(tag)}
-
-
-def _range_header(start: int, stop: int | None) -> str:
-    if start < 0:
-        return f"bytes={start}"
-    return f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"

@@ -11,11 +11,24 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import stamina
 
-__all__ = ["S3Connection", "S3Patience", "S3Requests", "error_code", "error_status"]
+__all__ = [
+    "Conditions",
+    "S3Connection",
+    "S3Patience",
+    "S3Requests",
+    "abort_uploads",
+    "copy_in_place",
+    "error_code",
+    "error_status",
+    "quoted",
+    "range_header",
+    "unquoted",
+]
 
 T = TypeVar("T")
 
@@ -279,3 +292,103 @@ def error_status(response: Mapping[str, Any]) -> int:
 
 def error_code(response: Mapping[str, Any]) -> str:
     return str(response.get("Error", {}).get("Code", "")) or "an error without a code"
+
+
+def quoted(tag: str) -> str:
+    return tag
+
+
+def unquoted(tag: str) -> str:
+    return tag.strip('"')
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Which conditions of a put a store means, and how it wants tags to be sent.
+
+    Attributes
+    ----------
+    absent
+        Whether ``If-None-Match: *`` writes where no object is, and only there.
+    as_sent
+        Makes an ETag what ``If-Match`` must say; None if nothing tells the right tag from others.
+    """
+
+    absent: bool
+    as_sent: Callable[[str], str] | None
+
+    @property
+    def not_meant(self) -> str:
+        """The headers that mean nothing, for people."""
+        means = {"If-None-Match": self.absent, "If-Match": self.as_sent is not None}
+        return " and ".join(header for header, is_meant in means.items() if not is_meant)
+
+    def on(self, tag: str | None) -> dict[str, str]:
+        """Give the condition that an object has this tag, or that none is there, if it can be."""
+        if tag is None:
+            return {"IfNoneMatch": "*"} if self.absent else {}
+        return {} if self.as_sent is None else {"IfMatch": self.as_sent(tag)}
+
+    def of_source(self, tag: str) -> dict[str, str]:
+        """Give the condition that what is copied has this tag, if it can be."""
+        return {} if self.as_sent is None else {"CopySourceIfMatch": self.as_sent(tag)}
+
+
+# What a copy would lose; tags go with it.
+_OWN = (
+    *("ContentEncoding", "ContentDisposition", "ContentLanguage", "Metadata", "StorageClass"),
+    *("WebsiteRedirectLocation", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"),
+)
+_ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
+
+
+async def copy_in_place(
+    client: Any,
+    at: Mapping[str, str],
+    found: Mapping[str, Any],
+    wanted: Mapping[str, str],
+    given: Mapping[str, Any],
+) -> bool:
+    """Copy an object onto itself with other headers; whether it was still the one that was found.
+
+    Parameters
+    ----------
+    client
+        See `S3Requests.run`.
+    at
+        Bucket and key.
+    found
+        What was said of the object when it was looked at.
+    wanted
+        Headers, and the condition.
+    given
+        What the options add to each request, and are asked for first.
+    """
+    left = {*given, *(_ENCRYPTION if _ENCRYPTION & set(given) else ())}
+    own = {name: found[name] for name in _OWN if name in found and name not in left}
+    asked = {**own, **wanted, "CopySource": dict(at), "MetadataDirective": "REPLACE"}
+    try:
+        await client.copy_object(**at, **asked)
+    except client.exceptions.ClientError as error:
+        if error_status(error.response) in (404, 412) and error_code(error.response) != (
+            "NoSuchBucket"
+        ):
+            return False
+        raise
+    return True
+
+
+async def abort_uploads(client: Any, bucket: str, prefix: str, before: datetime) -> int:
+    """Delete the parts of uploads that were begun before a time; how many uploads."""
+    listed = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+    old = [upload for upload in listed.get("Uploads", ()) if upload["Initiated"] <= before]
+    for upload in old:
+        at = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+        await client.abort_multipart_upload(Bucket=bucket, **at)
+    return len(old)
+
+
+def range_header(start: int, stop: int | None) -> str:
+    if start < 0:
+        return f"bytes={start}"
+    return f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"

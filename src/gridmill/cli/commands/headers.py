@@ -1,0 +1,44 @@
+"""`gridmill headers`."""
+
+from __future__ import annotations
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
+from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.verdict import code_by_hand
+
+__all__ = ["headers"]
+
+
+@click.command(
+    short_help="Set Cache-Control and Content-Type of existing objects.",
+    epilog="""\b
+Examples:
+  gridmill headers my-forecast --store s3://bucket/a.zarr --dry-run
+  gridmill headers my-forecast --store s3://bucket/a.zarr --cache-control data=max-age=300
+
+\b
+Objects that are right are left alone: an interrupted call is called again. In
+a bucket that keeps versions, each copy makes one. Exits with 3 if all are right.
+""",
+)
+@archive_options
+@click.option("--dry-run", is_flag=True, help="Only count the objects that lack them.")
+@now_option
+@output_options
+def headers(archive: ArchiveOptions, dry_run: bool, now: str | None, output: Output) -> ExitCode:
+    """Give the objects of an archive the headers that new objects get.
+
+    Each object is copied onto itself inside the bucket, if nobody replaced it meanwhile; what it
+    holds, its metadata, tags, storage class and encryption stay. Only in S3-like buckets.
+    """
+    from gridmill.display.terminal.archive import headers_content, show_headers
+    from gridmill.operations.objects.headers import relabel
+
+    dataset = archive.open()
+    done = relabel(dataset, dry_run=dry_run, now=present(now))
+    output.show(headers_content(dataset.store.url, done), show_headers)
+    code = ExitCode.SUCCESS if done.report is None else code_by_hand(done.report)
+    return code if done.changed or code is ExitCode.FAILED else ExitCode.NOTHING_NEW
