@@ -252,21 +252,16 @@ class S3Objects:
         self._retried(lambda client: client.delete_object(**self._at(key)))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys below `prefix` (a folder), sorted, also where a bucket lists in no order.
-
-        Directory buckets (S3 Express) are such.
-        """
+        """Yield the keys below `prefix` (a folder), sorted: S3 Express lists them in no order."""
         root = f"{self.prefix}/" if self.prefix else ""
         below = f"{root}{prefix.strip('/')}/" if prefix else root
-        yield from sorted(key.removeprefix(root) for key in self._listed(below))
-
-    def _listed(self, below: str) -> Iterator[str]:
-        page = self._list(below, {})
+        keys, page = [], self._list(below, {})
         while True:
-            yield from (found["Key"] for found in page.get("Contents", ()))
+            keys += [found["Key"].removeprefix(root) for found in page.get("Contents", ())]
             if not page.get("IsTruncated"):
-                return
+                break
             page = self._list(below, {"ContinuationToken": page["NextContinuationToken"]})
+        yield from sorted(keys)
 
     # -- what the store can do ----------------------------------------------------------------
 
