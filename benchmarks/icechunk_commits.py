@@ -66,14 +66,14 @@ class Growing:
         self.store.prepare(self._template(0))
 
     def fill(self, length: int) -> None:
-        """Add references up to a length, in one commit."""
+        """Add references up to a length, in commits that each hold few of many manifests."""
         repository = self.store.repository.open()
-        session = repository.writable_session("main")
-        array = zarr.open_array(session.store, path=NAME, mode="r+", zarr_format=3)
-        array.resize((length, *ACROSS))
         for chunks in _references(self.length, length):
+            session = repository.writable_session("main")
+            array = zarr.open_array(session.store, path=NAME, mode="r+", zarr_format=3)
+            array.resize((chunks[-1].index[0] + 1, *ACROSS))
             cast(Any, session.store).set_virtual_refs(NAME, chunks, validate_containers=False)
-        session.commit(f"Fill to {length}", {"gridmill-merged": {}})
+            session.commit(f"Fill to {length}", {"gridmill-merged": {}})
         self.length = length
 
     def append(self) -> tuple[float, float]:

@@ -13,6 +13,8 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
@@ -23,8 +25,6 @@ from gridmill.testing.loopback import LoopbackHandler, LoopbackServer
 
 __all__ = ["GcsServer", "Kept"]
 
-DATE = "Sun, 29 Nov 2026 12:00:00 GMT"
-
 
 @dataclass(frozen=True)
 class Kept:
@@ -33,6 +33,7 @@ class Kept:
     content: bytes
     generation: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def tag(self) -> str:
@@ -148,7 +149,7 @@ class _Handler(LoopbackHandler):
             "ETag": tag,
             "x-goog-generation": str(kept.generation),
             "x-goog-hash": f"crc32c={crc32c}",
-            "Last-Modified": DATE,
+            "Last-Modified": format_datetime(kept.at, usegmt=True),
         }
 
     def _fail(self, status: int, code: str) -> None:
@@ -217,7 +218,7 @@ class GcsServer(LoopbackServer):
             found = sorted(self.objects.items())
         left = [(key, kept) for key, kept in found if key.startswith(prefix) and key > after]
         listed = "".join(
-            f"<Contents><Key>{escape(key)}</Key><LastModified>2026-11-29T12:00:00.000Z"
+            f"<Contents><Key>{escape(key)}</Key><LastModified>{kept.at:%Y-%m-%dT%H:%M:%S.000Z}"
             f"</LastModified><ETag>{escape(kept.tag)}</ETag><Size>{len(kept.content)}</Size>"
             "</Contents>"
             for key, kept in left[: self.page]

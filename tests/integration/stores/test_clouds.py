@@ -117,6 +117,25 @@ class TestAzureZarr(OnAzure, StoreContract):
         return open_store(f"az://container/{place()}/a.zarr", "contract", storage_options=options)
 
 
+class TestGcsIcechunk(OnGcs, StoreContract):
+    """The contract of final stores, of Icechunk through its own storage."""
+
+    def make_store(self, tmp_path: Path) -> FinalStore:
+        """Give a repository below a prefix."""
+        options = self.server.storage_options
+        return open_store(f"gs://bucket/{place()}/a.icechunk", "contract", storage_options=options)
+
+
+class TestAzureIcechunk(OnAzure, StoreContract):
+    """The contract of final stores, of Icechunk through its own storage."""
+
+    def make_store(self, tmp_path: Path) -> FinalStore:
+        """Give a repository below a prefix."""
+        options = self.server.storage_options
+        url = f"abfs://container/{place()}/a.icechunk"
+        return open_store(url, "contract", storage_options=options)
+
+
 def on_gcs(server: GcsServer, url: str | None = None) -> CloudObjects:
     """Return objects with little patience."""
     options = {**server.storage_options, **({} if url is None else {"base_url": url})}

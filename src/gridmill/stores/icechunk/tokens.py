@@ -282,7 +282,12 @@ def _is_array(marker: int) -> bool:
 def _is_storage(value: bytes) -> bool:
     if not value[1:].startswith(TYPE):
         return False
-    return str(msgpack.unpackb(value)["type"]).endswith(STORAGE)
+    # The rest may be maps whose keys are maps, which Python has not.
+    unpacker = msgpack.Unpacker(max_buffer_size=0)
+    unpacker.feed(value)
+    unpacker.read_map_header()
+    unpacker.skip()
+    return str(unpacker.unpack()).endswith(STORAGE)
 
 
 class Forks:

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import icechunk
 
 from gridmill.model.urls import is_local, local_path
+from gridmill.stores.objects.clouds.addresses import CloudAddress, cloud_address, is_cloud
 
 __all__ = ["check_place", "find_options_here", "storage_at"]
 
-SCHEMES = ("s3", "s3a")
+S3_SCHEMES = ("s3", "s3a")
 # Of a connection on which nothing comes: as for the records beside, see `S3Connection`.
 STALLED_S = 60
 # Hosts whose services differ from S3 in what Icechunk knows of them.
@@ -32,8 +33,8 @@ _options_of: dict[str, Mapping[str, Any]] = {}
 def check_place(url: str) -> None:
     """Raise ValueError unless there may be a repository at a URL."""
     scheme = url.partition("://")[0]
-    if not is_local(url) and scheme not in SCHEMES:
-        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    if not is_local(url) and scheme not in S3_SCHEMES and not is_cloud(url):
+        known = ", ".join(f"{scheme}://" for scheme in (*S3_SCHEMES, "gs", "abfs", "az"))
         raise ValueError(f"{url!r}: Icechunk stores are local paths, or URLs of {known}")
 
 
@@ -59,6 +60,9 @@ def storage_at(url: str, options: Mapping[str, Any], *, travels: bool = False) -
         path = local_path(url)
         path.mkdir(parents=True, exist_ok=True)
         return icechunk.local_filesystem_storage(str(path))
+    if is_cloud(url):
+        address = cloud_address(url, options or _options_of.get(url, {}))
+        return _gcs_storage(address) if address.service == "gcs" else _azure_storage(address)
     return _s3_storage(url, options, _credentials(url, options, travels))
 
 
@@ -92,6 +96,52 @@ def _s3_storage(url: str, options: Mapping[str, Any], given: Mapping[str, Any]) 
         requester_pays=bool(options.get("requester_pays")),
         **at,
     )
+
+
+def _gcs_storage(address: CloudAddress) -> icechunk.Storage:
+    config = dict(address.config)
+    given = {
+        "service_account_file": config.pop("service_account", None),
+        "service_account_key": config.pop("service_account_key", None),
+        "application_credentials": config.pop("application_credentials", None),
+        "bearer_token": config.pop("bearer_token", None),
+        "anonymous": config.pop("skip_signature", None),
+    }
+    return icechunk.gcs_storage(
+        bucket=address.bucket,
+        prefix=address.prefix or None,
+        config=_as_text(address, config),
+        **_those_given(given),
+    )
+
+
+def _azure_storage(address: CloudAddress) -> icechunk.Storage:
+    config = dict(address.config)
+    given = {
+        "access_key": config.pop("account_key", None),
+        "sas_token": config.pop("sas_key", None),
+    }
+    return icechunk.azure_storage(
+        account=config.pop("account_name"),
+        container=address.bucket,
+        prefix=address.prefix,
+        config=_as_text(address, config),
+        **_those_given(given),
+    )
+
+
+def _those_given(credentials: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is not given; without any, Icechunk is to look for them."""
+    given = {name: value for name, value in credentials.items() if value is not None}
+    return given or {"from_env": True}
+
+
+def _as_text(address: CloudAddress, config: Mapping[str, Any]) -> dict[str, str]:
+    """Give the rest of a configuration, for Icechunk, which takes texts."""
+    texts = {
+        name: str(value).lower() if value is True else str(value) for name, value in config.items()
+    }
+    return {**texts, **({"allow_http": "true"} if address.allows_http else {})}
 
 
 def _is_path_style(options: Mapping[str, Any], endpoint: str | None) -> bool:
