@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Self, cast
@@ -60,6 +60,9 @@ class TemplateConfig:
     remarks : tuple of str
         How an archive differs from what the code declares, and why it would not be made today, a
         line each; see `gridmill.authoring.as_made`.
+    idle_dims : frozenset of str
+        Dims that only variables have which an archive is declared to be without: a new one has no
+        coordinate along them; see `without_idle_dims`.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -81,6 +84,7 @@ class TemplateConfig:
     former_vars: Sequence[DataVar] = ()
     append_dim_capacity: int | None = None
     left_out: frozenset[str] = frozenset()
+    idle_dims: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
     refuses_lost_labels: bool = True
 
@@ -229,6 +233,7 @@ class TemplateConfig:
         twin.__dict__.pop("capacity", None)
         if variables is not None:
             twin.data_vars = self.select(variables)
+            twin.idle_dims = _dims_of(self.data_vars) - _dims_of(twin.data_vars)
         if start is not None:
             self._check_is_label(start)
             twin.append_dim_start = start
@@ -246,6 +251,24 @@ class TemplateConfig:
         twin.data_vars = (*self.data_vars, *former)
         twin.former_vars = tuple(var for var in self.former_vars if var not in former)
         return twin
+
+    def without_idle_dims(self) -> Self:
+        """Give a copy without the coordinates along `idle_dims`; itself where there are none."""
+        idle = self.along_idle_dims
+        if not idle:
+            return self
+        twin = copy.copy(self)
+        twin.coords = tuple(coord for coord in self.coords if coord.name not in idle)
+        twin.left_out = self.left_out | idle
+        return twin
+
+    @property
+    def along_idle_dims(self) -> frozenset[str]:
+        """Names of the coordinates that lie along `idle_dims`."""
+        idle = self.idle_dims - {self.append_dim}
+        if self.completeness is not None:
+            idle -= set(self.completeness.own_dims)
+        return frozenset(c.name for c in self.coords if idle & {*c.own_dims, c.name})
 
     def limit_leads(self, max_lead: str) -> None:
         """Leave out the leads beyond `max_lead`, in place; for `narrowed`, on a copy.
@@ -313,6 +336,10 @@ class TemplateConfig:
         ds[coord.name].attrs = dict(coord.attrs)
         # CF 2.5.1: a coordinate has a value everywhere.
         ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
+
+
+def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:
+    return frozenset(dim for var in variables for dim in var.dims)
 
 
 def cut_template(template_ds: xr.Dataset, append_dim: str, positions: slice) -> xr.Dataset:
