@@ -32,8 +32,9 @@ from zarr.abc.store import Store
 
 from gridmill.stores.icechunk.patience import is_transient
 from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
+from gridmill.stores.icechunk.settings.formats import newest_format
 
-__all__ = ["Forks", "Token", "TokenUnreadable", "UploadLost", "storage_of"]
+__all__ = ["Forks", "Token", "TokenUnreadable", "UploadLost", "fork_of", "storage_of"]
 
 SCHEMA = 1
 # Where sessions and repositories say how they are reached: an element, or the first of one.
@@ -174,6 +175,16 @@ class Token:
         if self.version is None:
             return f"it was made with another version of Icechunk, which {here} does not read"
         return f"it was made with Icechunk {self.version}, which {here} does not read"
+
+
+def fork_of(session: icechunk.Session) -> ForkSession:
+    """Give a session that nobody else has as a fork: what is written to it can be a token.
+
+    `Session.fork` of Icechunk 1 makes a copy that brings a client of its own.
+    """
+    if newest_format() > 1:
+        return session.fork()
+    return ForkSession(session._session)
 
 
 def storage_of(repository: icechunk.Repository) -> bytes:
