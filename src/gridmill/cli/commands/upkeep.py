@@ -20,7 +20,7 @@ __all__ = ["upkeep"]
 
 
 @click.command(
-    short_help="Let an Icechunk archive forget old snapshots, and delete what only they held.",
+    short_help="Expire old Icechunk snapshots and delete unreferenced data.",
     epilog="""\b
 Examples:
   gridmill upkeep my-forecast --store a.icechunk --older-than 30d --dry-run
@@ -33,24 +33,24 @@ that is longer than anybody reads. A dry run counts what no snapshot holds
 now; what only the forgotten ones hold comes on top.
 
 \b
-New archives have split manifests. One that was made by gridmill 0.1.0 has one
-manifest a variable, which every commit writes anew: seconds at millions of
-shards. Splitting is one commit, and readers see the same. A process that has
-the archive open (gridmill follow) is to be restarted.
+New archives have split manifests. Archives made by gridmill 0.1.0 have one
+manifest per variable, which every commit rewrites: seconds at millions of
+shards. Splitting takes one commit and changes nothing for readers. Restart
+processes that have the archive open (gridmill follow).
 """,
 )
 @archive_options
 @click.option(
     "--older-than",
     metavar="DURATION",
-    help="Forget snapshots that are older, like 30d; what readers see now always stays.",
+    help="Expire snapshots older than this, like 30d; the published state always stays.",
 )
 @click.option(
     "--split-manifests",
     is_flag=True,
-    help="Split manifests along the append dim, so that commits cost the same at any length.",
+    help="Split manifests along the append dim, so that commits do not slow down as it grows.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @now_option
 @output_options
 def upkeep(
@@ -61,7 +61,7 @@ def upkeep(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Let an Icechunk archive forget old snapshots, and delete what only they held.
+    """Expire old Icechunk snapshots and delete unreferenced data.
 
     Spares what runs uploaded and no publication shows yet, and whatever runs that live began with.
     """
