@@ -19,6 +19,7 @@ from gridmill.stores.icechunk.settings import manifests
 from gridmill.stores.icechunk.settings.formats import RepositoryTooNew, newest_format
 from gridmill.stores.icechunk.settings.storage import storage_at
 from gridmill.stores.icechunk.store import IcechunkStore
+from gridmill.stores.icechunk.uploads import merged_in
 from gridmill.stores.opening import open_store
 from gridmill.stores.state.claims import UPKEEP
 from gridmill.stores.state.leases import Lease
@@ -128,6 +129,25 @@ def test_the_format_is_chosen_once(archive: str, client: Client, tmp_path: Path)
     other = Generated(url, source_base=archive, format_version=1)
     with pytest.raises(ValueError, match="in format 2, not 1: leave the format version out"):
         other.backfill("2020-01-03", client=client)
+
+
+@pytest.mark.skipif(newest_format() < 2, reason="this Icechunk knows one format")
+def test_what_commits_say_in_format_2_does_not_grow(
+    archive: str, client: Client, tmp_path: Path
+) -> None:
+    """Each names its own regions; together, and after the earlier ones expired, they name all."""
+    dataset = Generated(tmp_path / "a.icechunk", source_base=archive, format_version=2)
+    for number in (3, 5, 7):
+        dataset.backfill(f"2020-01-0{number}", client=client)
+    repository = store_of(dataset).repository.open()
+    said = [len(json.dumps(one.metadata)) for one in repository.ancestry(branch="main")]
+    assert max(said) < 200, said
+    merged = merged_in(repository)
+    assert len(merged) >= 3
+    assert run("upkeep", "--older-than", "0s", "--store", store_of(dataset).url).exit_code == 0
+    store_of(dataset).repository.forget()
+    assert merged_in(store_of(dataset).repository.open()) == merged
+    assert dataset.backfill("2020-01-07", client=client).variables_done == 0
 
 
 def test_a_format_that_this_icechunk_does_not_make_is_refused(tmp_path: Path) -> None:

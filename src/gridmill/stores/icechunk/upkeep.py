@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import icechunk
 
@@ -14,6 +15,7 @@ from gridmill.stores.final_store import IntendedWork
 from gridmill.stores.icechunk.keys import read_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
+from gridmill.stores.icechunk.settings.formats import format_of
 from gridmill.stores.icechunk.settings.manifests import new_config
 from gridmill.stores.icechunk.uploads import MERGED, Uploads, digest_of, merged_in
 from gridmill.stores.metadata import array_metadata
@@ -50,9 +52,20 @@ def expire(repository: RepositoryAt, older_than: datetime, *, dry_run: bool = Fa
     Icechunk 2 keeps the very first.
     """
     if not dry_run:
+        patiently(lambda: _say_all_that_is_merged(repository))
         return len(patiently(lambda: repository.open().expire_snapshots(older_than=older_than)))
     _, *earlier = patiently(lambda: list(repository.open().ancestry(branch=BRANCH)))
     return sum(snapshot.written_at < older_than for snapshot in earlier)
+
+
+def _say_all_that_is_merged(repository: RepositoryAt) -> None:
+    """Commit what the commits that may go say together, unless the last one says it all."""
+    here = repository.open()
+    tip = next(iter(here.ancestry(branch=BRANCH)))
+    if format_of(here) == 1 or MERGED in tip.metadata:
+        return
+    session: Any = here.writable_session(BRANCH)
+    session.commit("Keep what is merged", {MERGED: merged_in(here)}, allow_empty=True)
 
 
 def collect_garbage(
