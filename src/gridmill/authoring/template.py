@@ -62,7 +62,7 @@ class TemplateConfig:
         line each; see `gridmill.authoring.as_made`.
     idle_dims : frozenset of str
         Dims that only variables have which an archive is declared to be without: a new one has no
-        coordinate along them; see `without_idle_dims`.
+        coordinate along them; see `gridmill.authoring.as_made`.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -251,24 +251,6 @@ class TemplateConfig:
         twin.data_vars = (*self.data_vars, *former)
         twin.former_vars = tuple(var for var in self.former_vars if var not in former)
         return twin
-
-    def without_idle_dims(self) -> Self:
-        """Give a copy without the coordinates along `idle_dims`; itself where there are none."""
-        idle = self.along_idle_dims
-        if not idle:
-            return self
-        twin = copy.copy(self)
-        twin.coords = tuple(coord for coord in self.coords if coord.name not in idle)
-        twin.left_out = self.left_out | idle
-        return twin
-
-    @property
-    def along_idle_dims(self) -> frozenset[str]:
-        """Names of the coordinates that lie along `idle_dims`."""
-        idle = self.idle_dims - {self.append_dim}
-        if self.completeness is not None:
-            idle -= set(self.completeness.own_dims)
-        return frozenset(c.name for c in self.coords if idle & {*c.own_dims, c.name})
 
     def limit_leads(self, max_lead: str) -> None:
         """Leave out the leads beyond `max_lead`, in place; for `narrowed`, on a copy.

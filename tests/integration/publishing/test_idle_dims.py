@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -61,9 +61,11 @@ class LayeredJob(TinyJob):
 class KeepsIdleDims(LayeredTemplate):
     """As gridmill 0.1.0 made archives."""
 
-    def without_idle_dims(self) -> KeepsIdleDims:
-        """Keep all."""
-        return self
+    def narrowed(self, **options: Any) -> Self:
+        """Keep all coordinates."""
+        twin = super().narrowed(**options)
+        twin.idle_dims = frozenset()
+        return twin
 
 
 @pytest.fixture(params=["a.zarr", "a.icechunk"])

@@ -17,7 +17,7 @@ from azurite import KEY, Azurite, azurite_script
 from gcs_server import GcsServer
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.headers import Headers
-from gridmill.stores.objects.clouds import cloud_objects, requests
+from gridmill.stores.objects.clouds import bucket, cloud_objects, requests
 from gridmill.stores.objects.clouds.cloud_objects import CloudObjects
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects
@@ -183,7 +183,7 @@ def test_a_condition_that_never_holds_ends(objects: CloudObjects) -> None:
 def test_large_objects_go_in_parts(objects: CloudObjects, monkeypatch: pytest.MonkeyPatch) -> None:
     """They arrive whole, whichever call puts them."""
     monkeypatch.setattr(cloud_objects, "MULTIPART_FROM_NBYTES", 1 << 20)
-    monkeypatch.setattr(cloud_objects, "PART_NBYTES", 5 << 20)
+    monkeypatch.setattr(bucket, "PART_NBYTES", 5 << 20)
     content = bytes(range(256)) * (46 << 10)
     objects.put("put", content)
     objects.overwrite("over", content, lambda: None)

@@ -10,16 +10,16 @@ be configured, none of that is missed.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from gridmill.stores.headers import Headers
 from gridmill.stores.objects.clouds.addresses import cloud_address
-from gridmill.stores.objects.clouds.requests import CloudRequests, Transient, is_absent, is_refused
+from gridmill.stores.objects.clouds.bucket import CloudBucket, Version
+from gridmill.stores.objects.clouds.requests import is_absent, is_refused
 from gridmill.stores.objects.protocol import Change
 from gridmill.stores.objects.s3_requests import S3Patience
 from gridmill.stores.objects.zarr_reader import ObjectsReader
@@ -28,13 +28,6 @@ __all__ = ["CloudObjects"]
 
 # As with S3: below this one request is faster than several, and a retry sends little again.
 MULTIPART_FROM_NBYTES = 64 << 20
-PART_NBYTES = 16 << 20
-PARTS_AT_ONCE = 4
-MD5 = re.compile(r'"?([0-9a-f]{32})"?')
-
-# An object's tag and generation, as obstore wants them for a condition; None where none is.
-Version = Mapping[str, Any]
-T = TypeVar("T")
 
 
 class CloudObjects:
@@ -92,7 +85,7 @@ class CloudObjects:
         self.storage_options = dict(storage_options or {})
         self.headers = headers or Headers()
         self.patience = patience or S3Patience()
-        self._address = cloud_address(self.url, self.storage_options)
+        self._bucket = CloudBucket(cloud_address(self.url, self.storage_options), self.patience)
 
     def __repr__(self) -> str:
         return f"CloudObjects({self.url!r})"
@@ -120,12 +113,12 @@ class CloudObjects:
         OSError
             The condition was refused as often as `patience` allows, with a look before each put.
         """
-        version = None if is_new else self._version(key)
+        version = None if is_new else self._bucket.version(key)
         self._put_checked(key, content, version, check)
 
     def change(self, key: str, content: bytes) -> Change | None:
         """Look at an object, and give what overwrites it; None if it is the same already."""
-        found, version = self._read(key) or (None, None)
+        found, version = self._bucket.read(key) or (None, None)
         if found == content:
             return None
         return partial(self._put_checked, key, content, version)
@@ -136,7 +129,7 @@ class CloudObjects:
         It is put again with them, on the condition that it is still the same.
         """
         wanted = _attributes(self.headers.of(key))
-        found = self._get(key)
+        found = self._bucket.get(key)
         if found is None:
             return None
         content, version, there = found
@@ -146,41 +139,31 @@ class CloudObjects:
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
-        found = self._read(key)
+        found = self._bucket.read(key)
         return None if found is None else found[0]
 
     def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
         """Read bytes of an object, from its end if `start` is negative; None if there is none."""
         if (start, stop) == (0, None):
             return self.get(key)
-        if start < 0 and self._address.service == "azure":
+        if start < 0 and self._bucket.address.service == "azure":
             return self._get_end(key, -start)
         wanted: Any = {"offset": start} if stop is None else (start, stop)
-        found = self._get(key, range={"suffix": -start} if start < 0 else wanted)
+        found = self._bucket.get(key, range={"suffix": -start} if start < 0 else wanted)
         return None if found is None else found[0]
 
     def nbytes(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
-        found = self._head(key)
+        found = self._bucket.head(key)
         return None if found is None else int(found["size"])
 
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
-        import obstore
-
-        self._or_none(lambda store: obstore.delete(store, self._path(key)))
+        self._bucket.delete(key)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys below `prefix` (a folder), sorted."""
-        import obstore
-
-        root = f"{self._address.prefix}/" if self._address.prefix else ""
-        below = f"{root}{prefix.strip('/')}".strip("/") or None
-
-        def listed(store: Any) -> list[str]:
-            return [found["path"] for page in obstore.list(store, below) for found in page]
-
-        yield from sorted(path.removeprefix(root) for path in self._requests.run(listed))
+        yield from sorted(self._bucket.keys(prefix))
 
     # -- what the store can do ----------------------------------------------------------------
 
@@ -204,14 +187,7 @@ class CloudObjects:
         """Do nothing: obstore lists no uploads. Azure forgets them after a week by itself."""
         return 0
 
-    # -- requests -----------------------------------------------------------------------------
-
-    @property
-    def _requests(self) -> CloudRequests:
-        return CloudRequests(self._address, self.patience)
-
-    def _path(self, key: str) -> str:
-        return f"{self._address.prefix}/{key}" if self._address.prefix else key
+    # -- puts on a condition --------------------------------------------------------------------
 
     def _put_checked(
         self, key: str, content: bytes, version: Version | None, check: Callable[[], None]
@@ -220,7 +196,7 @@ class CloudObjects:
         for attempt in self.patience.attempts_at(_PutRefused):
             with attempt:
                 if attempt.num > 1:
-                    there, version = self._read(key) or (None, None)
+                    there, version = self._bucket.read(key) or (None, None)
                     if there == content:
                         return
                 check()
@@ -245,69 +221,19 @@ class CloudObjects:
         return True
 
     def _put(self, key: str, content: bytes, mode: Any, *, in_parts: bool = False) -> None:
-        import obstore
-
-        over = mode
-
-        def put(store: Any) -> None:
-            nonlocal over
-            done = obstore.put(
-                store,
-                self._path(key),
-                content,
-                attributes=_attributes(self.headers.of(key)),
-                mode=over,
-                use_multipart=in_parts,
-                chunk_size=PART_NBYTES,
-                max_concurrency=PARTS_AT_ONCE,
-            )
-            if not self._has_arrived(key, content, str(done.get("e_tag"))):
-                over = mode if mode == "overwrite" else _version(done)
-                raise Transient(f"{self.url}/{key} was damaged on its way")
-
-        self._requests.run(put)
-
-    def _has_arrived(self, key: str, content: bytes, tag: str) -> bool:
-        """Whether what is stored is what was sent, as far as its tag says.
-
-        With a customer's key tags are no checksums: then what is stored is read once, and no tag
-        of the bucket is compared any more.
-        """
-        md5 = MD5.fullmatch(tag)
-        known = self._requests.known
-        if self._address.service != "gcs" or md5 is None or known.get("tags are no checksums"):
-            return True
-        if md5[1] == hashlib.md5(content, usedforsecurity=False).hexdigest():
-            return True
-        known["tags are no checksums"] = self.get(key) == content
-        return bool(known["tags are no checksums"])
-
-    def _read(self, key: str) -> tuple[bytes, Version] | None:
-        found = self._get(key)
-        return None if found is None else found[:2]
-
-    def _get(self, key: str, **options: Any) -> tuple[bytes, Version, Mapping[str, str]] | None:
-        """Read an object with its version and headers; None if there is none."""
-        import obstore
-
-        wanted: Any = options or None
-
-        def get(store: Any) -> tuple[bytes, Version, Mapping[str, str]]:
-            found = obstore.get(store, self._path(key), options=wanted)
-            return bytes(found.bytes()), _version(found.meta), dict(found.attributes)
-
-        return self._or_none(get)
+        attributes = _attributes(self.headers.of(key))
+        self._bucket.put(key, content, attributes, mode, in_parts=in_parts)
 
     def _get_end(self, key: str, nbytes: int) -> bytes | None:
         """Read an object's last bytes where the service knows no suffixes: its size, then them."""
         for attempt in self.patience.attempts_at(_PutRefused):
             with attempt:
-                there = self._head(key)
+                there = self._bucket.head(key)
                 if there is None or not there["size"]:
                     return None if there is None else b""
                 span = (max(0, there["size"] - nbytes), there["size"])
                 try:
-                    found = self._get(key, range=span, if_match=there["e_tag"])
+                    found = self._bucket.get(key, range=span, if_match=there["e_tag"])
                 except Exception as error:
                     if not is_refused(error):
                         raise
@@ -315,32 +241,9 @@ class CloudObjects:
                 return None if found is None else found[0]
         raise AssertionError("stamina raises what the last attempt raised")
 
-    def _version(self, key: str) -> Version | None:
-        found = self._head(key)
-        return None if found is None else _version(found)
-
-    def _head(self, key: str) -> Mapping[str, Any] | None:
-        import obstore
-
-        def head(store: Any) -> Mapping[str, Any]:
-            found: Any = obstore.head(store, self._path(key))
-            return dict(found)
-
-        return self._or_none(head)
-
-    def _or_none(self, request: Callable[[Any], T]) -> T | None:
-        try:
-            return self._requests.run(request)
-        except FileNotFoundError:
-            return None
-
 
 class _PutRefused(OSError):  # noqa: N818
     """Another object was there than the one that was looked at."""
-
-
-def _version(meta: Mapping[str, Any]) -> Version:
-    return {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
 
 
 def _attributes(headers: Mapping[str, str]) -> dict[str, str]:
