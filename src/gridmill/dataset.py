@@ -50,9 +50,10 @@ class DynamicalDataset:
         layout. Several are tried in order.
     fsync
         Whether what is written to a local store also survives a power loss.
-    format, storage_options, cache_control
-        The store's format, what a remote store's file system takes, and what caches may do with
-        its objects: see `gridmill.stores.open_store`.
+    format, storage_options, format_version, cache_control
+        The store's format, what a remote store's file system takes, the version of Icechunk's
+        format for a new archive, and what caches may do with its objects: see
+        `gridmill.stores.open_store`.
     replicas
         Further stores, of either format, that hold the same and are published before `store`.
         URLs, with the storage options of `store` where they are of the same kind; or mappings
@@ -81,6 +82,7 @@ class DynamicalDataset:
         fsync: bool = False,
         format: str | None = None,  # noqa: A002
         storage_options: Mapping[str, Any] | None = None,
+        format_version: int | None = None,
         cache_control: Mapping[str, str] | None = None,
         replicas: Sequence[str | Path | Mapping[str, Any]] = (),
     ) -> None:
@@ -92,6 +94,7 @@ class DynamicalDataset:
             state=state,
             fsync=fsync,
             storage_options=storage_options,
+            format_version=format_version,
             cache_control=cache_control,
         )
         self.replicas = [

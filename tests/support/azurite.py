@@ -1,79 +1,106 @@
-"""Azurite, Microsoft's emulator of Azure's blobs, on loopback: npm install azurite."""
+"""Azurite, Microsoft's emulator of Azure Blob Storage, on loopback; from npm, where node is."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+import urllib.request
+from contextlib import suppress
+from email.utils import formatdate
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-__all__ = ["azure_blobs", "azure_missing"]
+__all__ = ["Azurite", "azurite_script"]
 
-READY_TIMEOUT_S = 60.0
-# The account that every copy of the emulator has; its documentation prints the key.
+# The account that the emulator documents, and its key: no secret.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+SCRIPT = Path("node_modules/azurite/dist/src/blob/main.js")
+START_S = 60.0
 
 
-def azure_missing() -> str:
-    """Say why there are no blobs; empty where there are."""
-    if find_spec("adlfs") is None:
-        return "adlfs is not installed: pip install adlfs"
-    if _binary() is None:
-        return "azurite-blob is not on PATH or in GRIDMILL_AZURITE: npm install -g azurite"
-    return ""
+def azurite_script() -> Path | None:
+    """Find Azurite below GRIDMILL_AZURITE, the working folder, or among npm's global packages."""
+    if shutil.which("node") is None:
+        return None
+    given = os.environ.get("GRIDMILL_AZURITE")
+    roots = [Path(given)] if given else [Path.cwd(), Path("/usr/local/lib"), Path("/usr/lib")]
+    found = (root / SCRIPT for root in roots)
+    return next((path for path in found if path.is_file()), None)
 
 
-@contextmanager
-def azure_blobs(container: str) -> Iterator[dict[str, Any]]:
-    """Give adlfs's options for an account with an empty container."""
-    with tempfile.TemporaryDirectory(prefix="gridmill-azurite-") as folder:
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            port = held.getsockname()[1]
-        command = [str(_binary()), "--silent", "--inMemoryPersistence", "--skipApiVersionCheck"]
-        command += ["--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort", str(port)]
-        log = Path(folder) / "log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
-        try:
-            _wait_until_ready(port, process, log)
-            url = f"http://127.0.0.1:{port}/{ACCOUNT}"
-            parts = {"AccountName": ACCOUNT, "AccountKey": KEY, "BlobEndpoint": url}
-            text = ";".join(
-                f"{k}={v}" for k, v in {"DefaultEndpointsProtocol": "http", **parts}.items()
-            )
-            _make_container(text, container)
-            yield {"connection_string": text}
-        finally:
-            process.kill()
-            process.wait()
+class Azurite:
+    """The emulator for the time of a `with`, with one container."""
 
+    container = "container"
+    account_key = KEY
 
-def _binary() -> str | None:
-    return os.environ.get("GRIDMILL_AZURITE") or shutil.which("azurite-blob")
+    def __enter__(self) -> Self:
+        script = azurite_script()
+        assert script is not None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        place = ["--blobHost", "127.0.0.1", "--blobPort", str(self.port)]
+        options = ["--inMemoryPersistence", "--silent", "--skipApiVersionCheck"]
+        self._process = subprocess.Popen(
+            ["node", str(script), *place, *options, "--disableTelemetry"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._make_container()
+        return self
 
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        self._process.wait(10)
 
-def _make_container(connection_string: str, name: str) -> None:
-    from azure.storage.blob import BlobServiceClient
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
 
-    with BlobServiceClient.from_connection_string(connection_string) as service:
-        service.create_container(name)
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """Options by which it is reached, as of adlfs."""
+        text = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
+        return {"connection_string": f"{text}BlobEndpoint={self.url}/{ACCOUNT};"}
 
+    def options_through(self, url: str) -> dict[str, Any]:
+        """Options by which it is reached through something else."""
+        return {"account_name": ACCOUNT, "account_key": KEY, "endpoint": f"{url}/{ACCOUNT}"}
 
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + READY_TIMEOUT_S
-    while True:
-        with socket.socket() as tried:
-            if tried.connect_ex(("127.0.0.1", port)) == 0:
+    def _make_container(self) -> None:
+        deadline = time.monotonic() + START_S
+        while True:
+            with suppress(OSError):
+                urllib.request.urlopen(self._request(), timeout=5).close()
                 return
-        if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"Azurite is not ready: {log.read_text(errors='replace')[-1000:]}")
-        time.sleep(0.05)
+            if time.monotonic() > deadline:
+                self._process.kill()
+                raise RuntimeError(f"Azurite does not answer within {START_S} s")
+            time.sleep(0.2)
+
+    def _request(self) -> urllib.request.Request:
+        """Sign what makes the container, by Azure's scheme of a shared key."""
+        headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+        signed = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        place = f"/{ACCOUNT}/{ACCOUNT}/{self.container}\nrestype:container"
+        text = f"PUT{chr(10) * 12}{signed}{place}".encode()
+        digest = hmac.new(base64.b64decode(KEY), text, hashlib.sha256).digest()
+        headers["Authorization"] = f"SharedKey {ACCOUNT}:{base64.b64encode(digest).decode()}"
+        headers["Content-Length"] = "0"
+        url = f"{self.url}/{ACCOUNT}/{self.container}?restype=container"
+        return urllib.request.Request(url, method="PUT", headers=headers)

@@ -193,6 +193,11 @@ class QuirkyS3(LoopbackServer):
         What it makes of a put's conditions; may be changed while it runs.
     lost_answers
         The numbers of puts that are done, and whose answer is lost.
+
+    Attributes
+    ----------
+    lists_in_order
+        Whether keys are listed sorted; directory buckets of S3 Express promise no order.
     """
 
     handler = _Handler
@@ -208,6 +213,7 @@ class QuirkyS3(LoopbackServer):
         self.refused: dict[str, str] = {}
         self.said: dict[str, dict[str, str]] = {}
         self.puts: list[str] = []
+        self.lists_in_order = True
 
     @property
     def storage_options(self) -> dict[str, Any]:
@@ -223,6 +229,8 @@ class QuirkyS3(LoopbackServer):
         root, prefix = f"/{bucket}/", query.get("prefix", [""])[0]
         with self._lock:
             found = {} if "uploads" in query else dict(sorted(self.contents.items()))
+        if not self.lists_in_order:
+            found = dict(reversed(found.items()))
         listed = "".join(
             f"<Contents><Key>{escape(key.removeprefix(root))}</Key>"
             f"<Size>{len(content)}</Size></Contents>"

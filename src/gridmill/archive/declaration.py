@@ -8,6 +8,7 @@ from typing import Any
 
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.template import TemplateConfig
+from gridmill.model.state_files import UnreadableState
 from gridmill.model.variables import DataVar
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
@@ -61,7 +62,7 @@ def read_declaration(
             "start": start,
             "variables": None if variables is None else list(variables),
             "max_lead": max_lead,
-            "format": store.format,
+            **store.declared_format(),
         }
     if kept["dataset_id"] != coded.dataset_id:
         raise ValueError(
@@ -97,9 +98,12 @@ def _kept(store: FinalStore, coded: TemplateConfig) -> Declaration | None:
 
 
 def _published(store: FinalStore, coded: TemplateConfig) -> int | None:
-    with suppress(ValueError, KeyError, TypeError):  # a foreign store: later checks name it
+    try:
         return store.published_length(coded.append_dim)
-    return None
+    except UnreadableState:
+        raise
+    except (ValueError, KeyError, TypeError):  # a foreign store: later checks name it
+        return None
 
 
 def narrowed(coded: TemplateConfig, declaration: Declaration) -> TemplateConfig:
@@ -113,9 +117,12 @@ def narrowed(coded: TemplateConfig, declaration: Declaration) -> TemplateConfig:
 
 def stored_metadata(store: FinalStore) -> dict[str, Any] | None:
     """Read the root metadata; None if nothing is published, or if it is damaged."""
-    with suppress(ValueError):  # the structure check, or a validator, says what is wrong
+    try:
         return store.metadata()
-    return None
+    except UnreadableState:  # no check could say more
+        raise
+    except ValueError:  # the structure check, or a validator, says what is wrong
+        return None
 
 
 def with_what_it_has(store: FinalStore, coded: TemplateConfig) -> TemplateConfig:

@@ -79,13 +79,14 @@ def as_made(
     arrays = _arrays_of(stored)
     kept = [v for v in config.data_vars if v.name in arrays or v.name in adding]
     if stored is None or not any(var.name in arrays for var in kept):
-        return AsMade(config)
+        return AsMade(_without_idle_dims(config))
     missing = tuple(var for var in config.data_vars if var not in kept)
     _ = config.capacity  # takes long to count, and the copy takes it over
     twin = copy.copy(config)
     changed = [*_keep_attributes(twin, stored), *_keep_capacity(twin, arrays)]
     left_out = _left_out(config, kept, arrays)
-    changed += [Difference(name, "", {}, None) for name in sorted(left_out)]
+    lacking = sorted(left_out - _along_idle_dims(config))
+    changed += [Difference(name, "", {}, None) for name in lacking]
     lengths = {**_lengths(arrays), config.append_dim: twin.capacity}
     coords = [_coordinate(c, arrays, lengths) for c in config.coords if c.name not in left_out]
     auxiliary = [c for c, _ in coords if c.name not in c.own_dims]
@@ -97,7 +98,8 @@ def as_made(
     twin.__dict__.pop("region_length", None)
     doubtful = doubts(twin)
     former = [var for var in kept if var.superseded is not None]
-    is_same = all(ours is kept for ours, kept in zip(config.coords, twin.coords, strict=False))
+    pairs = zip(config.coords, twin.coords, strict=False)
+    is_same = not left_out and all(ours is kept for ours, kept in pairs)
     if is_same and not (changed or missing or doubtful or former):
         return AsMade(config)
     said = _remarks(changed, missing, arrays, config.append_dim)
@@ -231,6 +233,24 @@ def _left_out(config: TemplateConfig, kept: Sequence[DataVar], arrays: Metadata)
     """Give the coordinates that the archive lacks, and can do without."""
     needed = {config.append_dim, *(dim for var in kept for dim in var.dims)}
     return frozenset(c.name for c in config.coords if c.name not in arrays) - needed
+
+
+def _without_idle_dims(config: TemplateConfig) -> TemplateConfig:
+    """Give a new archive's template, without coordinates of dims that none of its variables has."""
+    idle = _along_idle_dims(config)
+    if not idle:
+        return config
+    twin = copy.copy(config)
+    twin.coords = tuple(coord for coord in config.coords if coord.name not in idle)
+    twin.left_out = config.left_out | idle
+    return twin
+
+
+def _along_idle_dims(config: TemplateConfig) -> frozenset[str]:
+    idle = config.idle_dims - {config.append_dim}
+    if config.completeness is not None:
+        idle -= set(config.completeness.own_dims)
+    return frozenset(c.name for c in config.coords if idle & {*c.own_dims, c.name})
 
 
 def _encoding_differences(name: str, ours: Encoding, theirs: Encoding) -> list[Difference]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Self, cast
@@ -60,6 +60,9 @@ class TemplateConfig:
     remarks : tuple of str
         How an archive differs from what the code declares, and why it would not be made today, a
         line each; see `gridmill.authoring.as_made`.
+    idle_dims : frozenset of str
+        Dims that only variables have which an archive is declared to be without: a new one has no
+        coordinate along them; see `gridmill.authoring.as_made`.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -81,6 +84,7 @@ class TemplateConfig:
     former_vars: Sequence[DataVar] = ()
     append_dim_capacity: int | None = None
     left_out: frozenset[str] = frozenset()
+    idle_dims: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
     refuses_lost_labels: bool = True
 
@@ -229,6 +233,7 @@ class TemplateConfig:
         twin.__dict__.pop("capacity", None)
         if variables is not None:
             twin.data_vars = self.select(variables)
+            twin.idle_dims = _dims_of(self.data_vars) - _dims_of(twin.data_vars)
         if start is not None:
             self._check_is_label(start)
             twin.append_dim_start = start
@@ -313,6 +318,10 @@ class TemplateConfig:
         ds[coord.name].attrs = dict(coord.attrs)
         # CF 2.5.1: a coordinate has a value everywhere.
         ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
+
+
+def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:
+    return frozenset(dim for var in variables for dim in var.dims)
 
 
 def cut_template(template_ds: xr.Dataset, append_dim: str, positions: slice) -> xr.Dataset:

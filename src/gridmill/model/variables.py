@@ -80,9 +80,10 @@ class Encoding:
     Raises
     ------
     ValueError
-        A length is not positive, `shards` is no multiple of `chunks`, their ranks differ, a
-        codec does not give the same bytes for the same values, an integer dtype does not hold
-        `fill_value`, or `dtype`, `scale_factor` and `fill_value` cannot pack.
+        A length is not positive, `shards` is no multiple of `chunks`, their ranks differ, `dtype`
+        is none of numbers or booleans, a codec does not give the same bytes for the same values,
+        an integer dtype does not hold `fill_value`, or `dtype`, `scale_factor` and `fill_value`
+        cannot pack.
 
     Examples
     --------
@@ -109,6 +110,12 @@ class Encoding:
 
     def __post_init__(self) -> None:
         kind = np.dtype(self.dtype)
+        if kind.kind not in "biufc":
+            raise ValueError(
+                f"dtype {self.dtype!r} is none of numbers or booleans, and gridmill stores no "
+                "other: store numbers for what they stand for, and say which is which with the "
+                "attributes flag_values and flag_meanings; times are int64 with units"
+            )
         if kind.kind in "biuf":  # "f4" and ">f4" are float32 in a Zarr array, too
             object.__setattr__(self, "dtype", kind.name)
         _check_fill(self)

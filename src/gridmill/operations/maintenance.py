@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
@@ -13,13 +14,13 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.objects.writable import StoreUnwritable
-from gridmill.stores.state.claims import STATIC
+from gridmill.stores.state.claims import STATIC, UPKEEP
 from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["EVERYTHING", "Hand", "by_hand"]
+__all__ = ["EVERYTHING", "Hand", "by_hand", "forget_versions", "split_manifests"]
 
 # Every position there may ever be, and the static variables.
 EVERYTHING = (STATIC[0], 1 << 62)
@@ -92,6 +93,68 @@ def by_hand(
         report.replicas = publisher.replicas.outcomes()
         report.end()
         dataset.store.tracker.reports.write(report, page_of(report))
+
+
+# -- upkeep of a store that keeps versions -------------------------------------------------------
+
+
+def forget_versions(
+    dataset: DynamicalDataset, older_than: datetime, *, now: Any = None
+) -> tuple[RunReport, Mapping[str, int]]:
+    """Forget earlier versions of an archive, and delete what only they held.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    older_than
+        See `FinalStore.forget_versions`.
+    now
+        The present; None asks the clock.
+
+    Returns
+    -------
+    RunReport, mapping
+        What is kept in the records, and counts by kind.
+
+    Raises
+    ------
+    ValueError
+        There is no archive, or its format keeps no versions.
+    LeaseHeld
+        Another upkeep is at work. Runs go on: what they need is spared.
+    """
+    with by_hand(dataset, "upkeep", [UPKEEP], now=now) as hand:
+        went = dataset.store.forget_versions(older_than)
+        counts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in went.items())
+        hand.report.notes.append(
+            f"versions before {older_than.isoformat(timespec='seconds')} forgotten: {counts}"
+        )
+    return hand.report, went
+
+
+def split_manifests(dataset: DynamicalDataset, *, now: Any = None) -> RunReport:
+    """Split the manifests of an archive along its append dim, now and from now on.
+
+    Readers see the same; it is one commit, which writes the manifests anew.
+
+    Raises
+    ------
+    ValueError
+        There is no archive, or its format has no manifests.
+    LeaseHeld
+        A run works on the archive.
+    """
+    with by_hand(dataset, "upkeep", [EVERYTHING, UPKEEP], now=now) as hand:
+        dim = hand.archive.config.append_dim
+        message = f"Split manifests along {dim}"
+        with hand.lease.publishing() as check:
+            dataset.store.split_manifests(dim, message, check)
+        hand.report.notes.append(f"manifests split along {dim}")
+    return hand.report
+
+
+# -- the archive ---------------------------------------------------------------------------------
 
 
 def check_exists(dataset: DynamicalDataset) -> None:

@@ -153,7 +153,7 @@ def declaration_from_store(dataset: DynamicalDataset) -> dict[str, Any]:
         "start": None if first == config.label(config.append_dim_start) else first.isoformat(),
         "variables": None if len(there) == len(config.data_vars) else there,
         "max_lead": _max_lead(config, ds),
-        "format": store.format,
+        **store.declared_format(),
     }
 
 

@@ -104,7 +104,12 @@ class Replica:
 
     def _declaration(self) -> dict[str, Any]:
         declared = self.archive.store.tracker.read_declaration() or {}
-        return {**declared, "format": self.store.format}
+        declared.pop("format_version", None)
+        own = self.store.tracker.read_declaration()
+        if own is None:
+            return {**declared, **self.store.declared_format()}
+        version = {k: v for k, v in own.items() if k == "format_version"}
+        return {**declared, "format": self.store.format, **version}
 
     def _check_declaration(self) -> None:
         if self.store.tracker.read_declaration() != self._declaration():

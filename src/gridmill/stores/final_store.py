@@ -163,6 +163,12 @@ class FinalStore(Protocol):
     state: Objects
     tracker: UpdateProgressTracker
 
+    def declared_format(self) -> dict[str, Any]:
+        """Return what a declaration says of the format: its name, and its version if it has any.
+
+        Of an archive that is there, what it is in; else what it would be made in.
+        """
+
     # -- what readers see ---------------------------------------------------------------------
 
     def metadata(self) -> dict[str, Any] | None:
@@ -395,6 +401,17 @@ class FinalStore(Protocol):
         ------
         ValueError
             The format keeps no earlier versions, or there is no archive.
+        """
+
+    def split_manifests(self, append_dim: str, message: str, check: Callable[[], None]) -> None:
+        """Let what a publication costs not grow with the archive, from now on.
+
+        `check` is called before it is shown; readers see the same as before.
+
+        Raises
+        ------
+        ValueError
+            The format has no manifests, or there is no archive.
         """
 
 

@@ -23,6 +23,7 @@ def open_store(
     state: str | None = None,
     fsync: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    format_version: int | None = None,
     cache_control: Mapping[str, str] | None = None,
 ) -> FinalStore:
     """Give the final store at a URL; touches nothing yet.
@@ -42,6 +43,9 @@ def open_store(
     storage_options
         For a remote store, what its file system takes: for S3 those of s3fs (`key`, `secret`,
         `profile`, `anon`, `endpoint_url`, ...).
+    format_version
+        Of Icechunk's format, for a new archive: 1, which every Icechunk opens and is the default,
+        or 2. An archive that exists stays in the one that it was made in.
     cache_control
         For plain Zarr, what caches may do with new objects, by kind: ``{"metadata": ...,
         "coordinates": ..., "data": ...}``, values of Cache-Control; ``"no-cache"`` where nothing
@@ -66,7 +70,15 @@ def open_store(
             from gridmill.stores.icechunk.store import IcechunkStore
         except ImportError as error:
             raise ValueError(f"{error}: pip install 'gridmill[icechunk]'") from error
-        return IcechunkStore(url, dataset_id, state=state, storage_options=storage_options)
+        return IcechunkStore(
+            url,
+            dataset_id,
+            state=state,
+            storage_options=storage_options,
+            format_version=format_version,
+        )
+    if format_version is not None:
+        raise ValueError(f"format version {format_version}: only Icechunk archives have a choice")
     return ZarrStore(
         url,
         dataset_id,

@@ -107,6 +107,10 @@ class ZarrStore:
     def __repr__(self) -> str:
         return f"ZarrStore({self.url!r})"
 
+    def declared_format(self) -> dict[str, Any]:
+        """Return what a declaration says of the format; see `FinalStore.declared_format`."""
+        return {"format": self.format}
+
     # -- what readers see ---------------------------------------------------------------------
 
     def metadata(self) -> dict[str, Any] | None:
@@ -343,7 +347,20 @@ class ZarrStore:
         ValueError
             Always.
         """
-        raise ValueError(
+        raise self._needs_no_upkeep()
+
+    def split_manifests(self, append_dim: str, message: str, check: Callable[[], None]) -> None:
+        """Raise: there are no manifests.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise self._needs_no_upkeep()
+
+    def _needs_no_upkeep(self) -> ValueError:
+        return ValueError(
             f"{self.url} is in format {self.format}, which keeps no snapshots: only Icechunk "
             "archives need upkeep"
         )

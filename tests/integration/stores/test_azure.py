@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
 
-from azurite import azure_blobs, azure_missing
+from azurite import Azurite, azurite_script
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Encoding
 from gridmill.stores.final_store import FinalStore
@@ -24,7 +24,7 @@ from gridmill.testing import ObjectsContract, StoreContract
 from gridmill.validation import validate
 from tiny import REGION, SHAPE, Provider, TinyTemplate, dataset_of, hours, tiny_var, truth, until
 
-CONTAINER = "archives"
+CONTAINER = Azurite.container
 
 
 class Forward(MemoryFileSystem):
@@ -58,10 +58,10 @@ def sharded(location: str) -> type[DynamicalDataset]:
 @pytest.fixture(scope="module")
 def blobs() -> Iterator[dict[str, Any]]:
     """Azure's blobs, as adlfs reaches them."""
-    if missing := azure_missing():
-        pytest.skip(missing)
-    with azure_blobs(CONTAINER) as options:
-        yield options
+    if azurite_script() is None:
+        pytest.skip("no Azurite: npm install azurite, and GRIDMILL_AZURITE names it")
+    with Azurite() as server:
+        yield server.storage_options
 
 
 @pytest.fixture(params=["forward", "abfs"])

@@ -231,3 +231,13 @@ def test_an_archive_is_created_and_updated_on_a_store_with_quirks(
         for name in DIMS:
             expected = truth(name, times_of(4) if "time" in DIMS[name] else None)
             np.testing.assert_array_equal(ds[name].values, expected)
+
+
+def test_keys_are_sorted_whatever_order_a_bucket_lists_them_in(server: QuirkyS3) -> None:
+    """S3 Express promises none; what is read of records in order is read in order."""
+    server.lists_in_order = False
+    objects = objects_in(server)
+    for key in ("b/2", "b/10", "a", "c"):
+        objects.put(key, b"x")
+    assert list(objects.keys()) == ["a", "b/10", "b/2", "c"]
+    assert list(objects.keys("b")) == ["b/10", "b/2"]

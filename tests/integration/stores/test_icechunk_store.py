@@ -385,6 +385,7 @@ def test_upkeep_on_the_command_line(dataset: Generated, client: Client) -> None:
     assert run("--store", url).exit_code == 0
     assert len(messages(dataset)) < len(before)
     assert_whole(dataset, 2)
+    Generated(f"{url}.zarr", source_base=dataset.source_base).backfill(day(1), client=client)
     refused = run("--store", f"{url}.zarr")
     assert refused.exit_code == 2
     assert "keeps no snapshots" in refused.stderr
@@ -473,8 +474,8 @@ def test_an_unusable_store_is_said_in_one_line(
 
 def test_what_is_not_supported_is_refused(tmp_path: Path) -> None:
     """Other places than a local path and S3, and fsync, are refused when the store is named."""
-    with pytest.raises(ValueError, match="local paths or s3:// URLs"):
-        Generated("gs://bucket/a.icechunk")
+    with pytest.raises(ValueError, match="Icechunk stores are local paths, or URLs of"):
+        Generated("sftp://host/a.icechunk")
     with pytest.raises(ValueError, match="no fsync"):
         Generated(tmp_path / "a.icechunk", fsync=True)
 

@@ -25,9 +25,9 @@ from distributed import Client
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.region import Region
-from gridmill.stores.icechunk import repository as icechunk_repository
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import get, put
+from gridmill.stores.icechunk.settings import storage as icechunk_storage
 from gridmill.stores.icechunk.store import IcechunkStore
 from gridmill.stores.icechunk.tokens import Token, TokenUnreadable, UploadLost, storage_of
 from gridmill.stores.objects.local import LocalObjects
@@ -134,14 +134,14 @@ def in_old_form(monkeypatch: pytest.MonkeyPatch) -> Callable[[IcechunkStore, str
     """Write a token as it was before it had a schema, by code that is gone since."""
     gone = types.ModuleType("gridmill.stores.gone")
     gone._Credentials = type(  # type: ignore[attr-defined]
-        "_Credentials", (icechunk_repository._Credentials,), {"__module__": gone.__name__}
+        "_Credentials", (icechunk_storage._Credentials,), {"__module__": gone.__name__}
     )
 
     def write(store: IcechunkStore, text: str) -> str:
         token = Token.from_text(text, "it")
         with monkeypatch.context() as patched:
             patched.setitem(sys.modules, gone.__name__, gone)
-            patched.setattr(icechunk_repository, "_Credentials", gone._Credentials)
+            patched.setattr(icechunk_storage, "_Credentials", gone._Credentials)
             repository = icechunk.Repository.open(store.repository.storage())
             pickled = pickle.dumps(token.fork(storage_of(repository)))
         assert (b"gridmill.stores.gone" in pickled) == store.url.startswith("s3://")
@@ -415,7 +415,7 @@ def test_a_token_that_cannot_be_read_is_an_error(
     monkeypatch.chdir(tmp_path)
     make, words = DAMAGED[case]
     store = IcechunkStore(str(tmp_path / "a.icechunk"), "generated")
-    store.repository.open(create=True)
+    store.repository.create(None, {}, 1)
     with pytest.raises(TokenUnreadable, match=words) as refused:
         store.missing(WHAT, json.dumps(make()))
     assert "temperature/c/0/0/0, kept in" in str(refused.value)

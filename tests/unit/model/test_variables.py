@@ -114,6 +114,15 @@ def test_a_codec_that_writes_the_time_is_refused():
         Encoding(chunks=(1,), compressors=(gzip,))
 
 
+@pytest.mark.parametrize("dtype", ["str", "S4", "object", "datetime64[ns]", "timedelta64[h]"])
+def test_what_is_no_number_is_refused_when_it_is_declared(dtype):
+    """It cannot be stored; the line says what to store instead."""
+    with pytest.raises(ValueError, match=r"none of numbers or booleans.*flag_meanings"):
+        Encoding(chunks=(1,), dtype=dtype)
+    with pytest.raises(ValueError, match="none of numbers or booleans"):
+        Coordinate(name="station", dtype=dtype).encoding({"station": 3})
+
+
 def test_a_variable_says_what_cf_needs():
     """A variable without units or a long name is refused."""
     with pytest.raises(ValueError, match="'units'"):

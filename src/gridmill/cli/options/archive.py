@@ -52,6 +52,7 @@ class ArchiveOptions:
     cache_control: Mapping[str, str]
     fsync: bool
     replicas: tuple[str, ...]
+    format_version: int | None = None
 
     def dataset_class(self) -> type[DynamicalDataset]:
         """Import the dataset."""
@@ -90,6 +91,7 @@ class ArchiveOptions:
             cache_control=self.cache_control or None,
             fsync=self.fsync,
             replicas=self.replicas,
+            **({} if self.format_version is None else {"format_version": self.format_version}),
         )
 
 
@@ -114,6 +116,13 @@ def archive_options(command: Command) -> Command:
             "store_format",
             metavar="NAME",
             help="Format of the archive: zarr or icechunk.  [default: zarr]",
+        ),
+        setting(
+            "--format-version",
+            metavar="N",
+            type=int,
+            help="Version of Icechunk's format for a new archive: 1, or 2 (Icechunk 2 only).  "
+            "[default: 1]",
         ),
         setting(
             "--store-option",
@@ -146,6 +155,7 @@ def archive_options(command: Command) -> Command:
         state: str | None,
         source_base: tuple[str, ...],
         store_format: str | None,
+        format_version: int | None,
         store_option: Mapping[str, Any],
         cache_control: Mapping[str, str],
         fsync: bool,
@@ -162,6 +172,7 @@ def archive_options(command: Command) -> Command:
             cache_control,
             fsync,
             replica,
+            format_version,
         )
         return command(archive=archive, **rest)
 

@@ -27,8 +27,10 @@ __all__ = [
     "show_acceptance",
     "show_migration",
     "show_restoration",
+    "show_splitting",
     "show_truncation",
     "show_withdrawal",
+    "splitting_content",
     "truncation_content",
     "withdrawal_content",
 ]
@@ -88,6 +90,16 @@ def show_truncation(content: Content) -> RenderableType:
         "done": "; ".join(content["notes"]),
     }
     return _shown(content, content["store"], facts)
+
+
+def splitting_content(report: RunReport, store: str) -> Content:
+    """Say what was split."""
+    return {"store": masked(store), **_report_content(report)}
+
+
+def show_splitting(content: Content) -> RenderableType:
+    """Show what was split."""
+    return _shown(content, content["store"], {"done": "; ".join(content["notes"])})
 
 
 def restoration_content(report: RunReport, store: str) -> Content:

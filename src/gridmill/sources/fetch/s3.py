@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -59,7 +60,7 @@ def open_s3(
 
 
 def _s3_filesystem(settings: DownloadSettings) -> Any:
-    """The thread's file system for these settings; fsspec keeps one per process and thread."""
+    """Return the process's file system for these settings, whichever thread asks."""
     import s3fs
 
     options = dict(settings.s3_options)
@@ -72,7 +73,26 @@ def _s3_filesystem(settings: DownloadSettings) -> Any:
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         **options.get("config_kwargs", {}),
     }
-    return s3fs.S3FileSystem(**options)
+    name = repr(sorted(options.items()))
+    with _connecting:
+        if name not in _filesystems:
+            # fsspec's own cache keeps one for each thread, and so a client for each.
+            _filesystems[name] = s3fs.S3FileSystem(**options, skip_instance_cache=True)
+        return _filesystems[name]
+
+
+_filesystems: dict[str, Any] = {}
+_connecting = threading.Lock()
+
+
+def _forget_filesystems() -> None:
+    # A forked process has neither the event loop nor the sockets that they use.
+    global _connecting
+    _connecting = threading.Lock()
+    _filesystems.clear()
+
+
+os.register_at_fork(after_in_child=_forget_filesystems)
 
 
 @functools.cache

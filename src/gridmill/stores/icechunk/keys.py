@@ -24,6 +24,7 @@ __all__ = [
     "arrays_in",
     "content_of",
     "get",
+    "growing_dim",
     "has",
     "keys_below",
     "put",
@@ -141,6 +142,16 @@ def set_all(store: Store, values: Sequence[CoordinateValues]) -> None:
 def arrays_in(folder: Path) -> dict[str, Array]:
     """Read the metadata of every array of a local store."""
     return array_metadata(json.loads((folder / ROOT).read_bytes()))
+
+
+def growing_dim(arrays: Mapping[str, Array]) -> str | None:
+    """Return the dim of which no array has a position yet; None if there is none."""
+    for array in arrays.values():
+        dims = array.get("dimension_names") or ()
+        for dim, length in zip(dims, array["shape"], strict=False):
+            if length == 0:
+                return str(dim)
+    return None
 
 
 def _cut(store: Store, name: str, array: Array, upto: StagedRegion) -> Array:

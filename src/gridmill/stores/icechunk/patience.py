@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import icechunk
 import stamina
 
 from gridmill.stores.objects.s3_requests import S3Patience
 
-__all__ = ["few_attempts", "is_transient", "one_line", "patiently"]
+__all__ = ["is_transient", "one_line", "patient_config", "patiently"]
 
 T = TypeVar("T")
 
@@ -20,8 +20,8 @@ class _Transient(ConnectionError):  # noqa: N818
     """Worth another attempt."""
 
 
-def few_attempts() -> icechunk.RepositoryConfig:
-    """Leave little to the attempts of Icechunk's S3 client.
+def patient_config() -> icechunk.RepositoryConfig:
+    """Leave little to the attempts of Icechunk's client, and let none of them wait for ever.
 
     They share one budget in the whole process, which a burst of refusals uses up: from then on
     every failure is final at once, even a connection that the server had closed meanwhile. The
@@ -30,7 +30,12 @@ def few_attempts() -> icechunk.RepositoryConfig:
     retries = icechunk.StorageRetriesSettings(
         max_tries=3, initial_backoff_ms=100, max_backoff_ms=1000
     )
-    return icechunk.RepositoryConfig(storage=icechunk.StorageSettings(retries=retries))
+    timeouts: Any = getattr(icechunk, "StorageTimeoutSettings", None)  # since Icechunk 2
+    bounds: dict[str, Any] = {}
+    if timeouts is not None:
+        # Until an answer begins, and so until a put is sent: a shard of 100 MB at 5 Mbit/s.
+        bounds["timeouts"] = timeouts(connect_timeout_ms=10_000, read_timeout_ms=180_000)
+    return icechunk.RepositoryConfig(storage=icechunk.StorageSettings(retries=retries, **bounds))
 
 
 def patiently(request: Callable[[], T]) -> T:

@@ -14,6 +14,7 @@ from gridmill.stores.final_store import CoordinateValues, StagedRegion
 from gridmill.stores.icechunk.keys import (
     arrays_in,
     get,
+    growing_dim,
     keys_below,
     set_all,
     write_arrays,
@@ -22,7 +23,7 @@ from gridmill.stores.icechunk.keys import (
 from gridmill.stores.icechunk.patience import one_line, patiently
 from gridmill.stores.icechunk.repository import BRANCH
 from gridmill.stores.icechunk.seeds import Seeds
-from gridmill.stores.icechunk.uploads import MERGED, Uploads, digest_of, merged_in
+from gridmill.stores.icechunk.uploads import Uploads, digest_of, merged_in, said_of_merged
 from gridmill.stores.metadata import ROOT, first_object_beyond
 
 __all__ = ["Publication", "PublishConflict", "commit"]
@@ -56,12 +57,14 @@ class Publication:
         """
 
         def create() -> None:
-            repository = self.repository.open(create=True)
+            arrays = arrays_in(folder)
+            self.repository.create(growing_dim(arrays), arrays, self.uploads.format_of_new())
+            repository = self.repository.open()
             session = repository.writable_session(BRANCH)
             if get(session.store, ROOT) is not None:
-                self.seeds.plant(session, arrays_in(folder))
+                self.seeds.plant(session, arrays)
                 return
-            write_arrays(session.store, folder, arrays_in(folder))
+            write_arrays(session.store, folder, arrays)
             if session.has_uncommitted_changes:
                 commit(repository, session, "Prepare the archive, not yet to be seen", {})
 
@@ -233,12 +236,13 @@ def commit(
 ) -> None:
     """Commit; what others committed meanwhile stays, and must not be of the same objects."""
     solver = icechunk.ConflictDetector()
+    said = said_of_merged(repository, merged)
     try:
-        session.commit(message, {MERGED: dict(merged)}, rebase_with=solver, rebase_tries=10)
+        session.commit(message, said, rebase_with=solver, rebase_tries=10)
     except (icechunk.ConflictError, icechunk.RebaseFailedError, icechunk.IcechunkError) as error:
         # Where an answer got lost, the next attempt meets what it was about.
         tip = next(iter(repository.ancestry(branch=BRANCH)))
-        if tip.message == message and tip.metadata.get(MERGED) == merged:
+        if tip.message == message and tip.metadata == said:
             return
         if not isinstance(error, icechunk.ConflictError | icechunk.RebaseFailedError):
             raise

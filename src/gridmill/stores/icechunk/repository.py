@@ -6,17 +6,25 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import icechunk
 from zarr.abc.store import Store
 
-from gridmill.model.urls import is_local, local_path
-from gridmill.stores.icechunk.keys import get
-from gridmill.stores.icechunk.patience import few_attempts
+from gridmill.model.urls import is_local, local_path, mask_url
+from gridmill.stores.icechunk.keys import Array, get
+from gridmill.stores.icechunk.patience import patient_config
+from gridmill.stores.icechunk.settings.formats import (
+    RepositoryTooNew,
+    format_in,
+    format_of,
+    newest_format,
+)
+from gridmill.stores.icechunk.settings.manifests import new_config
+from gridmill.stores.icechunk.settings.storage import find_options_here, storage_at
 from gridmill.stores.metadata import ROOT
+from gridmill.stores.objects.opening import open_objects
 
 __all__ = ["AT_ONCE", "BRANCH", "RepositoryAt"]
 
@@ -32,21 +40,24 @@ class RepositoryAt:
     ----------
     url
         A local path or ``s3://bucket/prefix``.
-    storage_options
+    storage_options, format_version
         See `IcechunkStore`.
     """
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, url: str, storage_options: Mapping[str, Any], format_version: int | None = None
+    ) -> None:
         self.url = url
         self.storage_options = storage_options
-        _options_of[url] = storage_options
+        self.format_version = format_version
+        find_options_here(url, storage_options)
 
     def __repr__(self) -> str:
         return f"RepositoryAt({self.url!r})"
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        _options_of[self.url] = self.storage_options
+        find_options_here(self.url, self.storage_options)
 
     @property
     def place(self) -> str:
@@ -84,7 +95,7 @@ class RepositoryAt:
             ) from error
         return store
 
-    def open(self, *, create: bool = False, travels: bool = False) -> icechunk.Repository:
+    def open(self, *, travels: bool = False) -> icechunk.Repository:
         """Open the repository, once a process.
 
         What comes of one that travels works wherever it is unpickled; what comes of the other
@@ -94,93 +105,77 @@ class RepositoryAt:
         ------
         FileNotFoundError
             There is none.
+        RepositoryTooNew
+            It is in a format that this Icechunk does not know.
+        ValueError
+            It is in another format than was asked for.
         """
-        key = (self.url, repr(sorted(self.storage_options.items())), travels)
+        key = self._key(travels)
         with _opening:
             if key not in _repositories:
-                storage = self.storage(travels=travels)
-                if not icechunk.Repository.exists(storage):
-                    if not create:
-                        raise FileNotFoundError(f"there is no Icechunk repository at {self.url}")
-                    icechunk.Repository.create(storage)
-                _repositories[key] = icechunk.Repository.open(storage, few_attempts())
-            return _repositories[key]
+                _repositories[key] = self._opened(self.storage(travels=travels))
+            repository = _repositories[key]
+        found = format_of(repository)
+        if self.format_version not in (None, found):
+            raise ValueError(
+                f"{mask_url(self.url)} is an Icechunk repository in format {found}, not "
+                f"{self.format_version}: leave the format version out, or give another store"
+            )
+        return repository
+
+    def create(self, append_dim: str | None, arrays: Mapping[str, Array], version: int) -> None:
+        """Make the repository, unless it is there; see `new_config`."""
+        with _opening, suppress(FileNotFoundError):
+            self.open()
+            return
+        config = None if append_dim is None else new_config(append_dim, arrays)
+        make: Any = icechunk.Repository.create
+        # Before Icechunk 2 there was one format, and no way to name it.
+        chosen = {"spec_version": version} if newest_format() > 1 else {}
+        make(self.storage(), config, **chosen)
+
+    def forget(self) -> None:
+        """Open the repository anew when it is needed next: its configuration has changed."""
+        with _opening:
+            for travels in (False, True):
+                _repositories.pop(self._key(travels), None)
+
+    def _key(self, travels: bool) -> tuple[str, str, bool]:
+        return (self.url, repr(sorted(self.storage_options.items())), travels)
 
     def storage(self, *, travels: bool = False) -> icechunk.Storage:
         """Say how it is reached, for Icechunk; makes a local folder."""
-        if is_local(self.url):
-            path = local_path(self.url)
-            path.mkdir(parents=True, exist_ok=True)
-            return icechunk.local_filesystem_storage(str(path))
-        options = self.storage_options
-        client = options.get("client_kwargs", {})
-        endpoint = options.get("endpoint_url") or client.get("endpoint_url") or _env_endpoint()
-        region = client.get("region_name") or _env_region()
-        bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
-        anonymous = bool(options.get("anon"))
-        return icechunk.s3_storage(
-            bucket=bucket,
-            # Icechunk does not take the root of a bucket.
-            prefix=prefix or None,
-            region=region or ("us-east-1" if endpoint else None),
-            endpoint_url=endpoint,
-            allow_http=bool(endpoint and endpoint.startswith("http://")),
-            force_path_style=endpoint is not None,
-            anonymous=anonymous or None,
-            get_credentials=None
-            if anonymous
-            else _Credentials(self.url, options if travels else None),
-        )
+        return storage_at(self.url, self.storage_options, travels=travels)
+
+    def _opened(self, storage: icechunk.Storage) -> icechunk.Repository:
+        """Open the repository.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none.
+        RepositoryTooNew
+            It is in a format that this Icechunk does not know. Some say of one that there is none.
+        """
+        try:
+            if icechunk.Repository.exists(storage):
+                return icechunk.Repository.open(storage, patient_config())
+        except icechunk.IcechunkError:
+            self._check_format()
+            raise
+        self._check_format()
+        raise FileNotFoundError(f"there is no Icechunk repository at {self.url}")
+
+    def _check_format(self) -> None:
+        with suppress(PermissionError):  # whoever may not list gets this for what is not there
+            found = format_in(open_objects(self.url, storage_options=self.storage_options))
+            if found is not None and found > newest_format():
+                raise RepositoryTooNew(self.url, found, newest_format())
 
 
 # A repository belongs to a process, and is safe in its threads.
 _repositories: dict[tuple[str, str, bool], icechunk.Repository] = {}
 _opening = threading.RLock()
-# Where tokens find credentials, because they carry none.
-_options_of: dict[str, Mapping[str, Any]] = {}
-
-
-@dataclass(frozen=True)
-class _Credentials:
-    """Finds credentials in the process where they are needed.
-
-    Pickles as the store's URL, and with the store's options only if they are given.
-    """
-
-    url: str
-    options: Mapping[str, Any] | None = field(default=None, repr=False)
-
-    def __call__(self) -> icechunk.S3StaticCredentials:
-        options = self.options or _options_of.get(self.url, {})
-        if options.get("key"):
-            return icechunk.S3StaticCredentials(
-                access_key_id=options["key"],
-                secret_access_key=options["secret"],
-                session_token=options.get("token"),
-            )
-        # It takes a while, and Icechunk's S3 client waits seconds at most.
-        import botocore.session  # type: ignore[import-untyped]
-
-        session = botocore.session.Session(profile=options.get("profile"))
-        found = session.get_credentials()
-        if found is None:
-            raise PermissionError(f"no credentials found for {self.url}")
-        frozen = found.get_frozen_credentials()
-        soon = datetime.now(UTC) + timedelta(minutes=10)
-        return icechunk.S3StaticCredentials(
-            access_key_id=frozen.access_key,
-            secret_access_key=frozen.secret_key,
-            session_token=frozen.token,
-            expires_after=soon if frozen.token else None,
-        )
-
-
-def _env_endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-def _env_region() -> str | None:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
 if "ICECHUNK_LOG" not in os.environ:

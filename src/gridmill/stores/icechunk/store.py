@@ -45,6 +45,8 @@ from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
 from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
 from gridmill.stores.icechunk.seeds import Seeds
+from gridmill.stores.icechunk.settings.formats import DEFAULT, check_writable_format, format_of
+from gridmill.stores.icechunk.settings.storage import check_place
 from gridmill.stores.icechunk.tokens import Token
 from gridmill.stores.icechunk.uploads import Uploads
 from gridmill.stores.lookahead import each
@@ -77,12 +79,15 @@ class IcechunkStore:
         Where the records are kept; None means ``<url>.gridmill``.
     storage_options
         For S3, those of s3fs: `key`, `secret`, `token`, `profile`, `anon`, `endpoint_url`,
-        `client_kwargs`.
+        `client_kwargs`, `config_kwargs`, `requester_pays`.
+    format_version
+        Of Icechunk's format: 1 or 2. None means what an archive was made in, and 1 for a new one.
 
     Raises
     ------
     ValueError
-        Icechunk stores are not supported at this URL.
+        Icechunk stores are not supported at this URL, or the Icechunk here makes none in this
+        format.
 
     Notes
     -----
@@ -100,20 +105,30 @@ class IcechunkStore:
         *,
         state: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        format_version: int | None = None,
     ) -> None:
         self.url = str(url).rstrip("/")
-        if not is_local(self.url) and not self.url.startswith("s3://"):
-            raise ValueError(f"{url!r}: Icechunk stores are local paths or s3:// URLs")
+        check_place(self.url)
+        if format_version is not None:
+            check_writable_format(format_version)
         self.storage_options = dict(storage_options or {})
         self.state = open_state(self.url, state, storage_options=storage_options)
         self.tracker = UpdateProgressTracker(self.state, dataset_id)
-        self.repository = RepositoryAt(self.url, self.storage_options)
+        self.repository = RepositoryAt(self.url, self.storage_options, format_version)
         self.uploads = Uploads(self.repository, self.tracker)
         self.seeds = Seeds(self.uploads)
         self.publication = Publication(self.uploads, self.seeds)
 
     def __repr__(self) -> str:
         return f"IcechunkStore({self.url!r})"
+
+    def declared_format(self) -> dict[str, Any]:
+        """Return what a declaration says of the format; see `FinalStore.declared_format`."""
+        try:
+            version = format_of(patiently(self.repository.open))
+        except FileNotFoundError:
+            version = self.repository.format_version or DEFAULT
+        return {"format": self.format, "format_version": version}
 
     # -- what readers see ---------------------------------------------------------------------
 
@@ -369,7 +384,22 @@ class IcechunkStore:
             There is no archive.
         """
         if self.metadata() is None:
-            raise ValueError(f"there is no archive at {self.url}: gridmill backfill makes one")
+            raise self._has_no_archive()
         expired = upkeep.expire(self.repository, older_than, dry_run=dry_run)
         deleted = upkeep.collect_garbage(self.uploads, older_than, dry_run=dry_run)
         return {"snapshots_expired": expired, **deleted}
+
+    def split_manifests(self, append_dim: str, message: str, check: Callable[[], None]) -> None:
+        """Split what lists the archive's objects along the append dim, in one commit.
+
+        Raises
+        ------
+        ValueError
+            There is no archive.
+        """
+        if self.metadata() is None:
+            raise self._has_no_archive()
+        upkeep.split_manifests(self.repository, append_dim, message, check)
+
+    def _has_no_archive(self) -> ValueError:
+        return ValueError(f"there is no archive at {self.url}: gridmill backfill makes one")

@@ -31,9 +31,10 @@ from icechunk.session import ForkSession
 from zarr.abc.store import Store
 
 from gridmill.stores.icechunk.patience import is_transient
-from gridmill.stores.icechunk.repository import RepositoryAt
+from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
+from gridmill.stores.icechunk.settings.formats import newest_format
 
-__all__ = ["Forks", "Token", "TokenUnreadable", "UploadLost", "storage_of"]
+__all__ = ["Forks", "Token", "TokenUnreadable", "UploadLost", "fork_of", "storage_of"]
 
 SCHEMA = 1
 # Where sessions and repositories say how they are reached: an element, or the first of one.
@@ -176,6 +177,16 @@ class Token:
         return f"it was made with Icechunk {self.version}, which {here} does not read"
 
 
+def fork_of(session: icechunk.Session) -> ForkSession:
+    """Give a session that nobody else has as a fork: what is written to it can be a token.
+
+    `Session.fork` of Icechunk 1 makes a copy that brings a client of its own.
+    """
+    if newest_format() > 1:
+        return session.fork()
+    return ForkSession(session._session)
+
+
 def storage_of(repository: icechunk.Repository) -> bytes:
     """Give how an open repository is reached, for `Token.fork`; asks nothing of it."""
     state: Any = repository.__getstate__()
@@ -282,7 +293,12 @@ def _is_array(marker: int) -> bool:
 def _is_storage(value: bytes) -> bool:
     if not value[1:].startswith(TYPE):
         return False
-    return str(msgpack.unpackb(value)["type"]).endswith(STORAGE)
+    # The rest may be maps whose keys are maps, which Python has not.
+    unpacker = msgpack.Unpacker(max_buffer_size=0)
+    unpacker.feed(value)
+    unpacker.read_map_header()
+    unpacker.skip()
+    return str(unpacker.unpack()).endswith(STORAGE)
 
 
 class Forks:
@@ -319,14 +335,18 @@ class Forks:
         """
         try:
             fork = self.fork(token, of)
-            self._repository.open().lookup_snapshot(fork.snapshot_id)
+            repository = self._repository.open()
+            repository.lookup_snapshot(fork.snapshot_id)
         except FileNotFoundError as error:
             raise UploadLost(str(error)) from None
         except icechunk.IcechunkError as error:
             if is_transient(error):
                 raise
             raise UploadLost("the snapshot that it began from has expired") from None
-        store: Store = fork.store
+        # Each fork would bring a client of its own, which asks for credentials and connects anew.
+        session = repository.writable_session(BRANCH)
+        session.merge(fork)
+        store: Store = session.store
         return store
 
     def is_held(self, token: str, of: str) -> bool:

@@ -5,16 +5,23 @@ And what is said before there are too many of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
+
+import icechunk
 
 from gridmill.stores.final_store import IntendedWork
+from gridmill.stores.icechunk.keys import read_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
-from gridmill.stores.icechunk.uploads import Uploads, digest_of, merged_in
+from gridmill.stores.icechunk.settings.formats import format_of
+from gridmill.stores.icechunk.settings.manifests import new_config
+from gridmill.stores.icechunk.uploads import MERGED, Uploads, digest_of, merged_in
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.state.claims import current_claims
 
-__all__ = ["collect_garbage", "expire", "warn_of"]
+__all__ = ["collect_garbage", "expire", "split_manifests", "warn_of"]
 
 # How long before its token an upload may have begun, and how far clocks may differ.
 GARBAGE_MARGIN = timedelta(hours=1)
@@ -45,9 +52,20 @@ def expire(repository: RepositoryAt, older_than: datetime, *, dry_run: bool = Fa
     Icechunk 2 keeps the very first.
     """
     if not dry_run:
+        patiently(lambda: _say_all_that_is_merged(repository))
         return len(patiently(lambda: repository.open().expire_snapshots(older_than=older_than)))
     _, *earlier = patiently(lambda: list(repository.open().ancestry(branch=BRANCH)))
     return sum(snapshot.written_at < older_than for snapshot in earlier)
+
+
+def _say_all_that_is_merged(repository: RepositoryAt) -> None:
+    """Commit what the commits that may go say together, unless the last one says it all."""
+    here = repository.open()
+    tip = next(iter(here.ancestry(branch=BRANCH)))
+    if format_of(here) == 1 or MERGED in tip.metadata:
+        return
+    session: Any = here.writable_session(BRANCH)
+    session.commit("Keep what is merged", {MERGED: merged_in(here)}, allow_empty=True)
 
 
 def collect_garbage(
@@ -63,6 +81,29 @@ def collect_garbage(
     summary = patiently(lambda: uploads.repository.open().garbage_collect(until, dry_run=dry_run))
     names = ("bytes_deleted", "chunks_deleted", "manifests_deleted", "snapshots_deleted")
     return {name: int(getattr(summary, name)) for name in names}
+
+
+def split_manifests(
+    repository: RepositoryAt, append_dim: str, message: str, check: Callable[[], None]
+) -> None:
+    """Split the manifests along the append dim, for this commit and those of every writer.
+
+    A process that has the repository open goes on as before until it opens it anew.
+    """
+
+    def split() -> None:
+        here = repository.open()
+        metadata = read_metadata(here.readonly_session(BRANCH).store)
+        config = new_config(append_dim, array_metadata(metadata))
+        check()
+        # Opened apart, so that what is kept holds the splitting and no patience of this process.
+        configured = icechunk.Repository.open(repository.storage(), config)
+        configured.save_config()
+        merged = merged_in(configured)
+        configured.rewrite_manifests(message, branch=BRANCH, metadata={MERGED: merged})
+        repository.forget()
+
+    patiently(split)
 
 
 def _awaiting(uploads: Uploads, merged: Mapping[str, str]) -> Iterator[datetime]:

@@ -18,18 +18,21 @@ from gridmill.stores.final_store import StagedRegion
 from gridmill.stores.icechunk.keys import has, read_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import AT_ONCE, BRANCH, RepositoryAt
+from gridmill.stores.icechunk.settings.formats import DEFAULT, format_of
 from gridmill.stores.icechunk.tokens import Forks, UploadLost
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.records import UpdateProgressTracker
 
-__all__ = ["MERGED", "Uploads", "digest_of", "merged_in"]
+__all__ = ["MERGED", "Uploads", "digest_of", "merged_in", "said_of_merged"]
 
 log = logging.getLogger(__name__)
 
 # In a commit's metadata: by region, the digest of what the branch holds of it.
 MERGED = "gridmill-merged"
+# The same, as far as the commit changed it; None for a region of which it holds nothing any more.
+MERGED_BY = "gridmill-merged-by"
 
 
 class Uploads:
@@ -73,6 +76,11 @@ class Uploads:
     def state(self) -> Objects:
         """Where the records are."""
         return self.tracker.objects
+
+    def format_of_new(self) -> int:
+        """Return the format that a new repository is made in: as asked, or as declared before."""
+        declared = self.tracker.read_declaration() or {}
+        return self.repository.format_version or declared.get("format_version") or DEFAULT
 
     # -- what is where ------------------------------------------------------------------------
 
@@ -176,8 +184,26 @@ def digest_of(region: StagedRegion) -> str:
 
 
 def merged_in(repository: icechunk.Repository) -> dict[str, str]:
-    """Give by region what the branch holds of it, as the last commit of ours says."""
+    """Give by region what the branch holds of it, as the commits of ours say."""
+    merged: dict[str, str | None] = {}
     for snapshot in repository.ancestry(branch=BRANCH):
+        # What a later commit says of a region stands.
+        merged = {**snapshot.metadata.get(MERGED_BY, {}), **merged}
         if MERGED in snapshot.metadata:
-            return dict(snapshot.metadata[MERGED])
-    return {}
+            merged = {**snapshot.metadata[MERGED], **merged}
+            break
+    return {name: digest for name, digest in merged.items() if digest is not None}
+
+
+def said_of_merged(repository: icechunk.Repository, merged: Mapping[str, str]) -> dict[str, Any]:
+    """Give what a commit says of what the branch holds with it.
+
+    All, in format 1: a commit is read by itself, and whoever looks for what it leaves out would
+    read one after the other. In format 2 one object has what every commit says, so that each says
+    what it changed: all of it in each grew with the square of the archive.
+    """
+    if format_of(repository) == 1:
+        return {MERGED: dict(merged)}
+    before = merged_in(repository)
+    changed: dict[str, str | None] = {k: v for k, v in merged.items() if before.get(k) != v}
+    return {MERGED_BY: {**changed, **dict.fromkeys(before.keys() - merged.keys())}}

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gridmill.model.urls import canonical, check_address, is_local, is_same_kind, local_path
+from gridmill.model.urls import (
+    canonical,
+    check_address,
+    is_local,
+    is_same_kind,
+    local_path,
+    mask_url,
+)
 from gridmill.stores.headers import Headers
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.protocol import Objects
 
 __all__ = ["open_objects", "open_state", "state_url"]
+
+log = logging.getLogger(__name__)
 
 
 def open_objects(
@@ -33,7 +44,8 @@ def open_objects(
     fsync
         See `LocalObjects`.
     storage_options
-        For remote objects, what the file system takes: see `S3Objects` and `FsspecObjects`.
+        For remote objects, what the file system takes: see `S3Objects`,
+        `CloudObjects` and `FsspecObjects`.
     headers
         What remote objects that are put say of themselves; by default that caches ask again.
 
@@ -51,9 +63,41 @@ def open_objects(
         from gridmill.stores.objects.s3 import S3Objects
 
         return S3Objects(url, storage_options, headers=headers)
+    if (found := _in_a_cloud(url, storage_options, headers)) is not None:
+        return found
     from gridmill.stores.objects.remote import FsspecObjects
 
     return FsspecObjects(url, storage_options, headers=headers)
+
+
+def _in_a_cloud(
+    url: str, options: Mapping[str, Any] | None, headers: Headers | None
+) -> Objects | None:
+    """Give objects of Google Cloud Storage or Azure; None where fsspec is what reaches them.
+
+    That is where obstore is not installed, or has no word for an option, and gcsfs or adlfs are.
+
+    Raises
+    ------
+    ValueError
+        Neither is installed, or the other knows an option.
+    """
+    from gridmill.stores.objects.clouds.addresses import UnknownOption, is_cloud
+
+    if not is_cloud(url):
+        return None
+    try:
+        from gridmill.stores.objects.clouds.cloud_objects import CloudObjects
+
+        return CloudObjects(url, options, headers=headers)
+    except (ImportError, UnknownOption) as error:
+        library, extra = ("gcsfs", "gcs") if url.startswith("g") else ("adlfs", "azure")
+        missing = f"{mask_url(url)}: obstore is not installed: pip install 'gridmill[{extra}]'"
+        why = missing if isinstance(error, ImportError) else f"{mask_url(url)}: {error}"
+        if find_spec(library) is None:
+            raise ValueError(why) from None
+        log.warning("%s; going through %s, with fewer guarantees", why, library)
+        return None
 
 
 def state_url(url: str) -> str:

@@ -252,15 +252,16 @@ class S3Objects:
         self._retried(lambda client: client.delete_object(**self._at(key)))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys below `prefix` (a folder), sorted."""
+        """Yield the keys below `prefix` (a folder), sorted: S3 Express lists them in no order."""
         root = f"{self.prefix}/" if self.prefix else ""
         below = f"{root}{prefix.strip('/')}/" if prefix else root
-        page = self._list(below, {})
+        keys, page = [], self._list(below, {})
         while True:
-            yield from (found["Key"].removeprefix(root) for found in page.get("Contents", ()))
+            keys += [found["Key"].removeprefix(root) for found in page.get("Contents", ())]
             if not page.get("IsTruncated"):
-                return
+                break
             page = self._list(below, {"ContinuationToken": page["NextContinuationToken"]})
+        yield from sorted(keys)
 
     # -- what the store can do ----------------------------------------------------------------
 

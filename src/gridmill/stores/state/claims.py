@@ -30,6 +30,7 @@ __all__ = [
     "BEATS_PER_LIFE",
     "PUBLISHING",
     "STATIC",
+    "UPKEEP",
     "Claim",
     "Positions",
     "age_of_beat_s",
@@ -50,9 +51,10 @@ log = logging.getLogger(__name__)
 Positions = tuple[int, int]
 
 # Pseudo positions, which overlap no region: what claims say of the static variables, see
-# `positions_of`, and of publishing.
+# `positions_of`, of publishing, and of upkeep, beside which runs go on.
 STATIC: Positions = (-1, 0)
 PUBLISHING: Positions = (-3, -2)
+UPKEEP: Positions = (-5, -4)
 # How often a holder beats in the time that its beat may stand still.
 BEATS_PER_LIFE = 4
 # What a claim must say; what a later gridmill says beside it is ignored.

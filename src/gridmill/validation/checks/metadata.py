@@ -16,6 +16,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_offered
 from gridmill.model.epochs import mended_since
 from gridmill.model.records import ProgressRecord
+from gridmill.model.state_files import UnreadableState
 from gridmill.model.wording import count_of, short_label
 from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import FinalStore
@@ -41,6 +42,8 @@ class Opens:
         # Whatever a damaged store makes of parsers and codecs: it does not open.
         try:
             _ = context.ds, context.labels
+        except UnreadableState:  # nothing here repairs that
+            raise
         except Exception as error:
             repair = context.command("restore-metadata")
             message = f"the archive does not open: {one_line(error)}"
