@@ -147,8 +147,10 @@ class DynamicalDataset:
             Believe no record unseen: ask the provider whether source files were revised since,
             and the store for every object.
         client
-            See `gridmill.runs.dask.clusters.connect`; None means the current Dask client if there
-            is one, else a local cluster for this run.
+            Where to do the work; nothing is started before there is some. ``"auto"``: work of a
+            few seconds in this process, else by workers on this machine; ``"none"``: all in this
+            process, one task at a time; else what `gridmill.connect` takes, or what it gives. None
+            means the current Dask client if there is one, else ``"auto"``.
         now
             The present; None asks the clock.
         listener

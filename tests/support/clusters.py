@@ -10,7 +10,7 @@ import dask
 from distributed import Client, LocalCluster
 
 from gridmill.runs.dask.clusters import LOCAL_CONFIG, SCHEDULER_CONFIG
-from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.workplaces.workplace import threads_per_worker
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.cli.errors import warn
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.interruption import Interruption
-from gridmill.cli.options.clusters import Cluster, connected, has_dashboard
+from gridmill.cli.options.clusters import Cluster, has_dashboard, on_demand
 from gridmill.cli.output.announcing import Announcer
 from gridmill.cli.output.hooks import Hooks
 from gridmill.cli.output.output import Output
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from gridmill.model.reports.run_report import RunReport
     from gridmill.runs.coordinator import Listener
     from gridmill.runs.narration import Event
+    from gridmill.runs.on_demand import OnDemand
     from gridmill.runs.plan import Plan
     from gridmill.validation import Validation
 
 __all__ = ["run_shown"]
 
 # Gives the report of each run as it ends; there are several where one waits for source files.
-Runs = Callable[[Any, "Listener"], "Iterable[RunReport]"]
+Runs = Callable[["OnDemand", "Listener"], "Iterable[RunReport]"]
 # Looks at the archive after them.
 Validate = Callable[[], "Validation"]
 # What the run did: what looks at the archive after it can still find a failure.
@@ -61,8 +62,8 @@ def run_shown(
     found: list[Validation] = []
     late: DeadlinePassed | None = None
 
-    def runs_and_look(client: Any, listener: Listener) -> Iterator[RunReport]:
-        yield from runs(client, listener)
+    def runs_and_look(where: OnDemand, listener: Listener) -> Iterator[RunReport]:
+        yield from runs(where, listener)
         if validate is not None:
             found.append(validate())
 
@@ -116,27 +117,35 @@ def _run(
     from gridmill.sources.fetch.download import mask_url
 
     title = f"{kind} {dataset.dataset_id} → {mask_url(dataset.store.url)}"
-    with Interruption() as interruption, connected(cluster, output) as client:
-        dashboard = client.dashboard_link if has_dashboard(cluster) else None
-        about = {"dataset_id": dataset.dataset_id, "store": planned.store, "kind": kind}
-        with ProgressDisplay(title, len(planned.jobs), dashboard=dashboard) as display:
-            announcer = Announcer(hooks, about)
+    about = {"dataset_id": dataset.dataset_id, "store": planned.store, "kind": kind}
+    display = ProgressDisplay(title, len(planned.jobs))
 
-            def listen(event: Event) -> None:
-                display(event)
-                announcer(event)
+    def show_dashboard(client: Any) -> None:
+        if has_dashboard(cluster):
+            display.show_dashboard(client.dashboard_link)
 
-            try:
-                with announcer:
-                    for report in runs(client, listen):
-                        reports.append(report)
-                        if report.published_anything:
-                            content = report_content(report, dataset, ExitCode.SUCCESS)
-                            _note(dataset, report, announcer.conclude(content))
-            except KeyboardInterrupt:
-                interruption.seen = True
-                display.console.print("interrupted: stopping what runs")
-                raise
+    with (
+        Interruption() as interruption,
+        on_demand(cluster, output, show_dashboard) as where,
+        display,
+    ):
+        announcer = Announcer(hooks, about)
+
+        def listen(event: Event) -> None:
+            display(event)
+            announcer(event)
+
+        try:
+            with announcer:
+                for report in runs(where, listen):
+                    reports.append(report)
+                    if report.published_anything:
+                        content = report_content(report, dataset, ExitCode.SUCCESS)
+                        _note(dataset, report, announcer.conclude(content))
+        except KeyboardInterrupt:
+            interruption.seen = True
+            display.console.print("interrupted: stopping what runs")
+            raise
 
 
 def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) -> None:

@@ -216,6 +216,12 @@ class ProgressDisplay:
             self._say(f"{self.title}: {count_of(self.tally.total, 'region')}{link}")
         return self
 
+    def show_dashboard(self, link: str) -> None:
+        """Show where the dashboard is, of a cluster that was started while the run goes on."""
+        self.dashboard = link
+        if self._live is None and self._handle is None:
+            self._say(f"dashboard {link}")
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

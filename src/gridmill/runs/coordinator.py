@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
-
-from distributed import Client, get_client
 
 from gridmill.archive.assignment import Assignment
 from gridmill.archive.declaration import Declaration, keep_declaration
@@ -20,9 +18,9 @@ from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.prepare import results_from_record
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.dask.clusters import connect
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
+from gridmill.runs.on_demand import where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
@@ -50,8 +48,8 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
     assignment
         What is to be done.
     client
-        See `gridmill.runs.dask.clusters.connect`; None means the current Dask client if there is
-        one, else a local cluster for this run.
+        What `gridmill.connect` takes, ``"auto"`` or ``"none"``, or an `OnDemand`; None means the
+        current Dask client if there is one, else ``"auto"``.
     now
         The present, as a label of the append dim.
     listener
@@ -83,14 +81,14 @@ def _carry_out(
     with (
         _refusals_named(archive.store),
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
-        _client(client) as connected,
+        where_of(client) as where,
     ):
         archive.store.tracker.marks.complete()
         # Another run may have published since; what it did stays as published.
         archive.check_structure()
         jobs = _ordered(assignment, jobs, report)
         publisher = Publisher(archive, assignment.replicas)
-        driver = Driver(connected, publisher, lease, now=now, report=report, listener=listener)
+        driver = Driver(where, publisher, lease, now=now, report=report, listener=listener)
         with _reported(archive.store, report):
             driver.run(jobs, publish=assignment.publishes and added is None)
             if added is not None:
@@ -231,20 +229,3 @@ def _without_static_in_hand(state: Objects, jobs: Jobs) -> Jobs:
         return jobs
     rivals = (claim for claim in current_claims(state) if claim.has_static)
     return varying if any(is_alive(state, claim) for claim in rivals) else jobs
-
-
-# -- the cluster --------------------------------------------------------------------------------
-
-
-def _client(given: Any) -> AbstractContextManager[Client]:
-    if given is None:
-        try:
-            return _borrowed(get_client())
-        except ValueError:
-            pass
-    return connect(given)
-
-
-@contextmanager
-def _borrowed(client: Client) -> Iterator[Client]:
-    yield client

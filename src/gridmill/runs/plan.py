@@ -21,8 +21,8 @@ from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
 from gridmill.pipeline.compress import slabs_for
 from gridmill.planning.prepare import PreparedRegion, prepare_region
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
+from gridmill.runs.workplaces.workplace import threads_per_worker
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore, IntendedWork
 from gridmill.stores.lookahead import lookahead

@@ -15,8 +15,8 @@ from gridmill.pipeline.values import VariableWork
 from gridmill.planning.prepare import PreparedGroup
 from gridmill.planning.source_files.offered import offered_in
 from gridmill.planning.source_files.outcomes import released_files, withdrawn_files
-from gridmill.runs.dask.submission import GroupWork
 from gridmill.runs.in_flight import RegionInFlight
+from gridmill.runs.workplaces.workplace import GroupWork
 from gridmill.sources.evidence.expected import ExpectedAxis, expected_axes, expected_times
 
 __all__ = ["Works"]

@@ -246,10 +246,9 @@ def test_the_coiled_command_of_the_readme_runs(coiled_calls, tmp_path):
     assert options["spot_policy"] == "spot_with_fallback"
 
 
-@pytest.mark.parametrize("spec", ["none", "local"])
-def test_nothing_that_is_started_listens_beyond_this_machine(spec):
+def test_nothing_that_is_started_listens_beyond_this_machine():
     """Not the scheduler, no worker, no dashboard, by IPv4 or IPv6."""
-    with connect(spec):
+    with connect("local"):
         ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
         listening = {
             connection.laddr.ip

@@ -28,6 +28,7 @@ from gridmill.cli.running import run_shown
 if TYPE_CHECKING:
     from gridmill.model.reports.run_report import RunReport
     from gridmill.runs.coordinator import Listener
+    from gridmill.runs.on_demand import OnDemand
 
 __all__ = ["backfill"]
 
@@ -83,12 +84,12 @@ def backfill(
     }
     planned = dataset.plan(until, **chosen, now=moment)
 
-    def runs(client: Any, listener: Listener) -> Iterator[RunReport]:
+    def runs(where: OnDemand, listener: Listener) -> Iterator[RunReport]:
         yield dataset.backfill(
             until,
             **chosen,
             revalidate=revalidate,
-            client=client,
+            client=where,
             now=moment,
             listener=listener,
         )

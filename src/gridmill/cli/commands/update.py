@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gridmill.model.reports.run_report import RunReport
     from gridmill.operations.follow import Waiting
     from gridmill.runs.coordinator import Listener
+    from gridmill.runs.on_demand import OnDemand
 
 __all__ = ["update"]
 
@@ -101,10 +102,10 @@ def update(
         check_may_create(dataset, creates)
         announce(dataset, planned)
 
-    def runs(client: Any, listener: Listener) -> Iterator[RunReport]:
+    def runs(where: OnDemand, listener: Listener) -> Iterator[RunReport]:
         if not wait:
             yield dataset.reformat_operational_update(
-                revalidate=revalidate, client=client, now=moment, listener=listener
+                revalidate=revalidate, client=where, now=moment, listener=listener
             )
             return
         from gridmill.operations.follow import follow_cycle
@@ -113,7 +114,7 @@ def update(
             dataset,
             deadline_s=deadline_s,
             revalidate=revalidate,
-            client=client,
+            client=where,
             now=moment,
             listener=listener,
             on_wait=_SayOnce(),

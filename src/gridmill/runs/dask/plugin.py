@@ -6,7 +6,6 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,20 +23,14 @@ from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.memory import keep_freed_memory
 from gridmill.runs.dask.places import HostPlaces
+from gridmill.runs.workplaces.workplace import STAGE_WIDTHS
 from gridmill.sources.fetch.download import limit_hosts
 
-__all__ = ["PLUGIN", "STAGE_WIDTHS", "PipelinePlugin", "threads_per_worker"]
+__all__ = ["PLUGIN", "PipelinePlugin"]
 
 PLUGIN = "gridmill-pipeline"
-# One core a process: one variable is compressed at a time, while others download and upload.
-STAGE_WIDTHS: Mapping[str, int] = {"download": 2, "compress": 1, "upload": 2}
 # Of a worker's memory, what files on its disk may claim to take of it.
 CLAIMED_SHARE = 0.25
-
-
-def threads_per_worker() -> int:
-    """Threads of a Dask worker at which every stage can run at its full width."""
-    return sum(STAGE_WIDTHS.values())
 
 
 class PipelinePlugin(WorkerPlugin):
@@ -128,9 +121,6 @@ def _most_claimed(worker: Worker) -> int:
 
 
 def _stage_executors() -> dict[str, ThreadPoolExecutor]:
-    """Give each stage its threads; or all of them one thread, which a debugger can follow."""
-    if dask.config.get("gridmill.one-thread", False):
-        return dict.fromkeys(STAGE_WIDTHS, ThreadPoolExecutor(1, thread_name_prefix="stages"))
     return {
         stage: ThreadPoolExecutor(width, thread_name_prefix=stage)
         for stage, width in STAGE_WIDTHS.items()
