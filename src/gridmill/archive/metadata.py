@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,41 @@ Objects = Mapping[str, bytes]
 
 
 def write_by_xarray(ds: xr.Dataset, folder: Path) -> None:
-    """Write all metadata and coordinates of a dataset into an empty folder."""
-    # xarray loads variables of size 0, and those of a template cannot be.
-    empty = {n: v.copy(data=np.empty(v.shape, v.dtype)) for n, v in ds.items() if not v.size}
-    ds = ds.assign(empty)
+    """Write all metadata and coordinates of a template into an empty folder.
+
+    xarray writes values as they are, and loads what has none: so it writes the data variables at
+    length 0, of which only the metadata is taken, with the lengths that they have.
+    """
+    _to_zarr(ds.drop_vars(list(ds.data_vars)), folder)
+    if not ds.data_vars:
+        return
+    with TemporaryDirectory(dir=folder) as name:
+        _to_zarr(_emptied(ds), Path(name))
+        root = json.loads((Path(name) / ROOT).read_bytes())
+    arrays = array_metadata(root)
+    written = array_metadata(json.loads((folder / ROOT).read_bytes()))
+    for name, variable in ds.variables.items():
+        if name in ds.data_vars:
+            arrays[name] |= {"shape": list(variable.shape)}
+            (folder / name).mkdir()
+            (folder / name / ROOT).write_bytes(_as_json(arrays[name]))
+        else:
+            arrays[name] = written[name]
+    root["consolidated_metadata"]["metadata"] = arrays
+    (folder / ROOT).write_bytes(_as_json(root))
+
+
+def _emptied(ds: xr.Dataset) -> xr.Dataset:
+    cut = ds.isel(dict.fromkeys(ds.dims, slice(0, 0)))
+    return cut.assign(
+        {n: v.copy(data=np.empty(v.shape, v.dtype)) for n, v in cut.data_vars.items()}
+    )
+
+
+def _to_zarr(ds: xr.Dataset, folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently")
-        ds.to_zarr(folder, mode="w", compute=False, consolidated=True, zarr_format=3)
+        ds.to_zarr(folder, mode="w", consolidated=True, zarr_format=3)
 
 
 def objects_of(folder: Path) -> dict[str, bytes]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Self, cast
 
-import dask.array
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.delayed import delayed
+from xarray.backends import BackendArray
+from xarray.core.indexing import LazilyIndexedArray
 
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import just_after, parse_label
@@ -340,7 +340,7 @@ def _data_variables(template: _Same, append_dim: str, length: int) -> dict[Any, 
     """Give a template's data variables for that many positions.
 
     All of them are without values, so those of one region are as good as those of another; to
-    cut dozens of dask arrays for each of thousands of regions costs 10 ms a region.
+    cut dozens of lazy arrays for each of thousands of regions costs 10 ms a region.
     """
     cut = template.template_ds.isel({append_dim: slice(0, length)})
     return {name: cut[name].variable for name in cut.data_vars}
@@ -351,7 +351,9 @@ def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
     if missing:
         raise ValueError(f"variable {var.name!r} has dims {missing} without a coordinate")
     shape = tuple(sizes[dim] for dim in var.dims)
-    lazy = _never_computed(var.name, shape, np.dtype(var.encoding.value_dtype))
+    nothing = _NeverComputed(var.name, shape, np.dtype(var.encoding.value_dtype))
+    # As xarray itself opens an array lazily, which takes less to import than Dask.
+    lazy = LazilyIndexedArray(nothing)
     return xr.Variable(var.dims, lazy, dict(var.attrs), var.encoding.to_xarray())
 
 
@@ -362,15 +364,14 @@ def _zeros(completeness: Completeness, sizes: Mapping[Any, int]) -> xr.Variable:
     return xr.Variable(completeness.own_dims, zeros)
 
 
-def _never_computed(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """Make a dask array of one block that raises when computed."""
-    return dask.array.from_delayed(  # type: ignore[no-untyped-call]
-        delayed(_refuse_to_compute)(name), shape=shape, dtype=dtype
-    )
+class _NeverComputed(BackendArray):
+    """An array of a shape that has no values: whoever asks for one is told why."""
 
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.name, self.shape, self.dtype = name, shape, dtype
 
-def _refuse_to_compute(name: str) -> None:
-    raise RuntimeError(f"{name!r} is a template: it has a structure and no values")
+    def __getitem__(self, key: Any) -> Any:
+        raise RuntimeError(f"{self.name!r} is a template: it has a structure and no values")
 
 
 def _check_declaration(config: TemplateConfig) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gridmill.runs.coordinator import Listener
     from gridmill.runs.narration import Event
     from gridmill.runs.on_demand import OnDemand
-    from gridmill.runs.plan import Plan
     from gridmill.validation import Validation
 
 __all__ = ["run_shown"]
@@ -42,7 +41,6 @@ ALARMING = (ExitCode.FAILED, ExitCode.LATE, ExitCode.GAPS)
 def run_shown(
     kind: str,
     dataset: DynamicalDataset,
-    planned: Plan,
     cluster: Cluster,
     output: Output,
     hooks: Hooks,
@@ -51,8 +49,8 @@ def run_shown(
 ) -> ExitCode:
     """Run on a cluster with progress on stderr, then print what was done.
 
-    Input was checked when it was planned: a mistake costs no cluster. With `validate` the archive
-    is looked at while the cluster is there; an error that is found is a failure of the command.
+    A cluster is started by the first work. With `validate` the archive is looked at while the
+    cluster is there; an error that is found is a failure of the command.
     """
     from gridmill.display.terminal.report import report_content
     from gridmill.model.reports.run_report import join_reports
@@ -69,7 +67,7 @@ def run_shown(
 
     try:
         _check_writable(dataset)
-        _run(kind, dataset, planned, cluster, output, hooks, runs_and_look, reports)
+        _run(kind, dataset, cluster, output, hooks, runs_and_look, reports)
     except DeadlinePassed as error:
         late = error
     report = join_reports(reports)
@@ -105,7 +103,6 @@ def _show(content: Content, verdict: Text, found: Sequence[Validation], output: 
 def _run(
     kind: str,
     dataset: DynamicalDataset,
-    planned: Plan,
     cluster: Cluster,
     output: Output,
     hooks: Hooks,
@@ -116,9 +113,9 @@ def _run(
     from gridmill.display.terminal.report import report_content
     from gridmill.sources.fetch.download import mask_url
 
-    title = f"{kind} {dataset.dataset_id} → {mask_url(dataset.store.url)}"
-    about = {"dataset_id": dataset.dataset_id, "store": planned.store, "kind": kind}
-    display = ProgressDisplay(title, len(planned.jobs))
+    store = mask_url(dataset.store.url)
+    about = {"dataset_id": dataset.dataset_id, "store": store, "kind": kind}
+    display = ProgressDisplay(f"{kind} {dataset.dataset_id} → {store}")
 
     def show_dashboard(client: Any) -> None:
         if has_dashboard(cluster):

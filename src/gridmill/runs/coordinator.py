@@ -87,6 +87,7 @@ def _carry_out(
         # Another run may have published since; what it did stays as published.
         archive.check_structure()
         jobs = _ordered(assignment, jobs, report)
+        listener(Event("planned", "", count=len(jobs)))
         publisher = Publisher(archive, assignment.replicas)
         driver = Driver(where, publisher, lease, now=now, report=report, listener=listener)
         with _reported(archive.store, report):
@@ -174,7 +175,7 @@ def _reported(store: FinalStore, report: RunReport) -> Iterator[None]:
 
 def _write_report(store: FinalStore, report: RunReport) -> None:
     report.end()
-    store.tracker.reports.write(report, page_of(report))
+    store.tracker.reports.write(report, page_of(report) if report.did_anything else None)
 
 
 @contextmanager

@@ -97,8 +97,8 @@ def update(
     moment = present(now)
     deadline_s = seconds_until(deadline, "--deadline")
     pause_s = parse_duration(pause, "--pause").total_seconds()
-    planned = dataset.plan(now=moment)
-    if not planned.published and is_new(dataset):
+    if is_new(dataset):
+        planned = dataset.plan(now=moment)
         check_may_create(dataset, creates)
         announce(dataset, planned)
 
@@ -121,8 +121,8 @@ def update(
             longest_pause_s=pause_s,
         )
 
-    after = look_after(archive, dataset, planned, moment) if look else None
-    return run_shown("update", dataset, planned, cluster, output, hooks, runs, after)
+    after = look_after(archive, dataset, dataset.plan(now=moment), moment) if look else None
+    return run_shown("update", dataset, cluster, output, hooks, runs, after)
 
 
 def _check_waiting(wait: bool) -> None:
