@@ -34,12 +34,12 @@ def write_by_xarray(ds: xr.Dataset, folder: Path) -> None:
     _to_zarr(ds.drop_vars(list(ds.data_vars)), folder)
     if not ds.data_vars:
         return
-    with TemporaryDirectory(dir=folder) as name:
-        _to_zarr(_emptied(ds), Path(name))
-        root = json.loads((Path(name) / ROOT).read_bytes())
+    with TemporaryDirectory(dir=folder) as emptied:
+        _to_zarr(_emptied(ds), Path(emptied))
+        root = json.loads((Path(emptied) / ROOT).read_bytes())
     arrays = array_metadata(root)
     written = array_metadata(json.loads((folder / ROOT).read_bytes()))
-    for name, variable in ds.variables.items():
+    for name, variable in ((str(name), variable) for name, variable in ds.variables.items()):
         if name in ds.data_vars:
             arrays[name] |= {"shape": list(variable.shape)}
             (folder / name).mkdir()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Self, cast
 
 import numpy as np
@@ -317,33 +316,7 @@ class TemplateConfig:
 
 def cut_template(template_ds: xr.Dataset, append_dim: str, positions: slice) -> xr.Dataset:
     """Give a template cut to some positions along the append dim."""
-    cut = template_ds.coords.to_dataset().isel({append_dim: positions})
-    lazy = _data_variables(_Same(template_ds), append_dim, cut.sizes[append_dim])
-    return xr.Dataset(lazy, coords=cut.coords, attrs=cut.attrs)
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """A template as a key: equal to nothing but the same object."""
-
-    template_ds: xr.Dataset
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.template_ds is self.template_ds
-
-    def __hash__(self) -> int:
-        return id(self.template_ds)
-
-
-@lru_cache(maxsize=4)
-def _data_variables(template: _Same, append_dim: str, length: int) -> dict[Any, xr.Variable]:
-    """Give a template's data variables for that many positions.
-
-    All of them are without values, so those of one region are as good as those of another; to
-    cut dozens of lazy arrays for each of thousands of regions costs 10 ms a region.
-    """
-    cut = template.template_ds.isel({append_dim: slice(0, length)})
-    return {name: cut[name].variable for name in cut.data_vars}
+    return template_ds.isel({append_dim: positions})
 
 
 def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
