@@ -14,10 +14,10 @@ __all__ = ["import_dask_late"]
 def import_dask_late() -> None:
     """Answer xarray's question whether an array is Dask's without importing Dask, in this process.
 
-    xarray (2024 to 2026.9, with Dask installed) imports ``dask.array`` when the first array is put
-    into a variable: a third of what an update costs that finds nothing new. Before anybody imports
-    Dask nothing can be an array of Dask's, so the answer is the same. An xarray that asks in another
-    way is left as it is.
+    xarray (2026.9, with Dask installed) imports ``dask.array`` when the first array is put into a
+    variable: a third of what an update costs that finds nothing new. Before anybody imports Dask
+    nothing can be an array of Dask's, so the answer is the same. An xarray that asks in another way
+    is left as it is.
     """
     pycompat = import_module("xarray.namedarray.pycompat")
     utils = import_module("xarray.namedarray.utils")
