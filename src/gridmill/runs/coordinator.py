@@ -20,7 +20,7 @@ from gridmill.planning.prepare import results_from_record
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
-from gridmill.runs.on_demand import where_of
+from gridmill.runs.on_demand import OnDemand, where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
@@ -65,23 +65,25 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
         Another run works on these regions.
     """
     archive = assignment.opened.archive
-    with temporary_folder(make=archive.tmp_store) as archive.scratch:
+    with where_of(client) as where, temporary_folder(make=archive.tmp_store) as archive.scratch:
         try:
+            archive.check_structure()
+            if archive.store.metadata() is None:
+                where.start()  # where that fails, no archive was begun
             report = _begun(assignment)
-            _carry_out(assignment, report, client, now, listener)
+            _carry_out(assignment, report, where, now, listener)
         finally:
             archive.scratch = None
     return report
 
 
 def _carry_out(
-    assignment: Assignment, report: RunReport, client: Any, now: Any, listener: Listener
+    assignment: Assignment, report: RunReport, where: OnDemand, now: Any, listener: Listener
 ) -> None:
     archive, added = assignment.opened.archive, assignment.opened.added
     with (
         _refusals_named(archive.store),
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
-        where_of(client) as where,
     ):
         archive.store.tracker.marks.complete()
         # Another run may have published since; what it did stays as published.

@@ -89,6 +89,11 @@ class OnDemand:
         self._client = None
         self._stack.close()
 
+    def start(self) -> None:
+        """Start the cluster that was named, for who knows that there is work."""
+        if self.spec not in (AUTO, NONE):
+            self.client()
+
     def client(self) -> Client:
         """Give the client of the cluster, which is started if it is not there."""
         if self._client is None:

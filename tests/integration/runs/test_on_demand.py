@@ -107,6 +107,19 @@ def test_a_cluster_that_does_not_start_leaves_the_records_as_they_were(provider,
     assert dataset.reformat_operational_update(client="none", now=until(8)).positions_after == 8
 
 
+def test_a_cluster_that_does_not_start_begins_no_archive(provider, tmp_path):
+    """Nothing is left of it, neither a store nor a declaration."""
+
+    @contextmanager
+    def refuses():
+        raise OSError("no quota")
+        yield
+
+    with OnDemand("local", connect=refuses) as where, pytest.raises(OSError, match="no quota"):
+        make(tmp_path).backfill(until(8), client=where, now=until(8))
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 def test_one_cluster_serves_several_runs_until_it_is_given_back(client, provider, tmp_path):
     """It is started once for them, and once more after that."""
     dataset, cluster = make(tmp_path), Cluster(client)
