@@ -1,4 +1,4 @@
-# make demo | test-fast | test | test-long | test-icechunk2 | check | bench: each sets up what it
+# make demo | test-fast | test | test-long | test-icechunk2 | check | bench | docs: each sets up what it
 # needs on a machine with python3 and a package index; a second run installs nothing again.
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,8 +11,9 @@ LONG_ARGS ?=
 LIES_ARGS ?=
 FUZZ_ARGS ?=
 BENCH_ARGS ?=
+DOCS_ARGS ?=
 
-.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos lies fuzz-grib structures check format bench bench-short clean
+.PHONY: demo test-fast test test-long test-icechunk2 run-icechunk2 chaos lies fuzz-grib structures check docs format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -78,6 +79,12 @@ check: $(VENV)/ready-check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# The documentation, without a network: docs/_build/html/index.html. DOCS_ARGS="-D
+# nb_execution_mode=off" leaves the notebooks unexecuted, for a look within half a minute.
+docs: $(VENV)/ready-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html $(DOCS_ARGS) docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 format: $(VENV)/ready-check
 	$(BIN)/ruff format .

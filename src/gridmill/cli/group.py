@@ -46,23 +46,21 @@ Exit codes:
   1    something failed: a source file, a variable, a region, the cluster;
        or validate found an error
   2    wrong usage or input: nothing was written
-  3    nothing new: the run went well, and there was nothing to publish
+  3    nothing new to publish
   4    another run holds the archive
   5    the store cannot be written
   6    late: a deadline passed, or the archive is behind what is expected
-  7    a record beside the store is damaged, of a later gridmill, or gone:
-       nothing of it was guessed, and somebody must restore it
-  8    published with new gaps (or status --check: gaps stand open, or a gate
-       holds something): tell somebody, and do not repeat; what heals is
-       healed by later updates
+  7    a record beside the store is damaged, missing, or was written by a later
+       gridmill; restore it, nothing was guessed
+  8    published with new gaps (status --check: gaps are open, or a gate holds
+       something); alert, do not retry: later updates fill what they can
   9    no worker came for longer than --worker-timeout
-  130  interrupted (Ctrl-C, SIGTERM, SIGHUP); what is recorded is safe, run again
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP); rerun to resume
 
 \b
-Options can be set in the environment: GRIDMILL_STORE, GRIDMILL_CLUSTER,
-and so on; the help of each command names them. Those can be set in a file,
-too: gridmill.toml here, or --config FILE. The command line comes first, then
-the environment, then the file.
+Options can also be set through environment variables, which each command's
+help names, and in a settings file: gridmill.toml in this folder, or --config
+FILE. The command line has precedence, then the environment, then the file.
 
 \b
 Completion of commands, options and dataset names, for bash (or zsh, fish):
@@ -81,9 +79,9 @@ Completion of commands, options and dataset names, for bash (or zsh, fish):
 def cli(context: click.Context) -> ExitCode | None:
     """Build and keep current cloud Zarr archives of gridded weather and climate data, on Dask.
 
-    A DATASET is a name that `gridmill list` shows, or package.module:Class. Build its archive with
-    `backfill`, bring it up to the present with `update`; `plan` says beforehand what either would
-    do. Runs go on where an earlier one stopped, and readers can open the archive all the while.
+    A DATASET is a name that `gridmill list` shows, or package.module:Class. `backfill` builds its
+    archive, `update` brings it up to date, and `plan` shows what either would do. Runs resume where
+    an earlier run stopped. Readers can open the archive at any time.
     """
     if context.invoked_subcommand is not None:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 from pathlib import Path
@@ -15,8 +14,8 @@ from gridmill.cli import ExitCode, cli
 from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly
 from gridmill.demo.archive import build_ostia_archive
 from gridmill.operations.accept import accept_files
-from pages import COMMANDS
-from repository import README
+from pages import COMMANDS, example_of
+from repository import AUTHORS_GUIDE
 
 # What is not run here, and why.
 NOT_RUN = {
@@ -71,9 +70,7 @@ def prepared(tmp_path_factory) -> Path:
     build_ostia_archive(source / "sst")
     (source / "weather").mkdir()
     write_weather(source / "weather", 36)
-    example = re.search(r"tests run this block -->\n```python\n(.*?)```", README.read_text(), re.S)
-    assert example is not None
-    (folder / "my_module.py").write_text(example[1])
+    (folder / "my_module.py").write_text(example_of(AUTHORS_GUIDE))
     late = MyForecast(folder / "a.zarr", source_base=str(source / "forecast"))
     late.backfill(END, variables=FIRST, client="none")
     for what in ("zarr", "zarr.gridmill"):

@@ -1,44 +1,55 @@
-"""What the README shows is true."""
+"""The datasets that README and the authors' guide show are complete, and do what they say."""
 
 from __future__ import annotations
 
-import re
 import types
 from pathlib import Path
 
 import numpy as np
-import pytest
 import xarray as xr
 from distributed import Client
 
 from documented import write_weather
 from gridmill.testing import ArchiveServer
-from repository import README
+from pages import example_of
+from repository import AUTHORS_GUIDE, README
 
 
-@pytest.fixture
-def example() -> types.ModuleType:
-    """The complete example, as a script or notebook would have it."""
-    marked = r"<!-- example: tests run this block -->\n```python\n(.*?)```"
-    found = re.search(marked, README.read_text(), re.DOTALL)
-    assert found is not None
+def module_of(page: Path) -> types.ModuleType:
+    """Give the example of a page, as a script or notebook would have it."""
     module = types.ModuleType("__main__")
-    exec(compile(found[1], "README.md", "exec"), module.__dict__)
-    module.__dict__["source"] = found[1]
+    exec(compile(example_of(page), page.name, "exec"), module.__dict__)
     return module
 
 
-def test_the_complete_example_is_short(example: types.ModuleType) -> None:
-    """An author's whole dataset is under 150 lines."""
-    assert len(example.source.splitlines()) < 150
+def test_the_complete_example_is_short() -> None:
+    """An author's whole dataset is under 150 lines, and one variable under 60."""
+    assert len(example_of(AUTHORS_GUIDE).splitlines()) < 150
+    assert len(example_of(README).splitlines()) < 60
 
 
-def test_the_complete_example_runs(
-    example: types.ModuleType, client: Client, tmp_path: Path
-) -> None:
+def test_the_readme_is_read_in_two_minutes() -> None:
+    """What is longer has its place in docs."""
+    assert len(README.read_text().splitlines()) <= 150
+
+
+def test_the_short_example_runs(client: Client, tmp_path: Path) -> None:
+    """It backfills, and equals the source."""
+    (tmp_path / "provider").mkdir()
+    truth = write_weather(tmp_path / "provider", 40)
+    dataset = module_of(README).ExampleTemperature(
+        tmp_path / "a.zarr", source_base=str(tmp_path / "provider")
+    )
+    assert dataset.backfill("2020-02-10", client=client).positions_after == 40
+    with xr.open_zarr(tmp_path / "a.zarr") as ds:
+        np.testing.assert_array_equal(ds.temperature_2m.values, truth)
+
+
+def test_the_complete_example_runs(client: Client, tmp_path: Path) -> None:
     """It backfills and updates, static variable included, and equals the source as rounded."""
     (tmp_path / "provider").mkdir()
     truth = write_weather(tmp_path / "provider", 40)
+    example = module_of(AUTHORS_GUIDE)
     with ArchiveServer(tmp_path / "provider") as server:
         server.release_all()
         dataset = example.ExampleWeatherDaily(tmp_path / "a.zarr", source_base=server.url)

@@ -69,3 +69,13 @@ def test_the_environment_installs_the_package_itself():
     """After `conda env create` the command is there, from this folder."""
     content = (ROOT / "environment.yml").read_text()
     assert "- -e ." in content
+
+
+def test_the_recipe_and_the_citation_are_of_this_release():
+    """conda-forge's recipe needs what the project needs, and both name its version."""
+    recipe = yaml.safe_load((ROOT / "recipe" / "recipe.yaml").read_text())
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert recipe["context"]["version"] == citation["version"] == PROJECT["version"]
+    run = dict(parse(item) for item in recipe["requirements"]["run"])
+    named = {"dask-core" if name == "dask" else name: v for name, v in required().items()}
+    assert run == named | {"python": PROJECT["requires-python"]}

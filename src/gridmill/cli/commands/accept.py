@@ -16,7 +16,7 @@ __all__ = ["accept"]
 
 
 @click.command(
-    short_help="Settle a source file by hand that holds the archive back.",
+    short_help="Accept source files as missing.",
     epilog="""\b
 Examples:
   gridmill accept my-forecast 20250701/00/forecast.f006 --store a.zarr \\
@@ -38,10 +38,10 @@ def accept(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Settle source files that will never come, or never be readable, and publish what they held.
+    """Accept source files as missing, and publish what they held back.
 
-    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or how it ends, from a "/" on.
-    Its place stays as it was. If it arrives after all, an update takes it in.
+    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or its end after a "/".
+    Its place stays as it was. If the file arrives after all, an update takes it in.
     """
     from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
     from gridmill.operations.accept import accept_files

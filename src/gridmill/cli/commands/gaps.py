@@ -15,7 +15,7 @@ __all__ = ["gaps"]
 
 
 @click.command(
-    short_help="List the source files that an archive lacks, and what tries again.",
+    short_help="List the source files that an archive lacks.",
     epilog="""\b
 Examples:
   gridmill gaps my-forecast --store a.zarr
@@ -34,11 +34,11 @@ def gaps(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """List what readers see nothing of: positions, variables and the source file that should be in.
+    """List the source files that an archive lacks, with their positions, variables and causes.
 
-    First comes what readers lack for good unless it is healed or accepted: since when, and when an
-    update tries again by itself. Then what holds the archive back, then what somebody accepted.
-    Neighbours with the same cause are one group, with the command that tries again at once.
+    First comes what readers lack: since when, and when an update retries it. Then what holds the
+    archive back, then what was accepted. Neighbours with the same cause are one group, with the
+    command that retries them at once.
     """
     from gridmill.display.terminal.archive import gaps_content, show_gaps
     from gridmill.validation import Context

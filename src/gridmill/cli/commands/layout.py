@@ -12,7 +12,7 @@ __all__ = ["layout"]
 
 
 @click.command(
-    short_help="Propose chunks and shards, and say what is wrong with those declared.",
+    short_help="Propose chunks and shards, and check the declared ones.",
     epilog="""\b
 Examples:
   gridmill layout noaa-gfs-forecast
@@ -23,15 +23,15 @@ Examples:
 @click.option(
     "--positions",
     type=click.IntRange(min=1),
-    help="Positions along the append dim that one write brings.  [default: a region]",
+    help="Positions along the append dim per update.  [default: a region]",
 )
 @output_options
 def layout(archive: ArchiveOptions, positions: int | None, output: Output) -> ExitCode:
-    """Propose chunks and shards for each variable, beside those that it declares.
+    """Propose chunks and shards for each variable, and compare them with the declared ones.
 
-    Warns about chunks that are too small to be fetched well, and about writes that split a shard.
-    With --positions, give what an update brings. Nothing is changed: copy what you like into the
-    variable's encoding before its archive is made.
+    Warns about chunks that are too small to fetch efficiently, and about updates that rewrite a
+    shard; --positions says how much an update brings. Changes nothing: copy a proposal into the
+    variable's encoding before you create the archive.
     """
     from gridmill.display.terminal.structure import layout_content, show_layout
 

@@ -11,7 +11,7 @@ __all__ = ["list_datasets"]
 
 
 @click.command("list")
-@click.option("--details", is_flag=True, help="Import each dataset and say what it is.")
+@click.option("--details", is_flag=True, help="Import each dataset and describe it.")
 @output_options
 def list_datasets(details: bool, output: Output) -> ExitCode:
     """List the datasets that installed packages register."""

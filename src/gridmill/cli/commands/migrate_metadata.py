@@ -21,8 +21,7 @@ Examples:
   gridmill migrate-metadata my-forecast --store a.zarr
 
 \b
-Exits with 1 if differences are left that take more than this, with 3
-if there is none at all.
+Exits with 1 if other differences remain, with 3 if there are none at all.
 """,
 )
 @archive_options
@@ -33,10 +32,10 @@ if there is none at all.
 def migrate_metadata(
     archive: ArchiveOptions, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
-    """List where the template differs from an archive, and apply what only describes.
+    """List differences between template and archive, and apply changed descriptions.
 
-    Attributes are applied, all at once for readers, if neither the stored bytes nor what they
-    decode to depend on them. Everything else is listed and left.
+    Attributes are applied, all at once for readers, if neither the stored bytes nor their decoded
+    values depend on them. All other differences are listed and left.
     """
     from gridmill.display.terminal.by_hand import migration_content, show_migration
     from gridmill.operations.migrate import migrate_metadata as migrate

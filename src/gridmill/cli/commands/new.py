@@ -13,7 +13,7 @@ __all__ = ["new"]
 
 
 @click.command(
-    short_help="Write the package of a new dataset, which runs at once.",
+    short_help="Write the package of a new dataset.",
     epilog="""\b
 Examples:
   gridmill new noaa hrrr
@@ -30,9 +30,9 @@ Examples:
 )
 @output_options
 def new(provider: str, model: str, into: Path | None, output: Output) -> ExitCode:
-    """Write the package of a new dataset: it runs at once on generated data, and is tested.
+    """Write the package of a new dataset, which runs on generated data and has its test.
 
-    Its README says what to change, step by step.
+    Its README explains what to change, step by step.
     """
     from gridmill.authoring.scaffold import names_of, write_package
     from gridmill.display.terminal.datasets import scaffold_content, show_scaffold

@@ -25,7 +25,7 @@ __all__ = ["plan"]
 
 
 @click.command(
-    short_help="Say what a backfill or an update would do; writes nothing.",
+    short_help="Show what a backfill or an update would do.",
     epilog="""\b
 Examples:
   gridmill plan ostia-sst-monthly --until 2008-01 --store sst.zarr
@@ -34,7 +34,7 @@ Examples:
 """,
 )
 @archive_options
-@click.option("--until", metavar="DATE", help=f"{UNTIL_HELP} Without it: the plan of an update.")
+@click.option("--until", metavar="DATE", help=f"{UNTIL_HELP} Without it, plan an update.")
 @filter_options
 @max_lead_option
 @redo_option
@@ -53,10 +53,10 @@ def plan(
     page: Path | None,
     output: Output,
 ) -> ExitCode:
-    """Say what a backfill, or without --until an update, would do; writes nothing.
+    """Show what a backfill, or without --until an update, would do, without doing it.
 
-    Region jobs, source files, bytes, what a worker needs in memory and tmp disk, what will be
-    skipped and why, and, from the reports of the last runs, how long it will take.
+    Region jobs, source files, bytes, the memory and local disk that a worker needs, what will be
+    skipped and why, and, from the reports of earlier runs, how long it will take.
     """
     from gridmill.display.plan_page import plan_page
     from gridmill.display.terminal.plan import show_plan

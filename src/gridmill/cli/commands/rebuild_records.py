@@ -30,11 +30,11 @@ Examples:
 def rebuild_records(
     archive: ArchiveOptions, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
-    """Restore the declaration and the records that an archive lacks.
+    """Restore the lost declaration and records of an archive.
 
-    For an archive whose <store>.gridmill was deleted, or some of it. Asks the store where it has
-    values, and the provider which source files it has. Data objects and existing records stay as
-    they are. Places without values become gaps; the next run fills those that the provider has.
+    For an archive whose <store>.gridmill was deleted as a whole or in part. Asks the store where it
+    has values, and the provider which source files it has. Data objects and existing records stay
+    as they are. Places without values become gaps; the next run fills those that the provider has.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.rebuild import rebuild_records as rebuild

@@ -39,10 +39,10 @@ def reject(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Say that what a gate holds is wrong: it stays missing, and the rest is published.
+    """Close what a gate holds as missing, and publish the rest.
 
-    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or how it ends, from a "/" on.
-    Its place stays as it was. An update that looks back so far takes a revised file in.
+    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or its end after a "/".
+    Its place stays as it was. Within the lookback, an update takes a revised file in.
     """
     from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
     from gridmill.model.settled import SourceFileStatus

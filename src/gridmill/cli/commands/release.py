@@ -39,10 +39,10 @@ def release(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Say that what a gate holds is right: the next run publishes it.
+    """Let the next run publish what a gate holds.
 
-    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or how it ends, from a "/" on.
-    This version of it is not held again; a revised one is looked at like any other.
+    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or its end after a "/".
+    This version of it is not held again; a revised version is checked like any other.
     """
     from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
     from gridmill.model.settled import SourceFileStatus

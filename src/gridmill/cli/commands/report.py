@@ -16,7 +16,7 @@ __all__ = ["report"]
 
 
 @click.command(
-    short_help="Show what a run did: the last, or any one that is listed.",
+    short_help="Show what a run did.",
     epilog="""\b
 Examples:
   gridmill report ostia-sst-monthly --store sst.zarr
@@ -26,14 +26,14 @@ Examples:
 )
 @archive_options
 @click.argument("run", required=False)
-@click.option("--list", "as_list", is_flag=True, help="List the runs instead, the last one first.")
+@click.option("--list", "as_list", is_flag=True, help="List the runs, newest first.")
 @click.option(
     "--last",
     metavar="N",
     type=click.IntRange(min=1),
     default=20,
     show_default=True,
-    help="How many --list shows.",
+    help="Number of runs that --list shows.",
 )
 @page_option
 @output_options
@@ -45,11 +45,11 @@ def report(
     page: Path | None,
     output: Output,
 ) -> ExitCode:
-    """Show what a run did; RUN is its name or how that begins, by default the last one.
+    """Show what a run did; RUN is its name or the beginning of it, by default the last run.
 
-    Reports are kept beside the records, each as JSON and as a page for people: when which stage ran
-    on which worker, throughput, overlap, how long it took from source file to reader, slow and
-    failed source files, retries.
+    Reports are kept beside the records, as JSON and as a page: which stage ran when on which
+    worker, throughput, overlap, the time from source file to reader, slow and failed source files,
+    retries.
     """
     from gridmill.display.run_page import report_page
     from gridmill.display.terminal.report import report_content, show_report, show_runs

@@ -15,7 +15,7 @@ __all__ = ["restore_metadata"]
 
 @click.command(
     "restore-metadata",
-    short_help="Put damaged metadata and coordinates of an archive back.",
+    short_help="Repair damaged metadata and coordinates of an archive.",
     epilog="""\b
 Examples:
   gridmill validate my-forecast --store a.zarr
@@ -26,7 +26,7 @@ Examples:
 @click.option(
     "--force",
     is_flag=True,
-    help="Also where the records do not prove that the archive was made with this template.",
+    help="Even if the records do not prove that the archive was made with this template.",
 )
 @who_option
 @yes_option
@@ -35,9 +35,10 @@ Examples:
 def restore_metadata(
     archive: ArchiveOptions, force: bool, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
-    """Write metadata and coordinates of an archive again, as its template declares them.
+    """Rewrite metadata and coordinates of an archive as its template declares them.
 
-    For a store that somebody changed by hand; in its replicas, too. Data objects stay as they are.
+    For a store that was changed by something other than gridmill; replicas included. Data objects
+    stay as they are.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.restore import restore_metadata as restore

@@ -31,7 +31,7 @@ Examples:
     "--into",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="A new folder for what was made: a Zarr store up to the region's end.",
+    help="A new folder for the result: a Zarr store up to the region's end.",
 )
 @now_option
 @output_options
@@ -45,8 +45,8 @@ def run_one(
 ) -> ExitCode:
     """Download, compress and upload one VARIABLE of one REGION, without Dask.
 
-    REGION is any label in it, or "static". Nothing is written but to --into. With --store, what is
-    published there stays where source files are missing, as in a run.
+    REGION is any label in it, or "static". Writes only to --into. With --store, published values
+    stay where source files are missing, as in a run.
     """
     from gridmill.display.terminal.plan import chain_content, show_chain
     from gridmill.operations.run_one import run_one_chain

@@ -14,7 +14,7 @@ __all__ = ["status"]
 
 
 @click.command(
-    short_help="Show what an archive holds, what is late, and who is writing it.",
+    short_help="Show what an archive holds, what is late, and which run holds it.",
     epilog="""\b
 Examples:
   gridmill status ostia-sst-monthly --store sst.zarr
@@ -32,12 +32,12 @@ Examples:
     metavar="DURATION",
     default="1h",
     show_default=True,
-    help="How long an update may take: what is due for less is not late.",
+    help="Time that an update may take before something counts as late.",
 )
 @setting(
     "--max-age",
     metavar="DURATION",
-    help="With --check: an archive whose last label is older is behind, whatever is due.",
+    help="With --check: the archive is behind if its last label is older.",
 )
 @now_option
 @output_options
@@ -49,7 +49,7 @@ def status(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Show what an archive holds, what is due or may still change, and who is writing it."""
+    """Show what an archive holds, what is late or not final, and which run holds it."""
     from gridmill.display.terminal.archive import show_status, status_content
 
     patience = parse_duration(grace, "--grace")

@@ -25,7 +25,7 @@ Examples:
 def template(archive: ArchiveOptions, until: str | None, output: Output) -> ExitCode:
     """Show the structure that a dataset declares: dims, variables, chunks, shards, codecs.
 
-    With --store, as it was declared when that archive was made.
+    With --store, as declared when that archive was created.
     """
     from gridmill.display.terminal.structure import show_template, template_content
 

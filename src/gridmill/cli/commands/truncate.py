@@ -14,16 +14,15 @@ __all__ = ["truncate"]
 
 
 @click.command(
-    short_help="Shorten an archive: readers see less, what lies beyond is deleted.",
+    short_help="Shorten an archive.",
     epilog="""\b
 Examples:
   gridmill truncate my-forecast --store a.zarr --end 2025-07-01
 
 \b
-Only the end can be cut off. In Zarr the first position of an array is where
-its objects are counted from: to drop old positions, every object would have to
-be written again. An archive that rolls is built anew now and then, beside the
-old one, with a later --start; readers then change over.
+Only the end can be cut off. Zarr numbers the objects of an array from its first
+position: dropping old positions would rewrite every object. To drop the front,
+build a new archive with a later --start beside the old one.
 """,
 )
 @archive_options
@@ -31,19 +30,18 @@ old one, with a later --start; readers then change over.
     "--end",
     metavar="DATE",
     required=True,
-    help="The first label that readers are no more to see (ISO 8601, UTC).",
+    help="First label to remove (ISO 8601, UTC).",
 )
-@click.option("--why", metavar="TEXT", default="", help="Kept in the report.")
+@click.option("--why", metavar="TEXT", default="", help="Reason, kept in the report.")
 @yes_option
 @now_option
 @output_options
 def truncate(
     archive: ArchiveOptions, end: str, why: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
-    """Let an archive end before a date, for instance to build its end again.
+    """Shorten an archive to end before a date, and delete what is after it.
 
-    The one command after which readers see less than before. It waits for nobody: while a run
-    holds any of the archive, it refuses.
+    Refused while a run holds any part of the archive.
     """
     from gridmill.display.terminal.by_hand import show_truncation, truncation_content
     from gridmill.operations.truncate import check_truncation

@@ -39,7 +39,7 @@ __all__ = ["update"]
 
 
 @click.command(
-    short_help="Bring an archive up to the present.",
+    short_help="Bring an archive up to date.",
     epilog="""\b
 Examples:
   gridmill update ostia-sst-monthly --store sst.zarr
@@ -47,15 +47,15 @@ Examples:
   GRIDMILL_STORE=sst.zarr gridmill update ostia-sst-monthly --json
 
 \b
-Exits with 3 if the run went well and there was nothing new to publish, with 6
-if the deadline passed before all that is expected was there.
+Exits with 3 if there was nothing new to publish, with 6 if the deadline passed
+before all expected source files had arrived.
 """,
 )
 @archive_options
 @setting(
     "--wait",
     is_flag=True,
-    help="Ask for the expected source files until they are there; publish as they come.",
+    help="Poll for the expected source files, and publish them as they arrive.",
 )
 @setting(
     "--deadline",
@@ -69,7 +69,7 @@ if the deadline passed before all that is expected was there.
     metavar="DURATION",
     default="2min",
     show_default=True,
-    help="With --wait: the longest pause between two times of asking the provider.",
+    help="With --wait: longest time between polls.",
 )
 @create_option
 @cluster_options
@@ -91,7 +91,7 @@ def update(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Bring an archive up to the present: what is new, and what was late or failed before."""
+    """Bring an archive up to date: what is new, and what was late or failed before."""
     _check_waiting(wait)
     dataset = archive.open()
     moment = present(now)

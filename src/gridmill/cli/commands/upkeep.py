@@ -15,7 +15,7 @@ __all__ = ["upkeep"]
 
 
 @click.command(
-    short_help="Let an Icechunk archive forget old snapshots, and delete what only they held.",
+    short_help="Expire old Icechunk snapshots and delete unreferenced data.",
     epilog="""\b
 Examples:
   gridmill upkeep my-forecast --store a.icechunk --older-than 30d --dry-run
@@ -32,12 +32,12 @@ now; what only the forgotten ones hold comes on top.
     "--older-than",
     metavar="DURATION",
     required=True,
-    help="Forget snapshots that are older, like 30d; what readers see now always stays.",
+    help="Expire snapshots older than this, like 30d; the published state always stays.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @output_options
 def upkeep(archive: ArchiveOptions, older_than: str, dry_run: bool, output: Output) -> ExitCode:
-    """Let an Icechunk archive forget old snapshots, and delete what only they held.
+    """Expire old Icechunk snapshots and delete unreferenced data.
 
     Spares what runs uploaded and no publication shows yet, and whatever runs that live began with.
     """

@@ -30,7 +30,7 @@ validate_option: Command = setting(
     "--validate",
     "look",
     is_flag=True,
-    help="Then look whether what the run could change is right, see `gridmill validate`.",
+    help="Validate the affected region afterwards, see `gridmill validate`.",
 )
 
 
@@ -62,14 +62,14 @@ def selection_options(command: Command) -> Command:
             metavar="NAME,…",
             multiple=True,
             callback=parse_variables,
-            help="Only these.",
+            help="Restrict to these variables.",
         ),
     ]
     return with_options(command, options)
 
 
 @click.command(
-    short_help="Look whether an archive is right, and say what repairs it.",
+    short_help="Check an archive and suggest repairs.",
     epilog="""\b
 Examples:
   gridmill validate my-forecast --store a.zarr
@@ -79,43 +79,43 @@ Examples:
   gridmill validate my-forecast --store a.zarr --html right.html --reference era5.nc
 
 \b
-Exits with 1 if a finding is an error. Warnings are what cannot be mended now:
-a source file that never came, or that somebody accepted.
+Exits with 1 if a finding is an error. Warnings are what cannot be repaired now:
+a source file that never came, or that was accepted as missing.
 """,
 )
 @archive_options
 @selection_options
-@click.option("--quick", is_flag=True, help="Read no values, and of objects only their sizes.")
+@click.option("--quick", is_flag=True, help="Read no values, and check objects by size only.")
 @click.option(
     "--only",
     metavar="NAME,…",
     multiple=True,
     callback=parse_variables,
-    help="Only these validators; a result's name in --json is one.",
+    help="Only these validators, by their names in --json.",
 )
 @click.option(
     "--sample",
     metavar="N",
     type=click.IntRange(min=0),
     default=0,
-    help="Make N regions of a variable again from their source files, and compare.",
+    help="Reprocess N regions of each variable from their source files, and compare.",
 )
 @click.option("--cf", is_flag=True, help="Check metadata against the CF conventions.")
 @setting(
     "--grace",
     metavar="DURATION",
-    help="How long an update may take: what is due for less is not late.  [default: 1h]",
+    help="Time that an update may take before something counts as late.  [default: 1h]",
 )
 @setting(
     "--max-age",
     metavar="DURATION",
-    help="An archive whose last label is older is not current, whatever is due.",
+    help="The archive is behind if its last label is older.",
 )
 @page_option
 @click.option(
     "--reference",
     metavar="URL",
-    help="With --html: a dataset (Zarr, netCDF) that stands beside the archive's pictures.",
+    help="With --html: a dataset (Zarr, netCDF) to compare with.",
 )
 @cluster_options
 @now_option
@@ -137,7 +137,7 @@ def validate(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Look at what readers see of an archive, and at its records; changes nothing.
+    """Check an archive and suggest repairs; changes nothing.
 
     Whether it is current, complete and readable, its objects are those that were uploaded, its
     metadata and coordinates those of the template, and its values what such quantities can have.

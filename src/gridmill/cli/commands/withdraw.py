@@ -20,7 +20,7 @@ __all__ = ["withdraw"]
 
 
 @click.command(
-    short_help="Take wrong values from readers, and do not store them again.",
+    short_help="Replace wrong published values by missing ones.",
     epilog="""\b
 Examples:
   gridmill withdraw my-forecast --store a.zarr --start 2025-07-01T06:00 \\
@@ -28,8 +28,8 @@ Examples:
       --why "wrong units at the provider, ticket 4711"
 
 \b
-On Icechunk earlier versions keep the values, until they are expired; --keep shows those of
-before the wrong ones came.
+On Icechunk, earlier snapshots keep the values until they expire; --keep restores
+those of before the wrong ones arrived.
 """,
 )
 @archive_options
@@ -41,14 +41,14 @@ before the wrong ones came.
     multiple=True,
     required=True,
     callback=parse_variables,
-    help="Only these.",
+    help="Restrict to these variables.",
 )
-@click.option("--why", metavar="TEXT", required=True, help="Kept in the records.")
+@click.option("--why", metavar="TEXT", required=True, help="Reason, kept in the records.")
 @click.option(
     "--keep",
     metavar="TIME",
     callback=parse_moment,
-    help="Show what readers saw at this time (UTC) instead of missing values; Icechunk only.",
+    help="Restore the values published at this time (UTC) instead; Icechunk only.",
 )
 @who_option
 @yes_option
@@ -68,10 +68,10 @@ def withdraw(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Let readers see missing values where published ones are wrong.
+    """Replace wrong published values by missing ones.
 
-    The source files that brought them are not read again for these variables; another version of
-    one is taken in by an update that looks back so far, or by backfill --redo.
+    The source files that brought them are not read again for these variables. Another version of
+    a file is taken in by an update within the lookback, or by backfill --redo.
     """
     from gridmill.display.terminal.by_hand import show_withdrawal, withdrawal_content
     from gridmill.operations.decisions.withdraw import withdraw as withdraw_values

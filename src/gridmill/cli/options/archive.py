@@ -35,7 +35,7 @@ __all__ = [
     "revalidate_option",
 ]
 
-UNTIL_HELP = "Where the archive ends: up to, not including, this date (ISO 8601, UTC)."
+UNTIL_HELP = "End of the archive, not included (ISO 8601, UTC)."
 
 
 @dataclass(frozen=True)
@@ -95,23 +95,23 @@ def archive_options(command: Command) -> Command:
     """Take DATASET and where it is kept; passes an `ArchiveOptions`."""
     options = [
         click.argument("spec", metavar="DATASET", shell_complete=_complete_dataset),
-        setting("--store", metavar="URL", help="The archive: where readers open it."),
+        setting("--store", metavar="URL", help="URL or path of the archive."),
         setting(
             "--state",
             metavar="URL",
-            help="Where the progress records are kept.  [default: <store>.gridmill]",
+            help="URL or path of the progress records.  [default: <store>.gridmill]",
         ),
         setting(
             "--source-base",
             metavar="URL",
             multiple=True,
-            help="A mirror of the provider; several are tried in order.",
+            help="Address of the source files; several are tried in order.",
         ),
         setting(
             "--format",
             "store_format",
             metavar="NAME",
-            help="The archive's format.  [default: zarr]",
+            help="Format of the archive: zarr or icechunk.  [default: zarr]",
         ),
         setting(
             "--store-option",
@@ -120,12 +120,12 @@ def archive_options(command: Command) -> Command:
             callback=parse_options,
             help="Passed to a remote store's file system; the value may be JSON.",
         ),
-        setting("--fsync", is_flag=True, help="Also survive a power loss (local stores; slower)."),
+        setting("--fsync", is_flag=True, help="Survive a power loss, too (local stores; slower)."),
         setting(
             "--replica",
             metavar="URL",
             multiple=True,
-            help="A further store that holds the same, published before --store; repeatable.",
+            help="Another store for the same archive, published before --store; repeatable.",
         ),
     ]
 
@@ -155,7 +155,7 @@ def filter_options(command: Command) -> Command:
         click.option(
             "--start",
             metavar="DATE",
-            help="Only regions from this label on; for a new archive, its first label for good.",
+            help="Only regions from this label on. For a new archive, its first label.",
         ),
         click.option("--end", metavar="DATE", help="Only regions before this label."),
         click.option(
@@ -163,7 +163,8 @@ def filter_options(command: Command) -> Command:
             metavar="NAME,…",
             multiple=True,
             callback=parse_variables,
-            help="Only these; for a new archive, all that it has. What an archive lacks is added.",
+            help="Restrict to these variables. For a new archive they become its full set; missing "
+            "ones are added.",
         ),
     ]
     return with_options(command, options)
@@ -172,17 +173,17 @@ def filter_options(command: Command) -> Command:
 max_lead_option = click.option(
     "--max-lead",
     metavar="DURATION",
-    help="For a new archive of forecasts: the longest lead that it will ever have, like 24h.",
+    help="For a new archive of forecasts: its longest lead, like 24h.",
 )
 revalidate_option = click.option(
     "--revalidate",
     is_flag=True,
-    help="Ask whether source files were revised since, and look for every object in the store.",
+    help="Check all source files for revisions, and the store for every object.",
 )
 redo_option = click.option(
     "--redo",
     is_flag=True,
-    help="Make what is selected again though it is done. Interrupted, the same command goes on.",
+    help="Reprocess the selection even if complete; rerun to resume.",
 )
 now_option = click.option("--now", hidden=True, help="The present, for tests.")
 

@@ -55,14 +55,14 @@ def cluster_options(command: Command) -> Command:
             "--workers",
             metavar="N",
             type=click.IntRange(min=1),
-            help="How many to start; more take the place of jobs that end.  [default: one a core "
-            "on this machine]",
+            help="Number of workers; jobs that end are replaced.  [default: one per core of this "
+            "machine]",
         ),
         setting(
             "--adapt",
             metavar="MIN:MAX",
             callback=_parse_adapt,
-            help="Start and stop workers with the work, within these numbers.",
+            help="Start and stop workers with the work, within these limits.",
         ),
         setting(
             "--worker-timeout",
@@ -70,7 +70,7 @@ def cluster_options(command: Command) -> Command:
             default="30min",
             show_default=True,
             callback=_parse_timeout,
-            help="Give up after so long without any worker.",
+            help="Give up after this time without any worker.",
         ),
         setting(
             "--cluster-option",

@@ -14,7 +14,7 @@ from gridmill.cli.options.declaring import Command, setting
 
 __all__ = ["confirm", "who_option", "yes_option"]
 
-yes_option: Command = click.option("--yes", is_flag=True, help="Do not ask.")
+yes_option: Command = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 def _operator() -> str:
@@ -28,7 +28,7 @@ who_option: Command = setting(
     "--who",
     metavar="NAME",
     default=_operator,
-    help="Who does it: kept in the records.  [default: user@host]",
+    help="Name for the records.  [default: user@host]",
 )
 
 

@@ -26,8 +26,8 @@ create_option: Callable[..., Any] = click.option(
     "--create/--no-create",
     "creates",
     default=None,
-    help="Whether an archive is made where there is none.  [default: yes, unless the address looks "
-    "misspelt, or records of a lost archive are beside it]",
+    help="Whether to create a missing archive.  [default: yes, unless the address looks misspelt, "
+    "or records of a lost archive are beside it]",
 )
 
 

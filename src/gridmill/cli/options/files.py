@@ -32,7 +32,7 @@ def files_options(verb: str) -> Command:
             metavar="GAPS.json",
             help=f"{verb} that this output of gridmill gaps --json names.",
         ),
-        click.option("--why", metavar="TEXT", required=True, help="Kept in the records."),
+        click.option("--why", metavar="TEXT", required=True, help="Reason, kept in the records."),
         who_option,
     )
     return lambda command: with_options(command, options)

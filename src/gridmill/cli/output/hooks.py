@@ -62,14 +62,14 @@ def hook_options(command: Command) -> Command:
         setting(
             "--on-publish",
             metavar="HOOK",
-            help="When readers see more, and at the end of such a run with its report: a command, "
-            "which gets it as JSON on stdin, or package.module:function, which gets it as a dict.",
+            help="Called after a publication and at the end of the run: a command that gets the "
+            "report as JSON on stdin, or package.module:function that gets it as a dict.",
         ),
         setting(
             "--on-failure",
             metavar="HOOK",
-            help="After a run that failed, passed its deadline or published new gaps: told "
-            "likewise, with the exit code.",
+            help="Called likewise after a run that failed, passed its deadline or published new "
+            "gaps.",
         ),
     ]
 

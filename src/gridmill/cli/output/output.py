@@ -58,15 +58,17 @@ def output_options(command: Command) -> Command:
     """Take how to print, and tell every error in one line; passes an `Output`."""
     options = [
         config_option,
-        click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, nothing else."),
-        click.option("-v", "--verbose", is_flag=True, help="Log a line a region, and warnings."),
-        click.option("--debug", is_flag=True, help="Log everything; errors with their traceback."),
+        click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout."),
+        click.option(
+            "-v", "--verbose", is_flag=True, help="Log one line per region, and warnings."
+        ),
+        click.option("--debug", is_flag=True, help="Log everything, with tracebacks of errors."),
         setting(
             "--log-format",
             type=click.Choice(["text", "json"]),
             default="text",
             show_default=True,
-            help="Lines for people, or JSON, an object a line, for machines.",
+            help="Text for people, or one JSON object per line.",
         ),
     ]
 

@@ -13,7 +13,7 @@ page_option = click.option(
     "page",
     metavar="FILE",
     type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
-    help="Write a page for a browser instead; it stands alone.",
+    help="Write a self-contained page for a browser.",
 )
 
 
