@@ -58,8 +58,8 @@ def _nothing_new(seen: Sequence[Turn]) -> Iterator[Measure]:
     name, ratios = "idle: nothing new / import xarray, zarr", [turn.ratio for turn in seen]
     yield measured(name, "× CPU", ratios, most=MOST_IDLE)
     yield measured("idle: nothing new", "CPU s", [turn.update.cpu_s for turn in seen])
-    requests = [float(turn.requests) for turn in seen]
-    yield measured("idle: nothing new, of one file", "requests", requests, most=1.0)
+    requests = [turn.requests_a_file for turn in seen]
+    yield measured("idle: nothing new, of each expected file", "requests", requests, most=1.0)
     yield measured("idle: nothing new", "processes", [t.processes for t in seen], most=1.0)
 
 
@@ -82,7 +82,7 @@ class Turn:
     update: Meter = field(default_factory=Meter)
     imports: Meter = field(default_factory=Meter)
     stages_s: float = 0.0
-    requests: int = 0
+    requests_a_file: float = 0.0
     processes: float = 0.0
 
     @property
@@ -124,7 +124,8 @@ class Archive:
         command += ["--store", str(self.store), "--source-base", self.server.url, "--json"]
         with turn.update:
             turn.processes = _run([*command, "--now", self.hour(step + 1)], {code})
-        turn.requests = len(self.server.requests) - before
+        # The provider has a file of each step, and may revise it.
+        turn.requests_a_file = (len(self.server.requests) - before) / (step + 1)
         with turn.imports:
             _run(REFERENCE, {0})
         if code == 0:
