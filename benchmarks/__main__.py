@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.core import core
 from benchmarks.encode import encode
 from benchmarks.freshness import freshness
+from benchmarks.idle import idle
 from benchmarks.measures import Measure
 from benchmarks.memory import memory
 from benchmarks.overlap import overlap
@@ -42,6 +43,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, Size], Iterator[Measure]]] = {
     "start": start,
     "resume": resume,
     "shared": shared,
+    "idle": idle,
 }
 SIZES = {"full": FULL, "short": SHORT, "toy": TOY}
 # Ratios of CPU seconds that a few minutes are enough for, also beside other work.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import netCDF4
 import numpy as np
 
 __all__ = ["NAMES", "SHAPE", "make_fields", "write_archive"]
@@ -35,6 +34,8 @@ def make_fields(steps: int, seed: int) -> np.ndarray:
 
 def write_archive(folder: Path, steps: int, copies: int = 1) -> None:
     """Write one deflated NetCDF file a step, with three variables; the same on several days."""
+    import netCDF4  # what the benchmarks' datasets need of this module does not
+
     every = {name: make_fields(steps, seed) for seed, name in enumerate(NAMES)}
     days = [folder / f"202001{1 + day:02d}" for day in range(copies)]
     days[0].mkdir()

@@ -20,7 +20,7 @@ from benchmarks.measures import Measure, Meter, measured
 from benchmarks.sizes import Size
 from gridmill import DataVar, DynamicalDataset
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import STAGE_WIDTHS
+from gridmill.runs.workplaces.workplace import STAGE_WIDTHS
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.zarr_store import ZarrStore
 

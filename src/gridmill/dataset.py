@@ -19,18 +19,17 @@ from gridmill.archive.opening import Opening
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
-from gridmill.display.cards import dataset_card
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import check_address
-from gridmill.operations.status import ArchiveStatus, read_status
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.coordinator import Listener, process, run
-from gridmill.runs.plan import Plan, plan_selected
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
 
 if TYPE_CHECKING:
+    from gridmill.operations.status import ArchiveStatus
+    from gridmill.runs.plan import Plan
     from gridmill.validation import Validation, Validator
 
 __all__ = ["DynamicalDataset"]
@@ -113,6 +112,8 @@ class DynamicalDataset:
 
     def _repr_html_(self) -> str:
         """Show what is declared; asks neither the store nor the provider."""
+        from gridmill.display.cards import dataset_card
+
         return dataset_card(self.declared, self.store, self._bases)
 
     # -- runs ---------------------------------------------------------------------------------
@@ -154,8 +155,10 @@ class DynamicalDataset:
             Believe no record unseen: ask the provider whether source files were revised since,
             and the store for every object.
         client
-            See `gridmill.runs.dask.clusters.connect`; None means the current Dask client if there
-            is one, else a local cluster for this run.
+            Where to do the work; nothing is started before there is some. ``"auto"``: work of a
+            few seconds in this process, else by workers on this machine; ``"none"``: all in this
+            process, one task at a time; else what `gridmill.connect` takes, or what it gives. None
+            means the current Dask client if there is one, else ``"auto"``.
         now
             The present; None asks the clock.
         listener
@@ -219,6 +222,8 @@ class DynamicalDataset:
         StructureMismatch
             The template contradicts the store.
         """
+        from gridmill.runs.plan import plan_selected
+
         selection = Selection(until, start, end, variables, max_lead)
         has_replicas = bool(self.replicas)
         return plan_selected(
@@ -235,6 +240,8 @@ class DynamicalDataset:
         grace
             How long an update may take: what is expected for less is not late.
         """
+        from gridmill.operations.status import read_status
+
         return read_status(self.archive(now), self.present(now), grace)
 
     def validate(

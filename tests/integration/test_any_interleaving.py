@@ -24,9 +24,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import gridmill.runs.dask.submission
-import gridmill.runs.driver
-import gridmill.runs.in_flight
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ObjectReceipt
@@ -35,8 +32,8 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Encoding
 from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.batches import NotMade
 from gridmill.runs.driver import Driver
+from gridmill.runs.workplaces.batches import NotMade
 from gridmill.sources.fetch.download import FileIdentity
 from gridmill.stores.state.records import UpdateProgressTracker
 from stored_structure import root_metadata
@@ -164,6 +161,7 @@ class SimDriver(Driver):
 
     def _open(self) -> None:
         self.futures = []
+        self.window.workplace = SimWorkplace(self.futures)
         self.window.most_chains = self.window.most_regions = 1
         self.window.resize_next = inf
         self.snapshot = self.archive.published
@@ -194,15 +192,34 @@ class SimRun:
         while self.jobs and len(self.prepared) <= self.together:
             self.prepared.append(self.driver._prepare(self.jobs.pop(0)))
         next_ones, self.prepared = self.prepared[: self.together], self.prepared[self.together :]
-        self.driver._start(iter(next_ones), self.together)
+        self.driver._start(SimpleNamespace(take=iter([*next_ones, None]).__next__), self.together)
 
 
 def position(coord: TinyCoord) -> int:
     return int((coord.label - START) / HOUR)
 
 
-def submit_region(client, context, job, groups, suffix, *, goes_first):
-    """Stand in for `chain.submit_region`; the client is the list of the driver's tasks."""
+@dataclass
+class SimWorkplace:
+    """Puts tasks where the machine ends them."""
+
+    tasks: list[SimFuture]
+
+    def has_ready(self):
+        return False
+
+    def let_go(self):
+        pass
+
+    def submit_region(self, job, groups, suffix, elsewhere_than=""):
+        return submit_region(self.tasks, job, groups, suffix)
+
+    def submit_batch(self, regions, suffix, elsewhere_than=""):
+        return submit_batch(self.tasks, regions, suffix)
+
+
+def submit_region(client, job, groups, suffix):
+    """Stand in for a workplace's; the client is the list of the driver's tasks."""
     downloads, uploads = {}, {}
     for group in groups:
         key = f"{job.region.start}-{suffix}"
@@ -216,8 +233,8 @@ def submit_region(client, context, job, groups, suffix, *, goes_first):
     return SimpleNamespace(downloads=downloads, uploads=uploads)
 
 
-def submit_batch(client, context, regions, suffix, *, goes_first):
-    """Stand in for `chain.submit_batch`."""
+def submit_batch(client, regions, suffix):
+    """Stand in for a workplace's."""
     key = f"{regions[0][0].region.start}-to-{regions[-1][0].region.start}-{suffix}"
     groups = [(job, group) for job, groups in regions for group in groups]
     works = [
@@ -235,16 +252,6 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        submission = gridmill.runs.dask.submission
-        self._submit = submission.submit_region, submission.submit_batch
-        submission.submit_region, submission.submit_batch = submit_region, submit_batch
-        self._as_completed = gridmill.runs.in_flight.as_completed
-        gridmill.runs.in_flight.as_completed = lambda **_: SimpleNamespace(
-            update=lambda futures: None,
-            futures=(),
-            clear=lambda: None,
-            has_ready=lambda: False,
-        )
         SimJob.sim = self
         self.store = SimStore()
         self.now = 4
@@ -337,7 +344,6 @@ class AnyInterleaving(RuleBasedStateMachine):
             SimpleNamespace(loop=None), publisher, lease, now=START + HOUR * self.now, report=report
         )
         driver._open()
-        driver.window.client = driver.futures
         run = SimRun(driver, list(jobs), {job.region.start for job in jobs}, together)
         self.runs.append(run)
         return run
@@ -515,11 +521,6 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.readers_see_a_correct_prefix()
         assert self.extent == N
         assert set(self.content) == {(name, at) for name in NAMES for at in range(N)}
-
-    def teardown(self):
-        submission = gridmill.runs.dask.submission
-        submission.submit_region, submission.submit_batch = self._submit
-        gridmill.runs.in_flight.as_completed = self._as_completed
 
 
 AnyInterleaving.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

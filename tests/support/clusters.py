@@ -11,7 +11,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from gridmill.runs.dask.clusters import LOCAL_CONFIG, SCHEDULER_CONFIG
-from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.workplaces.workplace import threads_per_worker
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import dask
 from distributed import LocalCluster
 
 from gridmill.runs.dask.clusters import LOCAL_CONFIG, SCHEDULER_CONFIG
-from gridmill.runs.dask.plugin import threads_per_worker
+from gridmill.runs.workplaces.workplace import threads_per_worker
 
 
 def main(folder: str, workers: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.in_flight import CHAINS_PER_THREAD
+from gridmill.runs.workplaces.workplace import threads_per_worker
 from spot_loss import play
 from tiny import NAMES
 

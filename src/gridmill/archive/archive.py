@@ -87,6 +87,8 @@ class Archive:
         self.tmp_store = tmp_store
         self.scratch: Path | None = None
         self._stored_arrays: dict[str, dict[str, Any]] | None = None
+        # What the store published when it was found to be as the template.
+        self._checked: Mapping[str, Any] | None = None
 
     @property
     def append_dim(self) -> str:
@@ -157,6 +159,8 @@ class Archive:
         if stored is None:
             check_new(self.config)
             return
+        if stored == self._checked:
+            return
         template = json.loads(self.metadata)
         for name in self.unseen:
             template["consolidated_metadata"]["metadata"].pop(name)
@@ -166,6 +170,7 @@ class Archive:
             differences = self._coordinate_differences()
         if differences:
             raise StructureMismatch(self.store.url, differences)
+        self._checked = stored
 
     def look(self) -> int | None:
         """Ask the store how far it is published, and remember it; None if nothing is."""
@@ -177,7 +182,7 @@ class Archive:
         """Remember how far the archive is published; the template reaches as far."""
         self.published = published
         if published > len(self.index):
-            last = self.store.open_dataset().get_index(self.append_dim)[-1]
+            last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.get_template(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
 
@@ -187,9 +192,15 @@ class Archive:
             return [f"the store has {self.published} positions, the template ends at {end}"]
         visible = {self.append_dim: slice(0, self.published)}
         # Another run may have published more since.
-        stored, ours = self.store.open_dataset().isel(visible), self.template_ds.isel(visible)
+        stored, ours = (
+            self.store.open_dataset(chunks=None).isel(visible),
+            self.template_ds.isel(visible),
+        )
         # Both as readers decode them: what is stored may be rounded, by its dtype or units.
-        with self.written(ours) as folder, xr.open_zarr(folder, consolidated=True) as written:
+        with (
+            self.written(ours) as folder,
+            xr.open_zarr(folder, chunks=None, consolidated=True) as written,
+        ):
             return [
                 f"values of coordinate {name} differ"
                 for name in ours.coords

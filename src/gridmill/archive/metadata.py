@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,10 @@ Objects = Mapping[str, bytes]
 
 
 def write_by_xarray(ds: xr.Dataset, folder: Path, of_data: str | None = None) -> None:
-    """Write all metadata and coordinates of a dataset into an empty folder.
+    """Write all metadata and coordinates of a template into an empty folder.
+
+    xarray writes values as they are, and loads what has none: so it writes the data variables at
+    length 0, of which only the metadata is taken, with the lengths that they have.
 
     Coordinates have all of their objects, also those that hold nothing but fill values: where a
     reader may not list a bucket, an object that is absent is forbidden to it.
@@ -33,21 +37,46 @@ def write_by_xarray(ds: xr.Dataset, folder: Path, of_data: str | None = None) ->
     Parameters
     ----------
     ds
-        The dataset.
+        The template.
     folder
         Where to.
     of_data
-        The coordinate whose values are not the dataset's: of it nothing but fill is left out, so
+        The coordinate whose values are not the template's: of it nothing but fill is left out, so
         that it does not replace what is known.
     """
-    # xarray loads variables of size 0, and those of a template cannot be.
-    empty = {n: v.copy(data=np.empty(v.shape, v.dtype)) for n, v in ds.items() if not v.size}
-    ds = ds.assign(empty).copy()  # with encodings of its own
-    for name in ds.coords.keys() - {of_data}:
-        ds[name].encoding["write_empty_chunks"] = True
+    coords = ds.drop_vars(list(ds.data_vars)).copy()  # with encodings of its own
+    for name in coords.coords.keys() - {of_data}:
+        coords[name].encoding["write_empty_chunks"] = True
+    _to_zarr(coords, folder)
+    if not ds.data_vars:
+        return
+    with TemporaryDirectory(dir=folder) as emptied:
+        _to_zarr(_emptied(ds), Path(emptied))
+        root = json.loads((Path(emptied) / ROOT).read_bytes())
+    arrays = array_metadata(root)
+    written = array_metadata(json.loads((folder / ROOT).read_bytes()))
+    for name, variable in ((str(name), variable) for name, variable in ds.variables.items()):
+        if name in ds.data_vars:
+            arrays[name] |= {"shape": list(variable.shape)}
+            (folder / name).mkdir()
+            (folder / name / ROOT).write_bytes(_as_json(arrays[name]))
+        else:
+            arrays[name] = written[name]
+    root["consolidated_metadata"]["metadata"] = arrays
+    (folder / ROOT).write_bytes(_as_json(root))
+
+
+def _emptied(ds: xr.Dataset) -> xr.Dataset:
+    cut = ds.isel(dict.fromkeys(ds.dims, slice(0, 0)))
+    return cut.assign(
+        {n: v.copy(data=np.empty(v.shape, v.dtype)) for n, v in cut.data_vars.items()}
+    )
+
+
+def _to_zarr(ds: xr.Dataset, folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently")
-        ds.to_zarr(folder, mode="w", compute=False, consolidated=True, zarr_format=3)
+        ds.to_zarr(folder, mode="w", consolidated=True, zarr_format=3)
 
 
 def objects_of(folder: Path) -> dict[str, bytes]:

@@ -164,7 +164,7 @@ class Opening:
         """Return the template up to `end`, or to what is published where that is further."""
         with suppress(KeyError, TypeError):  # a foreign store: the structure check names it
             if self.store.published_length(config.append_dim):
-                last = self.store.open_dataset().get_index(config.append_dim)[-1]
+                last = self.store.open_dataset(chunks=None).get_index(config.append_dim)[-1]
                 end = max(end, just_after(last))
         return config.get_template(end)
 

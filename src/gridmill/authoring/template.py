@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Self, cast
 
-import dask.array
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.delayed import delayed
+from xarray.backends import BackendArray
+from xarray.core.indexing import LazilyIndexedArray
 
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import just_after, parse_label
@@ -326,33 +325,7 @@ def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:
 
 def cut_template(template_ds: xr.Dataset, append_dim: str, positions: slice) -> xr.Dataset:
     """Give a template cut to some positions along the append dim."""
-    cut = template_ds.coords.to_dataset().isel({append_dim: positions})
-    lazy = _data_variables(_Same(template_ds), append_dim, cut.sizes[append_dim])
-    return xr.Dataset(lazy, coords=cut.coords, attrs=cut.attrs)
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """A template as a key: equal to nothing but the same object."""
-
-    template_ds: xr.Dataset
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.template_ds is self.template_ds
-
-    def __hash__(self) -> int:
-        return id(self.template_ds)
-
-
-@lru_cache(maxsize=4)
-def _data_variables(template: _Same, append_dim: str, length: int) -> dict[Any, xr.Variable]:
-    """Give a template's data variables for that many positions.
-
-    All of them are without values, so those of one region are as good as those of another; to
-    cut dozens of dask arrays for each of thousands of regions costs 10 ms a region.
-    """
-    cut = template.template_ds.isel({append_dim: slice(0, length)})
-    return {name: cut[name].variable for name in cut.data_vars}
+    return template_ds.isel({append_dim: positions})
 
 
 def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
@@ -360,7 +333,9 @@ def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
     if missing:
         raise ValueError(f"variable {var.name!r} has dims {missing} without a coordinate")
     shape = tuple(sizes[dim] for dim in var.dims)
-    lazy = _never_computed(var.name, shape, np.dtype(var.encoding.value_dtype))
+    nothing = _NeverComputed(var.name, shape, np.dtype(var.encoding.value_dtype))
+    # As xarray itself opens an array lazily, which takes less to import than Dask.
+    lazy = LazilyIndexedArray(nothing)
     return xr.Variable(var.dims, lazy, dict(var.attrs), var.encoding.to_xarray())
 
 
@@ -371,15 +346,14 @@ def _zeros(completeness: Completeness, sizes: Mapping[Any, int]) -> xr.Variable:
     return xr.Variable(completeness.own_dims, zeros)
 
 
-def _never_computed(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """Make a dask array of one block that raises when computed."""
-    return dask.array.from_delayed(  # type: ignore[no-untyped-call]
-        delayed(_refuse_to_compute)(name), shape=shape, dtype=dtype
-    )
+class _NeverComputed(BackendArray):
+    """An array of a shape that has no values: whoever asks for one is told why."""
 
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.name, self.shape, self.dtype = name, shape, dtype
 
-def _refuse_to_compute(name: str) -> None:
-    raise RuntimeError(f"{name!r} is a template: it has a structure and no values")
+    def __getitem__(self, key: Any) -> Any:
+        raise RuntimeError(f"{self.name!r} is a template: it has a structure and no values")
 
 
 def _check_declaration(config: TemplateConfig) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.cli.errors import warn
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.interruption import Interruption
-from gridmill.cli.options.clusters import Cluster, connected, has_dashboard
+from gridmill.cli.options.clusters import Cluster, has_dashboard, on_demand
 from gridmill.cli.output.announcing import Announcer
 from gridmill.cli.output.hooks import Hooks
 from gridmill.cli.output.output import Output
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from gridmill.model.reports.run_report import RunReport
     from gridmill.runs.coordinator import Listener
     from gridmill.runs.narration import Event
-    from gridmill.runs.plan import Plan
+    from gridmill.runs.on_demand import OnDemand
     from gridmill.validation import Validation
 
 __all__ = ["run_shown"]
 
 # Gives the report of each run as it ends; there are several where one waits for source files.
-Runs = Callable[[Any, "Listener"], "Iterable[RunReport]"]
+Runs = Callable[["OnDemand", "Listener"], "Iterable[RunReport]"]
 # Looks at the archive after them.
 Validate = Callable[[], "Validation"]
 # What the run did: what looks at the archive after it can still find a failure.
@@ -41,7 +41,6 @@ ALARMING = (ExitCode.FAILED, ExitCode.LATE, ExitCode.GAPS)
 def run_shown(
     kind: str,
     dataset: DynamicalDataset,
-    planned: Plan,
     cluster: Cluster,
     output: Output,
     hooks: Hooks,
@@ -50,8 +49,8 @@ def run_shown(
 ) -> ExitCode:
     """Run on a cluster with progress on stderr, then print what was done.
 
-    Input was checked when it was planned: a mistake costs no cluster. With `validate` the archive
-    is looked at while the cluster is there; an error that is found is a failure of the command.
+    A cluster is started by the first work. With `validate` the archive is looked at while the
+    cluster is there; an error that is found is a failure of the command.
     """
     from gridmill.display.terminal.report import report_content
     from gridmill.model.reports.run_report import join_reports
@@ -61,14 +60,14 @@ def run_shown(
     found: list[Validation] = []
     late: DeadlinePassed | None = None
 
-    def runs_and_look(client: Any, listener: Listener) -> Iterator[RunReport]:
-        yield from runs(client, listener)
+    def runs_and_look(where: OnDemand, listener: Listener) -> Iterator[RunReport]:
+        yield from runs(where, listener)
         if validate is not None:
             found.append(validate())
 
     try:
         _check_writable(dataset)
-        _run(kind, dataset, planned, cluster, output, hooks, runs_and_look, reports)
+        _run(kind, dataset, cluster, output, hooks, runs_and_look, reports)
     except DeadlinePassed as error:
         late = error
     report = join_reports(reports)
@@ -104,7 +103,6 @@ def _show(content: Content, verdict: Text, found: Sequence[Validation], output: 
 def _run(
     kind: str,
     dataset: DynamicalDataset,
-    planned: Plan,
     cluster: Cluster,
     output: Output,
     hooks: Hooks,
@@ -115,28 +113,36 @@ def _run(
     from gridmill.display.terminal.report import report_content
     from gridmill.sources.fetch.download import mask_url
 
-    title = f"{kind} {dataset.dataset_id} → {mask_url(dataset.store.url)}"
-    with Interruption() as interruption, connected(cluster, output) as client:
-        dashboard = client.dashboard_link if has_dashboard(cluster) else None
-        about = {"dataset_id": dataset.dataset_id, "store": planned.store, "kind": kind}
-        with ProgressDisplay(title, len(planned.jobs), dashboard=dashboard) as display:
-            announcer = Announcer(hooks, about)
+    store = mask_url(dataset.store.url)
+    about = {"dataset_id": dataset.dataset_id, "store": store, "kind": kind}
+    display = ProgressDisplay(f"{kind} {dataset.dataset_id} → {store}")
 
-            def listen(event: Event) -> None:
-                display(event)
-                announcer(event)
+    def show_dashboard(client: Any) -> None:
+        if has_dashboard(cluster):
+            display.show_dashboard(client.dashboard_link)
 
-            try:
-                with announcer:
-                    for report in runs(client, listen):
-                        reports.append(report)
-                        if report.published_anything:
-                            content = report_content(report, dataset, ExitCode.SUCCESS)
-                            _note(dataset, report, announcer.conclude(content))
-            except KeyboardInterrupt:
-                interruption.seen = True
-                display.console.print("interrupted: stopping what runs")
-                raise
+    with (
+        Interruption() as interruption,
+        on_demand(cluster, output, show_dashboard) as where,
+        display,
+    ):
+        announcer = Announcer(hooks, about)
+
+        def listen(event: Event) -> None:
+            display(event)
+            announcer(event)
+
+        try:
+            with announcer:
+                for report in runs(where, listen):
+                    reports.append(report)
+                    if report.published_anything:
+                        content = report_content(report, dataset, ExitCode.SUCCESS)
+                        _note(dataset, report, announcer.conclude(content))
+        except KeyboardInterrupt:
+            interruption.seen = True
+            display.console.print("interrupted: stopping what runs")
+            raise
 
 
 def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) -> None:

@@ -104,6 +104,8 @@ class ProgressTally:
     def add(self, event: Event) -> None:
         """Count one event; kinds that are not known here are passed over."""
         match event.kind:
+            case "planned":
+                self.total = event.count
             case "skipped":
                 self.skipped += 1
             case "stage":
@@ -150,7 +152,7 @@ class ProgressDisplay:
     title
         What runs, in a few words.
     total
-        Region jobs of the run.
+        Region jobs of the run; 0 as long as nobody knows, the run says it.
     dashboard
         The Dask dashboard's link, if there is one to look at.
     console
@@ -166,7 +168,7 @@ class ProgressDisplay:
     def __init__(
         self,
         title: str,
-        total: int,
+        total: int = 0,
         *,
         dashboard: str | None = None,
         console: Console | None = None,
@@ -211,10 +213,15 @@ class ProgressDisplay:
                 transient=True,
             )
             self._live.start(refresh=True)
-        else:
-            link = f" (dashboard {self.dashboard})" if self.dashboard else ""
-            self._say(f"{self.title}: {count_of(self.tally.total, 'region')}{link}")
+        elif self.tally.total:
+            self._say_what_runs()
         return self
+
+    def show_dashboard(self, link: str) -> None:
+        """Show where the dashboard is, of a cluster that was started while the run goes on."""
+        self.dashboard = link
+        if self._live is None and self._handle is None:
+            self._say(f"dashboard {link}")
 
     def __exit__(
         self,
@@ -230,8 +237,11 @@ class ProgressDisplay:
 
     def __call__(self, event: Event) -> None:
         """Take in one event of the run."""
+        is_first = not self.tally.total
         with self._lock:
             self.tally.add(event)
+        if event.kind == "planned" and is_first and self._live is None and self._handle is None:
+            self._say_what_runs()
         if event.kind == "failed":
             self._say_failure(event)
         now = self.tally.clock()
@@ -322,6 +332,10 @@ class ProgressDisplay:
         return grids
 
     # -- lines --------------------------------------------------------------------------------
+
+    def _say_what_runs(self) -> None:
+        link = f" (dashboard {self.dashboard})" if self.dashboard else ""
+        self._say(f"{self.title}: {count_of(self.tally.total, 'region')}{link}")
 
     def _say_failure(self, event: Event) -> None:
         number = self.tally.failures

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
@@ -15,6 +16,7 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.prepare import results_from_record
 from gridmill.planning.source_files.asking import ask_files
+from gridmill.runs.on_demand import OnDemand, where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.state.leases import LeaseHeld
 
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 # A provider is asked soon after something came, because more comes; then ever more rarely.
 SHORTEST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 120.0
+# A cluster that would wait for longer without work is given back: it may cost money.
+IDLE_S = 60.0
 # Of thousands of files that are awaited a few tell whether anything came: others at each turn.
 ASKED_AT_A_TURN = 16
 
@@ -82,7 +86,8 @@ def follow_cycle(
     """Update an archive until all source files of the present cycle are settled.
 
     What comes is published as it comes. Where the archive is to end is decided once, at the start:
-    what falls due while this waits is for the next call.
+    what falls due while this waits is for the next call. Before a pause of a minute or more a
+    cluster is given back; work that comes then starts another one.
 
     Parameters
     ----------
@@ -114,23 +119,36 @@ def follow_cycle(
     A variable that fails twice in a row for the same reason ends the waiting: that is an error in
     code, and time does not mend it.
     """
-    clock = _Clock(dataset.present(now))
+    with where_of(client) as where:
+        clock = _Clock(dataset.present(now))
+        pauses = _Pauses(clock, deadline_s, longest_pause_s, on_wait)
+        yield from _updates(dataset, where, clock, pauses, revalidate, listener)
+
+
+def _updates(
+    dataset: DynamicalDataset,
+    where: OnDemand,
+    clock: _Clock,
+    pauses: _Pauses,
+    revalidate: bool,
+    listener: Listener,
+) -> Iterator[RunReport]:
     end = clock.start
-    report = dataset.reformat_operational_update(
-        until=end, revalidate=revalidate, client=client, now=end, listener=listener
+    update = partial(
+        dataset.reformat_operational_update, until=end, client=where, listener=listener
     )
+    report = update(revalidate=revalidate, now=end)
     yield report
-    pauses = _Pauses(clock, deadline_s, longest_pause_s, on_wait)
     awaited = _awaited(dataset, end)
     while awaited or report.failures:
+        if pauses.next_s >= IDLE_S:
+            where.give_back()
         pauses.wait(awaited)
         if not (report.failures or _is_news(awaited, clock.now(), pauses.turn)):
             continue
         failures_before = set(report.failures)
         try:
-            report = dataset.reformat_operational_update(
-                until=end, client=client, now=clock.now(), listener=listener
-            )
+            report = update(now=clock.now())
         except LeaseHeld as held:
             log.info("%s", held)
             continue
@@ -181,19 +199,19 @@ class _Pauses:
 
     def shorten(self) -> None:
         """Begin again with the shortest: something came."""
-        self._next_s = min(SHORTEST_PAUSE_S, self._longest_s)
+        self.next_s = min(SHORTEST_PAUSE_S, self._longest_s)
 
     def wait(self, awaited: Sequence[_Awaited]) -> None:
         """Make a pause; raises `DeadlinePassed` where there is no time left for one."""
         left_s = self._deadline_s - self._clock.elapsed_s()
-        waiting = Waiting(len(awaited), _first_url(awaited), min(self._next_s, left_s))
+        waiting = Waiting(len(awaited), _first_url(awaited), min(self.next_s, left_s))
         if left_s <= 0:
             raise DeadlinePassed(waiting)
         self._on_wait(waiting)
         log.info("waiting for %s; asking again in %.0f s", waiting, waiting.pause_s)
         time.sleep(waiting.pause_s)
         self.turn += 1
-        self._next_s = min(2 * self._next_s, self._longest_s)
+        self.next_s = min(2 * self.next_s, self._longest_s)
 
 
 def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:

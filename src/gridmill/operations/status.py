@@ -148,7 +148,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
     dim = config.append_dim
     names = [var.name for var in config.data_vars if dim in var.dims]
     positions = store.published_length(dim) or 0
-    labels = store.open_dataset().get_index(dim) if positions else pd.Index([])
+    labels = store.open_dataset(chunks=None).get_index(dim) if positions else pd.Index([])
     records = store.progress()
     expected = _expected_length(archive, positions, now - grace)
     reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))

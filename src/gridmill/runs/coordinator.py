@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
-
-from distributed import Client, get_client
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.assignment import Assignment
@@ -22,9 +20,9 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.prepare import results_from_record
 from gridmill.planning.reasons import Belief
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.dask.clusters import connect
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
+from gridmill.runs.on_demand import OnDemand, where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
@@ -54,8 +52,8 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
     assignment
         What is to be done.
     client
-        See `gridmill.runs.dask.clusters.connect`; None means the current Dask client if there is
-        one, else a local cluster for this run.
+        What `gridmill.connect` takes, ``"auto"`` or ``"none"``, or an `OnDemand`; None means the
+        current Dask client if there is one, else ``"auto"``.
     now
         The present, as a label of the append dim.
     listener
@@ -71,32 +69,35 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
         Another run works on these regions.
     """
     archive = assignment.opened.archive
-    with temporary_folder(make=archive.tmp_store) as archive.scratch:
+    with where_of(client) as where, temporary_folder(make=archive.tmp_store) as archive.scratch:
         try:
+            archive.check_structure()
+            if archive.store.metadata() is None:
+                where.start()  # where that fails, no archive was begun
             report = _begun(assignment)
-            _carry_out(assignment, report, client, now, listener)
+            _carry_out(assignment, report, where, now, listener)
         finally:
             archive.scratch = None
     return report
 
 
 def _carry_out(
-    assignment: Assignment, report: RunReport, client: Any, now: Any, listener: Listener
+    assignment: Assignment, report: RunReport, where: OnDemand, now: Any, listener: Listener
 ) -> None:
     archive, added = assignment.opened.archive, assignment.opened.added
     with (
         _refusals_named(archive.store),
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
-        _client(client) as connected,
     ):
         archive.store.tracker.marks.complete()
         # Another run may have published since; what it did stays as published.
         archive.check_structure()
         jobs = _ordered(assignment, jobs)
+        listener(Event("planned", "", count=len(jobs)))
         publisher = Publisher(archive, assignment.replicas)
         belief = _belief(assignment, report.run)
         driver = Driver(
-            connected, publisher, lease, now=now, report=report, belief=belief, listener=listener
+            where, publisher, lease, now=now, report=report, belief=belief, listener=listener
         )
         with _reported(archive.store, report):
             driver.run(jobs, publish=assignment.publishes and added is None)
@@ -211,7 +212,7 @@ def _reported(store: FinalStore, report: RunReport) -> Iterator[None]:
 
 def _write_report(store: FinalStore, report: RunReport) -> None:
     report.end()
-    store.tracker.reports.write(report, page_of(report))
+    store.tracker.reports.write(report, page_of(report) if report.did_anything else None)
 
 
 @contextmanager
@@ -266,20 +267,3 @@ def _without_static_in_hand(state: Objects, jobs: Jobs) -> Jobs:
         return jobs
     rivals = (claim for claim in current_claims(state) if claim.has_static)
     return varying if any(is_alive(state, claim) for claim in rivals) else jobs
-
-
-# -- the cluster --------------------------------------------------------------------------------
-
-
-def _client(given: Any) -> AbstractContextManager[Client]:
-    if given is None:
-        try:
-            return _borrowed(get_client())
-        except ValueError:
-            pass
-    return connect(given)
-
-
-@contextmanager
-def _borrowed(client: Client) -> Iterator[Client]:
-    yield client

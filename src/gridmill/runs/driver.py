@@ -1,17 +1,17 @@
 """The as-completed loop: submit regions, record what is done, publish as soon as possible.
 
-Regions that are quick share tasks, see `gridmill.runs.batches`; what comes of each is taken alike.
+Regions that are quick share tasks, see `gridmill.runs.workplaces.batches`; what comes of each is
+taken alike.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from math import inf
 from typing import Any
-
-from distributed import Client
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
@@ -22,17 +22,17 @@ from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.planning.recording import RegionOutcome
 from gridmill.planning.source_files.asking import ask_files
+from gridmill.publishing.copies import Copy, copy_here
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.dask import submission
-from gridmill.runs.dask.places import HostPlaces
-from gridmill.runs.dask.plugin import PipelinePlugin
-from gridmill.runs.dask.workers.workforce import Workforce, is_one_machine
 from gridmill.runs.in_flight import Begun, RegionInFlight, Window
 from gridmill.runs.intake import Intake
 from gridmill.runs.ledger import PUBLISH_INTERVAL_S, Ledger, Showing
 from gridmill.runs.narration import Event, Narrator
+from gridmill.runs.on_demand import OnDemand, seconds_of
+from gridmill.runs.workplaces.workplace import Workplace
 from gridmill.runs.works import Works
 from gridmill.sources.fetch.download import limit_hosts
+from gridmill.stores.final_store import Uploaded
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.state.leases import Lease
 
@@ -42,14 +42,19 @@ log = logging.getLogger(__name__)
 
 Prepared = tuple[ProgressRecord | None, PreparedRegion]
 
+# To see how much work there is, before anything is started for it.
+LOOKS_AHEAD = 1000
+# What it takes to copy one variable of a region to a replica.
+COPY_S = 0.05
+
 
 class Driver:
-    """Takes region jobs through the pipeline on a Dask client.
+    """Takes region jobs through the pipeline.
 
     Parameters
     ----------
-    client
-        The Dask client; the pipeline's plugin is registered on it.
+    where
+        Where tasks are done; nothing is started before there is one.
     publisher
         Publishes the archive, with its template and its final store.
     lease
@@ -69,7 +74,7 @@ class Driver:
 
     def __init__(
         self,
-        client: Client,
+        where: OnDemand,
         publisher: Publisher,
         lease: Lease,
         *,
@@ -79,7 +84,7 @@ class Driver:
         listener: Callable[[Event], None] = lambda event: None,
         publish_interval_s: float = PUBLISH_INTERVAL_S,
     ) -> None:
-        self.client = client
+        self.where = where
         self.publisher = publisher
         self.lease = lease
         self.archive = publisher.archive
@@ -87,9 +92,7 @@ class Driver:
         self.now = now
         self.belief = belief
         self.report = report
-        # Readers wait for what is new; a backfill has time.
-        self.goes_first = report.kind == "update"
-        self.window = Window(client, report.run, goes_first=self.goes_first)
+        self.window = Window(report.run)
         self.works = Works(publisher.archive)
         self.narrator = Narrator(report, listener)
         self.showing = Showing(publisher, lease, self.narrator, publish_interval_s)
@@ -108,8 +111,8 @@ class Driver:
         """
         self._open()
         # What the provider is asked from here counts, too.
-        limit_hosts(self, HostPlaces(self.client.scheduler, self.client.loop))
-        remaining = lookahead(self._prepare, jobs, self.store.state.at_once)
+        limit_hosts(self, self.where.places())
+        remaining = _Ahead(lookahead(self._prepare, jobs, self.store.state.at_once))
         try:
             self._refill(remaining)
             for done in self.window.as_completed():
@@ -123,16 +126,17 @@ class Driver:
                 if publish and self.showing.is_due(is_idle):
                     self.showing.publish()
                 self._refill(remaining)
+            if publish:
+                self.showing.publish()
+                self.report.replicas = self.publisher.replicas.outcomes()
         except BaseException:
             self._abandon()
             raise
         finally:
             remaining.close()
             limit_hosts(self, None)
-            self.workforce.close()
-        if publish:
-            self.showing.publish()
-            self.report.replicas = self.publisher.replicas.outcomes()
+            if self.window.workplace is not None:
+                self.window.workplace.close()
         self.narrator.files.note_remarks()
         self.report.stops_because = self.publisher.extent.stops_because()
         return self.report
@@ -147,8 +151,23 @@ class Driver:
             self.window.let_go()
 
     def _open(self) -> None:
-        """Make the run's context known to the cluster, and size the window of chains."""
+        """Make ready to write, and to copy for replicas; no cluster is asked for either."""
         self.publisher.prepare(self.lease)
+        self.publisher.replicas.copy = self._copy
+
+    def _copy(self, copies: Sequence[Copy]) -> list[Uploaded | str]:
+        if not copies:
+            return []
+        # What is little to copy says nothing of the regions that follow.
+        if self.window.workplace is None and self.where.is_little([len(copies) * COPY_S]):
+            return copy_here(copies)
+        return self._workplace([inf]).copy_all(copies)
+
+    def _workplace(self, seconds: Iterable[float]) -> Workplace:
+        """Give where tasks are done: it is found, and told of the run, with the first of them."""
+        if self.window.workplace is not None:
+            return self.window.workplace
+        workplace = self.where.workplace(seconds, self.archive.scratch)
         job_class = self.archive.job_class
         context = RunContext(
             run=self.report.run,
@@ -163,21 +182,12 @@ class Driver:
             replicas=self.publisher.replicas.stores,
             axes=self.works.variables.axes,
         )
-        pipeline = PipelinePlugin(
-            imports_xarray=context.coords is not None,
-            is_one_machine=is_one_machine(self.client),
-        )
-        self.workforce = Workforce(self.client, pipeline, job_class.__module__)
-        self.workforce.open()
-        self.window.context = submission.send_context(
-            self.client, context, goes_first=self.goes_first
-        )
-        self.publisher.replicas.copy = partial(
-            submission.copy_all, self.client, run=self.report.run, goes_first=self.goes_first
-        )
-        self.window.resize()
+        # Readers wait for what is new; a backfill has time.
+        workplace.open(context, job_class, goes_first=self.report.kind == "update")
+        self.window.move_in(workplace)
+        return workplace
 
-    def _refill(self, regions: Iterator[Prepared]) -> None:
+    def _refill(self, regions: _Ahead) -> None:
         """Keep as much in flight as workers need: that bounds disk, memory and tasks.
 
         What is done is not kept waiting while many regions are found to need nothing.
@@ -185,7 +195,7 @@ class Driver:
         if self.window.resize_is_due:
             with suppress(OSError):  # the scheduler is gone: the loop will see
                 self.window.resize()
-                self.workforce.look(self.window.workers)
+                self._workplace(()).look(self.window.workers)
         while self.window.has_room:
             if self.window.has_ready or not self._start(regions, self.window.pace.regions):
                 return
@@ -205,24 +215,22 @@ class Driver:
             self.belief,
         )
 
-    def _start(self, regions: Iterator[Prepared], most: int) -> bool:
+    def _start(self, regions: _Ahead, most: int) -> bool:
         """Submit what of the next regions is not done yet, together if they are several.
 
         Gives whether there was something to submit.
         """
         begun: list[Begun] = []
         while len(begun) < most:
-            found = next(regions, None)
+            found = regions.take()
             if found is None:
                 break
-            record, prepared = found
-            name, job = self._name(prepared.job), prepared.job
-            region = RegionInFlight(name, job, RegionOutcome(prepared), record)
-            self.report.variables_skipped += len(prepared.job.data_vars) - len(prepared.todo)
-            if prepared.todo:
-                begun.append(self._begin(region))
+            if found[1].todo:
+                # Before anything is written of it: a cluster that does not start changes nothing.
+                self._workplace(self._seconds(found, regions))
+                begun.append(self._begin(found))
                 continue
-            self._skip(region, record)
+            self._skip(found)
             if self.window.has_ready:
                 break
         if begun:
@@ -230,11 +238,29 @@ class Driver:
         self.narrator.note_submitted(region for region, _ in begun)
         return bool(begun)
 
-    def _begin(self, region: RegionInFlight) -> Begun:
+    def _seconds(self, first: Prepared, regions: _Ahead) -> Iterator[float]:
+        """Yield about how long regions take, the first with something to do and those after it.
+
+        What of them is done is skipped at once. To look at very many of them is no little work.
+        """
+        yield seconds_of(first[1])
+        for _ in range(LOOKS_AHEAD):
+            found = regions.look()
+            if found is None:
+                return
+            if found[1].todo:
+                yield seconds_of(found[1])
+            else:
+                self._skip(found)
+        yield inf
+
+    def _begin(self, found: Prepared) -> Begun:
+        region = self._in_flight(found)
         self.ledger.begin(region)
         return region, self.works.to_do(region)
 
-    def _skip(self, region: RegionInFlight, record: ProgressRecord | None) -> None:
+    def _skip(self, found: Prepared) -> None:
+        region, record = self._in_flight(found), found[0]
         judged_again = region.outcome.prepared.record
         if judged_again is not None and judged_again != record:
             self.ledger.write(judged_again)
@@ -243,5 +269,32 @@ class Driver:
             self.store.tracker.marks.clean_up(record)
         self.narrator.note_skipped(region)
 
-    def _name(self, job: RegionJob[Any, Any]) -> str:
-        return job.region.label(self.archive.index)
+    def _in_flight(self, found: Prepared) -> RegionInFlight:
+        record, prepared = found
+        job = prepared.job
+        self.report.variables_skipped += len(job.data_vars) - len(prepared.todo)
+        name = job.region.label(self.archive.index)
+        return RegionInFlight(name, job, RegionOutcome(prepared), record)
+
+
+class _Ahead:
+    """Prepared regions, in order; what has something to do may be looked at before it is taken."""
+
+    def __init__(self, found: Generator[Prepared]) -> None:
+        self._found = found
+        self._seen: deque[Prepared] = deque()
+
+    def take(self) -> Prepared | None:
+        """Take the next one."""
+        return self._seen.popleft() if self._seen else next(self._found, None)
+
+    def look(self) -> Prepared | None:
+        """Give one more, and keep it for its turn if there is something to do."""
+        found = next(self._found, None)
+        if found is not None and found[1].todo:
+            self._seen.append(found)
+        return found
+
+    def close(self) -> None:
+        """End what prepares them."""
+        self._found.close()

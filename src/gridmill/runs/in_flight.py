@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-
-import dask
-from distributed import Client, Future, as_completed
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
 from gridmill.pipeline.values import Receipt
 from gridmill.planning.recording import RegionOutcome
-from gridmill.runs.batches import Pace
-from gridmill.runs.dask import submission
-from gridmill.runs.dask.plugin import threads_per_worker
-from gridmill.runs.dask.submission import GroupWork
-from gridmill.runs.dask.workers.workforce import expected_workers
+from gridmill.runs.workplaces.batches import Pace
+from gridmill.runs.workplaces.workplace import GroupWork, Task, Workplace, threads_per_worker
 
 __all__ = [
     "CHAINS_PER_THREAD",
@@ -91,36 +84,43 @@ class Window:
 
     Parameters
     ----------
-    client
-        The Dask client.
     run
         Makes the tasks' keys unique.
-    goes_first
-        Whether its tasks go before those of other runs on the scheduler.
+
+    Attributes
+    ----------
+    workplace : Workplace or None
+        Where tasks are done; None as long as there was nothing to do.
     """
 
-    def __init__(self, client: Client, run: str, *, goes_first: bool = False) -> None:
-        self.client = client
+    def __init__(self, run: str) -> None:
         self.run = run
-        self.goes_first = goes_first
-        self.context: Any = None
-        self.pace = Pace(submission.seconds_of_batch())
+        self.workplace: Workplace | None = None
+        self.pace = Pace()
         self.tasks: dict[Any, list[Output]] = {}
         # A batch counts as one chain: it moves no more.
         self.chains = self.regions = 0
         self.most_chains = self.most_regions = 0
         self.workers: tuple[str, ...] = ()
         self.resize_next = 0.0
-        self.completed: Any = as_completed(  # type: ignore[no-untyped-call]
-            loop=client.loop, with_results=True, raise_errors=False
-        )
+
+    def move_in(self, workplace: Workplace) -> None:
+        """Have tasks done there from now on."""
+        self.workplace = workplace
+        self.pace = Pace(workplace.seconds_of_batch)
+        self.resize()
+
+    @property
+    def _there(self) -> Workplace:
+        assert self.workplace is not None
+        return self.workplace
 
     def resize(self) -> None:
         """Fit what may be in flight to the workers that are there, or that work may bring."""
         self.resize_next = time.monotonic() + RESIZE_INTERVAL_S
-        threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
+        threads = self._there.threads()
         self.workers = tuple(threads)
-        expected = expected_workers(self.client, len(threads))
+        expected = self._there.expected(len(threads))
         of_each = max([threads_per_worker(), *threads.values()])
         self.most_chains = CHAINS_PER_THREAD * max(sum(threads.values()), expected * of_each)
         self.most_regions = REGIONS_PER_WORKER * expected
@@ -128,12 +128,12 @@ class Window:
     @property
     def resize_is_due(self) -> bool:
         """Whether it is time to see how many workers there are."""
-        return time.monotonic() >= self.resize_next
+        return self.workplace is not None and time.monotonic() >= self.resize_next
 
     @property
     def has_room(self) -> bool:
         """Whether more may be submitted."""
-        if self.regions < self.most_regions:
+        if self.workplace is None or self.regions < self.most_regions:
             return True
         most = max(self.most_chains, MOST_IN_BATCHES)
         return self.chains < self.most_chains and self.regions < most
@@ -141,7 +141,7 @@ class Window:
     @property
     def has_ready(self) -> bool:
         """Whether a task has ended that is not taken yet."""
-        return bool(self.completed.has_ready())
+        return self.workplace is not None and self.workplace.has_ready()
 
     def open(self, begun: Sequence[Begun]) -> None:
         """Submit regions: one in tasks of its own, several in tasks that they share."""
@@ -155,10 +155,8 @@ class Window:
 
     def retire(self, worker: str) -> bool:
         """Send a worker away, unless it is the only one; whether it went."""
-        threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
-        if worker not in threads or len(threads) == 1:
+        if not self._there.retire(worker):
             return False
-        self.client.retire_workers([worker], close_workers=True)
         self.resize_next = 0.0
         return True
 
@@ -167,21 +165,6 @@ class Window:
 
         Not on a certain worker, if there is another one.
         """
-        with self._elsewhere(elsewhere_than):
-            self._submit(begun, attempt)
-
-    def _elsewhere(self, than: str) -> AbstractContextManager[Any]:
-        if not than:
-            return nullcontext()
-        threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
-        others = [worker for worker in threads if worker != than]
-        if not others:
-            return nullcontext()
-        annotated = dask.annotate  # type: ignore[attr-defined]
-        where: AbstractContextManager[Any] = annotated(workers=others, allow_other_workers=True)
-        return where
-
-    def _submit(self, begun: Sequence[Begun], attempt: str) -> None:
         suffix = f"{self.run}{attempt}"
         files = [Output(region, group.index, None) for region, groups in begun for group in groups]
         receipts = [
@@ -192,59 +175,34 @@ class Window:
         ]
         if len(begun) == 1:
             ((region, groups),) = begun
-            alone = submission.submit_region(
-                self.client,
-                self.context,
-                region.job,
-                groups,
-                suffix,
-                goes_first=self.goes_first,
-            )
+            alone = self._there.submit_region(region.job, groups, suffix, elsewhere_than)
             tasks = {alone.downloads[one.group]: [one] for one in files}
             tasks.update({alone.uploads[str(one.variable)]: [one] for one in receipts})
         else:
             jobs = [(region.job, groups) for region, groups in begun]
-            batch = submission.submit_batch(
-                self.client, self.context, jobs, suffix, goes_first=self.goes_first
-            )
+            batch = self._there.submit_batch(jobs, suffix, elsewhere_than)
             tasks = {batch.downloads: files, batch.uploads: receipts}
-        self._expect(tasks)
-
-    def _expect(self, tasks: Mapping[Future[Any], list[Output]]) -> None:
-        for future, outputs in tasks.items():
-            self.tasks[future.key] = outputs
+        for task, outputs in tasks.items():
+            self.tasks[task.key] = outputs
             self.chains += outputs[0].variable is not None
             for output in outputs:
-                output.region.waiting.add(future.key)
-        self.completed.update(list(tasks))
+                output.region.waiting.add(task.key)
 
-    def pop(self, future: Future[Any]) -> list[Output]:
+    def pop(self, task: Task) -> list[Output]:
         """Give what a task that ended was to give, and forget it."""
-        outputs = self.tasks.pop(future.key)
+        outputs = self.tasks.pop(task.key)
         self.chains -= outputs[0].variable is not None
         return outputs
 
-    def as_completed(self) -> Iterator[tuple[Future[Any], Any] | None]:
+    def as_completed(self) -> Iterator[tuple[Task, Any] | None]:
         """Yield tasks with their results as they end, and None now and then while none does.
 
         What is done is recorded and published in time also where the next task takes long.
         """
-        completed = self.completed
-        while not completed.is_empty():
-            if completed.has_ready():
-                yield completed.next()
-            else:
-                with completed.thread_condition:
-                    completed.thread_condition.wait(WAKE_S)
-                yield None
+        while self.tasks:
+            yield self._there.take(WAKE_S)
 
     def let_go(self) -> None:
-        """Release what is not done: Dask drops tasks that nobody wants.
-
-        Cancelling them instead can trip an assertion in the scheduler (distributed 2026.8), which
-        then loses the client.
-        """
-        for future in list(self.completed.futures):
-            with suppress(Exception):
-                future.release()
-        self.completed.clear()
+        """Forget what is not done."""
+        if self.workplace is not None:
+            self.workplace.let_go()

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from distributed import Future, KilledWorker
-
 from gridmill.authoring.source_file import url_of
 from gridmill.model.files.versions import is_other
 from gridmill.model.wording import count_of
@@ -17,10 +15,11 @@ from gridmill.pipeline.slabs.transform import NotTransformed
 from gridmill.pipeline.upload import is_disk_full
 from gridmill.pipeline.values import LocalFiles, Receipt
 from gridmill.publishing.publisher import Publisher
-from gridmill.runs.batches import NotMade
 from gridmill.runs.in_flight import Output, RegionInFlight, Window
 from gridmill.runs.ledger import Ledger
 from gridmill.runs.narration import Narrator
+from gridmill.runs.workplaces.batches import NotMade
+from gridmill.runs.workplaces.workplace import Task
 from gridmill.runs.works import Works
 from gridmill.sources.fetch.download import mask_url
 
@@ -73,7 +72,7 @@ class Intake:
         self._suspects: Counter[str] = Counter()
         self._in_vain: Counter[str] = Counter()
 
-    def take(self, future: Future[Any], result: Any) -> None:
+    def take(self, task: Task, result: Any) -> None:
         """Take what one task returned; record each region of which that was the last.
 
         Raises
@@ -81,12 +80,12 @@ class Intake:
         SchedulerLost
             The cluster is gone.
         """
-        outputs = self.window.pop(future)
-        status = future.status
-        future.release()  # type: ignore[no-untyped-call]
+        outputs = self.window.pop(task)
+        status = task.status
+        task.release()
         if status == "cancelled":
             raise SchedulerLost(
-                f"Dask cancelled {future.key}: its scheduler is gone. What is recorded is safe: "
+                f"Dask cancelled {task.key}: its scheduler is gone. What is recorded is safe: "
                 "run again to go on"
             )
         is_batch = len(outputs) > 1
@@ -97,7 +96,7 @@ class Intake:
         for output, one in zip(outputs, made, strict=True):
             self._take_one(output, one, is_batch)
         for region in dict.fromkeys(output.region for output in outputs):
-            region.waiting.discard(future.key)
+            region.waiting.discard(task.key)
             if not region.waiting and not self._read_again(region):
                 self._finish(region)
 
@@ -235,4 +234,5 @@ def _cause(error: BaseException) -> str:
 
 
 def _is_worth_another_try(error: BaseException) -> bool:
-    return isinstance(error, KilledWorker) or is_disk_full(error)
+    # distributed's class by its name: where it was not imported, no worker was killed.
+    return type(error).__name__ == "KilledWorker" or is_disk_full(error)

@@ -41,17 +41,19 @@ class Event:
     Parameters
     ----------
     kind
-        What happened: a region was skipped, submitted or finished, a stage ended, a variable
-        failed, a source file did not succeed, or readers see more.
+        What happened: a run was planned; a region was skipped, submitted or finished, a stage
+        ended, a variable failed, a source file did not succeed, or readers see more.
     region
-        Label of the region's first position.
+        Label of the region's first position; empty of the plan.
     detail
         The stage, the failure, the source file's status and address, or the last published label.
     count
-        Chains submitted, or bytes that a stage handled.
+        Region jobs of the plan, chains submitted, or bytes that a stage handled.
     """
 
-    kind: Literal["skipped", "submitted", "stage", "failed", "file", "region", "published"]
+    kind: Literal[
+        "planned", "skipped", "submitted", "stage", "failed", "file", "region", "published"
+    ]
     region: str
     detail: str = ""
     count: int = 0

@@ -22,8 +22,8 @@ from gridmill.model.wording import count_of, made_under
 from gridmill.pipeline.slabs.transform import slabs_for
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.reasons import AS_RECORDED, Belief
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
+from gridmill.runs.workplaces.workplace import threads_per_worker
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore, IntendedWork
 from gridmill.stores.lookahead import lookahead
@@ -229,24 +229,28 @@ def _experience(report: RunReport) -> tuple[int, Experience] | None:
 def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict[str, Any]:
     job = prepared.job
     index = job.template_ds.get_index(job.append_dim)
-    groups = prepared.groups
-    to_do = [var for group in groups for var in group.variables if var.name in group.todo]
-    sizes = {var.name: _raw_nbytes(job, var) for var in to_do}
-    slabs = [_largest_slab(job, var) for var in to_do]
+    todo = prepared.todo
+    to_do = [var for group in prepared.groups for var in group.variables if var.name in todo]
+    # Of what was prepared: to cut the template for each variable would take most of the time.
+    shapes = {var.name: tuple(prepared.sizes[dim] for dim in var.dims) for var in to_do}
+    sizes = {var.name: _raw_nbytes(var, shapes[var.name]) for var in to_do}
+    slabs = {var.name: slabs_for(job, var, shapes[var.name]) for var in to_do}
+    largest = max((_nbytes_of_first(var, slabs[var.name]) for var in to_do), default=0)
+    divided = [sizes[name] for name, of_variable in slabs.items() if len(of_variable) > 1]
     return {
         "first": None if job.is_static else job.region.label(index),
         "last": None if job.is_static else str(index[job.region.stop - 1]),
         "start": job.region.start,
         "stop": job.region.stop,
         "variables": [var.name for var in job.data_vars],
-        "todo": prepared.todo,
+        "todo": todo,
         "skipped": _why_skipped(prepared),
         "source_files": prepared.n_files,
         "source_nbytes": known and round(prepared.n_files * known.source_nbytes),
         "raw_nbytes": sum(sizes.values()),
-        "scratch_nbytes": max((sizes[v.name] for v in to_do if _is_divided(job, v)), default=0),
+        "scratch_nbytes": max(divided, default=0),
         "largest_nbytes": max(sizes.values(), default=0),
-        "memory_nbytes": round(WORKER_NBYTES + SLABS_HELD * max(slabs)) if slabs else 0,
+        "memory_nbytes": round(WORKER_NBYTES + SLABS_HELD * largest) if to_do else 0,
     }
 
 
@@ -288,25 +292,14 @@ def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience
     return int(shards + sources + scratch)
 
 
-def _shape(job: RegionJob[Any, Any], var: DataVar) -> tuple[int, ...]:
-    sizes = job.processing_region_ds().sizes
-    return tuple(sizes[dim] for dim in var.dims)
+def _raw_nbytes(var: DataVar, shape: Sequence[int]) -> int:
+    return int(prod(shape) * np.dtype(var.encoding.dtype).itemsize)
 
 
-def _raw_nbytes(job: RegionJob[Any, Any], var: DataVar) -> int:
-    return int(prod(_shape(job, var)) * np.dtype(var.encoding.dtype).itemsize)
-
-
-def _is_divided(job: RegionJob[Any, Any], var: DataVar) -> bool:
-    return len(slabs_for(job, var, _shape(job, var))) > 1
-
-
-def _largest_slab(job: RegionJob[Any, Any], var: DataVar) -> int:
+def _nbytes_of_first(var: DataVar, slabs: Sequence[Sequence[slice]]) -> int:
     """Give the bytes of the first slab: later ones are as large, or cut off by the end."""
-    first = slabs_for(job, var, _shape(job, var))[0]
-    return int(
-        prod(at.stop - at.start for at in first) * np.dtype(var.encoding.value_dtype).itemsize
-    )
+    values = prod(at.stop - at.start for at in slabs[0])
+    return int(values * np.dtype(var.encoding.value_dtype).itemsize)
 
 
 def plan_selected(

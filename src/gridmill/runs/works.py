@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from gridmill.archive.archive import Archive
 from gridmill.archive.works import VariableWorks
 from gridmill.planning.prepare import PreparedGroup
-from gridmill.runs.dask.submission import GroupWork
 from gridmill.runs.in_flight import RegionInFlight
+from gridmill.runs.workplaces.workplace import GroupWork
 
 __all__ = ["Works"]
 

@@ -180,8 +180,14 @@ class FinalStore(Protocol):
     def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
         """Give the sizes of those published objects that are there, by key."""
 
-    def open_dataset(self) -> xr.Dataset:
-        """Open what readers see."""
+    def open_dataset(self, chunks: Any = "auto") -> xr.Dataset:
+        """Open what readers see.
+
+        Parameters
+        ----------
+        chunks
+            As for `xarray.open_zarr`: by default Dask's arrays; with None Dask is not imported.
+        """
 
     def progress(self) -> list[ProgressRecord]:
         """Read the records of all regions, in order."""

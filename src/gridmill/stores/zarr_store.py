@@ -132,11 +132,13 @@ class ZarrStore:
         sizes = zip(keys, each(self.objects.nbytes, keys, self.objects.at_once), strict=True)
         return {key: size for key, size in sizes if size is not None}
 
-    def open_dataset(self) -> xr.Dataset:
+    def open_dataset(self, chunks: Any = "auto") -> xr.Dataset:
         """Open what readers see."""
         import xarray as xr
 
-        ds: xr.Dataset = xr.open_zarr(self.objects.as_zarr(), zarr_format=3, consolidated=True)
+        ds: xr.Dataset = xr.open_zarr(
+            self.objects.as_zarr(), chunks=chunks, zarr_format=3, consolidated=True
+        )
         return ds
 
     def progress(self) -> list[ProgressRecord]:

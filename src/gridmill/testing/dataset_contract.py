@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,7 +28,6 @@ from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, prepare_region
 from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.offered import Offered
-from gridmill.runs.dask.clusters import connect
 
 __all__ = ["DatasetContract"]
 
@@ -220,14 +218,13 @@ class DatasetContract:
         config = self._config()
         index = config.get_template(config.label(self.until)).get_index(config.append_dim)
         middle, end = index[len(index) // 2], config.label(self.until)
-        with _in_this_process() as client:
-            at_once = self._dataset(tmp_path / "once.zarr", source)
-            report = at_once.backfill(end, **self._filters(), client=client, now=end)
-            assert report.succeeded, f"failed: {report.failures} {list(report.problems)}"
-            assert report.positions_after == len(index), report.stops_because
-            in_steps = self._dataset(tmp_path / "steps.zarr", source)
-            in_steps.backfill(middle, **self._filters(), client=client, now=middle)
-            updated = in_steps.reformat_operational_update(client=client, now=end)
+        at_once = self._dataset(tmp_path / "once.zarr", source)
+        report = at_once.backfill(end, **self._filters(), client="none", now=end)
+        assert report.succeeded, f"failed: {report.failures} {list(report.problems)}"
+        assert report.positions_after == len(index), report.stops_because
+        in_steps = self._dataset(tmp_path / "steps.zarr", source)
+        in_steps.backfill(middle, **self._filters(), client="none", now=middle)
+        updated = in_steps.reformat_operational_update(client="none", now=end)
         assert updated.positions_after == len(index), updated.stops_because
         xr.testing.assert_identical(
             at_once.store.open_dataset().load(), in_steps.store.open_dataset().load()
@@ -238,9 +235,8 @@ class DatasetContract:
         source = self._source(tmp_path)
         end = self._config().label(self.until)
         dataset = self._dataset(tmp_path / "a.zarr", source)
-        with _in_this_process() as client:
-            first = dataset.backfill(end, **self._filters(), client=client, now=end)
-            again = dataset.backfill(end, **self._filters(), client=client, now=end)
+        first = dataset.backfill(end, **self._filters(), client="none", now=end)
+        again = dataset.backfill(end, **self._filters(), client="none", now=end)
         assert again.variables_done == 0, f"{again.variables_done} variables were done again"
         assert again.variables_skipped == first.variables_done, "some were neither"
 
@@ -324,9 +320,3 @@ def _later(label: Any) -> Any:
     import pandas as pd
 
     return label + pd.Timedelta(days=365).to_pytimedelta()
-
-
-@contextmanager
-def _in_this_process() -> Iterator[Any]:
-    with connect("none") as client:
-        yield client

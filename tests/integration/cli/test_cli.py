@@ -124,8 +124,9 @@ def test_a_summary_says_everything_that_matters(source, tmp_path):
         "b.gridmill/runs/",
     ):
         assert fragment in done.stdout
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"backfill generated → {tmp_path / 'b'}: 2 regions")
+    first, *dashboard = done.stderr.splitlines()
+    assert first.startswith(f"backfill generated → {tmp_path / 'b'}: 2 regions")
+    assert all(line.startswith("dashboard http") for line in dashboard)
 
 
 def test_a_backfill_that_is_done_is_skipped_with_success(archive, source):
@@ -211,7 +212,7 @@ def test_few_threads_are_told_in_one_line(archive, source):
     """A cluster whose workers have one thread each works, with a warning and its remedy."""
     few = ["--cluster-option", "threads_per_worker=1"]
     args = ["backfill", DATASET, "--until", "2020-01-05", *on(archive, source), *CLUSTER, *few]
-    done = run(*args)
+    done = run(*args, "--redo")
     assert done.exit_code == ExitCode.SUCCESS
     assert "1 of 1 workers have fewer than 5 threads" in done.stderr
     assert "--nthreads 5" in done.stderr
@@ -279,7 +280,6 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(tmp_path):
             "'huge' is no cluster",
         ),
         (["update", DATASET, "--cluster-option", "x"], "'x' is not KEY=VALUE"),
-        (["update", DATASET, "--cluster-option", "x=1", "--now", "2020-01-06"], "argument 'x'"),
         (["update", DATASET, "--workers", "0"], "0 is not in the range"),
         (["update", DATASET, "--cluster", "tcp://x:1", "--workers", "2"], "no effect"),
         (["plan", DATASET, "--start", "2020-01-02"], "give --until, too"),
@@ -298,6 +298,17 @@ def test_wrong_input_is_one_line_and_changes_nothing(archive, args, fragment):
     assert line.startswith("error: ")
     assert fragment in line
     assert files_below(archive) == before
+
+
+def test_a_wrong_option_of_a_cluster_is_named_when_there_is_work_for_it(archive, source):
+    """The cluster's own class knows its options: no store and no record changes."""
+    kept = ("a.zarr/", "a.zarr.gridmill/regions/")
+    before = {k: v for k, v in files_below(archive).items() if k.startswith(kept)}
+    where = on(archive, source)
+    done = run("update", DATASET, *where, "--cluster-option", "x=1", "--now", "2020-01-06")
+    assert done.exit_code == ExitCode.WRONG_INPUT
+    assert "argument 'x'" in done.stderr.splitlines()[-1]
+    assert {k: v for k, v in files_below(archive).items() if k.startswith(kept)} == before
 
 
 def test_wrong_input_makes_no_archive(source, tmp_path):

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from clusters import local_client, one_worker
 from gridmill.model.variables import Encoding
-from gridmill.runs import batches
-from gridmill.runs.batches import ENOUGH, FEWEST, MOST, MOST_NBYTES, Pace
 from gridmill.runs.dask import submission
+from gridmill.runs.workplaces import batches
+from gridmill.runs.workplaces.batches import ENOUGH, FEWEST, MOST, MOST_NBYTES, Pace
+from gridmill.runs.workplaces.here import Here
 from tiny import (
     SHAPE,
     Provider,
@@ -80,12 +81,11 @@ def test_batches_end_with_the_first_region_that_takes_long():
 
 
 def test_who_debugs_follows_one_region_at_a_time():
-    """On the cluster of one thread there are no batches; elsewhere Dask's configuration rules."""
+    """In this process there are no batches; on a cluster Dask's configuration rules."""
     assert submission.seconds_of_batch() == batches.BATCH_SECONDS
     with dask.config.set({"gridmill.batch-seconds": 7}):
         assert submission.seconds_of_batch() == 7
-        with dask.config.set({"gridmill.one-thread": True}):
-            assert submission.seconds_of_batch() == 0
+    assert Here().seconds_of_batch == 0
 
 
 # -- what -------------------------------------------------------------------------------------

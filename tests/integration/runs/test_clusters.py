@@ -200,10 +200,9 @@ def test_a_job_of_pbs_is_as_the_page_says():
     assert "--lifetime 6600s --lifetime-stagger 300s" in script
 
 
-@pytest.mark.parametrize("spec", ["none", "local"])
-def test_nothing_that_is_started_listens_beyond_this_machine(spec):
+def test_nothing_that_is_started_listens_beyond_this_machine():
     """Not the scheduler, no worker, no dashboard, by IPv4 or IPv6."""
-    with connect(spec):
+    with connect("local"):
         ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
         listening = {
             connection.laddr.ip

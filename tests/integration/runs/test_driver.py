@@ -24,10 +24,10 @@ from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.region import Region
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.planning.source_files.asking import ASKED_AT_ONCE, ask_files
-from gridmill.runs import batches
-from gridmill.runs.dask import plugin
 from gridmill.runs.driver import Driver
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
+from gridmill.runs.workplaces import batches
+from gridmill.runs.workplaces.workplace import threads_per_worker
 from gridmill.sources.fetch.download import DownloadSettings, FileIdentity
 from gridmill.stores.state.claims import STATIC, current_claims
 from gridmill.stores.state.leases import Lease, LeaseHeld
@@ -893,7 +893,7 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     dataset = make(tmp_path, Provider(tmp_path), dataset_of(template=Short, job=Nothing))
     report = dataset.backfill(until(500), client=client)
     assert report.regions_done == 500
-    window = CHAINS_PER_THREAD * plugin.threads_per_worker()
+    window = CHAINS_PER_THREAD * threads_per_worker()
     assert most["tasks"] <= 2 * window
     assert most["regions"] <= window
     assert most["batches"] <= window * batches.MOST

@@ -21,6 +21,7 @@ from gridmill.cli.options.archive import (
     revalidate_option,
 )
 from gridmill.cli.options.clusters import Cluster, cluster_options
+from gridmill.cli.options.creation import is_new
 from gridmill.cli.output.hooks import Hooks, hook_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.running import run_shown
@@ -28,6 +29,7 @@ from gridmill.cli.running import run_shown
 if TYPE_CHECKING:
     from gridmill.model.reports.run_report import RunReport
     from gridmill.runs.coordinator import Listener
+    from gridmill.runs.on_demand import OnDemand
 
 __all__ = ["backfill"]
 
@@ -81,17 +83,20 @@ def backfill(
         "max_lead": max_lead,
         "redo": redo,
     }
-    planned = dataset.plan(until, **chosen, now=moment)
+    # What is wrong is said before a new archive is begun; of one that is there, the run says it.
+    planned = dataset.plan(until, **chosen, now=moment) if look or is_new(dataset) else None
 
-    def runs(client: Any, listener: Listener) -> Iterator[RunReport]:
+    def runs(where: OnDemand, listener: Listener) -> Iterator[RunReport]:
         yield dataset.backfill(
             until,
             **chosen,
             revalidate=revalidate,
-            client=client,
+            client=where,
             now=moment,
             listener=listener,
         )
 
-    after = look_after(archive, dataset, planned, moment) if look else None
-    return run_shown("backfill", dataset, planned, cluster, output, hooks, runs, after)
+    after = None
+    if look and planned is not None:
+        after = look_after(archive, dataset, planned, moment)
+    return run_shown("backfill", dataset, cluster, output, hooks, runs, after)

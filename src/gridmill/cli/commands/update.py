@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gridmill.model.reports.run_report import RunReport
     from gridmill.operations.follow import Waiting
     from gridmill.runs.coordinator import Listener
+    from gridmill.runs.on_demand import OnDemand
 
 __all__ = ["update"]
 
@@ -96,15 +97,15 @@ def update(
     moment = present(now)
     deadline_s = seconds_until(deadline, "--deadline")
     pause_s = parse_duration(pause, "--pause").total_seconds()
-    planned = dataset.plan(now=moment)
-    if not planned.published and is_new(dataset):
+    if is_new(dataset):
+        planned = dataset.plan(now=moment)
         check_may_create(dataset, creates)
         announce(dataset, planned)
 
-    def runs(client: Any, listener: Listener) -> Iterator[RunReport]:
+    def runs(where: OnDemand, listener: Listener) -> Iterator[RunReport]:
         if not wait:
             yield dataset.reformat_operational_update(
-                revalidate=revalidate, client=client, now=moment, listener=listener
+                revalidate=revalidate, client=where, now=moment, listener=listener
             )
             return
         from gridmill.operations.follow import follow_cycle
@@ -113,15 +114,15 @@ def update(
             dataset,
             deadline_s=deadline_s,
             revalidate=revalidate,
-            client=client,
+            client=where,
             now=moment,
             listener=listener,
             on_wait=_SayOnce(),
             longest_pause_s=pause_s,
         )
 
-    after = look_after(archive, dataset, planned, moment) if look else None
-    return run_shown("update", dataset, planned, cluster, output, hooks, runs, after)
+    after = look_after(archive, dataset, dataset.plan(now=moment), moment) if look else None
+    return run_shown("update", dataset, cluster, output, hooks, runs, after)
 
 
 def _check_waiting(wait: bool) -> None:

@@ -56,10 +56,12 @@ class ArchiveOptions:
 
     def dataset_class(self) -> type[DynamicalDataset]:
         """Import the dataset."""
+        from gridmill.cli.late_dask import import_dask_late
         from gridmill.registry import find_dataset
 
         if ":" in self.spec:
             let_import_from_here()
+        import_dask_late()
         return find_dataset(self.spec)
 
     def invocation(self) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -21,7 +21,10 @@ from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.logs import dask_level, set_levels
 from gridmill.cli.output.output import Output
 
-__all__ = ["Cluster", "cluster_options", "connected", "has_dashboard"]
+if TYPE_CHECKING:
+    from gridmill.runs.on_demand import OnDemand
+
+__all__ = ["Cluster", "cluster_options", "connected", "has_dashboard", "on_demand"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,11 @@ def cluster_options(command: Command) -> Command:
             "--cluster",
             "cluster_spec",
             metavar="SPEC",
-            default="local",
+            default="auto",
             show_default=True,
-            help="local, tcp://host:8786, a scheduler file (*.json), coiled, "
-            "package.module:ClusterClass, or none: everything in this process.",
+            help="auto: work of a few seconds in this process, else local; local, "
+            "tcp://host:8786, a scheduler file (*.json), coiled, package.module:ClusterClass, or "
+            "none: everything in this process.",
         ),
         setting(
             "--workers",
@@ -94,6 +98,8 @@ def cluster_options(command: Command) -> Command:
             cluster_option = {} if _is_from("cluster_option", file) else cluster_option
         if workers is not None and adapt is not None:
             raise click.UsageError("--workers and --adapt both say how many: give one of them")
+        if cluster_spec == "auto" and (workers is not None or adapt is not None or cluster_option):
+            cluster_spec = "local"  # whoever says which workers wants some
         cluster = Cluster(cluster_spec, workers, adapt, worker_timeout, cluster_option)
         return command(cluster=cluster, **rest)
 
@@ -119,6 +125,25 @@ def _is_from(parameter: str, *sources: ParameterSource) -> bool:
     return click.get_current_context().get_parameter_source(parameter) in sources
 
 
+def on_demand(
+    cluster: Cluster, output: Output, on_start: Callable[[Any], object] = lambda client: None
+) -> OnDemand:
+    """Give where a run is done, by these options; what they name is started when there is work.
+
+    Raises
+    ------
+    ValueError
+        They name no cluster, or say of one that is there how to start it.
+    """
+    from gridmill.runs.on_demand import OnDemand
+    from gridmill.runs.workplaces.specs import check_spec
+
+    if ":" in cluster.spec:
+        let_import_from_here()
+    check_spec(cluster.spec, cluster.workers, cluster.adapt, cluster.options)
+    return OnDemand(cluster.spec, connect=lambda: connected(cluster, output), on_start=on_start)
+
+
 @contextmanager
 def connected(cluster: Cluster, output: Output) -> Iterator[Any]:
     """Connect to the cluster, and say in one line what of it is not as it should be."""
@@ -127,17 +152,19 @@ def connected(cluster: Cluster, output: Output) -> Iterator[Any]:
     from gridmill.runs.dask.clusters import connect
 
     set_levels(output)
-    options = dict(cluster.options)
-    if cluster.spec == "local":
-        options = {"silence_logs": dask_level(output), **options}
-    elif ":" in cluster.spec:
+    options, spec = dict(cluster.options), cluster.spec
+    if spec in ("auto", "local"):
+        options, spec = {"silence_logs": dask_level(output), **options}, "local"
+    elif ":" in spec:
         let_import_from_here()
     timeout = f"{cluster.worker_timeout.total_seconds()}s"
     with ExitStack() as stack:
         stack.enter_context(dask.config.set({"gridmill.worker-timeout": timeout}))
+        if spec == "none":
+            stack.enter_context(dask.config.set(scheduler="synchronous"))
         try:
             client = stack.enter_context(
-                connect(cluster.spec, workers=cluster.workers, adapt=cluster.adapt, **options)
+                connect(spec, workers=cluster.workers, adapt=cluster.adapt, **options)
             )
         except (TypeError, OSError, RuntimeError) as error:
             raise _no_cluster(cluster, error) from error
@@ -156,6 +183,5 @@ def _no_cluster(cluster: Cluster, error: Exception) -> Failed:
 
 def has_dashboard(cluster: Cluster) -> bool:
     """Whether a link leads somewhere: a local scheduler has no pages without bokeh."""
-    if cluster.spec == "none":
-        return False
-    return cluster.spec != "local" or importlib.util.find_spec("bokeh") is not None
+    is_local = cluster.spec in ("auto", "local")
+    return not is_local or importlib.util.find_spec("bokeh") is not None

@@ -27,10 +27,11 @@ NOT_SHOWN = ("run", "took", "ended by")
 
 def report_content(report: RunReport, dataset: DynamicalDataset, exit_code: int) -> Content:
     """Say what a run did, without what is bulky, which is in the report beside the records."""
+    beside = f"{masked(dataset.store.state.url)}/runs"
     return {
         **report.summary(),
-        "report": f"{masked(dataset.store.state.url)}/runs/{report.run}.json",
-        "page": f"{masked(dataset.store.state.url)}/runs/{report.run}.html",
+        "report": f"{beside}/{report.run}.json",
+        "page": f"{beside}/{report.run}.html" if report.did_anything else None,
         "exit_code": int(exit_code),
     }
 
@@ -80,7 +81,7 @@ def show_report(content: Content, verdict: Text) -> RenderableType:
 def _facts(content: Content) -> list[Fact]:
     facts = [fact for fact in describe_run(content) if fact.label not in NOT_SHOWN]
     notes = "\n".join(content["notes"])
-    return told(*facts, Fact("notes", notes), Fact("report", content["page"]))
+    return told(*facts, Fact("notes", notes), Fact("report", content["page"] or content["report"]))
 
 
 def _failure_line(failure: Mapping[str, str]) -> Text:

@@ -158,6 +158,12 @@ class RunReport:
         return self.kind not in KINDS_OF_RUNS
 
     @property
+    def did_anything(self) -> bool:
+        """Whether a region was processed, or readers see other values, or the run was stopped."""
+        regions = self.regions_done + self.regions_failed
+        return bool(regions or self.interrupted or self.published_anything)
+
+    @property
     def published_anything(self) -> bool:
         """Whether readers see more than before, or other values."""
         return self.positions_after > self.positions_before or self.regions_revised > 0

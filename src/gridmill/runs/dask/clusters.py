@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, SpecCluster, Worker
+from distributed import Client, LocalCluster, SpecCluster
 
-from gridmill.runs.dask.plugin import threads_per_worker
 from gridmill.runs.dask.workers.jobs import adapt_whole_jobs, class_that_tells, is_of_a_queue
 from gridmill.runs.dask.workers.lifetime import lifetime_arguments
 from gridmill.runs.dask.workers.workforce import keep_most, keep_size
+from gridmill.runs.workplaces.specs import AUTO, NONE, check_spec, is_address
+from gridmill.runs.workplaces.workplace import threads_per_worker
 
 __all__ = ["LOCAL_CONFIG", "SCHEDULER_CONFIG", "connect"]
 
@@ -68,11 +67,11 @@ def connect(
     Parameters
     ----------
     spec
-        None or ``"local"``: processes on this machine; ``"none"``: no cluster, everything in
-        this process, one task at a time, for a debugger; ``"tcp://…"`` or another scheduler
+        None or ``"local"``: processes on this machine; ``"tcp://…"`` or another scheduler
         address; the path of a scheduler file (``*.json``); ``"coiled"``;
         ``"package.module:ClusterClass"``, for instance ``dask_jobqueue:SLURMCluster``; or a
-        `distributed.Client` or cluster object.
+        `distributed.Client` or cluster object. What works without a cluster, ``"auto"`` and
+        ``"none"``, is given as it is, for what takes a `client`: no cluster is started for it.
     workers
         Number of workers to start; None means one a core locally, and the cluster's own
         default elsewhere. Those whose jobs end while a run goes on are asked for again.
@@ -94,14 +93,12 @@ def connect(
     if isinstance(spec, Client):
         yield spec
         return
+    check_spec(spec, workers, adapt, options)
+    if spec in (AUTO, NONE):
+        yield spec
+        return
     with ExitStack() as stack:
-        if spec == "none":
-            _refuse_options(spec, workers, adapt, options)
-            stack.enter_context(dask.config.set({**SCHEDULER_CONFIG, **LOCAL_CONFIG}))
-            yield stack.enter_context(_in_this_process())
-            return
-        if not isinstance(spec, str | None) or _is_address(spec):
-            _refuse_options(spec, workers, adapt, options)
+        if not isinstance(spec, str | None) or is_address(spec):
             yield stack.enter_context(_client_of_existing(spec))
             return
         stack.enter_context(dask.config.set(SCHEDULER_CONFIG))
@@ -121,10 +118,6 @@ def connect(
             if isinstance(cluster, SpecCluster):  # others replace by themselves what is lost
                 keep_size(client, workers)
         yield client
-
-
-def _is_address(spec: str | None) -> bool:
-    return spec is not None and ("://" in spec or spec.endswith(".json"))
 
 
 def _started(spec: str, workers: int | None, options: Mapping[str, Any]) -> Any:
@@ -193,70 +186,15 @@ def _local(workers: int | None, options: Mapping[str, Any]) -> LocalCluster:
     return LocalCluster(**{**defaults, **options})  # type: ignore[no-untyped-call]
 
 
-class _LoopbackWorker(Worker):
-    """A worker whose HTTP port nobody else can reach; without an address it takes all of them."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{**options, "dashboard_address": LOOPBACK})
-
-
-def _quiet() -> int:
-    """Give the level from which on Dask's lines are shown, by default its own start is news."""
-    asked = logging.getLogger("gridmill").isEnabledFor(logging.DEBUG)
-    return logging.INFO if asked else max(logging.WARNING, logging.getLogger("distributed").level)
-
-
-@contextmanager
-def _in_this_process() -> Iterator[Client]:
-    """Give a client whose only worker is this process, where one thread does everything."""
-    with (
-        dask.config.set({"gridmill.one-thread": True}),
-        LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=1,
-            threads_per_worker=1,
-            processes=False,
-            worker_class=_LoopbackWorker,
-            dashboard_address=None,
-            worker_dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": LOOPBACK},
-            silence_logs=_quiet(),
-        ) as cluster,
-        Client(cluster) as client,  # type: ignore[no-untyped-call]
-    ):
-        yield client
-
-
 def _client_of_existing(spec: Any) -> Client:
     if isinstance(spec, str) and spec.endswith(".json") and "://" not in spec:
-        if not Path(spec).exists():
-            raise ValueError(f"there is no scheduler file {spec}: is the scheduler running?")
         return Client(scheduler_file=spec)  # type: ignore[no-untyped-call]
     return Client(spec)  # type: ignore[no-untyped-call]
 
 
 def _cluster_class(spec: str) -> Any:
     module_name, _, class_name = ("coiled:Cluster" if spec == "coiled" else spec).partition(":")
-    if class_name.isdigit():
-        raise ValueError(f"{spec!r} is no cluster: is it the address tcp://{spec}?")
-    if not class_name:
-        raise ValueError(
-            f"{spec!r} is no cluster: give local, none, an address like tcp://host:8786, a "
-            "scheduler file (*.json), coiled, or package.module:ClusterClass"
-        )
     try:
         return getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"cluster {spec!r} cannot be used: {error}; is it installed?") from error
-
-
-def _refuse_options(
-    spec: Any,
-    workers: int | None,
-    adapt: tuple[int, int] | None,
-    options: Mapping[str, Any],
-) -> None:
-    if workers is not None or adapt is not None or options:
-        why = "no cluster is started" if spec == "none" else f"the cluster {spec} is already there"
-        raise ValueError(
-            f"{why}: --workers, --adapt and cluster options have no effect on it; leave them out"
-        )

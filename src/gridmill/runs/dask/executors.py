@@ -28,22 +28,17 @@ def executor_of(stage: str, *, goes_first: bool) -> str:
     return f"{stage}-first" if goes_first else stage
 
 
-def stage_executors(
-    widths: Mapping[str, int], *, one_thread: bool = False
-) -> dict[str, StageThreadPoolExecutor]:
+def stage_executors(widths: Mapping[str, int]) -> dict[str, StageThreadPoolExecutor]:
     """Return the executors of all stages by name, see `executor_of`.
 
     Parameters
     ----------
     widths
         Threads by stage.
-    one_thread
-        One thread for all of them instead, which a debugger can follow.
     """
     found = {}
-    shared = _pair(1, "stages") if one_thread else None
     for stage, width in widths.items():
-        first, later = shared or _pair(width, stage)
+        first, later = _pair(width, stage)
         found[executor_of(stage, goes_first=True)] = first
         found[executor_of(stage, goes_first=False)] = later
     return found

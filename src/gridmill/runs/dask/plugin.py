@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,14 @@ from gridmill.runs.dask.executors import stage_executors
 from gridmill.runs.dask.memory import keep_freed_memory
 from gridmill.runs.dask.places import HostPlaces
 from gridmill.runs.dask.shared import SharedFolder
+from gridmill.runs.workplaces.workplace import STAGE_WIDTHS
 from gridmill.sources.fetch.download import limit_hosts
 
-__all__ = ["PLUGIN", "STAGE_WIDTHS", "PipelinePlugin", "threads_per_worker"]
+__all__ = ["PLUGIN", "PipelinePlugin"]
 
 PLUGIN = "gridmill-pipeline"
-# One core a process: one variable is compressed at a time, while others download and upload.
-STAGE_WIDTHS: Mapping[str, int] = {"download": 2, "compress": 1, "upload": 2}
 # Of a worker's memory, what files on its disk may claim to take of it.
 CLAIMED_SHARE = 0.25
-
-
-def threads_per_worker() -> int:
-    """Threads of a Dask worker at which every stage can run at its full width."""
-    return sum(STAGE_WIDTHS.values())
 
 
 class PipelinePlugin(WorkerPlugin):
@@ -64,8 +57,7 @@ class PipelinePlugin(WorkerPlugin):
         self.workspace = Workspace(root, shares_disk=shares_disk)
         self.most_claimed = 0 if shares_disk and self.is_one_machine else _most_claimed(worker)
         self._bandwidth = worker.bandwidth
-        one_thread = dask.config.get("gridmill.one-thread", False)
-        self.executors = stage_executors(STAGE_WIDTHS, one_thread=one_thread)
+        self.executors = stage_executors(STAGE_WIDTHS)
         worker.executors.update(self.executors)
         stop_profiling(worker)
         self.keeps_memory = keep_freed_memory()

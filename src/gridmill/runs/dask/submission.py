@@ -6,7 +6,7 @@ Or, for small regions, one of each for several regions: a batch.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,8 @@ from distributed import (
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import position_key
-from gridmill.pipeline.download import replace_field
-from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
+from gridmill.pipeline.values import RunContext
 from gridmill.publishing.copies import Copy
-from gridmill.runs import batches
-from gridmill.runs.batches import BatchedWork, GroupFiles
 from gridmill.runs.dask.executors import executor_of
 from gridmill.runs.dask.tasks import (
     compress,
@@ -35,12 +32,21 @@ from gridmill.runs.dask.tasks import (
     upload,
     upload_each,
 )
+from gridmill.runs.workplaces import batches
+from gridmill.runs.workplaces.batches import BatchedWork, GroupFiles
+from gridmill.runs.workplaces.workplace import (
+    Batch,
+    BatchTasks,
+    GroupWork,
+    RegionTasks,
+    for_attempt,
+    group_key,
+    groups_of,
+    region_key,
+)
 from gridmill.stores.final_store import Uploaded
 
 __all__ = [
-    "BatchFutures",
-    "GroupWork",
-    "RegionFutures",
     "copy_all",
     "seconds_of_batch",
     "send_context",
@@ -54,61 +60,8 @@ PRIORITY_IN_REGION = {"download": 0, "compress": 1, "upload": 2}
 PRIORITY_OF_UPDATES = 10**15
 
 
-@dataclass(frozen=True)
-class GroupWork:
-    """The variables of one region that share source files.
-
-    Parameters
-    ----------
-    index
-        Number of the group in the region.
-    files
-        Its source files.
-    works
-        What compress needs, by variable.
-    """
-
-    index: int
-    files: tuple[SourceFile, ...]
-    works: Mapping[str, VariableWork]
-
-
-@dataclass(frozen=True)
-class RegionFutures:
-    """The futures of a region job that the driver waits for.
-
-    Parameters
-    ----------
-    downloads
-        By group index.
-    uploads
-        By variable.
-    """
-
-    downloads: Mapping[int, Future[Any]]
-    uploads: Mapping[str, Future[Any]]
-
-
-@dataclass(frozen=True)
-class BatchFutures:
-    """The futures of several regions that the driver waits for.
-
-    Parameters
-    ----------
-    downloads
-        Of all groups of all regions, in their order.
-    uploads
-        Of all variables, in the order of the regions, their groups, and those' works.
-    """
-
-    downloads: Future[Any]
-    uploads: Future[Any]
-
-
 def seconds_of_batch() -> float:
     """Give how long a batch may take, as Dask's configuration says; 0 means that there is none."""
-    if dask.config.get("gridmill.one-thread", False):
-        return 0.0  # who follows chains with a debugger follows one at a time
     return float(dask.config.get("gridmill.batch-seconds", batches.BATCH_SECONDS))
 
 
@@ -131,7 +84,7 @@ def submit_region(
     suffix: str,
     *,
     goes_first: bool = False,
-) -> RegionFutures:
+) -> RegionTasks:
     """Submit the chains of one region job.
 
     Parameters
@@ -149,15 +102,13 @@ def submit_region(
     goes_first
         Whether its tasks go before all those, of any run on the scheduler, that do not.
     """
-    key = f"0{job.region.key}" if job.is_static else job.region.key
-    first = _priority(job, goes_first)
+    key, first = region_key(job), _priority(job, goes_first)
     downloads: dict[int, Future[Any]] = {}
     uploads: dict[str, Future[Any]] = {}
     for group in groups:
         submit = _Submission(client, first, suffix, goes_first)
-        source = submit.one(
-            "download", download, f"{key}-g{group.index}", _small(job, group, suffix), group.files
-        )
+        small = for_attempt(job, group, suffix)
+        source = submit.one("download", download, group_key(job, group), small, group.files)
         names = list(group.works)
         keys = [f"{key}-{name}" for name in names]
         works = list(group.works.values())
@@ -165,22 +116,22 @@ def submit_region(
         receipts = submit.many("upload", upload, keys, shards, context=context)
         downloads[group.index] = source
         uploads.update(zip(names, receipts, strict=True))
-    return RegionFutures(downloads, uploads)
+    return RegionTasks(downloads, uploads)
 
 
 def submit_batch(
     client: Client,
     context: Future[Any],
-    regions: Sequence[tuple[RegionJob[Any, Any], Sequence[GroupWork]]],
+    regions: Batch,
     suffix: str,
     *,
     goes_first: bool = False,
-) -> BatchFutures:
+) -> BatchTasks:
     """Submit several region jobs together: one task of each stage. See `submit_region`."""
     first, last = regions[0][0], regions[-1][0]
     key = f"{position_key(first.region.start)}-to-{position_key(last.region.start)}"
-    groups = [(job, group) for job, groups in regions for group in groups]
-    files = tuple(GroupFiles(_small(job, group, suffix), group.files) for job, group in groups)
+    groups = list(groups_of(regions))
+    files = tuple(GroupFiles(for_attempt(job, group, suffix), group.files) for job, group in groups)
     works = tuple(
         BatchedWork(work, number)
         for number, (_, group) in enumerate(groups)
@@ -189,7 +140,7 @@ def submit_batch(
     submit = _Submission(client, _priority(first, goes_first), suffix, goes_first)
     sources = submit.one("download", download_each, key, files)
     shards = submit.one("compress", compress_each, key, works, context, sources)
-    return BatchFutures(sources, submit.one("upload", upload_each, key, shards, context))
+    return BatchTasks(sources, submit.one("upload", upload_each, key, shards, context))
 
 
 def copy_all(
@@ -224,11 +175,6 @@ def _priority(job: RegionJob[Any, Any], goes_first: bool) -> int:
 def _highest_of(goes_first: bool) -> int:
     """Return the priority of what belongs to no region, and of the first region's downloads."""
     return PRIORITY_OF_UPDATES if goes_first else 0
-
-
-def _small(job: RegionJob[Any, Any], group: GroupWork, suffix: str) -> RegionJob[Any, Any]:
-    small = job.for_worker([work.data_var for work in group.works.values()])
-    return replace_field(small, attempt=suffix)
 
 
 @dataclass(frozen=True)

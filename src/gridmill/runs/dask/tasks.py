@@ -21,10 +21,10 @@ from gridmill.pipeline.values import (
     VariableWork,
 )
 from gridmill.publishing.copies import Copy, copy_objects
-from gridmill.runs import batches
-from gridmill.runs.batches import BatchedWork, GroupFiles, NotMade
 from gridmill.runs.dask.metrics import count_stages
 from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin
+from gridmill.runs.workplaces import batches
+from gridmill.runs.workplaces.batches import BatchedWork, GroupFiles, NotMade
 from gridmill.stores.final_store import Uploaded
 
 __all__ = [

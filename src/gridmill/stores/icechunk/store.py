@@ -165,7 +165,7 @@ class IcechunkStore:
         found = zip(keys, sizes, strict=True)
         return {key: nbytes for key, nbytes in found if nbytes}  # of a chunk that is not there: 0
 
-    def open_dataset(self) -> xr.Dataset:
+    def open_dataset(self, chunks: Any = "auto") -> xr.Dataset:
         """Open what readers see now; it stays as it is while others publish.
 
         Its arrays may be computed on a cluster: they carry what this store needs to be read.
@@ -174,7 +174,7 @@ class IcechunkStore:
 
         def read() -> xr.Dataset:
             store = self.repository.published(travels=True)
-            ds: xr.Dataset = xr.open_zarr(store, zarr_format=3, consolidated=False)
+            ds: xr.Dataset = xr.open_zarr(store, chunks=chunks, zarr_format=3, consolidated=False)
             return ds
 
         return patiently(read)

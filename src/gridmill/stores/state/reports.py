@@ -22,6 +22,8 @@ RESTORE_REPORT = "restore it from a backup, or delete it: it tells of a past run
 class RunReports:
     """The reports of one archive's runs, each as JSON for machines and as a page for people.
 
+    A run that found nothing to do has no page: ``gridmill report --html`` makes it.
+
     Parameters
     ----------
     objects
@@ -32,9 +34,10 @@ class RunReports:
         self.objects = objects
         self._skipped: set[str] = set()
 
-    def write(self, report: RunReport, page: str) -> None:
-        """Keep a run's report, as JSON for machines and as its page for people."""
-        pages = {"html": page.encode(), "json": report.to_json()}
+    def write(self, report: RunReport, page: str | None) -> None:
+        """Keep a run's report, as JSON for machines and, if there is one, its page for people."""
+        pages = {} if page is None else {"html": page.encode()}
+        pages["json"] = report.to_json()
         with ThreadPoolExecutor(self.objects.at_once, thread_name_prefix="report") as pool:
             keys = [f"runs/{report.run}.{kind}" for kind in pages]
             list(pool.map(self.objects.put, keys, pages.values()))

@@ -15,7 +15,7 @@ from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 
 from gridmill.model.wording import format_duration
-from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin, threads_per_worker
+from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin
 from gridmill.runs.dask.workers.jobs import Jobs, is_of_a_queue
 from gridmill.runs.dask.workers.joining import (
     TOPIC,
@@ -26,6 +26,7 @@ from gridmill.runs.dask.workers.joining import (
     versions_of,
 )
 from gridmill.runs.dask.workers.queues import unknown_jobs, why_none_runs
+from gridmill.runs.workplaces.workplace import threads_per_worker
 
 __all__ = [
     "PACKAGES",
@@ -130,10 +131,8 @@ class Workforce:
         """
         self._refuse_useless()
         self._events = len(self._told())
-        # In one process with one thread for all, which a debugger follows, nothing can differ.
-        threads = 0 if _setting("one-thread", False) else threads_per_worker()
         versions = versions_of(list(PACKAGES))
-        wanted = {"modules": ["gridmill"], "threads": threads, "versions": versions}
+        wanted = {"modules": ["gridmill"], "threads": threads_per_worker(), "versions": versions}
         self._register(Joining(PLUGIN, pickle.dumps(self.plugin), wanted))
         if self.module:
             self._register(Joining(self._import_plugin, b"", {"modules": self._modules}))
