@@ -17,8 +17,9 @@ from gridmill.model.records import ProgressRecord
 from gridmill.operations import follow
 from gridmill.runs import driver, on_demand
 from gridmill.runs.on_demand import OnDemand
-from gridmill.runs.workplaces.here import HERE, Here, _Places
+from gridmill.runs.workplaces.here import HERE, Here
 from gridmill.runs.workplaces.specs import check_spec
+from gridmill.sources.fetch.hosts import PlacesHere
 from gridmill.testing import ArchiveServer
 from repository import ROOT
 from tiny import Provider, Tiny, TinyJob, dataset_of, hours, snapshot, truth, until, url_of
@@ -244,7 +245,7 @@ def test_what_is_done_here_leaves_nothing_behind(provider, tmp_path, monkeypatch
 
 def test_hosts_are_asked_by_no_more_threads_than_they_bear():
     """Also where no cluster counts them."""
-    places, most, now = _Places(), 0, 0
+    places, most, now = PlacesHere(), 0, 0
     lock = threading.Lock()
 
     def ask() -> None:
