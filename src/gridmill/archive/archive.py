@@ -183,7 +183,7 @@ class Archive:
         self.published = published
         if published > len(self.index):
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
-            self.template_ds = self.config.get_template(just_after(last))
+            self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
 
     def _coordinate_differences(self) -> list[str]:

@@ -166,7 +166,7 @@ class Opening:
             if self.store.published_length(config.append_dim):
                 last = self.store.open_dataset(chunks=None).get_index(config.append_dim)[-1]
                 end = max(end, just_after(last))
-        return config.get_template(end)
+        return config.structure(end)
 
     def up_to(self, end: Any, config: TemplateConfig, *, as_declared: bool) -> Archive:
         """Return the archive up to a label, or to its capacity.
@@ -176,7 +176,7 @@ class Opening:
         """
         labels = config.append_dim_coordinates(end)
         last = labels[config.capacity] if len(labels) > config.capacity else end
-        template_ds = config.get_template(last) if as_declared else self.template(config, last)
+        template_ds = config.structure(last) if as_declared else self.template(config, last)
         return self.archive(config, template_ds)
 
     def archive(

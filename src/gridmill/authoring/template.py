@@ -149,6 +149,14 @@ class TemplateConfig:
             The append dim would exceed its capacity, its labels do not strictly increase, or one is
             not read as it is declared.
         """
+        ds = self.structure(append_dim_end)
+        return ds.assign({name: var.variable.chunk() for name, var in ds.data_vars.items()})
+
+    def structure(self, append_dim_end: Any) -> xr.Dataset:
+        """Give what `get_template` gives, with data variables that are lazy without Dask.
+
+        It takes no import of Dask, and cannot be written by xarray.
+        """
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
         ds = ds.drop_vars(self.left_out, errors="ignore")

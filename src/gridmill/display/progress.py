@@ -220,7 +220,8 @@ class ProgressDisplay:
     def show_dashboard(self, link: str) -> None:
         """Show where the dashboard is, of a cluster that was started while the run goes on."""
         self.dashboard = link
-        if self._live is None and self._handle is None:
+        # Where nothing was said yet, the first line has it.
+        if self.tally.total and self._live is None and self._handle is None:
             self._say(f"dashboard {link}")
 
     def __exit__(
