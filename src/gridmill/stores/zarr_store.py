@@ -262,7 +262,9 @@ class ZarrStore:
         changed = _put_changed(self.objects, publication_order(folder), folder, check)
         for part in values:
             set_values(folder, part)
-        return _put_changed(self.objects, speaking, folder, check) or changed
+        # One that is nowhere holds nothing but the fill value.
+        there = [key for key in speaking if (folder / key).is_file()]
+        return _put_changed(self.objects, there, folder, check) or changed
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.

@@ -17,7 +17,7 @@ from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
-from gridmill.model.variables import Coordinate
+from gridmill.model.variables import Completeness, Coordinate
 from gridmill.planning.prepare import prepare_region
 from gridmill.publishing.publisher import Publisher
 from gridmill.registry import dataset_names, find_dataset
@@ -535,3 +535,32 @@ def objects_in(folder):
     """Give the objects of a local store."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+class Complete(TinyTemplate):
+    """Says how much of each position arrived."""
+
+    coords = (*TinyTemplate.coords, Completeness(dims=("time",)))
+
+
+class Trims(TinyJob):
+    """Leaves less of the template than readers see."""
+
+    def update_template_with_results(self, process_results):
+        return self.template_ds.isel(time=slice(0, 2))
+
+
+def test_an_author_who_trims_below_what_is_published_takes_nothing_from_readers(store):
+    """What is news is shown all the same, here that nothing is known to have arrived."""
+    claim = SimpleNamespace(run="r")
+    lease = SimpleNamespace(publishing=LEASE.publishing, claim=claim)
+    first = publisher_of(store, 8, Complete())
+    record(first, 0, [OK, OK, OK, ABSENT])
+    first.publish(lease)
+    second = publisher_of(store, 8, Complete(), Trims)
+    second.completeness.announce(Region(0, 4), "r")
+    record(second, 0, [OK] * 4)
+    second.publish(lease)
+    with store.open_dataset() as ds:
+        assert ds.sizes["time"] == 3
+        assert ds["completeness"].values.tolist() == [0.0] * 3
