@@ -112,10 +112,10 @@ class TemplateConfig:
             end,
             freq=self.append_dim_frequency,
             calendar=self.calendar,
-            inclusive="left",
             use_cftime=not isinstance(start, pd.Timestamp),
         )
-        return cast("pd.Index[Any]", index)
+        # Not by inclusive="left": before pandas 3 that keeps the end where it is the start.
+        return cast("pd.Index[Any]", index[index < end])
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
         """Give the auxiliary coordinates, as anything that xarray takes for a coordinate.
