@@ -185,6 +185,8 @@ def _complex(five: bytes, seven: bytes, many: int) -> list[int | None]:
     groups, (width_0, width_bits) = int.from_bytes(five[31:35], "big"), five[35:37]
     length_0, increment = int.from_bytes(five[37:41], "big"), five[41]
     last, length_bits = int.from_bytes(five[42:46], "big"), five[46]
+    if not groups:
+        return [0] * many
     order, octets = (five[47], five[48]) if int.from_bytes(five[9:11], "big") == 3 else (0, 0)
     told = [seven[n * octets : (n + 1) * octets] for n in range(order + 1 if order else 0)]
     # The first are scaled values themselves, which have no sign: so ecCodes and wgrib2 read them.

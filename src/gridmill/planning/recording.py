@@ -199,7 +199,7 @@ def _file_record(
         last_modified=coord.last_modified,
         checksum=coord.checksum,
         index=coord.index,
-        fetched_from=coord.fetched_from,
+        fetched_from=None if coord.fetched_from == url else coord.fetched_from,
         detail=coord.detail,
         was_there=known_of(coord, were_there) if is_lacking else None,
     )

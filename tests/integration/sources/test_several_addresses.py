@@ -94,6 +94,11 @@ def files_of(dataset: Any) -> list[Any]:
     return [found[at] for at in sorted(found)]
 
 
+def taken_from(file: Any) -> str:
+    """Return from which address a record says that a file was taken."""
+    return str(file.fetched_from or file.url)
+
+
 def test_the_first_that_has_it_is_used(tmp_path, client, servers):
     """404 leads to the next address; values are right, and the records say where they are from."""
     first, second = servers
@@ -103,7 +108,7 @@ def test_the_first_that_has_it_is_used(tmp_path, client, servers):
     report = dataset.backfill(END, client=client, now=LATE)
     assert report.positions_after == len(DAYS)
     files = files_of(dataset)
-    assert [f.fetched_from.startswith(first.url) for f in files] == [True] * 5 + [False] * 3
+    assert [taken_from(f).startswith(first.url) for f in files] == [True] * 5 + [False] * 3
     assert all(f.url.startswith(first.url) for f in files)
     asked_second = {request.path for request in second.requests}
     assert asked_second == {DAYS[n].strftime("%Y%m%d.nc") for n in range(5, 8)}
@@ -127,7 +132,7 @@ def test_one_that_fails_is_passed_over(tmp_path, client, servers, fault):
     dataset = netcdf_at(tmp_path / "a.zarr", first, second)
     report = dataset.backfill(END, client=client, now=LATE)
     assert (report.positions_after, report.new_gaps) == (len(DAYS), 0)
-    assert all(f.fetched_from.startswith(second.url) for f in files_of(dataset))
+    assert all(taken_from(f).startswith(second.url) for f in files_of(dataset))
 
 
 def test_a_file_that_was_cut_when_it_was_mirrored_is_passed_over(tmp_path, client, servers):
@@ -139,7 +144,7 @@ def test_a_file_that_was_cut_when_it_was_mirrored_is_passed_over(tmp_path, clien
         path.write_bytes(path.read_bytes()[:-40])
     dataset = netcdf_at(tmp_path / "a.zarr", first, second)
     assert dataset.backfill(END, client=client, now=LATE).positions_after == len(DAYS)
-    assert all(f.fetched_from.startswith(second.url) for f in files_of(dataset))
+    assert all(taken_from(f).startswith(second.url) for f in files_of(dataset))
 
 
 def test_none_of_them_has_it(tmp_path, client, servers):
@@ -179,7 +184,7 @@ def test_a_revision_is_asked_for_where_the_file_was_taken(tmp_path, client, serv
     put(first, [3], shift=1.0)
     report = dataset.reformat_operational_update(client=client, now=NOW)
     assert report.variables_done > 0
-    assert files_of(dataset)[3].fetched_from.startswith(first.url)
+    assert taken_from(files_of(dataset)[3]).startswith(first.url)
 
 
 def test_an_address_more_makes_nothing_anew(tmp_path, client, servers):
@@ -195,6 +200,8 @@ def test_an_address_more_makes_nothing_anew(tmp_path, client, servers):
         again = netcdf_at(tmp_path / "a.zarr", *order, asks=True)
         assert again.plan(END, now=LATE).summary()["chains"] == 0
         assert again.backfill(END, client=client, now=LATE).variables_done == 0
+        idle = again.reformat_operational_update(client=client, now=NOW)
+        assert (idle.variables_done, idle.published_anything) == (0, False)
     assert snapshot(tmp_path / "a.zarr") == before
 
 
@@ -244,7 +251,7 @@ def test_each_address_has_its_own_inventory(tmp_path, client, servers, lie):
     assert report.positions_after == len(DAYS)
     assert report.new_gaps == 0
     files = files_of(dataset)
-    of_second = [f.fetched_from.startswith(second.url) for f in files]
+    of_second = [taken_from(f).startswith(second.url) for f in files]
     assert (
         of_second
         == {
@@ -273,4 +280,4 @@ def test_parts_are_taken_where_no_address_has_all(tmp_path, client, servers):
         found = ds["t2m"].values
         assert np.isnan(ds["u10"].values).all()
     np.testing.assert_array_equal(found[0, 0], daily_grib.field(0, 0))
-    assert all(f.fetched_from.startswith(first.url) for f in files_of(dataset))
+    assert all(taken_from(f).startswith(first.url) for f in files_of(dataset))

@@ -185,6 +185,7 @@ def damaged(packing, number, octet, value, values=VALUES):
         ("simple", 5, 20, 64, "bits"),
         ("simple", 5, 11, 61, "template 5.61"),
         ("complex", 5, 20, 200, "groups of 200"),
+        ("complex", 5, 23, 255, "management 255"),
         ("complex", 5, 32, 255, "groups of"),
         ("complex", 5, 36, 255, "groups of"),
         ("complex", 5, 37, 99, "groups of"),

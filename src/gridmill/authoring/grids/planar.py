@@ -195,8 +195,8 @@ class RotatedGaussianGrid(_Rotated):
     Examples
     --------
     >>> grid = RotatedGaussianGrid(southern_pole=(30.0, 30.0), parallels=48, columns=192)
-    >>> grid.auxiliary()["latitude"][1][0, :2]
-    array([-28.57..., -28.57...], dtype=float32)
+    >>> round(float(grid.auxiliary()["latitude"][1][0, 0]), 2)
+    -28.57
     """
 
     southern_pole: tuple[float, float]

@@ -32,7 +32,7 @@ class SourceFileRecord:
     index
         Which version of its index said where its parts are, see `identity_of`.
     fetched_from
-        Which of several addresses it was taken from, credentials masked.
+        Which other address than `url` it was taken from, credentials masked.
     detail
         Why it did not succeed, or what is worth knowing of how it did.
     was_there

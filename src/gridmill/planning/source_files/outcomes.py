@@ -16,7 +16,7 @@ from gridmill.pipeline.values import SourceFile
 __all__ = ["coords_from", "held_for", "released_files", "withdrawn_files"]
 
 Unread = Mapping[int, tuple[bool, str]]
-VERSION = ("nbytes", "etag", "last_modified", "checksum", "index", "fetched_from")
+VERSION = ("nbytes", "etag", "last_modified", "checksum", "index")
 # What became of a file that gave no variable anything: past its time that is settled.
 NOTHING = (SourceFileStatus.NOT_YET_AVAILABLE, SourceFileStatus.READ_FAILED)
 
@@ -79,6 +79,8 @@ def _with_outcome(
     coord: SourceFileCoord, was: SourceFileRecord, unread: tuple[bool, str] | None
 ) -> SourceFileCoord:
     known = {name: getattr(was, name) for name in VERSION}
+    # Where it is not said it is the address by which the file was called.
+    known["fetched_from"] = was.fetched_from or was.url
     if unread is not None:
         status = was.status.of_unread(unread[1])
         settled = unread[0] or was.accepted is not None

@@ -35,7 +35,14 @@ from gridmill.sources.fetch.hosts import limit_hosts, place_at, turn_at
 from gridmill.sources.fetch.http import open_http
 from gridmill.sources.fetch.local import open_local
 from gridmill.sources.fetch.proof import HEAD_NBYTES, Summed, check_body, content_fault
-from gridmill.sources.fetch.responses import Body, ByteRange, Deadline, FileIdentity, OpenBody
+from gridmill.sources.fetch.responses import (
+    Body,
+    ByteRange,
+    Deadline,
+    FileIdentity,
+    OpenBody,
+    coalesce_ranges,
+)
 from gridmill.sources.fetch.s3 import open_s3
 from gridmill.sources.fetch.settings import DEFAULT_SETTINGS, DownloadSettings
 
@@ -240,40 +247,6 @@ def _into(
         transfer = _Transfer(url, _opener(url), requests, out, settings)
         transfer.run()
     return transfer
-
-
-def coalesce_ranges(byte_ranges: Sequence[ByteRange]) -> list[ByteRange]:
-    """Join each run of adjoining ranges; the concatenated bytes stay the same.
-
-    Parameters
-    ----------
-    byte_ranges
-        Half-open `(start, stop)`, start included and stop not; a stop of None is the file's end.
-
-    Raises
-    ------
-    ValueError
-        There is no range, or one is empty or negative.
-
-    Examples
-    --------
-    >>> coalesce_ranges([(0, 10), (10, 30), (50, 60), (60, None), (5, 10)])
-    [(0, 30), (50, None), (5, 10)]
-    """
-    if not byte_ranges:
-        raise ValueError("byte_ranges=[] fetches nothing; give at least one range, or None for all")
-    joined: list[ByteRange] = []
-    for start, stop in byte_ranges:
-        if start < 0 or (stop is not None and stop <= start):
-            raise ValueError(
-                f"byte range ({start}, {stop}) must have 0 <= start < stop (stop excluded); "
-                "correct byte_ranges"
-            )
-        if joined and joined[-1][1] == start:
-            joined[-1] = (joined[-1][0], stop)
-        else:
-            joined.append((start, stop))
-    return joined
 
 
 def _opener(url: str) -> OpenBody:

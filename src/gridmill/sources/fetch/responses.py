@@ -7,7 +7,7 @@ import email.utils
 import http.client
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -24,6 +24,7 @@ __all__ = [
     "OpenBody",
     "body_of",
     "check_status",
+    "coalesce_ranges",
     "range_header",
 ]
 
@@ -96,6 +97,40 @@ class Body:
 OpenBody: TypeAlias = Callable[
     [str, ByteRange | None, DownloadSettings, Deadline], AbstractContextManager[Body]
 ]
+
+
+def coalesce_ranges(byte_ranges: Sequence[ByteRange]) -> list[ByteRange]:
+    """Join each run of adjoining ranges; the concatenated bytes stay the same.
+
+    Parameters
+    ----------
+    byte_ranges
+        Half-open `(start, stop)`, start included and stop not; a stop of None is the file's end.
+
+    Raises
+    ------
+    ValueError
+        There is no range, or one is empty or negative.
+
+    Examples
+    --------
+    >>> coalesce_ranges([(0, 10), (10, 30), (50, 60), (60, None), (5, 10)])
+    [(0, 30), (50, None), (5, 10)]
+    """
+    if not byte_ranges:
+        raise ValueError("byte_ranges=[] fetches nothing; give at least one range, or None for all")
+    joined: list[ByteRange] = []
+    for start, stop in byte_ranges:
+        if start < 0 or (stop is not None and stop <= start):
+            raise ValueError(
+                f"byte range ({start}, {stop}) must have 0 <= start < stop (stop excluded); "
+                "correct byte_ranges"
+            )
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((start, stop))
+    return joined
 
 
 def range_header(start: int, stop: int | None) -> str:

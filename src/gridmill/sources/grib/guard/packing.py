@@ -109,7 +109,12 @@ def _check_simple(header: memoryview, data: memoryview, n_values: int) -> None:
 
 def _check_complex(header: memoryview, data: memoryview, n_values: int) -> None:
     """Check that groups add up to the values and fit into the data: templates 7.2 and 7.3."""
-    n_groups = uint(header, 31, 4)
+    n_groups, management = uint(header, 31, 4), header[22]
+    if management > 2:
+        # ecCodes would take groups of missing values for values, and decode numbers without sense.
+        raise GribCorrupt(
+            f"missing value management {management} is not in code table 5.5 (0 to 2)"
+        )
     if n_groups == 0:
         return  # a constant field: all values are the reference
     if max(header[19], header[36], header[46]) > 32 or n_groups > n_values:
