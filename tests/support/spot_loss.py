@@ -106,6 +106,8 @@ def _losing(client: Client, every_s: float, chance: random.Random) -> Iterator[l
         while not ended.wait(every_s):
             cluster: Any = client.cluster
             nannies = list(cluster.workers.values())
+            if len(cluster.scheduler.workers) < len(nannies):
+                continue  # where they come back more slowly than they go nothing would ever be done
             pids = [nanny.pid for nanny in nannies if nanny.pid is not None]
             lost = chance.sample(pids, min(len(pids), len(nannies) // 2))
             for pid in lost:

@@ -127,6 +127,27 @@ def test_a_run_survives_a_useless_worker_that_joins_it(dataset, said):
     np.testing.assert_array_equal(dataset.store.open_dataset().a.values, truth(hours(40)))
 
 
+def test_a_worker_that_is_lost_as_a_run_begins_does_not_end_it(dataset, monkeypatch):
+    """Where a plugin's broadcast breaks off, workers that it did not reach get it all the same.
+
+    The scheduler answers by closing the connection, as it does when one of the workers is gone.
+    """
+    register, broken = Client.register_plugin, []
+
+    def break_off(self, plugin, *args, **options):
+        if plugin.name not in broken:
+            broken.append(plugin.name)
+            raise CommClosedError("Stream is closed")
+        return register(self, plugin, *args, **options)
+
+    monkeypatch.setattr(Client, "register_plugin", break_off)
+    with cluster_of({}) as client:
+        report = dataset.backfill(until(40), client=client)
+    assert PLUGIN in broken
+    assert report.failures == []
+    np.testing.assert_array_equal(dataset.store.open_dataset().a.values, truth(hours(40)))
+
+
 def test_a_dataset_of_another_run_closes_nobody(dataset):
     """Once a run has ended, workers that join are not asked for its jobs' module any more."""
     with cluster_of({}) as client:
