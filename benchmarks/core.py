@@ -22,7 +22,7 @@ from benchmarks.forecast import end_of_inits, forecast_of, write_forecast
 from benchmarks.measures import Measure, compare
 from benchmarks.on_hand import on_hand
 from benchmarks.sizes import Size
-from gridmill.runs.dask.memory import keep_freed_memory
+from gridmill.runs.dask.plugin.memory import keep_freed_memory
 
 __all__ = ["bare", "core", "everywhere", "processes"]
 

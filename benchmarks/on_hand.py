@@ -25,7 +25,7 @@ from gridmill.pipeline.values import (
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import nothing_missing
-from gridmill.runs.dask.memory import keep_freed_memory
+from gridmill.runs.dask.plugin.memory import keep_freed_memory
 from gridmill.stores.state.leases import Lease
 
 __all__ = ["OnHand", "on_hand"]

@@ -23,7 +23,7 @@ from benchmarks.sizes import Size
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.variables import Encoding
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.memory import MALLOC_OPTIONS
+from gridmill.runs.dask.plugin.memory import MALLOC_OPTIONS
 
 __all__ = ["plain"]
 

@@ -36,7 +36,7 @@ import trust_driver
 import trust_reader
 from gridmill.model.records import ProgressRecord
 from gridmill.model.settled import SourceFileStatus
-from gridmill.runs.dask.plugin import PLUGIN
+from gridmill.runs.dask.plugin.pipeline import PLUGIN
 from gridmill.testing import ArchiveServer, Request
 from trust_archive import S3, Archive, Shelf, is_icechunk, is_on_s3
 from trust_dataset import GROUPS, FormulaTruth, SourceArchive, group_of, label, source_path

@@ -53,16 +53,14 @@ class Encoding:
         Length of the stored object along each dim, a multiple of `chunks`; None stores every
         chunk as an object of its own.
     index_location
-        Where a shard has its index: ``"end"``, or ``"start"`` for readers that cannot ask for the
-        last bytes of an object, like those of adlfs.
+        Of a shard: ``"end"``, or ``"start"`` for readers that read no range from an end (adlfs).
     dtype
         NumPy dtype name of the stored values.
     fill_value
         What is stored where there is no value. Of integers it is what readers take for missing
-        (`_FillValue`), so that it must not be a value that can occur: not 0, and nothing inside
-        `DataVar.valid_range`. None means NaN for floating point. Integers without one, and
-        booleans, have nothing that says missing: a source file that is missing then holds readers
-        back, for they would see 0.
+        (`_FillValue`), and must not occur as a value: not 0, and outside `DataVar.valid_range`.
+        None means NaN for floating point. Integers without one, and booleans, have nothing that
+        says missing: readers wait for a missing source file, for they would see 0.
     scale_factor, add_offset
         Values are packed into an integer `dtype`, as CF has it: readers see what is stored times
         `scale_factor` plus `add_offset`, and NaN where that is `fill_value`, which must be given.
@@ -80,10 +78,9 @@ class Encoding:
     Raises
     ------
     ValueError
-        A length is not positive, `shards` is no multiple of `chunks`, their ranks differ, `dtype`
-        is none of numbers or booleans, a codec does not give the same bytes for the same values,
-        an integer dtype does not hold `fill_value`, or `dtype`, `scale_factor` and `fill_value`
-        cannot pack.
+        Lengths are not positive, no multiples or of other ranks, `dtype` is none of numbers or
+        booleans or does not hold `fill_value`, a codec gives other bytes each time, or `dtype`,
+        `scale_factor` and `fill_value` cannot pack.
 
     Examples
     --------
@@ -112,9 +109,8 @@ class Encoding:
         kind = np.dtype(self.dtype)
         if kind.kind not in "biufc":
             raise ValueError(
-                f"dtype {self.dtype!r} is none of numbers or booleans, and gridmill stores no "
-                "other: store numbers for what they stand for, and say which is which with the "
-                "attributes flag_values and flag_meanings; times are int64 with units"
+                f"dtype {self.dtype!r} is none of numbers or booleans: store numbers, and say what "
+                "they mean by flag_values and flag_meanings; times are int64 with units"
             )
         if kind.kind in "biuf":  # "f4" and ">f4" are float32 in a Zarr array, too
             object.__setattr__(self, "dtype", kind.name)
@@ -303,9 +299,8 @@ class DataVar:
         Lowest and highest value that it can have, in its units, for validation; None means what
         its CF standard name and units say.
     gates
-        What its fields must be like to be published: one that is beyond a gate is held until
-        somebody decides, see
-        `gridmill.model.fields.gates`.
+        What its fields must be like to be published: one beyond a gate is held until somebody
+        decides, see `gridmill.Gate`.
     superseded
         What new archives have in its place; see `TemplateConfig.former_vars`.
 
@@ -408,9 +403,8 @@ class Completeness(Coordinate):
     """An auxiliary coordinate that says how much of each position arrived; gridmill fills it.
 
     1 where every source file that `RegionJob.generate_source_file_coords` gives was read for every
-    variable, else the share of those places, (variable, source file), that have values; 0 where
-    nothing arrived, nothing is known yet, or no source file is given. It is published after the
-    values that it speaks of.
+    variable, else the share of places (variable, source file) that have values; 0 where nothing
+    arrived, is known yet, or is given. It is published after the values that it speaks of.
 
     Parameters
     ----------
@@ -421,8 +415,7 @@ class Completeness(Coordinate):
     Raises
     ------
     ValueError
-        `dims` is not given, or `chunks`, `units` or `calendar` are: they are not an author's to
-        choose.
+        `dims` is not given, or `chunks`, `units` or `calendar` are.
 
     Examples
     --------

@@ -107,7 +107,7 @@ class OnDemand:
         """Give what all runs on a cluster share of source hosts, if it is there already."""
         if self._client is None and isinstance(self.spec, str):
             return None
-        from gridmill.runs.dask.places import HostPlaces
+        from gridmill.runs.dask.plugin.places import HostPlaces
 
         client = self.client()
         return HostPlaces(client.scheduler, client.loop)

@@ -14,8 +14,8 @@ import pytest
 from distributed import Client, get_worker
 
 from clusters import local_client
-from gridmill.runs.dask import memory
-from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin
+from gridmill.runs.dask.plugin import memory
+from gridmill.runs.dask.plugin.pipeline import PLUGIN, PipelinePlugin
 from gridmill.runs.dask.tasks import _bench
 from gridmill.runs.workplaces.workplace import STAGE_WIDTHS, threads_per_worker
 from tiny import Provider, Tiny, hours, until

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clusters import local_client
-from gridmill.runs.dask.executors import stage_executors
+from gridmill.runs.dask.plugin.executors import stage_executors
 from gridmill.stores.state.leases import LeaseHeld
 from steps import PATIENCE_S, STEPS, OfBackfill, OfUpdate, meanwhile, wait_until
 from tiny import HOUR, START, Provider, Tiny, dataset_of, hours, until

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 from clusters import local_client
-from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin
-from gridmill.runs.dask.shared import A_DAY_S, SharedFolder
+from gridmill.runs.dask.plugin.pipeline import PLUGIN, PipelinePlugin
+from gridmill.runs.dask.plugin.shared import A_DAY_S, SharedFolder
 
 STAY = """
 import sys, time
 from pathlib import Path
-from gridmill.runs.dask.shared import SharedFolder
+from gridmill.runs.dask.plugin.shared import SharedFolder
 shared = SharedFolder(Path(sys.argv[1]))
 print("in", flush=True)
 time.sleep(600)

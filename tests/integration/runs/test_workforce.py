@@ -15,7 +15,7 @@ from distributed.comm import CommClosedError
 
 from clusters import local_client
 from gridmill.runs.dask.clusters import connect
-from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin
+from gridmill.runs.dask.plugin.pipeline import PLUGIN, PipelinePlugin
 from gridmill.runs.dask.workers import joining, queues, workforce
 from gridmill.runs.dask.workers.workforce import NoWorkers, Workforce
 from tiny import Provider, Tiny, hours, truth, until
@@ -202,7 +202,7 @@ def test_workers_as_they_should_be_are_no_news(dataset, said):
 def test_a_full_disk_and_missing_malloc_are_found(monkeypatch):
     """Each with its remedy."""
     monkeypatch.setattr(joining, "FEWEST_FREE_NBYTES", 1 << 60)
-    monkeypatch.setattr("gridmill.runs.dask.memory.keep_freed_memory", lambda: False)
+    monkeypatch.setattr("gridmill.runs.dask.plugin.memory.keep_freed_memory", lambda: False)
     with local_client(n_workers=1, processes=False) as client:
         (worker,) = client.cluster.workers.values()
         findings = joining.examine(GOOD, worker)

@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters import local_client
-from gridmill.runs.dask.places import HostPlaces
-from gridmill.runs.dask.plugin import PipelinePlugin
+from gridmill.runs.dask.plugin.pipeline import PipelinePlugin
+from gridmill.runs.dask.plugin.places import HostPlaces
 from gridmill.sources.fetch import hosts
 from gridmill.sources.fetch.download import DownloadSettings, fetch
 from gridmill.sources.fetch.hosts import place_at
@@ -174,7 +174,7 @@ def test_without_a_cluster_the_places_are_those_of_the_process(tmp_path):
 HOLDER = """
 import sys, time
 from distributed import Client
-from gridmill.runs.dask.places import HostPlaces
+from gridmill.runs.dask.plugin.places import HostPlaces
 client = Client(sys.argv[1])
 with HostPlaces(client.scheduler, client.loop)("http://host", 1):
     print("held", flush=True)

@@ -13,8 +13,8 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.values import RunContext
 from gridmill.publishing.copies import Copy
 from gridmill.runs.dask import submission
-from gridmill.runs.dask.places import HostPlaces
-from gridmill.runs.dask.plugin import PipelinePlugin
+from gridmill.runs.dask.plugin.pipeline import PipelinePlugin
+from gridmill.runs.dask.plugin.places import HostPlaces
 from gridmill.runs.dask.workers.workforce import Workforce, expected_workers, is_one_machine
 from gridmill.runs.workplaces.workplace import Batch, BatchTasks, GroupWork, RegionTasks
 from gridmill.sources.fetch.download import limit_hosts

@@ -21,7 +21,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import position_key
 from gridmill.pipeline.values import RunContext
 from gridmill.publishing.copies import Copy
-from gridmill.runs.dask.executors import executor_of
+from gridmill.runs.dask.plugin.executors import executor_of
 from gridmill.runs.dask.tasks import (
     compress,
     compress_each,

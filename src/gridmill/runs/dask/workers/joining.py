@@ -109,7 +109,7 @@ def lacks(worker: Worker, threads: int) -> dict[str, str]:
     """Find what a worker has too little of, by kind."""
     import shutil
 
-    from gridmill.runs.dask.memory import keep_freed_memory
+    from gridmill.runs.dask.plugin.memory import keep_freed_memory
 
     found = {}
     if worker.state.nthreads < threads:

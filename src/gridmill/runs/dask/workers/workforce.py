@@ -15,7 +15,7 @@ from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 
 from gridmill.model.wording import format_duration
-from gridmill.runs.dask.plugin import PLUGIN, PipelinePlugin
+from gridmill.runs.dask.plugin.pipeline import PLUGIN, PipelinePlugin
 from gridmill.runs.dask.workers.jobs import Jobs, is_of_a_queue
 from gridmill.runs.dask.workers.joining import (
     TOPIC,

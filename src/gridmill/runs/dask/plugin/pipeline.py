@@ -18,10 +18,10 @@ from distributed import (
 
 from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
-from gridmill.runs.dask.executors import stage_executors
-from gridmill.runs.dask.memory import keep_freed_memory
-from gridmill.runs.dask.places import HostPlaces
-from gridmill.runs.dask.shared import SharedFolder
+from gridmill.runs.dask.plugin.executors import stage_executors
+from gridmill.runs.dask.plugin.memory import keep_freed_memory
+from gridmill.runs.dask.plugin.places import HostPlaces
+from gridmill.runs.dask.plugin.shared import SharedFolder
 from gridmill.runs.workplaces.workplace import STAGE_WIDTHS
 from gridmill.sources.fetch.download import limit_hosts
 
