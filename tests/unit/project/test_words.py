@@ -42,8 +42,10 @@ def _texts() -> dict[str, str]:
         cells = json.loads(path.read_text())["cells"]
         shown = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
         found[path.name] = "\n".join(shown)
+    # With its settings: a command keeps the names of its help option from the first context.
+    group = click.Context(cli, info_name="gridmill", **cli.context_settings)
     for name, command in cli.commands.items():
-        context = click.Context(command, info_name=f"gridmill {name}")
+        context = click.Context(command, info_name=name, parent=group)
         found[f"gridmill {name} --help"] = command.get_help(context)
     return found
 
