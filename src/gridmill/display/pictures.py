@@ -222,7 +222,12 @@ def map_picture(field: Field, var: DataVar) -> bytes:
     """Draw the map of one field; a PNG."""
     figure = _figure(5.6)
     limits = _centred(_limits([field]), var)
-    _draw_map(figure, figure.add_subplot(), field, var, limits, str(var.attrs["long_name"]))
+    axes = figure.add_subplot()
+    _draw_map(figure, axes, field, var, limits, str(var.attrs["long_name"]))
+    if not isinstance(aspect := axes.get_aspect(), str):
+        # As high as the map: a band along the equator is no square.
+        height = 0.85 * WIDTH_IN * aspect * np.ptp(field.y) / np.ptp(field.x)
+        figure.set_size_inches(WIDTH_IN, float(np.clip(height + 0.6, 2, 7)))
     return _as_png(figure)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ def run(*args: str) -> Result:
 def build(*args: str, upto: int = 4) -> Result:
     """Build the first positions, all of it in this process."""
     return run("backfill", "--until", until(upto), "--cluster", "none", *args)
+
+
+def free_port() -> int:
+    """Give a port of this machine on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
 
 
 def collection_at(folder: Path) -> dict[str, Any]:
@@ -127,6 +136,16 @@ def test_a_catalogue_that_cannot_be_written_is_noted_and_fails_no_run(here):
     (note,) = [note for note in json.loads(done.stdout)["notes"] if "catalogue" in note]
     assert "in-the-way" in note
     assert "gridmill catalog" in note
+
+
+def test_a_catalogue_in_a_bucket_that_is_down_fails_no_run(here, monkeypatch):
+    """Nobody listens there: the archive is built, and the report has a note."""
+    for name, value in {"ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    done = build("--store", "a.zarr", "--catalog", "s3://bucket/catalog", "--json")
+    assert done.exit_code == 0, done.output
+    assert any("s3://bucket/catalog" in note for note in json.loads(done.stdout)["notes"])
 
 
 def test_a_catalogue_that_hangs_holds_no_run_up(here, monkeypatch):

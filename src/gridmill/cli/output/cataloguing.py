@@ -38,7 +38,7 @@ class CatalogueOptions:
     url
         Of the catalogue; None for none.
     options
-        Of the archive's file system, which are those of the catalogue's where it is alike.
+        Of the archive's file system, and of the catalogue's where it is of the same kind.
     for_readers
         What readers pass to the archive's file system, beside what `reader_options` finds.
     """
@@ -82,13 +82,15 @@ def write_catalogue(
 ) -> int:
     """Write the archive's entry; how many objects changed. See `catalogue_archive`."""
     from gridmill.display.catalogue.entry import catalogue_archive
-    from gridmill.model.urls import is_same_kind
+    from gridmill.model.urls import is_local, is_same_kind, local_path
     from gridmill.operations.catalogue.opening import reader_options
     from gridmill.stores.objects.opening import open_objects
 
     assert given.url is not None
     is_alike = is_same_kind(given.url, dataset.store.url)
-    objects = open_objects(given.url, storage_options=given.options if is_alike else None)
+    staging = local_path(given.url) / ".staging" if is_local(given.url) else None
+    file_system = given.options if is_alike else None
+    objects = open_objects(given.url, staging, storage_options=file_system)
     options = {**reader_options(given.options), **given.for_readers}
     return catalogue_archive(dataset, objects.impatient if impatient else objects, options)
 

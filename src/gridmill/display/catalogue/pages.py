@@ -63,7 +63,6 @@ def _facts(collection: Mapping[str, Any]) -> list[Fact]:
     first, last = collection["extent"]["temporal"]["interval"][0]
     west, south, east, north = collection["extent"]["spatial"]["bbox"][0]
     share = collection.get("gridmill:completeness_of_newest")
-    licence = collection["license"]
     providers = (f"{p['name']} ({', '.join(p['roles'])})" for p in collection.get("providers", ()))
     return told(
         Fact("published", f"{_date(first)} … {_date(last)} UTC"),
@@ -72,10 +71,16 @@ def _facts(collection: Mapping[str, Any]) -> list[Fact]:
         Fact("area", f"{_around(west, 'W', 'E')} … {_around(east, 'W', 'E')}, "
              f"{_around(south, 'S', 'N')} … {_around(north, 'S', 'N')}"),
         Fact("providers", "\n".join(providers)),
-        Fact("licence", "see below" if licence == "other" else licence),
+        Fact("licence", _licence(collection)),
         Fact("version", collection["version"]),
         Fact("updated", collection.get("updated", "")),
     )  # fmt: skip
+
+
+def _licence(collection: Mapping[str, Any]) -> str:
+    if collection["license"] != "other":
+        return str(collection["license"])
+    return "in words, below" if "Licence: " in collection["description"] else "not declared"
 
 
 def _date(moment: str) -> str:
@@ -83,7 +88,7 @@ def _date(moment: str) -> str:
 
 
 def _around(degrees: float, below: str, above: str) -> str:
-    return f"{abs(degrees):g}°{'' if not degrees else above if degrees > 0 else below}"
+    return f"{abs(round(degrees, 2)):g}°{'' if not degrees else above if degrees > 0 else below}"
 
 
 def _dimensions(collection: Mapping[str, Any]) -> list[tuple[str, ...]]:
