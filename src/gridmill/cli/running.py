@@ -127,12 +127,7 @@ def _run(
         on_demand(cluster, output, show_dashboard) as where,
         display,
     ):
-        catalogue = Cataloguing(dataset, hooks.catalogue)
-        # The catalogue first: a hook may look at it.
-        announcers = [
-            Announcer(catalogue, about, interval_s=CATALOGUE_INTERVAL_S),
-            Announcer(hooks, about),
-        ]
+        announcers = _announcers(dataset, hooks, about)
 
         def listen(event: Event) -> None:
             display(event)
@@ -151,6 +146,17 @@ def _run(
             interruption.seen = True
             display.console.print("interrupted: stopping what runs")
             raise
+
+
+def _announcers(
+    dataset: DynamicalDataset, hooks: Hooks, about: Content
+) -> tuple[Announcer, Announcer]:
+    """Return what tells of publications; the catalogue first, since a hook may look at it."""
+    catalogue = Cataloguing(dataset, hooks.catalogue)
+    return (
+        Announcer(catalogue, about, interval_s=CATALOGUE_INTERVAL_S),
+        Announcer(hooks, about),
+    )
 
 
 def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) -> None:

@@ -220,14 +220,13 @@ def variable_picture(
 
 def map_picture(field: Field, var: DataVar) -> bytes:
     """Draw the map of one field; a PNG."""
-    figure = _figure(5.6)
+    axes = (figure := _figure(5.6)).add_subplot()
     limits = _centred(_limits([field]), var)
-    axes = figure.add_subplot()
     _draw_map(figure, axes, field, var, limits, str(var.attrs["long_name"]))
     if not isinstance(aspect := axes.get_aspect(), str):
         # As high as the map: a band along the equator is no square.
-        height = 0.85 * WIDTH_IN * aspect * np.ptp(field.y) / np.ptp(field.x)
-        figure.set_size_inches(WIDTH_IN, float(np.clip(height + 0.6, 2, 7)))
+        shape = aspect * np.ptp(field.y) / np.ptp(field.x)
+        figure.set_size_inches(WIDTH_IN, float(np.clip(0.85 * WIDTH_IN * shape + 0.9, 2, 7)))
     return _as_png(figure)
 
 
@@ -397,8 +396,7 @@ def _colours_of(var: DataVar, limits: tuple[float, float]) -> Any:
 
 
 def _centred(limits: tuple[float, float], var: DataVar) -> tuple[float, float]:
-    high = max(map(abs, limits))
-    return (-high, high) if _is_signed(var, limits) else limits
+    return (-(high := max(map(abs, limits))), high) if _is_signed(var, limits) else limits
 
 
 def _is_signed(var: DataVar, limits: tuple[float, float]) -> bool:
@@ -448,6 +446,5 @@ def _as_uri(figure: Figure) -> str:
 
 
 def _as_png(figure: Figure) -> bytes:
-    content = BytesIO()
-    figure.savefig(content, format="png")
+    figure.savefig(content := BytesIO(), format="png")
     return content.getvalue()

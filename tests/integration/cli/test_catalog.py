@@ -101,6 +101,16 @@ def test_a_collection_is_valid_and_opens_as_it_says(here, name):
     page = (here / "catalog" / "tiny" / "index.html").read_text()
     assert "Tiny" in page
     assert asset["href"] in page
+    assert collection["assets"]["preview"]["href"] == "./preview.png"
+    assert (here / "catalog" / "tiny" / "preview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_that_is_dear_to_read_is_left_out(here, monkeypatch):
+    """Where chunks are long in time, one field would take gigabytes; the entry does without."""
+    monkeypatch.setattr("gridmill.display.catalogue.picture.MOST_NBYTES", 2 * 6 * 4 - 1)
+    assert build("--store", "a.zarr", "--catalog", "catalog").exit_code == 0
+    assert "preview" not in collection_at(here / "catalog")["assets"]
+    assert "preview" not in (here / "catalog" / "tiny" / "index.html").read_text()
 
 
 def test_an_update_rewrites_the_entry(here):
