@@ -8,6 +8,7 @@ import click
 
 from gridmill.cli.commands.accept import accept
 from gridmill.cli.commands.backfill import backfill
+from gridmill.cli.commands.catalog import catalog
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
 from gridmill.cli.commands.headers import headers
@@ -111,6 +112,7 @@ COMMANDS = (
     restore_metadata,
     rebuild_records,
     headers,
+    catalog,
     upkeep,
     run_one,
     new,

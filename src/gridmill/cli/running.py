@@ -10,6 +10,7 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.interruption import Interruption
 from gridmill.cli.options.clusters import Cluster, has_dashboard, on_demand
 from gridmill.cli.output.announcing import Announcer
+from gridmill.cli.output.cataloguing import CATALOGUE_INTERVAL_S, Cataloguing
 from gridmill.cli.output.hooks import Hooks
 from gridmill.cli.output.output import Output
 from gridmill.cli.verdict import verdict_of
@@ -126,23 +127,36 @@ def _run(
         on_demand(cluster, output, show_dashboard) as where,
         display,
     ):
-        announcer = Announcer(hooks, about)
+        announcers = _announcers(dataset, hooks, about)
 
         def listen(event: Event) -> None:
             display(event)
-            announcer(event)
+            for announcer in announcers:
+                announcer(event)
 
         try:
-            with announcer:
+            with announcers[0], announcers[1]:
                 for report in runs(where, listen):
                     reports.append(report)
                     if report.published_anything:
                         content = report_content(report, dataset, ExitCode.SUCCESS)
-                        _note(dataset, report, announcer.conclude(content))
+                        notes = [note for a in announcers for note in a.conclude(content)]
+                        _note(dataset, report, notes)
         except KeyboardInterrupt:
             interruption.seen = True
             display.console.print("interrupted: stopping what runs")
             raise
+
+
+def _announcers(
+    dataset: DynamicalDataset, hooks: Hooks, about: Content
+) -> tuple[Announcer, Announcer]:
+    """Return what tells of publications; the catalogue first, since a hook may look at it."""
+    catalogue = Cataloguing(dataset, hooks.catalogue)
+    return (
+        Announcer(catalogue, about, interval_s=CATALOGUE_INTERVAL_S),
+        Announcer(hooks, about),
+    )
 
 
 def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Field", "availability_picture", "newest_field", "reference_field", "variable_picture"]
+__all__ = ["availability_picture", "field_of", "map_picture", "newest_field", "variable_picture"]
 
 Values = np.ndarray[Any, Any]
 
@@ -85,7 +85,7 @@ def newest_field(context: Context, var: DataVar) -> Field | None:
         if not there.size:
             return None
         at[context.append_dim] = int(there[-1]) + stats.start
-    return _field(context.ds[var.name], {str(k): v for k, v in at.items()}, dims)
+    return field_of(context.ds[var.name], {str(k): v for k, v in at.items()}, dims)
 
 
 def reference_field(context: Context, reference: xr.Dataset, var: DataVar) -> Field | None:
@@ -96,7 +96,7 @@ def reference_field(context: Context, reference: xr.Dataset, var: DataVar) -> Fi
         return None
     theirs = reference[name]
     *others, y, x = map(str, theirs.dims)
-    return _field(
+    return field_of(
         theirs, {dim: _nearest(theirs, dim, ours.labels.get(dim)) for dim in others}, (y, x)
     )
 
@@ -120,7 +120,8 @@ def _counterpart(reference: xr.Dataset, var: DataVar) -> str | None:
     return same[0] if len(same) == 1 else None
 
 
-def _field(array: xr.DataArray, at: Mapping[str, int], dims: Sequence[str]) -> Field:
+def field_of(array: xr.DataArray, at: Mapping[str, int], dims: Sequence[str]) -> Field:
+    """Read one field, thinned, at positions along all but its two dims."""
     thin = {dim: slice(None, None, -(-array.sizes[dim] // MOST_CELLS)) for dim in dims}
     cut = array.isel({**at, **thin}).transpose(*dims).load()
     labels = {dim: cut[dim] for dim in at if dim in cut.coords}
@@ -208,15 +209,25 @@ def variable_picture(
     top = parts[0, 0]
     widths = [*([1.6] * len(fields)), 1.0]
     maps = top.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
-    limits = _limits(fields)
-    if _is_signed(var, limits):
-        limits = (-max(map(abs, limits)), max(map(abs, limits)))
+    limits = _centred(_limits(fields), var)
     for axes, field, who in zip(maps, fields, ("", "reference"), strict=False):
         _draw_map(top, axes, field, var, limits, who)
     _draw_histogram(maps[-1], fields, var)
     if context.config.varies(var):
         _draw_series(parts[1, 0].subplots(), context, var, reference)
     return _as_uri(figure)
+
+
+def map_picture(field: Field, var: DataVar) -> bytes:
+    """Draw the map of one field; a PNG."""
+    axes = (figure := _figure(5.6)).add_subplot()
+    limits = _centred(_limits([field]), var)
+    _draw_map(figure, axes, field, var, limits, str(var.attrs["long_name"]))
+    if not isinstance(aspect := axes.get_aspect(), str):
+        # As high as the map: a band along the equator is no square.
+        shape = aspect * np.ptp(field.y) / np.ptp(field.x)
+        figure.set_size_inches(WIDTH_IN, float(np.clip(0.85 * WIDTH_IN * shape + 0.9, 2, 7)))
+    return _as_png(figure)
 
 
 def _draw_map(
@@ -384,6 +395,10 @@ def _colours_of(var: DataVar, limits: tuple[float, float]) -> Any:
     return _colours("davos_r" if any(word in _words(var) for word in WATER) else "batlow")
 
 
+def _centred(limits: tuple[float, float], var: DataVar) -> tuple[float, float]:
+    return (-(high := max(map(abs, limits))), high) if _is_signed(var, limits) else limits
+
+
 def _is_signed(var: DataVar, limits: tuple[float, float]) -> bool:
     """Whether zero is the middle of what a variable can be."""
     return limits[0] < 0 < limits[1] and any(word in _words(var) for word in SIGNED)
@@ -427,6 +442,9 @@ def _plain(axes: Axes) -> None:
 
 
 def _as_uri(figure: Figure) -> str:
-    content = BytesIO()
-    figure.savefig(content, format="png")
-    return f"data:image/png;base64,{b64encode(content.getvalue()).decode()}"
+    return f"data:image/png;base64,{b64encode(_as_png(figure)).decode()}"
+
+
+def _as_png(figure: Figure) -> bytes:
+    figure.savefig(content := BytesIO(), format="png")
+    return content.getvalue()

@@ -11,7 +11,11 @@ __all__ = ["REVALIDATE", "CachePolicy", "Headers", "cache_policy"]
 # A cache may keep it, and asks before each use whether it is the newest.
 REVALIDATE = "no-cache"
 METADATA_SUFFIX = ".json"
-CONTENT_TYPES = {METADATA_SUFFIX: "application/json", ".html": "text/html; charset=utf-8"}
+CONTENT_TYPES = {
+    METADATA_SUFFIX: "application/json",
+    ".html": "text/html; charset=utf-8",
+    ".png": "image/png",
+}
 ANY_BYTES = "application/octet-stream"
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-
-from gridmill.cli.output.hooks import Hooks
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from gridmill.runs.narration import Event
@@ -19,13 +17,24 @@ __all__ = ["Announcer"]
 INTERVAL_S = 5.0
 
 
+class Told(Protocol):
+    """What is told of publications: the hooks of a run, or what keeps a catalogue current."""
+
+    @property
+    def on_publish(self) -> str | None:
+        """What is called; None if there is nothing to tell."""
+
+    def published(self, content: Mapping[str, Any]) -> str | None:
+        """Take in that readers see more; why that failed, if it did."""
+
+
 class Announcer:
     """Calls the hook for publications in a thread of its own: a slow one does not hold the run up.
 
     Parameters
     ----------
     hooks
-        Those of the run.
+        Those of the run, or its catalogue.
     about
         What is told beside the extent: dataset, store, kind.
     interval_s
@@ -37,7 +46,7 @@ class Announcer:
     """
 
     def __init__(
-        self, hooks: Hooks, about: Mapping[str, Any], *, interval_s: float = INTERVAL_S
+        self, hooks: Told, about: Mapping[str, Any], *, interval_s: float = INTERVAL_S
     ) -> None:
         self.hooks = hooks
         self.about = about

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -20,6 +20,7 @@ from gridmill.cli.errors import masked, warn
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, let_import_from_here
 from gridmill.cli.options.declaring import Command, setting, with_options
+from gridmill.cli.output.cataloguing import CatalogueOptions, catalogue_options
 
 __all__ = ["Hooks", "hook_options"]
 
@@ -38,10 +39,13 @@ class Hooks:
         Called when readers see more: while a run goes on, and at its end with the report.
     on_failure
         Called after a run that failed, was too late, or published new gaps.
+    catalogue
+        What is rewritten when readers see more.
     """
 
     on_publish: str | None = None
     on_failure: str | None = None
+    catalogue: CatalogueOptions = field(default_factory=CatalogueOptions)
 
     def published(self, content: Mapping[str, Any]) -> str | None:
         """Say that readers see more; why the hook failed, if it did."""
@@ -53,7 +57,7 @@ class Hooks:
 
 
 def hook_options(command: Command) -> Command:
-    """Take what to call after a run; passes `Hooks`.
+    """Take what to call after a run, and the catalogue that it keeps current; passes `Hooks`.
 
     An error that ends the command calls the hook for failures, too, but for the operator's own
     interruption.
@@ -75,9 +79,13 @@ def hook_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def wrapped(
-        archive: ArchiveOptions, on_publish: str | None, on_failure: str | None, **rest: Any
+        archive: ArchiveOptions,
+        on_publish: str | None,
+        on_failure: str | None,
+        catalogue: CatalogueOptions,
+        **rest: Any,
     ) -> Any:
-        hooks = Hooks(on_publish, on_failure)
+        hooks = Hooks(on_publish, on_failure, catalogue)
         try:
             return command(archive=archive, hooks=hooks, **rest)
         except click.ClickException as error:
@@ -85,7 +93,7 @@ def hook_options(command: Command) -> Command:
                 hooks.failed(_error_content(archive, error))
             raise
 
-    return with_options(wrapped, options)
+    return with_options(catalogue_options(wrapped), options)
 
 
 def _error_content(archive: ArchiveOptions, error: click.ClickException) -> dict[str, Any]:

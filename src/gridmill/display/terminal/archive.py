@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "gaps_content",
     "headers_content",
+    "show_catalogued",
     "show_gaps",
     "show_headers",
     "show_status",
@@ -169,3 +170,11 @@ def show_headers(content: Content) -> RenderableType:
     )
     grid = facts_grid(facts_of(facts))
     return Group(heading(content["store"], what), grid, *replica_lines(content))
+
+
+def show_catalogued(content: Content) -> RenderableType:
+    """Show where an archive is catalogued, and whether anything changed."""
+    n = content["changed"]
+    what = f"{count_of(n, 'object')} written" if n else "the catalogue was up to date"
+    facts = {"catalogue": content["catalog"], "entry": content["dataset_id"]}
+    return Group(heading(content["store"], what), facts_grid(facts_of(facts)))

@@ -1,0 +1,131 @@
+"""What a catalogue says of dimensions, places and times, and of licences and providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cftime
+import numpy as np
+import pandas as pd
+import pystac
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from pystac.extensions.datacube import DatacubeExtension
+from pystac.validation import RegisteredValidator
+
+from gridmill.operations.catalogue.collection import build_collection
+from gridmill.operations.catalogue.cube import bounding_box, cube_dimensions, interval
+from gridmill.operations.catalogue.opening import Way
+
+WAYS = [Way("zarr", "s3://bucket/a.zarr", "zarr", {"anon": True})]
+
+
+def forecast(**attrs: Any) -> xr.Dataset:
+    """Give forecasts of three members on two pressure levels of a global grid."""
+    hours = np.array([0, 6, 12], "timedelta64[h]").astype("timedelta64[ns]")
+    coords: dict[str, Any] = {
+        "init_time": pd.date_range("2020-01-01", periods=4, freq="12h"),
+        "lead_time": hours,
+        "member": [0, 1, 2],
+        "pressure": ("pressure", [850.0, 500.0], {"units": "hPa", "positive": "down"}),
+        "latitude": ("latitude", np.arange(90, -91, -30.0), {"units": "degrees_north"}),
+        "longitude": ("longitude", np.arange(0, 360, 60.0), {"units": "degrees_east"}),
+        "completeness": (("init_time", "lead_time"), np.tile([1, 1, 0.25], (4, 1))),
+    }
+    dims = ("init_time", "lead_time", "member", "pressure", "latitude", "longitude")
+    shape = (4, 3, 3, 2, 7, 6)
+    about = {"long_name": "Air temperature", "units": "K", "standard_name": "air_temperature"}
+    t = (dims, np.zeros(shape, "float32"), about)
+    return xr.Dataset({"t": t}, coords, attrs)
+
+
+def collection_of(ds: xr.Dataset) -> dict[str, Any]:
+    """Give the collection of forecasts."""
+    return build_collection(
+        ds,
+        dataset_id="fc",
+        append_dim="init_time",
+        version="3",
+        ways=WAYS,
+        completeness="completeness",
+    )
+
+
+def test_every_dimension_says_what_it_is():
+    """Times, leads, members, levels and places, each as the datacube extension has them."""
+    dims = cube_dimensions(forecast())
+    assert dims["init_time"] == {
+        "type": "temporal",
+        "extent": ["2020-01-01T00:00:00Z", "2020-01-02T12:00:00Z"],
+        "step": "PT12H",
+    }
+    assert dims["lead_time"]["values"] == [0, 6, 12]
+    assert (dims["lead_time"]["unit"], dims["lead_time"]["step"]) == ("h", 6)
+    assert dims["member"]["type"] == "member"
+    assert (dims["pressure"]["axis"], dims["pressure"]["values"]) == ("z", [850, 500])
+    assert (dims["longitude"]["axis"], dims["longitude"]["extent"]) == ("x", [0, 300])
+    assert (dims["latitude"]["axis"], dims["latitude"]["step"]) == ("y", -30)
+
+
+def test_a_collection_is_valid_and_read_by_pystac():
+    """By the schemas that come with pystac, and its datacube extension finds every dimension."""
+    content = collection_of(forecast(title="Forecast", license="CC-BY-4.0", institution="Office"))
+    RegisteredValidator.get_validator().validate_core(
+        content, pystac.STACObjectType.COLLECTION, "1.1.0"
+    )
+    assert content["license"] == "CC-BY-4.0"
+    assert content["providers"] == [{"name": "Office", "roles": ["producer"]}]
+    assert content["extent"]["temporal"]["interval"] == [
+        ["2020-01-01T00:00:00Z", "2020-01-03T00:00:00Z"]
+    ]
+    assert content["gridmill:completeness_of_newest"] == 0.75
+    assert content["assets"]["zarr"]["xarray:storage_options"] == {"anon": True}
+    # pystac knows the extension before its present version, which has the same fields.
+    older = "https://stac-extensions.github.io/datacube/v2.2.0/schema.json"
+    content["stac_extensions"] = [older]
+    cube = DatacubeExtension.ext(pystac.Collection.from_dict(content))
+    assert set(cube.dimensions) == set(forecast().sizes)
+    assert cube.variables["t"].dimensions == list(forecast()["t"].dims)
+
+
+def test_a_licence_in_prose_is_said_and_linked():
+    """STAC takes identifiers only."""
+    text = "Open to the public, see https://example.org/terms"
+    content = collection_of(forecast(license=text))
+    assert content["license"] == "other"
+    assert f"Licence: {text}" in content["description"]
+    assert {"rel": "license", "href": "https://example.org/terms"} in content["links"]
+
+
+@given(st.floats(-180, 179), st.integers(2, 100), st.floats(0.1, 2))
+def test_a_box_holds_every_longitude(first, n, step):
+    """Whichever way round they are counted, and across 180°."""
+    lon = first + step * np.arange(n)
+    for turned in (lon, lon % 360):
+        ds = xr.Dataset(
+            coords={
+                "x": ("x", turned, {"units": "degrees_east"}),
+                "y": ("y", [-1.0, 2.0], {"units": "degrees_north"}),
+            }
+        )
+        west, south, east, north = bounding_box(ds)
+        assert (south, north) == (-1, 2)
+        assert -180 <= west <= 180
+        assert -180 <= east <= 180
+        width = (east - west) % 360 or 360
+        assert width == pytest.approx(step * (n - 1), abs=1e-6)
+
+
+def test_a_global_grid_is_the_whole_way_round():
+    """Though its last longitude is a step before the first."""
+    assert bounding_box(forecast()) == [-180, -90, 180, 90]
+
+
+def test_days_that_only_another_calendar_has_are_the_months_last():
+    """STAC's dates are those of the common calendar."""
+    times = xr.date_range("2001-02-29", periods=2, calendar="360_day", use_cftime=True)
+    assert isinstance(times[0], cftime.Datetime360Day)
+    ds = xr.Dataset(coords={"time": times})
+    assert interval(ds, "time") == ["2001-02-28T00:00:00Z", "2001-02-28T00:00:00Z"]
