@@ -48,7 +48,9 @@ BY_ZARR = (
 BUCKETS = ("SeaweedFS", "Ceph RGW")
 CELLS = [
     *((r, s, "zarr") for s in ("local", *BUCKETS) for r in (*BY_ZARR, "tensorstore")),
-    *((r, s, "zarr") for s in ("Azurite", "GCS test server", "SFTP") for r in BY_ZARR),
+    *((r, s, "zarr") for s in ("Azurite", "SFTP") for r in BY_ZARR),
+    # The client of zarrs goes to Google alone.
+    *((r, "GCS test server", "zarr") for r in BY_ZARR if r != "zarrs"),
     *((r, "local", "zarr for GDAL") for r in (*BY_ZARR, "tensorstore")),
     *(("icechunk", s, "icechunk") for s in ("local", *BUCKETS)),
 ]
@@ -86,12 +88,10 @@ def places(
 ) -> Iterator[dict[tuple[str, str], dict[str, Any]]]:
     """The same archive in every store and format, by both."""
     folder = tmp_path_factory.mktemp("matrix")
-    s3 = {"key": s3_server.access_key, "secret": s3_server.secret_key}
+    s3 = s3_server.storage_options
     with ExitStack() as stack:
         run = uuid.uuid4().hex
-        stores = {
-            "SeaweedFS": (f"s3://public/{run}", s3_server.storage_options, s3),
-        }
+        stores = {"SeaweedFS": (f"s3://public/{run}", s3, s3)}
         if not missing_store("Ceph RGW"):
             ceph = stack.enter_context(CephRgw())
             own = ceph.storage_options
@@ -180,7 +180,8 @@ def read_all(
         timeout=280,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    # Icechunk warns on standard output.
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return {(line["reader"], line["store"], line["format"]): line for line in lines}
 
 
