@@ -162,7 +162,9 @@ class CephRgw:
         end = time.monotonic() + START_S
         while not ready():
             if time.monotonic() > end or any(p.poll() is not None for p in self._processes):
-                said = [path.read_text(errors="replace")[-500:] for path in self._home.glob("*.out")]
+                said = [
+                    path.read_text(errors="replace")[-500:] for path in self._home.glob("*.out")
+                ]
                 raise RuntimeError(f"Ceph is not ready: {' '.join(said)}")
             time.sleep(0.1)
 

@@ -68,7 +68,13 @@ class Zarrita:
         shutil.copy(READER, folder)
         (folder / "node_modules").symlink_to(modules)
         self._imports = {}
-        for name in ("zarrita", "@zarrita/storage", "numcodecs", "reference-spec-reader", "unzipit"):
+        for name in (
+            "zarrita",
+            "@zarrita/storage",
+            "numcodecs",
+            "reference-spec-reader",
+            "unzipit",
+        ):
             self._imports |= _addresses(modules / name, name)
         self.version = json.loads((modules / "zarrita" / "package.json").read_text())["version"]
 

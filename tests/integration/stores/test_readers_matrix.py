@@ -283,6 +283,4 @@ def test_zarrita_in_a_browser(
 def assert_seen(seen: dict[str, Any]) -> None:
     """Compare what JavaScript read, which has null where there is no number."""
     assert "error" not in seen, seen["error"]
-    assert_true(
-        {name: np.array(one["values"], dtype="float64") for name, one in seen.items()}
-    )
+    assert_true({name: np.array(one["values"], dtype="float64") for name, one in seen.items()})

@@ -30,6 +30,8 @@ TRADE = (
     "place, a map one position, a forecast all leads at one place."
 )
 
+FOR_GDAL = "GDAL reads shards and crc32c from 3.13 on; gridmill.for_gdal declares what 3.12 opens."
+
 
 def template_content(config: TemplateConfig, until: Any) -> Content:
     """Describe the structure of a dataset up to a label of its append dim.
@@ -297,7 +299,10 @@ def show_layout(content: Content) -> RenderableType:
         for cut in content["cuts"]
         for warning in cut["warnings"]
     ]
-    parts.append(section("what reads cost", Group(_access_table(content["cuts"]), Text(TRADE))))
+    shown: list[RenderableType] = [_access_table(content["cuts"]), Text(TRADE)]
+    if any(cut["opened_by_gdal"] == "3.13" for cut in content["cuts"]):
+        shown.append(Text(FOR_GDAL))
+    parts.append(section("what reads cost", Group(*shown)))
     return Group(*parts, *([section("to mind", Group(*warnings))] if warnings else []))
 
 
