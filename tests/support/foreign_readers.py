@@ -1,7 +1,7 @@
 """What readers see of archives: run as a program by a Python of its own, without gridmill.
 
 ``python foreign_readers.py PLACES`` takes a JSON list of places and prints a JSON line for each
-reader that is meant for one: reader, version, place, and the values of every variable, or the error.
+reader that is meant for one: reader, version, place, and the values of variables, or the error.
 """
 
 from __future__ import annotations

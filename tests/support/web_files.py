@@ -1,4 +1,4 @@
-"""A folder over HTTP on loopback, as of an object store: ranges from either end, requests counted."""
+"""A folder over HTTP on loopback: ranges from either end, requests counted, answers late."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ READS = {"point series": (96, 1, 1), "map": (1, 24, 24)}
 def test_the_computed_requests_are_those_of_zarr(
     name: str, read: str, is_sharded: bool, tmp_path: Path
 ) -> None:
-    """As many requests, or fewer where a client joins ranges; the bytes of whole chunks, and indexes."""
+    """No more requests, and the bytes of whole chunks with the indexes of their shards."""
     cut = CUTS[name]
     zarr.create_array(
         tmp_path / "a.zarr",

@@ -61,7 +61,7 @@ class AccessCost:
 
     @property
     def waiting_s(self) -> float:
-        """Seconds of waiting for answers, at 50 ms each and ten at a time; transfer comes on top."""
+        """Seconds of waiting for answers, ten at a time; transfer comes on top."""
         return ROUND_TRIP_S * sum(math.ceil(n / AT_ONCE) for n in (self.chunks, self.shards))
 
 

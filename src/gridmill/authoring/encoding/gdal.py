@@ -1,4 +1,4 @@
-"""An encoding that GDAL opens before it reads shards: QGIS and rasterio as most people have them."""
+"""An encoding that GDAL opens before it reads shards, and with it rasterio and QGIS."""
 
 from __future__ import annotations
 

@@ -23,8 +23,12 @@ def test_requests_are_those_of_the_chunks_that_hold_a_value(
     wanted = [axis[0] for axis in axes]
     cut = Cut(tuple(a[1] for a in axes), tuple(a[1] * a[2] for a in axes), 4)
     cost = cost_of("map", wanted, cut, is_sharded=is_sharded)
-    chunks = math.prod(len({i // c for i in range(n)}) for n, c in zip(wanted, cut.chunks, strict=True))
-    shards = math.prod(len({i // s for i in range(n)}) for n, s in zip(wanted, cut.shards, strict=True))
+    chunks = math.prod(
+        len({i // c for i in range(n)}) for n, c in zip(wanted, cut.chunks, strict=True)
+    )
+    shards = math.prod(
+        len({i // s for i in range(n)}) for n, s in zip(wanted, cut.shards, strict=True)
+    )
     assert cost.chunks == chunks
     assert cost.requests == chunks + shards * is_sharded
 
