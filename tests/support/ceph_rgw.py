@@ -1,4 +1,4 @@
-"""Ceph's S3 gateway on loopback: a monitor, one OSD in memory and radosgw, from Debian's packages."""
+"""Ceph's S3 gateway on loopback: a monitor, an OSD in memory and radosgw, of Debian."""
 
 from __future__ import annotations
 
