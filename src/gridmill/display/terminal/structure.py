@@ -25,9 +25,9 @@ __all__ = ["layout_content", "show_layout", "show_template", "template_content"]
 # Below the numbers of `gridmill layout`.
 TRADE = (
     "Per variable: requests, compressed bytes at a third of the raw ones, and seconds of waiting "
-    "at 50 ms a request, ten at a time. Long chunks along time make series cheap and maps expensive; "
-    "chunks that cover the grid do the opposite. A point series reads up to 1000 positions at one "
-    "place, a map one position, a forecast all leads at one place."
+    "at 50 ms a request, ten at a time. Long chunks along time make series cheap and maps "
+    "expensive; chunks that cover the grid do the opposite. A point series reads up to 1000 "
+    "positions at one place, a map one position, a forecast all leads at one place."
 )
 
 FOR_GDAL = "GDAL reads shards and crc32c from 3.13 on; gridmill.for_gdal declares what 3.12 opens."
