@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,13 +38,13 @@ def idle(folder: Path, size: Size) -> Iterator[Measure]:
     provider = folder / "provider"
     provider.mkdir()
     with ArchiveServer(provider) as server:
-        at = Archive(folder / "steps.zarr", server)
+        at = Archive(folder / "steps.zarr", server, _installed(folder / "compiled"))
         for step in range(BEFORE):
             at.release(step)
         at.dataset.backfill(at.hour(BEFORE), client="none", now=at.hour(BEFORE))
         at.update(BEFORE)  # the step that is not there is recorded
         nothing, news = [], []
-        for step in range(BEFORE, BEFORE + size.pairs + (size.pairs > 1)):
+        for step in range(BEFORE, BEFORE + size.pairs + (size.pairs > 1)):  # the first compiles
             nothing.append(at.measure(step, code=NOTHING_NEW))
             at.release(step)
             news.append(at.measure(step, code=0))
@@ -75,6 +76,12 @@ def _one_step(seen: Sequence[Turn]) -> Iterator[Measure]:
     yield measured("idle: one step", "processes", [t.processes for t in seen], most=1.0)
 
 
+def _installed(folder: Path) -> dict[str, str]:
+    """Give an environment whose modules stay compiled, as those of an installed package are."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return environment | {"PYTHONPYCACHEPREFIX": str(folder)}
+
+
 @dataclass
 class Turn:
     """An update, and what it is compared with."""
@@ -97,6 +104,7 @@ class Archive:
 
     store: Path
     server: ArchiveServer
+    environment: Mapping[str, str]
 
     @property
     def dataset(self) -> Steps:
@@ -123,11 +131,11 @@ class Archive:
         command = [sys.executable, "-m", "gridmill.cli", "update", "benchmarks.steps:Steps"]
         command += ["--store", str(self.store), "--source-base", self.server.url, "--json"]
         with turn.update:
-            turn.processes = _run([*command, "--now", self.hour(step + 1)], {code})
+            turn.processes = _run([*command, "--now", self.hour(step + 1)], {code}, self.environment)
         # The provider has a file of each step, and may revise it.
         turn.requests_a_file = (len(self.server.requests) - before) / (step + 1)
         with turn.imports:
-            _run(REFERENCE, {0})
+            _run(REFERENCE, {0}, self.environment)
         if code == 0:
             turn.stages_s = self._stages_s(step)
         return turn
@@ -135,13 +143,17 @@ class Archive:
     def _stages_s(self, step: int) -> float:
         arguments = [str(self.store.with_name("stages.zarr")), self.server.url, str(step)]
         command = [sys.executable, "-m", "benchmarks.idle", *arguments]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, env=self.environment
+        )
+        return float(done.stdout)
 
 
-def _run(command: Sequence[str], codes: set[int]) -> float:
+def _run(command: Sequence[str], codes: set[int], environment: Mapping[str, str]) -> float:
     """Run a command; how many processes it was at most."""
     most, ended = 1.0, threading.Event()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment)
 
     def sample() -> None:
         nonlocal most
