@@ -131,7 +131,9 @@ class Archive:
         command = [sys.executable, "-m", "gridmill.cli", "update", "benchmarks.steps:Steps"]
         command += ["--store", str(self.store), "--source-base", self.server.url, "--json"]
         with turn.update:
-            turn.processes = _run([*command, "--now", self.hour(step + 1)], {code}, self.environment)
+            turn.processes = _run(
+                [*command, "--now", self.hour(step + 1)], {code}, self.environment
+            )
         # The provider has a file of each step, and may revise it.
         turn.requests_a_file = (len(self.server.requests) - before) / (step + 1)
         with turn.imports:
