@@ -73,6 +73,8 @@ def _one_step(seen: Sequence[Turn]) -> Iterator[Measure]:
     yield measured(name, "× CPU", shares, most=1.0)
     yield measured("idle: one step", "CPU s", [turn.update.cpu_s for turn in seen])
     yield measured("idle: one step, its stages alone", "CPU s", [turn.stages_s for turn in seen])
+    estimates = [turn.estimated_s / turn.stages_s for turn in seen]
+    yield measured("idle: one step, its stages as estimated", "× CPU", estimates)
     yield measured("idle: one step", "processes", [t.processes for t in seen], most=1.0)
 
 
@@ -89,6 +91,7 @@ class Turn:
     update: Meter = field(default_factory=Meter)
     imports: Meter = field(default_factory=Meter)
     stages_s: float = 0.0
+    estimated_s: float = 0.0
     requests_a_file: float = 0.0
     processes: float = 0.0
 
@@ -139,16 +142,17 @@ class Archive:
         with turn.imports:
             _run(REFERENCE, {0}, self.environment)
         if code == 0:
-            turn.stages_s = self._stages_s(step)
+            turn.stages_s, turn.estimated_s = self._stages_s(step)
         return turn
 
-    def _stages_s(self, step: int) -> float:
+    def _stages_s(self, step: int) -> tuple[float, float]:
         arguments = [str(self.store.with_name("stages.zarr")), self.server.url, str(step)]
         command = [sys.executable, "-m", "benchmarks.idle", *arguments]
         done = subprocess.run(
             command, check=True, capture_output=True, text=True, env=self.environment
         )
-        return float(done.stdout)
+        stages_s, estimated_s = map(float, done.stdout.split())
+        return stages_s, estimated_s
 
 
 def _run(command: Sequence[str], codes: set[int], environment: Mapping[str, str]) -> float:
@@ -183,15 +187,15 @@ def _write(path: Path, step: int) -> None:
             file.createVariable(name, "f4", dims, **options)[0] = values
 
 
-def _stages(store: str, source: str, step: int) -> float:
-    """Give the CPU seconds of the stages of one step, with what they import."""
+def _stages(store: str, source: str, step: int) -> tuple[float, float]:
+    """Give the CPU seconds of the stages of one step, with what they import, and the estimate."""
     dataset = Steps(store, source_base=source)
     until = (START + pd.Timedelta(hours=step + 1)).isoformat()
     with on_hand(dataset, until, Path(store).parent, region=step) as region:
         before = time.process_time()
         region.upload(region.compress(region.download()))
-        return time.process_time() - before
+        return time.process_time() - before, region.estimated_s
 
 
 if __name__ == "__main__":
-    print(_stages(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    print(*_stages(sys.argv[1], sys.argv[2], int(sys.argv[3])))
