@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,13 +38,13 @@ def idle(folder: Path, size: Size) -> Iterator[Measure]:
     provider = folder / "provider"
     provider.mkdir()
     with ArchiveServer(provider) as server:
-        at = Archive(folder / "steps.zarr", server)
+        at = Archive(folder / "steps.zarr", server, _installed(folder / "compiled"))
         for step in range(BEFORE):
             at.release(step)
         at.dataset.backfill(at.hour(BEFORE), client="none", now=at.hour(BEFORE))
         at.update(BEFORE)  # the step that is not there is recorded
         nothing, news = [], []
-        for step in range(BEFORE, BEFORE + size.pairs + (size.pairs > 1)):
+        for step in range(BEFORE, BEFORE + size.pairs + (size.pairs > 1)):  # the first compiles
             nothing.append(at.measure(step, code=NOTHING_NEW))
             at.release(step)
             news.append(at.measure(step, code=0))
@@ -72,7 +73,15 @@ def _one_step(seen: Sequence[Turn]) -> Iterator[Measure]:
     yield measured(name, "× CPU", shares, most=1.0)
     yield measured("idle: one step", "CPU s", [turn.update.cpu_s for turn in seen])
     yield measured("idle: one step, its stages alone", "CPU s", [turn.stages_s for turn in seen])
+    estimates = [turn.estimated_s / turn.stages_s for turn in seen]
+    yield measured("idle: one step, its stages as estimated", "× CPU", estimates)
     yield measured("idle: one step", "processes", [t.processes for t in seen], most=1.0)
+
+
+def _installed(folder: Path) -> dict[str, str]:
+    """Give an environment whose modules stay compiled, as those of an installed package are."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return environment | {"PYTHONPYCACHEPREFIX": str(folder)}
 
 
 @dataclass
@@ -82,6 +91,7 @@ class Turn:
     update: Meter = field(default_factory=Meter)
     imports: Meter = field(default_factory=Meter)
     stages_s: float = 0.0
+    estimated_s: float = 0.0
     requests_a_file: float = 0.0
     processes: float = 0.0
 
@@ -97,6 +107,7 @@ class Archive:
 
     store: Path
     server: ArchiveServer
+    environment: Mapping[str, str]
 
     @property
     def dataset(self) -> Steps:
@@ -123,25 +134,32 @@ class Archive:
         command = [sys.executable, "-m", "gridmill.cli", "update", "benchmarks.steps:Steps"]
         command += ["--store", str(self.store), "--source-base", self.server.url, "--json"]
         with turn.update:
-            turn.processes = _run([*command, "--now", self.hour(step + 1)], {code})
+            turn.processes = _run(
+                [*command, "--now", self.hour(step + 1)], {code}, self.environment
+            )
         # The provider has a file of each step, and may revise it.
         turn.requests_a_file = (len(self.server.requests) - before) / (step + 1)
         with turn.imports:
-            _run(REFERENCE, {0})
+            _run(REFERENCE, {0}, self.environment)
         if code == 0:
-            turn.stages_s = self._stages_s(step)
+            turn.stages_s, turn.estimated_s = self._stages_s(step)
         return turn
 
-    def _stages_s(self, step: int) -> float:
+    def _stages_s(self, step: int) -> tuple[float, float]:
         arguments = [str(self.store.with_name("stages.zarr")), self.server.url, str(step)]
         command = [sys.executable, "-m", "benchmarks.idle", *arguments]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, env=self.environment
+        )
+        stages_s, estimated_s = map(float, done.stdout.split())
+        return stages_s, estimated_s
 
 
-def _run(command: Sequence[str], codes: set[int]) -> float:
+def _run(command: Sequence[str], codes: set[int], environment: Mapping[str, str]) -> float:
     """Run a command; how many processes it was at most."""
     most, ended = 1.0, threading.Event()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment)
 
     def sample() -> None:
         nonlocal most
@@ -169,15 +187,15 @@ def _write(path: Path, step: int) -> None:
             file.createVariable(name, "f4", dims, **options)[0] = values
 
 
-def _stages(store: str, source: str, step: int) -> float:
-    """Give the CPU seconds of the stages of one step, with what they import."""
+def _stages(store: str, source: str, step: int) -> tuple[float, float]:
+    """Give the CPU seconds of the stages of one step, with what they import, and the estimate."""
     dataset = Steps(store, source_base=source)
     until = (START + pd.Timedelta(hours=step + 1)).isoformat()
     with on_hand(dataset, until, Path(store).parent, region=step) as region:
         before = time.process_time()
         region.upload(region.compress(region.download()))
-        return time.process_time() - before
+        return time.process_time() - before, region.estimated_s
 
 
 if __name__ == "__main__":
-    print(_stages(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    print(*_stages(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -26,6 +26,7 @@ from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import nothing_missing
 from gridmill.runs.dask.plugin.memory import keep_freed_memory
+from gridmill.runs.on_demand import seconds_of
 from gridmill.stores.state.leases import Lease
 
 __all__ = ["OnHand", "on_hand"]
@@ -41,11 +42,14 @@ class OnHand:
         Where stages run and what they share.
     groups
         By source group, the job, its source files, and the works of its variables.
+    estimated_s
+        How long a run takes all of it to be, before it decides where to do it.
     """
 
     bench: Bench
     context: RunContext
     groups: Sequence[tuple[Any, Sequence[Any], Sequence[VariableWork]]]
+    estimated_s: float
 
     def download(self) -> list[LocalFiles]:
         """Download every group."""
@@ -105,4 +109,4 @@ def on_hand(dataset: DynamicalDataset, until: str, scratch: Path, *, region: int
             published=0,
             coords=coords.drop_vars(along) if takes_coords else None,
         )
-        yield OnHand(bench, context, groups)
+        yield OnHand(bench, context, groups, seconds_of(prepared))

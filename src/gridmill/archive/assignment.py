@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gridmill.archive.opening import Opened, Opening
-from gridmill.archive.selection import jobs_between, jobs_of_update
+from gridmill.archive.selection import JobsInOrder, jobs_between, jobs_of_update
 from gridmill.authoring.region_job import RegionJob
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.planning.redo import RedoOrder
@@ -54,12 +54,12 @@ class Selection:
             has_replicas=has_replicas,
         )
 
-    def jobs(self, opening: Opening, opened: Opened) -> list[RegionJob[Any, Any]]:
-        """Return the jobs of what is selected."""
+    def jobs(self, opening: Opening, opened: Opened, belief: Belief | None = None) -> JobsInOrder:
+        """Return the jobs of what is selected; see `Opening.bound` for `belief`."""
         jobs = jobs_between(
             opened.archive, self.until, start=self.start, end=self.end, variables=self.variables
         )
-        return [opening.bound(job) for job in jobs]
+        return jobs.each(lambda job: opening.bound(job, belief))
 
 
 @dataclass(frozen=True)

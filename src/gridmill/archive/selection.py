@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
@@ -14,9 +14,46 @@ from gridmill.model.variables import DataVar
 from gridmill.planning.pending import moment
 from gridmill.planning.reading_code import reading_code
 
-__all__ = ["jobs_between", "jobs_of_update"]
+__all__ = ["JobsInOrder", "jobs_between", "jobs_of_update"]
 
-Jobs = list[RegionJob[Any, Any]]
+Job = RegionJob[Any, Any]
+Jobs = list[Job]
+
+
+class JobsInOrder(Sequence[Job]):
+    """Region jobs, each made when it is asked for: of millions, a run has few in memory.
+
+    Parameters
+    ----------
+    numbers
+        Which of them, in order.
+    make
+        Makes the job of a number.
+    """
+
+    def __init__(self, numbers: range, make: Callable[[int], Job]) -> None:
+        self._numbers = numbers
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, at: int) -> Job: ...
+    @overload
+    def __getitem__(self, at: slice) -> JobsInOrder: ...
+    def __getitem__(self, at: int | slice) -> Job | JobsInOrder:
+        if isinstance(at, slice):
+            return JobsInOrder(self._numbers[at], self._make)
+        return self._make(self._numbers[at])
+
+    def __iter__(self) -> Iterator[Job]:
+        return map(self._make, self._numbers)
+
+    def each(self, change: Callable[[Job], Job]) -> JobsInOrder:
+        """Give the same jobs with something else about them."""
+        make = self._make
+        return JobsInOrder(self._numbers, lambda number: change(make(number)))
 
 
 def jobs_between(
@@ -26,8 +63,8 @@ def jobs_between(
     start: str | None = None,
     end: str | None = None,
     variables: Sequence[str] | None = None,
-) -> Jobs:
-    """Return the static job, and those of the regions that the filters touch.
+) -> JobsInOrder:
+    """Return the static job, if there is one, and then those of the regions that the filters touch.
 
     Parameters
     ----------
@@ -45,21 +82,49 @@ def jobs_between(
     ValueError
         Nothing is selected.
     """
-    config, template_ds, dim = archive.config, archive.template_ds, archive.append_dim
+    config, dim = archive.config, archive.append_dim
     first = 0 if start is None else config.position(start, archive.index)
     last = int(archive.index.searchsorted(config.label(until)))
     if end is not None:
         last = min(last, config.position(end, archive.index))
     if first >= last:
         raise ValueError(f"start {start} is not before end {end}: no region to process")
-    jobs = archive.job_class.get_jobs(template_ds, dim, config.data_vars)
     chosen = config.data_vars if variables is None else config.select(variables)
     selected = [v for v in chosen if dim in v.dims]
-    touched = [job for job in jobs if job.region.overlaps(first, last)]
-    return [
-        *_static_jobs(archive, chosen),
-        *(replace(job, data_vars=selected) for job in touched if selected),
-    ]
+    static = _static_jobs(archive, chosen)
+    many, varying = _varying(archive, first, last) if selected else (0, None)
+
+    def make(number: int) -> Job:
+        at = number - len(static)
+        if at < 0 or varying is None:
+            return static[number]
+        return replace(varying(at), data_vars=selected)
+
+    return JobsInOrder(range(len(static) + many), make)
+
+
+def _varying(archive: Archive, first: int, last: int) -> tuple[int, Callable[[int], Job]]:
+    """Give how many regions touch positions [first, last), and what makes the job of each.
+
+    An author's own list of jobs is made whole.
+    """
+    template_ds, dim, config = archive.template_ds, archive.append_dim, archive.config
+    job_class, data_vars = archive.job_class, config.data_vars
+    if any("get_jobs" in vars(kind) for kind in job_class.__mro__ if kind is not RegionJob):
+        jobs = job_class.get_jobs(template_ds, dim, data_vars)
+        touched = [job for job in jobs if job.region.overlaps(first, last)]
+        return len(touched), touched.__getitem__
+    length, end = config.region_length, len(archive.index)
+    skipped = first // length
+
+    def make(number: int) -> Job:
+        start = (skipped + number) * length
+        region = Region(start, min(start + length, end))
+        return job_class(
+            template_ds=template_ds, data_vars=data_vars, append_dim=dim, region=region
+        )
+
+    return -(-last // length) - skipped, make
 
 
 def jobs_of_update(archive: Archive, now: Any) -> Jobs:

@@ -241,7 +241,7 @@ def _leased(state: Objects, jobs: Jobs, report: RunReport) -> Iterator[tuple[Lea
     """Hold the lease of the jobs; without the static one, if another run has that."""
 
     def lease_of(jobs: Jobs) -> Lease:
-        positions = [positions_of(job.region) for job in jobs]
+        positions = (positions_of(job.region) for job in jobs)
         return Lease(state, run=report.run, kind=report.kind, positions=positions)
 
     with ExitStack() as stack:
@@ -262,8 +262,8 @@ def _without_static_in_hand(state: Objects, jobs: Jobs) -> Jobs:
 
     Nothing is published before they are done, whichever run does them.
     """
-    varying = [job for job in jobs if not job.is_static]
-    if not varying or len(varying) == len(jobs):
+    if len(jobs) < 2 or not jobs[0].is_static:
         return jobs
+    varying = jobs[1:]
     rivals = (claim for claim in current_claims(state) if claim.has_static)
     return varying if any(is_alive(state, claim) for claim in rivals) else jobs

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 # longer than this here is done sooner by them.
 HERE_AT_MOST_S = 5.0
 # What one core decodes, rounds, compresses and stores in a second, in raw bytes of values; and what
-# each source file and each chain takes beside (`python -m benchmarks idle` shows both).
+# each source file and each chain takes beside. `python -m benchmarks idle` shows the estimate with
+# the CPU seconds of the stages of NetCDF, which are less: many forms of GRIB take longer.
 RAW_NBYTES_PER_S = 40e6
 FILE_S = 0.05
 CHAIN_S = 0.01

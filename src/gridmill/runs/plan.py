@@ -321,8 +321,8 @@ def plan_selected(
         jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
         return plan_of(archive, "update", jobs, selection.variables, present)
     belief = Belief(runs=selection.redo.runs(archive.store.tracker) if redo else None)
-    jobs = [opening.bound(job, belief) for job in selection.jobs(opening, opened)]
-    return plan_of(archive, "backfill", jobs, selection.variables, present, belief)
+    selected = selection.jobs(opening, opened, belief)
+    return plan_of(archive, "backfill", selected, selection.variables, present, belief)
 
 
 def plan_of(

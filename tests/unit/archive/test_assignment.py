@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from gridmill.stores.zarr_store import ZarrStore
 from tiny import REGION, TinyJob, TinyTemplate, until
 
 N = 2 * REGION + 2
+MANY = 300
 
 
 def processed(job: Any) -> dict[str, Any]:
@@ -69,3 +71,16 @@ def test_a_job_keeps_a_source_of_its_own(opening: Opening) -> None:
     (job, *_) = assigned_update(opening, [], until(N), opening.coded.label(until(N))).jobs
     own = opening.bound(TinyJob(**{**vars(job), "source_base": ("/here",)}))
     assert own.source_base == ("/here",)
+
+
+def test_of_many_jobs_few_are_in_memory(opening: Opening) -> None:
+    """A job is made when it is looked at, whichever part of all it is taken from."""
+    live: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = 0
+    jobs = assigned_backfill(opening, [], Selection(until(MANY * REGION)), "2030").jobs
+    assert (len(jobs), len(jobs[1:]), jobs[-1].region.stop) == (MANY, MANY - 1, MANY * REGION)
+    assert [job.region.start for job in jobs[1:3]] == [REGION, 2 * REGION]
+    for job in jobs:
+        live.add(job)
+        most = max(most, len(live))
+    assert most <= 3

@@ -16,7 +16,7 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -172,13 +172,22 @@ def merged(positions: Iterable[Positions]) -> tuple[Positions, ...]:
     >>> merged([(4, 8), (0, 4), (12, 16)])
     ((0, 8), (12, 16))
     """
-    joined: list[Positions] = []
-    for start, stop in sorted(positions):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
-        else:
-            joined.append((start, stop))
-    return tuple(joined)
+    # Those of millions of regions come in order: as they are joined first, few are sorted.
+    return tuple(_joined(sorted(_joined(positions))))
+
+
+def _joined(positions: Iterable[Positions]) -> Iterator[Positions]:
+    """Join each interval with the one before it, if that holds or meets its start."""
+    held: Positions | None = None
+    for start, stop in positions:
+        if held is not None and held[0] <= start <= held[1]:
+            held = (held[0], max(stop, held[1]))
+            continue
+        if held is not None:
+            yield held
+        held = (start, stop)
+    if held is not None:
+        yield held
 
 
 def is_alive(objects: Objects, claim: Claim) -> bool:
