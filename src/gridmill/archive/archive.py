@@ -19,6 +19,7 @@ from gridmill.archive.metadata import (
     is_as_declared,
     objects_of,
     write_by_xarray,
+    write_current,
     write_growing,
 )
 from gridmill.authoring.encoding.survival import check_new
@@ -136,13 +137,17 @@ class Archive:
 
     @contextmanager
     def written(self, ds: xr.Dataset) -> Iterator[Path]:
-        """Write metadata and coordinates to a tmp store, which ends with the context."""
+        """Write metadata and coordinates to a tmp store, which ends with the context.
+
+        They say how far readers see who see all of it.
+        """
         with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
             if is_as_declared(ds, self.template_ds):
                 own = (ds, self.template_ds, self.append_dim, self._objects, folder)
                 write_growing(*own, _speaking_of_data(self.config))
             else:  # an author's hook changed more
                 write_by_xarray(ds, folder, _speaking_of_data(self.config))
+            write_current(ds, self.append_dim, self.config.dataset_attributes, folder)
             yield folder
 
     # -- what the store holds -----------------------------------------------------------------

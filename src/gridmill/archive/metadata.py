@@ -18,9 +18,18 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from gridmill.authoring.describing.coverage import time_coverage
 from gridmill.stores.metadata import ROOT, array_metadata
+from gridmill.stores.structure import CURRENT, keeps_acdd
 
-__all__ = ["is_as_declared", "objects_of", "write_by_xarray", "write_growing"]
+__all__ = [
+    "is_as_declared",
+    "objects_of",
+    "with_current",
+    "write_by_xarray",
+    "write_current",
+    "write_growing",
+]
 
 Objects = Mapping[str, bytes]
 
@@ -138,6 +147,41 @@ def write_growing(
     for key, content in objects.items():
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         (folder / key).write_bytes(content)
+
+
+def with_current(
+    root: Mapping[str, Any], ds: xr.Dataset, append_dim: str, declared: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return root metadata that say how far readers see, where they keep ACDD.
+
+    Parameters
+    ----------
+    root
+        Everything consolidated, with the lengths that readers see.
+    ds
+        The template, as far or further.
+    append_dim
+        What grows.
+    declared
+        Global attributes of the template: what of it an author declares stays as declared.
+    """
+    attributes = dict(root.get("attributes") or {})
+    index = array_metadata(dict(root)).get(append_dim)
+    if not keeps_acdd(attributes) or index is None:
+        return dict(root)
+    ds = ds.isel({append_dim: slice(0, int(index["shape"][0]))})
+    theirs = {key: value for key, value in attributes.items() if key not in CURRENT}
+    own = {key: value for key, value in attributes.items() if key in declared}
+    return {**root, "attributes": {**theirs, **time_coverage(ds, append_dim), **own}}
+
+
+def write_current(
+    ds: xr.Dataset, append_dim: str, declared: Mapping[str, Any], folder: Path
+) -> None:
+    """Let the root metadata of a local store say how far readers see, see `with_current`."""
+    if keeps_acdd(declared):
+        root = json.loads((folder / ROOT).read_bytes())
+        (folder / ROOT).write_bytes(_as_json(with_current(root, ds, append_dim, declared)))
 
 
 def _have_same(declared: xr.Dataset | xr.DataArray, ours: xr.Dataset | xr.DataArray) -> bool:

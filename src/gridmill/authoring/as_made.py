@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 from zarr.registry import get_codec_class
 
+from gridmill.authoring.describing.acdd import DERIVED
 from gridmill.authoring.encoding.stored import stored_encoding
 from gridmill.authoring.encoding.survival import doubts
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.model.wording import count_of
-from gridmill.stores.structure import DECODING_ATTRIBUTES, Difference
+from gridmill.stores.structure import CURRENT, DECODING_ATTRIBUTES, Difference, keeps_acdd
 
 __all__ = ["AsMade", "as_made"]
 
@@ -100,6 +101,7 @@ def as_made(
     former = [var for var in kept if var.superseded is not None]
     pairs = zip(config.coords, twin.coords, strict=False)
     is_same = not left_out and all(ours is kept for ours, kept in pairs)
+    is_same = is_same and twin.derived is None
     if is_same and not (changed or missing or doubtful or former):
         return AsMade(config)
     said = _remarks(changed, missing, arrays, config.append_dim)
@@ -206,11 +208,22 @@ def _attributes(
 def _keep_attributes(twin: TemplateConfig, stored: Metadata) -> list[Difference]:
     """Give a template the archive's global attributes, in place."""
     ours = twin.dataset_attributes
+    stored, twin.derived = _without_derived(stored, ours)
     written = {} if "coordinates" in ours else {"coordinates"}  # by xarray, of itself
     attrs, found = _attributes(None, ours, stored, {}, {"dataset_id", *written})
     if found:
         twin.dataset_attributes = attrs
     return found
+
+
+def _without_derived(stored: Metadata, ours: Metadata) -> tuple[Metadata, dict[str, Any] | None]:
+    """Part what was declared when the archive was made from what was derived, if anything was."""
+    theirs = _attributes_of(stored)
+    if not keeps_acdd(theirs):
+        return stored, None
+    derived = {k: v for k, v in theirs.items() if k in DERIVED and k not in ours}
+    kept = {k: v for k, v in theirs.items() if k not in derived and (k not in CURRENT or k in ours)}
+    return {"attributes": kept}, derived
 
 
 def _keep_capacity(twin: TemplateConfig, arrays: Metadata) -> list[Difference]:

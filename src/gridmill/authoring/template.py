@@ -13,6 +13,11 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core.indexing import LazilyIndexedArray
 
+from gridmill.authoring.describing.acdd import (
+    derived_attributes,
+    described_coords,
+    described_variables,
+)
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import just_after, parse_label
 from gridmill.model.region import region_length
@@ -42,7 +47,9 @@ class TemplateConfig:
     calendar : str
         CF calendar of the append dim; other than the standard ones, labels are cftime objects.
     dataset_attributes : mapping
-        Global attributes; `dataset_id` and `title` are required.
+        Global attributes; `dataset_id` and `title` are required. Those that say in ``Conventions``
+        that they keep ``ACDD-1.3`` get what follows from the declaration, see
+        `gridmill.authoring.describing.acdd`.
     coords : sequence of Coordinate
         Every dimension's index and the auxiliary coordinates; with a `Completeness`, readers see
         how much of each position arrived.
@@ -62,6 +69,9 @@ class TemplateConfig:
     idle_dims : frozenset of str
         Dims that only variables have which an archive is declared to be without: a new one has no
         coordinate along them; see `gridmill.authoring.as_made`.
+    derived : mapping or None
+        The global attributes that were derived when an archive was made; None derives them. Not an
+        author's to give.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -85,12 +95,17 @@ class TemplateConfig:
     left_out: frozenset[str] = frozenset()
     idle_dims: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
+    derived: Mapping[str, Any] | None = None
     refuses_lost_labels: bool = True
 
     def __init__(self) -> None:
-        self.data_vars = tuple(var.with_dims(self.dims) for var in self.data_vars)
-        self.former_vars = tuple(var.with_dims(self.dims) for var in self.former_vars)
-        self.coords = tuple(self.coords)
+        about = self.dataset_attributes
+        variables, former = (
+            described_variables([var.with_dims(self.dims) for var in declared], about)
+            for declared in (self.data_vars, self.former_vars)
+        )
+        self.data_vars, self.former_vars = variables, former
+        self.coords = described_coords(self.coords, about)
         # How many of the append dim's labels survive, by their start and encoding: there are many.
         self.labels_checked: dict[tuple[str | None, ...], int] = {}
         _check_declaration(self)
@@ -175,7 +190,8 @@ class TemplateConfig:
             self._describe_coord(ds, coord)
         if self.refuses_lost_labels:
             check_coordinates(self, ds)
-        return ds
+        derived = derived_attributes(self, ds) if self.derived is None else self.derived
+        return ds.assign_attrs(derived)
 
     @property
     def dataset_id(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.metadata import with_current
 from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.publishing.publisher import Publisher
@@ -117,7 +118,8 @@ def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) ->
                     return
                 named = ", ".join(_name(difference) for difference in permitted)
                 message = f"Change what only describes: {named}"
-                view.describe(_changed(view.store, permitted), message, check)
+                root = _changed(view.store, permitted, coded)
+                view.describe(root, message, check)
                 changed.extend(difference for difference in permitted if difference not in changed)
 
             hand.publisher.replicas.each(change)
@@ -140,8 +142,8 @@ def _compare(store: FinalStore, archive: Archive) -> list[Difference]:
     return compare_structures(declared, stored, archive.config.append_dim)
 
 
-def _changed(store: FinalStore, permitted: Sequence[Difference]) -> dict[str, Any]:
-    """Return the store's root metadata with these changes."""
+def _changed(store: FinalStore, permitted: Sequence[Difference], coded: Archive) -> dict[str, Any]:
+    """Return the store's root metadata with these changes, and what they have to say then."""
     stored = store.metadata()
     assert stored is not None
     root = copy.deepcopy(stored)
@@ -153,7 +155,8 @@ def _changed(store: FinalStore, permitted: Sequence[Difference]) -> dict[str, An
             attributes.pop(difference.key)
         else:
             attributes[difference.key] = difference.declared
-    return root
+    declared = coded.config.dataset_attributes
+    return with_current(root, coded.template_ds, coded.append_dim, declared)
 
 
 def _name(difference: Difference) -> str:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "CURRENT",
     "Difference",
     "StructureMismatch",
     "compare_structures",
     "decoding",
+    "keeps_acdd",
     "structure_differences",
     "without_append_length",
 ]
@@ -47,6 +49,9 @@ DECODING_ATTRIBUTES = {
     "missing_value",
     "scale_factor",
 }
+# What says how far readers see, of an archive that keeps ACDD: no template has it, and each
+# publication writes it with the root metadata. What an author declares of it is as declared.
+CURRENT = ("time_coverage_start", "time_coverage_end", "time_coverage_duration")
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,10 @@ def structure_differences(
 def compare_structures(
     declared: Mapping[str, Any], stored: Mapping[str, Any], append_dim: str
 ) -> list[Difference]:
-    """List where two consolidated root metadata differ, but for the append dim's length."""
-    differences = list(
-        _unequal(None, declared["attributes"], stored["attributes"], is_attribute=True)
-    )
+    """List where two consolidated root metadata differ, but for how far readers see."""
+    said = declared["attributes"]
+    told = _without_current(stored["attributes"], said)
+    differences = list(_unequal(None, said, told, is_attribute=True))
     ours, theirs = (root["consolidated_metadata"]["metadata"] for root in (declared, stored))
     for name in sorted({*ours, *theirs}):
         if name not in theirs or name not in ours:
@@ -125,6 +130,17 @@ def compare_structures(
         described, known = (side.get("attributes", {}) for side in (a, b))
         differences.extend(_unequal(name, described, known, is_attribute=True))
     return differences
+
+
+def keeps_acdd(attributes: Mapping[str, Any]) -> bool:
+    """Whether global attributes say that they keep ACDD 1.3, whatever else they keep.
+
+    Examples
+    --------
+    >>> keeps_acdd({"Conventions": "CF-1.11, ACDD-1.3"}), keeps_acdd({"Conventions": "CF-1.11"})
+    (True, False)
+    """
+    return "ACDD-1.3" in str(attributes.get("Conventions", ""))
 
 
 def decoding(array: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,6 +157,13 @@ def without_append_length(array: Mapping[str, Any], append_dim: str) -> dict[str
         return dict(array)
     shape = [n for dim, n in zip(names, array["shape"], strict=True) if dim != append_dim]
     return {**array, "shape": shape}
+
+
+def _without_current(stored: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a store's global attributes what only says how far readers see."""
+    if not keeps_acdd(declared):
+        return dict(stored)
+    return {k: v for k, v in stored.items() if k not in CURRENT or k in declared}
 
 
 def _without_attributes(array: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from gridmill.archive.archive import Archive
-from gridmill.archive.metadata import write_by_xarray
+from gridmill.archive.metadata import write_by_xarray, write_current
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.region import Region
@@ -470,6 +470,7 @@ def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path, monkeypatch)
         with archive.written(ds) as folder:
             ours = objects_in(folder)
         write_by_xarray(ds, tmp_path / f"{length}", speaks)
+        write_current(ds, dim, archive.config.dataset_attributes, tmp_path / f"{length}")
         assert ours == objects_in(tmp_path / f"{length}")
     coords = {n: c.dims for n, c in archive.template_ds.coords.items() if dim in c.dims}
     assert by_xarray == [coords] * 3

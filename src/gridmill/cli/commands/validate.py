@@ -100,7 +100,9 @@ a source file that never came, or that was accepted as missing.
     default=0,
     help="Reprocess N regions of each variable from their source files, and compare.",
 )
-@click.option("--cf", is_flag=True, help="Check metadata against the CF conventions.")
+@click.option(
+    "--cf", is_flag=True, help="Check metadata against the CF conventions, and ACDD if kept."
+)
 @setting(
     "--grace",
     metavar="DURATION",

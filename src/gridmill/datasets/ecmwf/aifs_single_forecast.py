@@ -90,7 +90,17 @@ class EcmwfAifsSingleForecastTemplate(ForecastTemplate):
         "institution": "European Centre for Medium-Range Weather Forecasts",
         "source": "Artificial Intelligence Forecasting System, https://www.ecmwf.int",
         "license": "CC-BY-4.0",
-        "Conventions": "CF-1.11",
+        "summary": "Forecasts of ECMWF's Artificial Intelligence Forecasting System, single, from "
+        "00, 06, 12 and 18 UTC to 15 days in steps of 6 hours: the surface, wind, clouds, "
+        "precipitation and radiation, by start and lead on a global grid of latitudes and "
+        "longitudes.",
+        "keywords": "weather forecast, machine learning, global, AIFS, ECMWF, GRIB2",
+        "creator_name": "European Centre for Medium-Range Weather Forecasts",
+        "creator_type": "institution",
+        "creator_url": "https://www.ecmwf.int",
+        "attribution": "Contains modified ECMWF open data, https://www.ecmwf.int, CC-BY-4.0",
+        "coverage_content_type": "modelResult",
+        "Conventions": "CF-1.11, ACDD-1.3",
     }
     data_vars = DATA_VARS
     grid = GRID

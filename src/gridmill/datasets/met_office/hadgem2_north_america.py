@@ -44,7 +44,15 @@ ATTRIBUTES = {
     "institution": "Met Office Hadley Centre, UK",
     "source": "Met Office Unified Model 6.05; A1B_north_america.nc and E1_north_america.nc "
     "of iris-sample-data",
-    "Conventions": "CF-1.11",
+    "license": "UK Open Government Licence",
+    "summary": "Annual mean air temperature at 1.5 m over North America from 1860, as the climate "
+    "model HadGEM2-AO has it in the scenarios A1B and E1.",
+    "keywords": "climate model, air temperature, North America, HadGEM2, A1B, E1, annual mean",
+    "creator_name": "Met Office Hadley Centre, UK",
+    "creator_type": "institution",
+    "creator_url": "https://www.metoffice.gov.uk",
+    "coverage_content_type": "modelResult",
+    "Conventions": "CF-1.11, ACDD-1.3",
 }
 CALENDAR = "360_day"
 TIME_UNITS = "hours since 1970-01-01"
@@ -112,7 +120,11 @@ class HadGem2Template(TemplateConfig):
             name="forecast_period",
             dims=("time",),
             dtype="int32",
-            attrs={"standard_name": "forecast_period", "units": "hours"},
+            attrs={
+                "standard_name": "forecast_period",
+                "long_name": "Time since the run began",
+                "units": "hours",
+            },
         ),
         Coordinate(
             name="forecast_reference_time",
@@ -120,22 +132,40 @@ class HadGem2Template(TemplateConfig):
             dtype="int64",
             units=TIME_UNITS,
             calendar=CALENDAR,
-            attrs={"standard_name": "forecast_reference_time"},
+            attrs={
+                "standard_name": "forecast_reference_time",
+                "long_name": "Start of the run",
+            },
         ),
         Coordinate(
             name="height",
             dims=(),
-            attrs={"standard_name": "height", "units": "m", "positive": "up"},
+            attrs={
+                "standard_name": "height",
+                "long_name": "Height above the ground",
+                "units": "m",
+                "positive": "up",
+            },
         ),
         Coordinate(
             name="latitude",
             dtype="float32",
-            attrs={"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+            attrs={
+                "standard_name": "latitude",
+                "long_name": "Latitude",
+                "units": "degrees_north",
+                "axis": "Y",
+            },
         ),
         Coordinate(
             name="longitude",
             dtype="float32",
-            attrs={"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+            attrs={
+                "standard_name": "longitude",
+                "long_name": "Longitude",
+                "units": "degrees_east",
+                "axis": "X",
+            },
         ),
         Coordinate(
             name="latitude_longitude",

@@ -42,7 +42,16 @@ ATTRIBUTES = {
     "title": "OSTIA monthly mean sea surface temperature, equatorial band",
     "institution": "Met Office, UK",
     "source": "OSTIA sea surface temperature analysis; ostia_monthly.nc of iris-sample-data",
-    "Conventions": "CF-1.11",
+    "license": "UK Open Government Licence",
+    "summary": "Monthly mean sea surface temperature within 5 degrees of the equator, April 2006 "
+    "to September 2010, from the Met Office's OSTIA analysis: from La Niña to El Niño and back.",
+    "keywords": "sea surface temperature, OSTIA, equator, El Niño, La Niña, monthly mean",
+    "creator_name": "Met Office, UK",
+    "creator_type": "institution",
+    "creator_url": "https://www.metoffice.gov.uk",
+    "time_coverage_resolution": "P1M",
+    "coverage_content_type": "physicalMeasurement",
+    "Conventions": "CF-1.11, ACDD-1.3",
 }
 
 
@@ -78,12 +87,22 @@ class OstiaSstMonthlyTemplate(TemplateConfig):
         Coordinate(
             name="latitude",
             dtype="float32",
-            attrs={"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+            attrs={
+                "standard_name": "latitude",
+                "long_name": "Latitude",
+                "units": "degrees_north",
+                "axis": "Y",
+            },
         ),
         Coordinate(
             name="longitude",
             dtype="float32",
-            attrs={"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+            attrs={
+                "standard_name": "longitude",
+                "long_name": "Longitude",
+                "units": "degrees_east",
+                "axis": "X",
+            },
         ),
         Coordinate(
             name="latitude_longitude",

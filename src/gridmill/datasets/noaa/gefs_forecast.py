@@ -17,6 +17,7 @@ from gridmill.authoring.cf import ENSEMBLE_MEMBER
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.datasets.noaa.about import NCEP
 from gridmill.datasets.noaa.variables import former_variables, variables
 
 __all__ = [
@@ -44,7 +45,14 @@ class NoaaGefsForecastTemplate(ForecastTemplate):
         "institution": "NOAA National Centers for Environmental Prediction",
         "source": "Global Ensemble Forecast System, https://registry.opendata.aws/noaa-gefs",
         "license": "NOAA data disseminated through NODD are open to the public",
-        "Conventions": "CF-1.11",
+        "summary": "Forecasts of all 31 members of NOAA's Global Ensemble Forecast System, from "
+        "00, 06, 12 and 18 UTC to 10 days in steps of 3 hours: fields at and near the surface, by "
+        "start, member and lead on a global grid of latitudes and longitudes.",
+        "keywords": "weather forecast, ensemble, numerical weather prediction, global, GEFS, NOAA, "
+        "NCEP, GRIB2",
+        **NCEP,
+        "coverage_content_type": "modelResult",
+        "Conventions": "CF-1.11, ACDD-1.3",
     }
     data_vars = variables("gefs", DIMS, ENCODING)
     former_vars = former_variables("gefs", DIMS, ENCODING)

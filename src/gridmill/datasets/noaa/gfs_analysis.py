@@ -39,6 +39,9 @@ class NoaaGfsAnalysisTemplate(TemplateConfig):
         **ATTRIBUTES,
         "dataset_id": "noaa-gfs-analysis",
         "title": "NOAA GFS analysis, 0.25°",
+        "summary": "The latest forecasts of NOAA's Global Forecast System as one hourly series: "
+        "each time from the shortest lead that has it, on a global grid of latitudes and "
+        "longitudes.",
     }
     coords = (TIME, *GRID.coords)
     # Three weeks of a place from one chunk of 5 MB before compression.

@@ -18,6 +18,7 @@ from gridmill.authoring.cf import PRESSURE_LEVEL
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.datasets.noaa.about import NCEP
 from gridmill.datasets.noaa.variables import PRESSURE_LEVELS, variables
 
 __all__ = [
@@ -41,7 +42,13 @@ ATTRIBUTES = {
     "institution": "NOAA National Centers for Environmental Prediction",
     "source": "Global Forecast System (GFS), https://registry.opendata.aws/noaa-gfs-bdp-pds",
     "license": "NOAA data disseminated through NODD are open to the public",
-    "Conventions": "CF-1.11",
+    "summary": "Forecasts of the Global Forecast System of NOAA's National Centers for "
+    "Environmental Prediction, from 00, 06, 12 and 18 UTC to 16 days: the surface, clouds, fluxes "
+    "and pressure levels, by start and lead on a global grid of latitudes and longitudes.",
+    "keywords": "weather forecast, numerical weather prediction, global, GFS, NOAA, NCEP, GRIB2",
+    **NCEP,
+    "coverage_content_type": "modelResult",
+    "Conventions": "CF-1.11, ACDD-1.3",
 }
 GRID = LatitudeLongitudeGrid(step_degrees=0.25)
 GRID_1DEG = LatitudeLongitudeGrid(step_degrees=1.0)

@@ -16,6 +16,7 @@ from gridmill import DynamicalDataset, Encoding
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.grids import EARTH_RADIUS, ProjectedGrid
+from gridmill.datasets.noaa.about import NCEP
 from gridmill.datasets.noaa.variables import variables
 
 __all__ = [
@@ -49,7 +50,14 @@ ATTRIBUTES = {
     "institution": "NOAA National Centers for Environmental Prediction",
     "source": "High-Resolution Rapid Refresh, https://registry.opendata.aws/noaa-hrrr-pds",
     "license": "NOAA data disseminated through NODD are open to the public",
-    "Conventions": "CF-1.11",
+    "summary": "Forecasts of NOAA's High-Resolution Rapid Refresh for the contiguous United "
+    "States: fields at and near the surface, clouds and fluxes, by start and lead on the model's "
+    "own Lambert conformal grid of 3 km.",
+    "keywords": "weather forecast, numerical weather prediction, United States, HRRR, NOAA, NCEP, "
+    "GRIB2, convection-allowing",
+    **NCEP,
+    "coverage_content_type": "modelResult",
+    "Conventions": "CF-1.11, ACDD-1.3",
 }
 
 

@@ -1,4 +1,4 @@
-"""Whether metadata keep the CF conventions, by IOOS' compliance checker."""
+"""Whether metadata keep the CF conventions, and ACDD, by IOOS' compliance checker."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.structure import keeps_acdd
 from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding, Severity
 
@@ -29,11 +31,15 @@ PRIORITIES: tuple[tuple[str, Severity], ...] = (
     ("high_priorities", "error"),
     ("medium_priorities", "warning"),
 )
+ACDD = "acdd:1.3"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CfConventions:
-    """The archive's metadata keep the CF conventions.
+    """The archive's metadata keep the CF conventions, and ACDD where they say so.
+
+    What ACDD highly recommends and is not so is a warning; but for standard names, which variables
+    lack for which CF's table has none.
 
     Parameters
     ----------
@@ -61,16 +67,17 @@ class CfConventions:
         said = re.search(r"CF-([\d.]+)", str(ds.attrs.get("Conventions", "")))
         version = self.version or (said[1] if said else "1.11")
         with temporary_folder() as folder:
-            found = dict.fromkeys(_found(ds, command, version, folder))
+            suites = [f"cf:{version}", *([ACDD] if keeps_acdd(ds.attrs) else [])]
+            found = dict.fromkeys(_found(ds, command, suites, folder))
         repair = context.command("migrate-metadata")
         findings = [
             Finding(message=message, severity=severity, repair=repair)
             for severity, message in found
-            if severity == "error" or self.recommendations
+            if severity == "error" or self.recommendations or message.startswith("ACDD")
         ]
-        return CheckResult(
-            validator=self.name, findings=tuple(findings), examined=f"against CF-{version}"
-        )
+        and_acdd = " and ACDD-1.3" if ACDD in suites else ""
+        examined = f"against CF-{version}{and_acdd}"
+        return CheckResult(validator=self.name, findings=tuple(findings), examined=examined)
 
 
 def find_checker() -> str:
@@ -99,7 +106,7 @@ def _beginning(context: Context) -> xr.Dataset:
 
 
 def _found(
-    ds: xr.Dataset, command: str, version: str, folder: Path
+    ds: xr.Dataset, command: str, suites: Sequence[str], folder: Path
 ) -> Iterator[tuple[Severity, str]]:
     """Yield what the checker says, of some variables at a time with all that describes them."""
     names = list(map(str, ds))
@@ -109,13 +116,14 @@ def _found(
         path = folder / f"part-{first}.nc"
         fill = {name: {"_FillValue": None} for name in ds.variables if name not in others}
         ds.drop_vars(others).to_netcdf(path, engine="netcdf4", encoding=fill)
-        yield from _said_of(path, command, version)
+        yield from _said_of(path, command, suites)
 
 
-def _said_of(path: Path, command: str, version: str) -> Iterator[tuple[Severity, str]]:
+def _said_of(path: Path, command: str, suites: Sequence[str]) -> Iterator[tuple[Severity, str]]:
     """Run the checker in a process of its own: it brings C libraries that others bring, too."""
     report = path.with_suffix(".json")
-    options = [f"--test=cf:{version}", "--format=json_new", f"--output={report}"]
+    options = [*(f"--test={suite}" for suite in suites), "--format=json_new"]
+    options.append(f"--output={report}")
     done = subprocess.run(
         [command, *options, str(path)], check=False, capture_output=True, text=True
     )
@@ -123,7 +131,13 @@ def _said_of(path: Path, command: str, version: str) -> Iterator[tuple[Severity,
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
         raise RuntimeError(f"compliance-checker failed: {last}")
     for checks in json.loads(report.read_text()).values():
-        groups = checks[f"cf:{version}"]
-        for priority, severity in PRIORITIES:
-            for group in groups[priority]:
-                yield from ((severity, message) for message in group["msgs"])
+        yield from _said_of_cf(checks[suites[0]])
+        for group in checks.get(ACDD, {}).get("high_priorities", ()):
+            lacking = [name for name in group["msgs"] if name != "standard_name"]
+            yield from (("warning", f"ACDD-1.3: {group['name']} {name}") for name in lacking)
+
+
+def _said_of_cf(groups: Mapping[str, Any]) -> Iterator[tuple[Severity, str]]:
+    for priority, severity in PRIORITIES:
+        for group in groups[priority]:
+            yield from ((severity, message) for message in group["msgs"])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gridmill.archive.metadata import with_current
 from gridmill.archive.salvage import own_metadata
 from gridmill.authoring.encoding.survival import differing
 from gridmill.authoring.region_job import RegionJob
@@ -22,7 +23,7 @@ from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.state.notices import parse_notice
-from gridmill.stores.structure import compare_structures, without_append_length
+from gridmill.stores.structure import CURRENT, compare_structures, without_append_length
 from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding
 from gridmill.validation.repairs import adding
@@ -75,6 +76,7 @@ class MetadataAsDeclared:
             )
             for difference in compare_structures(declared, root, dim)
         ]
+        findings += _stale_coverage(context, root, restore)
         findings += list(_changed_defaults(context, migrate))
         findings += [
             Finding(message=message, variables=(name,), repair=restore)
@@ -85,6 +87,19 @@ class MetadataAsDeclared:
             findings=tuple(findings),
             examined=count_of(len(array_metadata(root)), "array"),
         )
+
+
+def _stale_coverage(context: Context, root: Mapping[str, Any], repair: str) -> list[Finding]:
+    """Say where the times that are covered are not those that readers see."""
+    archive = context.archive
+    declared = archive.config.dataset_attributes
+    current = with_current(root, archive.template_ds, archive.append_dim, declared)
+    told, due = (one.get("attributes") or {} for one in (root, current))
+    return [
+        Finding(message=f"attribute {key} is {told.get(key)}, not {due.get(key)}", repair=repair)
+        for key in CURRENT
+        if told.get(key) != due.get(key)
+    ]
 
 
 def _changed_defaults(context: Context, migrate: str) -> Iterator[Finding]:
