@@ -12,7 +12,7 @@ from gridmill.model.state_files import UnreadableState
 from gridmill.model.variables import DataVar
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.objects.writable import StoreUnwritable
+from gridmill.stores.objects.writable import StoreUnwritable, require_writable
 
 __all__ = [
     "Declaration",
@@ -148,10 +148,7 @@ def keep_declaration(store: FinalStore, declaration: Declaration) -> None:
     StoreUnwritable
         The store cannot be written.
     """
-    try:
-        store.check_writable()
-    except OSError as error:
-        raise StoreUnwritable(f"cannot write to {store.url}: {error}") from error
+    require_writable(store)
     there = store.tracker.read_declaration()
     if there is None:
         if store.tracker.write_declaration(declaration):

@@ -56,6 +56,7 @@ def run_shown(
     from gridmill.display.terminal.report import report_content
     from gridmill.model.reports.run_report import join_reports
     from gridmill.operations.follow import DeadlinePassed
+    from gridmill.stores.objects.writable import require_writable
 
     reports: list[RunReport] = []
     found: list[Validation] = []
@@ -67,7 +68,7 @@ def run_shown(
             found.append(validate())
 
     try:
-        _check_writable(dataset)
+        require_writable(dataset.store)
         _run(kind, dataset, cluster, output, hooks, runs_and_look, reports)
     except DeadlinePassed as error:
         late = error
@@ -170,12 +171,3 @@ def _note(dataset: DynamicalDataset, report: RunReport, notes: Sequence[str]) ->
         dataset.store.tracker.reports.write(report, report_page(report))
     except OSError as error:
         warn(f"the report of {report.run} cannot be written: {error}")
-
-
-def _check_writable(dataset: DynamicalDataset) -> None:
-    from gridmill.stores.objects.writable import StoreUnwritable
-
-    try:
-        dataset.store.check_writable()
-    except OSError as error:
-        raise StoreUnwritable(f"cannot write to {dataset.store.url}: {error}") from error

@@ -13,7 +13,7 @@ from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.objects.writable import StoreUnwritable
+from gridmill.stores.objects.writable import require_writable
 from gridmill.stores.state.claims import STATIC, UPKEEP
 from gridmill.stores.state.leases import Lease
 
@@ -79,10 +79,7 @@ def by_hand(
         The store cannot be written.
     """
     check_exists(dataset)
-    try:
-        dataset.store.check_writable()
-    except OSError as error:
-        raise StoreUnwritable(f"cannot write to {dataset.store.url}: {error}") from error
+    require_writable(dataset.store)
     report = RunReport.begin(dataset.dataset_id, kind, mask_url(dataset.store.url))
     archive = dataset.archive(now)
     publisher = Publisher(archive, dataset.replicas)

@@ -27,7 +27,7 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.objects.writable import StoreUnwritable
+from gridmill.stores.objects.writable import StoreUnwritable, require_writable
 from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.leases import Lease, LeaseHeld
 
@@ -73,6 +73,7 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
         try:
             archive.check_structure()
             if archive.store.metadata() is None:
+                require_writable(archive.store)  # no cluster is paid for in vain
                 where.start()  # where that fails, no archive was begun
             report = _begun(assignment)
             _carry_out(assignment, report, where, now, listener)

@@ -99,6 +99,7 @@ def test_fetch_gives_the_bytes_and_the_identity_of_its_own_response(archive, fol
         attempts=1,
         file_nbytes=len(CONTENT),
         checksum=checksum_of(google_crc32c.value(CONTENT), [None]),
+        url=f"{archive.url}/a.bin",
     )
     assert result.last_modified.endswith("GMT")
 

@@ -168,8 +168,7 @@ def test_known_addresses_mean_what_they_mean_to_fsspec(
 ) -> None:
     """Container and account, user and host and port."""
     pytest.importorskip(needs)
-    objects = open_objects(url)
-    assert isinstance(objects, FsspecObjects)
+    objects = FsspecObjects(url)
     assert (objects.root, objects.storage_options) == (root, options)
 
 

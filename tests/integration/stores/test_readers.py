@@ -52,7 +52,7 @@ repo = icechunk.Repository.open(storage)
 
 def one_liners() -> dict[str, str]:
     """Give how the guide's table opens each kind of store, by what it shows for --store."""
-    rows = re.findall(r"^\| (`[^|]*`) \| `\w+`[^|]*\| `(xr\.open_zarr\([^|]*\))` \|$", PAGE, re.M)
+    rows = re.findall(r"^\| (`[^|]*) \| `\w+`[^|]*\| `(xr\.open_zarr\([^|]*\))` \|$", PAGE, re.M)
     return {store.partition("`")[2].partition("`")[0]: line for store, line in rows}
 
 

@@ -32,8 +32,19 @@ create_option: Callable[..., Any] = click.option(
 
 
 def is_new(dataset: DynamicalDataset) -> bool:
-    """Whether there is no archive yet."""
-    return dataset.store.metadata() is None
+    """Whether there is no archive yet.
+
+    Raises
+    ------
+    StoreUnwritable
+        The store does not say so.
+    """
+    from gridmill.stores.objects.writable import StoreUnwritable
+
+    try:
+        return dataset.store.metadata() is None
+    except OSError as error:
+        raise StoreUnwritable(f"cannot read {dataset.store.url}: {error}") from error
 
 
 def check_may_create(dataset: DynamicalDataset, creates: bool | None) -> None:
