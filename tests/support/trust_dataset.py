@@ -262,7 +262,8 @@ class FaultyStore:
 
             self.store = FaultyIcechunk.like(self.store, put_log)
         else:
-            self.store.objects = faulty(self.store.objects, "store", put_log)
+            for name in ("objects", "_data"):
+                setattr(self.store, name, faulty(getattr(self.store, name), "store", put_log))
         self.store.state = faulty(self.store.state, "state", put_log)
         tracker = self.store.tracker
         for keeper in (tracker, tracker.reports, tracker.notices):

@@ -21,7 +21,7 @@ import gridmill.dataset
 import gridmill.runs.coordinator
 import gridmill.stores.state.claims
 import gridmill.stores.state.leases
-from gridmill.runs import driver as driver_module
+from gridmill.runs.dask import on_cluster
 from gridmill.runs.narration import Event
 from gridmill.stores.objects.s3 import S3Objects
 from trust_faults import FATE, Death, die
@@ -113,7 +113,7 @@ def run(errand: Errand) -> None:
     S3Objects.abort_abandoned_uploads.__defaults__ = (timedelta(0),)
     if os.environ.get("TRUST_WORKERS_SHARE_DISK"):
         # As a run sees it that started the cluster itself.
-        driver_module.is_one_machine = lambda client: True
+        on_cluster.is_one_machine = lambda client: True
     _set_clock_and_machine(errand)
     # A parent that starts many children may ignore SIGINT; a driver in a terminal does not.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -903,7 +903,7 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     assert not driver.window.tasks
     assert driver.window.regions == driver.window.chains == 0
     assert not driver.ledger.unrecorded
-    assert not driver.window.completed.futures
+    assert not driver.window.workplace._completed.futures
 
 
 def test_workers_that_join_get_regions_of_many_variables(client, tmp_path, monkeypatch):
