@@ -42,6 +42,8 @@ def is_new(dataset: DynamicalDataset) -> bool:
     from gridmill.stores.objects.writable import StoreUnwritable
 
     try:
+        # What keeps records says better what is wrong with credentials than Icechunk does.
+        dataset.store.tracker.read_declaration()
         return dataset.store.metadata() is None
     except OSError as error:
         raise StoreUnwritable(f"cannot read {dataset.store.url}: {error}") from error
