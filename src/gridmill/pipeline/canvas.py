@@ -101,7 +101,8 @@ class Canvas:
     ) -> None:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)
-        self.fill = fill
+        # As one of its values: NumPy casts no integer to a boolean where it copies by a mask.
+        self.fill: Any = self.dtype.type(fill)
         self.slabs = slabs
         self._folder = folder
         self._put: list[Index] = []

@@ -123,3 +123,12 @@ def test_a_canvas_on_disk_gives_what_one_in_memory_gives(
             np.testing.assert_array_equal(canvas.filled(number, places), ~np.isnan(expected[slab]))
             canvas.close(number)
     assert not list(folder.rglob("slab-*"))
+
+
+def test_a_boolean_canvas_is_false_where_no_piece_is(tmp_path):
+    """Its fill value may be given as 0."""
+    with Canvas(
+        (3, 2), "bool", 0, slabs_of((3, 2), (1, 2), 1, whole=(True, True)), tmp_path
+    ) as one:
+        one.put((0, slice(None)), np.array([True, True]))
+        assert one.values(0).tolist() == [[True, True], [False, False], [False, False]]
