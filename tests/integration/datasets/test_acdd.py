@@ -40,7 +40,6 @@ def said_by_checker(ds: xr.Dataset, folder: Path) -> dict:
         kept = {"units", "calendar", "dtype"} & set(variable.encoding)
         variable.encoding = {key: variable.encoding[key] for key in kept}
     # NetCDF has no attributes of attributes.
-    few.attrs = {k: v for k, v in few.attrs.items() if k != "zarr_conventions"}
     few.to_netcdf(folder / "few.nc", engine="netcdf4")
     report = folder / "report.json"
     options = ["--test=acdd:1.3", "--format=json_new", f"--output={report}", str(folder / "few.nc")]

@@ -55,7 +55,6 @@ DERIVED = frozenset(
         "spatial:shape",
         "spatial:transform",
         "time_coverage_resolution",
-        "zarr_conventions",
     }
 )
 

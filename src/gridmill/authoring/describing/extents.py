@@ -17,22 +17,6 @@ __all__ = ["georeference", "horizontal_extent", "vertical_extent"]
 Attributes = dict[str, Any]
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
-PROJ: Mapping[str, str] = {
-    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/geo-proj/refs/tags/v1/"
-    "schema.json",
-    "spec_url": "https://github.com/zarr-conventions/geo-proj/blob/v1/README.md",
-    "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-    "name": "proj:",
-    "description": "Coordinate reference system information for geospatial data",
-}
-SPATIAL: Mapping[str, str] = {
-    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/"
-    "schema.json",
-    "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
-    "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-    "name": "spatial:",
-    "description": "Spatial coordinate information",
-}
 # Of a grid whose longitudes have two dims, or none of their own: what no cell is in is outside.
 GAP_DEGREES = 5
 # Points of each side of an outline.
@@ -82,14 +66,14 @@ def georeference(ds: xr.Dataset) -> Attributes:
     """Return ``proj:`` and ``spatial:`` attributes; empty without a grid mapping that has a WKT.
 
     ``spatial:`` is that of cells around the labels of y and x, in the units of the reference
-    system; it is left out where they are not evenly spaced.
+    system; it is left out where they are not evenly spaced. The names are those of version 1 of
+    the Zarr conventions geo-proj and spatial; the list of objects that registers them,
+    ``zarr_conventions``, is left out: who saves what was read from Zarr as netCDF could not.
     """
     mapping = next((c.attrs for c in ds.coords.values() if c.attrs.get("crs_wkt")), None)
     if mapping is None:
         return {}
-    placed = _placed(ds, mapping)
-    conventions = [dict(PROJ), dict(SPATIAL)] if placed else [dict(PROJ)]
-    return {"zarr_conventions": conventions, "proj:wkt2": mapping["crs_wkt"], **placed}
+    return {"proj:wkt2": mapping["crs_wkt"], **_placed(ds, mapping)}
 
 
 def _placed(ds: xr.Dataset, mapping: Mapping[str, Any]) -> Attributes:
