@@ -19,9 +19,8 @@ from gridmill.registry import dataset_names, find_dataset
 
 # Findings that stay: by a part of the dataset's name, a part of their text.
 EXCEPTIONS = (
-    # Recommended. Who wrote what, when, is in the records beside the archive; an attribute that
-    # each run lengthens would change the root object with every update.
-    ("", "global attribute history should exist"),
+    # Recommended. The names are those of the Zarr conventions geo-proj and spatial.
+    ("", "should begin with a letter and be composed of letters, digits, and underscores"),
     # Recommended. Dims of a forecast are its start, then member and lead, then the field's: the
     # start is appended along, and a lead is no T of its own.
     ("forecast", "spatio-temporal dimensions are not in the recommended order T, Z, Y, X"),
