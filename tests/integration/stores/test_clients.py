@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from gridmill.stores.objects import s3_requests
 from gridmill.stores.opening import open_store
 from gridmill.testing import S3Server
 from gridmill.testing.contract_archive import REGION, ContractArchive
+from tiny import Provider, Tiny, hours, until
 
 
 @pytest.fixture
@@ -97,3 +99,21 @@ def test_an_icechunk_archive_has_a_client_and_not_one_for_each_upload(
     archive.publish(4 * REGION)
     archive.store.metadata()
     assert len(asked) == 1
+
+
+def test_a_repository_is_that_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path means another one in another working folder; one that was deleted is gone."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    provider = Provider(tmp_path / "source")
+    provider.publish(hours(8))
+    options = {"format": "icechunk", "source_base": str(provider.root)}
+    for folder, length in (("first", 4), ("second", 8)):
+        monkeypatch.chdir(tmp_path / folder)
+        report = Tiny("a.icechunk", **options).backfill(until(length), client="none")
+        assert (report.positions_before, report.positions_after) == (0, length)
+    shutil.rmtree("a.icechunk")
+    shutil.rmtree("a.icechunk.gridmill")
+    assert Tiny("a.icechunk", **options).backfill(until(4), client="none").positions_after == 4

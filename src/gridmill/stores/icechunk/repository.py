@@ -112,6 +112,8 @@ class RepositoryAt:
         """
         key = self._key(travels)
         with _opening:
+            if is_local(self.url) and not local_path(self.url).exists():
+                _repositories.pop(key, None)  # deleted since
             if key not in _repositories:
                 _repositories[key] = self._opened(self.storage(travels=travels))
             repository = _repositories[key]
@@ -141,7 +143,9 @@ class RepositoryAt:
                 _repositories.pop(self._key(travels), None)
 
     def _key(self, travels: bool) -> tuple[str, str, bool]:
-        return (self.url, repr(sorted(self.storage_options.items())), travels)
+        # A process may change its working folder.
+        place = str(local_path(self.url).absolute()) if is_local(self.url) else self.url
+        return (place, repr(sorted(self.storage_options.items())), travels)
 
     def storage(self, *, travels: bool = False) -> icechunk.Storage:
         """Say how it is reached, for Icechunk; makes a local folder."""
