@@ -152,8 +152,10 @@ class Archive:
 
     # -- what the store holds -----------------------------------------------------------------
 
-    def check_structure(self) -> None:
+    def check_structure(self) -> bool:
         """Compare the store with the template, and remember how far it is published.
+
+        Returns whether there is an archive.
 
         Raises
         ------
@@ -163,9 +165,9 @@ class Archive:
         stored = self.store.metadata()
         if stored is None:
             check_new(self.config)
-            return
+            return False
         if stored == self._checked:
-            return
+            return True
         template = json.loads(self.metadata)
         for name in self.unseen:
             template["consolidated_metadata"]["metadata"].pop(name)
@@ -176,6 +178,7 @@ class Archive:
         if differences:
             raise StructureMismatch(self.store.url, differences)
         self._checked = stored
+        return True
 
     def look(self) -> int | None:
         """Ask the store how far it is published, and remember it; None if nothing is."""

@@ -71,11 +71,7 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
     archive = assignment.opened.archive
     with where_of(client) as where, temporary_folder(make=archive.tmp_store) as archive.scratch:
         try:
-            archive.check_structure()
-            if archive.store.metadata() is None:
-                require_writable(archive.store)  # no cluster is paid for in vain
-                where.start()  # where that fails, no archive was begun
-            report = _begun(assignment)
+            report = _begun(assignment, where)
             _carry_out(assignment, report, where, now, listener)
         finally:
             archive.scratch = None
@@ -127,15 +123,18 @@ def process(assignment: Assignment, now: Any) -> ProcessResults:
     return results_from_record(prepare_recorded(archive, job, record), record)
 
 
-def _begun(assignment: Assignment) -> RunReport:
+def _begun(assignment: Assignment, where: OnDemand) -> RunReport:
     """Check the archive, make it if it is new, and begin the report."""
     archive = assignment.opened.archive
     remarks = archive.config.remarks
     dataset_id = archive.config.dataset_id
     report = RunReport.begin(dataset_id, assignment.kind, mask_url(archive.store.url))
     report.notes.extend(remarks)
-    archive.check_structure()
+    is_there = archive.check_structure()
     _check_listed(archive, assignment.jobs)
+    if not is_there:
+        require_writable(archive.store)  # no cluster is paid for in vain
+        where.start()  # where that fails, no archive was begun
     for remark in remarks:
         log.info("%s: %s", dataset_id, remark)
     keep_declaration(archive.store, assignment.opened.declaration)
