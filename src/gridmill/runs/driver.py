@@ -192,10 +192,11 @@ class Driver:
 
         What is done is not kept waiting while many regions are found to need nothing.
         """
-        if self.window.resize_is_due:
+        there = self.window.workplace
+        if there is not None and self.window.resize_is_due:
             with suppress(OSError):  # the scheduler is gone: the loop will see
                 self.window.resize()
-                self._workplace(()).look(self.window.workers)
+                there.look(self.window.workers)
         while self.window.has_room:
             if self.window.has_ready or not self._start(regions, self.window.pace.regions):
                 return

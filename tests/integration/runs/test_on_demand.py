@@ -272,7 +272,7 @@ def test_hosts_are_asked_by_no_more_threads_than_they_bear():
 def test_a_batch_is_nothing_to_this_process():
     """Nobody asks for one: its tasks cost nothing beside their work."""
     assert Here().seconds_of_batch == 0.0
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(RuntimeError, match="none are shared"):
         Here().submit_batch([], "a0")
 
 

@@ -103,7 +103,7 @@ class Here:
 
     def submit_batch(self, regions: Batch, suffix: str, elsewhere_than: str = "") -> BatchTasks:
         """Refuse: there is nothing that regions could share."""
-        raise NotImplementedError("tasks in this process are no dearer than their work")
+        raise RuntimeError("tasks in this process are no dearer than their work: none are shared")
 
     def copy_all(self, copies: Sequence[Copy]) -> list[Uploaded | str]:
         """Make copies, one after the other."""
