@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
+from distributed.client import _get_global_client
 from hypothesis import settings
 
 from clusters import local_client
@@ -30,6 +31,13 @@ UNIT = Path(__file__).parent / "unit"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run unit tests first: later there are clusters and servers in this process."""
     items.sort(key=lambda item: UNIT not in item.path.parents)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nobody_leaves_a_default_client() -> Iterator[None]:
+    """What a later file computes in passing must not go to the workers of an earlier one."""
+    yield
+    assert _get_global_client() is None
 
 
 @pytest.fixture(scope="session")

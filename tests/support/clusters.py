@@ -16,7 +16,11 @@ from gridmill.runs.workplaces.workplace import threads_per_worker
 
 @contextmanager
 def local_client(n_workers: int = 2, **options: Any) -> Iterator[Client]:
-    """Give a client of a fresh cluster of worker processes."""
+    """Give a client of a fresh cluster of worker processes.
+
+    It is nobody's default: a session's client outlives the file of tests that made it, and what
+    a later file computes in passing must not go to its workers.
+    """
     defaults = {
         "n_workers": n_workers,
         "threads_per_worker": threads_per_worker(),
@@ -28,7 +32,7 @@ def local_client(n_workers: int = 2, **options: Any) -> Iterator[Client]:
     with (
         dask.config.set({**SCHEDULER_CONFIG, **LOCAL_CONFIG}),
         LocalCluster(**{**defaults, **options}) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
