@@ -12,6 +12,7 @@ import click
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.clusters import Cluster, cluster_options, connected
+from gridmill.cli.options.completion import complete_variables
 from gridmill.cli.options.declaring import Command, parse_variables, setting, with_options
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.output import Output, output_options
@@ -62,6 +63,7 @@ def selection_options(command: Command) -> Command:
             metavar="NAME,…",
             multiple=True,
             callback=parse_variables,
+            shell_complete=complete_variables,
             help="Restrict to these variables.",
         ),
     ]
@@ -91,6 +93,7 @@ a source file that never came, or that was accepted as missing.
     metavar="NAME,…",
     multiple=True,
     callback=parse_variables,
+    shell_complete=complete_variables,
     help="Only these validators, by their names in --json.",
 )
 @click.option(
