@@ -13,12 +13,9 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from gridmill.dataset import DynamicalDataset
-from gridmill.display.pictures import (
-    ABSENT,
-    availability_picture,
-    reference_field,
-    variable_picture,
-)
+from gridmill.display.pictures.drawing import availability_picture, variable_picture
+from gridmill.display.pictures.fields import reference_field
+from gridmill.display.pictures.looks import ABSENT, DARK, GROUND, INK, QUIET
 from gridmill.display.validation_page import validation_page
 from gridmill.validation import Context, look_at
 from gridmill.validation.validate import DEFAULT_VALIDATORS
@@ -55,7 +52,7 @@ def test_a_page_stands_alone_and_says_all(archive):
     context = Context(archive, now=NOW)
     reference = archive.store.open_dataset()
     page = validation_page(context, look_at(context, DEFAULT_VALIDATORS), reference)
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 2 * 3  # for light ground and for dark
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "1 error" in page
     assert "up to 100% of a field is missing" in page
@@ -65,8 +62,8 @@ def test_a_page_stands_alone_and_says_all(archive):
 
 def test_what_is_absent_shows_red(archive):
     """A day without a value is seen in the heatmap; a selection without it has none of that red."""
-    missing = count_red(availability_picture(Context(archive, now=NOW)))
-    there = count_red(availability_picture(Context(archive, now=NOW, start=until(2))))
+    missing = count_red(availability_picture(Context(archive, now=NOW)).light)
+    there = count_red(availability_picture(Context(archive, now=NOW, start=until(2))).light)
     # The scale's arrow is red, too.
     assert missing > 20 * max(there, 1)
 
@@ -79,9 +76,30 @@ def test_a_reference_stands_beside(archive):
     alone, beside = (variable_picture(context, temperature, ds) for ds in (None, reference))
     assert alone is not None
     assert beside is not None
-    assert pixels_of(beside).shape[0] > pixels_of(alone).shape[0]
+    assert pixels_of(beside.light).shape[0] > pixels_of(alone.light).shape[0]
     # Found by its standard name; rain has none, and its name is there.
     assert variable_picture(context, rain, reference) is not None
+
+
+def test_a_picture_has_its_twin_on_dark_ground(archive):
+    """The same size, the page's ground, nothing in ink that would be read on white alone."""
+    context = Context(archive, now=NOW)
+    drawn = variable_picture(context, context.variables[0])
+    assert drawn is not None
+    for picture in (drawn, availability_picture(context)):
+        light, dark = map(pixels_of, picture)
+        assert light.shape == dark.shape
+        for pixels, ground in ((light, GROUND), (dark, DARK[GROUND])):
+            np.testing.assert_allclose(pixels[0, 0], to_rgb(ground), atol=0.01)
+        assert share_of(light, QUIET) > 0
+        for ink in (INK, QUIET):
+            assert share_of(dark, ink) == 0
+        assert share_of(dark, DARK[QUIET]) > 0
+
+
+def share_of(pixels: np.ndarray, colour: str) -> float:
+    """Give the share of pixels in a colour."""
+    return float((np.abs(pixels - to_rgb(colour)).max(axis=-1) < 0.01).mean())
 
 
 def test_the_nearest_field_of_a_reference_is_shown(archive):

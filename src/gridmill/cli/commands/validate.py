@@ -174,8 +174,7 @@ def validate(
             validation = look_at(context, validators)
             if page is not None:
                 write_page(page, validation_page(context, validation, _opened(reference)))
-    if page is None or output.as_json:
-        output.show(validation_content(validation), show_validation)
+    output.show(validation_content(validation), show_validation)
     return ExitCode.SUCCESS if validation.succeeded else ExitCode.FAILED
 
 
