@@ -15,6 +15,7 @@ import xarray as xr
 from gridmill.display.pictures.fields import Field, counterpart, newest_field, reference_field
 from gridmill.display.pictures.looks import (
     ABSENT,
+    EMPTY,
     INK,
     LINE,
     OTHER,
@@ -131,7 +132,7 @@ def map_picture(field: Field, var: DataVar) -> bytes:
 def _draw_map(
     figure: Any, axes: Axes, field: Field, var: DataVar, limits: tuple[float, float], who: str
 ) -> None:
-    axes.set_facecolor("#dfe3e6")
+    axes.set_facecolor(EMPTY)
     mesh = axes.pcolormesh(
         field.x,
         field.y,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABSENT",
+    "EMPTY",
     "INK",
     "LINE",
     "OTHER",
@@ -27,8 +28,8 @@ __all__ = [
 ]
 
 GROUND, INK, QUIET, LINE, OTHER = "#ffffff", "#22303c", "#6b7883", "#1f6fa8", "#d0741c"
-# Nothing is there.
-ABSENT = "#c8102e"
+# Nothing is there: of a whole position, and of a cell of a map.
+ABSENT, EMPTY = "#c8102e", "#dfe3e6"
 # The page's own dark ground, and inks that read on it as those do on white.
 DARK: Mapping[str, str] = {
     GROUND: "#15191e",
@@ -37,6 +38,7 @@ DARK: Mapping[str, str] = {
     LINE: "#5aa9e0",
     OTHER: "#f0a35a",
     ABSENT: "#ff5a6e",
+    EMPTY: "#2d343b",
 }
 WIDTH_IN = 10.6
 DPI = 110
