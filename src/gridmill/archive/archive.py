@@ -210,11 +210,22 @@ class Archive:
             xr.open_zarr(folder, chunks=None, consolidated=True) as written,
         ):
             return [
-                f"values of coordinate {name} differ"
+                f"values of coordinate {name} differ{self._advice(name)}"
                 for name in ours.coords
                 if not self.speaks_of_data(name)
                 if not written[name].variable.equals(stored[name].variable)
             ]
+
+    def _advice(self, name: object) -> str:
+        """Say what lets an irregular axis go on though late labels came."""
+        config = self.config
+        is_regular = config.append_dim_frequency is not None
+        if name != self.append_dim or is_regular or config.settling_window is not None:
+            return ""
+        return (
+            f" (where labels come late, declare {type(config).__name__}.settling_window: what "
+            "readers see stays, and gridmill gaps lists what came late)"
+        )
 
     # -- regions ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from gridmill.archive.declaration import (
     with_new_variables,
 )
 from gridmill.authoring.as_made import as_made
+from gridmill.authoring.axis import labels_before
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
@@ -174,7 +175,7 @@ class Opening:
         Its template reaches as far as readers see, unless `as_declared`: then the store is not
         asked how far that is.
         """
-        labels = config.append_dim_coordinates(end)
+        labels = labels_before(config, end)
         last = labels[config.capacity] if len(labels) > config.capacity else end
         template_ds = config.structure(last) if as_declared else self.template(config, last)
         return self.archive(config, template_ds)

@@ -22,6 +22,7 @@ from typing import Any
 import xarray as xr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.axis.labels import refuse_other_labels
 from gridmill.model.records import ProgressRecord
 from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.extent import Extent
@@ -131,10 +132,13 @@ class ReaderView:
         ------
         ValueError
             Readers see more positions by now; nothing was written.
+        LabelsWouldChange
+            Values would get other labels; nothing was written.
         LeaseLost
             Nothing may be written any more.
         """
         self._refuse_fewer(length, readable_length(self.store, self.archive.append_dim) or 0)
+        refuse_other_labels(self.archive, self.store, length)
         with self.archive.written(self.archive.up_to(length)) as folder:
             self.completeness.write_recorded(folder, length)
             return self._publish(folder, check, message=message)
@@ -153,9 +157,15 @@ class ReaderView:
 
         Raises
         ------
+        LabelsWouldChange
+            They say how far readers see by labels that the store does not have.
         LeaseLost
             Nothing may be written any more.
         """
+        if self.archive.config.append_dim_frequency is None:
+            dim = self.archive.append_dim
+            length = readable_length(self.store, dim) or 0
+            refuse_other_labels(self.archive, self.store, length, {dim})
         with temporary_folder() as folder:
             _write_metadata(root, folder)
             return self._publish(folder, check, message=message)
@@ -164,7 +174,13 @@ class ReaderView:
         """Let readers see only the first positions; the number of objects that were deleted.
 
         The one exception to what is published staying published, see `FinalStore.truncate`.
+
+        Raises
+        ------
+        LabelsWouldChange
+            What is left would get other labels; nothing was written.
         """
+        refuse_other_labels(self.archive, self.store, length)
         with self.archive.written(self.archive.up_to(length)) as folder:
             self.completeness.write_published(folder, length)
             check()

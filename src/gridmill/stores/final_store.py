@@ -16,6 +16,7 @@ from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ObjectReplaced",
     "StagedRegion",
     "Uploaded",
+    "published_labels",
     "readable_length",
 ]
 
@@ -426,4 +428,14 @@ def readable_length(store: FinalStore, append_dim: str) -> int | None:
     try:
         return store.published_length(append_dim) or None
     except (ValueError, KeyError, TypeError, OSError):
+        return None
+
+
+def published_labels(store: FinalStore, append_dim: str) -> pd.Index[Any] | None:
+    """Return the labels that readers see; None where they see nothing, or what does not parse."""
+    if readable_length(store, append_dim) is None:
+        return None
+    try:
+        return store.open_dataset(chunks=None).get_index(append_dim)
+    except Exception:  # whatever damage makes of codecs and of time decoding
         return None
