@@ -26,7 +26,7 @@ from gridmill.model.urls import check_address
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.coordinator import Listener, process, run
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.final_store import published_labels
+from gridmill.stores.axis import published_labels
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,21 @@ import pandas as pd
 
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Coordinate
+from gridmill.operations.axis.reindex import reindex
+from gridmill.stores.icechunk import rearranging
+from gridmill.stores.objects.local import LocalObjects
 from tiny import TinyCoord, TinyJob, TinyTemplate, time_coordinate, values_at
 
-__all__ = ["Frozen", "Provider", "SceneJob", "SceneTemplate", "Scenes", "scene", "scenes_of"]
+__all__ = [
+    "Frozen",
+    "Provider",
+    "SceneJob",
+    "SceneTemplate",
+    "Scenes",
+    "name_of",
+    "scene",
+    "scenes_of",
+]
 
 START = pd.Timestamp("2020-01-01")
 
@@ -104,3 +119,31 @@ def scenes_of(
     """Give the archive of the provider in a folder."""
     source = str(folder / "source")
     return dataset(folder / "a", source_base=source, format=kind, **options)
+
+
+def kill_at(number: int) -> None:
+    """Let this process kill itself before its `number`-th change of records or of the archive."""
+    left = [number]
+
+    def counted(function: Any) -> Any:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            # Leases and reports are those of every command.
+            if not str(args[1] if len(args) > 1 else "").startswith(("claims", "lease", "runs")):
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+            return function(*args, **kwargs)
+
+        return step
+
+    for name in ("put", "delete", "put_if_absent"):
+        setattr(LocalObjects, name, counted(getattr(LocalObjects, name)))
+    rearranging.commit = counted(rearranging.commit)
+    rearranging._move = counted(rearranging._move)
+
+
+if __name__ == "__main__":
+    folder, number, now = sys.argv[1:]
+    dataset = scenes_of(Path(folder), "icechunk")
+    kill_at(int(number))
+    reindex(dataset, who="me", now=now)

@@ -33,7 +33,12 @@ from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import naming, temporary_folder
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
-__all__ = ["Archive"]
+__all__ = ["Archive", "ReindexUnfinished"]
+
+
+class ReindexUnfinished(ValueError):  # noqa: N818
+    """A reindex was interrupted: until it is completed, nothing else may act on the records."""
+
 
 MakeJob = Callable[[Region], RegionJob[Any, Any]]
 
@@ -161,11 +166,18 @@ class Archive:
         ------
         StructureMismatch
             They differ; every difference is named.
+        ReindexUnfinished
+            Records do not say what readers see.
         """
         stored = self.store.metadata()
         if stored is None:
             check_new(self.config)
             return False
+        if self.config.settling_window is not None and self.store.tracker.reindexing.read():
+            raise ReindexUnfinished(
+                f"a reindex of {self.store.url} was interrupted, and its records do not say what "
+                "readers see: gridmill reindex completes it"
+            )
         if stored == self._checked:
             return True
         template = json.loads(self.metadata)
@@ -190,6 +202,11 @@ class Archive:
         """Remember how far the archive is published; the template reaches as far."""
         self.published = published
         if published > len(self.index):
+            self.renew()
+
+    def renew(self) -> None:
+        """Let the template reach as far as readers see, with the labels that they see."""
+        if self.store.published_length(self.append_dim):
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)

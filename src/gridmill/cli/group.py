@@ -20,6 +20,7 @@ from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
 from gridmill.cli.commands.rebuild_records import rebuild_records
+from gridmill.cli.commands.reindex import reindex
 from gridmill.cli.commands.reject import reject
 from gridmill.cli.commands.release import release
 from gridmill.cli.commands.report import report
@@ -113,6 +114,7 @@ COMMANDS = (
     migrate_metadata,
     restore_metadata,
     rebuild_records,
+    reindex,
     headers,
     catalog,
     upkeep,

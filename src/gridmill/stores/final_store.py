@@ -16,8 +16,9 @@ from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
+
+    from gridmill.stores.axis import Moves
 
 __all__ = [
     "CoordinateValues",
@@ -26,7 +27,6 @@ __all__ = [
     "ObjectReplaced",
     "StagedRegion",
     "Uploaded",
-    "published_labels",
     "readable_length",
 ]
 
@@ -341,6 +341,24 @@ class FinalStore(Protocol):
             How many objects were deleted.
         """
 
+    def rearrange(
+        self,
+        folder: Path,
+        moves: Moves,
+        message: str,
+        prepared: Callable[[Mapping[str, tuple[ObjectReceipt, ...]]], None],
+    ) -> None:
+        """Let values move along the append dim, in one step together with their labels.
+
+        A local Zarr store gives metadata and coordinates; `prepared` is called before anybody sees
+        them, with the objects by array.
+
+        Raises
+        ------
+        ValueError
+            The format cannot show both at once.
+        """
+
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
 
@@ -428,14 +446,4 @@ def readable_length(store: FinalStore, append_dim: str) -> int | None:
     try:
         return store.published_length(append_dim) or None
     except (ValueError, KeyError, TypeError, OSError):
-        return None
-
-
-def published_labels(store: FinalStore, append_dim: str) -> pd.Index[Any] | None:
-    """Return the labels that readers see; None where they see nothing, or what does not parse."""
-    if readable_length(store, append_dim) is None:
-        return None
-    try:
-        return store.open_dataset(chunks=None).get_index(append_dim)
-    except Exception:  # whatever damage makes of codecs and of time decoding
         return None

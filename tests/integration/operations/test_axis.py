@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from click.testing import CliRunner
 
+from gridmill.archive.archive import ReindexUnfinished
 from gridmill.archive.axis.labels import LabelsWouldChange
+from gridmill.cli import cli
+from gridmill.operations.axis.reindex import TooSoon, reindex
 from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
 from gridmill.stores.structure import StructureMismatch
-from scenes import Provider, SceneTemplate, Unfrozen, scene, scenes_of
+from gridmill.validation import Context
+from gridmill.validation.checks.gaps import find_gaps
+from scenes import Provider, SceneTemplate, Unfrozen, name_of, scene, scenes_of
 from tiny import values_at
 
 FORMATS = ["zarr", "icechunk"]
@@ -175,3 +192,139 @@ def test_a_replica_with_other_labels_is_not_labelled_anew(tmp_path, provider):
     assert list(ds.get_index("time")) == FIRST
     for label in FIRST:
         np.testing.assert_array_equal(ds.a.sel(time=label), values_at(label)[0])
+
+
+# -- reindex ------------------------------------------------------------------------------------
+
+LATE = (scene(15), scene(30), scene(45))
+ALL = sorted([*FIRST, *LATE])
+
+
+@pytest.fixture
+def built(tmp_path, provider):
+    """An Icechunk archive of six scenes, of which three more are listed by now."""
+    dataset = scenes_of(tmp_path, "icechunk")
+    backfill(dataset)
+    provider.withdraw(*FIRST)  # nothing of what is there needs its source any more
+    provider.publish(*LATE)
+    return dataset
+
+
+def test_late_labels_are_listed_and_taken_in(tmp_path, built, provider):
+    """Values move with their labels; the next update fetches what came late, and nothing else."""
+    arguments = ["scenes:Scenes", "--store", str(tmp_path / "a"), "--format", "icechunk"]
+    arguments += ["--source-base", str(tmp_path / "source"), "--now", NOW.isoformat()]
+    done = CliRunner().invoke(cli, ["gaps", *arguments, "--json"])
+    said = json.loads(done.stdout)
+    assert said["late"]["labels"] == ["2020-01-01T00:15", "2020-01-01T00:30", "2020-01-01T00:45"]
+    assert "reindex" in said["late"]["repair"]
+    assert "3 labels came behind" in CliRunner().invoke(cli, ["gaps", *arguments]).stdout
+    done = CliRunner().invoke(cli, ["reindex", *arguments, "--yes"])
+    assert done.exit_code == 0, done.output
+    assert_true(built, ALL, missing=LATE)
+    gaps = list(find_gaps(Context(built, now=NOW, beyond=True)))
+    assert [gap.url[-17:] for gap in gaps if gap.is_pending] == [name_of(x) for x in LATE]
+    report = update(built)
+    assert report.succeeded
+    assert (report.files["succeeded"], report.regions_failed) == (len(LATE), 0)
+    assert_true(built, ALL)
+    # Those of the first scenes are gone.
+    assert set(built.validate(now=NOW).found_by) <= {"sources"}
+    provider.publish(*[scene(140), scene(70)])
+    assert update(built).succeeded
+    assert_true(built, [*ALL, scene(70), scene(140)])
+
+
+def test_reindex_is_refused_with_the_reason(tmp_path, built, provider):
+    """On plain Zarr, with replicas, without a late label, and twice a day."""
+    zarr_too = scenes_of(tmp_path / "z", "zarr")
+    Provider(tmp_path / "z" / "source").publish(*FIRST)
+    backfill(zarr_too)
+    Provider(tmp_path / "z" / "source").publish(*LATE)
+    with pytest.raises(ValueError, match=r"plain Zarr, where no position .* gridmill truncate"):
+        reindex(zarr_too, who="me", now=NOW)
+    of = scenes_of(tmp_path, "icechunk", replicas=[str(tmp_path / "b")])
+    with pytest.raises(ValueError, match="leave --replica out"):
+        reindex(of, who="me", now=NOW)
+    assert_true(built, FIRST)
+    reindex(built, who="me", now=NOW)
+    with pytest.raises(ValueError, match=r"no label .* came late"):
+        reindex(built, who="me", now=NOW)
+    provider.publish(scene(5))
+    with pytest.raises(TooSoon, match="give --soon"):
+        reindex(built, who="me", now=NOW)
+    assert_true(built, ALL, missing=LATE)
+    reindex(built, who="me", now=NOW, soon=True)
+    update(built)
+    assert_true(built, sorted([*ALL, scene(5)]))
+
+
+def test_a_reindex_killed_at_its_every_step_is_completed(tmp_path, built):
+    """Readers see old labels with their values, or new ones; runs are refused in between."""
+    base, number, seen = tmp_path / "base", 0, set()
+    for name in ("a", "a.gridmill", "source"):
+        shutil.copytree(tmp_path / name, base / name)
+    while True:
+        folder = tmp_path / f"step-{number}"
+        shutil.copytree(base, folder)
+        dataset = scenes_of(folder, "icechunk")
+        with reading(dataset) as violations:
+            is_done = killed_at(folder, number)
+            seen.add(len(dataset.store.open_dataset().time))
+            with suppress(ReindexUnfinished):
+                update(dataset)
+            if list(dataset.store.open_dataset().get_index("time")) == FIRST or not is_done:
+                with suppress(ValueError):  # all was done but the report
+                    reindex(dataset, who="me", now=NOW, soon=True)
+            update(dataset)
+            assert_true(dataset, ALL)
+        assert violations == []
+        assert dataset.store.tracker.reindexing.read() is None
+        if is_done:
+            break
+        number += 1
+    assert seen == {len(FIRST), len(ALL)}
+    assert number > 8
+
+
+@contextmanager
+def reading(dataset):
+    """Read in a loop; what is neither right nor missing where something came late is noted."""
+    violations: list[str] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            ds = dataset.store.open_dataset(chunks=None)
+            labels = list(ds.get_index("time"))
+            if labels not in (FIRST, ALL):
+                violations.append(f"labels {labels}")
+            values = ds.a.values
+            for at, label in enumerate(labels):
+                is_missing = np.isnan(values[at]).all() and label in LATE
+                if not is_missing and not np.array_equal(values[at], values_at(label)[0]):
+                    violations.append(str(label))
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(read)
+        try:
+            yield violations
+        finally:
+            ended.set()
+            future.result()
+
+
+def killed_at(folder, number: int) -> bool:
+    """Reindex in a process that kills itself before its `number`-th step; whether it ended."""
+    support = str(Path(__file__).parents[2] / "support")
+    path = os.pathsep.join([support, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "scenes", str(folder), str(number), NOW.isoformat()],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
+    return done.returncode == 0

@@ -37,7 +37,7 @@ def gaps(
     """List the source files that an archive lacks, with their positions, variables and causes.
 
     First comes what readers lack: since when, and when an update retries it. Then what holds the
-    archive back, then what was accepted. Neighbours with the same cause are one group, with the
+    archive back, then what was accepted, then labels that came behind the settling window. Neighbours with the same cause are one group, with the
     command that retries them at once.
     """
     from gridmill.display.terminal.archive import gaps_content, show_gaps
@@ -55,5 +55,7 @@ def gaps(
         beyond=True,
     )
     groups = group_gaps(context, find_gaps(context))
-    output.show(gaps_content(dataset.dataset_id, dataset.store.url, groups), show_gaps)
+    repair = context.command("reindex") if context.late else ""
+    content = gaps_content(dataset.dataset_id, dataset.store.url, groups, context.late, repair)
+    output.show(content, show_gaps)
     return ExitCode.SUCCESS
