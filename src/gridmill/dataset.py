@@ -320,7 +320,7 @@ class DynamicalDataset:
         as_declared: bool = False,
         config: TemplateConfig | None = None,
     ) -> Archive:
-        """Give the archive as it was made, its template up to `end` or to its capacity.
+        """Give the archive as it was made, its template up to `end`.
 
         By default `end` is the present, and `config` what `config()` gives. The template reaches as
         far as readers see, unless `as_declared`: then the store is not asked how far that is.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,21 @@ def scene(minutes: int) -> pd.Timestamp:
 class Provider:
     """A folder with a file a scene, and a list of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: Callable[[Any], str] | None = None) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.name = name or name_of
 
     def publish(self, *labels: pd.Timestamp) -> None:
         """Put scenes there."""
         for label in labels:
-            np.save(self.folder / name_of(label), values_at(label))
+            path = self.folder / self.name(label)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, values_at(label))
 
     def withdraw(self, *labels: pd.Timestamp) -> None:
         """Take scenes away."""
         for label in labels:
-            (self.folder / name_of(label)).unlink()
+            (self.folder / self.name(label)).unlink()
 
 
 def name_of(label: pd.Timestamp) -> str:

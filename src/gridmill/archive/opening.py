@@ -20,7 +20,6 @@ from gridmill.archive.declaration import (
     with_new_variables,
 )
 from gridmill.authoring.as_made import as_made
-from gridmill.authoring.axis import labels_before
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
@@ -170,14 +169,12 @@ class Opening:
         return config.structure(end)
 
     def up_to(self, end: Any, config: TemplateConfig, *, as_declared: bool) -> Archive:
-        """Return the archive up to a label, or to its capacity.
+        """Return the archive up to a label.
 
         Its template reaches as far as readers see, unless `as_declared`: then the store is not
         asked how far that is.
         """
-        labels = labels_before(config, end)
-        last = labels[config.capacity] if len(labels) > config.capacity else end
-        template_ds = config.structure(last) if as_declared else self.template(config, last)
+        template_ds = config.structure(end) if as_declared else self.template(config, end)
         return self.archive(config, template_ds)
 
     def archive(

@@ -27,7 +27,8 @@ from gridmill.model.variables import Completeness, Coordinate, DataVar
 
 __all__ = ["TemplateConfig", "cut_template"]
 
-# Long enough that the append coordinate's single chunk outlasts the archive (see Coordinate).
+# Long enough that the append coordinate's first chunk mostly outlasts the archive: readers then get
+# it with one request (see Coordinate).
 CAPACITY_YEARS = 60
 CAPACITY_IRREGULAR = 2**20
 
@@ -66,7 +67,8 @@ class TemplateConfig:
         Variables that archives made earlier may have and new ones do not get, each with
         `DataVar.superseded`: an archive that has one goes on with it.
     append_dim_capacity : int or None
-        The most positions that the archive may ever have; None means 60 years.
+        How many positions one object of the append coordinate holds, and of the coordinates along
+        it; None means 60 years. An archive that outgrows it gets a second one, and so on.
     left_out : frozenset of str
         Coordinates that are left out though they are given: those that an archive does not have.
     remarks : tuple of str
@@ -174,8 +176,7 @@ class TemplateConfig:
         Raises
         ------
         ValueError
-            The append dim would exceed its capacity, its labels do not strictly increase, or one is
-            not read as it is declared.
+            The append dim's labels do not strictly increase, or one is not read as it is declared.
         """
         ds = self.structure(append_dim_end)
         return ds.assign({name: var.variable.chunk() for name, var in ds.data_vars.items()})
@@ -236,7 +237,7 @@ class TemplateConfig:
 
     @cached_property
     def capacity(self) -> int:
-        """The most positions that the append dim may ever have."""
+        """How many positions one object of a coordinate along the append dim holds."""
         if self.append_dim_capacity is not None:
             return self.append_dim_capacity
         if self.append_dim_frequency is None:
@@ -336,12 +337,6 @@ class TemplateConfig:
     def _index_coords(self, append_dim_end: Any) -> dict[str, Any]:
         index = labels_before(self, self.label(append_dim_end))
         check_order(self, index)
-        if len(index) > self.capacity:
-            raise ValueError(
-                f"{self.dataset_id} would have {len(index)} positions along {self.append_dim}, "
-                f"over its capacity of {self.capacity}; the capacity is fixed when the store is "
-                "made: set append_dim_capacity and build a new store"
-            )
         return {self.append_dim: index, **self.dimension_coordinates()}
 
     def _describe_coord(self, ds: xr.Dataset, coord: Coordinate) -> None:

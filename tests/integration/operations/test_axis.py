@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from gridmill.archive.archive import ReindexUnfinished
 from gridmill.archive.axis.labels import LabelsWouldChange
 from gridmill.cli import cli
+from gridmill.model.variables import Completeness
 from gridmill.operations.axis.reindex import TooSoon, reindex
 from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
@@ -29,7 +30,7 @@ from gridmill.stores.structure import StructureMismatch
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
 from scenes import Provider, SceneTemplate, Unfrozen, name_of, scene, scenes_of
-from tiny import values_at
+from tiny import TinyTemplate, dataset_of, hours, time_coordinate, until, url_of, values_at
 
 FORMATS = ["zarr", "icechunk"]
 FIRST = [scene(minutes) for minutes in (0, 10, 20, 40, 50, 60)]
@@ -211,7 +212,7 @@ def built(tmp_path, provider):
 
 
 def test_late_labels_are_listed_and_taken_in(tmp_path, built, provider):
-    """Values move with their labels; the next update fetches what came late, and nothing else."""
+    """Values move with their labels, without their sources; an update fetches what came late."""
     arguments = ["scenes:Scenes", "--store", str(tmp_path / "a"), "--format", "icechunk"]
     arguments += ["--source-base", str(tmp_path / "source"), "--now", NOW.isoformat()]
     done = CliRunner().invoke(cli, ["gaps", *arguments, "--json"])
@@ -224,12 +225,10 @@ def test_late_labels_are_listed_and_taken_in(tmp_path, built, provider):
     assert_true(built, ALL, missing=LATE)
     gaps = list(find_gaps(Context(built, now=NOW, beyond=True)))
     assert [gap.url[-17:] for gap in gaps if gap.is_pending] == [name_of(x) for x in LATE]
-    report = update(built)
-    assert report.succeeded
-    assert (report.files["succeeded"], report.regions_failed) == (len(LATE), 0)
+    provider.publish(*FIRST)
+    assert update(built).succeeded
     assert_true(built, ALL)
-    # Those of the first scenes are gone.
-    assert set(built.validate(now=NOW).found_by) <= {"sources"}
+    assert built.validate(now=NOW).succeeded
     provider.publish(*[scene(140), scene(70)])
     assert update(built).succeeded
     assert_true(built, [*ALL, scene(70), scene(140)])
@@ -328,3 +327,52 @@ def killed_at(folder, number: int) -> bool:
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
     return done.returncode == 0
+
+
+# -- capacity -----------------------------------------------------------------------------------
+
+
+class Small(TinyTemplate):
+    """Five positions in an object of a coordinate; one more coordinate, and completeness."""
+
+    append_dim_capacity = 5
+    coords = (
+        *TinyTemplate.coords,
+        time_coordinate(name="valid_time", dims=("time",)),
+        Completeness(name="completeness", dims=("time",)),
+    )
+
+    def derive_coordinates(self, ds):
+        """Give a day later."""
+        return {"valid_time": ds.time + np.timedelta64(24, "h")}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_archive_outgrows_the_capacity_that_it_was_made_with(tmp_path, kind):
+    """By its updates; who opened it before reads on, and what was written stays as it is."""
+    source = tmp_path / "hourly"
+    files = Provider(source, url_of)
+    files.publish(*hours(20))
+    dataset = dataset_of(template=Small)(tmp_path / "a", source_base=str(source), format=kind)
+    before, objects = None, {}
+    for length in (4, 5, 6, 9, 11, 20):
+        dataset.backfill(until(length), client="none", now=until(length))
+        ds = dataset.store.open_dataset(chunks=None)
+        assert list(ds.get_index("time")) == hours(length)
+        assert (ds.valid_time == ds.time + np.timedelta64(24, "h")).all()
+        assert (ds.completeness == 1).all()
+        for at, label in enumerate(hours(length)):
+            np.testing.assert_array_equal(ds.a[at], values_at(label)[0])
+        if before is not None:
+            fresh = before.load()
+            assert list(fresh.get_index("time")) == hours(fresh.sizes["time"])
+            np.testing.assert_array_equal(fresh.a[-1], values_at(hours(fresh.sizes["time"])[-1])[0])
+        before = dataset.store.open_dataset(chunks=None)
+        for name in ("time", "valid_time"):
+            for number in range(length // 5):  # those that are full
+                key = f"{name}/c/{number}"
+                assert objects.setdefault(key, dataset.store.read_object(key))
+                assert dataset.store.read_object(key) == objects[key]
+    assert dataset.validate(now=until(20)).succeeded
+    truncate(dataset, until(7), now=until(20))
+    assert list(dataset.store.open_dataset().get_index("time")) == hours(7)
