@@ -15,7 +15,7 @@ import pandas as pd
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Coordinate
 from gridmill.operations.axis.reindex import reindex
-from gridmill.stores.icechunk import rearranging
+from gridmill.stores.icechunk import publication, rearranging
 from gridmill.stores.objects.local import LocalObjects
 from tiny import TinyCoord, TinyJob, TinyTemplate, time_coordinate, values_at
 
@@ -124,14 +124,19 @@ def scenes_of(
     return dataset(folder / "a", source_base=source, format=kind, **options)
 
 
-def kill_at(number: int) -> None:
-    """Let this process kill itself before its `number`-th change of records or of the archive."""
+def kill_at(number: int, only: tuple[str, ...] = ()) -> None:
+    """Let this process kill itself before its `number`-th change of records or of the archive.
+
+    With `only`, changes of objects whose keys begin so.
+    """
     left = [number]
 
-    def counted(function: Any) -> Any:
+    def counted(function: Any, *, is_of_objects: bool = True) -> Any:
         def step(*args: Any, **kwargs: Any) -> Any:
+            key = str(args[1]) if is_of_objects else ""
             # Leases and reports are those of every command.
-            if not str(args[1] if len(args) > 1 else "").startswith(("claims", "lease", "runs")):
+            counts = not key.startswith(("claims", "leases", "runs", "beats"))
+            if counts and (not only or not key or key.startswith(only)):
                 if left[0] == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
                 left[0] -= 1
@@ -141,8 +146,9 @@ def kill_at(number: int) -> None:
 
     for name in ("put", "delete", "put_if_absent"):
         setattr(LocalObjects, name, counted(getattr(LocalObjects, name)))
-    rearranging.commit = counted(rearranging.commit)
-    rearranging._move = counted(rearranging._move)
+    rearranging.commit = counted(rearranging.commit, is_of_objects=False)
+    rearranging._move = counted(rearranging._move, is_of_objects=False)
+    publication.commit = counted(publication.commit, is_of_objects=False)
 
 
 if __name__ == "__main__":

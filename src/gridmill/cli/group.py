@@ -13,6 +13,7 @@ from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.catalog import catalog
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
+from gridmill.cli.commands.grow import grow
 from gridmill.cli.commands.headers import headers
 from gridmill.cli.commands.layout import layout
 from gridmill.cli.commands.list import list_datasets
@@ -115,6 +116,7 @@ COMMANDS = (
     restore_metadata,
     rebuild_records,
     reindex,
+    grow,
     headers,
     catalog,
     upkeep,

@@ -43,7 +43,7 @@ from gridmill.stores.structure import decoding, without_append_length
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Listed", "fits"]
+__all__ = ["Listed", "fits", "hash_of_array"]
 
 # What of a fingerprint decides whether a record is believed, in words.
 DECIDES = {"array": "the array's metadata", "stop": "the region's end", "places": "source files"}
@@ -146,10 +146,7 @@ class Listed:
         return [(file.url, file.start, file.stop) for file in theirs] == ours
 
     def _array(self, array: Mapping[str, Any]) -> dict[str, Any]:
-        """Give what of an array's metadata decodes its values, whatever its length."""
-        content = without_append_length(decoding(array), self.job.append_dim)
-        # zarr writes an empty list of them, Icechunk none.
-        return {key: value for key, value in content.items() if key != "storage_transformers"}
+        return _decoded(array, self.job.append_dim)
 
     def _hash_of_array(self, name: str) -> str:
         if name not in self.arrays:
@@ -187,6 +184,18 @@ class Listed:
         if key not in self.hashes:
             self.hashes[key] = _hash({dim: _digest(ds.get_index(dim)) for dim in dims})
         return self.hashes[key]
+
+
+def hash_of_array(array: Mapping[str, Any], append_dim: str) -> str:
+    """Return what a fingerprint says of an array, from its metadata."""
+    return _hash(_decoded(array, append_dim))
+
+
+def _decoded(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:
+    """Give what of an array's metadata decodes its values, whatever its length."""
+    content = without_append_length(decoding(array), append_dim)
+    # zarr writes an empty list of them, Icechunk none.
+    return {key: value for key, value in content.items() if key != "storage_transformers"}
 
 
 def _digest(index: pd.Index[Any]) -> str:

@@ -143,6 +143,25 @@ class ReaderView:
             self.completeness.write_recorded(folder, length)
             return self._publish(folder, check, message=message)
 
+    def widen(self, length: int, message: str, check: Check) -> bool:
+        """Show dims that have more labels than before; whether readers see anything new.
+
+        To be called with records that fit them. What readers saw stays where it is: further labels
+        lie behind it, in objects of their own.
+
+        Parameters
+        ----------
+        length
+            How many positions along the append dim readers see.
+        message
+            Says what this is for.
+        check
+            Called before every step.
+        """
+        with self.archive.written(self.archive.up_to(length)) as folder:
+            self.completeness.write_recorded(folder, length)
+            return self._publish(folder, check, message=message)
+
     def describe(self, root: Mapping[str, Any], message: str, check: Check) -> bool:
         """Show changed metadata with the coordinates and data as they are; whether it changed.
 

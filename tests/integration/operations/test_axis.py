@@ -315,11 +315,16 @@ def reading(dataset):
 
 def killed_at(folder, number: int) -> bool:
     """Reindex in a process that kills itself before its `number`-th step; whether it ended."""
-    support = str(Path(__file__).parents[2] / "support")
-    path = os.pathsep.join([support, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return ended(["-m", "scenes", str(folder), str(number), NOW.isoformat()])
+
+
+def ended(arguments: list[str]) -> bool:
+    """Run Python in a process; whether it ended, and was not killed."""
+    here = Path(__file__).parent
+    support = [str(here), str(here.parents[1] / "support"), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, "-m", "scenes", str(folder), str(number), NOW.isoformat()],
-        env={**os.environ, "PYTHONPATH": path},
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, support))},
         capture_output=True,
         text=True,
         timeout=120,
@@ -376,3 +381,40 @@ def test_an_archive_outgrows_the_capacity_that_it_was_made_with(tmp_path, kind):
     assert dataset.validate(now=until(20)).succeeded
     truncate(dataset, until(7), now=until(20))
     assert list(dataset.store.open_dataset().get_index("time")) == hours(7)
+
+
+def test_a_run_killed_where_an_archive_outgrows_its_capacity_leaves_it_whole(tmp_path):
+    """Before every object of its structure; readers who opened before see labels and values."""
+    base, number = tmp_path / "base", 0
+    Provider(base / "source", url_of).publish(*hours(7))
+    small(base).backfill(until(4), client="none", now=until(4))
+    while True:
+        folder = tmp_path / f"step-{number}"
+        shutil.copytree(base, folder)
+        before = small(folder).store.open_dataset(chunks=None)
+        script = (
+            "import sys; from pathlib import Path; from scenes import kill_at;"
+            "from test_axis import small; from tiny import until;"
+            "dataset = small(Path(sys.argv[1]));"
+            "kill_at(int(sys.argv[2]), ('time/', 'valid_time/', 'completeness/', 'zarr.json'));"
+            "dataset.backfill(until(7), client='none', now=until(7))"
+        )
+        is_done = ended(["-c", script, str(folder), str(number)])
+        now = small(folder).store.open_dataset(chunks=None)
+        for ds in (before, now):
+            assert list(ds.get_index("time")) == hours(len(ds.time))
+            np.testing.assert_array_equal(
+                ds.a.values, [values_at(h)[0] for h in ds.time.to_index()]
+            )
+            assert (ds.valid_time == ds.time + np.timedelta64(24, "h")).all()
+        small(folder).backfill(until(7), client="none", now=until(7))
+        assert list(small(folder).store.open_dataset().get_index("time")) == hours(7)
+        if is_done:
+            break
+        number += 1
+    assert number > 4
+
+
+def small(folder):
+    """Give the archive of hourly files in a folder."""
+    return dataset_of(template=Small)(folder / "a", source_base=str(folder / "source"))

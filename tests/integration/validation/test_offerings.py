@@ -77,7 +77,7 @@ def built(tmp_path: Path, without: Any = (), job: Any = GrowingJob) -> Growing:
 
 
 def test_what_comes_on_a_day_is_not_missing_before(tmp_path):
-    """No file is asked for, no gap stands open, nothing is found, completeness does not count it."""
+    """No file is asked for, no gap stands open, nothing is found, and completeness says so."""
     dataset = built(tmp_path)
     assert dataset.store.published_length("init_time") == N
     (report,) = dataset.store.tracker.reports.past(1)
