@@ -255,7 +255,8 @@ def killed_at(folder: Path, kind: str, number: int) -> bool:
         "from gridmill.operations.axis.grow import grow; import test_grow;"
         "folder, kind, number = sys.argv[1:];"
         "dataset = test_grow.dataset_of(Path(folder), test_grow.After, kind);"
-        "kill_at(int(number), ('regions', 'a/', 'lead', 'member', 'zarr.json')); grow(dataset, who='me', now=test_grow.NOW)"
+        "kill_at(int(number), ('regions', 'a/', 'lead', 'member', 'zarr.json'));"
+        "grow(dataset, who='me', now=test_grow.NOW)"
     )
     here = Path(__file__).parent
     support = [str(here), str(here.parents[1] / "support"), os.environ.get("PYTHONPATH", "")]
