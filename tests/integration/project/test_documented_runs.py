@@ -96,8 +96,8 @@ def prepared(tmp_path_factory) -> Path:
         END, end="2025-03-12", variables=FIRST, client="none"
     )
     write_scenes(source / "scenes", "2025-01-01T09:12", "2025-01-02T09:01", "2025-01-03T10:31")
-    for format in ("zarr", "icechunk"):
-        scenes = MyScenes(folder / f"scenes.{format}", source_base=str(source / "scenes"))
+    for kind in ("zarr", "icechunk"):
+        scenes = MyScenes(folder / f"scenes.{kind}", source_base=str(source / "scenes"))
         scenes.backfill("2025-01-04", client="none", now="2025-01-04")
     write_scenes(source / "scenes", "2025-01-01T10:53")  # late
     sst = OstiaSstMonthly(folder / "sst.zarr", source_base=str(source / "sst"))
