@@ -15,7 +15,8 @@ import pandas as pd
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Coordinate
 from gridmill.operations.axis.reindex import reindex
-from gridmill.stores.icechunk import publication, rearranging
+from gridmill.stores.icechunk import publication
+from gridmill.stores.icechunk.maintenance import rearranging
 from gridmill.stores.objects.local import LocalObjects
 from tiny import TinyCoord, TinyJob, TinyTemplate, time_coordinate, values_at
 

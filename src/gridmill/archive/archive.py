@@ -198,15 +198,13 @@ class Archive:
         self.reach(visible or 0)
         return visible
 
-    def reach(self, published: int) -> None:
-        """Remember how far the archive is published; the template reaches as far."""
-        self.published = published
-        if published > len(self.index):
-            self.renew()
+    def reach(self, published: int, *, anew: bool = False) -> None:
+        """Remember how far the archive is published; the template reaches as far.
 
-    def renew(self) -> None:
-        """Let the template reach as far as readers see, with the labels that they see."""
-        if self.store.published_length(self.append_dim):
+        With `anew` it is made anew, since readers see other labels.
+        """
+        self.published = published
+        if published > len(self.index) or (anew and published):
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
@@ -227,22 +225,11 @@ class Archive:
             xr.open_zarr(folder, chunks=None, consolidated=True) as written,
         ):
             return [
-                f"values of coordinate {name} differ{self._advice(name)}"
+                f"values of coordinate {name} differ{_advice(self.config, name)}"
                 for name in ours.coords
                 if not self.speaks_of_data(name)
                 if not written[name].variable.equals(stored[name].variable)
             ]
-
-    def _advice(self, name: object) -> str:
-        """Say what lets an irregular axis go on though late labels came."""
-        config = self.config
-        is_regular = config.append_dim_frequency is not None
-        if name != self.append_dim or is_regular or config.settling_window is not None:
-            return ""
-        return (
-            f" (where labels come late, declare {type(config).__name__}.settling_window: what "
-            "readers see stays, and gridmill gaps lists what came late)"
-        )
 
     # -- regions ------------------------------------------------------------------------------
 
@@ -283,3 +270,14 @@ class Archive:
 def _speaking_of_data(config: TemplateConfig) -> str | None:
     """Name the coordinate whose values come from the records."""
     return None if config.completeness is None else config.completeness.name
+
+
+def _advice(config: TemplateConfig, name: object) -> str:
+    """Say what lets an irregular axis go on though late labels came."""
+    is_regular = config.append_dim_frequency is not None
+    if name != config.append_dim or is_regular or config.settling_window is not None:
+        return ""
+    return (
+        f" (where labels come late, declare {type(config).__name__}.settling_window: what readers "
+        "see stays, and gridmill gaps lists what came late)"
+    )

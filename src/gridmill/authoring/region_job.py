@@ -25,7 +25,7 @@ from gridmill.authoring.source_file import (
 from gridmill.authoring.transforms.casting import cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
-from gridmill.model.offering import Offering
+from gridmill.model.files.offering import Offering
 from gridmill.model.region import Region, region_length, regions_of
 from gridmill.model.settled import PublishWhen
 from gridmill.model.variables import DataVar

@@ -300,8 +300,8 @@ class ZarrStore:
         raise ValueError(
             f"{self.url} is plain Zarr, where no position can be taken in between two others: who "
             "opened it before would read moved values under the labels from before. Icechunk "
-            "shows both in one commit. Or let readers know, gridmill truncate the archive to before "
-            "the first late label, and gridmill update: it takes all labels in"
+            "shows both in one commit. Or let readers know, gridmill truncate the archive to "
+            "before the first late label, and gridmill update: it takes all labels in"
         )
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:

@@ -225,7 +225,7 @@ def test_the_command_says_what_it_adds(tmp_path):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_growth_killed_at_its_every_step_is_completed(tmp_path, kind):
-    """Whoever opens the archive sees it as it was or as it is to be; runs are refused in between."""
+    """Readers see the archive as it was or as it is to be; runs are refused in between."""
     built(tmp_path / "base", kind)
     number = 0
     while True:

@@ -37,8 +37,8 @@ def gaps(
     """List the source files that an archive lacks, with their positions, variables and causes.
 
     First comes what readers lack: since when, and when an update retries it. Then what holds the
-    archive back, then what was accepted, then labels that came behind the settling window. Neighbours with the same cause are one group, with the
-    command that retries them at once.
+    archive back, then what was accepted. Neighbours with the same cause are one group, with the
+    command that retries them at once. Last come labels that came behind the settling window.
     """
     from gridmill.display.terminal.archive import gaps_content, show_gaps
     from gridmill.validation import Context

@@ -110,7 +110,7 @@ def grow(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
     message = "Add labels: " + ", ".join(str(growth) for growth in growths)
     with by_hand(dataset, "grow", now=now) as hand:
         seen = published_labels(dataset.store, dataset.declared.append_dim)
-        assert seen is not None and len(seen)
+        assert seen is not None
         archive = dataset.archive(just_after(seen[-1]), as_declared=True)
         publisher = Publisher(archive, dataset.replicas)
 

@@ -83,14 +83,14 @@ def reindex(
     """
     check_exists(dataset)
     _check_possible(dataset)
-    tracker = dataset.store.tracker
+    tracker, dim = dataset.store.tracker, dataset.declared.append_dim
     with by_hand(dataset, KIND, now=now) as hand:
         if not _complete(hand, tracker):
             late = late_of(dataset, now)
             _check_wanted(dataset, late, soon=soon)
             _take_in(dataset, hand, late, who, now)
             _complete(hand, tracker)
-        hand.archive.renew()
+        hand.archive.reach(dataset.store.published_length(dim) or 0, anew=True)
         hand.report.notes.append(f"{who} took late labels in: gridmill update fetches their files")
     return hand.report
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gridmill.authoring.labels import parse_label
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.offering import Offering
+from gridmill.model.files.offering import Offering
 from gridmill.pipeline.values import SourceFile
 
 if TYPE_CHECKING:

@@ -41,9 +41,9 @@ from gridmill.stores.final_store import (
 )
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
+from gridmill.stores.icechunk.maintenance.rearranging import rearrange
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
-from gridmill.stores.icechunk.rearranging import rearrange
 from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.settings.formats import DEFAULT, check_writable_format, format_of
