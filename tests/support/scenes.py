@@ -155,5 +155,5 @@ def kill_at(number: int, only: tuple[str, ...] = ()) -> None:
 if __name__ == "__main__":
     folder, number, now = sys.argv[1:]
     dataset = scenes_of(Path(folder), "icechunk")
-    kill_at(int(number))
+    kill_at(int(number), ("reindex/order", "reindex/regions/0000000000", "regions"))
     reindex(dataset, who="me", now=now)

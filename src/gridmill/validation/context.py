@@ -15,7 +15,7 @@ from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.archive.salvage import declared_labels, undamaged_metadata
 from gridmill.authoring.as_made import AsMade, as_made
-from gridmill.authoring.axis import labels_before, late_labels
+from gridmill.authoring.axis import labels_before
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
@@ -165,18 +165,6 @@ class Context:
     def labels(self) -> Any:
         """The declared labels, one more than is looked at where the axis goes on."""
         return declared_labels(self.config, self.reach, self.now)
-
-    @cached_property
-    def late(self) -> tuple[str, ...]:
-        """The labels that came behind the settling window, and that the archive lacks."""
-        start, end = (self.selection.start, self.selection.end)
-        label = self.config.label
-        found = late_labels(self.config)
-        return tuple(
-            short_label(one)
-            for one in found
-            if (start is None or one >= label(start)) and (end is None or one < label(end))
-        )
 
     @cached_property
     def archive(self) -> Archive:

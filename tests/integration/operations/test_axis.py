@@ -396,7 +396,7 @@ def test_a_run_killed_where_an_archive_outgrows_its_capacity_leaves_it_whole(tmp
             "import sys; from pathlib import Path; from scenes import kill_at;"
             "from test_axis import small; from tiny import until;"
             "dataset = small(Path(sys.argv[1]));"
-            "kill_at(int(sys.argv[2]), ('time/', 'valid_time/', 'completeness/', 'zarr.json'));"
+            "kill_at(int(sys.argv[2]), ('time/', 'valid_time/c', 'zarr.json'));"
             "dataset.backfill(until(7), client='none', now=until(7))"
         )
         is_done = ended(["-c", script, str(folder), str(number)])

@@ -42,7 +42,7 @@ def gaps(
     """
     from gridmill.display.terminal.archive import gaps_content, show_gaps
     from gridmill.validation import Context
-    from gridmill.validation.checks.gaps import find_gaps, group_gaps
+    from gridmill.validation.checks.gaps import find_gaps, find_late, group_gaps
 
     dataset = archive.open()
     context = Context(
@@ -55,7 +55,8 @@ def gaps(
         beyond=True,
     )
     groups = group_gaps(context, find_gaps(context))
-    repair = context.command("reindex") if context.late else ""
-    content = gaps_content(dataset.dataset_id, dataset.store.url, groups, context.late, repair)
+    late = find_late(context)
+    repair = context.command("reindex") if late else ""
+    content = gaps_content(dataset.dataset_id, dataset.store.url, groups, late, repair)
     output.show(content, show_gaps)
     return ExitCode.SUCCESS
