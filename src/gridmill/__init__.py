@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         NotConstant,
         ValidRange,
     )
+    from gridmill.model.files.offering import Offering
     from gridmill.model.region import Region
     from gridmill.model.settled import SourceFileStatus
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding, Superseded
@@ -65,6 +66,7 @@ __all__ = [
     "NotARepeat",
     "NotAvailable",
     "NotConstant",
+    "Offering",
     "ProgressDisplay",
     "Region",
     "RegionJob",
@@ -98,6 +100,7 @@ _MODULES = {
     "NotARepeat": "model.fields.gates",
     "NotAvailable": "sources.fetch.download",
     "NotConstant": "model.fields.gates",
+    "Offering": "model.files.offering",
     "ProgressDisplay": "display.progress",
     "Region": "model.region",
     "RegionJob": "authoring.region_job",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,7 @@ from gridmill.archive.assignment import (
 )
 from gridmill.archive.declaration import narrowed, with_what_it_has
 from gridmill.archive.opening import Opening
+from gridmill.authoring.axis import on_axis
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
@@ -24,6 +26,7 @@ from gridmill.model.urls import check_address
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.coordinator import Listener, process, run
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.axis import published_labels
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
 
@@ -177,7 +180,12 @@ class DynamicalDataset:
         present = self.present(now)
         selection = Selection(until, start, end, variables, max_lead)
         assignment = assigned_backfill(
-            self._opening, self.replicas, selection, present, redo=redo, revalidate=revalidate
+            self._opening_at(present),
+            self.replicas,
+            selection,
+            present,
+            redo=redo,
+            revalidate=revalidate,
         )
         return run(assignment, client=client, now=present, listener=listener)
 
@@ -198,7 +206,7 @@ class DynamicalDataset:
         present = self.present(now)
         end = present if until is None else until
         assignment = assigned_update(
-            self._opening, self.replicas, end, present, revalidate=revalidate
+            self._opening_at(present), self.replicas, end, present, revalidate=revalidate
         )
         return run(assignment, client=client, now=present, listener=listener)
 
@@ -226,8 +234,9 @@ class DynamicalDataset:
 
         selection = Selection(until, start, end, variables, max_lead)
         has_replicas = bool(self.replicas)
+        present = self.present(now)
         return plan_selected(
-            self._opening, selection, self.present(now), has_replicas=has_replicas, redo=redo
+            self._opening_at(present), selection, present, has_replicas=has_replicas, redo=redo
         )
 
     def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
@@ -294,13 +303,14 @@ class DynamicalDataset:
         present = datetime.now(UTC).replace(tzinfo=None) if now is None else now
         return self.declared.label(present)
 
-    def config(self) -> TemplateConfig:
+    def config(self, now: Any = None) -> TemplateConfig:
         """Give the template as the archive was made with it, which goes before the code's."""
-        return self._opening.config(self._opening.declaration())
+        opening = self._opening_at(now)
+        return opening.config(opening.declaration())
 
-    def coded(self) -> TemplateConfig:
+    def coded(self, now: Any = None) -> TemplateConfig:
         """Give the template as the code declares it, narrowed to the archive's declaration."""
-        opening = self._opening
+        opening = self._opening_at(now)
         return narrowed(opening.coded, opening.declaration())
 
     def archive(
@@ -310,13 +320,13 @@ class DynamicalDataset:
         as_declared: bool = False,
         config: TemplateConfig | None = None,
     ) -> Archive:
-        """Give the archive as it was made, its template up to `end` or to its capacity.
+        """Give the archive as it was made, its template up to `end`.
 
         By default `end` is the present, and `config` what `config()` gives. The template reaches as
         far as readers see, unless `as_declared`: then the store is not asked how far that is.
         """
-        config = config or self.config()
-        return self._opening.up_to(self.present(end), config, as_declared=as_declared)
+        config = config or self.config(end)
+        return self._opening_at(end).up_to(self.present(end), config, as_declared=as_declared)
 
     # -- most subclasses need not override what follows ----------------------------------------
 
@@ -327,7 +337,16 @@ class DynamicalDataset:
 
     @property
     def _opening(self) -> Opening:
+        return self._opening_at()
+
+    def _opening_at(self, now: Any = None) -> Opening:
         coded = with_what_it_has(self.store, self.declared)
+        coded = on_axis(
+            coded,
+            published=partial(published_labels, self.store, coded.append_dim),
+            source=self._bases,
+            present=self.present(now),
+        )
         return Opening(
             self.store, coded, self.region_job, self._bases, self._process, self._tmp_store
         )

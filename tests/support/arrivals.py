@@ -99,8 +99,8 @@ class ForecastJob(RegionJob[DataVar, ForecastFile]):
         return [
             ForecastFile(init=init, lead=lead, member=member)
             for init in processing_region_ds.get_index("init_time")
-            for lead in LEADS[1 if has_rain else 0 :]
-            for member in MEMBERS
+            for lead in processing_region_ds.get_index("lead_time")[1 if has_rain else 0 :]
+            for member in processing_region_ds.get_index("member")
         ]
 
     def read_data(self, coord: ForecastFile, data_var: DataVar) -> np.ndarray[Any, Any]:
@@ -158,8 +158,13 @@ class ForecastProvider:
         for place in chosen:
             path = self.root / url_of(place)
             path.parent.mkdir(parents=True, exist_ok=True)
-            seed = int.from_bytes(hashlib.sha256(str(place).encode()).digest()[:4], "big")
-            np.save(path, np.random.default_rng(seed).random(2, dtype="float32"))
+            np.save(path, value_of(place))
+
+
+def value_of(place: Place) -> np.ndarray[Any, Any]:
+    """Give what the file of a place holds."""
+    seed = int.from_bytes(hashlib.sha256(str(place).encode()).digest()[:4], "big")
+    return np.random.default_rng(seed).random(2, dtype="float32")
 
 
 def claimed_and_there(ds: xr.Dataset) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -133,3 +133,87 @@ def write_weather(folder: Path, days: int) -> np.ndarray:
         fields = {"t2m": (("y", "x"), values), "rain": (("y", "x"), values * 1e-6)}
         xr.Dataset(fields).to_netcdf(path)
     return every
+
+
+class ScenesTemplate(TemplateConfig):
+    """Scenes at the times that the provider lists."""
+
+    dims = ("time", "y")
+    append_dim = "time"
+    append_dim_start = "2025-01-01"
+    append_dim_capacity = 1000
+    settling_window = "3h"
+    dataset_attributes = {"dataset_id": "my-scenes", "title": "My scenes"}
+    coords = (
+        Coordinate(
+            name="time",
+            dtype="int64",
+            units="seconds since 2025-01-01",
+            calendar="proleptic_gregorian",
+        ),
+        Coordinate(name="y"),
+    )
+    data_vars = (
+        DataVar(
+            name="radiance",
+            encoding=Encoding(chunks=(4, 1)),
+            attrs={"long_name": "Radiance", "units": "1"},
+        ),
+    )
+
+    def append_dim_coordinates(self, end: Any, *, source: Any = ()) -> pd.DatetimeIndex:
+        """Give the times in the names of the provider's files."""
+        names = sorted(path.stem for base in source for path in Path(base).glob("*.scene"))
+        labels = pd.DatetimeIndex([pd.Timestamp(name) for name in names])
+        return labels[labels < self.label(end)]
+
+    def dimension_coordinates(self) -> dict[str, Any]:
+        """Give one point."""
+        return {"y": np.arange(1.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFile(SourceFileCoord):
+    """The file of one scene."""
+
+    time: pd.Timestamp
+
+    def get_url(self) -> str:
+        """Give its name."""
+        return f"{self.time:%Y%m%dT%H%M}.scene"
+
+    def out_loc(self) -> dict[str, Any]:
+        """Give the scene."""
+        return {"time": self.time}
+
+
+class ScenesJob(RegionJob[DataVar, SceneFile]):
+    """Reads a file a scene."""
+
+    download_settings = DownloadSettings(attempts=1)
+
+    def generate_source_file_coords(
+        self, processing_region_ds: xr.Dataset, data_var_group: Any
+    ) -> list[SceneFile]:
+        """Give a file a scene."""
+        return [SceneFile(time=time) for time in processing_region_ds.get_index("time")]
+
+    def read_data(self, coord: SceneFile, data_var: DataVar) -> np.ndarray[Any, Any]:
+        """Read the one value."""
+        assert coord.downloaded_path is not None
+        return np.frombuffer(coord.downloaded_path.read_bytes(), "float32")
+
+
+class MyScenes(DynamicalDataset):
+    """What the pages call my-scenes."""
+
+    template_config = ScenesTemplate
+    region_job = ScenesJob
+
+
+def write_scenes(root: Path, *times: str) -> None:
+    """Write the files of scenes."""
+    root.mkdir(parents=True, exist_ok=True)
+    for time in map(pd.Timestamp, times):
+        value = np.array([time.hour], "float32")
+        (root / f"{time:%Y%m%dT%H%M}.scene").write_bytes(value.tobytes())

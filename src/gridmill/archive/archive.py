@@ -33,7 +33,12 @@ from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import naming, temporary_folder
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
-__all__ = ["Archive"]
+__all__ = ["Archive", "ReindexUnfinished"]
+
+
+class ReindexUnfinished(ValueError):  # noqa: N818
+    """A reindex was interrupted: until it is completed, nothing else may act on the records."""
+
 
 MakeJob = Callable[[Region], RegionJob[Any, Any]]
 
@@ -161,11 +166,18 @@ class Archive:
         ------
         StructureMismatch
             They differ; every difference is named.
+        ReindexUnfinished
+            Records do not say what readers see.
         """
         stored = self.store.metadata()
         if stored is None:
             check_new(self.config)
             return False
+        if self.config.settling_window is not None and self.store.tracker.reindexing.read():
+            raise ReindexUnfinished(
+                f"a reindex of {self.store.url} was interrupted, and its records do not say what "
+                "readers see: gridmill reindex completes it"
+            )
         if stored == self._checked:
             return True
         template = json.loads(self.metadata)
@@ -186,10 +198,13 @@ class Archive:
         self.reach(visible or 0)
         return visible
 
-    def reach(self, published: int) -> None:
-        """Remember how far the archive is published; the template reaches as far."""
+    def reach(self, published: int, *, anew: bool = False) -> None:
+        """Remember how far the archive is published; the template reaches as far.
+
+        With `anew` it is made anew, since readers see other labels.
+        """
         self.published = published
-        if published > len(self.index):
+        if published > len(self.index) or (anew and published):
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
@@ -210,7 +225,7 @@ class Archive:
             xr.open_zarr(folder, chunks=None, consolidated=True) as written,
         ):
             return [
-                f"values of coordinate {name} differ"
+                f"values of coordinate {name} differ{_advice(self.config, name)}"
                 for name in ours.coords
                 if not self.speaks_of_data(name)
                 if not written[name].variable.equals(stored[name].variable)
@@ -255,3 +270,14 @@ class Archive:
 def _speaking_of_data(config: TemplateConfig) -> str | None:
     """Name the coordinate whose values come from the records."""
     return None if config.completeness is None else config.completeness.name
+
+
+def _advice(config: TemplateConfig, name: object) -> str:
+    """Say what lets an irregular axis go on though late labels came."""
+    is_regular = config.append_dim_frequency is not None
+    if name != config.append_dim or is_regular or config.settling_window is not None:
+        return ""
+    return (
+        f" (where labels come late, declare {type(config).__name__}.settling_window: what readers "
+        "see stays, and gridmill gaps lists what came late)"
+    )

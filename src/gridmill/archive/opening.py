@@ -169,14 +169,12 @@ class Opening:
         return config.structure(end)
 
     def up_to(self, end: Any, config: TemplateConfig, *, as_declared: bool) -> Archive:
-        """Return the archive up to a label, or to its capacity.
+        """Return the archive up to a label.
 
         Its template reaches as far as readers see, unless `as_declared`: then the store is not
         asked how far that is.
         """
-        labels = config.append_dim_coordinates(end)
-        last = labels[config.capacity] if len(labels) > config.capacity else end
-        template_ds = config.structure(last) if as_declared else self.template(config, last)
+        template_ds = config.structure(end) if as_declared else self.template(config, end)
         return self.archive(config, template_ds)
 
     def archive(

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal
 
+from gridmill.authoring.axis import labels_before
 from gridmill.authoring.template import TemplateConfig
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
@@ -68,13 +69,13 @@ def declared_labels(config: TemplateConfig, n: int, now: Any) -> Any:
         It has fewer.
     """
     first = config.label(config.append_dim_start)
-    labels = config.append_dim_coordinates(config.label(now))
+    labels = labels_before(config, config.label(now))
     # The axis may go beyond the present, or end before it.
     for doubling in range(DOUBLINGS):
         if len(labels) > n:
             break
         with suppress(OverflowError, ValueError):  # beyond the calendar's last day
-            labels = config.append_dim_coordinates(first + timedelta(days=2**doubling))
+            labels = labels_before(config, first + timedelta(days=2**doubling))
     if len(labels) < n:
         raise ValueError(f"readers see {n} positions, the template has {len(labels)}")
     return labels[: n + 1]

@@ -89,7 +89,11 @@ def as_made(
     lacking = sorted(left_out - _along_idle_dims(config))
     changed += [Difference(name, "", {}, None) for name in lacking]
     lengths = {**_lengths(arrays), config.append_dim: twin.capacity}
-    coords = [_coordinate(c, arrays, lengths) for c in config.coords if c.name not in left_out]
+    # A dim that gets more labels than it has goes on in more objects of the same size.
+    grown = {dim: len(labels) for dim, labels in config.dimension_coordinates().items()}
+    coords = [
+        _coordinate(c, arrays, lengths, grown) for c in config.coords if c.name not in left_out
+    ]
     auxiliary = [c for c, _ in coords if c.name not in c.own_dims]
     variables = [_variable(var, arrays.get(var.name), auxiliary) for var in kept]
     changed += [difference for _, found in (*coords, *variables) for difference in found]
@@ -142,7 +146,7 @@ def _check_fill_value(encoding: Encoding, array: Metadata) -> None:
 
 
 def _coordinate(
-    coord: Coordinate, arrays: Metadata, lengths: Mapping[str, int]
+    coord: Coordinate, arrays: Metadata, lengths: Mapping[str, int], grown: Mapping[str, int]
 ) -> tuple[Coordinate, list[Difference]]:
     array = arrays.get(coord.name)
     if array is None or _dims_of(array) != coord.own_dims:
@@ -151,6 +155,9 @@ def _coordinate(
     try:
         units = _time_units(coord, array)
         encoding = stored_encoding(array, units=units, calendar=coord.calendar)
+        whole = coord.encoding({**lengths, **grown}).chunks
+        if coord.chunks is None and _are_cut(whole, encoding.chunks, coord.own_dims, grown):
+            own = replace(own, chunks=encoding.chunks)
         differing = _encoding_differences(coord.name, own, encoding)
         # CF 2.5.1: a coordinate has a value everywhere.
         found = [difference for difference in differing if difference.key != MISSING]
@@ -163,12 +170,23 @@ def _coordinate(
     # Of times it is no author's to choose, and nothing that an operator can change.
     fills = {_as_json(_stored_fill(one)) for one in (own, encoding)}
     has_other_fill = coord.units is not None and len(fills) > 1
-    if not found and not described and not has_other_fill:
+    is_longer = own.chunks == encoding.chunks != whole
+    if not (found or described or has_other_fill or is_longer):
         return coord, []
     changes: dict[str, Any] = {"attrs": attrs}
-    if found or has_other_fill:
+    if found or has_other_fill or is_longer:
         changes |= {"dtype": encoding.dtype, "units": units, "as_stored": encoding}
     return replace(coord, **changes), [*found, *described]
+
+
+def _are_cut(
+    whole: Sequence[int], stored: Sequence[int], dims: Sequence[str], grown: Mapping[str, int]
+) -> bool:
+    """Whether stored objects are shorter than a coordinate along dims that grew, and only there."""
+    if len(whole) != len(stored):
+        return False
+    pairs = zip(dims, whole, stored, strict=True)
+    return all(ours == theirs or (dim in grown and ours > theirs) for dim, ours, theirs in pairs)
 
 
 def _time_units(coord: Coordinate, array: Metadata) -> str | None:

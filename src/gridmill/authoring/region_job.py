@@ -25,6 +25,7 @@ from gridmill.authoring.source_file import (
 from gridmill.authoring.transforms.casting import cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
+from gridmill.model.files.offering import Offering
 from gridmill.model.region import Region, region_length, regions_of
 from gridmill.model.settled import PublishWhen
 from gridmill.model.variables import DataVar
@@ -112,6 +113,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # In which dims, and whether in "units", source files may say something else than the template:
     # what they say of these is not compared, see `read_data`.
     unchecked: ClassVar[tuple[str, ...]] = ()
+    # Cycles, members, leads or levels that the provider has only from a date on, or up to one.
+    offerings: ClassVar[Sequence[Offering]] = ()
     download_settings: ClassVar[DownloadSettings] = DownloadSettings()
 
     def __post_init__(self) -> None:
@@ -127,7 +130,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
         Runs with the driver; for a distant store, for several regions at once in threads. A place
         that none of them fills is not offered: its values are NaN, and no check calls them missing.
-        Leave out what the provider never makes, like the last leads of shorter forecasts.
+        Leave out what the provider never makes, like the last leads of shorter forecasts; what it
+        has from a date on is declared by `offerings`.
 
         Parameters
         ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, cast
 
@@ -13,6 +14,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core.indexing import LazilyIndexedArray
 
+from gridmill.authoring.axis import Axis, check_settling, labels_before
 from gridmill.authoring.describing.acdd import (
     derived_attributes,
     described_coords,
@@ -25,7 +27,8 @@ from gridmill.model.variables import Completeness, Coordinate, DataVar
 
 __all__ = ["TemplateConfig", "cut_template"]
 
-# Long enough that the append coordinate's single chunk outlasts the archive (see Coordinate).
+# Long enough that the append coordinate's first chunk mostly outlasts the archive: readers then get
+# it with one request (see Coordinate).
 CAPACITY_YEARS = 60
 CAPACITY_IRREGULAR = 2**20
 
@@ -44,6 +47,10 @@ class TemplateConfig:
     append_dim_frequency : str or None
         Its step, a pandas offset alias (``"h"``, ``"6h"``, ``"MS"``); None where
         `append_dim_coordinates` is overridden.
+    settling_window : str, timedelta or None
+        For an irregular append dim: how long after a label others may still come before it. Labels
+        join the axis once they are that old, and those that readers see stay as they are, whatever
+        `append_dim_coordinates` returns by then. None means that late labels never come.
     calendar : str
         CF calendar of the append dim; other than the standard ones, labels are cftime objects.
     dataset_attributes : mapping
@@ -60,7 +67,8 @@ class TemplateConfig:
         Variables that archives made earlier may have and new ones do not get, each with
         `DataVar.superseded`: an archive that has one goes on with it.
     append_dim_capacity : int or None
-        The most positions that the archive may ever have; None means 60 years.
+        How many positions one object of the append coordinate holds, and of the coordinates along
+        it; None means 60 years. An archive that outgrows it gets a second one, and so on.
     left_out : frozenset of str
         Coordinates that are left out though they are given: those that an archive does not have.
     remarks : tuple of str
@@ -72,6 +80,8 @@ class TemplateConfig:
     derived : mapping or None
         The global attributes that were derived when an archive was made; None derives them. Not an
         author's to give.
+    axis : Axis or None
+        What is known of an archive's append dim. Not an author's to give.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -86,6 +96,7 @@ class TemplateConfig:
     append_dim: str
     append_dim_start: str
     append_dim_frequency: str | None = None
+    settling_window: str | timedelta | None = None
     calendar: str = "proleptic_gregorian"
     dataset_attributes: Mapping[str, Any]
     coords: Sequence[Coordinate]
@@ -96,6 +107,7 @@ class TemplateConfig:
     idle_dims: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
     derived: Mapping[str, Any] | None = None
+    axis: Axis | None = None
     refuses_lost_labels: bool = True
 
     def __init__(self) -> None:
@@ -119,7 +131,10 @@ class TemplateConfig:
     def append_dim_coordinates(self, end: Any) -> pd.Index[Any]:
         """Give the append dim's labels from `append_dim_start` up to, not including, `end`.
 
-        Override it for an irregular append dim; earlier labels must never change with `end`.
+        Override it for an irregular append dim; earlier labels must never change with `end`. An
+        override may take two more arguments by name, of an archive that is opened: `published`, the
+        labels that readers see (an Index, which may be empty), and `source`, a tuple of the
+        addresses that relative URLs of source files are relative to.
         """
         start = self.label(self.append_dim_start)
         index = xr.date_range(
@@ -161,8 +176,7 @@ class TemplateConfig:
         Raises
         ------
         ValueError
-            The append dim would exceed its capacity, its labels do not strictly increase, or one is
-            not read as it is declared.
+            The append dim's labels do not strictly increase, or one is not read as it is declared.
         """
         ds = self.structure(append_dim_end)
         return ds.assign({name: var.variable.chunk() for name, var in ds.data_vars.items()})
@@ -223,7 +237,7 @@ class TemplateConfig:
 
     @cached_property
     def capacity(self) -> int:
-        """The most positions that the append dim may ever have."""
+        """How many positions one object of a coordinate along the append dim holds."""
         if self.append_dim_capacity is not None:
             return self.append_dim_capacity
         if self.append_dim_frequency is None:
@@ -315,20 +329,14 @@ class TemplateConfig:
     def _check_is_label(self, start: str) -> None:
         label = self.label(start)
         first = self.label(self.append_dim_start)
-        index = self.append_dim_coordinates(just_after(label))
+        index = labels_before(self, just_after(label))
         if len(index) == 0 or index[-1] != label:
             nearest = f"the nearest before it is {index[-1]}" if len(index) else f"first: {first}"
             raise ValueError(f"{start} is not on the dataset's {self.append_dim} axis; {nearest}")
 
     def _index_coords(self, append_dim_end: Any) -> dict[str, Any]:
-        index = self.append_dim_coordinates(self.label(append_dim_end))
+        index = labels_before(self, self.label(append_dim_end))
         check_order(self, index)
-        if len(index) > self.capacity:
-            raise ValueError(
-                f"{self.dataset_id} would have {len(index)} positions along {self.append_dim}, "
-                f"over its capacity of {self.capacity}; the capacity is fixed when the store is "
-                "made: set append_dim_capacity and build a new store"
-            )
         return {self.append_dim: index, **self.dimension_coordinates()}
 
     def _describe_coord(self, ds: xr.Dataset, coord: Coordinate) -> None:
@@ -400,6 +408,7 @@ def _check_declaration(config: TemplateConfig) -> None:
                 f"{config.append_dim!r} must come first"
             )
     _check_completeness(config)
+    check_settling(config)
     config.label(config.append_dim_start)
 
 

@@ -13,6 +13,7 @@ from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.catalog import catalog
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
+from gridmill.cli.commands.grow import grow
 from gridmill.cli.commands.headers import headers
 from gridmill.cli.commands.layout import layout
 from gridmill.cli.commands.list import list_datasets
@@ -20,6 +21,7 @@ from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
 from gridmill.cli.commands.rebuild_records import rebuild_records
+from gridmill.cli.commands.reindex import reindex
 from gridmill.cli.commands.reject import reject
 from gridmill.cli.commands.release import release
 from gridmill.cli.commands.report import report
@@ -114,6 +116,8 @@ COMMANDS = (
     migrate_metadata,
     restore_metadata,
     rebuild_records,
+    reindex,
+    grow,
     headers,
     catalog,
     upkeep,

@@ -5,11 +5,17 @@ That is its fingerprint, a mapping with
 - ``array``: hash of the array metadata that decode its values;
 - ``stop``: the region's end;
 - ``places``: hash of the places that its source files fill, in order;
-- ``addresses``: hash of the source files' addresses.
+- ``addresses``: hash of the source files' addresses;
+- ``labels``: hash of the region's labels along the append dim;
+- ``grid``: hash of the labels along the other dims.
 
-A record is believed while the first three are as they are today. Another address of the file that
-fills a place does not make it another file: it is told, and so are raised epochs (see
-`gridmill.model.epochs`) and the dataset's raised version. Releases of libraries are recorded only.
+A record is believed while the first three and the labels are as they are today: an irregular axis
+can get a label between two others, and then every later place is another label's. Another address
+of the file that fills a place does not make it another file: it is told, and so are raised epochs
+(see `gridmill.model.epochs`) and the dataset's raised version. Releases of libraries are recorded
+only. The labels along the other dims decide nothing here: `gridmill.archive.axis` asks for them.
+
+Records of gridmill 0.1 say nothing of labels: they are believed as they were.
 
 Records of gridmill 0.1.0 have a hash of all that and of the versions of its libraries, which nobody
 can compute any more. Such a record is believed where the archive's own array metadata are today's,
@@ -22,7 +28,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import url_of
@@ -32,14 +40,19 @@ from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.structure import decoding, without_append_length
 
-__all__ = ["Listed", "fits"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Listed", "fits", "hash_of_array"]
 
 # What of a fingerprint decides whether a record is believed, in words.
 DECIDES = {"array": "the array's metadata", "stop": "the region's end", "places": "source files"}
+# Likewise, where a record has it.
+LABELS = "labels"
 
 
 def fits(known: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Whether two fingerprints are of the same array, region and places of source files.
+    """Whether two fingerprints are of the same array, region, labels and places of source files.
 
     Examples
     --------
@@ -47,7 +60,8 @@ def fits(known: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
     ...      {"array": "a", "stop": 4, "places": "p", "addresses": "y"})
     True
     """
-    return all(known.get(part) == ours[part] for part in DECIDES)
+    has_same_labels = known.get(LABELS, ours.get(LABELS)) == ours.get(LABELS)
+    return has_same_labels and all(known.get(part) == ours[part] for part in DECIDES)
 
 
 @dataclass
@@ -61,14 +75,22 @@ class Listed:
     hashes: dict[tuple[str, int], str] = field(default_factory=dict)
     arrays: dict[str, str] = field(default_factory=dict)
 
-    def fingerprint(self, name: str, first: int | None = None) -> dict[str, Any]:
-        """Say what a variable's region is made of; with `first`, of that many source files."""
+    def fingerprint(
+        self, name: str, first: int | None = None, stop: int | None = None
+    ) -> dict[str, Any]:
+        """Say what a variable's region is made of.
+
+        Of all its source files or of the first ones, up to its end or to an earlier one.
+        """
         many = len(self.files) if first is None else first
+        end = self.job.region.stop if stop is None else stop
         return {
             "array": self._hash_of_array(name),
-            "stop": self.job.region.stop,
+            "stop": end,
             "places": self._hash_of("places", many),
             "addresses": self._hash_of("addresses", many),
+            "labels": self._hash_of("labels", end),
+            "grid": self._hash_of_grid(name),
         }
 
     def change(self, name: str, record: ProgressRecord | None) -> str:
@@ -82,6 +104,8 @@ class Listed:
         changed = [
             told for part, told in DECIDES.items() if known.fingerprint.get(part) != ours[part]
         ]
+        if known.fingerprint.get(LABELS, ours[LABELS]) != ours[LABELS]:
+            changed.append(f"labels along {self.job.append_dim}")
         return f"{' and '.join(changed)} changed" if changed else ""
 
     def has_grown(self, name: str, record: ProgressRecord) -> bool:
@@ -94,7 +118,7 @@ class Listed:
                 is_shorter and not self._change_of_archive(name) and self._lists(record, name, many)
             )
         stop = known.fingerprint.get("stop", 0)
-        as_shorter = {**self.fingerprint(name, many), "stop": stop}
+        as_shorter = self.fingerprint(name, many, stop)
         return record.start < stop < self.job.region.stop and fits(known.fingerprint, as_shorter)
 
     def _change_without_fingerprint(self, name: str, record: ProgressRecord) -> str:
@@ -122,10 +146,7 @@ class Listed:
         return [(file.url, file.start, file.stop) for file in theirs] == ours
 
     def _array(self, array: Mapping[str, Any]) -> dict[str, Any]:
-        """Give what of an array's metadata decodes its values, whatever its length."""
-        content = without_append_length(decoding(array), self.job.append_dim)
-        # zarr writes an empty list of them, Icechunk none.
-        return {key: value for key, value in content.items() if key != "storage_transformers"}
+        return _decoded(array, self.job.append_dim)
 
     def _hash_of_array(self, name: str) -> str:
         if name not in self.arrays:
@@ -134,14 +155,54 @@ class Listed:
 
     def _hash_of(self, what: str, many: int) -> str:
         if (what, many) not in self.hashes:
-            files = self.files[:many]
-            if what == "places":
-                told = [repr(sorted(file.place.items())) for file in files]
-            else:
-                # A signature that is another one each time does not make it another address.
-                told = [mask_url(url_of(file.coord)) for file in files]
-            self.hashes[what, many] = _hash(told)
+            told = {
+                "places": self._places,
+                "addresses": self._addresses,
+                "labels": self._labels,
+            }[what]
+            self.hashes[what, many] = _hash(told(many))
         return self.hashes[what, many]
+
+    def _places(self, many: int) -> list[str]:
+        return [repr(sorted(file.place.items())) for file in self.files[:many]]
+
+    def _addresses(self, many: int) -> list[str]:
+        # A signature that is another one each time does not make it another address.
+        return [mask_url(url_of(file.coord)) for file in self.files[:many]]
+
+    def _labels(self, stop: int) -> list[str]:
+        if self.job.is_static:
+            return []
+        index = self.job.template_ds.get_index(self.job.append_dim)
+        return [str(label) for label in index[self.job.region.start : stop]]
+
+    def _hash_of_grid(self, name: str) -> str:
+        """Tell the labels of a variable's other dims."""
+        ds = self.job.template_ds
+        dims = [dim for dim in map(str, ds[name].dims) if dim != self.job.append_dim]
+        key = f"grid {dims}", 0
+        if key not in self.hashes:
+            self.hashes[key] = _hash({dim: _digest(ds.get_index(dim)) for dim in dims})
+        return self.hashes[key]
+
+
+def hash_of_array(array: Mapping[str, Any], append_dim: str) -> str:
+    """Return what a fingerprint says of an array, from its metadata."""
+    return _hash(_decoded(array, append_dim))
+
+
+def _decoded(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:
+    """Give what of an array's metadata decodes its values, whatever its length."""
+    content = without_append_length(decoding(array), append_dim)
+    # zarr writes an empty list of them, Icechunk none.
+    return {key: value for key, value in content.items() if key != "storage_transformers"}
+
+
+def _digest(index: pd.Index[Any]) -> str:
+    """Give a hash of labels; of numbers, of what single precision has of them."""
+    if index.dtype.kind in "iuf":
+        return hashlib.sha256(np.asarray(index, "float32").tobytes()).hexdigest()[:16]
+    return _hash([str(label) for label in index])
 
 
 def _hash(content: Any) -> str:

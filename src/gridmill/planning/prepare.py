@@ -17,6 +17,7 @@ from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
 from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons
+from gridmill.planning.source_files.declared import NotOffered
 from gridmill.planning.source_files.offered import is_offered_of, unlisted
 from gridmill.planning.source_files.outcomes import coords_from, held_for
 from gridmill.planning.source_files.places import Places, place_files
@@ -163,11 +164,13 @@ def prepare_region(
     groups = []
     ds = job.processing_region_ds()
     sizes = {str(dim): n for dim, n in ds.sizes.items()}
-    places = Places({str(dim): ds.get_index(dim) for dim in ds.dims})
+    indexes = {str(dim): ds.get_index(dim) for dim in ds.dims}
+    places, not_offered = Places(indexes), NotOffered(job, indexes)
     for variables in _source_groups(job):
         if not variables:
             continue
-        files = tuple(_begun(job, variables, place_files(job, ds, places, variables)))
+        listed_files = _begun(job, variables, place_files(job, ds, places, variables))
+        files = tuple(file for file in listed_files if not not_offered(file))
         listed = Listed(metadata, job, files, stored)
         changes = {v.name: listed.change(v.name, record) for v in variables}
         as_it_was = [name for name, change in changes.items() if not change]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.axis.labels import refuse_other_labels
 from gridmill.archive.recorded import prepare_recorded, tokens_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
@@ -109,7 +110,12 @@ class Publisher:
         archive = self.archive
         if not self.extent.is_static_settled():
             return False
+        seen_before = archive.published
         visible = archive.look()
+        is_irregular = archive.config.append_dim_frequency is None
+        if is_irregular and visible is not None and visible != seen_before:
+            # Somebody else published since: an irregular axis may have got other labels.
+            refuse_other_labels(archive, archive.store, visible, {archive.append_dim})
         self._remember_static()
         trimmed = self.extent.publishable(self.remember)
         length = trimmed.sizes[archive.append_dim]

@@ -16,6 +16,7 @@ from typing import Any
 import xarray as xr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.axis.labels import refuse_other_labels
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.publishing.copies import Copy
@@ -94,6 +95,9 @@ class Replica:
         differences = structure_differences(template, stored, self.archive.append_dim)
         if differences:
             raise StructureMismatch(store.url, differences)
+        dim = self.archive.append_dim
+        length = min(store.published_length(dim) or 0, len(self.archive.index))
+        refuse_other_labels(self.archive, store, length, {dim})
 
     def is_made(self) -> bool:
         """Whether a run has made this replica; raises if it is something else."""

@@ -22,6 +22,7 @@ from typing import Any
 import xarray as xr
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.axis.labels import refuse_other_labels
 from gridmill.model.records import ProgressRecord
 from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.extent import Extent
@@ -131,10 +132,32 @@ class ReaderView:
         ------
         ValueError
             Readers see more positions by now; nothing was written.
+        LabelsWouldChange
+            Values would get other labels; nothing was written.
         LeaseLost
             Nothing may be written any more.
         """
         self._refuse_fewer(length, readable_length(self.store, self.archive.append_dim) or 0)
+        refuse_other_labels(self.archive, self.store, length)
+        with self.archive.written(self.archive.up_to(length)) as folder:
+            self.completeness.write_recorded(folder, length)
+            return self._publish(folder, check, message=message)
+
+    def widen(self, length: int, message: str, check: Check) -> bool:
+        """Show dims that have more labels than before; whether readers see anything new.
+
+        To be called with records that fit them. What readers saw stays where it is: further labels
+        lie behind it, in objects of their own.
+
+        Parameters
+        ----------
+        length
+            How many positions along the append dim readers see.
+        message
+            Says what this is for.
+        check
+            Called before every step.
+        """
         with self.archive.written(self.archive.up_to(length)) as folder:
             self.completeness.write_recorded(folder, length)
             return self._publish(folder, check, message=message)
@@ -153,9 +176,15 @@ class ReaderView:
 
         Raises
         ------
+        LabelsWouldChange
+            They say how far readers see by labels that the store does not have.
         LeaseLost
             Nothing may be written any more.
         """
+        if self.archive.config.append_dim_frequency is None:
+            dim = self.archive.append_dim
+            length = readable_length(self.store, dim) or 0
+            refuse_other_labels(self.archive, self.store, length, {dim})
         with temporary_folder() as folder:
             _write_metadata(root, folder)
             return self._publish(folder, check, message=message)
@@ -164,7 +193,13 @@ class ReaderView:
         """Let readers see only the first positions; the number of objects that were deleted.
 
         The one exception to what is published staying published, see `FinalStore.truncate`.
+
+        Raises
+        ------
+        LabelsWouldChange
+            What is left would get other labels; nothing was written.
         """
+        refuse_other_labels(self.archive, self.store, length)
         with self.archive.written(self.archive.up_to(length)) as folder:
             self.completeness.write_published(folder, length)
             check()

@@ -18,6 +18,8 @@ from gridmill.stores.state.records import UpdateProgressTracker
 if TYPE_CHECKING:
     import xarray as xr
 
+    from gridmill.stores.axis import Moves
+
 __all__ = [
     "CoordinateValues",
     "FinalStore",
@@ -337,6 +339,24 @@ class FinalStore(Protocol):
         -------
         int
             How many objects were deleted.
+        """
+
+    def rearrange(
+        self,
+        folder: Path,
+        moves: Moves,
+        message: str,
+        prepared: Callable[[Mapping[str, tuple[ObjectReceipt, ...]]], None],
+    ) -> None:
+        """Let values move along the append dim, in one step together with their labels.
+
+        A local Zarr store gives metadata and coordinates; `prepared` is called before anybody sees
+        them, with the objects by array.
+
+        Raises
+        ------
+        ValueError
+            The format cannot show both at once.
         """
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:

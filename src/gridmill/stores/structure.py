@@ -35,7 +35,7 @@ class StructureMismatch(ValueError):  # noqa: N818
         return (
             f"the template contradicts the store {self.url}: {listed}; nothing was written. "
             "Make the template agree, or build a new store; gridmill migrate-metadata applies what "
-            "only describes"
+            "only describes, and gridmill grow adds labels to a dim that the provider adds some to"
         )
 
 

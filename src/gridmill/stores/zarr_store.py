@@ -46,6 +46,8 @@ from gridmill.stores.state.records import UpdateProgressTracker
 if TYPE_CHECKING:
     import xarray as xr
 
+    from gridmill.stores.axis import Moves
+
 __all__ = ["ZarrStore"]
 
 # A page of a listing.
@@ -286,6 +288,21 @@ class ZarrStore:
         ]
         each(self.objects.delete, beyond, self.objects.at_once)
         return len(beyond)
+
+    def rearrange(
+        self,
+        folder: Path,
+        moves: Moves,
+        message: str,
+        prepared: Callable[[Mapping[str, tuple[ObjectReceipt, ...]]], None],
+    ) -> None:
+        """Refuse: labels and values are objects of their own, which readers get one by one."""
+        raise ValueError(
+            f"{self.url} is plain Zarr, where no position can be taken in between two others: who "
+            "opened it before would read moved values under the labels from before. Icechunk "
+            "shows both in one commit. Or let readers know, gridmill truncate the archive to "
+            "before the first late label, and gridmill update: it takes all labels in"
+        )
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""

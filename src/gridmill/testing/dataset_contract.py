@@ -27,6 +27,7 @@ from gridmill.model.region import Region, as_slice, regions_of
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, prepare_region
 from gridmill.planning.reasons import nothing_missing
+from gridmill.planning.source_files.declared import positions_not_offered
 from gridmill.planning.source_files.offered import Offered
 
 __all__ = ["DatasetContract"]
@@ -148,6 +149,7 @@ class DatasetContract:
         span, start = offered_span(job, var.name), job.region.start
         has_files[: max(0, span.start - start)] = True
         has_files[max(0, span.stop - start) :] = True
+        has_files |= positions_not_offered(job)
         if not has_files.all():
             position = job.region.start + int(np.argmin(has_files))
             label = job.template_ds.get_index(job.append_dim)[position]

@@ -15,6 +15,7 @@ from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.archive.salvage import declared_labels, undamaged_metadata
 from gridmill.authoring.as_made import AsMade, as_made
+from gridmill.authoring.axis import labels_before
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
@@ -133,7 +134,7 @@ class Context:
         """How many positions are looked at: those that readers see, or also what is recorded."""
         if not self.beyond:
             return self.published
-        known = len(self.config.append_dim_coordinates(self.now))
+        known = len(labels_before(self.config, self.now))
         recorded = max((record.stop for record in self.store.tracker.records()), default=0)
         return max(self.published, min(recorded, known))
 
@@ -152,7 +153,7 @@ class Context:
     @cached_property
     def made(self) -> AsMade:
         """What the archive was made with, as far as its metadata are whole; else as coded."""
-        coded = self.dataset.coded()
+        coded = self.dataset.coded(self.now)
         return as_made(coded, undamaged_metadata(self.store, coded))
 
     @property

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from documented import END, FIRST, LATE, MyForecast, write_forecasts, write_weather
+from documented import (
+    END,
+    FIRST,
+    LATE,
+    MyForecast,
+    MyScenes,
+    write_forecasts,
+    write_scenes,
+    write_weather,
+)
 from gridmill.cli import ExitCode, cli
 from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly
 from gridmill.demo.archive import build_ostia_archive
@@ -23,6 +32,7 @@ NOT_RUN = {
     "--cluster dask_jobqueue": "test_slurm.py runs such a cluster, where there is a Slurm",
     "--cluster coiled": "needs an account; test_signatures.py checks the very call",
     "KubeCluster": "needs a Kubernetes; test_signatures.py checks the very call",
+    "gridmill grow": "test_grow.py runs it, on an archive that lacks members",
     "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
     "--cluster tls://": "test_namespaces.py runs one, with certificates",
 }
@@ -39,6 +49,7 @@ OTHERWISE = {
 INSTEAD = {
     "DATASET": "documented:MyForecast",
     "my-forecast": "documented:MyForecast",
+    "my-scenes": "documented:MyScenes",
     "2026-11-01": "2025-06-01",
     "curl -sf -d @- https://catalogue.example.org/new": "cat",
     "--deadline 2h": "--deadline 1s",
@@ -48,6 +59,7 @@ INSTEAD = {
 # By what a dataset is called: where its source files are, and what its present is.
 PLACES = {
     "documented:MyForecast": ("forecast", END),
+    "documented:MyScenes": ("scenes", "2025-01-04"),
     "my_module:ExampleWeatherDaily": ("weather", "2020-02-05"),
     "ostia-sst-monthly": ("sst", "2010-02-20"),
 }
@@ -83,6 +95,11 @@ def prepared(tmp_path_factory) -> Path:
     MyForecast(folder / "a.icechunk", source_base=str(source / "forecast")).backfill(
         END, end="2025-03-12", variables=FIRST, client="none"
     )
+    write_scenes(source / "scenes", "2025-01-01T09:12", "2025-01-02T09:01", "2025-01-03T10:31")
+    for kind in ("zarr", "icechunk"):
+        scenes = MyScenes(folder / f"scenes.{kind}", source_base=str(source / "scenes"))
+        scenes.backfill("2025-01-04", client="none", now="2025-01-04")
+    write_scenes(source / "scenes", "2025-01-01T10:53")  # late
     sst = OstiaSstMonthly(folder / "sst.zarr", source_base=str(source / "sst"))
     sst.backfill("2009-01", client="none")
     return folder
@@ -108,6 +125,9 @@ def test_a_command_that_is_shown_does_what_it_says(here, command):
     store = "whole.zarr" if name in WHOLE else "a.zarr"
     if args[0] == "documented:MyForecast":
         args = [store if arg in ("a.zarr", "sst.zarr") else arg for arg in args]
+    elif args[0] == "documented:MyScenes":
+        store = "scenes.zarr" if name == "truncate" else "scenes.icechunk"
+        args = [store if arg.startswith("scenes.") else arg for arg in args]
     elif args[0] == "my_module:ExampleWeatherDaily":
         store = "weather.zarr"
         args = [store if arg == "a.zarr" else arg for arg in args]

@@ -162,15 +162,16 @@ def test_regions_fit_every_variable_along_the_append_dim():
     assert Rich().region_length == 4
 
 
-def test_the_capacity_is_an_end():
-    """A template beyond the capacity is refused, and says what to set."""
+def test_the_capacity_is_that_of_an_object_and_no_end():
+    """A template may outgrow it: how coordinates are stored stays as it is."""
 
     class Small(TinyTemplate):
         append_dim_capacity = 5
 
-    assert Small().get_template(until(5)).sizes["time"] == 5
-    with pytest.raises(ValueError, match="append_dim_capacity"):
-        Small().get_template(until(6))
+    for length in (5, 6, 11):
+        ds = Small().get_template(until(length))
+        assert ds.sizes["time"] == length
+        assert ds.time.encoding["chunks"] == (5,)
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,11 @@ def gaps(
 
     First comes what readers lack: since when, and when an update retries it. Then what holds the
     archive back, then what was accepted. Neighbours with the same cause are one group, with the
-    command that retries them at once.
+    command that retries them at once. Last come labels that came behind the settling window.
     """
     from gridmill.display.terminal.archive import gaps_content, show_gaps
     from gridmill.validation import Context
-    from gridmill.validation.checks.gaps import find_gaps, group_gaps
+    from gridmill.validation.checks.gaps import find_gaps, find_late, group_gaps
 
     dataset = archive.open()
     context = Context(
@@ -55,5 +55,8 @@ def gaps(
         beyond=True,
     )
     groups = group_gaps(context, find_gaps(context))
-    output.show(gaps_content(dataset.dataset_id, dataset.store.url, groups), show_gaps)
+    late = find_late(context)
+    repair = context.command("reindex") if late else ""
+    content = gaps_content(dataset.dataset_id, dataset.store.url, groups, late, repair)
+    output.show(content, show_gaps)
     return ExitCode.SUCCESS

@@ -63,13 +63,20 @@ def show_status(content: Content) -> RenderableType:
     return Group(*parts)
 
 
-def gaps_content(dataset_id: str, store: str, groups: Sequence[GapGroup]) -> Content:
-    """Say what is missing, group by group, with every source file."""
+def gaps_content(
+    dataset_id: str,
+    store: str,
+    groups: Sequence[GapGroup],
+    late: Sequence[str] = (),
+    reindex: str = "",
+) -> Content:
+    """Say what is missing, group by group, with every source file; and which labels came late."""
     content: Content = plain(
         {
             "dataset_id": dataset_id,
             "store": masked(store),
             "groups": [asdict(group) for group in groups],
+            "late": {"labels": list(late), "repair": reindex},
         }
     )
     return content
@@ -78,7 +85,9 @@ def gaps_content(dataset_id: str, store: str, groups: Sequence[GapGroup]) -> Con
 def show_gaps(content: Content) -> RenderableType:
     """Show a row a group."""
     title = heading(content["dataset_id"], content["store"])
-    groups = content["groups"]
+    groups, late = content["groups"], _late_lines(content["late"])
+    if not groups and late:
+        return Group(title, *late)
     if not groups:
         return Group(title, Text("✓ nothing is missing", "bold green"))
     table = table_of("positions", "variables", "source files", "what became of them", "try again")
@@ -89,7 +98,17 @@ def show_gaps(content: Content) -> RenderableType:
             table.add_row(*_gap_row(group))
     files = sum(len(group["gaps"]) for group in groups)
     verdict = f"{count_of(files, 'source file')} missing in {count_of(len(groups), 'group')}"
-    return Group(title, table, Text(verdict, "bold yellow"))
+    return Group(title, table, Text(verdict, "bold yellow"), *late)
+
+
+def _late_lines(late: Content) -> list[Text]:
+    """Say which labels came behind the settling window, and what takes them in."""
+    labels = late["labels"]
+    if not labels:
+        return []
+    span = labels[0] if len(labels) == 1 else f"{labels[0]} … {labels[-1]}"
+    came = f"{count_of(len(labels), 'label')} came behind the settling window: {span}"
+    return [Text(came, "bold yellow"), Text(late["repair"], "cyan")]
 
 
 def _gap_row(group: Content) -> tuple[Text, ...]:

@@ -39,7 +39,7 @@ def template_content(config: TemplateConfig, until: Any) -> Content:
     Raises
     ------
     ValueError
-        `until` is not a date, or beyond the append dim's capacity.
+        `until` is not a date.
     """
     ds = config.get_template(until)
     sizes = {str(dim): int(length) for dim, length in ds.sizes.items()}
@@ -125,7 +125,7 @@ def _template_facts(content: Content) -> dict[str, str]:
     return {
         "dims": " · ".join(sizes),
         dim: span + (f", every {step}" if step else ""),
-        "grows": f"along {dim}, with room for {content['append_dim_capacity']:,} positions",
+        "grows": f"along {dim}, {content['append_dim_capacity']:,} positions in an object of it",
         "region": f"{content['region_length']:,} positions along {dim}: "
         f"{count_of(content['regions'], 'region')} so far",
     }

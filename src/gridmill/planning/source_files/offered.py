@@ -2,8 +2,8 @@
 
 Elsewhere nothing is ever missing: some forecasts of a day end earlier than others, and a total has
 no value at lead 0. The one notion for plans, validators, completeness and contracts; authors
-declare it by the files that `RegionJob.generate_source_file_coords` returns, and by `valid_from`
-and `valid_until` of variables.
+declare it by the files that `RegionJob.generate_source_file_coords` returns, by `valid_from` and
+`valid_until` of variables, and by `RegionJob.offerings`, which `prepare_region` leaves out.
 """
 
 from __future__ import annotations

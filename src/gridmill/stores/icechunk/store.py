@@ -41,6 +41,7 @@ from gridmill.stores.final_store import (
 )
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
+from gridmill.stores.icechunk.maintenance.rearranging import rearrange
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
 from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
@@ -58,6 +59,8 @@ from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from gridmill.stores.axis import Moves
 
 __all__ = ["IcechunkStore"]
 
@@ -341,6 +344,16 @@ class IcechunkStore:
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, in one commit; see `Publication.truncate`."""
         return self.publication.truncate(folder, append_dim, message)
+
+    def rearrange(
+        self,
+        folder: Path,
+        moves: Moves,
+        message: str,
+        prepared: Callable[[Mapping[str, tuple[ObjectReceipt, ...]]], None],
+    ) -> None:
+        """Let values move along the append dim, in one commit; see `rearranging.rearrange`."""
+        rearrange(self.repository, folder, moves, message, prepared)
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has fewer bytes; see `Uploads.missing`."""

@@ -20,6 +20,7 @@ from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.notices import Notices
 from gridmill.stores.state.pending_marks import PendingMarks
+from gridmill.stores.state.reindexing import Reindexing
 from gridmill.stores.state.reports import RunReports
 
 __all__ = ["UpdateProgressTracker"]
@@ -64,9 +65,9 @@ class UpdateProgressTracker:
 
     Attributes
     ----------
-    marks, reports, notices
+    marks, reports, notices, reindexing
         What lies beside the records: marks of pending regions, reports of runs, notices of
-        completeness that may be behind.
+        completeness that may be behind, a reindex that is under way.
     """
 
     def __init__(self, objects: Objects, dataset_id: str) -> None:
@@ -75,6 +76,7 @@ class UpdateProgressTracker:
         self.marks = PendingMarks(objects)
         self.reports = RunReports(objects)
         self.notices = Notices(objects)
+        self.reindexing = Reindexing(objects)
 
     def read(self, region: Region) -> ProgressRecord | None:
         """Read the record of a region; None if there is none.

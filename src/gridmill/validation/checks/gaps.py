@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from gridmill.archive.recorded import prepare_recorded
+from gridmill.authoring.axis import late_labels
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord, known_of, url_of
 from gridmill.model.files.recorded import SourceFileRecord
@@ -16,6 +17,7 @@ from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
+from gridmill.model.wording import short_label
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.offered import is_offered_of
 from gridmill.planning.source_files.places import positions_filled
@@ -23,7 +25,7 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.context import Context
 from gridmill.validation.repairs import backfill, redo
 
-__all__ = ["Gap", "GapGroup", "find_gaps", "group_gaps"]
+__all__ = ["Gap", "GapGroup", "find_gaps", "find_late", "group_gaps"]
 
 NOT_RECORDED = "not recorded"
 # Of a region that readers see.
@@ -126,6 +128,21 @@ def find_gaps(context: Context) -> Iterator[Gap]:
         for group in prepared.groups:
             chosen = [var for var in group.variables if var in context.variables_of(region)]
             yield from _gaps_of(context, job, chosen, group.files)
+
+
+def find_late(context: Context) -> list[str]:
+    """Return the selected labels that came behind the settling window, and are not in the archive.
+
+    See `gridmill.authoring.axis`.
+    """
+    selection, label = context.selection, context.config.label
+    first = None if selection.start is None else label(selection.start)
+    end = None if selection.end is None else label(selection.end)
+    return [
+        short_label(late)
+        for late in late_labels(context.config)
+        if (first is None or late >= first) and (end is None or late < end)
+    ]
 
 
 def _gaps_of(

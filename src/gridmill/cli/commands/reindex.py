@@ -1,0 +1,49 @@
+"""`gridmill reindex`."""
+
+from __future__ import annotations
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
+from gridmill.cli.options.confirmation import confirm, who_option, yes_option
+from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.verdict import code_by_hand
+
+__all__ = ["reindex"]
+
+
+@click.command(
+    short_help="Take in labels that came late.",
+    epilog="""\b
+Examples:
+  gridmill gaps my-scenes --store scenes.icechunk
+  gridmill reindex my-scenes --store scenes.icechunk --yes
+  gridmill update my-scenes --store scenes.icechunk
+""",
+)
+@archive_options
+@click.option("--soon", is_flag=True, help="Also less than a day after the last reindex.")
+@who_option
+@yes_option
+@now_option
+@output_options
+def reindex(
+    archive: ArchiveOptions, soon: bool, who: str, yes: bool, now: str | None, output: Output
+) -> ExitCode:
+    """Take all labels in that came behind the settling window, in one commit.
+
+    For Icechunk archives with an irregular append dim. All regions from the first late label on are
+    written anew from the archive's own values; the next update fetches the late source files. If
+    interrupted, rerun to complete it: until then runs are refused.
+    """
+    from gridmill.display.terminal.by_hand import restoration_content, show_restoration
+    from gridmill.operations.axis.reindex import late_of
+    from gridmill.operations.axis.reindex import reindex as take_in
+
+    dataset = archive.open()
+    late = late_of(dataset, present(now))
+    confirm(f"Take {len(late):,} late labels into {dataset.where}?", yes=yes)
+    report = take_in(dataset, who=who, soon=soon, now=present(now))
+    output.show(restoration_content(report, dataset.store.url), show_restoration)
+    return code_by_hand(report)

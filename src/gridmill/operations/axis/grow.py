@@ -1,0 +1,205 @@
+"""Adds labels to dims of an archive that exists: members, leads or levels that a provider adds.
+
+Stored objects stay where they are: what is added lies behind them, in objects of its own, and holds
+nothing until updates fill it. The records come first, since they say of which array they are; until
+the store has the labels too, runs are refused, and the same command completes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import prepare_recorded
+from gridmill.authoring.labels import just_after
+from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.reports.run_report import RunReport
+from gridmill.model.variables import Coordinate
+from gridmill.operations.maintenance import by_hand, check_exists
+from gridmill.planning.fingerprint import hash_of_array
+from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.view import ReaderView
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.axis import published_labels
+from gridmill.stores.metadata import array_metadata
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+
+__all__ = ["Growth", "grow", "growth_of"]
+
+HORIZONTAL = {"latitude", "longitude", "projection_x_coordinate", "projection_y_coordinate"}
+NAMES = {"lat", "latitude", "lon", "longitude", "x", "y", "cell"}
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a dim gets.
+
+    Parameters
+    ----------
+    dim
+        Its name.
+    before
+        How many labels it has.
+    labels
+        Those that it gets, in order.
+    """
+
+    dim: str
+    before: int
+    labels: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        first, last = self.labels[0], self.labels[-1]
+        span = f"{first}" if len(self.labels) == 1 else f"{first} … {last}"
+        return f"{self.dim} from {self.before} to {self.before + len(self.labels)} labels ({span})"
+
+
+def growth_of(dataset: DynamicalDataset, *, now: Any = None) -> list[Growth]:
+    """List the dims of which the code declares more labels than an archive has; writes nothing.
+
+    Raises
+    ------
+    ValueError
+        There is no archive, or what the code declares does not begin with what the archive has.
+    """
+    check_exists(dataset)
+    archive, where = dataset.archive(now), mask_url(dataset.store.url)
+    stored = dataset.store.open_dataset(chunks=None)
+    found = []
+    for dim in (str(d) for d in archive.template_ds.sizes if d != archive.append_dim):
+        there, ours = (list(ds.get_index(dim)) for ds in (stored, archive.template_ds))
+        if there == ours:
+            continue
+        coord = next((c for c in archive.config.coords if c.name == dim), None)
+        _check_may_grow(where, dim, coord, there, ours)
+        found.append(Growth(dim, len(there), tuple(ours[len(there) :])))
+    return found
+
+
+def grow(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
+    """Let an archive and its replicas have the labels that the code declares; see `growth_of`.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    who
+        Kept in the report.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        There is nothing to add, or it cannot be added: nothing was written.
+    LeaseHeld
+        A run works on the archive.
+    LeaseLost
+        Another process took this one for dead.
+    """
+    growths = growth_of(dataset, now=now)
+    if not growths:
+        raise ValueError(
+            f"{mask_url(dataset.store.url)} has all labels of every dim that the code declares: "
+            "there is nothing to add"
+        )
+    message = "Add labels: " + ", ".join(str(growth) for growth in growths)
+    with by_hand(dataset, "grow", now=now) as hand:
+        seen = published_labels(dataset.store, dataset.declared.append_dim)
+        assert seen is not None
+        archive = dataset.archive(just_after(seen[-1]), as_declared=True)
+        publisher = Publisher(archive, dataset.replicas)
+
+        def widen(view: ReaderView) -> None:
+            length = view.store.published_length(archive.append_dim)
+            if length is None:
+                return
+            changed = _widened(archive, view, length)
+            hand.lease.proof.check()
+            for record in changed:
+                hand.lease.proof.check()
+                view.store.tracker.write(record)
+            with hand.lease.publishing() as check:
+                view.widen(length, message, check)
+
+        publisher.replicas.each(widen)
+        widen(publisher.view)
+        hand.report.replicas = publisher.replicas.outcomes()
+        hand.report.notes.append(f"{who}: {message}")
+    return hand.report
+
+
+def _check_may_grow(
+    where: str, dim: str, coord: Coordinate | None, there: list[Any], ours: list[Any]
+) -> None:
+    attrs: Mapping[str, Any] = {} if coord is None else coord.attrs
+    is_horizontal = (
+        attrs.get("standard_name") in HORIZONTAL or attrs.get("axis") in ("X", "Y") or dim in NAMES
+    )
+    if is_horizontal:
+        raise ValueError(
+            f"{dim} of {where} has {len(there)} labels and the code declares {len(ours)} that are "
+            "not the same: another grid is another archive, as every value would lie elsewhere; "
+            "give another --store, and end this archive where the provider changed its grid"
+        )
+    if ours[: len(there)] != there:
+        raise ValueError(
+            f"{dim} of {where} has the labels {_few(there)}, and the code declares {_few(ours)}: "
+            "labels are added behind those that are there, since stored objects do not move; let "
+            "dimension_coordinates() give the new ones last, or build a new archive"
+        )
+
+
+def _few(labels: list[Any]) -> str:
+    shown = ", ".join(str(label) for label in labels[:4])
+    return f"{shown}, … {labels[-1]}" if len(labels) > 4 else shown
+
+
+# -- records ------------------------------------------------------------------------------------
+
+
+def _widened(archive: Archive, view: ReaderView, length: int) -> list[ProgressRecord]:
+    """Return the records that are to be of the archive with its new labels, where they are not."""
+    stored = array_metadata(view.store.metadata() or {})
+    found = []
+    for record in list(view.store.tracker.all_records()):
+        if record.stop > length:
+            raise ValueError(
+                f"the region from position {record.start} on is done and readers do not see all of "
+                "it: run gridmill update until they do; nothing was written"
+            )
+        changed = _widened_record(archive, record, stored)
+        if changed != record:
+            found.append(changed)
+    return found
+
+
+def _widened_record(
+    archive: Archive, record: ProgressRecord, stored: Mapping[str, Any]
+) -> ProgressRecord:
+    prepared = prepare_recorded(archive, archive.job(record.region), None)
+    ours = {n: f for group in prepared.groups for n, f in group.fingerprints.items()}
+
+    def widened(name: str, known: VariableRecord) -> VariableRecord:
+        was = known.fingerprint
+        if was is None or name not in ours or name not in stored:
+            return known
+        # What is not believed anyway stays so.
+        if was.get("array") != hash_of_array(stored[name], archive.append_dim):
+            return known
+        if was.get("stop") == ours[name]["stop"] and was.get("places") != ours[name]["places"]:
+            raise ValueError(
+                f"the code lists other source files for the region from position {record.start} on "
+                f"than {name} was made of: declare in RegionJob.offerings from when the provider "
+                "has the new labels (Offering(dim=…, labels=…, since=…)), no earlier than the end "
+                "of what readers see; nothing was written"
+            )
+        array, grid = ours[name]["array"], ours[name]["grid"]
+        changes = {"array": array, **({"grid": grid} if "grid" in was else {})}
+        return replace(known, fingerprint={**was, **changes})
+
+    return replace(record, variables={n: widened(n, v) for n, v in record.variables.items()})

@@ -1,0 +1,50 @@
+"""The append dim of a store: its labels, and how positions along it move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gridmill.stores.final_store import FinalStore, readable_length
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Moves", "published_labels"]
+
+
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """How positions along the append dim move when others are taken in between them.
+
+    Parameters
+    ----------
+    dim
+        The append dim.
+    first
+        Where the first region begins that changes.
+    step
+        Positions of a region.
+    sources
+        By new position, the old one whose values it gets; -1 for one that has none.
+    arrays
+        The arrays whose values move; coordinates that the template gives are written from it.
+    """
+
+    dim: str
+    first: int
+    step: int
+    sources: np.ndarray[Any, np.dtype[np.int64]]
+    arrays: tuple[str, ...]
+
+
+def published_labels(store: FinalStore, append_dim: str) -> pd.Index[Any] | None:
+    """Return the labels that readers see; None where they see nothing, or what does not parse."""
+    if readable_length(store, append_dim) is None:
+        return None
+    try:
+        return store.open_dataset(chunks=None).get_index(append_dim)
+    except Exception:  # whatever damage makes of codecs and of time decoding
+        return None
