@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         NotConstant,
         ValidRange,
     )
+    from gridmill.model.files.addresses import Address
     from gridmill.model.region import Region
     from gridmill.model.settled import SourceFileStatus
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding, Superseded
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Address",
     "Completeness",
     "Coordinate",
     "DataVar",
@@ -83,6 +85,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Address": "model.files.addresses",
     "Completeness": "model.variables",
     "Coordinate": "model.variables",
     "DataVar": "model.variables",
