@@ -18,6 +18,7 @@ from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gridmill.authoring.describing.finality import Finality
     from gridmill.authoring.encoding.gdal import for_gdal
     from gridmill.authoring.region_job import RegionJob
     from gridmill.authoring.source_file import SourceFileCoord
@@ -61,6 +62,7 @@ __all__ = [
     "DynamicalDataset",
     "Encoding",
     "FileIdentity",
+    "Finality",
     "Gate",
     "MostJump",
     "MostMissing",
@@ -93,6 +95,7 @@ _MODULES = {
     "DownloadFailed": "sources.fetch.download",
     "DownloadSettings": "sources.fetch.download",
     "FileIdentity": "sources.fetch.download",
+    "Finality": "authoring.describing.finality",
     "DynamicalDataset": "dataset",
     "Encoding": "model.variables",
     "Gate": "model.fields.gates",

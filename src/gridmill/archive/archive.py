@@ -128,8 +128,7 @@ class Archive:
 
     def speaks_of_data(self, name: object) -> bool:
         """Whether a coordinate's values come from the records, and not from the template."""
-        speaking = _speaking_of_data(self.config)
-        return speaking is not None and name == speaking
+        return name in _speaking_of_data(self.config)
 
     def up_to(self, length: int) -> xr.Dataset:
         """Return the template's first positions."""
@@ -252,6 +251,6 @@ class Archive:
             position = region.stop
 
 
-def _speaking_of_data(config: TemplateConfig) -> str | None:
-    """Name the coordinate whose values come from the records."""
-    return None if config.completeness is None else config.completeness.name
+def _speaking_of_data(config: TemplateConfig) -> frozenset[str]:
+    """Name the coordinates whose values come from the records."""
+    return frozenset(share.name for share in config.shares)

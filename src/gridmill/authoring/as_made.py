@@ -261,8 +261,8 @@ def _without_idle_dims(config: TemplateConfig) -> TemplateConfig:
 
 def _along_idle_dims(config: TemplateConfig) -> frozenset[str]:
     idle = config.idle_dims - {config.append_dim}
-    if config.completeness is not None:
-        idle -= set(config.completeness.own_dims)
+    for share in config.shares:
+        idle -= set(share.own_dims)
     return frozenset(c.name for c in config.coords if idle & {*c.own_dims, c.name})
 
 

@@ -63,11 +63,7 @@ class Publisher:
         the end of what readers see.
         """
         archive = self.archive
-        if (
-            not archive.store.shows_uploads
-            or self.replicas
-            or archive.config.completeness is not None
-        ):
+        if not archive.store.shows_uploads or self.replicas or archive.config.shares:
             return True
         end = archive.region_start(archive.published)
         return record.start <= end or not any(a <= end < b for a, b in lease.claim.positions)
@@ -95,7 +91,7 @@ class Publisher:
         # It may take long, and others want to publish meanwhile.
         if self.replicas:
             self.replicas.catch_up(lease.proof)
-        if self.archive.config.completeness is not None:
+        if self.archive.config.shares:
             self.completeness.learn(lease.claim.run)
         with lease.publishing() as check:
             is_news = self._publish(check, lease, message, together)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,30 @@ import numpy as np
 import pytest
 
 from clusters import one_worker
+from gridmill import Completeness, Encoding, Finality
 from gridmill.dataset import DynamicalDataset
 from gridmill.operations.accept import accept_files
+from gridmill.operations.follow import follow_cycle
+from gridmill.operations.restore import restore_metadata
 from gridmill.testing import ArchiveServer
-from gridmill.validation import Context
+from gridmill.validation import Context, CoordinatesAsDeclared
 from gridmill.validation.checks.due import Complete
 from gridmill.validation.checks.gaps import find_gaps, find_provisional
 from preliminary import FINAL, PRELIMINARY, MarkedJob, PrelimCoord, PrelimJob, TwoFolders
-from tiny import HOUR, START, Provider, dataset_of, hours, snapshot, truth, until, url_of
+from tiny import (
+    HOUR,
+    START,
+    Provider,
+    TinyTemplate,
+    dataset_of,
+    hours,
+    snapshot,
+    tiny_var,
+    truth,
+    until,
+    url_of,
+    values_at,
+)
 
 N = 8
 DAY = timedelta(days=1)
@@ -248,6 +265,99 @@ def test_what_asking_costs(tmp_path, client, provider, asks):
         assert updated_at(NOW + timedelta(minutes=61)) == every
         assert updated_at(NOW + timedelta(minutes=90)) == []
         assert updated_at(NOW + timedelta(minutes=190)) == every
-        waits = [updated_at(NOW + DAY * day) for day in range(1, 100)]
+        waits = [updated_at(NOW + DAY * 2 + HOUR * 6 * n) for n in range(24)]
         assert all(wait in ([], every) for wait in waits)
-        assert sum(map(bool, waits[-28:])) == 4  # weekly by then
+        assert sum(map(bool, waits[-12:])) == 3  # daily by then
+
+
+class ToldTemplate(TinyTemplate):
+    """The tiny archive, which says how much of each hour arrived, and is final."""
+
+    coords = (*TinyTemplate.coords, Completeness(dims=("time",)), Finality(dims=("time",)))
+
+
+def test_readers_are_told_which_positions_are_provisional(tmp_path, client, provider, kind):
+    """Where finality is less than completeness; restored, and checked, as that is."""
+    provider.prelim.withdraw(hours(1, 7)[0])
+    told = dataset_of(template=ToldTemplate, job=PrelimJob)
+    dataset = told(tmp_path / "a", source_base=str(provider.root), format=kind)
+    dataset.backfill(until(N), client=client, now=NOW)
+    provider.preliminary(hours(1, 7))
+    update(dataset, client, NOW + DAY)
+    with dataset.store.open_dataset() as ds:
+        np.testing.assert_array_equal(ds["completeness"], [1] * 8)
+        np.testing.assert_array_equal(ds["finality"], [1] * 5 + [0] * 3)
+    provider.finish(hours(2, 5))
+    report = update(dataset, client, NOW + 40 * DAY)
+    assert report.regions_revised == 1
+    provider.final.withdraw(hours(1, 5)[0])
+    update(dataset, client, NOW + 80 * DAY)
+    restore_metadata(dataset, now=NOW)
+    with dataset.store.open_dataset() as ds:
+        np.testing.assert_array_equal(ds["completeness"], [1] * 8)
+        np.testing.assert_array_equal(ds["finality"], [1] * 7 + [0])
+    context = Context(dataset, now=NOW)
+    assert CoordinatesAsDeclared().check(context).findings == ()
+
+
+def test_a_provisional_static_file_holds_nothing_back(tmp_path, client):
+    """Everything else waits for static variables, but not for the final one of a file."""
+    provider = TwoFolders(tmp_path / "provider")
+    provider.finish(hours(4))
+    provider.prelim.publish([STATIC], PRELIMINARY)
+    told = dataset_of(template=StaticTemplate, job=StaticJob)
+    dataset = told(tmp_path / "a", source_base=str(provider.root))
+    report = dataset.backfill(until(4), client=client, now=NOW)
+    assert report.positions_after == 4
+    provider.final.publish([STATIC], FINAL)
+    report = dataset.reformat_operational_update(client=client, now=NOW + DAY, until=until(4))
+    assert [(one.first, one.final) for one in report.revised] == [("static", True)]
+    with dataset.store.open_dataset() as ds:
+        np.testing.assert_array_equal(ds["s"], values_at(STATIC, FINAL)[2])
+
+
+# What its file is called.
+STATIC = START + 1000 * DAY
+
+
+class StaticTemplate(TinyTemplate):
+    """The tiny archive, with a variable without time."""
+
+    data_vars = (
+        *TinyTemplate.data_vars,
+        tiny_var("s", 2, dims=("y", "x"), encoding=Encoding(chunks=(2, 3))),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticCoord(PrelimCoord):
+    """The file of all labels."""
+
+    def out_loc(self) -> dict[str, Any]:
+        """Give all of it."""
+        return {}
+
+
+class StaticJob(PrelimJob):
+    """One file for what is static."""
+
+    def source_groups(self, data_vars):
+        """Give it apart."""
+        static = [var for var in data_vars if var.name == "s"]
+        return [[var for var in data_vars if var.name != "s"], static]
+
+    def generate_source_file_coords(self, processing_region_ds, data_var_group):
+        """Give the files."""
+        if [var.name for var in data_var_group] == ["s"]:
+            return [StaticCoord(label=STATIC)]
+        return super().generate_source_file_coords(processing_region_ds, data_var_group)
+
+
+def test_following_a_cycle_does_not_wait_for_final_files(tmp_path, client, provider):
+    """What is provisional arrived: the final one may take weeks."""
+    dataset = made(tmp_path, provider)
+    dataset.backfill(until(4), client=client, now=START + HOUR * 4)
+    now = START + HOUR * 7
+    reports = list(follow_cycle(dataset, deadline_s=20, client=client, now=now))
+    assert reports[-1].positions_after == 7
+    assert dataset.status(now=now).provisional == 2

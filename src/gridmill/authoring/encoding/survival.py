@@ -49,7 +49,7 @@ def check_coordinates(config: TemplateConfig, ds: xr.Dataset) -> None:
     """
     dim = config.append_dim
     for coord in config.coords:
-        if config.completeness is coord:
+        if coord in config.shares:
             continue
         labels, stored = ds[coord.name].variable, _as_stored(coord)
         first = str(config.append_dim_start)
