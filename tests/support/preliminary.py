@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gridmill import Address, Download
+from gridmill import Address, Completeness, Download, Finality
 from gridmill.sources.fetch.download import fetch
-from tiny import Provider, TinyCoord, TinyJob, url_of, values_at
+from tiny import Provider, TinyCoord, TinyJob, TinyTemplate, dataset_of, url_of, values_at
 
 __all__ = [
     "FINAL",
@@ -21,6 +21,8 @@ __all__ = [
     "MarkedJob",
     "PrelimCoord",
     "PrelimJob",
+    "Told",
+    "ToldTemplate",
     "TwoFolders",
 ]
 
@@ -63,6 +65,15 @@ class MarkedJob(TinyJob):
         done = fetch(url, self.download_path(coord), settings=self.download_settings)
         is_final = np.array_equal(np.load(done.path), values_at(coord.label, FINAL))
         return Download(**{**vars(done), "provisional": None if is_final else WHY})
+
+
+class ToldTemplate(TinyTemplate):
+    """The tiny archive, which says how much of each hour arrived, and is final."""
+
+    coords = (*TinyTemplate.coords, Completeness(dims=("time",)), Finality(dims=("time",)))
+
+
+Told = dataset_of(template=ToldTemplate, job=PrelimJob)
 
 
 class TwoFolders:

@@ -135,10 +135,10 @@ class Reasons:
     def _is_as_it_was(self, coord: SourceFileCoord) -> bool:
         if coord.status is not SourceFileStatus.SUCCEEDED:
             return False
-        if not self._may_improve(coord):
-            return True
         url = url_of(coord)
-        return url in self.answers and not _is_new(coord, self.answers[url])
+        if url in self.answers:
+            return not _is_new(coord, self.answers[url])
+        return not self._may_improve(coord)
 
     def _of_files(self, name: str, record: ProgressRecord, known: VariableRecord) -> str:
         coords = self._coords(record, known)

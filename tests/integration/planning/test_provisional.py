@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import preliminary
 from clusters import one_worker
-from gridmill import Completeness, Encoding, Finality
+from gridmill import Encoding
 from gridmill.dataset import DynamicalDataset
 from gridmill.operations.accept import accept_files
 from gridmill.operations.follow import follow_cycle
@@ -20,7 +24,7 @@ from gridmill.testing import ArchiveServer
 from gridmill.validation import Context, CoordinatesAsDeclared
 from gridmill.validation.checks.due import Complete
 from gridmill.validation.checks.gaps import find_gaps, find_provisional
-from preliminary import FINAL, PRELIMINARY, MarkedJob, PrelimCoord, PrelimJob, TwoFolders
+from preliminary import FINAL, PRELIMINARY, MarkedJob, PrelimCoord, PrelimJob, Told, TwoFolders
 from tiny import (
     HOUR,
     START,
@@ -270,17 +274,10 @@ def test_what_asking_costs(tmp_path, client, provider, asks):
         assert sum(map(bool, waits[-12:])) == 3  # daily by then
 
 
-class ToldTemplate(TinyTemplate):
-    """The tiny archive, which says how much of each hour arrived, and is final."""
-
-    coords = (*TinyTemplate.coords, Completeness(dims=("time",)), Finality(dims=("time",)))
-
-
 def test_readers_are_told_which_positions_are_provisional(tmp_path, client, provider, kind):
     """Where finality is less than completeness; restored, and checked, as that is."""
     provider.prelim.withdraw(hours(1, 7)[0])
-    told = dataset_of(template=ToldTemplate, job=PrelimJob)
-    dataset = told(tmp_path / "a", source_base=str(provider.root), format=kind)
+    dataset = Told(tmp_path / "a", source_base=str(provider.root), format=kind)
     dataset.backfill(until(N), client=client, now=NOW)
     provider.preliminary(hours(1, 7))
     update(dataset, client, NOW + DAY)
@@ -292,7 +289,7 @@ def test_readers_are_told_which_positions_are_provisional(tmp_path, client, prov
     assert report.regions_revised == 1
     provider.final.withdraw(hours(1, 5)[0])
     update(dataset, client, NOW + 80 * DAY)
-    restore_metadata(dataset, now=NOW)
+    restore_metadata(dataset, who="me", now=NOW)
     with dataset.store.open_dataset() as ds:
         np.testing.assert_array_equal(ds["completeness"], [1] * 8)
         np.testing.assert_array_equal(ds["finality"], [1] * 7 + [0])
@@ -361,3 +358,43 @@ def test_following_a_cycle_does_not_wait_for_final_files(tmp_path, client, provi
     reports = list(follow_cycle(dataset, deadline_s=20, client=client, now=now))
     assert reports[-1].positions_after == 7
     assert dataset.status(now=now).provisional == 2
+
+
+def test_kills_while_files_become_final(tmp_path, kind):
+    """A driver dies at each of its steps in turn: no reader takes a provisional value for final."""
+    (tmp_path / "log").touch()
+    _in_process("build", tmp_path, kind).communicate()
+    reader = _in_process("read", tmp_path, kind)
+    killed, _ = _in_process("drive", tmp_path, kind, "0", "3").communicate()
+    (tmp_path / "stop").touch()
+    times, _, violations = reader.communicate()[0].partition("\n")
+    assert violations.strip() == ""
+    assert int(times) > 1
+    assert int(killed) > 5
+    dataset = Told(tmp_path / "a", source_base=str(tmp_path / "provider"), format=kind)
+    assert provisional_of(dataset)
+
+
+def _in_process(*arguments: Any) -> subprocess.Popen[str]:
+    support = str(Path(preliminary.__file__).parent)
+    path = os.pathsep.join([support, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        [sys.executable, "-m", "provisional_kills", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_one_of_a_region_that_no_update_looks_back_to(tmp_path, client, provider, kind):
+    """Its place alone is made again; what was read of the others is not fetched."""
+    provider.final.withdraw(hours(2)[1])
+    provider.preliminary(hours(2))
+    dataset = backfilled(made(tmp_path, provider, kind), client)
+    assert seen(dataset)[:4] == [FINAL, PRELIMINARY, FINAL, FINAL]
+    provider.finish(hours(1, 1))
+    provider.final.withdraw(hours(3)[2])  # of this region, and read before
+    report = update(dataset, client, NOW + 40 * DAY)
+    assert [(one.first, one.last) for one in report.revised] == [(str(hours(2)[1]),) * 2]
+    assert seen(dataset)[:4] == [FINAL] * 4
+    assert list(find_gaps(Context(dataset, now=NOW, beyond=True))) == []
