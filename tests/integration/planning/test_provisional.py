@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import preliminary
 from clusters import one_worker
 from gridmill import Encoding
+from gridmill.cli import cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.operations.accept import accept_files
 from gridmill.operations.follow import follow_cycle
@@ -24,7 +29,8 @@ from gridmill.testing import ArchiveServer
 from gridmill.validation import Context, CoordinatesAsDeclared
 from gridmill.validation.checks.due import Complete
 from gridmill.validation.checks.gaps import find_gaps, find_provisional
-from preliminary import FINAL, PRELIMINARY, MarkedJob, PrelimCoord, PrelimJob, Told, TwoFolders
+from preliminary import FINAL, PRELIMINARY, WHY, MarkedJob, PrelimCoord, PrelimJob, Told, TwoFolders
+from repository import ROOT
 from tiny import (
     HOUR,
     START,
@@ -398,3 +404,40 @@ def test_one_of_a_region_that_no_update_looks_back_to(tmp_path, client, provider
     assert [(one.first, one.last) for one in report.revised] == [(str(hours(2)[1]),) * 2]
     assert seen(dataset)[:4] == [FINAL] * 4
     assert list(find_gaps(Context(dataset, now=NOW, beyond=True))) == []
+
+
+def test_the_recipe(tmp_path, client, provider):
+    """The commands of "Preliminary and final", on an archive with three preliminary files."""
+    (section,) = re.findall(
+        r"### Preliminary and final\n(.*?)\n### ",
+        (ROOT / "docs/operating.md").read_text(),
+        re.DOTALL,
+    )
+    status, gaps, again = re.findall(r"^gridmill .*", section, re.MULTILINE)
+    backfilled(Told(tmp_path / "a", source_base=str(provider.root)), client)
+
+    def run(command: str, *more: str) -> Any:
+        at = ["--store", str(tmp_path / "a"), "--source-base", str(provider.root)]
+        words = command.replace("my-forecast", "preliminary:Told")
+        words = words.replace("2025-07-01", until(N)).replace("2025-06", "2020-01")
+        return CliRunner().invoke(cli, [*shlex.split(words)[1:], *at, *more])
+
+    now = ("--now", NOW.isoformat())
+    told = json.loads(run(status, *now, "--json", "--check", "--grace", "3d").stdout)
+    assert (told["provisional"], told["pending"], told["gaps"]) == (3, 0, 0)
+    assert [file["why"] for file in told["provisional_files"]] == [WHY] * 3
+    assert "3 source files, the first since" in run(status, *now).stdout
+    assert run("gridmill status my-forecast", *now, "--check", "--grace", "3d").exit_code == 0
+    listed = json.loads(run(gaps, *now, "--json").stdout)
+    assert listed["groups"] == []
+    (group,) = listed["provisional"]
+    assert [gap["status"] for gap in group["gaps"]] == ["provisional"] * 3
+    shown = run(gaps, *now).stdout
+    assert "nothing is missing" in shown
+    assert "3 source files provisional" in shown
+    provider.finish(hours(N))
+    made = run(again, *now, "--json", "--cluster", "none")
+    assert made.exit_code == 0, made.stderr
+    (revision,) = json.loads(made.stdout)["revised"]
+    assert revision["final"]
+    assert json.loads(run(gaps, *now, "--json").stdout)["provisional"] == []
