@@ -6,6 +6,7 @@ threads.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -105,7 +106,7 @@ def build(folder: Path, kind: str) -> None:
 def drive(folder: Path, kind: str, first: int, stride: int) -> None:
     """Let one file after the other become final, with a kill at another step each time.
 
-    Prints how many drivers were killed.
+    Writes how many drivers were killed into ``killed``.
     """
     provider, killed = TwoFolders(folder / "provider"), 0
     for day, label in enumerate(hours(POSITIONS)):
@@ -118,11 +119,11 @@ def drive(folder: Path, kind: str, first: int, stride: int) -> None:
             break
         killed += 1
         in_child(lambda day=day: update(folder, kind, 2 * day + 1, -1))
-    print(killed)
+    (folder / "killed").write_text(str(killed))
 
 
 def read(folder: Path, kind: str) -> None:
-    """Read in a loop until told to stop; print how often, and each violation."""
+    """Read in a loop until told to stop; write how often, and each violation, into ``seen``."""
     seen = np.full(POSITIONS, PRELIMINARY)
     times, violations = 0, []
     while not (folder / "stop").exists() or not times:
@@ -139,8 +140,7 @@ def read(folder: Path, kind: str) -> None:
         times += 1
         violations += _violations(finality, found, seen, set(log))
         time.sleep(0.01)
-    print(times)
-    print("\n".join(violations))
+    (folder / "seen").write_text(json.dumps([times, violations]))
 
 
 def _look(folder: Path, kind: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:

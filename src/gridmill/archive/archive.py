@@ -22,6 +22,7 @@ from gridmill.archive.metadata import (
     write_current,
     write_growing,
 )
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
@@ -253,4 +254,4 @@ class Archive:
 
 def _speaking_of_data(config: TemplateConfig) -> frozenset[str]:
     """Name the coordinates whose values come from the records."""
-    return frozenset(share.name for share in config.shares)
+    return frozenset(share.name for share in shares_of(config.coords))

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gridmill.archive.archive import Archive
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.model.variables import Completeness
@@ -72,7 +73,7 @@ class CompletenessUpkeep:
     @property
     def declared(self) -> tuple[Completeness, ...]:
         """The coordinates."""
-        return self.archive.config.shares
+        return shares_of(self.archive.config.coords)
 
     def announce(self, region: Region, run: str) -> None:
         """Say that the record of a region is about to change; to be called before it does."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gridmill.model.variables import Completeness
+from gridmill.model.variables import Completeness, Coordinate
 
-__all__ = ["Finality"]
+__all__ = ["Finality", "shares_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +37,8 @@ class Finality(Completeness):
             "is published after the values that it speaks of.",
         }
     )
+
+
+def shares_of(coords: Iterable[Coordinate]) -> tuple[Completeness, ...]:
+    """Return the coordinates whose values come from the records: completeness, and finality."""
+    return tuple(coord for coord in coords if isinstance(coord, Completeness))

@@ -12,6 +12,7 @@ import xarray as xr
 
 from gridmill.archive.metadata import with_current
 from gridmill.archive.salvage import own_metadata
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.survival import differing
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_offered
@@ -216,7 +217,7 @@ class CoordinatesAsDeclared:
                 if message:
                     finding = Finding(message=message, variables=(name,), repair=repair)
                     findings.append(finding)
-        for share in context.config.shares:
+        for share in shares_of(context.config.coords):
             findings += _completeness_findings(context, share, restore)
         return CheckResult(
             validator=self.name,
