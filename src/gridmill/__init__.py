@@ -18,6 +18,7 @@ from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gridmill.authoring.describing.finality import Finality
     from gridmill.authoring.encoding.gdal import for_gdal
     from gridmill.authoring.region_job import RegionJob
     from gridmill.authoring.source_file import SourceFileCoord
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         NotConstant,
         ValidRange,
     )
+    from gridmill.model.files.addresses import Address
     from gridmill.model.files.offering import Offering
     from gridmill.model.region import Region
     from gridmill.model.settled import SourceFileStatus
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Address",
     "Completeness",
     "Coordinate",
     "DataVar",
@@ -60,6 +63,7 @@ __all__ = [
     "DynamicalDataset",
     "Encoding",
     "FileIdentity",
+    "Finality",
     "Gate",
     "MostJump",
     "MostMissing",
@@ -85,6 +89,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Address": "model.files.addresses",
     "Completeness": "model.variables",
     "Coordinate": "model.variables",
     "DataVar": "model.variables",
@@ -92,6 +97,7 @@ _MODULES = {
     "DownloadFailed": "sources.fetch.download",
     "DownloadSettings": "sources.fetch.download",
     "FileIdentity": "sources.fetch.download",
+    "Finality": "authoring.describing.finality",
     "DynamicalDataset": "dataset",
     "Encoding": "model.variables",
     "Gate": "model.fields.gates",

@@ -22,6 +22,7 @@ from gridmill.archive.metadata import (
     write_current,
     write_growing,
 )
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
@@ -133,8 +134,7 @@ class Archive:
 
     def speaks_of_data(self, name: object) -> bool:
         """Whether a coordinate's values come from the records, and not from the template."""
-        speaking = _speaking_of_data(self.config)
-        return speaking is not None and name == speaking
+        return name in _speaking_of_data(self.config)
 
     def up_to(self, length: int) -> xr.Dataset:
         """Return the template's first positions."""
@@ -267,9 +267,9 @@ class Archive:
             position = region.stop
 
 
-def _speaking_of_data(config: TemplateConfig) -> str | None:
-    """Name the coordinate whose values come from the records."""
-    return None if config.completeness is None else config.completeness.name
+def _speaking_of_data(config: TemplateConfig) -> frozenset[str]:
+    """Name the coordinates whose values come from the records."""
+    return frozenset(share.name for share in shares_of(config.coords))
 
 
 def _advice(config: TemplateConfig, name: object) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 from zarr.registry import get_codec_class
 
 from gridmill.authoring.describing.acdd import DERIVED
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.stored import stored_encoding
 from gridmill.authoring.encoding.survival import doubts
 from gridmill.authoring.template import TemplateConfig
@@ -279,8 +280,8 @@ def _without_idle_dims(config: TemplateConfig) -> TemplateConfig:
 
 def _along_idle_dims(config: TemplateConfig) -> frozenset[str]:
     idle = config.idle_dims - {config.append_dim}
-    if config.completeness is not None:
-        idle -= set(config.completeness.own_dims)
+    for share in shares_of(config.coords):
+        idle -= set(share.own_dims)
     return frozenset(c.name for c in config.coords if idle & {*c.own_dims, c.name})
 
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -19,6 +20,7 @@ from gridmill.authoring.source_file import (
     first_answer,
     local_name,
     places_to_ask,
+    quickest_answer,
     url_of,
     wrapping_of,
 )
@@ -254,7 +256,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Ask the provider which version of a file it has, without fetching it.
 
         Runs with the driver, in several threads at once. Of several addresses, that from which
-        it was taken is asked.
+        it was taken is asked; of a provisional one, before that, those of the final file.
 
         Returns
         -------
@@ -262,9 +264,11 @@ class RegionJob(Generic[DataVarT, CoordT]):
             None if the provider does not have the file or does not answer.
         """
         settings = replace(self.download_settings, attempts=2)
-        places = places_to_ask(coord, self.source_base)
+        asks = self.asks_for_revisions
+        places = places_to_ask(coord, self.source_base, for_revisions=asks)
         try:
-            return first_answer(self, coord, lambda url: identify(url, settings=settings), places)
+            ask = partial(identify, settings=settings)
+            return quickest_answer(self, coord, ask, places)
         except (NotAvailable, DownloadFailed):
             return None
 

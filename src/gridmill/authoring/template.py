@@ -20,6 +20,7 @@ from gridmill.authoring.describing.acdd import (
     described_coords,
     described_variables,
 )
+from gridmill.authoring.describing.finality import Finality, shares_of
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import just_after, parse_label
 from gridmill.model.region import region_length
@@ -189,9 +190,9 @@ class TemplateConfig:
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
         ds = ds.drop_vars(self.left_out, errors="ignore")
-        if self.completeness is not None:
-            nothing_yet = _zeros(self.completeness, ds.sizes)
-            ds = ds.assign_coords({self.completeness.name: nothing_yet})
+        ds = ds.assign_coords(
+            {share.name: _zeros(share, ds.sizes) for share in shares_of(self.coords)}
+        )
         undeclared = sorted({str(name) for name in ds.coords} - {c.name for c in self.coords})
         if undeclared:
             raise ValueError(
@@ -215,7 +216,7 @@ class TemplateConfig:
     @property
     def completeness(self) -> Completeness | None:
         """The coordinate that says how much of each position arrived, if it is declared."""
-        return next((c for c in self.coords if isinstance(c, Completeness)), None)
+        return next((c for c in shares_of(self.coords) if not isinstance(c, Finality)), None)
 
     def label(self, value: Any) -> Any:
         """Turn an ISO 8601 string (or datetime) into a label of the append dim.
@@ -413,11 +414,14 @@ def _check_declaration(config: TemplateConfig) -> None:
 
 
 def _check_completeness(config: TemplateConfig) -> None:
-    declared = [coord for coord in config.coords if isinstance(coord, Completeness)]
-    if len(declared) > 1:
-        names = [coord.name for coord in declared]
-        raise ValueError(f"{type(config).__name__} declares more than one completeness: {names}")
-    for coord in declared:
+    for kind in (True, False):
+        names = [
+            coord.name for coord in shares_of(config.coords) if isinstance(coord, Finality) is kind
+        ]
+        if len(names) > 1:
+            what = "finality" if kind else "completeness"
+            raise ValueError(f"{type(config).__name__} declares more than one {what}: {names}")
+    for coord in shares_of(config.coords):
         varying = [var for var in config.data_vars if config.append_dim in var.dims]
         known = {dim for var in varying for dim in var.dims}
         first, *others = coord.own_dims

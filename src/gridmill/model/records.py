@@ -104,8 +104,8 @@ class VariableRecord:
         holds the extent all the same, as nothing says missing in it; with whether that no longer
         holds the extent, and the cause. See `SourceFileStatus.of_unread`.
     tries
-        By index of the group's files: those that are settled and gave this variable nothing, with
-        when they were tried; see `ProgressRecord.pending`.
+        By index of the group's files: those that are settled and gave this variable nothing, or
+        are provisional, with when they were tried; see `ProgressRecord.pending`.
     error
         Cause of a failure that no source file explains.
     run, finished
@@ -194,6 +194,14 @@ class ProgressRecord:
         every = [self.fills(name) for name in names]
         return all(fills is not None and all(f.settled for f in fills) for fills in every)
 
+    def holds_nothing_back(self, names: Iterable[str]) -> bool:
+        """Whether each of these variables is done, and waits for none of its files."""
+        every = [self.fills(name) for name in names]
+        ok = SourceFileStatus.SUCCEEDED
+        return all(
+            fills is not None and all(f.settled or f.status is ok for f in fills) for fills in every
+        )
+
     def is_complete(self, names: Iterable[str]) -> bool:
         """Whether each of these variables is done and all their files succeeded."""
         every = [self.fills(name) for name in names]
@@ -221,6 +229,19 @@ class ProgressRecord:
                 is_closed = files[index].accepted or status is SourceFileStatus.WITHDRAWN
                 if settled and not is_closed:
                     yield name, index
+
+    def provisional(self) -> Iterator[tuple[str, int]]:
+        """Yield the places whose values are of a provisional file, see `SourceFileRecord`.
+
+        Yields
+        ------
+        str, int
+            Variable, and index of the source file in the variable's group.
+        """
+        found = [[i for i, f in enumerate(files) if f.is_provisional] for files in self.groups]
+        for name, variable in self.variables.items():
+            if variable.state != "failed":
+                yield from ((name, i) for i in found[variable.group] if i not in variable.unread)
 
     def held(self) -> Iterator[tuple[str, int]]:
         """Yield the places that a gate held, also those that somebody decided on since.

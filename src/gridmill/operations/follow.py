@@ -33,6 +33,7 @@ SHORTEST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 120.0
 # A cluster that would wait for longer without work is given back: it may cost money.
 IDLE_S = 60.0
+NOT_AWAITED = (SourceFileStatus.HELD, SourceFileStatus.SUCCEEDED)
 # Of thousands of files that are awaited a few tell whether anything came: others at each turn.
 ASKED_AT_A_TURN = 16
 
@@ -215,9 +216,10 @@ class _Pauses:
 
 
 def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
-    """List the source files of an update that are not settled, each once a region.
+    """List the source files of an update that readers wait for, each once a region.
 
-    For what a gate holds it is no use to wait.
+    For what a gate holds it is no use to wait, and the final one of a provisional file may take
+    weeks.
     """
     found: dict[tuple[str, str], _Awaited] = {}
     for prepared in dataset.plan(now=end).prepared():
@@ -225,7 +227,7 @@ def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
             continue
         for coords in results_from_record(prepared, prepared.record).values():
             for coord in coords:
-                if not coord.settled and coord.status is not SourceFileStatus.HELD:
+                if not coord.settled and coord.status not in NOT_AWAITED:
                     key = (prepared.job.region.key, url_of(coord))
                     found.setdefault(key, _Awaited(prepared.job, coord))
     return list(found.values())

@@ -15,6 +15,7 @@ from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
+from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports.run_report import BULKY
@@ -23,7 +24,7 @@ from gridmill.planning.source_files.places import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
 from gridmill.stores.state.claims import PUBLISHING, Claim, current_claims
 
-__all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
+__all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "ProvisionalFile", "read_status"]
 
 # For people and monitors; a region of an ensemble may lack thousands.
 MOST_FILES_NAMED = 100
@@ -37,6 +38,26 @@ class MissingFile:
 
     url: str
     why: str
+
+
+@dataclass(frozen=True)
+class ProvisionalFile:
+    """A source file whose values readers see, and that is asked for until it is final.
+
+    Parameters
+    ----------
+    url, why
+        Its address, credentials masked, and why it is not final.
+    since
+        When it was read (ISO 8601, UTC, to the minute); empty if no record says.
+    due
+        When an update that does not look back so far asks for the final one, likewise.
+    """
+
+    url: str
+    why: str
+    since: str
+    due: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,9 @@ class ArchiveStatus:
         Those of them that nobody accepted: updates try them again.
     held
         Source files of which a gate holds a place that nobody decided on.
+    provisional, provisional_files
+        How many source files are provisional, and the first of them: readers see their values, and
+        updates ask for the final ones.
     running
         The runs that hold a lease now, or died holding one.
     made_earlier
@@ -119,6 +143,8 @@ class ArchiveStatus:
     made_earlier: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     held: int = 0
+    provisional: int = 0
+    provisional_files: tuple[ProvisionalFile, ...] = ()
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -153,6 +179,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
     expected = _expected_length(archive, positions, now - grace)
     reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))
     last_run = reports[0].to_dict() if reports else None
+    provisional = _provisional(records)
     return ArchiveStatus(
         dataset_id=config.dataset_id,
         store=store.url,
@@ -174,6 +201,8 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         made_earlier=made_earlier(records, _version(archive)),
         remarks=config.remarks,
         held=sum(len(_urls(record, record.held_open())) for record in records),
+        provisional=len(provisional),
+        provisional_files=tuple(provisional[:MOST_FILES_NAMED]),
     )
 
 
@@ -230,11 +259,31 @@ def _pending(record: ProgressRecord) -> set[str]:
     return _urls(record, record.pending())
 
 
+def _provisional(records: Iterable[ProgressRecord]) -> list[ProvisionalFile]:
+    """List the provisional source files, each once, the oldest region first."""
+    found: dict[str, ProvisionalFile] = {}
+    for record in records:
+        for name, at in record.provisional():
+            variable = record.variables[name]
+            file, tries = record.groups[variable.group][at], variable.tries.get(at)
+            since, due = (tries.since, tries.due) if tries else ("", "")
+            known = found.get(file.url)
+            if known is None or since < known.since:
+                found[file.url] = ProvisionalFile(file.url, file.provisional or "", since, due)
+    return list(found.values())
+
+
 def _urls(record: ProgressRecord, places: Iterable[tuple[str, int]]) -> set[str]:
     return {record.groups[record.variables[name].group][at].url for name, at in places}
 
 
 def _accepted(record: ProgressRecord) -> set[str]:
     """Return the source files that somebody accepted as missing, or withdrew."""
-    accepted = {f.url for group in record.groups for f in group if f.accepted is not None}
+    files = (file for group in record.groups for file in group)
+    accepted = {f.url for f in files if f.accepted is not None and not _is_there(f)}
     return accepted | _urls(record, record.unread_as(SourceFileStatus.WITHDRAWN))
+
+
+def _is_there(file: SourceFileRecord) -> bool:
+    """Whether a provisional file was accepted as the final one: its values are there."""
+    return file.status is SourceFileStatus.SUCCEEDED and file.provisional is not None

@@ -173,14 +173,18 @@ def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFi
     return outcome.files.get(index, ()) if receipt is None else receipt.files
 
 
-def _there_before(record: ProgressRecord | None) -> dict[str, bool]:
-    """Return by URL the source files that an earlier run got."""
+def _there_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord]:
+    """Return by URL the source files that an earlier run got, of each the final one if it did."""
     files = () if record is None else (file for group in record.groups for file in group)
-    return {f.url: True for f in files if f.was_there or f.status is SourceFileStatus.SUCCEEDED}
+    there = [f for f in files if f.was_there or f.status is SourceFileStatus.SUCCEEDED]
+    return {f.url: f for f in sorted(there, key=lambda f: f.was_final)}
 
 
 def _file_record(
-    job: RegionJob[Any, Any], file: SourceFile, now: Any, were_there: Mapping[str, bool]
+    job: RegionJob[Any, Any],
+    file: SourceFile,
+    now: Any,
+    were_there: Mapping[str, SourceFileRecord],
 ) -> SourceFileRecord:
     coord = file.coord
     at = positions_filled(job, file)
@@ -188,6 +192,7 @@ def _file_record(
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
         is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
     url, is_lacking = mask_url(url_of(coord)), coord.status is not SourceFileStatus.SUCCEEDED
+    was = known_of(coord, were_there) if is_lacking else None
     return SourceFileRecord(
         url=url,
         start=at.start,
@@ -201,7 +206,8 @@ def _file_record(
         index=coord.index,
         fetched_from=None if coord.fetched_from == url else coord.fetched_from,
         detail=coord.detail,
-        was_there=known_of(coord, were_there) if is_lacking else None,
+        was_there=None if was is None else True,
+        provisional=(None if was is None else was.provisional) if is_lacking else coord.not_final,
     )
 
 
@@ -367,7 +373,7 @@ def _tries(
     unread: Mapping[int, tuple[bool, str]],
     now: Any,
 ) -> dict[int, Tries]:
-    """Return what is pending of a variable, with one more try in vain."""
+    """Return what is pending of a variable, or provisional, with one more try in vain."""
     before = _tries_before(prepared.record, name)
     others = _with_other_content(prepared.record, name, files)
     read_failed = SourceFileStatus.READ_FAILED
@@ -375,21 +381,31 @@ def _tries(
     code = reading_code(type(prepared.job)) if unusable else ""
     return {
         index: tried(
-            before.get(file.url),
+            before.get((file.url, index not in unusable and file.is_provisional)),
             now,
             code if index in unusable else "",
             is_other=file.url in others,
         )
         for index, file in enumerate(files)
-        if (unread[index][0] if index in unread else file.settled and file.status in NOTHING)
+        if (unread[index][0] if index in unread else _is_tried_again(file))
     }
 
 
-def _tries_before(record: ProgressRecord | None, name: str) -> dict[str, Tries]:
+def _is_tried_again(file: SourceFileRecord) -> bool:
+    """Whether a file is asked for at growing intervals, though no reader waits for it."""
+    return file.is_provisional or (file.settled and file.status in NOTHING)
+
+
+def _tries_before(record: ProgressRecord | None, name: str) -> dict[tuple[str, bool], Tries]:
+    """Return what is known of tries, by URL and by whether the file was read as a provisional."""
     known = _known_before(record, name)
     if record is None or known is None:
         return {}
-    return {record.groups[known.group][index].url: t for index, t in known.tries.items()}
+    found = {}
+    for index, tries in known.tries.items():
+        file = record.groups[known.group][index]
+        found[file.url, index not in known.unread and file.is_provisional] = tries
+    return found
 
 
 def _with_other_content(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import refuse_other_labels
 from gridmill.archive.recorded import prepare_recorded, tokens_of
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.publishing.extent import Extent
@@ -64,11 +65,7 @@ class Publisher:
         the end of what readers see.
         """
         archive = self.archive
-        if (
-            not archive.store.shows_uploads
-            or self.replicas
-            or archive.config.completeness is not None
-        ):
+        if not archive.store.shows_uploads or self.replicas or shares_of(archive.config.coords):
             return True
         end = archive.region_start(archive.published)
         return record.start <= end or not any(a <= end < b for a, b in lease.claim.positions)
@@ -96,7 +93,7 @@ class Publisher:
         # It may take long, and others want to publish meanwhile.
         if self.replicas:
             self.replicas.catch_up(lease.proof)
-        if self.archive.config.completeness is not None:
+        if shares_of(self.archive.config.coords):
             self.completeness.learn(lease.claim.run)
         with lease.publishing() as check:
             is_news = self._publish(check, lease, message, together)

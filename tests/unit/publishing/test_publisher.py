@@ -13,6 +13,7 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.metadata import write_by_xarray, write_current
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.region import Region
@@ -458,7 +459,7 @@ def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path, monkeypatch)
     assert archive.metadata
     by_xarray = []
 
-    speaks = archive.config.completeness and archive.config.completeness.name
+    speaks = {share.name for share in shares_of(archive.config.coords)}
 
     def watched(ds, folder, of_data):
         by_xarray.append({name: variable.dims for name, variable in ds.variables.items()})

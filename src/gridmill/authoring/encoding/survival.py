@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.model.variables import Coordinate, DataVar
 from gridmill.sources.evidence.dates import are_same_calendar
@@ -49,7 +50,7 @@ def check_coordinates(config: TemplateConfig, ds: xr.Dataset) -> None:
     """
     dim = config.append_dim
     for coord in config.coords:
-        if config.completeness is coord:
+        if coord in shares_of(config.coords):
             continue
         labels, stored = ds[coord.name].variable, _as_stored(coord)
         first = str(config.append_dim_start)

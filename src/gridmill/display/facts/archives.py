@@ -49,6 +49,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
     accepted = status["gaps"] - status["pending"]
     missing = f", {count_of(accepted, 'source file')} accepted as missing" if accepted else ""
     lacking = f"{count_of(status['pending'], 'source file')}: gridmill gaps says which"
+    provisional = _provisional(status)
     held = f"{count_of(status['held'], 'source file')}: gridmill release, or gridmill reject"
     return told(
         _extent(status),
@@ -58,6 +59,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
             f"{count_of(status['regions'], 'region')} recorded, {settled:,} settled{missing}",
         ),
         Fact("readers lack", lacking if status["pending"] else "", "warning"),
+        Fact("provisional", provisional),
         Fact("held by gates", held if status["held"] else "", "warning"),
         Fact(
             "made earlier",
@@ -76,6 +78,15 @@ def unsettled_regions(status: Mapping[str, Any]) -> Rows:
         (shorten_label(item["region"]), item["why"], _files(item)) for item in status["incomplete"]
     ]
     return Rows(UNSETTLED_COLUMNS, rows)
+
+
+def _provisional(status: Mapping[str, Any]) -> str:
+    """Say how many source files are not final yet, and since when the oldest is read."""
+    if not status.get("provisional"):
+        return ""
+    since = min((file["since"] for file in status["provisional_files"]), default="")
+    files = count_of(status["provisional"], "source file")
+    return f"{files}{f', the first since {since}' if since else ''}: gridmill gaps says which"
 
 
 def _extent(status: Mapping[str, Any]) -> Fact:

@@ -45,6 +45,7 @@ from gridmill.sources.fetch.responses import (
 )
 from gridmill.sources.fetch.s3 import open_s3
 from gridmill.sources.fetch.settings import DEFAULT_SETTINGS, DownloadSettings
+from gridmill.sources.racing import stop_of_this
 
 __all__ = [
     "ByteRange",
@@ -97,6 +98,9 @@ class Download:
         Checksum of the destination, where that was taken out of what came.
     url
         Where it came from, credentials masked.
+    provisional
+        Why it is not final, in a few words, where that shows in the file itself; where the address
+        says it see `gridmill.Address`. Such a file is asked for until it is final.
     """
 
     path: Path
@@ -110,6 +114,7 @@ class Download:
     index: FileIdentity | None = None
     unpacked: str | None = None
     url: str | None = None
+    provisional: str | None = None
 
 
 def fetch(
@@ -207,7 +212,7 @@ def identify(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> File
         As by `fetch`.
     """
     settings = replace(settings, expect=None, min_nbytes=1)
-    return _into(io.BytesIO(), url, settings, [(0, 1)]).file
+    return replace(_into(io.BytesIO(), url, settings, [(0, 1)]).file, url=mask_url(url))
 
 
 def read(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> bytes:
@@ -343,6 +348,15 @@ class _Transfer:
         )
 
     def _backoff(self, error: Exception) -> bool | float:
+        """Say whether to try again, and after how many seconds; True leaves that to stamina."""
+        found, stop = self._wait_after(error), stop_of_this()
+        if stop is None or found is False:
+            return found
+        doubled = self._settings.wait_initial_s * 2.0 ** (self._attempts - 1)
+        stop.wait(min(self._settings.wait_max_s, doubled) if found is True else found)
+        return 0.0
+
+    def _wait_after(self, error: Exception) -> bool | float:
         if not isinstance(error, TransientError):
             return False
         settings = self._settings

@@ -6,7 +6,7 @@ import functools
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
@@ -29,6 +29,7 @@ from gridmill.sources.fetch.responses import (
     range_header,
 )
 from gridmill.sources.fetch.settings import DownloadSettings
+from gridmill.sources.racing import stop_of_this
 
 __all__ = ["open_http"]
 
@@ -45,10 +46,17 @@ def open_http(
         if response.status not in (200, 206):
             _drain(response, deadline)
         check_status(url, response.status, response.headers, settings)
-        yield body_of(response.status, response.headers, request, _http_chunks(response))
+        with _ended_by_stop(response):
+            yield body_of(response.status, response.headers, request, _http_chunks(response))
     finally:
         # A connection whose body was read to its end is back in the pool already.
         response.close()
+
+
+def _ended_by_stop(response: urllib3.BaseHTTPResponse) -> AbstractContextManager[None]:
+    """Let a body that does not come end where another mirror has the file."""
+    stop, shutdown = stop_of_this(), getattr(response, "shutdown", None)  # urllib3 2.3
+    return nullcontext() if stop is None or shutdown is None else stop.closing(shutdown)
 
 
 def _get_http(

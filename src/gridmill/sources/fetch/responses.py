@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError
 from gridmill.sources.fetch.settings import DownloadSettings
+from gridmill.sources.racing import stop_of_this
 
 __all__ = [
     "CHUNK_NBYTES",
@@ -51,6 +52,9 @@ class Deadline:
         self._end += seconds
 
     def check(self) -> None:
+        stop = stop_of_this()
+        if stop is not None:
+            stop.check()
         if self.remaining_s <= 0:
             raise PermanentError(f"the deadline of {self._deadline_s:g} s passed")
 
@@ -70,12 +74,15 @@ class FileIdentity:
         Last-Modified, an HTTP date.
     index
         Which version the file's index is, where that was asked for: it says where parts are.
+    url
+        Where that was asked, credentials masked; None in the answer of one request.
     """
 
     nbytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
     index: FileIdentity | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,7 +100,9 @@ class Publication:
             of = partial(self._publish_regions, folder, todo, None, check, values, message)
             patiently(partial(of, together))
             return True
-        of_region = {str(part.start): [part] for part in values}
+        of_region: dict[str, list[CoordinateValues]] = {}
+        for part in values:
+            of_region.setdefault(str(part.start), []).append(part)
         for number, region in enumerate(todo, 1):
             # The last commit shows all that the folder does, the others what precedes it.
             is_last = number == len(todo)
