@@ -91,6 +91,13 @@ class Archive:
         # What the store published when it was found to be as the template.
         self._checked: Mapping[str, Any] | None = None
 
+    def adding(self) -> Archive:
+        """Return the same archive with the records of the variables that are being added."""
+        own = (self.store.adding(), self.config, self.template_ds, self._make_job)
+        twin = Archive(*own, self.unseen, self.tmp_store)
+        twin.published, twin.scratch = self.published, self.scratch
+        return twin
+
     @property
     def append_dim(self) -> str:
         """Name of the append dim."""
@@ -169,7 +176,7 @@ class Archive:
         if stored == self._checked:
             return True
         template = json.loads(self.metadata)
-        for name in self.unseen:
+        for name in self.unseen_of(stored):
             template["consolidated_metadata"]["metadata"].pop(name)
         differences = structure_differences(template, stored, self.append_dim)
         if not differences:
@@ -179,6 +186,11 @@ class Archive:
             raise StructureMismatch(self.store.url, differences)
         self._checked = stored
         return True
+
+    def unseen_of(self, stored: Mapping[str, Any]) -> list[str]:
+        """Return which of the variables that are to be added a store's root metadata lack."""
+        arrays = array_metadata(dict(stored))
+        return [name for name in self.unseen if name not in arrays]
 
     def look(self) -> int | None:
         """Ask the store how far it is published, and remember it; None if nothing is."""

@@ -166,8 +166,6 @@ def with_new_variables(
     coded: TemplateConfig,
     declaration: Declaration,
     variables: Sequence[str] | None,
-    *,
-    has_replicas: bool,
 ) -> Declaration | None:
     """Return the declaration with those of the variables that an archive does not have yet.
 
@@ -188,8 +186,6 @@ def with_new_variables(
         return None
     length = as_made(narrowed(coded, declaration), stored).config.region_length
     why = _why_not_added(coded, new, variables, arrays.keys(), length)
-    if why is None and has_replicas:
-        why = "leave --replica out, and add them to each replica by itself"
     if why is not None:
         names = ", ".join(v.name for v in new)
         raise ValueError(f"{store.url} does not have {names}: {why}")
@@ -209,11 +205,9 @@ def _why_not_added(
     dim = coded.append_dim
     if len(new) < len(set(variables)):
         return "name no other variables with them"
-    if any(dim not in v.dims for v in new):
-        return f"only variables along {dim} can be added"
     if dims := {d for v in new for d in v.dims} - there:
         return f"it has no {', '.join(sorted(dims))} either, which takes a new archive"
-    if any(region_length % v.object_length(dim) for v in new):
+    if any(region_length % v.object_length(dim) for v in new if dim in v.dims):
         held = f"regions of {region_length} positions, as the archive has"
         return f"{held}, must hold whole shards of it"
     return None

@@ -84,6 +84,9 @@ class Replica:
         store = self.store
         store.check_writable()
         stored = store.metadata()
+        if self.archive.unseen:
+            self._prepare_for_unseen(stored)
+            return
         if stored is None:
             store.tracker.write_declaration(self._declaration())
         self._check_declaration()
@@ -94,6 +97,22 @@ class Replica:
         differences = structure_differences(template, stored, self.archive.append_dim)
         if differences:
             raise StructureMismatch(store.url, differences)
+
+    def _prepare_for_unseen(self, stored: dict[str, Any] | None) -> None:
+        """Make what uploads of variables need that are being added.
+
+        Raises
+        ------
+        ValueError
+            It holds no archive yet.
+        """
+        if stored is None:
+            raise ValueError(
+                f"{self.store.url} holds no archive yet: run an update, which fills it, then this"
+            )
+        lacking = self.archive.unseen_of(stored)
+        if lacking and not self.store.shows_uploads:
+            self.view.prepare()
 
     def is_made(self) -> bool:
         """Whether a run has made this replica; raises if it is something else."""

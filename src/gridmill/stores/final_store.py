@@ -163,6 +163,9 @@ class FinalStore(Protocol):
     state: Objects
     tracker: UpdateProgressTracker
 
+    def adding(self) -> FinalStore:
+        """Return the same store with the records of variables that are being added to it."""
+
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format: its name, and its version if it has any.
 

@@ -107,6 +107,12 @@ class ZarrStore:
     def __repr__(self) -> str:
         return f"ZarrStore({self.url!r})"
 
+    def adding(self) -> ZarrStore:
+        """Return the same store with other records; see `FinalStore.adding`."""
+        twin = copy.copy(self)
+        twin.tracker = self.tracker.adding
+        return twin
+
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""
         return {"format": self.format}

@@ -20,6 +20,7 @@ snapshot ``main`` points at, also after somebody reset it.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -113,14 +114,23 @@ class IcechunkStore:
             check_writable_format(format_version)
         self.storage_options = dict(storage_options or {})
         self.state = open_state(self.url, state, storage_options=storage_options)
-        self.tracker = UpdateProgressTracker(self.state, dataset_id)
         self.repository = RepositoryAt(self.url, self.storage_options, format_version)
-        self.uploads = Uploads(self.repository, self.tracker)
+        self._keep_records(UpdateProgressTracker(self.state, dataset_id))
+
+    def _keep_records(self, tracker: UpdateProgressTracker) -> None:
+        self.tracker = tracker
+        self.uploads = Uploads(self.repository, tracker)
         self.seeds = Seeds(self.uploads)
         self.publication = Publication(self.uploads, self.seeds)
 
     def __repr__(self) -> str:
         return f"IcechunkStore({self.url!r})"
+
+    def adding(self) -> IcechunkStore:
+        """Return the same store with other records; see `FinalStore.adding`."""
+        twin = copy.copy(self)
+        twin._keep_records(self.tracker.adding)
+        return twin
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""
