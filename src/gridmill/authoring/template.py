@@ -61,6 +61,9 @@ class TemplateConfig:
         `DataVar.superseded`: an archive that has one goes on with it.
     append_dim_capacity : int or None
         The most positions that the archive may ever have; None means 60 years.
+    kept_vars : sequence of DataVar
+        Variables that an archive has and the code declares no longer: they stay as they are. Not an
+        author's to give.
     left_out : frozenset of str
         Coordinates that are left out though they are given: those that an archive does not have.
     remarks : tuple of str
@@ -91,6 +94,7 @@ class TemplateConfig:
     coords: Sequence[Coordinate]
     data_vars: Sequence[DataVar]
     former_vars: Sequence[DataVar] = ()
+    kept_vars: Sequence[DataVar] = ()
     append_dim_capacity: int | None = None
     left_out: frozenset[str] = frozenset()
     idle_dims: frozenset[str] = frozenset()
@@ -184,7 +188,7 @@ class TemplateConfig:
                 f"coordinates {undeclared} are given, but {type(self).__name__}.coords does not "
                 "declare how they are stored"
             )
-        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in self.data_vars}
+        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in self._stored_vars}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
             self._describe_coord(ds, coord)
@@ -218,7 +222,7 @@ class TemplateConfig:
         """Positions along the append dim that one region covers, whichever variables are chosen."""
         dim = self.append_dim
         return region_length(
-            {v.name: v.object_length(dim) for v in self.data_vars if dim in v.dims}
+            {v.name: v.object_length(dim) for v in self._stored_vars if dim in v.dims}
         )
 
     @cached_property
@@ -231,6 +235,10 @@ class TemplateConfig:
         start = self.label(self.append_dim_start)
         in_decades = start.replace(year=start.year + CAPACITY_YEARS, day=1)
         return len(TemplateConfig.append_dim_coordinates(self, in_decades))
+
+    @property
+    def _stored_vars(self) -> tuple[DataVar, ...]:
+        return (*self.data_vars, *self.kept_vars)
 
     def varies(self, var: DataVar) -> bool:
         """Whether a variable has the append dim."""

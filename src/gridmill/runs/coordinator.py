@@ -19,6 +19,7 @@ from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.prepare import results_from_record
 from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.variables.showing import forget_shown
 from gridmill.runs.additions.addition import Addition, belief_of
 from gridmill.runs.additions.showing import SHOWING, patiently_held
 from gridmill.runs.driver import Driver
@@ -100,6 +101,9 @@ def _carry_out(
     ):
         archive.store.tracker.marks.complete()
         _check_again(archive)
+        if assignment.kind == "backfill":
+            for store in (archive.store, *assignment.replicas):
+                forget_shown(store, archive)
         jobs = _ordered(assignment, jobs)
         listener(Event("planned", "", count=len(jobs)))
         publisher = Publisher(archive, assignment.replicas)

@@ -8,6 +8,7 @@ at last the records that were kept apart go.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from gridmill.archive.archive import Archive
@@ -17,11 +18,11 @@ from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.publishing.variables.merging import with_variables, without_variables
 from gridmill.publishing.view import Check, ReaderView
-from gridmill.stores.final_store import CoordinateValues, StagedRegion
+from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion
 from gridmill.stores.lookahead import each
 from gridmill.stores.state.records import UpdateProgressTracker
 
-__all__ = ["forget_added", "lacking_regions", "record_added", "show_added"]
+__all__ = ["forget_added", "forget_shown", "lacking_regions", "record_added", "show_added"]
 
 
 def lacking_regions(archive: Archive) -> list[Region]:
@@ -150,6 +151,20 @@ def forget_added(tracker: UpdateProgressTracker, names: Collection[str]) -> None
     if next(apart.all_records(), None) is None:
         for key in list(apart.objects.keys()):
             apart.objects.delete(key)
+
+
+def forget_shown(store: FinalStore, archive: Archive) -> None:
+    """Delete what a run left that died as it had shown variables, if one did.
+
+    What cannot be deleted now is left to another run.
+    """
+    with suppress(OSError):
+        _forget_shown(store, archive)
+
+
+def _forget_shown(store: FinalStore, archive: Archive) -> None:
+    if next(store.tracker.adding.objects.keys("regions"), None) is not None:
+        forget_added(store.tracker, archive.stored_arrays().keys())
 
 
 def _regions(archive: Archive, length: int) -> Iterator[Region]:
