@@ -83,7 +83,7 @@ class Archive:
         self.template_ds = template_ds
         self.index = template_ds.get_index(config.append_dim)
         self.published = 0
-        self.unseen = tuple(unseen)
+        self.unseen: tuple[str, ...] = tuple(unseen)
         self._make_job = make_job
         self.tmp_store = tmp_store
         self.scratch: Path | None = None

@@ -22,6 +22,7 @@ from gridmill.cli.commands.plan import plan
 from gridmill.cli.commands.rebuild_records import rebuild_records
 from gridmill.cli.commands.reject import reject
 from gridmill.cli.commands.release import release
+from gridmill.cli.commands.remove_variable import remove_variable
 from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
 from gridmill.cli.commands.run_one import run_one
@@ -111,6 +112,7 @@ COMMANDS = (
     withdraw,
     truncate,
     migrate_metadata,
+    remove_variable,
     restore_metadata,
     rebuild_records,
     headers,

@@ -21,8 +21,10 @@ from gridmill.model.region import Region
 from gridmill.publishing.copies import Copy
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.staging import staged_region
+from gridmill.publishing.variables.showing import show_added
 from gridmill.publishing.view import Check, ReaderView
 from gridmill.stores.final_store import FinalStore, StagedRegion, Uploaded, readable_length
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
@@ -76,6 +78,8 @@ class Replica:
         self._staged: dict[str, ProgressRecord] = {}
         # By region, the primary's record of what could not be copied, and why.
         self._behind: dict[str, tuple[ProgressRecord, str]] = {}
+        # Variables of the primary that it does not have yet: they are shown once it has all.
+        self._lacking: tuple[str, ...] = ()
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -94,9 +98,16 @@ class Replica:
             self.view.prepare()
             return
         template = json.loads(self.archive.metadata)
+        declared = template["consolidated_metadata"]["metadata"]
+        data = {var.name for var in self.archive.config.data_vars}
+        self._lacking = tuple(sorted(data & declared.keys() - array_metadata(stored).keys()))
+        for name in self._lacking:
+            declared.pop(name)
         differences = structure_differences(template, stored, self.archive.append_dim)
         if differences:
             raise StructureMismatch(store.url, differences)
+        if self._lacking and not store.shows_uploads:
+            self.view.prepare()
 
     def _prepare_for_unseen(self, stored: dict[str, Any] | None) -> None:
         """Make what uploads of variables need that are being added.
@@ -131,7 +142,11 @@ class Replica:
         return {**declared, "format": self.store.format, **version}
 
     def _check_declaration(self) -> None:
-        if self.store.tracker.read_declaration() != self._declaration():
+        own, ours = self.store.tracker.read_declaration() or {}, self._declaration()
+        variables = {"variables": ours.get("variables")}
+        if own != ours and own.get("variables") and {**own, **variables} == ours:
+            self.store.tracker.replace_declaration(variables)  # they come and go
+        elif own != ours:
             raise ValueError(
                 f"{self.store.url} holds another archive, or one that was declared differently: "
                 "give another --replica, or empty it"
@@ -272,6 +287,11 @@ class Replica:
             The run may not write any more.
         """
         dim = self.archive.append_dim
+        if self._lacking and self._behind:
+            return
+        if self._lacking:
+            show_added(self.view, self._lacking, check, lambda: None)
+            self._lacking = ()
         store, length = self.store, trimmed.sizes[dim]
         visible = store.published_length(dim)
         upto = self._whole_prefix(visible or 0, length)

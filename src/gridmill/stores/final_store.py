@@ -22,15 +22,10 @@ __all__ = [
     "CoordinateValues",
     "FinalStore",
     "IntendedWork",
-    "ObjectReplaced",
     "StagedRegion",
     "Uploaded",
     "readable_length",
 ]
-
-
-class ObjectReplaced(RuntimeError):  # noqa: N818
-    """An object is gone, or is not any more what its receipt says."""
 
 
 @dataclass(frozen=True)
@@ -118,22 +113,6 @@ class IntendedWork:
     regions: int
     replaced: int
     is_partial: bool
-
-
-def keep_object(folder: Path, receipt: ObjectReceipt, content: bytes | None) -> None:
-    """Write an object into a local folder, if it is what its receipt says.
-
-    Raises
-    ------
-    ObjectReplaced
-        It is not.
-    """
-    if content is None or not receipt.is_of(content):
-        became = "is gone" if content is None else "was replaced since it was recorded"
-        raise ObjectReplaced(f"{receipt.key} {became}")
-    path = folder / receipt.key
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 class FinalStore(Protocol):
@@ -340,6 +319,45 @@ class FinalStore(Protocol):
         -------
         int
             How many objects were deleted.
+        """
+
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Let readers no longer see some arrays; whether that changed anything.
+
+        Parameters
+        ----------
+        folder
+            A local Zarr store without them, as far as readers see.
+        names
+            The arrays.
+        message
+            Says what this is for.
+        check, values
+            See `publish`.
+        """
+
+    def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
+        """Delete what is left of arrays that readers no longer see; how many objects.
+
+        `check` is called now and then. Where the store keeps versions, none is deleted.
+        """
+
+    def copy_array(
+        self, name: str, receipts: Sequence[ObjectReceipt], check: Callable[[], None]
+    ) -> tuple[ObjectReceipt, ...] | None:
+        """Copy objects of one array to another within the store; None where it takes an upload.
+
+        Raises
+        ------
+        ObjectReplaced
+            One is gone, or is not any more what its receipt says.
         """
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby, islice
 from pathlib import Path
@@ -18,12 +19,12 @@ from zarr.storage import StorePath
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local
+from gridmill.stores.copied import ObjectReplaced, keep_object, renamed
 from gridmill.stores.final_store import (
     CoordinateValues,
     IntendedWork,
     StagedRegion,
     Uploaded,
-    keep_object,
 )
 from gridmill.stores.headers import cache_policy
 from gridmill.stores.lookahead import each
@@ -292,6 +293,42 @@ class ZarrStore:
         ]
         each(self.objects.delete, beyond, self.objects.at_once)
         return len(beyond)
+
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Publish metadata without some arrays: the root is what readers see."""
+        return self.publish(folder, (), message, check, values)
+
+    def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
+        """Delete the objects of arrays that readers no longer see, their metadata last."""
+        gone = 0
+        for name in names:
+            keys = sorted(self.objects.keys(name), key=lambda key: key.endswith(ROOT))
+            for some in (keys[at : at + KEYS_AT_ONCE] for at in range(0, len(keys), KEYS_AT_ONCE)):
+                check()
+                each(self.objects.delete, some, self.objects.at_once)
+            gone += len(keys)
+        return gone
+
+    def copy_array(
+        self, name: str, receipts: Sequence[ObjectReceipt], check: Callable[[], None]
+    ) -> tuple[ObjectReceipt, ...] | None:
+        """Copy objects of one array to another, by the store itself where it can."""
+
+        def copied(receipt: ObjectReceipt) -> ObjectReceipt:
+            key = renamed(receipt.key, name)
+            check()
+            if not self._data.copy(receipt.key, key) or self._data.nbytes(key) != receipt.nbytes:
+                raise ObjectReplaced(f"{receipt.key} is gone, or was replaced since")
+            return replace(receipt, key=key)
+
+        return tuple(each(copied, receipts, self.objects.at_once))
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""

@@ -20,9 +20,17 @@ from gridmill.publishing.variables.merging import with_variables, without_variab
 from gridmill.publishing.view import Check, ReaderView
 from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion
 from gridmill.stores.lookahead import each
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.state.records import UpdateProgressTracker
 
-__all__ = ["forget_added", "forget_shown", "lacking_regions", "record_added", "show_added"]
+__all__ = [
+    "are_shown",
+    "forget_added",
+    "forget_shown",
+    "lacking_regions",
+    "record_added",
+    "show_added",
+]
 
 
 def lacking_regions(archive: Archive) -> list[Region]:
@@ -40,7 +48,7 @@ def lacking_regions(archive: Archive) -> list[Region]:
         job = replace(job, data_vars=[v for v in job.data_vars if v.name in archive.unseen])
         return record is None or bool(prepare_recorded(archive, job, record).todo)
 
-    regions = list(_regions(archive, archive.published))
+    regions = list(_regions(archive, archive.published, archive.unseen))
     found = each(lacks, regions, archive.store.state.at_once)
     return [region for region, is_lacking in zip(regions, found, strict=True) if is_lacking]
 
@@ -78,7 +86,7 @@ def record_added(view: ReaderView, names: Collection[str], run: str) -> None:
 def _check_recorded(view: ReaderView, names: Collection[str], length: int) -> None:
     """Raise unless each region that readers see has a record of all these variables."""
     archive, tracker = view.archive, view.store.tracker
-    for region in _regions(archive, length):
+    for region in _regions(archive, length, names):
         record = tracker.read(region)
         job = archive.job(region)
         wanted = {v.name for v in job.data_vars if v.name in names and is_offered(job, v)}
@@ -114,7 +122,7 @@ def show_added(
     length = store.published_length(archive.append_dim) or 0
     staged: list[StagedRegion] = []
     values: list[CoordinateValues] = []
-    for region in _regions(archive, length):
+    for region in _regions(archive, length, names):
         record = store.tracker.read(region)
         if record is None:
             continue
@@ -137,6 +145,11 @@ def show_added(
         values=values,
         message=f"Add {', '.join(names)}",
     )
+
+
+def are_shown(store: FinalStore, names: Collection[str]) -> bool:
+    """Whether readers of a store see these variables."""
+    return set(names) <= array_metadata(store.metadata() or {}).keys()
 
 
 def forget_added(tracker: UpdateProgressTracker, names: Collection[str]) -> None:
@@ -167,12 +180,12 @@ def _forget_shown(store: FinalStore, archive: Archive) -> None:
         forget_added(store.tracker, archive.stored_arrays().keys())
 
 
-def _regions(archive: Archive, length: int) -> Iterator[Region]:
-    """Yield the static region, if there are unseen variables in it, and those up to a length."""
+def _regions(archive: Archive, length: int, names: Collection[str]) -> Iterator[Region]:
+    """Yield the static region, if there are such variables in it, and those up to a length."""
     static = {var.name for var in archive.static}
-    if static.intersection(archive.unseen):
+    if static.intersection(names):
         yield Region.STATIC
-    if static.issuperset(archive.unseen):
+    if static.issuperset(names):
         return
     position = 0
     while position < length:

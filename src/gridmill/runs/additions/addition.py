@@ -8,6 +8,7 @@ that an update published meanwhile are made first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from gridmill.publishing.copies import copy_here
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.variables.merging import with_variables
 from gridmill.publishing.variables.showing import (
+    are_shown,
     forget_added,
     lacking_regions,
     record_added,
@@ -30,6 +32,7 @@ from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
 from gridmill.runs.on_demand import OnDemand
+from gridmill.stores.final_store import FinalStore
 from gridmill.stores.state.claims import ADDING
 from gridmill.stores.state.leases import Lease, LeaseHeld
 
@@ -120,7 +123,7 @@ class Addition:
 
     def _make(self, jobs: Jobs, lease: Lease) -> None:
         """Process regions, with nothing that readers see."""
-        stores = [store.adding() for store in self.assignment.replicas]
+        stores = [store.adding() for store in self.assignment.replicas if not self._is_done(store)]
         publisher = Publisher(self.apart, stores)
         self.listener(Event("planned", "", count=len(jobs)))
         driver = Driver(
@@ -135,6 +138,12 @@ class Addition:
         driver.run(jobs, publish=False)
         publisher.replicas.copy = copy_here
         publisher.replicas.catch_up(lease.proof)
+
+    def _is_done(self, replica: FinalStore) -> bool:
+        """Whether a run that died showed them there already; one that fails is none."""
+        with suppress(Exception):
+            return are_shown(replica, self.names)
+        return False
 
     def _jobs_of(self, regions: Sequence[Region]) -> list[RegionJob[Any, Any]]:
         """Return the jobs of the variables in some regions."""
@@ -176,6 +185,9 @@ class Addition:
         variables = {"variables": self.declaration["variables"]}
 
         def show(view: ReaderView) -> None:
+            if are_shown(view.store, self.names):  # a replica, by a run that died then
+                forget_added(view.store.tracker, self.names)
+                return
             view.completeness.learn(lease.claim.run)
             record_added(view, self.names, lease.claim.run)
             tracker = view.store.tracker

@@ -33,17 +33,18 @@ from zarr.core.sync import sync
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local, local_path
+from gridmill.stores.copied import keep_object
 from gridmill.stores.final_store import (
     CoordinateValues,
     IntendedWork,
     StagedRegion,
     Uploaded,
-    keep_object,
 )
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
+from gridmill.stores.icechunk.removal import remove_arrays
 from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.settings.formats import DEFAULT, check_writable_format, format_of
@@ -351,6 +352,28 @@ class IcechunkStore:
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, in one commit; see `Publication.truncate`."""
         return self.publication.truncate(folder, append_dim, message)
+
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Commit the archive without some arrays; see `removal.remove_arrays`."""
+        own = (self.uploads, folder, names, message, check, values)
+        return patiently(lambda: remove_arrays(*own))
+
+    def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
+        """Delete nothing: earlier versions hold it until they are forgotten."""
+        return 0
+
+    def copy_array(
+        self, name: str, receipts: Sequence[ObjectReceipt], check: Callable[[], None]
+    ) -> tuple[ObjectReceipt, ...] | None:
+        """Copy nothing: what is put into an array is an upload."""
+        return None
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has fewer bytes; see `Uploads.missing`."""

@@ -53,6 +53,10 @@ class ObjectsBelow:
         """Look at an object, and return what overwrites it; see `Objects.change`."""
         return self.objects.change(self._key(key), content)
 
+    def copy(self, key: str, to: str) -> bool:
+        """Write an object's content to another key; see `Objects.copy`."""
+        return self.objects.copy(self._key(key), self._key(to))
+
     def relabel(self, key: str) -> Change | None:
         """Look at an object's headers; see `Objects.relabel`."""
         return self.objects.relabel(self._key(key))
