@@ -205,6 +205,8 @@ class Archive:
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
+            for made_of_it in ("metadata", "_objects", "arrays"):
+                self.__dict__.pop(made_of_it, None)
 
     def _coordinate_differences(self) -> list[str]:
         if self.published > len(self.index):
