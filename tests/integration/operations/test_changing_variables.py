@@ -280,9 +280,7 @@ Dataset = declared((tiny_var("a", 0, aliases=ALIASES), tiny_var("b", 1)), Job)
 """
 
 
-def test_a_new_alias_heals_what_is_pending(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_alias_heals_what_is_pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider called the variable otherwise from a Tuesday on."""
     monkeypatch.syspath_prepend(tmp_path)
     for label in hours(8):

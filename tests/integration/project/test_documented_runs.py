@@ -23,6 +23,7 @@ NOT_RUN = {
     "--cluster dask_jobqueue": "test_slurm.py runs such a cluster, where there is a Slurm",
     "--cluster coiled": "needs an account; test_signatures.py checks the very call",
     "KubeCluster": "needs a Kubernetes; test_signatures.py checks the very call",
+    "remove-variable": "test_changing_variables.py removes what a release no longer declares",
     "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
     "--cluster tls://": "test_namespaces.py runs one, with certificates",
 }

@@ -31,8 +31,7 @@ def records(draw: st.DrawFn) -> ProgressRecord:
         stop=4,
         groups=tuple((file_of(url),) for url in urls),
         variables={
-            name: VariableRecord(state="done", group=urls.index(url))
-            for name, url in files.items()
+            name: VariableRecord(state="done", group=urls.index(url)) for name, url in files.items()
         },
     )
 

@@ -28,7 +28,7 @@ gridmill upkeep forgets them.
 """,
 )
 @archive_options
-@click.argument("names", metavar="NAME…", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--why", metavar="TEXT", default="", help="Reason, kept in the report.")
 @click.option(
     "--grace",

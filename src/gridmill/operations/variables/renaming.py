@@ -22,7 +22,13 @@ from gridmill.operations.maintenance import check_exists
 from gridmill.operations.variables.removing import delete_hidden, hide_in_all
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.variables.merging import with_variables
-from gridmill.publishing.variables.showing import are_shown, forget_added, record_added, show_added
+from gridmill.publishing.variables.showing import (
+    are_shown,
+    forget_added,
+    forget_shown,
+    record_added,
+    show_added,
+)
 from gridmill.publishing.view import ReaderView
 from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.sources.fetch.download import mask_url
@@ -102,6 +108,8 @@ def rename_variables(
     with Lease(state, run=report.run, kind=report.kind, positions=[ADDING]) as lease:
         pairs = renames_of(dataset)
         archive = _with_new_names(dataset, pairs, now)
+        for store in (dataset.store, *dataset.replicas):
+            forget_shown(store, archive)
         if pairs:
             _copy_all(archive, dataset.replicas, pairs, lease)
         with nobody_at_work(state, report.run) as alone:
