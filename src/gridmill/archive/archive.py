@@ -33,7 +33,7 @@ from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import naming, temporary_folder
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
-__all__ = ["Archive"]
+__all__ = ["Archive", "apart_of", "lacking_in"]
 
 MakeJob = Callable[[Region], RegionJob[Any, Any]]
 
@@ -90,13 +90,6 @@ class Archive:
         self._stored_arrays: dict[str, dict[str, Any]] | None = None
         # What the store published when it was found to be as the template.
         self._checked: Mapping[str, Any] | None = None
-
-    def adding(self) -> Archive:
-        """Return the same archive with the records of the variables that are being added."""
-        own = (self.store.adding(), self.config, self.template_ds, self._make_job)
-        twin = Archive(*own, self.unseen, self.tmp_store)
-        twin.published, twin.scratch = self.published, self.scratch
-        return twin
 
     @property
     def append_dim(self) -> str:
@@ -176,7 +169,7 @@ class Archive:
         if stored == self._checked:
             return True
         template = json.loads(self.metadata)
-        for name in self.unseen_of(stored):
+        for name in lacking_in(self, stored):
             template["consolidated_metadata"]["metadata"].pop(name)
         differences = structure_differences(template, stored, self.append_dim)
         if not differences:
@@ -186,11 +179,6 @@ class Archive:
             raise StructureMismatch(self.store.url, differences)
         self._checked = stored
         return True
-
-    def unseen_of(self, stored: Mapping[str, Any]) -> list[str]:
-        """Return which of the variables that are to be added a store's root metadata lack."""
-        arrays = array_metadata(dict(stored))
-        return [name for name in self.unseen if name not in arrays]
 
     def look(self) -> int | None:
         """Ask the store how far it is published, and remember it; None if nothing is."""
@@ -269,3 +257,17 @@ class Archive:
 def _speaking_of_data(config: TemplateConfig) -> str | None:
     """Name the coordinate whose values come from the records."""
     return None if config.completeness is None else config.completeness.name
+
+
+def apart_of(archive: Archive) -> Archive:
+    """Return the same archive with the records of the variables that are being added to it."""
+    own = (archive.store.adding(), archive.config, archive.template_ds, archive._make_job)
+    twin = Archive(*own, archive.unseen, archive.tmp_store)
+    twin.published, twin.scratch = archive.published, archive.scratch
+    return twin
+
+
+def lacking_in(archive: Archive, stored: Mapping[str, Any]) -> list[str]:
+    """Return which of the variables that are being added a store's root metadata lack."""
+    arrays = array_metadata(dict(stored))
+    return [name for name in archive.unseen if name not in arrays]

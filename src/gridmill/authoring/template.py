@@ -188,7 +188,7 @@ class TemplateConfig:
                 f"coordinates {undeclared} are given, but {type(self).__name__}.coords does not "
                 "declare how they are stored"
             )
-        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in self._stored_vars}
+        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in _stored_by(self)}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
             self._describe_coord(ds, coord)
@@ -222,7 +222,7 @@ class TemplateConfig:
         """Positions along the append dim that one region covers, whichever variables are chosen."""
         dim = self.append_dim
         return region_length(
-            {v.name: v.object_length(dim) for v in self._stored_vars if dim in v.dims}
+            {v.name: v.object_length(dim) for v in _stored_by(self) if dim in v.dims}
         )
 
     @cached_property
@@ -235,10 +235,6 @@ class TemplateConfig:
         start = self.label(self.append_dim_start)
         in_decades = start.replace(year=start.year + CAPACITY_YEARS, day=1)
         return len(TemplateConfig.append_dim_coordinates(self, in_decades))
-
-    @property
-    def _stored_vars(self) -> tuple[DataVar, ...]:
-        return (*self.data_vars, *self.kept_vars)
 
     def varies(self, var: DataVar) -> bool:
         """Whether a variable has the append dim."""
@@ -349,6 +345,10 @@ class TemplateConfig:
         ds[coord.name].attrs = dict(coord.attrs)
         # CF 2.5.1: a coordinate has a value everywhere.
         ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
+
+
+def _stored_by(config: TemplateConfig) -> tuple[DataVar, ...]:
+    return (*config.data_vars, *config.kept_vars)
 
 
 def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import xarray as xr
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.archive import Archive, lacking_in
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.publishing.copies import Copy
@@ -121,7 +121,7 @@ class Replica:
             raise ValueError(
                 f"{self.store.url} holds no archive yet: run an update, which fills it, then this"
             )
-        lacking = self.archive.unseen_of(stored)
+        lacking = lacking_in(self.archive, stored)
         if lacking and not self.store.shows_uploads:
             self.view.prepare()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.archive import Archive, apart_of
 from gridmill.archive.assignment import Selection
 from gridmill.archive.opening import Opening
 from gridmill.archive.selection import jobs_of_update
@@ -316,7 +316,7 @@ def plan_selected(opening: Opening, selection: Selection, present: Any, *, redo:
     archive = opened.archive
     archive.check_structure()
     if opened.added is not None:
-        archive = archive.adding()
+        archive = apart_of(archive)
     if selection.until is None:
         jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
         return plan_of(archive, "update", jobs, selection.variables, present)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.archive import Archive, apart_of
 from gridmill.archive.declaration import stored_metadata
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.succession import renames
@@ -189,7 +189,7 @@ def _copy_all(
     archive: Archive, replicas: Sequence[FinalStore], pairs: Mapping[str, str], lease: Lease
 ) -> None:
     """Copy what the stores have of the variables, while runs go on."""
-    publisher = Publisher(archive.adding(), [store.adding() for store in replicas])
+    publisher = Publisher(apart_of(archive), [store.adding() for store in replicas])
     publisher.prepare(lease)
     names = list(pairs.values())
 

@@ -161,8 +161,12 @@ def forget_added(tracker: UpdateProgressTracker, names: Collection[str]) -> None
             apart.write(rest)
         else:
             apart.delete(record.region)
+    for key in list(apart.objects.keys("seeds")):
+        # Those of others may be in use.
+        if key.partition("/")[2].rpartition("-")[0] in names:
+            apart.objects.delete(key)
     if next(apart.all_records(), None) is None:
-        for key in list(apart.objects.keys()):
+        for key in [*apart.objects.keys("behind"), *apart.objects.keys("pending")]:
             apart.objects.delete(key)
 
 
@@ -176,7 +180,7 @@ def forget_shown(store: FinalStore, archive: Archive) -> None:
 
 
 def _forget_shown(store: FinalStore, archive: Archive) -> None:
-    if next(store.tracker.adding.objects.keys("regions"), None) is not None:
+    if next(store.tracker.adding.objects.keys(), None) is not None:
         forget_added(store.tracker, archive.stored_arrays().keys())
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from gridmill.archive.archive import apart_of
 from gridmill.archive.assignment import Assignment
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
@@ -81,7 +82,7 @@ class Addition:
         self.now = now
         self.listener = listener
         self.archive = assignment.opened.archive
-        self.apart = self.archive.adding()
+        self.apart = apart_of(self.archive)
         self.names = self.archive.unseen
         self.belief = belief_of(assignment, report.run)
 

@@ -44,7 +44,6 @@ from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
-from gridmill.stores.icechunk.removal import remove_arrays
 from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.settings.formats import DEFAULT, check_writable_format, format_of
@@ -361,9 +360,9 @@ class IcechunkStore:
         check: Callable[[], None],
         values: Sequence[CoordinateValues] = (),
     ) -> bool:
-        """Commit the archive without some arrays; see `removal.remove_arrays`."""
-        own = (self.uploads, folder, names, message, check, values)
-        return patiently(lambda: remove_arrays(*own))
+        """Commit the archive without some arrays; see `Publication.remove_arrays`."""
+        own = (folder, names, message, check, values)
+        return patiently(lambda: self.publication.remove_arrays(*own))
 
     def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
         """Delete nothing: earlier versions hold it until they are forgotten."""
