@@ -81,7 +81,7 @@ def no_longer_declared(config: TemplateConfig, arrays: Arrays) -> list[DataVar]:
     structures names these.
     """
     declared = {var.name for var in (*config.data_vars, *config.former_vars)}
-    declared |= {coord.name for coord in config.coords}
+    declared |= {coord.name for coord in config.coords} | config.left_out_vars
     dims = {dim for array in arrays.values() for dim in array.get("dimension_names") or ()}
     auxiliary = {
         name

@@ -64,6 +64,8 @@ class TemplateConfig:
     kept_vars : sequence of DataVar
         Variables that an archive has and the code declares no longer: they stay as they are. Not an
         author's to give.
+    left_out_vars : frozenset of str
+        Variables that an archive is declared to be without. Not an author's to give.
     left_out : frozenset of str
         Coordinates that are left out though they are given: those that an archive does not have.
     remarks : tuple of str
@@ -95,6 +97,7 @@ class TemplateConfig:
     data_vars: Sequence[DataVar]
     former_vars: Sequence[DataVar] = ()
     kept_vars: Sequence[DataVar] = ()
+    left_out_vars: frozenset[str] = frozenset()
     append_dim_capacity: int | None = None
     left_out: frozenset[str] = frozenset()
     idle_dims: frozenset[str] = frozenset()
@@ -260,6 +263,8 @@ class TemplateConfig:
         twin.__dict__.pop("capacity", None)
         if variables is not None:
             twin.data_vars = self.select(variables)
+            chosen = {var.name for var in twin.data_vars}
+            twin.left_out_vars = frozenset(v.name for v in self.data_vars if v.name not in chosen)
             twin.idle_dims = _dims_of(self.data_vars) - _dims_of(twin.data_vars)
         if start is not None:
             self._check_is_label(start)
