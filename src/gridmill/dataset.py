@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.assignment import (
+    Assignment,
     Selection,
     assigned_backfill,
     assigned_job,
@@ -24,7 +25,7 @@ from gridmill.authoring.template import TemplateConfig
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import check_address
 from gridmill.planning.reasons import AS_RECORDED, Belief
-from gridmill.runs.coordinator import Listener, process, run
+from gridmill.runs.coordinator import Listener, process, run_anew
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.axis import published_labels
 from gridmill.stores.objects.leftovers import make_folder
@@ -179,15 +180,18 @@ class DynamicalDataset:
         """
         present = self.present(now)
         selection = Selection(until, start, end, variables, max_lead)
-        assignment = assigned_backfill(
-            self._opening_at(present),
-            self.replicas,
-            selection,
-            present,
-            redo=redo,
-            revalidate=revalidate,
-        )
-        return run(assignment, client=client, now=present, listener=listener)
+
+        def assign() -> Assignment:
+            return assigned_backfill(
+                self._opening_at(present),
+                self.replicas,
+                selection,
+                present,
+                redo=redo,
+                revalidate=revalidate,
+            )
+
+        return run_anew(assign, client=client, now=present, listener=listener)
 
     def reformat_operational_update(
         self,
@@ -205,10 +209,13 @@ class DynamicalDataset:
         """
         present = self.present(now)
         end = present if until is None else until
-        assignment = assigned_update(
-            self._opening_at(present), self.replicas, end, present, revalidate=revalidate
-        )
-        return run(assignment, client=client, now=present, listener=listener)
+
+        def assign() -> Assignment:
+            return assigned_update(
+                self._opening_at(present), self.replicas, end, present, revalidate=revalidate
+            )
+
+        return run_anew(assign, client=client, now=present, listener=listener)
 
     def plan(
         self,
@@ -233,11 +240,8 @@ class DynamicalDataset:
         from gridmill.runs.plan import plan_selected
 
         selection = Selection(until, start, end, variables, max_lead)
-        has_replicas = bool(self.replicas)
         present = self.present(now)
-        return plan_selected(
-            self._opening_at(present), selection, present, has_replicas=has_replicas, redo=redo
-        )
+        return plan_selected(self._opening_at(present), selection, present, redo=redo)
 
     def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
         """Say what the archive holds, what of it may still change, and what should be there.

@@ -34,7 +34,7 @@ from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import naming, temporary_folder
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
-__all__ = ["Archive", "ReindexUnfinished"]
+__all__ = ["Archive", "ReindexUnfinished", "apart_of", "lacking_in"]
 
 
 class ReindexUnfinished(ValueError):  # noqa: N818
@@ -89,7 +89,7 @@ class Archive:
         self.template_ds = template_ds
         self.index = template_ds.get_index(config.append_dim)
         self.published = 0
-        self.unseen = tuple(unseen)
+        self.unseen: tuple[str, ...] = tuple(unseen)
         self._make_job = make_job
         self.tmp_store = tmp_store
         self.scratch: Path | None = None
@@ -181,7 +181,7 @@ class Archive:
         if stored == self._checked:
             return True
         template = json.loads(self.metadata)
-        for name in self.unseen:
+        for name in lacking_in(self, stored):
             template["consolidated_metadata"]["metadata"].pop(name)
         differences = structure_differences(template, stored, self.append_dim)
         if not differences:
@@ -208,6 +208,8 @@ class Archive:
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
+            for made_of_it in ("metadata", "_objects", "arrays"):
+                self.__dict__.pop(made_of_it, None)
 
     def _coordinate_differences(self) -> list[str]:
         if self.published > len(self.index):
@@ -281,3 +283,17 @@ def _advice(config: TemplateConfig, name: object) -> str:
         f" (where labels come late, declare {type(config).__name__}.settling_window: what readers "
         "see stays, and gridmill gaps lists what came late)"
     )
+
+
+def apart_of(archive: Archive) -> Archive:
+    """Return the same archive with the records of the variables that are being added to it."""
+    own = (archive.store.adding(), archive.config, archive.template_ds, archive._make_job)
+    twin = Archive(*own, archive.unseen, archive.tmp_store)
+    twin.published, twin.scratch = archive.published, archive.scratch
+    return twin
+
+
+def lacking_in(archive: Archive, stored: Mapping[str, Any]) -> list[str]:
+    """Return which of the variables that are being added a store's root metadata lack."""
+    arrays = array_metadata(dict(stored))
+    return [name for name in archive.unseen if name not in arrays]

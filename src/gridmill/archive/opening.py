@@ -91,7 +91,6 @@ class Opening:
         start: str | None,
         variables: Sequence[str] | None,
         max_lead: str | None,
-        has_replicas: bool,
     ) -> Opened:
         """Open an archive up to `until`, or to what is published where that is further.
 
@@ -106,9 +105,7 @@ class Opening:
             What was declared cannot be read, or is gone.
         """
         declaration = self.declaration(start, variables, max_lead)
-        added = with_new_variables(
-            self.store, self.coded, declaration, variables, has_replicas=has_replicas
-        )
+        added = with_new_variables(self.store, self.coded, declaration, variables)
         unseen = variables or () if added else ()
         config = self.config(added or declaration, variables=variables, until=until, unseen=unseen)
         if until is None:

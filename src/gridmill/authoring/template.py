@@ -70,6 +70,11 @@ class TemplateConfig:
     append_dim_capacity : int or None
         How many positions one object of the append coordinate holds, and of the coordinates along
         it; None means 60 years. An archive that outgrows it gets a second one, and so on.
+    kept_vars : sequence of DataVar
+        Variables that an archive has and the code declares no longer: they stay as they are. Not an
+        author's to give.
+    left_out_vars : frozenset of str
+        Variables that an archive is declared to be without. Not an author's to give.
     left_out : frozenset of str
         Coordinates that are left out though they are given: those that an archive does not have.
     remarks : tuple of str
@@ -103,6 +108,8 @@ class TemplateConfig:
     coords: Sequence[Coordinate]
     data_vars: Sequence[DataVar]
     former_vars: Sequence[DataVar] = ()
+    kept_vars: Sequence[DataVar] = ()
+    left_out_vars: frozenset[str] = frozenset()
     append_dim_capacity: int | None = None
     left_out: frozenset[str] = frozenset()
     idle_dims: frozenset[str] = frozenset()
@@ -199,7 +206,7 @@ class TemplateConfig:
                 f"coordinates {undeclared} are given, but {type(self).__name__}.coords does not "
                 "declare how they are stored"
             )
-        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in self.data_vars}
+        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in _stored_by(self)}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
             self._describe_coord(ds, coord)
@@ -233,7 +240,7 @@ class TemplateConfig:
         """Positions along the append dim that one region covers, whichever variables are chosen."""
         dim = self.append_dim
         return region_length(
-            {v.name: v.object_length(dim) for v in self.data_vars if dim in v.dims}
+            {v.name: v.object_length(dim) for v in _stored_by(self) if dim in v.dims}
         )
 
     @cached_property
@@ -271,6 +278,8 @@ class TemplateConfig:
         twin.__dict__.pop("capacity", None)
         if variables is not None:
             twin.data_vars = self.select(variables)
+            chosen = {var.name for var in twin.data_vars}
+            twin.left_out_vars = frozenset(v.name for v in self.data_vars if v.name not in chosen)
             twin.idle_dims = _dims_of(self.data_vars) - _dims_of(twin.data_vars)
         if start is not None:
             self._check_is_label(start)
@@ -350,6 +359,10 @@ class TemplateConfig:
         ds[coord.name].attrs = dict(coord.attrs)
         # CF 2.5.1: a coordinate has a value everywhere.
         ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
+
+
+def _stored_by(config: TemplateConfig) -> tuple[DataVar, ...]:
+    return (*config.data_vars, *config.kept_vars)
 
 
 def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:

@@ -24,6 +24,7 @@ from gridmill.cli.commands.rebuild_records import rebuild_records
 from gridmill.cli.commands.reindex import reindex
 from gridmill.cli.commands.reject import reject
 from gridmill.cli.commands.release import release
+from gridmill.cli.commands.remove_variable import remove_variable
 from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
 from gridmill.cli.commands.run_one import run_one
@@ -114,6 +115,7 @@ COMMANDS = (
     withdraw,
     truncate,
     migrate_metadata,
+    remove_variable,
     restore_metadata,
     rebuild_records,
     reindex,

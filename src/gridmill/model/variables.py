@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gridmill.model.fields.gates import Gate, check_gates
+from gridmill.model.fields.packing import PACKED, check_fill, whole_range
 
 __all__ = [
     "BLOSC_ZSTD",
@@ -34,8 +35,6 @@ ZSTD: Mapping[str, Any] = {"name": "zstd", "configuration": {"level": 3, "checks
 CRC32C: Mapping[str, Any] = {"name": "crc32c"}
 # Values in one object of a completeness coordinate: 4 MB, rewritten by every publication.
 COMPLETENESS_CHUNK = 2**20
-# What values can be packed into: of more, readers' float64 does not hold every one.
-PACKED = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 # xarray decodes it as NaT, with no attribute: who misses a chunk of times does not see 1970.
 NOT_A_TIME = -(2**63)
 
@@ -113,7 +112,8 @@ class Encoding:
             )
         if kind.kind in "biuf":  # "f4" and ">f4" are float32 in a Zarr array, too
             object.__setattr__(self, "dtype", kind.name)
-        _check_fill(self)
+        packing = (self.scale_factor, self.add_offset)
+        check_fill(self.dtype, self.fill_value, packing, fill_is_missing=self.fill_is_missing)
         for name in ("chunks", "shards"):
             lengths = getattr(self, name)
             if lengths is not None and any(length < 1 for length in lengths):
@@ -213,47 +213,6 @@ class Encoding:
         return {k: v for k, v in encoding.items() if v is not None or k not in optional}
 
 
-def whole_range(dtype: str) -> tuple[int, int]:
-    """Return the lowest and the highest number that an integer dtype holds.
-
-    Examples
-    --------
-    >>> whole_range("int16"), whole_range("uint8")
-    ((-32768, 32767), (0, 255))
-    """
-    values = 2 ** int(dtype.removeprefix("u").removeprefix("int"))
-    return (0, values - 1) if dtype.startswith("u") else (-values // 2, values // 2 - 1)
-
-
-def _check_fill(encoding: Encoding) -> None:
-    dtype, fill = encoding.dtype, encoding.fill_value
-    if encoding.is_packed:
-        _check_packing(encoding)
-    if fill is None or not dtype.startswith(("int", "uint")):
-        return
-    low, high = whole_range(dtype)
-    if not low <= fill <= high or int(fill) != fill:
-        raise ValueError(
-            f"fill_value {fill} is not a {dtype}, which takes whole numbers from {low} to {high}"
-        )
-
-
-def _check_packing(encoding: Encoding) -> None:
-    packing = f"scale_factor {encoding.scale_factor} and add_offset {encoding.add_offset}"
-    if encoding.dtype not in PACKED:
-        raise ValueError(
-            f"{packing} pack values into integers, and dtype is {encoding.dtype}; give one of "
-            f"{', '.join(PACKED)}"
-        )
-    if not encoding.scale or not math.isfinite(encoding.scale + encoding.offset):
-        raise ValueError(f"{packing} must be finite, and the first not 0")
-    if encoding.fill_value is None or not encoding.fill_is_missing:
-        raise ValueError(
-            f"{packing} pack values, of which missing ones need a fill_value: give a number of "
-            f"dtype {encoding.dtype} that is left for them, like {whole_range(encoding.dtype)[0]}"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Superseded:
     """Why archives made earlier have a variable that new ones do not have.
@@ -302,11 +261,18 @@ class DataVar:
         decides, see `gridmill.Gate`.
     superseded
         What new archives have in its place; see `TemplateConfig.former_vars`.
+    aliases
+        What else the provider calls it, or called it: whichever of `names_in_source` a file has is
+        read. A new one takes effect with the next update, also for places that are pending.
+    previously
+        What archives made earlier call it: they go on with that name until `gridmill
+        migrate-metadata` gives them this one.
 
     Raises
     ------
     ValueError
-        `attrs` lacks `units` or `long_name`, or something in `gates` is no gate.
+        `attrs` lacks `units` or `long_name`, something in `gates` is no gate, or `aliases` or
+        `previously` are no other names.
     """
 
     name: str
@@ -319,12 +285,23 @@ class DataVar:
     valid_range: tuple[float, float] | None = None
     gates: tuple[Gate, ...] = ()
     superseded: Superseded | None = None
+    aliases: tuple[str, ...] = ()
+    previously: str | None = None
 
     def __post_init__(self) -> None:
         missing = [key for key in ("long_name", "units") if key not in self.attrs]
         if missing:
             raise ValueError(f"attrs of variable {self.name!r} lack {missing}: CF needs them")
         check_gates(self.name, self.gates)
+        if isinstance(self.aliases, str):
+            raise ValueError(f"aliases={self.aliases!r} of {self.name!r}: give a tuple of names")
+        if self.previously == self.name:
+            raise ValueError(f"{self.name!r} is previously={self.previously!r}: give another name")
+
+    @property
+    def names_in_source(self) -> tuple[str, ...]:
+        """What the provider may call it, the likeliest first: for `read_netcdf` and the like."""
+        return (self.name, *self.aliases)
 
     def with_dims(self, dims: Sequence[str]) -> DataVar:
         """Give this variable with `dims` where it declares none, its rank checked."""

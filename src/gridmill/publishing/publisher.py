@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import refuse_other_labels
-from gridmill.archive.recorded import prepare_recorded, tokens_of
 from gridmill.authoring.describing.finality import shares_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
@@ -16,8 +14,7 @@ from gridmill.publishing.extent import Extent
 from gridmill.publishing.replicas import Replicas
 from gridmill.publishing.staging import Staging
 from gridmill.publishing.view import ReaderView
-from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion
-from gridmill.stores.state.claims import current_claims, is_alive
+from gridmill.stores.final_store import FinalStore
 from gridmill.stores.state.leases import Lease
 
 __all__ = ["Publisher"]
@@ -178,78 +175,3 @@ class Publisher:
         with lease.publishing() as check:
             restored = self.replicas.restore(message, run, check)
             return restored + self.view.restore(length, message, check)
-
-    # -- variables that are added ---------------------------------------------------------------
-
-    def show_unseen(self, lease: Lease, declare: Callable[[], None]) -> str | None:
-        """Show new variables to readers once they are whole, all at once; else say why not yet.
-
-        Parameters
-        ----------
-        lease
-            The run's.
-        declare
-            Makes them part of the archive's declaration, for the runs that follow.
-
-        Raises
-        ------
-        LeaseLost
-            The run may not write any more.
-        """
-        archive = self.archive
-        names = ", ".join(archive.unseen)
-        self.completeness.learn(lease.claim.run)
-        with lease.publishing() as check:
-            for claim in current_claims(archive.store.state):
-                if claim.run != lease.claim.run and is_alive(archive.store.state, claim):
-                    return f"the {claim.kind} {claim.run} does not know {names}: run again after it"
-            archive.look()
-            lacking, staged, values = self._unseen_regions()
-            if lacking:
-                first = f"{archive.append_dim} {archive.index[lacking[0]]}"
-                return f"{len(lacking)} regions lack {names} yet, the first from {first}"
-
-            def check_and_declare() -> None:
-                check()
-                declare()
-
-            self.view.show(
-                archive.up_to(archive.published),
-                check_and_declare,
-                seen=archive.published,
-                staged=staged,
-                values=values,
-                message=f"Add {names}",
-            )
-        self.completeness.settle()
-        log.info("added %s", names)
-        return None
-
-    def _unseen_regions(self) -> tuple[list[int], list[StagedRegion], list[CoordinateValues]]:
-        """Find where published regions that lack them begin, and what the others bring."""
-        archive = self.archive
-        lacking: list[int] = []
-        staged: list[StagedRegion] = []
-        values: list[CoordinateValues] = []
-        for region in archive.visible_regions():
-            record = archive.store.tracker.read(region)
-            if record is None or self._lacks_unseen(region, record):
-                lacking.append(region.start)
-            else:
-                staged.append(self._unseen_region(record))
-                # With one more variable, every share is another one.
-                values.extend(self.completeness.take(record, archive.published))
-        return lacking, staged, values
-
-    def _unseen_region(self, record: ProgressRecord) -> StagedRegion:
-        stop = min(record.stop, self.archive.published)
-        unseen = frozenset(self.archive.unseen)
-        return StagedRegion(
-            record.region.name, stop, tokens_of(self.archive, record), unseen=unseen
-        )
-
-    def _lacks_unseen(self, region: Region, record: ProgressRecord) -> bool:
-        """Whether a region has something to do for the variables that nobody sees yet."""
-        job = self.archive.job(region)
-        job = replace(job, data_vars=[v for v in job.data_vars if v.name in self.archive.unseen])
-        return bool(prepare_recorded(self.archive, job, record).todo)

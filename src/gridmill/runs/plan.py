@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.archive import Archive, apart_of
 from gridmill.archive.assignment import Selection
 from gridmill.archive.opening import Opening
 from gridmill.archive.selection import jobs_of_update
@@ -302,9 +302,7 @@ def _nbytes_of_first(var: DataVar, slabs: Sequence[Sequence[slice]]) -> int:
     return int(values * np.dtype(var.encoding.value_dtype).itemsize)
 
 
-def plan_selected(
-    opening: Opening, selection: Selection, present: Any, *, has_replicas: bool, redo: bool
-) -> Plan:
+def plan_selected(opening: Opening, selection: Selection, present: Any, *, redo: bool) -> Plan:
     """Say what a backfill of a selection, or without its `until` an update, would do.
 
     Raises
@@ -314,9 +312,11 @@ def plan_selected(
     StructureMismatch
         The template contradicts the store.
     """
-    opened = selection.opened(opening, present, has_replicas=has_replicas)
+    opened = selection.opened(opening, present)
     archive = opened.archive
     archive.check_structure()
+    if opened.added is not None:
+        archive = apart_of(archive)
     if selection.until is None:
         jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
         return plan_of(archive, "update", jobs, selection.variables, present)

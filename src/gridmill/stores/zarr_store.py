@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby, islice
 from pathlib import Path
@@ -18,12 +19,12 @@ from zarr.storage import StorePath
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local
+from gridmill.stores.copied import ObjectReplaced, keep_object, renamed
 from gridmill.stores.final_store import (
     CoordinateValues,
     IntendedWork,
     StagedRegion,
     Uploaded,
-    keep_object,
 )
 from gridmill.stores.headers import cache_policy
 from gridmill.stores.lookahead import each
@@ -108,6 +109,12 @@ class ZarrStore:
 
     def __repr__(self) -> str:
         return f"ZarrStore({self.url!r})"
+
+    def adding(self) -> ZarrStore:
+        """Return the same store with other records; see `FinalStore.adding`."""
+        twin = copy.copy(self)
+        twin.tracker = self.tracker.adding
+        return twin
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""
@@ -303,6 +310,42 @@ class ZarrStore:
             "shows both in one commit. Or let readers know, gridmill truncate the archive to "
             "before the first late label, and gridmill update: it takes all labels in"
         )
+
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Publish metadata without some arrays: the root is what readers see."""
+        return self.publish(folder, (), message, check, values)
+
+    def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
+        """Delete the objects of arrays that readers no longer see, their metadata last."""
+        gone = 0
+        for name in names:
+            keys = sorted(self.objects.keys(name), key=lambda key: key.endswith(ROOT))
+            for some in (keys[at : at + KEYS_AT_ONCE] for at in range(0, len(keys), KEYS_AT_ONCE)):
+                check()
+                each(self.objects.delete, some, self.objects.at_once)
+            gone += len(keys)
+        return gone
+
+    def copy_array(
+        self, name: str, receipts: Sequence[ObjectReceipt], check: Callable[[], None]
+    ) -> tuple[ObjectReceipt, ...] | None:
+        """Copy objects of one array to another, by the store itself where it can."""
+
+        def copied(receipt: ObjectReceipt) -> ObjectReceipt:
+            key = renamed(receipt.key, name)
+            check()
+            if not self._data.copy(receipt.key, key) or self._data.nbytes(key) != receipt.nbytes:
+                raise ObjectReplaced(f"{receipt.key} is gone, or was replaced since")
+            return replace(receipt, key=key)
+
+        return tuple(each(copied, receipts, self.objects.at_once))
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""

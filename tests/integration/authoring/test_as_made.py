@@ -323,7 +323,7 @@ class OtherLength(TinyTemplate):
         return {"y": np.arange(2.0), "x": np.arange(4.0)}
 
 
-@contradiction("a: dimension_names", "b is not in the template")
+@contradiction("a: dimension_names", "a: shape")
 class OtherDims(TinyTemplate):
     data_vars = (tiny_var("a", 0, dims=("time", "x", "y")),)
 

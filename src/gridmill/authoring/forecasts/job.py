@@ -148,7 +148,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         start = end if window is None else window.start_of(end)
         return [
             Selector(
-                parameter=data_var.parameter,
+                parameter=data_var.parameters,
                 level=level.name,
                 start_step=start,
                 end_step=end,

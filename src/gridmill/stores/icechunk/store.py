@@ -20,6 +20,7 @@ snapshot ``main`` points at, also after somebody reset it.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,12 +33,12 @@ from zarr.core.sync import sync
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local, local_path
+from gridmill.stores.copied import keep_object
 from gridmill.stores.final_store import (
     CoordinateValues,
     IntendedWork,
     StagedRegion,
     Uploaded,
-    keep_object,
 )
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
@@ -116,14 +117,23 @@ class IcechunkStore:
             check_writable_format(format_version)
         self.storage_options = dict(storage_options or {})
         self.state = open_state(self.url, state, storage_options=storage_options)
-        self.tracker = UpdateProgressTracker(self.state, dataset_id)
         self.repository = RepositoryAt(self.url, self.storage_options, format_version)
-        self.uploads = Uploads(self.repository, self.tracker)
+        self._keep_records(UpdateProgressTracker(self.state, dataset_id))
+
+    def _keep_records(self, tracker: UpdateProgressTracker) -> None:
+        self.tracker = tracker
+        self.uploads = Uploads(self.repository, tracker)
         self.seeds = Seeds(self.uploads)
         self.publication = Publication(self.uploads, self.seeds)
 
     def __repr__(self) -> str:
         return f"IcechunkStore({self.url!r})"
+
+    def adding(self) -> IcechunkStore:
+        """Return the same store with other records; see `FinalStore.adding`."""
+        twin = copy.copy(self)
+        twin._keep_records(self.tracker.adding)
+        return twin
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""
@@ -354,6 +364,28 @@ class IcechunkStore:
     ) -> None:
         """Let values move along the append dim, in one commit; see `rearranging.rearrange`."""
         rearrange(self.repository, folder, moves, message, prepared)
+
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Commit the archive without some arrays; see `Publication.remove_arrays`."""
+        own = (folder, names, message, check, values)
+        return patiently(lambda: self.publication.remove_arrays(*own))
+
+    def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
+        """Delete nothing: earlier versions hold it until they are forgotten."""
+        return 0
+
+    def copy_array(
+        self, name: str, receipts: Sequence[ObjectReceipt], check: Callable[[], None]
+    ) -> tuple[ObjectReceipt, ...] | None:
+        """Copy nothing: what is put into an array is an upload."""
+        return None
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has fewer bytes; see `Uploads.missing`."""

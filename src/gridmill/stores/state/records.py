@@ -18,6 +18,7 @@ from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, pa
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.state.below import ObjectsBelow
 from gridmill.stores.state.notices import Notices
 from gridmill.stores.state.pending_marks import PendingMarks
 from gridmill.stores.state.reindexing import Reindexing
@@ -77,6 +78,11 @@ class UpdateProgressTracker:
         self.reports = RunReports(objects)
         self.notices = Notices(objects)
         self.reindexing = Reindexing(objects)
+
+    @property
+    def adding(self) -> UpdateProgressTracker:
+        """The records of variables that are being added, apart from those that updates write."""
+        return UpdateProgressTracker(ObjectsBelow(self.objects, "adding"), self.dataset_id)
 
     def read(self, region: Region) -> ProgressRecord | None:
         """Read the record of a region; None if there is none.
