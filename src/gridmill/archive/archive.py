@@ -174,7 +174,7 @@ class Archive:
         differences = structure_differences(template, stored, self.append_dim)
         if not differences:
             self.reach(int(array_metadata(stored)[self.append_dim]["shape"][0]))
-            differences = self._coordinate_differences()
+            differences = self._reach_differences()
         if differences:
             raise StructureMismatch(self.store.url, differences)
         self._checked = stored
@@ -194,16 +194,17 @@ class Archive:
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
 
-    def _coordinate_differences(self) -> list[str]:
+    def _reach_differences(self) -> list[str]:
         if self.published > len(self.index):
             end = self.index[-1] if len(self.index) else "nothing"
             return [f"the store has {self.published} positions, the template ends at {end}"]
-        visible = {self.append_dim: slice(0, self.published)}
+        return self.coordinate_differences(self.store.open_dataset(chunks=None), self.published)
+
+    def coordinate_differences(self, stored: xr.Dataset, length: int) -> list[str]:
+        """Name the coordinates of which a dataset has other values in its first positions."""
+        visible = {self.append_dim: slice(0, length)}
         # Another run may have published more since.
-        stored, ours = (
-            self.store.open_dataset(chunks=None).isel(visible),
-            self.template_ds.isel(visible),
-        )
+        stored, ours = stored.isel(visible), self.template_ds.isel(visible)
         # Both as readers decode them: what is stored may be rounded, by its dtype or units.
         with (
             self.written(ours) as folder,

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from gridmill.cli.commands.accept import accept
+from gridmill.cli.commands.adopt import adopt
 from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.catalog import catalog
 from gridmill.cli.commands.demo import demo
@@ -113,6 +114,7 @@ COMMANDS = (
     migrate_metadata,
     restore_metadata,
     rebuild_records,
+    adopt,
     headers,
     catalog,
     upkeep,

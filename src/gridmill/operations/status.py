@@ -99,6 +99,8 @@ class ArchiveStatus:
     remarks
         How the archive differs from what the code declares, and why it would not be made today,
         a line each.
+    unproven
+        Regions with values that were taken over from another program, see `gridmill adopt`.
     """
 
     dataset_id: str
@@ -119,6 +121,7 @@ class ArchiveStatus:
     made_earlier: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     held: int = 0
+    unproven: int = 0
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -174,6 +177,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         made_earlier=made_earlier(records, _version(archive)),
         remarks=config.remarks,
         held=sum(len(_urls(record, record.held_open())) for record in records),
+        unproven=sum(any(v.unproven for v in r.variables.values()) for r in records),
     )
 
 
