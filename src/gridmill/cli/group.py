@@ -12,6 +12,8 @@ from gridmill.cli.commands.accept import accept
 from gridmill.cli.commands.adopt import adopt
 from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.catalog import catalog
+from gridmill.cli.commands.compare import compare
+from gridmill.cli.commands.copy import copy
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
 from gridmill.cli.commands.headers import headers
@@ -115,6 +117,8 @@ COMMANDS = (
     restore_metadata,
     rebuild_records,
     adopt,
+    copy,
+    compare,
     headers,
     catalog,
     upkeep,

@@ -61,9 +61,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Found",
+    "Index",
     "declaration_from_store",
     "declared_by",
     "look",
+    "place_of",
     "rebuild_records",
     "record_of",
     "usual_places",
@@ -231,12 +233,11 @@ def look(archive: Archive, job: RegionJob[Any, Any], *, asks: bool = True) -> Fo
     for group in prepared.groups:
         for var in group.variables:
             found.objects[var.name] = _objects(store, job, var, prepared.sizes)
-            if found.objects[var.name]:
-                found.has_values[var.name] = (
-                    _have_values(store, var, job, prepared.sizes, group.files)
-                    if asks or var.encoding.missing is not None
-                    else [True] * len(group.files)
-                )
+            if not asks and var.encoding.missing is None:
+                found.has_values[var.name] = [True] * len(group.files)
+            elif found.objects[var.name]:
+                has_values = _have_values(store, var, job, prepared.sizes, group.files)
+                found.has_values[var.name] = has_values
     return found
 
 
@@ -256,7 +257,7 @@ def _objects(
     return tuple(ObjectReceipt(key, nbytes[key], None) for key in keys if key in nbytes)
 
 
-def _place(job: RegionJob[Any, Any], file: SourceFile, var: DataVar) -> Index | None:
+def place_of(job: RegionJob[Any, Any], file: SourceFile, var: DataVar) -> Index | None:
     """Give where a file's values are in the store's array; None outside of the region."""
     place = dict(file.place)
     if job.append_dim in var.dims:
@@ -276,7 +277,7 @@ def _have_values(
     files: Sequence[SourceFile],
 ) -> list[bool]:
     """Say for each file whether it has a value: by one inner chunk, else by all of them."""
-    places = [_place(job, file, var) for file in files]
+    places = [place_of(job, file, var) for file in files]
     some = _selection(var, job, sizes, places)
     first = tuple(at.start or 0 for at in some)
     seen = _is_value(store.read(var.name, some), var)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from zarr.abc.store import Store
 from gridmill.archive.archive import Archive
 from gridmill.archive.declaration import with_what_it_has
 from gridmill.authoring.as_made import as_made
+from gridmill.authoring.encoding.stored import stored_encoding
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.wording import count_of
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["Examined", "NotAdoptable", "examine"]
+
+
+# What of an array's metadata says how it is stored.
+ENCODING = {"chunk_grid", "codecs", "data_type", "fill_value"}
 
 
 class NotAdoptable(ValueError):  # noqa: N818
@@ -138,7 +143,7 @@ def _compare(
     labels = ds.get_index(dim)
     archive = dataset.archive(just_after(labels[-1]), as_declared=True, config=config)
     differences = compare_structures(json.loads(archive.metadata), changed.root, dim)
-    misfits = [Misfit(str(difference), _remedy(difference)) for difference in differences]
+    misfits = list(_named(differences, arrays))
     if len(labels) > len(archive.index) or not labels.equals(archive.index[: len(labels)]):
         misfits.append(_unlike(archive, labels))
     elif not misfits:
@@ -183,6 +188,28 @@ def _filled(source: Store, changed: Adapted) -> Iterator[Misfit]:
                 f"gridmill copy keeps them as values; or rewrite them where they are missing "
                 f"({arrays[name]['fill_value']})",
             )
+
+
+def _named(differences: Sequence[Difference], arrays: Mapping[str, Any]) -> Iterator[Misfit]:
+    """Name each difference with its remedy; of an encoding that is none of gridmill's, why."""
+    told: set[str] = set()
+    for difference in differences:
+        name = difference.array
+        why = None if difference.key not in ENCODING else _why_not_kept(arrays.get(str(name)))
+        if why is None or name is None:
+            yield Misfit(str(difference), _remedy(difference))
+        elif name not in told:
+            told.add(name)
+            yield Misfit(f"{name}: {why}", COPY)
+
+
+def _why_not_kept(array: Any) -> str | None:
+    """Say why no variable of gridmill's could be stored so; None if one could."""
+    try:
+        stored_encoding(array)
+    except (LookupError, TypeError, ValueError) as error:
+        return str(error)
+    return None
 
 
 def _remedy(difference: Difference) -> str:
