@@ -101,7 +101,7 @@ class Readers:
         self._thread.join()
 
     def _loop(self) -> None:
-        while not self._ended.is_set():
+        while not self._ended.wait(0.01):
             self.once()
 
     def once(self) -> None:

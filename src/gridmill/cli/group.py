@@ -51,7 +51,7 @@ Examples:
 Exit codes:
   0    success
   1    something failed: a source file, a variable, a region, the cluster;
-       or validate found an error
+       or validate found an error, compare a difference
   2    wrong usage or input: nothing was written
   3    nothing new to publish
   4    another run holds the archive

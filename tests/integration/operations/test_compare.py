@@ -134,7 +134,8 @@ def test_blocks_are_sampled(tmp_path):
         ds["a"].values[9] += 1
         return ds
 
-    write(str(tmp_path / "a.zarr"), steps=range(1, 10))
+    hourly = {"time": {"units": "hours since 2020-01-01", "dtype": "int64"}}
+    write(str(tmp_path / "a.zarr"), steps=range(1, 10), encoding=hourly)
     write(str(tmp_path / "b.zarr"), change(made()))
     stores = [open_store(str(tmp_path / f"{name}.zarr"), "") for name in "ab"]
     a = compare(*stores, blocks=2, variables=["a"]).variables[0]
