@@ -174,7 +174,9 @@ class Archive:
         differences = structure_differences(template, stored, self.append_dim)
         if not differences:
             self.reach(int(array_metadata(stored)[self.append_dim]["shape"][0]))
-            differences = self._reach_differences()
+            differences = _reaching_further(self) or self.coordinate_differences(
+                self.store.open_dataset(chunks=None), self.published
+            )
         if differences:
             raise StructureMismatch(self.store.url, differences)
         self._checked = stored
@@ -193,12 +195,6 @@ class Archive:
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
-
-    def _reach_differences(self) -> list[str]:
-        if self.published > len(self.index):
-            end = self.index[-1] if len(self.index) else "nothing"
-            return [f"the store has {self.published} positions, the template ends at {end}"]
-        return self.coordinate_differences(self.store.open_dataset(chunks=None), self.published)
 
     def coordinate_differences(self, stored: xr.Dataset, length: int) -> list[str]:
         """Name the coordinates of which a dataset has other values in its first positions."""
@@ -251,6 +247,13 @@ class Archive:
             region = self.region_at(position)
             yield region
             position = region.stop
+
+
+def _reaching_further(archive: Archive) -> list[str]:
+    if archive.published <= len(archive.index):
+        return []
+    end = archive.index[-1] if len(archive.index) else "nothing"
+    return [f"the store has {archive.published} positions, the template ends at {end}"]
 
 
 def _speaking_of_data(config: TemplateConfig) -> str | None:

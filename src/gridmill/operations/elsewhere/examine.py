@@ -171,7 +171,7 @@ def _remarks(index: dict[str, Any], dim: str) -> Iterator[str]:
     many = -(-index["shape"][0] // chunk)
     if many > 1:
         yield (
-            f"{dim} is in {count_of(many, 'object')} of {chunk}, each read by whoever opens the "
+            f"{dim} is in {count_of(many, 'object')} of {chunk}, each read by those who open the "
             "archive, and grows by more of them; a copy has it in one"
         )
 
