@@ -234,7 +234,7 @@ def _as_json(value: Any) -> str:
 
 
 def _index_of(ds: xr.Dataset, dim: Any) -> pd.Index[Any] | None:
-    return ds.indexes[dim] if dim in ds.indexes else None
+    return ds.indexes.get(dim)
 
 
 # -- values ----------------------------------------------------------------------------------------

@@ -162,8 +162,8 @@ def _take(source: FinalStore, store: FinalStore) -> None:
     last = store.tracker.reports.last()
     if last is not None and last["kind"] != "copy":
         raise ValueError(
-            f"{store.url} was copied, and changed since by the {last['kind']} {last['run']}: to copy "
-            "again would undo that; give another address"
+            f"{store.url} was copied, and changed since by the {last['kind']} {last['run']}: to "
+            "copy again would undo that; give another address"
         )
 
 

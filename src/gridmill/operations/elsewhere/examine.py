@@ -34,6 +34,10 @@ __all__ = ["Examined", "NotAdoptable", "examine"]
 ENCODING = {"chunk_grid", "codecs", "data_type", "fill_value"}
 
 
+# How Zarr v3 names the objects of an array, and gridmill does.
+DEFAULT_KEYS = {"name": "default", "configuration": {"separator": "/"}}
+
+
 class NotAdoptable(ValueError):  # noqa: N818
     """A store is not what gridmill could continue; `misfits` names every point, with its remedy."""
 
@@ -94,9 +98,9 @@ def examine(dataset: DynamicalDataset) -> Examined:
     if lacking := _without_index(coded, root):
         raise NotAdoptable(store.url, [*misfits, lacking])
     is_consolidated = bool((store.metadata() or {}).get("consolidated_metadata"))
-    changed = adapted(root, coded, is_consolidated=is_consolidated)
     examined = None
     try:
+        changed = adapted(root, coded, is_consolidated=is_consolidated)
         with open_found(store) as ds:
             examined, more = _compare(dataset, coded, changed, root, ds)
         misfits += more or list(_filled(source, changed))
@@ -167,7 +171,7 @@ def _unlike(archive: Archive, labels: Any) -> Misfit:
 
 def _remarks(index: dict[str, Any], dim: str) -> Iterator[str]:
     """Say what of an archive costs more than it had to."""
-    (chunk,) = index["chunk_grid"]["configuration"]["chunk_shape"]
+    (chunk,) = index["chunk_grid"]["configuration"].get("chunk_shape") or [index["shape"][0]]
     many = -(-index["shape"][0] // chunk)
     if many > 1:
         yield (
@@ -180,8 +184,8 @@ def _filled(source: Store, changed: Adapted) -> Iterator[Misfit]:
     """Name the arrays of which chunks are absent that readers take for values."""
     arrays = array_metadata(changed.root)
     for name in changed.filled:
-        if arrays[name]["chunk_key_encoding"]["configuration"].get("separator", "/") != "/":
-            continue
+        if arrays[name]["chunk_key_encoding"] != DEFAULT_KEYS:
+            continue  # named as it is
         if absent := absent_chunks(source, name, arrays[name]):
             yield Misfit(
                 f"{name}: {count_of(absent, 'chunk')} not written, which readers take for a value",
