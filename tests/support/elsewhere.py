@@ -24,6 +24,7 @@ __all__ = [
     "look_at",
     "made",
     "open_for_reading",
+    "update_tiny",
     "write",
 ]
 
@@ -114,6 +115,12 @@ def adopt_tiny(store: str, source: str, options: Any = None) -> None:
 def copy_tiny(a: str, b: str, source: str, options: Any = None) -> None:
     """Copy an archive of the tiny dataset; the options are the copy's."""
     copy_archive(dataset_at(a, source), dataset_at(b, source, options), who="operator", now=NOW)
+
+
+def update_tiny(store: str, source: str, options: Any = None) -> None:
+    """Bring an archive of the tiny dataset up to fourteen positions."""
+    dataset = dataset_at(store, source, options)
+    dataset.reformat_operational_update(client="none", until=until(14), now=NOW)
 
 
 def dataset_at(store: str, source: str, options: Any = None, **more: Any) -> Any:

@@ -28,6 +28,7 @@ from elsewhere import (
 from gridmill.cli import ExitCode, cli
 from gridmill.model.variables import Encoding
 from gridmill.operations.elsewhere.adopt import adopt
+from gridmill.operations.elsewhere.copying import copy_archive
 from gridmill.operations.elsewhere.examine import NotAdoptable
 from gridmill.testing import S3Server
 from killed_steps import Attempts, Readers
@@ -402,6 +403,38 @@ def test_a_death_in_a_bucket_takes_nothing_from_readers(tmp_path, provider, s3_s
     dataset = dataset_at(url, str(provider.root), options)
     assert update(dataset).succeeded
     look_at(url, 14, 14, options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_append_is_safe_at_any_death(tmp_path, provider, kind):
+    """Though the append coordinate is in many chunks, and the last object is not full."""
+    store = str(tmp_path / kind)
+    write(store, made(9), **{**WAYS["an object a position"], "steps": (2, 4, 6, 8)})
+    provider.publish(hours(1, 9))
+    adopt(dataset_at(store, str(provider.root)), **WHO)
+    seen = [9]
+
+    def look() -> None:
+        seen[0] = max(seen[0], look_at(store, seen[0], 14))
+
+    with Readers(look) as readers, Attempts("elsewhere:update_tiny") as attempts:
+        deaths = sum(1 for _ in attempts.one_after_the_other(store, str(provider.root)))
+        readers.once()
+    assert readers.violations == []
+    assert (seen, deaths > 10) == ([14], True)
+
+
+def test_what_was_adopted_is_copied_by_its_sizes(tmp_path, provider):
+    """There are no checksums to compare, which is said; what is unproven stays so."""
+    write(str(tmp_path / "a"))
+    dataset = dataset_at(str(tmp_path / "a"), str(provider.root))
+    adopt(dataset, **WHO)
+    copy = dataset_at(str(tmp_path / "b.icechunk"), str(provider.root))
+    copied = copy_archive(dataset, copy, **WHO)
+    assert (copied.positions, copied.objects, copied.without_checksum) == (N, 4, 4)
+    assert copy.status(now=NOW).unproven == 2
+    update(copy)
+    look_at(str(tmp_path / "b.icechunk"), 14, 14)
 
 
 def test_no_run_begins_before_an_archive_is_adopted_whole(tmp_path, provider):

@@ -176,7 +176,7 @@ def _remarks(index: dict[str, Any], dim: str) -> Iterator[str]:
     if many > 1:
         yield (
             f"{dim} is in {count_of(many, 'object')} of {chunk}, each read by those who open the "
-            "archive, and grows by more of them; a copy has it in one"
+            "archive, and grows by more of them; gridmill copy, instead of this, puts it into one"
         )
 
 
