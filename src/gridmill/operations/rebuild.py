@@ -60,10 +60,13 @@ if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
 __all__ = [
+    "Everything",
     "Found",
     "Index",
+    "Labels",
     "declaration_from_store",
     "declared_by",
+    "elsewhere",
     "look",
     "place_of",
     "rebuild_records",
@@ -331,10 +334,17 @@ def _is_value(values: np.ndarray[Any, Any], var: DataVar) -> np.ndarray[Any, np.
 # -- what that means ----------------------------------------------------------------------------
 
 
+class Everything(Container[tuple[str, Labels]]):
+    """What holds whatever it is asked for."""
+
+    def __contains__(self, place: object) -> bool:
+        return True
+
+
 def usual_places(found: Sequence[Found]) -> set[tuple[str, Labels]]:
     """Where a variable has values at some time: at lead 0 a rate never has, and lacks nothing."""
     return {
-        (name, _elsewhere(file, region.prepared.job))
+        (name, elsewhere(file, region.prepared.job))
         for region in found
         for group in region.prepared.groups
         for name in group.fingerprints.keys() & region.has_values.keys()
@@ -343,13 +353,13 @@ def usual_places(found: Sequence[Found]) -> set[tuple[str, Labels]]:
     }
 
 
-def _elsewhere(file: SourceFile, job: RegionJob[Any, Any]) -> Labels:
+def elsewhere(file: SourceFile, job: RegionJob[Any, Any]) -> Labels:
     """Give a file's place but for the append dim."""
     return tuple(sorted((d, repr(at)) for d, at in file.place.items() if d != job.append_dim))
 
 
 def record_of(
-    archive: Archive, found: Found, usual: set[tuple[str, Labels]], run: str, now: Any
+    archive: Archive, found: Found, usual: Container[tuple[str, Labels]], run: str, now: Any
 ) -> ProgressRecord:
     """Say what must have become of a region's source files, by what was found of them.
 
@@ -408,7 +418,7 @@ def _has_any(found: Found, group: PreparedGroup, index: int) -> bool:
 
 
 def _unread(
-    found: Found, group: PreparedGroup, name: str, usual: set[tuple[str, Labels]]
+    found: Found, group: PreparedGroup, name: str, usual: Container[tuple[str, Labels]]
 ) -> dict[int, tuple[bool, str]]:
     """Give the files that were there and of which a variable lacks what it has at other times."""
     has_values = found.has_values.get(name, [])
@@ -418,5 +428,5 @@ def _unread(
         for index, (file, has) in enumerate(zip(group.files, has_values, strict=False))
         if not has
         and _has_any(found, group, index)
-        and (name, _elsewhere(file, found.prepared.job)) in usual
+        and (name, elsewhere(file, found.prepared.job)) in usual
     }

@@ -8,7 +8,7 @@ differ.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -26,9 +26,19 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region, regions_of
+from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of
-from gridmill.operations.rebuild import Found, Index, declared_by, place_of, record_of, usual_places
+from gridmill.operations.rebuild import (
+    Everything,
+    Found,
+    Index,
+    Labels,
+    declared_by,
+    elsewhere,
+    place_of,
+    record_of,
+)
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.publishing.publisher import Publisher
 from gridmill.stores.final_store import FinalStore, Uploaded
@@ -149,6 +159,9 @@ def _check_labels(ds: xr.Dataset, archive: Archive, url: str) -> None:
         ours, theirs = template.get_index(dim), ds.get_index(dim)
         lacking = ours.difference(theirs) if dim != archive.append_dim else ours[:0]
         unknown = theirs.difference(ours)
+        if not theirs.is_unique:
+            twice = theirs[theirs.duplicated()][0]
+            raise ValueError(f"{dim} {twice} is more than once in {url}: select one with xarray")
         if len(lacking) or len(unknown):
             where = "in the template and not there" if len(lacking) else "there and no label of it"
             first = (lacking if len(lacking) else unknown)[0]
@@ -167,7 +180,7 @@ def _jobs(archive: Archive) -> Iterator[RegionJob[Any, Any]]:
 
 @dataclass
 class _Recoding:
-    """Makes regions of the copy, and remembers where variables have values."""
+    """Makes regions of the copy."""
 
     archive: Archive
     ds: xr.Dataset
@@ -176,7 +189,6 @@ class _Recoding:
     lossy: bool
 
     def __post_init__(self) -> None:
-        self._made: list[tuple[Found, dict[str, str | None], ProgressRecord]] = []
         self._metadata = array_metadata(json.loads(self.archive.metadata))
         self._places = {
             dim: self.ds.get_index(dim).get_indexer(self.archive.template_ds.get_index(dim))
@@ -199,26 +211,48 @@ class _Recoding:
                 found.has_values[var.name] = has_values
                 found.objects[var.name] = uploaded.objects
                 tokens[var.name] = uploaded.token
-        record = self._record(found, tokens)
-        self.lease.proof.check()
-        store.tracker.write(record)
-        self._made.append((found, tokens, record))
-
-    def correct(self) -> None:
-        """Record what is missing in one variable and shows only beside later regions."""
-        for found, tokens, record in self._made:
-            better = self._record(found, tokens)
-            if _unread(better) != _unread(record):
-                self.lease.proof.check()
-                self.archive.store.tracker.write(better)
-
-    def _record(self, found: Found, tokens: Mapping[str, str | None]) -> ProgressRecord:
-        usual = usual_places([found, *(one for one, _, _ in self._made)])
-        record = record_of(self.archive, found, usual, self.lease.claim.run, self.now)
+        # Until all is there, whatever a variable lacks beside others counts as a gap.
+        record = record_of(self.archive, found, Everything(), self.lease.claim.run, self.now)
         variables = {
             name: replace(known, token=tokens[name]) for name, known in record.variables.items()
         }
-        return replace(record, variables=variables)
+        self.lease.proof.check()
+        store.tracker.write(replace(record, variables=variables))
+
+    def correct(self) -> None:
+        """Take for no gap what a variable lacks at all times: at lead 0 a rate never is."""
+        usual: set[tuple[str, Labels]] = set()
+        for record in self.archive.store.tracker.all_records():
+            usual.update(p for p, lacks in self._places_of(record).values() if not lacks)
+        for record in self.archive.store.tracker.all_records():
+            places = self._places_of(record)
+            variables = {
+                name: replace(
+                    known,
+                    unread={
+                        at: why for at, why in known.unread.items() if places[name, at][0] in usual
+                    },
+                )
+                for name, known in record.variables.items()
+            }
+            if variables != record.variables:
+                self.lease.proof.check()
+                self.archive.store.tracker.write(replace(record, variables=variables))
+
+    def _places_of(
+        self, record: ProgressRecord
+    ) -> dict[tuple[str, int], tuple[tuple[str, Labels], bool]]:
+        """By variable and file, the place but for the append dim, and whether it lacks a value."""
+        job = self.archive.job(record.region)
+        found = {}
+        for group in prepare_recorded(self.archive, job, record).groups:
+            for name in group.fingerprints:
+                known = record.variables[name]
+                for at, file in enumerate(group.files):
+                    became = record.groups[known.group][at].status
+                    lacks = at in known.unread or became is not SourceFileStatus.SUCCEEDED
+                    found[name, at] = ((name, elsewhere(file, job)), lacks)
+        return found
 
     def _write(
         self, job: RegionJob[Any, Any], var: DataVar, places: Sequence[Index | None]
@@ -314,7 +348,3 @@ def _within(at: int | slice, part: slice) -> slice:
     first = part.start if whole.start is None else max(whole.start, part.start)
     stop = part.stop if whole.stop is None else min(whole.stop, part.stop)
     return slice(first - part.start, max(stop, first) - part.start)
-
-
-def _unread(record: ProgressRecord) -> dict[str, Any]:
-    return {name: known.unread for name, known in record.variables.items()}
