@@ -263,10 +263,6 @@ MISFITS: Mapping[str, tuple[Mapping[str, Any], list[str]]] = {
         {"ds": _with(lambda ds: ds.rename(a="t", b="u"))},
         ["it has none of a, b", "give the dataset that it is of"],
     ),
-    "times that are not all whole days": (
-        {"encoding": {"time": {"units": "days since 2020-01-01", "dtype": "float64"}}},
-        ["time: data_type"],
-    ),
 }
 
 
