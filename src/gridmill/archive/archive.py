@@ -186,7 +186,9 @@ class Archive:
         differences = structure_differences(template, stored, self.append_dim)
         if not differences:
             self.reach(int(array_metadata(stored)[self.append_dim]["shape"][0]))
-            differences = self._coordinate_differences()
+            differences = _reaching_further(self) or self.coordinate_differences(
+                self.store.open_dataset(chunks=None), self.published
+            )
         if differences:
             raise StructureMismatch(self.store.url, differences)
         self._checked = stored
@@ -211,16 +213,11 @@ class Archive:
             for made_of_it in ("metadata", "_objects", "arrays"):
                 self.__dict__.pop(made_of_it, None)
 
-    def _coordinate_differences(self) -> list[str]:
-        if self.published > len(self.index):
-            end = self.index[-1] if len(self.index) else "nothing"
-            return [f"the store has {self.published} positions, the template ends at {end}"]
-        visible = {self.append_dim: slice(0, self.published)}
+    def coordinate_differences(self, stored: xr.Dataset, length: int) -> list[str]:
+        """Name the coordinates of which a dataset has other values in its first positions."""
+        visible = {self.append_dim: slice(0, length)}
         # Another run may have published more since.
-        stored, ours = (
-            self.store.open_dataset(chunks=None).isel(visible),
-            self.template_ds.isel(visible),
-        )
+        stored, ours = stored.isel(visible), self.template_ds.isel(visible)
         # Both as readers decode them: what is stored may be rounded, by its dtype or units.
         with (
             self.written(ours) as folder,
@@ -267,6 +264,13 @@ class Archive:
             region = self.region_at(position)
             yield region
             position = region.stop
+
+
+def _reaching_further(archive: Archive) -> list[str]:
+    if archive.published <= len(archive.index):
+        return []
+    end = archive.index[-1] if len(archive.index) else "nothing"
+    return [f"the store has {archive.published} positions, the template ends at {end}"]
 
 
 def _speaking_of_data(config: TemplateConfig) -> frozenset[str]:

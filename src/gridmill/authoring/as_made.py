@@ -256,14 +256,19 @@ def _without_derived(stored: Metadata, ours: Metadata) -> tuple[Metadata, dict[s
 
 
 def _keep_capacity(twin: TemplateConfig, arrays: Metadata) -> list[Difference]:
-    """Give a template the archive's capacity, in place: it was fixed when the archive was made."""
+    """Give a template the archive's capacity, in place: it was fixed when the archive was made.
+
+    An index that fills its chunks was not given room to grow in one: it grows by further chunks,
+    each as long as these, so that readers with an older extent decode them all.
+    """
     dim = twin.append_dim
     index = next((c for c in twin.coords if c.name == dim), None)
     try:
         (stored,) = arrays[dim]["chunk_grid"]["configuration"]["chunk_shape"]
+        (length,) = arrays[dim]["shape"]
     except NOT_OURS:
         return []
-    if index is None or index.chunks is not None or stored == twin.capacity:
+    if index is None or index.chunks is not None or stored == twin.capacity or stored <= length:
         return []
     found = Difference(dim, "capacity", twin.capacity, stored)
     twin.append_dim_capacity = int(stored)

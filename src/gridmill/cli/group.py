@@ -9,8 +9,11 @@ from typing import NoReturn
 import click
 
 from gridmill.cli.commands.accept import accept
+from gridmill.cli.commands.adopt import adopt
 from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.catalog import catalog
+from gridmill.cli.commands.compare import compare
+from gridmill.cli.commands.copy import copy
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
 from gridmill.cli.commands.grow import grow
@@ -51,7 +54,7 @@ Examples:
 Exit codes:
   0    success
   1    something failed: a source file, a variable, a region, the cluster;
-       or validate found an error
+       or validate found an error, compare a difference
   2    wrong usage or input: nothing was written
   3    nothing new to publish
   4    another run holds the archive
@@ -120,6 +123,9 @@ COMMANDS = (
     rebuild_records,
     reindex,
     grow,
+    adopt,
+    copy,
+    compare,
     headers,
     catalog,
     upkeep,

@@ -119,6 +119,9 @@ class VariableRecord:
         The dataset's declared version, likewise.
     libraries
         Versions of the libraries that made it: they are told, and decide nothing.
+    unproven
+        Whether values in it were taken over from an archive that gridmill did not make: which
+        versions of the source files they are of, if of these at all, nobody has proven.
     extra
         Optional fields that another gridmill wrote: kept as long as the variable's record is.
     """
@@ -137,6 +140,7 @@ class VariableRecord:
     epochs: Mapping[str, int] | None = None
     version: int | None = None
     libraries: Mapping[str, str] | None = None
+    unproven: bool | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

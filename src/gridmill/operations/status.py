@@ -123,6 +123,8 @@ class ArchiveStatus:
     remarks
         How the archive differs from what the code declares, and why it would not be made today,
         a line each.
+    unproven
+        Regions with values that were taken over from another program, see `gridmill adopt`.
     """
 
     dataset_id: str
@@ -145,6 +147,7 @@ class ArchiveStatus:
     held: int = 0
     provisional: int = 0
     provisional_files: tuple[ProvisionalFile, ...] = ()
+    unproven: int = 0
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -203,6 +206,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         held=sum(len(_urls(record, record.held_open())) for record in records),
         provisional=len(provisional),
         provisional_files=tuple(provisional[:MOST_FILES_NAMED]),
+        unproven=sum(any(v.unproven for v in r.variables.values()) for r in records),
     )
 
 

@@ -110,13 +110,15 @@ class Reasons:
         known = [self.waiting[var.name] for var in variables if var.name in self.waiting]
         is_for_pending = all(var.name in self.pending for var in variables)
         reads_again = self._reads_again and not (is_for_pending and not self.belief.revalidate)
+        # Of what was taken over, source files may be gone, or say other than what readers see.
+        reads_again = reads_again and not all(was.unproven for was in known)
         usable = len(known) == len(variables) > 0 and not reads_again
         if self.record is None or not usable or len({was.group for was in known}) > 1:
             return {}
         chosen: dict[int, SourceFileCoord] = {}
         for number, (var, was) in enumerate(zip(variables, known, strict=True)):
             coords = self._coords(self.record, was)
-            stored = [index for index, coord in enumerate(coords) if self._is_as_it_was(coord)]
+            stored = [at for at, coord in enumerate(coords) if self._is_as_it_was(coord, was)]
             if was.state != "done" or not stored or self._gone(was, was.objects):
                 return {}
             keep = files_to_keep(self.job, var, self.listed.files, sizes, stored)
@@ -132,13 +134,15 @@ class Reasons:
         """Give the files that a record knows, with what became of them."""
         return coords_from(record, known, self.listed.files[: len(record.groups[known.group])])
 
-    def _is_as_it_was(self, coord: SourceFileCoord) -> bool:
+    def _is_as_it_was(self, coord: SourceFileCoord, known: VariableRecord) -> bool:
         if coord.status is not SourceFileStatus.SUCCEEDED:
             return False
+        if _is_unversioned(coord, known):
+            return not self.belief.revalidate
         url = url_of(coord)
         if url in self.answers:
             return not _is_new(coord, self.answers[url])
-        return not self._may_improve(coord)
+        return not self._may_improve(coord, known)
 
     def _of_files(self, name: str, record: ProgressRecord, known: VariableRecord) -> str:
         coords = self._coords(record, known)
@@ -152,7 +156,7 @@ class Reasons:
         if unread:
             self.pending.add(name)
             return f"{len(unread)} source files that could not be read are tried again"
-        hopeful = [c for at, c in enumerate(coords) if at in due or self._may_improve(c)]
+        hopeful = [c for at, c in enumerate(coords) if at in due or self._may_improve(c, known)]
         if not hopeful:
             return ""
         if self.ask is None:
@@ -185,8 +189,10 @@ class Reasons:
     def _code(self) -> str:
         return reading_code(type(self.job))
 
-    def _may_improve(self, coord: SourceFileCoord) -> bool:
+    def _may_improve(self, coord: SourceFileCoord, known: VariableRecord) -> bool:
         if coord.status is SourceFileStatus.SUCCEEDED:
+            if _is_unversioned(coord, known):
+                return self.belief.revalidate
             asks = self.job.asks_for_revisions or _is_provisional(coord)
             return self.belief.revalidate or (self.job.retry_gaps and asks)
         return not coord.settled or self.job.retry_gaps or self.belief.revalidate
@@ -200,6 +206,11 @@ class Reasons:
 
     def _gone(self, known: VariableRecord, objects: Sequence[ObjectReceipt]) -> list[str]:
         return self.missing(objects) if known.token is None else self.missing(objects, known.token)
+
+
+def _is_unversioned(coord: SourceFileCoord, known: VariableRecord) -> bool:
+    """Whether nothing is known of a file's version, so that no revision could follow it."""
+    return bool(known.unproven) and coord.etag is None and coord.last_modified is None
 
 
 def _is_provisional(coord: SourceFileCoord) -> bool:

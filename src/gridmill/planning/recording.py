@@ -317,7 +317,13 @@ def _made_by(
         before = dict.fromkeys(epochs, FIRST) if kept.epochs is None else kept.epochs
         epochs |= {name: min(epoch, epochs.get(name, epoch)) for name, epoch in before.items()}
         version = min(version, FIRST if kept.version is None else kept.version)
-    return {"epochs": dict(sorted(epochs.items())), "version": version, "libraries": _libraries()}
+    is_unproven = kept is not None and kept.unproven and not is_all_new
+    return {
+        "epochs": dict(sorted(epochs.items())),
+        "version": version,
+        "libraries": _libraries(),
+        "unproven": is_unproven or None,
+    }
 
 
 @cache

@@ -39,6 +39,7 @@ NOT_RUN = {
 }
 # What a command may say beside success.
 OTHERWISE = {
+    "compare": {ExitCode.FAILED},
     "backfill": {ExitCode.NOTHING_NEW},
     "headers": {ExitCode.NOTHING_NEW},
     "migrate-metadata": {ExitCode.NOTHING_NEW},
@@ -48,6 +49,11 @@ OTHERWISE = {
 }
 # Names and dates that are only examples; and nobody outside is told, nor waited for.
 INSTEAD = {
+    "DATASET --store a.zarr --to": "documented:MyForecast --store whole.zarr --to",
+    "a.zarr b.icechunk": "a.zarr a.icechunk",
+    "--store b.icechunk": "--store a.zarr",
+    "theirs.zarr ours.zarr": "theirs.zarr a.zarr",
+    "--store ours.zarr": "--store a.zarr",
     "DATASET": "documented:MyForecast",
     "my-forecast": "documented:MyForecast",
     "my-scenes": "documented:MyScenes",
@@ -64,6 +70,8 @@ PLACES = {
     "my_module:ExampleWeatherDaily": ("weather", "2020-02-05"),
     "ostia-sst-monthly": ("sst", "2010-02-20"),
 }
+# These take what another program made.
+ELSEWHERE = ("adopt", "copy")
 # Of these nothing is missing.
 WHOLE = ("truncate", "restore-metadata", "validate", "withdraw")
 
@@ -89,6 +97,8 @@ def prepared(tmp_path_factory) -> Path:
     (folder / "my_module.py").write_text(example_of(AUTHORS_GUIDE))
     late = MyForecast(folder / "a.zarr", source_base=str(source / "forecast"))
     late.backfill(END, variables=FIRST, client="none")
+    with late.store.open_dataset() as made:
+        made.drop_encoding().to_zarr(folder / "theirs.zarr", zarr_format=3)
     for what in ("zarr", "zarr.gridmill"):
         shutil.copytree(folder / f"a.{what}", folder / f"whole.{what}")
     whole = MyForecast(folder / "whole.zarr", source_base=str(source / "forecast"))
@@ -124,6 +134,7 @@ def test_a_command_that_is_shown_does_what_it_says(here, command):
     name, *args = shlex.split(command)[1:]
     place, now = PLACES.get(args[0], ("", END))
     store = "whole.zarr" if name in WHOLE else "a.zarr"
+    store = "theirs.zarr" if name in ELSEWHERE else store
     if args[0] == "documented:MyForecast":
         args = [store if arg in ("a.zarr", "sst.zarr") else arg for arg in args]
     elif args[0] == "documented:MyScenes":

@@ -66,6 +66,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
             "\n".join(made_under(*item) for item in status["made_earlier"].items()),
             "warning",
         ),
+        Fact("unproven", _unproven(status), "quiet"),
         Fact("remarks", "\n".join(status["remarks"]), "warning"),
         Fact("held by", "\n".join(map(_claim, status["running"]))),
         _last_run(status["last_run"]),
@@ -103,6 +104,11 @@ def _expectation(status: Mapping[str, Any]) -> Fact:
     if status["age_s"] is not None:
         text += f"; the last position is {format_duration(status['age_s'])} old"
     return Fact("expected", text, tone)
+
+
+def _unproven(status: Mapping[str, Any]) -> str:
+    regions = status.get("unproven", 0)
+    return f"{count_of(regions, 'region')} made by another program" if regions else ""
 
 
 def _claim(claim: Mapping[str, Any]) -> str:
