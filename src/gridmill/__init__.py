@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gridmill.model.settled import SourceFileStatus
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding, Superseded
     from gridmill.runs.dask.clusters import connect
+    from gridmill.sources.fetch.credentials.rules import ApiKey, BearerToken, Login, S3Access
     from gridmill.sources.fetch.download import (
         Download,
         DownloadFailed,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ApiKey",
+    "BearerToken",
     "Completeness",
     "Coordinate",
     "DataVar",
@@ -60,6 +63,7 @@ __all__ = [
     "Encoding",
     "FileIdentity",
     "Gate",
+    "Login",
     "MostJump",
     "MostMissing",
     "NotARepeat",
@@ -68,6 +72,7 @@ __all__ = [
     "ProgressDisplay",
     "Region",
     "RegionJob",
+    "S3Access",
     "SourceFileCoord",
     "SourceFileStatus",
     "Superseded",
@@ -83,6 +88,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ApiKey": "sources.fetch.credentials.rules",
+    "BearerToken": "sources.fetch.credentials.rules",
     "Completeness": "model.variables",
     "Coordinate": "model.variables",
     "DataVar": "model.variables",
@@ -93,6 +100,7 @@ _MODULES = {
     "DynamicalDataset": "dataset",
     "Encoding": "model.variables",
     "Gate": "model.fields.gates",
+    "Login": "sources.fetch.credentials.rules",
     "MostJump": "model.fields.gates",
     "MostMissing": "model.fields.gates",
     "NotARepeat": "model.fields.gates",
@@ -101,6 +109,7 @@ _MODULES = {
     "ProgressDisplay": "display.progress",
     "Region": "model.region",
     "RegionJob": "authoring.region_job",
+    "S3Access": "sources.fetch.credentials.rules",
     "SourceFileCoord": "authoring.source_file",
     "SourceFileStatus": "model.settled",
     "Superseded": "model.variables",

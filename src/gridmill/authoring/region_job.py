@@ -28,6 +28,8 @@ from gridmill.model.display_hook import card_of
 from gridmill.model.region import Region, region_length, regions_of
 from gridmill.model.settled import PublishWhen
 from gridmill.model.variables import DataVar
+from gridmill.sources.fetch.credentials.access import NO_ACCESS, Access
+from gridmill.sources.fetch.credentials.rules import Credential
 from gridmill.sources.fetch.download import (
     Download,
     DownloadFailed,
@@ -75,6 +77,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     attempt
         On a worker: what tells this attempt of this run from all others. What many source files
         need in common, like an inventory, may be kept for so long.
+    access
+        Of credentials: rules, and who keeps what they name; set by `DynamicalDataset`. No secret.
     processor
         What `process` hands the job to; set by `DynamicalDataset`.
     """
@@ -87,6 +91,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     retry_gaps: bool = False
     download_dir: Path | None = None
     attempt: str = ""
+    access: Access = NO_ACCESS
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
 
     # When a position may be published, see `gridmill.model.settled.region_state`.
@@ -113,6 +118,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # what they say of these is not compared, see `read_data`.
     unchecked: ClassVar[tuple[str, ...]] = ()
     download_settings: ClassVar[DownloadSettings] = DownloadSettings()
+    # Who is asked for by hosts of source files, and where that is read: names, never a value. What
+    # an operator declares for the same host goes before, see the guide to credentials.
+    credentials: ClassVar[Sequence[Credential]] = ()
 
     def __post_init__(self) -> None:
         """Convert a slice."""

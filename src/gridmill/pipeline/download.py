@@ -20,6 +20,7 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
+from gridmill.sources.fetch.credentials.access import using
 from gridmill.sources.fetch.download import Download, DownloadFailed, FileIdentity, NotAvailable
 from gridmill.stores.objects.leftovers import naming
 
@@ -53,7 +54,8 @@ def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
     if file.is_kept:
         return file
     started = perf_counter()
-    coord, attempts = _downloaded(job, file.coord)
+    with using(job.access):
+        coord, attempts = _downloaded(job, file.coord)
     return replace(file, coord=coord, seconds=perf_counter() - started, attempts=attempts)
 
 

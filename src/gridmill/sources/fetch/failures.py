@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gridmill.model.urls import SECRET_NAME, mask_text, mask_url
+from gridmill.sources.fetch.credentials.hidden import hide
 
 __all__ = [
     "SECRET_NAME",
@@ -28,7 +29,7 @@ class NotAvailable(Exception):  # noqa: N818  a status of the source file rather
     """
 
     def __init__(self, url: str, cause: str) -> None:
-        super().__init__(mask_url(url), cause)
+        super().__init__(hide(mask_url(url)), hide(mask_text(cause)))
         self.url, self.cause = self.args
 
     def __str__(self) -> str:
@@ -52,7 +53,7 @@ class DownloadFailed(Exception):  # noqa: N818  the name of the source file's st
     """
 
     def __init__(self, url: str, cause: str, attempts: int, has_arrived: bool = False) -> None:
-        super().__init__(mask_url(url), mask_text(cause), attempts, has_arrived)
+        super().__init__(hide(mask_url(url)), hide(mask_text(cause)), attempts, has_arrived)
         self.url, self.cause, self.attempts, self.has_arrived = self.args
 
     def __str__(self) -> str:
