@@ -8,7 +8,7 @@ import pickle
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def test_a_wrong_token_is_one_error_and_one_request(files, serving, monkeypatch)
     )
     assert "EXAMPLE_TOKEN is refused; put a valid one there" in str(first)
     assert first.attempts == 1
-    assert all("no request was sent to 127.0.0.1" in str(other) for other in others)
+    assert {str(other) for other in others} == {str(first)}
     assert server.statuses == [401]
     assert "wrong-token" not in repr([first, *others])
 
@@ -352,7 +352,9 @@ def test_a_command_that_fails_is_named_without_what_it_says(tmp_path, script, to
 def test_a_variable_that_is_not_set_is_named(monkeypatch):
     """With the rule that names it."""
     monkeypatch.delenv("EXAMPLE_TOKEN", raising=False)
-    (error,) = asked_with([BearerToken("http://localhost", env="EXAMPLE_TOKEN")], "http://localhost/a")
+    (error,) = asked_with(
+        [BearerToken("http://localhost", env="EXAMPLE_TOKEN")], "http://localhost/a"
+    )
     assert "the environment variable EXAMPLE_TOKEN is not set" in str(error)
 
 
@@ -384,10 +386,8 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     client = s3_server._client()
-    try:
+    with suppress(botocore.exceptions.ClientError):  # another test made it
         client.create_bucket(Bucket="guarded")
-    except botocore.exceptions.ClientError:
-        pass
     client.put_object(Bucket="guarded", Key="a.bin", Body=b"what the provider has")
     return "s3://guarded"
 
@@ -441,7 +441,7 @@ def test_wrong_keys_are_one_error(s3_server, bucket, monkeypatch):
     rules = [S3Access(bucket, env=("THEIR_ID", "THEIR_SECRET"))]
     found = asked_with(rules, f"{bucket}/a.bin", at(s3_server), times=3)
     assert "SignatureDoesNotMatch from s3://guarded: the access key from" in str(found[0])
-    assert "no request was sent" in str(found[2])
+    assert str(found[2]) == str(found[0])
     assert "hush" not in repr(found)
 
 
@@ -450,9 +450,7 @@ def test_requester_pays_is_said_with_each_request(files, serving):
     (files / "pays").mkdir()
     (files / "pays" / "a.bin").write_bytes(b"what the provider has")
     server = serving(Guarded(files, "header", ["requester"], name="x-amz-request-payer"))
-    settings = DownloadSettings(
-        attempts=1, s3_options={"anon": True, "endpoint_url": server.url}
-    )
+    settings = DownloadSettings(attempts=1, s3_options={"anon": True, "endpoint_url": server.url})
     rules = [S3Access("s3://pays", requester_pays=True)]
     assert asked_with(rules, "s3://pays/a.bin", settings) == [b"what the provider has"]
     (error,) = asked_with([], "s3://pays/a.bin", settings)

@@ -106,14 +106,14 @@ class Use:
                         answer = ask(secret.value)
                     except Refused as refused:
                         cause = refused.cause
-                        why = Refusal(secret.version, secret.is_good, refused.is_certain)
+                        why = Refusal(secret.version, secret.is_good, refused.is_certain, cause)
                         keeper.secret(self.number, self.url, why)
                         continue
                     secret.is_good = True
                     return answer
             raise CredentialMissing(f"each {self.rule.what} from {self.rule.place} is refused")
         except CredentialMissing as error:
-            raise CredentialMissing(self._told(cause, str(error))) from None
+            raise CredentialMissing(self._told(cause or error.cause, str(error))) from None
 
     def _told(self, cause: str, why: str) -> str:
         scheme, host, _ = origin_of(self.url)

@@ -66,11 +66,14 @@ class Refusal:
         Whether the host took it before.
     is_certain
         Whether it is the credential that the host refuses (401), and not only this request (403).
+    cause
+        What it answered.
     """
 
     version: int
     was_good: bool
     is_certain: bool
+    cause: str = ""
 
 
 # Returns a secret's version and value; of a URL, and of what was refused if anything was.
@@ -84,6 +87,8 @@ class _Held:
     # Until when the present one is not tried, and since when it is there.
     refused_until: float = 0.0
     since: float = 0.0
+    # What the host answered to it.
+    cause: str = ""
     lock: Lock = field(default_factory=Lock)
 
 
@@ -129,7 +134,7 @@ class Keeper:
             if present is None or (refusal and refusal.version == present.version):
                 self._renew(held, rule, url, refusal)
             elif time.monotonic() < held.refused_until:
-                raise self._left_alone(rule)
+                raise self._left_alone(held, rule)
             assert held.secret is not None
             return held.secret
 
@@ -142,6 +147,7 @@ class Keeper:
     def _renew(self, held: _Held, rule: int, url: str, refusal: Refusal | None) -> None:
         now = time.monotonic()
         if refusal is not None:
+            held.cause = refusal.cause
             self._check_is_worth_it(held, rule, refusal, now)
         try:
             version, value = self._read(held, rule, url, refusal)
@@ -155,7 +161,7 @@ class Keeper:
         if held.secret is not None and held.secret.value == value:
             is_wrong = refusal is not None and (refusal.is_certain or not refusal.was_good)
             held.refused_until = now + LEFT_ALONE_S if is_wrong else 0.0
-            raise self._left_alone(rule) if is_wrong else CredentialMissing(OF_THIS_FILE)
+            raise self._left_alone(held, rule) if is_wrong else CredentialMissing(OF_THIS_FILE)
         held.secret = Secret(value, version)
 
     def _check_is_worth_it(self, held: _Held, rule: int, refusal: Refusal, now: float) -> None:
@@ -166,7 +172,7 @@ class Keeper:
         held.fruitless = held.fruitless + 1 if is_recent and not refusal.was_good else 1
         if now < held.refused_until or held.fruitless > MOST_FRUITLESS:
             held.refused_until = max(held.refused_until, now + LEFT_ALONE_S)
-            raise self._left_alone(rule)
+            raise self._left_alone(held, rule)
 
     def _read(self, held: _Held, rule: int, url: str, refusal: Refusal | None) -> tuple[int, str]:
         if self._ask is not None:
@@ -174,13 +180,13 @@ class Keeper:
         value = read_credential(self.rules[rule], url)
         return (1 if held.secret is None else held.secret.version + 1), value
 
-    def _left_alone(self, rule: int) -> CredentialMissing:
+    def _left_alone(self, held: _Held, rule: int) -> CredentialMissing:
         one = self.rules[rule]
-        return CredentialMissing(
+        told = (
             f"the {one.what} from {one.place} is refused; put a valid one there, or name another "
-            f"place for it (credential.{one.host!r} in gridmill.toml); it is not tried again "
-            f"within {LEFT_ALONE_S:g} s"
+            f"place for it (credential.{one.host!r} in gridmill.toml)"
         )
+        return CredentialMissing(told, held.cause)
 
 
 _keepers: WeakValueDictionary[str, Keeper] = WeakValueDictionary()

@@ -20,7 +20,22 @@ KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
 class CredentialMissing(Exception):  # noqa: N818  what it is about stands in its message
-    """There is no credential where its rule says; names the rule and the next step, no value."""
+    """There is no credential where its rule says; names the rule and the next step, no value.
+
+    Parameters
+    ----------
+    told
+        What is missing.
+    cause
+        What the host answered to the one that there was.
+    """
+
+    def __init__(self, told: str, cause: str = "") -> None:
+        super().__init__(told, cause)
+        self.told, self.cause = told, cause
+
+    def __str__(self) -> str:
+        return self.told
 
 
 def read_credential(rule: Credential, url: str) -> str:
