@@ -173,10 +173,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
         Raises
         ------
-        ValueError, OSError, RuntimeError
-            The file cannot be read. So is any other error taken, but for `NotImplementedError`,
-            `MemoryError` and those of the worker (a full disk): its place stays as it was, and
-            is tried again, see `holds_extent`.
+        ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error
+            The file cannot be read. So is any other error taken, like `KeyError` or `NotAvailable`,
+            but for `NotImplementedError`, `MemoryError` and those of the worker (a full disk): its
+            place stays as it was, and is tried again, see `holds_extent`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define read_data()")
 
@@ -238,10 +238,12 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Raises
         ------
         NotAvailable
-            The provider does not have it.
+            The provider does not have it: ``raise NotAvailable(url, "the listing lacks it")``.
         DownloadFailed
             The provider could not be asked, or answered nonsense, after all retries; or what
-            came cannot be unpacked.
+            came cannot be unpacked. Another library's errors, like those of ``requests``, are taken
+            for a mistake in code and fail the region: turn them into one of the two,
+            ``raise DownloadFailed(url, str(error)) from error``.
         """
         path, settings, wrapping = (
             self.download_path(coord),

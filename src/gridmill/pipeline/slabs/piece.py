@@ -13,6 +13,7 @@ from gridmill.sources.evidence.compare import UNTOLD, compare
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import observing
 from gridmill.sources.fetch.credentials.access import using
+from gridmill.sources.grib.keys import silence_eccodes
 from gridmill.sources.wholeness import is_netcdf_or_hdf5
 
 __all__ = ["is_as_it_came", "is_gone", "read_one", "why_withdrawn"]
@@ -20,6 +21,7 @@ __all__ = ["is_as_it_came", "is_gone", "read_one", "why_withdrawn"]
 
 def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: Values) -> list[str]:
     """Read a file into its place; what is worth knowing of how it was read."""
+    silence_eccodes()  # an author's reader may have brought it
     with observing(piece.dtype) as seen, using(work.job.access):
         work.job.read_data_into(file.coord, work.data_var, piece)
     if seen:

@@ -16,6 +16,7 @@ from gridmill.runs.dask import submission
 from gridmill.runs.dask.plugin.pipeline import PipelinePlugin
 from gridmill.runs.dask.plugin.places import HostPlaces
 from gridmill.runs.dask.plugin.secrets import answer_workers
+from gridmill.runs.dask.sending import check_can_be_sent
 from gridmill.runs.dask.workers.workforce import Workforce, expected_workers, is_one_machine
 from gridmill.runs.workplaces.workplace import Batch, BatchTasks, GroupWork, RegionTasks
 from gridmill.sources.fetch.download import limit_hosts
@@ -51,8 +52,9 @@ class OnCluster:
         Raises
         ------
         ValueError
-            There are workers, and not one can run anything.
+            There are workers, and not one can run anything; or the jobs' class cannot be sent.
         """
+        check_can_be_sent(job_class)
         pipeline = PipelinePlugin(
             imports_xarray=context.coords is not None,
             is_one_machine=is_one_machine(self.client),
