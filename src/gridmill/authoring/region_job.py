@@ -22,7 +22,7 @@ from gridmill.authoring.source_file import (
     url_of,
     wrapping_of,
 )
-from gridmill.authoring.transforms.casting import cast_into
+from gridmill.authoring.transforms.casting import as_array, cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
 from gridmill.model.region import Region, region_length, regions_of
@@ -203,7 +203,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
             As by `read_data`; also if the values have another shape, or one of them cannot be
             stored in the variable's dtype.
         """
-        found = np.asarray(self.read_data(coord, data_var))
+        found = as_array(self.read_data(coord, data_var), data_var.name)
         if found.shape != out.shape:
             raise ValueError(
                 f"read_data({url_of(coord)}, {data_var.name!r}) gives shape {found.shape}, "

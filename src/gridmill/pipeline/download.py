@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,6 +70,9 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         failed = SourceFileStatus.DOWNLOAD_FAILED
         status = SourceFileStatus.READ_FAILED if error.has_arrived else failed
         return replace(coord, status=status, detail=str(error)), error.attempts
+    if not isinstance(done, Download | Path):
+        who = type(job).__name__
+        raise TypeError(f"{who}.download_file() returns {done!r}: return the path, or the Download")
     if not isinstance(done, Download):
         done = Download(
             path=done,

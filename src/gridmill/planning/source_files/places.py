@@ -25,7 +25,13 @@ def place_files(
 ) -> Iterator[SourceFile]:
     dims = {dim for var in variables for dim in var.dims}
     with using(job.access):
-        coords = tuple(job.generate_source_file_coords(ds, variables))
+        listed: Any = job.generate_source_file_coords(ds, variables)
+        if listed is None:
+            raise ValueError(
+                f"{type(job).__name__}.generate_source_file_coords() returns None: return the "
+                "source files, or an empty list"
+            )
+        coords: tuple[Any, ...] = tuple(listed)
     for coord in coords:
         labels = coord.out_loc()
         unknown = sorted(set(labels) - set(ds.dims))
