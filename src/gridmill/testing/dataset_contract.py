@@ -33,6 +33,9 @@ from gridmill.sources.fetch.credentials.access import using
 
 __all__ = ["DatasetContract"]
 
+# Nothing is fetched from there.
+NO_SOURCE = "/source"
+
 
 class DatasetContract:
     """What a dataset must do; subclass it, set `dataset` and `until`, and define `make_source`.
@@ -105,9 +108,10 @@ class DatasetContract:
                 )
 
     def test_every_dim_has_its_coordinate(self) -> None:
-        """Readers select by label along every dim."""
+        """Readers select by label along every dim of a variable; bounds need no labels."""
         ds = self._template()
-        without = [dim for dim in ds.sizes if dim not in ds.coords]
+        dims = {dim: None for var in ds.data_vars.values() for dim in var.dims}
+        without = [dim for dim in dims if dim not in ds.coords]
         assert not without, f"dims without a coordinate: {without}"
 
     # -- source files -------------------------------------------------------------------------
@@ -284,7 +288,8 @@ class DatasetContract:
                 data_vars=chosen,
                 append_dim=dim,
                 region=region,
-                source_base=(source,) if source else (),
+                # Some datasets have no provider of their own, and ask for an address.
+                source_base=(source or NO_SOURCE,),
             )
             for group in prepare_region(job, None, arrays, nothing_missing).groups:
                 yield job, group
