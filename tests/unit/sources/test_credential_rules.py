@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gridmill import ApiKey, BearerToken, Login, S3Access
 from gridmill.sources.fetch.credentials import hidden, rules
 from gridmill.sources.fetch.credentials.rules import credential_of, origin_of, rule_for
+from gridmill.sources.fetch.http import _Asked
 from repository import ROOT
 
 
@@ -101,3 +102,16 @@ def test_a_port_and_a_scheme_belong_to_the_host():
     assert rule_for(declared, "https://a.org:8443/f") == 1
     assert rule_for(declared, "https://a.org/f") is None
     assert origin_of("http://[::1]:80/") == ("http", "::1", 80)
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["http://a.org/f", "https://a.org:8443/f", "https://b.org/f", "https://a.org.b.org/"],
+)
+def test_another_scheme_port_or_host_is_told_nothing_secret(elsewhere):
+    """A redirect from https to http is one to another server."""
+    headers = {"Authorization": "x", "Cookie": "x", "X-My-Key": "x", "X-Purpose": "archive"}
+    asked = _Asked(origin_of("https://a.org/f"), headers)
+    assert asked.headers_for("https://a.org:443/other") == headers
+    assert asked.headers_for(elsewhere) == {"X-Purpose": "archive"}
+    assert rule_for([BearerToken("a.org", env="T"), Login("b.org:1")], elsewhere) is None
