@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gridmill.model.settled import SourceFileStatus
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding, Superseded
     from gridmill.runs.dask.clusters import connect
+    from gridmill.sources.fetch.credentials.rules import ApiKey, BearerToken, Login, S3Access
     from gridmill.sources.fetch.download import (
         Download,
         DownloadFailed,
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Address",
+    "ApiKey",
+    "BearerToken",
     "Completeness",
     "Coordinate",
     "DataVar",
@@ -65,6 +68,7 @@ __all__ = [
     "FileIdentity",
     "Finality",
     "Gate",
+    "Login",
     "MostJump",
     "MostMissing",
     "NotARepeat",
@@ -74,6 +78,7 @@ __all__ = [
     "ProgressDisplay",
     "Region",
     "RegionJob",
+    "S3Access",
     "SourceFileCoord",
     "SourceFileStatus",
     "Superseded",
@@ -90,6 +95,8 @@ __all__ = [
 
 _MODULES = {
     "Address": "model.files.addresses",
+    "ApiKey": "sources.fetch.credentials.rules",
+    "BearerToken": "sources.fetch.credentials.rules",
     "Completeness": "model.variables",
     "Coordinate": "model.variables",
     "DataVar": "model.variables",
@@ -101,6 +108,7 @@ _MODULES = {
     "DynamicalDataset": "dataset",
     "Encoding": "model.variables",
     "Gate": "model.fields.gates",
+    "Login": "sources.fetch.credentials.rules",
     "MostJump": "model.fields.gates",
     "MostMissing": "model.fields.gates",
     "NotARepeat": "model.fields.gates",
@@ -110,6 +118,7 @@ _MODULES = {
     "ProgressDisplay": "display.progress",
     "Region": "model.region",
     "RegionJob": "authoring.region_job",
+    "S3Access": "sources.fetch.credentials.rules",
     "SourceFileCoord": "authoring.source_file",
     "SourceFileStatus": "model.settled",
     "Superseded": "model.variables",

@@ -26,6 +26,8 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import check_address
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.coordinator import Listener, process, run_anew
+from gridmill.sources.fetch.credentials.access import kept_by
+from gridmill.sources.fetch.credentials.rules import Credential, with_overrides
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.axis import published_labels
 from gridmill.stores.objects.leftovers import make_folder
@@ -61,6 +63,8 @@ class DynamicalDataset:
         Further stores, of either format, that hold the same and are published before `store`.
         URLs, with the storage options of `store` where they are of the same kind; or mappings
         of what `open_store` takes, ``{"url": ..., "format": ..., "storage_options": ...}``.
+    credentials
+        For source hosts, before what `RegionJob.credentials` declares for the same hosts.
 
     Attributes
     ----------
@@ -88,6 +92,7 @@ class DynamicalDataset:
         format_version: int | None = None,
         cache_control: Mapping[str, str] | None = None,
         replicas: Sequence[str | Path | Mapping[str, Any]] = (),
+        credentials: Sequence[Credential] = (),
     ) -> None:
         self.declared = self.template_config()
         self.store = open_store(
@@ -104,6 +109,8 @@ class DynamicalDataset:
             open_replica(given, self.store, self.dataset_id, storage_options, cache_control)
             for given in replicas
         ]
+        rules = with_overrides(self.region_job.credentials, credentials)
+        self._access, self._keeper = kept_by(rules)
         if source_base is not None:
             for base in (source_base,) if isinstance(source_base, str) else source_base:
                 check_address(base)
@@ -352,7 +359,13 @@ class DynamicalDataset:
             present=self.present(now),
         )
         return Opening(
-            self.store, coded, self.region_job, self._bases, self._process, self._tmp_store
+            self.store,
+            coded,
+            self.region_job,
+            self._bases,
+            self._process,
+            self._tmp_store,
+            self._access,
         )
 
     def _tmp_store(self) -> Path:

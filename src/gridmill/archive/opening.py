@@ -26,6 +26,7 @@ from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
 from gridmill.planning.reasons import Belief
+from gridmill.sources.fetch.credentials.access import NO_ACCESS, Access
 from gridmill.stores.final_store import FinalStore
 
 __all__ = ["Opened", "Opening"]
@@ -68,6 +69,8 @@ class Opening:
         What `RegionJob.process` hands a job to, with the `Belief` of its plan if it has one.
     tmp_store
         Makes an empty local folder for a temporary store.
+    access
+        Of credentials for source hosts.
     """
 
     store: FinalStore
@@ -76,12 +79,14 @@ class Opening:
     source_base: tuple[str, ...]
     processor: Callable[..., ProcessResults]
     tmp_store: Callable[[], Path]
+    access: Access = NO_ACCESS
 
     def bound(self, job: RegionJob[Any, Any], belief: Belief | None = None) -> RegionJob[Any, Any]:
         """Tell a job where its source files are, and what processes it if it is by itself."""
         source_base = job.source_base or self.source_base
         processor = self.processor if belief is None else partial(self.processor, belief=belief)
-        return replace(job, source_base=source_base, processor=processor)
+        access = self.access
+        return replace(job, source_base=source_base, processor=processor, access=access)
 
     def for_backfill(
         self,

@@ -24,13 +24,15 @@ from gridmill.authoring.source_file import (
     url_of,
     wrapping_of,
 )
-from gridmill.authoring.transforms.casting import cast_into
+from gridmill.authoring.transforms.casting import as_array, cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
 from gridmill.model.files.offering import Offering
 from gridmill.model.region import Region, region_length, regions_of
 from gridmill.model.settled import PublishWhen
 from gridmill.model.variables import DataVar
+from gridmill.sources.fetch.credentials.access import NO_ACCESS, Access
+from gridmill.sources.fetch.credentials.rules import Credential
 from gridmill.sources.fetch.download import (
     Download,
     DownloadFailed,
@@ -78,6 +80,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
     attempt
         On a worker: what tells this attempt of this run from all others. What many source files
         need in common, like an inventory, may be kept for so long.
+    access
+        Of credentials: rules, and who keeps what they name; set by `DynamicalDataset`. No secret.
     processor
         What `process` hands the job to; set by `DynamicalDataset`.
     """
@@ -90,6 +94,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     retry_gaps: bool = False
     download_dir: Path | None = None
     attempt: str = ""
+    access: Access = NO_ACCESS
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
 
     # When a position may be published, see `gridmill.model.settled.region_state`.
@@ -118,6 +123,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # Cycles, members, leads or levels that the provider has only from a date on, or up to one.
     offerings: ClassVar[Sequence[Offering]] = ()
     download_settings: ClassVar[DownloadSettings] = DownloadSettings()
+    # Who is asked for by hosts of source files, and where that is read: names, never a value. What
+    # an operator declares for the same host goes before, see the guide to credentials.
+    credentials: ClassVar[Sequence[Credential]] = ()
 
     def __post_init__(self) -> None:
         """Convert a slice."""
@@ -171,10 +179,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
         Raises
         ------
-        ValueError, OSError, RuntimeError
-            The file cannot be read. So is any other error taken, but for `NotImplementedError`,
-            `MemoryError` and those of the worker (a full disk): its place stays as it was, and
-            is tried again, see `holds_extent`.
+        ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error
+            The file cannot be read. So is any other error taken, like `KeyError` or `NotAvailable`,
+            but for `NotImplementedError`, `MemoryError` and those of the worker (a full disk): its
+            place stays as it was, and is tried again, see `holds_extent`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define read_data()")
 
@@ -201,7 +209,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
             As by `read_data`; also if the values have another shape, or one of them cannot be
             stored in the variable's dtype.
         """
-        found = np.asarray(self.read_data(coord, data_var))
+        found = as_array(self.read_data(coord, data_var), data_var.name)
         if found.shape != out.shape:
             raise ValueError(
                 f"read_data({url_of(coord)}, {data_var.name!r}) gives shape {found.shape}, "
@@ -236,10 +244,12 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Raises
         ------
         NotAvailable
-            The provider does not have it.
+            The provider does not have it: ``raise NotAvailable(url, "the listing lacks it")``.
         DownloadFailed
             The provider could not be asked, or answered nonsense, after all retries; or what
-            came cannot be unpacked.
+            came cannot be unpacked. Another library's errors, like those of ``requests``, are taken
+            for a mistake in code and fail the region: turn them into one of the two,
+            ``raise DownloadFailed(url, str(error)) from error``.
         """
         path, settings, wrapping = (
             self.download_path(coord),

@@ -145,13 +145,21 @@ class TemplateConfig:
         addresses that relative URLs of source files are relative to.
         """
         start = self.label(self.append_dim_start)
-        index = xr.date_range(
-            start,
-            end,
-            freq=self.append_dim_frequency,
-            calendar=self.calendar,
-            use_cftime=not isinstance(start, pd.Timestamp),
-        )
+        try:
+            index = xr.date_range(
+                start,
+                end,
+                freq=self.append_dim_frequency,
+                calendar=self.calendar,
+                use_cftime=not isinstance(start, pd.Timestamp),
+            )
+        except ValueError as error:
+            if "Invalid frequency" not in str(error):
+                raise
+            raise ValueError(
+                f"append_dim_frequency {self.append_dim_frequency!r} of {type(self).__name__} is "
+                "no frequency of pandas, like 'h', '6h', 'D' or 'MS'"
+            ) from None
         # Not by inclusive="left": before pandas 3 that keeps the end where it is the start.
         return cast("pd.Index[Any]", index[index < end])
 

@@ -32,6 +32,7 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
+from gridmill.sources.fetch.credentials.access import using
 from gridmill.sources.fetch.download import Download, DownloadFailed, FileIdentity, NotAvailable
 from gridmill.sources.racing import NoneWonError, quickest
 from gridmill.stores.objects.leftovers import naming
@@ -66,7 +67,8 @@ def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
     if file.is_kept:
         return file
     started = perf_counter()
-    coord, attempts = _downloaded(job, file.coord)
+    with using(job.access):
+        coord, attempts = _downloaded(job, file.coord)
     return replace(file, coord=coord, seconds=perf_counter() - started, attempts=attempts)
 
 
@@ -80,6 +82,9 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         failed = SourceFileStatus.DOWNLOAD_FAILED
         status = SourceFileStatus.READ_FAILED if error.has_arrived else failed
         return replace(coord, status=status, detail=str(error)), error.attempts
+    if not isinstance(done, Download | Path):
+        who = type(job).__name__
+        raise TypeError(f"{who}.download_file() returns {done!r}: return the path, or the Download")
     if not isinstance(done, Download):
         done = Download(
             path=done,

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, Generic, TypeVar
@@ -140,7 +141,9 @@ class _Race(Generic[AnswerT]):
     def run(self) -> AnswerT:
         self.under_way.update(self.asks)
         for url in self.asks:
-            Thread(target=self._ask, args=(url,), name=f"mirror {_host(url)}", daemon=True).start()
+            # A thread of its own knows what this one does, its credentials among it.
+            ask = partial(copy_context().run, self._ask, url)
+            Thread(target=ask, name=f"mirror {_host(url)}", daemon=True).start()
         errors: list[Exception] = []
         try:
             while len(errors) < len(self.asks):

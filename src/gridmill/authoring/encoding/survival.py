@@ -151,7 +151,10 @@ def _check_capacity(config: TemplateConfig) -> None:
     if frequency is None or coord is None:
         return
     start = config.label(config.append_dim_start)
-    step = pd.tseries.frequencies.to_offset(frequency) * max(config.capacity - 1, 1)
+    # First, since it names a frequency that is none.
+    capacity = config.capacity
+    config.append_dim_coordinates(config.label(config.append_dim_start))
+    step = pd.tseries.frequencies.to_offset(frequency) * max(capacity - 1, 1)
     calendar, use_cftime = config.calendar, not isinstance(start, pd.Timestamp)
     try:
         ends = xr.date_range(

@@ -15,6 +15,8 @@ from gridmill.publishing.copies import Copy
 from gridmill.runs.dask import submission
 from gridmill.runs.dask.plugin.pipeline import PipelinePlugin
 from gridmill.runs.dask.plugin.places import HostPlaces
+from gridmill.runs.dask.plugin.secrets import answer_workers
+from gridmill.runs.dask.sending import check_can_be_sent
 from gridmill.runs.dask.workers.workforce import Workforce, expected_workers, is_one_machine
 from gridmill.runs.workplaces.workplace import Batch, BatchTasks, GroupWork, RegionTasks
 from gridmill.sources.fetch.download import limit_hosts
@@ -50,14 +52,16 @@ class OnCluster:
         Raises
         ------
         ValueError
-            There are workers, and not one can run anything.
+            There are workers, and not one can run anything; or the jobs' class cannot be sent.
         """
+        check_can_be_sent(job_class)
         pipeline = PipelinePlugin(
             imports_xarray=context.coords is not None,
             is_one_machine=is_one_machine(self.client),
         )
         self._run, self._goes_first = context.run, goes_first
         limit_hosts(self, HostPlaces(self.client.scheduler, self.client.loop))
+        answer_workers(self.client)
         self._workforce = Workforce(self.client, pipeline, job_class.__module__)
         self._workforce.open()
         self._context = submission.send_context(self.client, context, goes_first=goes_first)

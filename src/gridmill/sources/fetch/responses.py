@@ -164,6 +164,10 @@ def check_status(
         raise TransientError(cause, retry_after_s)
     if status == 403:
         cause += " (if this provider means that the file is absent: forbidden_means_absent=True)"
+    if status == 401:
+        cause += (
+            " (it asks for a credential and none is declared for it, see RegionJob.credentials)"
+        )
     raise PermanentError(cause)
 
 

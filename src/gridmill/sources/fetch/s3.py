@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from gridmill.sources.fetch.credentials.access import Refused, use_for
+from gridmill.sources.fetch.credentials.reading import CredentialMissing
+from gridmill.sources.fetch.credentials.rules import S3Access
 from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError, mask_text
 from gridmill.sources.fetch.responses import (
     CHUNK_NBYTES,
@@ -31,25 +35,17 @@ _THROTTLING_CODES = frozenset(
 
 # Other codes of a 403, such as SignatureDoesNotMatch and ExpiredToken, never mean absence.
 _ABSENCE_OR_REFUSAL_CODES = frozenset({"AccessDenied", "Forbidden", "403"})
+# Some come with status 400.
+_EXPIRED_CODES = frozenset({"ExpiredToken", "InvalidToken", "ExpiredTokenException"})
+# Of s3fs's options, those that say who asks.
+_KEYS = frozenset({"anon", "key", "secret", "token", "profile", "session"})
 
 
 @contextmanager
 def open_s3(
     url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
 ) -> Iterator[Body]:
-    bucket, _, key = url.partition("://")[2].partition("/")
-    filesystem = _s3_filesystem(settings)
-    arguments = {"Bucket": bucket, "Key": key}
-    if request is not None:
-        arguments["Range"] = range_header(*request)
-
-    async def get_object() -> Any:
-        await filesystem.set_session()
-        client = await filesystem.get_s3(bucket)
-        return await client.get_object(**arguments)
-
-    with _s3_failures(url, settings):
-        response = _wait(filesystem, get_object, deadline)
+    filesystem, response = _answered(url, request, settings, deadline)
     metadata = response["ResponseMetadata"]
     stream = response["Body"]
     try:
@@ -59,11 +55,64 @@ def open_s3(
         filesystem.loop.call_soon_threadsafe(stream.close)
 
 
-def _s3_filesystem(settings: DownloadSettings) -> Any:
+def _answered(
+    url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
+) -> tuple[Any, Any]:
+    """Ask for an object with the credential that is declared for its bucket; and by what."""
+    use = use_for(url)
+    if use is None:
+        with _s3_failures(url, settings):
+            return _asked(url, request, settings, deadline)
+    rule = use.rule
+    assert isinstance(rule, S3Access)
+    if not rule.needs_secret:
+        with _s3_failures(url, settings):
+            return _asked(url, request, settings, deadline, rule)
+
+    def ask(secret: str) -> tuple[Any, Any]:
+        with _s3_failures(url, settings, is_declared=True):
+            return _asked(url, request, settings, deadline, rule, secret)
+
+    try:
+        return use.send(ask)
+    except CredentialMissing as error:
+        raise PermanentError(str(error)) from None
+
+
+def _asked(
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    rule: S3Access | None = None,
+    secret: str = "",
+) -> tuple[Any, Any]:
+    bucket, _, key = url.partition("://")[2].partition("/")
+    filesystem = _s3_filesystem(settings, secret)
+    arguments = {"Bucket": bucket, "Key": key}
+    if rule is not None and rule.requester_pays:
+        arguments["RequestPayer"] = "requester"
+    if request is not None:
+        arguments["Range"] = range_header(*request)
+
+    async def get_object() -> Any:
+        await filesystem.set_session()
+        client = await filesystem.get_s3(bucket)
+        return await client.get_object(**arguments)
+
+    return filesystem, _wait(filesystem, get_object, deadline)
+
+
+def _s3_filesystem(settings: DownloadSettings, secret: str = "") -> Any:
     """Return the process's file system for these settings, whichever thread asks."""
     import s3fs
 
     options = dict(settings.s3_options)
+    if secret:
+        keys = json.loads(secret)
+        options = {k: v for k, v in options.items() if k not in _KEYS}
+        options |= {"key": keys["AccessKeyId"], "secret": keys["SecretAccessKey"]}
+        options["token"] = keys.get("SessionToken")
     if not options.keys() & {"anon", "key", "profile", "session"}:
         options["anon"] = not _has_aws_credentials(os.getpid())
     options["config_kwargs"] = {
@@ -77,10 +126,13 @@ def _s3_filesystem(settings: DownloadSettings) -> Any:
     with _connecting:
         if name not in _filesystems:
             # fsspec's own cache keeps one for each thread, and so a client for each.
+            while len(_filesystems) >= _MOST_FILESYSTEMS:  # of keys that were renewed since
+                del _filesystems[next(iter(_filesystems))]
             _filesystems[name] = s3fs.S3FileSystem(**options, skip_instance_cache=True)
         return _filesystems[name]
 
 
+_MOST_FILESYSTEMS = 32
 _filesystems: dict[str, Any] = {}
 _connecting = threading.Lock()
 
@@ -125,7 +177,9 @@ def _s3_chunks(
 
 
 @contextmanager
-def _s3_failures(url: str, settings: DownloadSettings) -> Iterator[None]:
+def _s3_failures(
+    url: str, settings: DownloadSettings, *, is_declared: bool = False
+) -> Iterator[None]:
     """Raise what the S3 client raises as a status of this fetch."""
     import aiohttp
     from botocore import exceptions as botocore_exceptions
@@ -133,7 +187,8 @@ def _s3_failures(url: str, settings: DownloadSettings) -> Iterator[None]:
     try:
         yield
     except botocore_exceptions.ClientError as e:
-        failure = _s3_refusal(url, e.response, settings)
+        refused = _refused(e.response, settings) if is_declared else None
+        failure = refused or _s3_refusal(url, e.response, settings)
     except (
         botocore_exceptions.NoCredentialsError,
         botocore_exceptions.PartialCredentialsError,
@@ -149,12 +204,29 @@ def _s3_failures(url: str, settings: DownloadSettings) -> Iterator[None]:
     raise failure
 
 
+def _refused(response: Mapping[str, Any], settings: DownloadSettings) -> Refused | None:
+    """Return that the credential was refused, where that is what an answer says."""
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in _EXPIRED_CODES:
+        return Refused(f"HTTP {status} {code}", is_certain=True)
+    if status != 403 or (code in _ABSENCE_OR_REFUSAL_CODES and settings.forbidden_means_absent):
+        return None
+    return Refused(f"HTTP {status} {code}", is_certain=code not in _ABSENCE_OR_REFUSAL_CODES)
+
+
 def _s3_refusal(url: str, response: Mapping[str, Any], settings: DownloadSettings) -> Exception:
     code = str(response.get("Error", {}).get("Code", ""))
     metadata = response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode", 0))
     if code == "NoSuchBucket":
         return PermanentError("NoSuchBucket: there is no such bucket at this endpoint")
+    if status == 403 and code in _ABSENCE_OR_REFUSAL_CODES and not settings.forbidden_means_absent:
+        return PermanentError(
+            f"HTTP 403 {code}: the bucket is for others, or requester pays (declare an S3Access "
+            "for it, see RegionJob.credentials), or the file is absent "
+            "(forbidden_means_absent=True)"
+        )
     if status == 403 and code not in _ABSENCE_OR_REFUSAL_CODES:
         return PermanentError(f"HTTP 403 {code}: the credentials are not right for this endpoint")
     if code in _THROTTLING_CODES:
