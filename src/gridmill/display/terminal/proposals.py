@@ -75,12 +75,17 @@ def show_proposal(content: Content) -> RenderableType:
     about = table_of("what", "proposed")
     for key in ("dims", "start", "frequency", "path", "base", "grid", "chunks", "shards"):
         value = content[key]
-        about.add_row(key, Text(", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+        about.add_row(
+            key, Text(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        )
     variables = table_of("variable", "in the samples", "units", "packed in steps of")
     for var in content["variables"]:
         step = var.get("packed_in_steps_of")
         variables.add_row(
-            Text(var["name"], "bold"), Text(var["source"]), Text(var["units"]), f"{step:g}" if step else ""
+            Text(var["name"], "bold"),
+            Text(var["source"]),
+            Text(var["units"]),
+            f"{step:g}" if step else "",
         )
     parts: list[RenderableType] = [heading(content["dataset_id"], content["folder"]), about]
     parts += [section("variables", variables), section("questions", _questions(content))]

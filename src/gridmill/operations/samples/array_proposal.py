@@ -56,7 +56,9 @@ def propose_arrays(
     words = _words(pattern, samples)
     renamed = _renamed(first)
     axes, auxiliary = _coordinates(samples, renamed)
-    asked = shared_questions(cadence, pattern, "time", times) + list(_more(samples, has_many, pattern))
+    asked = shared_questions(cadence, pattern, "time", times) + list(
+        _more(samples, has_many, pattern)
+    )
     positions = _positions(cadence, samples, has_many)
     variables = list(_variables(samples, words, renamed, positions, asked))
     variables, others = _chosen(variables, only)
@@ -64,7 +66,9 @@ def propose_arrays(
         asked.append(_too_many(others))
     used = {dim for var in variables for dim in var.dims}
     return ArrayProposal(
-        timing=Timing(labels=_labels(times, cadence), frequency=cadence.alias, calendar=first.calendar),
+        timing=Timing(
+            labels=_labels(times, cadence), frequency=cadence.alias, calendar=first.calendar
+        ),
         pattern=pattern,
         dims=variables[0].dims,
         chunks=variables[0].chunks,

@@ -73,9 +73,7 @@ def _of_one(time: Any, coarsest: str) -> Cadence:
         return Cadence(None, is_known=False)
     most = next(seconds for seconds, alias in ALIASES if alias == coarsest)
     alias = next(
-        alias
-        for seconds, alias in ALIASES
-        if seconds <= most and since_midnight % seconds == 0
+        alias for seconds, alias in ALIASES if seconds <= most and since_midnight % seconds == 0
     )
     return Cadence(alias, is_known=False)
 

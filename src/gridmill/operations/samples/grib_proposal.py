@@ -207,7 +207,9 @@ def _variables(
             by_level.setdefault(_key(field).level, []).append(field)
         one_file = len({words.of(field) for field in fields}) == 1
         is_layered = len(by_level) > 1 and one_file and whole <= set(by_level)
-        groups = [_ordered(by_level, whole)] if is_layered else [[some] for some in by_level.values()]
+        groups = (
+            [_ordered(by_level, whole)] if is_layered else [[some] for some in by_level.values()]
+        )
         for group in groups:
             yield from _named(group, words, is_forecast, used, asked)
 

@@ -15,7 +15,7 @@ from gridmill.operations.samples.facts import GribField
 from gridmill.operations.samples.levels import PRESSURE, level_suffix
 from gridmill.sources.grib.inventory.message import Statistic
 
-__all__ = ["GribNames", "cf_units", "names_of_field", "python_name"]
+__all__ = ["WMO", "GribNames", "cf_units", "names_of_field", "python_name"]
 
 # By ecCodes' short name, and by NOAA's: whole names, and those to which the level is added.
 WHOLE = {
@@ -61,6 +61,29 @@ WITHOUT_UNITS = ("(0 - 1)", "Proportion", "Numeric", "~", "dimensionless", "Frac
 OTHER_UNITS = {
     "gpm": "m", "dB": "dBZ", "Degree true": "degree", "Degree N": "degrees_north",
     "Degree E": "degrees_east", "deg": "degree", "C": "degC", "psu": "1e-3",
+}  # fmt: skip
+# GRIB2 code table 4.2, discipline 0: what ecCodes has no name for where a centre writes it otherwise
+# than it expects; short name, units and title.
+WMO = {
+    (0, 0, 0): ("t", "K", "Temperature"),
+    (0, 0, 6): ("DPT", "K", "Dew point temperature"),
+    (0, 1, 0): ("q", "kg kg-1", "Specific humidity"),
+    (0, 1, 1): ("r", "%", "Relative humidity"),
+    (0, 1, 8): ("tp", "kg m-2", "Total precipitation"),
+    (0, 1, 11): ("sde", "m", "Snow depth"),
+    (0, 1, 13): ("sdwe", "kg m-2", "Water equivalent of accumulated snow depth"),
+    (0, 1, 29): ("asnow", "m", "Total snowfall"),
+    (0, 2, 1): ("wind_speed", "m s-1", "Wind speed"),
+    (0, 2, 2): ("u", "m s-1", "u-component of wind"),
+    (0, 2, 3): ("v", "m s-1", "v-component of wind"),
+    (0, 2, 22): ("gust", "m s-1", "Wind speed (gust)"),
+    (0, 3, 0): ("PRES", "Pa", "Pressure"),
+    (0, 3, 1): ("prmsl", "Pa", "Pressure reduced to mean sea level"),
+    (0, 3, 5): ("gh", "gpm", "Geopotential height"),
+    (0, 6, 1): ("TCDC", "%", "Total cloud cover"),
+    (0, 7, 6): ("cape", "J kg-1", "Convective available potential energy"),
+    (0, 7, 7): ("cin", "J kg-1", "Convective inhibition"),
+    (0, 19, 0): ("vis", "m", "Visibility"),
 }  # fmt: skip
 # Of an amount that accumulates; those of its rate are WELL_KNOWN's.
 AMOUNTS = {

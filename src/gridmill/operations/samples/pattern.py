@@ -45,7 +45,9 @@ HOUR_BEFORE, HOUR_AFTER = re.compile(r"(?:^|[-_./])[tT]$"), re.compile(r"^[zZ](?
 # Before and after a lead: ``f006``, ``wrfsfcf06``, ``PT006H``, ``_P006``, ``-6h-``, ``_S17``, ``+03``.
 LEAD_BEFORE = re.compile(r"(?:f|fh|\bstep|[-_.]P|PT|\+|[-_.]S|lead|fcst)[-_]?0*$", re.IGNORECASE)
 LEAD_AFTER = re.compile(r"^(?:h|hr|H)(?![a-z])")
-MEMBER_BEFORE = re.compile(r"(?:gep|mem|member|ens|real|[-_./]m|[-_./]r|[-_./]p)[-_]?$", re.IGNORECASE)
+MEMBER_BEFORE = re.compile(
+    r"(?:gep|mem|member|ens|real|[-_./]m|[-_./]r|[-_./]p)[-_]?$", re.IGNORECASE
+)
 EARLIEST, LATEST = datetime(1850, 1, 1), datetime(2150, 1, 1)
 MOST_TEXT = 2000
 

@@ -71,4 +71,3 @@ def _fits(starts: dict[timedelta, set[timedelta]], reset: timedelta) -> bool:
 def _is_late(starts: Iterable[timedelta]) -> bool:
     """Whether a lead is so long that no reset would begin at 0."""
     return any(end > RESETS[-1] for end in starts)
-

@@ -9,6 +9,7 @@ from pathlib import Path
 from gridmill.model.wording import count_of
 from gridmill.operations.samples.facts import GribField, GribSample, Sample
 from gridmill.operations.samples.levels import level_words
+from gridmill.operations.samples.naming import WMO
 from gridmill.sources.grib.framing import (
     EncodedMessage,
     GribCorrupt,
@@ -69,6 +70,11 @@ def _field_of(message: EncodedMessage) -> GribField:
             raise GribRefused(f"{opened.short_name}: derived, a percentile or a probability")
         is_edition_2 = identity.discipline is not None
         codes = (identity.discipline or 0, identity.category, identity.number)
+        known = [
+            _known(word) for word in (opened.short_name, opened.units, text(opened.handle, "name"))
+        ]
+        if is_edition_2 and not known[0]:
+            known = list(WMO.get(codes, known))
         return GribField(
             parameter=opened.short_name,
             level=level_words(identity.first_surface, identity.second_surface),
@@ -80,10 +86,10 @@ def _field_of(message: EncodedMessage) -> GribField:
             codes=codes if is_edition_2 else None,
             surface=identity.first_surface,
             below=identity.second_surface,
-            short_name=_known(opened.short_name),
-            units=_known(opened.units),
+            short_name=known[0],
+            units=known[1],
             standard_name=_known(text(opened.handle, "cfName")),
-            title=_known(text(opened.handle, "name")),
+            title=known[2],
             grid=_grid_of(opened),
             step=packing_step(opened.handle),
             nbytes=len(message.data),

@@ -11,7 +11,7 @@ from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.facts import ArrayAxis
 from gridmill.operations.samples.pattern import PathPattern
 from gridmill.operations.samples.proposal import ArrayProposal, ProposedArray
-from gridmill.operations.samples.writing.code import Call, Raw, assigned, written
+from gridmill.operations.samples.writing.code import LINE, Call, Raw, assigned, returned, written
 from gridmill.operations.samples.writing.parts import (
     Asked,
     about_attributes,
@@ -89,7 +89,9 @@ def _template(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
         f"{asked.at('variables', '    ')}    data_vars = (",
     ]
     for var in proposal.variables:
-        lines.append(f"{asked.at(f'variable {var.name}', ' ' * 8)}        {_variable(proposal, var, names)},")
+        lines.append(
+            f"{asked.at(f'variable {var.name}', ' ' * 8)}        {_variable(proposal, var, names)},"
+        )
     lines += ["    )", *_labels(proposal)]
     return "\n".join(lines)
 
@@ -195,11 +197,20 @@ def _label_code(values: np.ndarray[Any, Any]) -> str | None:
 
 
 def _file(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
-    lines = ["@dataclass(frozen=True, kw_only=True)", f"class {names.class_name}File(SourceFileCoord):"]
+    lines = [
+        "@dataclass(frozen=True, kw_only=True)",
+        f"class {names.class_name}File(SourceFileCoord):",
+    ]
     attributes = file_attributes(proposal)
     if proposal.has_many:
         lines += ['    """The file of several times, of which `first` to `last` are wanted."""', ""]
-        lines += [*attributes, "    path: str", "    first: pd.Timestamp", "    last: pd.Timestamp", ""]
+        lines += [
+            *attributes,
+            "    path: str",
+            "    first: pd.Timestamp",
+            "    last: pd.Timestamp",
+            "",
+        ]
         url, place = "self.path", '{"time": slice(self.first, self.last)}'
     else:
         lines += ['    """The file of one time."""', "", *attributes, "    time: pd.Timestamp"]
@@ -209,7 +220,7 @@ def _file(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
     lines += [
         "    def get_url(self):",
         '        """Return its path below `source_base`."""',
-        f"{asked.at('path', ' ' * 8)}        return {url}",
+        asked.at("path", " " * 8) + returned(url, " " * 8),
         "",
         "    def out_loc(self):",
         '        """Return the labels that it fills."""',
@@ -250,12 +261,16 @@ def _files_of(proposal: ArrayProposal, names: Names) -> list[str]:
     if not proposal.has_many:
         word = ", word=data_var_group[0].word" if _has_words(proposal) else ""
         return [f"        return [{file}(time=time{word}) for time in times]"]
+    each, loop = (
+        f"{file}(path=path, first=some[0], last=some[-1])",
+        "for path, some in by_path.items()",
+    )
+    flat = f"        return [{each} {loop}]"
+    inside = f"            {each} {loop}"
+    divided = [inside] if len(inside) <= LINE else [f"            {each}", f"            {loop}"]
     return [
         f"        by_path = times.groupby(times.strftime({_strftime(proposal.pattern)}))",
-        "        return [",
-        f"            {file}(path=path, first=some[0], last=some[-1])",
-        "            for path, some in by_path.items()",
-        "        ]",
+        *([flat] if len(flat) <= LINE else ["        return [", *divided, "        ]"]),
     ]
 
 
@@ -286,7 +301,10 @@ def _from_store() -> list[str]:
 
 
 def _reading(proposal: ArrayProposal) -> list[str]:
-    head = ["    def read_data(self, coord, data_var):", '        """Read one variable of a file."""']
+    head = [
+        "    def read_data(self, coord, data_var):",
+        '        """Read one variable of a file."""',
+    ]
     if proposal.samples[0].sample.kind == "geotiff":
         return [
             *head,

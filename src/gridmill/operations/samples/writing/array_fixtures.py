@@ -79,9 +79,7 @@ def _opened(sample: ArraySample) -> Any:
     raw = {"decode_times": False, "mask_and_scale": False}
     if sample.sample.kind == "zarr":
         return xr.open_zarr(sample.sample.path, decode_times=False, mask_and_scale=False)
-    return xr.open_dataset(
-        sample.sample.path, engine="netcdf4", group=sample.group or None, **raw
-    )  # type: ignore[call-overload]
+    return xr.open_dataset(sample.sample.path, engine="netcdf4", group=sample.group or None, **raw)  # type: ignore[call-overload]
 
 
 def _ramp(var: Any) -> Any:

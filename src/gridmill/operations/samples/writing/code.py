@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LINE", "Call", "Raw", "asked_lines", "assigned", "written"]
+__all__ = ["LINE", "Call", "Raw", "asked_lines", "assigned", "returned", "written"]
 
 LINE = 100
 INDENT = "    "
@@ -40,7 +40,17 @@ class Call:
 def assigned(name: str, value: Any, indent: str = "") -> str:
     """Return an assignment."""
     before = f"{indent}{name} = "
-    return before + written(value, indent, used=len(before))
+    shown = written(value, indent, used=len(before))
+    inside = f"{indent}{INDENT}{shown}"
+    if "\n" not in shown and len(before + shown) > LINE >= len(inside):
+        return f"{before}(\n{inside}\n{indent})"
+    return before + shown
+
+
+def returned(code: str, indent: str) -> str:
+    """Return a return statement, in parentheses where it fits no line."""
+    line, inside = f"{indent}return {code}", f"{indent}{INDENT}{code}"
+    return line if len(line) <= LINE else f"{indent}return (\n{inside}\n{indent})"
 
 
 def written(value: Any, indent: str = "", used: int = 0) -> str:

@@ -10,7 +10,7 @@ from gridmill.authoring.cf import WELL_KNOWN
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.facts import GribField
 from gridmill.operations.samples.proposal import GribProposal, ProposedField
-from gridmill.operations.samples.writing.code import Call, Raw, assigned, written
+from gridmill.operations.samples.writing.code import Call, Raw, assigned, returned, written
 from gridmill.operations.samples.writing.grids import GridCode, grid_code
 from gridmill.operations.samples.writing.parts import (
     Asked,
@@ -128,7 +128,9 @@ def _variable(proposal: GribProposal, var: ProposedField, kind: str) -> str:
         at = len(proposal.dims) - (1 if proposal.dims[-1] == "cell" else 2)
         named["dims"] = (*proposal.dims[:at], "pressure_level", *proposal.dims[at:])
     if first.statistic is not Statistic.INSTANT:
-        named["statistic"] = None if first.statistic is None else Raw(f"Statistic.{first.statistic.name}")
+        named["statistic"] = (
+            None if first.statistic is None else Raw(f"Statistic.{first.statistic.name}")
+        )
     if var.window is not None:
         named["window"] = _window(var)
     if first.codes is not None and first.member is None:
@@ -223,7 +225,9 @@ def _leads(hours: tuple[float, ...]) -> Any:
     if len(hours) > 2 and len(steps) == 1 and all(isinstance(hour, int) for hour in hours):
         step = steps.pop()
         stop = hours[-1] + 1
-        return Raw(f"range({hours[0]}, {stop}, {step})" if step != 1 else f"range({hours[0]}, {stop})")
+        return Raw(
+            f"range({hours[0]}, {stop}, {step})" if step != 1 else f"range({hours[0]}, {stop})"
+        )
     return hours
 
 
@@ -260,7 +264,7 @@ def _file(proposal: GribProposal, names: Names, asked: Asked) -> str:
         "    def get_url(self):",
         '        """Return its path below `source_base`."""',
         *([f"        {hours}"] if "hours" in used else []),
-        f"{asked.at('path', '        ')}        return {path}",
+        asked.at("path", " " * 8) + returned(path, " " * 8),
     ]
     return "\n".join(lines)
 
@@ -308,7 +312,7 @@ def _inventory(proposal: GribProposal) -> list[str]:
     return [
         "    def inventory_url(self, url):",
         '        """Return the file\'s address with .index in place of its suffix."""',
-        '        return f"{url.rpartition(\'.\')[0]}.index"',
+        "        return f\"{url.rpartition('.')[0]}.index\"",
         "",
         "    def inventory_selectors(self, coord, data_var):",
         '        """Leave out what the inventory does not say: statistics, and where periods begin."""',
@@ -344,6 +348,7 @@ def _dataset(proposal: GribProposal, names: Names, asked: Asked) -> str:
             "",
             f"    template_config = {names.class_name}Template",
             f"    region_job = {names.class_name}Job",
-            asked.at("base", "    ") + assigned("source_base", proposal.pattern.base or ".", "    "),
+            asked.at("base", "    ")
+            + assigned("source_base", proposal.pattern.base or ".", "    "),
         ]
     )

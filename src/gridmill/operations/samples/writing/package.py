@@ -67,9 +67,7 @@ def module_text(proposal: Proposal, names: Names) -> str:
 
 def _arrays(proposal: Proposal, folder: Path) -> list[Path]:
     arrays: Mapping[str, Any]
-    arrays = (
-        grib_arrays(proposal) if isinstance(proposal, GribProposal) else _numbers_of(proposal)
-    )
+    arrays = grib_arrays(proposal) if isinstance(proposal, GribProposal) else _numbers_of(proposal)
     if not arrays:
         return []
     path = folder / "cells.npz"
