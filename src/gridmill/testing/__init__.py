@@ -9,6 +9,7 @@ of a provider's samples for it.
 
 from gridmill.testing.archive_server import ArchiveServer, Request
 from gridmill.testing.dataset_contract import DatasetContract
+from gridmill.testing.dated.from_samples import write_from_samples
 from gridmill.testing.fault_proxy import FaultProxy, Forwarded
 from gridmill.testing.faults import (
     DamagedBody,
@@ -25,7 +26,6 @@ from gridmill.testing.faults import (
     Truncated,
     WrongContentRange,
 )
-from gridmill.testing.from_samples import write_from_samples
 from gridmill.testing.objects_contract import ObjectsContract
 from gridmill.testing.s3_server import S3Server, S3ServerMissing
 from gridmill.testing.store_contract import StoreContract

@@ -1,4 +1,4 @@
-"""`gridmill new --from`: what it writes runs, passes its contract, and stores what the files hold."""
+"""`gridmill new --from`: what it writes passes its contract, and stores what the files hold."""
 
 from __future__ import annotations
 

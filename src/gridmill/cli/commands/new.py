@@ -92,7 +92,7 @@ def _from_samples(
     dry_run: bool,
     output: Output,
 ) -> ExitCode:
-    from gridmill.display.terminal.proposals import proposal_content, show_proposal
+    from gridmill.display.terminal.datasets import proposal_content, show_proposal
     from gridmill.operations.samples.propose import proposal_from
     from gridmill.operations.samples.writing.package import write_proposal
 

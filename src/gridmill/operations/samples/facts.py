@@ -50,8 +50,8 @@ class Sample:
 class GribField:
     """A message, or a line of an inventory.
 
-    `codes`, surfaces, `grid` and `units` are None, or empty, where only an inventory is known. `step`
-    is that of the packing, 0 where there is none.
+    `codes`, surfaces, `grid` and `units` are None, or empty, where only an inventory is known.
+    `step` is that of the packing, 0 where there is none.
     """
 
     parameter: str

@@ -1,12 +1,12 @@
 """The path pattern of a provider, from the names of a few samples. Pure.
 
-A part of a name varies with time, lead, member, or with what a file holds. Where a sample says itself
-what it is, a part is only taken for a time or a lead that every sample's own says; where it does not,
-dates are read from the names.
+A part of a name varies with time, lead, member, or with what a file holds. Where samples say
+themselves what they are, a part is only taken for a time or a lead that every sample's own says;
+where they do not, dates are read from the names.
 
 See Also
 --------
-gridmill.operations.samples.cadence : how often files come.
+gridmill.operations.samples.proposing.cadence : how often files come.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FOLLOWING = {
 # Between the parts of one date: ``2024-01-02T03``, ``2024/01/02/06z``.
 JOINING = re.compile(r"[-_/.:T]?|/t|[-_.]t")
 HOUR_BEFORE, HOUR_AFTER = re.compile(r"(?:^|[-_./])[tT]$"), re.compile(r"^[zZ](?![a-z])")
-# Before and after a lead: ``f006``, ``wrfsfcf06``, ``PT006H``, ``_P006``, ``-6h-``, ``_S17``, ``+03``.
+# Before and after a lead: ``f006``, ``wrfsfcf06``, ``PT006H``, ``_P006``, ``-6h-``, ``_S17``.
 LEAD_BEFORE = re.compile(r"(?:f|fh|\bstep|[-_.]P|PT|\+|[-_.]S|lead|fcst)[-_]?0*$", re.IGNORECASE)
 LEAD_AFTER = re.compile(r"^(?:h|hr|H)(?![a-z])")
 MEMBER_BEFORE = re.compile(

@@ -119,8 +119,9 @@ class ProposedArray:
 class ArrayProposal(Proposal):
     """A dataset of netCDF, HDF5, Zarr or GeoTIFF files.
 
-    `axes` and `auxiliary` are its coordinates by their names in the archive; `has_many` says whether
-    a file fills several positions of the append dim, and `positions` how many a sample does.
+    `axes` and `auxiliary` are its coordinates by their names in the archive; `has_many` says
+    whether a file fills several positions of the append dim, and `positions` how many a sample
+    does.
     """
 
     samples: Sequence[ArraySample]

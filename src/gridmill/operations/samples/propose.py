@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any
 
-from gridmill.operations.samples.array_proposal import propose_arrays
 from gridmill.operations.samples.facts import ArraySample, GribField, GribSample
-from gridmill.operations.samples.grib_proposal import propose_grib
 from gridmill.operations.samples.proposal import Proposal
+from gridmill.operations.samples.proposing.arrays import propose_arrays
+from gridmill.operations.samples.proposing.grib import propose_grib
 from gridmill.operations.samples.reading.given import bring_samples
 from gridmill.operations.samples.reading.reading import read_samples
 
@@ -50,12 +50,12 @@ def proposal_from(given: Sequence[str], variables: Sequence[str] = ()) -> Iterat
     fetched lies in a temporary folder.
     """
     with TemporaryDirectory(prefix="gridmill-new-") as folder:
-        read = read_samples(bring_samples(given, Path(folder)))
+        read: Any = read_samples(bring_samples(given, Path(folder)))
         if isinstance(read[0], ArraySample):
-            arrays = cast("list[ArraySample]", read)
-            yield propose_arrays(arrays, [_address(s.sample.name) for s in arrays], variables)
+            names = [_address(one.sample.name) for one in read]
+            yield propose_arrays(read, names, variables)
             return
-        samples = _paired(cast("list[GribSample]", read))
+        samples = _paired(read)
         names = [_address(_described(sample)) for sample in samples]
         yield propose_grib(samples, names, variables)
 

@@ -1,4 +1,4 @@
-"""Samples as they are given, a file or an address each: fetched, unwrapped, and known by content."""
+"""Samples as they are given, files or addresses: fetched, unwrapped, and known by content."""
 
 from __future__ import annotations
 

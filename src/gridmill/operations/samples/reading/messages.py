@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gridmill.model.wording import count_of
 from gridmill.operations.samples.facts import GribField, GribSample, Sample
-from gridmill.operations.samples.levels import level_words
-from gridmill.operations.samples.naming import WMO
+from gridmill.operations.samples.proposing.levels import level_words
+from gridmill.operations.samples.proposing.naming import WMO
 from gridmill.sources.grib.framing import (
     EncodedMessage,
     GribCorrupt,

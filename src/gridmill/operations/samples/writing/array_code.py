@@ -17,6 +17,9 @@ from gridmill.operations.samples.writing.parts import (
     about_attributes,
     file_attributes,
     import_lines,
+    listed,
+    listed_times,
+    module_intro,
     path_code,
     start_of,
 )
@@ -47,16 +50,11 @@ def array_module(proposal: ArrayProposal, names: Names) -> str:
     cells = 'CELLS = np.load(Path(__file__).with_name("cells.npz"))'
     constants = [cells] if array_numbers(proposal) else []
     if proposal.timing.frequency is None:
-        constants.append(_listed_times(proposal))
+        constants.append(listed(proposal.timing))
     body = "\n\n\n".join(["\n".join(constants), *parts] if constants else parts)
-    intro = f'"""{names.provider} {names.model}: its structure, its source files, and how one is read."""'
+    intro = module_intro(names)
     gap = "\n\n" if constants else "\n\n\n"
     return f"{intro}\n\n{import_lines(body)}{gap}{body}\n"
-
-
-def _listed_times(proposal: ArrayProposal) -> str:
-    shown = [f"{time:%Y-%m-%dT%H:%M:%S}" for time in proposal.timing.labels]
-    return assigned("TIMES", Call("pd.DatetimeIndex", (shown,)))
 
 
 def _has_words(proposal: ArrayProposal) -> bool:
@@ -156,11 +154,7 @@ def _variable(proposal: ArrayProposal, var: ProposedArray, names: Names) -> str:
 def _labels(proposal: ArrayProposal) -> list[str]:
     lines = []
     if proposal.timing.frequency is None:
-        lines += [
-            "\n    def append_dim_coordinates(self, end):",
-            '        """Return the times before `end`."""',
-            "        return TIMES[TIMES < pd.Timestamp(end)]",
-        ]
+        lines += listed_times()
     entries = {n: Raw(_label_code(a.values) or f'CELLS["{n}"]') for n, a in proposal.axes.items()}
     lines += [
         "\n    def dimension_coordinates(self):",

@@ -76,10 +76,15 @@ def _write(sample: ArraySample, names: frozenset[str], path: Path, *, is_ramp: b
 def _opened(sample: ArraySample) -> Any:
     import xarray as xr
 
-    raw = {"decode_times": False, "mask_and_scale": False}
     if sample.sample.kind == "zarr":
         return xr.open_zarr(sample.sample.path, decode_times=False, mask_and_scale=False)
-    return xr.open_dataset(sample.sample.path, engine="netcdf4", group=sample.group or None, **raw)  # type: ignore[call-overload]
+    return xr.open_dataset(
+        sample.sample.path,
+        engine="netcdf4",
+        group=sample.group or None,
+        decode_times=False,
+        mask_and_scale=False,
+    )
 
 
 def _ramp(var: Any) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from gridmill.authoring.cf import WELL_KNOWN
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.facts import GribField
 from gridmill.operations.samples.proposal import GribProposal, ProposedField
+from gridmill.operations.samples.proposing.cadence import step_of
 from gridmill.operations.samples.writing.code import Call, Raw, assigned, returned, written
 from gridmill.operations.samples.writing.grids import GridCode, grid_code
 from gridmill.operations.samples.writing.parts import (
@@ -17,6 +19,9 @@ from gridmill.operations.samples.writing.parts import (
     about_attributes,
     file_attributes,
     import_lines,
+    listed,
+    listed_times,
+    module_intro,
     path_code,
     start_of,
 )
@@ -54,7 +59,7 @@ def grib_module(proposal: GribProposal, names: Names) -> str:
             _dataset(proposal, names, asked),
         ]
     )
-    intro = f'"""{names.provider} {names.model}: its structure, its source files, and how one is read."""'
+    intro = module_intro(names)
     own = _variable_class(proposal, names)
     text = body.replace(OWN_VARIABLE, f"{names.class_name}Var")
     return f"{intro}\n\n{import_lines(own + body)}\n\n{own}{text}\n"
@@ -86,6 +91,8 @@ def _constants(proposal: GribProposal, grid: GridCode, asked: Asked) -> str:
         lines.append("# hPa")
         lines.append(assigned("PRESSURES", _numbers(proposal.pressures)))
         lines.append(assigned("LAYERED", _layered(proposal)))
+    if proposal.timing.frequency is None:
+        lines.append(listed(proposal.timing))
     if proposal.member_words:
         lines.append(assigned("MEMBERS", dict(proposal.member_words)))
     kind = _kind_of_variable(proposal)
@@ -210,6 +217,8 @@ def _coordinates(proposal: GribProposal, asked: Asked) -> Iterator[str]:
         return
     coords = ", ".join(["TIME", *more, "*GRID.coords"])
     yield f"    coords = ({coords})"
+    if proposal.timing.frequency is None:
+        yield from listed_times()
     yield "\n    def dimension_coordinates(self):"
     yield '        """Return the labels of the grid."""'
     inside = ", ".join([*labels, "**GRID.labels()"])
@@ -221,7 +230,7 @@ def _coordinates(proposal: GribProposal, asked: Asked) -> Iterator[str]:
 
 def _leads(hours: tuple[float, ...]) -> Any:
     """Write evenly spaced leads as a range."""
-    steps = {b - a for a, b in zip(hours, hours[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(hours)}
     if len(hours) > 2 and len(steps) == 1 and all(isinstance(hour, int) for hour in hours):
         step = steps.pop()
         stop = hours[-1] + 1
@@ -289,12 +298,11 @@ def _job(proposal: GribProposal, names: Names, asked: Asked) -> str:
 
 
 def _frequency(proposal: GribProposal) -> str:
-    import pandas as pd
-
-    alias = proposal.timing.frequency
-    if alias is None or alias in ("MS", "YS"):
+    """Return a step of which all times are multiples since midnight."""
+    step, first = step_of(proposal.timing.frequency), proposal.timing.labels[0]
+    midnight = first.replace(hour=0, minute=0, second=0)
+    if step is None or (first - midnight) % step:
         return "timedelta(seconds=1)"
-    step = pd.Timedelta(pd.tseries.frequencies.to_offset(alias)).to_pytimedelta()
     if step % timedelta(days=1) == timedelta(0):
         return "timedelta(days=1)"
     return _duration(step)
@@ -315,7 +323,7 @@ def _inventory(proposal: GribProposal) -> list[str]:
         "        return f\"{url.rpartition('.')[0]}.index\"",
         "",
         "    def inventory_selectors(self, coord, data_var):",
-        '        """Leave out what the inventory does not say: statistics, and where periods begin."""',
+        '        """Leave out what the inventory does not say: statistics, starts of periods."""',
         "        return [",
         "            replace(asked, start_step=None, statistic=None)",
         "            for asked in self.message_selectors(coord, data_var)",

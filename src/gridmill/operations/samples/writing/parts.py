@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.pattern import Part, PathPattern
 from gridmill.operations.samples.proposal import Proposal, Question, Timing
-from gridmill.operations.samples.writing.code import asked_lines, assigned
+from gridmill.operations.samples.writing.code import Call, asked_lines, assigned
 
 __all__ = [
     "Asked",
     "about_attributes",
     "file_attributes",
     "import_lines",
+    "listed",
+    "listed_times",
+    "module_intro",
     "path_code",
     "start_of",
 ]
@@ -65,6 +68,12 @@ class Asked:
         return asked_lines(self._at.get(place, ()), indent)
 
 
+def module_intro(names: Names) -> str:
+    """Return the docstring of a dataset's module."""
+    what = "its structure, its source files, and how one is read"
+    return f'"""{names.provider} {names.model}: {what}."""'
+
+
 def import_lines(body: str) -> str:
     """Return the imports that a text needs, sorted as ruff does."""
     used = set(re.findall(r"\b[A-Za-z_]\w*\b", re.sub(r'"(?:[^"\\]|\\.)*"', "", body)))
@@ -109,6 +118,21 @@ def start_of(timing: Timing, asked: Asked) -> list[str]:
     if timing.calendar not in ("proleptic_gregorian", "standard", "gregorian"):
         lines.append(assigned("calendar", timing.calendar, "    "))
     return lines
+
+
+def listed(timing: Timing) -> str:
+    """Return irregular times as a constant."""
+    shown = [f"{time:%Y-%m-%dT%H:%M:%S}" for time in timing.labels]
+    return assigned("TIMES", Call("pd.DatetimeIndex", (shown,)))
+
+
+def listed_times() -> list[str]:
+    """Return the method that gives irregular times."""
+    return [
+        "\n    def append_dim_coordinates(self, end):",
+        '        """Return the times before `end`."""',
+        "        return TIMES[TIMES < pd.Timestamp(end)]",
+    ]
 
 
 def _is_midnight(time: object) -> bool:

@@ -20,8 +20,9 @@ from gridmill.authoring.source_file import url_of
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, regions_of
 from gridmill.sources.wrapped.wrapping import form_by_name
-from gridmill.testing.dated_arrays import DatedArrays
-from gridmill.testing.dated_messages import DatedMessages
+from gridmill.testing.dated.arrays import DatedArrays
+from gridmill.testing.dated.inventories import DatedInventories
+from gridmill.testing.dated.messages import DatedMessages
 
 __all__ = ["write_from_samples"]
 
@@ -53,8 +54,7 @@ def write_from_samples(
     ValueError
         The samples have no message of a variable.
     """
-    is_grib = issubclass(dataset.region_job, GribForecastJob)
-    dated: Any = DatedMessages(samples) if is_grib else DatedArrays(samples)
+    dated = _dated(samples, dataset)
     for job, group in _groups(dataset, until, variables):
         for coord in job.generate_source_file_coords(job.processing_region_ds(), group):
             path = folder / url_of(coord)
@@ -62,6 +62,14 @@ def write_from_samples(
             dated.write(job, coord, group, path)
     for path, content in dated.contents():
         _wrap(path, content)
+
+
+def _dated(samples: Path, dataset: type[DynamicalDataset]) -> Any:
+    if not issubclass(dataset.region_job, GribForecastJob):
+        return DatedArrays(samples)
+    if (samples / "inventory.idx").exists():
+        return DatedInventories(samples)
+    return DatedMessages(samples)
 
 
 def _groups(

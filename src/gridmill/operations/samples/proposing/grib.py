@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from gridmill.authoring.encoding.chunking import propose_cut
-from gridmill.operations.samples.asking import bounded, shared_questions, shown
-from gridmill.operations.samples.cadence import Cadence, cadence_of
 from gridmill.operations.samples.facts import GribField, GribSample
-from gridmill.operations.samples.levels import PRESSURE
-from gridmill.operations.samples.naming import names_of_field
-from gridmill.operations.samples.pattern import NameFacts, NoPattern, PathPattern, find_pattern
+from gridmill.operations.samples.pattern import (
+    NameFacts,
+    NoPattern,
+    PathPattern,
+    find_pattern,
+)
 from gridmill.operations.samples.proposal import GribProposal, ProposedField, Question, Timing
-from gridmill.operations.samples.windows import windows_of
+from gridmill.operations.samples.proposing.asking import bounded, shared_questions, shown
+from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
+from gridmill.operations.samples.proposing.levels import PRESSURE
+from gridmill.operations.samples.proposing.naming import names_of_field
+from gridmill.operations.samples.proposing.windows import windows_of
 from gridmill.sources.grib.grids import Grid
 from gridmill.sources.grib.inventory.message import Statistic
 
@@ -56,58 +61,93 @@ def propose_grib(
         The samples are not of one product, or a variable of `only` is not among them.
     """
     asked: list[Question] = []
-    left_out = [line for sample in samples for line in sample.left_out]
-    grid, samples = _one_grid(samples, asked)
-    fields = [field for sample in samples for field in sample.fields]
-    members = sorted({f.member for f in fields if f.member is not None})
-    leads = sorted({field.end for field in fields})
-    pattern = find_pattern(names, [_name_facts(sample) for sample in samples])
-    is_forecast = pattern.has("lead") or leads != [ZERO]
-    words = _Words(pattern, samples)
-    cadence = cadence_of(sorted({f.time for f in fields}), coarsest="6h" if is_forecast else "D")
-    variables = list(_variables(samples, words, is_forecast, asked))
-    variables, others = _chosen(variables, only)
-    if others:
-        asked.append(_too_many(others))
-    times = sorted({f.time for f in fields})
-    pattern = pattern.dated(by_hour=cadence.alias not in ("D", "7D", "MS", "YS"))
-    dim = "init_time" if is_forecast else "time"
-    pressures = _common_levels(variables)
-    sizes = _sizes(dim, members, leads if is_forecast else [], grid)
-    cut = propose_cut({**sizes}, dim, 1 if is_forecast else _positions(cadence))
-    asked = [*shared_questions(cadence, pattern, dim, times), *asked]
-    if is_forecast:
-        asked.insert(1, _about_leads(leads))
-    if grid is None:
-        asked.insert(0, _about_grid())
+    given = _one_grid(samples, names, asked)
+    pattern = find_pattern(given.names, [_name_facts(sample) for sample in given.samples])
+    axes = _axes_of(given, pattern)
+    words = _Words(pattern, given.samples)
+    variables, others = _chosen(list(_variables(given.samples, words, axes, asked)), only)
+    pattern = pattern.dated(by_hour=axes.cadence.alias not in ("D", "7D", "MS", "YS"))
+    sizes = _sizes(axes, given.grid)
+    cut = propose_cut(sizes, axes.dim, 1 if axes.leads else _positions(axes.cadence))
+    first = given.samples[0]
     return GribProposal(
-        timing=Timing(labels=times, frequency=cadence.alias),
+        timing=Timing(labels=axes.times, frequency=axes.cadence.alias),
         pattern=pattern,
         dims=tuple(sizes),
         chunks=cut.chunks,
         shards=cut.shards,
-        compression=samples[0].sample.compression,
-        member=samples[0].sample.member,
-        questions=bounded(asked),
-        left_out=tuple(left_out),
-        samples=samples,
+        compression=first.sample.compression,
+        member=first.sample.member,
+        questions=bounded([*_general(given, axes, pattern, others), *asked]),
+        left_out=tuple(line for sample in samples for line in sample.left_out),
+        samples=given.samples,
         variables=tuple(variables),
-        grid=grid,
-        lead_hours=tuple(lead / HOUR for lead in leads) if is_forecast else (),
-        members=tuple(members) if len(members) > 1 or pattern.has("member") else (),
+        grid=given.grid,
+        lead_hours=tuple(lead / HOUR for lead in axes.leads),
+        members=axes.members,
         member_words=words.members,
-        pressures=pressures,
+        pressures=_common_levels(variables),
         inventory=next((s.inventory for s in samples if s.inventory), None),
     )
 
 
-def _one_grid(
-    samples: Sequence[GribSample], asked: list[Question]
-) -> tuple[Grid | None, list[GribSample]]:
+@dataclass(frozen=True)
+class _Given:
+    """Samples on one grid, with their addresses."""
+
+    samples: list[GribSample]
+    names: list[str]
+    grid: Grid | None
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """What fields lie along: times, and leads and members where there are any."""
+
+    dim: str
+    times: list[datetime]
+    cadence: Cadence
+    leads: list[timedelta]
+    members: tuple[int, ...]
+
+
+def _axes_of(given: _Given, pattern: PathPattern) -> _Axes:
+    fields = [field for sample in given.samples for field in sample.fields]
+    leads = sorted({field.end for field in fields})
+    times = sorted({field.time for field in fields})
+    members = sorted({f.member for f in fields if f.member is not None})
+    has_members = len(members) > 1 or pattern.has("member")
+    is_forecast = pattern.has("lead") or leads != [ZERO]
+    cadence = cadence_of(times, coarsest="6h" if is_forecast else "D")
+    if is_forecast and step_of(cadence.alias) is None:
+        cadence = Cadence("6h", is_known=False)
+    return _Axes(
+        dim="init_time" if is_forecast else "time",
+        times=times,
+        cadence=cadence,
+        leads=leads if is_forecast else [],
+        members=tuple(members) if has_members else (),
+    )
+
+
+def _general(
+    given: _Given, axes: _Axes, pattern: PathPattern, others: Sequence[str]
+) -> Iterator[Question]:
+    """Ask what concerns all variables."""
+    if given.grid is None:
+        yield _about_grid()
+    if axes.leads:
+        yield _about_leads(axes.leads)
+    yield from shared_questions(axes.cadence, pattern, axes.dim, axes.times)
+    if others:
+        yield _too_many(others)
+
+
+def _one_grid(samples: Sequence[GribSample], names: Sequence[str], asked: list[Question]) -> _Given:
     """Keep the fields on the grid that most have; None where only inventories are known."""
     counts = Counter(f.grid for sample in samples for f in sample.fields if f.grid is not None)
     if not counts:
-        return None, list(samples)
+        return _Given(list(samples), list(names), None)
     grid = counts.most_common(1)[0][0]
     if len(counts) > 1:
         told = ", ".join(f"{one.grid_type} {one.shape}" for one in counts)
@@ -122,7 +162,8 @@ def _one_grid(
     kept = [
         replace(s, fields=tuple(f for f in s.fields if f.grid in (None, grid))) for s in samples
     ]
-    return grid, [sample for sample in kept if sample.fields]
+    pairs = [(s, name) for s, name in zip(kept, names, strict=True) if s.fields]
+    return _Given([sample for sample, _ in pairs], [name for _, name in pairs], grid)
 
 
 def _name_facts(sample: GribSample) -> NameFacts:
@@ -155,7 +196,7 @@ class _Words:
                 self.members.setdefault(member, word) if member is not None else None
             for key in keys:
                 self._by_key.setdefault(key, word)
-        if any(self.members.get(m) != word for (word,), some, _ in held for m in some):
+        if any(m is None or self.members[m] != word for (word,), some, _ in held for m in some):
             self.members = {}
         else:
             self._by_key = {}
@@ -193,7 +234,7 @@ def _family(field: GribField) -> _Key:
 
 
 def _variables(
-    samples: Sequence[GribSample], words: _Words, is_forecast: bool, asked: list[Question]
+    samples: Sequence[GribSample], words: _Words, axes: _Axes, asked: list[Question]
 ) -> Iterator[ProposedField]:
     families: defaultdict[_Key, list[GribField]] = defaultdict(list)
     for sample in samples:
@@ -211,7 +252,7 @@ def _variables(
             [_ordered(by_level, whole)] if is_layered else [[some] for some in by_level.values()]
         )
         for group in groups:
-            yield from _named(group, words, is_forecast, used, asked)
+            yield from _named(group, words, bool(axes.leads), used, asked)
 
 
 def _common_set(families: dict[_Key, list[GribField]]) -> set[Any]:
@@ -321,28 +362,24 @@ def _common_levels(variables: Sequence[ProposedField]) -> tuple[float, ...]:
     return tuple(_pressure(field) for field in layered[0].fields) if layered else ()
 
 
-def _sizes(
-    dim: str, members: Sequence[int], leads: Sequence[timedelta], grid: Grid | None
-) -> dict[str, int]:
+def _sizes(axes: _Axes, grid: Grid | None) -> dict[str, int]:
     lengths = WITHOUT_GRID if grid is None else dict(zip(grid.dims, grid.shape, strict=True))
     if "point" in lengths:
         lengths = {"cell": lengths["point"]}
-    sizes = {dim: LONG}
-    if len(members) > 1:
-        sizes["ensemble_member"] = len(members)
-    if leads:
-        sizes["lead_time"] = len(leads)
+    sizes = {axes.dim: LONG}
+    if axes.members:
+        sizes["ensemble_member"] = len(axes.members)
+    if axes.leads:
+        sizes["lead_time"] = len(axes.leads)
     return {**sizes, **lengths}
 
 
 def _positions(cadence: Cadence) -> int:
     """Return how many positions of time a shard holds: about a day's."""
-    import pandas as pd
-
-    if cadence.alias is None or cadence.alias in ("MS", "YS"):
+    step = step_of(cadence.alias)
+    if step is None:
         return 1
-    step = pd.Timedelta(pd.tseries.frequencies.to_offset(cadence.alias))
-    return max(1, min(24, int(pd.Timedelta(days=1) / step)))
+    return max(1, min(24, timedelta(days=1) // step))
 
 
 def _about_leads(leads: Sequence[timedelta]) -> Question:

@@ -16,7 +16,7 @@ from gridmill.sources.grib.inventory.selection import Selector
 from gridmill.sources.grib.keys import import_eccodes, is_defined, loaded
 from gridmill.sources.grib.messages import open_message
 
-__all__ = ["DatedMessages"]
+__all__ = ["DatedMessages", "dated_message"]
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -46,7 +46,7 @@ class DatedMessages:
                 key = (var.name, level, selector, coord.init_time)
                 if key not in self._done[path]:
                     message = self._sample_of(var, level)
-                    self._done[path][key] = _dated(message, coord.init_time, selector)
+                    self._done[path][key] = dated_message(message, coord.init_time, selector)
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
         """Give the files and what is in each."""
@@ -73,7 +73,7 @@ def _same(want: Surface | None, has: Surface | None) -> bool:
     return want.type == has.type and math.isclose(want.value, has.value, abs_tol=1e-9)
 
 
-def _dated(message: bytes, init: datetime, selector: Selector) -> bytes:
+def dated_message(message: bytes, init: datetime, selector: Selector) -> bytes:
     """Return a message with the start, the period and the member that are asked for."""
     eccodes = import_eccodes()
     start = selector.start_step or timedelta(0)

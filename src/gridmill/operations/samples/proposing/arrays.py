@@ -8,17 +8,22 @@ from typing import Any
 import numpy as np
 
 from gridmill.authoring.encoding.chunking import propose_cut
-from gridmill.operations.samples.asking import bounded, shared_questions, shown
-from gridmill.operations.samples.cadence import Cadence, cadence_of
 from gridmill.operations.samples.facts import ArrayAxis, ArraySample, ArrayVariable
-from gridmill.operations.samples.naming import python_name
-from gridmill.operations.samples.pattern import NameFacts, NoPattern, PathPattern, find_pattern
+from gridmill.operations.samples.pattern import (
+    NameFacts,
+    NoPattern,
+    PathPattern,
+    find_pattern,
+)
 from gridmill.operations.samples.proposal import (
     ArrayProposal,
     ProposedArray,
     Question,
     Timing,
 )
+from gridmill.operations.samples.proposing.asking import bounded, shared_questions, shown
+from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of
+from gridmill.operations.samples.proposing.naming import python_name
 
 __all__ = ["propose_arrays"]
 
@@ -64,7 +69,6 @@ def propose_arrays(
     variables, others = _chosen(variables, only)
     if others:
         asked.append(_too_many(others))
-    used = {dim for var in variables for dim in var.dims}
     return ArrayProposal(
         timing=Timing(
             labels=_labels(times, cadence), frequency=cadence.alias, calendar=first.calendar
@@ -79,13 +83,22 @@ def propose_arrays(
         left_out=tuple(line for sample in samples for line in sample.left_out),
         samples=samples,
         variables=tuple(variables),
-        axes={name: axis for name, axis in axes.items() if name in used},
-        auxiliary={name: axis for name, axis in auxiliary.items() if set(axis.dims) <= used},
+        axes=_used(axes, variables),
+        auxiliary=_used(auxiliary, variables),
         mappings=first.mappings,
         time_dim=first.time_dim,
         has_many=has_many,
         positions=max(len(sample.times) for sample in samples) or 1,
     )
+
+
+def _used(
+    coords: Mapping[str, ArrayAxis], variables: Sequence[ProposedArray]
+) -> dict[str, ArrayAxis]:
+    """Return the coordinates along dims that variables have."""
+    dims = {dim for var in variables for dim in var.dims}
+    own = {name: (name,) if name in dims else axis.dims for name, axis in coords.items()}
+    return {name: axis for name, axis in coords.items() if set(own[name]) <= dims}
 
 
 def _times(samples: Sequence[ArraySample], pattern: PathPattern) -> list[Any]:
@@ -213,11 +226,11 @@ def _variables(
             if var.name in done:
                 continue
             done.add(var.name)
-            dims = tuple(renamed[dim] for dim in var.dims if dim != sample.time_dim)
-            sizes = {"time": LONG} | dict(
-                zip(dims, (n for d, n in zip(var.dims, var.shape, strict=True) if d != sample.time_dim),
-                    strict=True)
-            )  # fmt: skip
+            sizes = {"time": LONG} | {
+                renamed[dim]: length
+                for dim, length in zip(var.dims, var.shape, strict=True)
+                if dim != sample.time_dim
+            }
             dtype = _dtype(var, asked)
             cut = propose_cut(sizes, "time", positions, np.dtype(dtype).itemsize)
             yield ProposedArray(

@@ -23,7 +23,8 @@ UNITS = {
     160: ("m below sea level", 1.0, "m_below_sea_level"),
 }  # fmt: skip
 SUFFIXES = {
-    1: "surface", 8: "top_of_atmosphere", 10: "atmosphere", 200: "atmosphere", 101: "mean_sea_level",
+    1: "surface", 8: "top_of_atmosphere", 10: "atmosphere", 200: "atmosphere",
+    101: "mean_sea_level",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gridmill.authoring.cf import WELL_KNOWN
 from gridmill.operations.samples.facts import GribField
-from gridmill.operations.samples.levels import PRESSURE, level_suffix
+from gridmill.operations.samples.proposing.levels import PRESSURE, level_suffix
 from gridmill.sources.grib.inventory.message import Statistic
 
 __all__ = ["WMO", "GribNames", "cf_units", "names_of_field", "python_name"]
@@ -23,7 +23,7 @@ WHOLE = {
     "2sh": "specific_humidity_2m", "10u": "wind_u_10m", "10v": "wind_v_10m",
     "100u": "wind_u_100m", "100v": "wind_v_100m", "sp": "pressure_surface",
     "prmsl": "pressure_reduced_to_mean_sea_level", "msl": "pressure_reduced_to_mean_sea_level",
-    "PRMSL": "pressure_reduced_to_mean_sea_level", "MSLET": "pressure_reduced_to_mean_sea_level_eta",
+    "PRMSL": "pressure_reduced_to_mean_sea_level",
     "tp": "precipitation_surface", "APCP": "precipitation_surface",
     "acpcp": "convective_precipitation_surface", "cp": "convective_precipitation_surface",
     "skt": "temperature_surface", "tcc": "total_cloud_cover_atmosphere", "lcc": "low_cloud_cover",
@@ -33,7 +33,8 @@ WHOLE = {
     "sdlwrf": "downward_long_wave_radiation_flux_surface",
     "ssrd": "downward_short_wave_radiation_flux_surface",
     "strd": "downward_long_wave_radiation_flux_surface",
-    "hpbl": "planetary_boundary_layer_height_surface", "blh": "planetary_boundary_layer_height_surface",
+    "hpbl": "planetary_boundary_layer_height_surface",
+    "blh": "planetary_boundary_layer_height_surface",
     "siconc": "sea_ice_cover_surface", "ci": "sea_ice_cover_surface",
 }  # fmt: skip
 WITH_LEVEL = {
@@ -62,8 +63,8 @@ OTHER_UNITS = {
     "gpm": "m", "dB": "dBZ", "Degree true": "degree", "Degree N": "degrees_north",
     "Degree E": "degrees_east", "deg": "degree", "C": "degC", "psu": "1e-3",
 }  # fmt: skip
-# GRIB2 code table 4.2, discipline 0: what ecCodes has no name for where a centre writes it otherwise
-# than it expects; short name, units and title.
+# GRIB2 code table 4.2, discipline 0: what ecCodes has no name for where a centre writes it in
+# another way than it expects; short name, units and title.
 WMO = {
     (0, 0, 0): ("t", "K", "Temperature"),
     (0, 0, 6): ("DPT", "K", "Dew point temperature"),
@@ -159,7 +160,7 @@ def _attributes(field: GribField, name: str) -> tuple[dict[str, str | None], tup
     """Return what CF attributes are told beside a name, and what nothing says."""
     known = WELL_KNOWN.get(name)
     units = cf_units(field.units)
-    is_total = field.statistic is Statistic.ACCUMULATION and not field.units == ""
+    is_total = field.statistic is Statistic.ACCUMULATION and field.units != ""
     if known is not None and (units == known.units or (units is None and not is_total)):
         is_asked = units is None and field.statistic is not Statistic.INSTANT
         return {}, ("units",) if is_asked else ()

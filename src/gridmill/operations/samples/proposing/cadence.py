@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
-__all__ = ["Cadence", "cadence_of"]
+__all__ = ["Cadence", "cadence_of", "step_of"]
 
 SECOND, DAY = 1, 86_400
 # Steps that providers have, in seconds, and what pandas calls them.
@@ -61,16 +63,29 @@ def cadence_of(times: Sequence[Any], *, coarsest: str = "D") -> Cadence:
     return Cadence(_alias(seconds), is_known=_is_even(times, seconds))
 
 
+def step_of(alias: str | None) -> timedelta | None:
+    """Return the length of a step; None for months, years, and where there is none.
+
+    Examples
+    --------
+    >>> step_of("6h"), step_of("MS")
+    (datetime.timedelta(seconds=21600), None)
+    """
+    found = re.fullmatch(r"(\d*)(D|h|min|s)", alias or "")
+    if found is None:
+        return None
+    unit = {"D": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}
+    return int(found[1] or 1) * unit.get(found[2], timedelta(seconds=1))
+
+
 def _is_even(times: Sequence[Any], seconds: int) -> bool:
     """Whether some neighbours lie one step apart: else there may be more between them."""
-    pairs = zip(times, times[1:], strict=False)
+    pairs = pairwise(times)
     return len(times) > 1 and any((b - a) == timedelta(seconds=seconds) for a, b in pairs)
 
 
 def _of_one(time: Any, coarsest: str) -> Cadence:
-    since_midnight = (time.hour * 60 + time.minute) * 60 + time.second
-    if time.second:
-        return Cadence(None, is_known=False)
+    since_midnight = (time.hour * 60 + time.minute) * 60
     most = next(seconds for seconds, alias in ALIASES if alias == coarsest)
     alias = next(
         alias for seconds, alias in ALIASES if seconds <= most and since_midnight % seconds == 0
@@ -81,7 +96,7 @@ def _of_one(time: Any, coarsest: str) -> Cadence:
 def _calendar_step(times: Sequence[Any]) -> str | None:
     """Return ``MS`` or ``YS`` where times lie a month or a year apart."""
     months = [time.year * 12 + time.month for time in times]
-    steps = {b - a for a, b in zip(months, months[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(months)}
     spread = max(time.day for time in times) - min(time.day for time in times)
     if not steps or 0 in steps or spread > 3:
         return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gridmill.operations.samples.cadence import Cadence
 from gridmill.operations.samples.pattern import PathPattern
 from gridmill.operations.samples.proposal import MOST_QUESTIONS, Question
+from gridmill.operations.samples.proposing.cadence import Cadence
 
 __all__ = ["bounded", "shared_questions", "shown"]
 
@@ -26,7 +26,7 @@ def shared_questions(
         Question(
             "delay",
             "how long after its time does the provider have a file at the latest?",
-            "samples do not say it; a file that is absent later than that is a gap of the provider's",
+            "samples do not say it; a file that is absent after that is a gap of the provider's",
             "the provider's schedule, or the times of files in its listing",
         ),
         Question(
