@@ -39,7 +39,7 @@ def write_from_samples(
     Parameters
     ----------
     samples
-        A folder with ``messages.grib``, ``inventory.idx`` or files of arrays.
+        A folder with ``messages.grib``, ``inventory_0.idx`` or files of arrays.
     dataset
         The dataset.
     folder
@@ -67,7 +67,7 @@ def write_from_samples(
 def _dated(samples: Path, dataset: type[DynamicalDataset]) -> Any:
     if not issubclass(dataset.region_job, GribForecastJob):
         return DatedArrays(samples)
-    if (samples / "inventory.idx").exists():
+    if any(samples.glob("inventory_*.idx")):
         return DatedInventories(samples)
     return DatedMessages(samples)
 

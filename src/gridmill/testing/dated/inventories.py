@@ -45,11 +45,12 @@ class DatedInventories:
     Parameters
     ----------
     samples
-        A folder with ``inventory.idx``.
+        A folder with ``inventory_0.idx`` and others.
     """
 
     def __init__(self, samples: Path) -> None:
-        self._known = parse_inventory((samples / "inventory.idx").read_text())
+        texts = [path.read_text() for path in sorted(samples.glob("inventory_*.idx"))]
+        self._known = [line for text in texts for line in parse_inventory(text)]
         self._done: defaultdict[Path, dict[Any, tuple[Message, Selector, datetime]]]
         self._done = defaultdict(dict)
         self._shape = (0, 0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from gridmill.authoring.cf import WELL_KNOWN
 from gridmill.authoring.encoding.chunking import propose_cut
 from gridmill.operations.samples.facts import GribField, GribSample
 from gridmill.operations.samples.pattern import (
@@ -71,7 +72,7 @@ def propose_grib(
     cut = propose_cut(sizes, axes.dim, 1 if axes.leads else _positions(axes.cadence))
     first = given.samples[0]
     return GribProposal(
-        timing=Timing(labels=axes.times, frequency=axes.cadence.alias),
+        timing=Timing(labels=axes.times, frequency=_frequency(axes)),
         pattern=pattern,
         dims=tuple(sizes),
         chunks=cut.chunks,
@@ -128,6 +129,12 @@ def _axes_of(given: _Given, pattern: PathPattern) -> _Axes:
         leads=leads if is_forecast else [],
         members=tuple(members) if has_members else (),
     )
+
+
+def _frequency(axes: _Axes) -> str | None:
+    """Return the step with its number: of forecasts it is taken for a duration, too."""
+    alias = axes.cadence.alias
+    return f"1{alias}" if axes.leads and alias and alias[0].isalpha() else alias
 
 
 def _general(
@@ -303,10 +310,19 @@ def _named(
         yield ProposedField(
             name=name,
             fields=tuple(some[0] for some in group),
-            more=names.more,
+            more=names.more if name == names.name else {**_known_as(names.name), **names.more},
             window=window,
             word=words.of(first),
         )
+
+
+def _known_as(name: str) -> dict[str, str | None]:
+    """Return what a well-known variable is, for another that is like it."""
+    known = WELL_KNOWN.get(name)
+    if known is None:
+        return {}
+    told = {"standard_name": known.standard_name} if known.standard_name else {}
+    return {"long_name": known.long_name, "units": known.units, **told}
 
 
 def _about(

@@ -160,10 +160,10 @@ def _attributes(field: GribField, name: str) -> tuple[dict[str, str | None], tup
     """Return what CF attributes are told beside a name, and what nothing says."""
     known = WELL_KNOWN.get(name)
     units = cf_units(field.units)
-    is_total = field.statistic is Statistic.ACCUMULATION and field.units != ""
+    is_total = field.statistic is Statistic.ACCUMULATION
+    # Of an inventory nobody knows the units: those of its names are the well-known ones.
     if known is not None and (units == known.units or (units is None and not is_total)):
-        is_asked = units is None and field.statistic is not Statistic.INSTANT
-        return {}, ("units",) if is_asked else ()
+        return {}, ()
     title = field.title or (known.long_name if known else "")
     unknown = [] if title else ["what it is"]
     if units is None:

@@ -50,7 +50,9 @@ def assigned(name: str, value: Any, indent: str = "") -> str:
 def returned(code: str, indent: str) -> str:
     """Return a return statement, in parentheses where it fits no line."""
     line, inside = f"{indent}return {code}", f"{indent}{INDENT}{code}"
-    return line if len(line) <= LINE else f"{indent}return (\n{inside}\n{indent})"
+    if len(line) <= LINE or len(inside) > LINE:
+        return line
+    return f"{indent}return (\n{inside}\n{indent})"
 
 
 def written(value: Any, indent: str = "", used: int = 0) -> str:

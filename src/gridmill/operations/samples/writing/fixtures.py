@@ -85,12 +85,13 @@ def _chosen(proposal: GribProposal) -> tuple[_Chosen, tuple[str, ...]]:
 
 
 def _write_messages(chosen: Sequence[tuple[Sample, GribField]], folder: Path) -> list[Path]:
-    """Write one file of messages, or the inventory where there are none."""
+    """Write one file of messages, or the inventories where there are none."""
     if all(not field.nbytes for _, field in chosen):
-        original = chosen[0][0].path
-        target = folder / "inventory.idx"
-        shutil.copy2(original, target)
-        return [target]
+        targets = []
+        for number, path in enumerate(dict.fromkeys(sample.path for sample, _ in chosen)):
+            targets.append(folder / f"inventory_{number}.idx")
+            shutil.copy2(path, targets[-1])
+        return targets
     target = folder / "messages.grib"
     wanted = {(sample.path, field.offset, field.submessage) for sample, field in chosen}
     with target.open("wb") as out:

@@ -294,7 +294,7 @@ def _job(proposal: GribProposal, names: Names, asked: Asked) -> str:
     lines += ["", *_inventory(proposal)]
     if _has_words(proposal):
         lines += ["", *_own_files()]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip()
 
 
 def _frequency(proposal: GribProposal) -> str:
