@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["Cadence", "cadence_of", "step_of"]
 
-SECOND, DAY = 1, 86_400
+MINUTE, DAY = 60, 86_400
 # Steps that providers have, in seconds, and what pandas calls them.
 ALIASES = (
     (7 * DAY, "7D"), (DAY, "D"), (12 * 3600, "12h"), (6 * 3600, "6h"), (3 * 3600, "3h"),
@@ -58,7 +58,9 @@ def cadence_of(times: Sequence[Any], *, coarsest: str = "D") -> Cadence:
     if calendar := _calendar_step(times):
         return Cadence(calendar, is_known=True)
     seconds = math.gcd(*(round((time - first) / timedelta(seconds=1)) for time in rest))
-    if seconds < 60 or any(time.microsecond for time in times):
+    # Providers' steps divide a day, or are whole days.
+    is_step = seconds >= MINUTE and (DAY % seconds == 0 or seconds % DAY == 0)
+    if not is_step or any(time.microsecond for time in times):
         return Cadence(None, is_known=True)
     return Cadence(_alias(seconds), is_known=_is_even(times, seconds))
 
