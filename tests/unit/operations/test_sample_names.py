@@ -32,7 +32,9 @@ def test_a_pattern_gives_back_every_name(date, lead, words, first, steps, leads)
     for time in times:
         for hours in leads:
             stem = "_".join(words)
-            names.append(f"https://x.org/data/{time.strftime(date)}/{stem}{lead.format(hours)}.grib2")
+            names.append(
+                f"https://x.org/data/{time.strftime(date)}/{stem}{lead.format(hours)}.grib2"
+            )
             facts.append(NameFacts(times=(time, time), lead=hours * HOUR))
     assume(len(set(names)) == len(names))
     found = find_pattern(names, facts)
@@ -55,9 +57,7 @@ def test_dates_are_read_from_names_where_files_say_none(time, date):
 def test_what_is_not_known_to_be_a_lead_stays():
     """A figure that equals a lead by chance is no lead: the grid's resolution, a version."""
     at = datetime(2024, 1, 1)
-    found = find_pattern(
-        ["/d/model.2.t00z.0p25.f002"], [NameFacts(times=(at, at), lead=2 * HOUR)]
-    )
+    found = find_pattern(["/d/model.2.t00z.0p25.f002"], [NameFacts(times=(at, at), lead=2 * HOUR)])
     assert str(found) == "model.2.t%Hz.0p25.f{lead}"
 
 
