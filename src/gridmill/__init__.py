@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gridmill.authoring.encoding.gdal import for_gdal
     from gridmill.authoring.region_job import RegionJob
-    from gridmill.authoring.source_file import SourceFileCoord
+    from gridmill.authoring.source_file import ListedFileCoord, SourceFileCoord
     from gridmill.authoring.template import TemplateConfig
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.progress import ProgressDisplay
@@ -60,6 +60,7 @@ __all__ = [
     "Encoding",
     "FileIdentity",
     "Gate",
+    "ListedFileCoord",
     "MostJump",
     "MostMissing",
     "NotARepeat",
@@ -93,6 +94,7 @@ _MODULES = {
     "DynamicalDataset": "dataset",
     "Encoding": "model.variables",
     "Gate": "model.fields.gates",
+    "ListedFileCoord": "authoring.source_file",
     "MostJump": "model.fields.gates",
     "MostMissing": "model.fields.gates",
     "NotARepeat": "model.fields.gates",

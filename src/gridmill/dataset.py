@@ -15,7 +15,7 @@ from gridmill.archive.assignment import (
     assigned_update,
 )
 from gridmill.archive.declaration import narrowed, with_what_it_has
-from gridmill.archive.opening import Opening
+from gridmill.archive.opening import Opening, listing
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
@@ -24,6 +24,7 @@ from gridmill.model.urls import check_address
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.coordinator import Listener, process, run
 from gridmill.sources.fetch.download import mask_url
+from gridmill.sources.listings.listings import Listings
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
 
@@ -328,6 +329,7 @@ class DynamicalDataset:
     @property
     def _opening(self) -> Opening:
         coded = with_what_it_has(self.store, self.declared)
+        coded = listing(coded, Listings(self._bases, self.region_job.download_settings))
         return Opening(
             self.store, coded, self.region_job, self._bases, self._process, self._tmp_store
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,9 +27,10 @@ from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
 from gridmill.planning.reasons import Belief
+from gridmill.sources.listings.listings import Listings
 from gridmill.stores.final_store import FinalStore
 
-__all__ = ["Opened", "Opening"]
+__all__ = ["Opened", "Opening", "listing"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Opening:
         """Tell a job where its source files are, and what processes it if it is by itself."""
         source_base = job.source_base or self.source_base
         processor = self.processor if belief is None else partial(self.processor, belief=belief)
-        return replace(job, source_base=source_base, processor=processor)
+        listings = self.coded.listings.at(source_base)
+        return replace(job, source_base=source_base, processor=processor, listings=listings)
 
     def for_backfill(
         self,
@@ -196,3 +199,10 @@ class Opening:
             )
 
         return Archive(self.store, config, template_ds, make_job, unseen, self.tmp_store)
+
+
+def listing(config: TemplateConfig, listings: Listings) -> TemplateConfig:
+    """Return a copy of a template that asks the provider for its folders."""
+    twin = copy.copy(config)
+    twin.listings = listings
+    return twin

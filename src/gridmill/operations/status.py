@@ -21,6 +21,7 @@ from gridmill.model.reports.run_report import BULKY
 from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
+from gridmill.sources.listings.listings import ListingCost
 from gridmill.stores.state.claims import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
@@ -99,6 +100,8 @@ class ArchiveStatus:
     remarks
         How the archive differs from what the code declares, and why it would not be made today,
         a line each.
+    listings
+        What it cost to list the provider's folders.
     """
 
     dataset_id: str
@@ -119,6 +122,7 @@ class ArchiveStatus:
     made_earlier: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     held: int = 0
+    listings: ListingCost = field(default_factory=ListingCost)
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -174,6 +178,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         made_earlier=made_earlier(records, _version(archive)),
         remarks=config.remarks,
         held=sum(len(_urls(record, record.held_open())) for record in records),
+        listings=config.listings.cost,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from math import ceil, prod
 from typing import Any
 
@@ -25,6 +25,7 @@ from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.runs.workplaces.workplace import threads_per_worker
 from gridmill.sources.fetch.download import mask_url
+from gridmill.sources.listings.listings import Listings
 from gridmill.stores.final_store import FinalStore, IntendedWork
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.state.records import UpdateProgressTracker
@@ -87,6 +88,8 @@ class Plan:
     remarks
         How the archive differs from what the code declares, and why it would not be made today,
         a line each.
+    listings
+        The provider's folders that planning asks for.
     """
 
     dataset_id: str
@@ -99,6 +102,7 @@ class Plan:
     regions: int
     unselected: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    listings: Listings = field(default_factory=lambda: Listings(asks=False))
 
     @property
     def store(self) -> str:
@@ -121,7 +125,8 @@ class Plan:
         dict
             Plain values. Region jobs in all and still to do; chains (one a variable and region);
             source files; bytes of source files, of raw values and in the store; what a worker
-            needs of memory and tmp disk; seconds. What only an earlier run can tell (`estimated_
+            needs of memory and tmp disk; seconds; what `listings` of the provider's folders cost
+            already. What only an earlier run can tell (`estimated_
             from`) is None before there was one. `regions` names for each what is to do and why,
             or why it will be skipped; `passed_over` are those that the run does not look at.
         """
@@ -153,6 +158,7 @@ class Plan:
             "seconds": known and round(sums["raw_nbytes"] / known.raw_nbytes_per_s, 1),
             "estimated_from": known and {"run": known.run, "workers": known.workers},
             "passed_over": {"regions": self.regions - varying, "why": self._why_passed_over()},
+            "listings": asdict(self.listings.cost),
             "warnings": [*self._warnings(to_do), *_remarks(every)],
             "regions": regions,
         }
@@ -371,4 +377,5 @@ def plan_of(
         regions=-(-len(archive.index) // config.region_length),
         unselected=tuple(v.name for v in config.data_vars if v not in selected),
         remarks=config.remarks,
+        listings=config.listings,
     )

@@ -84,6 +84,7 @@ class Body:
 
     `chunks` begins at the byte `start` of the file and should end before the byte `stop` (None if
     the answer does not say). Unless `is_what_was_asked`, it holds more than the requested bytes.
+    A page of HTML is no file, unless `may_be_page`.
     """
 
     start: int
@@ -92,6 +93,7 @@ class Body:
     content_type: str
     is_what_was_asked: bool
     chunks: Iterator[bytes]
+    may_be_page: bool = False
 
 
 OpenBody: TypeAlias = Callable[

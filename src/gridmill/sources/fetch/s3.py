@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +16,14 @@ from gridmill.sources.fetch.responses import (
     Body,
     ByteRange,
     Deadline,
+    FileIdentity,
     body_of,
     check_status,
     range_header,
 )
 from gridmill.sources.fetch.settings import DownloadSettings
 
-__all__ = ["open_s3"]
+__all__ = ["list_s3", "open_s3"]
 
 # Codes that come with statuses which say less; a throttled request may come as 400.
 _THROTTLING_CODES = frozenset(
@@ -57,6 +59,54 @@ def open_s3(
         yield body_of(metadata["HTTPStatusCode"], metadata["HTTPHeaders"], request, chunks)
     finally:
         filesystem.loop.call_soon_threadsafe(stream.close)
+
+
+@contextmanager
+def list_s3(
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    *,
+    following: str | None,
+) -> Iterator[Body]:
+    """Open a page of what lies right below a prefix, as the JSON of its answer.
+
+    Parameters
+    ----------
+    url
+        ``s3://bucket/prefix``.
+    request
+        None: a page is asked for whole.
+    settings, deadline
+        As for `open_s3`.
+    following
+        What the page before says of this one; None for the first.
+    """
+    bucket, _, prefix = url.partition("://")[2].partition("/")
+    filesystem = _s3_filesystem(settings)
+    arguments = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
+    if following is not None:
+        arguments["ContinuationToken"] = following
+
+    async def list_objects() -> Any:
+        await filesystem.set_session()
+        client = await filesystem.get_s3(bucket)
+        return await client.list_objects_v2(**arguments)
+
+    with _s3_failures(url, settings):
+        response = _wait(filesystem, list_objects, deadline)
+    response.pop("ResponseMetadata", None)
+    content = json.dumps(response, default=lambda moment: moment.isoformat()).encode()
+    file = FileIdentity(nbytes=len(content))
+    yield Body(
+        start=0,
+        stop=len(content),
+        file=file,
+        is_what_was_asked=True,
+        content_type="application/json",
+        chunks=iter([content]),
+    )
 
 
 def _s3_filesystem(settings: DownloadSettings) -> Any:
