@@ -16,7 +16,6 @@ from distributed import (
     WorkerPlugin,
 )
 
-from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.plugin.executors import stage_executors
 from gridmill.runs.dask.plugin.memory import keep_freed_memory
@@ -24,6 +23,7 @@ from gridmill.runs.dask.plugin.places import HostPlaces
 from gridmill.runs.dask.plugin.shared import SharedFolder
 from gridmill.runs.workplaces.workplace import STAGE_WIDTHS
 from gridmill.sources.fetch.download import limit_hosts
+from gridmill.sources.kept import keep_files
 
 __all__ = ["PLUGIN", "PipelinePlugin"]
 
@@ -67,7 +67,7 @@ class PipelinePlugin(WorkerPlugin):
             import xarray  # noqa: F401
         limit_hosts(self, HostPlaces(worker.scheduler, worker.loop))
         self.shared = SharedFolder(_inventories(worker)) if shares_disk else None
-        keep_inventories(root / "inventories" if self.shared is None else self.shared.path)
+        keep_files(root / "inventories" if self.shared is None else self.shared.path)
         self.worker = worker
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
@@ -91,7 +91,7 @@ class PipelinePlugin(WorkerPlugin):
             worker.executors.pop(name, None)
             executor.shutdown(wait=False, cancel_futures=True)
         limit_hosts(self, None)
-        keep_inventories(None)
+        keep_files(None)
         delete([self.workspace.root])
         if self.shared is not None:
             self.shared.leave()
