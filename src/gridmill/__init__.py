@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         NotAvailable,
         fetch,
     )
+    from gridmill.sources.geotiff import read_geotiff
     from gridmill.sources.netcdf import read_netcdf
     from gridmill.sources.opened import read_h5py, read_xarray
 
@@ -78,6 +79,7 @@ __all__ = [
     "connect",
     "fetch",
     "for_gdal",
+    "read_geotiff",
     "read_h5py",
     "read_netcdf",
     "read_xarray",
@@ -111,6 +113,7 @@ _MODULES = {
     "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
     "for_gdal": "authoring.encoding.gdal",
+    "read_geotiff": "sources.geotiff",
     "read_h5py": "sources.opened",
     "read_netcdf": "sources.netcdf",
     "read_xarray": "sources.opened",
