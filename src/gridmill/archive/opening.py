@@ -22,12 +22,14 @@ from gridmill.archive.declaration import (
 )
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.queued import QueuedRegionJob
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
 from gridmill.planning.reasons import Belief
 from gridmill.sources.listings.listings import Listings
+from gridmill.sources.queues.tickets import Tickets
 from gridmill.stores.final_store import FinalStore
 
 __all__ = ["Opened", "Opening", "listing"]
@@ -84,7 +86,10 @@ class Opening:
         source_base = job.source_base or self.source_base
         processor = self.processor if belief is None else partial(self.processor, belief=belief)
         listings = self.coded.listings.at(source_base)
-        return replace(job, source_base=source_base, processor=processor, listings=listings)
+        job = replace(job, source_base=source_base, processor=processor, listings=listings)
+        if isinstance(job, QueuedRegionJob):
+            return replace(job, tickets=Tickets(self.store.state))
+        return job
 
     def for_backfill(
         self,

@@ -38,9 +38,16 @@ LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 @contextmanager
 def open_http(
-    url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    *,
+    posted: bytes | None = None,
 ) -> Iterator[Body]:
-    response = _get_http(url, request, settings, deadline)
+    response = _get_http(url, request, settings, deadline, posted)
+    if posted is not None and response.status in (201, 202):
+        response.status = 200
     try:
         if response.status not in (200, 206):
             _drain(response, deadline)
@@ -52,14 +59,19 @@ def open_http(
 
 
 def _get_http(
-    url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    posted: bytes | None = None,
 ) -> urllib3.BaseHTTPResponse:
     bare_url, headers = _http_request(url, request, settings)
     remaining_s = max(deadline.remaining_s, 0.001)
     try:
         return _http_pool(os.getpid(), _proxy_for(bare_url)).request(
-            "GET",
+            "GET" if posted is None else "POST",
             bare_url,
+            body=posted,
             headers=headers,
             preload_content=False,
             decode_content=False,
