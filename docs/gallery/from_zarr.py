@@ -14,7 +14,7 @@ import xarray as xr
 import zarr
 
 from gridmill import Coordinate, DataVar, DynamicalDataset, Encoding, TemplateConfig
-from gridmill.authoring.arrays import ArrayRegion, ArrayRegionJob
+from gridmill.authoring.sources.arrays import ArrayRegion, ArrayRegionJob
 from gridmill.testing import ArchiveServer
 
 LATS, LONS = np.arange(60.0, 40.0, -5), np.arange(0.0, 30.0, 5)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gridmill import DownloadSettings
-from gridmill.authoring.queued import OgcQueue, Patience, QueuedFile, QueuedRegionJob
+from gridmill.authoring.sources.queued import OgcQueue, Patience, QueuedFile, QueuedRegionJob
 from gridmill.sources.queues import fetching
 from gridmill.sources.queues.tickets import Tickets
 from tiny import TinyTemplate, dataset_of

@@ -22,9 +22,9 @@ from gridmill.archive.declaration import (
 )
 from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
-from gridmill.authoring.queued import QueuedRegionJob
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
+from gridmill.authoring.sources.queued import QueuedRegionJob
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
 from gridmill.planning.reasons import Belief

@@ -14,6 +14,7 @@ from gridmill.archive.assignment import Selection
 from gridmill.archive.opening import Opening
 from gridmill.archive.selection import jobs_of_update
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.sources.opened import XarrayRegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.reports.run_report import RunReport
@@ -193,6 +194,11 @@ def _remarks(every: Sequence[PreparedRegion]) -> Iterator[str]:
     records = [prepared.record for prepared in stay if prepared.record is not None]
     for what, many in made_earlier(records, version).items():
         yield f"{made_under(what, many)}: --redo reprocesses them, nothing else does"
+    if opened := sum(_opened_by_xarray(prepared) for prepared in every):
+        yield (
+            f"xarray opens source files {opened:,} times, each once for every variable: several "
+            "times the work of read_netcdf or of a decoder of one's own"
+        )
     moved = sum(prepared.has_moved for prepared in stay)
     if moved:
         yield (
@@ -230,6 +236,14 @@ def _experience(report: RunReport) -> tuple[int, Experience] | None:
         stored_share=stored / raw,
         source_nbytes=report.nbytes_downloaded / fetched,
     )
+
+
+def _opened_by_xarray(prepared: PreparedRegion) -> int:
+    """Return how often files of a region are opened the slow way."""
+    if not isinstance(prepared.job, XarrayRegionJob):
+        return 0
+    groups = prepared.groups
+    return sum((len(group.files) - len(group.kept)) * len(group.todo) for group in groups)
 
 
 def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict[str, Any]:

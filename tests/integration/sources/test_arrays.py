@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 
 from gridmill import Coordinate, DataVar, DownloadSettings, Encoding, SourceFileStatus
-from gridmill.authoring.arrays import ArrayRegion, ArrayRegionJob
+from gridmill.authoring.sources.arrays import ArrayRegion, ArrayRegionJob
 from gridmill.testing import ArchiveServer
 from gridmill.testing.faults import Status, Truncated
 from tiny import TinyTemplate, dataset_of, snapshot, time_coordinate

@@ -21,7 +21,7 @@ from gridmill import (
     TemplateConfig,
     read_netcdf,
 )
-from gridmill.authoring.queued import OgcQueue, Patience, QueuedFile, QueuedRegionJob
+from gridmill.authoring.sources.queued import OgcQueue, Patience, QueuedFile, QueuedRegionJob
 from gridmill.testing.queues.queue_server import QueueServer
 
 
