@@ -275,3 +275,75 @@ def test_one_fault_is_retried(tmp_path, provider, client):
     assert {f.status for f in files} == {SourceFileStatus.SUCCEEDED}
     assert all(f.etag and f.etag.startswith('"chunks-') and f.checksum for f in files)
     assert all("#t2m&tp&time=2020-01-01T" in f.url for f in files)
+
+
+# -- Icechunk -------------------------------------------------------------------------------------
+
+
+def commit(repository: Any, ds: xr.Dataset, message: str, **how: Any) -> None:
+    """Write to a repository as its owner does."""
+    session = repository.writable_session("main")
+    ds.to_zarr(session.store, zarr_format=3, consolidated=False, **how)
+    session.commit(message)
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_regions_of_an_icechunk_repository_are_read_and_revised(tmp_path, s3_server, client, where):
+    """An append changes no region; a commit to a chunk remakes those that it lies in."""
+    icechunk = pytest.importorskip("icechunk")
+    options: dict[str, Any] = {}
+    if where == "local":
+        storage, store = icechunk.local_filesystem_storage(str(tmp_path / "repo")), "repo"
+        base = str(tmp_path)
+    else:
+        options = {
+            "key": s3_server.access_key,
+            "secret": s3_server.secret_key,
+            "endpoint_url": s3_server.endpoint_url,
+            "client_kwargs": {"region_name": s3_server.region},
+        }
+        storage, store, base = (
+            icechunk.s3_storage(
+                bucket="public",
+                prefix="repo",
+                region=s3_server.region,
+                endpoint_url=s3_server.endpoint_url,
+                allow_http=True,
+                force_path_style=True,
+                access_key_id=s3_server.access_key,
+                secret_access_key=s3_server.secret_key,
+            ),
+            "repo",
+            "s3://public",
+        )
+    repository = icechunk.Repository.create(storage)
+    chunks = {name: {"chunks": (CHUNK, 2, 8)} for name in era().data_vars}
+    commit(repository, era(), "first", encoding=chunks)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Committed(Hours):
+        branch = "main"
+
+    class IcechunkJob(Job):
+        download_settings = DownloadSettings(attempts=1, s3_options=options)
+
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            times = processing_region_ds.get_index("time")
+            names = tuple(var.name for var in data_var_group)
+            return [Committed(store=store, arrays=names, first=times[0], last=times[-1])]
+
+    dataset = dataset_of(template=Template, job=IcechunkJob)(tmp_path / "a.zarr", source_base=base)
+    now = pd.Timestamp(END)
+    assert dataset.backfill(END, client=client, now=now).succeeded
+    np.testing.assert_array_equal(dataset.store.open_dataset().t2m.values, era().t2m.values[:16])
+    longer = era(pd.date_range("2020-01-01", periods=48, freq="h"))
+    commit(repository, longer.isel(time=slice(24, 48)), "append", append_dim="time")
+    assert (
+        dataset.reformat_operational_update(until=END, now=now, client=client).variables_done == 0
+    )
+    session = repository.writable_session("main")
+    zarr.open_group(session.store)["t2m"][7, 0, 0] = 999
+    session.commit("revise")
+    report = dataset.reformat_operational_update(until=END, now=now, client=client)
+    assert report.variables_done == 4
+    assert dataset.store.open_dataset().t2m[7, 0, 0] == 999

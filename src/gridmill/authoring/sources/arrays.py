@@ -18,8 +18,15 @@ from gridmill.sources.arrays.region import (
     fetch_region,
     identify_region,
     open_region,
+    touched_by,
 )
-from gridmill.sources.fetch.download import Download, DownloadFailed, FileIdentity, NotAvailable
+from gridmill.sources.fetch.download import (
+    Download,
+    DownloadFailed,
+    DownloadSettings,
+    FileIdentity,
+    NotAvailable,
+)
 from gridmill.sources.opened import read_xarray
 
 __all__ = ["ArrayRegion", "ArrayRegionJob"]
@@ -39,6 +46,8 @@ class ArrayRegion(SourceFileCoord):
 
     # What a chunk means that the archive does not have, see `gridmill.sources.arrays.region`.
     absent_chunks: ClassVar[AbsentChunks] = "missing"
+    # Of an Icechunk repository, which one to read; None: the archive is plain Zarr.
+    branch: ClassVar[str | None] = None
 
     store: str
     arrays: tuple[str, ...]
@@ -73,7 +82,7 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
         path = self.download_path(coord)
 
         def fetch(url: str) -> Download:
-            remote = Remote(url.partition("#")[0], self.download_settings, self.attempt)
+            remote = self._remote(url, coord, self.download_settings)
             return replace(fetch_region(remote, _selected(coord), path), url=mask_url(url))
 
         return first_answer(self, coord, fetch)
@@ -83,12 +92,32 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
         settings = replace(self.download_settings, attempts=2)
 
         def ask(url: str) -> FileIdentity:
-            return identify_region(Remote(url.partition("#")[0], settings), _selected(coord))
+            remote = self._remote(url, coord, settings, is_anew=True)
+            if remote.snapshot is None:
+                return identify_region(remote, _selected(coord))
+            keys = touched_by(remote, _selected(coord))
+            is_new = remote.has_changed(coord.etag, coord.arrays, keys)
+            return FileIdentity(etag=f'"@{remote.snapshot}"' if is_new else coord.etag)
 
         try:
             return first_answer(self, coord, ask, places_to_ask(coord, self.source_base))
         except (NotAvailable, DownloadFailed):
             return None
+
+    def _remote(
+        self, url: str, coord: ArrayRegionT, settings: DownloadSettings, *, is_anew: bool = False
+    ) -> Any:
+        """Open the archive; workers share its metadata during a run, who asks reads them anew."""
+        address = url.partition("#")[0]
+        if coord.branch is None:
+            return Remote(address, settings, "" if is_anew else self.attempt)
+        try:
+            from gridmill.sources.arrays.icechunk import IcechunkRemote
+        except ImportError as error:
+            raise ImportError(
+                f"reading {mask_url(address)} needs icechunk: pip install 'gridmill[icechunk]'"
+            ) from error
+        return IcechunkRemote(address, settings, coord.branch)
 
     def read_data(self, coord: ArrayRegionT, data_var: DataVarT) -> np.ndarray[Any, Any]:
         """Read one variable's region, which is compared with the place that it fills."""

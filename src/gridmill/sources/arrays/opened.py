@@ -50,6 +50,8 @@ class Remote:
 
     Attributes
     ----------
+    snapshot : str or None
+        Which version of the whole archive it is, where it has such.
     small_files : dict
         By key, the metadata and coordinates that were read so far.
 
@@ -60,6 +62,8 @@ class Remote:
     DownloadFailed
         It could not be asked, or what it answers is no Zarr.
     """
+
+    snapshot: str | None = None
 
     def __init__(self, url: str, settings: DownloadSettings, attempt: str = "") -> None:
         self.url = url.rstrip("/")
@@ -87,13 +91,16 @@ class Remote:
 
     def read_small(self, key: str) -> bytes | None:
         """Fetch metadata, or a chunk of a coordinate, once for all tasks of a run."""
-        address = f"{self.url}/{key}"
         try:
-            content, _ = read_kept(address, settings=self._settings, attempt=self._attempt)
+            content = self._fetch_small(key)
         except NotAvailable:
             return None
         self.small_files[key] = content
         return content
+
+    def _fetch_small(self, key: str) -> bytes:
+        address = f"{self.url}/{key}"
+        return read_kept(address, settings=self._settings, attempt=self._attempt)[0]
 
     def array(self, name: str) -> zarr.Array[Any]:
         """Return an array's metadata.

@@ -31,7 +31,14 @@ from gridmill.sources.fetch.failures import mask_url
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["AbsentChunks", "Selected", "fetch_region", "identify_region", "open_region"]
+__all__ = [
+    "AbsentChunks",
+    "Selected",
+    "fetch_region",
+    "identify_region",
+    "open_region",
+    "touched_by",
+]
 
 AbsentChunks: TypeAlias = Literal["missing", "fill"]
 
@@ -112,6 +119,11 @@ def identify_region(remote: Remote, selected: Selected) -> FileIdentity:
     found = _each(keys, remote.identify)
     _check_absent(remote, selected, keys, found)
     return FileIdentity(etag=_named(remote, positions, keys, found))
+
+
+def touched_by(remote: Remote, selected: Selected) -> list[str]:
+    """Return the keys of the chunks that a selection touches; raises as `fetch_region` does."""
+    return _keys(remote, selected.arrays, _positions(remote, selected))
 
 
 def open_region(path: Path) -> xr.Dataset:
@@ -213,4 +225,5 @@ def _named(
     ]
     places = sorted((dim, at.start, at.stop) for dim, at in positions.items())
     told = json.dumps([files, places, remote.decoding], sort_keys=True)
-    return f'"chunks-{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+    snapshot = "" if remote.snapshot is None else f"@{remote.snapshot}"
+    return f'"chunks-{hashlib.sha256(told.encode()).hexdigest()[:32]}{snapshot}"'
