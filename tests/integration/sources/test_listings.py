@@ -17,6 +17,7 @@ import pytest
 
 from ftpd import Served, files_over_ftp
 from gridmill import DownloadFailed, DownloadSettings, ListedFileCoord, SourceFileStatus, fetch
+from gridmill.operations.follow import follow_cycle
 from gridmill.sources.fetch.download import limit_hosts
 from gridmill.sources.listings.asking import Limits
 from gridmill.sources.listings.listings import Listings
@@ -301,6 +302,30 @@ def test_what_a_listing_does_not_show_is_a_gap_with_an_address(tmp_path, provide
     assert healed.succeeded
     assert dataset.store.open_dataset().a[5, 0, 0] == 5
     assert dataset.status(now=LATE).gaps == 0
+
+
+def test_who_follows_a_cycle_sees_what_is_listed_later(tmp_path, provider):
+    """Its folder is listed anew at each turn, and its address is known then."""
+    missed = next(provider.root.glob(f"*/scene_s{HOURS[7]:%Y%m%d%H%M}*"))
+    missed.rename(tmp_path / missed.name)
+    dataset = SCENES(tmp_path / "a.zarr", source_base=provider.url)
+    dataset.backfill(HOURS[6].isoformat(), client="none", now=HOURS[6])
+
+    def arrive(waiting: Any) -> None:
+        if not missed.exists():
+            shutil.move(tmp_path / missed.name, missed)
+
+    followed = follow_cycle(
+        dataset,
+        deadline_s=60,
+        client="none",
+        now=pd.Timestamp(END),
+        on_wait=arrive,
+        longest_pause_s=0.05,
+    )
+    *_, last = followed
+    assert (last.succeeded, last.positions_after) == (True, 8)
+    assert dataset.store.open_dataset().a[7, 0, 0] == 7
 
 
 def test_a_folder_that_cannot_be_listed_fails_its_run_and_heals(tmp_path, provider, client):

@@ -78,7 +78,7 @@ class ListedFile:
     nbytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
-    absence: NotAvailable | DownloadFailed | None = field(default=None, hash=False)
+    absence: NotAvailable | DownloadFailed | None = field(default=None, compare=False)
 
     @property
     def is_listed(self) -> bool:
