@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gridmill.authoring.describing.finality import Finality
     from gridmill.authoring.encoding.gdal import for_gdal
     from gridmill.authoring.region_job import RegionJob
-    from gridmill.authoring.source_file import SourceFileCoord
+    from gridmill.authoring.source_file import ListedFileCoord, SourceFileCoord
     from gridmill.authoring.template import TemplateConfig
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.progress import ProgressDisplay
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         NotAvailable,
         fetch,
     )
+    from gridmill.sources.geotiff import read_geotiff
     from gridmill.sources.netcdf import read_netcdf
     from gridmill.sources.opened import read_h5py, read_xarray
 
@@ -68,6 +69,7 @@ __all__ = [
     "FileIdentity",
     "Finality",
     "Gate",
+    "ListedFileCoord",
     "Login",
     "MostJump",
     "MostMissing",
@@ -88,6 +90,7 @@ __all__ = [
     "connect",
     "fetch",
     "for_gdal",
+    "read_geotiff",
     "read_h5py",
     "read_netcdf",
     "read_xarray",
@@ -108,6 +111,7 @@ _MODULES = {
     "DynamicalDataset": "dataset",
     "Encoding": "model.variables",
     "Gate": "model.fields.gates",
+    "ListedFileCoord": "authoring.source_file",
     "Login": "sources.fetch.credentials.rules",
     "MostJump": "model.fields.gates",
     "MostMissing": "model.fields.gates",
@@ -127,6 +131,7 @@ _MODULES = {
     "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
     "for_gdal": "authoring.encoding.gdal",
+    "read_geotiff": "sources.geotiff",
     "read_h5py": "sources.opened",
     "read_netcdf": "sources.netcdf",
     "read_xarray": "sources.opened",

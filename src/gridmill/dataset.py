@@ -17,7 +17,7 @@ from gridmill.archive.assignment import (
     assigned_update,
 )
 from gridmill.archive.declaration import narrowed, with_what_it_has
-from gridmill.archive.opening import Opening
+from gridmill.archive.opening import Opening, listing
 from gridmill.authoring.axis import on_axis
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
@@ -29,6 +29,7 @@ from gridmill.runs.coordinator import Listener, process, run_anew
 from gridmill.sources.fetch.credentials.access import kept_by
 from gridmill.sources.fetch.credentials.rules import Credential, with_overrides
 from gridmill.sources.fetch.download import mask_url
+from gridmill.sources.listings.listings import Listings
 from gridmill.stores.axis import published_labels
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
@@ -352,6 +353,8 @@ class DynamicalDataset:
 
     def _opening_at(self, now: Any = None) -> Opening:
         coded = with_what_it_has(self.store, self.declared)
+        settings, access = self.region_job.download_settings, self._access
+        coded = listing(coded, Listings(self._bases, settings, access=access))
         coded = on_axis(
             coded,
             published=partial(published_labels, self.store, coded.append_dim),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,13 +24,16 @@ from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
+from gridmill.authoring.sources.queued import QueuedRegionJob
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
 from gridmill.planning.reasons import Belief
 from gridmill.sources.fetch.credentials.access import NO_ACCESS, Access
+from gridmill.sources.listings.listings import Listings
+from gridmill.sources.queues.tickets import Tickets
 from gridmill.stores.final_store import FinalStore
 
-__all__ = ["Opened", "Opening"]
+__all__ = ["Opened", "Opening", "listing"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,16 @@ class Opening:
         """Tell a job where its source files are, and what processes it if it is by itself."""
         source_base = job.source_base or self.source_base
         processor = self.processor if belief is None else partial(self.processor, belief=belief)
-        access = self.access
-        return replace(job, source_base=source_base, processor=processor, access=access)
+        job = replace(
+            job,
+            source_base=source_base,
+            processor=processor,
+            access=self.access,
+            listings=self.coded.listings.at(source_base),
+        )
+        if isinstance(job, QueuedRegionJob):
+            return replace(job, tickets=Tickets(self.store.state))
+        return job
 
     def for_backfill(
         self,
@@ -196,3 +208,10 @@ class Opening:
             )
 
         return Archive(self.store, config, template_ds, make_job, unseen, self.tmp_store)
+
+
+def listing(config: TemplateConfig, listings: Listings) -> TemplateConfig:
+    """Return a copy of a template that asks the provider for its folders."""
+    twin = copy.copy(config)
+    twin.listings = listings
+    return twin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from gridmill.sources.fetch.download import (
     NotAvailable,
     identify,
 )
+from gridmill.sources.listings.listings import Listings
 from gridmill.sources.wrapped.fetching import fetch_unwrapped
 from gridmill.stores.final_store import FinalStore
 
@@ -84,6 +85,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Of credentials: rules, and who keeps what they name; set by `DynamicalDataset`. No secret.
     processor
         What `process` hands the job to; set by `DynamicalDataset`.
+    listings
+        The provider's folders, each asked for once a run: for `generate_source_file_coords`, which
+        gives what they show as a `ListedFileCoord`. Set by `DynamicalDataset`.
     """
 
     template_ds: xr.Dataset
@@ -96,6 +100,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     attempt: str = ""
     access: Access = NO_ACCESS
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
+    listings: Listings = field(default_factory=lambda: Listings(asks=False))
 
     # When a position may be published, see `gridmill.model.settled.region_state`.
     publish_when: ClassVar[PublishWhen] = "complete"
@@ -474,7 +479,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Give a twin that is small to send: without the template, with these variables only."""
         twin = copy.copy(self)
         stays: Any = _StaysWithDriver()
-        vars(twin).update(template_ds=stays, processor=None, data_vars=tuple(data_vars))
+        own = {"template_ds": stays, "processor": None, "listings": stays}
+        vars(twin).update(own, data_vars=tuple(data_vars))
         return twin
 
     def _repr_html_(self) -> str:
@@ -487,12 +493,13 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
 
 class _StaysWithDriver:
-    """Stands for the template in a job that is sent to a worker."""
+    """Stands for the template, and for listings, in a job that is sent to a worker."""
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            "template_ds stays with the driver; hooks that run on a worker get what they "
-            "need through their arguments and the fields of the SourceFileCoord"
+            "template_ds stays with the driver, and so do the provider's listings; hooks that run "
+            "on a worker get what they need through their arguments and the fields of the "
+            "SourceFileCoord"
         )
 
     __getitem__ = __getattr__

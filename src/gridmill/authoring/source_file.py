@@ -14,6 +14,7 @@ from gridmill.model.files.addresses import Address
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url, safe_name
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable
+from gridmill.sources.listings.listing import ListedFile
 from gridmill.sources.racing import NoneWonError, quickest
 from gridmill.sources.wrapped.wrapping import Compression, Wrapping
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILURES",
+    "ListedFileCoord",
     "ProcessResults",
     "SourceFileCoord",
     "address_of",
@@ -133,6 +135,26 @@ class SourceFileCoord:
         values shall come from another member, raise `RegionJob.version`.
         """
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedFileCoord(SourceFileCoord):
+    """A source file whose name is known from a listing; subclass it and add what it fills.
+
+    One that the listing does not show is a gap with an address, for which nobody is asked; one
+    whose folder could not be listed is a failed download, which the next run tries again.
+
+    Parameters
+    ----------
+    listed
+        What `RegionJob.list_folder` found, or missed.
+    """
+
+    listed: ListedFile
+
+    def get_url(self) -> str:
+        """Return the address that was found, or that of the place that was missed."""
+        return self.listed.address
 
 
 ProcessResults = Mapping[str, Sequence[SourceFileCoord]]
@@ -303,6 +325,8 @@ def first_answer(
     DownloadFailed
         None gave it, and one that failed may have it.
     """
+    if isinstance(coord, ListedFileCoord):
+        coord.listed.require()
     return first_of(partial(ask, url) for url in _to_try(coord, job.source_base, at))
 
 

@@ -25,6 +25,7 @@ from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import just_after, parse_label
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
+from gridmill.sources.listings.listings import Listings
 
 __all__ = ["TemplateConfig", "cut_template"]
 
@@ -88,6 +89,9 @@ class TemplateConfig:
         author's to give.
     axis : Axis or None
         What is known of an archive's append dim. Not an author's to give.
+    listings : Listings
+        The provider's folders, for `append_dim_coordinates`. They are empty, and nobody is asked,
+        where only the structure is wanted.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -116,6 +120,7 @@ class TemplateConfig:
     remarks: tuple[str, ...] = ()
     derived: Mapping[str, Any] | None = None
     axis: Axis | None = None
+    listings: Listings = Listings(asks=False)
     refuses_lost_labels: bool = True
 
     def __init__(self) -> None:

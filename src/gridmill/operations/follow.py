@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord, url_of
+from gridmill.authoring.source_file import ListedFileCoord, SourceFileCoord, url_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.prepare import results_from_record
@@ -145,6 +145,8 @@ def _updates(
         if pauses.next_s >= IDLE_S:
             where.give_back()
         pauses.wait(awaited)
+        if any(_is_unlisted(one.coord) for one in awaited):
+            awaited = _awaited(dataset, end)  # which lists their folders anew
         if not (report.failures or _is_news(awaited, clock.now(), pauses.turn)):
             continue
         failures_before = set(report.failures)
@@ -231,6 +233,11 @@ def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
                     key = (prepared.job.region.key, url_of(coord))
                     found.setdefault(key, _Awaited(prepared.job, coord))
     return list(found.values())
+
+
+def _is_unlisted(coord: SourceFileCoord) -> bool:
+    """Whether a listing did not show a source file: its address is not known yet."""
+    return isinstance(coord, ListedFileCoord) and not coord.listed.is_listed
 
 
 def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:

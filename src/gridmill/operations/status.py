@@ -22,6 +22,7 @@ from gridmill.model.reports.run_report import BULKY
 from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
+from gridmill.sources.listings.listings import ListingCost
 from gridmill.stores.state.claims import PUBLISHING, Claim, current_claims
 
 __all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "ProvisionalFile", "read_status"]
@@ -125,6 +126,8 @@ class ArchiveStatus:
         a line each.
     unproven
         Regions with values that were taken over from another program, see `gridmill adopt`.
+    listings
+        What it cost to list the provider's folders.
     """
 
     dataset_id: str
@@ -148,6 +151,7 @@ class ArchiveStatus:
     provisional: int = 0
     provisional_files: tuple[ProvisionalFile, ...] = ()
     unproven: int = 0
+    listings: ListingCost = field(default_factory=ListingCost)
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -207,6 +211,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         provisional=len(provisional),
         provisional_files=tuple(provisional[:MOST_FILES_NAMED]),
         unproven=sum(any(v.unproven for v in r.variables.values()) for r in records),
+        listings=config.listings.cost,
     )
 
 

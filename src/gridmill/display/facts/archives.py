@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gridmill.display.facts.forms import Fact, Rows, Verdict, told
+from gridmill.display.facts.plans import listings_cost
 from gridmill.model.wording import (
     count_of,
     format_duration,
@@ -68,6 +69,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
         ),
         Fact("unproven", _unproven(status), "quiet"),
         Fact("remarks", "\n".join(status["remarks"]), "warning"),
+        Fact("listings", listings_cost(status.get("listings"))),
         Fact("held by", "\n".join(map(_claim, status["running"]))),
         _last_run(status["last_run"]),
     )

@@ -10,7 +10,6 @@ from typing import Any
 
 import numcodecs.blosc
 
-from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
@@ -27,6 +26,7 @@ from gridmill.runs.workplaces.workplace import (
     group_key,
     region_key,
 )
+from gridmill.sources.kept import keep_files
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.objects.leftovers import temporary_folder
 
@@ -226,8 +226,8 @@ def _one_thread() -> Iterator[None]:
 @contextmanager
 def _shared(inventories: Path) -> Iterator[None]:
     """Keep inventories for all tasks."""
-    keep_inventories(inventories)
+    keep_files(inventories)
     try:
         yield
     finally:
-        keep_inventories(None)
+        keep_files(None)

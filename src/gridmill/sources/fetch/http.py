@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote, urljoin
 from urllib.request import getproxies, proxy_bypass
 
@@ -44,13 +44,22 @@ __all__ = ["open_http"]
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 # A login leads to another host, through two or three of its pages, and back.
 MOST_REDIRECTS = 10
+# Other redirects are followed by a GET (RFC 9110, 15.4).
+KEEP_METHOD = (307, 308)
 
 
 @contextmanager
 def open_http(
-    url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    *,
+    posted: bytes | None = None,
 ) -> Iterator[Body]:
-    response = _get_http(url, request, settings, deadline)
+    response = _get_http(url, request, settings, deadline, posted)
+    if posted is not None and response.status in (201, 202):
+        response.status = 200
     try:
         if response.status not in (200, 206):
             _drain(response, deadline)
@@ -69,11 +78,15 @@ def _ended_by_stop(response: urllib3.BaseHTTPResponse) -> AbstractContextManager
 
 
 def _get_http(
-    url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    posted: bytes | None = None,
 ) -> urllib3.BaseHTTPResponse:
     """Follow redirects to the answer; each host gets its own credential, and no other's."""
     bare_url, headers = _http_request(url, request, settings)
-    asked = _Asked(origin_of(bare_url), headers)
+    asked = _Asked(origin_of(bare_url), headers, posted)
     for _ in range(MOST_REDIRECTS + 1):
         response = _get_one(bare_url, asked, settings, deadline)
         target = response.get_redirect_location()
@@ -81,6 +94,8 @@ def _get_http(
             return response
         _drain(response, deadline)
         response.close()
+        if response.status not in KEEP_METHOD:
+            asked = replace(asked, posted=None)
         bare_url = _target(bare_url, target)
     raise PermanentError(f"more than {MOST_REDIRECTS} redirects, the last to {mask_url(bare_url)}")
 
@@ -91,6 +106,7 @@ class _Asked:
 
     origin: tuple[str, str, int]
     headers: Mapping[str, str]
+    posted: bytes | None = None
 
     def headers_for(self, url: str) -> dict[str, str]:
         """Return what a hop is told; another host, port or scheme learns nothing secret."""
@@ -125,12 +141,12 @@ def _get_one(
     headers = asked.headers_for(url)
     use = use_for(url)
     if use is None:
-        return _sent(url, headers, settings, deadline)
+        return _sent(url, headers, settings, deadline, asked.posted)
     attach = use.rule.attached
 
     def ask(secret: str) -> urllib3.BaseHTTPResponse:
         own = dict(headers)
-        response = _sent(attach(secret, url, own), own, settings, deadline)
+        response = _sent(attach(secret, url, own), own, settings, deadline, asked.posted)
         is_absent = response.status == 403 and settings.forbidden_means_absent
         if response.status not in (401, 403) or is_absent:
             return response
@@ -146,7 +162,11 @@ def _get_one(
 
 
 def _sent(
-    url: str, headers: dict[str, str], settings: DownloadSettings, deadline: Deadline
+    url: str,
+    headers: dict[str, str],
+    settings: DownloadSettings,
+    deadline: Deadline,
+    posted: bytes | None,
 ) -> urllib3.BaseHTTPResponse:
     deadline.check()
     remaining_s = max(deadline.remaining_s, 0.001)
@@ -154,8 +174,9 @@ def _sent(
     told = headers if jar is None else with_cookies(jar, url, headers)
     try:
         response = _http_pool(os.getpid(), _proxy_for(url)).request(
-            "GET",
+            "GET" if posted is None else "POST",
             url,
+            body=posted,
             headers=told,
             preload_content=False,
             decode_content=False,

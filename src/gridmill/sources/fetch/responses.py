@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError
@@ -82,7 +82,7 @@ class FileIdentity:
     etag: str | None = None
     last_modified: str | None = None
     index: FileIdentity | None = None
-    url: str | None = None
+    url: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,7 @@ class Body:
 
     `chunks` begins at the byte `start` of the file and should end before the byte `stop` (None if
     the answer does not say). Unless `is_what_was_asked`, it holds more than the requested bytes.
+    A page of HTML is no file, unless `may_be_page`.
     """
 
     start: int
@@ -99,6 +100,7 @@ class Body:
     content_type: str
     is_what_was_asked: bool
     chunks: Iterator[bytes]
+    may_be_page: bool = False
 
 
 OpenBody: TypeAlias = Callable[

@@ -19,13 +19,14 @@ from gridmill.sources.fetch.responses import (
     Body,
     ByteRange,
     Deadline,
+    FileIdentity,
     body_of,
     check_status,
     range_header,
 )
 from gridmill.sources.fetch.settings import DownloadSettings
 
-__all__ = ["open_s3"]
+__all__ = ["list_s3", "open_s3"]
 
 # Codes that come with statuses which say less; a throttled request may come as 400.
 _THROTTLING_CODES = frozenset(
@@ -45,7 +46,10 @@ _KEYS = frozenset({"anon", "key", "secret", "token", "profile", "session"})
 def open_s3(
     url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
 ) -> Iterator[Body]:
-    filesystem, response = _answered(url, request, settings, deadline)
+    arguments = {"Key": url.partition("://")[2].partition("/")[2]}
+    if request is not None:
+        arguments["Range"] = range_header(*request)
+    filesystem, response = _answered(url, "get_object", arguments, settings, deadline)
     metadata = response["ResponseMetadata"]
     stream = response["Body"]
     try:
@@ -56,22 +60,27 @@ def open_s3(
 
 
 def _answered(
-    url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
+    url: str,
+    operation: str,
+    arguments: Mapping[str, Any],
+    settings: DownloadSettings,
+    deadline: Deadline,
 ) -> tuple[Any, Any]:
-    """Ask for an object with the credential that is declared for its bucket; and by what."""
+    """Ask a bucket with the credential that is declared for it; and by what."""
+    call = (url, operation, arguments, settings, deadline)
     use = use_for(url)
     if use is None:
         with _s3_failures(url, settings):
-            return _asked(url, request, settings, deadline)
+            return _asked(*call)
     rule = use.rule
     assert isinstance(rule, S3Access)
     if not rule.needs_secret:
         with _s3_failures(url, settings):
-            return _asked(url, request, settings, deadline, rule)
+            return _asked(*call, rule)
 
     def ask(secret: str) -> tuple[Any, Any]:
         with _s3_failures(url, settings, is_declared=True):
-            return _asked(url, request, settings, deadline, rule, secret)
+            return _asked(*call, rule, secret)
 
     try:
         return use.send(ask)
@@ -81,26 +90,65 @@ def _answered(
 
 def _asked(
     url: str,
-    request: ByteRange | None,
+    operation: str,
+    arguments: Mapping[str, Any],
     settings: DownloadSettings,
     deadline: Deadline,
     rule: S3Access | None = None,
     secret: str = "",
 ) -> tuple[Any, Any]:
-    bucket, _, key = url.partition("://")[2].partition("/")
+    bucket = url.partition("://")[2].partition("/")[0]
     filesystem = _s3_filesystem(settings, secret)
-    arguments = {"Bucket": bucket, "Key": key}
+    asked = {"Bucket": bucket, **arguments}
     if rule is not None and rule.requester_pays:
-        arguments["RequestPayer"] = "requester"
-    if request is not None:
-        arguments["Range"] = range_header(*request)
+        asked["RequestPayer"] = "requester"
 
-    async def get_object() -> Any:
+    async def ask() -> Any:
         await filesystem.set_session()
         client = await filesystem.get_s3(bucket)
-        return await client.get_object(**arguments)
+        return await getattr(client, operation)(**asked)
 
-    return filesystem, _wait(filesystem, get_object, deadline)
+    return filesystem, _wait(filesystem, ask, deadline)
+
+
+@contextmanager
+def list_s3(
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    *,
+    following: str | None,
+) -> Iterator[Body]:
+    """Open a page of what lies right below a prefix, as the JSON of its answer.
+
+    Parameters
+    ----------
+    url
+        ``s3://bucket/prefix``.
+    request
+        None: a page is asked for whole.
+    settings, deadline
+        As for `open_s3`.
+    following
+        What the page before says of this one; None for the first.
+    """
+    prefix = url.partition("://")[2].partition("/")[2]
+    arguments = {"Prefix": prefix, "Delimiter": "/"}
+    if following is not None:
+        arguments["ContinuationToken"] = following
+    _, response = _answered(url, "list_objects_v2", arguments, settings, deadline)
+    response.pop("ResponseMetadata", None)
+    content = json.dumps(response, default=lambda moment: moment.isoformat()).encode()
+    file = FileIdentity(nbytes=len(content))
+    yield Body(
+        start=0,
+        stop=len(content),
+        file=file,
+        is_what_was_asked=True,
+        content_type="application/json",
+        chunks=iter([content]),
+    )
 
 
 def _s3_filesystem(settings: DownloadSettings, secret: str = "") -> Any:

@@ -24,7 +24,7 @@ def raster_dataset(sample: Sample) -> Any:
     import xarray as xr
 
     try:
-        import rasterio  # type: ignore[import-untyped]
+        import rasterio
     except ImportError as error:
         raise ImportError(f"GeoTIFF needs rasterio: pip install rasterio ({error})") from error
     with rasterio.open(sample.path) as raster:

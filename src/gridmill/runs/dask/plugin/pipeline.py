@@ -16,7 +16,6 @@ from distributed import (
     WorkerPlugin,
 )
 
-from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.plugin.executors import stage_executors
 from gridmill.runs.dask.plugin.memory import keep_freed_memory
@@ -26,6 +25,7 @@ from gridmill.runs.dask.plugin.shared import SharedFolder
 from gridmill.runs.workplaces.workplace import STAGE_WIDTHS
 from gridmill.sources.fetch.credentials.keeper import ask_elsewhere
 from gridmill.sources.fetch.download import limit_hosts
+from gridmill.sources.kept import keep_files
 
 __all__ = ["PLUGIN", "PipelinePlugin"]
 
@@ -70,7 +70,7 @@ class PipelinePlugin(WorkerPlugin):
         limit_hosts(self, HostPlaces(worker.scheduler, worker.loop))
         ask_elsewhere(self, AskDriver(worker))
         self.shared = SharedFolder(_inventories(worker)) if shares_disk else None
-        keep_inventories(root / "inventories" if self.shared is None else self.shared.path)
+        keep_files(root / "inventories" if self.shared is None else self.shared.path)
         self.worker = worker
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
@@ -95,7 +95,7 @@ class PipelinePlugin(WorkerPlugin):
             executor.shutdown(wait=False, cancel_futures=True)
         limit_hosts(self, None)
         ask_elsewhere(self, None)
-        keep_inventories(None)
+        keep_files(None)
         delete([self.workspace.root])
         if self.shared is not None:
             self.shared.leave()
