@@ -14,6 +14,7 @@ from gridmill.cli.commands.catalog import catalog
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
 from gridmill.cli.commands.headers import headers
+from gridmill.cli.commands.history import history
 from gridmill.cli.commands.layout import layout
 from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
@@ -103,6 +104,7 @@ COMMANDS = (
     update,
     status,
     report,
+    history,
     validate,
     gaps,
     accept,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,7 +55,9 @@ def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
         return file
     started = perf_counter()
     coord, attempts = _downloaded(job, file.coord)
-    return replace(file, coord=coord, seconds=perf_counter() - started, attempts=attempts)
+    arrived = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    seconds = perf_counter() - started
+    return replace(file, coord=coord, seconds=seconds, attempts=attempts, arrived=arrived)
 
 
 def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[SourceFileCoord, int]:

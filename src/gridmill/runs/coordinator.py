@@ -96,7 +96,7 @@ def _carry_out(
         driver = Driver(
             where, publisher, lease, now=now, report=report, belief=belief, listener=listener
         )
-        with _reported(archive.store, report):
+        with _reported(archive.store, report), publisher.feeding(lease):
             driver.run(jobs, publish=assignment.publishes and added is None)
             if added is not None:
                 _show_unseen(publisher, lease, added, report)

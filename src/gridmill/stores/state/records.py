@@ -18,6 +18,7 @@ from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, pa
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.state.feed import Feed
 from gridmill.stores.state.notices import Notices
 from gridmill.stores.state.pending_marks import PendingMarks
 from gridmill.stores.state.reports import RunReports
@@ -64,9 +65,9 @@ class UpdateProgressTracker:
 
     Attributes
     ----------
-    marks, reports, notices
+    marks, reports, notices, feed
         What lies beside the records: marks of pending regions, reports of runs, notices of
-        completeness that may be behind.
+        completeness that may be behind, the feed of publications.
     """
 
     def __init__(self, objects: Objects, dataset_id: str) -> None:
@@ -75,6 +76,7 @@ class UpdateProgressTracker:
         self.marks = PendingMarks(objects)
         self.reports = RunReports(objects)
         self.notices = Notices(objects)
+        self.feed = Feed(objects)
 
     def read(self, region: Region) -> ProgressRecord | None:
         """Read the record of a region; None if there is none.
