@@ -230,7 +230,13 @@ class DynamicalDataset:
             self._opening, selection, self.present(now), has_replicas=has_replicas, redo=redo
         )
 
-    def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
+    def status(
+        self,
+        *,
+        now: Any = None,
+        grace: timedelta = timedelta(0),
+        overdue: timedelta = timedelta(days=90),
+    ) -> ArchiveStatus:
         """Say what the archive holds, what of it may still change, and what should be there.
 
         Parameters
@@ -239,10 +245,12 @@ class DynamicalDataset:
             The present; None asks the clock.
         grace
             How long an update may take: what is expected for less is not late.
+        overdue
+            After which a region should be proven again, see `gridmill prove`.
         """
         from gridmill.operations.status import read_status
 
-        return read_status(self.archive(now), self.present(now), grace)
+        return read_status(self.archive(now), self.present(now), grace, overdue)
 
     def validate(
         self,

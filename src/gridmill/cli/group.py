@@ -20,6 +20,7 @@ from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
+from gridmill.cli.commands.prove import prove
 from gridmill.cli.commands.rebuild_records import rebuild_records
 from gridmill.cli.commands.reject import reject
 from gridmill.cli.commands.release import release
@@ -49,7 +50,7 @@ Examples:
 Exit codes:
   0    success
   1    something failed: a source file, a variable, a region, the cluster;
-       or validate found an error
+       or validate or prove found an error
   2    wrong usage or input: nothing was written
   3    nothing new to publish
   4    another run holds the archive
@@ -106,6 +107,7 @@ COMMANDS = (
     report,
     history,
     validate,
+    prove,
     gaps,
     accept,
     release,

@@ -19,6 +19,8 @@ from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports.run_report import BULKY
 from gridmill.model.settled import SourceFileStatus
+from gridmill.operations.proving.known import OVERDUE, read_proofs
+from gridmill.operations.proving.turns import ProofCounts
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
 from gridmill.stores.state.claims import PUBLISHING, Claim, current_claims
@@ -87,6 +89,9 @@ class ArchiveStatus:
         Those of them that nobody accepted: updates try them again.
     held
         Source files of which a gate holds a place that nobody decided on.
+    proofs
+        How many regions `gridmill prove` found to be what their source files give; None where it
+        was never used.
     running
         The runs that hold a lease now, or died holding one.
     made_earlier
@@ -119,6 +124,7 @@ class ArchiveStatus:
     made_earlier: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     held: int = 0
+    proofs: ProofCounts | None = None
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -132,7 +138,9 @@ class ArchiveStatus:
         return self.age_s is None or self.age_s > max_age.total_seconds()
 
 
-def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
+def read_status(
+    archive: Archive, now: Any, grace: timedelta, overdue: timedelta = OVERDUE
+) -> ArchiveStatus:
     """Read what an archive holds.
 
     Parameters
@@ -143,6 +151,8 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         The present, as a label of the append dim.
     grace
         How long an update may take: what is expected for less is not late.
+    overdue
+        After which a region should be proven again.
     """
     store, config, index = archive.store, archive.config, archive.index
     dim = config.append_dim
@@ -174,6 +184,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         made_earlier=made_earlier(records, _version(archive)),
         remarks=config.remarks,
         held=sum(len(_urls(record, record.held_open())) for record in records),
+        proofs=read_proofs(archive, overdue=overdue, only_if_any=True),
     )
 
 

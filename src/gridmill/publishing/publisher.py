@@ -172,6 +172,7 @@ class Publisher:
     @contextmanager
     def feeding(self, lease: Lease) -> Iterator[None]:
         """Write in the end, however it comes, what the feed lacks of what is published within."""
+        self.archive.store.tracker.feed.begin()
         try:
             yield
         finally:

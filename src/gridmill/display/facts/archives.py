@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gridmill.display.facts.forms import Fact, Rows, Verdict, told
+from gridmill.display.facts.forms import Fact, Rows, Tone, Verdict, told
 from gridmill.model.wording import (
     count_of,
     format_duration,
@@ -14,7 +14,7 @@ from gridmill.model.wording import (
     shorten_label,
 )
 
-__all__ = ["describe_archive", "unsettled_regions", "verdict_on_archive"]
+__all__ = ["describe_archive", "describe_proofs", "unsettled_regions", "verdict_on_archive"]
 
 # Of one region; ``--json`` has more.
 MOST_FILES_NAMED = 3
@@ -64,6 +64,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
             "\n".join(made_under(*item) for item in status["made_earlier"].items()),
             "warning",
         ),
+        describe_proofs(status.get("proofs")),
         Fact("remarks", "\n".join(status["remarks"]), "warning"),
         Fact("held by", "\n".join(map(_claim, status["running"]))),
         _last_run(status["last_run"]),
@@ -92,6 +93,18 @@ def _expectation(status: Mapping[str, Any]) -> Fact:
     if status["age_s"] is not None:
         text += f"; the last position is {format_duration(status['age_s'])} old"
     return Fact("expected", text, tone)
+
+
+def describe_proofs(proofs: Mapping[str, Any] | None) -> Fact:
+    """Say how many regions were found to be what their source files give, if anybody looked."""
+    if proofs is None:
+        return Fact("proofs", "")
+    counts = ("proven", "unprovable", "failed", "unproven", "overdue")
+    text = ", ".join(f"{proofs[name]:,} {name}" for name in counts if proofs[name])
+    if proofs["failures"]:
+        text += f": failed at {', '.join(map(shorten_label, proofs['failures']))}"
+    tone: Tone = "bad" if proofs["failed"] else "warning" if proofs["overdue"] else "good"
+    return Fact("proofs", text or "no region is whole yet", tone)
 
 
 def _claim(claim: Mapping[str, Any]) -> str:

@@ -43,6 +43,10 @@ class Feed:
         self._pending: list[Publication] = []
         self._next = 0.0
 
+    def begin(self) -> None:
+        """Let the next `write` write: it is the first of a run."""
+        self._next = 0.0
+
     def note(self, publication: Publication) -> None:
         """Keep in mind what was published; see `write`."""
         last = self._pending[-1] if self._pending else None

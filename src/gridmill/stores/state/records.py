@@ -21,6 +21,7 @@ from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.feed import Feed
 from gridmill.stores.state.notices import Notices
 from gridmill.stores.state.pending_marks import PendingMarks
+from gridmill.stores.state.proofs import Proofs
 from gridmill.stores.state.reports import RunReports
 
 __all__ = ["UpdateProgressTracker"]
@@ -65,9 +66,9 @@ class UpdateProgressTracker:
 
     Attributes
     ----------
-    marks, reports, notices, feed
+    marks, reports, notices, feed, proofs
         What lies beside the records: marks of pending regions, reports of runs, notices of
-        completeness that may be behind, the feed of publications.
+        completeness that may be behind, the feed of publications, proofs of regions.
     """
 
     def __init__(self, objects: Objects, dataset_id: str) -> None:
@@ -77,6 +78,7 @@ class UpdateProgressTracker:
         self.reports = RunReports(objects)
         self.notices = Notices(objects)
         self.feed = Feed(objects)
+        self.proofs = Proofs(objects)
 
     def read(self, region: Region) -> ProgressRecord | None:
         """Read the record of a region; None if there is none.
