@@ -28,6 +28,7 @@ from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
 from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.status import status
+from gridmill.cli.commands.tag import tag
 from gridmill.cli.commands.template import template
 from gridmill.cli.commands.truncate import truncate
 from gridmill.cli.commands.update import update
@@ -119,6 +120,7 @@ COMMANDS = (
     rebuild_records,
     headers,
     catalog,
+    tag,
     upkeep,
     run_one,
     new,

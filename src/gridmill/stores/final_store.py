@@ -14,6 +14,7 @@ from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
+from gridmill.stores.versions import Versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -150,6 +151,8 @@ class FinalStore(Protocol):
         visible with the publication that is given its token, and `prepare` comes before the first.
     state, tracker
         The records.
+    versions
+        Names versions; raises ValueError with the reason where the format keeps none.
 
     Notes
     -----
@@ -162,6 +165,16 @@ class FinalStore(Protocol):
     shows_uploads: ClassVar[bool]
     state: Objects
     tracker: UpdateProgressTracker
+
+    @property
+    def versions(self) -> Versions:
+        """Names versions of the archive.
+
+        Raises
+        ------
+        ValueError
+            The format keeps none.
+        """
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format: its name, and its version if it has any.

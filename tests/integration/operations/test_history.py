@@ -138,6 +138,7 @@ def test_a_driver_that_is_killed_leaves_a_feed_that_is_read(provider, tmp_path):
 
 def test_a_feed_that_cannot_be_written_fails_no_publication(provider, tmp_path, caplog):
     """Readers see what was made, and a warning says what is missing."""
+    caplog.set_level("WARNING", "gridmill")
     (tmp_path / "a.gridmill").mkdir()
     (tmp_path / "a.gridmill/feed").write_text("in the way")
     dataset = make(tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from itertools import pairwise
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def test_a_damaged_day_is_added_to(tmp_path, caplog):
     feed = feed_at(tmp_path)
     feed.note(publication())
     feed.write()
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level("WARNING", "gridmill"):
         assert [one.after for one in feed.read("2026-11-29")] == [1]
     assert "cannot be read" in caplog.text
 
@@ -108,6 +107,7 @@ def test_a_damaged_day_is_added_to(tmp_path, caplog):
 @pytest.mark.parametrize("error", [OSError("disk full"), ValueError("refused"), TimeoutError()])
 def test_a_feed_that_cannot_be_written_raises_nothing(tmp_path, error, caplog):
     """What it lacks is kept for the next time, and a warning names the feed."""
+    caplog.set_level("WARNING", "gridmill")
     feed = feed_at(tmp_path)
 
     class Refusing:
