@@ -14,6 +14,7 @@ from gridmill.cli import ExitCode, cli
 from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly
 from gridmill.demo.archive import build_ostia_archive
 from gridmill.operations.accept import accept_files
+from gridmill.operations.versions.tags import tag_archive
 from pages import COMMANDS, example_of
 from repository import AUTHORS_GUIDE
 
@@ -24,6 +25,7 @@ NOT_RUN = {
     "--cluster coiled": "needs an account; test_signatures.py checks the very call",
     "KubeCluster": "needs a Kubernetes; test_signatures.py checks the very call",
     "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
+    "--at 2025-06-2": "no archive of the tests is so old; test_tags.py names an earlier version",
     "--cluster tls://": "test_namespaces.py runs one, with certificates",
 }
 # What a command may say beside success.
@@ -80,9 +82,10 @@ def prepared(tmp_path_factory) -> Path:
         shutil.copytree(folder / f"a.{what}", folder / f"whole.{what}")
     whole = MyForecast(folder / "whole.zarr", source_base=str(source / "forecast"))
     accept_files(whole, LATE, who="operator", why="lost", now=END)
-    MyForecast(folder / "a.icechunk", source_base=str(source / "forecast")).backfill(
-        END, end="2025-03-12", variables=FIRST, client="none"
-    )
+    kept = MyForecast(folder / "a.icechunk", source_base=str(source / "forecast"))
+    kept.backfill(END, end="2025-03-12", variables=FIRST, client="none")
+    for name in ("before-release-2", "release-3"):
+        tag_archive(kept, name)
     sst = OstiaSstMonthly(folder / "sst.zarr", source_base=str(source / "sst"))
     sst.backfill("2009-01", client="none")
     return folder
