@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import dask
 import pytest
-from distributed import Client, wait
+from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +63,6 @@ def fetch_everywhere(client: Client, server: ArchiveServer, folder: Path, most: 
         )
         for worker, numbers in zip(client.nthreads(), (range(6), range(6, 12)), strict=True)
     ]
-    wait(futures)
     assert sum(client.gather(futures)) == 12 * 3
     return sorted(request.time for request in server.requests)
 
