@@ -86,6 +86,7 @@ class DynamicalDataset:
         replicas: Sequence[str | Path | Mapping[str, Any]] = (),
     ) -> None:
         self.declared = self.template_config()
+        self.declared.declared_version = self.region_job.version
         self.store = open_store(
             str(store),
             self.dataset_id,

@@ -72,6 +72,9 @@ class TemplateConfig:
     derived : mapping or None
         The global attributes that were derived when an archive was made; None derives them. Not an
         author's to give.
+    declared_version : int or None
+        `RegionJob.version` of the dataset, which an archive that keeps ACDD says as its
+        ``product_version``. Not an author's.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -96,6 +99,7 @@ class TemplateConfig:
     idle_dims: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
     derived: Mapping[str, Any] | None = None
+    declared_version: int | None = None
     refuses_lost_labels: bool = True
 
     def __init__(self) -> None:

@@ -106,7 +106,7 @@ def made_of(record: ProgressRecord) -> str:
     Examples
     --------
     >>> made_of(ProgressRecord(dataset_id="a", start=0, stop=4))
-    '39f60f10'
+    '3833238a'
     """
     made = sorted((name, v.run, v.finished) for name, v in record.variables.items())
     return blake2b(json.dumps(made).encode(), digest_size=4).hexdigest()
