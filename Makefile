@@ -1,4 +1,4 @@
-# make demo | test-fast | test | test-long | test-icechunk2 | check | bench | docs: each sets up what it
+# make demo | test-fast | test | test-long | test-icechunk2 | check | bench | docs | man: each sets up what it
 # needs on a machine with python3 and a package index; a second run installs nothing again.
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 DOCS_ARGS ?=
 VERSIONS_ARGS ?=
 
-.PHONY: demo test-fast test test-long test-clusters-long test-versions test-icechunk2 run-icechunk2 chaos lies spot fuzz-grib structures check docs format bench bench-short clean
+.PHONY: demo test-fast test test-long test-clusters-long test-versions test-icechunk2 run-icechunk2 chaos lies spot fuzz-grib structures check docs man format bench bench-short clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -104,6 +104,10 @@ check: $(VENV)/ready-check
 docs: $(VENV)/ready-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html $(DOCS_ARGS) docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# The manual pages of the command line, for whoever packages it: docs/_build/man/*.1.
+man: $(VENV)/ready-docs
+	$(BIN)/python .ci/man.py docs/_build/man
 
 format: $(VENV)/ready-check
 	$(BIN)/ruff format .

@@ -24,7 +24,7 @@ from benchmarks.sizes import Size
 from benchmarks.steps import NAMES, START, Steps
 from gridmill.testing import ArchiveServer
 
-__all__ = ["idle"]
+__all__ = ["hour", "idle", "installed", "write_step"]
 
 REFERENCE = [sys.executable, "-c", "import xarray, zarr"]
 BEFORE = 2
@@ -38,10 +38,10 @@ def idle(folder: Path, size: Size) -> Iterator[Measure]:
     provider = folder / "provider"
     provider.mkdir()
     with ArchiveServer(provider) as server:
-        at = Archive(folder / "steps.zarr", server, _installed(folder / "compiled"))
+        at = Archive(folder / "steps.zarr", server, installed(folder / "compiled"))
         for step in range(BEFORE):
             at.release(step)
-        at.dataset.backfill(at.hour(BEFORE), client="none", now=at.hour(BEFORE))
+        at.dataset.backfill(hour(BEFORE), client="none", now=hour(BEFORE))
         at.update(BEFORE)  # the step that is not there is recorded
         nothing, news = [], []
         for step in range(BEFORE, BEFORE + size.pairs + (size.pairs > 1)):  # the first compiles
@@ -78,7 +78,12 @@ def _one_step(seen: Sequence[Turn]) -> Iterator[Measure]:
     yield measured("idle: one step", "processes", [t.processes for t in seen], most=1.0)
 
 
-def _installed(folder: Path) -> dict[str, str]:
+def hour(step: int) -> str:
+    """Give the label of a step."""
+    return (START + pd.Timedelta(hours=step)).isoformat()
+
+
+def installed(folder: Path) -> dict[str, str]:
     """Give an environment whose modules stay compiled, as those of an installed package are."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return environment | {"PYTHONPYCACHEPREFIX": str(folder)}
@@ -114,18 +119,14 @@ class Archive:
         """The archive, in this process."""
         return Steps(self.store, source_base=self.server.url)
 
-    def hour(self, step: int) -> str:
-        """Give the label of a step."""
-        return (START + pd.Timedelta(hours=step)).isoformat()
-
     def release(self, step: int) -> None:
         """Let a step's file be there."""
-        _write(self.server.root / f"f{step:03d}.nc", step)
+        write_step(self.server.root / f"f{step:03d}.nc", step)
         self.server.release(f"f{step:03d}.nc")
 
     def update(self, step: int) -> None:
         """Bring the archive up to a step, not measured."""
-        now = self.hour(step + 1)
+        now = hour(step + 1)
         self.dataset.reformat_operational_update(client="none", now=now)
 
     def measure(self, step: int, code: int) -> Turn:
@@ -134,9 +135,7 @@ class Archive:
         command = [sys.executable, "-m", "gridmill.cli", "update", "benchmarks.steps:Steps"]
         command += ["--store", str(self.store), "--source-base", self.server.url, "--json"]
         with turn.update:
-            turn.processes = _run(
-                [*command, "--now", self.hour(step + 1)], {code}, self.environment
-            )
+            turn.processes = _run([*command, "--now", hour(step + 1)], {code}, self.environment)
         # The provider has a file of each step, and may revise it.
         turn.requests_a_file = (len(self.server.requests) - before) / (step + 1)
         with turn.imports:
@@ -176,7 +175,8 @@ def _run(command: Sequence[str], codes: set[int], environment: Mapping[str, str]
     return most
 
 
-def _write(path: Path, step: int) -> None:
+def write_step(path: Path, step: int) -> None:
+    """Write the file of a step: six fields, deflated."""
     with netCDF4.Dataset(path, "w") as file:
         for dim, length in (("time", 1), ("latitude", SHAPE[0]), ("longitude", SHAPE[1])):
             file.createDimension(dim, length)

@@ -70,7 +70,8 @@ help names, and in a settings file: gridmill.toml in this folder, or --config
 FILE. The command line has precedence, then the environment, then the file.
 
 \b
-Completion of commands, options and dataset names, for bash (or zsh, fish):
+Completion of commands, options, datasets, variables, formats and clusters, for
+bash (or zsh, fish):
   eval "$(_GRIDMILL_COMPLETE=bash_source gridmill)"
 """
 

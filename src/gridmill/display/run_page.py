@@ -41,7 +41,16 @@ __all__ = ["report_card", "report_page"]
 MOST_ROWS = 12
 MOST_MOMENTS = 200
 
-CARD_FACTS = ("took", "published", "stopped at", "regions", "source files", "bytes", "overlap")
+CARD_FACTS = (
+    "took",
+    "waited",
+    "published",
+    "stopped at",
+    "regions",
+    "source files",
+    "bytes",
+    "overlap",
+)
 STAGE_COLUMNS = (
     "stage",
     "tasks",
@@ -106,13 +115,19 @@ def _charts(report: RunReport) -> dict[str, Any]:
         return {}
     return {
         "by_worker": _by_worker(report),
-        "throughput": throughput_chart(report.spans),
+        "throughput": throughput_chart(report.spans, _since(report)),
         "shares": _shares(report),
     }
 
 
 def _by_worker(report: RunReport) -> str:
-    return stages_by_worker_chart(report.spans, _publications(report))
+    return stages_by_worker_chart(report.spans, _publications(report), _since(report))
+
+
+def _since(report: RunReport) -> float | None:
+    """Return when the run began, where the first of its stages are still known."""
+    began = datetime.fromisoformat(report.started).timestamp()
+    return None if report.waited_s() is None else began
 
 
 def _shares(report: RunReport) -> str:

@@ -92,7 +92,9 @@ class _TimeAxis:
         return _joined(parts)
 
 
-def stages_by_worker_chart(spans: Sequence[Span], moments: Iterable[Moment] = ()) -> Markup:
+def stages_by_worker_chart(
+    spans: Sequence[Span], moments: Iterable[Moment] = (), since: float | None = None
+) -> Markup:
     """Draw when which stage ran on which worker: a row a worker, a lane a thread.
 
     Parameters
@@ -101,8 +103,11 @@ def stages_by_worker_chart(spans: Sequence[Span], moments: Iterable[Moment] = ()
         The stages' spans. Those that repeat another task's work have a red edge.
     moments
         Marked by a line from top to bottom.
+    since
+        When the run began, where its first spans are kept: until then it planned, and waited for
+        workers.
     """
-    axis = _axis_of(spans)
+    axis = _axis_of(spans, since)
     top = 20.0
     parts: list[Markup] = []
     y = top
@@ -115,14 +120,14 @@ def stages_by_worker_chart(spans: Sequence[Span], moments: Iterable[Moment] = ()
             parts.extend(_bar(axis, bar, y + at * (LANE + 1)) for bar in _drawable(bars, spans))
         y += height + 2 * GAP + 3
     bottom = y
-    under = [axis.draw(top - 4, bottom)]
+    under = [axis.draw(top - 4, bottom), _wait(axis, spans, top, bottom)]
     marks = [_moment(axis, moment, top - 6, bottom) for moment in moments]
     return _svg(bottom + 22, "When which stage ran on which worker", [*under, *parts, *marks])
 
 
-def throughput_chart(spans: Sequence[Span]) -> Markup:
+def throughput_chart(spans: Sequence[Span], since: float | None = None) -> Markup:
     """Draw bytes a second of each stage over the run, all workers together."""
-    axis = _axis_of(spans)
+    axis = _axis_of(spans, since)
     height, gap, top = 44.0, 16.0, 14.0
     parts: list[Markup] = []
     active = [stage for stage in STAGES if any(span.stage == stage for span in spans)]
@@ -294,8 +299,25 @@ class _Bar:
     is_again: bool
 
 
-def _axis_of(spans: Sequence[Span]) -> _TimeAxis:
-    return _TimeAxis(min(s.started for s in spans), max(s.ended for s in spans))
+def _axis_of(spans: Sequence[Span], since: float | None = None) -> _TimeAxis:
+    start = min(s.started for s in spans)
+    return _TimeAxis(start if since is None else min(start, since), max(s.ended for s in spans))
+
+
+def _wait(axis: _TimeAxis, spans: Sequence[Span], top: float, bottom: float) -> Markup:
+    """Draw the time before the first stage."""
+    width = axis.x(min(span.started for span in spans)) - LEFT
+    if width < 1:
+        return Markup("")
+    ground = Markup(
+        '<rect x="{:g}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="currentColor" '
+        'fill-opacity=".08">{}</rect>\n'
+    )
+    said = "planning, and waiting for workers"
+    drawn = ground.format(LEFT, top - 4, width, bottom - top + 4, _title(said))
+    fits = width > 6.2 * len(said)
+    words = _text(LEFT + 6, (top + bottom) / 2 + 2, said, opacity=0.7) if fits else Markup("")
+    return _joined([drawn, words])
 
 
 def _lanes_by_worker(spans: Sequence[Span]) -> dict[str, list[list[Span]]]:

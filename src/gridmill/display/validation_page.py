@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gridmill.display.facts.forms import Fact, Rows, Verdict, told
-from gridmill.display.facts.validations import describe_findings
+from gridmill.display.facts.validations import by_repair, describe_findings
 from gridmill.display.html import render
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, format_duration, moment
@@ -55,7 +55,9 @@ def validation_page(
         "verdict": describe_findings([finding.severity for finding in validation.findings]),
         "about": validation.store,
         "facts": _facts(context, validation),
-        "findings": validation.findings,
+        "groups": by_repair(
+            found for result in validation.to_dict()["results"] for found in result["findings"]
+        ),
         "availability": None,
         "statistics": None,
         "pictures": [],
@@ -105,7 +107,7 @@ def _checks(validation: Validation) -> Rows:
 
 def _pictures(context: Context, reference: xr.Dataset | None) -> dict[str, Any]:
     """Draw what is there, where readers see anything."""
-    from gridmill.display.pictures import availability_picture, variable_picture
+    from gridmill.display.pictures.drawing import availability_picture, variable_picture
 
     varies = any(context.config.varies(var) for var in context.variables)
     drawn = ((var, variable_picture(context, var, reference)) for var in context.variables)
@@ -115,7 +117,10 @@ def _pictures(context: Context, reference: xr.Dataset | None) -> dict[str, Any]:
             STATISTICS_COLUMNS, [_statistics(context, v) for v in context.variables]
         ),
         "pictures": list(
-            islice(((var, uri) for var, uri in drawn if uri is not None), MOST_VARIABLES_DRAWN)
+            islice(
+                ((var, drawing) for var, drawing in drawn if drawing is not None),
+                MOST_VARIABLES_DRAWN,
+            )
         ),
     }
 

@@ -79,7 +79,10 @@ class Difference:
     def __str__(self) -> str:
         if not self.key:
             return f"{self.array} is not in the {'store' if self.stored is None else 'template'}"
-        ours, theirs = (json.dumps(side, sort_keys=True) for side in (self.declared, self.stored))
+        ours, theirs = (
+            json.dumps(side, sort_keys=True, ensure_ascii=False)
+            for side in (self.declared, self.stored)
+        )
         where = "" if self.array is None else f"{self.array}: "
         what = f"attribute {self.key}" if self.is_attribute else self.key
         return f"{where}{what} is {ours} in the template and {theirs} in the store"

@@ -564,6 +564,13 @@ def test_dataset_names_complete():
         ("gridmill ba", "backfill"),
         ("gridmill status ostia", "ostia-sst-monthly"),
         ("gridmill backfill ostia-sst-monthly --revali", "--revalidate"),
+        ("gridmill plan noaa-gfs-forecast --variables temp", "temperature_2m"),
+        (
+            "gridmill plan noaa-gfs-forecast --variables temperature_2m,wind_u",
+            "temperature_2m,wind_u_10m",
+        ),
+        ("gridmill plan ostia-sst-monthly --format ice", "icechunk"),
+        ("gridmill update ostia-sst-monthly --cluster lo", "local"),
     ],
 )
 def test_bash_completes_what_was_begun(words, offered):

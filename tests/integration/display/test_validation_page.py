@@ -10,14 +10,21 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb, to_rgba
 
 from gridmill.dataset import DynamicalDataset
-from gridmill.display.pictures import (
+from gridmill.display.pictures.drawing import availability_picture, variable_picture
+from gridmill.display.pictures.fields import reference_field
+from gridmill.display.pictures.looks import (
     ABSENT,
-    availability_picture,
-    reference_field,
-    variable_picture,
+    DARK,
+    GROUND,
+    INK,
+    LINE,
+    QUIET,
+    as_picture,
+    make_figure,
+    make_plain,
 )
 from gridmill.display.validation_page import validation_page
 from gridmill.validation import Context, look_at
@@ -55,7 +62,7 @@ def test_a_page_stands_alone_and_says_all(archive):
     context = Context(archive, now=NOW)
     reference = archive.store.open_dataset()
     page = validation_page(context, look_at(context, DEFAULT_VALIDATORS), reference)
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 2 * 3  # for light ground and for dark
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "1 error" in page
     assert "up to 100% of a field is missing" in page
@@ -65,8 +72,8 @@ def test_a_page_stands_alone_and_says_all(archive):
 
 def test_what_is_absent_shows_red(archive):
     """A day without a value is seen in the heatmap; a selection without it has none of that red."""
-    missing = count_red(availability_picture(Context(archive, now=NOW)))
-    there = count_red(availability_picture(Context(archive, now=NOW, start=until(2))))
+    missing = count_red(availability_picture(Context(archive, now=NOW)).light)
+    there = count_red(availability_picture(Context(archive, now=NOW, start=until(2))).light)
     # The scale's arrow is red, too.
     assert missing > 20 * max(there, 1)
 
@@ -79,9 +86,37 @@ def test_a_reference_stands_beside(archive):
     alone, beside = (variable_picture(context, temperature, ds) for ds in (None, reference))
     assert alone is not None
     assert beside is not None
-    assert pixels_of(beside).shape[0] > pixels_of(alone).shape[0]
+    assert pixels_of(beside.light).shape[0] > pixels_of(alone.light).shape[0]
     # Found by its standard name; rain has none, and its name is there.
     assert variable_picture(context, rain, reference) is not None
+
+
+def test_a_picture_has_its_twin_on_dark_ground(archive):
+    """The same size, and the page's ground."""
+    context = Context(archive, now=NOW)
+    drawn = variable_picture(context, context.variables[0])
+    assert drawn is not None
+    for picture in (drawn, availability_picture(context)):
+        light, dark = map(pixels_of, picture)
+        assert light.shape == dark.shape
+        for pixels, ground in ((light, GROUND), (dark, DARK[GROUND])):
+            np.testing.assert_allclose(pixels[0, 0], to_rgb(ground), atol=0.01)
+
+
+def test_on_dark_ground_nothing_keeps_an_ink_for_white():
+    """Titles, ticks, lines, areas and labels of a colour bar."""
+    figure = make_figure(3.0)
+    axes = figure.add_subplot()
+    axes.set_title("title", color=INK)
+    axes.plot([0, 1], [0, 1], color=LINE)
+    axes.fill_between([0, 1], [0, 1], color=LINE, alpha=0.25)
+    make_plain(axes)
+    as_picture(figure)
+    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.title]
+    found = {to_hex(text.get_color()) for text in texts}
+    assert found == {DARK[QUIET], DARK[INK]}
+    assert to_hex(axes.lines[0].get_color()) == DARK[LINE]
+    np.testing.assert_allclose(axes.collections[0].get_facecolor()[0], to_rgba(DARK[LINE], 0.25))
 
 
 def test_the_nearest_field_of_a_reference_is_shown(archive):

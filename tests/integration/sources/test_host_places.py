@@ -191,7 +191,7 @@ def hold_for_ever(host: str, told: str) -> None:
 def test_the_places_of_killed_drivers_and_workers_come_back(tmp_path):
     """After Dask's lease timeout; meanwhile nobody else has them."""
     timeouts = {
-        "distributed.scheduler.locks.lease-timeout": "2 s",
+        "distributed.scheduler.locks.lease-timeout": "6 s",
         "distributed.scheduler.locks.lease-validation-interval": "200 ms",
     }
     with dask.config.set(timeouts), local_client(n_workers=1) as client:

@@ -12,6 +12,7 @@ import click
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.clusters import Cluster, cluster_options, connected
+from gridmill.cli.options.completion import complete_variables
 from gridmill.cli.options.declaring import Command, parse_variables, setting, with_options
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.output import Output, output_options
@@ -62,6 +63,7 @@ def selection_options(command: Command) -> Command:
             metavar="NAME,…",
             multiple=True,
             callback=parse_variables,
+            shell_complete=complete_variables,
             help="Restrict to these variables.",
         ),
     ]
@@ -91,6 +93,7 @@ a source file that never came, or that was accepted as missing.
     metavar="NAME,…",
     multiple=True,
     callback=parse_variables,
+    shell_complete=complete_variables,
     help="Only these validators, by their names in --json.",
 )
 @click.option(
@@ -171,8 +174,7 @@ def validate(
             validation = look_at(context, validators)
             if page is not None:
                 write_page(page, validation_page(context, validation, _opened(reference)))
-    if page is None or output.as_json:
-        output.show(validation_content(validation), show_validation)
+    output.show(validation_content(validation), show_validation)
     return ExitCode.SUCCESS if validation.succeeded else ExitCode.FAILED
 
 

@@ -10,6 +10,7 @@ import click
 
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
+from gridmill.cli.options.completion import complete_variables
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.options.declaring import parse_variables
 from gridmill.cli.output.hooks import Hooks, hook_options
@@ -44,6 +45,7 @@ those of before the wrong ones arrived.
     multiple=True,
     required=True,
     callback=parse_variables,
+    shell_complete=complete_variables,
     help="Restrict to these variables.",
 )
 @click.option("--why", metavar="TEXT", required=True, help="Reason, kept in the records.")

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gridmill.cli.options.completion import (
+    complete_dataset,
+    complete_format,
+    complete_variables,
+)
 from gridmill.cli.options.declaring import (
     Command,
     parse_named,
@@ -100,7 +105,7 @@ class ArchiveOptions:
 def archive_options(command: Command) -> Command:
     """Take DATASET and where it is kept; passes an `ArchiveOptions`."""
     options = [
-        click.argument("spec", metavar="DATASET", shell_complete=_complete_dataset),
+        click.argument("spec", metavar="DATASET", shell_complete=complete_dataset),
         setting("--store", metavar="URL", help="URL or path of the archive."),
         setting(
             "--state",
@@ -117,6 +122,7 @@ def archive_options(command: Command) -> Command:
             "--format",
             "store_format",
             metavar="NAME",
+            shell_complete=complete_format,
             help="Format of the archive: zarr or icechunk.  [default: zarr]",
         ),
         setting(
@@ -195,6 +201,7 @@ def filter_options(command: Command) -> Command:
             metavar="NAME,…",
             multiple=True,
             callback=parse_variables,
+            shell_complete=complete_variables,
             help="Restrict to these variables. For a new archive they become its full set; missing "
             "ones are added.",
         ),
@@ -230,11 +237,3 @@ def let_import_from_here() -> None:
 def present(given: str | None) -> Any:
     """Give the present: as given, else as the clock says."""
     return given if given is not None else datetime.now(UTC)
-
-
-def _complete_dataset(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    from gridmill.registry import dataset_names
-
-    return [name for name in dataset_names() if name.startswith(incomplete)]

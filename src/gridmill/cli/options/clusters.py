@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from gridmill.cli.errors import Failed, causes
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import let_import_from_here
+from gridmill.cli.options.completion import complete_cluster
 from gridmill.cli.options.declaring import Command, parse_options, setting, with_options
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.logs import dask_level, set_levels
@@ -45,6 +46,7 @@ def cluster_options(command: Command) -> Command:
             "--cluster",
             "cluster_spec",
             metavar="SPEC",
+            shell_complete=complete_cluster,
             default="auto",
             show_default=True,
             help="auto: work of a few seconds in this process, else local; local, "

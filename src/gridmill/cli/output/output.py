@@ -46,11 +46,11 @@ class Output:
         # What is shown may hold brackets of its own: nothing in it is markup.
         console = Console(highlight=False, markup=False, emoji=False)
         if console.is_terminal:
-            console.print(show(content))
+            console.print(show(content), crop=False)
             return
         console.width = PIPE_WIDTH
         with console.capture() as captured:
-            console.print(show(content))
+            console.print(show(content), crop=False)
         click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 

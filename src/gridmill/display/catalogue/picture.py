@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from gridmill.authoring.template import TemplateConfig
-from gridmill.display.pictures import field_of, map_picture
+from gridmill.display.pictures.drawing import map_picture
+from gridmill.display.pictures.fields import field_of
 from gridmill.validation.statistics.profiles import field_dims
 
 __all__ = ["newest_picture"]

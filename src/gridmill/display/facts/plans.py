@@ -46,10 +46,21 @@ def describe_plan(content: Mapping[str, Any]) -> list[Fact]:
     already = f", {skipped:,} already done" if skipped else ""
     chains = f"{count_of(content['chains'], 'chain')} (one a variable and region)"
     return told(
+        Fact("covers", _covers(content)),
         Fact("to do", f"{count_of(to_do, 'region')}{already}; {chains}"),
         Fact("not looked at", aside),
         *_needs(content),
     )
+
+
+def _covers(content: Mapping[str, Any]) -> str:
+    """Say which labels the regions have of which anything is to do."""
+    dated = [r for r in content["regions"] if r["todo"] and r["first"] is not None]
+    if not dated:
+        return ""
+    first, last = dated[0]["first"], max(dated, key=lambda region: region["stop"])["last"]
+    positions = sum(region["stop"] - region["start"] for region in dated)
+    return f"{region_label({'first': first, 'last': last})}  ({count_of(positions, 'position')})"
 
 
 def _needs(content: Mapping[str, Any]) -> list[Fact]:

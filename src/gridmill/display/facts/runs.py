@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+# A plan takes this long, and nobody wonders.
+WORTH_SAYING_S = 5.0
+
+
 def verdict_on_run(content: Mapping[str, Any], *, is_by_hand: bool) -> Verdict:
     """Say how a run ended.
 
@@ -60,6 +64,7 @@ def describe_run(content: Mapping[str, Any]) -> list[Fact]:
     return told(
         Fact("run", content["run"]),
         Fact("took", _duration(content["started"], content["ended"])),
+        Fact("waited", _waited(content["waited_s"])),
         Fact("published", describe_publication(content)),
         Fact("revised", _revised(content)),
         Fact("stopped at", content["stops_because"] or ""),
@@ -127,6 +132,13 @@ def _duration(started: str, ended: str) -> str:
         return ""
     seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
     return f"{format_duration(seconds)}, {moment(started)} to {moment(ended)}"
+
+
+def _waited(seconds: float | None) -> str:
+    """Say how long nothing could be seen to happen, where that was long."""
+    if seconds is None or seconds < WORTH_SAYING_S:
+        return ""
+    return f"{format_duration(seconds)} until the first stage: planning, and waiting for workers"
 
 
 def _joined(*counts: tuple[int, str]) -> str:

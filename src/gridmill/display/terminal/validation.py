@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from gridmill.display.facts.validations import describe_findings
+from gridmill.display.facts.validations import by_repair, describe_findings
 from gridmill.display.terminal.layout import heading, section, table_of
 from gridmill.display.terminal.values import Content, plain
 from gridmill.model.wording import format_duration
@@ -40,8 +40,8 @@ def show_validation(content: Content) -> RenderableType:
     parts: list[RenderableType] = [heading(content["dataset_id"], about), table]
     findings = [f for result in content["results"] for f in result["findings"]]
     if findings:
-        body = Group(*(Padding(_line(finding), (0, 0, 0, 2)) for finding in findings))
-        parts.append(section("findings", body))
+        lines = [line for group in by_repair(findings) for line in _lines(*group)]
+        parts.append(section("findings", Group(*(Padding(line, (0, 0, 0, 2)) for line in lines))))
     return Group(*parts, _verdict(content))
 
 
@@ -53,15 +53,22 @@ def _outcome(result: Mapping[str, Any]) -> Text:
     return Text(f"✗ {n}", "red") if "error" in severities else Text(f"! {n}", "yellow")
 
 
+def _lines(repair: str, findings: Sequence[Mapping[str, Any]]) -> list[Text]:
+    """Give the findings that one command repairs; it is said once, after them."""
+    lines = [_line(finding) for finding in findings]
+    if repair and len(lines) > 1:
+        lines.append(Text(f"all {len(lines)}"))
+    if repair:
+        lines[-1].append(" → ", "dim").append(repair, "cyan")
+    return lines
+
+
 def _line(finding: Mapping[str, Any]) -> Text:
     look = "red" if finding["severity"] == "error" else "yellow"
     text = Text(f"{finding['severity']}: ", look)
     if finding["place"]:
         text.append(f"{finding['place']}: ", "bold")
-    text.append(finding["message"])
-    if finding["repair"]:
-        text.append(" → ", "dim").append(finding["repair"], "cyan")
-    return text
+    return text.append(finding["message"])
 
 
 def _verdict(content: Content) -> RenderableType:

@@ -207,10 +207,20 @@ class RunReport:
         """Give everything as plain values, with the overlap measured."""
         return self._as_plain({item.name for item in fields(self)})
 
+    def waited_s(self) -> float | None:
+        """Return how long it took until a first stage began: planning, and waiting for workers.
+
+        None where no stage ran, or the first ones are no longer kept.
+        """
+        if not self.spans or len(self.spans) == self.spans.maxlen:
+            return None
+        began = min(span.started for span in self.spans)
+        return max(0.0, began - datetime.fromisoformat(self.started).timestamp())
+
     def summary(self) -> dict[str, Any]:
-        """Return `to_dict` without what is bulky, and with the throughput."""
+        """Return `to_dict` without what is bulky, with the throughput and the wait before it."""
         content = self._as_plain({item.name for item in fields(self)} - BULKY)
-        return {**content, "throughput": self.throughput()}
+        return {**content, "throughput": self.throughput(), "waited_s": self.waited_s()}
 
     def _as_plain(self, names: Set[str]) -> dict[str, Any]:
         content = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}

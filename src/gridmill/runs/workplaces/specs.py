@@ -7,9 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["AUTO", "LOCAL", "NONE", "check_spec", "is_address"]
+__all__ = ["AUTO", "KINDS", "LOCAL", "NONE", "check_spec", "is_address"]
 
-AUTO, LOCAL, NONE = "auto", "local", "none"
+AUTO, LOCAL, NONE, COILED = "auto", "local", "none", "coiled"
+# What is offered where a cluster is named; a class or a scheduler's file is one's own.
+KINDS: Mapping[str, str] = {
+    AUTO: "in this process where the work takes seconds, else local",
+    LOCAL: "workers on this machine",
+    NONE: "everything in this process",
+    COILED: "a cluster that Coiled starts",
+    "tcp://": "a scheduler that runs",
+    "tls://": "a scheduler that runs, encrypted",
+}
 
 
 def is_address(spec: Any) -> bool:
@@ -52,7 +61,7 @@ options have no effect on it; leave them out
             )
         _check_scheduler_file(spec)
         return
-    _check_class("coiled:Cluster" if spec == "coiled" else spec, spec)
+    _check_class("coiled:Cluster" if spec == COILED else spec, spec)
 
 
 def _check_scheduler_file(spec: Any) -> None:

@@ -6,161 +6,60 @@ of Crameri (2018, *Scientific colour maps*), which read well in print and for ev
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from gridmill.display.pictures.fields import Field, counterpart, newest_field, reference_field
+from gridmill.display.pictures.looks import (
+    ABSENT,
+    EMPTY,
+    INK,
+    LINE,
+    OTHER,
+    QUIET,
+    WIDTH_IN,
+    Picture,
+    as_picture,
+    as_png,
+    date_axis,
+    make_figure,
+    make_plain,
+)
 from gridmill.model.variables import DataVar
 from gridmill.validation.checks.values import series_of
 from gridmill.validation.context import Context
-from gridmill.validation.statistics.profiles import field_dims
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["availability_picture", "field_of", "map_picture", "newest_field", "variable_picture"]
+__all__ = ["availability_picture", "map_picture", "variable_picture"]
 
 Values = np.ndarray[Any, Any]
 
 # Of a picture: more columns than it has pixels say nothing.
 MOST_COLUMNS = 720
-# Of a map along each dim.
-MOST_CELLS = 900
-INK, QUIET, LINE, OTHER = "#22303c", "#6b7883", "#1f6fa8", "#d0741c"
-# Nothing is there.
-ABSENT = "#c8102e"
 # In %: beyond, a histogram shows the others by their orders of magnitude.
 MOST_IN_ONE_BIN = 60
-WIDTH_IN = 10.6
-DPI = 110
 # What is zero in the middle, and what has many small values.
 SIGNED = ("wind", "flux", "anomaly", "tendency", "velocity")
 WARMTH = ("temperature",)
 WATER = ("precipitation", "rain", "snow", "humidity", "water", "cloud", "ice", "vapor")
 
 
-@dataclass(frozen=True)
-class Field:
-    """One horizontal field, thinned for a map.
-
-    Parameters
-    ----------
-    values
-        Two-dimensional.
-    x, y
-        Coordinates of its columns and rows; positions where the grid has none.
-    title
-        Which it is.
-    labels
-        By dim, where along the others it is.
-    is_geographic
-        Whether x and y are longitudes and latitudes in degrees.
-    """
-
-    values: Values
-    x: Values
-    y: Values
-    title: str
-    labels: Mapping[str, Any]
-    is_geographic: bool
-
-
-def newest_field(context: Context, var: DataVar) -> Field | None:
-    """Read the newest field of a variable that has a value, of a middle lead, the first member."""
-    dims = field_dims(var, context.config.coords, context.append_dim)
-    if len(dims) != 2 or not context.published:
-        return None
-    stats = context.statistics(var)
-    valid = stats.fields["valid"]
-    others = [dim for dim in valid.dims if dim != context.append_dim]
-    at = {dim: valid.sizes[dim] // 2 if "lead" in str(dim) else 0 for dim in others}
-    if context.config.varies(var):
-        there = np.flatnonzero(valid.isel(at).values)
-        if not there.size:
-            return None
-        at[context.append_dim] = int(there[-1]) + stats.start
-    return field_of(context.ds[var.name], {str(k): v for k, v in at.items()}, dims)
-
-
-def reference_field(context: Context, reference: xr.Dataset, var: DataVar) -> Field | None:
-    """Read the field of a reference dataset that is nearest to `newest_field`."""
-    name = _counterpart(reference, var)
-    ours = newest_field(context, var)
-    if name is None or ours is None:
-        return None
-    theirs = reference[name]
-    *others, y, x = map(str, theirs.dims)
-    return field_of(
-        theirs, {dim: _nearest(theirs, dim, ours.labels.get(dim)) for dim in others}, (y, x)
-    )
-
-
-def _nearest(array: xr.DataArray, dim: str, label: Any) -> int:
-    """Give the position of the nearest label; the first where there is nothing to compare."""
-    if label is None or dim not in array.indexes:
-        return 0
-    index = array.get_index(dim)
-    return int(index.get_indexer(index[:0].insert(0, label), method="nearest")[0])
-
-
-def _counterpart(reference: xr.Dataset, var: DataVar) -> str | None:
-    """Give the reference's variable of the same name, or else of the same standard name."""
-    if var.name in reference:
-        return var.name
-    wanted = var.attrs.get("standard_name")
-    same = [
-        str(n) for n, v in reference.items() if wanted and v.attrs.get("standard_name") == wanted
-    ]
-    return same[0] if len(same) == 1 else None
-
-
-def field_of(array: xr.DataArray, at: Mapping[str, int], dims: Sequence[str]) -> Field:
-    """Read one field, thinned, at positions along all but its two dims."""
-    thin = {dim: slice(None, None, -(-array.sizes[dim] // MOST_CELLS)) for dim in dims}
-    cut = array.isel({**at, **thin}).transpose(*dims).load()
-    labels = {dim: cut[dim] for dim in at if dim in cut.coords}
-    title = ", ".join(f"{dim} {_label(value.values)}" for dim, value in labels.items())
-    y, x = (_axis(cut, dim) for dim in dims)
-    units = [str(cut[dim].attrs.get("units", "")) for dim in dims if dim in cut.coords]
-    is_geographic = [unit[:9] for unit in units] == ["degrees_n", "degrees_e"]
-    indexed = {dim: array.get_index(dim)[position] for dim, position in at.items()}
-    return Field(cut.values.astype(float), x, y, title, indexed, is_geographic)
-
-
-def _axis(cut: xr.DataArray, dim: str) -> Values:
-    return np.asarray(cut[dim].values if dim in cut.coords else np.arange(cut.sizes[dim]), float)
-
-
-def _label(value: Values) -> str:
-    if value.dtype.kind == "M":
-        return str(np.datetime_as_string(value, unit="m")).replace("T00:00", "")
-    if value.dtype.kind == "m":
-        return f"{value / np.timedelta64(1, 'h'):g} h"
-    item = value.item()
-    return f"{item:g}" if isinstance(item, float) else str(item).removesuffix(" 00:00:00")
-
-
-# -- pictures ---------------------------------------------------------------------------------
-
-
-def availability_picture(context: Context) -> str:
+def availability_picture(context: Context) -> Picture:
     """Draw variables against time: how much of each position has values.
 
     Returns
     -------
-    str
-        A data URI of a PNG.
+    Picture
     """
     varying = [var for var in context.variables if context.config.varies(var)]
     rows = np.stack([_available(context, var) for var in varying])
     shown = _in_columns(rows)
-    figure = _figure(0.75 + 0.24 * len(varying))
+    figure = make_figure(0.75 + 0.24 * len(varying))
     axes = figure.add_subplot()
     x, is_dated = _times(context)
     step = (x[-1] - x[0]) / max(1, len(x) - 1) or 1.0
@@ -178,24 +77,24 @@ def availability_picture(context: Context) -> str:
     for border in np.arange(len(varying) - 1) + 0.5:
         axes.axhline(border, color="white", linewidth=2)
     if is_dated:
-        _date(axes)
-    _plain(axes)
+        date_axis(axes)
+    make_plain(axes)
     bar = figure.colorbar(image, ax=axes, pad=0.012, aspect=12, extend="min", extendfrac=0.12)
     bar.outline.set_visible(False)
     bar.set_ticks([0, 0.5, 1], labels=["some", "half", "all"])
     bar.ax.tick_params(labelsize=8, colors=QUIET, length=0)
-    return _as_uri(figure)
+    return as_picture(figure)
 
 
 def variable_picture(
     context: Context, var: DataVar, reference: xr.Dataset | None = None
-) -> str | None:
+) -> Picture | None:
     """Draw map, histogram and time series of a variable, beside those of a reference.
 
     Returns
     -------
-    str or None
-        A data URI of a PNG; None if nothing can be drawn.
+    Picture or None
+        None if nothing can be drawn.
     """
     ours = newest_field(context, var)
     if ours is None:
@@ -204,7 +103,7 @@ def variable_picture(
     fields = [field for field in (ours, theirs) if field is not None]
     height = 2.9 if theirs is None else 3.4
     heights = [height, 1.9] if context.config.varies(var) else [height]
-    figure = _figure(sum(heights))
+    figure = make_figure(sum(heights))
     parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
     top = parts[0, 0]
     widths = [*([1.6] * len(fields)), 1.0]
@@ -215,25 +114,25 @@ def variable_picture(
     _draw_histogram(maps[-1], fields, var)
     if context.config.varies(var):
         _draw_series(parts[1, 0].subplots(), context, var, reference)
-    return _as_uri(figure)
+    return as_picture(figure)
 
 
 def map_picture(field: Field, var: DataVar) -> bytes:
     """Draw the map of one field; a PNG."""
-    axes = (figure := _figure(5.6)).add_subplot()
+    axes = (figure := make_figure(5.6)).add_subplot()
     limits = _centred(_limits([field]), var)
     _draw_map(figure, axes, field, var, limits, str(var.attrs["long_name"]))
     if not isinstance(aspect := axes.get_aspect(), str):
         # As high as the map: a band along the equator is no square.
         shape = aspect * np.ptp(field.y) / np.ptp(field.x)
         figure.set_size_inches(WIDTH_IN, float(np.clip(0.85 * WIDTH_IN * shape + 0.9, 2, 7)))
-    return _as_png(figure)
+    return as_png(figure)
 
 
 def _draw_map(
     figure: Any, axes: Axes, field: Field, var: DataVar, limits: tuple[float, float], who: str
 ) -> None:
-    axes.set_facecolor("#dfe3e6")
+    axes.set_facecolor(EMPTY)
     mesh = axes.pcolormesh(
         field.x,
         field.y,
@@ -252,7 +151,7 @@ def _draw_map(
     elif np.ptp(field.x) and np.ptp(field.y):
         axes.set_aspect("equal")
     axes.set_title(" – ".join(filter(None, [who, field.title])), fontsize=9, color=INK, loc="left")
-    _plain(axes)
+    make_plain(axes)
     axes.locator_params(nbins=5)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=28)
     bar.outline.set_visible(False)
@@ -279,7 +178,7 @@ def _draw_histogram(axes: Axes, fields: Sequence[Field], var: DataVar) -> None:
     axes.set_xlabel(str(var.attrs["units"]), fontsize=8, color=QUIET)
     if len(fields) > 1:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    _plain(axes)
+    make_plain(axes)
     axes.locator_params(nbins=5)
     if axes.dataLim.y1 > MOST_IN_ONE_BIN:
         axes.set_yscale("log")
@@ -300,7 +199,7 @@ def _draw_series(axes: Axes, context: Context, var: DataVar, reference: xr.Datas
         x, mean - spread, mean + spread, color=LINE, alpha=0.25, linewidth=0, label="± spread"
     )
     axes.plot(x, mean, color=LINE, linewidth=1.3, label="mean of the field")
-    beside = None if reference is None else _counterpart(reference, var)
+    beside = None if reference is None else counterpart(reference, var)
     if reference is not None and beside is not None and is_dated:
         times, means = _reference_series(context, reference[beside])
         if len(times):
@@ -308,14 +207,14 @@ def _draw_series(axes: Axes, context: Context, var: DataVar, reference: xr.Datas
     for at in _missing_spans(mean):
         axes.axvspan(x[at.start], x[at.stop - 1], color=ABSENT, alpha=0.25, linewidth=0)
     if is_dated:
-        _date(axes)
+        date_axis(axes)
     axes.margins(x=0.005)
     axes.set_ylabel(str(var.attrs["units"]), fontsize=8, color=QUIET)
     axes.legend(
         frameon=False, fontsize=8, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), labelcolor=INK
     )
     axes.set_title("over the whole period", fontsize=9, color=INK, loc="left")
-    _plain(axes)
+    make_plain(axes)
     axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
 
 
@@ -413,38 +312,3 @@ def _colours(name: str) -> Any:
     from cmcrameri import cm
 
     return getattr(cm, name)
-
-
-def _figure(height: float) -> Figure:
-    # No pyplot: it keeps figures, and is for one thread.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(WIDTH_IN, height), dpi=DPI, layout="constrained", facecolor="white")
-
-
-def _date(axes: Axes) -> None:
-    """Let an axis of matplotlib's dates say as much of each as is new."""
-    import matplotlib.dates as mdates
-
-    axes.xaxis_date()
-    locator = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
-    formatter = mdates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(formatter)
-
-
-def _plain(axes: Axes) -> None:
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(labelsize=8, colors=QUIET, length=2)
-    axes.xaxis.get_offset_text().set(size=8, color=QUIET)
-    axes.yaxis.get_offset_text().set(size=8, color=QUIET)
-
-
-def _as_uri(figure: Figure) -> str:
-    return f"data:image/png;base64,{b64encode(_as_png(figure)).decode()}"
-
-
-def _as_png(figure: Figure) -> bytes:
-    figure.savefig(content := BytesIO(), format="png")
-    return content.getvalue()
