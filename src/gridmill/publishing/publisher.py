@@ -152,9 +152,14 @@ class Publisher:
         self._revised.append((region.start, region.stop))
 
     def note_extent(self, lease: Lease, before: int, after: int) -> None:
-        """Put into the feed that readers see `after` positions; while no other run publishes."""
+        """Put into the feed how many positions readers see, and which are others than before.
+
+        While no other run publishes.
+        """
         archive, feed = self.archive, self.archive.store.tracker.feed
         revised, self._revised = self._revised, []
+        if before == after and not revised:
+            return  # an archive that begins, or what is said of it
         feed.note(
             Publication(
                 at=utc_now(),

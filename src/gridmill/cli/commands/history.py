@@ -8,6 +8,7 @@ import click
 
 from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
+from gridmill.cli.options.completion import complete_variables
 from gridmill.cli.options.declaring import parse_variables
 from gridmill.cli.options.durations import moment_since
 from gridmill.cli.output.output import Output, output_options
@@ -33,6 +34,7 @@ Examples:
     metavar="NAME,…",
     multiple=True,
     callback=parse_variables,
+    shell_complete=complete_variables,
     help="Restrict to these variables.",
 )
 @click.option("--feed", is_flag=True, help="Show what was published, the earliest first.")
