@@ -96,6 +96,7 @@ class DynamicalDataset:
         credentials: Sequence[Credential] = (),
     ) -> None:
         self.declared = self.template_config()
+        self.declared.declared_version = self.region_job.version
         self.store = open_store(
             str(store),
             self.dataset_id,
@@ -251,7 +252,13 @@ class DynamicalDataset:
         present = self.present(now)
         return plan_selected(self._opening_at(present), selection, present, redo=redo)
 
-    def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
+    def status(
+        self,
+        *,
+        now: Any = None,
+        grace: timedelta = timedelta(0),
+        overdue: timedelta = timedelta(days=90),
+    ) -> ArchiveStatus:
         """Say what the archive holds, what of it may still change, and what should be there.
 
         Parameters
@@ -260,10 +267,12 @@ class DynamicalDataset:
             The present; None asks the clock.
         grace
             How long an update may take: what is expected for less is not late.
+        overdue
+            After which a region should be proven again, see `gridmill prove`.
         """
         from gridmill.operations.status import read_status
 
-        return read_status(self.archive(now), self.present(now), grace)
+        return read_status(self.archive(now), self.present(now), grace, overdue)
 
     def validate(
         self,

@@ -92,6 +92,9 @@ class TemplateConfig:
     listings : Listings
         The provider's folders, for `append_dim_coordinates`. They are empty, and nobody is asked,
         where only the structure is wanted.
+    declared_version : int or None
+        `RegionJob.version` of the dataset, which an archive that keeps ACDD says as its
+        ``product_version``. Not an author's.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -121,6 +124,7 @@ class TemplateConfig:
     derived: Mapping[str, Any] | None = None
     axis: Axis | None = None
     listings: Listings = Listings(asks=False)
+    declared_version: int | None = None
     refuses_lost_labels: bool = True
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import google_crc32c
 
 from gridmill.model.display_hook import card_of
+from gridmill.model.files.earlier import Earlier
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import Word
 from gridmill.model.region import Region
@@ -161,6 +162,11 @@ class ProgressRecord:
     under_way
         Variables that are being made anew, or failed to be, as they were known before: of values
         that the store lost meanwhile it says so, see `VariableRecord.holes`.
+    runs
+        The runs that made something of it, each with its version of gridmill, the oldest first.
+        Source files and earlier versions name them by their index.
+    history
+        Earlier versions of its places, the oldest first.
     extra
         Optional fields that a later gridmill wrote: kept.
     """
@@ -171,6 +177,8 @@ class ProgressRecord:
     groups: tuple[tuple[SourceFileRecord, ...], ...] = ()
     variables: Mapping[str, VariableRecord] = field(default_factory=dict)
     under_way: Mapping[str, VariableRecord] = field(default_factory=dict)
+    runs: tuple[tuple[str, str], ...] = ()
+    history: tuple[Earlier, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def known_before(self, name: str) -> VariableRecord | None:
@@ -326,6 +334,8 @@ class ProgressRecord:
         }
         if self.under_way:
             content["under_way"] = {name: _variable_to(v) for name, v in self.under_way.items()}
+        content |= {"runs": self.runs} if self.runs else {}
+        content |= {"history": [was.to_dict() for was in self.history]} if self.history else {}
         # Without an indent: Python's fast encoder knows none, and a run writes very many of these.
         return json.dumps(content).encode()
 
@@ -348,6 +358,9 @@ class ProgressRecord:
             under_way = {k: _variable_from(v) for k, v in raw.pop("under_way", {}).items()}
             # An earlier gridmill counts groups without them.
             whole = {k: v for k, v in under_way.items() if v.group < len(groups)}
+            runs = tuple((str(run), str(version)) for run, version in raw.pop("runs", ()))
+            history = tuple(map(Earlier.from_dict, raw.pop("history", ())))
+            raw |= {"runs": runs, "history": history}
             return cls(groups=groups, variables=variables, under_way=whole, **_known(cls, raw))
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ValueError(f"not a progress record: {error}") from error

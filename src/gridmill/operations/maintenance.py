@@ -82,7 +82,8 @@ def by_hand(
     publisher = Publisher(archive, dataset.replicas)
     with Lease(dataset.store.state, run=report.run, kind=kind, positions=positions) as lease:
         _note_extent(dataset, archive, report, before=True)
-        yield Hand(archive, publisher, lease, report)
+        with publisher.feeding(lease):
+            yield Hand(archive, publisher, lease, report)
         _note_extent(dataset, archive, report, before=False)
         report.replicas = publisher.replicas.outcomes()
         report.end()

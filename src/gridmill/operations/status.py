@@ -20,6 +20,8 @@ from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports.run_report import BULKY
 from gridmill.model.settled import SourceFileStatus
+from gridmill.operations.proving.known import OVERDUE, read_proofs
+from gridmill.operations.proving.turns import ProofCounts
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
 from gridmill.sources.listings.listings import ListingCost
@@ -112,6 +114,9 @@ class ArchiveStatus:
     provisional, provisional_files
         How many source files are provisional, and the first of them: readers see their values, and
         updates ask for the final ones.
+    proofs
+        How many regions `gridmill prove` found to be what their source files give; None where it
+        was never used.
     running
         The runs that hold a lease now, or died holding one.
     made_earlier
@@ -152,6 +157,7 @@ class ArchiveStatus:
     provisional_files: tuple[ProvisionalFile, ...] = ()
     unproven: int = 0
     listings: ListingCost = field(default_factory=ListingCost)
+    proofs: ProofCounts | None = None
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -165,7 +171,9 @@ class ArchiveStatus:
         return self.age_s is None or self.age_s > max_age.total_seconds()
 
 
-def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
+def read_status(
+    archive: Archive, now: Any, grace: timedelta, overdue: timedelta = OVERDUE
+) -> ArchiveStatus:
     """Read what an archive holds.
 
     Parameters
@@ -176,6 +184,8 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         The present, as a label of the append dim.
     grace
         How long an update may take: what is expected for less is not late.
+    overdue
+        After which a region should be proven again.
     """
     store, config, index = archive.store, archive.config, archive.index
     dim = config.append_dim
@@ -212,6 +222,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         provisional_files=tuple(provisional[:MOST_FILES_NAMED]),
         unproven=sum(any(v.unproven for v in r.variables.values()) for r in records),
         listings=config.listings.cost,
+        proofs=read_proofs(archive, overdue=overdue, only_if_any=True),
     )
 
 

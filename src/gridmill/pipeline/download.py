@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -69,7 +70,9 @@ def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
     started = perf_counter()
     with using(job.access):
         coord, attempts = _downloaded(job, file.coord)
-    return replace(file, coord=coord, seconds=perf_counter() - started, attempts=attempts)
+    arrived = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    seconds = perf_counter() - started
+    return replace(file, coord=coord, seconds=seconds, attempts=attempts, arrived=arrived)
 
 
 def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[SourceFileCoord, int]:

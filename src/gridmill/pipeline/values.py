@@ -75,8 +75,9 @@ class RunContext:
 class SourceFile:
     """A source file and its place: by dim, positions relative to the processing region.
 
-    `seconds` and `attempts` say what its download took. One that `is_kept` is not read again: the
-    final store has its values, and `coord` is what became of it.
+    `seconds` and `attempts` say what its download took, `arrived` when it was (ISO 8601, UTC). One
+    that `is_kept` is not read again: the final store has its values, and `coord` is what became of
+    it.
     """
 
     coord: SourceFileCoord
@@ -84,6 +85,7 @@ class SourceFile:
     seconds: float = 0.0
     attempts: int = 1
     is_kept: bool = False
+    arrived: str | None = None
 
     @property
     def identity(self) -> Identity:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import refuse_other_labels
 from gridmill.authoring.describing.finality import shares_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
+from gridmill.model.reports.publication import Publication, joined_spans
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.replicas import Replicas
 from gridmill.publishing.staging import Staging
 from gridmill.publishing.view import ReaderView
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.state.feed import utc_now
 from gridmill.stores.state.leases import Lease
 
 __all__ = ["Publisher"]
@@ -40,6 +44,7 @@ class Publisher:
         self.replicas = Replicas(archive, self.extent, replicas)
         self.view = ReaderView(archive, self.extent, archive.store, self.remember)
         self.completeness = self.view.completeness
+        self._revised: list[tuple[int, int]] = []
 
     def prepare(self, lease: Lease) -> None:
         """Make what uploads need, where a store's format needs more than a place."""
@@ -136,8 +141,61 @@ class Publisher:
         if not changed:
             return False
         archive.published = length
+        self.note_extent(lease, visible or 0, length)
         log.info("published %d positions, up to %s", length, archive.last_label)
         return True
+
+    # -- the feed -------------------------------------------------------------------------------
+
+    def note_revised(self, region: Region) -> None:
+        """Keep in mind for the feed that published positions hold other values, or will soon."""
+        self._revised.append((region.start, region.stop))
+
+    def note_extent(self, lease: Lease, before: int, after: int) -> None:
+        """Put into the feed how many positions readers see, and which are others than before.
+
+        While no other run publishes.
+        """
+        archive, feed = self.archive, self.archive.store.tracker.feed
+        revised, self._revised = self._revised, []
+        if before == after and not revised:
+            return  # an archive that begins, or what is said of it
+        feed.note(
+            Publication(
+                at=utc_now(),
+                run=lease.claim.run,
+                kind=lease.claim.kind,
+                gridmill=version("gridmill"),
+                before=before,
+                after=after,
+                last=str(archive.index[after - 1]) if after else None,
+                changed=joined_spans(revised),
+            )
+        )
+        feed.write()
+
+    @contextmanager
+    def feeding(self, lease: Lease) -> Iterator[None]:
+        """Write in the end, however it comes, what the feed lacks of what is published within."""
+        self.archive.store.tracker.feed.begin()
+        try:
+            yield
+        finally:
+            self._write_feed(lease)
+
+    def _write_feed(self, lease: Lease) -> None:
+        feed = self.archive.store.tracker.feed
+        # What replaced published objects of a store that shows uploads needed no publication.
+        is_shown = bool(self._revised) and self.archive.store.shows_uploads
+        if not (feed.has_news or is_shown):
+            return
+        try:
+            with lease.publishing():
+                if is_shown:
+                    self.note_extent(lease, self.archive.published, self.archive.published)
+                feed.write(at_once=True)
+        except Exception as error:  # the feed tells, and decides nothing
+            log.warning("the feed lacks what was published last: %s", error)
 
     def _remember_static(self) -> None:
         store = self.archive.store

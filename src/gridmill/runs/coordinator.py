@@ -111,7 +111,7 @@ def _carry_out(
         driver = Driver(
             where, publisher, lease, now=now, report=report, belief=belief, listener=listener
         )
-        with _reported(archive.store, report):
+        with _reported(archive.store, report), publisher.feeding(lease):
             driver.run(jobs, publish=assignment.publishes)
         if assignment.redo is not None and report.succeeded:
             assignment.redo.close(archive.store.tracker)

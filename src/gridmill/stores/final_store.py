@@ -14,6 +14,7 @@ from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
+from gridmill.stores.versions import Versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -131,6 +132,8 @@ class FinalStore(Protocol):
         visible with the publication that is given its token, and `prepare` comes before the first.
     state, tracker
         The records.
+    versions
+        Names versions; raises ValueError with the reason where the format keeps none.
 
     Notes
     -----
@@ -146,6 +149,16 @@ class FinalStore(Protocol):
 
     def adding(self) -> FinalStore:
         """Return the same store with the records of variables that are being added to it."""
+
+    @property
+    def versions(self) -> Versions:
+        """Names versions of the archive.
+
+        Raises
+        ------
+        ValueError
+            The format keeps none.
+        """
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format: its name, and its version if it has any.

@@ -43,6 +43,7 @@ from gridmill.stores.objects.protocol import Change, Objects
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
+from gridmill.stores.versions import Versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -168,6 +169,14 @@ class ZarrStore:
     def withdrawals(self) -> list[str]:
         """Return nothing: no object says it."""
         return []
+
+    @property
+    def versions(self) -> Versions:
+        """Refuse: nothing of what objects held before is kept."""
+        raise ValueError(
+            f"{self.url} is plain Zarr, which keeps no versions, so that none can have a name: "
+            "Icechunk does. Copy the archive to keep it as it is"
+        )
 
     def read_as_of(
         self, variable: str, selection: tuple[slice, ...], moment: datetime

@@ -23,6 +23,7 @@ from gridmill.cli import ExitCode, cli
 from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly
 from gridmill.demo.archive import build_ostia_archive
 from gridmill.operations.accept import accept_files
+from gridmill.operations.versions.tags import tag_archive
 from pages import COMMANDS, example_of
 from repository import AUTHORS_GUIDE
 
@@ -35,6 +36,7 @@ NOT_RUN = {
     "gridmill grow": "test_grow.py runs it, on an archive that lacks members",
     "remove-variable": "test_changing_variables.py removes what a release no longer declares",
     "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
+    "--at 2025-06-2": "no archive of the tests is so old; test_tags.py names an earlier version",
     "--cluster tls://": "test_namespaces.py runs one, with certificates",
 }
 # What a command may say beside success.
@@ -103,9 +105,10 @@ def prepared(tmp_path_factory) -> Path:
         shutil.copytree(folder / f"a.{what}", folder / f"whole.{what}")
     whole = MyForecast(folder / "whole.zarr", source_base=str(source / "forecast"))
     accept_files(whole, LATE, who="operator", why="lost", now=END)
-    MyForecast(folder / "a.icechunk", source_base=str(source / "forecast")).backfill(
-        END, end="2025-03-12", variables=FIRST, client="none"
-    )
+    kept = MyForecast(folder / "a.icechunk", source_base=str(source / "forecast"))
+    kept.backfill(END, end="2025-03-12", variables=FIRST, client="none")
+    for name in ("before-release-2", "release-3"):
+        tag_archive(kept, name)
     write_scenes(source / "scenes", "2025-01-01T09:12", "2025-01-02T09:01", "2025-01-03T10:31")
     for kind in ("zarr", "icechunk"):
         scenes = MyScenes(folder / f"scenes.{kind}", source_base=str(source / "scenes"))

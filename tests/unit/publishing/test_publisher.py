@@ -29,7 +29,8 @@ from tiny import HOUR, NAMES, REGION, START, TinyJob, TinyTemplate, hours, until
 
 OK = SourceFileStatus.SUCCEEDED
 ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
-LEASE = SimpleNamespace(publishing=lambda: nullcontext(lambda: None))
+CLAIM = SimpleNamespace(run="r", kind="backfill")
+LEASE = SimpleNamespace(publishing=lambda: nullcontext(lambda: None), claim=CLAIM)
 
 
 class Recording(LocalObjects):
@@ -554,8 +555,7 @@ class Trims(TinyJob):
 
 def test_an_author_who_trims_below_what_is_published_takes_nothing_from_readers(store):
     """What is news is shown all the same, here that nothing is known to have arrived."""
-    claim = SimpleNamespace(run="r")
-    lease = SimpleNamespace(publishing=LEASE.publishing, claim=claim)
+    lease = LEASE
     first = publisher_of(store, 8, Complete())
     record(first, 0, [OK, OK, OK, ABSENT])
     first.publish(lease)

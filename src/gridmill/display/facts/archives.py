@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gridmill.display.facts.forms import Fact, Rows, Verdict, told
+from gridmill.display.facts.forms import Fact, Rows, Tone, Verdict, told
 from gridmill.display.facts.plans import listings_cost
 from gridmill.model.wording import (
     count_of,
@@ -15,7 +15,7 @@ from gridmill.model.wording import (
     shorten_label,
 )
 
-__all__ = ["describe_archive", "unsettled_regions", "verdict_on_archive"]
+__all__ = ["describe_archive", "describe_proofs", "unsettled_regions", "verdict_on_archive"]
 
 # Of one region; ``--json`` has more.
 MOST_FILES_NAMED = 3
@@ -68,6 +68,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
             "warning",
         ),
         Fact("unproven", _unproven(status), "quiet"),
+        describe_proofs(status.get("proofs")),
         Fact("remarks", "\n".join(status["remarks"]), "warning"),
         Fact("listings", listings_cost(status.get("listings"))),
         Fact("held by", "\n".join(map(_claim, status["running"]))),
@@ -111,6 +112,18 @@ def _expectation(status: Mapping[str, Any]) -> Fact:
 def _unproven(status: Mapping[str, Any]) -> str:
     regions = status.get("unproven", 0)
     return f"{count_of(regions, 'region')} made by another program" if regions else ""
+
+
+def describe_proofs(proofs: Mapping[str, Any] | None) -> Fact:
+    """Say how many regions were found to be what their source files give, if anybody looked."""
+    if proofs is None:
+        return Fact("proofs", "")
+    counts = ("proven", "unprovable", "failed", "unproven", "overdue")
+    text = ", ".join(f"{proofs[name]:,} {name}" for name in counts if proofs[name])
+    if proofs["failures"]:
+        text += f": failed at {', '.join(map(shorten_label, proofs['failures']))}"
+    tone: Tone = "bad" if proofs["failed"] else "warning" if proofs["overdue"] else "good"
+    return Fact("proofs", text or "no region is whole yet", tone)
 
 
 def _claim(claim: Mapping[str, Any]) -> str:

@@ -46,6 +46,10 @@ class SourceFileRecord:
         By variable that a gate held: which version of the file somebody said is right.
     withdrawn
         By variable whose values were taken from readers: which version is not read again.
+    arrived
+        When this version was fetched first (ISO 8601, UTC); None in records of older releases.
+    run
+        Which of the record's runs that was.
     extra
         Optional fields that a later gridmill wrote: kept as long as the file's record is.
     """
@@ -67,6 +71,9 @@ class SourceFileRecord:
     accepted: str | None = None
     released: Mapping[str, Word] = field(default_factory=dict, hash=False)
     withdrawn: Mapping[str, Word] = field(default_factory=dict, hash=False)
+    # Variables of one group share their files, whichever run asked for them when.
+    arrived: str | None = field(default=None, compare=False)
+    run: int | None = field(default=None, compare=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property

@@ -197,8 +197,13 @@ class Addition:
             view.completeness.settle()
             forget_added(tracker, self.names)
 
-        publisher.replicas.each(show)
-        show(publisher.view)
+        with publisher.feeding(lease):
+            publisher.replicas.each(show)
+            show(publisher.view)
+            if length := self.archive.published:
+                with lease.publishing():
+                    publisher.note_revised(Region(0, length))
+                    publisher.note_extent(lease, length, length)
         self.report.replicas = publisher.replicas.outcomes()
 
     def _say(self, lacking: Sequence[Region]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.values import RunContext
 from gridmill.publishing.copies import Copy
 from gridmill.runs.dask import submission
+from gridmill.runs.dask.plugin.executors import executor_of
 from gridmill.runs.dask.plugin.pipeline import PipelinePlugin
 from gridmill.runs.dask.plugin.places import HostPlaces
 from gridmill.runs.dask.plugin.secrets import answer_workers
@@ -23,6 +25,10 @@ from gridmill.sources.fetch.download import limit_hosts
 from gridmill.stores.final_store import Uploaded
 
 __all__ = ["OnCluster"]
+
+# Of a call that belongs to no region job: its worker may go.
+RETRIES = 2
+LOOK_EVERY_S = 5.0
 
 
 class OnCluster:
@@ -129,6 +135,37 @@ class OnCluster:
     def copy_all(self, copies: Sequence[Copy]) -> list[Uploaded | str]:
         """Make copies on the cluster."""
         return submission.copy_all(self.client, copies, self._run, goes_first=self._goes_first)
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Yield a function's results in order, one call at a time on each worker.
+
+        Raises
+        ------
+        NoWorkers
+            There was nobody for so long that the run gives up.
+        Exception
+            What the function raised, in its item's turn.
+        """
+        waiting: deque[Any] = deque()
+        for number, item in enumerate(items):
+            waiting.append(self._call(function, item, number))
+            while len(waiting) >= max(1, self.expected(len(self.threads()))):
+                yield self._result(waiting.popleft())
+        while waiting:
+            yield self._result(waiting.popleft())
+
+    def _call(self, function: Callable[[Any], Any], item: Any, number: int) -> Any:
+        executor = executor_of("compress", goes_first=self._goes_first)
+        with dask.annotate(executor=executor):  # type: ignore[attr-defined]
+            key = f"{function.__name__}-{number}-{self._run}"
+            return self.client.submit(function, item, key=key, pure=False, retries=RETRIES)
+
+    def _result(self, task: Any) -> Any:
+        while not task.done():
+            self.look(list(self.threads()))
+            with suppress(TimeoutError):
+                task.result(timeout=LOOK_EVERY_S)
+        return task.result()
 
     def has_ready(self) -> bool:
         """Whether a task has ended that is not taken yet."""

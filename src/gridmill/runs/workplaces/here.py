@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,10 @@ class Here:
     def copy_all(self, copies: Sequence[Copy]) -> list[Uploaded | str]:
         """Make copies, one after the other."""
         return copy_here(copies)
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Call a function for one item after the other."""
+        return map(function, items)
 
     def has_ready(self) -> bool:
         """Say no: what is done is taken at once."""

@@ -43,6 +43,7 @@ from gridmill.stores.final_store import (
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.maintenance.rearranging import rearrange
+from gridmill.stores.icechunk.named.tags import IcechunkVersions
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
 from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
@@ -134,6 +135,11 @@ class IcechunkStore:
         twin = copy.copy(self)
         twin._keep_records(self.tracker.adding)
         return twin
+
+    @property
+    def versions(self) -> IcechunkVersions:
+        """Names versions of the archive."""
+        return IcechunkVersions(self.repository)
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""

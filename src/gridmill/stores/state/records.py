@@ -19,8 +19,10 @@ from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.below import ObjectsBelow
+from gridmill.stores.state.feed import Feed
 from gridmill.stores.state.notices import Notices
 from gridmill.stores.state.pending_marks import PendingMarks
+from gridmill.stores.state.proofs import Proofs
 from gridmill.stores.state.reindexing import Reindexing
 from gridmill.stores.state.reports import RunReports
 
@@ -66,9 +68,10 @@ class UpdateProgressTracker:
 
     Attributes
     ----------
-    marks, reports, notices, reindexing
+    marks, reports, notices, reindexing, feed, proofs
         What lies beside the records: marks of pending regions, reports of runs, notices of
-        completeness that may be behind, a reindex that is under way.
+        completeness that may be behind, a reindex that is under way, the feed of publications,
+        proofs of regions.
     """
 
     def __init__(self, objects: Objects, dataset_id: str) -> None:
@@ -77,6 +80,8 @@ class UpdateProgressTracker:
         self.marks = PendingMarks(objects)
         self.reports = RunReports(objects)
         self.notices = Notices(objects)
+        self.feed = Feed(objects)
+        self.proofs = Proofs(objects)
         self.reindexing = Reindexing(objects)
 
     @property
