@@ -20,7 +20,7 @@ from benchmarks.sizes import Size
 from benchmarks.whole import BUCKET, servers
 from gridmill.runs.dask.clusters import connect
 from gridmill.stores.lookahead import NBYTES_IN_FLIGHT
-from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.stores.zarr_store import ZarrStore
 
 __all__ = ["upload"]

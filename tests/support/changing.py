@@ -277,7 +277,7 @@ def main(scenario: str, folder: str, kind: str, endpoint: str, every: str = "1")
     import gridmill.runs.dask.on_cluster
     import gridmill.runs.workplaces.here
     import gridmill.stores.icechunk.store
-    import gridmill.stores.objects.s3  # noqa: F401
+    import gridmill.stores.objects.s3.objects  # noqa: F401
 
     options = json.loads(endpoint)
     root = Path(folder)
@@ -408,7 +408,7 @@ class _dying_at:  # noqa: N801
 
     def __enter__(self) -> None:
         from gridmill.stores.icechunk import publication
-        from gridmill.stores.objects.s3 import S3Objects
+        from gridmill.stores.objects.s3.objects import S3Objects
 
         for kind in (LocalObjects, S3Objects):
             for name in ("put", "put_if_absent", "overwrite", "delete"):

@@ -145,7 +145,7 @@ def _count_writes(dies_before: int | None) -> None:
     from gridmill.stores.icechunk import publication
     from gridmill.stores.icechunk.repository import RepositoryAt
     from gridmill.stores.objects.local import LocalObjects
-    from gridmill.stores.objects.s3 import S3Objects
+    from gridmill.stores.objects.s3.objects import S3Objects
 
     for kind in (LocalObjects, S3Objects):
         for name in WRITES:

@@ -23,7 +23,7 @@ import gridmill.stores.state.claims
 import gridmill.stores.state.leases
 from gridmill.runs.dask import on_cluster
 from gridmill.runs.narration import Event
-from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.objects.s3.objects import S3Objects
 from trust_faults import FATE, Death, die
 
 

@@ -19,14 +19,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gridmill.stores.objects import s3 as s3_objects
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.objects.s3 import bucket as s3_objects
+from gridmill.stores.objects.s3.bucket import S3Bucket
+from gridmill.stores.objects.s3.objects import S3Objects
 
 # Shards are put in parts, and smaller objects whole, as large and small ones are elsewhere.
 s3_objects.MULTIPART_FROM_NBYTES = 30_000
@@ -252,6 +253,18 @@ class FaultyLocal(Faulty, LocalObjects):
         return super()._stage(key, content)
 
 
+@dataclass(frozen=True)
+class FaultyBucket(S3Bucket):
+    """A bucket in which the parts of an object may be there and nobody puts them together."""
+
+    role: str = ""
+
+    async def _put_parts(self, client: Any, at: dict[str, str], content: bytes) -> list[Any]:
+        parts = await super()._put_parts(client, at, content)
+        suffer_in_put(f"{self.role}:{at['Key'].removeprefix(self.root)}")
+        return parts
+
+
 class FaultyS3(Faulty, S3Objects):
     """Objects in a bucket; of those in parts, all can be there and nobody put them together."""
 
@@ -273,10 +286,14 @@ class FaultyS3(Faulty, S3Objects):
         if len(content) < s3_objects.MULTIPART_FROM_NBYTES and waits_in_put(place):
             threading.Timer(DIES_WITHIN_S * random.random(), suffer_in_put, [place]).start()
 
-    async def _put_parts(self, client: Any, at: dict[str, str], content: bytes) -> list[Any]:
-        parts = await super()._put_parts(client, at, content)
-        suffer_in_put(f"{self.role}:{at['Key'].removeprefix(f'{self.prefix}/')}")
-        return parts
+    @classmethod
+    def like(cls, objects: Any, role: str, put_log: Path) -> Any:
+        """Give faulty objects with the settings of others, and a bucket with faults of its own."""
+        faulty = super().like(objects, role, put_log)
+        bucket = faulty.bucket
+        settings = {field.name: getattr(bucket, field.name) for field in fields(S3Bucket)}
+        faulty.bucket = FaultyBucket(**settings, role=role)
+        return faulty
 
 
 def faulty(objects: Objects, role: str, put_log: Path) -> Any:

@@ -19,7 +19,7 @@ from gridmill.stores.objects import remote
 from gridmill.stores.objects.opening import open_objects, open_state
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.remote import FsspecObjects
-from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.stores.opening import open_replica, open_store
 from gridmill.testing import ObjectsContract, StoreContract
 from sshd import Served, files_over_ssh, sshd_missing
@@ -190,10 +190,11 @@ def test_s3a_is_s3() -> None:
     store = open_store("s3a://bucket/a.zarr", "tiny", state="s3://b/st", storage_options=options)
     assert store.url == "s3://bucket/a.zarr"
     assert isinstance(store.state, S3Objects)
-    assert store.state.storage_options == options
+    assert store.state.bucket.storage_options == options
     objects = open_objects("s3a://bucket/a")
     assert isinstance(objects, S3Objects)
-    assert (objects.bucket, objects.prefix, objects.url) == ("bucket", "a", "s3://bucket/a")
+    at = objects.bucket
+    assert (at.name, at.prefix, objects.url) == ("bucket", "a", "s3://bucket/a")
     with pytest.raises(ValueError, match="is the archive itself"):
         open_replica("s3a://bucket/a.zarr", store, "tiny", options)
 

@@ -17,7 +17,7 @@ from gridmill.sources.fetch.download import fetch
 from gridmill.sources.fetch.settings import DownloadSettings
 from gridmill.stores.icechunk.settings import storage
 from gridmill.stores.icechunk.store import IcechunkStore
-from gridmill.stores.objects import s3_requests
+from gridmill.stores.objects.s3 import requests as s3_requests
 from gridmill.stores.opening import open_store
 from gridmill.testing import S3Server
 from gridmill.testing.contract_archive import REGION, ContractArchive

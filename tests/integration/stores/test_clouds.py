@@ -20,12 +20,12 @@ from gridmill.stores.headers import Headers
 from gridmill.stores.objects.clouds import bucket, cloud_objects, requests
 from gridmill.stores.objects.clouds.cloud_objects import CloudObjects
 from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.objects.s3_requests import S3Patience
 from gridmill.stores.opening import open_store
 from gridmill.testing import FaultProxy, ObjectsContract, Reset, Status, StoreContract
 
-PATIENCE = S3Patience(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
+PATIENCE = Patience(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
 needs_azurite = pytest.mark.skipif(
     azurite_script() is None,
     reason="no Azurite: npm install azurite, and GRIDMILL_AZURITE names it",

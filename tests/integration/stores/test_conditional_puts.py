@@ -13,10 +13,11 @@ import xarray as xr
 from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
-from gridmill.stores.objects import s3, s3_requests
+from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.protocol import Change
-from gridmill.stores.objects.s3 import S3Objects
-from gridmill.stores.objects.s3_requests import S3Patience
+from gridmill.stores.objects.s3 import objects as s3
+from gridmill.stores.objects.s3 import requests as s3_requests
+from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.stores.state.leases import LeaseLost
 from gridmill.testing import FaultProxy, S3Server
 from quirky_s3 import (
@@ -33,7 +34,7 @@ from quirky_s3 import (
     never_new,
 )
 
-PATIENCE = S3Patience(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
+PATIENCE = Patience(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
 
 
 @pytest.fixture(autouse=True)

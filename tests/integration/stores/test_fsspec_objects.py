@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from gridmill.stores.objects import s3_requests
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.remote import FsspecObjects
-from gridmill.stores.objects.s3 import MULTIPART_FROM_NBYTES, S3Objects
-from gridmill.stores.objects.s3_requests import S3Patience
+from gridmill.stores.objects.s3 import requests as s3_requests
+from gridmill.stores.objects.s3.bucket import MULTIPART_FROM_NBYTES, S3Bucket
+from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.stores.state.leases import LeaseLost
 from gridmill.testing import (
     DamagedBody,
@@ -123,7 +124,7 @@ def proxy(s3_server: S3Server) -> Any:
 def objects(bucket: str, folder: str, s3_server: S3Server, proxy: FaultProxy) -> S3Objects:
     """Objects whose requests pass the proxy, with little patience."""
     options = {**s3_server.storage_options, "endpoint_url": proxy.url}
-    patience = S3Patience(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
+    patience = Patience(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
     return S3Objects(f"s3://{bucket}/{folder}", options, patience=patience)
 
 
@@ -155,7 +156,7 @@ def test_patience_ends(objects: S3Objects, proxy: FaultProxy) -> None:
     proxy.inject("*", Status(status=503), times=None)
     with pytest.raises(OSError, match=r"SlowDown \(HTTP 503\) from http://127"):
         objects.put("key", b"content")
-    assert len(proxy.requests) == objects.patience.attempts
+    assert len(proxy.requests) == objects.bucket.patience.attempts
 
 
 def test_a_refusal_is_not_tried_again(objects: S3Objects, proxy: FaultProxy) -> None:
@@ -191,15 +192,13 @@ def test_a_store_that_ignores_conditions_is_found_out(
     """Where the condition is not honoured, puts look first instead of relying on it."""
     monkeypatch.setattr(s3_requests, "_connections", {})  # the probe has not run on a new one
 
-    async def ignore(
-        self: S3Objects, client: Any, key: str, content: bytes, **condition: str
-    ) -> bool:
+    def ignore(self: S3Bucket, key: str, content: bytes, **condition: str) -> bool:
         if refuses_to_know in condition:
             raise NotImplementedError(refuses_to_know)
-        await client.put_object(**self._at(key), Body=content)
+        self.put(key, content)
         return True
 
-    monkeypatch.setattr(S3Objects, "_put_if", ignore)
+    monkeypatch.setattr(S3Bucket, "put_if", ignore)
     assert not objects.honours_conditions()
     assert objects.put_if_absent("key", b"first")
     assert not objects.put_if_absent("key", b"second")
@@ -236,7 +235,7 @@ def test_a_server_that_does_not_answer_in_time_is_asked_again(
 ) -> None:
     """A connection that went dead is given up, and the request made on another."""
     options = {**objects.storage_options, "config_kwargs": {"read_timeout": 0.5}}
-    impatient = S3Objects(objects.url, options, patience=objects.patience)
+    impatient = S3Objects(objects.url, options, patience=objects.bucket.patience)
     impatient.put("key", b"before")
     proxy.inject("*/key", Latency(seconds=2.0), method=method)
     impatient.put("key", b"content")
@@ -361,7 +360,7 @@ def test_a_url_without_a_bucket_is_refused() -> None:
 # In a process of its own: of what threads of other tests hold when it forks, nothing is let go.
 FORKS = """
 import json, os, sys
-from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.objects.s3.objects import S3Objects
 
 objects = S3Objects(sys.argv[1], json.loads(sys.argv[2]))
 objects.put("parent", b"before")

@@ -17,8 +17,8 @@ import zarr
 
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Completeness, Coordinate
-from gridmill.stores.objects.s3 import S3Objects
-from gridmill.stores.objects.s3_requests import S3Patience
+from gridmill.stores.objects.patience import Patience
+from gridmill.stores.objects.s3.objects import S3Objects
 from quirky_s3 import QuirkyS3, as_aws
 from repository import ROOT
 from tiny import Provider, TinyTemplate, dataset_of, hours, truth, until
@@ -129,7 +129,7 @@ def test_an_archive_from_before_gets_what_it_lacks(
     assert {"spatial_ref/c", "surface/c/0", "cycle/c/0"} <= set(made.store.objects.keys())
 
 
-HASTY = S3Patience(attempts=2, wait_initial_s=0.01)
+HASTY = Patience(attempts=2, wait_initial_s=0.01)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import xarray as xr
 from distributed import Client
 
 from generated import DIMS, START, Generated, build_archive, times_of, truth
+from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.objects.s3 import S3Objects
-from gridmill.stores.objects.s3_requests import S3Patience
+from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.stores.objects.writable import StoreUnwritable
 from gridmill.stores.zarr_store import ZarrStore
 from gridmill.testing import DamagedBody, FaultProxy, LostAnswer, Reset, S3Server, Status
@@ -254,7 +254,7 @@ def test_a_store_that_refuses_data_fails_the_variable_and_publishes_nothing_of_i
     )
     assert isinstance(dataset.store, ZarrStore)
     assert isinstance(dataset.store.objects, S3Objects)
-    dataset.store.objects.patience = S3Patience(attempts=2, wait_initial_s=0.01)
+    dataset.store.objects.patience = Patience(attempts=2, wait_initial_s=0.01)
     report = dataset.backfill(day(2), client=client)
     assert not report.succeeded
     assert [failure.variable for failure in report.failures] == ["humidity"]

@@ -12,8 +12,8 @@ import pytest
 import s3fs
 from fsspec.asyn import sync
 
-from gridmill.stores.objects import s3 as s3_objects
-from gridmill.stores.objects.s3 import S3Objects
+from gridmill.stores.objects.s3 import bucket as s3_objects
+from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.testing import FaultProxy, Forwarded, S3Server
 from quirky_s3 import QuirkyS3, as_aws
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import icechunk
 import stamina
 
-from gridmill.stores.objects.s3_requests import S3Patience
+from gridmill.stores.objects.patience import Patience
 
 __all__ = ["is_transient", "one_line", "patient_config", "patiently"]
 
@@ -46,7 +46,7 @@ def patiently(request: Callable[[], T]) -> T:
     OSError
         What Icechunk raised, in one line, which pickles.
     """
-    patience = S3Patience()
+    patience = Patience()
     for attempt in stamina.retry_context(
         on=_Transient,
         attempts=patience.attempts,

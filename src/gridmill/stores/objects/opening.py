@@ -60,7 +60,7 @@ def open_objects(
         return LocalObjects(root, staging or root / "staging", fsync=fsync)
     # Imported here, because local stores need neither.
     if url.startswith("s3://"):
-        from gridmill.stores.objects.s3 import S3Objects
+        from gridmill.stores.objects.s3.objects import S3Objects
 
         return S3Objects(url, storage_options, headers=headers)
     if (found := _in_a_cloud(url, storage_options, headers)) is not None:

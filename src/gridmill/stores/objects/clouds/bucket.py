@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from gridmill.stores.objects.clouds.addresses import CloudAddress
 from gridmill.stores.objects.clouds.requests import CloudRequests, Transient
-from gridmill.stores.objects.s3_requests import S3Patience
+from gridmill.stores.objects.patience import Patience
 
 __all__ = ["CloudBucket", "Version"]
 
@@ -39,7 +39,7 @@ class CloudBucket:
     """
 
     address: CloudAddress
-    patience: S3Patience
+    patience: Patience
 
     def put(
         self, key: str, content: bytes, attributes: Mapping[str, str], mode: Any, *, in_parts: bool

@@ -17,11 +17,12 @@ from functools import partial
 from typing import Any
 
 from gridmill.stores.headers import Headers
+from gridmill.stores.objects.checked import PutRefused, put_checked
 from gridmill.stores.objects.clouds.addresses import cloud_address
 from gridmill.stores.objects.clouds.bucket import CloudBucket, Version
 from gridmill.stores.objects.clouds.requests import is_absent, is_refused
+from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.protocol import Change
-from gridmill.stores.objects.s3_requests import S3Patience
 from gridmill.stores.objects.zarr_reader import ObjectsReader
 
 __all__ = ["CloudObjects"]
@@ -77,14 +78,14 @@ class CloudObjects:
         storage_options: Mapping[str, Any] | None = None,
         *,
         headers: Headers | None = None,
-        patience: S3Patience | None = None,
+        patience: Patience | None = None,
     ) -> None:
         import obstore  # noqa: F401  said now rather than with the first request
 
         self.url = url.rstrip("/")
         self.storage_options = dict(storage_options or {})
         self.headers = headers or Headers()
-        self.patience = patience or S3Patience()
+        self.patience = patience or Patience()
         self._bucket = CloudBucket(cloud_address(self.url, self.storage_options), self.patience)
 
     def __repr__(self) -> str:
@@ -200,19 +201,15 @@ class CloudObjects:
         self, key: str, content: bytes, version: Version | None, check: Callable[[], None]
     ) -> None:
         """Check and put over what was looked at; look again where another one is there by now."""
-        for attempt in self.patience.attempts_at(_PutRefused):
-            with attempt:
-                if attempt.num > 1:
-                    there, version = self._bucket.read(key) or (None, None)
-                    if there == content:
-                        return
-                check()
-                if not self._put_over(key, content, version):
-                    raise _PutRefused(
-                        f"{self.url}/{key} was not put: the store refused the condition of each of "
-                        f"{attempt.num} puts, although each was made of what was there just "
-                        "before; end the process that keeps writing it"
-                    )
+        put_checked(
+            self.patience,
+            f"{self.url}/{key}",
+            content,
+            version,
+            check=check,
+            look=lambda: self._bucket.read(key) or (None, None),
+            put_over=partial(self._put_over, key, content),
+        )
 
     def _put_over(self, key: str, content: bytes, version: Version | None) -> bool:
         """Put an object over this version, or where none is; whether it was put."""
@@ -233,7 +230,7 @@ class CloudObjects:
 
     def _get_end(self, key: str, nbytes: int) -> bytes | None:
         """Read an object's last bytes where the service knows no suffixes: its size, then them."""
-        for attempt in self.patience.attempts_at(_PutRefused):
+        for attempt in self.patience.attempts_at(PutRefused):
             with attempt:
                 there = self._bucket.head(key)
                 if there is None or not there["size"]:
@@ -244,13 +241,9 @@ class CloudObjects:
                 except Exception as error:
                     if not is_refused(error):
                         raise
-                    raise _PutRefused(f"{self.url}/{key} is replaced all the time") from None
+                    raise PutRefused(f"{self.url}/{key} is replaced all the time") from None
                 return None if found is None else found[0]
         raise AssertionError("stamina raises what the last attempt raised")
-
-
-class _PutRefused(OSError):  # noqa: N818
-    """Another object was there than the one that was looked at."""
 
 
 def _attributes(headers: Mapping[str, str]) -> dict[str, str]:

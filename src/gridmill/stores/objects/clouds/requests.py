@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gridmill.model.urls import mask_text
 from gridmill.stores.objects.clouds.addresses import CloudAddress
-from gridmill.stores.objects.s3_requests import S3Patience
+from gridmill.stores.objects.patience import Patience
 
 __all__ = ["CloudRequests", "Transient", "is_absent", "is_refused"]
 
@@ -54,7 +54,7 @@ class CloudRequests:
     """
 
     address: CloudAddress
-    patience: S3Patience
+    patience: Patience
 
     def run(self, request: Callable[[Any], T]) -> T:
         """Make a request with the process's store until it succeeds or patience ends.

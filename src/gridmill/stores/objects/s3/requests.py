@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-import stamina
+from gridmill.stores.objects.patience import Patience
 
 __all__ = [
     "Conditions",
     "S3Connection",
-    "S3Patience",
     "S3Requests",
     "abort_uploads",
     "copy_in_place",
@@ -76,39 +75,6 @@ _PERMISSIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class S3Patience:
-    """How long a request is tried before it counts as failed.
-
-    Parameters
-    ----------
-    attempts
-        Requests for the same thing, the first included.
-    total_s
-        Seconds for all attempts and the waits between them.
-    wait_initial_s, wait_max_s
-        The wait doubles with each attempt and carries as much jitter as its first.
-    """
-
-    # Waits of 0.2, 0.4 … 10 s: a server that is restarted, or a burst of "slow down", is outlived;
-    # a chain that waits longer holds disk and a worker's thread.
-    attempts: int = 12
-    total_s: float = 90.0
-    wait_initial_s: float = 0.2
-    wait_max_s: float = 10.0
-
-    def attempts_at(self, error: type[Exception]) -> Any:
-        """Iterate over attempts, as of `stamina.retry_context`, while they end with this error."""
-        return stamina.retry_context(
-            on=error,
-            attempts=self.attempts,
-            timeout=self.total_s,
-            wait_initial=self.wait_initial_s,
-            wait_max=self.wait_max_s,
-            wait_jitter=self.wait_initial_s,
-        )
-
-
 @dataclass(frozen=True)
 class S3Requests:
     """Requests to one bucket, made in the process's event loop.
@@ -125,7 +91,7 @@ class S3Requests:
 
     bucket: str
     storage_options: Mapping[str, Any]
-    patience: S3Patience
+    patience: Patience
 
     @property
     def connection(self) -> S3Connection:
@@ -236,7 +202,7 @@ class S3Connection:
             # Object stores answer within seconds; a minute is a dead connection.
             "read_timeout": 60,
             "max_pool_connections": 64,
-            # Attempts are counted by `S3Patience`, not multiplied here.
+            # Attempts are counted by `Patience`, not multiplied here.
             "retries": {"mode": "standard", "total_max_attempts": 1},
             **options.get("config_kwargs", {}),
         }
