@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gridmill.authoring.locate import locate_along
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import RegionState, SourceFill, region_state
 from gridmill.model.variables import DataVar
 from gridmill.stores.final_store import FinalStore
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from gridmill.authoring.region_job import RegionJob
 
-__all__ = ["due_jobs", "is_offered", "offered_span", "state_of"]
+__all__ = ["due_jobs", "is_offered", "offered_span", "state_of", "where_offered"]
 
 JobT = TypeVar("JobT", bound="RegionJob[Any, Any]")
 
@@ -43,6 +44,51 @@ def is_offered(job: RegionJob[Any, Any], data_var: DataVar) -> bool:
     """Whether the provider has a variable at any position of a job's region."""
     span = offered_span(job, data_var.name)
     return job.is_static or job.region.overlaps(span.start, span.stop)
+
+
+def where_offered(job: RegionJob[Any, Any], record: ProgressRecord) -> ProgressRecord:
+    """Return a record without the source files from before or after all that they fill.
+
+    A record lists these where its variables had no beginning or end yet as they were made.
+
+    Parameters
+    ----------
+    job
+        The region's.
+    record
+        What is known of it.
+    """
+    if job.is_static or all(v.valid_from is None and v.valid_until is None for v in job.data_vars):
+        return record
+    at, length = job.region.start, len(job.template_ds.get_index(job.append_dim))
+    # What a record has from behind the template's end may be offered.
+    spans = {
+        name: slice(span.start, max(span.stop, record.stop) if span.stop == length else span.stop)
+        for name in record.variables
+        for span in (offered_span(job, name),)
+    }
+    kept: list[dict[int, int]] = [{} for _ in record.groups]
+    for number, files in enumerate(record.groups):
+        of_group = [spans[n] for n, known in record.variables.items() if known.group == number]
+        for index, file in enumerate(files):
+            if any(file.start + at < s.stop and file.stop + at > s.start for s in of_group):
+                kept[number][index] = len(kept[number])
+
+    def without(known: VariableRecord) -> VariableRecord:
+        new = kept[known.group]
+        unread = {new[at]: word for at, word in known.unread.items() if at in new}
+        tries = {new[at]: when for at, when in known.tries.items() if at in new}
+        return replace(known, unread=unread, tries=tries)
+
+    return replace(
+        record,
+        groups=tuple(
+            tuple(files[index] for index in new)
+            for files, new in zip(record.groups, kept, strict=True)
+        ),
+        variables={name: without(known) for name, known in record.variables.items()},
+        under_way={},
+    )
 
 
 def state_of(job: RegionJob[Any, Any], process_results: ProcessResults) -> RegionState:
@@ -74,7 +120,8 @@ def due_jobs(
         if job.region.stop >= published or (job.retry_gaps and job.asks_for_revisions):
             return True
         record = final_store.tracker.read(job.region) if job.retry_gaps else None
-        return record is not None and not record.is_complete(var.name for var in job.data_vars)
+        names = [var.name for var in job.data_vars]
+        return record is not None and not where_offered(job, record).is_complete(names)
 
     recent = [replace(job, retry_gaps=job.region.stop > oldest) for job in jobs]
     return [job for job in recent if is_due(job)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gridmill.model.fields.gates import Gate, check_gates
+from gridmill.model.fields.names import check_name
 from gridmill.model.fields.packing import PACKED, check_fill, whole_range
 
 __all__ = [
@@ -271,8 +272,8 @@ class DataVar:
     Raises
     ------
     ValueError
-        `attrs` lacks `units` or `long_name`, something in `gates` is no gate, or `aliases` or
-        `previously` are no other names.
+        `name` is none of an array, `attrs` lacks `units` or `long_name`, something in `gates` is no
+        gate, or `aliases` or `previously` are no other names.
     """
 
     name: str
@@ -289,6 +290,7 @@ class DataVar:
     previously: str | None = None
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         missing = [key for key in ("long_name", "units") if key not in self.attrs]
         if missing:
             raise ValueError(f"attrs of variable {self.name!r} lack {missing}: CF needs them")
@@ -353,6 +355,9 @@ class Coordinate:
     as_stored: Encoding | None = None
     checksum: bool = True
 
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
     @property
     def own_dims(self) -> tuple[str, ...]:
         """The dimension names, with the default resolved."""
@@ -412,6 +417,7 @@ class Completeness(Coordinate):
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.dims:
             raise ValueError(f"{self.name!r} needs dims: the append dim, and others if you like")
         if self.chunks is not None or self.units is not None or self.calendar is not None:

@@ -397,6 +397,7 @@ def _files(found: Found, group: PreparedGroup, now: Any) -> Iterator[SourceFileR
         answer = (found.answers or {}).get(url_of(file.coord))
         at = positions_filled(job, file)
         known = {} if answer is None else asdict(answer)
+        known.pop("url", None)  # nobody knows from which address its values came
         outcome: dict[str, Any] = {"status": SourceFileStatus.SUCCEEDED, "settled": True, **known}
         if not _has_any(found, group, index):
             # What the provider has and the archive lacks is fetched by the next run.

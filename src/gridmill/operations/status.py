@@ -13,6 +13,7 @@ import pandas as pd
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import where_offered
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.files.recorded import SourceFileRecord
@@ -192,7 +193,7 @@ def read_status(
     names = [var.name for var in config.data_vars if dim in var.dims]
     positions = store.published_length(dim) or 0
     labels = store.open_dataset(chunks=None).get_index(dim) if positions else pd.Index([])
-    records = store.progress()
+    records = [where_offered(archive.job(record.region), record) for record in store.progress()]
     expected = _expected_length(archive, positions, now - grace)
     reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))
     last_run = reports[0].to_dict() if reports else None

@@ -49,6 +49,9 @@ class PreparedGroup:
         them: the store has their values of all variables in `todo`.
     believed
         The variables whose records were believed without a fingerprint.
+    is_cut
+        Whether some of the files that the job lists are of positions at which the provider has none
+        of the variables: they are not asked for.
     """
 
     variables: tuple[DataVar, ...]
@@ -57,6 +60,7 @@ class PreparedGroup:
     todo: Mapping[str, str]
     kept: Mapping[int, SourceFileCoord] = field(default_factory=dict)
     believed: frozenset[str] = frozenset()
+    is_cut: bool = False
 
     def believes(self, name: str, known: VariableRecord) -> bool:
         """Whether a record of a variable is about what the variable is made of today."""
@@ -171,31 +175,83 @@ def prepare_region(
     sizes = {str(dim): n for dim, n in ds.sizes.items()}
     indexes = {str(dim): ds.get_index(dim) for dim in ds.dims}
     places, not_offered = Places(indexes), NotOffered(job, indexes)
+    preparation = _Preparation(job, sizes, metadata, missing, ask, now, stored, belief)
     for variables in _source_groups(job):
         if not variables:
             continue
         listed_files = _begun(job, variables, place_files(job, ds, places, variables))
         files = tuple(file for file in listed_files if not not_offered(file))
-        listed = Listed(metadata, job, files, stored)
+        group, record = preparation.of(variables, files, record)
+        groups.append(group)
+    return PreparedRegion(job, record, sizes, tuple(groups))
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """Prepares the groups of a region; parameters as of `prepare_region`."""
+
+    job: RegionJob[Any, Any]
+    sizes: Mapping[str, int]
+    metadata: Mapping[str, Any]
+    missing: Missing
+    ask: Ask | None
+    now: Any
+    stored: Callable[[], Mapping[str, Any]]
+    belief: Belief
+
+    def of(
+        self,
+        variables: Sequence[DataVar],
+        files: tuple[SourceFile, ...],
+        record: ProgressRecord | None,
+    ) -> tuple[PreparedGroup, ProgressRecord | None]:
+        """Prepare a group, without the files of which the provider has no variable.
+
+        What was made when these were asked for, too, stays done.
+        """
+        still = tuple(_offered_by(self.job, variables, files))
+        if len(still) == len(files):
+            return self._of(variables, files, record)
+        if record is not None and any(_has_made(record, v.name, len(files)) for v in variables):
+            group, judged = self._of(variables, files, record)
+            if not group.todo or self.ask is None:
+                return replace(group, is_cut=True), judged
+        group, record = self._of(variables, still, record)
+        return replace(group, is_cut=True), record
+
+    def _of(
+        self,
+        variables: Sequence[DataVar],
+        files: tuple[SourceFile, ...],
+        record: ProgressRecord | None,
+    ) -> tuple[PreparedGroup, ProgressRecord | None]:
+        job, now = self.job, self.now
+        listed = Listed(self.metadata, job, files, self.stored)
         changes = {v.name: listed.change(v.name, record) for v in variables}
         as_it_was = [name for name, change in changes.items() if not change]
         if record is not None and now is not None:
             record = _judged_again(job, record, as_it_was, files, now)
             wordless = [v for v in variables if v.encoding.missing is None]
             record = _held_again(record, [v for v in wordless if v.name in as_it_was])
-        reasons = Reasons(job, record, listed, missing, ask, now, belief)
+        reasons = Reasons(job, record, listed, self.missing, self.ask, now, self.belief)
         todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
         if record is not None and now is not None:
             done = [name for name in as_it_was if name not in todo]
             in_vain = {name: reasons.in_vain.get(name, []) for name in done}
             record = with_tries(record, done, in_vain, now)
-        kept = reasons.kept([v for v in variables if v.name in todo], sizes)
+        kept = reasons.kept([v for v in variables if v.name in todo], self.sizes)
         fingerprints = {v.name: listed.fingerprint(v.name) for v in variables}
         believed = frozenset(as_it_was)
         if todo and record is not None:
             files = with_finals(files, record)
-        groups.append(PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed))
-    return PreparedRegion(job, record, sizes, tuple(groups))
+        group = PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed)
+        return group, record
+
+
+def _has_made(record: ProgressRecord, name: str, many: int) -> bool:
+    """Whether a record lists so many source files for a variable."""
+    known = record.variables.get(name)
+    return known is not None and len(record.groups[known.group]) == many
 
 
 def _begun(
@@ -203,6 +259,18 @@ def _begun(
 ) -> Iterator[SourceFile]:
     """Leave out the files from before all variables of a group begin: nobody ever made them."""
     if any(var.valid_from is None for var in variables):
+        yield from files
+        return
+    for file in files:
+        if any(is_offered_of(job, var, file) for var in variables):
+            yield file
+
+
+def _offered_by(
+    job: RegionJob[Any, Any], variables: Sequence[DataVar], files: Sequence[SourceFile]
+) -> Iterator[SourceFile]:
+    """Leave out the files of positions at which the provider has none of a group's variables."""
+    if any(var.valid_from is None and var.valid_until is None for var in variables):
         yield from files
         return
     for file in files:

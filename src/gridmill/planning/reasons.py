@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from gridmill.planning.fingerprint import Listed
 from gridmill.planning.pending import is_due
 from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files.footprint import files_to_keep
+from gridmill.planning.source_files.offered import is_offered_of
 from gridmill.planning.source_files.outcomes import coords_from
 from gridmill.sources.fetch.download import FileIdentity
 
@@ -146,17 +147,22 @@ class Reasons:
 
     def _of_files(self, name: str, record: ProgressRecord, known: VariableRecord) -> str:
         coords = self._coords(record, known)
-        failed = [c for c in coords if c.status.is_failure and not c.settled]
+        offered = self._offered(name, len(coords))
+        failed = [coords[at] for at in offered if _has_failed(coords[at])]
         if failed:
             if all(coord.status is SourceFileStatus.HELD for coord in failed):
                 self.pending.add(name)
             return f"{len(failed)} source files {failed[0].status}"
-        due = self._due(record, known, coords)
+        tried = self._due(record, known, coords)
+        due = [at for at in tried if at in offered]
+        # What was pending when the variable had no end: nobody has it.
+        self.in_vain[name] = [at for at in tried if at not in offered]
         unread = [at for at in due if coords[at].status is SourceFileStatus.READ_FAILED]
         if unread:
             self.pending.add(name)
             return f"{len(unread)} source files that could not be read are tried again"
-        hopeful = [c for at, c in enumerate(coords) if at in due or self._may_improve(c, known)]
+        may_improve = [at for at in offered if self._may_improve(coords[at], known)]
+        hopeful = [coords[at] for at in sorted({*due, *may_improve})]
         if not hopeful:
             return ""
         if self.ask is None:
@@ -165,10 +171,18 @@ class Reasons:
         unasked = [c for c in hopeful if url_of(c) not in self.answers]
         self.answers.update(self.ask(self.job, unasked))
         new = [c for c in hopeful if _is_new(c, self.answers[url_of(c)])]
-        self.in_vain[name] = [at for at in due if coords[at] not in new]
+        self.in_vain[name] += [at for at in due if coords[at] not in new]
         if all(coord.not_final is not None for coord in new):
             self.pending.add(name)
         return f"{len(new)} source files arrived or were revised" if new else ""
+
+    def _offered(self, name: str, many: int) -> Set[int]:
+        """Return the indices of those files that fill what the provider has of a variable."""
+        (var,) = (var for var in self.job.data_vars if var.name == name)
+        at = range(many)
+        if var.valid_from is None and var.valid_until is None:
+            return frozenset(at)
+        return {n for n in at if is_offered_of(self.job, var, self.listed.files[n])}
 
     def _due(
         self, record: ProgressRecord, known: VariableRecord, coords: Sequence[SourceFileCoord]
@@ -206,6 +220,10 @@ class Reasons:
 
     def _gone(self, known: VariableRecord, objects: Sequence[ObjectReceipt]) -> list[str]:
         return self.missing(objects) if known.token is None else self.missing(objects, known.token)
+
+
+def _has_failed(coord: SourceFileCoord) -> bool:
+    return coord.status.is_failure and not coord.settled
 
 
 def _is_unversioned(coord: SourceFileCoord, known: VariableRecord) -> bool:

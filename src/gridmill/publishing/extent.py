@@ -13,7 +13,7 @@ import xarray as xr
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import lost_tokens, results_of
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import is_offered, state_of
+from gridmill.authoring.settling import is_offered, state_of, where_offered
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
@@ -248,7 +248,7 @@ class Extent:
         job = self.archive.job(self.archive.region_at(position))
         names = [var.name for var in job.data_vars if is_offered(job, var)]
         at = position - record.start
-        why = why_unsettled(record, names, slice(at, at + 1))
+        why = why_unsettled(where_offered(job, record), names, slice(at, at + 1))
         if why is not None:
             return say_unsettled(why, names_file=True)
         if self.state(record) is None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import refuse_other_labels
@@ -156,10 +157,25 @@ class Publisher:
 
         While no other run publishes.
         """
-        archive, feed = self.archive, self.archive.store.tracker.feed
         revised, self._revised = self._revised, []
         if before == after and not revised:
             return  # an archive that begins, or what is said of it
+        self._feed(lease, before, after, changed=joined_spans(revised))
+
+    def note_variables(
+        self, lease: Lease, *, added: Sequence[str] = (), removed: Sequence[str] = ()
+    ) -> None:
+        """Put into the feed which variables readers see since now, and which no longer.
+
+        While no other run publishes.
+        """
+        length = self.archive.store.published_length(self.archive.append_dim) or 0
+        changed = ((0, length),) if added and length else ()
+        names = {"added": tuple(added), "removed": tuple(removed)}
+        self._feed(lease, length, length, changed=changed, **names)
+
+    def _feed(self, lease: Lease, before: int, after: int, **changes: Any) -> None:
+        feed, index = self.archive.store.tracker.feed, self.archive.index
         feed.note(
             Publication(
                 at=utc_now(),
@@ -168,8 +184,8 @@ class Publisher:
                 gridmill=version("gridmill"),
                 before=before,
                 after=after,
-                last=str(archive.index[after - 1]) if after else None,
-                changed=joined_spans(revised),
+                last=str(index[after - 1]) if 0 < after <= len(index) else None,
+                **changes,
             )
         )
         feed.write()

@@ -19,7 +19,7 @@ import xarray as xr
 
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import offered_span
+from gridmill.authoring.settling import is_offered, offered_span
 from gridmill.authoring.source_file import SourceFileCoord, url_of
 from gridmill.authoring.transforms.casting import as_array, cast_into
 from gridmill.dataset import DynamicalDataset
@@ -29,7 +29,7 @@ from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, prepare_region
 from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.declared import positions_not_offered
-from gridmill.planning.source_files.offered import Offered
+from gridmill.planning.source_files.offered import Offered, is_offered_of
 from gridmill.sources.fetch.credentials.access import using
 
 __all__ = ["DatasetContract"]
@@ -198,7 +198,8 @@ class DatasetContract:
         for number, (job, group) in enumerate(self._groups(source)):
             folder = tmp_path / f"download-{number}"
             folder.mkdir()
-            self._check_file(replace(job, download_dir=folder), group)
+            if any(is_offered(job, var) for var in group.variables):
+                self._check_file(replace(job, download_dir=folder), group)
 
     def _check_file(self, job: RegionJob[Any, Any], group: PreparedGroup) -> None:
         assert group.files, (
@@ -210,7 +211,7 @@ class DatasetContract:
         there = job.for_worker(group.variables)
         with using(job.access):
             coord = replace(file.coord, downloaded_path=_downloaded(there, file.coord))
-        for var in group.variables:
+        for var in (var for var in group.variables if is_offered_of(job, var, file)):
             found = as_array(there.read_data(coord, var), var.name)
             wanted = _shape_at(job, var, file.place)
             assert found.shape == wanted, f"{var.name} has shape {found.shape}, not {wanted}"

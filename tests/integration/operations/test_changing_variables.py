@@ -6,6 +6,7 @@ import importlib
 import shutil
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ from click.testing import CliRunner
 import changing
 from changing import BEFORE, ChangingJob, dataset, killed_at_every_step, provide, static_var
 from gridmill.cli import cli
+from gridmill.operations.history.feed import read_feed
+from gridmill.operations.history.history import read_history
 from gridmill.operations.variables.removing import check_removal, remove_variables
 from gridmill.operations.variables.renaming import rename_variables
 from gridmill.stores.state.leases import Lease
@@ -54,6 +57,7 @@ def assert_readers_see(ds: Any, names: str, positions: int) -> None:
     ("scenario", "kind", "every"),
     [
         ("add", "zarr", 2),
+        ("add", "icechunk", 5),
         ("add", "icechunk zarr", 9),
         ("remove", "zarr icechunk", 5),
         ("rename", "zarr", 4),
@@ -69,13 +73,23 @@ def test_nobody_sees_what_died(scenario: str, kind: str, every: int, tmp_path: P
     assert found["looks"] > found["steps"] / every
 
 
-@pytest.mark.parametrize(("scenario", "every"), [("add", 8), ("remove", 6), ("rename", 10)])
+@pytest.mark.parametrize(
+    ("scenario", "kind", "every"),
+    [
+        ("add", "zarr", 8),
+        ("add", "icechunk zarr", 17),
+        ("remove", "zarr", 6),
+        ("remove", "zarr zarr", 13),
+        ("rename", "zarr", 10),
+        ("rename", "zarr zarr", 19),
+    ],
+)
 def test_nobody_sees_what_died_in_a_bucket(
-    scenario: str, every: int, tmp_path: Path, s3_server: S3Server
+    scenario: str, kind: str, every: int, tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """The same holds there."""
+    """The same holds there, also with a replica."""
     endpoint = {"bucket": "public", "storage_options": s3_server.storage_options}
-    found = killed_at_every_step(scenario, tmp_path, "zarr", endpoint=endpoint, every=every)
+    found = killed_at_every_step(scenario, tmp_path, kind, endpoint=endpoint, every=every)
     assert found["wrong"] == {}
     assert found["steps"] > every
 
@@ -206,6 +220,25 @@ def test_what_makes_regions_long_is_not_removed(tmp_path: Path) -> None:
         check_removal(dataset(BEFORE[:1], where), ["b"])
     report = dataset(BEFORE[:1], where).backfill(until(6), client="none", now=until(6))
     assert report.variables_done == 0
+
+
+def test_the_feed_says_what_came_and_went(where: dict[str, Any]) -> None:
+    """A line for what was added, renamed and removed, and from when on readers see it."""
+    renamed = (*RENAMED, *ADDED[2:])
+    adding = {"variables": ["c", "s"], "client": "none", "now": until(6)}
+    assert dataset(ADDED, where).backfill(until(6), **adding).stops_because is None
+    ds = dataset(renamed, where)
+    assert rename_variables(ds, grace_s=0, now=until(6)).succeeded
+    without = (*renamed[:2], *renamed[3:])
+    assert remove_variables(dataset(without, where), ["c"], grace_s=0, now=until(6)).succeeded
+    lines = list(read_feed(dataset(without, where), datetime.now(UTC) - timedelta(days=1)))
+    came = [line for line in lines if line.added or line.removed]
+    told = [(line.added, line.removed) for line in came]
+    came_and_went = [(("c", "s"), ()), (("new",), ()), ((), ("b",)), ((), ("c",))]
+    assert told in (came_and_went, [came_and_went[0], (("new",), ("b",)), came_and_went[3]])
+    assert {(line.before, line.after) for line in came} == {(6, 6)}
+    history = read_history(ds, until(3), ["new"], now=until(6))
+    assert [place.visible.is_published for place in history.places] == [True]
 
 
 # -- another name -----------------------------------------------------------------------------

@@ -155,3 +155,13 @@ def test_a_dtype_is_what_it_is_however_it_is_spelled(spelled, name):
     encoding = Encoding(chunks=(1,), dtype=spelled)
     assert encoding == Encoding(chunks=(1,), dtype=name)
     assert encoding.is_floating == name.startswith("float")
+
+
+@pytest.mark.parametrize("name", ["atmosphere/t", "/t", "", ".", "zarr.json"])
+def test_a_name_is_that_of_an_array_in_one_group(name):
+    """A path of a group is refused with the reason as it is declared, and so is no name at all."""
+    why = "is a path: an archive is one group" if "/" in name else "names no array in Zarr"
+    with pytest.raises(ValueError, match=why):
+        DataVar(name=name, encoding=Encoding(chunks=(1,)), attrs=ATTRS)
+    with pytest.raises(ValueError, match=why):
+        Coordinate(name=name)

@@ -135,7 +135,7 @@ def _parts(
     is_along = part == "labels"
     if record.stop > length or (is_along and record.region.is_static):
         return
-    prepared = prepare_recorded(archive, archive.job(record.region), None)
+    prepared = prepare_recorded(archive, archive.job(record.region), record)
     for group in prepared.groups:
         for name in group.fingerprints.keys() & record.variables.keys():
             known, ours = record.variables[name].fingerprint or {}, group.fingerprints[name]

@@ -37,6 +37,8 @@ class Publication:
         The last label that they see.
     changed
         Positions that they saw before and that hold other values now, half-open.
+    added, removed
+        Variables that they see since, at all positions, and that they no longer see.
     """
 
     at: str
@@ -48,6 +50,8 @@ class Publication:
     after: int
     last: str | None = None
     changed: Spans = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
     @property
     def day(self) -> str:
@@ -58,7 +62,14 @@ class Publication:
         """Return this and a later one of the same run as one."""
         changed = joined_spans((*self.changed, *other.changed))
         since = self.since or self.at
-        return replace(other, since=since, before=self.before, changed=changed)
+        return replace(
+            other,
+            since=since,
+            before=self.before,
+            changed=changed,
+            added=tuple(dict.fromkeys((*self.added, *other.added))),
+            removed=tuple(dict.fromkeys((*self.removed, *other.removed))),
+        )
 
     def shows(self, position: int) -> bool:
         """Whether readers saw a position, or other values there, from this on."""
@@ -76,6 +87,8 @@ class Publication:
             "positions": [self.before, self.after],
             "last": self.last,
             "changed": [list(span) for span in self.changed] or None,
+            "added": list(self.added) or None,
+            "removed": list(self.removed) or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -99,6 +112,7 @@ class Publication:
         before, after = raw["positions"]
         changed = tuple((int(start), int(stop)) for start, stop in raw.get("changed", ()))
         known = {name: raw[name] for name in ("since", "kind", "gridmill", "last") if name in raw}
+        known |= {name: tuple(map(str, raw.get(name, ()))) for name in ("added", "removed")}
         return cls(
             at=raw["at"], run=raw["run"], before=before, after=after, changed=changed, **known
         )

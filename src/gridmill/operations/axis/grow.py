@@ -183,6 +183,7 @@ def _widened_record(
 ) -> ProgressRecord:
     prepared = prepare_recorded(archive, archive.job(record.region), None)
     ours = {n: f for group in prepared.groups for n, f in group.fingerprints.items()}
+    cut = {n for group in prepared.groups if group.is_cut for n in group.fingerprints}
 
     def widened(name: str, known: VariableRecord) -> VariableRecord:
         was = known.fingerprint
@@ -191,7 +192,8 @@ def _widened_record(
         # What is not believed anyway stays so.
         if was.get("array") != hash_of_array(stored[name], archive.append_dim):
             return known
-        if was.get("stop") == ours[name]["stop"] and was.get("places") != ours[name]["places"]:
+        has_same_end = was.get("stop") == ours[name]["stop"] and name not in cut
+        if has_same_end and was.get("places") != ours[name]["places"]:
             raise ValueError(
                 f"the code lists other source files for the region from position {record.start} on "
                 f"than {name} was made of: declare in RegionJob.offerings from when the provider "

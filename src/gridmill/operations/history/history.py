@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
+from gridmill.authoring.settling import where_offered
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
@@ -168,6 +169,7 @@ def read_history(
         seen = "readers see it, and its record is lost: gridmill rebuild-records makes one"
         why = seen if position < archive.published else f"readers see up to {archive.last_label}"
         raise ValueError(f"nothing is recorded of {at}: {why}")
+    record = where_offered(archive.job(region), record)
     label = region.name if region.is_static else str(archive.index[position])
     is_published = archive.published > (0 if region.is_static else position)
     look = _Look(record, archive.store.tracker.feed, position, is_published)

@@ -181,7 +181,7 @@ class _Prover:
     def _prepared(self, record: ProgressRecord) -> PreparedRegion:
         job = self.archive.job(record.region)
         job = replace(job, region=record.region) if not job.is_static else job
-        return prepare_recorded(self.archive, job, None)
+        return prepare_recorded(self.archive, job, record)
 
     def _errands(self, prepared: PreparedRegion, record: ProgressRecord) -> Iterator[Errand]:
         """Yield what is to be made anew, by source group."""

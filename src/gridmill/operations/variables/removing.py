@@ -179,8 +179,11 @@ def hide_in_all(
             hide(view, names, check, declare, lease.claim.run)
         forget_hidden(view, names)
 
-    publisher.replicas.each(take_away)
-    take_away(publisher.view)
+    with publisher.feeding(lease):
+        publisher.replicas.each(take_away)
+        take_away(publisher.view)
+        with lease.publishing():
+            publisher.note_variables(lease, removed=names)
     return publisher
 
 

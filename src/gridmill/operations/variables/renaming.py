@@ -171,8 +171,11 @@ def _show_in_all(
             view.completeness.settle()
         forget_added(tracker, names)
 
-    publisher.replicas.each(show)
-    show(publisher.view)
+    with publisher.feeding(lease):
+        publisher.replicas.each(show)
+        show(publisher.view)
+        with lease.publishing():
+            publisher.note_variables(lease, added=names)
 
 
 def _declare(store: FinalStore, pairs: Mapping[str, str]) -> None:

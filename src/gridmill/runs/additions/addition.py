@@ -200,10 +200,8 @@ class Addition:
         with publisher.feeding(lease):
             publisher.replicas.each(show)
             show(publisher.view)
-            if length := self.archive.published:
-                with lease.publishing():
-                    publisher.note_revised(Region(0, length))
-                    publisher.note_extent(lease, length, length)
+            with lease.publishing():
+                publisher.note_variables(lease, added=self.names)
         self.report.replicas = publisher.replicas.outcomes()
 
     def _say(self, lacking: Sequence[Region]) -> None:

@@ -115,7 +115,7 @@ def show_feed(content: Content) -> RenderableType:
     title = heading(content["dataset_id"], content["store"])
     if not lines:
         return Group(title, Text("nothing was published since then"))
-    table = table_of("at", "positions", "up to", "revised positions", "run")
+    table = table_of("at", "positions", "up to", "revised positions", "variables", "run")
     for line in ends_of(lines):
         table.add_row(*([line] if isinstance(line, str) else _feed_row(line)))
     return Group(title, table, Text(count_of(len(lines), "publication")))
@@ -125,10 +125,15 @@ def _feed_row(line: Content) -> list[Text]:
     before, after = line["positions"]
     since = f"{line['since']} … " if "since" in line else ""
     revised = ", ".join(f"{start}-{stop - 1}" for start, stop in line.get("changed", ()))
+
+    def named(sign: str, which: str) -> list[str]:
+        return [f"{sign}{name}" for name in line.get(which, ())]
+
     return [
         Text(f"{since}{line['at']}"),
         Text(f"{before:,} → {after:,}" if before != after else f"{after:,}"),
         Text(line.get("last", "")),
         Text(revised),
+        Text(" ".join((*named("+", "added"), *named("-", "removed")))),
         Text(f"{line.get('kind', '')} {line['run']} (gridmill {line.get('gridmill', '?')})"),
     ]
