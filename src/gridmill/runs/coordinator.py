@@ -44,8 +44,8 @@ Jobs = Sequence[RegionJob[Any, Any]]
 # Of a new archive; what the provider offers at each hour of a day is among them.
 MOST_CHECKED = 100
 UNVERIFIED = (
-    "unverified: this dataset was never compared with files of the provider; compare some values of "
-    "a first short archive with theirs before you rely on it"
+    "unverified: this dataset was never compared with files of the provider; compare some values "
+    "of a first short archive with theirs before you rely on it"
 )
 # A variable that comes or goes between a run's look at the archive and its lease.
 CHANGES_SURVIVED = 3

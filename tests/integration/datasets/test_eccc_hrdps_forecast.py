@@ -82,9 +82,7 @@ def test_a_real_file_has_the_values_that_eccodes_reads(shared_data, tmp_path):
         source_base=(str(tmp_path / "source"),),
         download_dir=tmp_path / "local",
     )
-    file = replace(
-        job.source_file(pd.Timestamp("2026-02-19"), pd.Timedelta(0)), field="CAPE_Sfc"
-    )
+    file = replace(job.source_file(pd.Timestamp("2026-02-19"), pd.Timedelta(0)), field="CAPE_Sfc")
     path = tmp_path / "source" / file.get_url()[0]
     assert path.name == name
     path.parent.mkdir(parents=True)

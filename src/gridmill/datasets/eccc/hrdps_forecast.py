@@ -69,18 +69,16 @@ DIRECTION = {
 }
 
 
-def _variable(
-    name: str, parameter: str, level: Level, *codes: Code, bits: int | None = 9, **more: Any
-) -> GribVar:
+def _variable(name: str, parameter: str, level: Level, *codes: Code, **more: Any) -> GribVar:
     window = more.pop("window", None)
-    known = WELL_KNOWN.get(name)
     method = "point" if window is None else "mean"
     return GribVar(
         name=name,
         dims=DIMS,
         encoding=ENCODING,
         attrs=attributes(name, f"lead_time: {method}", **more),
-        keep_mantissa_bits=bits if known is None else known.mantissa_bits,
+        # A direction keeps steps of 1/16 degree.
+        keep_mantissa_bits=_mantissa_bits(name),
         parameter=parameter,
         levels=(level,),
         # A file has one message: where codes are not known for certain they are not checked.
@@ -88,6 +86,12 @@ def _variable(
         statistic=Statistic.INSTANT if window is None else Statistic.ACCUMULATION,
         window=window,
     )
+
+
+def _mantissa_bits(name: str) -> int | None:
+    if name in WELL_KNOWN:
+        return WELL_KNOWN[name].mantissa_bits
+    return 12 if "direction" in name else 9
 
 
 # fmt: off
@@ -99,7 +103,7 @@ DATA_VARS = (
     _variable("wind_u_10m", "UGRD", AT_10_M, (0, 2, 2), **ALONG_X),
     _variable("wind_v_10m", "VGRD", AT_10_M, (0, 2, 3), **ALONG_Y),
     _variable("wind_speed_10m", "WIND", AT_10_M, (0, 2, 1), **SPEED),
-    _variable("wind_direction_10m", "WDIR", AT_10_M, (0, 2, 0), bits=12, **DIRECTION),
+    _variable("wind_direction_10m", "WDIR", AT_10_M, (0, 2, 0), **DIRECTION),
     _variable("wind_gust_10m", "GUST", AT_10_M, (0, 2, 22), **GUST),
     _variable("pressure_surface", "PRES", SURFACE, (0, 3, 0)),
     _variable("pressure_reduced_to_mean_sea_level", "PRMSL", SEA_LEVEL, (0, 3, 1)),
@@ -124,8 +128,8 @@ class EcccHrdpsForecastTemplate(ForecastTemplate):
         "source": "High Resolution Deterministic Prediction System, https://dd.weather.gc.ca",
         "license": "ECCC Data Servers End-use Licence 2.1",
         "summary": "Forecasts of Canada's High Resolution Deterministic Prediction System from "
-        "00, 06, 12 and 18 UTC to 48 hours: the surface, wind, clouds, precipitation and radiation, "
-        "by start and lead on the model's own rotated grid of latitudes and longitudes.",
+        "00, 06, 12 and 18 UTC to 48 hours: the surface, wind, clouds, precipitation and "
+        "radiation, by start and lead on the model's own rotated grid of latitudes and longitudes.",
         "keywords": "weather forecast, numerical weather prediction, Canada, HRDPS, ECCC, GRIB2, "
         "convection-allowing",
         "creator_name": "Environment and Climate Change Canada",

@@ -148,6 +148,6 @@ class NoaaMrmsQpe(DynamicalDataset):
     region_job = NoaaMrmsQpeJob
     source_base = "https://noaa-mrms-pds.s3.amazonaws.com"
     verified = (
-        "the values of one file of NOAA's, Pass 2 of 2022-06-02 12 UTC; none of Pass 1 or of radars "
-        "alone over this area"
+        "the values of one file of NOAA's, Pass 2 of 2022-06-02 12 UTC; none of Pass 1 or of "
+        "radars alone over this area"
     )

@@ -1,4 +1,4 @@
-"""Forecasts of NOAA's National Blend of Models for the contiguous United States, 2.5 km, to 11 days.
+"""Forecasts of NOAA's National Blend of Models, contiguous United States, 2.5 km, to 11 days.
 
 The deterministic fields of the blend's core files, from 00, 06, 12 and 18 UTC: hourly to 36 hours,
 then every 3 and every 6 hours. The same files hold deviations, percentiles and probabilities of the
@@ -36,7 +36,12 @@ from gridmill.sources.grib.inventory.selection import Selector
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["NoaaNbmForecast", "NoaaNbmForecastFile", "NoaaNbmForecastJob", "NoaaNbmForecastTemplate"]
+__all__ = [
+    "NoaaNbmForecast",
+    "NoaaNbmForecastFile",
+    "NoaaNbmForecastJob",
+    "NoaaNbmForecastTemplate",
+]
 
 GRID = ProjectedGrid(
     mapping={
@@ -73,16 +78,15 @@ RAIN = {
 }
 
 
-def _variable(
-    name: str, parameter: str, level: Level, code: Code, *, bits: int | None = 9, **more: Any
-) -> GribVar:
-    known, window = WELL_KNOWN.get(name), more.pop("window", None)
+def _variable(name: str, parameter: str, level: Level, code: Code, **more: Any) -> GribVar:
+    window = more.pop("window", None)
     return GribVar(
         name=name,
         dims=DIMS,
         encoding=ENCODING,
         attrs=attributes(name, f"lead_time: {'mean' if window else 'point'}", **more),
-        keep_mantissa_bits=bits if known is None else known.mantissa_bits,
+        # A direction keeps steps of 1/16 degree.
+        keep_mantissa_bits=_mantissa_bits(name),
         parameter=parameter,
         levels=(level,),
         codes=(code,),
@@ -93,13 +97,19 @@ def _variable(
     )
 
 
+def _mantissa_bits(name: str) -> int | None:
+    if name in WELL_KNOWN:
+        return WELL_KNOWN[name].mantissa_bits
+    return 12 if "direction" in name else 9
+
+
 # fmt: off
 DATA_VARS = (
     _variable("temperature_2m", "TMP", AT_2_M, (0, 0, 0)),
     _variable("dew_point_temperature_2m", "DPT", AT_2_M, (0, 0, 6)),
     _variable("relative_humidity_2m", "RH", AT_2_M, (0, 1, 1)),
     _variable("wind_speed_10m", "WIND", AT_10_M, (0, 2, 1), **SPEED),
-    _variable("wind_direction_10m", "WDIR", AT_10_M, (0, 2, 0), bits=12, **DIRECTION),
+    _variable("wind_direction_10m", "WDIR", AT_10_M, (0, 2, 0), **DIRECTION),
     _variable("wind_gust_10m", "GUST", AT_10_M, (0, 2, 22), **GUST),
     _variable("total_cloud_cover_atmosphere", "TCDC", Level("surface"), (0, 6, 1)),
     # Periods do not overlap: nothing is to be undone.
