@@ -21,9 +21,9 @@ import numpy as np
 
 from gridmill import DynamicalDataset, Encoding
 from gridmill.authoring.forecasts.variables import GribVar, Level
-from gridmill.authoring.grids import HorizontalGrid, ProjectedGrid, RotatedGrid
+from gridmill.authoring.grids import HorizontalGrid, MeshGrid, ProjectedGrid, RotatedGrid
 from gridmill.authoring.source_file import url_of
-from gridmill.model.region import regions_of
+from gridmill.model.region import Region, regions_of
 from gridmill.sources.grib.inventory.message import Statistic
 from gridmill.sources.grib.inventory.selection import Selector
 
@@ -74,15 +74,17 @@ def write_provider(
     config = dataset.template_config()
     ds = config.get_template(config.label(until))
     files: dict[str, dict[str, tuple[bytes, Any, GribVar, Selector]]] = {}
-    for region in regions_of(ds.sizes[config.append_dim], config.region_length):
+    for region in [Region.STATIC, *regions_of(ds.sizes[config.append_dim], config.region_length)]:
+        is_static = region.is_static
+        data_vars = [v for v in config.data_vars if (config.append_dim in v.dims) != is_static]
         job: Any = dataset.region_job(
             template_ds=ds,
-            data_vars=config.data_vars,
+            data_vars=data_vars,
             append_dim=config.append_dim,
             region=region,
             source_base=(str(folder),),
         )
-        for group in job.source_groups(config.data_vars):
+        for group in job.source_groups(data_vars) if data_vars else []:
             for coord in job.generate_source_file_coords(job.processing_region_ds(), group):
                 for var in group:
                     _add(files.setdefault(url_of(coord), {}), job, coord, var)
@@ -133,7 +135,7 @@ def message(
             **_product_keys(var, level, is_total=is_total, member=selector.member),
             "indicatorOfUnitOfTimeRange": 1,
             "forecastTime": int((start if is_total else end) / HOUR),
-            **(_period_keys((end - start) / HOUR) if is_total else {}),
+            **(_period_keys(var, (end - start) / HOUR) if is_total else {}),
         }.items():
             eccodes.codes_set(handle, key, value)
         eccodes.codes_set(handle, "packingType", "grid_ieee")
@@ -167,9 +169,9 @@ def _product_keys(
     return keys
 
 
-def _period_keys(hours: float) -> dict[str, Any]:
+def _period_keys(var: GribVar, hours: float) -> dict[str, Any]:
     return {
-        "typeOfStatisticalProcessing": 1,
+        "typeOfStatisticalProcessing": 2 if var.statistic is Statistic.MAXIMUM else 1,
         "indicatorOfUnitForTimeRange": 1,
         "lengthOfTimeRange": int(hours),
     }
@@ -182,6 +184,8 @@ def _shape(grid: HorizontalGrid) -> tuple[int, ...]:
 
 def _grid_keys(grid: HorizontalGrid) -> dict[str, Any]:
     labels: dict[str, Any] = dict(grid.labels())
+    if isinstance(grid, MeshGrid):
+        return _mesh_keys(grid)
     y, x = (np.asarray(labels[dim]) for dim in labels)
     keys: dict[str, Any] = {**_earth_keys(grid.mapping), "jScansPositively": int(y[1] > y[0])}
     if isinstance(grid, ProjectedGrid):
@@ -200,6 +204,16 @@ def _grid_keys(grid: HorizontalGrid) -> dict[str, Any]:
         "longitudeOfLastGridPointInDegrees": float(x[-1]) % 360,
         "iDirectionIncrementInDegrees": float(x[1] - x[0]),
         "jDirectionIncrementInDegrees": float(abs(y[1] - y[0])),
+    }
+
+
+def _mesh_keys(grid: MeshGrid) -> dict[str, Any]:
+    return {
+        "gridDefinitionTemplateNumber": 101,
+        "shapeOfTheEarth": 6,
+        "numberOfDataPoints": grid.cells,
+        "numberOfGridUsed": int("".join(c for c in grid.mesh if c.isdigit())),
+        "numberOfGridInReference": 1,
     }
 
 

@@ -14,6 +14,7 @@ from nested import at, leaves
 
 # With the end of each dataset's first day.
 DATASETS = {
+    "dwd-icon-eu-forecast": "2026-10-08",
     "eccc-hrdps-forecast": "2026-07-11",
     "ecmwf-aifs-single-forecast": "2025-03-02",
     "ecmwf-ifs-ens-forecast": "2024-12-02",
