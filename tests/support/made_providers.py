@@ -97,7 +97,12 @@ def _add(messages: dict[str, Any], job: Any, coord: Any, var: GribVar) -> None:
     selectors = job.message_selectors(coord, var)
     for level, selector in zip(job.levels_in(coord, var), selectors, strict=True):
         key = f"{var.name} {level.name} {coord.ensemble_member}"
-        messages[key] = message(job.grid, coord, var, level, selector), coord, var, selector
+        messages[key] = (
+            message(job.grid_of(coord), coord, var, level, selector),
+            coord,
+            var,
+            selector,
+        )
 
 
 def _write(path: Path, messages: list[Any], inventory: Any, suffix: str) -> None:
@@ -275,4 +280,5 @@ def idx_line(
     if var.window is not None:
         step = f"{(selector.start_step or timedelta(0)) // HOUR}-{end} hour acc fcst"
     level = selector.level
-    return f"{number}:{start}:d={coord.init_time:%Y%m%d%H}:{var.parameter}:{level}:{step}:"
+    member = {None: "", 0: "ENS=low-res ctl"}.get(selector.member, f"ENS=+{selector.member}")
+    return f"{number}:{start}:d={coord.init_time:%Y%m%d%H}:{var.parameter}:{level}:{step}:{member}"

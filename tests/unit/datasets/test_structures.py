@@ -18,6 +18,7 @@ DATASETS = {
     "eccc-hrdps-forecast": "2026-07-11",
     "ecmwf-aifs-single-forecast": "2025-03-02",
     "ecmwf-ifs-ens-forecast": "2024-12-02",
+    "noaa-gefs-extended-forecast": "2020-10-02",
     "noaa-gefs-forecast": "2020-10-02",
     "noaa-gfs-analysis": "2021-05-02",
     "noaa-gfs-forecast": "2021-05-02",
