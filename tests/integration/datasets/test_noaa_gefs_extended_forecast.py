@@ -1,4 +1,4 @@
-"""The `noaa-gefs-extended-forecast` dataset: NOAA's inventories of both resolutions, a small grid."""
+"""The `noaa-gefs-extended-forecast` dataset: NOAA's inventories of both kinds, a small grid."""
 
 from __future__ import annotations
 
