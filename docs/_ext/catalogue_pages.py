@@ -58,6 +58,10 @@ def _facts(name: str, dataset: type[DynamicalDataset]) -> Iterable[tuple[str, st
         if value := template.dataset_attributes.get(attribute):
             yield label, _linked(str(value))
     yield "Grows along", f"`{template.append_dim}`"
+    if dataset.verified is None:
+        yield "Compared with", "**unverified**: nothing, so far, of the provider's own files"
+    elif dataset.verified:
+        yield "Compared with", dataset.verified
 
 
 def _linked(text: str) -> str:

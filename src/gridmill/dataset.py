@@ -75,11 +75,16 @@ class DynamicalDataset:
         How regions are filled.
     source_base : str or sequence of str
         What the relative URLs of source files are relative to.
+    verified : str or None
+        With which files of the provider its values were compared, and of what date. None: with
+        none; ``gridmill list --details``, its page and its first run then say that it is
+        unverified. Empty, the default, says nothing of it.
     """
 
     template_config: ClassVar[type[TemplateConfig]]
     region_job: ClassVar[type[RegionJob[Any, Any]]]
     source_base: str | Sequence[str] = ()
+    verified: ClassVar[str | None] = ""
 
     def __init__(
         self,
@@ -97,6 +102,7 @@ class DynamicalDataset:
     ) -> None:
         self.declared = self.template_config()
         self.declared.declared_version = self.region_job.version
+        self.declared.verified = self.verified
         self.store = open_store(
             str(store),
             self.dataset_id,

@@ -93,6 +93,8 @@ class TemplateConfig:
     declared_version : int or None
         `RegionJob.version` of the dataset, which an archive that keeps ACDD says as its
         ``product_version``. Not an author's.
+    verified : str or None
+        `DynamicalDataset.verified` of the dataset. Not an author's.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -123,6 +125,7 @@ class TemplateConfig:
     axis: Axis | None = None
     listings: Listings = Listings(asks=False)
     declared_version: int | None = None
+    verified: str | None = ""
     refuses_lost_labels: bool = True
 
     def __init__(self) -> None:

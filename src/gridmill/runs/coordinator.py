@@ -43,6 +43,10 @@ Jobs = Sequence[RegionJob[Any, Any]]
 
 # Of a new archive; what the provider offers at each hour of a day is among them.
 MOST_CHECKED = 100
+UNVERIFIED = (
+    "unverified: this dataset was never compared with files of the provider; compare some values "
+    "of a first short archive with theirs before you rely on it"
+)
 # A variable that comes or goes between a run's look at the archive and its lease.
 CHANGES_SURVIVED = 3
 # What a local store answers that was written to, and cannot be by now.
@@ -170,6 +174,9 @@ def _begun(assignment: Assignment, where: OnDemand) -> RunReport:
     is_there = archive.check_structure()
     _check_listed(archive, assignment.jobs)
     if not is_there:
+        if archive.config.verified is None:
+            report.notes.append(UNVERIFIED)
+            log.warning("%s: %s", dataset_id, UNVERIFIED)
         require_writable(archive.store)  # no cluster is paid for in vain
         where.start()  # where that fails, no archive was begun
     for remark in remarks:

@@ -47,7 +47,10 @@ def stored(name: str, folder: Path) -> xr.Dataset:
 
 def in_parts(ds: xr.Dataset) -> Iterable[xr.Dataset]:
     """Divide a dataset's data variables, each part with all that describes them."""
-    names = [name for name, var in ds.variables.items() if "cell_methods" in var.attrs]
+    # Where cells of a mesh lie is a variable, too.
+    places = ("latitude", "longitude")
+    own = [name for name in ds.variables if name not in places]
+    names = [name for name in own if "cell_methods" in ds[name].attrs]
     parts = [names[part::PARTS] for part in range(PARTS)]
     return [ds.drop_vars(set(names) - set(part)) for part in parts if part]
 

@@ -14,13 +14,19 @@ from nested import at, leaves
 
 # With the end of each dataset's first day.
 DATASETS = {
+    "dwd-icon-eu-forecast": "2026-10-08",
+    "eccc-hrdps-forecast": "2026-07-11",
     "ecmwf-aifs-single-forecast": "2025-03-02",
+    "ecmwf-ifs-ens-forecast": "2024-12-02",
+    "noaa-gefs-extended-forecast": "2020-10-02",
     "noaa-gefs-forecast": "2020-10-02",
     "noaa-gfs-analysis": "2021-05-02",
     "noaa-gfs-forecast": "2021-05-02",
     "noaa-gfs-forecast-1deg": "2021-05-02",
     "noaa-hrrr-forecast": "2020-12-04",
     "noaa-hrrr-forecast-hourly": "2020-12-04",
+    "noaa-mrms-qpe": "2020-10-16",
+    "noaa-nbm-forecast": "2025-09-02",
 }
 
 

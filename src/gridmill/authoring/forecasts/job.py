@@ -128,6 +128,13 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         """
         return data_var.levels
 
+    def grid_of(self, coord: ForecastFileT) -> HorizontalGrid | None:
+        """Return the grid that a file's messages must have; by default `grid`.
+
+        Override it where files come on several grids, and `read_data`, to bring them to one.
+        """
+        return self.grid
+
     def inventory_selectors(self, coord: ForecastFileT, data_var: GribVar) -> list[Selector]:
         """Say which messages of a file hold a variable, in terms of its inventory.
 
@@ -343,4 +350,4 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         self, coord: ForecastFileT, asked: Asked, out: np.ndarray[Any, Any] | None = None
     ) -> np.ndarray[Any, Any]:
         assert coord.downloaded_path is not None
-        return read_field(coord.downloaded_path, asked, coord.init_time, self.grid, out)
+        return read_field(coord.downloaded_path, asked, coord.init_time, self.grid_of(coord), out)

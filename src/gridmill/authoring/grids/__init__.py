@@ -9,7 +9,7 @@ gridmill.sources.grib.projections : the projections themselves.
 gridmill.authoring.forecasts.reading : checks messages.
 """
 
-from gridmill.authoring.grids.cells import CellGrid
+from gridmill.authoring.grids.cells import CellGrid, MeshGrid
 from gridmill.authoring.grids.declared import EARTH_RADIUS, SPHERE
 from gridmill.authoring.grids.geographic import GaussianGrid, LatitudeLongitudeGrid, RegionalGrid
 from gridmill.authoring.grids.planar import (
@@ -26,6 +26,7 @@ __all__ = [
     "GaussianGrid",
     "HorizontalGrid",
     "LatitudeLongitudeGrid",
+    "MeshGrid",
     "ProjectedGrid",
     "RegionalGrid",
     "RotatedGaussianGrid",
@@ -42,4 +43,5 @@ HorizontalGrid = (
     | RotatedGaussianGrid
     | SatelliteGrid
     | CellGrid
+    | MeshGrid
 )

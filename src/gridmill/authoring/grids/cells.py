@@ -18,7 +18,7 @@ from gridmill.model.variables import Coordinate
 from gridmill.sources.grib.grids import Grid
 from gridmill.sources.grib.projections import GridMapping
 
-__all__ = ["CellGrid"]
+__all__ = ["CellGrid", "MeshGrid"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,3 +85,48 @@ class CellGrid:
             f"the message's cell {at} is at {where[0]}, {where[1]}, not at {self.latitudes[at]}, "
             f"{self.longitudes[at]}"
         ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshGrid:
+    """Cells of a mesh whose places the code does not know: the provider has them in files.
+
+    Declare latitudes and longitudes as variables without the append dim, dims ``("cell",)``, and
+    read them from the provider's files, ICON's ``CLAT`` and ``CLON``. Where their values are at
+    hand in the package take `CellGrid`.
+
+    Parameters
+    ----------
+    cells
+        How many there are.
+    mesh
+        What the messages must say of the mesh they are on, see `CellGrid`.
+    mapping
+        The CF grid mapping's attributes.
+    """
+
+    cells: int
+    mesh: str
+    mapping: GridMapping = field(default_factory=lambda: SPHERE)
+
+    @property
+    def coords(self) -> tuple[Coordinate, ...]:
+        """Declare the coordinates, for `TemplateConfig.coords`."""
+        about = {"long_name": "Number of the cell, in the provider's order", "units": "1"}
+        return (Coordinate(name="cell", dtype="int32", attrs=about), grid_mapping(self.mapping))
+
+    def labels(self) -> dict[str, Any]:
+        """Give the numbers of the cells, for `TemplateConfig.dimension_coordinates`."""
+        return {"cell": np.arange(self.cells, dtype="int32")}
+
+    def auxiliary(self) -> dict[str, Any]:
+        """Give the grid mapping, for `TemplateConfig.derive_coordinates`."""
+        return {GRID_MAPPING: ((), np.int32(0))}
+
+    def differences(self, grid: Grid) -> list[str]:
+        """Say in what a message's mesh is another one."""
+        if grid.shape != (self.cells,):
+            return [f"the message's grid is {grid.grid_type} {grid.shape}: not {self.cells} cells"]
+        if self.mesh not in grid.mesh:
+            return [f"the message's mesh is {grid.mesh or grid.grid_type}, not {self.mesh}"]
+        return []

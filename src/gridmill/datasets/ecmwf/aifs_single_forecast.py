@@ -147,3 +147,7 @@ class EcmwfAifsSingleForecast(DynamicalDataset):
     template_config = EcmwfAifsSingleForecastTemplate
     region_job = EcmwfAifsSingleForecastJob
     source_base = "https://ecmwf-forecasts.s3.eu-central-1.amazonaws.com"
+    verified = (
+        "ECMWF's inventories of 2025-03-01 at 0 h and 6 h for every variable; for three variables "
+        "values of ECMWF's and NOAA's fields under other dates"
+    )

@@ -258,3 +258,4 @@ class HadGem2NorthAmerica(DynamicalDataset):
 
     template_config = HadGem2Template
     region_job = HadGem2RegionJob
+    verified = "both files of iris-sample-data, value for value"

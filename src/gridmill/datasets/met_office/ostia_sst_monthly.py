@@ -211,6 +211,7 @@ class OstiaSstMonthly(DynamicalDataset):
 
     template_config = OstiaSstMonthlyTemplate
     region_job = OstiaSstMonthlyRegionJob
+    verified = "`ostia_monthly.nc` of iris-sample-data, value for value"
 
 
 def _middles(starts: pd.DatetimeIndex) -> pd.DatetimeIndex:

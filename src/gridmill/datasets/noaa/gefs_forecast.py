@@ -92,3 +92,7 @@ class NoaaGefsForecast(DynamicalDataset):
     template_config = NoaaGefsForecastTemplate
     region_job = NoaaGefsForecastJob
     source_base = "https://noaa-gefs-pds.s3.amazonaws.com"
+    verified = (
+        "NOAA's inventory of a member at 15 h of 2025-08-01 for every variable; the values of one "
+        "field, soil moisture of the control of 2025-01-01"
+    )

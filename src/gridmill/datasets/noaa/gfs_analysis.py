@@ -76,3 +76,4 @@ class NoaaGfsAnalysis(DynamicalDataset):
     template_config = NoaaGfsAnalysisTemplate
     region_job = NoaaGfsAnalysisJob
     source_base = SOURCE
+    verified = "the same source files as those of noaa-gfs-forecast"

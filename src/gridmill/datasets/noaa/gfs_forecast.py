@@ -128,6 +128,10 @@ class NoaaGfsForecast(DynamicalDataset):
     template_config = NoaaGfsForecastTemplate
     region_job = NoaaGfsForecastJob
     source_base = SOURCE
+    verified = (
+        "NOAA's inventories of 2022-10-14, 2023-11-04 and 2025-08-01 for every variable; for nine "
+        "variables values of NOAA's and ECMWF's fields under other dates"
+    )
 
 
 class NoaaGfsForecast1Deg(NoaaGfsForecast):
@@ -135,3 +139,7 @@ class NoaaGfsForecast1Deg(NoaaGfsForecast):
 
     template_config = NoaaGfsForecast1DegTemplate
     region_job = NoaaGfsForecast1DegJob
+    verified = (
+        "values of NOAA's and ECMWF's fields under other dates for nine variables; no inventory of "
+        "this resolution"
+    )

@@ -117,6 +117,10 @@ class NoaaHrrrForecast(DynamicalDataset):
     template_config = NoaaHrrrForecastTemplate
     region_job = NoaaHrrrForecastJob
     source_base = "https://noaa-hrrr-bdp-pds.s3.amazonaws.com"
+    verified = (
+        "NOAA's inventories of 2022-10-14, 2023-11-04 and 2025-08-01 for every variable; the "
+        "values of two fields of 2023-07-22 06 UTC"
+    )
 
 
 class NoaaHrrrForecastHourly(NoaaHrrrForecast):

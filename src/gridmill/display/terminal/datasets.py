@@ -37,13 +37,15 @@ def entry_content(entry: DatasetEntry, *, details: bool) -> Content:
     if not details:
         return content
     try:
-        config = entry.load().template_config()
+        dataset = entry.load()
+        config = dataset.template_config()
     # One that cannot be imported, or contradicts itself, shows as what it is.
     except Exception as error:
         return {**content, "error": " ".join(str(error).split())}
     return {
         **content,
         "title": str(config.dataset_attributes["title"]),
+        "verified": dataset.verified,
         "append_dim": config.append_dim,
         "append_dim_start": config.append_dim_start,
         "append_dim_frequency": config.append_dim_frequency,
@@ -74,6 +76,8 @@ def _describe_entry(entry: Content) -> Text:
     step = f" every {entry['append_dim_frequency']}" if entry["append_dim_frequency"] else ""
     since = f"{entry['append_dim']}{step} from {entry['append_dim_start']}"
     text.append(f"\n{since} · {count_of(len(entry['data_vars']), 'variable')}", "dim")
+    if entry["verified"] is None:
+        text.append("\nunverified: never compared with files of the provider", "yellow")
     return text
 
 
