@@ -14,6 +14,7 @@ from nested import at, leaves
 
 # With the end of each dataset's first day.
 DATASETS = {
+    "chc-chirps-daily": "1981-01-02",
     "ecmwf-aifs-single-forecast": "2025-03-02",
     "noaa-gefs-forecast": "2020-10-02",
     "noaa-gfs-analysis": "2021-05-02",

@@ -10,7 +10,7 @@ gridmill.authoring.forecasts.reading : checks messages.
 """
 
 from gridmill.authoring.grids.cells import CellGrid
-from gridmill.authoring.grids.declared import EARTH_RADIUS, SPHERE
+from gridmill.authoring.grids.declared import EARTH_RADIUS, SPHERE, WGS84
 from gridmill.authoring.grids.geographic import GaussianGrid, LatitudeLongitudeGrid, RegionalGrid
 from gridmill.authoring.grids.planar import (
     ProjectedGrid,
@@ -22,6 +22,7 @@ from gridmill.authoring.grids.planar import (
 __all__ = [
     "EARTH_RADIUS",
     "SPHERE",
+    "WGS84",
     "CellGrid",
     "GaussianGrid",
     "HorizontalGrid",
