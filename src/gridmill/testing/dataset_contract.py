@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ import cloudpickle
 import numpy as np
 import xarray as xr
 
+from gridmill.archive.opening import listing
+from gridmill.authoring.axis import on_axis
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import offered_span
@@ -31,6 +34,7 @@ from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.declared import positions_not_offered
 from gridmill.planning.source_files.offered import Offered
 from gridmill.sources.fetch.credentials.access import using
+from gridmill.sources.listings.listings import Listings
 
 __all__ = ["DatasetContract"]
 
@@ -257,7 +261,28 @@ class DatasetContract:
     # -- what the suite works on --------------------------------------------------------------
 
     def _config(self) -> Any:
-        return self.dataset.template_config().narrowed(start=self.start, variables=self.variables)
+        config = self.dataset.template_config()
+        if config.append_dim_frequency is None:  # the provider may be asked for labels
+            source = self._source_of_labels()
+            config = on_axis(
+                listing(config, self._listings(source)),
+                published=lambda: None,
+                source=(source,),
+                present=config.label(self.until),
+            )
+        return config.narrowed(start=self.start, variables=self.variables)
+
+    def _source_of_labels(self) -> str:
+        made: tuple[Any, str] | None = vars(self).get("_labels")
+        if made is None:
+            folder = tempfile.TemporaryDirectory()
+            made = vars(self)["_labels"] = folder, self.make_source(Path(folder.name))
+        return made[1]
+
+    def _listings(self, source: str) -> Listings:
+        """Give the provider's folders; without a source nobody is asked."""
+        settings = self.dataset.region_job.download_settings
+        return Listings((source or NO_SOURCE,), settings, asks=bool(source))
 
     def _template(self) -> xr.Dataset:
         config = self._config()
@@ -292,6 +317,7 @@ class DatasetContract:
                 region=region,
                 # Some datasets have no provider of their own, and ask for an address.
                 source_base=(source or NO_SOURCE,),
+                listings=self._listings(source),
             )
             for group in prepare_region(job, None, arrays, nothing_missing).groups:
                 yield job, group

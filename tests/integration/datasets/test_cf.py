@@ -27,8 +27,13 @@ EXCEPTIONS = (
 )
 # The checker takes time with the square of the variables.
 PARTS = 6
-# Without the products that differ from another in the steps of their grid or leads alone.
-LIKE_OTHERS = {"noaa-gfs-forecast-1deg", "noaa-hrrr-forecast-hourly"}
+# Without the products that differ from another in the steps of their grid or leads, or their run.
+LIKE_OTHERS = {
+    "nasa-imerg-early",
+    "nasa-imerg-final",
+    "noaa-gfs-forecast-1deg",
+    "noaa-hrrr-forecast-hourly",
+}
 NAMES = [name for name in dataset_names() if name not in LIKE_OTHERS]
 
 
