@@ -116,7 +116,8 @@ def time_bounds(ds: xr.Dataset, length: Any) -> dict[str, Any]:
         From a label to its end, as `pandas.Timedelta` takes it.
     """
     starts = ds.get_index("time")
-    bounds = np.stack([starts, starts + pd.Timedelta(length)], axis=-1)
+    ends = pd.DatetimeIndex(starts) + pd.Timedelta(length)
+    bounds = np.stack([starts, ends], axis=-1)
     return {TIME_BOUNDS.name: (TIME_BOUNDS.dims, bounds)}
 
 

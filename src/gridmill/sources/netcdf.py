@@ -76,8 +76,8 @@ def read_netcdf(
     ------
     ValueError
         The file has no such variable, the variable has no such dimension, `dims` are not its own,
-        it is not numeric, it is packed by what is no number, an integer dtype was asked for and a value is missing, or
-        none was asked for and float64 does not hold an integer.
+        it is not numeric, it is packed by what is no number, an integer dtype was asked for and a
+        value is missing, or none was asked for and float64 does not hold an integer.
     IndexError
         A position lies outside its dimension.
     OSError
@@ -102,7 +102,7 @@ def read_netcdf(
             order = _order(stored, path, variable, index or {}, dims)
     values, described = read
     if order is not None:
-        values = np.ma.transpose(values, order)
+        values = values.transpose(order)
     wanted = _default(values, path, variable) if dtype is None else np.dtype(dtype)
     plain = _plain_array(values, path, variable, wanted)
     if described is not None:

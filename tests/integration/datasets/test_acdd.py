@@ -17,7 +17,7 @@ from gridmill.validation.checks.cf_conventions import find_checker
 
 # What is to be said is that of two positions.
 POSITIONS = 2
-# CF's table has no name for what falls, how much of it is frozen, and how well an estimate is known.
+# CF's table has no name for what falls, how much of it is frozen, and how sure an estimate is.
 WITHOUT_NAME = ("categorical", "percent_frozen", "quality_index")
 
 

@@ -17,6 +17,7 @@ DATASETS = {
     "chc-chirps-daily": "1981-01-02",
     "ecmwf-aifs-single-forecast": "2025-03-02",
     "nasa-imerg-late": "1998-01-01T01:00",
+    "ecmwf-era5-wind-daily": "1940-01-02",
     "noaa-gefs-forecast": "2020-10-02",
     "noaa-gfs-analysis": "2021-05-02",
     "noaa-gfs-forecast": "2021-05-02",

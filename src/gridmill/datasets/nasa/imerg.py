@@ -12,8 +12,8 @@ a table in the settings file:
     kind = "bearer"
     env = "EARTHDATA_TOKEN"
 
-The history of the product: version 07 reaches back to 1998, over the years of TRMM. Files are called
-V07B; those of Early from 2026-03-04 00 UTC and of Late from 2026-03-03 14 UTC on are called V07C.
+The history of the product: version 07 reaches back to 1998, over the years of TRMM. Files are
+called V07B; those of Early from 2026-03-04 00 UTC and of Late from 2026-03-03 14 UTC on V07C.
 Their names are therefore read from the listing of each day. Final V07B ends with September 2025:
 the archive then waits for files, and shows no gaps. Version 08 will be another product. Source of
 names, dates and delays: https://github.com/dynamical-org/reformatters (nasa/imerg).
@@ -68,7 +68,7 @@ def _about(run: str, summary: str) -> dict[str, Any]:
         "institution": "NASA Goddard Space Flight Center",
         "source": f"GPM IMERG {run} Run V07, https://gpm.nasa.gov/data/imerg",
         "license": "NASA's Earth science data are free and open to all",
-        "summary": f"Precipitation of the world every half hour since 1998, on a grid of 0.1°, from "
+        "summary": "Precipitation of the world every half hour since 1998, on a grid of 0.1°, from "
         f"the microwave and infrared instruments of many satellites; {summary}.",
         "keywords": "precipitation, rain, half-hourly, global, satellite, GPM, IMERG, NASA",
         "references": "https://doi.org/10.5067/GPM/IMERG/3B-HH/07",
