@@ -22,6 +22,7 @@ DATASETS = {
     "noaa-gfs-analysis": "2021-05-02",
     "noaa-gfs-forecast": "2021-05-02",
     "noaa-gfs-forecast-1deg": "2021-05-02",
+    "noaa-goes19-conus-infrared": "2025-04-08",
     "noaa-hrrr-forecast": "2020-12-04",
     "noaa-hrrr-forecast-hourly": "2020-12-04",
 }

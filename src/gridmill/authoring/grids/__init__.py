@@ -17,6 +17,7 @@ from gridmill.authoring.grids.planar import (
     RotatedGaussianGrid,
     RotatedGrid,
     SatelliteGrid,
+    ScanningGrid,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "RotatedGaussianGrid",
     "RotatedGrid",
     "SatelliteGrid",
+    "ScanningGrid",
 ]
 
 HorizontalGrid = (
@@ -42,5 +44,6 @@ HorizontalGrid = (
     | RotatedGrid
     | RotatedGaussianGrid
     | SatelliteGrid
+    | ScanningGrid
     | CellGrid
 )
