@@ -34,8 +34,7 @@ class SmallTemplate(Era5WindDailyTemplate):
 
     grid: ClassVar = LatitudeLongitudeGrid(step_degrees=45.0)
     data_vars = tuple(
-        replace(var, encoding=Encoding(chunks=(2, 5, 8)))
-        for var in Era5WindDailyTemplate.data_vars
+        replace(var, encoding=Encoding(chunks=(2, 5, 8))) for var in Era5WindDailyTemplate.data_vars
     )
 
 

@@ -40,9 +40,7 @@ class SmallTemplate(GoesInfraredTemplate):
         step=(-5.6e-5, 5.6e-5),
         shape=SIZE,
     )
-    data_vars = (
-        replace(GoesInfraredTemplate.data_vars[0], encoding=Encoding(chunks=(4, *SIZE))),
-    )
+    data_vars = (replace(GoesInfraredTemplate.data_vars[0], encoding=Encoding(chunks=(4, *SIZE))),)
 
 
 class SmallGoes(NoaaGoes19Infrared):
@@ -73,18 +71,20 @@ def path_of(time: pd.Timestamp, created: str = "00") -> str:
     return f"{folder_of(time)}OR_ABI-L2-CMIPC-M6C13_G19_s{tenth}_e{end}_c{made}.nc"
 
 
-def write(path: Path, time: pd.Timestamp, *, says: pd.Timestamp | None = None, x: float = 0.0):
+def write(
+    path: Path, time: pd.Timestamp, *, says: pd.Timestamp | None = None, x: float = 0.0
+) -> None:
     """Write a scene as NOAA does: unsigned int16, angles packed, the time of its middle."""
     path.parent.mkdir(parents=True, exist_ok=True)
     labels = SmallTemplate.grid.labels()
     with netCDF4.Dataset(path, "w") as file:
-        file.set_auto_maskandscale(False)
         for name, size in zip(("y", "x"), SIZE, strict=True):
             file.createDimension(name, size)
             angle = file.createVariable(name, "i2", (name,))
             step = 5.6e-5 if name == "x" else -5.6e-5
             first = labels[name][0] + (x if name == "x" else 0)
             angle.setncatts({"scale_factor": step, "add_offset": first, "units": "rad"})
+            angle.set_auto_maskandscale(False)
             angle[:] = np.arange(size)
         middle = file.createVariable("t", "f8", ())
         middle.setncatts({"units": "seconds since 2000-01-01 12:00:00", "standard_name": "time"})
@@ -101,6 +101,7 @@ def write(path: Path, time: pd.Timestamp, *, says: pd.Timestamp | None = None, x
                 "coordinates": "band_id band_wavelength t y x",
             }
         )
+        cmi.set_auto_maskandscale(False)
         cmi[:] = counts(time)
     (path.parent / path.name.replace("C13", "C02")).write_bytes(b"another band")
 
@@ -185,7 +186,7 @@ def test_a_lying_scene_is_not_published(tmp_path, server, client, lie):
     """Another time, or a grid that moved by half a pixel."""
     write(server.root / path_of(TIMES[2]), TIMES[2], **lie)
     dataset = SmallGoes(tmp_path / "a.zarr", source_base=server.url)
-    dataset.backfill(END, client=client, now=NOW)
+    dataset.backfill(END, client=client, now="2025-04-08")
     seen = xr.open_zarr(tmp_path / "a.zarr").load().brightness_temperature
     assert np.isnan(seen[2]).all()
     np.testing.assert_allclose(seen[3], kelvins(TIMES[3]), rtol=2**-13)

@@ -240,8 +240,8 @@ class ScanningGrid(_Planar):
     >>> grid = ScanningGrid(
     ...     mapping=goes_east, first=(0.09534, -0.024052), step=(-5.6e-5, 5.6e-5), shape=(1, 1)
     ... )
-    >>> float(grid.auxiliary()["latitude"][1][0, 0]), float(grid.auxiliary()["longitude"][1][0, 0])
-    (33.84616470336914, -84.69093322753906)
+    >>> [round(float(grid.auxiliary()[name][1][0, 0]), 4) for name in ("latitude", "longitude")]
+    [33.8462, -84.6909]
     """
 
     mapping: GridMapping

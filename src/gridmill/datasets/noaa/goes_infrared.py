@@ -17,7 +17,7 @@ Definition and User's Guide, volume 5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -27,7 +27,6 @@ import xarray as xr
 
 from gridmill import (
     Completeness,
-    Coordinate,
     DataVar,
     DynamicalDataset,
     Encoding,
@@ -36,13 +35,16 @@ from gridmill import (
     TemplateConfig,
     read_netcdf,
 )
-from gridmill.authoring.cf import TIME, attributes
+from gridmill.authoring.cf import TIME_BOUNDS, TIME_OF_CELLS, attributes, time_bounds
 from gridmill.authoring.grids import ScanningGrid
 
 __all__ = ["GoesInfraredJob", "GoesInfraredTemplate", "GoesScene", "NoaaGoes19Infrared"]
 
 # Mode, the scan's start and end in tenths of a second, and when the file was made.
 PATTERN = "OR_ABI-L2-CMIPC-M{mode:d}C13_G19_s{start:%Y%j%H%M%S%f}_e{}_c{created}.nc"
+UNITS = "milliseconds since 1970-01-01"
+# Files say the middle of their scan. In every mode a scan of the sector takes so long.
+SCAN = pd.Timedelta("157.3s")
 
 
 def folder_of(hour: pd.Timestamp) -> str:
@@ -91,13 +93,12 @@ class GoesInfraredTemplate(TemplateConfig):
     )
     coords = (
         # Scans begin at tenths of a second.
-        Coordinate(
-            name="time",
-            dtype="int64",
-            units="milliseconds since 1970-01-01",
-            calendar="proleptic_gregorian",
-            attrs={**TIME.attrs, "long_name": "Begin of the scan"},
+        replace(
+            TIME_OF_CELLS,
+            units=UNITS,
+            attrs={**TIME_OF_CELLS.attrs, "long_name": "Begin of the scan"},
         ),
+        replace(TIME_BOUNDS, units=UNITS),
         *grid.coords,
         Completeness(dims=("time",)),
     )
@@ -134,8 +135,8 @@ class GoesInfraredTemplate(TemplateConfig):
         return dict(self.grid.labels())
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give places and grid mapping."""
-        return self.grid.auxiliary()
+        """Give begin and end of each scan, places and grid mapping."""
+        return {**time_bounds(ds, SCAN), **self.grid.auxiliary()}
 
 
 @dataclass(frozen=True, kw_only=True)
