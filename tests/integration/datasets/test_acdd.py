@@ -14,6 +14,7 @@ import xarray as xr
 from gridmill.archive.metadata import with_current
 from gridmill.registry import dataset_names, find_dataset
 from gridmill.validation.checks.cf_conventions import find_checker
+from listed_axis import with_labels
 
 # What is to be said is that of two positions.
 POSITIONS = 2
@@ -23,7 +24,7 @@ WITHOUT_NAME = ("categorical", "percent_frozen", "quality_index")
 
 def template_of(name: str, tmp_path: Path) -> tuple[object, xr.Dataset]:
     """Return a dataset's declaration and template, with the attributes that readers see."""
-    config = find_dataset(name).template_config()
+    config = with_labels(find_dataset(name).template_config())
     dates = config.append_dim_coordinates(config.label("2026-01-01"))
     dates = config.append_dim_coordinates(dates[POSITIONS])
     ds = config.structure(dates[-1].replace(year=dates[-1].year + 1))
@@ -69,7 +70,7 @@ def test_every_archive_says_where_and_when_it_is(name, tmp_path):
     latitude, longitude = ds["latitude"].values, ds["longitude"].values
     about = ds.attrs
     seen = [about[f"geospatial_{key}"] for key in ("lat_min", "lat_max", "lon_min", "lon_max")]
-    ends = [latitude.min(), latitude.max(), longitude.min(), longitude.max()]
+    ends = [end(of) for of in (latitude, longitude) for end in (np.nanmin, np.nanmax)]
     np.testing.assert_allclose(seen, ends, atol=1e-5)
     times = ds["valid_time"] if "valid_time" in ds else ds["time"]
     first, last = times.values.min(), times.values.max()

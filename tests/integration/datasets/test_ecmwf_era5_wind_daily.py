@@ -120,7 +120,7 @@ def test_the_address_is_the_providers():
 
 
 def test_hours_become_days_preliminary_at_first(tmp_path, server, client):
-    """Values are those of plain numpy; the axis' end is no data; what becomes final is read anew."""
+    """Values are those of plain numpy; what becomes final is read anew."""
     dataset = SmallEra5(tmp_path / "a.zarr", source_base=server.url)
     report = dataset.backfill(END, client=client, now=NOW)
     assert "valid until 1940-01-03" in str(report.problems) or report.positions_after == 3

@@ -49,7 +49,8 @@ ATTRIBUTES = {
     "institution": "European Centre for Medium-Range Weather Forecasts",
     "source": "ERA5 hourly data on single levels, from ARCO-ERA5, "
     "https://github.com/google-research/arco-era5",
-    "license": "Copernicus licence; contains modified Copernicus Climate Change Service information",
+    "license": "Copernicus licence; contains modified Copernicus Climate Change Service "
+    "information",
     "summary": "Mean and maximum of the hourly wind speeds of each day at 10 m since 1940, on a "
     "global grid of 0.25°, computed from ECMWF's reanalysis ERA5; preliminary (ERA5T) at first, and "
     "final after about three months.",

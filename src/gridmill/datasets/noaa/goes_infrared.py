@@ -128,7 +128,8 @@ class GoesInfraredTemplate(TemplateConfig):
         hours = pd.date_range(start.floor("h"), end, freq="h")
         listed = (self.listings.of(folder_of(hour), PATTERN).files for hour in hours)
         found = pd.DatetimeIndex(sorted({file["start"] for files in listed for file in files}))
-        return found[(found >= start) & (found < self.label(end))]
+        scenes: pd.Index[Any] = found[(found >= start) & (found < self.label(end))]
+        return scenes
 
     def dimension_coordinates(self) -> dict[str, Any]:
         """Give the scanning angles."""
