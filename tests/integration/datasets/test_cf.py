@@ -24,9 +24,9 @@ EXCEPTIONS = (
     ("", "should begin with a letter and be composed of letters, digits, and underscores"),
     # Recommended. Dims of a forecast are its start, then member and lead, then the field's: the
     # start is appended along, and a lead is no T of its own.
+    ("forecast", "spatio-temporal dimensions are not in the recommended order T, Z, Y, X"),
     # CF 1.11 (appendix F) has the angular coordinates for it; the checker knows the older names.
     ("goes", "grid mapping geostationary requires exactly one variable with standard_name"),
-    ("forecast", "spatio-temporal dimensions are not in the recommended order T, Z, Y, X"),
 )
 # The checker takes time with the square of the variables.
 PARTS = 6

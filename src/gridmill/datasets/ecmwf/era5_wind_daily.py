@@ -52,8 +52,8 @@ ATTRIBUTES = {
     "license": "Copernicus licence; contains modified Copernicus Climate Change Service "
     "information",
     "summary": "Mean and maximum of the hourly wind speeds of each day at 10 m since 1940, on a "
-    "global grid of 0.25°, computed from ECMWF's reanalysis ERA5; preliminary (ERA5T) at first, and "
-    "final after about three months.",
+    "global grid of 0.25°, computed from ECMWF's reanalysis ERA5; preliminary (ERA5T) at first, "
+    "and final after about three months.",
     "keywords": "wind speed, daily mean, daily maximum, reanalysis, global, ERA5, ECMWF, "
     "Copernicus",
     "references": "https://doi.org/10.24381/cds.adbb2d47",
