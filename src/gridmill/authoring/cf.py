@@ -11,9 +11,16 @@ gridmill.authoring.grids : latitudes and longitudes, y and x, and grid mappings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from gridmill.model.variables import Coordinate
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "ENSEMBLE_MEMBER",
@@ -25,9 +32,12 @@ __all__ = [
     "ON_SCALE",
     "PRESSURE_LEVEL",
     "TIME",
+    "TIME_BOUNDS",
+    "TIME_OF_CELLS",
     "WELL_KNOWN",
     "WellKnown",
     "attributes",
+    "time_bounds",
     "valid_time",
 ]
 
@@ -44,6 +54,17 @@ TIME = Coordinate(
     units=EPOCH,
     calendar="proleptic_gregorian",
     attrs={"standard_name": "time", "long_name": "Time", "axis": "T", **NO_LEAP_SECONDS},
+)
+# Of values that stand for the time from a label to the next one; see `time_bounds`.
+TIME_OF_CELLS = replace(
+    TIME, attrs={**TIME.attrs, "long_name": "Begin of the time", "bounds": "time_bnds"}
+)
+TIME_BOUNDS = Coordinate(
+    name="time_bnds",
+    dims=("time", "bnds"),
+    dtype="int64",
+    units=EPOCH,
+    calendar="proleptic_gregorian",
 )
 INIT_TIME = Coordinate(
     name="init_time",
@@ -82,6 +103,22 @@ PRESSURE_LEVEL = Coordinate(
         "axis": "Z",
     },
 )
+
+
+def time_bounds(ds: xr.Dataset, length: Any) -> dict[str, Any]:
+    """Give begin and end of the times of a template, for `TemplateConfig.derive_coordinates`.
+
+    Parameters
+    ----------
+    ds
+        The template with its dimension coordinates.
+    length
+        From a label to its end, as `pandas.Timedelta` takes it.
+    """
+    starts = ds.get_index("time")
+    ends = pd.DatetimeIndex(starts) + pd.Timedelta(length)
+    bounds = np.stack([starts, ends], axis=-1)
+    return {TIME_BOUNDS.name: (TIME_BOUNDS.dims, bounds)}
 
 
 def valid_time(*, inits_a_day: int, leads: int) -> Coordinate:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def read_netcdf(
     variable: str | Sequence[str],
     *,
     index: Mapping[str, int | slice] | None = None,
+    dims: Sequence[str] | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> np.ndarray:
     """Read a variable's physical values.
@@ -54,6 +56,9 @@ def read_netcdf(
     index
         What to read, by dimension: a position, which drops the dimension, or a slice. Dimensions
         that are not named are read whole.
+    dims
+        The order of the file's dimensions in the result, without those that `index` drops; None
+        takes the file's. What is turned so is compared as any other; what ``.T`` turns is not.
     dtype
         Numeric dtype of the result. Values are unpacked (`scale_factor`, `add_offset`) in the
         precision of these attributes and then cast. None takes float32 where a run reads for a
@@ -63,16 +68,16 @@ def read_netcdf(
     Returns
     -------
     numpy.ndarray
-        Dims in the file's order, less those that `index` drops; units as in the file; C
+        Dims in the order of `dims`, less those that `index` drops; units as in the file; C
         contiguous. NaN is a missing value: `_FillValue`, `missing_value`, netCDF's default fill,
         or outside `valid_range`, `valid_min` and `valid_max`.
 
     Raises
     ------
     ValueError
-        The file has no such variable, the variable has no such dimension, it is not numeric, it
-        is packed by what is no number, an integer dtype was asked for and a value is missing, or
-        none was asked for and float64 does not hold an integer.
+        The file has no such variable, the variable has no such dimension, `dims` are not its own,
+        it is not numeric, it is packed by what is no number, an integer dtype was asked for and a
+        value is missing, or none was asked for and float64 does not hold an integer.
     IndexError
         A position lies outside its dimension.
     OSError
@@ -87,16 +92,22 @@ def read_netcdf(
     parallel use processes.
     """
     variable = _named(path, variable)
-    read = None if index else _read_whole(path, variable)
+    read = None if index or dims else _read_whole(path, variable)
+    order: tuple[int, ...] | None = None
     if read is None:
         with _open(path) as file:
             stored = _find_variable(file, path, variable)
             described = describe_netcdf4(stored, index or {}) if is_observed() else None
             read = _read(stored, path, variable, dict(index or {})), described
+            order = _order(stored, path, variable, index or {}, dims)
     values, described = read
+    if order is not None:
+        values = values.transpose(order)
     wanted = _default(values, path, variable) if dtype is None else np.dtype(dtype)
     plain = _plain_array(values, path, variable, wanted)
     if described is not None:
+        if order is not None:
+            described = replace(described, axes=tuple(described.axes[at] for at in order))
         observe(Evidence(variable=variable, values=plain, **vars(described)))
     return plain
 
@@ -199,6 +210,25 @@ def _read(stored: Any, path: Path, variable: str, index: dict[str, int | slice])
     if found is None:
         return stored[at or ...]
     return _unpacked(stored._toma(found), *(getattr(stored, name, None) for name in PACKING))
+
+
+def _order(
+    stored: Any,
+    path: Path,
+    variable: str,
+    index: Mapping[str, int | slice],
+    dims: Sequence[str] | None,
+) -> tuple[int, ...] | None:
+    """Return where each wanted dim is among those that are left; None for the file's own order."""
+    left = [dim for dim in stored.dimensions if isinstance(index.get(dim, slice(None)), slice)]
+    if dims is None or left == list(dims):
+        return None
+    if sorted(left) != sorted(dims):
+        raise ValueError(
+            f"{variable!r} in {path} has the dimensions {', '.join(left)}, and "
+            f"{', '.join(dims)} are asked for; name each once"
+        )
+    return tuple(left.index(dim) for dim in dims)
 
 
 def _read_deflated(

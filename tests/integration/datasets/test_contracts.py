@@ -61,6 +61,8 @@ def test_a_built_in_forecast_keeps_what_needs_no_source_file(name, test):
     contract = _OfForecasts()
     contract.dataset = find_dataset(name)
     config = contract.dataset.template_config()
+    if config.append_dim_frequency is None:
+        pytest.skip("its labels are listed: it has a suite of its own, on files")
     start = config.label(config.append_dim_start)
     index = config.append_dim_coordinates(start + timedelta(days=40))
     contract.until = str(index[2])

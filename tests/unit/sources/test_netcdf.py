@@ -8,6 +8,7 @@ import netCDF4
 import numpy as np
 import pytest
 
+from gridmill.sources.evidence.observed import observing
 from gridmill.sources.netcdf import netcdf_variables, read_netcdf
 
 
@@ -117,9 +118,22 @@ def test_what_no_floating_point_holds_is_not_read_as_such(tmp_path):
     assert read_netcdf(path, "a", dtype="int64")[0] == 2**53 + 1
 
 
+def test_dims_in_another_order_are_what_numpy_would_transpose(path):
+    """Missing values go along, and so do the axes that are told of."""
+    whole = read_netcdf(path, "packed", index={"time": 0})
+    with observing() as seen:
+        turned = read_netcdf(path, "packed", index={"time": 0}, dims=("x", "y"))
+    np.testing.assert_array_equal(turned, whole.T)
+    assert turned.flags.c_contiguous
+    assert [axis.name for axis in seen[0].axes] == ["x", "y"]
+    np.testing.assert_array_equal(read_netcdf(path, "packed", dims=("time", "y", "x"))[0], whole)
+
+
 @pytest.mark.parametrize(
     ("variable", "options", "error", "message"),
     [
+        ("packed", {"dims": ("x", "y")}, ValueError, "time, y, x, and x, y are asked for"),
+        ("packed", {"dims": ("y", "y"), "index": {"time": 0}}, ValueError, "name each once"),
         ("t2m", {}, ValueError, "no variable 't2m'.*packed, plain, counts"),
         ("packed", {"index": {"lat": 0}}, ValueError, "no dimension 'lat'.*time, y, x"),
         ("packed", {"index": {"time": 2}}, IndexError, "position 2 .*'time'.*length 2"),

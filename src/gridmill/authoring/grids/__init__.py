@@ -10,18 +10,20 @@ gridmill.authoring.forecasts.reading : checks messages.
 """
 
 from gridmill.authoring.grids.cells import CellGrid, MeshGrid
-from gridmill.authoring.grids.declared import EARTH_RADIUS, SPHERE
+from gridmill.authoring.grids.declared import EARTH_RADIUS, SPHERE, WGS84
 from gridmill.authoring.grids.geographic import GaussianGrid, LatitudeLongitudeGrid, RegionalGrid
 from gridmill.authoring.grids.planar import (
     ProjectedGrid,
     RotatedGaussianGrid,
     RotatedGrid,
     SatelliteGrid,
+    ScanningGrid,
 )
 
 __all__ = [
     "EARTH_RADIUS",
     "SPHERE",
+    "WGS84",
     "CellGrid",
     "GaussianGrid",
     "HorizontalGrid",
@@ -32,6 +34,7 @@ __all__ = [
     "RotatedGaussianGrid",
     "RotatedGrid",
     "SatelliteGrid",
+    "ScanningGrid",
 ]
 
 HorizontalGrid = (
@@ -42,6 +45,7 @@ HorizontalGrid = (
     | RotatedGrid
     | RotatedGaussianGrid
     | SatelliteGrid
+    | ScanningGrid
     | CellGrid
     | MeshGrid
 )

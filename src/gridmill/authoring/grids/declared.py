@@ -24,6 +24,7 @@ __all__ = [
     "SCANNING_X",
     "SCANNING_Y",
     "SPHERE",
+    "WGS84",
     "Labels",
     "differing",
     "evenly",
@@ -39,6 +40,13 @@ SPHERE: GridMapping = {
     "grid_mapping_name": "latitude_longitude",
     "longitude_of_prime_meridian": 0.0,
     "earth_radius": EARTH_RADIUS,
+}
+# EPSG:4326, on which satellites' products are.
+WGS84: GridMapping = {
+    "grid_mapping_name": "latitude_longitude",
+    "longitude_of_prime_meridian": 0.0,
+    "semi_major_axis": 6378137.0,
+    "inverse_flattening": 298.257223563,
 }
 
 LATITUDE = {"standard_name": "latitude", "long_name": "Latitude", "units": "degrees_north"}

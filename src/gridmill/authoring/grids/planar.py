@@ -32,7 +32,7 @@ from gridmill.sources.grib.gaussian import gaussian_latitudes
 from gridmill.sources.grib.grids import Grid
 from gridmill.sources.grib.projections import GridMapping, project, rotated_pole, unproject
 
-__all__ = ["ProjectedGrid", "RotatedGaussianGrid", "RotatedGrid", "SatelliteGrid"]
+__all__ = ["ProjectedGrid", "RotatedGaussianGrid", "RotatedGrid", "SatelliteGrid", "ScanningGrid"]
 
 
 class _Planar(ABC):
@@ -209,6 +209,52 @@ class RotatedGaussianGrid(_Rotated):
         columns = self.columns or 4 * self.parallels
         longitudes = np.round(360.0 / columns * np.arange(columns), 9)
         return {"rlat": gaussian_latitudes(self.parallels).copy(), "rlon": longitudes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanningGrid(_Planar):
+    """Scanning angles of a geostationary satellite, counted from a first one as GOES's files do.
+
+    Where the satellite sees no Earth latitudes and longitudes are NaN.
+
+    Parameters
+    ----------
+    mapping
+        The CF grid mapping's attributes.
+    first, step
+        Of y and of x, radians.
+    shape
+        Length of y and of x.
+
+    Examples
+    --------
+    >>> goes_east = {
+    ...     "grid_mapping_name": "geostationary",
+    ...     "latitude_of_projection_origin": 0.0,
+    ...     "longitude_of_projection_origin": -75.0,
+    ...     "perspective_point_height": 35786023.0,
+    ...     "sweep_angle_axis": "x",
+    ...     "semi_major_axis": 6378137.0,
+    ...     "semi_minor_axis": 6356752.31414,
+    ... }
+    >>> grid = ScanningGrid(
+    ...     mapping=goes_east, first=(0.09534, -0.024052), step=(-5.6e-5, 5.6e-5), shape=(1, 1)
+    ... )
+    >>> [round(float(grid.auxiliary()[name][1][0, 0]), 4) for name in ("latitude", "longitude")]
+    [33.8462, -84.6909]
+    """
+
+    mapping: GridMapping
+    first: tuple[float, float]
+    step: tuple[float, float]
+    shape: tuple[int, int]
+
+    axes: ClassVar = (SCANNING_Y, SCANNING_X)
+    granted: ClassVar = 1e-7
+
+    def labels(self) -> Labels:
+        """Give y and x in radians, for `TemplateConfig.dimension_coordinates`."""
+        return evenly(self.dims, self.first, self.step, self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,13 +77,36 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
         """Give the name of a variable's array in the source; by default the variable's."""
         return data_var.name
 
+    def why_provisional(self, coord: ArrayRegionT, attributes: Mapping[str, Any]) -> str | None:
+        """Say why a region is provisional, by what the archive says of itself; None: it is final.
+
+        For archives that are as long as ever on the first day, and say in their attributes how far
+        they are valid, and final. A region that becomes final counts as another version.
+
+        Parameters
+        ----------
+        coord
+            The region.
+        attributes
+            Of the archive.
+
+        Raises
+        ------
+        NotAvailable
+            It is not valid yet.
+        """
+        return None
+
     def download_file(self, coord: ArrayRegionT) -> Download:
         """Fetch the chunks of a region."""
         path = self.download_path(coord)
 
         def fetch(url: str) -> Download:
             remote = self._remote(url, coord, self.download_settings)
-            return replace(fetch_region(remote, _selected(coord), path), url=mask_url(url))
+            why = self.why_provisional(coord, remote.attributes)
+            done = fetch_region(remote, _selected(coord), path)
+            named = _named(done.etag, remote, why)
+            return replace(done, etag=named, url=mask_url(url), provisional=why)
 
         return first_answer(self, coord, fetch)
 
@@ -93,8 +116,10 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
 
         def ask(url: str) -> FileIdentity:
             remote = self._remote(url, coord, settings, is_anew=True)
+            why = self.why_provisional(coord, remote.attributes)
             if remote.snapshot is None:
-                return identify_region(remote, _selected(coord))
+                found = identify_region(remote, _selected(coord))
+                return replace(found, etag=_named(found.etag, remote, why))
             keys = touched_by(remote, _selected(coord))
             is_new = remote.has_changed(coord.etag, coord.arrays, keys)
             return FileIdentity(etag=f'"@{remote.snapshot}"' if is_new else coord.etag)
@@ -131,6 +156,13 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
 
 def _selected(coord: ArrayRegion) -> Selected:
     return Selected(arrays=coord.arrays, labels=coord.labels(), absent_chunks=coord.absent_chunks)
+
+
+def _named(etag: str | None, remote: Any, why_provisional: str | None) -> str | None:
+    """Name a version of a region also by whether it is final; one of Icechunk by its snapshot."""
+    if etag is None or why_provisional is None or remote.snapshot is not None:
+        return etag
+    return f'{etag.removesuffix(chr(34))}-provisional"'
 
 
 def _told(label: Any) -> str:

@@ -153,12 +153,17 @@ class Remote:
             raise DownloadFailed(self.url, f"its {dim} has a label twice", 1, True)
         return index
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of the archive, as they are in its metadata."""
+        return dict(self._group.attrs)
+
     def description(self) -> dict[str, bytes]:
         """Return the metadata of the arrays asked for, and the coordinates' chunks, by key.
 
         Not what the provider consolidated, which speaks of arrays that nobody fetched.
         """
-        told = dict(self._group.attrs)
+        told = self.attributes
         if self._group.metadata.zarr_format == 3:
             group = {"zarr_format": 3, "node_type": "group", "attributes": told}
             found = {"zarr.json": json.dumps(group).encode()}

@@ -1,7 +1,8 @@
-"""The view of a geostationary satellite that sweeps along y, as Meteosat's do.
+"""The view of a geostationary satellite that sweeps along y, as Meteosat's do, or x, as GOES's do.
 
-Source: CGMS 03, LRIT/HRIT Global Specification (2013), section 4.4.3.2, normalized geostationary
-projection, with the axes of the ellipsoid in place of its constants.
+Sources: CGMS 03, LRIT/HRIT Global Specification (2013), section 4.4.3.2, normalized geostationary
+projection, with the axes of the ellipsoid in place of its constants; for the sweep along x, GOES-R
+Product Definition and User's Guide, volume 3 (2019), section 5.1.2.8.
 """
 
 import numpy as np
@@ -18,6 +19,10 @@ def _axes(grid_mapping: GridMapping) -> tuple[float, float, float]:
     return major, minor, major + number(grid_mapping, "perspective_point_height")
 
 
+def _sweeps_x(grid_mapping: GridMapping) -> bool:
+    return grid_mapping.get("sweep_angle_axis", "y") == "x"
+
+
 def project_geostationary(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
     """Give the scanning angles east and north in radians; NaN where the satellite sees nothing."""
     a, b, distance = _axes(grid_mapping)
@@ -28,7 +33,10 @@ def project_geostationary(grid_mapping: GridMapping, phi: Floats, angle: Floats)
     north = radius * np.sin(geocentric)
     depth = distance - towards
     is_seen = depth * towards - east**2 - (north * a / b) ** 2 >= 0
-    x, y = np.arctan(east / depth), np.arctan(north / np.hypot(depth, east))
+    if _sweeps_x(grid_mapping):
+        x, y = np.arctan(east / np.hypot(depth, north)), np.arctan(north / depth)
+    else:
+        x, y = np.arctan(east / depth), np.arctan(north / np.hypot(depth, east))
     return np.where(is_seen, x, np.nan), np.where(is_seen, y, np.nan)
 
 
@@ -36,12 +44,16 @@ def unproject_geostationary(grid_mapping: GridMapping, x: Floats, y: Floats) -> 
     """Give radians, from scanning angles; NaN in space."""
     a, b, distance = _axes(grid_mapping)
     ratio = (a / b) ** 2
-    flat = np.cos(y) ** 2 + ratio * np.sin(y) ** 2
-    along = distance * np.cos(x) * np.cos(y)
+    ahead = np.cos(x) * np.cos(y)
+    if _sweeps_x(grid_mapping):
+        sideways, upwards = np.sin(x) + 0.0 * y, np.cos(x) * np.sin(y)
+    else:
+        sideways, upwards = np.sin(x) * np.cos(y), np.sin(y) + 0.0 * x
+    flat = ahead**2 + sideways**2 + ratio * upwards**2
+    along = distance * ahead
     with np.errstate(invalid="ignore"):
         root = np.sqrt(along**2 - flat * (distance**2 - a**2))
     reach = (along - root) / flat
-    towards = distance - reach * np.cos(x) * np.cos(y)
-    east = reach * np.sin(x) * np.cos(y)
-    north = reach * np.sin(y)
+    towards = distance - reach * ahead
+    east, north = reach * sideways, reach * upwards
     return np.arctan(ratio * north / np.hypot(towards, east)), np.arctan2(east, towards)
