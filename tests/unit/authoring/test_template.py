@@ -184,6 +184,33 @@ def test_the_default_capacity_lasts_for_decades(template, least):
     assert config.capacity >= least
 
 
+@pytest.mark.parametrize("calendar", ["standard", "noleap", "360_day"])
+@pytest.mark.parametrize("frequency", ["MS", "7D", "D", "36h", "7h"])
+def test_the_default_capacity_is_the_number_of_labels_of_60_years(calendar, frequency):
+    """Archives were made with that number: a step of a fixed length does not change it."""
+
+    class Long(TinyTemplate):
+        append_dim_frequency = frequency
+        append_dim_start = "2001-02-03T05:30"
+        append_dim_capacity = None
+
+    Long.calendar = calendar
+    Long.coords = (time_coordinate(calendar=calendar), *TinyTemplate.coords[1:])
+    assert Long().capacity == len(Long().append_dim_coordinates(Long().label("2061-02-01T05:30")))
+
+
+@pytest.mark.parametrize("frequency", ["h", "15min", "s"])
+def test_the_default_capacity_is_counted_without_its_labels(frequency, monkeypatch):
+    """A calendar of 360 days would take minutes to write down those of 60 years."""
+    config = type("Hourly", (Days360,), {"append_dim_frequency": frequency})()
+    config.append_dim_capacity = None
+    monkeypatch.delattr(TemplateConfig, "append_dim_coordinates")
+    # From the third day of the second month on, to the first of it.
+    config.append_dim_start = "2020-02-03"
+    seconds = {"h": 3600, "15min": 900, "s": 1}[frequency]
+    assert config.capacity == (60 * 360 - 2) * 86_400 // seconds
+
+
 def test_narrowed_is_another_template():
     """A later start and fewer variables change the copy, with its lengths, and not the original."""
 

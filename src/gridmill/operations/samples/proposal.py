@@ -12,7 +12,6 @@ from gridmill.operations.samples.pattern import PathPattern
 from gridmill.sources.grib.grids import Grid
 
 __all__ = [
-    "MOST_QUESTIONS",
     "ArrayProposal",
     "GribProposal",
     "Proposal",
@@ -21,8 +20,6 @@ __all__ = [
     "Question",
     "Timing",
 ]
-
-MOST_QUESTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,10 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What every dataset has."""
+    """What every dataset has.
+
+    `others` are the names of variables that the samples have and the dataset does not.
+    """
 
     timing: Timing
     pattern: PathPattern
@@ -60,6 +60,7 @@ class Proposal:
     member: str | None
     questions: tuple[Question, ...]
     left_out: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

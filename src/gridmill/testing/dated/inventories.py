@@ -63,7 +63,7 @@ class DatedInventories:
         for var in group:
             for selector in job.message_selectors(coord, var):
                 line = self._line_of(var, selector)
-                key = (line.parameter, line.level, selector)
+                key = (line.parameter, line.level, selector, coord.init_time)
                 self._done[path].setdefault(key, (line, selector, coord.init_time))
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:

@@ -18,7 +18,7 @@ from gridmill.operations.samples.pattern import (
     find_pattern,
 )
 from gridmill.operations.samples.proposal import GribProposal, ProposedField, Question, Timing
-from gridmill.operations.samples.proposing.asking import bounded, shared_questions, shown
+from gridmill.operations.samples.proposing.asking import shared_questions, shown, too_many_variables
 from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
 from gridmill.operations.samples.proposing.levels import PRESSURE
 from gridmill.operations.samples.proposing.naming import names_of_field
@@ -67,7 +67,6 @@ def propose_grib(
     axes = _axes_of(given, pattern)
     words = _Words(pattern, given.samples)
     variables, others = _chosen(list(_variables(given.samples, words, axes, asked)), only)
-    pattern = pattern.dated(by_hour=axes.cadence.alias not in ("D", "7D", "MS", "YS"))
     sizes = _sizes(axes, given.grid)
     cut = propose_cut(sizes, axes.dim, 1 if axes.leads else _positions(axes.cadence))
     first = given.samples[0]
@@ -79,8 +78,9 @@ def propose_grib(
         shards=cut.shards,
         compression=first.sample.compression,
         member=first.sample.member,
-        questions=bounded([*_general(given, axes, pattern, others), *asked]),
+        questions=tuple(dict.fromkeys([*_general(given, axes, pattern, others), *asked])),
         left_out=tuple(line for sample in samples for line in sample.left_out),
+        others=tuple(others),
         samples=given.samples,
         variables=tuple(variables),
         grid=given.grid,
@@ -147,7 +147,7 @@ def _general(
         yield _about_leads(axes.leads)
     yield from shared_questions(axes.cadence, pattern, axes.dim, axes.times)
     if others:
-        yield _too_many(others)
+        yield too_many_variables(others)
 
 
 def _one_grid(samples: Sequence[GribSample], names: Sequence[str], asked: list[Question]) -> _Given:
@@ -362,15 +362,6 @@ def _chosen(
     taken = {var.name for var in ranked[:MOST_VARIABLES]}
     kept = [var for var in variables if var.name in taken]
     return kept, [var.name for var in variables if var.name not in taken]
-
-
-def _too_many(others: Sequence[str]) -> Question:
-    return Question(
-        "variables",
-        "which other variables are wanted?",
-        f"{len(others)} more are in the samples: {shown(others)}",
-        "gridmill new --dry-run --json names all; choose with --variables",
-    )
 
 
 def _common_levels(variables: Sequence[ProposedField]) -> tuple[float, ...]:
