@@ -273,7 +273,7 @@ class TemplateConfig:
         if step is None:
             return len(TemplateConfig.append_dim_coordinates(self, in_decades))
         # Half a million hours as labels of cftime take half a minute, and only their number counts.
-        return -((start - in_decades) // step)
+        return int(-((start - in_decades) // step))
 
     def varies(self, var: DataVar) -> bool:
         """Whether a variable has the append dim."""

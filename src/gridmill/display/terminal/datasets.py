@@ -132,6 +132,7 @@ def proposal_content(
             for one in bounded(proposal.questions)
         ],
         "left_out": list(proposal.left_out),
+        "inventory": getattr(proposal, "inventory", None),
         "folder": str(folder),
         "files": [str(path.relative_to(folder)) for path in written],
         "next": commands if written else [],

@@ -358,7 +358,7 @@ def _based(pattern: PathPattern, names: Sequence[str]) -> PathPattern:
 _FORMS: Mapping[str, Callable[[str, Any, timedelta, int | None, Sequence[str]], str]] = {
     "text": lambda form, *_: form,
     "time": lambda form, time, *_: cast(str, time.strftime(form)),
-    "lead": lambda form, _time, lead, *_: f"{round(lead / HOUR):0{form}d}",
+    "lead": lambda form, _time, lead, *_: f"{-(-lead // HOUR):0{form}d}",
     "member": lambda form, _time, _lead, member, _words: f"{member or 0:0{form}d}",
     "word": lambda form, _time, _lead, _member, words: words[int(form)],
 }

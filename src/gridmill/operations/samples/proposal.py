@@ -9,6 +9,7 @@ from typing import Any
 from gridmill.authoring.forecasts.variables import Window
 from gridmill.operations.samples.facts import ArrayAxis, ArraySample, GribField, GribSample
 from gridmill.operations.samples.pattern import PathPattern
+from gridmill.sources.fetch.credentials.rules import Credential
 from gridmill.sources.grib.grids import Grid
 
 __all__ = [
@@ -48,7 +49,8 @@ class Timing:
 class Proposal:
     """What every dataset has.
 
-    `others` are the names of variables that the samples have and the dataset does not.
+    `others` are the names of variables that the samples have and the dataset does not;
+    `credentials` say where those for the hosts of source files are read.
     """
 
     timing: Timing
@@ -61,6 +63,7 @@ class Proposal:
     questions: tuple[Question, ...]
     left_out: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    credentials: tuple[Credential, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

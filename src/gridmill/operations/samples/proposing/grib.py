@@ -175,7 +175,8 @@ def _one_grid(samples: Sequence[GribSample], names: Sequence[str], asked: list[Q
 
 def _name_facts(sample: GribSample) -> NameFacts:
     times = {field.time for field in sample.fields}
-    leads = {field.end for field in sample.fields}
+    # Names have the hour in which the leads of a file end: HRRR's f09 those of 8:15 to 9:00.
+    leads = {-(-field.end // HOUR) * HOUR for field in sample.fields}
     members = {field.member for field in sample.fields}
     return NameFacts(
         times=(min(times), max(times)),

@@ -17,6 +17,7 @@ from gridmill.operations.samples.writing.grids import GridCode, grid_code
 from gridmill.operations.samples.writing.parts import (
     Asked,
     about_attributes,
+    credential_lines,
     file_attributes,
     import_lines,
     listed,
@@ -269,6 +270,8 @@ def _file(proposal: GribProposal, names: Names, asked: Asked) -> str:
         "MEMBERS[self.ensemble_member]" if proposal.member_words else "self.word",
     )
     hours = "hours = self.lead_time // timedelta(hours=1)"
+    if any(hour % 1 for hour in proposal.lead_hours):
+        hours = "hours = -(-self.lead_time // timedelta(hours=1))"
     lines += [
         "    def get_url(self):",
         '        """Return its path below `source_base`."""',
@@ -286,6 +289,7 @@ def _job(proposal: GribProposal, names: Names, asked: Asked) -> str:
         '    """Reads the messages of GRIB files."""',
         "",
         f"{asked.at('delay', '    ')}    publication_delay = timedelta(days=1)",
+        *credential_lines(proposal),
         f"    file_type = {file}",
         "    grid = GRID",
     ]
