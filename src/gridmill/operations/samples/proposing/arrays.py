@@ -12,7 +12,6 @@ from gridmill.authoring.encoding.chunking import propose_cut
 from gridmill.operations.samples.facts import ArrayAxis, ArraySample, ArrayVariable
 from gridmill.operations.samples.pattern import (
     NameFacts,
-    NoPattern,
     PathPattern,
     find_pattern,
 )
@@ -22,7 +21,12 @@ from gridmill.operations.samples.proposal import (
     Question,
     Timing,
 )
-from gridmill.operations.samples.proposing.asking import shared_questions, shown, too_many_variables
+from gridmill.operations.samples.proposing.asking import (
+    no_pattern,
+    shared_questions,
+    too_many_variables,
+    unexplained_words,
+)
 from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
 from gridmill.operations.samples.proposing.naming import python_name
 
@@ -55,14 +59,15 @@ def propose_arrays(
     facts = [NameFacts(times=(s.times[0], s.times[-1]) if s.times else ()) for s in samples]
     pattern = find_pattern(names, facts)
     times = _times(samples, pattern)
+    words, odd = _words(pattern, samples)
+    pattern = pattern.without_words() if odd else pattern
     cadence = cadence_of(times)
     is_store, has_many = first.sample.kind == "zarr", _have_many(samples, pattern, cadence)
     if not has_many:
         pattern = pattern.dated(by_hour=cadence.alias not in ("D", "7D", "MS", "YS"))
-    words = _words(pattern, samples)
     renamed = _renamed(first)
     axes, auxiliary = _coordinates(samples, renamed)
-    asked = [*shared_questions(cadence, pattern, "time", times), *_more(samples)]
+    asked = [*odd, *shared_questions(cadence, pattern, "time", times), *_more(samples)]
     positions = _positions(cadence, samples, has_many)
     variables = list(_variables(samples, words, renamed, positions, asked))
     variables, others = _chosen(variables, only)
@@ -137,18 +142,19 @@ def _have_many(samples: Sequence[ArraySample], pattern: PathPattern, cadence: Ca
     return len(set(paths)) == 1
 
 
-def _words(pattern: PathPattern, samples: Sequence[ArraySample]) -> dict[str, str]:
-    """Return by variable the part of its files' names that is its own."""
+def _words(
+    pattern: PathPattern, samples: Sequence[ArraySample]
+) -> tuple[dict[str, str], list[Question]]:
+    """Return by variable the part of its files' names that is its own; or ask what it is."""
     found: dict[str, str] = {}
     for words, sample in zip(pattern.words, samples, strict=True):
         for var in sample.variables if words else ():
             if len(words) > 1 or found.setdefault(var.name, words[0]) != words[0]:
-                some = shown(sorted({"/".join(one) for one in pattern.words}))
-                raise NoPattern(
-                    f"the samples' names differ in {some}, which is neither their time nor "
-                    "variable: give samples of one product, by their addresses"
-                )
-    return found
+                told = [time for one in samples for time in one.times] or list(pattern.times)
+                if not told or len(set(told)) < len(told):
+                    raise no_pattern(pattern, "time nor variable")
+                return {}, [unexplained_words(pattern)]
+    return found, []
 
 
 def _renamed(sample: ArraySample) -> dict[str, str]:

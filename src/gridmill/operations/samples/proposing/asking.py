@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gridmill.operations.samples.pattern import PathPattern
+from gridmill.operations.samples.pattern import NoPattern, PathPattern
 from gridmill.operations.samples.proposal import Question
 from gridmill.operations.samples.proposing.cadence import Cadence
 
-__all__ = ["bounded", "shared_questions", "shown", "too_many_variables"]
+__all__ = [
+    "bounded",
+    "no_pattern",
+    "shared_questions",
+    "shown",
+    "too_many_variables",
+    "unexplained_words",
+]
 
 # So many are read; the others stand in the code.
 MOST_QUESTIONS = 12
@@ -75,6 +82,28 @@ def _cadence_question(cadence: Cadence, dim: str) -> Question:
         said = f"is {cadence.alias} the step of {dim}?"
         why = "the samples' times do not show it: it is the longest step that fits them"
     return Question("frequency", said, why, "the provider's schedule, or a listing of its files")
+
+
+def no_pattern(pattern: PathPattern, explained: str) -> NoPattern:
+    """Return the refusal of names that differ in what nothing explains."""
+    return NoPattern(
+        f"the samples' names differ in {_words_of(pattern)}, which is neither their {explained}: "
+        "give samples of one product, by their addresses"
+    )
+
+
+def unexplained_words(pattern: PathPattern) -> Question:
+    """Ask about a part of names that varies, and not with what the samples hold."""
+    return Question(
+        "path",
+        f"what do {_words_of(pattern)} in the names stand for?",
+        "the samples do not explain it, and all files are looked for by the first sample's name",
+        "the provider's listing: list_folder and matching of other-sources in the guides find them",
+    )
+
+
+def _words_of(pattern: PathPattern) -> str:
+    return shown(sorted({repr("/".join(words)) for words in pattern.words}))
 
 
 def too_many_variables(others: Sequence[str]) -> Question:

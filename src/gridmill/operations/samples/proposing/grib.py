@@ -18,7 +18,13 @@ from gridmill.operations.samples.pattern import (
     find_pattern,
 )
 from gridmill.operations.samples.proposal import GribProposal, ProposedField, Question, Timing
-from gridmill.operations.samples.proposing.asking import shared_questions, shown, too_many_variables
+from gridmill.operations.samples.proposing.asking import (
+    no_pattern,
+    shared_questions,
+    shown,
+    too_many_variables,
+    unexplained_words,
+)
 from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
 from gridmill.operations.samples.proposing.levels import PRESSURE
 from gridmill.operations.samples.proposing.naming import names_of_field
@@ -65,7 +71,14 @@ def propose_grib(
     given = _one_grid(samples, names, asked)
     pattern = find_pattern(given.names, [_name_facts(sample) for sample in given.samples])
     axes = _axes_of(given, pattern)
-    words = _Words(pattern, given.samples)
+    try:
+        words = _Words(pattern, given.samples)
+    except NoPattern:
+        if not _differ_in_place(given.samples):
+            raise
+        asked.append(unexplained_words(pattern))
+        pattern = pattern.without_words()
+        words = _Words(pattern, given.samples)
     variables, others = _chosen(list(_variables(given.samples, words, axes, asked)), only)
     sizes = _sizes(axes, given.grid)
     cut = propose_cut(sizes, axes.dim, 1 if axes.leads else _positions(axes.cadence))
@@ -143,9 +156,9 @@ def _general(
     """Ask what concerns all variables."""
     if given.grid is None:
         yield _about_grid()
+    yield from shared_questions(axes.cadence, pattern, axes.dim, axes.times)
     if axes.leads:
         yield _about_leads(axes.leads)
-    yield from shared_questions(axes.cadence, pattern, axes.dim, axes.times)
     if others:
         yield too_many_variables(others)
 
@@ -185,6 +198,12 @@ def _name_facts(sample: GribSample) -> NameFacts:
     )
 
 
+def _differ_in_place(samples: Sequence[GribSample]) -> bool:
+    """Whether no two samples are of the same time, lead and member."""
+    places = [{(f.time, f.end, f.member) for f in sample.fields} for sample in samples]
+    return sum(map(len, places)) == len(set().union(*places))
+
+
 class _Words:
     """The parts of names that vary with what a file holds: with its member, or its variables."""
 
@@ -198,7 +217,7 @@ class _Words:
         if not any(words for words, _, _ in held):
             return
         if len({len(words) for words, _, _ in held}) > 1 or len(held[0][0]) > 1:
-            raise NoPattern(_no_pattern(held))
+            raise no_pattern(pattern, "time, lead, member nor variable")
         for (word,), members, keys in held:
             for member in members:
                 self.members.setdefault(member, word) if member is not None else None
@@ -210,19 +229,11 @@ class _Words:
             self._by_key = {}
             return
         if any(self._by_key[key] != word for (word,), _, keys in held for key in keys):
-            raise NoPattern(_no_pattern(held))
+            raise no_pattern(pattern, "time, lead, member nor variable")
 
     def of(self, field: GribField) -> str | None:
         """Return the part of a file's name that is a variable's own; None where it has none."""
         return self._by_key.get(_key(field))
-
-
-def _no_pattern(held: Sequence[tuple[tuple[str, ...], Any, Any]]) -> str:
-    some = shown(sorted({"/".join(words) for words, _, _ in held}))
-    return (
-        f"the samples' names differ in {some}, which is neither their time, lead, member nor "
-        "variable: give samples of one product, by their addresses"
-    )
 
 
 def _key(field: GribField) -> _Key:
