@@ -366,6 +366,21 @@ def test_a_part_of_names_that_nothing_explains_is_asked(tmp_path, imported):
     assert "give samples of one product" in done.output
 
 
+def test_a_shell_completes_the_names_of_proposed_variables(tmp_path):
+    """Those in samples on this disk; an address is not asked."""
+    (path,) = written_forecasts(tmp_path / "source", PATH, INITS[:1], (6,))
+
+    def offered(sample: object, begun: str) -> str:
+        words = f"gridmill new a b --from {sample} --variables {begun}"
+        env = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        shell = {**env, "_GRIDMILL_COMPLETE": "bash_complete"}
+        return CliRunner().invoke(cli, [], prog_name="gridmill", env=shell).output
+
+    assert offered(path, "temp").split(",")[1].strip() == "temperature_2m"
+    assert "temperature_2m,wind_u" in offered(path, "temperature_2m,w")
+    assert offered("http://127.0.0.1:9/a.grib2", "temp").strip() == ""
+
+
 def test_names_and_questions_beyond_those_shown_are_not_lost(tmp_path):
     """JSON has all variables' names; every question stands in the code."""
     days = written_dated(tmp_path / "source", days=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options.completion import complete_proposed
 from gridmill.cli.options.declaring import credential_option
 from gridmill.cli.output.output import Output, output_options
 
@@ -49,6 +50,7 @@ Examples:
 @click.option(
     "--variables",
     metavar="NAMES",
+    shell_complete=complete_proposed,
     help="Only these of the samples' variables, separated by commas, by their proposed names.",
 )
 @credential_option

@@ -84,7 +84,7 @@ def propose_grib(
     cut = propose_cut(sizes, axes.dim, 1 if axes.leads else _positions(axes.cadence))
     first = given.samples[0]
     return GribProposal(
-        timing=Timing(labels=axes.times, frequency=_frequency(axes)),
+        timing=Timing(labels=axes.times, frequency=axes.cadence.alias),
         pattern=pattern,
         dims=tuple(sizes),
         chunks=cut.chunks,
@@ -142,12 +142,6 @@ def _axes_of(given: _Given, pattern: PathPattern) -> _Axes:
         leads=leads if is_forecast else [],
         members=tuple(members) if has_members else (),
     )
-
-
-def _frequency(axes: _Axes) -> str | None:
-    """Return the step with its number: of forecasts it is taken for a duration, too."""
-    alias = axes.cadence.alias
-    return f"1{alias}" if axes.leads and alias and alias[0].isalpha() else alias
 
 
 def _general(
