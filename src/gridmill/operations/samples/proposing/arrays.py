@@ -302,6 +302,8 @@ def _attrs(var: ArrayVariable, asked: list[Question]) -> dict[str, str]:
     given = {**var.encoding, **var.attrs}
     kept = {key: str(given[key]) for key in KEPT_ATTRS if isinstance(given.get(key), str)}
     kept = {key: " ".join(one.split()) for key, one in kept.items() if one.strip()}
+    if " " in kept.get("standard_name", ""):  # a description, as CHIRPS has, and no name of CF
+        del kept["standard_name"]
     if "units" not in kept:
         asked.append(
             Question(
