@@ -214,7 +214,8 @@ def test_the_default_capacity_is_counted_without_its_labels(frequency, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("frequency", "inits_a_year"), [("h", 8760), ("1h", 8760), ("6h", 1460), ("D", 365), ("7D", 365)]
+    ("frequency", "inits_a_year"),
+    [("h", 8760), ("1h", 8760), ("6h", 1460), ("D", 365), ("7D", 365)],
 )
 def test_forecasts_start_at_any_step(frequency, inits_a_year):
     """With or without its number; times of validity have a year of them a chunk, or more."""
