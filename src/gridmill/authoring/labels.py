@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["just_after", "parse_label"]
+__all__ = ["fixed_step", "just_after", "parse_label"]
 
 ISO_8601 = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.\d+)?)?)?)?)?)?"
@@ -89,3 +89,22 @@ def _on_calendar(moment: datetime, calendar: str) -> Any:
 def just_after(label: Any) -> Any:
     """Give the smallest end of a template that includes a label."""
     return label + pd.Timedelta(microseconds=1).to_pytimedelta()
+
+
+def fixed_step(frequency: str | None) -> timedelta | None:
+    """Return the length of a step; None where it has none, as that of a month.
+
+    Examples
+    --------
+    >>> fixed_step("6h"), fixed_step("D"), fixed_step("MS")
+    (datetime.timedelta(seconds=21600), datetime.timedelta(days=1), None)
+    """
+    try:
+        step: Any = pd.tseries.frequencies.to_offset(frequency)
+    except ValueError:
+        return None
+    if isinstance(step, pd.offsets.Day):
+        return timedelta(days=step.n)
+    if not isinstance(step, pd.offsets.Tick):
+        return None
+    return pd.Timedelta(step).to_pytimedelta() or None

@@ -19,7 +19,7 @@ from gridmill.authoring.describing.acdd import (
 )
 from gridmill.authoring.describing.finality import Finality, shares_of
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
-from gridmill.authoring.labels import just_after, parse_label
+from gridmill.authoring.labels import fixed_step, just_after, parse_label
 from gridmill.authoring.lazy import lazy_variable, zeros
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
@@ -270,7 +270,11 @@ class TemplateConfig:
             return CAPACITY_IRREGULAR
         start = self.label(self.append_dim_start)
         in_decades = start.replace(year=start.year + CAPACITY_YEARS, day=1)
-        return len(TemplateConfig.append_dim_coordinates(self, in_decades))
+        step = fixed_step(self.append_dim_frequency)
+        if step is None:
+            return len(TemplateConfig.append_dim_coordinates(self, in_decades))
+        # Half a million hours as labels of cftime take half a minute, and only their number counts.
+        return int(-((start - in_decades) // step))
 
     def varies(self, var: DataVar) -> bool:
         """Whether a variable has the append dim."""

@@ -23,6 +23,7 @@ from gridmill.cli import ExitCode, cli
 from gridmill.sources.grib.framing import iter_messages
 from gridmill.sources.grib.messages import decode_message_into, message_identity
 from gridmill.testing import ArchiveServer
+from guarded import Guarded
 from provider_samples import (
     SHAPE,
     field,
@@ -264,6 +265,155 @@ def test_what_is_no_weather_data_is_refused_in_one_line(content, said, tmp_path)
     assert str(path) in done.output
     assert "Traceback" not in done.output
     assert not (tmp_path / "p").exists()
+
+
+def inventory_of(path: Path, *, names: tuple[str, ...] = ("TMP", "UGRD", "UGRD")) -> Path:
+    """Write beside a file of instants the inventory that NOAA would."""
+    levels = ("2 m above ground", "850 mb", "500 mb")
+    lines = [
+        f"{n}:{m.offset}:d={INITS[0]:%Y%m%d%H}:{name}:{level}:anl:"
+        for n, (m, name, level) in enumerate(zip(iter_messages(path), names, levels, strict=True))
+    ]
+    beside = path.with_name(f"{path.name}.idx")
+    beside.write_text("".join(f"{line}\n" for line in lines))
+    return beside
+
+
+@pytest.mark.parametrize("is_on_a_server", [False, True])
+def test_an_inventory_beside_a_file_is_found_and_used(is_on_a_server, tmp_path, imported):
+    """Its names are those that are asked for, and the messages come by their ranges."""
+    source = tmp_path / "source"
+    (path,) = written_forecasts(source, PATH, INITS[:1], (0,))
+    inventory_of(path)
+    with ArchiveServer(source) as server:
+        server.release_all()
+        at = f"{server.url}/{path.relative_to(source)}" if is_on_a_server else str(path)
+        said = propose(tmp_path / "package", at)
+        assert said["inventory"] == ".idx"
+        stored = archive_of(
+            imported(tmp_path / "package"), tmp_path / "a.zarr", "2024-05-01T01", server.url
+        )
+        asked = [one.byte_range for one in server.requests if one.path.endswith("f000")]
+        assert any(asked)
+    code = (tmp_path / "package/institute_model/dataset.py").read_text()
+    assert 'parameter="TMP"' in code
+    plain = decoded(path)
+    np.testing.assert_array_equal(stored.temperature_2m[0, 0], plain[0, 0, 2])
+
+
+def test_an_inventory_of_another_file_is_not_used(tmp_path):
+    """It is said; its offsets are those of other messages."""
+    (path,) = written_forecasts(tmp_path / "source", PATH, INITS[:1], (0,))
+    beside = inventory_of(path)
+    beside.write_text(beside.read_text().replace(":0:d=", ":7:d="))
+    said = propose(tmp_path / "package", path)
+    assert said["inventory"] is None
+    assert any("other messages than the file has" in line for line in said["left_out"])
+
+
+def test_an_inventory_alone_asks_for_the_grid(tmp_path):
+    """What stands in its place is said in the code, and the contract passes on made-up values."""
+    (path,) = written_forecasts(tmp_path / "source", PATH, INITS[:1], (0,))
+    beside = inventory_of(path)
+    path.unlink()
+    said = propose(tmp_path / "package", beside)
+    assert said["grid"] == "unknown"
+    assert "a global one of 1° stands in its place" in said["questions"][0]["why"]
+    code = (tmp_path / "package/institute_model/dataset.py").read_text()
+    assert "# QUESTION: which grid do the messages have?" in code
+    passes_its_contract(tmp_path / "package")
+
+
+def test_samples_without_a_date_in_their_names_are_read_where_they_lie(tmp_path, imported):
+    """No folder is invented: a file holds the times that its name does not tell apart."""
+    (path,) = written_forecasts(tmp_path / "source", "t{init:%H}z.f{lead:03d}", INITS[:1], (6,))
+    said = propose(tmp_path / "package", path)
+    assert said["path"] == "t%Hz.f{lead}"
+    assert said["questions"][0]["question"] == "where is the date in a file's address?"
+    stored = archive_of(imported(tmp_path / "package"), tmp_path / "a.zarr", "2024-05-01T01")
+    np.testing.assert_array_equal(stored.temperature_2m[0, 0], decoded(path)[0, 0, 2])
+    passes_its_contract(tmp_path / "package")
+
+
+def test_a_day_of_arrays_without_a_date_is_not_stored_as_another_day(tmp_path, imported):
+    """The file has one time; the next one is absent, and not the same values again."""
+    (dated,) = written_dated(tmp_path / "source", days=1)
+    path = dated.rename(tmp_path / "source" / "sample.nc")
+    said = propose(tmp_path / "package", path)
+    assert said["path"] == "sample.nc"
+    dataset = imported(tmp_path / "package")
+    stored = archive_of(dataset, tmp_path / "a.zarr", "2024-02-28")
+    with xr.open_dataset(path) as plain:
+        np.testing.assert_array_equal(stored.t2m[0], plain.t2m[0])
+    dataset(tmp_path / "a.zarr").backfill("2024-02-29", client="none", now="2100-01-01")
+    assert np.isnan(xr.open_zarr(tmp_path / "a.zarr").t2m[1:]).all()
+    passes_its_contract(tmp_path / "package")
+
+
+def test_a_part_of_names_that_nothing_explains_is_asked(tmp_path, imported):
+    """Files of different times are one product, and those of the same time are not."""
+    first, second = written_dated(tmp_path / "source", days=2)
+    odd = second.rename(second.with_stem(f"{second.stem}_revised"))
+    said = propose(tmp_path / "package", first, odd)
+    assert any("'_revised'" in one["question"] for one in said["questions"])
+    stored = archive_of(imported(tmp_path / "package"), tmp_path / "a.zarr", "2024-02-28")
+    with xr.open_dataset(first) as plain:
+        np.testing.assert_array_equal(stored.t2m[0], plain.t2m[0])
+    again = first.with_stem(f"{first.stem}_revised")
+    again.write_bytes(first.read_bytes())
+    done = invoke("a", "b", f"--from={first}", f"--from={again}")
+    assert done.exit_code == ExitCode.WRONG_INPUT
+    assert "give samples of one product" in done.output
+
+
+def test_a_shell_completes_the_names_of_proposed_variables(tmp_path):
+    """Those in samples on this disk; an address is not asked."""
+    (path,) = written_forecasts(tmp_path / "source", PATH, INITS[:1], (6,))
+
+    def offered(sample: object, begun: str) -> str:
+        words = f"gridmill new a b --from {sample} --variables {begun}"
+        env = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        shell = {**env, "_GRIDMILL_COMPLETE": "bash_complete"}
+        return CliRunner().invoke(cli, [], prog_name="gridmill", env=shell).output
+
+    assert offered(path, "temp").split(",")[1].strip() == "temperature_2m"
+    assert "temperature_2m,wind_u" in offered(path, "temperature_2m,w")
+    assert offered("http://127.0.0.1:9/a.grib2", "temp").strip() == ""
+
+
+def test_names_and_questions_beyond_those_shown_are_not_lost(tmp_path):
+    """JSON has all variables' names; every question stands in the code."""
+    days = written_dated(tmp_path / "source", days=1)
+    with xr.open_dataset(days[0]) as opened:
+        first = opened.t2m.load().drop_attrs()
+        many = xr.Dataset({f"field_{n:02d}": first for n in range(45)})
+    many.time.attrs["standard_name"] = "time"
+    many.to_netcdf(days[0])
+    said = propose(tmp_path / "package", days[0])
+    named = {one["name"] for one in said["variables"]} | set(said["other_variables"])
+    assert named == {f"field_{n:02d}" for n in range(45)}
+    assert len(said["questions"]) == 12
+    assert "more questions?" in said["questions"][-1]["question"]
+    code = (tmp_path / "package/institute_model/dataset.py").read_text()
+    assert code.count("what are its units?") == 40
+
+
+def test_samples_behind_a_credential_are_fetched_and_the_dataset_declares_it(tmp_path, monkeypatch):
+    """By its place; without it, the refusal says what to do, and no file has the token."""
+    source = tmp_path / "source"
+    (path,) = written_forecasts(source, PATH, INITS[:1], (6,))
+    monkeypatch.setenv("INSTITUTE_TOKEN", "t0ken-of-mine")
+    with Guarded(source, "bearer", ["t0ken-of-mine"]) as server:
+        url = f"{server.url}/{path.relative_to(source)}"
+        refused = invoke("a", "b", "--into", str(tmp_path / "p"), f"--from={url}")
+        assert refused.exit_code == ExitCode.WRONG_INPUT, refused.output
+        rule = json.dumps({"kind": "bearer", "env": "INSTITUTE_TOKEN"})
+        more = ("--credential", f"{server.url}={rule}")
+        propose(tmp_path / "package", url, more=more)
+    code = (tmp_path / "package/institute_model/dataset.py").read_text()
+    assert f'BearerToken("{server.url}", env="INSTITUTE_TOKEN")' in code
+    written = [p.read_bytes() for p in (tmp_path / "package").rglob("*") if p.is_file()]
+    assert b"t0ken-of-mine" not in b"".join(written)
 
 
 def test_credentials_of_an_address_are_nowhere(tmp_path):

@@ -13,6 +13,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridmill.authoring.forecasts.template import ForecastTemplate
+from gridmill.authoring.grids import LatitudeLongitudeGrid
 from gridmill.authoring.labels import parse_label
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate, Encoding
@@ -182,6 +184,53 @@ def test_the_default_capacity_lasts_for_decades(template, least):
     """Without one declared there is room for 60 years, or for a million irregular labels."""
     config = type("Default", (template,), {"append_dim_capacity": None})()
     assert config.capacity >= least
+
+
+@pytest.mark.parametrize("calendar", ["standard", "noleap", "360_day"])
+@pytest.mark.parametrize("frequency", ["MS", "7D", "D", "36h", "7h"])
+def test_the_default_capacity_is_the_number_of_labels_of_60_years(calendar, frequency):
+    """Archives were made with that number: a step of a fixed length does not change it."""
+
+    class Long(TinyTemplate):
+        append_dim_frequency = frequency
+        append_dim_start = "2001-02-03T05:30"
+        append_dim_capacity = None
+
+    Long.calendar = calendar
+    Long.coords = (time_coordinate(calendar=calendar), *TinyTemplate.coords[1:])
+    assert Long().capacity == len(Long().append_dim_coordinates(Long().label("2061-02-01T05:30")))
+
+
+@pytest.mark.parametrize("frequency", ["h", "15min", "s"])
+def test_the_default_capacity_is_counted_without_its_labels(frequency, monkeypatch):
+    """A calendar of 360 days would take minutes to write down those of 60 years."""
+    config = type("Hourly", (Days360,), {"append_dim_frequency": frequency})()
+    config.append_dim_capacity = None
+    monkeypatch.delattr(TemplateConfig, "append_dim_coordinates")
+    # From the third day of the second month on, to the first of it.
+    config.append_dim_start = "2020-02-03"
+    seconds = {"h": 3600, "15min": 900, "s": 1}[frequency]
+    assert config.capacity == (60 * 360 - 2) * 86_400 // seconds
+
+
+@pytest.mark.parametrize(
+    ("frequency", "inits_a_year"),
+    [("h", 8760), ("1h", 8760), ("6h", 1460), ("D", 365), ("7D", 365)],
+)
+def test_forecasts_start_at_any_step(frequency, inits_a_year):
+    """With or without its number; times of validity have a year of them a chunk, or more."""
+
+    class Forecasts(ForecastTemplate):
+        dims = ("init_time", "lead_time", "latitude", "longitude")
+        append_dim_start = "2024-01-01"
+        append_dim_frequency = frequency
+        dataset_attributes: ClassVar = {"dataset_id": "f", "title": "F", "Conventions": "CF-1.11"}
+        grid = LatitudeLongitudeGrid(step_degrees=30.0)
+        lead_hours = (0, 6)
+        data_vars = ()
+
+    valid = next(coord for coord in Forecasts().coords if coord.name == "valid_time")
+    assert valid.chunks == (inits_a_year, 2)
 
 
 def test_narrowed_is_another_template():

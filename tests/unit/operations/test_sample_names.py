@@ -62,6 +62,22 @@ def test_what_is_not_known_to_be_a_lead_stays():
 
 
 @pytest.mark.parametrize(
+    ("name", "lead", "shown"),
+    [
+        ("um_20241120T00_S00.grib", 0, "um_%Y%m%dT%H_S{lead}.grib"),
+        ("hrrr.20221014.t03z.wrfsubhf09.grib2", 8.25, "hrrr.%Y%m%d.t%Hz.wrfsubhf{lead}.grib2"),
+    ],
+)
+def test_a_lead_is_no_minute_and_is_named_by_its_hour(name, lead, shown):
+    """The Met Office has S00 behind the hour; HRRR's f09 has the quarters from 8:15 to 9:00."""
+    at = datetime(2024, 11, 20) if "um" in name else datetime(2022, 10, 14, 3)
+    hours = -(-lead // 1) * HOUR
+    found = find_pattern([f"/d/{name}"], [NameFacts(times=(at, at), lead=hours)])
+    assert str(found) == shown
+    assert found.render(at, lead * HOUR, None) == name
+
+
+@pytest.mark.parametrize(
     ("names", "members", "shown"),
     [
         (("/d/gec00.f003", "/d/gep01.f003"), (0, 1), "{name}.f{lead}"),

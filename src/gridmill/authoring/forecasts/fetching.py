@@ -38,6 +38,7 @@ from gridmill.sources.grib.inventory.selection import (
     AmbiguousMessage,
     MessageNotFound,
     Selector,
+    select,
 )
 from gridmill.sources.grib.messages import open_message
 from gridmill.sources.wrapped.fetching import fetch_unwrapped
@@ -246,10 +247,21 @@ class MessageOrder:
         chosen: _Chosen = {}
         for asked in self.in_inventory:
             try:
-                chosen[asked.key] = inventory.select(asked.selector)
+                chosen[asked.key] = self._selected(inventory, asked.selector)
             except (MessageNotFound, AmbiguousMessage) as error:
                 chosen[asked.key] = str(error)
         return chosen
+
+    def _selected(self, inventory: Inventory, selector: Selector) -> Message:
+        """Find a message; of a file with several times, that of its own."""
+        try:
+            return inventory.select(selector)
+        except AmbiguousMessage:
+            init = self.init_time.to_pydatetime()
+            own = [message for message in inventory if message.reference_time == init]
+            if not own:
+                raise
+            return select(own, selector)
 
     def _fetch_ranges(self, chosen: _Chosen) -> tuple[Download, Found]:
         """Fetch chosen messages; those that lie beyond a file's end are left out."""

@@ -18,6 +18,7 @@ import xarray as xr
 
 from gridmill.authoring.cf import INIT_TIME, LEAD_TIME, valid_time
 from gridmill.authoring.grids import HorizontalGrid
+from gridmill.authoring.labels import fixed_step
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate
 
@@ -51,7 +52,8 @@ class ForecastTemplate(TemplateConfig):
     more_labels: ClassVar[dict[str, Any]] = {}
 
     def __init__(self) -> None:
-        a_day = pd.Timedelta(days=1) // pd.Timedelta(self.append_dim_frequency)
+        step = fixed_step(self.append_dim_frequency) or timedelta(days=1)
+        a_day = max(1, timedelta(days=1) // step)
         valid = valid_time(inits_a_day=a_day, leads=len(self.lead_hours))
         self.coords = (INIT_TIME, LEAD_TIME, valid, *self.more_coords, *self.grid.coords)
         super().__init__()

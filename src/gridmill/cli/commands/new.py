@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options.completion import complete_proposed
+from gridmill.cli.options.declaring import credential_option
 from gridmill.cli.output.output import Output, output_options
 
 if TYPE_CHECKING:
     from gridmill.authoring.scaffold import Names
+    from gridmill.operations.samples.proposal import Proposal
+    from gridmill.sources.fetch.credentials.rules import Credential
 
 __all__ = ["new"]
 
@@ -46,8 +50,10 @@ Examples:
 @click.option(
     "--variables",
     metavar="NAMES",
+    shell_complete=complete_proposed,
     help="Only these of the samples' variables, separated by commas, by their proposed names.",
 )
+@credential_option
 @click.option("--dry-run", is_flag=True, help="Show the proposal without writing anything.")
 @output_options
 def new(
@@ -57,6 +63,7 @@ def new(
     into: Path | None,
     samples: tuple[str, ...],
     variables: str | None,
+    credential: tuple[Credential, ...],
     dry_run: bool,
     output: Output,
 ) -> ExitCode:
@@ -64,8 +71,8 @@ def new(
 
     Without --from the package runs on generated data, and its README explains what to change, step
     by step. With --from it is proposed from sample files of the provider (GRIB, NetCDF, HDF5, Zarr,
-    GeoTIFF, also compressed) or their inventories (.idx, .index). What the samples do not say is
-    marked "QUESTION" in the code, and listed.
+    GeoTIFF, also compressed) or their inventories (.idx, .index), which are also found where they
+    lie beside the files. What the samples do not say is marked "QUESTION" in the code, and listed.
     """
     from gridmill.authoring.scaffold import names_of, write_package
     from gridmill.display.terminal.datasets import scaffold_content, show_scaffold
@@ -73,8 +80,13 @@ def new(
     names = names_of(provider, model)
     folder = into or Path(names.dataset_id)
     if samples:
+        from gridmill.operations.samples.propose import proposal_from
+
+        if folder.exists() and not dry_run:
+            raise ValueError(f"{folder} exists already: give another place with --into")
         only = tuple(name.strip() for name in variables.split(",")) if variables else ()
-        return _from_samples((*samples, *more_samples), names, folder, only, dry_run, output)
+        with proposal_from((*samples, *more_samples), only, credential) as proposal:
+            return _propose(proposal, names, folder, dry_run, output)
     if more_samples or variables or dry_run:
         raise ValueError(
             "samples, --variables and --dry-run need --from: gridmill new noaa rap --from FILE"
@@ -84,21 +96,12 @@ def new(
     return ExitCode.SUCCESS
 
 
-def _from_samples(
-    samples: tuple[str, ...],
-    names: Names,
-    folder: Path,
-    variables: tuple[str, ...],
-    dry_run: bool,
-    output: Output,
+def _propose(
+    proposal: Proposal, names: Names, folder: Path, dry_run: bool, output: Output
 ) -> ExitCode:
     from gridmill.display.terminal.datasets import proposal_content, show_proposal
-    from gridmill.operations.samples.propose import proposal_from
     from gridmill.operations.samples.writing.package import write_proposal
 
-    if folder.exists() and not dry_run:
-        raise ValueError(f"{folder} exists already: give another place with --into")
-    with proposal_from(samples, variables) as proposal:
-        written = [] if dry_run else write_proposal(proposal, names, folder)
-        output.show(proposal_content(proposal, names, folder, written), show_proposal)
+    written = [] if dry_run else write_proposal(proposal, names, folder)
+    output.show(proposal_content(proposal, names, folder, written), show_proposal)
     return ExitCode.SUCCESS

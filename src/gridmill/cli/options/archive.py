@@ -19,7 +19,7 @@ from gridmill.cli.options.completion import (
 )
 from gridmill.cli.options.declaring import (
     Command,
-    parse_credentials,
+    credential_option,
     parse_named,
     parse_options,
     parse_variables,
@@ -159,15 +159,7 @@ def archive_options(command: Command) -> Command:
             help="What caches may do with new objects in a bucket, by kind (metadata, coordinates, "
             "data), like data=max-age=300.  [default: no-cache]",
         ),
-        setting(
-            "--credential",
-            metavar="HOST=RULE",
-            multiple=True,
-            callback=parse_credentials,
-            help="Where the credential for a host of source files is read, as JSON, like "
-            """data.example.org={"kind":"bearer","env":"EXAMPLE_TOKEN"}. Names, never the """
-            "credential itself.",
-        ),
+        credential_option,
         setting("--fsync", is_flag=True, help="Survive a power loss, too (local stores; slower)."),
         setting(
             "--replica",

@@ -6,10 +6,23 @@ is an empty offer and no message in the middle of a line.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["complete_cluster", "complete_dataset", "complete_format", "complete_variables"]
+__all__ = [
+    "complete_cluster",
+    "complete_dataset",
+    "complete_format",
+    "complete_proposed",
+    "complete_variables",
+]
+
+# Of samples whose names a shell waits for: their headers are read in about a second.
+MOST_NBYTES = 64_000_000
 
 Offers = list[CompletionItem]
 
@@ -36,6 +49,20 @@ def complete_variables(
     ]
 
 
+def complete_proposed(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> Offers:
+    """Offer the variables that are proposed for samples on this disk."""
+    before, comma, begun = incomplete.rpartition(",")
+    named = before.split(",")
+    given = [*(context.params.get("samples") or ()), *(context.params.get("more_samples") or ())]
+    return [
+        CompletionItem(f"{before}{comma}{name}")
+        for name in _proposed(given)
+        if name.startswith(begun) and name not in named
+    ]
+
+
 def complete_format(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
@@ -55,6 +82,21 @@ def complete_cluster(context: click.Context, parameter: click.Parameter, incompl
         if name.startswith(incomplete)
     ]
     return offers or [CompletionItem(incomplete, type="file")]
+
+
+def _proposed(given: Sequence[str]) -> list[str]:
+    """Return the names of variables in samples; none where reading them takes long, or fails."""
+    from gridmill.operations.samples.propose import proposal_from
+
+    files = [Path(one).expanduser() for one in given if "://" not in one]
+    try:
+        if not files or sum(path.stat().st_size for path in files) > MOST_NBYTES:
+            return []
+        with proposal_from([str(path) for path in files]) as proposal:
+            chosen: Any = proposal
+            return [*(var.name for var in chosen.variables), *proposal.others]
+    except (OSError, ValueError, ImportError):
+        return []
 
 
 def _dataset_of(context: click.Context) -> str | None:

@@ -94,6 +94,20 @@ def parse_credentials(
     return tuple(found)
 
 
+def credential_option(command: Command) -> Command:
+    """Take where credentials for source hosts are read; passes `credential`."""
+    declared: Command = setting(
+        "--credential",
+        metavar="HOST=RULE",
+        multiple=True,
+        callback=parse_credentials,
+        help="Where the credential for a host of source files is read, as JSON, like "
+        """data.example.org={"kind":"bearer","env":"EXAMPLE_TOKEN"}. Names, never the """
+        "credential itself.",
+    )
+    return with_options(command, [declared])
+
+
 def parse_value(text: str) -> Any:
     """Read JSON, Python's spelling of its constants, or else take the text as it is.
 

@@ -112,6 +112,8 @@ def proposal_content(
     proposal: Proposal, names: Names, folder: Path, written: Sequence[Path]
 ) -> Content:
     """Say what is proposed, what is asked, and what was written."""
+    from gridmill.operations.samples.proposing.asking import bounded
+
     timing, pattern = proposal.timing, proposal.pattern
     target = f"{names.package}.dataset:{names.class_name}"
     shown: Any = proposal
@@ -128,11 +130,13 @@ def proposal_content(
         "chunks": list(proposal.chunks),
         "shards": list(proposal.shards),
         "variables": [_variable(var) for var in shown.variables],
+        "other_variables": list(proposal.others),
         "questions": [
             {"question": one.text, "why": one.why, "look_at": one.look_at}
-            for one in proposal.questions
+            for one in bounded(proposal.questions)
         ],
         "left_out": list(proposal.left_out),
+        "inventory": getattr(proposal, "inventory", None),
         "folder": str(folder),
         "files": [str(path.relative_to(folder)) for path in written],
         "next": commands if written else [],

@@ -41,6 +41,7 @@ FOLLOWING = {
 }
 # Between the parts of one date: ``2024-01-02T03``, ``2024/01/02/06z``.
 JOINING = re.compile(r"[-_/.:T]?|/t|[-_.]t")
+WITHIN = re.compile(r"[tzymdhTZYMDH]?")
 HOUR_BEFORE, HOUR_AFTER = re.compile(r"(?:^|[-_./])[tT]$"), re.compile(r"^[zZ](?![a-z])")
 # Before and after a lead: ``f006``, ``wrfsfcf06``, ``PT006H``, ``_P006``, ``-6h-``, ``_S17``.
 LEAD_BEFORE = re.compile(r"(?:f|fh|\bstep|[-_.]P|PT|\+|[-_.]S|lead|fcst)[-_]?0*$", re.IGNORECASE)
@@ -113,6 +114,14 @@ class PathPattern:
     def has(self, kind: str) -> bool:
         """Whether a part is of a kind."""
         return any(part.kind == kind for part in self.parts)
+
+    def without_words(self) -> PathPattern:
+        """Return it with the first sample's words in the place of those that vary."""
+        parts = [
+            Part("text", self.words[0][int(part.form)]) if part.kind == "word" else part
+            for part in self.parts
+        ]
+        return replace(self, parts=_joined(parts), words=tuple(() for _ in self.words))
 
     def dated(self, *, by_hour: bool) -> PathPattern:
         """Return it with a folder of the date in front, where paths do not say the date."""
@@ -242,7 +251,7 @@ class _Reading:
         before, self.before = self.before, self.before + runs[0]
         if not is_figures:
             if self.unit and not JOINING.fullmatch(runs[0]):
-                self.unit = self.unit if len(runs[0]) <= 1 else ""
+                self.unit = self.unit if WITHIN.fullmatch(runs[0]) else ""
             return Part("text", runs[0]) if len(set(runs)) == 1 else None
         explained = self._date(runs, before, after) or self._number(runs, before, after)
         if explained is not None:
@@ -358,7 +367,7 @@ def _based(pattern: PathPattern, names: Sequence[str]) -> PathPattern:
 _FORMS: Mapping[str, Callable[[str, Any, timedelta, int | None, Sequence[str]], str]] = {
     "text": lambda form, *_: form,
     "time": lambda form, time, *_: cast(str, time.strftime(form)),
-    "lead": lambda form, _time, lead, *_: f"{round(lead / HOUR):0{form}d}",
+    "lead": lambda form, _time, lead, *_: f"{-(-lead // HOUR):0{form}d}",
     "member": lambda form, _time, _lead, member, _words: f"{member or 0:0{form}d}",
     "word": lambda form, _time, _lead, _member, words: words[int(form)],
 }

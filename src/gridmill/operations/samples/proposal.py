@@ -9,10 +9,10 @@ from typing import Any
 from gridmill.authoring.forecasts.variables import Window
 from gridmill.operations.samples.facts import ArrayAxis, ArraySample, GribField, GribSample
 from gridmill.operations.samples.pattern import PathPattern
+from gridmill.sources.fetch.credentials.rules import Credential
 from gridmill.sources.grib.grids import Grid
 
 __all__ = [
-    "MOST_QUESTIONS",
     "ArrayProposal",
     "GribProposal",
     "Proposal",
@@ -21,8 +21,6 @@ __all__ = [
     "Question",
     "Timing",
 ]
-
-MOST_QUESTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,11 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What every dataset has."""
+    """What every dataset has.
+
+    `others` are the names of variables that the samples have and the dataset does not;
+    `credentials` say where those for the hosts of source files are read.
+    """
 
     timing: Timing
     pattern: PathPattern
@@ -60,6 +62,8 @@ class Proposal:
     member: str | None
     questions: tuple[Question, ...]
     left_out: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    credentials: tuple[Credential, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

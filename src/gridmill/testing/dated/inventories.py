@@ -24,7 +24,7 @@ from gridmill.testing.dated.messages import dated_message
 
 __all__ = ["DatedInventories"]
 
-HOUR = timedelta(hours=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 WORDS = {
     Statistic.ACCUMULATION: "acc",
     Statistic.AVERAGE: "ave",
@@ -63,7 +63,7 @@ class DatedInventories:
         for var in group:
             for selector in job.message_selectors(coord, var):
                 line = self._line_of(var, selector)
-                key = (line.parameter, line.level, selector)
+                key = (line.parameter, line.level, selector, coord.init_time)
                 self._done[path].setdefault(key, (line, selector, coord.init_time))
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
@@ -122,9 +122,9 @@ def _listed(
     number: int, start: int, nbytes: int, line: Message, selector: Selector, init: datetime
 ) -> str:
     """Return the line of an inventory."""
-    begin, end = (
-        (step or timedelta(0)) // HOUR for step in (selector.start_step, selector.end_step)
-    )
+    steps = [step or timedelta(0) for step in (selector.start_step, selector.end_step)]
+    unit, named = (MINUTE, "min") if any(step % HOUR for step in steps) else (HOUR, "hour")
+    begin, end = (step // unit for step in steps)
     if line.raw.startswith("{"):
         entry = json.loads(line.raw)
         entry |= {"date": f"{init:%Y%m%d}", "time": f"{init:%H%M}", "step": str(end)}
@@ -133,6 +133,6 @@ def _listed(
             entry["number"] = str(selector.member)
         return json.dumps(entry)
     word = WORDS.get(selector.statistic) if selector.statistic is not None else None
-    step = f"{begin}-{end} hour {word} fcst" if word else f"{end} hour fcst" if end else "anl"
+    step = f"{begin}-{end} {named} {word} fcst" if word else f"{end} {named} fcst" if end else "anl"
     member = "" if selector.member is None else f"ENS=+{selector.member}"
     return f"{number}:{start}:d={init:%Y%m%d%H}:{line.parameter}:{line.level}:{step}:{member}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from gridmill.authoring.encoding.chunking import propose_cut
 from gridmill.operations.samples.facts import ArrayAxis, ArraySample, ArrayVariable
 from gridmill.operations.samples.pattern import (
     NameFacts,
-    NoPattern,
     PathPattern,
     find_pattern,
 )
@@ -21,8 +21,13 @@ from gridmill.operations.samples.proposal import (
     Question,
     Timing,
 )
-from gridmill.operations.samples.proposing.asking import bounded, shared_questions, shown
-from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of
+from gridmill.operations.samples.proposing.asking import (
+    no_pattern,
+    shared_questions,
+    too_many_variables,
+    unexplained_words,
+)
+from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
 from gridmill.operations.samples.proposing.naming import python_name
 
 __all__ = ["propose_arrays"]
@@ -54,21 +59,20 @@ def propose_arrays(
     facts = [NameFacts(times=(s.times[0], s.times[-1]) if s.times else ()) for s in samples]
     pattern = find_pattern(names, facts)
     times = _times(samples, pattern)
+    words, odd = _words(pattern, samples)
+    pattern = pattern.without_words() if odd else pattern
     cadence = cadence_of(times)
-    has_many = first.sample.kind == "zarr" or any(len(s.times) > 1 for s in samples)
+    is_store, has_many = first.sample.kind == "zarr", _have_many(samples, pattern, cadence)
     if not has_many:
         pattern = pattern.dated(by_hour=cadence.alias not in ("D", "7D", "MS", "YS"))
-    words = _words(pattern, samples)
     renamed = _renamed(first)
     axes, auxiliary = _coordinates(samples, renamed)
-    asked = shared_questions(cadence, pattern, "time", times) + list(
-        _more(samples, has_many, pattern)
-    )
+    asked = [*odd, *shared_questions(cadence, pattern, "time", times), *_more(samples)]
     positions = _positions(cadence, samples, has_many)
     variables = list(_variables(samples, words, renamed, positions, asked))
     variables, others = _chosen(variables, only)
     if others:
-        asked.append(_too_many(others))
+        asked.append(too_many_variables(others))
     return ArrayProposal(
         timing=Timing(
             labels=_labels(times, cadence), frequency=cadence.alias, calendar=first.calendar
@@ -79,8 +83,9 @@ def propose_arrays(
         shards=variables[0].shards,
         compression=first.sample.compression,
         member=first.sample.member,
-        questions=bounded(asked),
+        questions=tuple(dict.fromkeys(one for one in asked if not is_store or one.at != "path")),
         left_out=tuple(line for sample in samples for line in sample.left_out),
+        others=tuple(others),
         samples=samples,
         variables=tuple(variables),
         axes=_used(axes, variables),
@@ -124,18 +129,32 @@ def _labels(times: Sequence[Any], cadence: Cadence) -> list[Any]:
     return [time.replace(**begin) for time in times]
 
 
-def _words(pattern: PathPattern, samples: Sequence[ArraySample]) -> dict[str, str]:
-    """Return by variable the part of its files' names that is its own."""
+def _have_many(samples: Sequence[ArraySample], pattern: PathPattern, cadence: Cadence) -> bool:
+    """Whether a file fills several positions: as it does, or as its name says of another time."""
+    first = samples[0]
+    if first.sample.kind == "zarr" or any(len(sample.times) > 1 for sample in samples):
+        return True
+    if first.time_dim is None:
+        return False
+    step = step_of(cadence.alias) or timedelta(days=366 if cadence.alias == "YS" else 32)
+    paths = [pattern.render(at, timedelta(0), None, pattern.words[0]) for at in
+             (first.times[0], first.times[0] + step)]  # fmt: skip
+    return len(set(paths)) == 1
+
+
+def _words(
+    pattern: PathPattern, samples: Sequence[ArraySample]
+) -> tuple[dict[str, str], list[Question]]:
+    """Return by variable the part of its files' names that is its own; or ask what it is."""
     found: dict[str, str] = {}
     for words, sample in zip(pattern.words, samples, strict=True):
         for var in sample.variables if words else ():
             if len(words) > 1 or found.setdefault(var.name, words[0]) != words[0]:
-                some = shown(sorted({"/".join(one) for one in pattern.words}))
-                raise NoPattern(
-                    f"the samples' names differ in {some}, which is neither their time nor "
-                    "variable: give samples of one product, by their addresses"
-                )
-    return found
+                told = [time for one in samples for time in one.times] or list(pattern.times)
+                if not told or len(set(told)) < len(told):
+                    raise no_pattern(pattern, "time nor variable")
+                return {}, [unexplained_words(pattern)]
+    return found, []
 
 
 def _renamed(sample: ArraySample) -> dict[str, str]:
@@ -208,8 +227,9 @@ def _same(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 
 def _positions(cadence: Cadence, samples: Sequence[ArraySample], has_many: bool) -> int:
     """Return how many positions a shard holds: those of a file, or about a month's."""
-    if has_many:
-        return int(min(max(len(sample.times) for sample in samples), 744))
+    longest = max(len(sample.times) for sample in samples)
+    if has_many and longest > 1:
+        return min(longest, 744)
     return {"D": 30, "MS": 12, "YS": 1, "7D": 4}.get(cadence.alias or "", 24)
 
 
@@ -282,6 +302,8 @@ def _attrs(var: ArrayVariable, asked: list[Question]) -> dict[str, str]:
     given = {**var.encoding, **var.attrs}
     kept = {key: str(given[key]) for key in KEPT_ATTRS if isinstance(given.get(key), str)}
     kept = {key: " ".join(one.split()) for key, one in kept.items() if one.strip()}
+    if " " in kept.get("standard_name", ""):  # a description, as CHIRPS has, and no name of CF
+        del kept["standard_name"]
     if "units" not in kept:
         asked.append(
             Question(
@@ -310,29 +332,11 @@ def _chosen(
     return variables[:MOST_VARIABLES], known[MOST_VARIABLES:]
 
 
-def _too_many(others: Sequence[str]) -> Question:
-    return Question(
-        "variables",
-        "which other variables are wanted?",
-        f"{len(others)} more are in the samples: {shown(others)}",
-        "gridmill new --dry-run --json names all; choose with --variables",
-    )
-
-
-def _more(
-    samples: Sequence[ArraySample], has_many: bool, pattern: PathPattern
-) -> Iterator[Question]:
+def _more(samples: Sequence[ArraySample]) -> Iterator[Question]:
     if any(sample.is_forecast for sample in samples):
         yield Question(
             "dims",
             "are these forecasts of several starts?",
             "the files have a forecast_reference_time; what is proposed has the dim time alone",
             "Forecasts in the guides: init_time and lead_time",
-        )
-    if has_many and not pattern.units and samples[0].sample.kind != "zarr":
-        yield Question(
-            "path",
-            "where does the provider put later times?",
-            "the names have no date, so that one file has all times",
-            "the provider's listing in a year's time",
         )

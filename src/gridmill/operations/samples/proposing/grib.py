@@ -18,7 +18,13 @@ from gridmill.operations.samples.pattern import (
     find_pattern,
 )
 from gridmill.operations.samples.proposal import GribProposal, ProposedField, Question, Timing
-from gridmill.operations.samples.proposing.asking import bounded, shared_questions, shown
+from gridmill.operations.samples.proposing.asking import (
+    no_pattern,
+    shared_questions,
+    shown,
+    too_many_variables,
+    unexplained_words,
+)
 from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
 from gridmill.operations.samples.proposing.levels import PRESSURE
 from gridmill.operations.samples.proposing.naming import names_of_field
@@ -65,22 +71,29 @@ def propose_grib(
     given = _one_grid(samples, names, asked)
     pattern = find_pattern(given.names, [_name_facts(sample) for sample in given.samples])
     axes = _axes_of(given, pattern)
-    words = _Words(pattern, given.samples)
+    try:
+        words = _Words(pattern, given.samples)
+    except NoPattern:
+        if not _differ_in_place(given.samples):
+            raise
+        asked.append(unexplained_words(pattern))
+        pattern = pattern.without_words()
+        words = _Words(pattern, given.samples)
     variables, others = _chosen(list(_variables(given.samples, words, axes, asked)), only)
-    pattern = pattern.dated(by_hour=axes.cadence.alias not in ("D", "7D", "MS", "YS"))
     sizes = _sizes(axes, given.grid)
     cut = propose_cut(sizes, axes.dim, 1 if axes.leads else _positions(axes.cadence))
     first = given.samples[0]
     return GribProposal(
-        timing=Timing(labels=axes.times, frequency=_frequency(axes)),
+        timing=Timing(labels=axes.times, frequency=axes.cadence.alias),
         pattern=pattern,
         dims=tuple(sizes),
         chunks=cut.chunks,
         shards=cut.shards,
         compression=first.sample.compression,
         member=first.sample.member,
-        questions=bounded([*_general(given, axes, pattern, others), *asked]),
+        questions=tuple(dict.fromkeys([*_general(given, axes, pattern, others), *asked])),
         left_out=tuple(line for sample in samples for line in sample.left_out),
+        others=tuple(others),
         samples=given.samples,
         variables=tuple(variables),
         grid=given.grid,
@@ -131,23 +144,17 @@ def _axes_of(given: _Given, pattern: PathPattern) -> _Axes:
     )
 
 
-def _frequency(axes: _Axes) -> str | None:
-    """Return the step with its number: of forecasts it is taken for a duration, too."""
-    alias = axes.cadence.alias
-    return f"1{alias}" if axes.leads and alias and alias[0].isalpha() else alias
-
-
 def _general(
     given: _Given, axes: _Axes, pattern: PathPattern, others: Sequence[str]
 ) -> Iterator[Question]:
     """Ask what concerns all variables."""
     if given.grid is None:
         yield _about_grid()
+    yield from shared_questions(axes.cadence, pattern, axes.dim, axes.times)
     if axes.leads:
         yield _about_leads(axes.leads)
-    yield from shared_questions(axes.cadence, pattern, axes.dim, axes.times)
     if others:
-        yield _too_many(others)
+        yield too_many_variables(others)
 
 
 def _one_grid(samples: Sequence[GribSample], names: Sequence[str], asked: list[Question]) -> _Given:
@@ -175,13 +182,20 @@ def _one_grid(samples: Sequence[GribSample], names: Sequence[str], asked: list[Q
 
 def _name_facts(sample: GribSample) -> NameFacts:
     times = {field.time for field in sample.fields}
-    leads = {field.end for field in sample.fields}
+    # Names have the hour in which the leads of a file end: HRRR's f09 those of 8:15 to 9:00.
+    leads = {-(-field.end // HOUR) * HOUR for field in sample.fields}
     members = {field.member for field in sample.fields}
     return NameFacts(
         times=(min(times), max(times)),
         lead=leads.pop() if len(leads) == 1 else None,
         member=members.pop() if len(members) == 1 else None,
     )
+
+
+def _differ_in_place(samples: Sequence[GribSample]) -> bool:
+    """Whether no two samples are of the same time, lead and member."""
+    places = [{(f.time, f.end, f.member) for f in sample.fields} for sample in samples]
+    return sum(map(len, places)) == len(set().union(*places))
 
 
 class _Words:
@@ -197,7 +211,7 @@ class _Words:
         if not any(words for words, _, _ in held):
             return
         if len({len(words) for words, _, _ in held}) > 1 or len(held[0][0]) > 1:
-            raise NoPattern(_no_pattern(held))
+            raise no_pattern(pattern, "time, lead, member nor variable")
         for (word,), members, keys in held:
             for member in members:
                 self.members.setdefault(member, word) if member is not None else None
@@ -209,19 +223,11 @@ class _Words:
             self._by_key = {}
             return
         if any(self._by_key[key] != word for (word,), _, keys in held for key in keys):
-            raise NoPattern(_no_pattern(held))
+            raise no_pattern(pattern, "time, lead, member nor variable")
 
     def of(self, field: GribField) -> str | None:
         """Return the part of a file's name that is a variable's own; None where it has none."""
         return self._by_key.get(_key(field))
-
-
-def _no_pattern(held: Sequence[tuple[tuple[str, ...], Any, Any]]) -> str:
-    some = shown(sorted({"/".join(words) for words, _, _ in held}))
-    return (
-        f"the samples' names differ in {some}, which is neither their time, lead, member nor "
-        "variable: give samples of one product, by their addresses"
-    )
 
 
 def _key(field: GribField) -> _Key:
@@ -362,15 +368,6 @@ def _chosen(
     taken = {var.name for var in ranked[:MOST_VARIABLES]}
     kept = [var for var in variables if var.name in taken]
     return kept, [var.name for var in variables if var.name not in taken]
-
-
-def _too_many(others: Sequence[str]) -> Question:
-    return Question(
-        "variables",
-        "which other variables are wanted?",
-        f"{len(others)} more are in the samples: {shown(others)}",
-        "gridmill new --dry-run --json names all; choose with --variables",
-    )
 
 
 def _common_levels(variables: Sequence[ProposedField]) -> tuple[float, ...]:

@@ -56,6 +56,8 @@ WITH_LEVEL = {
     "CFRZR": "categorical_freezing_rain", "cicep": "categorical_ice_pellets",
     "CICEP": "categorical_ice_pellets",
 }  # fmt: skip
+# As wgrib2 prints what it has no name for.
+NUMBERED = re.compile(r"var discipline=(\d+) .*parmcat=(\d+) parm=(\d+)")
 STATISTICS = {Statistic.MAXIMUM: "maximum", Statistic.MINIMUM: "minimum"}
 # As ecCodes writes what has no unit, and units of GRIB that UDUNITS has not.
 WITHOUT_UNITS = ("(0 - 1)", "Proportion", "Numeric", "~", "dimensionless", "Fraction", "(0-1)")
@@ -213,11 +215,13 @@ def _suffix(field: GribField) -> str:
         if level.endswith(words):
             return f"{level.removesuffix(words)}{suffix}"
     named = {"sfc": "surface", "entire atmosphere": "atmosphere", "no level": ""}
-    return named.get(level, python_name(level) if level else "")
+    return named.get(level, python_name(level).removeprefix("var_") if level else "")
 
 
 def _described_name(field: GribField) -> str:
     words: Any = field.title or field.parameter
-    if words == "unknown" and field.codes is not None:
-        words = "parameter_" + "_".join(map(str, field.codes))
+    numbers = NUMBERED.fullmatch(words)
+    codes = field.codes if words == "unknown" else numbers and numbers.groups()
+    if codes is not None:
+        words = "parameter_" + "_".join(map(str, codes))
     return python_name(words)

@@ -8,7 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gridmill.model.urls import mask_url, safe_name
-from gridmill.operations.samples.facts import Kind, Sample
+from gridmill.operations.samples.facts import Sample
+from gridmill.operations.samples.reading.beside import inventories_beside
+from gridmill.operations.samples.reading.known import kind_of
 from gridmill.sources.fetch.download import DownloadSettings, fetch
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable
 from gridmill.sources.wrapped.fetching import fetch_unwrapped
@@ -28,25 +30,13 @@ MOST_NBYTES = 4 << 30
 SETTINGS = DownloadSettings(attempts=3, most_unpacked_nbytes=MOST_NBYTES)
 MOST_SAMPLES = 1000
 
-MAGIC: tuple[tuple[bytes, Kind], ...] = (
-    (b"GRIB", "grib"),
-    (b"CDF\x01", "netcdf"),
-    (b"CDF\x02", "netcdf"),
-    (b"CDF\x05", "netcdf"),
-    (b"\x89HDF\r\n\x1a\n", "netcdf"),
-    (b"II*\x00", "geotiff"),
-    (b"MM\x00*", "geotiff"),
-    (b"II+\x00", "geotiff"),
-    (b"MM\x00+", "geotiff"),
-)
-
 
 class NotASample(ValueError):  # noqa: N818
     """What was given is no file of weather data."""
 
 
 def bring_samples(given: Sequence[str], folder: Path) -> list[Sample]:
-    """Bring samples to this disk.
+    """Bring samples to this disk, and the inventories that lie beside them.
 
     Parameters
     ----------
@@ -70,7 +60,9 @@ def bring_samples(given: Sequence[str], folder: Path) -> list[Sample]:
             f"{len(given):,} samples are more than {MOST_SAMPLES:,}: a few that differ in time, "
             "lead, member and variable are enough"
         )
-    return [_bring(one, folder / str(number)) for number, one in enumerate(dict.fromkeys(given))]
+    given = list(dict.fromkeys(given))
+    samples = [_bring(one, folder / str(number)) for number, one in enumerate(given)]
+    return samples + inventories_beside(given, samples, folder / "inventories")
 
 
 def _bring(given: str, folder: Path) -> Sample:
@@ -135,7 +127,7 @@ def _only_member(path: Path, shown: str | None) -> str | None:
             if len(names) < 2:
                 return None
             return next(
-                (n for n in names if _kind_of(opened.open(n).read(HEAD_NBYTES), n) is not None),
+                (n for n in names if kind_of(opened.open(n).read(HEAD_NBYTES)) is not None),
                 names[0],
             )
     except (BadZipFile, RuntimeError, NotImplementedError):
@@ -147,7 +139,7 @@ def _known(
 ) -> Sample:
     with path.open("rb") as file:
         head = file.read(HEAD_NBYTES)
-    kind = _kind_of(head, path.name)
+    kind = kind_of(head)
     if kind is None:
         raise NotASample(
             f"{name} begins with {head[:12]!r}, which is none of GRIB, netCDF, HDF5, GeoTIFF, and "
@@ -161,23 +153,6 @@ def _known(
         member=member,
         original=original,
     )
-
-
-def _kind_of(head: bytes, name: str) -> Kind | None:
-    found = next((kind for magic, kind in MAGIC if head.startswith(magic)), None)
-    if found is None and b"GRIB" in head:  # after a bulletin's header
-        return "grib"
-    if found is None and _is_inventory(head):
-        return "inventory"
-    return found
-
-
-def _is_inventory(head: bytes) -> bool:
-    line = head.split(b"\n")[0].lstrip()
-    if line.startswith(b"{"):
-        return b'"_offset"' in head or b'"param"' in head
-    parts = line.split(b":")
-    return len(parts) > 5 and parts[1].isdigit() and parts[2].startswith(b"d=")
 
 
 def keep_original(sample: Sample, folder: Path) -> Path:

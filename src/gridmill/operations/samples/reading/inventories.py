@@ -59,4 +59,6 @@ def _field_of(message: Message) -> GribField:
         time=message.reference_time,
         statistic=message.statistic or (None if "{" in message.raw else Statistic.INSTANT),
         member=message.member,
+        offset=message.start,
+        submessage=message.submessage,
     )

@@ -15,6 +15,7 @@ from gridmill.operations.samples.writing.code import LINE, Call, Raw, assigned, 
 from gridmill.operations.samples.writing.parts import (
     Asked,
     about_attributes,
+    credential_lines,
     file_attributes,
     import_lines,
     listed,
@@ -229,6 +230,7 @@ def _job(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
         '    """Fills a region from its files."""',
         "",
         f"{asked.at('delay', '    ')}    publication_delay = timedelta(days=1)",
+        *credential_lines(proposal),
     ]
     if _has_words(proposal):
         lines += [

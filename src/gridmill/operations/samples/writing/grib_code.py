@@ -11,12 +11,12 @@ from gridmill.authoring.cf import WELL_KNOWN
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.facts import GribField
 from gridmill.operations.samples.proposal import GribProposal, ProposedField
-from gridmill.operations.samples.proposing.cadence import step_of
 from gridmill.operations.samples.writing.code import Call, Raw, assigned, returned, written
 from gridmill.operations.samples.writing.grids import GridCode, grid_code
 from gridmill.operations.samples.writing.parts import (
     Asked,
     about_attributes,
+    credential_lines,
     file_attributes,
     import_lines,
     listed,
@@ -269,6 +269,8 @@ def _file(proposal: GribProposal, names: Names, asked: Asked) -> str:
         "MEMBERS[self.ensemble_member]" if proposal.member_words else "self.word",
     )
     hours = "hours = self.lead_time // timedelta(hours=1)"
+    if any(hour % 1 for hour in proposal.lead_hours):
+        hours = "hours = -(-self.lead_time // timedelta(hours=1))"
     lines += [
         "    def get_url(self):",
         '        """Return its path below `source_base`."""',
@@ -286,26 +288,16 @@ def _job(proposal: GribProposal, names: Names, asked: Asked) -> str:
         '    """Reads the messages of GRIB files."""',
         "",
         f"{asked.at('delay', '    ')}    publication_delay = timedelta(days=1)",
+        *credential_lines(proposal),
         f"    file_type = {file}",
         "    grid = GRID",
     ]
     if not proposal.is_forecast:
-        lines.append(f"    init_frequency = {_frequency(proposal)}")
+        lines.append("    init_frequency = timedelta(seconds=1)  # a file is of its own time alone")
     lines += ["", *_inventory(proposal)]
     if _has_words(proposal):
         lines += ["", *_own_files()]
     return "\n".join(lines).rstrip()
-
-
-def _frequency(proposal: GribProposal) -> str:
-    """Return a step of which all times are multiples since midnight."""
-    step, first = step_of(proposal.timing.frequency), proposal.timing.labels[0]
-    midnight = first.replace(hour=0, minute=0, second=0)
-    if step is None or (first - midnight) % step:
-        return "timedelta(seconds=1)"
-    if step % timedelta(days=1) == timedelta(0):
-        return "timedelta(days=1)"
-    return _duration(step)
 
 
 def _inventory(proposal: GribProposal) -> list[str]:

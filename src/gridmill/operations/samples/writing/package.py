@@ -10,6 +10,7 @@ import numpy as np
 
 from gridmill.authoring.scaffold import Names, filled, write_files
 from gridmill.operations.samples.proposal import ArrayProposal, GribProposal, Proposal
+from gridmill.operations.samples.proposing.asking import bounded
 from gridmill.operations.samples.writing.array_code import array_module, array_numbers
 from gridmill.operations.samples.writing.fixtures import Fixture, fixture_of
 from gridmill.operations.samples.writing.grib_code import grib_arrays, grib_module
@@ -95,5 +96,5 @@ def _variables(fixture: Fixture) -> str:
 def _numbered(proposal: Proposal) -> str:
     return "\n".join(
         f"{number}. {one.text} Why: {one.why}. Look at: {one.look_at}."
-        for number, one in enumerate(proposal.questions, start=1)
+        for number, one in enumerate(bounded(proposal.questions), start=1)
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import fields
 
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.pattern import Part, PathPattern
 from gridmill.operations.samples.proposal import Proposal, Question, Timing
 from gridmill.operations.samples.writing.code import Call, asked_lines, assigned
+from gridmill.sources.fetch.credentials.rules import Credential
 
 __all__ = [
     "Asked",
     "about_attributes",
+    "credential_lines",
     "file_attributes",
     "import_lines",
     "listed",
@@ -33,7 +36,8 @@ WHOLE = {"np": "import numpy as np", "pd": "import pandas as pd", "xr": "import 
 OURS = {
     **dict.fromkeys(
         ("Coordinate", "DataVar", "DynamicalDataset", "Encoding", "RegionJob", "SourceFileCoord",
-         "TemplateConfig", "read_netcdf", "read_xarray"),
+         "TemplateConfig", "read_netcdf", "read_xarray", "ApiKey", "BearerToken", "Login",
+         "S3Access"),
         "gridmill",
     ),
     **dict.fromkeys(
@@ -147,6 +151,20 @@ def about_attributes(names: Names, asked: Asked) -> str:
         "Conventions": "CF-1.11",
     }
     return asked.at("about", "    ") + assigned("dataset_attributes", about, "    ")
+
+
+def credential_lines(proposal: Proposal) -> list[str]:
+    """Return what a job declares of credentials: where each is read, and never what it is."""
+    if not proposal.credentials:
+        return []
+    calls = tuple(map(_credential, proposal.credentials))
+    return [assigned("credentials", calls, "    ")]
+
+
+def _credential(rule: Credential) -> Call:
+    named = {one.name: getattr(rule, one.name) for one in fields(rule) if one.name != "host"}
+    given = {name: value for name, value in named.items() if value not in (None, False)}
+    return Call(type(rule).__name__, (rule.host,), given)
 
 
 def file_attributes(proposal: Proposal) -> list[str]:
