@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
@@ -20,6 +21,8 @@ from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons
 from gridmill.planning.source_files.declared import NotOffered
 from gridmill.planning.source_files.offered import is_offered_of, unlisted
 from gridmill.planning.source_files.outcomes import (
+    AWAITED_LONGER,
+    awaited_longer,
     coords_from,
     declared_provisional,
     held_for,
@@ -180,9 +183,10 @@ def prepare_region(
         changes = {v.name: listed.change(v.name, record) for v in variables}
         as_it_was = [name for name, change in changes.items() if not change]
         if record is not None and now is not None:
-            record = _judged_again(job, record, as_it_was, files, now)
-            wordless = [v for v in variables if v.encoding.missing is None]
-            record = _held_again(record, [v for v in wordless if v.name in as_it_was])
+            known = [v for v in variables if v.name in as_it_was]
+            record = _judged_again(job, record, known, files, now)
+            record = _awaited_again(job, record, variables, known, files, now)
+            record = _held_again(record, [v for v in known if v.encoding.missing is None])
         reasons = Reasons(job, record, listed, missing, ask, now, belief)
         todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
         if record is not None and now is not None:
@@ -244,7 +248,7 @@ def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> Pro
 def _judged_again(
     job: RegionJob[Any, Any],
     record: ProgressRecord,
-    as_it_was: Sequence[str],
+    variables: Sequence[DataVar],
     files: Sequence[SourceFile],
     now: Any,
 ) -> ProgressRecord:
@@ -253,15 +257,37 @@ def _judged_again(
     And let those that their address calls provisional today be so.
     """
     groups = list(record.groups)
-    ours = {record.variables[name].group for name in as_it_was}
-    for group in ours:
+    for group in {record.variables[var.name].group for var in variables}:
+        ours = [var for var in variables if record.variables[var.name].group == group]
         groups[group] = tuple(
             declared_provisional(
-                replace(was, settled=was.settled or _is_gap(job, was, file, now)), file.coord
+                replace(was, settled=was.settled or _is_gap(job, ours, was, file, now)), file.coord
             )
             for was, file in zip(groups[group], files, strict=False)
         )
     return replace(record, groups=tuple(groups))
+
+
+def _awaited_again(
+    job: RegionJob[Any, Any],
+    record: ProgressRecord,
+    group: Sequence[DataVar],
+    variables: Sequence[DataVar],
+    files: Sequence[SourceFile],
+    now: Any,
+) -> ProgressRecord:
+    """Let variables whose deadline is later than that of others wait, and no longer past it."""
+    if all(var.publication_delay == group[0].publication_delay for var in group):
+        return record
+    known = dict(record.variables)
+    for var in variables:
+        before = known[var.name]
+        were = record.groups[before.group]
+        coords = [file.coord for file in files[: len(were)]]
+        rest = {at: of for at, of in before.unread.items() if not of[1].endswith(AWAITED_LONGER)}
+        own = awaited_longer(job, group, var, coords, were, now)
+        known[var.name] = replace(before, unread={**own, **rest})
+    return replace(record, variables=known)
 
 
 def _held_again(record: ProgressRecord, variables: Sequence[DataVar]) -> ProgressRecord:
@@ -276,5 +302,13 @@ def _held_again(record: ProgressRecord, variables: Sequence[DataVar]) -> Progres
     return replace(record, variables=known)
 
 
-def _is_gap(job: RegionJob[Any, Any], was: SourceFileRecord, file: SourceFile, now: Any) -> bool:
-    return was.status is SourceFileStatus.NOT_YET_AVAILABLE and job.expected(file.coord, now)
+def _is_gap(
+    job: RegionJob[Any, Any],
+    variables: Sequence[DataVar],
+    was: SourceFileRecord,
+    file: SourceFile,
+    now: Any,
+) -> bool:
+    if was.status is not SourceFileStatus.NOT_YET_AVAILABLE:
+        return False
+    return any(is_expected(job, file.coord, var, now) for var in variables)
