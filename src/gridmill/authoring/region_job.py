@@ -104,6 +104,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     # When a position may be published, see `gridmill.model.settled.region_state`.
     publish_when: ClassVar[PublishWhen] = "complete"
+    # Where readers see a forecast "lead by lead": how many times its final bytes may be written
+    # until it is whole. It decides which leads that arrived are stored at once, and which wait
+    # until more of their shard is there.
+    write_budget: ClassVar[float] = 3.0
     # Raise it when this code means to give other values for the same source files: what was made
     # under an earlier version is then told, and made again by `backfill --redo` alone.
     version: ClassVar[int] = 1

@@ -39,10 +39,12 @@ def check_rules(
     Raises
     ------
     ValueError
-        No variable is essential; or one that is not has no deadline, or one so late that updates
+        No budget of writing could be kept; no variable is essential; or one that is not has no deadline, or one so late that updates
         would not look at it any more, so that nobody ever heard of its gaps.
     """
     varying = [var for var in data_vars if append_dim in var.dims]
+    if job_class.publish_when == "lead by lead":
+        _check_budget(job_class, varying, append_dim)
     optional = [var for var in varying if not var.is_essential]
     if optional and len(optional) == len(varying):
         raise ValueError("no variable is_essential: readers would see positions without any data")
@@ -59,6 +61,25 @@ def check_rules(
             raise ValueError(
                 f"{var.name!r} is not essential and has its deadline after {deadline}, but updates "
                 f"look back {lookback}: declare a longer {who}.lookback"
+            )
+
+
+def _check_budget(
+    job_class: type[RegionJob[Any, Any]], varying: Sequence[DataVar], append_dim: str
+) -> None:
+    who, budget = job_class.__name__, job_class.write_budget
+    if not budget >= 1:
+        raise ValueError(
+            f"{who}.write_budget is {budget}: what is stored is written once at least; give 1 or "
+            "more"
+        )
+    for var in varying:
+        length = var.object_length(append_dim)
+        if length > 1:
+            raise ValueError(
+                f"{who} publishes lead by lead, but a shard of {var.name!r} holds {length} of "
+                f"{append_dim}: each of them would write the others again, and no write_budget "
+                f"could be kept. Give it shards of 1 along {append_dim}"
             )
 
 

@@ -19,7 +19,7 @@ __all__ = [
     "region_state",
 ]
 
-PublishWhen = Literal["complete", "any"]
+PublishWhen = Literal["complete", "any", "lead by lead"]
 
 
 class SourceFileStatus(StrEnum):
@@ -135,7 +135,7 @@ def region_state(
     publish_when
         ``"complete"``: a position is settled once all its files are. ``"any"``: it is also
         settled once one of its files succeeded, unless another failed and may yet succeed,
-        or is awaited. Files of variables that are not essential settle nothing and hold nothing
+        or is awaited. ``"lead by lead"``: likewise. Files of variables that are not essential settle nothing and hold nothing
         back; what they gave is data.
 
     Examples

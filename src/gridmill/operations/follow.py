@@ -18,6 +18,7 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import results_from_record
 from gridmill.planning.source_files.asking import ask_files
+from gridmill.planning.source_files.rhythm import WAITS
 from gridmill.runs.on_demand import OnDemand, where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.state.leases import LeaseHeld
@@ -252,6 +253,8 @@ def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:
     """Whether a run would do something: a file came, is given up for, or is to be tried again."""
     if any(one.coord.status.is_failure or one.is_expected(now) for one in awaited):
         return True
+    # Of what is there and waits for the rest of its shard, only that rest is news.
+    awaited = [one for one in awaited if one.coord.detail != WAITS]
     step = max(1, len(awaited) // ASKED_AT_A_TURN)
     asked: dict[str, list[_Awaited]] = {}
     for one in awaited[turn % step :: step]:

@@ -17,7 +17,7 @@ from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
-from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons
+from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons, with_waiting
 from gridmill.planning.source_files.declared import NotOffered
 from gridmill.planning.source_files.offered import is_offered_of, unlisted
 from gridmill.planning.source_files.outcomes import (
@@ -29,6 +29,7 @@ from gridmill.planning.source_files.outcomes import (
     with_finals,
 )
 from gridmill.planning.source_files.places import Places, place_files
+from gridmill.planning.source_files.rhythm import WAITS, Rhythm
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
 
@@ -52,6 +53,11 @@ class PreparedGroup:
         them: the store has their values of all variables in `todo`.
     believed
         The variables whose records were believed without a fingerprint.
+    waits
+        By index, the files that are not to be fetched yet, and why: see
+        `gridmill.planning.source_files.rhythm`.
+    spent
+        By variable in `todo`, see `VariableRecord.spent`, with what is to do.
     """
 
     variables: tuple[DataVar, ...]
@@ -60,6 +66,8 @@ class PreparedGroup:
     todo: Mapping[str, str]
     kept: Mapping[int, SourceFileCoord] = field(default_factory=dict)
     believed: frozenset[str] = frozenset()
+    waits: Mapping[int, str] = field(default_factory=dict)
+    spent: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def believes(self, name: str, known: VariableRecord) -> bool:
         """Whether a record of a variable is about what the variable is made of today."""
@@ -75,8 +83,15 @@ class PreparedGroup:
     @property
     def files_to_process(self) -> tuple[SourceFile, ...]:
         """The source files, marked where they are not to be read again."""
+        waiting = {
+            index: replace(
+                self.files[index].coord, status=SourceFileStatus.NOT_YET_AVAILABLE, detail=why
+            )
+            for index, why in self.waits.items()
+        }
+        kept = {**waiting, **self.kept}
         return tuple(
-            replace(file, coord=self.kept[index], is_kept=True) if index in self.kept else file
+            replace(file, coord=kept[index], is_kept=True) if index in kept else file
             for index, file in enumerate(self.files)
         )
 
@@ -127,7 +142,7 @@ class PreparedRegion:
     @property
     def n_files(self) -> int:
         """Number of source files that are to be downloaded."""
-        return sum(len(group.files) - len(group.kept) for group in self.groups if group.todo)
+        return sum(len(group.files) - len(group.kept) - len(group.waits) for group in self.groups if group.todo)
 
 
 def prepare_region(
@@ -188,17 +203,25 @@ def prepare_region(
             record = _awaited_again(job, record, variables, known, files, now)
             record = _held_again(record, [v for v in known if v.encoding.missing is None])
         reasons = Reasons(job, record, listed, missing, ask, now, belief)
+        if job.publish_when == "lead by lead" and ask is not None:
+            reasons.rhythm = Rhythm(job, variables, files, sizes)
         todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
         if record is not None and now is not None:
             done = [name for name in as_it_was if name not in todo]
             in_vain = {name: reasons.in_vain.get(name, []) for name in done}
             record = with_tries(record, done, in_vain, now)
+            record = with_waiting(record, [name for name in done if name in reasons.waits], reasons)
+        waits = reasons.waiting_files(todo)
         kept = reasons.kept([v for v in variables if v.name in todo], sizes)
         fingerprints = {v.name: listed.fingerprint(v.name) for v in variables}
         believed = frozenset(as_it_was)
         if todo and record is not None:
             files = with_finals(files, record)
-        groups.append(PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed))
+        groups.append(
+            PreparedGroup(
+                tuple(variables), files, fingerprints, todo, kept, believed, waits, reasons.spent
+            )
+        )
     return PreparedRegion(job, record, sizes, tuple(groups))
 
 
@@ -309,6 +332,6 @@ def _is_gap(
     file: SourceFile,
     now: Any,
 ) -> bool:
-    if was.status is not SourceFileStatus.NOT_YET_AVAILABLE:
+    if was.status is not SourceFileStatus.NOT_YET_AVAILABLE or was.detail == WAITS:
         return False
     return any(is_expected(job, file.coord, var, now) for var in variables)

@@ -27,6 +27,7 @@ from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files.before import SaidBefore
 from gridmill.planning.source_files.outcomes import NOTHING, awaited_longer, held_for
 from gridmill.planning.source_files.places import positions_filled
+from gridmill.planning.source_files.rhythm import WAITS
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]
@@ -194,6 +195,7 @@ def _file_record(
     is_overdue = coord.status in NOTHING and any(
         is_expected(job, coord, var, now) for var in group.variables
     )
+    is_overdue = is_overdue and coord.detail != WAITS
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
         is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
     url, has_come = mask_url(url_of(coord)), coord.status is SourceFileStatus.SUCCEEDED
@@ -229,6 +231,7 @@ def _variable_record(
         error = outcome.failures[name]
         return VariableRecord(state="failed", group=0, fingerprint=fingerprint, error=error)
     unread = _unread(outcome.prepared.job, group, receipt, files, now)
+    counts = name in group.spent
     objects, token = receipt.objects, receipt.token
     kept = _known_before(outcome.prepared.record, name)
     holes = _holes(receipt, outcome.prepared.record, kept, files)
@@ -246,6 +249,8 @@ def _variable_record(
         unread=unread,
         tries=_tries(outcome.prepared, name, files, unread, now),
         token=token,
+        spent=group.spent.get(name),
+        put_nbytes=((kept and kept.put_nbytes) or 0) + receipt.put_nbytes if counts else None,
         **_made_by(outcome, receipt, kept),
     )
 
@@ -321,8 +326,10 @@ def _under_way(
         return {}
     names = {*before.variables, *before.under_way}
     known = {name: before.known_before(name) for name in sorted(names)}
+    spent = {name: of for group in outcome.prepared.groups for name, of in group.spent.items()}
+    # What is about to be written counts though this run should not live to see it.
     return {
-        name: was
+        name: replace(was, spent=spent.get(name, was.spent))
         for name, was in known.items()
         if was is not None and was.objects
         if name not in variables or variables[name].state == "failed"
