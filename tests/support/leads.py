@@ -155,27 +155,57 @@ def put_nbytes(log: Path) -> int:
     return sum(int(nbytes) for key, nbytes in lines if key.startswith(("a/c/", "b/c/")))
 
 
-def update_in_a_process(
-    store: Path, source: Path, log: Path, now: Any, dies_at: int | None = None
-) -> bool:
-    """Update in a process of its own; whether it lived."""
-    arguments = [str(store), str(source), str(log), str(now), str(dies_at or 0)]
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__)), *arguments],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(f"the driver ended with {done.returncode}: {done.stderr[-3000:]}")
-    return done.returncode == 0
+class Updates:
+    """Updates an archive in processes of their own, each forked from one that has all imported."""
+
+    def __init__(self, store: Path, source: Path, log: Path) -> None:
+        self._arguments = [str(store), str(source), str(log)]
+
+    def __enter__(self) -> Updates:
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        self._parent = subprocess.Popen(
+            [sys.executable, str(Path(__file__)), *self._arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        self._parent.stdin.close()
+        self._parent.wait(60)
+        self._parent.stdout.close()
+
+    def update(self, now: Any, dies_at: int | None = None) -> bool:
+        """Update once; whether the process lived, or was killed after that many puts."""
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        self._parent.stdin.write(f"{dies_at or 0} {now}\n")
+        self._parent.stdin.flush()
+        code = int(self._parent.stdout.readline())
+        if code not in (0, -signal.SIGKILL):
+            raise AssertionError(f"an update ended with {code}")
+        return code == 0
+
+
+def _update_in_a_child(store: str, source: str, log: str, dies_at: int, now: str) -> int:
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        count_puts(Path(log), dies_at or None)
+        dataset = Leads(store, source_base=source)
+        dataset.reformat_operational_update(client="none", now=pd.Timestamp(now))
+        code = 0
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":
-    store, source, log, now, dies_at = sys.argv[1:]
-    count_puts(Path(log), int(dies_at) or None)
-    dataset = Leads(store, source_base=source)
-    dataset.reformat_operational_update(client="none", now=pd.Timestamp(now))
+    for line in sys.stdin:
+        number, moment = line.split(maxsplit=1)
+        print(_update_in_a_child(*sys.argv[1:], int(number), moment.strip()), flush=True)

@@ -157,11 +157,13 @@ def test_waiting_does_not_wait_for_what_is_not_essential(tmp_path):
 )
 def test_what_could_not_be_told_is_refused(tmp_path, changes, complaint):
     """An optional variable without a word for missing, or whose gaps nobody would hear of."""
+
+    def declare() -> None:
+        parts = {"data_vars": (tiny_var("a"), tiny_var("b", 1, is_essential=False, **changes))}
+        dataset_of(template=type("T", (TinyTemplate,), parts), job=OwnFiles)(tmp_path / "a")
+
     with pytest.raises(ValueError, match=complaint):
-        var = tiny_var("b", 1, is_essential=False, **changes)
-        parts = {"data_vars": (tiny_var("a"), var)}
-        template = type("T", (TinyTemplate,), parts)
-        dataset_of(template=template, job=OwnFiles)(tmp_path / "a")
+        declare()
 
 
 def test_no_deadline_and_no_essential_variable_are_refused(tmp_path):
