@@ -31,7 +31,7 @@ from gridmill.sources.fetch.credentials.access import kept_by
 from gridmill.sources.fetch.credentials.rules import Credential, with_overrides
 from gridmill.sources.fetch.download import mask_url
 from gridmill.sources.listings.listings import Listings
-from gridmill.stores.axis import published_labels
+from gridmill.stores.contents.axis import published_labels
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-from gridmill.authoring.as_made import as_made
-from gridmill.authoring.succession import declared_names, renames
+from gridmill.authoring.over_time.as_made import as_made
+from gridmill.authoring.over_time.succession import declared_names, renames
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.state_files import UnreadableState
 from gridmill.model.variables import DataVar

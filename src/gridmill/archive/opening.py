@@ -20,8 +20,8 @@ from gridmill.archive.declaration import (
     stored_metadata,
     with_new_variables,
 )
-from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.sources.queued import QueuedRegionJob

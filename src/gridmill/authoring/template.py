@@ -8,11 +8,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, cast
 
-import numpy as np
 import pandas as pd
 import xarray as xr
-from xarray.backends import BackendArray
-from xarray.core.indexing import LazilyIndexedArray
 
 from gridmill.authoring.axis import Axis, check_settling, labels_before
 from gridmill.authoring.describing.acdd import (
@@ -23,6 +20,7 @@ from gridmill.authoring.describing.acdd import (
 from gridmill.authoring.describing.finality import Finality, shares_of
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import just_after, parse_label
+from gridmill.authoring.lazy import lazy_variable, zeros
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
 from gridmill.sources.listings.listings import Listings
@@ -80,10 +78,10 @@ class TemplateConfig:
         Coordinates that are left out though they are given: those that an archive does not have.
     remarks : tuple of str
         How an archive differs from what the code declares, and why it would not be made today, a
-        line each; see `gridmill.authoring.as_made`.
+        line each; see `gridmill.authoring.over_time.as_made`.
     idle_dims : frozenset of str
         Dims that only variables have which an archive is declared to be without: a new one has no
-        coordinate along them; see `gridmill.authoring.as_made`.
+        coordinate along them; see `gridmill.authoring.over_time.as_made`.
     derived : mapping or None
         The global attributes that were derived when an archive was made; None derives them. Not an
         author's to give.
@@ -215,7 +213,7 @@ class TemplateConfig:
         ds = ds.assign_coords(self.derive_coordinates(ds))
         ds = ds.drop_vars(self.left_out, errors="ignore")
         ds = ds.assign_coords(
-            {share.name: _zeros(share, ds.sizes) for share in shares_of(self.coords)}
+            {share.name: zeros(share, ds.sizes) for share in shares_of(self.coords)}
         )
         undeclared = sorted({str(name) for name in ds.coords} - {c.name for c in self.coords})
         if undeclared:
@@ -223,7 +221,7 @@ class TemplateConfig:
                 f"coordinates {undeclared} are given, but {type(self).__name__}.coords does not "
                 "declare how they are stored"
             )
-        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in _stored_by(self)}
+        lazy = {var.name: lazy_variable(var, ds.sizes) for var in _stored_by(self)}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
             self._describe_coord(ds, coord)
@@ -389,34 +387,6 @@ def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:
 def cut_template(template_ds: xr.Dataset, append_dim: str, positions: slice) -> xr.Dataset:
     """Give a template cut to some positions along the append dim."""
     return template_ds.isel({append_dim: positions})
-
-
-def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
-    missing = [dim for dim in var.dims if dim not in sizes]
-    if missing:
-        raise ValueError(f"variable {var.name!r} has dims {missing} without a coordinate")
-    shape = tuple(sizes[dim] for dim in var.dims)
-    nothing = _NeverComputed(var.name, shape, np.dtype(var.encoding.value_dtype))
-    # As xarray itself opens an array lazily, which takes less to import than Dask.
-    lazy = LazilyIndexedArray(nothing)
-    return xr.Variable(var.dims, lazy, dict(var.attrs), var.encoding.to_xarray())
-
-
-def _zeros(completeness: Completeness, sizes: Mapping[Any, int]) -> xr.Variable:
-    """Give a coordinate of zeros, which take no memory."""
-    shape = tuple(sizes[dim] for dim in completeness.own_dims)
-    zeros = np.broadcast_to(np.zeros((), completeness.dtype), shape)
-    return xr.Variable(completeness.own_dims, zeros)
-
-
-class _NeverComputed(BackendArray):
-    """An array of a shape that has no values: whoever asks for one is told why."""
-
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.name, self.shape, self.dtype = name, shape, dtype
-
-    def __getitem__(self, key: Any) -> Any:
-        raise RuntimeError(f"{self.name!r} is a template: it has a structure and no values")
 
 
 def _check_declaration(config: TemplateConfig) -> None:

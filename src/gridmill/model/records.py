@@ -14,7 +14,7 @@ import google_crc32c
 from gridmill.model.display_hook import card_of
 from gridmill.model.files.earlier import Earlier
 from gridmill.model.files.recorded import SourceFileRecord
-from gridmill.model.files.versions import Word
+from gridmill.model.files.versions import contents_to, words_from, words_to
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus, SourceFill
 
@@ -397,9 +397,9 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_to(file: SourceFileRecord) -> dict[str, Any]:
-    words = {kind: _words_to(getattr(file, kind)) for kind in WORDS}
+    words = {kind: words_to(getattr(file, kind)) for kind in WORDS}
     # Beside them: an earlier gridmill reads two fields of each word, and no more.
-    contents = {kind: _contents_to(getattr(file, kind)) for kind in WORDS}
+    contents = {kind: contents_to(getattr(file, kind)) for kind in WORDS}
     known = {kind: of for kind, of in contents.items() if of}
     return _plain({**vars(file), **words, "contents": known or None})
 
@@ -407,25 +407,10 @@ def _file_to(file: SourceFileRecord) -> dict[str, Any]:
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     status = SourceFileStatus(raw["status"])
     contents = raw.pop("contents", {})
-    words = {k: _words_from(raw.get(k, {}), contents.get(k, {})) for k in WORDS}
+    words = {k: words_from(raw.get(k, {}), contents.get(k, {})) for k in WORDS}
     index = None if raw.get("index") is None else tuple(raw["index"])
     fields = {**raw, "status": status, "index": index, **words}
     return SourceFileRecord(**_known(SourceFileRecord, fields))
-
-
-def _words_to(words: Mapping[str, Word]) -> dict[str, Any] | None:
-    return {name: (word.note, word.identity) for name, word in words.items()} or None
-
-
-def _contents_to(words: Mapping[str, Word]) -> dict[str, str]:
-    return {name: word.content for name, word in words.items() if word.content is not None}
-
-
-def _words_from(raw: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Word]:
-    return {
-        name: Word(note, tuple(identity), contents.get(name))
-        for name, (note, identity) in raw.items()
-    }
 
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from gridmill.publishing.replicas import Replicas
 from gridmill.publishing.staging import Staging
 from gridmill.publishing.view import ReaderView
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.state.feed import utc_now
+from gridmill.stores.state.beside.feed import utc_now
 from gridmill.stores.state.leases import Lease
 
 __all__ = ["Publisher"]

@@ -19,7 +19,7 @@ from gridmill.stores.versions import Versions
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gridmill.stores.axis import Moves
+    from gridmill.stores.contents.axis import Moves
 
 __all__ = [
     "CoordinateValues",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ from zarr.storage import StorePath
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local
-from gridmill.stores.copied import ObjectReplaced, keep_object, renamed
+from gridmill.stores.copied import ObjectReplaced, fetch_object, keep_object, put_changed, renamed
 from gridmill.stores.final_store import (
     CoordinateValues,
     IntendedWork,
@@ -35,11 +35,9 @@ from gridmill.stores.metadata import (
     joined,
     keys_of,
     publication_order,
-    publication_step,
     set_values,
 )
 from gridmill.stores.objects.opening import open_objects, open_state, state_url
-from gridmill.stores.objects.protocol import Change, Objects
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
@@ -48,7 +46,7 @@ from gridmill.stores.versions import Versions
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gridmill.stores.axis import Moves
+    from gridmill.stores.contents.axis import Moves
 
 __all__ = ["ZarrStore"]
 
@@ -274,15 +272,15 @@ class ZarrStore:
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes())) if values else {}
         speaking = [key for part in values for key in keys_of(part, arrays[part.name])]
         for key in speaking:
-            _fetch(self.objects, key, folder)
+            fetch_object(self.objects, key, folder)
         for part in values:
             set_values(folder, part, only_lower=True)
-        changed = _put_changed(self.objects, publication_order(folder), folder, check)
+        changed = put_changed(self.objects, publication_order(folder), folder, check)
         for part in values:
             set_values(folder, part)
         # One that is nowhere holds nothing but the fill value.
         there = [key for key in speaking if (folder / key).is_file()]
-        return _put_changed(self.objects, there, folder, check) or changed
+        return put_changed(self.objects, there, folder, check) or changed
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.
@@ -293,7 +291,7 @@ class ZarrStore:
         and the coordinates; then objects are deleted. Whoever opened the store before meets
         missing values where they were.
         """
-        _put_changed(self.objects, publication_order(folder)[::-1], folder)
+        put_changed(self.objects, publication_order(folder)[::-1], folder)
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
         beyond = [
             key
@@ -444,26 +442,3 @@ def _kind(key: str, coordinates: Collection[str]) -> str:
     if key.endswith(ROOT):
         return "metadata"
     return "coordinates" if key.partition("/")[0] in coordinates else "data"
-
-
-def _fetch(objects: Objects, key: str, folder: Path) -> None:
-    """Copy an object into a local store, if there is one."""
-    content = objects.get(key)
-    if content is not None:
-        (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / key).write_bytes(content)
-
-
-def _put_changed(
-    objects: Objects, keys: Sequence[str], folder: Path, check: Callable[[], None] = lambda: None
-) -> bool:
-    """Put those of a local store's objects that differ, a step at a time; whether any did."""
-
-    def look(key: str) -> Change | None:
-        return objects.change(key, (folder / key).read_bytes())
-
-    looked = dict(zip(keys, each(look, keys, objects.at_once), strict=True))
-    changes = {key: change for key, change in looked.items() if change is not None}
-    for _, step in groupby(changes, publication_step):
-        each(lambda key: changes[key](check), list(step), objects.at_once)
-    return bool(changes)

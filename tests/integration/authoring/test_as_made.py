@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gridmill.archive.metadata import write_by_xarray
-from gridmill.authoring.as_made import as_made
 from gridmill.authoring.encoding.stored import stored_encoding
+from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.template import TemplateConfig
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset

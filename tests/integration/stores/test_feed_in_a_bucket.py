@@ -6,7 +6,7 @@ import multiprocessing
 
 from gridmill.model.reports.publication import Publication
 from gridmill.stores.objects.opening import open_objects
-from gridmill.stores.state.feed import Feed
+from gridmill.stores.state.beside.feed import Feed
 
 DAY = "2026-11-29"
 

@@ -27,6 +27,7 @@ FOLDERS = {
     "cli/commands": "a module for each command, found by its name",
 }
 MODULES = {
+    "stores/final_store.py": "a protocol: most of it says what each promise means",
     "authoring/region_job.py": "more than half of it is what authors read: docstrings of hooks",
 }
 CLASSES = {

@@ -30,8 +30,8 @@ from gridmill.operations.rebuild import look, record_of, usual_places, visible_j
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.contents.found import found_in
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.found import found_in
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.writable import require_writable
 from gridmill.stores.state.leases import Lease

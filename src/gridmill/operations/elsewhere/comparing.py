@@ -23,8 +23,8 @@ from zarr.core.sync import sync
 from gridmill.authoring.encoding.access import AccessCost, access_costs
 from gridmill.authoring.encoding.chunking import Cut
 from gridmill.model.wording import count_of
+from gridmill.stores.contents.found import found_in, open_found
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.found import found_in, open_found
 from gridmill.stores.lookahead import lookahead
 
 __all__ = ["Compared", "Comparison", "Side", "compare"]

@@ -12,15 +12,15 @@ from zarr.abc.store import Store
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.declaration import with_what_it_has
-from gridmill.authoring.as_made import as_made
 from gridmill.authoring.encoding.stored import stored_encoding
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.wording import count_of
 from gridmill.operations.elsewhere.absent import absent_chunks
 from gridmill.operations.elsewhere.metadata import COPY, Adapted, Misfit, adapted, metadata_in
 from gridmill.operations.rebuild import declared_by
-from gridmill.stores.found import found_in, open_found
+from gridmill.stores.contents.found import found_in, open_found
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.structure import Difference, compare_structures
 

@@ -41,8 +41,8 @@ from gridmill.operations.rebuild import (
 )
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.publishing.publisher import Publisher
+from gridmill.stores.contents.found import open_found
 from gridmill.stores.final_store import FinalStore, Uploaded
-from gridmill.stores.found import open_found
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.state.leases import Lease

@@ -16,7 +16,7 @@ from gridmill.model.region import Region
 from gridmill.model.reports.publication import SECONDS, Publication
 from gridmill.operations.maintenance import check_exists
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.state.feed import Feed
+from gridmill.stores.state.beside.feed import Feed
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

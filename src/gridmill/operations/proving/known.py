@@ -14,7 +14,7 @@ from gridmill.operations.proving.turns import (
     count_proofs,
     valid_marks,
 )
-from gridmill.stores.state.proofs import ProofMark
+from gridmill.stores.state.beside.proofs import ProofMark
 
 __all__ = ["OVERDUE", "KnownProofs", "label_of", "read_proofs"]
 

@@ -1,8 +1,8 @@
 """Proves regions of an archive, each in its turn: makes them anew, and compares.
 
 The archive and its records stay as they are. What came of it lies beside the records, see
-`gridmill.stores.state.proofs`; runs may go on meanwhile, and a region that one of them makes anew
-while it is looked at is left for another time.
+`gridmill.stores.state.beside.proofs`; runs may go on meanwhile, and a region that one of them makes
+anew while it is looked at is left for another time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gridmill.pipeline.values import RunContext
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
 from gridmill.runs.on_demand import OnDemand, seconds_of, where_of
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.state.feed import utc_now
+from gridmill.stores.state.beside.feed import utc_now
 from gridmill.stores.state.leases import LeaseProof
 
 if TYPE_CHECKING:

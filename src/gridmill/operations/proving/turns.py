@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.proof import made_of
-from gridmill.stores.state.proofs import ProofMark
+from gridmill.stores.state.beside.proofs import ProofMark
 
 __all__ = ["ProofCounts", "can_be_proven", "count_proofs", "valid_marks", "whose_turn"]
 

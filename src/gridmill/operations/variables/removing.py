@@ -18,9 +18,9 @@ from gridmill.publishing.view import ReaderView
 from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.objects.writable import require_writable
+from gridmill.stores.state.beside.variables import GoingVariables, read_going, write_going
 from gridmill.stores.state.claims import ADDING
 from gridmill.stores.state.leases import Lease
-from gridmill.stores.state.variables import GoingVariables, read_going, write_going
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive, apart_of
 from gridmill.archive.declaration import stored_metadata
-from gridmill.authoring.as_made import as_made
-from gridmill.authoring.succession import renames
+from gridmill.authoring.over_time.as_made import as_made
+from gridmill.authoring.over_time.succession import renames
 from gridmill.model.display_hook import page_of
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
@@ -37,9 +37,9 @@ from gridmill.stores.final_store import FinalStore, Uploaded
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.writable import require_writable
+from gridmill.stores.state.beside.variables import read_going, write_going
 from gridmill.stores.state.claims import ADDING
 from gridmill.stores.state.leases import Lease, LeaseProof
-from gridmill.stores.state.variables import read_going, write_going
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset

@@ -62,7 +62,7 @@ from gridmill.stores.state.records import UpdateProgressTracker
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gridmill.stores.axis import Moves
+    from gridmill.stores.contents.axis import Moves
 
 __all__ = ["IcechunkStore"]
 
@@ -414,13 +414,7 @@ class IcechunkStore:
         *,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Raise: Icechunk writes its objects itself.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
+        """Raise ValueError: Icechunk writes its objects itself."""
         raise ValueError(
             f"{self.url} is in format {self.format}, whose objects have the headers that Icechunk "
             "gives them: only those of plain Zarr can be set"
@@ -434,8 +428,7 @@ class IcechunkStore:
         ValueError
             There is no archive.
         """
-        if self.metadata() is None:
-            raise self._has_no_archive()
+        self._require_archive()
         expired = upkeep.expire(self.repository, older_than, dry_run=dry_run)
         deleted = upkeep.collect_garbage(self.uploads, older_than, dry_run=dry_run)
         return {"snapshots_expired": expired, **deleted}
@@ -448,9 +441,9 @@ class IcechunkStore:
         ValueError
             There is no archive.
         """
-        if self.metadata() is None:
-            raise self._has_no_archive()
+        self._require_archive()
         upkeep.split_manifests(self.repository, append_dim, message, check)
 
-    def _has_no_archive(self) -> ValueError:
-        return ValueError(f"there is no archive at {self.url}: gridmill backfill makes one")
+    def _require_archive(self) -> None:
+        if self.metadata() is None:
+            raise ValueError(f"there is no archive at {self.url}: gridmill backfill makes one")

@@ -19,11 +19,11 @@ from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.below import ObjectsBelow
-from gridmill.stores.state.feed import Feed
+from gridmill.stores.state.beside.feed import Feed
+from gridmill.stores.state.beside.proofs import Proofs
+from gridmill.stores.state.beside.reindexing import Reindexing
 from gridmill.stores.state.notices import Notices
 from gridmill.stores.state.pending_marks import PendingMarks
-from gridmill.stores.state.proofs import Proofs
-from gridmill.stores.state.reindexing import Reindexing
 from gridmill.stores.state.reports import RunReports
 
 __all__ = ["UpdateProgressTracker"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gridmill.model.reports.publication import Publication, joined_spans, parse_lines
 from gridmill.stores.objects.opening import open_objects
-from gridmill.stores.state.feed import Feed
+from gridmill.stores.state.beside.feed import Feed
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)).map(lambda s: (s[0], sum(s))))
 TEXT = st.text(max_size=8)

@@ -27,7 +27,7 @@ from gridmill.authoring.describing.acdd import DERIVED
 from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.stored import stored_encoding
 from gridmill.authoring.encoding.survival import doubts
-from gridmill.authoring.succession import as_named, no_longer_declared, say_succession
+from gridmill.authoring.over_time.succession import as_named, no_longer_declared, say_succession
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.model.wording import count_of
