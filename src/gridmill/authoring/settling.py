@@ -39,8 +39,9 @@ def check_rules(
     Raises
     ------
     ValueError
-        No budget of writing could be kept; no variable is essential; or one that is not has no deadline, or one so late that updates
-        would not look at it any more, so that nobody ever heard of its gaps.
+        No budget of writing could be kept; no variable is essential; or one that is not has no
+        deadline, or one so late that updates would not look at it any more, so that nobody ever
+        heard of its gaps.
     """
     varying = [var for var in data_vars if append_dim in var.dims]
     if job_class.publish_when == "lead by lead":

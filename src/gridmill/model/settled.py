@@ -135,8 +135,8 @@ def region_state(
     publish_when
         ``"complete"``: a position is settled once all its files are. ``"any"``: it is also
         settled once one of its files succeeded, unless another failed and may yet succeed,
-        or is awaited. ``"lead by lead"``: likewise. Files of variables that are not essential settle nothing and hold nothing
-        back; what they gave is data.
+        or is awaited. ``"lead by lead"``: likewise. Files of variables that are not essential
+        settle nothing and hold nothing back; what they gave is data.
 
     Examples
     --------

@@ -142,7 +142,11 @@ class PreparedRegion:
     @property
     def n_files(self) -> int:
         """Number of source files that are to be downloaded."""
-        return sum(len(group.files) - len(group.kept) - len(group.waits) for group in self.groups if group.todo)
+        return sum(
+            len(group.files) - len(group.kept) - len(group.waits)
+            for group in self.groups
+            if group.todo
+        )
 
 
 def prepare_region(

@@ -146,9 +146,7 @@ def test_what_is_not_there_yet_is_missing_and_no_gap(tmp_path):
 def test_what_waits_for_its_shard_is_recorded_and_awaited(tmp_path):
     """With a budget of one a shard is written once it is whole; nothing is fetched before."""
     store, source = tmp_path / "a", tmp_path / "source"
-    patient = dataset_of(
-        template=LeadTemplate, job=type("Job", (LeadJob,), {"write_budget": 1.0})
-    )
+    patient = dataset_of(template=LeadTemplate, job=type("Job", (LeadJob,), {"write_budget": 1.0}))
     dataset = patient(store, source_base=str(source))
     for lead in LEADS[:3]:
         release(source, START, lead)

@@ -18,9 +18,7 @@ def rhythm_of(leads: int, shard: int, budget: float, members: int = 1) -> Rhythm
     """Give that of a file a lead and member, in shards of some leads and all members."""
     encoding = Encoding(chunks=(1, 1, 1, 2), shards=(1, shard, members, 2))
     dims = ("init", "lead", "member", "x")
-    var = DataVar(
-        name="a", encoding=encoding, attrs={"long_name": "a", "units": "1"}, dims=dims
-    )
+    var = DataVar(name="a", encoding=encoding, attrs={"long_name": "a", "units": "1"}, dims=dims)
     files = [
         SourceFile(SourceFileCoord(), {"init": 0, "lead": lead, "member": member})
         for lead in range(leads)
@@ -40,7 +38,10 @@ ARRIVALS = st.integers(1, 30).flatmap(
 
 
 @given(
-    ARRIVALS, st.integers(1, 30), st.sampled_from([1.0, 1.5, 2.0, 3.0, 5.0]), st.sets(st.integers(0, 29))
+    ARRIVALS,
+    st.integers(1, 30),
+    st.sampled_from([1.0, 1.5, 2.0, 3.0, 5.0]),
+    st.sets(st.integers(0, 29)),
 )
 def test_the_budget_is_kept(arrivals, shard, budget, lost):
     """In any order, in batches of any size, with files that never come."""
