@@ -20,6 +20,7 @@ from gridmill.archive.declaration import narrowed, with_what_it_has
 from gridmill.archive.opening import Opening, listing
 from gridmill.authoring.axis import on_axis
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import check_rules
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.reports.run_report import RunReport
@@ -103,6 +104,7 @@ class DynamicalDataset:
         self.declared = self.template_config()
         self.declared.declared_version = self.region_job.version
         self.declared.verified = self.verified
+        check_rules(self.region_job, self.declared.data_vars, self.declared.append_dim)
         self.store = open_store(
             str(store),
             self.dataset_id,

@@ -72,6 +72,7 @@ class VariableWorks:
                 holes=_holes(record, var.name),
                 withdrawn=withdrawn_files(record, var.name),
                 offered=offered_in(job, var),
+                skips_same=job.publish_when == "lead by lead",
             )
             for var in variables
         }

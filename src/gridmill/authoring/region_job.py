@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from gridmill.authoring.locate import processing_region
-from gridmill.authoring.settling import due_jobs, state_of
+from gridmill.authoring.settling import due_jobs, is_past, state_of
 from gridmill.authoring.source_file import (
     ProcessResults,
     SourceFileCoord,
@@ -104,6 +104,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
     # When a position may be published, see `gridmill.model.settled.region_state`.
     publish_when: ClassVar[PublishWhen] = "complete"
+    # Where readers see a forecast "lead by lead": how many times its final bytes may be written
+    # until it is whole. It decides which leads that arrived are stored at once, and which wait
+    # until more of their shard is there.
+    write_budget: ClassVar[float] = 3.0
     # Raise it when this code means to give other values for the same source files: what was made
     # under an earlier version is then told, and made again by `backfill --redo` alone.
     version: ClassVar[int] = 1
@@ -341,7 +345,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Whether the provider should have a file by now.
 
         A file that is absent though it was expected is a gap of the provider's and does not
-        hold the archive back; one that is not expected yet does.
+        hold the archive back; one that is not expected yet does. Of a variable with a deadline
+        of its own, `DataVar.publication_delay` says that instead.
 
         Parameters
         ----------
@@ -350,11 +355,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         now
             The present, as a label of the append dim (UTC).
         """
-        label = coord.out_loc().get(self.append_dim)
-        last = label.stop if isinstance(label, slice) else label
-        if self.publication_delay is None or last is None:
-            return False
-        return bool(last + self.publication_delay <= now)
+        return is_past(coord, self.append_dim, self.publication_delay, now)
 
     def holds_extent(self, coord: CoordT, data_var: DataVarT) -> bool:
         """Whether readers wait for a file that arrived and cannot be read, for as long as it takes.

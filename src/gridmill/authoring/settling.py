@@ -19,9 +19,76 @@ if TYPE_CHECKING:
 
     from gridmill.authoring.region_job import RegionJob
 
-__all__ = ["due_jobs", "is_offered", "offered_span", "state_of", "where_offered"]
+__all__ = [
+    "check_rules",
+    "due_jobs",
+    "is_expected",
+    "is_offered",
+    "is_past",
+    "offered_span",
+    "state_of",
+    "where_offered",
+]
 
 JobT = TypeVar("JobT", bound="RegionJob[Any, Any]")
+
+
+def check_rules(
+    job_class: type[RegionJob[Any, Any]], data_vars: Sequence[DataVar], append_dim: str
+) -> None:
+    """Check what variables and the job together say of when readers see something.
+
+    Raises
+    ------
+    ValueError
+        No budget of writing could be kept; no variable is essential; or one that is not has no
+        deadline, or one so late that updates would not look at it any more, so that nobody ever
+        heard of its gaps.
+    """
+    varying = [var for var in data_vars if append_dim in var.dims]
+    if job_class.publish_when == "lead by lead":
+        _check_budget(job_class, varying, append_dim)
+    optional = [var for var in varying if not var.is_essential]
+    if optional and len(optional) == len(varying):
+        raise ValueError("no variable is_essential: readers would see positions without any data")
+    delay, lookback, who = job_class.publication_delay, job_class.lookback, job_class.__name__
+    says_itself = job_class.expected is not _base(job_class).expected
+    for var in optional:
+        deadline = delay if var.publication_delay is None else var.publication_delay
+        if deadline is None and not says_itself:
+            raise ValueError(
+                f"{var.name!r} is not essential and has no deadline, so that nobody would hear of "
+                f"its gaps: declare publication_delay of it or of {who}"
+            )
+        if deadline is not None and deadline > lookback:
+            raise ValueError(
+                f"{var.name!r} is not essential and has its deadline after {deadline}, but updates "
+                f"look back {lookback}: declare a longer {who}.lookback"
+            )
+
+
+def _check_budget(
+    job_class: type[RegionJob[Any, Any]], varying: Sequence[DataVar], append_dim: str
+) -> None:
+    who, budget = job_class.__name__, job_class.write_budget
+    if not budget >= 1:
+        raise ValueError(
+            f"{who}.write_budget is {budget}: what is stored is written once at least; give 1 or "
+            "more"
+        )
+    for var in varying:
+        length = var.object_length(append_dim)
+        if length > 1:
+            raise ValueError(
+                f"{who} publishes lead by lead, but a shard of {var.name!r} holds {length} of "
+                f"{append_dim}: each of them would write the others again, and no write_budget "
+                f"could be kept. Give it shards of 1 along {append_dim}"
+            )
+
+
+def _base(job_class: type[RegionJob[Any, Any]]) -> type[RegionJob[Any, Any]]:
+    """Return the class whose hooks are the defaults."""
+    return next(kind for kind in job_class.__mro__ if kind.__name__ == "RegionJob")
 
 
 def offered_span(job: RegionJob[Any, Any], name: str) -> slice:
@@ -38,6 +105,32 @@ def _position_of(index: pd.Index[Any], label: str) -> int:
 
     calendar = getattr(index, "calendar", "proleptic_gregorian")
     return int(index.searchsorted(parse_label(label, calendar)))
+
+
+def is_past(coord: SourceFileCoord, append_dim: str, delay: timedelta | None, now: Any) -> bool:
+    """Whether a time after the last label of a source file is over; never without one."""
+    label = coord.out_loc().get(append_dim)
+    last = label.stop if isinstance(label, slice) else label
+    return delay is not None and last is not None and bool(last + delay <= now)
+
+
+def is_expected(
+    job: RegionJob[Any, Any], coord: SourceFileCoord, data_var: DataVar, now: Any
+) -> bool:
+    """Whether the provider should have a file by now for a variable.
+
+    Parameters
+    ----------
+    job, coord
+        The region job and the source file.
+    data_var
+        Its own `publication_delay` goes before what the job expects.
+    now
+        The present, as a label of the append dim.
+    """
+    if data_var.publication_delay is None:
+        return job.expected(coord, now)
+    return is_past(coord, job.append_dim, data_var.publication_delay, now)
 
 
 def is_offered(job: RegionJob[Any, Any], data_var: DataVar) -> bool:
@@ -138,8 +231,11 @@ def _fills(
 ) -> Iterator[SourceFill]:
     index = job.template_ds.get_index(job.append_dim)
     template, span = slice(0, len(index)), offered_span(job, name)
-    awaited = any(v.name == name and v.encoding.missing is None for v in job.data_vars)
+    ours = [v for v in job.data_vars if v.name == name]
+    awaited = any(v.encoding.missing is None for v in ours)
+    essential = all(v.is_essential for v in ours)
     for coord, at in locate_along(index, job.append_dim, coords):
         filled = job.region.filled_by(at, template)
         if at.start < span.stop and at.stop > span.start:
-            yield SourceFill(filled.start, filled.stop, coord.status, coord.settled, awaited)
+            became = (coord.status, coord.settled, awaited, essential)
+            yield SourceFill(filled.start, filled.stop, *became)

@@ -123,6 +123,11 @@ class VariableRecord:
     unproven
         Whether values in it were taken over from an archive that gridmill did not make: which
         versions of the source files they are of, if of these at all, nobody has proven.
+    spent
+        Where readers see leads one by one: what each cell of shards cost so far, see
+        `gridmill.planning.source_files.rhythm`; noted before anything is written.
+    put_nbytes
+        Likewise, bytes that were put into the store until now, for all that is stored of it.
     extra
         Optional fields that another gridmill wrote: kept as long as the variable's record is.
     """
@@ -142,6 +147,8 @@ class VariableRecord:
     version: int | None = None
     libraries: Mapping[str, str] | None = None
     unproven: bool | None = None
+    spent: tuple[int, ...] | None = None
+    put_nbytes: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -422,6 +429,8 @@ def _variable_from(raw: dict[str, Any]) -> VariableRecord:
     tries = {int(index): Tries(*fields) for index, fields in raw.pop("tries", {}).items()}
     holes = tuple(raw.pop("holes", ()))
     raw.pop("plan", None)  # 0.1.0's fingerprint, which nobody can compute any more
+    if raw.get("spent") is not None:
+        raw["spent"] = tuple(raw["spent"])
     known = {**_known(VariableRecord, raw), "unread": unread, "tries": tries}
     return VariableRecord(**{**known, "objects": objects, "holes": holes})
 

@@ -19,7 +19,7 @@ __all__ = [
     "region_state",
 ]
 
-PublishWhen = Literal["complete", "any"]
+PublishWhen = Literal["complete", "any", "lead by lead"]
 
 
 class SourceFileStatus(StrEnum):
@@ -83,6 +83,8 @@ class SourceFill:
     is_awaited
         Whether readers wait for it until it is settled, whatever else is there: nothing says
         missing in its variable.
+    is_essential
+        Whether readers wait for its variable at all, see `DataVar.is_essential`.
     """
 
     start: int
@@ -90,6 +92,7 @@ class SourceFill:
     status: SourceFileStatus
     settled: bool
     is_awaited: bool = False
+    is_essential: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,8 @@ def region_state(
     publish_when
         ``"complete"``: a position is settled once all its files are. ``"any"``: it is also
         settled once one of its files succeeded, unless another failed and may yet succeed,
-        or is awaited.
+        or is awaited. ``"lead by lead"``: likewise. Files of variables that are not essential
+        settle nothing and hold nothing back; what they gave is data.
 
     Examples
     --------
@@ -142,16 +146,17 @@ def region_state(
     RegionState(start=24, stop=26, settled=1, data=1)
     """
     length = len(region)
-    waiting, failed, succeeded = (np.zeros(length, dtype=bool) for _ in range(3))
+    waiting, failed, succeeded, filled = (np.zeros(length, dtype=bool) for _ in range(4))
     for fill in (fill for fills in variables for fill in fills):
         at = region.clip(fill.start, fill.stop)
         if fill.status is SourceFileStatus.SUCCEEDED:
-            succeeded[at] = True
-        elif not fill.settled:
+            filled[at] = True
+            succeeded[at] |= fill.is_essential
+        elif not fill.settled and fill.is_essential:
             holds = fill.status.is_failure or fill.is_awaited
             (failed if holds else waiting)[at] = True
     blocked = failed | waiting if publish_when == "complete" else failed | (waiting & ~succeeded)
     settled = int(np.argmax(blocked)) if blocked.any() else length
-    with_data = np.flatnonzero(succeeded[:settled])
+    with_data = np.flatnonzero(filled[:settled])
     data = int(with_data[-1]) + 1 if with_data.size else 0
     return RegionState(region.start, region.stop, settled, data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -268,12 +269,20 @@ class DataVar:
     previously
         What archives made earlier call it: they go on with that name until `gridmill
         migrate-metadata` gives them this one.
+    is_essential
+        Whether readers wait for it. If not, positions are published while its source files are
+        still awaited; they are taken in when they come, and are gaps past their deadline like those
+        of any other variable.
+    publication_delay
+        Its own deadline, in the place of `RegionJob.publication_delay` and of what
+        `RegionJob.expected` says; None has none of its own.
 
     Raises
     ------
     ValueError
         `name` is none of an array, `attrs` lacks `units` or `long_name`, something in `gates` is no
-        gate, or `aliases` or `previously` are no other names.
+        gate, `aliases` or `previously` are no other names, or nothing says missing in a variable
+        that is not essential.
     """
 
     name: str
@@ -288,6 +297,8 @@ class DataVar:
     superseded: Superseded | None = None
     aliases: tuple[str, ...] = ()
     previously: str | None = None
+    is_essential: bool = True
+    publication_delay: timedelta | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -299,6 +310,12 @@ class DataVar:
             raise ValueError(f"aliases={self.aliases!r} of {self.name!r}: give a tuple of names")
         if self.previously == self.name:
             raise ValueError(f"{self.name!r} is previously={self.previously!r}: give another name")
+        if not self.is_essential and self.encoding.missing is None:
+            raise ValueError(
+                f"{self.name!r} is not essential, but nothing says missing in its dtype "
+                f"{self.encoding.dtype}: readers would see {self.encoding.fill} until it comes. "
+                "Declare a fill_value that cannot occur, or let readers wait for it"
+            )
 
     @property
     def names_in_source(self) -> tuple[str, ...]:

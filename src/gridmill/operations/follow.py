@@ -11,11 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import ListedFileCoord, SourceFileCoord, url_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
+from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import results_from_record
 from gridmill.planning.source_files.asking import ask_files
+from gridmill.planning.source_files.rhythm import WAITS
 from gridmill.runs.on_demand import OnDemand, where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.state.leases import LeaseHeld
@@ -167,6 +170,11 @@ def _updates(
 class _Awaited:
     job: RegionJob[Any, Any]
     coord: SourceFileCoord
+    variables: list[DataVar]
+
+    def is_expected(self, now: Any) -> bool:
+        """Whether one of its variables gives it up by now."""
+        return any(is_expected(self.job, self.coord, var, now) for var in self.variables)
 
 
 class _Clock:
@@ -220,18 +228,19 @@ class _Pauses:
 def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
     """List the source files of an update that readers wait for, each once a region.
 
-    For what a gate holds it is no use to wait, and the final one of a provisional file may take
-    weeks.
+    For what a gate holds it is no use to wait, the final one of a provisional file may take weeks,
+    and nobody waits for variables that are not essential.
     """
     found: dict[tuple[str, str], _Awaited] = {}
     for prepared in dataset.plan(now=end).prepared():
         if prepared.record is None:
             continue
-        for coords in results_from_record(prepared, prepared.record).values():
-            for coord in coords:
+        results = results_from_record(prepared, prepared.record)
+        for var in (var for var in prepared.job.data_vars if var.is_essential):
+            for coord in results.get(var.name, ()):
                 if not coord.settled and coord.status not in NOT_AWAITED:
                     key = (prepared.job.region.key, url_of(coord))
-                    found.setdefault(key, _Awaited(prepared.job, coord))
+                    found.setdefault(key, _Awaited(prepared.job, coord, [])).variables.append(var)
     return list(found.values())
 
 
@@ -242,8 +251,10 @@ def _is_unlisted(coord: SourceFileCoord) -> bool:
 
 def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:
     """Whether a run would do something: a file came, is given up for, or is to be tried again."""
-    if any(one.coord.status.is_failure or one.job.expected(one.coord, now) for one in awaited):
+    if any(one.coord.status.is_failure or one.is_expected(now) for one in awaited):
         return True
+    # Of what is there and waits for the rest of its shard, only that rest is news.
+    awaited = [one for one in awaited if one.coord.detail != WAITS]
     step = max(1, len(awaited) // ASKED_AT_A_TURN)
     asked: dict[str, list[_Awaited]] = {}
     for one in awaited[turn % step :: step]:

@@ -13,7 +13,7 @@ import pandas as pd
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.settling import where_offered
+from gridmill.authoring.settling import is_expected, where_offered
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.files.recorded import SourceFileRecord
@@ -234,7 +234,8 @@ def _version(archive: Archive) -> int:
 def _expected_length(archive: Archive, published: int, now: Any) -> int | None:
     """Give how far all source files are expected by now; None if the dataset never says."""
     job_class = archive.job_class
-    if job_class.expected is RegionJob.expected and job_class.publication_delay is None:
+    delays = (job_class.publication_delay, *(v.publication_delay for v in archive.config.data_vars))
+    if job_class.expected is RegionJob.expected and not any(delay is not None for delay in delays):
         return None
     length = archive.config.region_length
     total = len(archive.index)
@@ -253,10 +254,13 @@ def _are_expected(
     """Say by position of a region whether all its source files should be there."""
     prepared = prepare_recorded(archive, job, None)
     ready, awaited = (np.zeros(len(job.region), bool) for _ in range(2))
-    for file in (file for group in prepared.groups for file in group.files):
-        filled = positions_filled(job, file)
-        at = job.region.clip(filled.start, filled.stop)
-        (ready if job.expected(file.coord, now) else awaited)[at] = True
+    for group in prepared.groups:
+        ours = [var for var in group.variables if var.is_essential]
+        for file in group.files if ours else ():
+            filled = positions_filled(job, file)
+            at = job.region.clip(filled.start, filled.stop)
+            is_ready = all(is_expected(job, file.coord, var, now) for var in ours)
+            (ready if is_ready else awaited)[at] = True
     result: np.ndarray[Any, np.dtype[np.bool_]] = ready & ~awaited
     return result
 

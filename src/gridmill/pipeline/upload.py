@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 
+from gridmill.model.records import ObjectReceipt
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.slabs.keep_published import is_published
 from gridmill.pipeline.timing import recorded
@@ -47,9 +48,10 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
     with recorded("upload", bench.space.key, bench.worker) as span:
         replicated = _replicate(bench, context, shards)
         try:
+            same = _there_already(context, shards) if shards.work.skips_same else {}
             uploaded = context.store.upload(
                 shards.folder,
-                shards.keys,
+                [key for key in shards.keys if key not in same],
                 context.proof,
                 replaces=is_published(context, shards.work),
             )
@@ -57,12 +59,14 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
             if _is_whole(bench, shards):
                 raise
             raise TmpFolderLost(str(shards.folder)) from error
-        span.append(sum(receipt.nbytes for receipt in uploaded.objects))
+        put_nbytes = sum(receipt.nbytes for receipt in uploaded.objects)
+        span.append(put_nbytes)
+    objects = {receipt.key: receipt for receipt in uploaded.objects} | same
     name = shards.work.data_var.name
     files = shards.source.files if shards.healed is None else shards.healed
     return Receipt(
         variable=name,
-        objects=uploaded.objects,
+        objects=tuple(objects[key] for key in shards.keys),
         files=files,
         unread=shards.unread,
         healed=shards.healed,
@@ -73,7 +77,22 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
         remarks=shards.remarks,
         lost=shards.lost,
         holes=shards.holes,
+        put_nbytes=put_nbytes,
     )
+
+
+def _there_already(context: RunContext, shards: LocalShards) -> dict[str, ObjectReceipt]:
+    """Return by key those objects that readers see as they are here."""
+    known = context.store.published_nbytes(shards.keys)
+    same = {}
+    for key in shards.keys:
+        content = (shards.folder / key).read_bytes()
+        if known.get(key) == len(content) and context.store.read_object(key) == content:
+            same[key] = ObjectReceipt.of(key, content)
+    if len(same) == len(shards.keys) > 0 and not context.store.shows_uploads:
+        # What an upload returned names it: one of nothing would be of no region.
+        del same[min(same, key=lambda key: same[key].nbytes)]
+    return same
 
 
 # Replicas that failed in this process, by run: their patience is lost once, not for each object.

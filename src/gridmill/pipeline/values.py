@@ -138,6 +138,8 @@ class VariableWork:
         Likewise the version that is not read again, and why.
     offered
         Positions of the processing region at which the provider has the variable; None: all.
+    skips_same
+        Whether what the store has already, byte by byte, is not put again.
     """
 
     job: RegionJob[Any, Any]
@@ -151,6 +153,7 @@ class VariableWork:
     holes: frozenset[str] = frozenset()
     withdrawn: Mapping[str, Word] = field(default_factory=dict)
     offered: slice | None = None
+    skips_same: bool = False
 
     @property
     def data_var(self) -> DataVar:
@@ -280,6 +283,8 @@ class Receipt:
         Keys of those objects that lack published values, see `LocalShards`.
     lost
         How many values transformations made missing, by why.
+    put_nbytes
+        Bytes that were put: less than `objects` have where some of them were there already.
     """
 
     variable: str
@@ -294,6 +299,7 @@ class Receipt:
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
     holes: tuple[str, ...] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
+    put_nbytes: int = 0
 
     @property
     def not_read(self) -> dict[int, str]:

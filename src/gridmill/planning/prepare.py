@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
@@ -16,16 +17,19 @@ from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
-from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons
+from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons, with_waiting
 from gridmill.planning.source_files.declared import NotOffered
 from gridmill.planning.source_files.offered import is_offered_of, unlisted
 from gridmill.planning.source_files.outcomes import (
+    AWAITED_LONGER,
+    awaited_longer,
     coords_from,
     declared_provisional,
     held_for,
     with_finals,
 )
 from gridmill.planning.source_files.places import Places, place_files
+from gridmill.planning.source_files.rhythm import WAITS, Rhythm
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
 
@@ -52,6 +56,11 @@ class PreparedGroup:
     is_cut
         Whether some of the files that the job lists are of positions at which the provider has none
         of the variables: they are not asked for.
+    waits
+        By index, the files that are not to be fetched yet, and why: see
+        `gridmill.planning.source_files.rhythm`.
+    spent
+        By variable in `todo`, see `VariableRecord.spent`, with what is to do.
     """
 
     variables: tuple[DataVar, ...]
@@ -61,6 +70,8 @@ class PreparedGroup:
     kept: Mapping[int, SourceFileCoord] = field(default_factory=dict)
     believed: frozenset[str] = frozenset()
     is_cut: bool = False
+    waits: Mapping[int, str] = field(default_factory=dict)
+    spent: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def believes(self, name: str, known: VariableRecord) -> bool:
         """Whether a record of a variable is about what the variable is made of today."""
@@ -76,8 +87,15 @@ class PreparedGroup:
     @property
     def files_to_process(self) -> tuple[SourceFile, ...]:
         """The source files, marked where they are not to be read again."""
+        waiting = {
+            index: replace(
+                self.files[index].coord, status=SourceFileStatus.NOT_YET_AVAILABLE, detail=why
+            )
+            for index, why in self.waits.items()
+        }
+        kept = {**waiting, **self.kept}
         return tuple(
-            replace(file, coord=self.kept[index], is_kept=True) if index in self.kept else file
+            replace(file, coord=kept[index], is_kept=True) if index in kept else file
             for index, file in enumerate(self.files)
         )
 
@@ -128,7 +146,11 @@ class PreparedRegion:
     @property
     def n_files(self) -> int:
         """Number of source files that are to be downloaded."""
-        return sum(len(group.files) - len(group.kept) for group in self.groups if group.todo)
+        return sum(
+            len(group.files) - len(group.kept) - len(group.waits)
+            for group in self.groups
+            if group.todo
+        )
 
 
 def prepare_region(
@@ -230,21 +252,35 @@ class _Preparation:
         changes = {v.name: listed.change(v.name, record) for v in variables}
         as_it_was = [name for name, change in changes.items() if not change]
         if record is not None and now is not None:
-            record = _judged_again(job, record, as_it_was, files, now)
-            wordless = [v for v in variables if v.encoding.missing is None]
-            record = _held_again(record, [v for v in wordless if v.name in as_it_was])
+            known = [v for v in variables if v.name in as_it_was]
+            record = _judged_again(job, record, known, files, now)
+            record = _awaited_again(job, record, variables, known, files, now)
+            record = _held_again(record, [v for v in known if v.encoding.missing is None])
         reasons = Reasons(job, record, listed, self.missing, self.ask, now, self.belief)
+        if job.publish_when == "lead by lead" and self.ask is not None:
+            reasons.rhythm = Rhythm(job, variables, files, self.sizes)
         todo = {name: why for name, change in changes.items() if (why := reasons.of(name, change))}
         if record is not None and now is not None:
             done = [name for name in as_it_was if name not in todo]
             in_vain = {name: reasons.in_vain.get(name, []) for name in done}
             record = with_tries(record, done, in_vain, now)
+            record = with_waiting(record, [name for name in done if name in reasons.waits], reasons)
+        waits = reasons.waiting_files(todo)
         kept = reasons.kept([v for v in variables if v.name in todo], self.sizes)
         fingerprints = {v.name: listed.fingerprint(v.name) for v in variables}
         believed = frozenset(as_it_was)
         if todo and record is not None:
             files = with_finals(files, record)
-        group = PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed)
+        group = PreparedGroup(
+            tuple(variables),
+            files,
+            fingerprints,
+            todo,
+            kept,
+            believed,
+            waits=waits,
+            spent=reasons.spent,
+        )
         return group, record
 
 
@@ -312,7 +348,7 @@ def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> Pro
 def _judged_again(
     job: RegionJob[Any, Any],
     record: ProgressRecord,
-    as_it_was: Sequence[str],
+    variables: Sequence[DataVar],
     files: Sequence[SourceFile],
     now: Any,
 ) -> ProgressRecord:
@@ -321,15 +357,37 @@ def _judged_again(
     And let those that their address calls provisional today be so.
     """
     groups = list(record.groups)
-    ours = {record.variables[name].group for name in as_it_was}
-    for group in ours:
+    for group in {record.variables[var.name].group for var in variables}:
+        ours = [var for var in variables if record.variables[var.name].group == group]
         groups[group] = tuple(
             declared_provisional(
-                replace(was, settled=was.settled or _is_gap(job, was, file, now)), file.coord
+                replace(was, settled=was.settled or _is_gap(job, ours, was, file, now)), file.coord
             )
             for was, file in zip(groups[group], files, strict=False)
         )
     return replace(record, groups=tuple(groups))
+
+
+def _awaited_again(
+    job: RegionJob[Any, Any],
+    record: ProgressRecord,
+    group: Sequence[DataVar],
+    variables: Sequence[DataVar],
+    files: Sequence[SourceFile],
+    now: Any,
+) -> ProgressRecord:
+    """Let variables whose deadline is later than that of others wait, and no longer past it."""
+    if all(var.publication_delay == group[0].publication_delay for var in group):
+        return record
+    known = dict(record.variables)
+    for var in variables:
+        before = known[var.name]
+        were = record.groups[before.group]
+        coords = [file.coord for file in files[: len(were)]]
+        rest = {at: of for at, of in before.unread.items() if not of[1].endswith(AWAITED_LONGER)}
+        own = awaited_longer(job, group, var, coords, were, now)
+        known[var.name] = replace(before, unread={**own, **rest})
+    return replace(record, variables=known)
 
 
 def _held_again(record: ProgressRecord, variables: Sequence[DataVar]) -> ProgressRecord:
@@ -344,5 +402,13 @@ def _held_again(record: ProgressRecord, variables: Sequence[DataVar]) -> Progres
     return replace(record, variables=known)
 
 
-def _is_gap(job: RegionJob[Any, Any], was: SourceFileRecord, file: SourceFile, now: Any) -> bool:
-    return was.status is SourceFileStatus.NOT_YET_AVAILABLE and job.expected(file.coord, now)
+def _is_gap(
+    job: RegionJob[Any, Any],
+    variables: Sequence[DataVar],
+    was: SourceFileRecord,
+    file: SourceFile,
+    now: Any,
+) -> bool:
+    if was.status is not SourceFileStatus.NOT_YET_AVAILABLE or was.detail == WAITS:
+        return False
+    return any(is_expected(job, file.coord, var, now) for var in variables)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -19,7 +19,8 @@ from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files.footprint import files_to_keep
 from gridmill.planning.source_files.offered import is_offered_of
 from gridmill.planning.source_files.outcomes import coords_from
-from gridmill.sources.fetch.download import FileIdentity
+from gridmill.planning.source_files.rhythm import NOT_THERE, WAITS, Rhythm
+from gridmill.sources.fetch.download import FileIdentity, mask_url
 
 __all__ = ["AS_RECORDED", "Ask", "Belief", "Missing", "Reasons", "nothing_missing"]
 
@@ -85,9 +86,79 @@ class Reasons:
     in_vain: dict[str, list[int]] = field(default_factory=dict)
     # The variables that are only looked at because something is pending or held.
     pending: set[str] = field(default_factory=set)
+    # Where readers see leads one by one: when their shards are written; by variable, the files that
+    # wait for that, and what its shards cost with what is to do.
+    rhythm: Rhythm | None = None
+    waits: dict[str, dict[int, str]] = field(default_factory=dict)
+    spent: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def of(self, name: str, change: str) -> str:
         """Say why a variable is to be processed; empty if it is done."""
+        why = self._why(name, change)
+        if self.rhythm is not None and why and name not in self.spent:
+            self._let_wait(self.rhythm, name)
+        return why
+
+    def waiting_files(self, todo: Collection[str]) -> dict[int, str]:
+        """Return by index the files that wait though some of these variables are processed."""
+        found = {at: why for name in todo for at, why in self.waits.get(name, {}).items()}
+        stored = set().union(*(self._stored(name) for name in todo)) if found else set()
+        return {at: why for at, why in found.items() if at not in stored}
+
+    def _let_wait(
+        self, rhythm: Rhythm, name: str, coords: Sequence[SourceFileCoord] = ()
+    ) -> frozenset[int]:
+        """Choose which of the files that arrived wait, and return those that do not.
+
+        Parameters
+        ----------
+        rhythm
+            Says when shards are written.
+        name
+            The variable.
+        coords
+            Its files with what became of them; none where it is made anew.
+        """
+        files = [file.coord for file in self.listed.files]
+        stored = self._stored(name)
+        still_open = [at for at in range(len(files)) if at not in stored]
+        gone = {at for at in still_open if self._is_gone(files[at])}
+        gone |= {at for at, coord in enumerate(coords) if coord.settled and at not in stored}
+        awaited = set(still_open) - gone
+        arrived = self._arrived(still_open) if awaited else set(still_open)
+        known = None if self.record is None else self.record.known_before(name)
+        choice = rhythm.choose(stored, arrived, gone, None if known is None else known.spent)
+        # What comes between asking and fetching would not be in the account.
+        self.waits[name] = dict.fromkeys(awaited - arrived, NOT_THERE)
+        self.waits[name] |= dict.fromkeys(choice.waits, WAITS)
+        self.spent[name] = choice.spent
+        return frozenset(arrived - choice.waits)
+
+    def _is_gone(self, coord: SourceFileCoord) -> bool:
+        """Whether nobody awaits a file any more."""
+        return self.now is not None and self.job.expected(coord, self.now)
+
+    def _arrived(self, indexes: Sequence[int]) -> set[int]:
+        """Ask which of some files the provider has."""
+        assert self.ask is not None
+        coords = [self.listed.files[at].coord for at in indexes]
+        unasked = [coord for coord in coords if url_of(coord) not in self.answers]
+        self.answers.update(self.ask(self.job, unasked))
+        pairs = zip(indexes, coords, strict=True)
+        return {at for at, coord in pairs if self.answers[url_of(coord)] is not None}
+
+    def _stored(self, name: str) -> set[int]:
+        """Return the indexes of those files of which the store has a variable's values."""
+        known = None if self.record is None else self.record.known_before(name)
+        if self.record is None or known is None:
+            return set()
+        ok = SourceFileStatus.SUCCEEDED
+        were = enumerate(self.record.groups[known.group])
+        urls = {f.url for at, f in were if f.status is ok and at not in known.unread}
+        files = enumerate(self.listed.files)
+        return {at for at, file in files if mask_url(url_of(file.coord)) in urls}
+
+    def _why(self, name: str, change: str) -> str:
         known = None if self.record is None else self.record.variables.get(name)
         if self.record is None or known is None:
             return "not done yet"
@@ -172,6 +243,9 @@ class Reasons:
         self.answers.update(self.ask(self.job, unasked))
         new = [c for c in hopeful if _is_new(c, self.answers[url_of(c)])]
         self.in_vain[name] += [at for at in due if coords[at] not in new]
+        if self.rhythm is not None and new:
+            taken = {id(coords[at]) for at in self._let_wait(self.rhythm, name, coords)}
+            new = [c for c in new if c.status is SourceFileStatus.SUCCEEDED or id(c) in taken]
         if all(coord.not_final is not None for coord in new):
             self.pending.add(name)
         return f"{len(new)} source files arrived or were revised" if new else ""
@@ -229,6 +303,20 @@ def _has_failed(coord: SourceFileCoord) -> bool:
 def _is_unversioned(coord: SourceFileCoord, known: VariableRecord) -> bool:
     """Whether nothing is known of a file's version, so that no revision could follow it."""
     return bool(known.unproven) and coord.etag is None and coord.last_modified is None
+
+
+def with_waiting(record: ProgressRecord, names: Sequence[str], reasons: Reasons) -> ProgressRecord:
+    """Return a record that says which files of these variables are there and wait."""
+    groups = list(record.groups)
+    for name in names:
+        at, waits = record.variables[name].group, reasons.waits[name]
+        groups[at] = tuple(
+            replace(file, detail=waits.get(index))
+            if WAITS in (file.detail, waits.get(index))
+            else file
+            for index, file in enumerate(groups[at])
+        )
+    return replace(record, groups=tuple(groups))
 
 
 def _is_provisional(coord: SourceFileCoord) -> bool:

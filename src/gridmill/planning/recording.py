@@ -11,6 +11,7 @@ from importlib.metadata import version as distribution_version
 from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import url_of
 from gridmill.model.epochs import FIRST
 from gridmill.model.files.earlier import Earlier, kept_compactly
@@ -24,8 +25,9 @@ from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
 from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files.before import SaidBefore
-from gridmill.planning.source_files.outcomes import NOTHING, held_for
+from gridmill.planning.source_files.outcomes import NOTHING, awaited_longer, held_for
 from gridmill.planning.source_files.places import positions_filled
+from gridmill.planning.source_files.rhythm import WAITS
 from gridmill.sources.fetch.download import mask_url
 
 __all__ = ["RegionOutcome", "extent_with_data", "newest_source", "record_outcome"]
@@ -128,7 +130,7 @@ def _done(
             if id(seen) not in records:
                 job = outcome.prepared.job
                 records[id(seen)] = tuple(
-                    said.kept_with(_file_record(job, file, now, run), file) for file in seen
+                    said.kept_with(_file_record(job, group, file, now, run), file) for file in seen
                 )
             yield group, name, records[id(seen)]
 
@@ -186,11 +188,14 @@ def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFi
 
 
 def _file_record(
-    job: RegionJob[Any, Any], file: SourceFile, now: Any, run: int
+    job: RegionJob[Any, Any], group: PreparedGroup, file: SourceFile, now: Any, run: int
 ) -> SourceFileRecord:
     coord = file.coord
     at = positions_filled(job, file)
-    is_overdue = coord.status in NOTHING and job.expected(coord, now)
+    is_overdue = coord.status in NOTHING and any(
+        is_expected(job, coord, var, now) for var in group.variables
+    )
+    is_overdue = is_overdue and coord.detail != WAITS
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
         is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
     url, has_come = mask_url(url_of(coord)), coord.status is SourceFileStatus.SUCCEEDED
@@ -225,7 +230,8 @@ def _variable_record(
     if receipt is None:
         error = outcome.failures[name]
         return VariableRecord(state="failed", group=0, fingerprint=fingerprint, error=error)
-    unread = _unread(outcome.prepared.job, receipt, files, now)
+    unread = _unread(outcome.prepared.job, group, receipt, files, now)
+    counts = name in group.spent
     objects, token = receipt.objects, receipt.token
     kept = _known_before(outcome.prepared.record, name)
     holes = _holes(receipt, outcome.prepared.record, kept, files)
@@ -243,6 +249,8 @@ def _variable_record(
         unread=unread,
         tries=_tries(outcome.prepared, name, files, unread, now),
         token=token,
+        spent=group.spent.get(name),
+        put_nbytes=((kept and kept.put_nbytes) or 0) + receipt.put_nbytes if counts else None,
         **_made_by(outcome, receipt, kept),
     )
 
@@ -318,8 +326,10 @@ def _under_way(
         return {}
     names = {*before.variables, *before.under_way}
     known = {name: before.known_before(name) for name in sorted(names)}
+    spent = {name: of for group in outcome.prepared.groups for name, of in group.spent.items()}
+    # What is about to be written counts though this run should not live to see it.
     return {
-        name: was
+        name: replace(was, spent=spent.get(name, was.spent))
         for name, was in known.items()
         if was is not None and was.objects
         if name not in variables or variables[name].state == "failed"
@@ -331,7 +341,11 @@ def _known_before(record: ProgressRecord | None, name: str) -> VariableRecord | 
 
 
 def _unread(
-    job: RegionJob[Any, Any], receipt: Receipt, files: Sequence[SourceFileRecord], now: Any
+    job: RegionJob[Any, Any],
+    group: PreparedGroup,
+    receipt: Receipt,
+    files: Sequence[SourceFileRecord],
+    now: Any,
 ) -> Mapping[int, tuple[bool, str]]:
     """Return what could not be read; past its deadline it holds readers back no longer.
 
@@ -344,10 +358,12 @@ def _unread(
         became = coord.status.of_unread(cause)
         if became in (SourceFileStatus.HELD, SourceFileStatus.WITHDRAWN):
             return became is SourceFileStatus.WITHDRAWN
-        return job.expected(coord, now) and not job.holds_extent(coord, var)
+        return is_expected(job, coord, var, now) and not job.holds_extent(coord, var)
 
     unread = {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}
-    return held_for(var, files, unread)
+    coords = [file.coord for file in receipt.files]
+    own = awaited_longer(job, group.variables, var, coords, files, now)
+    return held_for(var, files, {**own, **unread})
 
 
 def _tries(

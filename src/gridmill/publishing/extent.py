@@ -246,7 +246,8 @@ class Extent:
     def _why_not_at(self, position: int, record: ProgressRecord) -> str:
         """Say why readers do not see a position of a region that has a record."""
         job = self.archive.job(self.archive.region_at(position))
-        names = [var.name for var in job.data_vars if is_offered(job, var)]
+        ours = (var for var in job.data_vars if var.is_essential)
+        names = [var.name for var in ours if is_offered(job, var)]
         at = position - record.start
         why = why_unsettled(where_offered(job, record), names, slice(at, at + 1))
         if why is not None:

@@ -233,7 +233,7 @@ class Narrator:
         if receipt.healed is not None:
             self.report.nbytes_healed += sum(file.nbytes_fetched for file in receipt.healed)
             self.files.note_fetched(region, receipt.healed)
-        self.report.nbytes_uploaded += sum(obj.nbytes for obj in receipt.objects)
+        self.report.nbytes_uploaded += receipt.put_nbytes
         self.report.variables_done += 1
         self._note_spans(region, receipt.spans)
 
@@ -252,6 +252,7 @@ class Narrator:
         self.note_gaps(region, record)
         self._note_revised(region, record)
         self._note_times(region, record)
+        self._note_written(region, record)
         log.info("region %s: %d done, %d failed", region.name, len(outcome.receipts), len(failures))
         self.listener(Event("region", region.name))
 
@@ -293,6 +294,16 @@ class Narrator:
             region.nbytes += span.nbytes
             self.report.spans.append(span)
             self.listener(Event("stage", region.name, span.stage, span.nbytes))
+
+    def _note_written(self, region: RegionInFlight, record: ProgressRecord) -> None:
+        """Note what it cost that readers saw a region as it came, once all of it is there."""
+        variables = [v for v in record.variables.values() if v.put_nbytes is not None]
+        final = sum(receipt.nbytes for v in variables for receipt in v.objects)
+        if final and record.is_settled(record.variables):
+            times = sum(v.put_nbytes or 0 for v in variables) / final
+            budget = f"{region.job.write_budget:g} are allowed"
+            note = f"{region.name}: {times:.2f} times its final bytes were written; {budget}"
+            self.report.notes.append(note)
 
     def _note_times(self, region: RegionInFlight, record: ProgressRecord) -> None:
         if region.job.is_static or not region.outcome.receipts:

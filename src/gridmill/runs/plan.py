@@ -23,6 +23,7 @@ from gridmill.model.wording import count_of, made_under
 from gridmill.pipeline.slabs.transform import slabs_for
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.reasons import AS_RECORDED, Belief
+from gridmill.planning.source_files.rhythm import Rhythm
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.runs.workplaces.workplace import threads_per_worker
 from gridmill.sources.fetch.download import mask_url
@@ -160,7 +161,8 @@ class Plan:
             "estimated_from": known and {"run": known.run, "workers": known.workers},
             "passed_over": {"regions": self.regions - varying, "why": self._why_passed_over()},
             "listings": asdict(self.listings.cost),
-            "warnings": [*self._warnings(to_do), *_remarks(every)],
+            "writes_at_most": _writes_at_most(every),
+            "warnings": [*self._warnings(to_do), *_remarks(every), *_of_rhythm(every)],
             "regions": regions,
         }
 
@@ -204,6 +206,41 @@ def _remarks(every: Sequence[PreparedRegion]) -> Iterator[str]:
         yield (
             f"{count_of(moved, 'region')} {'was' if moved == 1 else 'were'} made of source files "
             "that have other addresses now: they stay as they are"
+        )
+
+
+def _rhythms(every: Sequence[PreparedRegion]) -> list[Rhythm]:
+    """Return when shards of the newest region are written, where readers see leads one by one."""
+    varying = [one for one in every if not one.job.is_static]
+    if not varying or varying[-1].job.publish_when != "lead by lead":
+        return []
+    job, sizes = varying[-1].job, varying[-1].sizes
+    groups = [group for group in varying[-1].groups if group.files]
+    return [Rhythm(job, group.variables, group.files, sizes) for group in groups]
+
+
+def _writes_at_most(every: Sequence[PreparedRegion]) -> float | None:
+    """Say how many times the final bytes of a region are written at most; None without leads."""
+    found = _rhythms(every)
+    return round(max(rhythm.worst() for rhythm in found), 2) if found else None
+
+
+def _of_rhythm(every: Sequence[PreparedRegion]) -> Iterator[str]:
+    """Say what it costs that readers see leads one by one, and where the shards do not fit."""
+    found = _rhythms(every)
+    if not found:
+        return
+    budget = found[0].budget
+    yield (
+        f"readers see leads as they come: up to {_writes_at_most(every):g} × the final bytes are "
+        f"written, and {budget:g} × are allowed (write_budget)"
+    )
+    written, files = min((rhythm.steps() for rhythm in found), key=lambda pair: pair[0] / pair[1])
+    if written < files:
+        yield (
+            f"the shards do not fit the rhythm of the leads: of {files:,} source files that come "
+            f"one by one, {written:,} are stored as they come, and the others with them. Shards "
+            "that hold a single lead, or a higher write_budget, show each at once"
         )
 
 

@@ -19,14 +19,16 @@ def fills(draw):
     start = draw(st.integers(-3, LENGTH + 2))
     status = draw(STATUSES)
     settled = status is OK or draw(st.booleans())
-    return SourceFill(start, start + draw(st.integers(0, 4)), status, settled)
+    stop, essential = start + draw(st.integers(0, 4)), draw(st.booleans())
+    return SourceFill(start, stop, status, settled, is_essential=essential)
 
 
 def naive_state(region, variables, publish_when):
     """Judge position by position, straight from the words of the design."""
 
     def is_settled(position):
-        files = [f for fills in variables for f in fills if f.start <= position < f.stop]
+        there = [f for fills in variables for f in fills if f.start <= position < f.stop]
+        files = [f for f in there if f.is_essential]
         if publish_when == "complete":
             return all(f.settled or f.status is OK for f in files)
         if any(f.status.is_failure and not f.settled for f in files):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import SourceFileCoord, address_of, known_of
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import Word
@@ -14,6 +17,7 @@ from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 
 __all__ = [
+    "awaited_longer",
     "coords_from",
     "declared_provisional",
     "held_for",
@@ -24,6 +28,8 @@ __all__ = [
 
 Unread = Mapping[int, tuple[bool, str]]
 VERSION = ("nbytes", "etag", "last_modified", "checksum", "index")
+# Of a file that is given up for a variable of its group, and not yet for this one.
+AWAITED_LONGER = "; its own deadline has not passed"
 # What became of a file that gave no variable anything: past its time that is settled.
 NOTHING = (SourceFileStatus.NOT_YET_AVAILABLE, SourceFileStatus.READ_FAILED)
 
@@ -73,6 +79,39 @@ def withdrawn_files(record: ProgressRecord | None, name: str) -> dict[str, Word]
     groups = () if record is None else record.groups
     files = (file for group in groups for file in group)
     return {file.url: file.withdrawn[name] for file in files if name in file.withdrawn}
+
+
+def awaited_longer(
+    job: RegionJob[Any, Any],
+    group: Sequence[DataVar],
+    var: DataVar,
+    coords: Sequence[SourceFileCoord],
+    files: Sequence[SourceFileRecord],
+    now: Any,
+) -> dict[int, tuple[bool, str]]:
+    """Return by index those settled files that a variable with a later deadline still awaits.
+
+    Parameters
+    ----------
+    job
+        The region job.
+    group
+        The variables that share the files: a file is settled once one of them gives it up.
+    var
+        The variable.
+    coords, files
+        The group's source files, and their records.
+    now
+        The present, as a label of the append dim.
+    """
+    if all(other.publication_delay == var.publication_delay for other in group):
+        return {}
+    return {
+        at: (False, f"{file.detail or file.status}{AWAITED_LONGER}")
+        for at, (coord, file) in enumerate(zip(coords, files, strict=True))
+        if file.settled and file.status in NOTHING and file.accepted is None
+        if not is_expected(job, coord, var, now)
+    }
 
 
 def held_for(var: DataVar, files: Sequence[SourceFileRecord], unread: Unread) -> Unread:
