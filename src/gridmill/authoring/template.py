@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, cast
@@ -15,6 +16,7 @@ from xarray.backends import BackendArray
 from xarray.core.indexing import LazilyIndexedArray
 
 from gridmill.authoring.axis import Axis, check_settling, labels_before
+from gridmill.authoring.derived.checks import check_bounds, check_made
 from gridmill.authoring.describing.acdd import (
     derived_attributes,
     described_coords,
@@ -113,7 +115,7 @@ class TemplateConfig:
     def __init__(self) -> None:
         about = self.dataset_attributes
         variables, former = (
-            described_variables([var.with_dims(self.dims) for var in declared], about)
+            described_variables([self._resolved(var) for var in declared], about)
             for declared in (self.data_vars, self.former_vars)
         )
         self.data_vars, self.former_vars = variables, former
@@ -198,6 +200,7 @@ class TemplateConfig:
                 f"coordinates {undeclared} are given, but {type(self).__name__}.coords does not "
                 "declare how they are stored"
             )
+        check_bounds(self, ds)
         lazy = {var.name: _lazy_variable(var, ds.sizes) for var in self.data_vars}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
@@ -326,6 +329,14 @@ class TemplateConfig:
         self._check_is_label(value)
         return int(index.searchsorted(self.label(value)))
 
+    def _resolved(self, var: DataVar) -> DataVar:
+        """Give a variable its dims, and an aggregation the step of the append dim."""
+        var = var.with_dims(self.dims)
+        if var.aggregated is None:
+            return var
+        how = replace(var.aggregated, period=self.append_dim_frequency)
+        return replace(var, aggregated=how)
+
     def _check_is_label(self, start: str) -> None:
         label = self.label(start)
         first = self.label(self.append_dim_start)
@@ -407,6 +418,7 @@ def _check_declaration(config: TemplateConfig) -> None:
                 f"variable {var.name!r} has dims {var.dims}: the append dim "
                 f"{config.append_dim!r} must come first"
             )
+    check_made(config)
     _check_completeness(config)
     check_settling(config)
     config.label(config.append_dim_start)

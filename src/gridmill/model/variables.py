@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gridmill.model.fields.derived import Aggregation, Derived
 from gridmill.model.fields.gates import Gate, check_gates
+from gridmill.model.fields.superseded import Superseded
 
 __all__ = [
     "BLOSC_ZSTD",
@@ -255,22 +257,6 @@ def _check_packing(encoding: Encoding) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Superseded:
-    """Why archives made earlier have a variable that new ones do not have.
-
-    Parameters
-    ----------
-    by
-        Name of the variable in its place.
-    why
-        What is wrong with it, in a sentence without its full stop.
-    """
-
-    by: str
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class DataVar:
     """A data variable of a dataset.
 
@@ -302,6 +288,10 @@ class DataVar:
         decides, see `gridmill.Gate`.
     superseded
         What new archives have in its place; see `TemplateConfig.former_vars`.
+    derived
+        The formula that it is made by, of other variables of the same source files or of others'.
+    aggregated
+        How many steps of the source become one position of the append dim.
 
     Raises
     ------
@@ -319,6 +309,8 @@ class DataVar:
     valid_range: tuple[float, float] | None = None
     gates: tuple[Gate, ...] = ()
     superseded: Superseded | None = None
+    derived: Derived | None = None
+    aggregated: Aggregation | None = None
 
     def __post_init__(self) -> None:
         missing = [key for key in ("long_name", "units") if key not in self.attrs]
@@ -334,7 +326,22 @@ class DataVar:
                 f"variable {var.name!r} has dims {var.dims} but chunks {var.encoding.chunks}: "
                 "give one chunk length a dim"
             )
-        return var
+        return var if var.derived is None else replace(var, derived=var.derived.with_dims(var))
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its values are made of others, which the source files hold."""
+        return self.derived is not None or self.aggregated is not None
+
+    @property
+    def sources(self) -> tuple[DataVar, ...]:
+        """What the source files hold of it, as a region job's hooks get it: mostly itself."""
+        if not self.is_made:
+            return (self,)
+        given = (self,) if self.derived is None else self.derived.inputs
+        return tuple(
+            replace(var, aggregated=None, keep_mantissa_bits=None, gates=()) for var in given
+        )
 
     def object_length(self, dim: str) -> int:
         """Give the length along `dim` that one stored object covers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,9 +17,10 @@ from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
 from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons
 from gridmill.planning.source_files.declared import NotOffered
+from gridmill.planning.source_files.grouping import files_of, source_groups
 from gridmill.planning.source_files.offered import is_offered_of, unlisted
 from gridmill.planning.source_files.outcomes import coords_from, held_for
-from gridmill.planning.source_files.places import Places, place_files
+from gridmill.planning.source_files.places import Places
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
 
@@ -166,10 +166,9 @@ def prepare_region(
     sizes = {str(dim): n for dim, n in ds.sizes.items()}
     indexes = {str(dim): ds.get_index(dim) for dim in ds.dims}
     places, not_offered = Places(indexes), NotOffered(job, indexes)
-    for variables in _source_groups(job):
-        if not variables:
-            continue
-        listed_files = _begun(job, variables, place_files(job, ds, places, variables))
+    for group in source_groups(job):
+        variables = group.variables
+        listed_files = _begun(job, variables, files_of(job, ds, places, group))
         files = tuple(file for file in listed_files if not not_offered(file))
         listed = Listed(metadata, job, files, stored)
         changes = {v.name: listed.change(v.name, record) for v in variables}
@@ -187,7 +186,7 @@ def prepare_region(
         kept = reasons.kept([v for v in variables if v.name in todo], sizes)
         fingerprints = {v.name: listed.fingerprint(v.name) for v in variables}
         believed = frozenset(as_it_was)
-        groups.append(PreparedGroup(tuple(variables), files, fingerprints, todo, kept, believed))
+        groups.append(PreparedGroup(variables, files, fingerprints, todo, kept, believed))
     return PreparedRegion(job, record, sizes, tuple(groups))
 
 
@@ -201,25 +200,6 @@ def _begun(
     for file in files:
         if any(is_offered_of(job, var, file) for var in variables):
             yield file
-
-
-def _source_groups(job: RegionJob[Any, Any]) -> Sequence[Sequence[DataVar]]:
-    """Return the author's groups, which hold every variable of a job once.
-
-    One that is forgotten would never be made, and nothing would say so.
-    """
-    groups: Sequence[Sequence[DataVar]] = job.source_groups(job.data_vars)
-    given = Counter(var.name for group in groups for var in group)
-    wanted = Counter(var.name for var in job.data_vars)
-    if given != wanted:
-        forgotten, more = sorted(wanted - given), sorted(given - wanted)
-        wrong = [f"forgets {', '.join(forgotten)}"] * bool(forgotten)
-        wrong += [f"gives {', '.join(more)} once too often"] * bool(more)
-        raise ValueError(
-            f"{type(job).__name__}.source_groups() {' and '.join(wrong)}: put each of "
-            f"{', '.join(wanted)} into exactly one group"
-        )
-    return groups
 
 
 def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> ProcessResults:

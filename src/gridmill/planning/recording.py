@@ -186,7 +186,9 @@ def _file_record(
     at = positions_filled(job, file)
     is_overdue = coord.status in NOTHING and job.expected(coord, now)
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
-        is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
+        is_overdue = not any(
+            job.holds_extent(coord, source) for var in job.data_vars for source in var.sources
+        )
     url, is_lacking = mask_url(url_of(coord)), coord.status is not SourceFileStatus.SUCCEEDED
     return SourceFileRecord(
         url=url,
@@ -354,7 +356,8 @@ def _unread(
         became = coord.status.of_unread(cause)
         if became in (SourceFileStatus.HELD, SourceFileStatus.WITHDRAWN):
             return became is SourceFileStatus.WITHDRAWN
-        return job.expected(coord, now) and not job.holds_extent(coord, var)
+        holds = any(job.holds_extent(coord, source) for source in var.sources)
+        return job.expected(coord, now) and not holds
 
     unread = {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}
     return held_for(var, files, unread)
