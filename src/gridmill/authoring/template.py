@@ -115,7 +115,7 @@ class TemplateConfig:
     def __init__(self) -> None:
         about = self.dataset_attributes
         variables, former = (
-            described_variables([self._resolved(var) for var in declared], about)
+            described_variables([_resolved(self, var) for var in declared], about)
             for declared in (self.data_vars, self.former_vars)
         )
         self.data_vars, self.former_vars = variables, former
@@ -329,14 +329,6 @@ class TemplateConfig:
         self._check_is_label(value)
         return int(index.searchsorted(self.label(value)))
 
-    def _resolved(self, var: DataVar) -> DataVar:
-        """Give a variable its dims, and an aggregation the step of the append dim."""
-        var = var.with_dims(self.dims)
-        if var.aggregated is None:
-            return var
-        how = replace(var.aggregated, period=self.append_dim_frequency)
-        return replace(var, aggregated=how)
-
     def _check_is_label(self, start: str) -> None:
         label = self.label(start)
         first = self.label(self.append_dim_start)
@@ -360,6 +352,14 @@ class TemplateConfig:
         ds[coord.name].attrs = dict(coord.attrs)
         # CF 2.5.1: a coordinate has a value everywhere.
         ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
+
+
+def _resolved(config: TemplateConfig, var: DataVar) -> DataVar:
+    """Give a variable its dims, and an aggregation the step of the append dim."""
+    var = var.with_dims(config.dims)
+    if var.aggregated is None:
+        return var
+    return replace(var, aggregated=replace(var.aggregated, period=config.append_dim_frequency))
 
 
 def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gridmill.model.fields.derived import Aggregation, Derived
 from gridmill.model.fields.gates import Gate, check_gates
+from gridmill.model.fields.integers import whole_range
 from gridmill.model.fields.superseded import Superseded
 
 __all__ = [
@@ -213,18 +214,6 @@ class Encoding:
             encoding["shards"] = {"shape": self.shards, "index_location": self.index_location}
         optional = {"units", "calendar", "shards", "scale_factor", "add_offset"}
         return {k: v for k, v in encoding.items() if v is not None or k not in optional}
-
-
-def whole_range(dtype: str) -> tuple[int, int]:
-    """Return the lowest and the highest number that an integer dtype holds.
-
-    Examples
-    --------
-    >>> whole_range("int16"), whole_range("uint8")
-    ((-32768, 32767), (0, 255))
-    """
-    values = 2 ** int(dtype.removeprefix("u").removeprefix("int"))
-    return (0, values - 1) if dtype.startswith("u") else (-values // 2, values // 2 - 1)
 
 
 def _check_fill(encoding: Encoding) -> None:
