@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -21,6 +26,7 @@ from gridmill import (
     read_netcdf,
 )
 from gridmill.authoring.derived import Aggregation, wind_speed
+from gridmill.stores.objects.local import LocalObjects
 from tiny import TinyTemplate, time_coordinate
 
 LATS, LONS = np.array([50.0, 40.0, 30.0]), np.arange(0.0, 40.0, 10)
@@ -137,3 +143,35 @@ def dataset(
         region_job = job
 
     return Made(store, source_base=str(source), **settings)
+
+
+def update_and_die(store: str, source: str, now: str, at_put: str) -> None:
+    """Update in this process, and kill it before a put by its number; say how many there were."""
+    put, done = LocalObjects.put, []
+
+    def put_or_die(self: Any, key: str, *args: Any, **options: Any) -> Any:
+        if len(done) == int(at_put):
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(key)
+        return put(self, key, *args, **options)
+
+    with mock.patch.object(LocalObjects, "put", put_or_die):
+        made = dataset(Path(store), Path(source), DailyTemplate)
+        made.reformat_operational_update(client="none", now=now)
+    print(len(done))
+
+
+def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call `update_and_die` in a process of its own."""
+    path = os.pathsep.join(
+        [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    return subprocess.run(
+        [sys.executable, "-c", "import sys, hourly; hourly.update_and_die(*sys.argv[1:])"]
+        + list(arguments),
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
