@@ -70,7 +70,7 @@ def test_days_are_made_of_their_hours(tmp_path, source, job):
 
 def gaps_of(made) -> list[str]:
     """Return the addresses of the source files that are lacking, by the records."""
-    records = made.store.tracker.read_all()
+    records = made.store.tracker.all_records()
     files = {file for record in records for group in record.groups for file in group}
     return sorted(file.url for file in files if file.status.value != "succeeded")
 
@@ -105,7 +105,7 @@ def test_an_input_that_cannot_be_read_makes_the_derived_value_pending(tmp_path, 
     assert report.positions_after == 10
     (unread,) = (
         known.variables["speed"].unread
-        for known in made.store.tracker.read_all()
+        for known in made.store.tracker.all_records()
         if known.variables["speed"].unread
     )
     assert "v" in unread[0][1]
