@@ -167,8 +167,12 @@ def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
         [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     return subprocess.run(
-        [sys.executable, "-c", "import sys, hourly; hourly.update_and_die(*sys.argv[1:])"]
-        + list(arguments),
+        [
+            sys.executable,
+            "-c",
+            "import sys, hourly; hourly.update_and_die(*sys.argv[1:])",
+            *arguments,
+        ],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,

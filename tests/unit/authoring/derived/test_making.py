@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gridmill import DataVar, Encoding
-from gridmill.authoring.derived import Aggregation, Derived, relative_humidity, wind_speed
-from gridmill.authoring.derived import making
+from gridmill.authoring.derived import Aggregation, Derived, making, relative_humidity, wind_speed
 from gridmill.authoring.derived.making import conversion, make_into, rests_on_whole
 
 NUMPY = {"mean": np.mean, "minimum": np.min, "maximum": np.max, "sum": np.sum}
