@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 import xarray as xr
 
 from gridmill.authoring.derived import Aggregation
-from gridmill.testing import ArchiveServer
+from gridmill.testing import ArchiveServer, DatasetContract
+from gridmill.validation import SourcesAgree
 from hourly import (
     START,
     Apart,
@@ -28,6 +30,7 @@ from hourly import (
     write_hour,
 )
 
+STORE = Path("nowhere")
 HOURS = pd.date_range(START, periods=72, freq="h")
 IN_PLAIN_NUMPY = {"mean": np.mean, "minimum": np.min, "maximum": np.max, "sum": np.sum}
 
@@ -175,7 +178,7 @@ def test_a_killed_update_with_a_late_hour_never_shows_half_a_day(tmp_path, sourc
         in_a_process(str(copy_of(first, tmp_path / "whole.zarr")), str(source), NOW, "-1").stdout
     )
     assert n_puts > 5
-    for at in range(0, n_puts, max(1, n_puts // 8)):
+    for at in range(0, n_puts, max(1, n_puts // 3)):
         store, stop = copy_of(first, tmp_path / f"{at}.zarr"), Event()
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(read_until, stop, store, wanted)
@@ -212,3 +215,39 @@ def read_until(stop: Event, store: os.PathLike, wanted: np.ndarray) -> int:
                 np.testing.assert_allclose(values, wanted[day], rtol=1e-6)
         times += 1
     return times
+
+
+class MadeContract(DatasetContract):
+    """What every dataset must do."""
+
+    def make_source(self, folder):
+        for time in HOURS:
+            write_hour(folder, time)
+        return str(folder)
+
+
+class TestOfOneFile(MadeContract):
+    dataset = type(dataset(STORE, STORE, HourlyTemplate))
+    until = "2020-01-01T05"
+
+
+class TestOfFilesApart(MadeContract):
+    dataset = type(dataset(STORE, STORE, HourlyTemplate, Apart))
+    until = "2020-01-01T05"
+
+
+class TestOfHours(MadeContract):
+    dataset = type(dataset(STORE, STORE, DailyTemplate, Apart))
+    until = "2020-01-04"
+
+
+def test_a_made_variable_is_planned_and_compared_with_its_sources(tmp_path, source):
+    """`plan` counts its files, a card shows them, and validation makes it again."""
+    made = dataset(tmp_path / "a.zarr", source, DailyTemplate, Apart)
+    plan = made.plan("2020-01-04")
+    assert sum(region["source_files"] for region in plan.describe()["regions"]) == 2 * 72
+    assert "u_2020010100.nc" in plan.jobs[0]._repr_html_()
+    made.backfill("2020-01-04", client="none")
+    found = made.validate([SourcesAgree(size=8)], now="2020-01-04")
+    assert not [one for result in found.results for one in result.findings]
+    assert "96 of 96 source files read again" in found.results[0].examined
