@@ -34,8 +34,9 @@ def _process_options(app: Sphinx, context: click.Context, lines: list[str]) -> N
 
 
 def _paragraph(lines: list[str]) -> list[str]:
-    first, *rest = lines
-    if not rest or not all(line.startswith("  ") for line in rest):
+    """Give what is indented at its end as code."""
+    words = [line for line in lines if not line.startswith("  ")]
+    if len(words) in (0, len(lines)) or lines[: len(words)] != words:
         return lines
-    code: list[Any] = [f"   {line}" for line in rest]
-    return [first, "", ".. code-block:: console", "", *code]
+    code: list[Any] = [f"   {line}" for line in lines[len(words) :]]
+    return [*words, "", ".. code-block:: console", "", *code]

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import daily
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from gridmill import DataVar, DynamicalDataset, Encoding, RegionJob, SourceFileCoord, read_netcdf
 from gridmill.authoring.derived import Aggregation
-
-import daily
 
 
 def of_hours(name: str, method: str) -> DataVar:

@@ -18,9 +18,10 @@ from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gridmill.authoring.describing.finality import Finality
     from gridmill.authoring.encoding.gdal import for_gdal
     from gridmill.authoring.region_job import RegionJob
-    from gridmill.authoring.source_file import SourceFileCoord
+    from gridmill.authoring.source_file import ListedFileCoord, SourceFileCoord
     from gridmill.authoring.template import TemplateConfig
     from gridmill.dataset import DynamicalDataset
     from gridmill.display.progress import ProgressDisplay
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
         NotConstant,
         ValidRange,
     )
+    from gridmill.model.files.addresses import Address
     from gridmill.model.files.offering import Offering
     from gridmill.model.region import Region
     from gridmill.model.settled import SourceFileStatus
     from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding, Superseded
     from gridmill.runs.dask.clusters import connect
+    from gridmill.sources.fetch.credentials.rules import ApiKey, BearerToken, Login, S3Access
     from gridmill.sources.fetch.download import (
         Download,
         DownloadFailed,
@@ -45,12 +48,16 @@ if TYPE_CHECKING:
         NotAvailable,
         fetch,
     )
+    from gridmill.sources.geotiff import read_geotiff
     from gridmill.sources.netcdf import read_netcdf
     from gridmill.sources.opened import read_h5py, read_xarray
 
     __version__: str
 
 __all__ = [
+    "Address",
+    "ApiKey",
+    "BearerToken",
     "Completeness",
     "Coordinate",
     "DataVar",
@@ -60,7 +67,10 @@ __all__ = [
     "DynamicalDataset",
     "Encoding",
     "FileIdentity",
+    "Finality",
     "Gate",
+    "ListedFileCoord",
+    "Login",
     "MostJump",
     "MostMissing",
     "NotARepeat",
@@ -70,6 +80,7 @@ __all__ = [
     "ProgressDisplay",
     "Region",
     "RegionJob",
+    "S3Access",
     "SourceFileCoord",
     "SourceFileStatus",
     "Superseded",
@@ -79,12 +90,16 @@ __all__ = [
     "connect",
     "fetch",
     "for_gdal",
+    "read_geotiff",
     "read_h5py",
     "read_netcdf",
     "read_xarray",
 ]
 
 _MODULES = {
+    "Address": "model.files.addresses",
+    "ApiKey": "sources.fetch.credentials.rules",
+    "BearerToken": "sources.fetch.credentials.rules",
     "Completeness": "model.variables",
     "Coordinate": "model.variables",
     "DataVar": "model.variables",
@@ -92,9 +107,12 @@ _MODULES = {
     "DownloadFailed": "sources.fetch.download",
     "DownloadSettings": "sources.fetch.download",
     "FileIdentity": "sources.fetch.download",
+    "Finality": "authoring.describing.finality",
     "DynamicalDataset": "dataset",
     "Encoding": "model.variables",
     "Gate": "model.fields.gates",
+    "ListedFileCoord": "authoring.source_file",
+    "Login": "sources.fetch.credentials.rules",
     "MostJump": "model.fields.gates",
     "MostMissing": "model.fields.gates",
     "NotARepeat": "model.fields.gates",
@@ -104,6 +122,7 @@ _MODULES = {
     "ProgressDisplay": "display.progress",
     "Region": "model.region",
     "RegionJob": "authoring.region_job",
+    "S3Access": "sources.fetch.credentials.rules",
     "SourceFileCoord": "authoring.source_file",
     "SourceFileStatus": "model.settled",
     "Superseded": "model.variables",
@@ -112,6 +131,7 @@ _MODULES = {
     "connect": "runs.dask.clusters",
     "fetch": "sources.fetch.download",
     "for_gdal": "authoring.encoding.gdal",
+    "read_geotiff": "sources.geotiff",
     "read_h5py": "sources.opened",
     "read_netcdf": "sources.netcdf",
     "read_xarray": "sources.opened",

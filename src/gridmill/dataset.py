@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.assignment import (
+    Assignment,
     Selection,
     assigned_backfill,
     assigned_job,
     assigned_update,
 )
 from gridmill.archive.declaration import narrowed, with_what_it_has
-from gridmill.archive.opening import Opening
+from gridmill.archive.opening import Opening, listing
 from gridmill.authoring.axis import on_axis
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
@@ -24,9 +25,12 @@ from gridmill.authoring.template import TemplateConfig
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import check_address
 from gridmill.planning.reasons import AS_RECORDED, Belief
-from gridmill.runs.coordinator import Listener, process, run
+from gridmill.runs.coordinator import Listener, process, run_anew
+from gridmill.sources.fetch.credentials.access import kept_by
+from gridmill.sources.fetch.credentials.rules import Credential, with_overrides
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.axis import published_labels
+from gridmill.sources.listings.listings import Listings
+from gridmill.stores.contents.axis import published_labels
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
 
@@ -60,6 +64,8 @@ class DynamicalDataset:
         Further stores, of either format, that hold the same and are published before `store`.
         URLs, with the storage options of `store` where they are of the same kind; or mappings
         of what `open_store` takes, ``{"url": ..., "format": ..., "storage_options": ...}``.
+    credentials
+        For source hosts, before what `RegionJob.credentials` declares for the same hosts.
 
     Attributes
     ----------
@@ -87,8 +93,10 @@ class DynamicalDataset:
         format_version: int | None = None,
         cache_control: Mapping[str, str] | None = None,
         replicas: Sequence[str | Path | Mapping[str, Any]] = (),
+        credentials: Sequence[Credential] = (),
     ) -> None:
         self.declared = self.template_config()
+        self.declared.declared_version = self.region_job.version
         self.store = open_store(
             str(store),
             self.dataset_id,
@@ -103,6 +111,8 @@ class DynamicalDataset:
             open_replica(given, self.store, self.dataset_id, storage_options, cache_control)
             for given in replicas
         ]
+        rules = with_overrides(self.region_job.credentials, credentials)
+        self._access, self._keeper = kept_by(rules)
         if source_base is not None:
             for base in (source_base,) if isinstance(source_base, str) else source_base:
                 check_address(base)
@@ -179,15 +189,18 @@ class DynamicalDataset:
         """
         present = self.present(now)
         selection = Selection(until, start, end, variables, max_lead)
-        assignment = assigned_backfill(
-            self._opening_at(present),
-            self.replicas,
-            selection,
-            present,
-            redo=redo,
-            revalidate=revalidate,
-        )
-        return run(assignment, client=client, now=present, listener=listener)
+
+        def assign() -> Assignment:
+            return assigned_backfill(
+                self._opening_at(present),
+                self.replicas,
+                selection,
+                present,
+                redo=redo,
+                revalidate=revalidate,
+            )
+
+        return run_anew(assign, client=client, now=present, listener=listener)
 
     def reformat_operational_update(
         self,
@@ -205,10 +218,13 @@ class DynamicalDataset:
         """
         present = self.present(now)
         end = present if until is None else until
-        assignment = assigned_update(
-            self._opening_at(present), self.replicas, end, present, revalidate=revalidate
-        )
-        return run(assignment, client=client, now=present, listener=listener)
+
+        def assign() -> Assignment:
+            return assigned_update(
+                self._opening_at(present), self.replicas, end, present, revalidate=revalidate
+            )
+
+        return run_anew(assign, client=client, now=present, listener=listener)
 
     def plan(
         self,
@@ -233,13 +249,16 @@ class DynamicalDataset:
         from gridmill.runs.plan import plan_selected
 
         selection = Selection(until, start, end, variables, max_lead)
-        has_replicas = bool(self.replicas)
         present = self.present(now)
-        return plan_selected(
-            self._opening_at(present), selection, present, has_replicas=has_replicas, redo=redo
-        )
+        return plan_selected(self._opening_at(present), selection, present, redo=redo)
 
-    def status(self, *, now: Any = None, grace: timedelta = timedelta(0)) -> ArchiveStatus:
+    def status(
+        self,
+        *,
+        now: Any = None,
+        grace: timedelta = timedelta(0),
+        overdue: timedelta = timedelta(days=90),
+    ) -> ArchiveStatus:
         """Say what the archive holds, what of it may still change, and what should be there.
 
         Parameters
@@ -248,10 +267,12 @@ class DynamicalDataset:
             The present; None asks the clock.
         grace
             How long an update may take: what is expected for less is not late.
+        overdue
+            After which a region should be proven again, see `gridmill prove`.
         """
         from gridmill.operations.status import read_status
 
-        return read_status(self.archive(now), self.present(now), grace)
+        return read_status(self.archive(now), self.present(now), grace, overdue)
 
     def validate(
         self,
@@ -341,6 +362,8 @@ class DynamicalDataset:
 
     def _opening_at(self, now: Any = None) -> Opening:
         coded = with_what_it_has(self.store, self.declared)
+        settings, access = self.region_job.download_settings, self._access
+        coded = listing(coded, Listings(self._bases, settings, access=access))
         coded = on_axis(
             coded,
             published=partial(published_labels, self.store, coded.append_dim),
@@ -348,7 +371,13 @@ class DynamicalDataset:
             present=self.present(now),
         )
         return Opening(
-            self.store, coded, self.region_job, self._bases, self._process, self._tmp_store
+            self.store,
+            coded,
+            self.region_job,
+            self._bases,
+            self._process,
+            self._tmp_store,
+            self._access,
         )
 
     def _tmp_store(self) -> Path:

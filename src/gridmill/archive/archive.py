@@ -22,6 +22,7 @@ from gridmill.archive.metadata import (
     write_current,
     write_growing,
 )
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.region_job import RegionJob
@@ -33,7 +34,7 @@ from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import naming, temporary_folder
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
-__all__ = ["Archive", "ReindexUnfinished"]
+__all__ = ["Archive", "ReindexUnfinished", "apart_of", "lacking_in"]
 
 
 class ReindexUnfinished(ValueError):  # noqa: N818
@@ -88,7 +89,7 @@ class Archive:
         self.template_ds = template_ds
         self.index = template_ds.get_index(config.append_dim)
         self.published = 0
-        self.unseen = tuple(unseen)
+        self.unseen: tuple[str, ...] = tuple(unseen)
         self._make_job = make_job
         self.tmp_store = tmp_store
         self.scratch: Path | None = None
@@ -133,8 +134,7 @@ class Archive:
 
     def speaks_of_data(self, name: object) -> bool:
         """Whether a coordinate's values come from the records, and not from the template."""
-        speaking = _speaking_of_data(self.config)
-        return speaking is not None and name == speaking
+        return name in _speaking_of_data(self.config)
 
     def up_to(self, length: int) -> xr.Dataset:
         """Return the template's first positions."""
@@ -181,12 +181,14 @@ class Archive:
         if stored == self._checked:
             return True
         template = json.loads(self.metadata)
-        for name in self.unseen:
+        for name in lacking_in(self, stored):
             template["consolidated_metadata"]["metadata"].pop(name)
         differences = structure_differences(template, stored, self.append_dim)
         if not differences:
             self.reach(int(array_metadata(stored)[self.append_dim]["shape"][0]))
-            differences = self._coordinate_differences()
+            differences = _reaching_further(self) or self.coordinate_differences(
+                self.store.open_dataset(chunks=None), self.published
+            )
         if differences:
             raise StructureMismatch(self.store.url, differences)
         self._checked = stored
@@ -208,17 +210,14 @@ class Archive:
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
+            for made_of_it in ("metadata", "_objects", "arrays"):
+                self.__dict__.pop(made_of_it, None)
 
-    def _coordinate_differences(self) -> list[str]:
-        if self.published > len(self.index):
-            end = self.index[-1] if len(self.index) else "nothing"
-            return [f"the store has {self.published} positions, the template ends at {end}"]
-        visible = {self.append_dim: slice(0, self.published)}
+    def coordinate_differences(self, stored: xr.Dataset, length: int) -> list[str]:
+        """Name the coordinates of which a dataset has other values in its first positions."""
+        visible = {self.append_dim: slice(0, length)}
         # Another run may have published more since.
-        stored, ours = (
-            self.store.open_dataset(chunks=None).isel(visible),
-            self.template_ds.isel(visible),
-        )
+        stored, ours = stored.isel(visible), self.template_ds.isel(visible)
         # Both as readers decode them: what is stored may be rounded, by its dtype or units.
         with (
             self.written(ours) as folder,
@@ -267,9 +266,16 @@ class Archive:
             position = region.stop
 
 
-def _speaking_of_data(config: TemplateConfig) -> str | None:
-    """Name the coordinate whose values come from the records."""
-    return None if config.completeness is None else config.completeness.name
+def _reaching_further(archive: Archive) -> list[str]:
+    if archive.published <= len(archive.index):
+        return []
+    end = archive.index[-1] if len(archive.index) else "nothing"
+    return [f"the store has {archive.published} positions, the template ends at {end}"]
+
+
+def _speaking_of_data(config: TemplateConfig) -> frozenset[str]:
+    """Name the coordinates whose values come from the records."""
+    return frozenset(share.name for share in shares_of(config.coords))
 
 
 def _advice(config: TemplateConfig, name: object) -> str:
@@ -281,3 +287,17 @@ def _advice(config: TemplateConfig, name: object) -> str:
         f" (where labels come late, declare {type(config).__name__}.settling_window: what readers "
         "see stays, and gridmill gaps lists what came late)"
     )
+
+
+def apart_of(archive: Archive) -> Archive:
+    """Return the same archive with the records of the variables that are being added to it."""
+    own = (archive.store.adding(), archive.config, archive.template_ds, archive._make_job)
+    twin = Archive(*own, archive.unseen, archive.tmp_store)
+    twin.published, twin.scratch = archive.published, archive.scratch
+    return twin
+
+
+def lacking_in(archive: Archive, stored: Mapping[str, Any]) -> list[str]:
+    """Return which of the variables that are being added a store's root metadata lack."""
+    arrays = array_metadata(dict(stored))
+    return [name for name in archive.unseen if name not in arrays]

@@ -43,7 +43,7 @@ class Selection:
         """The order to make again what is selected."""
         return RedoOrder.of(self.start, self.end, self.variables)
 
-    def opened(self, opening: Opening, present: Any, *, has_replicas: bool) -> Opened:
+    def opened(self, opening: Opening, present: Any) -> Opened:
         """Open the archive as far as is selected, see `Opening.for_backfill`."""
         return opening.for_backfill(
             self.until,
@@ -51,7 +51,6 @@ class Selection:
             start=self.start,
             variables=self.variables,
             max_lead=self.max_lead,
-            has_replicas=has_replicas,
         )
 
     def jobs(self, opening: Opening, opened: Opened, belief: Belief | None = None) -> JobsInOrder:
@@ -103,7 +102,7 @@ def assigned_backfill(
     revalidate: bool = False,
 ) -> Assignment:
     """Return what a backfill is to do, see `gridmill.DynamicalDataset.backfill`."""
-    opened = selection.opened(opening, present, has_replicas=bool(replicas))
+    opened = selection.opened(opening, present)
     return Assignment(
         "backfill",
         opened,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-from gridmill.authoring.as_made import as_made
+from gridmill.authoring.over_time.as_made import as_made
+from gridmill.authoring.over_time.succession import declared_names, renames
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.state_files import UnreadableState
 from gridmill.model.variables import DataVar
@@ -108,9 +109,11 @@ def _published(store: FinalStore, coded: TemplateConfig) -> int | None:
 
 def narrowed(coded: TemplateConfig, declaration: Declaration) -> TemplateConfig:
     """Return the code's template, narrowed to what an archive was declared to have."""
-    return coded.with_former(declaration["variables"] or ()).narrowed(
+    coded = coded.with_former(declaration["variables"] or ())
+    variables = declaration["variables"]
+    return coded.narrowed(
         start=declaration["start"],
-        variables=declaration["variables"],
+        variables=None if variables is None else declared_names(coded, variables),
         max_lead=declaration.get("max_lead"),
     )
 
@@ -166,8 +169,6 @@ def with_new_variables(
     coded: TemplateConfig,
     declaration: Declaration,
     variables: Sequence[str] | None,
-    *,
-    has_replicas: bool,
 ) -> Declaration | None:
     """Return the declaration with those of the variables that an archive does not have yet.
 
@@ -183,19 +184,38 @@ def with_new_variables(
     stored = store.metadata()
     arrays = array_metadata(stored or {})
     there = [v.name for v in coded.data_vars if v.name in arrays]
-    new = [v for v in coded.select(variables) if v.name not in there]
+    new = [v for v in _selected(coded, variables, arrays) if v.name not in there]
     if not there or not new:
         return None
     length = as_made(narrowed(coded, declaration), stored).config.region_length
     why = _why_not_added(coded, new, variables, arrays.keys(), length)
-    if why is None and has_replicas:
-        why = "leave --replica out, and add them to each replica by itself"
     if why is not None:
         names = ", ".join(v.name for v in new)
         raise ValueError(f"{store.url} does not have {names}: {why}")
     every = [v.name for v in coded.data_vars if v in new or v.name in there]
     # Who declared all variables goes on to be told of those that the archive lacks.
     return {**declaration, "variables": declaration["variables"] and every}
+
+
+def _selected(
+    coded: TemplateConfig, variables: Sequence[str], arrays: Collection[str]
+) -> list[DataVar]:
+    """Return the declared variables of these names, but for those that an archive calls so.
+
+    Raises
+    ------
+    ValueError
+        The archive has one by its former name.
+    """
+    former = renames(coded, arrays)
+    for old, new in former.items():
+        if new in variables:
+            raise ValueError(
+                f"the archive calls {new} {old}: gridmill migrate-metadata renames it, nothing is "
+                "to be added"
+            )
+    kept = {v.previously for v in coded.data_vars}.intersection(arrays)
+    return list(coded.select([name for name in variables if name not in kept]))
 
 
 def _why_not_added(
@@ -209,11 +229,9 @@ def _why_not_added(
     dim = coded.append_dim
     if len(new) < len(set(variables)):
         return "name no other variables with them"
-    if any(dim not in v.dims for v in new):
-        return f"only variables along {dim} can be added"
     if dims := {d for v in new for d in v.dims} - there:
         return f"it has no {', '.join(sorted(dims))} either, which takes a new archive"
-    if any(region_length % v.object_length(dim) for v in new):
+    if any(region_length % v.object_length(dim) for v in new if dim in v.dims):
         held = f"regions of {region_length} positions, as the archive has"
         return f"{held}, must hold whole shards of it"
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,7 +34,7 @@ __all__ = [
 Objects = Mapping[str, bytes]
 
 
-def write_by_xarray(ds: xr.Dataset, folder: Path, of_data: str | None = None) -> None:
+def write_by_xarray(ds: xr.Dataset, folder: Path, of_data: Collection[str] = ()) -> None:
     """Write all metadata and coordinates of a template into an empty folder.
 
     xarray writes values as they are, and loads what has none: so it writes the data variables at
@@ -50,11 +50,11 @@ def write_by_xarray(ds: xr.Dataset, folder: Path, of_data: str | None = None) ->
     folder
         Where to.
     of_data
-        The coordinate whose values are not the template's: of it nothing but fill is left out, so
-        that it does not replace what is known.
+        The coordinates whose values are not the template's: of them nothing but fill is left out,
+        so that it does not replace what is known.
     """
     coords = ds.drop_vars(list(ds.data_vars)).copy()  # with encodings of its own
-    for name in coords.coords.keys() - {of_data}:
+    for name in coords.coords.keys() - set(of_data):
         coords[name].encoding["write_empty_chunks"] = True
     _to_zarr(coords, folder)
     if not ds.data_vars:
@@ -111,7 +111,7 @@ def write_growing(
     append_dim: str,
     written: Objects,
     folder: Path,
-    of_data: str | None = None,
+    of_data: Collection[str] = (),
 ) -> None:
     """Write a part of a template into an empty folder: what grows anew, the rest as written.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,16 +20,20 @@ from gridmill.archive.declaration import (
     stored_metadata,
     with_new_variables,
 )
-from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
+from gridmill.authoring.sources.queued import QueuedRegionJob
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
 from gridmill.planning.reasons import Belief
+from gridmill.sources.fetch.credentials.access import NO_ACCESS, Access
+from gridmill.sources.listings.listings import Listings
+from gridmill.sources.queues.tickets import Tickets
 from gridmill.stores.final_store import FinalStore
 
-__all__ = ["Opened", "Opening"]
+__all__ = ["Opened", "Opening", "listing"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Opening:
         What `RegionJob.process` hands a job to, with the `Belief` of its plan if it has one.
     tmp_store
         Makes an empty local folder for a temporary store.
+    access
+        Of credentials for source hosts.
     """
 
     store: FinalStore
@@ -76,12 +83,22 @@ class Opening:
     source_base: tuple[str, ...]
     processor: Callable[..., ProcessResults]
     tmp_store: Callable[[], Path]
+    access: Access = NO_ACCESS
 
     def bound(self, job: RegionJob[Any, Any], belief: Belief | None = None) -> RegionJob[Any, Any]:
         """Tell a job where its source files are, and what processes it if it is by itself."""
         source_base = job.source_base or self.source_base
         processor = self.processor if belief is None else partial(self.processor, belief=belief)
-        return replace(job, source_base=source_base, processor=processor)
+        job = replace(
+            job,
+            source_base=source_base,
+            processor=processor,
+            access=self.access,
+            listings=self.coded.listings.at(source_base),
+        )
+        if isinstance(job, QueuedRegionJob):
+            return replace(job, tickets=Tickets(self.store.state))
+        return job
 
     def for_backfill(
         self,
@@ -91,7 +108,6 @@ class Opening:
         start: str | None,
         variables: Sequence[str] | None,
         max_lead: str | None,
-        has_replicas: bool,
     ) -> Opened:
         """Open an archive up to `until`, or to what is published where that is further.
 
@@ -106,9 +122,7 @@ class Opening:
             What was declared cannot be read, or is gone.
         """
         declaration = self.declaration(start, variables, max_lead)
-        added = with_new_variables(
-            self.store, self.coded, declaration, variables, has_replicas=has_replicas
-        )
+        added = with_new_variables(self.store, self.coded, declaration, variables)
         unseen = variables or () if added else ()
         config = self.config(added or declaration, variables=variables, until=until, unseen=unseen)
         if until is None:
@@ -194,3 +208,10 @@ class Opening:
             )
 
         return Archive(self.store, config, template_ds, make_job, unseen, self.tmp_store)
+
+
+def listing(config: TemplateConfig, listings: Listings) -> TemplateConfig:
+    """Return a copy of a template that asks the provider for its folders."""
+    twin = copy.copy(config)
+    twin.listings = listings
+    return twin

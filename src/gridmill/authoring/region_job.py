@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -19,16 +20,19 @@ from gridmill.authoring.source_file import (
     first_answer,
     local_name,
     places_to_ask,
+    quickest_answer,
     url_of,
     wrapping_of,
 )
-from gridmill.authoring.transforms.casting import cast_into
+from gridmill.authoring.transforms.casting import as_array, cast_into
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.model.display_hook import card_of
 from gridmill.model.files.offering import Offering
 from gridmill.model.region import Region, region_length, regions_of
 from gridmill.model.settled import PublishWhen
 from gridmill.model.variables import DataVar
+from gridmill.sources.fetch.credentials.access import NO_ACCESS, Access
+from gridmill.sources.fetch.credentials.rules import Credential
 from gridmill.sources.fetch.download import (
     Download,
     DownloadFailed,
@@ -37,6 +41,7 @@ from gridmill.sources.fetch.download import (
     NotAvailable,
     identify,
 )
+from gridmill.sources.listings.listings import Listings
 from gridmill.sources.wrapped.fetching import fetch_unwrapped
 from gridmill.stores.final_store import FinalStore
 
@@ -76,8 +81,13 @@ class RegionJob(Generic[DataVarT, CoordT]):
     attempt
         On a worker: what tells this attempt of this run from all others. What many source files
         need in common, like an inventory, may be kept for so long.
+    access
+        Of credentials: rules, and who keeps what they name; set by `DynamicalDataset`. No secret.
     processor
         What `process` hands the job to; set by `DynamicalDataset`.
+    listings
+        The provider's folders, each asked for once a run: for `generate_source_file_coords`, which
+        gives what they show as a `ListedFileCoord`. Set by `DynamicalDataset`.
     """
 
     template_ds: xr.Dataset
@@ -88,7 +98,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     retry_gaps: bool = False
     download_dir: Path | None = None
     attempt: str = ""
+    access: Access = NO_ACCESS
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
+    listings: Listings = field(default_factory=lambda: Listings(asks=False))
 
     # When a position may be published, see `gridmill.model.settled.region_state`.
     publish_when: ClassVar[PublishWhen] = "complete"
@@ -116,6 +128,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # Cycles, members, leads or levels that the provider has only from a date on, or up to one.
     offerings: ClassVar[Sequence[Offering]] = ()
     download_settings: ClassVar[DownloadSettings] = DownloadSettings()
+    # Who is asked for by hosts of source files, and where that is read: names, never a value. What
+    # an operator declares for the same host goes before, see the guide to credentials.
+    credentials: ClassVar[Sequence[Credential]] = ()
 
     def __post_init__(self) -> None:
         """Convert a slice."""
@@ -169,10 +184,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
         Raises
         ------
-        ValueError, OSError, RuntimeError
-            The file cannot be read. So is any other error taken, but for `NotImplementedError`,
-            `MemoryError` and those of the worker (a full disk): its place stays as it was, and
-            is tried again, see `holds_extent`.
+        ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error
+            The file cannot be read. So is any other error taken, like `KeyError` or `NotAvailable`,
+            but for `NotImplementedError`, `MemoryError` and those of the worker (a full disk): its
+            place stays as it was, and is tried again, see `holds_extent`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define read_data()")
 
@@ -199,7 +214,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
             As by `read_data`; also if the values have another shape, or one of them cannot be
             stored in the variable's dtype.
         """
-        found = np.asarray(self.read_data(coord, data_var))
+        found = as_array(self.read_data(coord, data_var), data_var.name)
         if found.shape != out.shape:
             raise ValueError(
                 f"read_data({url_of(coord)}, {data_var.name!r}) gives shape {found.shape}, "
@@ -234,10 +249,12 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Raises
         ------
         NotAvailable
-            The provider does not have it.
+            The provider does not have it: ``raise NotAvailable(url, "the listing lacks it")``.
         DownloadFailed
             The provider could not be asked, or answered nonsense, after all retries; or what
-            came cannot be unpacked.
+            came cannot be unpacked. Another library's errors, like those of ``requests``, are taken
+            for a mistake in code and fail the region: turn them into one of the two,
+            ``raise DownloadFailed(url, str(error)) from error``.
         """
         path, settings, wrapping = (
             self.download_path(coord),
@@ -254,7 +271,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Ask the provider which version of a file it has, without fetching it.
 
         Runs with the driver, in several threads at once. Of several addresses, that from which
-        it was taken is asked.
+        it was taken is asked; of a provisional one, before that, those of the final file.
 
         Returns
         -------
@@ -262,9 +279,11 @@ class RegionJob(Generic[DataVarT, CoordT]):
             None if the provider does not have the file or does not answer.
         """
         settings = replace(self.download_settings, attempts=2)
-        places = places_to_ask(coord, self.source_base)
+        asks = self.asks_for_revisions
+        places = places_to_ask(coord, self.source_base, for_revisions=asks)
         try:
-            return first_answer(self, coord, lambda url: identify(url, settings=settings), places)
+            ask = partial(identify, settings=settings)
+            return quickest_answer(self, coord, ask, places)
         except (NotAvailable, DownloadFailed):
             return None
 
@@ -460,7 +479,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """Give a twin that is small to send: without the template, with these variables only."""
         twin = copy.copy(self)
         stays: Any = _StaysWithDriver()
-        vars(twin).update(template_ds=stays, processor=None, data_vars=tuple(data_vars))
+        own = {"template_ds": stays, "processor": None, "listings": stays}
+        vars(twin).update(own, data_vars=tuple(data_vars))
         return twin
 
     def _repr_html_(self) -> str:
@@ -473,12 +493,13 @@ class RegionJob(Generic[DataVarT, CoordT]):
 
 
 class _StaysWithDriver:
-    """Stands for the template in a job that is sent to a worker."""
+    """Stands for the template, and for listings, in a job that is sent to a worker."""
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            "template_ds stays with the driver; hooks that run on a worker get what they "
-            "need through their arguments and the fields of the SourceFileCoord"
+            "template_ds stays with the driver, and so do the provider's listings; hooks that run "
+            "on a worker get what they need through their arguments and the fields of the "
+            "SourceFileCoord"
         )
 
     __getitem__ = __getattr__

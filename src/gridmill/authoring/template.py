@@ -9,11 +9,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, cast
 
-import numpy as np
 import pandas as pd
 import xarray as xr
-from xarray.backends import BackendArray
-from xarray.core.indexing import LazilyIndexedArray
 
 from gridmill.authoring.axis import Axis, check_settling, labels_before
 from gridmill.authoring.derived.checks import check_bounds, check_made
@@ -22,10 +19,13 @@ from gridmill.authoring.describing.acdd import (
     described_coords,
     described_variables,
 )
+from gridmill.authoring.describing.finality import Finality, shares_of
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import just_after, parse_label
+from gridmill.authoring.lazy import lazy_variable, zeros
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
+from gridmill.sources.listings.listings import Listings
 
 __all__ = ["TemplateConfig", "cut_template"]
 
@@ -71,19 +71,30 @@ class TemplateConfig:
     append_dim_capacity : int or None
         How many positions one object of the append coordinate holds, and of the coordinates along
         it; None means 60 years. An archive that outgrows it gets a second one, and so on.
+    kept_vars : sequence of DataVar
+        Variables that an archive has and the code declares no longer: they stay as they are. Not an
+        author's to give.
+    left_out_vars : frozenset of str
+        Variables that an archive is declared to be without. Not an author's to give.
     left_out : frozenset of str
         Coordinates that are left out though they are given: those that an archive does not have.
     remarks : tuple of str
         How an archive differs from what the code declares, and why it would not be made today, a
-        line each; see `gridmill.authoring.as_made`.
+        line each; see `gridmill.authoring.over_time.as_made`.
     idle_dims : frozenset of str
         Dims that only variables have which an archive is declared to be without: a new one has no
-        coordinate along them; see `gridmill.authoring.as_made`.
+        coordinate along them; see `gridmill.authoring.over_time.as_made`.
     derived : mapping or None
         The global attributes that were derived when an archive was made; None derives them. Not an
         author's to give.
     axis : Axis or None
         What is known of an archive's append dim. Not an author's to give.
+    listings : Listings
+        The provider's folders, for `append_dim_coordinates`. They are empty, and nobody is asked,
+        where only the structure is wanted.
+    declared_version : int or None
+        `RegionJob.version` of the dataset, which an archive that keeps ACDD says as its
+        ``product_version``. Not an author's.
     refuses_lost_labels : bool
         Whether `get_template` raises for a label that its encoding cannot hold; validation looks
         at archives that have such labels, too.
@@ -104,12 +115,16 @@ class TemplateConfig:
     coords: Sequence[Coordinate]
     data_vars: Sequence[DataVar]
     former_vars: Sequence[DataVar] = ()
+    kept_vars: Sequence[DataVar] = ()
+    left_out_vars: frozenset[str] = frozenset()
     append_dim_capacity: int | None = None
     left_out: frozenset[str] = frozenset()
     idle_dims: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
     derived: Mapping[str, Any] | None = None
     axis: Axis | None = None
+    listings: Listings = Listings(asks=False)
+    declared_version: int | None = None
     refuses_lost_labels: bool = True
 
     def __init__(self) -> None:
@@ -139,13 +154,21 @@ class TemplateConfig:
         addresses that relative URLs of source files are relative to.
         """
         start = self.label(self.append_dim_start)
-        index = xr.date_range(
-            start,
-            end,
-            freq=self.append_dim_frequency,
-            calendar=self.calendar,
-            use_cftime=not isinstance(start, pd.Timestamp),
-        )
+        try:
+            index = xr.date_range(
+                start,
+                end,
+                freq=self.append_dim_frequency,
+                calendar=self.calendar,
+                use_cftime=not isinstance(start, pd.Timestamp),
+            )
+        except ValueError as error:
+            if "Invalid frequency" not in str(error):
+                raise
+            raise ValueError(
+                f"append_dim_frequency {self.append_dim_frequency!r} of {type(self).__name__} is "
+                "no frequency of pandas, like 'h', '6h', 'D' or 'MS'"
+            ) from None
         # Not by inclusive="left": before pandas 3 that keeps the end where it is the start.
         return cast("pd.Index[Any]", index[index < end])
 
@@ -191,9 +214,9 @@ class TemplateConfig:
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
         ds = ds.drop_vars(self.left_out, errors="ignore")
-        if self.completeness is not None:
-            nothing_yet = _zeros(self.completeness, ds.sizes)
-            ds = ds.assign_coords({self.completeness.name: nothing_yet})
+        ds = ds.assign_coords(
+            {share.name: zeros(share, ds.sizes) for share in shares_of(self.coords)}
+        )
         undeclared = sorted({str(name) for name in ds.coords} - {c.name for c in self.coords})
         if undeclared:
             raise ValueError(
@@ -201,7 +224,7 @@ class TemplateConfig:
                 "declare how they are stored"
             )
         check_bounds(self, ds)
-        lazy = {var.name: _lazy_variable(var, ds.sizes) for var in self.data_vars}
+        lazy = {var.name: lazy_variable(var, ds.sizes) for var in _stored_by(self)}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
             self._describe_coord(ds, coord)
@@ -218,7 +241,7 @@ class TemplateConfig:
     @property
     def completeness(self) -> Completeness | None:
         """The coordinate that says how much of each position arrived, if it is declared."""
-        return next((c for c in self.coords if isinstance(c, Completeness)), None)
+        return next((c for c in shares_of(self.coords) if not isinstance(c, Finality)), None)
 
     def label(self, value: Any) -> Any:
         """Turn an ISO 8601 string (or datetime) into a label of the append dim.
@@ -235,7 +258,7 @@ class TemplateConfig:
         """Positions along the append dim that one region covers, whichever variables are chosen."""
         dim = self.append_dim
         return region_length(
-            {v.name: v.object_length(dim) for v in self.data_vars if dim in v.dims}
+            {v.name: v.object_length(dim) for v in _stored_by(self) if dim in v.dims}
         )
 
     @cached_property
@@ -273,6 +296,8 @@ class TemplateConfig:
         twin.__dict__.pop("capacity", None)
         if variables is not None:
             twin.data_vars = self.select(variables)
+            chosen = {var.name for var in twin.data_vars}
+            twin.left_out_vars = frozenset(v.name for v in self.data_vars if v.name not in chosen)
             twin.idle_dims = _dims_of(self.data_vars) - _dims_of(twin.data_vars)
         if start is not None:
             self._check_is_label(start)
@@ -362,6 +387,10 @@ def _resolved(config: TemplateConfig, var: DataVar) -> DataVar:
     return replace(var, aggregated=replace(var.aggregated, period=config.append_dim_frequency))
 
 
+def _stored_by(config: TemplateConfig) -> tuple[DataVar, ...]:
+    return (*config.data_vars, *config.kept_vars)
+
+
 def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:
     return frozenset(dim for var in variables for dim in var.dims)
 
@@ -369,34 +398,6 @@ def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:
 def cut_template(template_ds: xr.Dataset, append_dim: str, positions: slice) -> xr.Dataset:
     """Give a template cut to some positions along the append dim."""
     return template_ds.isel({append_dim: positions})
-
-
-def _lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
-    missing = [dim for dim in var.dims if dim not in sizes]
-    if missing:
-        raise ValueError(f"variable {var.name!r} has dims {missing} without a coordinate")
-    shape = tuple(sizes[dim] for dim in var.dims)
-    nothing = _NeverComputed(var.name, shape, np.dtype(var.encoding.value_dtype))
-    # As xarray itself opens an array lazily, which takes less to import than Dask.
-    lazy = LazilyIndexedArray(nothing)
-    return xr.Variable(var.dims, lazy, dict(var.attrs), var.encoding.to_xarray())
-
-
-def _zeros(completeness: Completeness, sizes: Mapping[Any, int]) -> xr.Variable:
-    """Give a coordinate of zeros, which take no memory."""
-    shape = tuple(sizes[dim] for dim in completeness.own_dims)
-    zeros = np.broadcast_to(np.zeros((), completeness.dtype), shape)
-    return xr.Variable(completeness.own_dims, zeros)
-
-
-class _NeverComputed(BackendArray):
-    """An array of a shape that has no values: whoever asks for one is told why."""
-
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.name, self.shape, self.dtype = name, shape, dtype
-
-    def __getitem__(self, key: Any) -> Any:
-        raise RuntimeError(f"{self.name!r} is a template: it has a structure and no values")
 
 
 def _check_declaration(config: TemplateConfig) -> None:
@@ -425,11 +426,14 @@ def _check_declaration(config: TemplateConfig) -> None:
 
 
 def _check_completeness(config: TemplateConfig) -> None:
-    declared = [coord for coord in config.coords if isinstance(coord, Completeness)]
-    if len(declared) > 1:
-        names = [coord.name for coord in declared]
-        raise ValueError(f"{type(config).__name__} declares more than one completeness: {names}")
-    for coord in declared:
+    for kind in (True, False):
+        names = [
+            coord.name for coord in shares_of(config.coords) if isinstance(coord, Finality) is kind
+        ]
+        if len(names) > 1:
+            what = "finality" if kind else "completeness"
+            raise ValueError(f"{type(config).__name__} declares more than one {what}: {names}")
+    for coord in shares_of(config.coords):
         varying = [var for var in config.data_vars if config.append_dim in var.dims]
         known = {dim for var in varying for dim in var.dims}
         first, *others = coord.own_dims

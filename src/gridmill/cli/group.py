@@ -9,25 +9,32 @@ from typing import NoReturn
 import click
 
 from gridmill.cli.commands.accept import accept
+from gridmill.cli.commands.adopt import adopt
 from gridmill.cli.commands.backfill import backfill
 from gridmill.cli.commands.catalog import catalog
+from gridmill.cli.commands.compare import compare
+from gridmill.cli.commands.copy import copy
 from gridmill.cli.commands.demo import demo
 from gridmill.cli.commands.gaps import gaps
 from gridmill.cli.commands.grow import grow
 from gridmill.cli.commands.headers import headers
+from gridmill.cli.commands.history import history
 from gridmill.cli.commands.layout import layout
 from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
+from gridmill.cli.commands.prove import prove
 from gridmill.cli.commands.rebuild_records import rebuild_records
 from gridmill.cli.commands.reindex import reindex
 from gridmill.cli.commands.reject import reject
 from gridmill.cli.commands.release import release
+from gridmill.cli.commands.remove_variable import remove_variable
 from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
 from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.status import status
+from gridmill.cli.commands.tag import tag
 from gridmill.cli.commands.template import template
 from gridmill.cli.commands.truncate import truncate
 from gridmill.cli.commands.update import update
@@ -50,7 +57,7 @@ Examples:
 Exit codes:
   0    success
   1    something failed: a source file, a variable, a region, the cluster;
-       or validate found an error
+       or validate or prove found an error, compare a difference
   2    wrong usage or input: nothing was written
   3    nothing new to publish
   4    another run holds the archive
@@ -106,7 +113,9 @@ COMMANDS = (
     update,
     status,
     report,
+    history,
     validate,
+    prove,
     gaps,
     accept,
     release,
@@ -114,12 +123,17 @@ COMMANDS = (
     withdraw,
     truncate,
     migrate_metadata,
+    remove_variable,
     restore_metadata,
     rebuild_records,
     reindex,
     grow,
+    adopt,
+    copy,
+    compare,
     headers,
     catalog,
+    tag,
     upkeep,
     run_one,
     new,

@@ -11,7 +11,7 @@ from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import url_of
-from gridmill.display.cards import job_card, record_card, status_card
+from gridmill.display.cards import job_card, record_card, status_card, validation_card
 from gridmill.display.plan_page import plan_card
 from gridmill.display.run_page import report_card, report_page
 from gridmill.model.records import ProgressRecord
@@ -21,6 +21,7 @@ from gridmill.operations.status import ArchiveStatus
 from gridmill.planning.source_files.grouping import files_of, source_groups
 from gridmill.planning.source_files.places import Places
 from gridmill.runs.plan import Plan
+from gridmill.validation.findings import Validation
 
 __all__ = ["card_of", "report_page"]
 
@@ -49,6 +50,11 @@ def _of_plan(plan: Plan) -> str:
 @card_of.register
 def _of_status(status: ArchiveStatus) -> str:
     return status_card({**asdict(status), "store": mask_url(status.store)})
+
+
+@card_of.register
+def _of_validation(validation: Validation) -> str:
+    return validation_card(validation.to_dict())
 
 
 @card_of.register(RegionJob)

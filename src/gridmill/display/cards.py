@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.display.facts.archives import describe_archive, unsettled_regions, verdict_on_archive
 from gridmill.display.facts.forms import Fact, Rows, Tone, Verdict, told
+from gridmill.display.facts.validations import describe_findings
 from gridmill.display.html import render
 from gridmill.model.region import Region
 from gridmill.model.urls import mask_url
 from gridmill.model.wording import (
     count_of,
     format_clock,
+    format_duration,
     format_nbytes,
     format_speed,
     moment,
@@ -29,7 +31,14 @@ if TYPE_CHECKING:
     from gridmill.model.variables import DataVar
     from gridmill.stores.final_store import FinalStore
 
-__all__ = ["dataset_card", "job_card", "progress_card", "record_card", "status_card"]
+__all__ = [
+    "dataset_card",
+    "job_card",
+    "progress_card",
+    "record_card",
+    "status_card",
+    "validation_card",
+]
 
 # What is told; whoever wants all of it has the object.
 MOST_ROWS = 12
@@ -184,6 +193,50 @@ def status_card(status: Mapping[str, Any]) -> str:
         "unsettled": unsettled._replace(rows=unsettled.rows[:MOST_ROWS]),
     }
     return render("status_card.html", content)
+
+
+FINDING_COLUMNS = ("", "where", "what", "repaired by")
+CHECK_COLUMNS = ("validator", "found", "in", "took")
+
+
+def validation_card(validation: Mapping[str, Any]) -> str:
+    """Show what a validation found.
+
+    Parameters
+    ----------
+    validation
+        A `Validation` as plain values.
+    """
+    results = validation["results"]
+    findings = [finding for result in results for finding in result["findings"]]
+    hidden = len(findings) - MOST_ROWS
+    content = {
+        "title": validation["dataset_id"],
+        "verdict": describe_findings([finding["severity"] for finding in findings]),
+        "about": "",
+        "facts": told(
+            Fact("store", validation["store"]),
+            Fact("looked at", moment(validation["at"])),
+            Fact("only", validation["selection"]),
+            Fact("not shown", count_of(hidden, "finding") if hidden > 0 else ""),
+        ),
+        "findings": Rows(FINDING_COLUMNS, [_finding(one) for one in findings[:MOST_ROWS]]),
+        "checks": Rows(CHECK_COLUMNS, [_check(one) for one in results]),
+    }
+    return render("validation_card.html", content)
+
+
+def _finding(finding: Mapping[str, Any]) -> tuple[Any, ...]:
+    tone: Tone = "bad" if finding["severity"] == "error" else "warning"
+    where = finding["place"] or "the archive"
+    severity = Verdict(finding["severity"], tone)
+    return severity, where, finding["message"], finding["repair"] or "–"
+
+
+def _check(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    severities = [finding["severity"] for finding in result["findings"]]
+    took = format_duration(result["seconds"])
+    return result["validator"], describe_findings(severities), result["examined"], took
 
 
 STAGE_COLUMNS = ("stage", "done", "bytes", "now")

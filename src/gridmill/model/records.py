@@ -12,8 +12,9 @@ from typing import Any, Literal, Self
 import google_crc32c
 
 from gridmill.model.display_hook import card_of
+from gridmill.model.files.earlier import Earlier
 from gridmill.model.files.recorded import SourceFileRecord
-from gridmill.model.files.versions import Word
+from gridmill.model.files.versions import contents_to, words_from, words_to
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus, SourceFill
 
@@ -104,8 +105,8 @@ class VariableRecord:
         holds the extent all the same, as nothing says missing in it; with whether that no longer
         holds the extent, and the cause. See `SourceFileStatus.of_unread`.
     tries
-        By index of the group's files: those that are settled and gave this variable nothing, with
-        when they were tried; see `ProgressRecord.pending`.
+        By index of the group's files: those that are settled and gave this variable nothing, or
+        are provisional, with when they were tried; see `ProgressRecord.pending`.
     error
         Cause of a failure that no source file explains.
     run, finished
@@ -119,6 +120,9 @@ class VariableRecord:
         The dataset's declared version, likewise.
     libraries
         Versions of the libraries that made it: they are told, and decide nothing.
+    unproven
+        Whether values in it were taken over from an archive that gridmill did not make: which
+        versions of the source files they are of, if of these at all, nobody has proven.
     extra
         Optional fields that another gridmill wrote: kept as long as the variable's record is.
     """
@@ -137,6 +141,7 @@ class VariableRecord:
     epochs: Mapping[str, int] | None = None
     version: int | None = None
     libraries: Mapping[str, str] | None = None
+    unproven: bool | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -157,6 +162,11 @@ class ProgressRecord:
     under_way
         Variables that are being made anew, or failed to be, as they were known before: of values
         that the store lost meanwhile it says so, see `VariableRecord.holes`.
+    runs
+        The runs that made something of it, each with its version of gridmill, the oldest first.
+        Source files and earlier versions name them by their index.
+    history
+        Earlier versions of its places, the oldest first.
     extra
         Optional fields that a later gridmill wrote: kept.
     """
@@ -167,6 +177,8 @@ class ProgressRecord:
     groups: tuple[tuple[SourceFileRecord, ...], ...] = ()
     variables: Mapping[str, VariableRecord] = field(default_factory=dict)
     under_way: Mapping[str, VariableRecord] = field(default_factory=dict)
+    runs: tuple[tuple[str, str], ...] = ()
+    history: tuple[Earlier, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def known_before(self, name: str) -> VariableRecord | None:
@@ -193,6 +205,14 @@ class ProgressRecord:
         """Whether each of these variables is done and none of their files can improve."""
         every = [self.fills(name) for name in names]
         return all(fills is not None and all(f.settled for f in fills) for fills in every)
+
+    def holds_nothing_back(self, names: Iterable[str]) -> bool:
+        """Whether each of these variables is done, and waits for none of its files."""
+        every = [self.fills(name) for name in names]
+        ok = SourceFileStatus.SUCCEEDED
+        return all(
+            fills is not None and all(f.settled or f.status is ok for f in fills) for fills in every
+        )
 
     def is_complete(self, names: Iterable[str]) -> bool:
         """Whether each of these variables is done and all their files succeeded."""
@@ -221,6 +241,19 @@ class ProgressRecord:
                 is_closed = files[index].accepted or status is SourceFileStatus.WITHDRAWN
                 if settled and not is_closed:
                     yield name, index
+
+    def provisional(self) -> Iterator[tuple[str, int]]:
+        """Yield the places whose values are of a provisional file, see `SourceFileRecord`.
+
+        Yields
+        ------
+        str, int
+            Variable, and index of the source file in the variable's group.
+        """
+        found = [[i for i, f in enumerate(files) if f.is_provisional] for files in self.groups]
+        for name, variable in self.variables.items():
+            if variable.state != "failed":
+                yield from ((name, i) for i in found[variable.group] if i not in variable.unread)
 
     def held(self) -> Iterator[tuple[str, int]]:
         """Yield the places that a gate held, also those that somebody decided on since.
@@ -301,6 +334,8 @@ class ProgressRecord:
         }
         if self.under_way:
             content["under_way"] = {name: _variable_to(v) for name, v in self.under_way.items()}
+        content |= {"runs": self.runs} if self.runs else {}
+        content |= {"history": [was.to_dict() for was in self.history]} if self.history else {}
         # Without an indent: Python's fast encoder knows none, and a run writes very many of these.
         return json.dumps(content).encode()
 
@@ -323,6 +358,9 @@ class ProgressRecord:
             under_way = {k: _variable_from(v) for k, v in raw.pop("under_way", {}).items()}
             # An earlier gridmill counts groups without them.
             whole = {k: v for k, v in under_way.items() if v.group < len(groups)}
+            runs = tuple((str(run), str(version)) for run, version in raw.pop("runs", ()))
+            history = tuple(map(Earlier.from_dict, raw.pop("history", ())))
+            raw |= {"runs": runs, "history": history}
             return cls(groups=groups, variables=variables, under_way=whole, **_known(cls, raw))
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ValueError(f"not a progress record: {error}") from error
@@ -352,9 +390,9 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_to(file: SourceFileRecord) -> dict[str, Any]:
-    words = {kind: _words_to(getattr(file, kind)) for kind in WORDS}
+    words = {kind: words_to(getattr(file, kind)) for kind in WORDS}
     # Beside them: an earlier gridmill reads two fields of each word, and no more.
-    contents = {kind: _contents_to(getattr(file, kind)) for kind in WORDS}
+    contents = {kind: contents_to(getattr(file, kind)) for kind in WORDS}
     known = {kind: of for kind, of in contents.items() if of}
     return _plain({**vars(file), **words, "contents": known or None})
 
@@ -362,25 +400,10 @@ def _file_to(file: SourceFileRecord) -> dict[str, Any]:
 def _file_from(raw: dict[str, Any]) -> SourceFileRecord:
     status = SourceFileStatus(raw["status"])
     contents = raw.pop("contents", {})
-    words = {k: _words_from(raw.get(k, {}), contents.get(k, {})) for k in WORDS}
+    words = {k: words_from(raw.get(k, {}), contents.get(k, {})) for k in WORDS}
     index = None if raw.get("index") is None else tuple(raw["index"])
     fields = {**raw, "status": status, "index": index, **words}
     return SourceFileRecord(**_known(SourceFileRecord, fields))
-
-
-def _words_to(words: Mapping[str, Word]) -> dict[str, Any] | None:
-    return {name: (word.note, word.identity) for name, word in words.items()} or None
-
-
-def _contents_to(words: Mapping[str, Word]) -> dict[str, str]:
-    return {name: word.content for name, word in words.items() if word.content is not None}
-
-
-def _words_from(raw: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Word]:
-    return {
-        name: Word(note, tuple(identity), contents.get(name))
-        for name, (note, identity) in raw.items()
-    }
 
 
 def _variable_to(variable: VariableRecord) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gridmill.model.fields.derived import Aggregation, Derived
 from gridmill.model.fields.gates import Gate, check_gates
-from gridmill.model.fields.integers import whole_range
+from gridmill.model.fields.packing import PACKED, check_fill, whole_range
 from gridmill.model.fields.superseded import Superseded
 
 __all__ = [
@@ -37,8 +37,6 @@ ZSTD: Mapping[str, Any] = {"name": "zstd", "configuration": {"level": 3, "checks
 CRC32C: Mapping[str, Any] = {"name": "crc32c"}
 # Values in one object of a completeness coordinate: 4 MB, rewritten by every publication.
 COMPLETENESS_CHUNK = 2**20
-# What values can be packed into: of more, readers' float64 does not hold every one.
-PACKED = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 # xarray decodes it as NaT, with no attribute: who misses a chunk of times does not see 1970.
 NOT_A_TIME = -(2**63)
 
@@ -116,7 +114,8 @@ class Encoding:
             )
         if kind.kind in "biuf":  # "f4" and ">f4" are float32 in a Zarr array, too
             object.__setattr__(self, "dtype", kind.name)
-        _check_fill(self)
+        packing = (self.scale_factor, self.add_offset)
+        check_fill(self.dtype, self.fill_value, packing, fill_is_missing=self.fill_is_missing)
         for name in ("chunks", "shards"):
             lengths = getattr(self, name)
             if lengths is not None and any(length < 1 for length in lengths):
@@ -216,35 +215,6 @@ class Encoding:
         return {k: v for k, v in encoding.items() if v is not None or k not in optional}
 
 
-def _check_fill(encoding: Encoding) -> None:
-    dtype, fill = encoding.dtype, encoding.fill_value
-    if encoding.is_packed:
-        _check_packing(encoding)
-    if fill is None or not dtype.startswith(("int", "uint")):
-        return
-    low, high = whole_range(dtype)
-    if not low <= fill <= high or int(fill) != fill:
-        raise ValueError(
-            f"fill_value {fill} is not a {dtype}, which takes whole numbers from {low} to {high}"
-        )
-
-
-def _check_packing(encoding: Encoding) -> None:
-    packing = f"scale_factor {encoding.scale_factor} and add_offset {encoding.add_offset}"
-    if encoding.dtype not in PACKED:
-        raise ValueError(
-            f"{packing} pack values into integers, and dtype is {encoding.dtype}; give one of "
-            f"{', '.join(PACKED)}"
-        )
-    if not encoding.scale or not math.isfinite(encoding.scale + encoding.offset):
-        raise ValueError(f"{packing} must be finite, and the first not 0")
-    if encoding.fill_value is None or not encoding.fill_is_missing:
-        raise ValueError(
-            f"{packing} pack values, of which missing ones need a fill_value: give a number of "
-            f"dtype {encoding.dtype} that is left for them, like {whole_range(encoding.dtype)[0]}"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class DataVar:
     """A data variable of a dataset.
@@ -277,6 +247,12 @@ class DataVar:
         decides, see `gridmill.Gate`.
     superseded
         What new archives have in its place; see `TemplateConfig.former_vars`.
+    aliases
+        What else the provider calls it, or called it: whichever of `names_in_source` a file has is
+        read. A new one takes effect with the next update, also for places that are pending.
+    previously
+        What archives made earlier call it: they go on with that name until `gridmill
+        migrate-metadata` gives them this one.
     derived
         The formula that it is made by, of other variables of the same source files or of others'.
     aggregated
@@ -285,7 +261,8 @@ class DataVar:
     Raises
     ------
     ValueError
-        `attrs` lacks `units` or `long_name`, or something in `gates` is no gate.
+        `attrs` lacks `units` or `long_name`, something in `gates` is no gate, or `aliases` or
+        `previously` are no other names.
     """
 
     name: str
@@ -298,6 +275,8 @@ class DataVar:
     valid_range: tuple[float, float] | None = None
     gates: tuple[Gate, ...] = ()
     superseded: Superseded | None = None
+    aliases: tuple[str, ...] = ()
+    previously: str | None = None
     derived: Derived | None = None
     aggregated: Aggregation | None = None
 
@@ -306,6 +285,15 @@ class DataVar:
         if missing:
             raise ValueError(f"attrs of variable {self.name!r} lack {missing}: CF needs them")
         check_gates(self.name, self.gates)
+        if isinstance(self.aliases, str):
+            raise ValueError(f"aliases={self.aliases!r} of {self.name!r}: give a tuple of names")
+        if self.previously == self.name:
+            raise ValueError(f"{self.name!r} is previously={self.previously!r}: give another name")
+
+    @property
+    def names_in_source(self) -> tuple[str, ...]:
+        """What the provider may call it, the likeliest first: for `read_netcdf` and the like."""
+        return (self.name, *self.aliases)
 
     def with_dims(self, dims: Sequence[str]) -> DataVar:
         """Give this variable with `dims` where it declares none, its rank checked."""

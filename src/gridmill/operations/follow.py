@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord, url_of
+from gridmill.authoring.source_file import ListedFileCoord, SourceFileCoord, url_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.planning.prepare import results_from_record
@@ -33,6 +33,7 @@ SHORTEST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 120.0
 # A cluster that would wait for longer without work is given back: it may cost money.
 IDLE_S = 60.0
+NOT_AWAITED = (SourceFileStatus.HELD, SourceFileStatus.SUCCEEDED)
 # Of thousands of files that are awaited a few tell whether anything came: others at each turn.
 ASKED_AT_A_TURN = 16
 
@@ -144,6 +145,8 @@ def _updates(
         if pauses.next_s >= IDLE_S:
             where.give_back()
         pauses.wait(awaited)
+        if any(_is_unlisted(one.coord) for one in awaited):
+            awaited = _awaited(dataset, end)  # which lists their folders anew
         if not (report.failures or _is_news(awaited, clock.now(), pauses.turn)):
             continue
         failures_before = set(report.failures)
@@ -215,9 +218,10 @@ class _Pauses:
 
 
 def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
-    """List the source files of an update that are not settled, each once a region.
+    """List the source files of an update that readers wait for, each once a region.
 
-    For what a gate holds it is no use to wait.
+    For what a gate holds it is no use to wait, and the final one of a provisional file may take
+    weeks.
     """
     found: dict[tuple[str, str], _Awaited] = {}
     for prepared in dataset.plan(now=end).prepared():
@@ -225,10 +229,15 @@ def _awaited(dataset: DynamicalDataset, end: Any) -> list[_Awaited]:
             continue
         for coords in results_from_record(prepared, prepared.record).values():
             for coord in coords:
-                if not coord.settled and coord.status is not SourceFileStatus.HELD:
+                if not coord.settled and coord.status not in NOT_AWAITED:
                     key = (prepared.job.region.key, url_of(coord))
                     found.setdefault(key, _Awaited(prepared.job, coord))
     return list(found.values())
+
+
+def _is_unlisted(coord: SourceFileCoord) -> bool:
+    """Whether a listing did not show a source file: its address is not known yet."""
+    return isinstance(coord, ListedFileCoord) and not coord.listed.is_listed
 
 
 def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:

@@ -14,16 +14,13 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.objects.writable import require_writable
-from gridmill.stores.state.claims import STATIC, UPKEEP
+from gridmill.stores.state.claims import EVERYTHING, UPKEEP
 from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["EVERYTHING", "Hand", "by_hand", "forget_versions", "split_manifests"]
-
-# Every position there may ever be, and the static variables.
-EVERYTHING = (STATIC[0], 1 << 62)
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,8 @@ def by_hand(
     publisher = Publisher(archive, dataset.replicas)
     with Lease(dataset.store.state, run=report.run, kind=kind, positions=positions) as lease:
         _note_extent(dataset, archive, report, before=True)
-        yield Hand(archive, publisher, lease, report)
+        with publisher.feeding(lease):
+            yield Hand(archive, publisher, lease, report)
         _note_extent(dataset, archive, report, before=False)
         report.replicas = publisher.replicas.outcomes()
         report.end()

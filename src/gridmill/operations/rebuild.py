@@ -9,6 +9,9 @@ others have some now, the file could not be read.
 Values are looked for in one inner chunk of each variable, and in all of them only where that one
 has none, so that a rebuild reads a small part of an archive.
 
+What another program made has records made in the same way, but nobody is asked: see
+`gridmill.operations.elsewhere.adopt`.
+
 What somebody accepted, rejected, released or withdrew is taken from the records of a replica. What
 no one can tell stays unknown: such words where there is no replica, which is said; checksums of
 objects and of source files, epochs, and whether the provider replaced a file since it was read.
@@ -16,7 +19,7 @@ objects and of source files, epochs, and whether the provider replaced a file si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -52,15 +55,32 @@ from gridmill.stores.metadata import array_metadata
 from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["declaration_from_store", "rebuild_records"]
+__all__ = [
+    "Everything",
+    "Found",
+    "Index",
+    "Labels",
+    "declaration_from_store",
+    "declared_by",
+    "elsewhere",
+    "look",
+    "place_of",
+    "rebuild_records",
+    "record_of",
+    "usual_places",
+    "visible_jobs",
+]
 
 Index = tuple[int | slice, ...]
 Labels = tuple[Any, ...]
 
 ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
 NO_VALUE = "the archive has no value of it, and its record was lost"
+NEVER_HAD = "the archive had no value of it when it was taken over"
 
 
 def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
@@ -93,14 +113,14 @@ def rebuild_records(dataset: DynamicalDataset, *, who: str, now: Any = None) -> 
         last = store.open_dataset().get_index(dataset.declared.append_dim)[-1]
         archive = dataset.archive(just_after(last))
         archive.check_structure()
-        lacking = [job for job in _jobs(archive) if tracker.read(job.region) is None]
-        found = list(lookahead(partial(_look, archive), lacking, store.state.at_once))
-        usual = _usual(found)
+        lacking = [job for job in visible_jobs(archive) if tracker.read(job.region) is None]
+        found = list(lookahead(partial(look, archive), lacking, store.state.at_once))
+        usual = usual_places(found)
         present = dataset.present() if now is None else archive.config.label(now)
         n_copied = 0
         for region in found:
             hand.lease.proof.check()
-            record = _record(archive, region, usual, hand.report.run, present)
+            record = record_of(archive, region, usual, hand.report.run, present)
             copied = copied_record(dataset.replicas, record.region)
             n_copied += copied is not None
             tracker.write(with_words(record, copied))
@@ -145,11 +165,17 @@ def declaration_from_store(dataset: DynamicalDataset) -> dict[str, Any]:
             f"readers see nothing at {store.url}: there is no record to rebuild; gridmill backfill "
             "makes an archive"
         )
-    ds = store.open_dataset()
+    return declared_by(store, config, arrays, store.open_dataset())
+
+
+def declared_by(
+    store: FinalStore, config: TemplateConfig, arrays: Container[str], ds: xr.Dataset
+) -> dict[str, Any]:
+    """Say what makes of a template what a store has: its start, variables and leads."""
     there = [var.name for var in config.data_vars if var.name in arrays]
     first = ds.get_index(config.append_dim)[0]
     return {
-        "dataset_id": dataset.dataset_id,
+        "dataset_id": config.dataset_id,
         "start": None if first == config.label(config.append_dim_start) else first.isoformat(),
         "variables": None if len(there) == len(config.data_vars) else there,
         "max_lead": _max_lead(config, ds),
@@ -165,8 +191,8 @@ def _max_lead(config: TemplateConfig, ds: Any) -> str | None:
     return f"{ds.get_index('lead_time')[-1].total_seconds() / 3600:g}h"
 
 
-def _jobs(archive: Archive) -> Iterator[RegionJob[Any, Any]]:
-    """Yield the jobs of everything that readers see, that of static variables first."""
+def visible_jobs(archive: Archive) -> Iterator[RegionJob[Any, Any]]:
+    """Yield the jobs of all regions that readers see, that of static variables first."""
     if archive.static:
         yield archive.job(Region.STATIC)
     yield from map(archive.job, archive.visible_regions())
@@ -176,7 +202,7 @@ def _jobs(archive: Archive) -> Iterator[RegionJob[Any, Any]]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """What store and provider have of a region.
 
     Parameters
@@ -184,7 +210,8 @@ class _Found:
     prepared
         Its source files.
     answers
-        By address, which version of a file the provider has; None if it has none.
+        By address, which version of a file the provider has, None if it has none; None where
+        the provider was not asked.
     has_values
         By variable, whether the store has values at the place of each of its source files.
     objects
@@ -192,23 +219,28 @@ class _Found:
     """
 
     prepared: PreparedRegion
-    answers: Mapping[str, FileIdentity | None]
+    answers: Mapping[str, FileIdentity | None] | None
     has_values: dict[str, list[bool]] = field(default_factory=dict)
     objects: dict[str, tuple[ObjectReceipt, ...]] = field(default_factory=dict)
 
 
-def _look(archive: Archive, job: RegionJob[Any, Any]) -> _Found:
-    """Ask the provider for a region's source files, and look for their values in the store."""
+def look(archive: Archive, job: RegionJob[Any, Any], *, asks: bool = True) -> Found:
+    """Look for the values of a region's source files in the store, and ask the provider for them.
+
+    Without `asks` it is not asked, and a variable in which nothing says missing lacks none.
+    """
     prepared = prepare_recorded(archive, job, None)
     coords = [file.coord for group in prepared.groups for file in group.files]
-    found = _Found(prepared, ask_files(job, coords))
+    found = Found(prepared, ask_files(job, coords) if asks else None)
     store = archive.store
     for group in prepared.groups:
         for var in group.variables:
             found.objects[var.name] = _objects(store, job, var, prepared.sizes)
-            if found.objects[var.name]:
-                places = [_place(job, file, var) for file in group.files]
-                found.has_values[var.name] = _have_values(store, var, job, prepared.sizes, places)
+            if not asks and var.encoding.missing is None:
+                found.has_values[var.name] = [True] * len(group.files)
+            elif found.objects[var.name]:
+                has_values = _have_values(store, var, job, prepared.sizes, group.files)
+                found.has_values[var.name] = has_values
     return found
 
 
@@ -228,7 +260,7 @@ def _objects(
     return tuple(ObjectReceipt(key, nbytes[key], None) for key in keys if key in nbytes)
 
 
-def _place(job: RegionJob[Any, Any], file: SourceFile, var: DataVar) -> Index | None:
+def place_of(job: RegionJob[Any, Any], file: SourceFile, var: DataVar) -> Index | None:
     """Give where a file's values are in the store's array; None outside of the region."""
     place = dict(file.place)
     if job.append_dim in var.dims:
@@ -245,9 +277,10 @@ def _have_values(
     var: DataVar,
     job: RegionJob[Any, Any],
     sizes: Mapping[str, int],
-    places: Sequence[Index | None],
+    files: Sequence[SourceFile],
 ) -> list[bool]:
-    """Say for each place whether there is a value: by one inner chunk, else by all of them."""
+    """Say for each file whether it has a value: by one inner chunk, else by all of them."""
+    places = [place_of(job, file, var) for file in files]
     some = _selection(var, job, sizes, places)
     first = tuple(at.start or 0 for at in some)
     seen = _is_value(store.read(var.name, some), var)
@@ -301,10 +334,17 @@ def _is_value(values: np.ndarray[Any, Any], var: DataVar) -> np.ndarray[Any, np.
 # -- what that means ----------------------------------------------------------------------------
 
 
-def _usual(found: Sequence[_Found]) -> set[tuple[str, Labels]]:
+class Everything(Container[tuple[str, Labels]]):
+    """What holds whatever it is asked for."""
+
+    def __contains__(self, place: object) -> bool:
+        return True
+
+
+def usual_places(found: Sequence[Found]) -> set[tuple[str, Labels]]:
     """Where a variable has values at some time: at lead 0 a rate never has, and lacks nothing."""
     return {
-        (name, _elsewhere(file, region.prepared.job))
+        (name, elsewhere(file, region.prepared.job))
         for region in found
         for group in region.prepared.groups
         for name in group.fingerprints.keys() & region.has_values.keys()
@@ -313,14 +353,18 @@ def _usual(found: Sequence[_Found]) -> set[tuple[str, Labels]]:
     }
 
 
-def _elsewhere(file: SourceFile, job: RegionJob[Any, Any]) -> Labels:
+def elsewhere(file: SourceFile, job: RegionJob[Any, Any]) -> Labels:
     """Give a file's place but for the append dim."""
     return tuple(sorted((d, repr(at)) for d, at in file.place.items() if d != job.append_dim))
 
 
-def _record(
-    archive: Archive, found: _Found, usual: set[tuple[str, Labels]], run: str, now: Any
+def record_of(
+    archive: Archive, found: Found, usual: Container[tuple[str, Labels]], run: str, now: Any
 ) -> ProgressRecord:
+    """Say what must have become of a region's source files, by what was found of them.
+
+    Where the provider was not asked, what has no value is a gap, and all else unproven.
+    """
     job, prepared = found.prepared.job, found.prepared
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     variables = {
@@ -332,6 +376,7 @@ def _record(
             unread=_unread(found, group, var.name, usual),
             run=run,
             finished=finished,
+            unproven=True if found.answers is None and found.objects[var.name] else None,
         )
         for number, group in enumerate(prepared.groups)
         for var in group.variables
@@ -345,11 +390,11 @@ def _record(
     )
 
 
-def _files(found: _Found, group: PreparedGroup, now: Any) -> Iterator[SourceFileRecord]:
+def _files(found: Found, group: PreparedGroup, now: Any) -> Iterator[SourceFileRecord]:
     """Yield what became of a group's files, as far as it can be told."""
     job = found.prepared.job
     for index, file in enumerate(group.files):
-        answer = found.answers[url_of(file.coord)]
+        answer = (found.answers or {}).get(url_of(file.coord))
         at = positions_filled(job, file)
         known = {} if answer is None else asdict(answer)
         outcome: dict[str, Any] = {"status": SourceFileStatus.SUCCEEDED, "settled": True, **known}
@@ -359,11 +404,13 @@ def _files(found: _Found, group: PreparedGroup, now: Any) -> Iterator[SourceFile
             status = SourceFileStatus.DOWNLOAD_FAILED if is_there else ABSENT
             settled = not is_there and job.expected(file.coord, now)
             outcome = {"status": status, "settled": settled, "detail": NO_VALUE}
+            if found.answers is None:  # readers do without it already
+                outcome |= {"settled": True, "detail": NEVER_HAD}
         url = mask_url(url_of(file.coord))
         yield SourceFileRecord(url=url, start=at.start, stop=at.stop, **outcome)
 
 
-def _has_any(found: _Found, group: PreparedGroup, index: int) -> bool:
+def _has_any(found: Found, group: PreparedGroup, index: int) -> bool:
     """Whether any variable of a group has values of one of its files."""
     return any(
         found.has_values[name][index] for name in group.fingerprints if name in found.has_values
@@ -371,14 +418,15 @@ def _has_any(found: _Found, group: PreparedGroup, index: int) -> bool:
 
 
 def _unread(
-    found: _Found, group: PreparedGroup, name: str, usual: set[tuple[str, Labels]]
+    found: Found, group: PreparedGroup, name: str, usual: Container[tuple[str, Labels]]
 ) -> dict[int, tuple[bool, str]]:
     """Give the files that were there and of which a variable lacks what it has at other times."""
     has_values = found.has_values.get(name, [])
+    lacking = (False, NO_VALUE) if found.answers is not None else (True, NEVER_HAD)
     return {
-        index: (False, NO_VALUE)
+        index: lacking
         for index, (file, has) in enumerate(zip(group.files, has_values, strict=False))
         if not has
         and _has_any(found, group, index)
-        and (name, _elsewhere(file, found.prepared.job)) in usual
+        and (name, elsewhere(file, found.prepared.job)) in usual
     }

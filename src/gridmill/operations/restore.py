@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.archive.salvage import declared_labels, undamaged_metadata
-from gridmill.authoring.as_made import as_made
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport

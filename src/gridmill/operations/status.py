@@ -15,15 +15,19 @@ from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
+from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
 from gridmill.model.reports.run_report import BULKY
 from gridmill.model.settled import SourceFileStatus
+from gridmill.operations.proving.known import OVERDUE, read_proofs
+from gridmill.operations.proving.turns import ProofCounts
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.publishing.extent import say_unsettled, why_unsettled
+from gridmill.sources.listings.listings import ListingCost
 from gridmill.stores.state.claims import PUBLISHING, Claim, current_claims
 
-__all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "read_status"]
+__all__ = ["ArchiveStatus", "IncompleteRegion", "MissingFile", "ProvisionalFile", "read_status"]
 
 # For people and monitors; a region of an ensemble may lack thousands.
 MOST_FILES_NAMED = 100
@@ -37,6 +41,26 @@ class MissingFile:
 
     url: str
     why: str
+
+
+@dataclass(frozen=True)
+class ProvisionalFile:
+    """A source file whose values readers see, and that is asked for until it is final.
+
+    Parameters
+    ----------
+    url, why
+        Its address, credentials masked, and why it is not final.
+    since
+        When it was read (ISO 8601, UTC, to the minute); empty if no record says.
+    due
+        When an update that does not look back so far asks for the final one, likewise.
+    """
+
+    url: str
+    why: str
+    since: str
+    due: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +111,12 @@ class ArchiveStatus:
         Those of them that nobody accepted: updates try them again.
     held
         Source files of which a gate holds a place that nobody decided on.
+    provisional, provisional_files
+        How many source files are provisional, and the first of them: readers see their values, and
+        updates ask for the final ones.
+    proofs
+        How many regions `gridmill prove` found to be what their source files give; None where it
+        was never used.
     running
         The runs that hold a lease now, or died holding one.
     made_earlier
@@ -99,6 +129,10 @@ class ArchiveStatus:
     remarks
         How the archive differs from what the code declares, and why it would not be made today,
         a line each.
+    unproven
+        Regions with values that were taken over from another program, see `gridmill adopt`.
+    listings
+        What it cost to list the provider's folders.
     """
 
     dataset_id: str
@@ -119,6 +153,11 @@ class ArchiveStatus:
     made_earlier: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     held: int = 0
+    provisional: int = 0
+    provisional_files: tuple[ProvisionalFile, ...] = ()
+    unproven: int = 0
+    listings: ListingCost = field(default_factory=ListingCost)
+    proofs: ProofCounts | None = None
 
     def _repr_html_(self) -> str:
         return card_of(self)
@@ -132,7 +171,9 @@ class ArchiveStatus:
         return self.age_s is None or self.age_s > max_age.total_seconds()
 
 
-def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
+def read_status(
+    archive: Archive, now: Any, grace: timedelta, overdue: timedelta = OVERDUE
+) -> ArchiveStatus:
     """Read what an archive holds.
 
     Parameters
@@ -143,6 +184,8 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         The present, as a label of the append dim.
     grace
         How long an update may take: what is expected for less is not late.
+    overdue
+        After which a region should be proven again.
     """
     store, config, index = archive.store, archive.config, archive.index
     dim = config.append_dim
@@ -153,6 +196,7 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
     expected = _expected_length(archive, positions, now - grace)
     reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))
     last_run = reports[0].to_dict() if reports else None
+    provisional = _provisional(records)
     return ArchiveStatus(
         dataset_id=config.dataset_id,
         store=store.url,
@@ -174,6 +218,11 @@ def read_status(archive: Archive, now: Any, grace: timedelta) -> ArchiveStatus:
         made_earlier=made_earlier(records, _version(archive)),
         remarks=config.remarks,
         held=sum(len(_urls(record, record.held_open())) for record in records),
+        provisional=len(provisional),
+        provisional_files=tuple(provisional[:MOST_FILES_NAMED]),
+        unproven=sum(any(v.unproven for v in r.variables.values()) for r in records),
+        listings=config.listings.cost,
+        proofs=read_proofs(archive, overdue=overdue, only_if_any=True),
     )
 
 
@@ -230,11 +279,31 @@ def _pending(record: ProgressRecord) -> set[str]:
     return _urls(record, record.pending())
 
 
+def _provisional(records: Iterable[ProgressRecord]) -> list[ProvisionalFile]:
+    """List the provisional source files, each once, the oldest region first."""
+    found: dict[str, ProvisionalFile] = {}
+    for record in records:
+        for name, at in record.provisional():
+            variable = record.variables[name]
+            file, tries = record.groups[variable.group][at], variable.tries.get(at)
+            since, due = (tries.since, tries.due) if tries else ("", "")
+            known = found.get(file.url)
+            if known is None or since < known.since:
+                found[file.url] = ProvisionalFile(file.url, file.provisional or "", since, due)
+    return list(found.values())
+
+
 def _urls(record: ProgressRecord, places: Iterable[tuple[str, int]]) -> set[str]:
     return {record.groups[record.variables[name].group][at].url for name, at in places}
 
 
 def _accepted(record: ProgressRecord) -> set[str]:
     """Return the source files that somebody accepted as missing, or withdrew."""
-    accepted = {f.url for group in record.groups for f in group if f.accepted is not None}
+    files = (file for group in record.groups for file in group)
+    accepted = {f.url for f in files if f.accepted is not None and not _is_there(f)}
     return accepted | _urls(record, record.unread_as(SourceFileStatus.WITHDRAWN))
+
+
+def _is_there(file: SourceFileRecord) -> bool:
+    """Whether a provisional file was accepted as the final one: its values are there."""
+    return file.status is SourceFileStatus.SUCCEEDED and file.provisional is not None

@@ -62,7 +62,10 @@ def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = N
                     return 0
                 return view.shorten(length, note.capitalize(), check)
 
+            shown = archive.look() or 0
             deleted = cut(hand.publisher.view)
+            if shown > length:
+                hand.publisher.note_extent(hand.lease, shown, length)
             hand.publisher.replicas.each(cut)
         hand.report.notes.append(f"{note}; {deleted} objects deleted")
     return hand.report

@@ -6,21 +6,36 @@ give, is a status of the source file, not an error.
 
 from __future__ import annotations
 
+import shutil
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord, addresses
+from gridmill.authoring.source_file import (
+    FAILURES,
+    SourceFileCoord,
+    address_of,
+    addresses,
+    first_of,
+    in_one,
+    ranked,
+)
 from gridmill.model.files.versions import Identity, checksum_of_file, identity_of
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.urls import mask_url
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
+from gridmill.sources.fetch.credentials.access import using
 from gridmill.sources.fetch.download import Download, DownloadFailed, FileIdentity, NotAvailable
+from gridmill.sources.racing import NoneWonError, quickest
 from gridmill.stores.objects.leftovers import naming
 
 __all__ = ["as_asked", "download", "replace_field"]
@@ -56,13 +71,16 @@ def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
         chosen = tuple(var for var in job.data_vars if var.name in file.holds)
         job = replace_field(job, data_vars=chosen)
     started = perf_counter()
-    coord, attempts = _downloaded(job, file.coord)
-    return replace(file, coord=coord, seconds=perf_counter() - started, attempts=attempts)
+    with using(job.access):
+        coord, attempts = _downloaded(job, file.coord)
+    arrived = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    seconds = perf_counter() - started
+    return replace(file, coord=coord, seconds=seconds, attempts=attempts, arrived=arrived)
 
 
 def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[SourceFileCoord, int]:
     try:
-        done = job.download_file(coord)
+        done = _fetched(job, coord)
     except NotAvailable as error:
         status = SourceFileStatus.NOT_YET_AVAILABLE
         return replace(coord, status=status, detail=str(error)), 1
@@ -70,6 +88,9 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         failed = SourceFileStatus.DOWNLOAD_FAILED
         status = SourceFileStatus.READ_FAILED if error.has_arrived else failed
         return replace(coord, status=status, detail=str(error)), error.attempts
+    if not isinstance(done, Download | Path):
+        who = type(job).__name__
+        raise TypeError(f"{who}.download_file() returns {done!r}: return the path, or the Download")
     if not isinstance(done, Download):
         done = Download(
             path=done,
@@ -79,11 +100,64 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
             attempts=1,
             checksum=checksum_of_file(done) if done.is_file() else None,
         )
-    fetched_from, remark = _told_of_address(job, coord, done)
-    arrived = replace(
+    return _arrived(job, coord, done), done.attempts
+
+
+def _fetched(job: RegionJob[Any, Any], coord: SourceFileCoord) -> Path | Download:
+    """Let the author's hook fetch a file; where its mirrors are raced, from several at once.
+
+    Where none wins and one sent what is no whole file, they are tried in order: some of a file is
+    better than nothing.
+    """
+    ranks = ranked(coord, job.source_base) if coord.races_mirrors else []
+    if all(len(urls) < 2 for urls in ranks):
+        found: Path | Download = job.download_file(coord)
+        return found
+    try:
+        return first_of(partial(_raced, job, coord, urls) for urls in ranks)
+    except DownloadFailed as error:
+        if not error.has_arrived:
+            raise
+    found = job.download_file(coord)
+    return found
+
+
+def _raced(
+    job: RegionJob[Any, Any], coord: SourceFileCoord, urls: Sequence[str]
+) -> Path | Download:
+    """Let the author's hook fetch a file from several addresses at once; the first one wins."""
+    folders = {url: job.download_path(coord).with_suffix(f".{uuid.uuid4().hex}") for url in urls}
+
+    def fetch(url: str) -> Path | Download:
+        folders[url].mkdir(parents=True)
+        twin = replace_field(job, download_dir=folders[url])
+        found: Path | Download = twin.download_file(replace(coord, only_at=url))
+        return found
+
+    def forget(url: str) -> None:
+        shutil.rmtree(folders[url], ignore_errors=True)
+
+    try:
+        return quickest({url: partial(fetch, url) for url in urls}, FAILURES, forget)
+    except NoneWonError as none:
+        raise in_one(none.errors) from None
+
+
+def _arrived(job: RegionJob[Any, Any], coord: SourceFileCoord, done: Download) -> SourceFileCoord:
+    """Return a source file that is here, with what is known of it."""
+    at = None if done.url is None else address_of(coord, done.url)
+    why = done.provisional or (None if at is None else at.provisional)
+    if why is not None and coord.was_final:
+        # Published values of the final file stay.
+        detail = f"there is only a provisional file by now ({why}), and the final one was read"
+        return replace(coord, status=SourceFileStatus.NOT_YET_AVAILABLE, detail=detail)
+    fetched_from, moved = _told_of_address(job, coord, done)
+    of_address = None if at is None else at.remark
+    remarks = (done.remark, of_address, f"provisional: {why}" if why else moved)
+    return replace(
         coord,
         status=SourceFileStatus.SUCCEEDED,
-        settled=True,
+        settled=why is None,
         downloaded_path=done.path,
         nbytes=done.nbytes,
         etag=done.etag,
@@ -92,9 +166,9 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
         index=_identity(done.index),
         unpacked=done.unpacked,
         fetched_from=fetched_from,
-        detail=remark,
+        not_final=why,
+        detail="; ".join(filter(None, remarks)) or None,
     )
-    return arrived, done.attempts
 
 
 def _told_of_address(
@@ -103,12 +177,11 @@ def _told_of_address(
     """Return which of several addresses gave a file, and what is worth knowing of that."""
     known = [mask_url(url) for url in addresses(coord, job.source_base)]
     if len(known) < 2 or done.url not in known:
-        return None, done.remark
-    if done.url == known[0]:
-        return done.url, done.remark
+        return None, None
+    if done.url == known[0] or coord.races_mirrors:
+        return done.url, None
     server = urlsplit(done.url)
-    told = f"taken from {server.netloc or 'another folder'}, not from its first address"
-    return done.url, f"{done.remark}; {told}" if done.remark else told
+    return done.url, f"taken from {server.netloc or 'another folder'}, not from its first address"
 
 
 def _identity(index: FileIdentity | None) -> Identity | None:

@@ -80,8 +80,9 @@ class SourceFile:
     `steps` which of the processing region's steps the file holds. `holds` names those sources of
     a derived variable that it has; None: all.
 
-    `seconds` and `attempts` say what its download took. One that `is_kept` is not read again: the
-    final store has its values, and `coord` is what became of it.
+    `seconds` and `attempts` say what its download took, `arrived` when it was (ISO 8601, UTC). One
+    that `is_kept` is not read again: the final store has its values, and `coord` is what became of
+    it.
     """
 
     coord: SourceFileCoord
@@ -89,6 +90,7 @@ class SourceFile:
     seconds: float = 0.0
     attempts: int = 1
     is_kept: bool = False
+    arrived: str | None = None
     steps: int | slice | None = None
     holds: frozenset[str] | None = None
 

@@ -1,8 +1,9 @@
-"""Places that are published without a value, and when what should fill them is tried again. Pure.
+"""Places that are published without a final value, and when their files are tried again. Pure.
 
 A source file that is settled though it gave nothing (it is absent past its deadline, or arrived and
 could not be read) leaves its place *pending*, unless somebody accepted that. It is tried again at
-growing intervals, without limit of time, and at once where what reads it changed.
+growing intervals, without limit of time, and at once where what reads it changed. A provisional
+file is asked for at the same intervals until it is final: its `Tries` begin when it was read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from gridmill.model.records import ProgressRecord, Tries
@@ -101,11 +103,11 @@ def with_tries(
         The present, as a label of the append dim.
     """
     found: dict[str, dict[int, Tries]] = {name: {} for name in {*names, *again}}
-    for name, index in record.pending():
+    for name, index in chain(record.pending(), record.provisional()):
         known = record.variables[name].tries.get(index)
         if name in again and index in again[name]:
             found[name][index] = tried(known, now, known.code if known else "")
-        elif name in found and known is None and _is_absent(record, name, index):
+        elif name in found and known is None and not _is_unreadable(record, name, index):
             found[name][index] = tried(None, now)
     changed = {
         name: replace(record.variables[name], tries={**record.variables[name].tries, **tries})
@@ -115,7 +117,8 @@ def with_tries(
     return replace(record, variables={**record.variables, **changed}) if changed else record
 
 
-def _is_absent(record: ProgressRecord, name: str, index: int) -> bool:
-    """Whether a file never arrived: what could not be read has its tries from who read it."""
-    file = record.groups[record.variables[name].group][index]
-    return file.status is SourceFileStatus.NOT_YET_AVAILABLE
+def _is_unreadable(record: ProgressRecord, name: str, index: int) -> bool:
+    """Whether a file arrived and gave nothing: that has its tries from who could not read it."""
+    variable = record.variables[name]
+    failed = record.groups[variable.group][index].status is SourceFileStatus.READ_FAILED
+    return failed or index in variable.unread

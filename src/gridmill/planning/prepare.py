@@ -19,7 +19,12 @@ from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons
 from gridmill.planning.source_files.declared import NotOffered
 from gridmill.planning.source_files.grouping import files_of, source_groups
 from gridmill.planning.source_files.offered import is_offered_of, unlisted
-from gridmill.planning.source_files.outcomes import coords_from, held_for
+from gridmill.planning.source_files.outcomes import (
+    coords_from,
+    declared_provisional,
+    held_for,
+    with_finals,
+)
 from gridmill.planning.source_files.places import Places
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
@@ -186,6 +191,8 @@ def prepare_region(
         kept = reasons.kept([v for v in variables if v.name in todo], sizes)
         fingerprints = {v.name: listed.fingerprint(v.name) for v in variables}
         believed = frozenset(as_it_was)
+        if todo and record is not None:
+            files = with_finals(files, record)
         groups.append(PreparedGroup(variables, files, fingerprints, todo, kept, believed))
     return PreparedRegion(job, record, sizes, tuple(groups))
 
@@ -221,12 +228,17 @@ def _judged_again(
     files: Sequence[SourceFile],
     now: Any,
 ) -> ProgressRecord:
-    """Settle files that were absent and should be there by now: the provider has a gap."""
+    """Settle files that were absent and should be there by now: the provider has a gap.
+
+    And let those that their address calls provisional today be so.
+    """
     groups = list(record.groups)
     ours = {record.variables[name].group for name in as_it_was}
     for group in ours:
         groups[group] = tuple(
-            replace(was, settled=was.settled or _is_gap(job, was, file, now))
+            declared_provisional(
+                replace(was, settled=was.settled or _is_gap(job, was, file, now)), file.coord
+            )
             for was, file in zip(groups[group], files, strict=False)
         )
     return replace(record, groups=tuple(groups))

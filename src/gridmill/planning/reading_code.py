@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 __all__ = ["reading_code"]
@@ -44,7 +45,8 @@ def reading_code(job_class: type) -> str:
     Notes
     -----
     The same in every process that has the same code, wherever it is installed. Of a class from a
-    notebook its source is taken, or where that is not known its name.
+    notebook its source is taken, or where that is not known its compiled methods; functions beside
+    the class, which they call, are not.
     """
     return _hash_of(job_class)
 
@@ -88,8 +90,28 @@ def _code_of(package: str, one: type) -> Iterator[bytes]:
 def _source_of(one: type) -> bytes:
     try:
         return inspect.getsource(one).encode()
-    except (OSError, TypeError):
-        return one.__qualname__.encode()
+    except (OSError, TypeError):  # a notebook's cells are no file
+        functions = [_function(member) for _, member in sorted(vars(one).items(), key=str)]
+        compiled = [_compiled(f.__code__) for f in functions if isinstance(f, FunctionType)]
+        return b"".join([one.__qualname__.encode(), *compiled])
+
+
+def _function(member: Any) -> Any:
+    """Return the function behind a method of any kind."""
+    return getattr(member, "fget", None) or getattr(member, "__func__", member)
+
+
+def _compiled(code: CodeType) -> bytes:
+    """Return what a function does, whoever compiled it and wherever it was written."""
+    consts = [
+        _compiled(one) if isinstance(one, CodeType) else repr(_in_order(one)).encode()
+        for one in code.co_consts
+    ]
+    return b"".join([code.co_code, repr(code.co_names).encode(), *consts])
+
+
+def _in_order(constant: Any) -> Any:
+    return sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
 
 
 def _version(name: str) -> str:

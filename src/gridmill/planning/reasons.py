@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import SourceFileCoord, url_of
+from gridmill.authoring.source_file import SourceFileCoord, address_of, url_of
 from gridmill.model.files.versions import identity_of
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
@@ -110,13 +110,15 @@ class Reasons:
         known = [self.waiting[var.name] for var in variables if var.name in self.waiting]
         is_for_pending = all(var.name in self.pending for var in variables)
         reads_again = self._reads_again and not (is_for_pending and not self.belief.revalidate)
+        # Of what was taken over, source files may be gone, or say other than what readers see.
+        reads_again = reads_again and not all(was.unproven for was in known)
         usable = len(known) == len(variables) > 0 and not reads_again
         if self.record is None or not usable or len({was.group for was in known}) > 1:
             return {}
         chosen: dict[int, SourceFileCoord] = {}
         for number, (var, was) in enumerate(zip(variables, known, strict=True)):
             coords = self._coords(self.record, was)
-            stored = [index for index, coord in enumerate(coords) if self._is_as_it_was(coord)]
+            stored = [at for at, coord in enumerate(coords) if self._is_as_it_was(coord, was)]
             if was.state != "done" or not stored or self._gone(was, was.objects):
                 return {}
             keep = files_to_keep(self.job, var, self.listed.files, sizes, stored)
@@ -132,13 +134,15 @@ class Reasons:
         """Give the files that a record knows, with what became of them."""
         return coords_from(record, known, self.listed.files[: len(record.groups[known.group])])
 
-    def _is_as_it_was(self, coord: SourceFileCoord) -> bool:
+    def _is_as_it_was(self, coord: SourceFileCoord, known: VariableRecord) -> bool:
         if coord.status is not SourceFileStatus.SUCCEEDED:
             return False
-        if not self._may_improve(coord):
-            return True
+        if _is_unversioned(coord, known):
+            return not self.belief.revalidate
         url = url_of(coord)
-        return url in self.answers and not _is_new(coord, self.answers[url])
+        if url in self.answers:
+            return not _is_new(coord, self.answers[url])
+        return not self._may_improve(coord, known)
 
     def _of_files(self, name: str, record: ProgressRecord, known: VariableRecord) -> str:
         coords = self._coords(record, known)
@@ -152,7 +156,7 @@ class Reasons:
         if unread:
             self.pending.add(name)
             return f"{len(unread)} source files that could not be read are tried again"
-        hopeful = [c for at, c in enumerate(coords) if at in due or self._may_improve(c)]
+        hopeful = [c for at, c in enumerate(coords) if at in due or self._may_improve(c, known)]
         if not hopeful:
             return ""
         if self.ask is None:
@@ -162,19 +166,21 @@ class Reasons:
         self.answers.update(self.ask(self.job, unasked))
         new = [c for c in hopeful if _is_new(c, self.answers[url_of(c)])]
         self.in_vain[name] = [at for at in due if coords[at] not in new]
+        if all(coord.not_final is not None for coord in new):
+            self.pending.add(name)
         return f"{len(new)} source files arrived or were revised" if new else ""
 
     def _due(
         self, record: ProgressRecord, known: VariableRecord, coords: Sequence[SourceFileCoord]
     ) -> list[int]:
-        """Return the indices of the pending source files that it is time to try again."""
+        """Return the indices of pending and provisional files that it is time to try again."""
         if self.now is None:
             return []
         files = record.groups[known.group]
         return [
             index
             for index, coord in enumerate(coords)
-            if coord.settled and coord.status not in NOTHING_TO_TRY
+            if _is_provisional(coord) or (coord.settled and coord.status not in NOTHING_TO_TRY)
             if files[index].accepted is None
             if is_due(known.tries.get(index), self.now, self._code)
         ]
@@ -183,9 +189,12 @@ class Reasons:
     def _code(self) -> str:
         return reading_code(type(self.job))
 
-    def _may_improve(self, coord: SourceFileCoord) -> bool:
+    def _may_improve(self, coord: SourceFileCoord, known: VariableRecord) -> bool:
         if coord.status is SourceFileStatus.SUCCEEDED:
-            return self.belief.revalidate or (self.job.retry_gaps and self.job.asks_for_revisions)
+            if _is_unversioned(coord, known):
+                return self.belief.revalidate
+            asks = self.job.asks_for_revisions or _is_provisional(coord)
+            return self.belief.revalidate or (self.job.retry_gaps and asks)
         return not coord.settled or self.job.retry_gaps or self.belief.revalidate
 
     def _of_objects(self, known: VariableRecord) -> str:
@@ -199,11 +208,31 @@ class Reasons:
         return self.missing(objects) if known.token is None else self.missing(objects, known.token)
 
 
+def _is_unversioned(coord: SourceFileCoord, known: VariableRecord) -> bool:
+    """Whether nothing is known of a file's version, so that no revision could follow it."""
+    return bool(known.unproven) and coord.etag is None and coord.last_modified is None
+
+
+def _is_provisional(coord: SourceFileCoord) -> bool:
+    """Whether the final one of a file that was read is still to come."""
+    is_read = coord.status is SourceFileStatus.SUCCEEDED
+    return is_read and coord.not_final is not None and not coord.settled
+
+
+def _is_final_of(coord: SourceFileCoord, answer: FileIdentity) -> bool:
+    """Whether an answer comes from a better address than a provisional file was taken from."""
+    if not _is_provisional(coord) or answer.url is None or coord.fetched_from is None:
+        return False
+    at, was = address_of(coord, answer.url), address_of(coord, coord.fetched_from)
+    is_final = at is not None and at.provisional is None
+    return is_final and (was is None or was.provisional is not None)
+
+
 def _is_new(coord: SourceFileCoord, answer: FileIdentity | None) -> bool:
     """Whether the provider has a file, and it or its index is not as it was."""
     if answer is None:
         return False
-    if coord.status is SourceFileStatus.NOT_YET_AVAILABLE:
+    if coord.status is SourceFileStatus.NOT_YET_AVAILABLE or _is_final_of(coord, answer):
         return True
     if (coord.etag, coord.last_modified) != (answer.etag, answer.last_modified):
         return True

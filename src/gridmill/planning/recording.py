@@ -11,16 +11,19 @@ from importlib.metadata import version as distribution_version
 from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import known_of, url_of
+from gridmill.authoring.source_file import url_of
 from gridmill.model.epochs import FIRST
+from gridmill.model.files.earlier import Earlier, kept_compactly
 from gridmill.model.files.recorded import SourceFileRecord
-from gridmill.model.files.versions import Word, is_other
+from gridmill.model.files.versions import is_other
 from gridmill.model.records import ObjectReceipt, ProgressRecord, Tries, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
+from gridmill.planning.earlier import earlier_versions
 from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
 from gridmill.planning.reading_code import reading_code
+from gridmill.planning.source_files.before import SaidBefore
 from gridmill.planning.source_files.outcomes import NOTHING, held_for
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
@@ -72,7 +75,10 @@ def record_outcome(
     variables = _untouched(outcome)
     # Variables of one group may be done by several runs, from the same files.
     numbers = {files: number for number, files in enumerate(groups)}
-    for group, name, files in _done(outcome, now):
+    runs = _runs(before, run)
+    by = [name for name, _ in runs].index(run)
+    history: list[Earlier] = []
+    for group, name, files in _done(outcome, now, by):
         if files not in numbers:
             numbers[files] = len(groups)
             groups.append(files)
@@ -82,6 +88,7 @@ def record_outcome(
             run=run,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        history.extend(earlier_versions(before, name, variables[name], files, by))
     under_way = _under_way(outcome, variables)
     groups, variables, under_way = _without_unused_groups(groups, variables, under_way)
     # Variables that the job does not know may reach further.
@@ -94,16 +101,24 @@ def record_outcome(
         groups=tuple(groups),
         variables=variables,
         under_way=under_way,
+        runs=runs,
+        history=kept_compactly((*(before.history if before else ()), *history)),
         extra=before.extra if before else {},
     )
 
 
+def _runs(before: ProgressRecord | None, run: str) -> tuple[tuple[str, str], ...]:
+    """Return the runs that made something of a region, with this one."""
+    known = before.runs if before else ()
+    is_known = any(name == run for name, _ in known)
+    return known if is_known else (*known, (run, _libraries()["gridmill"]))
+
+
 def _done(
-    outcome: RegionOutcome, now: Any
+    outcome: RegionOutcome, now: Any, run: int
 ) -> Iterator[tuple[PreparedGroup, str, tuple[SourceFileRecord, ...]]]:
     """Yield the variables with a receipt or a failure, with their group and its files' records."""
-    by_word = _by_word_before(outcome.prepared.record)
-    were_there = _there_before(outcome.prepared.record)
+    said = SaidBefore.by(outcome.prepared.record)
     records: dict[int, tuple[SourceFileRecord, ...]] = {}
     for index, group in enumerate(outcome.prepared.groups):
         for name in group.todo:
@@ -113,10 +128,7 @@ def _done(
             if id(seen) not in records:
                 job = outcome.prepared.job
                 records[id(seen)] = tuple(
-                    _with_word(
-                        _file_record(job, file, now, were_there), known_of(file.coord, by_word)
-                    )
-                    for file in seen
+                    said.kept_with(_file_record(job, file, now, run), file) for file in seen
                 )
             yield group, name, records[id(seen)]
 
@@ -173,14 +185,8 @@ def _files_seen(outcome: RegionOutcome, index: int, name: str) -> tuple[SourceFi
     return outcome.files.get(index, ()) if receipt is None else receipt.files
 
 
-def _there_before(record: ProgressRecord | None) -> dict[str, bool]:
-    """Return by URL the source files that an earlier run got."""
-    files = () if record is None else (file for group in record.groups for file in group)
-    return {f.url: True for f in files if f.was_there or f.status is SourceFileStatus.SUCCEEDED}
-
-
 def _file_record(
-    job: RegionJob[Any, Any], file: SourceFile, now: Any, were_there: Mapping[str, bool]
+    job: RegionJob[Any, Any], file: SourceFile, now: Any, run: int
 ) -> SourceFileRecord:
     coord = file.coord
     at = positions_filled(job, file)
@@ -189,7 +195,7 @@ def _file_record(
         is_overdue = not any(
             job.holds_extent(coord, source) for var in job.data_vars for source in var.sources
         )
-    url, is_lacking = mask_url(url_of(coord)), coord.status is not SourceFileStatus.SUCCEEDED
+    url, has_come = mask_url(url_of(coord)), coord.status is SourceFileStatus.SUCCEEDED
     return SourceFileRecord(
         url=url,
         start=at.start,
@@ -203,32 +209,10 @@ def _file_record(
         index=coord.index,
         fetched_from=None if coord.fetched_from == url else coord.fetched_from,
         detail=coord.detail,
-        was_there=known_of(coord, were_there) if is_lacking else None,
+        provisional=coord.not_final if has_come else None,
+        arrived=file.arrived if has_come else None,
+        run=run if has_come and file.arrived else None,
     )
-
-
-def _by_word_before(record: ProgressRecord | None) -> dict[str, SourceFileRecord]:
-    """Return the source files that somebody accepted, released or withdrew, by URL."""
-    groups = () if record is None else record.groups
-    files = (file for group in groups for file in group)
-    spoken_of = (f for f in files if f.accepted is not None or f.released or f.withdrawn)
-    return {file.url: file for file in spoken_of}
-
-
-def _with_word(file: SourceFileRecord, was: SourceFileRecord | None) -> SourceFileRecord:
-    """Keep what somebody said while the file is as it was, or still does not succeed."""
-    if was is None:
-        return file
-    arrived = file.status is SourceFileStatus.SUCCEEDED
-
-    def still(words: Mapping[str, Word]) -> dict[str, Word]:
-        about = {n for n, word in words.items() if word.is_about(file.identity, file.checksum)}
-        return {n: word for n, word in words.items() if not arrived or n in about}
-
-    kept = replace(file, released=still(was.released), withdrawn=still(was.withdrawn))
-    if was.accepted is None or (arrived and not file.is_as(was)):
-        return kept
-    return replace(kept, settled=True, accepted=was.accepted)
 
 
 def _variable_record(
@@ -313,7 +297,13 @@ def _made_by(
         before = dict.fromkeys(epochs, FIRST) if kept.epochs is None else kept.epochs
         epochs |= {name: min(epoch, epochs.get(name, epoch)) for name, epoch in before.items()}
         version = min(version, FIRST if kept.version is None else kept.version)
-    return {"epochs": dict(sorted(epochs.items())), "version": version, "libraries": _libraries()}
+    is_unproven = kept is not None and kept.unproven and not is_all_new
+    return {
+        "epochs": dict(sorted(epochs.items())),
+        "version": version,
+        "libraries": _libraries(),
+        "unproven": is_unproven or None,
+    }
 
 
 @cache
@@ -370,7 +360,7 @@ def _tries(
     unread: Mapping[int, tuple[bool, str]],
     now: Any,
 ) -> dict[int, Tries]:
-    """Return what is pending of a variable, with one more try in vain."""
+    """Return what is pending of a variable, or provisional, with one more try in vain."""
     before = _tries_before(prepared.record, name)
     others = _with_other_content(prepared.record, name, files)
     read_failed = SourceFileStatus.READ_FAILED
@@ -378,21 +368,31 @@ def _tries(
     code = reading_code(type(prepared.job)) if unusable else ""
     return {
         index: tried(
-            before.get(file.url),
+            before.get((file.url, index not in unusable and file.is_provisional)),
             now,
             code if index in unusable else "",
             is_other=file.url in others,
         )
         for index, file in enumerate(files)
-        if (unread[index][0] if index in unread else file.settled and file.status in NOTHING)
+        if (unread[index][0] if index in unread else _is_tried_again(file))
     }
 
 
-def _tries_before(record: ProgressRecord | None, name: str) -> dict[str, Tries]:
+def _is_tried_again(file: SourceFileRecord) -> bool:
+    """Whether a file is asked for at growing intervals, though no reader waits for it."""
+    return file.is_provisional or (file.settled and file.status in NOTHING)
+
+
+def _tries_before(record: ProgressRecord | None, name: str) -> dict[tuple[str, bool], Tries]:
+    """Return what is known of tries, by URL and by whether the file was read as a provisional."""
     known = _known_before(record, name)
     if record is None or known is None:
         return {}
-    return {record.groups[known.group][index].url: t for index, t in known.tries.items()}
+    found = {}
+    for index, tries in known.tries.items():
+        file = record.groups[known.group][index]
+        found[file.url, index not in known.unread and file.is_provisional] = tries
+    return found
 
 
 def _with_other_content(

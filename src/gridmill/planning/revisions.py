@@ -1,4 +1,4 @@
-"""Which published values a run replaced by others. Pure."""
+"""Which published values a run replaced by others, or made final. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 
-__all__ = ["revised"]
+__all__ = ["finals", "revised"]
 
 
 def revised(
@@ -18,7 +18,8 @@ def revised(
     """Return what readers see otherwise: positions, and variables; None if they do not.
 
     Of a region that a run also let grow, the source files tell which of its positions changed:
-    those that were revised, or that give values where there were none.
+    those that were revised, that give values where there were none, or that are final now: this is
+    news also where the provisional file held the same.
 
     Parameters
     ----------
@@ -41,15 +42,41 @@ def revised(
     return Region(start, min(stop, seen)), names
 
 
+def finals(before: ProgressRecord, after: ProgressRecord) -> set[str]:
+    """Return the URLs of source files whose provisional values gave way to final ones."""
+    found = set()
+    for name in after.variables.keys() & before.variables.keys():
+        known, made = before.variables[name], after.variables[name]
+        if not _is_untouched(known, made):
+            found |= {f.url for f in _final_files(before, known, after, made)}
+    return found
+
+
+def _final_files(
+    before: ProgressRecord, known: VariableRecord, after: ProgressRecord, made: VariableRecord
+) -> Iterator[SourceFileRecord]:
+    """Yield the source files of a variable that were provisional, and are final now."""
+    were = by_listing(before.groups[known.group])
+    for listing, (number, file) in by_listing(after.groups[made.group]).items():
+        is_final = file.status is SourceFileStatus.SUCCEEDED and file.provisional is None
+        at, was = were.get(listing, (None, None))
+        was_not = was is not None and was.is_provisional and at not in known.unread
+        if was_not and is_final and number not in made.unread:
+            yield file
+
+
 def _changed(before: ProgressRecord, after: ProgressRecord, name: str) -> Iterator[Region]:
     """Yield the positions where a variable has other values: those of source files, or all."""
     known, made, region = before.variables[name], after.variables[name], after.region
-    if not _has_other_objects(known, made):
+    if _is_untouched(known, made):
         return
-    files = () if region.is_static else tuple(_changed_files(before, known, after, made))
-    if not files and all(receipt.digest for receipt in known.objects):
-        yield region  # what made it changed, not what it was made from
-    for file in files:
+    final = () if region.is_static else tuple(_final_files(before, known, after, made))
+    files: tuple[SourceFileRecord, ...] = final
+    if _has_other_objects(known, made):
+        files = () if region.is_static else tuple(_changed_files(before, known, after, made))
+        if not files and all(receipt.digest for receipt in known.objects):
+            yield region  # what made it changed, not what it was made from
+    for file in dict.fromkeys([*files, *final]):
         at = region.clip(file.start, file.stop)
         if at.start < at.stop:
             yield Region(region.start + at.start, region.start + at.stop)
@@ -57,10 +84,13 @@ def _changed(before: ProgressRecord, after: ProgressRecord, name: str) -> Iterat
 
 def _has_other_objects(known: VariableRecord, made: VariableRecord) -> bool:
     """Whether the store holds other bytes; also where it is not known what it held."""
-    if known.state != "done" or made.state != "done" or known.run == made.run:
-        return False
     before, after = ({(o.key, o.digest) for o in of.objects} for of in (known, made))
     return before != after
+
+
+def _is_untouched(known: VariableRecord, made: VariableRecord) -> bool:
+    """Whether a run did not make a variable, or there was nothing to replace."""
+    return known.state != "done" or made.state != "done" or known.run == made.run
 
 
 def _changed_files(

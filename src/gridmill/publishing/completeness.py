@@ -1,4 +1,4 @@
-"""How much of each position arrived, as a coordinate that readers see.
+"""How much of each position arrived, and is final, as coordinates that readers see.
 
 The values are what the progress records say, and follow the data: a region's are made once every
 declared variable of it is recorded, and are put after its objects (on Icechunk in the commit that
@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gridmill.archive.archive import Archive
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.model.variables import Completeness
 from gridmill.publishing.extent import Extent
-from gridmill.publishing.shares import recorded_completeness
+from gridmill.publishing.shares import recorded_shares
 from gridmill.stores.final_store import CoordinateValues, FinalStore
 from gridmill.stores.metadata import joined, set_values
 from gridmill.stores.state.claims import current_claims, is_alive
@@ -33,7 +34,7 @@ __all__ = ["CompletenessUpkeep"]
 
 
 class CompletenessUpkeep:
-    """Keeps the completeness coordinate of one store, during one run, at what its records say.
+    """Keeps completeness and finality of one store, during one run, at what its records say.
 
     Does nothing for a dataset that declares none.
 
@@ -70,13 +71,13 @@ class CompletenessUpkeep:
         self._knows_others = False
 
     @property
-    def declared(self) -> Completeness | None:
-        """The coordinate."""
-        return self.archive.config.completeness
+    def declared(self) -> tuple[Completeness, ...]:
+        """The coordinates."""
+        return shares_of(self.archive.config.coords)
 
     def announce(self, region: Region, run: str) -> None:
         """Say that the record of a region is about to change; to be called before it does."""
-        if self.declared is None or region.is_static:
+        if not self.declared or region.is_static:
             return
         key, before = notice_key(region.start, run), self._behind.get(region.start, set())
         if key not in before:
@@ -86,7 +87,7 @@ class CompletenessUpkeep:
 
     def learn(self, run: str) -> None:
         """Find out, once, what runs that died left behind."""
-        if self.declared is None or self._knows_others:
+        if not self.declared or self._knows_others:
             return
         self._knows_others = True
         state = self.archive.store.state
@@ -107,7 +108,7 @@ class CompletenessUpkeep:
 
         Those of regions that are behind or grow, and of which every variable is recorded.
         """
-        if self.declared is None:
+        if not self.declared:
             return []
         self._next = {}
         starts = {start for start in self._behind if start < length}
@@ -123,36 +124,34 @@ class CompletenessUpkeep:
 
     def take(self, record: ProgressRecord, length: int) -> list[CoordinateValues]:
         """Give the values of one region up to `length` positions, to be shown next."""
-        if self.declared is None:
+        if not self.declared:
             return []
         is_all = self.archive.region_at(record.start).stop <= length
         self._next[record.start] = None if is_all else (record, min(record.stop, length))
-        return [self._values(record, length)]
+        return self._values(record, length)
 
     def write_recorded(self, folder: Path, length: int) -> None:
         """Write all values up to `length` positions, as recorded, into a local store's array.
 
         0 where nothing is recorded, and where what is recorded may not be visible yet.
         """
-        if self.declared is None or not length:
+        if not self.declared or not length:
             return
         found = []
         for start in self._starts(0, length):
             region = self.archive.region_at(start)
             is_hidden = not self.store.shows_uploads and start in self._behind
             record = None if is_hidden else self.store.tracker.read(region)
-            found.append(self._values(record or self._nothing(region), length))
+            found += self._values(record or self._nothing(region), length)
         for part in joined(found):
             set_values(folder, part)
 
     def write_published(self, folder: Path, length: int) -> None:
         """Write the values that readers see of `length` positions into a local store's array."""
-        declared = self.declared
-        if declared is None or not length:
-            return
-        whole = tuple(slice(0, self.archive.template_ds.sizes[dim]) for dim in declared.own_dims)
-        kept = self.store.read(declared.name, (slice(0, length), *whole[1:]))
-        set_values(folder, CoordinateValues(declared.name, 0, kept))
+        for share in self.declared if length else ():
+            whole = tuple(slice(0, self.archive.template_ds.sizes[dim]) for dim in share.own_dims)
+            kept = self.store.read(share.name, (slice(0, length), *whole[1:]))
+            set_values(folder, CoordinateValues(share.name, 0, kept))
 
     def remember_shown(self) -> None:
         """Remember that readers see what `changes` and `take` gave."""
@@ -170,11 +169,13 @@ class CompletenessUpkeep:
         if settled:
             self.store.tracker.notices.delete(settled)
 
-    def _values(self, record: ProgressRecord, length: int) -> CoordinateValues:
-        assert self.declared is not None
+    def _values(self, record: ProgressRecord, length: int) -> list[CoordinateValues]:
         job = self.archive.job(Region(record.start, min(record.stop, len(self.archive.index))))
-        shares = recorded_completeness(job, record, self.declared, self.archive.arrays)
-        return CoordinateValues(self.declared.name, record.start, shares[: length - record.start])
+        found = recorded_shares(job, record, self.declared, self.archive.arrays)
+        return [
+            CoordinateValues(name, record.start, shares[: length - record.start])
+            for name, shares in found.items()
+        ]
 
     def _nothing(self, region: Region) -> ProgressRecord:
         dataset_id = self.archive.config.dataset_id

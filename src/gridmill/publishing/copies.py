@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gridmill.model.records import ObjectReceipt
-from gridmill.stores.final_store import FinalStore, ObjectReplaced, Uploaded
+from gridmill.stores.copied import ObjectReplaced
+from gridmill.stores.final_store import FinalStore, Uploaded
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.state.leases import LeaseProof
 

@@ -203,7 +203,7 @@ class Extent:
         if not names:
             return True
         record = self.archive.store.tracker.read(Region.STATIC)
-        if record is None or not record.is_settled(names):
+        if record is None or not record.holds_nothing_back(names):
             return False
         return not lost_tokens(self.archive, record)
 
@@ -332,7 +332,9 @@ def _unsettled_files(
         is_elsewhere = positions is not None and (
             fill.stop <= positions.start or positions.stop <= fill.start
         )
-        if fill.settled or is_elsewhere:
+        # What is provisional may change, and holds no position back.
+        is_there = positions is not None and fill.status is SourceFileStatus.SUCCEEDED
+        if fill.settled or is_elsewhere or is_there:
             continue
         is_unread = index in variable.unread
         detail = variable.unread[index][1] if is_unread else file.detail

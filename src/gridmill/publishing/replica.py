@@ -15,15 +15,17 @@ from typing import Any
 
 import xarray as xr
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.archive import Archive, lacking_in
 from gridmill.archive.axis.labels import refuse_other_labels
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.publishing.copies import Copy
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.staging import staged_region
+from gridmill.publishing.variables.showing import show_added
 from gridmill.publishing.view import Check, ReaderView
 from gridmill.stores.final_store import FinalStore, StagedRegion, Uploaded, readable_length
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
@@ -77,6 +79,8 @@ class Replica:
         self._staged: dict[str, ProgressRecord] = {}
         # By region, the primary's record of what could not be copied, and why.
         self._behind: dict[str, tuple[ProgressRecord, str]] = {}
+        # Variables of the primary that it does not have yet: they are shown once it has all.
+        self._lacking: tuple[str, ...] = ()
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -85,6 +89,9 @@ class Replica:
         store = self.store
         store.check_writable()
         stored = store.metadata()
+        if self.archive.unseen:
+            self._prepare_for_unseen(stored)
+            return
         if stored is None:
             store.tracker.write_declaration(self._declaration())
         self._check_declaration()
@@ -92,12 +99,35 @@ class Replica:
             self.view.prepare()
             return
         template = json.loads(self.archive.metadata)
+        declared = template["consolidated_metadata"]["metadata"]
+        data = {var.name for var in self.archive.config.data_vars}
+        self._lacking = tuple(sorted(data & declared.keys() - array_metadata(stored).keys()))
+        for name in self._lacking:
+            declared.pop(name)
         differences = structure_differences(template, stored, self.archive.append_dim)
         if differences:
             raise StructureMismatch(store.url, differences)
         dim = self.archive.append_dim
         length = min(store.published_length(dim) or 0, len(self.archive.index))
         refuse_other_labels(self.archive, store, length, {dim})
+        if self._lacking and not store.shows_uploads:
+            self.view.prepare()
+
+    def _prepare_for_unseen(self, stored: dict[str, Any] | None) -> None:
+        """Make what uploads of variables need that are being added.
+
+        Raises
+        ------
+        ValueError
+            It holds no archive yet.
+        """
+        if stored is None:
+            raise ValueError(
+                f"{self.store.url} holds no archive yet: run an update, which fills it, then this"
+            )
+        lacking = lacking_in(self.archive, stored)
+        if lacking and not self.store.shows_uploads:
+            self.view.prepare()
 
     def is_made(self) -> bool:
         """Whether a run has made this replica; raises if it is something else."""
@@ -116,7 +146,11 @@ class Replica:
         return {**declared, "format": self.store.format, **version}
 
     def _check_declaration(self) -> None:
-        if self.store.tracker.read_declaration() != self._declaration():
+        own, ours = self.store.tracker.read_declaration() or {}, self._declaration()
+        variables = {"variables": ours.get("variables")}
+        if own != ours and own.get("variables") and {**own, **variables} == ours:
+            self.store.tracker.replace_declaration(variables)  # they come and go
+        elif own != ours:
             raise ValueError(
                 f"{self.store.url} holds another archive, or one that was declared differently: "
                 "give another --replica, or empty it"
@@ -257,6 +291,11 @@ class Replica:
             The run may not write any more.
         """
         dim = self.archive.append_dim
+        if self._lacking and self._behind:
+            return
+        if self._lacking:
+            show_added(self.view, self._lacking, check, lambda: None)
+            self._lacking = ()
         store, length = self.store, trimmed.sizes[dim]
         visible = store.published_length(dim)
         upto = self._whole_prefix(visible or 0, length)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gridmill.authoring.describing.finality import Finality
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_offered
 from gridmill.authoring.source_file import known_of
@@ -24,7 +25,7 @@ from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.offered import Offered
 
-__all__ = ["recorded_completeness"]
+__all__ = ["recorded_completeness", "recorded_shares"]
 
 Counts = np.ndarray[Any, np.dtype[np.int32]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -46,7 +47,7 @@ def recorded_completeness(
     record
         What is known of the region.
     completeness
-        The coordinate.
+        The coordinate; of a `Finality`, what is provisional does not count.
     metadata
         By variable, its array metadata in the template.
 
@@ -57,14 +58,35 @@ def recorded_completeness(
         files fill, each counted once for each variable, the share that rests on files which were
         read. 0 where nothing is offered.
     """
+    return recorded_shares(job, record, [completeness], metadata)[completeness.name]
+
+
+def recorded_shares(
+    job: RegionJob[Any, Any],
+    record: ProgressRecord,
+    declared: Sequence[Completeness],
+    metadata: Mapping[str, Any],
+) -> dict[str, Shares]:
+    """Return by name what `recorded_completeness` gives for several coordinates of a region."""
     prepared = prepare_region(job, None, metadata, nothing_missing)
+    groups = [(g.variables, _Files(job, g.files, prepared.sizes)) for g in prepared.groups]
+    return {share.name: _share(job, record, share, prepared.sizes, groups) for share in declared}
+
+
+def _share(
+    job: RegionJob[Any, Any],
+    record: ProgressRecord,
+    completeness: Completeness,
+    sizes: Mapping[str, int],
+    groups: Sequence[tuple[Sequence[DataVar], _Files]],
+) -> Shares:
     dims = completeness.own_dims
-    shape = (len(job.region), *(prepared.sizes[dim] for dim in dims[1:]))
+    shape = (len(job.region), *(sizes[dim] for dim in dims[1:]))
     expected, arrived = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    for group in prepared.groups:
-        files = _Files(job, group.files, prepared.sizes)
-        for var in (var for var in group.variables if is_offered(job, var)):
-            lacking = files.lacking(record, var.name)
+    is_finality = isinstance(completeness, Finality)
+    for variables, files in groups:
+        for var in (var for var in variables if is_offered(job, var)):
+            lacking = files.lacking(record, var.name, only_final=is_finality)
             whole = files.count(var, frozenset(), dims)
             expected += whole
             arrived += files.count(var, lacking, dims) if lacking else whole
@@ -82,15 +104,18 @@ class _Files:
         self.offered = Offered(job, files, sizes)
         self.coords = [file.coord for file in files]
 
-    def lacking(self, record: ProgressRecord, name: str) -> frozenset[int]:
-        """Find those files that the record does not say were read for a variable."""
+    def lacking(
+        self, record: ProgressRecord, name: str, *, only_final: bool = False
+    ) -> frozenset[int]:
+        """Find those files that the record does not say were read for a variable, or are final."""
         fills = record.fills(name)
         if fills is None:
             return frozenset(range(len(self.coords)))
         outcomes: dict[str, deque[bool]] = {}
         for file, fill in zip(record.groups[record.variables[name].group], fills, strict=True):
             is_read = fill.status is SourceFileStatus.SUCCEEDED
-            outcomes.setdefault(file.url, deque()).append(is_read)
+            counts = is_read and not (only_final and file.is_provisional)
+            outcomes.setdefault(file.url, deque()).append(counts)
         # One URL may be that of several places, in the same order in each list.
         known = (known_of(coord, outcomes) for coord in self.coords)
         return frozenset(at for at, of in enumerate(known) if not (of and of.popleft()))

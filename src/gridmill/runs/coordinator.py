@@ -11,15 +11,17 @@ from typing import Any
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.assignment import Assignment
-from gridmill.archive.declaration import Declaration, keep_declaration
+from gridmill.archive.declaration import keep_declaration
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.planning.prepare import results_from_record
-from gridmill.planning.reasons import Belief
 from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.variables.showing import forget_shown
+from gridmill.runs.additions.addition import Addition, belief_of
+from gridmill.runs.additions.showing import SHOWING, patiently_held
 from gridmill.runs.driver import Driver
 from gridmill.runs.narration import Event
 from gridmill.runs.on_demand import OnDemand, where_of
@@ -30,8 +32,9 @@ from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
 from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.leases import Lease, LeaseHeld
+from gridmill.stores.structure import StructureMismatch
 
-__all__ = ["Listener", "process", "run"]
+__all__ = ["ArchiveChanged", "Listener", "process", "run", "run_anew"]
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +43,14 @@ Jobs = Sequence[RegionJob[Any, Any]]
 
 # Of a new archive; what the provider offers at each hour of a day is among them.
 MOST_CHECKED = 100
+# A variable that comes or goes between a run's look at the archive and its lease.
+CHANGES_SURVIVED = 3
 # What a local store answers that was written to, and cannot be by now.
 REFUSALS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+
+
+class ArchiveChanged(StructureMismatch):
+    """Variables came or went between a run's first look at an archive and its lease."""
 
 
 def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) -> RunReport:
@@ -81,27 +90,55 @@ def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) ->
 def _carry_out(
     assignment: Assignment, report: RunReport, where: OnDemand, now: Any, listener: Listener
 ) -> None:
-    archive, added = assignment.opened.archive, assignment.opened.added
+    archive = assignment.opened.archive
+    if assignment.opened.added is not None:
+        with _refusals_named(archive.store), _reported(archive.store, report):
+            Addition(assignment, report, where, now, listener).carry_out()
+        return
     with (
         _refusals_named(archive.store),
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
     ):
         archive.store.tracker.marks.complete()
-        # Another run may have published since; what it did stays as published.
-        archive.check_structure()
+        _check_again(archive)
+        if assignment.kind == "backfill":
+            for store in (archive.store, *assignment.replicas):
+                forget_shown(store, archive)
         jobs = _ordered(assignment, jobs)
         listener(Event("planned", "", count=len(jobs)))
         publisher = Publisher(archive, assignment.replicas)
-        belief = _belief(assignment, report.run)
+        belief = belief_of(assignment, report.run)
         driver = Driver(
             where, publisher, lease, now=now, report=report, belief=belief, listener=listener
         )
-        with _reported(archive.store, report):
-            driver.run(jobs, publish=assignment.publishes and added is None)
-            if added is not None:
-                _show_unseen(publisher, lease, added, report)
+        with _reported(archive.store, report), publisher.feeding(lease):
+            driver.run(jobs, publish=assignment.publishes)
         if assignment.redo is not None and report.succeeded:
             assignment.redo.close(archive.store.tracker)
+
+
+def _check_again(archive: Archive) -> None:
+    """Look at what another run published since; what it did stays as published.
+
+    Raises
+    ------
+    ArchiveChanged
+        It was made another one.
+    """
+    try:
+        archive.check_structure()
+    except StructureMismatch as error:
+        raise ArchiveChanged(error.url, error.differences) from error
+
+
+def run_anew(assign: Callable[[], Assignment], **options: Any) -> RunReport:
+    """Process an assignment, see `run`; a new one where variables came or went meanwhile."""
+    for _ in range(CHANGES_SURVIVED):
+        try:
+            return run(assign(), **options)
+        except ArchiveChanged as error:
+            log.info("begun anew: %s", "; ".join(error.differences))
+    return run(assign(), **options)
 
 
 def process(assignment: Assignment, now: Any) -> ProcessResults:
@@ -176,25 +213,6 @@ def _ordered(assignment: Assignment, jobs: Jobs) -> Jobs:
     return sorted(jobs, key=lambda job: not job.is_static and job.region.stop <= published)
 
 
-def _belief(assignment: Assignment, run: str) -> Belief:
-    """Return how far records are believed: by a redo, what its runs did, which this one joins."""
-    if assignment.redo is None:
-        return assignment.belief
-    tracker = assignment.opened.archive.store.tracker
-    return replace(assignment.belief, runs=assignment.redo.join(tracker, run))
-
-
-def _show_unseen(
-    publisher: Publisher, lease: Lease, declaration: Declaration, report: RunReport
-) -> None:
-    archive = publisher.archive
-    report.stops_because = publisher.show_unseen(
-        lease, lambda: archive.store.tracker.replace_declaration(declaration)
-    )
-    if report.stops_because is None:
-        report.notes.append(f"added {', '.join(archive.unseen)}")
-
-
 @contextmanager
 def _reported(store: FinalStore, report: RunReport) -> Iterator[None]:
     """Keep the run's report, however the run ends."""
@@ -247,7 +265,7 @@ def _leased(state: Objects, jobs: Jobs, report: RunReport) -> Iterator[tuple[Lea
     with ExitStack() as stack:
         jobs = _without_static_in_hand(state, jobs)
         try:
-            lease = stack.enter_context(lease_of(jobs))
+            lease = patiently_held(stack, lambda: lease_of(jobs), unless=SHOWING)
         except LeaseHeld:
             fewer = _without_static_in_hand(state, jobs)
             if len(fewer) == len(jobs):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from gridmill.authoring.source_file import url_of
@@ -149,7 +150,10 @@ class Intake:
             )
             region.first_reads.update(zip(names, receipts, strict=True))
             region.attempts.update(names)
-            self._try_again(region, group, names, elsewhere_than=reader)
+            doubtful = {
+                at: str(one.files[at].coord.fetched_from) for one in receipts for at in one.not_read
+            }
+            self._try_again(region, group, names, elsewhere_than=reader, doubtful=doubtful)
         return bool(again)
 
     def _compare(self, first: Receipt, second: Receipt) -> None:
@@ -192,10 +196,15 @@ class Intake:
         self._try_again(region, group, [name])
 
     def _try_again(
-        self, region: RegionInFlight, group: int, names: Sequence[str], elsewhere_than: str = ""
+        self,
+        region: RegionInFlight,
+        group: int,
+        names: Sequence[str],
+        elsewhere_than: str = "",
+        doubtful: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         self.narrator.report.chains_retried += len(names)
-        work = self.works.once_more(region, group, names)
+        work = self.works.once_more(region, group, names, doubtful)
         attempt = f"a{region.attempts[names[0]]}{names[0]}"
         self.window.submit([(region, [work])], attempt, elsewhere_than=elsewhere_than)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gridmill.model.records import ProgressRecord
 from gridmill.planning.recording import record_outcome
+from gridmill.planning.revisions import revised
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.in_flight import RegionInFlight
 from gridmill.runs.narration import Narrator
@@ -112,7 +113,12 @@ class Ledger:
 
     def record(self, region: RegionInFlight) -> ProgressRecord:
         """Write the record of a region all of whose tasks have ended."""
-        return self._record(region, is_begun=False)
+        record = self._record(region, is_begun=False)
+        seen = self.publisher.archive.published
+        found = None if region.known is None else revised(region.known, record, seen)
+        if found is not None:
+            self.publisher.note_revised(found[0])
+        return record
 
     def _record(self, region: RegionInFlight, *, is_begun: bool) -> ProgressRecord:
         """Write a region's record: all that it says is true of the store by now."""

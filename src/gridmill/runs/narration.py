@@ -24,7 +24,7 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.wording import count_of
 from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.planning.recording import extent_with_data, newest_source
-from gridmill.planning.revisions import revised
+from gridmill.planning.revisions import finals, revised
 from gridmill.runs.in_flight import RegionInFlight, utc_now
 from gridmill.sources.evidence.compare import NO_TIME, UNTOLD
 from gridmill.sources.fetch.download import mask_url
@@ -32,6 +32,8 @@ from gridmill.sources.fetch.download import mask_url
 __all__ = ["Event", "Narrator"]
 
 log = logging.getLogger(__name__)
+
+FINAL_NOW = "provisional before, and final now"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class FileNarrator:
             were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
             note = f"{were} {remark}; the first is {first}"
             # What no operator can mend is in the report, and disturbs nobody at each run.
-            log.log(logging.INFO if remark in (NO_TIME, UNTOLD) else logging.WARNING, "%s", note)
+            log.log(logging.INFO if _is_quiet(remark) else logging.WARNING, "%s", note)
             self.report.notes.append(note)
         for (name, why), (first, many) in self._lost.items():
             note = f"{name}: {many:,} values are missing, {why}; first in region {first}"
@@ -147,6 +149,11 @@ class FileNarrator:
             for why, count in receipt.lost.items():
                 first, many = self._lost.get((name, why), (region.name, 0))
                 self._lost[name, why] = first, many + count
+
+    def note_finals(self, urls: Iterable[str]) -> None:
+        """Note the source files whose provisional values gave way to final ones."""
+        for url in sorted(urls):
+            self._note_remark(FINAL_NOW, url)
 
     def _note_remark(self, remark: str, url: str) -> None:
         first, many = self._remarks.get(remark, (url, 0))
@@ -302,13 +309,22 @@ class Narrator:
 
     def _note_revised(self, region: RegionInFlight, record: ProgressRecord) -> None:
         seen = self.report.positions_before
-        found = None if region.known is None else revised(region.known, record, seen)
+        if region.known is None:
+            return
+        final = finals(region.known, record)
+        self.files.note_finals(final)
+        found = revised(region.known, record, seen)
         if found is None:
             return
         at, names = found
         labels = region.job.template_ds.get_index(region.job.append_dim)
         last = "static" if at.is_static else str(labels[at.stop - 1])
-        self.report.note_revised(Revision(at.label(labels), last, names))
+        self.report.note_revised(Revision(at.label(labels), last, names, bool(final)))
+
+
+def _is_quiet(remark: str) -> bool:
+    """Whether a remark is about what is meant to be so, or what nobody can mend."""
+    return remark in (NO_TIME, UNTOLD, FINAL_NOW) or remark.startswith("provisional: ")
 
 
 def _pending(record: ProgressRecord | None) -> dict[str, set[str]]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from math import ceil, prod
 from typing import Any
 
 import numpy as np
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.archive import Archive, apart_of
 from gridmill.archive.assignment import Selection
 from gridmill.archive.opening import Opening
 from gridmill.archive.selection import jobs_of_update
 from gridmill.authoring.derived.steps import step_offsets
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.sources.opened import XarrayRegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
 from gridmill.model.reports.run_report import RunReport
@@ -26,6 +27,7 @@ from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.runs.workplaces.workplace import threads_per_worker
 from gridmill.sources.fetch.download import mask_url
+from gridmill.sources.listings.listings import Listings
 from gridmill.stores.final_store import FinalStore, IntendedWork
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.state.records import UpdateProgressTracker
@@ -88,6 +90,8 @@ class Plan:
     remarks
         How the archive differs from what the code declares, and why it would not be made today,
         a line each.
+    listings
+        The provider's folders that planning asks for.
     """
 
     dataset_id: str
@@ -100,6 +104,7 @@ class Plan:
     regions: int
     unselected: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    listings: Listings = field(default_factory=lambda: Listings(asks=False))
 
     @property
     def store(self) -> str:
@@ -122,7 +127,8 @@ class Plan:
         dict
             Plain values. Region jobs in all and still to do; chains (one a variable and region);
             source files; bytes of source files, of raw values and in the store; what a worker
-            needs of memory and tmp disk; seconds. What only an earlier run can tell (`estimated_
+            needs of memory and tmp disk; seconds; what `listings` of the provider's folders cost
+            already. What only an earlier run can tell (`estimated_
             from`) is None before there was one. `regions` names for each what is to do and why,
             or why it will be skipped; `passed_over` are those that the run does not look at.
         """
@@ -154,6 +160,7 @@ class Plan:
             "seconds": known and round(sums["raw_nbytes"] / known.raw_nbytes_per_s, 1),
             "estimated_from": known and {"run": known.run, "workers": known.workers},
             "passed_over": {"regions": self.regions - varying, "why": self._why_passed_over()},
+            "listings": asdict(self.listings.cost),
             "warnings": [*self._warnings(to_do), *_remarks(every)],
             "regions": regions,
         }
@@ -188,6 +195,11 @@ def _remarks(every: Sequence[PreparedRegion]) -> Iterator[str]:
     records = [prepared.record for prepared in stay if prepared.record is not None]
     for what, many in made_earlier(records, version).items():
         yield f"{made_under(what, many)}: --redo reprocesses them, nothing else does"
+    if opened := sum(_opened_by_xarray(prepared) for prepared in every):
+        yield (
+            f"xarray opens source files {opened:,} times, each once for every variable: several "
+            "times the work of read_netcdf or of a decoder of one's own"
+        )
     moved = sum(prepared.has_moved for prepared in stay)
     if moved:
         yield (
@@ -225,6 +237,14 @@ def _experience(report: RunReport) -> tuple[int, Experience] | None:
         stored_share=stored / raw,
         source_nbytes=report.nbytes_downloaded / fetched,
     )
+
+
+def _opened_by_xarray(prepared: PreparedRegion) -> int:
+    """Return how often files of a region are opened the slow way."""
+    if not isinstance(prepared.job, XarrayRegionJob):
+        return 0
+    groups = prepared.groups
+    return sum((len(group.files) - len(group.kept)) * len(group.todo) for group in groups)
 
 
 def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict[str, Any]:
@@ -305,9 +325,7 @@ def _nbytes_of_first(var: DataVar, slabs: Sequence[Sequence[slice]]) -> int:
     return int(values * np.dtype(var.encoding.value_dtype).itemsize)
 
 
-def plan_selected(
-    opening: Opening, selection: Selection, present: Any, *, has_replicas: bool, redo: bool
-) -> Plan:
+def plan_selected(opening: Opening, selection: Selection, present: Any, *, redo: bool) -> Plan:
     """Say what a backfill of a selection, or without its `until` an update, would do.
 
     Raises
@@ -317,9 +335,11 @@ def plan_selected(
     StructureMismatch
         The template contradicts the store.
     """
-    opened = selection.opened(opening, present, has_replicas=has_replicas)
+    opened = selection.opened(opening, present)
     archive = opened.archive
     archive.check_structure()
+    if opened.added is not None:
+        archive = apart_of(archive)
     if selection.until is None:
         jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
         return plan_of(archive, "update", jobs, selection.variables, present)
@@ -374,4 +394,5 @@ def plan_of(
         regions=-(-len(archive.index) // config.region_length),
         unselected=tuple(v.name for v in config.data_vars if v not in selected),
         remarks=config.remarks,
+        listings=config.listings,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.works import VariableWorks
@@ -35,9 +37,28 @@ class Works:
         groups = enumerate(region.outcome.prepared.groups)
         return [self._work(region, at, group, group.todo) for at, group in groups if group.todo]
 
-    def once_more(self, region: RegionInFlight, group: int, names: Iterable[str]) -> GroupWork:
-        """Give variables of a group for another attempt."""
-        return self._work(region, group, region.outcome.prepared.groups[group], names)
+    def once_more(
+        self,
+        region: RegionInFlight,
+        group: int,
+        names: Iterable[str],
+        doubtful: Mapping[int, str] = MappingProxyType({}),
+    ) -> GroupWork:
+        """Give variables of a group for another attempt.
+
+        Parameters
+        ----------
+        region, group, names
+            Which.
+        doubtful
+            By index of a source file, from which address it came when it could not be read.
+        """
+        work = self._work(region, group, region.outcome.prepared.groups[group], names)
+        files = [
+            replace(file, coord=replace(file.coord, tried_last=doubtful.get(at)))
+            for at, file in enumerate(work.files)
+        ]
+        return replace(work, files=tuple(files))
 
     def _work(
         self, region: RegionInFlight, index: int, group: PreparedGroup, names: Iterable[str]

@@ -12,7 +12,7 @@ cover: giving coordinates, character and compound types, remote files (see
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ _LIBRARY_LOCK = threading.Lock()
 @stage(NETCDF_READING)
 def read_netcdf(
     path: Path,
-    variable: str,
+    variable: str | Sequence[str],
     *,
     index: Mapping[str, int | slice] | None = None,
     dtype: npt.DTypeLike | None = None,
@@ -49,7 +49,8 @@ def read_netcdf(
     path
         A netCDF-3 or netCDF-4 file.
     variable
-        Name of the variable; in a group, `"group/name"`.
+        Name of the variable; in a group, `"group/name"`. Of several names, as
+        `DataVar.names_in_source` has them, the first that the file has.
     index
         What to read, by dimension: a position, which drops the dimension, or a slice. Dimensions
         that are not named are read whole.
@@ -85,6 +86,7 @@ def read_netcdf(
     turn is not shared with xarray or others who use HDF5 in the same process. To decode in
     parallel use processes.
     """
+    variable = _named(path, variable)
     read = None if index else _read_whole(path, variable)
     if read is None:
         with _open(path) as file:
@@ -135,6 +137,21 @@ def _variable_names(group: Any, prefix: str = "") -> Iterator[str]:
     yield from (prefix + name for name in group.variables)
     for name, child in group.groups.items():
         yield from _variable_names(child, f"{prefix}{name}/")
+
+
+def _named(path: Path, names: str | Sequence[str]) -> str:
+    """Return the first of several names that a file has; the first where it has none."""
+    first, *others = (names,) if isinstance(names, str) else names
+    if not others:
+        return first
+    there = netcdf_variables(path)
+    found = next((name for name in (first, *others) if name in there), None)
+    if found is None:
+        raise ValueError(
+            f"{path} has none of the variables {', '.join((first, *others))}; name one of those it "
+            f"has: {', '.join(there) or 'none'}"
+        )
+    return found
 
 
 def _find_variable(file: Any, path: Path, variable: str) -> Any:

@@ -7,7 +7,7 @@ HDF5, and whatever else xarray opens, decoded or not. Does not cover: opening it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ MEANING = (*FILLS, "scale_factor", "add_offset")
 
 
 def read_xarray(
-    opened: xr.Dataset | xr.DataArray, variable: str | None = None
+    opened: xr.Dataset | xr.DataArray, variable: str | Sequence[str] | None = None
 ) -> np.ndarray[Any, Any]:
     """Read a variable's values, and let a run compare the file with the place that it fills.
 
@@ -39,7 +39,8 @@ def read_xarray(
         ``isel`` or ``sel`` keeps its coordinates. A Dataset also tells bounds, and the time of a
         file to which no variable refers.
     variable
-        Name of the variable of a Dataset; None for a DataArray.
+        Name of the variable of a Dataset, or several, as `DataVar.names_in_source` has them: the
+        first that it has is read; None for a DataArray.
 
     Returns
     -------
@@ -141,16 +142,18 @@ def _places(selection: Any, ndim: int) -> tuple[int | slice, ...]:
     return (*given[:at], *rest, *given[at + 1 :])
 
 
-def _data_array(opened: Any, variable: str | None) -> Any:
+def _data_array(opened: Any, variable: str | Sequence[str] | None) -> Any:
     if variable is None:
         if hasattr(opened, "data_vars"):
             names = ", ".join(map(str, opened.data_vars)) or "none"
             raise ValueError(f"read_xarray(Dataset) needs the name of a variable: it has {names}")
         return opened
-    if variable not in opened.variables:
-        names = ", ".join(map(str, opened.variables)) or "none"
-        raise ValueError(f"there is no variable {variable!r}; name one of those it has: {names}")
-    return opened[variable]
+    asked = (variable,) if isinstance(variable, str) else tuple(variable)
+    for name in asked:
+        if name in opened.variables:
+            return opened[name]
+    names, wanted = ", ".join(map(str, opened.variables)) or "none", ", ".join(map(repr, asked))
+    raise ValueError(f"there is no variable {wanted}; name one of those it has: {names}")
 
 
 def _check_unpacked(data: Any) -> None:

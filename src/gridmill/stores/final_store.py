@@ -14,25 +14,21 @@ from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
+from gridmill.stores.versions import Versions
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gridmill.stores.axis import Moves
+    from gridmill.stores.contents.axis import Moves
 
 __all__ = [
     "CoordinateValues",
     "FinalStore",
     "IntendedWork",
-    "ObjectReplaced",
     "StagedRegion",
     "Uploaded",
     "readable_length",
 ]
-
-
-class ObjectReplaced(RuntimeError):  # noqa: N818
-    """An object is gone, or is not any more what its receipt says."""
 
 
 @dataclass(frozen=True)
@@ -122,22 +118,6 @@ class IntendedWork:
     is_partial: bool
 
 
-def keep_object(folder: Path, receipt: ObjectReceipt, content: bytes | None) -> None:
-    """Write an object into a local folder, if it is what its receipt says.
-
-    Raises
-    ------
-    ObjectReplaced
-        It is not.
-    """
-    if content is None or not receipt.is_of(content):
-        became = "is gone" if content is None else "was replaced since it was recorded"
-        raise ObjectReplaced(f"{receipt.key} {became}")
-    path = folder / receipt.key
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
 class FinalStore(Protocol):
     """A store that readers read, with the records beside it.
 
@@ -152,6 +132,8 @@ class FinalStore(Protocol):
         visible with the publication that is given its token, and `prepare` comes before the first.
     state, tracker
         The records.
+    versions
+        Names versions; raises ValueError with the reason where the format keeps none.
 
     Notes
     -----
@@ -164,6 +146,19 @@ class FinalStore(Protocol):
     shows_uploads: ClassVar[bool]
     state: Objects
     tracker: UpdateProgressTracker
+
+    def adding(self) -> FinalStore:
+        """Return the same store with the records of variables that are being added to it."""
+
+    @property
+    def versions(self) -> Versions:
+        """Names versions of the archive.
+
+        Raises
+        ------
+        ValueError
+            The format keeps none.
+        """
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format: its name, and its version if it has any.
@@ -357,6 +352,45 @@ class FinalStore(Protocol):
         ------
         ValueError
             The format cannot show both at once.
+        """
+
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Let readers no longer see some arrays; whether that changed anything.
+
+        Parameters
+        ----------
+        folder
+            A local Zarr store without them, as far as readers see.
+        names
+            The arrays.
+        message
+            Says what this is for.
+        check, values
+            See `publish`.
+        """
+
+    def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
+        """Delete what is left of arrays that readers no longer see; how many objects.
+
+        `check` is called now and then. Where the store keeps versions, none is deleted.
+        """
+
+    def copy_array(
+        self, name: str, receipts: Sequence[ObjectReceipt], check: Callable[[], None]
+    ) -> tuple[ObjectReceipt, ...] | None:
+        """Copy objects of one array to another within the store; None where it takes an upload.
+
+        Raises
+        ------
+        ObjectReplaced
+            One is gone, or is not any more what its receipt says.
         """
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:

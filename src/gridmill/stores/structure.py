@@ -22,7 +22,8 @@ __all__ = [
 class StructureMismatch(ValueError):  # noqa: N818
     """The template contradicts the store; `differences` names every point.
 
-    A default that changed since the archive was made does not: see `gridmill.authoring.as_made`.
+    A default that changed since the archive was made does not: see
+    `gridmill.authoring.over_time.as_made`.
     """
 
     def __init__(self, url: str, differences: list[str]) -> None:

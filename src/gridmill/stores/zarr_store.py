@@ -6,8 +6,9 @@ import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,12 +19,12 @@ from zarr.storage import StorePath
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local
+from gridmill.stores.copied import ObjectReplaced, fetch_object, keep_object, put_changed, renamed
 from gridmill.stores.final_store import (
     CoordinateValues,
     IntendedWork,
     StagedRegion,
     Uploaded,
-    keep_object,
 )
 from gridmill.stores.headers import cache_policy
 from gridmill.stores.lookahead import each
@@ -34,19 +35,18 @@ from gridmill.stores.metadata import (
     joined,
     keys_of,
     publication_order,
-    publication_step,
     set_values,
 )
 from gridmill.stores.objects.opening import open_objects, open_state, state_url
-from gridmill.stores.objects.protocol import Change, Objects
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
+from gridmill.stores.versions import Versions
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gridmill.stores.axis import Moves
+    from gridmill.stores.contents.axis import Moves
 
 __all__ = ["ZarrStore"]
 
@@ -109,6 +109,12 @@ class ZarrStore:
     def __repr__(self) -> str:
         return f"ZarrStore({self.url!r})"
 
+    def adding(self) -> ZarrStore:
+        """Return the same store with other records; see `FinalStore.adding`."""
+        twin = copy.copy(self)
+        twin.tracker = self.tracker.adding
+        return twin
+
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""
         return {"format": self.format}
@@ -161,6 +167,14 @@ class ZarrStore:
     def withdrawals(self) -> list[str]:
         """Return nothing: no object says it."""
         return []
+
+    @property
+    def versions(self) -> Versions:
+        """Refuse: nothing of what objects held before is kept."""
+        raise ValueError(
+            f"{self.url} is plain Zarr, which keeps no versions, so that none can have a name: "
+            "Icechunk does. Copy the archive to keep it as it is"
+        )
 
     def read_as_of(
         self, variable: str, selection: tuple[slice, ...], moment: datetime
@@ -258,15 +272,15 @@ class ZarrStore:
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes())) if values else {}
         speaking = [key for part in values for key in keys_of(part, arrays[part.name])]
         for key in speaking:
-            _fetch(self.objects, key, folder)
+            fetch_object(self.objects, key, folder)
         for part in values:
             set_values(folder, part, only_lower=True)
-        changed = _put_changed(self.objects, publication_order(folder), folder, check)
+        changed = put_changed(self.objects, publication_order(folder), folder, check)
         for part in values:
             set_values(folder, part)
         # One that is nowhere holds nothing but the fill value.
         there = [key for key in speaking if (folder / key).is_file()]
-        return _put_changed(self.objects, there, folder, check) or changed
+        return put_changed(self.objects, there, folder, check) or changed
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
         """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.
@@ -277,7 +291,7 @@ class ZarrStore:
         and the coordinates; then objects are deleted. Whoever opened the store before meets
         missing values where they were.
         """
-        _put_changed(self.objects, publication_order(folder)[::-1], folder)
+        put_changed(self.objects, publication_order(folder)[::-1], folder)
         arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
         beyond = [
             key
@@ -303,6 +317,42 @@ class ZarrStore:
             "shows both in one commit. Or let readers know, gridmill truncate the archive to "
             "before the first late label, and gridmill update: it takes all labels in"
         )
+
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Publish metadata without some arrays: the root is what readers see."""
+        return self.publish(folder, (), message, check, values)
+
+    def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
+        """Delete the objects of arrays that readers no longer see, their metadata last."""
+        gone = 0
+        for name in names:
+            keys = sorted(self.objects.keys(name), key=lambda key: key.endswith(ROOT))
+            for some in (keys[at : at + KEYS_AT_ONCE] for at in range(0, len(keys), KEYS_AT_ONCE)):
+                check()
+                each(self.objects.delete, some, self.objects.at_once)
+            gone += len(keys)
+        return gone
+
+    def copy_array(
+        self, name: str, receipts: Sequence[ObjectReceipt], check: Callable[[], None]
+    ) -> tuple[ObjectReceipt, ...] | None:
+        """Copy objects of one array to another, by the store itself where it can."""
+
+        def copied(receipt: ObjectReceipt) -> ObjectReceipt:
+            key = renamed(receipt.key, name)
+            check()
+            if not self._data.copy(receipt.key, key) or self._data.nbytes(key) != receipt.nbytes:
+                raise ObjectReplaced(f"{receipt.key} is gone, or was replaced since")
+            return replace(receipt, key=key)
+
+        return tuple(each(copied, receipts, self.objects.at_once))
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
@@ -392,26 +442,3 @@ def _kind(key: str, coordinates: Collection[str]) -> str:
     if key.endswith(ROOT):
         return "metadata"
     return "coordinates" if key.partition("/")[0] in coordinates else "data"
-
-
-def _fetch(objects: Objects, key: str, folder: Path) -> None:
-    """Copy an object into a local store, if there is one."""
-    content = objects.get(key)
-    if content is not None:
-        (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / key).write_bytes(content)
-
-
-def _put_changed(
-    objects: Objects, keys: Sequence[str], folder: Path, check: Callable[[], None] = lambda: None
-) -> bool:
-    """Put those of a local store's objects that differ, a step at a time; whether any did."""
-
-    def look(key: str) -> Change | None:
-        return objects.change(key, (folder / key).read_bytes())
-
-    looked = dict(zip(keys, each(look, keys, objects.at_once), strict=True))
-    changes = {key: change for key, change in looked.items() if change is not None}
-    for _, step in groupby(changes, publication_step):
-        each(lambda key: changes[key](check), list(step), objects.at_once)
-    return bool(changes)

@@ -10,8 +10,10 @@ import base64
 import dataclasses
 import email.utils
 import fnmatch
+import html
 import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from gridmill.testing.faults import (
     EmptyBody,
@@ -89,10 +91,18 @@ class _Handler(LoopbackHandler):
         self._relative = unquote(urlsplit(self.path).path).lstrip("/")
         file = (self._archive.root / self._relative).resolve()
         is_inside = file.is_relative_to(self._archive.root.resolve())
+        if is_inside and self._archive.lists and file.is_dir():
+            return self._serve_index(file)
         if not (is_inside and file.is_file() and self._archive._is_released(self._relative)):
             return self._refuse(404)
         with file.open("rb") as source:
             self._serve(source, self._archive._next_fault(self._relative))
+
+    def _serve_index(self, folder: Path) -> None:
+        with tempfile.TemporaryFile() as page:
+            page.write(self._archive._index_page(folder))
+            page.flush()
+            self._serve(cast(BinaryIO, page), self._archive._next_fault(self._relative))
 
     def do_HEAD(self) -> None:  # noqa: N802
         """Serve what GET would, without the body."""
@@ -215,6 +225,9 @@ class ArchiveServer(LoopbackServer):
         The folder. Files may be added and replaced while it is served; replace them whole.
     latency_s
         Wait before each answer, as of a distant provider.
+    lists
+        Whether a folder's own URL shows an index page of what is released in it; faults are
+        injected there as for a file, with the folder's path.
 
     Notes
     -----
@@ -235,9 +248,10 @@ class ArchiveServer(LoopbackServer):
 
     handler = _Handler
 
-    def __init__(self, root: Path, *, latency_s: float = 0.0) -> None:
+    def __init__(self, root: Path, *, latency_s: float = 0.0, lists: bool = False) -> None:
         super().__init__(latency_s=latency_s)
         self.root = Path(root)
+        self.lists = lists
         self._rules: list[tuple[str, bool]] = []
         self._faults: list[_Injected] = []
         self._requests: list[Request] = []
@@ -300,6 +314,20 @@ class ArchiveServer(LoopbackServer):
         with self._lock:
             matching = [released for pattern, released in self._rules if _matches(path, pattern)]
         return bool(matching) and matching[-1]
+
+    def _index_page(self, folder: Path) -> bytes:
+        """Return a page as nginx makes them."""
+        found = sorted(folder.iterdir())
+        root = self.root.resolve()
+        names = [f"{path.name}/" for path in found if path.is_dir()]
+        files = (path for path in found if path.is_file())
+        names += [f.name for f in files if self._is_released(f.relative_to(root).as_posix())]
+        title = html.escape(f"Index of /{folder.relative_to(root).as_posix()}")
+        links = "".join(f'<a href="{quote(name)}">{html.escape(name)}</a>\n' for name in names)
+        return (
+            f"<html>\n<head><title>{title}</title></head>\n<body>\n<h1>{title}</h1><hr><pre>"
+            f'<a href="../">../</a>\n{links}</pre><hr></body>\n</html>\n'
+        ).encode()
 
     def _next_fault(self, path: str) -> Fault | None:
         with self._lock:

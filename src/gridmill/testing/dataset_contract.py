@@ -21,18 +21,23 @@ from gridmill.authoring.derived.steps import n_steps, step_offsets
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import offered_span
-from gridmill.authoring.source_file import url_of
-from gridmill.authoring.transforms.casting import cast_into
+from gridmill.authoring.source_file import SourceFileCoord, url_of
+from gridmill.authoring.transforms.casting import as_array, cast_into
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, as_slice, regions_of
+from gridmill.model.reports.run_report import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.planning.prepare import PreparedGroup, prepare_region
 from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.declared import positions_not_offered
 from gridmill.planning.source_files.grouping import sources_of
 from gridmill.planning.source_files.offered import Offered
+from gridmill.sources.fetch.credentials.access import using
 
 __all__ = ["DatasetContract"]
+
+# Nothing is fetched from there.
+NO_SOURCE = "/source"
 
 
 class DatasetContract:
@@ -106,9 +111,10 @@ class DatasetContract:
                 )
 
     def test_every_dim_has_its_coordinate(self) -> None:
-        """Readers select by label along every dim."""
+        """Readers select by label along every dim of a variable; bounds need no labels."""
         ds = self._template()
-        without = [dim for dim in ds.sizes if dim not in ds.coords]
+        dims = {dim: None for var in ds.data_vars.values() for dim in var.dims}
+        without = [dim for dim in dims if dim not in ds.coords]
         assert not without, f"dims without a coordinate: {without}"
 
     # -- source files -------------------------------------------------------------------------
@@ -197,21 +203,25 @@ class DatasetContract:
             self._check_file(replace(job, download_dir=folder), group)
 
     def _check_file(self, job: RegionJob[Any, Any], group: PreparedGroup) -> None:
+        assert group.files, (
+            f"{job}: generate_source_file_coords() lists no source file for "
+            f"{', '.join(var.name for var in group.variables)}"
+        )
         file = group.files[0]
-        job = replace(job, data_vars=sources_of(group.variables))
-        done = job.download_file(file.coord)
-        path = done if isinstance(done, Path) else done.path
-        coord = replace(file.coord, downloaded_path=path)
+        # Hooks run on workers, which have no template.
+        there = job.for_worker(sources_of(group.variables))
+        with using(job.access):
+            coord = replace(file.coord, downloaded_path=_downloaded(there, file.coord))
         sizes = {str(dim): n for dim, n in job.processing_region_ds().sizes.items()}
         offsets = step_offsets(job, group.variables[0])
         sizes[job.append_dim] = n_steps(offsets, sizes[job.append_dim])
         at = file.place_in_source(job.append_dim)
-        for var in (var for var in job.data_vars if file.gives(var.name)):
-            found = np.asarray(job.read_data(coord, var))
+        for var in (var for var in there.data_vars if file.gives(var.name)):
+            found = as_array(there.read_data(coord, var), var.name)
             wanted = _shape_at(var, at, sizes)
             assert found.shape == wanted, f"{var.name} has shape {found.shape}, not {wanted}"
             place, as_stored = (np.empty(wanted, var.encoding.value_dtype) for _ in range(2))
-            job.read_data_into(coord, var, place)
+            there.read_data_into(coord, var, place)
             cast_into(found, as_stored, var.name, var.encoding.missing)
             same = np.array_equal(place, as_stored, equal_nan=place.dtype.kind == "f")
             assert same, f"{var.name}: read_data_into() gives other values than read_data()"
@@ -230,7 +240,7 @@ class DatasetContract:
         middle, end = index[len(index) // 2], config.label(self.until)
         at_once = self._dataset(tmp_path / "once.zarr", source)
         report = at_once.backfill(end, **self._filters(), client="none", now=end)
-        assert report.succeeded, f"failed: {report.failures} {list(report.problems)}"
+        _check_succeeded(report)
         assert report.positions_after == len(index), report.stops_because
         in_steps = self._dataset(tmp_path / "steps.zarr", source)
         in_steps.backfill(middle, **self._filters(), client="none", now=middle)
@@ -246,6 +256,7 @@ class DatasetContract:
         end = self._config().label(self.until)
         dataset = self._dataset(tmp_path / "a.zarr", source)
         first = dataset.backfill(end, **self._filters(), client="none", now=end)
+        _check_succeeded(first)
         again = dataset.backfill(end, **self._filters(), client="none", now=end)
         assert again.variables_done == 0, f"{again.variables_done} variables were done again"
         assert again.variables_skipped == first.variables_done, "some were neither"
@@ -286,10 +297,29 @@ class DatasetContract:
                 data_vars=chosen,
                 append_dim=dim,
                 region=region,
-                source_base=(source,) if source else (),
+                # Some datasets have no provider of their own, and ask for an address.
+                source_base=(source or NO_SOURCE,),
             )
             for group in prepare_region(job, None, arrays, nothing_missing).groups:
                 yield job, group
+
+
+def _check_succeeded(report: RunReport) -> None:
+    """Raise what the first failure of a run is; the others are mostly the same."""
+    told = [f"{one.variable} at {one.region}: {one.cause}" for one in report.failures]
+    told += [f"{one.url} {one.status} ({one.detail})" for one in report.problems]
+    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+    assert report.succeeded, f"the backfill failed: {told[0] if told else report}{more}"
+
+
+def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> Path:
+    done: Any = job.download_file(coord)
+    path = getattr(done, "path", done)
+    assert isinstance(path, Path), (
+        f"{type(job).__name__}.download_file() returns {done!r}: return the path, or the Download"
+    )
+    assert path.is_file(), f"{type(job).__name__}.download_file() returns {path}, where no file is"
+    return path
 
 
 def _by_label(dims: Sequence[str], mask: Any) -> dict[str, np.ndarray[Any, Any]]:
@@ -314,15 +344,23 @@ def _check_transformed(job: RegionJob[Any, Any], var: DataVar, place: Any, piece
     values = np.full(shape, encoding.value_fill, encoding.value_dtype)
     values[tuple(place.get(dim, slice(None)) for dim in var.dims)] = piece
     coords = {name: c for name, c in ds.coords.items() if set(c.dims) <= set(var.dims)}
+    before = values.copy()
     data_array = xr.DataArray(values, coords, var.dims, var.name, var.attrs)
     try:
-        job.for_worker((var,)).apply_data_transformations(data_array, var)
+        there: Any = job.for_worker((var,))
+        given = there.apply_data_transformations(data_array, var)
+        if given is None:
+            given = there.transform_values_inplace(before, var)
     except Exception as error:
         raise AssertionError(
             f"{type(job).__name__} fails to transform {var.name} where other source files are "
             f"missing ({type(error).__name__}: {error}): so no region can be published that lacks "
             "one; let it take missing values"
         ) from error
+    assert given is None, (
+        f"{type(job).__name__} returns an array from a transformation of {var.name}, which nobody "
+        "takes: change the values in place (values[...] = …)"
+    )
 
 
 def _later(label: Any) -> Any:

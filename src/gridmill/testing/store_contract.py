@@ -18,11 +18,11 @@ from typing import cast
 import google_crc32c
 import numpy as np
 
+from gridmill.stores.copied import ObjectReplaced
 from gridmill.stores.final_store import (
     CoordinateValues,
     FinalStore,
     IntendedWork,
-    ObjectReplaced,
 )
 from gridmill.stores.state.leases import LeaseLost, LeaseProof
 from gridmill.testing.contract_archive import (

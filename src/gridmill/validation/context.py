@@ -14,9 +14,9 @@ import xarray as xr
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.archive.salvage import declared_labels, undamaged_metadata
-from gridmill.authoring.as_made import AsMade, as_made
 from gridmill.authoring.axis import labels_before
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.over_time.as_made import AsMade, as_made
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region, regions_of

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from gridmill.model.display_hook import card_of
+
 __all__ = ["CheckResult", "Finding", "Severity", "Validation"]
 
 Severity = Literal["error", "warning"]
@@ -110,6 +112,9 @@ class Validation:
     def found_by(self) -> dict[str, tuple[Finding, ...]]:
         """Findings by validator, of those that found any."""
         return {r.validator: r.findings for r in self.results if r.findings}
+
+    def _repr_html_(self) -> str:
+        return card_of(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain values."""

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gridmill.archive.metadata import write_by_xarray
-from gridmill.authoring.as_made import as_made
 from gridmill.authoring.encoding.stored import stored_encoding
+from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.template import TemplateConfig
 from gridmill.cli import ExitCode, cli
 from gridmill.dataset import DynamicalDataset
@@ -323,7 +323,7 @@ class OtherLength(TinyTemplate):
         return {"y": np.arange(2.0), "x": np.arange(4.0)}
 
 
-@contradiction("a: dimension_names", "b is not in the template")
+@contradiction("a: dimension_names", "a: shape")
 class OtherDims(TinyTemplate):
     data_vars = (tiny_var("a", 0, dims=("time", "x", "y")),)
 

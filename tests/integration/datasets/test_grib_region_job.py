@@ -29,6 +29,7 @@ from gridmill.authoring.forecasts import inventories
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import LatitudeLongitudeGrid
+from gridmill.sources import kept
 from gridmill.sources.fetch.download import FileIdentity
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.message import Statistic
@@ -277,12 +278,12 @@ def test_an_inventory_that_stays_wrong_is_fetched_twice_in_all(provider):
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("most", [inventories.MOST_NBYTES_ON_DISK, 0])
+@pytest.mark.parametrize("most", [kept.MOST_NBYTES_ON_DISK, 0])
 def test_what_processes_share_is_bounded(provider, tmp_path, monkeypatch, most):
     """Who has not read an inventory takes it from the folder; the oldest make room."""
-    monkeypatch.setattr(inventories, "MOST_NBYTES_ON_DISK", most)
+    monkeypatch.setattr(kept, "MOST_NBYTES_ON_DISK", most)
     folder = tmp_path / "shared"
-    inventories.keep_inventories(folder)
+    kept.keep_files(folder)
     try:
         vars(provider.job)["attempt"] = f"run-{id(provider)}"
         provider.put(fields())
@@ -291,7 +292,7 @@ def test_what_processes_share_is_bounded(provider, tmp_path, monkeypatch, most):
             inventories._known.clear()  # as another process
             (folder / "old").write_bytes(b"x")
     finally:
-        inventories.keep_inventories(None)
+        kept.keep_files(None)
 
     asked = [one for one in provider.server.requests if one.path.endswith(".idx")]
     assert len(asked) == 1 if most else len(asked) >= 1
@@ -303,13 +304,13 @@ def test_what_processes_share_is_bounded(provider, tmp_path, monkeypatch, most):
 def test_where_there_is_no_room_to_share_each_fetches_for_itself(provider, tmp_path):
     """A folder that cannot be made costs requests, and nothing else."""
     (tmp_path / "file").touch()
-    inventories.keep_inventories(tmp_path / "file" / "below")
+    kept.keep_files(tmp_path / "file" / "below")
     try:
         vars(provider.job)["attempt"] = f"run-{id(provider)}"
         provider.put(fields())
         check_all(provider, provider.download())
     finally:
-        inventories.keep_inventories(None)
+        kept.keep_files(None)
 
 
 def test_a_line_that_cannot_be_read_sends_for_the_whole_file(provider):

@@ -80,3 +80,20 @@ def test_a_value_without_a_card_says_what_is_missing():
     """The hook finds cards by type, and names a type that has none."""
     with pytest.raises(TypeError, match="no card of int"):
         card_of(1)
+
+
+def test_a_validation_shows_itself(tmp_path, provider):
+    """Verdict, findings with what repairs them, and each check; nothing is markup."""
+    dataset = Tiny(tmp_path / "<b>.zarr", source_base=str(provider.root))
+    assert dataset.backfill(until(6), client="none").succeeded
+    well = dataset.validate(now=until(6))
+    assert "nothing found" in shown(well).text
+    (tmp_path / "<b>.zarr" / "a" / "c" / "0" / "0" / "0").unlink()
+    broken = dataset.validate(now=until(6))
+    text = shown(broken).text
+    assert not broken.succeeded
+    for finding in broken.findings:
+        assert finding.message in text
+        assert finding.repair in text
+    assert all(result.validator in text for result in broken.results)
+    assert "b" not in shown(broken).counts

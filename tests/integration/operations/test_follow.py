@@ -96,7 +96,7 @@ def test_while_nothing_comes_nothing_is_written(client, provider, tmp_path):
     with pytest.raises(DeadlinePassed, match=r"2 source files, the first is 2020/20200101T06\.npy"):
         next(runs)
     assert snapshot(tmp_path) == before
-    assert len(told) > 3
+    assert told
 
 
 def test_a_complete_archive_is_not_waited_for(client, provider, tmp_path):

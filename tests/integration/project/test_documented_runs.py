@@ -23,6 +23,7 @@ from gridmill.cli import ExitCode, cli
 from gridmill.datasets.met_office.ostia_sst_monthly import OstiaSstMonthly
 from gridmill.demo.archive import build_ostia_archive
 from gridmill.operations.accept import accept_files
+from gridmill.operations.versions.tags import tag_archive
 from pages import COMMANDS, example_of
 from repository import AUTHORS_GUIDE
 
@@ -33,11 +34,14 @@ NOT_RUN = {
     "--cluster coiled": "needs an account; test_signatures.py checks the very call",
     "KubeCluster": "needs a Kubernetes; test_signatures.py checks the very call",
     "gridmill grow": "test_grow.py runs it, on an archive that lacks members",
+    "remove-variable": "test_changing_variables.py removes what a release no longer declares",
     "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
+    "--at 2025-06-2": "no archive of the tests is so old; test_tags.py names an earlier version",
     "--cluster tls://": "test_namespaces.py runs one, with certificates",
 }
 # What a command may say beside success.
 OTHERWISE = {
+    "compare": {ExitCode.FAILED},
     "backfill": {ExitCode.NOTHING_NEW},
     "headers": {ExitCode.NOTHING_NEW},
     "migrate-metadata": {ExitCode.NOTHING_NEW},
@@ -47,6 +51,11 @@ OTHERWISE = {
 }
 # Names and dates that are only examples; and nobody outside is told, nor waited for.
 INSTEAD = {
+    "DATASET --store a.zarr --to": "documented:MyForecast --store whole.zarr --to",
+    "a.zarr b.icechunk": "a.zarr a.icechunk",
+    "--store b.icechunk": "--store a.zarr",
+    "theirs.zarr ours.zarr": "theirs.zarr a.zarr",
+    "--store ours.zarr": "--store a.zarr",
     "DATASET": "documented:MyForecast",
     "my-forecast": "documented:MyForecast",
     "my-scenes": "documented:MyScenes",
@@ -63,6 +72,8 @@ PLACES = {
     "my_module:ExampleWeatherDaily": ("weather", "2020-02-05"),
     "ostia-sst-monthly": ("sst", "2010-02-20"),
 }
+# These take what another program made.
+ELSEWHERE = ("adopt", "copy")
 # Of these nothing is missing.
 WHOLE = ("truncate", "restore-metadata", "validate", "withdraw")
 
@@ -88,13 +99,16 @@ def prepared(tmp_path_factory) -> Path:
     (folder / "my_module.py").write_text(example_of(AUTHORS_GUIDE))
     late = MyForecast(folder / "a.zarr", source_base=str(source / "forecast"))
     late.backfill(END, variables=FIRST, client="none")
+    with late.store.open_dataset() as made:
+        made.drop_encoding().to_zarr(folder / "theirs.zarr", zarr_format=3)
     for what in ("zarr", "zarr.gridmill"):
         shutil.copytree(folder / f"a.{what}", folder / f"whole.{what}")
     whole = MyForecast(folder / "whole.zarr", source_base=str(source / "forecast"))
     accept_files(whole, LATE, who="operator", why="lost", now=END)
-    MyForecast(folder / "a.icechunk", source_base=str(source / "forecast")).backfill(
-        END, end="2025-03-12", variables=FIRST, client="none"
-    )
+    kept = MyForecast(folder / "a.icechunk", source_base=str(source / "forecast"))
+    kept.backfill(END, end="2025-03-12", variables=FIRST, client="none")
+    for name in ("before-release-2", "release-3"):
+        tag_archive(kept, name)
     write_scenes(source / "scenes", "2025-01-01T09:12", "2025-01-02T09:01", "2025-01-03T10:31")
     for kind in ("zarr", "icechunk"):
         scenes = MyScenes(folder / f"scenes.{kind}", source_base=str(source / "scenes"))
@@ -123,6 +137,7 @@ def test_a_command_that_is_shown_does_what_it_says(here, command):
     name, *args = shlex.split(command)[1:]
     place, now = PLACES.get(args[0], ("", END))
     store = "whole.zarr" if name in WHOLE else "a.zarr"
+    store = "theirs.zarr" if name in ELSEWHERE else store
     if args[0] == "documented:MyForecast":
         args = [store if arg in ("a.zarr", "sst.zarr") else arg for arg in args]
     elif args[0] == "documented:MyScenes":

@@ -19,6 +19,7 @@ from gridmill.validation import CoordinatesAsDeclared, MetadataAsDeclared, Repli
 from tiny import (
     Provider,
     Tiny,
+    TinyJob,
     TinyTemplate,
     dataset_of,
     hours,
@@ -210,3 +211,21 @@ def test_an_archive_that_does_not_keep_acdd_says_none_of_it(client, provider, tm
     dataset = make(tmp_path, Tiny)
     dataset.backfill(until(8), client=client)
     assert dataset.store.metadata()["attributes"] == {"dataset_id": "tiny", "title": "Tiny"}
+
+
+def test_an_archive_says_its_declared_version_until_its_metadata_are_migrated(provider, tmp_path):
+    """A raised version is the next archive's; this one was made under the one that it says."""
+    newer = type("Newer", (TinyJob,), {"version": 2})
+    Raised = dataset_of(template=FoundTemplate, job=newer)  # noqa: N806
+
+    def said(kind: Any, name: str = "a") -> Any:
+        dataset = kind(tmp_path / name, source_base=str(provider.root))
+        dataset.backfill(until(8), client="none")
+        return dataset.store.open_dataset(chunks=None).attrs.get("product_version")
+
+    assert said(Found) == "1"
+    assert said(Raised) == "1"
+    assert said(Raised, "b") == "2"
+    assert said(Silent, "c") is None
+    migrate_metadata(Raised(tmp_path / "a", source_base=str(provider.root)), who="operator")
+    assert said(Raised) == "2"

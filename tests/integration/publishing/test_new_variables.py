@@ -22,6 +22,7 @@ from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.model.region import Region
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.staging import staged_region
+from gridmill.runs.additions import showing
 from gridmill.stores.icechunk import publication, upkeep
 from gridmill.stores.icechunk.publication import PublishConflict
 from gridmill.stores.icechunk.store import IcechunkStore
@@ -160,13 +161,16 @@ def test_it_is_added_in_steps(make: Make, provider: ArchiveServer, client: Clien
     assert_true(make(), 6, set(DIMS))
 
 
-def test_it_waits_for_a_run_that_does_not_know_it(make: Make, client: Client) -> None:
+def test_it_waits_for_a_run_that_does_not_know_it(
+    make: Make, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that began before would publish without it: the next addition shows it."""
     dataset = make()
     far = [(1000, 1004)]
+    monkeypatch.setattr(showing, "WAITS_S", 0.0)
     with Lease(dataset.store.state, run="20200101T000000000-other", kind="update", positions=far):
         report = add(make(), client)
-    assert "update 20200101T000000000-other does not know precipitation" in report.stops_because
+    assert "shown once the update 20200101T000000000-other has ended" in report.stops_because
     assert_true(make(), 5, set(OLD))
     report = add(make(), client)
     assert (report.variables_done, report.stops_because) == (0, None)
@@ -187,36 +191,26 @@ def test_a_run_that_read_the_old_declaration_stops(make: Make, client: Client) -
 
 
 @pytest.mark.parametrize("make", ["a.zarr"], indirect=True)
-@pytest.mark.parametrize(
-    ("variables", "options", "why"),
-    [
-        (["precipitation", "temperature"], {}, "name no other variables with them"),
-        (["precipitation"], {"replicas": ["replica.zarr"]}, "leave --replica out"),
-    ],
-)
-def test_what_cannot_be_added_is_refused(
-    variables: list[str],
-    options: dict[str, Any],
-    why: str,
-    make: Make,
-    tmp_path: Path,
-    client: Client,
-) -> None:
+def test_what_cannot_be_added_is_refused(make: Make, tmp_path: Path, client: Client) -> None:
     """One clear line, and nothing was written."""
-    before = snapshot(tmp_path)
-    with pytest.raises(ValueError, match=f"does not have precipitation: {why}"):
-        make(**options).backfill(day(5), variables=variables, client=client)
+    before, variables = snapshot(tmp_path), ["precipitation", "temperature"]
+    with pytest.raises(ValueError, match="not have precipitation: name no other variables with"):
+        make().backfill(day(5), variables=variables, client=client)
     assert snapshot(tmp_path) == before
 
 
-def test_a_static_variable_is_refused(
-    tmp_path: Path, provider: ArchiveServer, client: Client
+@pytest.mark.parametrize("name", ["a.zarr", "a.icechunk"])
+def test_a_static_variable_is_added(
+    name: str, tmp_path: Path, provider: ArchiveServer, client: Client
 ) -> None:
-    """The message says why."""
-    dataset = Generated(tmp_path / "a.zarr", source_base=provider.url)
+    """It is shown once it is there, and updates go on with it."""
+    dataset = Generated(tmp_path / name, source_base=provider.url)
     dataset.backfill(day(1), variables=["temperature"], client=client)
-    with pytest.raises(ValueError, match="only variables along time can be added"):
-        dataset.backfill(day(1), variables=["orography"], client=client)
+    report = dataset.backfill(day(1), variables=["orography"], client=client)
+    assert report.stops_because is None
+    assert_true(dataset, 1, {"temperature", "orography"})
+    assert dataset.reformat_operational_update(client=client, now=day(2)).succeeded
+    assert_true(dataset, 2, {"temperature", "orography"})
 
 
 # -- Icechunk ---------------------------------------------------------------------------------

@@ -497,7 +497,7 @@ def test_local_files_are_fetched_like_others(tmp_path, folder, is_url):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host/a", "s3://bucket", "s3:///key", "http://host:port/a", "file://host/a"]
+    "url", ["gopher://host/a", "s3://bucket", "s3:///key", "http://host:port/a", "file://host/a"]
 )
 def test_a_malformed_url_is_refused(folder, url):
     """A URL that cannot be fetched is the author's mistake, told at once."""

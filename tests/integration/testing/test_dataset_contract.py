@@ -164,6 +164,127 @@ class _Impure(TinyJob):
         data_array.values[...] += len(_CALLS)
 
 
+class _Untitled(_NamedTemplate):
+    dataset_attributes = {"dataset_id": "tiny"}
+
+
+class _Undeclared(_NamedTemplate):
+    coords = _NamedTemplate.coords[:-1]
+
+
+class _Often(_NamedTemplate):
+    append_dim_frequency = "hourly"
+
+
+class _Backwards(_NamedTemplate):
+    def append_dim_coordinates(self, end: Any) -> Any:
+        """Give the latest first."""
+        return super().append_dim_coordinates(end)[::-1]
+
+
+class _Listing(TinyJob):
+    # Changes each file that is listed.
+    changes: Any = staticmethod(lambda coord: coord)
+
+    def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
+        """Give a file a label, with a mistake."""
+        listed = super().generate_source_file_coords(processing_region_ds, data_var_group)
+        return [self.changes(coord) for coord in listed]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Misspelt(TinyCoord):
+    def out_loc(self) -> dict[str, Any]:
+        """Name a dim that is none."""
+        return {"tiem": self.label}
+
+
+class _NoDim(_Listing):
+    changes = staticmethod(lambda coord: _Misspelt(label=coord.label))
+
+
+class _OffTheAxis(_Listing):
+    changes = staticmethod(lambda coord: replace(coord, label=coord.label + timedelta(minutes=7)))
+
+
+class _ListsNothing(TinyJob):
+    def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
+        """Give an empty list."""
+        return []
+
+
+class _ForgetsToReturn(TinyJob):
+    def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
+        """Make a list, and keep it."""
+
+
+class _ReadsAndForgets(TinyJob):
+    def read_data(self, coord: Any, data_var: Any) -> Any:
+        """Read, and return nothing."""
+        np.load(coord.downloaded_path)
+
+
+class _DownloadsAndForgets(TinyJob):
+    def download_file(self, coord: Any) -> Any:
+        """Download, and return nothing."""
+        super().download_file(coord)
+
+
+class _Misspells(TinyJob):
+    def read_data(self, coord: Any, data_var: Any) -> Any:
+        """Ask a variable for what it has not."""
+        return np.load(coord.downloaded_path)[data_var.nmuber]
+
+
+class _TransformsACopy(TinyJob):
+    def transform_values_inplace(self, values: Any, data_var: Any) -> Any:
+        """Return what should be stored."""
+        return values * 2
+
+
+class _AsksTheTemplate(TinyJob):
+    def read_data(self, coord: Any, data_var: Any) -> Any:
+        """Use what stays with the driver."""
+        assert self.template_ds.sizes["y"]
+        return super().read_data(coord, data_var)
+
+
+@pytest.mark.parametrize(
+    ("part", "test", "message"),
+    [
+        (_Untitled, "the_metadata_says_what_readers_need", r"dataset_attributes lack \['title'\]"),
+        (_Undeclared, "every_dim_has_its_coordinate", "coords does not declare how they are"),
+        (_Often, "the_structure_does_not_depend_on_where_it_ends", "is no frequency of pandas"),
+        (_Backwards, "the_structure_does_not_depend_on_where_it_ends", "has to sort them"),
+        (_NoDim, "source_files_cover_every_position", r"names dims \['tiem'\] that no variable"),
+        (_OffTheAxis, "source_files_cover_every_position", "which is not in time: 2020-01-01"),
+        (_ListsNothing, "one_source_file_can_be_read", "lists no source file for a, b"),
+        (_ForgetsToReturn, "source_files_cover_every_position", "returns None: return the source"),
+        (_ReadsAndForgets, "one_source_file_can_be_read", r"read_data\(\) returns None: return"),
+        (
+            _ReadsAndForgets,
+            "what_is_done_is_not_done_again",
+            "the backfill failed: .* returns None",
+        ),
+        (_DownloadsAndForgets, "one_source_file_can_be_read", "returns None: return the path"),
+        (_DownloadsAndForgets, "what_is_done_is_not_done_again", "returns None: return the path"),
+        (_Misspells, "one_source_file_can_be_read", "has no attribute 'nmuber'"),
+        (_TransformsACopy, "one_source_file_can_be_read", "change the values in place"),
+        (_AsksTheTemplate, "one_source_file_can_be_read", "template_ds stays with the driver"),
+    ],
+)
+def test_what_an_author_must_mend_is_said_in_a_line(part, test, message, tmp_path):
+    """Mistakes of a first hour: each is one line that names the hook and what it should do."""
+    contract = _TinyContract()
+    is_template = issubclass(part, TinyTemplate)
+    parts = {"template": part} if is_template else {"template": _NamedTemplate, "job": part}
+    contract.dataset = dataset_of(**parts)
+    needs_folder = test.startswith(("one_", "what_is_done"))
+    with pytest.raises((AssertionError, AttributeError, ValueError), match=message) as caught:
+        getattr(contract, f"test_{test}")(*([tmp_path] if needs_folder else []))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("parts", "test", "message"),
     [

@@ -6,7 +6,7 @@ import google_crc32c
 import pytest
 
 from clusters import local_client
-from gridmill.stores.final_store import ObjectReplaced
+from gridmill.stores.copied import ObjectReplaced
 from tiny import Provider, Tiny, hours, until
 
 

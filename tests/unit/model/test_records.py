@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import google_crc32c
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridmill.model.files.earlier import Earlier, kept_compactly
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import Word
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
@@ -33,8 +35,25 @@ FILES = st.builds(
     etag=MAYBE,
     last_modified=MAYBE,
     detail=MAYBE,
+    arrived=MAYBE,
+    run=st.none() | st.integers(0, 3),
     released=WORDS,
     withdrawn=WORDS,
+)
+RUNS = st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple)
+EARLIER = st.builds(
+    Earlier,
+    variables=st.lists(TEXT, min_size=1, max_size=2).map(tuple),
+    url=TEXT,
+    start=st.integers(-5, 5),
+    stop=st.integers(5, 9),
+    status=TEXT,
+    checksum=MAYBE,
+    arrived=MAYBE,
+    run=st.none() | st.integers(0, 3),
+    by=st.integers(0, 3),
+    until=TEXT,
+    extra=st.dictionaries(TEXT.map("later-{}".format), TEXT, max_size=1),
 )
 OBJECTS = st.builds(ObjectReceipt, TEXT, st.integers(0), st.integers(0, 2**32 - 1))
 DIGESTED = st.builds(ObjectReceipt.of, TEXT, st.binary(max_size=9))
@@ -73,10 +92,25 @@ def records(draw):
     )
 
 
-@given(records())
-def test_a_record_comes_back_as_it_was_written(record):
+@given(records(), RUNS, st.lists(EARLIER, max_size=3).map(tuple))
+def test_a_record_comes_back_as_it_was_written(record, runs, history):
     """JSON keeps everything, for any text and any optional field."""
-    assert ProgressRecord.from_json(record.to_json()) == record
+    record = replace(record, runs=runs, history=history)
+    read = ProgressRecord.from_json(record.to_json())
+    assert read == record
+    arrivals = [[(f.arrived, f.run) for group in r.groups for f in group] for r in (read, record)]
+    assert arrivals[0] == arrivals[1]
+
+
+@given(st.lists(EARLIER, max_size=30))
+def test_earlier_versions_are_kept_compactly(found):
+    """At most ten of a place and its variables, the latest; once more it changes nothing."""
+    kept = kept_compactly(found)
+    places = Counter((version.variables, version.place) for version in kept)
+    assert max(places.values(), default=0) <= 10
+    assert kept_compactly(kept) == kept
+    if found:
+        assert set(found[-1].variables) <= {name for version in kept for name in version.variables}
 
 
 # Names of optional fields that no gridmill has yet.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import pickle
 import shutil
+import struct
 import tracemalloc
+import zlib
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,6 +19,7 @@ from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.pipeline.canvas import slabs_of
+from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable
 from gridmill.stores.state.leases import LeaseLost
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import (
@@ -232,7 +235,19 @@ def test_what_says_nothing_about_the_file_fails_the_variable(tmp_path, error):
     assert list(at.store.objects.keys()) == []
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), ValueError("x"), OSError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        TypeError("x"),
+        ValueError("x"),
+        OSError("x"),
+        EOFError("x"),
+        zlib.error("x"),
+        struct.error("x"),
+        NotAvailable("x.nc"),
+    ],
+)
 def test_whatever_a_reader_raises_is_a_failure_to_read(tmp_path, error):
     """A variable that a provider renamed is a KeyError in one reader, an OSError in another."""
 
@@ -242,6 +257,30 @@ def test_whatever_a_reader_raises_is_a_failure_to_read(tmp_path, error):
 
     unread = Workplace(tmp_path, Fails).run().unread
     assert set(unread.values()) == {f"{type(error).__name__}: {error}"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotAvailable("http://a/x.nc"), SourceFileStatus.NOT_YET_AVAILABLE),
+        (DownloadFailed("http://a/x.nc", "the queue is full"), SourceFileStatus.DOWNLOAD_FAILED),
+        (
+            DownloadFailed("http://a/x.nc", "it is cut", has_arrived=True),
+            SourceFileStatus.READ_FAILED,
+        ),
+    ],
+)
+def test_what_a_download_hook_raises_is_the_status_of_its_file(tmp_path, error, status):
+    """With as little as an author has to say; it pickles, and its words are kept."""
+
+    class Refuses(TinyJob):
+        def download_file(self, coord):
+            raise error
+
+    receipt = Workplace(tmp_path, Refuses).run()
+    assert {file.coord.status for file in receipt.files} == {status}
+    assert {file.coord.detail for file in receipt.files} == {str(error)}
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 def test_where_nothing_arrived_nothing_is_written(at):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import pytest
 
@@ -66,3 +67,20 @@ def test_a_class_of_a_notebook_has_its_name_at_least():
     other = type("Another", (TinyJob,), {"__module__": "__main__"})
     assert reading_code(one) != reading_code(other)
     assert reading_code(one) != reading_code(RegionJob)
+
+
+def test_a_cell_that_was_changed_is_noticed():
+    """Its source is in no file: what its methods were compiled to is compared."""
+
+    def with_method(code: str) -> type:
+        names: dict[str, Any] = {"TinyJob": TinyJob}
+        exec(f"class InNotebook(TinyJob):\n    def read_data(self, coord, var):\n{code}", names)
+        names["InNotebook"].__module__ = "__main__"
+        found: type = names["InNotebook"]
+        return found
+
+    one = with_method("        return coord in {'a', 'b'} and (lambda: 1)()")
+    same = with_method("        return coord in {'a', 'b'} and (lambda: 1)()")
+    other = with_method("        return coord in {'a', 'b'} and (lambda: 2)()")
+    assert reading_code(one) == reading_code(same)
+    assert reading_code(one) != reading_code(other)

@@ -27,9 +27,12 @@ FOLDERS = {
     "cli/commands": "a module for each command, found by its name",
 }
 MODULES = {
+    "stores/final_store.py": "a protocol: most of it says what each promise means",
     "authoring/region_job.py": "more than half of it is what authors read: docstrings of hooks",
 }
 CLASSES = {
+    "CloudObjects": "those of Objects, and Python's",
+    "FsspecObjects": "those of Objects, and Python's",
     "RegionJob": "twenty methods that authors declare, override or call, and three of Python's",
     "S3Objects": "stays whole until it is decided which library speaks to S3",
     "FinalStore": "a protocol: what is asked of a store, whatever its format",

@@ -13,6 +13,7 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.metadata import write_by_xarray, write_current
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.region import Region
@@ -28,7 +29,8 @@ from tiny import HOUR, NAMES, REGION, START, TinyJob, TinyTemplate, hours, until
 
 OK = SourceFileStatus.SUCCEEDED
 ABSENT = SourceFileStatus.NOT_YET_AVAILABLE
-LEASE = SimpleNamespace(publishing=lambda: nullcontext(lambda: None))
+CLAIM = SimpleNamespace(run="r", kind="backfill")
+LEASE = SimpleNamespace(publishing=lambda: nullcontext(lambda: None), claim=CLAIM)
 
 
 class Recording(LocalObjects):
@@ -458,7 +460,7 @@ def test_what_grows_is_written_as_xarray_writes_all(name, tmp_path, monkeypatch)
     assert archive.metadata
     by_xarray = []
 
-    speaks = archive.config.completeness and archive.config.completeness.name
+    speaks = {share.name for share in shares_of(archive.config.coords)}
 
     def watched(ds, folder, of_data):
         by_xarray.append({name: variable.dims for name, variable in ds.variables.items()})
@@ -553,8 +555,7 @@ class Trims(TinyJob):
 
 def test_an_author_who_trims_below_what_is_published_takes_nothing_from_readers(store):
     """What is news is shown all the same, here that nothing is known to have arrived."""
-    claim = SimpleNamespace(run="r")
-    lease = SimpleNamespace(publishing=LEASE.publishing, claim=claim)
+    lease = LEASE
     first = publisher_of(store, 8, Complete())
     record(first, 0, [OK, OK, OK, ABSENT])
     first.publish(lease)

@@ -159,3 +159,14 @@ def test_threads_read_at_once(path):
         results = list(pool.map(lambda _: read_netcdf(path, "packed"), range(40)))
     for values in results:
         np.testing.assert_array_equal(values, results[0])
+
+
+def test_the_first_name_that_a_file_has_is_read(tmp_path):
+    """A provider may call a variable otherwise from some day on."""
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 2)
+        file.createVariable("other", "f4", ("x",))[:] = [1.0, 2.0]
+    assert read_netcdf(path, ("name", "other")).tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="has none of the variables name, third"):
+        read_netcdf(path, ("name", "third"))

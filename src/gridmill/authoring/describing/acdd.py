@@ -48,6 +48,7 @@ DERIVED = frozenset(
         "geospatial_vertical_units",
         "history",
         "id",
+        "product_version",
         "proj:wkt2",
         "spatial:bbox",
         "spatial:dimensions",
@@ -103,8 +104,10 @@ def derived_attributes(config: TemplateConfig, ds: xr.Dataset) -> dict[str, Any]
     if not keeps_acdd(declared):
         return {}
     source = declared.get("source") or declared.get("institution")
+    version = config.declared_version
     derived = {
         "id": config.dataset_id,
+        **({} if version is None else {"product_version": str(version)}),
         "cdm_data_type": "Grid",
         **({"history": f"Built and kept current by gridmill from: {source}"} if source else {}),
         **horizontal_extent(ds),

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.model.variables import Coordinate, DataVar
 from gridmill.sources.evidence.dates import are_same_calendar
@@ -49,7 +50,7 @@ def check_coordinates(config: TemplateConfig, ds: xr.Dataset) -> None:
     """
     dim = config.append_dim
     for coord in config.coords:
-        if config.completeness is coord:
+        if coord in shares_of(config.coords):
             continue
         labels, stored = ds[coord.name].variable, _as_stored(coord)
         first = str(config.append_dim_start)
@@ -150,7 +151,10 @@ def _check_capacity(config: TemplateConfig) -> None:
     if frequency is None or coord is None:
         return
     start = config.label(config.append_dim_start)
-    step = pd.tseries.frequencies.to_offset(frequency) * max(config.capacity - 1, 1)
+    # First, since it names a frequency that is none.
+    capacity = config.capacity
+    config.append_dim_coordinates(config.label(config.append_dim_start))
+    step = pd.tseries.frequencies.to_offset(frequency) * max(capacity - 1, 1)
     calendar, use_cftime = config.calendar, not isinstance(start, pd.Timestamp)
     try:
         ends = xr.date_range(

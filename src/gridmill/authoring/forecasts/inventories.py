@@ -15,31 +15,18 @@ the first who finds that.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import logging
-import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from threading import Lock
 
 from gridmill.sources.fetch.download import DownloadSettings, FileIdentity, read_version
 from gridmill.sources.grib.inventory.inventory import Inventory, read_inventory
+from gridmill.sources.kept import read_kept
 
-__all__ = ["inventory_at", "keep_inventories"]
-
-log = logging.getLogger(__name__)
+__all__ = ["inventory_at"]
 
 # Those of the files whose members are being fetched; one of an ensemble takes 10 MB when read.
 MOST_IN_MEMORY = 12
-# All leads of two forecasts of an ensemble.
-MOST_NBYTES_ON_DISK = 400 << 20
-
-_folder: Path | None = None
 
 
 @dataclass
@@ -54,12 +41,6 @@ class _Known:
 
 _known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 _known_lock = Lock()
-
-
-def keep_inventories(folder: Path | None) -> None:
-    """Share inventories with the processes that were given the same folder; None ends that."""
-    global _folder
-    _folder = folder
 
 
 def inventory_at(
@@ -93,7 +74,9 @@ def inventory_at(
     with known.lock:
         is_anew = instead_of is not None and known.inventory in (None, instead_of)
         if known.inventory is None or (is_anew and not known.is_renewed):
-            content, known.version = _content(url, settings, attempt, is_anew=is_anew)
+            content, known.version = read_kept(
+                url, settings=settings, attempt=attempt, is_anew=is_anew
+            )
             known.inventory = read_inventory(content)
             known.is_renewed = is_anew
         return known.inventory, known.version
@@ -106,63 +89,3 @@ def _entry(attempt: str, url: str) -> _Known:
         while len(_known) > MOST_IN_MEMORY:
             _known.popitem(last=False)
         return known
-
-
-def _content(
-    url: str, settings: DownloadSettings, attempt: str, *, is_anew: bool
-) -> tuple[bytes, FileIdentity]:
-    """Give the bytes that lie in the shared folder, or fetch them into it; and their version."""
-    if _folder is None:
-        return read_version(url, settings=settings)
-    path = _folder / hashlib.sha256(f"{attempt} {url}".encode()).hexdigest()
-    with _held(path):
-        if not is_anew:
-            with contextlib.suppress(OSError):
-                told, _, content = path.read_bytes().partition(b"\n")
-                return content, FileIdentity(**json.loads(told))
-        content, version = read_version(url, settings=settings)
-        _put(path, json.dumps(asdict(version)).encode() + b"\n" + content)
-    return content, version
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Hold a lock beside a file, whichever process asks for it; where there is none, go on."""
-    with contextlib.ExitStack() as stack:
-        try:
-            import fcntl
-
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(path.with_suffix(".lock").open("wb"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except (ImportError, OSError) as error:
-            log.debug("no lock path=%s: %s", path, error)
-        yield
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Keep what came, if there is room: nothing depends on it."""
-    partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")
-    try:
-        _make_room(path.parent, len(content))
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        log.debug("inventory not kept path=%s: %s", path, error)
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
-def _make_room(folder: Path, nbytes: int) -> None:
-    """Delete the oldest, so that what is kept does not grow with the number of files."""
-    found = []
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            status = path.stat()
-            found.append((status.st_mtime, status.st_size, path))
-    total = nbytes + sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
-        if total <= MOST_NBYTES_ON_DISK:
-            return
-        path.unlink(missing_ok=True)
-        total -= size

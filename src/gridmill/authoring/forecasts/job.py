@@ -148,7 +148,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         start = end if window is None else window.start_of(end)
         return [
             Selector(
-                parameter=data_var.parameter,
+                parameter=data_var.parameters,
                 level=level.name,
                 start_step=start,
                 end_step=end,
@@ -223,7 +223,8 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         try:
             return first_answer(self, coord, fetch)
         except DownloadFailed:
-            if not have_parts:
+            # One of several that race: what has all of them is to win.
+            if not have_parts or coord.only_at is not None:
                 raise
         return first_answer(self, coord, lambda url: self._order(url, coord).fetch(), have_parts)
 

@@ -108,3 +108,11 @@ class GribVar(DataVar):
     factors: Mapping[str, float] = field(default_factory=dict)
     without_qualifiers: tuple[str, ...] = ()
     window: Window | None = None
+
+    @property
+    def parameters(self) -> str | tuple[str, ...]:
+        """What inventories may call it: `parameter`, and `aliases`."""
+        if not self.aliases:
+            return self.parameter
+        own = (self.parameter,) if isinstance(self.parameter, str) else self.parameter
+        return (*own, *self.aliases)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-__all__ = ["Names", "names_of", "write_package"]
+__all__ = ["Names", "filled", "names_of", "write_files", "write_package"]
 
 # Where each file goes: the package's own folder has the package's name.
 FILES = {
@@ -78,13 +79,34 @@ def write_package(names: Names, folder: Path) -> list[Path]:
     ValueError
         The folder exists.
     """
+    values = {**vars(names), "extra": "netcdf"}
+    texts = {
+        Template(target).substitute(values): filled(template, values)
+        for template, target in FILES.items()
+    }
+    return write_files(texts, folder)
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Return the text of a template of this package, with its names replaced."""
+    source = files("gridmill.authoring.scaffold") / "files" / template
+    return Template(source.read_text()).substitute(values)
+
+
+def write_files(texts: Mapping[str, str], folder: Path) -> list[Path]:
+    """Write texts by their path into a new folder; the files that it wrote.
+
+    Raises
+    ------
+    ValueError
+        The folder exists.
+    """
     if folder.exists():
         raise ValueError(f"{folder} exists already: give another place with --into")
-    source = files("gridmill.authoring.scaffold") / "files"
     written = []
-    for template, target in FILES.items():
-        path = folder / Template(target).substitute(vars(names))
+    for name, text in texts.items():
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(Template((source / template).read_text()).substitute(vars(names)))
+        path.write_text(text)
         written.append(path)
     return written

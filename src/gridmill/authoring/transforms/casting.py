@@ -6,7 +6,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cast_into"]
+__all__ = ["as_array", "cast_into"]
+
+
+def as_array(found: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return what a reader gives as an array.
+
+    Raises
+    ------
+    ValueError
+        It gives nothing.
+    """
+    if found is None:
+        raise ValueError(f"{name}: read_data() returns None: return the array")
+    return np.asarray(found)
 
 
 def cast_into(

@@ -15,7 +15,7 @@ __all__ = ["gaps"]
 
 
 @click.command(
-    short_help="List the source files that an archive lacks.",
+    short_help="List the source files that an archive lacks, or has as provisional ones.",
     epilog="""\b
 Examples:
   gridmill gaps my-forecast --store a.zarr
@@ -38,11 +38,12 @@ def gaps(
 
     First comes what readers lack: since when, and when an update retries it. Then what holds the
     archive back, then what was accepted. Neighbours with the same cause are one group, with the
-    command that retries them at once. Last come labels that came behind the settling window.
+    command that retries them at once. Provisional files are listed apart: they are no gaps, and
+    updates ask for the final ones. Last come labels that came behind the settling window.
     """
     from gridmill.display.terminal.archive import gaps_content, show_gaps
     from gridmill.validation import Context
-    from gridmill.validation.checks.gaps import find_gaps, find_late, group_gaps
+    from gridmill.validation.checks.gaps import find_gaps, find_late, find_provisional, group_gaps
 
     dataset = archive.open()
     context = Context(
@@ -55,8 +56,16 @@ def gaps(
         beyond=True,
     )
     groups = group_gaps(context, find_gaps(context))
+    provisional = group_gaps(context, find_provisional(context))
     late = find_late(context)
     repair = context.command("reindex") if late else ""
-    content = gaps_content(dataset.dataset_id, dataset.store.url, groups, late, repair)
+    content = gaps_content(
+        dataset.dataset_id,
+        dataset.store.url,
+        groups,
+        provisional=provisional,
+        late=late,
+        reindex=repair,
+    )
     output.show(content, show_gaps)
     return ExitCode.SUCCESS

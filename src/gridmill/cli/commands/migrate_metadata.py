@@ -15,34 +15,76 @@ __all__ = ["migrate_metadata"]
 
 @click.command(
     "migrate-metadata",
-    short_help="Apply changed titles, comments and units to an archive.",
+    short_help="Apply changed titles, comments, units and names to an archive.",
     epilog="""\b
 Examples:
   gridmill migrate-metadata my-forecast --store a.zarr
+  gridmill migrate-metadata my-forecast --store a.zarr --keep-until 2027-03-01
+
+\b
+A variable with DataVar(previously=…) is renamed by copies inside the store;
+nothing is fetched from the provider. With --keep-until updates fill both
+names, and gridmill remove-variable ends the former one after that date.
 
 \b
 Exits with 1 if other differences remain, with 3 if there are none at all.
 """,
 )
 @archive_options
+@click.option(
+    "--keep-until",
+    metavar="DATE",
+    help="Keep former names of renamed variables until this date.  [default: end them now]",
+)
+@click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Wait this long before objects of former names are deleted (plain Zarr).",
+)
 @who_option
 @yes_option
 @now_option
 @output_options
 def migrate_metadata(
-    archive: ArchiveOptions, who: str, yes: bool, now: str | None, output: Output
+    archive: ArchiveOptions,
+    keep_until: str | None,
+    grace: float,
+    who: str,
+    yes: bool,
+    now: str | None,
+    output: Output,
 ) -> ExitCode:
     """List differences between template and archive, and apply changed descriptions.
 
     Attributes are applied, all at once for readers, if neither the stored bytes nor their decoded
     values depend on them. All other differences are listed and left.
     """
-    from gridmill.display.terminal.by_hand import migration_content, show_migration
+    from gridmill.display.terminal.by_hand import (
+        migration_content,
+        show_migration,
+        show_truncation,
+        truncation_content,
+    )
     from gridmill.operations.migrate import migrate_metadata as migrate
     from gridmill.operations.migrate import migration_of
+    from gridmill.operations.variables.renaming import former_names, rename_variables, renames_of
 
     dataset = archive.open()
     moment = present(now)
+    pairs, ended = renames_of(dataset), former_names(dataset)
+    if pairs or (ended and keep_until is None):
+        named = [f"{old} to {new}" for old, new in pairs.items()] or ended
+        confirm(f"Rename {', '.join(named)} in {dataset.where}?", yes=yes)
+        renaming = rename_variables(
+            dataset, keep_until=keep_until, who=who, grace_s=grace, now=moment
+        )
+        if code_by_hand(renaming) is ExitCode.FAILED or not output.as_json:
+            output.show(truncation_content(renaming, dataset.store.url), show_truncation)
+        if code_by_hand(renaming) is ExitCode.FAILED:
+            return ExitCode.FAILED
     migration = migration_of(dataset, now=moment)
     report = None
     if migration.permitted:
@@ -55,4 +97,4 @@ def migrate_metadata(
     code = ExitCode.SUCCESS if report is None else code_by_hand(report)
     if migration.refused or code is ExitCode.FAILED:
         return ExitCode.FAILED
-    return code if migration.permitted else ExitCode.NOTHING_NEW
+    return code if migration.permitted or pairs or ended else ExitCode.NOTHING_NEW

@@ -25,7 +25,8 @@ Examples:
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 6 if the archive is behind, with 8 if gaps are open or a gate holds something.",
+    help="Exit with 6 if the archive is behind, with 8 if gaps are open or a gate holds something, "
+    "with 1 if a proof failed.",
 )
 @setting(
     "--grace",
@@ -39,6 +40,13 @@ Examples:
     metavar="DURATION",
     help="With --check: the archive is behind if its last label is older.",
 )
+@setting(
+    "--overdue",
+    metavar="DURATION",
+    default="90d",
+    show_default=True,
+    help="Time after which a region should be proven again, see `gridmill prove`.",
+)
 @now_option
 @output_options
 def status(
@@ -46,6 +54,7 @@ def status(
     check: bool,
     grace: str,
     max_age: str | None,
+    overdue: str,
     now: str | None,
     output: Output,
 ) -> ExitCode:
@@ -54,12 +63,15 @@ def status(
 
     patience = parse_duration(grace, "--grace")
     oldest = None if max_age is None else parse_duration(max_age, "--max-age")
+    unseen = parse_duration(overdue, "--overdue")
     dataset = archive.open()
     if dataset.store.metadata() is None and dataset.store.tracker.read_declaration() is None:
         raise ValueError(f"there is no archive at {dataset.store.url}: gridmill backfill makes one")
-    found = dataset.status(now=present(now), grace=patience)
+    found = dataset.status(now=present(now), grace=patience, overdue=unseen)
     is_behind = found.is_behind(oldest)
     output.show({**status_content(found), "is_behind": is_behind}, show_status)
+    if check and found.proofs is not None and found.proofs.failed:
+        return ExitCode.FAILED
     if check and is_behind:
         return ExitCode.LATE
     is_open = bool(found.pending or found.held)

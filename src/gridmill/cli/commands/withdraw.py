@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +13,12 @@ from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_op
 from gridmill.cli.options.completion import complete_variables
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.options.declaring import parse_variables
-from gridmill.cli.options.durations import parse_moment
 from gridmill.cli.output.hooks import Hooks, hook_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
 
 __all__ = ["withdraw"]
 
@@ -49,8 +52,7 @@ those of before the wrong ones arrived.
 @click.option(
     "--keep",
     metavar="TIME",
-    callback=parse_moment,
-    help="Restore the values published at this time (UTC) instead; Icechunk only.",
+    help="Restore the values published at this time (UTC), or of this tag, instead; Icechunk only.",
 )
 @who_option
 @yes_option
@@ -63,7 +65,7 @@ def withdraw(
     end: str,
     variables: Sequence[str],
     why: str,
-    keep: datetime | None,
+    keep: str | None,
     who: str,
     yes: bool,
     hooks: Hooks,
@@ -80,7 +82,8 @@ def withdraw(
 
     dataset = archive.open()
     names = ", ".join(variables)
-    become = "missing" if keep is None else f"what readers saw at {keep:%Y-%m-%dT%H:%M:%S} UTC"
+    kept = None if keep is None else _moment(dataset, keep)
+    become = "missing" if kept is None else f"what readers saw at {kept:%Y-%m-%dT%H:%M:%S} UTC"
     confirm(
         f"{names} of {dataset.where} will be {become} from {start} to before {end}. Go on?", yes=yes
     )
@@ -92,10 +95,21 @@ def withdraw(
         variables=variables,
         who=who,
         why=why,
-        keep=keep,
+        keep=kept,
         now=moment,
     )
     content = withdrawal_content(done)
     hooks.published({**content, "store": done.report.store, "is_over": True})
     output.show(content, show_withdrawal)
     return code_by_hand(done.report)
+
+
+def _moment(dataset: DynamicalDataset, keep: str) -> datetime:
+    """Read a moment, or the name of a tag."""
+    from gridmill.operations.versions.tags import moment_of
+
+    try:
+        moment = datetime.fromisoformat(keep)
+    except ValueError:
+        return moment_of(dataset, keep)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -19,6 +19,7 @@ from gridmill.cli.options.completion import (
 )
 from gridmill.cli.options.declaring import (
     Command,
+    parse_credentials,
     parse_named,
     parse_options,
     parse_variables,
@@ -28,6 +29,7 @@ from gridmill.cli.options.declaring import (
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
+    from gridmill.sources.fetch.credentials.rules import Credential
 
 __all__ = [
     "UNTIL_HELP",
@@ -58,6 +60,7 @@ class ArchiveOptions:
     fsync: bool
     replicas: tuple[str, ...]
     format_version: int | None = None
+    credentials: tuple[Credential, ...] = ()
 
     def dataset_class(self) -> type[DynamicalDataset]:
         """Import the dataset."""
@@ -98,8 +101,17 @@ class ArchiveOptions:
             cache_control=self.cache_control or None,
             fsync=self.fsync,
             replicas=self.replicas,
-            **({} if self.format_version is None else {"format_version": self.format_version}),
+            **self._if_given(),
         )
+
+    def _if_given(self) -> dict[str, Any]:
+        """Return what a dataset's own constructor need not know where nobody gives it."""
+        given: dict[str, Any] = {}
+        if self.format_version is not None:
+            given["format_version"] = self.format_version
+        if self.credentials:
+            given["credentials"] = self.credentials
+        return given
 
 
 def archive_options(command: Command) -> Command:
@@ -147,6 +159,15 @@ def archive_options(command: Command) -> Command:
             help="What caches may do with new objects in a bucket, by kind (metadata, coordinates, "
             "data), like data=max-age=300.  [default: no-cache]",
         ),
+        setting(
+            "--credential",
+            metavar="HOST=RULE",
+            multiple=True,
+            callback=parse_credentials,
+            help="Where the credential for a host of source files is read, as JSON, like "
+            """data.example.org={"kind":"bearer","env":"EXAMPLE_TOKEN"}. Names, never the """
+            "credential itself.",
+        ),
         setting("--fsync", is_flag=True, help="Survive a power loss, too (local stores; slower)."),
         setting(
             "--replica",
@@ -166,6 +187,7 @@ def archive_options(command: Command) -> Command:
         format_version: int | None,
         store_option: Mapping[str, Any],
         cache_control: Mapping[str, str],
+        credential: tuple[Credential, ...],
         fsync: bool,
         replica: tuple[str, ...],
         **rest: Any,
@@ -181,6 +203,7 @@ def archive_options(command: Command) -> Command:
             fsync,
             replica,
             format_version,
+            credential,
         )
         return command(archive=archive, **rest)
 

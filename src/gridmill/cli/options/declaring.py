@@ -12,6 +12,7 @@ from gridmill.cli.output.secrets import keep_secret
 
 __all__ = [
     "Command",
+    "parse_credentials",
     "parse_named",
     "parse_options",
     "parse_value",
@@ -70,6 +71,27 @@ def parse_named(
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", context, parameter)
         options[key] = parse_value(value)
     return options
+
+
+def parse_credentials(
+    context: click.Context, parameter: click.Parameter, values: Sequence[str]
+) -> tuple[Any, ...]:
+    """Read what is declared of credentials; what is wrong is said without being repeated."""
+    if not values:
+        return ()
+    from gridmill.sources.fetch.credentials.rules import credential_of
+
+    found = []
+    for text in values:
+        host, equals, told = text.partition("=")
+        table = parse_value(told)
+        if not equals or not isinstance(table, dict):
+            raise click.BadParameter("what is given is not HOST={…}", context, parameter)
+        try:
+            found.append(credential_of(host, table))
+        except (TypeError, ValueError) as error:
+            raise click.BadParameter(str(error), context, parameter) from None
+    return tuple(found)
 
 
 def parse_value(text: str) -> Any:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-__all__ = ["parse_duration", "parse_moment", "seconds_until"]
+__all__ = ["moment_since", "parse_duration", "parse_moment", "seconds_until"]
 
 A_DAY = re.compile(r"(?<=\d)d(?![a-z])")
 
@@ -30,6 +30,20 @@ def parse_duration(text: str, option: str) -> timedelta:
     if not duration >= pd.Timedelta(0):
         raise _bad(f"{text!r} is negative", option)
     return duration.to_pytimedelta()
+
+
+def moment_since(text: str, option: str) -> datetime:
+    """Read a moment in ISO 8601 (UTC where it names no zone), or how long ago it was.
+
+    Raises
+    ------
+    BadParameter
+        It is neither.
+    """
+    try:
+        return _in_utc(text)
+    except ValueError:
+        return datetime.now(UTC) - parse_duration(text, option)
 
 
 def seconds_until(text: str, option: str) -> float:

@@ -36,8 +36,10 @@ def mask(text: str) -> str:
     options or in the environment under a name that looks secret, and what is written
     after such a name. White space stays.
     """
+    from gridmill.sources.fetch.credentials.hidden import hide
     from gridmill.sources.fetch.download import mask_url
 
+    text = hide(text)
     text = re.sub(r"\S+", lambda word: mask_url(word[0]), text)
     for secret in sorted(_kept | set(_of_environment()), key=len, reverse=True):
         text = text.replace(secret, "***")

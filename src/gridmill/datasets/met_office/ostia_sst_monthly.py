@@ -203,7 +203,7 @@ class OstiaSstMonthlyRegionJob(RegionJob[DataVar, OstiaSstMonthlyCoord]):
     def read_data(self, coord: OstiaSstMonthlyCoord, data_var: DataVar) -> np.ndarray[Any, Any]:
         """Read the one month of a file; land is NaN."""
         assert coord.downloaded_path is not None
-        return read_netcdf(coord.downloaded_path, data_var.name, index={"time": 0})
+        return read_netcdf(coord.downloaded_path, data_var.names_in_source, index={"time": 0})
 
 
 class OstiaSstMonthly(DynamicalDataset):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gridmill.display.facts.forms import Fact, Rows, Verdict, told
+from gridmill.display.facts.forms import Fact, Rows, Tone, Verdict, told
+from gridmill.display.facts.plans import listings_cost
 from gridmill.model.wording import (
     count_of,
     format_duration,
@@ -14,7 +15,7 @@ from gridmill.model.wording import (
     shorten_label,
 )
 
-__all__ = ["describe_archive", "unsettled_regions", "verdict_on_archive"]
+__all__ = ["describe_archive", "describe_proofs", "unsettled_regions", "verdict_on_archive"]
 
 # Of one region; ``--json`` has more.
 MOST_FILES_NAMED = 3
@@ -49,6 +50,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
     accepted = status["gaps"] - status["pending"]
     missing = f", {count_of(accepted, 'source file')} accepted as missing" if accepted else ""
     lacking = f"{count_of(status['pending'], 'source file')}: gridmill gaps says which"
+    provisional = _provisional(status)
     held = f"{count_of(status['held'], 'source file')}: gridmill release, or gridmill reject"
     return told(
         _extent(status),
@@ -58,13 +60,17 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
             f"{count_of(status['regions'], 'region')} recorded, {settled:,} settled{missing}",
         ),
         Fact("readers lack", lacking if status["pending"] else "", "warning"),
+        Fact("provisional", provisional),
         Fact("held by gates", held if status["held"] else "", "warning"),
         Fact(
             "made earlier",
             "\n".join(made_under(*item) for item in status["made_earlier"].items()),
             "warning",
         ),
+        Fact("unproven", _unproven(status), "quiet"),
+        describe_proofs(status.get("proofs")),
         Fact("remarks", "\n".join(status["remarks"]), "warning"),
+        Fact("listings", listings_cost(status.get("listings"))),
         Fact("held by", "\n".join(map(_claim, status["running"]))),
         _last_run(status["last_run"]),
     )
@@ -76,6 +82,15 @@ def unsettled_regions(status: Mapping[str, Any]) -> Rows:
         (shorten_label(item["region"]), item["why"], _files(item)) for item in status["incomplete"]
     ]
     return Rows(UNSETTLED_COLUMNS, rows)
+
+
+def _provisional(status: Mapping[str, Any]) -> str:
+    """Say how many source files are not final yet, and since when the oldest is read."""
+    if not status.get("provisional"):
+        return ""
+    since = min((file["since"] for file in status["provisional_files"]), default="")
+    files = count_of(status["provisional"], "source file")
+    return f"{files}{f', the first since {since}' if since else ''}: gridmill gaps says which"
 
 
 def _extent(status: Mapping[str, Any]) -> Fact:
@@ -92,6 +107,23 @@ def _expectation(status: Mapping[str, Any]) -> Fact:
     if status["age_s"] is not None:
         text += f"; the last position is {format_duration(status['age_s'])} old"
     return Fact("expected", text, tone)
+
+
+def _unproven(status: Mapping[str, Any]) -> str:
+    regions = status.get("unproven", 0)
+    return f"{count_of(regions, 'region')} made by another program" if regions else ""
+
+
+def describe_proofs(proofs: Mapping[str, Any] | None) -> Fact:
+    """Say how many regions were found to be what their source files give, if anybody looked."""
+    if proofs is None:
+        return Fact("proofs", "")
+    counts = ("proven", "unprovable", "failed", "unproven", "overdue")
+    text = ", ".join(f"{proofs[name]:,} {name}" for name in counts if proofs[name])
+    if proofs["failures"]:
+        text += f": failed at {', '.join(map(shorten_label, proofs['failures']))}"
+    tone: Tone = "bad" if proofs["failed"] else "warning" if proofs["overdue"] else "good"
+    return Fact("proofs", text or "no region is whole yet", tone)
 
 
 def _claim(claim: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from gridmill.model.wording import (
 
 __all__ = [
     "describe_plan",
+    "listings_cost",
     "region_label",
     "regions_skipped",
     "regions_to_do",
@@ -42,14 +43,33 @@ def describe_plan(content: Mapping[str, Any]) -> list[Fact]:
     aside = f"{count_of(over['regions'], 'region')}: {over['why']}" if over["regions"] else ""
     if not to_do:
         done = f"all of {count_of(skipped, 'region')} done" if skipped else "no region is due"
-        return told(Fact("to do", f"nothing: {done}"), Fact("not looked at", aside))
+        listed = Fact("listings", listings_cost(content.get("listings")))
+        return told(Fact("to do", f"nothing: {done}"), Fact("not looked at", aside), listed)
     already = f", {skipped:,} already done" if skipped else ""
     chains = f"{count_of(content['chains'], 'chain')} (one a variable and region)"
     return told(
         Fact("covers", _covers(content)),
         Fact("to do", f"{count_of(to_do, 'region')}{already}; {chains}"),
         Fact("not looked at", aside),
+        Fact("listings", listings_cost(content.get("listings"))),
         *_needs(content),
+    )
+
+
+def listings_cost(cost: Mapping[str, int] | None) -> str:
+    """Say what listing a provider's folders cost; empty if none was asked for.
+
+    Examples
+    --------
+    >>> listings_cost({"folders": 3, "pages": 4, "files": 1200, "nbytes": 90000, "failed": 1})
+    '3 folders of 1,200 files, 4 requests, 90 kB; 1 could not be listed'
+    """
+    if cost is None or not cost["folders"]:
+        return ""
+    failed = f"; {cost['failed']:,} could not be listed" if cost["failed"] else ""
+    return (
+        f"{count_of(cost['folders'], 'folder')} of {count_of(cost['files'], 'file')}, "
+        f"{count_of(cost['pages'], 'request')}, {format_nbytes(cost['nbytes'])}{failed}"
     )
 
 

@@ -67,15 +67,18 @@ def gaps_content(
     dataset_id: str,
     store: str,
     groups: Sequence[GapGroup],
+    *,
+    provisional: Sequence[GapGroup] = (),
     late: Sequence[str] = (),
     reindex: str = "",
 ) -> Content:
-    """Say what is missing, group by group, with every source file; and which labels came late."""
+    """Say what is missing, provisional or late: group by group, with every source file."""
     content: Content = plain(
         {
             "dataset_id": dataset_id,
             "store": masked(store),
             "groups": [asdict(group) for group in groups],
+            "provisional": [asdict(group) for group in provisional],
             "late": {"labels": list(late), "repair": reindex},
         }
     )
@@ -83,22 +86,31 @@ def gaps_content(
 
 
 def show_gaps(content: Content) -> RenderableType:
-    """Show a row a group."""
+    """Show a row a group; what is provisional apart."""
     title = heading(content["dataset_id"], content["store"])
-    groups, late = content["groups"], _late_lines(content["late"])
-    if not groups and late:
-        return Group(title, *late)
-    if not groups:
-        return Group(title, Text("✓ nothing is missing", "bold green"))
-    table = table_of("positions", "variables", "source files", "what became of them", "try again")
+    groups, provisional, late = content["groups"], content["provisional"], content["late"]
+    parts: list[RenderableType] = [title]
+    if groups:
+        files = sum(len(group["gaps"]) for group in groups)
+        verdict = f"{count_of(files, 'source file')} missing in {count_of(len(groups), 'group')}"
+        parts += [_gap_table(groups, "what became of them"), Text(verdict, "bold yellow")]
+    elif not late["labels"]:
+        parts.append(Text("✓ nothing is missing", "bold green"))
+    if provisional:
+        files = sum(len(group["gaps"]) for group in provisional)
+        told = f"{count_of(files, 'source file')} provisional: no gap, the final one is asked for"
+        parts += [_gap_table(provisional, "why"), Text(told, "dim")]
+    return Group(*parts, *_late_lines(late))
+
+
+def _gap_table(groups: Sequence[Content], why: str) -> RenderableType:
+    table = table_of("positions", "variables", "source files", why, "try again")
     for group in ends_of(groups):
         if isinstance(group, str):
             table.add_row(Text(group, "dim"), "", "", "", "")
         else:
             table.add_row(*_gap_row(group))
-    files = sum(len(group["gaps"]) for group in groups)
-    verdict = f"{count_of(files, 'source file')} missing in {count_of(len(groups), 'group')}"
-    return Group(title, table, Text(verdict, "bold yellow"), *late)
+    return table
 
 
 def _late_lines(late: Content) -> list[Text]:
@@ -135,14 +147,18 @@ def _prospect(gaps: Sequence[Content]) -> str:
         return "accepted"
     if gaps[0]["status"] == SourceFileStatus.HELD:
         return "until gridmill release or gridmill reject"
-    if not gaps[0]["settled"]:
-        return "may still come"
     since = min(gap["since"] for gap in gaps)
     due = min(gap["due"] for gap in gaps)
+    if gaps[0]["is_provisional"]:
+        return f"{f'since {since}, ' if since else ''}asked for {due or 'by the next update'}"
+    if not gaps[0]["settled"]:
+        return "may still come"
     return f"lacking{f' since {since}' if since else ''}, tried again {due or 'by the next update'}"
 
 
 def _urgency(gap: Content) -> str:
+    if gap["is_provisional"]:
+        return ""
     return "dim" if gap["accepted"] else "red" if gap["settled"] else "yellow"
 
 

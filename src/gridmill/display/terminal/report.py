@@ -103,11 +103,27 @@ def _problem_lines(content: Content) -> list[Text]:
     for problem in content["problems"]:
         if not problem["status"].startswith("not yet"):
             found.setdefault((problem["region"], problem["url"]), []).append(problem)
-    lines = [_problem_line(problems) for problems in list(found.values())[:MOST_PROBLEMS_SHOWN]]
-    return [*lines, *_more(len(found), "source file")]
+    alike = _by_cause(list(found.values()))
+    lines = [_problem_line(files[0], len(files) - 1) for files in alike[:MOST_PROBLEMS_SHOWN]]
+    return [*lines, *_more(len(alike), "source file")]
 
 
-def _problem_line(problems: Sequence[Mapping[str, Any]]) -> Text:
+def _by_cause(
+    files: Sequence[Sequence[Mapping[str, Any]]],
+) -> list[list[Sequence[Mapping[str, Any]]]]:
+    """Put files together that were not fetched for the same reason, like a refused token."""
+    found: dict[tuple[str, str], list[Sequence[Mapping[str, Any]]]] = {}
+    for problems in files:
+        first = problems[0]
+        # What comes before names the file.
+        cause = first["detail"].partition(" was not fetched in ")[2]
+        found.setdefault((cause, "" if cause else f"{first['region']} {first['url']}"), []).append(
+            problems
+        )
+    return list(found.values())
+
+
+def _problem_line(problems: Sequence[Mapping[str, Any]], others: int) -> Text:
     first = problems[0]
     what = first["status"] + "".join(
         f", {problem['status'].removeprefix('read failed for ')}" for problem in problems[1:]
@@ -116,7 +132,8 @@ def _problem_line(problems: Sequence[Mapping[str, Any]]) -> Text:
         what += ", pending"
     where = f"region {shorten_label(first['region'])}, {first['url']}: "
     why = " ".join(first["detail"].split())
-    return Text.assemble(("✗ ", "red"), where, what, f" ({why})" if why else "")
+    more = f"; so did {count_of(others, 'other file')}" if others else ""
+    return Text.assemble(("✗ ", "red"), where, what, f" ({why})" if why else "", more)
 
 
 def _more(number: int, noun: str) -> list[Text]:

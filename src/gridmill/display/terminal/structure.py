@@ -82,6 +82,8 @@ def _data_var_content(var: DataVar, sizes: Mapping[str, int]) -> Content:
         "keep_mantissa_bits": var.keep_mantissa_bits,
         "valid_until": var.valid_until,
         **({} if var.valid_from is None else {"valid_from": var.valid_from}),
+        **({"aliases": list(var.aliases)} if var.aliases else {}),
+        **({} if var.previously is None else {"previously": var.previously}),
         "attrs": plain(var.attrs),
     }
 

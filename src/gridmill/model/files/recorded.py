@@ -37,6 +37,8 @@ class SourceFileRecord:
         Why it did not succeed, or what is worth knowing of how it did.
     was_there
         Whether an earlier run got it, where it did not succeed since; None says nothing.
+    provisional
+        Why what was read of it last is not final; None if it is final, or nothing was read.
     accepted
         Who settled it by hand, when and why; that also holds for variables that could not be
         read from it.
@@ -44,6 +46,10 @@ class SourceFileRecord:
         By variable that a gate held: which version of the file somebody said is right.
     withdrawn
         By variable whose values were taken from readers: which version is not read again.
+    arrived
+        When this version was fetched first (ISO 8601, UTC); None in records of older releases.
+    run
+        Which of the record's runs that was.
     extra
         Optional fields that a later gridmill wrote: kept as long as the file's record is.
     """
@@ -61,10 +67,26 @@ class SourceFileRecord:
     fetched_from: str | None = None
     detail: str | None = None
     was_there: bool | None = None
+    provisional: str | None = None
     accepted: str | None = None
     released: Mapping[str, Word] = field(default_factory=dict, hash=False)
     withdrawn: Mapping[str, Word] = field(default_factory=dict, hash=False)
+    # Variables of one group share their files, whichever run asked for them when.
+    arrived: str | None = field(default=None, compare=False)
+    run: int | None = field(default=None, compare=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether its values are there, and are asked for until they are final."""
+        is_read = self.status is SourceFileStatus.SUCCEEDED
+        return is_read and self.provisional is not None and self.accepted is None
+
+    @property
+    def was_final(self) -> bool:
+        """Whether the final file was read, now or before."""
+        is_read = self.status is SourceFileStatus.SUCCEEDED or bool(self.was_there)
+        return is_read and self.provisional is None
 
     @property
     def identity(self) -> Identity:

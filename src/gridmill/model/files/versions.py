@@ -7,9 +7,10 @@ parts tell nothing about each other, for a run fetches the parts of the variable
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import google_crc32c
@@ -19,10 +20,13 @@ __all__ = [
     "Word",
     "checksum_of",
     "checksum_of_file",
+    "contents_to",
     "identity_of",
     "is_on_disk",
     "is_other",
     "is_same",
+    "words_from",
+    "words_to",
 ]
 
 WHOLE = "whole"
@@ -114,6 +118,24 @@ def is_other(one: str | None, other: str | None) -> bool:
 def is_on_disk(path: Path, checksum: str) -> bool:
     """Whether a file holds what was fetched."""
     return f"{_crc32c(path):08x}" == checksum.rpartition("-")[2]
+
+
+def words_to(words: Mapping[str, Word]) -> dict[str, Any] | None:
+    """Return what was said, by variable, as plain values; None if nothing was."""
+    return {name: (word.note, word.identity) for name, word in words.items()} or None
+
+
+def contents_to(words: Mapping[str, Word]) -> dict[str, str]:
+    """Return of which content it was said, where that is known."""
+    return {name: word.content for name, word in words.items() if word.content is not None}
+
+
+def words_from(raw: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Word]:
+    """Return what `words_to` and `contents_to` gave."""
+    return {
+        name: Word(note, tuple(identity), contents.get(name))
+        for name, (note, identity) in raw.items()
+    }
 
 
 def _comparable(one: str | None, other: str | None) -> bool:

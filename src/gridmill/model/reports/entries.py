@@ -95,7 +95,7 @@ class NewGap:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """Published values of a region that are others since this run.
+    """Published values of a region that are others, or final, since this run.
 
     Parameters
     ----------
@@ -103,11 +103,14 @@ class Revision:
         Labels of the positions, both included; ``"static"`` of variables without the append dim.
     variables
         Those that changed.
+    final
+        Whether final source files took the place of provisional ones there.
     """
 
     first: str
     last: str
     variables: Sequence[str]
+    final: bool = False
 
 
 @dataclass

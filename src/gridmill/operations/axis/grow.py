@@ -22,7 +22,7 @@ from gridmill.planning.fingerprint import hash_of_array
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.axis import published_labels
+from gridmill.stores.contents.axis import published_labels
 from gridmill.stores.metadata import array_metadata
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from gridmill.pipeline.values import SourceFile
 from gridmill.planning.prepare import PreparedGroup
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.axis import Moves
+from gridmill.stores.contents.axis import Moves
 
 __all__ = ["moved_records", "with_objects"]
 

@@ -2,9 +2,9 @@
 
 Values move with their labels, in one commit; nothing is asked of the provider. The places of what
 came late are gaps then, which the next update fills. Before the commit, the records that are to be
-are kept beside those that are (`gridmill.stores.state.reindexing`); after it they take their place.
-Interrupted at any moment, the same command completes it, and nothing else works on the archive
-until it has.
+are kept beside those that are (`gridmill.stores.state.beside.reindexing`); after it they take
+their place. Interrupted at any moment, the same command completes it, and nothing else works on the
+archive until it has.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gridmill.model.wording import count_of, short_label
 from gridmill.operations.axis.moved import moved_records, with_objects
 from gridmill.operations.maintenance import Hand, by_hand, check_exists
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.axis import Moves, published_labels
+from gridmill.stores.contents.axis import Moves, published_labels
 from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from gridmill.archive.archive import Archive
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import Word
 from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.region import Region
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
@@ -130,6 +131,7 @@ def withdraw(
         hand.publisher.replicas.each(partial(_forget, marked))
         message = f"Withdraw {chosen.told}: {' '.join(why.split())}"
         names = [var.name for var in chosen.variables]
+        hand.publisher.note_revised(Region(chosen.first, chosen.stop))
         hand.publisher.publish(hand.lease, message=message, together=names)
         hand.report.notes.append(f"withdrew {chosen.told}: {note}")
     first, last = (str(hand.archive.index[at]) for at in (chosen.first, chosen.stop - 1))

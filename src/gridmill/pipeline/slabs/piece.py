@@ -12,6 +12,8 @@ from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
 from gridmill.sources.evidence.compare import UNTOLD, compare
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import observing
+from gridmill.sources.fetch.credentials.access import using
+from gridmill.sources.grib.keys import silence_eccodes
 from gridmill.sources.wholeness import is_netcdf_or_hdf5
 
 __all__ = ["is_as_it_came", "is_gone", "read_one", "why_withdrawn"]
@@ -19,7 +21,8 @@ __all__ = ["is_as_it_came", "is_gone", "read_one", "why_withdrawn"]
 
 def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: Values) -> list[str]:
     """Read a file into its place; what is worth knowing of how it was read."""
-    with observing(piece.dtype) as seen:
+    silence_eccodes()  # an author's reader may have brought it
+    with observing(piece.dtype) as seen, using(work.job.access):
         work.job.read_data_into(file.coord, work.data_var, piece)
     if seen:
         return compare(seen, piece, _promise(context, work, file))

@@ -9,6 +9,7 @@ from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord, url_of
+from gridmill.sources.fetch.credentials.access import using
 from gridmill.sources.fetch.download import FileIdentity
 
 __all__ = ["ASKED_AT_ONCE", "ask_files"]
@@ -25,7 +26,7 @@ def ask_files(
     """Ask the provider for the identities of source files, several at once, by their URL."""
 
     def ask(coord: SourceFileCoord) -> FileIdentity | None:
-        with _asking:
+        with _asking, using(job.access):
             return job.ask_file(coord)
 
     with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="ask") as pool:

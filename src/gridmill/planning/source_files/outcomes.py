@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.authoring.source_file import SourceFileCoord, address_of, known_of
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import Word
 from gridmill.model.records import ProgressRecord, VariableRecord
@@ -13,7 +13,14 @@ from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 
-__all__ = ["coords_from", "held_for", "released_files", "withdrawn_files"]
+__all__ = [
+    "coords_from",
+    "declared_provisional",
+    "held_for",
+    "released_files",
+    "with_finals",
+    "withdrawn_files",
+]
 
 Unread = Mapping[int, tuple[bool, str]]
 VERSION = ("nbytes", "etag", "last_modified", "checksum", "index")
@@ -29,6 +36,29 @@ def coords_from(
         _with_outcome(file.coord, was, variable.unread.get(index))
         for index, (file, was) in enumerate(zip(files, recorded, strict=True))
     ]
+
+
+def with_finals(files: Sequence[SourceFile], record: ProgressRecord) -> tuple[SourceFile, ...]:
+    """Mark the source files of which the final one was read: no provisional one replaces it."""
+    finals = {f.url: True for group in record.groups for f in group if f.was_final}
+    return tuple(
+        replace(file, coord=replace(file.coord, was_final=True))
+        if known_of(file.coord, finals)
+        else file
+        for file in files
+    )
+
+
+def declared_provisional(was: SourceFileRecord, coord: SourceFileCoord) -> SourceFileRecord:
+    """Return a record with what its file's address means today, where it said nothing yet."""
+    if was.provisional is not None or was.accepted is not None:
+        return was
+    if was.status is not SourceFileStatus.SUCCEEDED:
+        return was
+    at = address_of(coord, was.fetched_from or was.url)
+    if at is None or at.provisional is None:
+        return was
+    return replace(was, provisional=at.provisional, settled=False)
 
 
 def released_files(record: ProgressRecord | None, name: str) -> dict[str, Word]:
@@ -81,6 +111,7 @@ def _with_outcome(
     known = {name: getattr(was, name) for name in VERSION}
     # Where it is not said it is the address by which the file was called.
     known["fetched_from"] = was.fetched_from or was.url
+    known |= {"not_final": was.provisional, "was_final": was.was_final}
     if unread is not None:
         status = was.status.of_unread(unread[1])
         settled = unread[0] or was.accepted is not None

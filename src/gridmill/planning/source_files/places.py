@@ -11,6 +11,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import url_of
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
+from gridmill.sources.fetch.credentials.access import using
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,15 @@ def place_files(
     job: RegionJob[Any, Any], ds: xr.Dataset, places: Places, variables: Sequence[DataVar]
 ) -> Iterator[SourceFile]:
     dims = {dim for var in variables for dim in var.dims}
-    for coord in job.generate_source_file_coords(ds, variables):
+    with using(job.access):
+        listed: Any = job.generate_source_file_coords(ds, variables)
+        if listed is None:
+            raise ValueError(
+                f"{type(job).__name__}.generate_source_file_coords() returns None: return the "
+                "source files, or an empty list"
+            )
+        coords: tuple[Any, ...] = tuple(listed)
+    for coord in coords:
         labels = coord.out_loc()
         unknown = sorted(set(labels) - set(ds.dims))
         if unknown:

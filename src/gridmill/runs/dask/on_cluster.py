@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
@@ -13,14 +14,21 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.values import RunContext
 from gridmill.publishing.copies import Copy
 from gridmill.runs.dask import submission
+from gridmill.runs.dask.plugin.executors import executor_of
 from gridmill.runs.dask.plugin.pipeline import PipelinePlugin
 from gridmill.runs.dask.plugin.places import HostPlaces
+from gridmill.runs.dask.plugin.secrets import answer_workers
+from gridmill.runs.dask.sending import check_can_be_sent
 from gridmill.runs.dask.workers.workforce import Workforce, expected_workers, is_one_machine
 from gridmill.runs.workplaces.workplace import Batch, BatchTasks, GroupWork, RegionTasks
 from gridmill.sources.fetch.download import limit_hosts
 from gridmill.stores.final_store import Uploaded
 
 __all__ = ["OnCluster"]
+
+# Of a call that belongs to no region job: its worker may go.
+RETRIES = 2
+LOOK_EVERY_S = 5.0
 
 
 class OnCluster:
@@ -50,14 +58,16 @@ class OnCluster:
         Raises
         ------
         ValueError
-            There are workers, and not one can run anything.
+            There are workers, and not one can run anything; or the jobs' class cannot be sent.
         """
+        check_can_be_sent(job_class)
         pipeline = PipelinePlugin(
             imports_xarray=context.coords is not None,
             is_one_machine=is_one_machine(self.client),
         )
         self._run, self._goes_first = context.run, goes_first
         limit_hosts(self, HostPlaces(self.client.scheduler, self.client.loop))
+        answer_workers(self.client)
         self._workforce = Workforce(self.client, pipeline, job_class.__module__)
         self._workforce.open()
         self._context = submission.send_context(self.client, context, goes_first=goes_first)
@@ -125,6 +135,37 @@ class OnCluster:
     def copy_all(self, copies: Sequence[Copy]) -> list[Uploaded | str]:
         """Make copies on the cluster."""
         return submission.copy_all(self.client, copies, self._run, goes_first=self._goes_first)
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Yield a function's results in order, one call at a time on each worker.
+
+        Raises
+        ------
+        NoWorkers
+            There was nobody for so long that the run gives up.
+        Exception
+            What the function raised, in its item's turn.
+        """
+        waiting: deque[Any] = deque()
+        for number, item in enumerate(items):
+            waiting.append(self._call(function, item, number))
+            while len(waiting) >= max(1, self.expected(len(self.threads()))):
+                yield self._result(waiting.popleft())
+        while waiting:
+            yield self._result(waiting.popleft())
+
+    def _call(self, function: Callable[[Any], Any], item: Any, number: int) -> Any:
+        executor = executor_of("compress", goes_first=self._goes_first)
+        with dask.annotate(executor=executor):  # type: ignore[attr-defined]
+            key = f"{function.__name__}-{number}-{self._run}"
+            return self.client.submit(function, item, key=key, pure=False, retries=RETRIES)
+
+    def _result(self, task: Any) -> Any:
+        while not task.done():
+            self.look(list(self.threads()))
+            with suppress(TimeoutError):
+                task.result(timeout=LOOK_EVERY_S)
+        return task.result()
 
     def has_ready(self) -> bool:
         """Whether a task has ended that is not taken yet."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numcodecs.blosc
 
-from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
@@ -27,6 +26,7 @@ from gridmill.runs.workplaces.workplace import (
     group_key,
     region_key,
 )
+from gridmill.sources.kept import keep_files
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.objects.leftovers import temporary_folder
 
@@ -108,6 +108,10 @@ class Here:
     def copy_all(self, copies: Sequence[Copy]) -> list[Uploaded | str]:
         """Make copies, one after the other."""
         return copy_here(copies)
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Call a function for one item after the other."""
+        return map(function, items)
 
     def has_ready(self) -> bool:
         """Say no: what is done is taken at once."""
@@ -226,8 +230,8 @@ def _one_thread() -> Iterator[None]:
 @contextmanager
 def _shared(inventories: Path) -> Iterator[None]:
     """Keep inventories for all tasks."""
-    keep_inventories(inventories)
+    keep_files(inventories)
     try:
         yield
     finally:
-        keep_inventories(None)
+        keep_files(None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -147,6 +147,15 @@ class Workplace(Protocol):
 
     def copy_all(self, copies: Sequence[Copy]) -> list[Uploaded | str]:
         """Make copies, see `gridmill.publishing.copies.copy_objects`."""
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Yield a function's results in order; items are taken a little ahead of who needs them.
+
+        Raises
+        ------
+        Exception
+            What the function raised, in its item's turn.
+        """
 
     def has_ready(self) -> bool:
         """Whether a task has ended that is not taken yet."""

@@ -23,6 +23,7 @@ from typing import BinaryIO
 import stamina
 
 from gridmill.model.files.versions import checksum_of
+from gridmill.sources.fetch.elsewhere.schemes import opener_of
 from gridmill.sources.fetch.failures import (
     DownloadFailed,
     NotAFileError,
@@ -32,8 +33,6 @@ from gridmill.sources.fetch.failures import (
     mask_url,
 )
 from gridmill.sources.fetch.hosts import limit_hosts, place_at, turn_at
-from gridmill.sources.fetch.http import open_http
-from gridmill.sources.fetch.local import open_local
 from gridmill.sources.fetch.proof import HEAD_NBYTES, Summed, check_body, content_fault
 from gridmill.sources.fetch.responses import (
     Body,
@@ -43,8 +42,8 @@ from gridmill.sources.fetch.responses import (
     OpenBody,
     coalesce_ranges,
 )
-from gridmill.sources.fetch.s3 import open_s3
 from gridmill.sources.fetch.settings import DEFAULT_SETTINGS, DownloadSettings
+from gridmill.sources.racing import stop_of_this
 
 __all__ = [
     "ByteRange",
@@ -53,6 +52,7 @@ __all__ = [
     "DownloadSettings",
     "FileIdentity",
     "NotAvailable",
+    "Transfer",
     "coalesce_ranges",
     "fetch",
     "identify",
@@ -97,6 +97,9 @@ class Download:
         Checksum of the destination, where that was taken out of what came.
     url
         Where it came from, credentials masked.
+    provisional
+        Why it is not final, in a few words, where that shows in the file itself; where the address
+        says it see `gridmill.Address`. Such a file is asked for until it is final.
     """
 
     path: Path
@@ -110,6 +113,7 @@ class Download:
     index: FileIdentity | None = None
     unpacked: str | None = None
     url: str | None = None
+    provisional: str | None = None
 
 
 def fetch(
@@ -124,7 +128,8 @@ def fetch(
     Parameters
     ----------
     url
-        `http://`, `https://`, `s3://bucket/key`, `file:///path` or a plain local path.
+        `http://`, `https://`, `s3://bucket/key`, `gs://bucket/key` (public ones), `ftp://`,
+        `sftp://` (with gridmill[sftp]), `file:///path` or a plain local path.
     destination
         Local file to make or replace; its folder must exist.
     settings
@@ -163,13 +168,13 @@ def fetch(
     at the end and removed on any error; only SIGKILL leaves one behind. A retry keeps the ranges
     that are whole and asks for the rest.
     """
-    open_body = _opener(url)
+    open_body = opener_of(url)
     requests = _requests(byte_ranges)
     # Waiting for a place is no part of the fetch's own time.
     with place_at(url, settings.most_at_host), partial_beside(destination) as partial:
         started = time.monotonic()
         with partial.open("x+b") as out:
-            transfer = _Transfer(url, open_body, requests, out, settings)
+            transfer = Transfer(url, open_body, requests, out, settings)
             transfer.run()
             download = transfer.download(destination)
         partial.replace(destination)
@@ -207,7 +212,7 @@ def identify(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> File
         As by `fetch`.
     """
     settings = replace(settings, expect=None, min_nbytes=1)
-    return _into(io.BytesIO(), url, settings, [(0, 1)]).file
+    return replace(_into(io.BytesIO(), url, settings, [(0, 1)]).file, url=mask_url(url))
 
 
 def read(url: str, *, settings: DownloadSettings = DEFAULT_SETTINGS) -> bytes:
@@ -242,26 +247,11 @@ def read_version(
 
 def _into(
     out: io.BytesIO, url: str, settings: DownloadSettings, requests: Sequence[ByteRange | None]
-) -> _Transfer:
+) -> Transfer:
     with place_at(url, settings.most_at_host):
-        transfer = _Transfer(url, _opener(url), requests, out, settings)
+        transfer = Transfer(url, opener_of(url), requests, out, settings)
         transfer.run()
     return transfer
-
-
-def _opener(url: str) -> OpenBody:
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return open_local
-    openers = {"http": open_http, "https": open_http, "s3": open_s3, "file": open_local}
-    if scheme.lower() not in openers:
-        raise ValueError(
-            f"{mask_url(url)}: scheme {scheme!r} is not one of {', '.join(openers)}; "
-            "give such a URL or a local path"
-        )
-    if scheme.lower() == "s3" and not all(rest.partition("/")[::2]):
-        raise ValueError(f"{mask_url(url)}: an S3 URL must be s3://bucket/key")
-    return openers[scheme.lower()]
 
 
 def _requests(byte_ranges: Sequence[ByteRange] | None) -> Sequence[ByteRange | None]:
@@ -284,7 +274,7 @@ def partial_beside(destination: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-class _Transfer:
+class Transfer:
     """The state of one fetch across its attempts: which requests are whole in `out`."""
 
     def __init__(
@@ -343,6 +333,15 @@ class _Transfer:
         )
 
     def _backoff(self, error: Exception) -> bool | float:
+        """Say whether to try again, and after how many seconds; True leaves that to stamina."""
+        found, stop = self._wait_after(error), stop_of_this()
+        if stop is None or found is False:
+            return found
+        doubled = self._settings.wait_initial_s * 2.0 ** (self._attempts - 1)
+        stop.wait(min(self._settings.wait_max_s, doubled) if found is True else found)
+        return 0.0
+
+    def _wait_after(self, error: Exception) -> bool | float:
         if not isinstance(error, TransientError):
             return False
         settings = self._settings

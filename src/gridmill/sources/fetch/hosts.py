@@ -15,10 +15,14 @@ from threading import Condition, Timer
 from typing import Protocol
 from urllib.parse import urlsplit
 
-__all__ = ["Places", "Turn", "limit_hosts", "place_at", "turn_at", "turns_of"]
+from gridmill.sources.racing import stop_of_this
+
+__all__ = ["LOOKS_UP_S", "Places", "Turn", "limit_hosts", "place_at", "turn_at", "turns_of"]
 
 # Turns of one window may come at once; between windows latency is lost, which this makes small.
 WINDOW_S = 5.0
+# Who races other mirrors for a file looks so often whether it still needs its place.
+LOOKS_UP_S = 0.5
 
 
 @dataclass
@@ -86,8 +90,12 @@ class PlacesHere:
         """Do nothing: it is there as long as its process."""
 
     def _take(self, name: str, most: int) -> None:
+        stop = stop_of_this()
         with self._changed:
-            self._changed.wait_for(lambda: self._taken[name] < most)
+            every_s = None if stop is None else LOOKS_UP_S
+            while not self._changed.wait_for(lambda: self._taken[name] < most, every_s):
+                if stop is not None:
+                    stop.check()
             self._taken[name] += 1
 
     def _give_back(self, name: str) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import functools
+import http.client
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from urllib.parse import unquote
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from urllib.parse import unquote, urljoin
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from gridmill.sources.fetch.credentials.access import Refused, cookies, use_for
+from gridmill.sources.fetch.credentials.cookies import keep_cookies, with_cookies
+from gridmill.sources.fetch.credentials.hidden import hide
+from gridmill.sources.fetch.credentials.reading import CredentialMissing
+from gridmill.sources.fetch.credentials.rules import origin_of
 from gridmill.sources.fetch.failures import (
     SECRET_NAME,
     PermanentError,
@@ -29,48 +36,162 @@ from gridmill.sources.fetch.responses import (
     range_header,
 )
 from gridmill.sources.fetch.settings import DownloadSettings
+from gridmill.sources.racing import stop_of_this
 
 __all__ = ["open_http"]
 
 # They are on this machine, where no proxy leads.
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+# A login leads to another host, through two or three of its pages, and back.
+MOST_REDIRECTS = 10
+# Other redirects are followed by a GET (RFC 9110, 15.4).
+KEEP_METHOD = (307, 308)
 
 
 @contextmanager
 def open_http(
-    url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    *,
+    posted: bytes | None = None,
 ) -> Iterator[Body]:
-    response = _get_http(url, request, settings, deadline)
+    response = _get_http(url, request, settings, deadline, posted)
+    if posted is not None and response.status in (201, 202):
+        response.status = 200
     try:
         if response.status not in (200, 206):
             _drain(response, deadline)
         check_status(url, response.status, response.headers, settings)
-        yield body_of(response.status, response.headers, request, _http_chunks(response))
+        with _ended_by_stop(response):
+            yield body_of(response.status, response.headers, request, _http_chunks(response))
     finally:
         # A connection whose body was read to its end is back in the pool already.
         response.close()
 
 
+def _ended_by_stop(response: urllib3.BaseHTTPResponse) -> AbstractContextManager[None]:
+    """Let a body that does not come end where another mirror has the file."""
+    stop, shutdown = stop_of_this(), getattr(response, "shutdown", None)  # urllib3 2.3
+    return nullcontext() if stop is None or shutdown is None else stop.closing(shutdown)
+
+
 def _get_http(
-    url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
+    url: str,
+    request: ByteRange | None,
+    settings: DownloadSettings,
+    deadline: Deadline,
+    posted: bytes | None = None,
 ) -> urllib3.BaseHTTPResponse:
+    """Follow redirects to the answer; each host gets its own credential, and no other's."""
     bare_url, headers = _http_request(url, request, settings)
-    remaining_s = max(deadline.remaining_s, 0.001)
+    asked = _Asked(origin_of(bare_url), headers, posted)
+    for _ in range(MOST_REDIRECTS + 1):
+        response = _get_one(bare_url, asked, settings, deadline)
+        target = response.get_redirect_location()
+        if not target:
+            return response
+        _drain(response, deadline)
+        response.close()
+        if response.status not in KEEP_METHOD:
+            asked = replace(asked, posted=None)
+        bare_url = _target(bare_url, target)
+    raise PermanentError(f"more than {MOST_REDIRECTS} redirects, the last to {mask_url(bare_url)}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a request says, and to whom its own secrets may be told."""
+
+    origin: tuple[str, str, int]
+    headers: Mapping[str, str]
+    posted: bytes | None = None
+
+    def headers_for(self, url: str) -> dict[str, str]:
+        """Return what a hop is told; another host, port or scheme learns nothing secret."""
+        if origin_of(url) == self.origin:
+            return dict(self.headers)
+        return {name: value for name, value in self.headers.items() if not _is_secret(name)}
+
+
+def _is_secret(header: str) -> bool:
+    always = urllib3.Retry.DEFAULT_REMOVE_HEADERS_ON_REDIRECT
+    return header.lower() in {name.lower() for name in always} or bool(SECRET_NAME.search(header))
+
+
+def _target(url: str, location: str) -> str:
+    """Return where a redirect leads, without secrets of the host that names it."""
     try:
-        return _http_pool(os.getpid(), _proxy_for(bare_url)).request(
-            "GET",
-            bare_url,
-            headers=headers,
+        target = urllib3.util.parse_url(urljoin(url, location))
+    except (urllib3.exceptions.LocationParseError, ValueError):
+        raise TransientError("a redirect to what is no address") from None
+    if target.scheme not in ("http", "https") or not target.host:
+        raise PermanentError(f"a redirect to {mask_url(target.url)}, which is no HTTP address")
+    query = target.query
+    if query and origin_of(target.url) != origin_of(url):
+        query = "&".join(part for part in query.split("&") if hide(part) == part)
+    return target._replace(auth=None, fragment=None, query=query or None).url
+
+
+def _get_one(
+    url: str, asked: _Asked, settings: DownloadSettings, deadline: Deadline
+) -> urllib3.BaseHTTPResponse:
+    """Send one request, with the credential that is declared for its host."""
+    headers = asked.headers_for(url)
+    use = use_for(url)
+    if use is None:
+        return _sent(url, headers, settings, deadline, asked.posted)
+    attach = use.rule.attached
+
+    def ask(secret: str) -> urllib3.BaseHTTPResponse:
+        own = dict(headers)
+        response = _sent(attach(secret, url, own), own, settings, deadline, asked.posted)
+        is_absent = response.status == 403 and settings.forbidden_means_absent
+        if response.status not in (401, 403) or is_absent:
+            return response
+        _drain(response, deadline)
+        response.close()
+        cause = f"HTTP {response.status} {http.client.responses[response.status]}"
+        raise Refused(cause, is_certain=response.status == 401)
+
+    try:
+        return use.send(ask)
+    except CredentialMissing as error:
+        raise PermanentError(str(error)) from None
+
+
+def _sent(
+    url: str,
+    headers: dict[str, str],
+    settings: DownloadSettings,
+    deadline: Deadline,
+    posted: bytes | None,
+) -> urllib3.BaseHTTPResponse:
+    deadline.check()
+    remaining_s = max(deadline.remaining_s, 0.001)
+    jar = cookies()
+    told = headers if jar is None else with_cookies(jar, url, headers)
+    try:
+        response = _http_pool(os.getpid(), _proxy_for(url)).request(
+            "GET" if posted is None else "POST",
+            url,
+            body=posted,
+            headers=told,
             preload_content=False,
             decode_content=False,
+            redirect=False,
             timeout=urllib3.Timeout(
                 connect=min(settings.connect_timeout_s, remaining_s),
                 read=min(settings.read_timeout_s, remaining_s),
             ),
-            retries=_redirects_only(headers),
+            retries=_no_retries(),
         )
     except urllib3.exceptions.HTTPError as e:
         raise _http_failure(e) from None
+    if jar is not None:
+        keep_cookies(jar, url, response.headers)
+    return response
 
 
 @functools.cache
@@ -113,17 +234,16 @@ def _http_request(
     return parsed._replace(auth=None).url, headers
 
 
-def _redirects_only(headers: Mapping[str, str]) -> urllib3.Retry:
-    secret = {name for name in headers if SECRET_NAME.search(name)}
+def _no_retries() -> urllib3.Retry:
     return urllib3.Retry(
         total=None,
         connect=0,
         read=0,
         status=0,
         other=0,
-        redirect=5,
+        redirect=0,
+        raise_on_redirect=False,
         respect_retry_after_header=False,
-        remove_headers_on_redirect=urllib3.Retry.DEFAULT_REMOVE_HEADERS_ON_REDIRECT | secret,
     )
 
 

@@ -42,7 +42,8 @@ def check_body(body: Body, head: bytes, written: int, wanted: int | None) -> Non
         How many bytes came, and how many should have; None if nobody said.
     """
     is_html = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
-    if is_html or body.content_type.partition(";")[0].strip().lower() == "text/html":
+    is_html = is_html or body.content_type.partition(";")[0].strip().lower() == "text/html"
+    if is_html and not body.may_be_page:
         raise TransientError("the body is an HTML page, not a file")
     if written == 0:
         raise TransientError("the body is empty")

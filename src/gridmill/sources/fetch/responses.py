@@ -9,11 +9,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError
 from gridmill.sources.fetch.settings import DownloadSettings
+from gridmill.sources.racing import stop_of_this
 
 __all__ = [
     "CHUNK_NBYTES",
@@ -51,6 +52,9 @@ class Deadline:
         self._end += seconds
 
     def check(self) -> None:
+        stop = stop_of_this()
+        if stop is not None:
+            stop.check()
         if self.remaining_s <= 0:
             raise PermanentError(f"the deadline of {self._deadline_s:g} s passed")
 
@@ -70,12 +74,15 @@ class FileIdentity:
         Last-Modified, an HTTP date.
     index
         Which version the file's index is, where that was asked for: it says where parts are.
+    url
+        Where that was asked, credentials masked; None in the answer of one request.
     """
 
     nbytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
     index: FileIdentity | None = None
+    url: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +91,7 @@ class Body:
 
     `chunks` begins at the byte `start` of the file and should end before the byte `stop` (None if
     the answer does not say). Unless `is_what_was_asked`, it holds more than the requested bytes.
+    A page of HTML is no file, unless `may_be_page`.
     """
 
     start: int
@@ -92,6 +100,7 @@ class Body:
     content_type: str
     is_what_was_asked: bool
     chunks: Iterator[bytes]
+    may_be_page: bool = False
 
 
 OpenBody: TypeAlias = Callable[
@@ -157,6 +166,10 @@ def check_status(
         raise TransientError(cause, retry_after_s)
     if status == 403:
         cause += " (if this provider means that the file is absent: forbidden_means_absent=True)"
+    if status == 401:
+        cause += (
+            " (it asks for a credential and none is declared for it, see RegionJob.credentials)"
+        )
     raise PermanentError(cause)
 
 

@@ -60,6 +60,9 @@ class DownloadSettings:
         Keyword arguments of `s3fs.S3FileSystem`, such as `anon`, `key`, `secret` and
         `endpoint_url`; hidden in `repr`. Without them the usual AWS settings hold
         (`AWS_ENDPOINT_URL` too), and requests are anonymous where there are no credentials.
+    filesystem_options
+        Keyword arguments of fsspec's FTP or SFTP file system, such as `key_filename`; hidden in
+        `repr`. A user and a password may also stand in the URL.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class DownloadSettings:
     # Public providers need none.
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     s3_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    filesystem_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

@@ -3,9 +3,12 @@
 ecCodes tells an absent key from a missing value; both read as None here.
 """
 
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from gridmill.sources.grib.framing import GribCorrupt
@@ -21,6 +24,7 @@ __all__ = [
     "optional_scaled",
     "real",
     "scaled",
+    "silence_eccodes",
     "text",
 ]
 
@@ -47,7 +51,29 @@ def import_eccodes() -> Any:
         import eccodes
     except (ImportError, RuntimeError) as error:  # RuntimeError: there is no library
         raise ImportError(f"GRIB needs ecCodes: pip install 'gridmill[grib]' ({error})") from error
+    silence_eccodes()
     return eccodes
+
+
+# ecCodes writes to it as long as the process lives.
+_nowhere: list[Any] = []
+# Of ecCodes itself: who sets them wants to see what it says.
+ASKED_TO_SPEAK = ("ECCODES_DEBUG", "ECCODES_LOG_STREAM")
+
+
+def silence_eccodes() -> None:
+    """Let ecCodes' C library print nothing, if this process has it: errors say what is wrong.
+
+    Of a damaged file it prints a line for each key that somebody looks at, past `sys.stderr`.
+    """
+    if _nowhere or "gribapi" not in sys.modules or any(map(os.environ.get, ASKED_TO_SPEAK)):
+        return
+    from gribapi.bindings import lib
+
+    with suppress(AttributeError):  # an older ecCodes
+        nowhere = Path(os.devnull).open("wb")  # noqa: SIM115
+        lib.grib_context_set_logging_file(lib.grib_context_get_default(), nowhere)
+        _nowhere.append(nowhere)
 
 
 def is_defined(handle: int, key: str) -> bool:

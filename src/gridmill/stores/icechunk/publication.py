@@ -10,12 +10,14 @@ from pathlib import Path
 import icechunk
 from zarr.core.sync import sync
 
+from gridmill.model.records import ProgressRecord
 from gridmill.stores.final_store import CoordinateValues, StagedRegion
 from gridmill.stores.icechunk.keys import (
     arrays_in,
     get,
     growing_dim,
     keys_below,
+    read_metadata,
     set_all,
     write_arrays,
     write_metadata,
@@ -24,7 +26,7 @@ from gridmill.stores.icechunk.patience import one_line, patiently
 from gridmill.stores.icechunk.repository import BRANCH
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.uploads import Uploads, digest_of, merged_in, said_of_merged
-from gridmill.stores.metadata import ROOT, first_object_beyond
+from gridmill.stores.metadata import ROOT, array_metadata, first_object_beyond
 
 __all__ = ["Publication", "PublishConflict", "commit"]
 
@@ -100,7 +102,9 @@ class Publication:
             of = partial(self._publish_regions, folder, todo, None, check, values, message)
             patiently(partial(of, together))
             return True
-        of_region = {str(part.start): [part] for part in values}
+        of_region: dict[str, list[CoordinateValues]] = {}
+        for part in values:
+            of_region.setdefault(str(part.start), []).append(part)
         for number, region in enumerate(todo, 1):
             # The last commit shows all that the folder does, the others what precedes it.
             is_last = number == len(todo)
@@ -226,6 +230,50 @@ class Publication:
             return len(beyond)
 
         return patiently(cut)
+
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues],
+    ) -> bool:
+        """Commit an archive without some of its arrays; whether it had any of them.
+
+        What the branch holds of each region is said anew: else all that the others brought would
+        count as not published yet.
+        """
+        repository = self.repository.open()
+        session = repository.writable_session(BRANCH)
+        there = [name for name in names if get(session.store, f"{name}/{ROOT}") is not None]
+        if not there:
+            return False
+        arrays = array_metadata(read_metadata(session.store))
+        merged = merged_in(repository)
+        for record in self.uploads.tracker.all_records():
+            before, after = _digests(record, arrays.keys(), names, merged.get(record.region.name))
+            if before is not None and before == merged.get(record.region.name):
+                merged[record.region.name] = after
+        check()
+        for name in there:
+            sync(session.store.delete_dir(name))
+        write_metadata(session.store, folder)
+        set_all(session.store, values)
+        commit(repository, session, message, merged)
+        return True
+
+
+def _digests(
+    record: ProgressRecord, arrays: Collection[str], names: Collection[str], said: str | None
+) -> tuple[str | None, str]:
+    """Return the digests of a region with all that readers see, and without some of it."""
+    if said is None:
+        return None, ""
+    tokens = {n: v.token for n, v in record.variables.items() if v.token and n in arrays}
+    whole = StagedRegion(record.region.name, int(said.split()[-1]), tokens)
+    rest = {name: token for name, token in tokens.items() if name not in names}
+    return digest_of(whole), digest_of(replace(whole, tokens=rest))
 
 
 def commit(

@@ -20,6 +20,7 @@ snapshot ``main`` points at, also after somebody reset it.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,16 +33,17 @@ from zarr.core.sync import sync
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local, local_path
+from gridmill.stores.copied import keep_object
 from gridmill.stores.final_store import (
     CoordinateValues,
     IntendedWork,
     StagedRegion,
     Uploaded,
-    keep_object,
 )
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.maintenance.rearranging import rearrange
+from gridmill.stores.icechunk.named.tags import IcechunkVersions
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
 from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
@@ -60,7 +62,7 @@ from gridmill.stores.state.records import UpdateProgressTracker
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gridmill.stores.axis import Moves
+    from gridmill.stores.contents.axis import Moves
 
 __all__ = ["IcechunkStore"]
 
@@ -116,14 +118,28 @@ class IcechunkStore:
             check_writable_format(format_version)
         self.storage_options = dict(storage_options or {})
         self.state = open_state(self.url, state, storage_options=storage_options)
-        self.tracker = UpdateProgressTracker(self.state, dataset_id)
         self.repository = RepositoryAt(self.url, self.storage_options, format_version)
-        self.uploads = Uploads(self.repository, self.tracker)
+        self._keep_records(UpdateProgressTracker(self.state, dataset_id))
+
+    def _keep_records(self, tracker: UpdateProgressTracker) -> None:
+        self.tracker = tracker
+        self.uploads = Uploads(self.repository, tracker)
         self.seeds = Seeds(self.uploads)
         self.publication = Publication(self.uploads, self.seeds)
 
     def __repr__(self) -> str:
         return f"IcechunkStore({self.url!r})"
+
+    def adding(self) -> IcechunkStore:
+        """Return the same store with other records; see `FinalStore.adding`."""
+        twin = copy.copy(self)
+        twin._keep_records(self.tracker.adding)
+        return twin
+
+    @property
+    def versions(self) -> IcechunkVersions:
+        """Names versions of the archive."""
+        return IcechunkVersions(self.repository)
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""
@@ -355,6 +371,28 @@ class IcechunkStore:
         """Let values move along the append dim, in one commit; see `rearranging.rearrange`."""
         rearrange(self.repository, folder, moves, message, prepared)
 
+    def remove_arrays(
+        self,
+        folder: Path,
+        names: Collection[str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues] = (),
+    ) -> bool:
+        """Commit the archive without some arrays; see `Publication.remove_arrays`."""
+        own = (folder, names, message, check, values)
+        return patiently(lambda: self.publication.remove_arrays(*own))
+
+    def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
+        """Delete nothing: earlier versions hold it until they are forgotten."""
+        return 0
+
+    def copy_array(
+        self, name: str, receipts: Sequence[ObjectReceipt], check: Callable[[], None]
+    ) -> tuple[ObjectReceipt, ...] | None:
+        """Copy nothing: what is put into an array is an upload."""
+        return None
+
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has fewer bytes; see `Uploads.missing`."""
         return self.uploads.missing(receipts, token)
@@ -376,13 +414,7 @@ class IcechunkStore:
         *,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Raise: Icechunk writes its objects itself.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
+        """Raise ValueError: Icechunk writes its objects itself."""
         raise ValueError(
             f"{self.url} is in format {self.format}, whose objects have the headers that Icechunk "
             "gives them: only those of plain Zarr can be set"
@@ -396,8 +428,7 @@ class IcechunkStore:
         ValueError
             There is no archive.
         """
-        if self.metadata() is None:
-            raise self._has_no_archive()
+        self._require_archive()
         expired = upkeep.expire(self.repository, older_than, dry_run=dry_run)
         deleted = upkeep.collect_garbage(self.uploads, older_than, dry_run=dry_run)
         return {"snapshots_expired": expired, **deleted}
@@ -410,9 +441,9 @@ class IcechunkStore:
         ValueError
             There is no archive.
         """
-        if self.metadata() is None:
-            raise self._has_no_archive()
+        self._require_archive()
         upkeep.split_manifests(self.repository, append_dim, message, check)
 
-    def _has_no_archive(self) -> ValueError:
-        return ValueError(f"there is no archive at {self.url}: gridmill backfill makes one")
+    def _require_archive(self) -> None:
+        if self.metadata() is None:
+            raise ValueError(f"there is no archive at {self.url}: gridmill backfill makes one")

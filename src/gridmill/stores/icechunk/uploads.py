@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import icechunk
@@ -138,7 +139,8 @@ class Uploads:
 
     def whole_regions(self) -> Iterator[StagedRegion]:
         """Yield all regions with uploads, whole."""
-        for record in self.tracker.all_records():
+        # What is being added awaits its commit, too.
+        for record in chain(self.tracker.all_records(), self.tracker.adding.all_records()):
             tokens = {n: v.token for n, v in record.variables.items() if v.token is not None}
             if tokens:
                 yield StagedRegion(record.region.name, record.stop, tokens)

@@ -85,6 +85,26 @@ class LocalObjects:
         """Look at an object, and give what overwrites it; None if it is the same already."""
         return None if self.get(key) == content else partial(self.overwrite, key, content)
 
+    def copy(self, key: str, to: str) -> bool:
+        """Let a file be there by another key, too: none is ever changed in place."""
+        staged = self.staging / name_of_ours()
+        self.staging.mkdir(parents=True, exist_ok=True)
+        try:
+            with naming(self.root / to):
+                os.link(self.root / key, staged)
+            self._into_place(to, staged.replace)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # a file system without links
+            content = self.get(key)
+            if content is not None:
+                self.put(to, content)
+            return content is not None
+        finally:
+            staged.unlink(missing_ok=True)
+        self._sync_folder(to)
+        return True
+
     def relabel(self, key: str) -> Change | None:
         """Do nothing: files have no headers."""
         return None

@@ -66,6 +66,12 @@ class Objects(Protocol):
             They cannot be changed here.
         """
 
+    def copy(self, key: str, to: str) -> bool:
+        """Write an object's content to another key, by the store itself where it can.
+
+        Returns whether there was such an object.
+        """
+
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
 

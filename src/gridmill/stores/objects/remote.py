@@ -125,6 +125,13 @@ class FsspecObjects:
         """Look at an object, and give what overwrites it; None if it is the same already."""
         return None if self.get(key) == content else partial(self.overwrite, key, content)
 
+    def copy(self, key: str, to: str) -> bool:
+        """Write an object's content to another key; whether there was such an object."""
+        content = self.get(key)
+        if content is not None:
+            self.put(to, content)
+        return content is not None
+
     def relabel(self, key: str) -> Change | None:
         """Refuse where objects have headers: fsspec has no call that all file systems take.
 

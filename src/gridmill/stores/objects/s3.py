@@ -27,6 +27,7 @@ from gridmill.stores.objects.s3_requests import (
     S3Requests,
     abort_uploads,
     copy_in_place,
+    copy_object,
     error_code,
     error_status,
     quoted,
@@ -40,7 +41,6 @@ __all__ = ["S3Objects"]
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
 # Below this one request is faster than three, and a retry sends little again.
 MULTIPART_FROM_NBYTES = 64 << 20
 PART_NBYTES = 16 << 20
@@ -148,20 +148,15 @@ class S3Objects:
 
         Notes
         -----
-        Put on condition that nobody put another one since it was looked at, which was before
-        `check`: a process that stands still at any moment cannot undo what was put meanwhile.
-        Where `honours_conditions` found that the store does not mean conditions, and for large
-        objects, which go in parts, the moment between `check` and the put remains.
+        Put on condition that nobody put another one since it was looked at, before `check`: a
+        process that stands still cannot undo what was put meanwhile. Where the store does not mean
+        conditions, and for objects that go in parts, the moment between `check` and put remains.
         """
         tag = None if is_new else self._tag(key)
         self._put_checked(key, content, tag, check, lambda: (None, self._tag(key)))
 
     def change(self, key: str, content: bytes) -> Change | None:
-        """Look at an object, and give what overwrites it; None if it is the same already.
-
-        Put on the condition of `overwrite`; where that does not hold, all is done again, and ends
-        with the same error.
-        """
+        """Look at an object, and give what overwrites it as `overwrite` does; None if the same."""
         found, tag = self._content_and_tag(key)
         return None if found == content else partial(self._change, key, content, tag)
 
@@ -246,6 +241,11 @@ class S3Objects:
                 f"{self.url}/{key} was replaced meanwhile by an object without the headers: "
                 "end the process that writes it, and call the same command again"
             )
+
+    def copy(self, key: str, to: str) -> bool:
+        """Let the bucket copy an object to another key; whether there was such an object."""
+        given = {**(self.storage_options.get("s3_additional_kwargs") or {}), **self._headers(to)}
+        return self._retried(lambda c: copy_object(c, self._at(key), self._at(to), given))
 
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""

@@ -23,6 +23,7 @@ __all__ = [
     "S3Requests",
     "abort_uploads",
     "copy_in_place",
+    "copy_object",
     "error_code",
     "error_status",
     "quoted",
@@ -360,6 +361,19 @@ _OWN = (
     *("WebsiteRedirectLocation", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"),
 )
 _ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
+
+
+async def copy_object(
+    client: Any, source: Mapping[str, str], at: Mapping[str, str], given: Mapping[str, Any]
+) -> bool:
+    """Copy an object to another key of its bucket; whether there was such an object."""
+    try:
+        await client.copy_object(**{**given, **at}, CopySource=source, MetadataDirective="REPLACE")
+    except client.exceptions.ClientError as error:
+        if error_code(error.response) == "NoSuchKey":
+            return False
+        raise
+    return True
 
 
 async def copy_in_place(

@@ -27,7 +27,9 @@ from gridmill.model.state_files import UnreadableState, known_fields, parse_stat
 from gridmill.stores.objects.protocol import Objects
 
 __all__ = [
+    "ADDING",
     "BEATS_PER_LIFE",
+    "EVERYTHING",
     "PUBLISHING",
     "STATIC",
     "UPKEEP",
@@ -55,6 +57,10 @@ Positions = tuple[int, int]
 STATIC: Positions = (-1, 0)
 PUBLISHING: Positions = (-3, -2)
 UPKEEP: Positions = (-5, -4)
+# Of adding variables, beside which runs go on, too.
+ADDING: Positions = (-7, -6)
+# Every position there may ever be, and the static variables.
+EVERYTHING: Positions = (STATIC[0], 1 << 62)
 # How often a holder beats in the time that its beat may stand still.
 BEATS_PER_LIFE = 4
 # What a claim must say; what a later gridmill says beside it is ignored.

@@ -4,6 +4,7 @@ A mark is an empty object ``pending/<region>-<due>-<code>``. It is put before th
 speaks of, and that of the record before is deleted after it: whatever crashes, no pending region
 is without a mark. A region with a place that a gate holds has one that is always due, so that every
 update names it; so has one of which a variable failed, which is tried again whatever is published.
+A region with values of a provisional file has one until they are final.
 A region that is made anew has one that is due at once until all of it is
 recorded, so that the next update looks at it wherever it is. One too many costs a look.
 """
@@ -130,7 +131,8 @@ def _key(record: ProgressRecord) -> str | None:
     has_failed = any(known.state == "failed" for known in record.variables.values())
     if has_failed or any(True for _ in record.held_open()):
         return _mark(record, AT_ONCE)
-    tries = [record.variables[name].tries.get(index) for name, index in record.pending()]
+    places = [*record.pending(), *record.provisional()]
+    tries = [record.variables[name].tries.get(index) for name, index in places]
     if not tries:
         return None
     due = min(known.due if known else "" for known in tries)

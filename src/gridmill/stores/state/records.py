@@ -18,9 +18,12 @@ from gridmill.model.state_files import SCHEMA, MissingState, UnreadableState, pa
 from gridmill.model.urls import mask_url
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.protocol import Objects
+from gridmill.stores.state.below import ObjectsBelow
+from gridmill.stores.state.beside.feed import Feed
+from gridmill.stores.state.beside.proofs import Proofs
+from gridmill.stores.state.beside.reindexing import Reindexing
 from gridmill.stores.state.notices import Notices
 from gridmill.stores.state.pending_marks import PendingMarks
-from gridmill.stores.state.reindexing import Reindexing
 from gridmill.stores.state.reports import RunReports
 
 __all__ = ["UpdateProgressTracker"]
@@ -65,9 +68,10 @@ class UpdateProgressTracker:
 
     Attributes
     ----------
-    marks, reports, notices, reindexing
+    marks, reports, notices, reindexing, feed, proofs
         What lies beside the records: marks of pending regions, reports of runs, notices of
-        completeness that may be behind, a reindex that is under way.
+        completeness that may be behind, a reindex that is under way, the feed of publications,
+        proofs of regions.
     """
 
     def __init__(self, objects: Objects, dataset_id: str) -> None:
@@ -76,7 +80,14 @@ class UpdateProgressTracker:
         self.marks = PendingMarks(objects)
         self.reports = RunReports(objects)
         self.notices = Notices(objects)
+        self.feed = Feed(objects)
+        self.proofs = Proofs(objects)
         self.reindexing = Reindexing(objects)
+
+    @property
+    def adding(self) -> UpdateProgressTracker:
+        """The records of variables that are being added, apart from those that updates write."""
+        return UpdateProgressTracker(ObjectsBelow(self.objects, "adding"), self.dataset_id)
 
     def read(self, region: Region) -> ProgressRecord | None:
         """Read the record of a region; None if there is none.

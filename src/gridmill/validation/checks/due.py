@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.wording import count_of, format_duration, short_label
-from gridmill.validation.checks.gaps import Gap, GapGroup, find_gaps, group_gaps
+from gridmill.validation.checks.gaps import Gap, GapGroup, find_gaps, find_provisional, group_gaps
 from gridmill.validation.context import Context
 from gridmill.validation.findings import CheckResult, Finding
 
@@ -62,7 +62,7 @@ class Complete:
     """Every region was made from every source file that is expected of it.
 
     A file that is settled without data (the provider never had it, it cannot be read, somebody
-    accepted it) is a warning, or nothing.
+    accepted it) is a warning, or nothing; a provisional file is none.
 
     Parameters
     ----------
@@ -76,11 +76,14 @@ class Complete:
     def check(self, context: Context) -> CheckResult:
         """Compare the records with what the dataset expects."""
         groups = group_gaps(context, find_gaps(context))
+        provisional = {gap.url for gap in find_provisional(context)}
         findings = [
             _finding(group) for group in groups if self.warn_of_settled or not _is_settled(group)
         ]
         n = sum(1 for _ in context.regions())
         examined = f"source files of {count_of(n, 'region')}"
+        if provisional:
+            examined += f", {len(provisional):,} of them provisional"
         return CheckResult(validator=self.name, findings=tuple(findings), examined=examined)
 
 

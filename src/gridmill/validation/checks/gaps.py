@@ -1,4 +1,7 @@
-"""What source files should have filled and did not: the records against what is expected."""
+"""What source files should have filled and did not: the records against what is expected.
+
+And where readers see values of provisional files, which are no gap.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.validation.context import Context
 from gridmill.validation.repairs import backfill, redo
 
-__all__ = ["Gap", "GapGroup", "find_gaps", "find_late", "group_gaps"]
+__all__ = ["Gap", "GapGroup", "find_gaps", "find_late", "find_provisional", "group_gaps"]
 
 NOT_RECORDED = "not recorded"
 # Of a region that readers see.
@@ -60,6 +63,9 @@ class Gap:
         When an update tries it again, likewise; empty for the next one.
     was_there
         Whether an earlier run got it: it is gone, or is not as it was.
+    is_provisional
+        It is no gap: readers see its values, and updates ask for the final file; `detail` says why,
+        `since` when it was read.
     """
 
     url: str
@@ -74,6 +80,7 @@ class Gap:
     since: str = ""
     due: str = ""
     was_there: bool = False
+    is_provisional: bool = False
 
     @property
     def is_pending(self) -> bool:
@@ -86,9 +93,10 @@ class Gap:
         return self.status == SourceFileStatus.HELD and not self.accepted
 
     @property
-    def cause(self) -> tuple[tuple[str, ...], str, bool, bool, bool]:
+    def cause(self) -> tuple[tuple[str, ...], str, bool, bool, bool, str]:
         """What gaps of one group share."""
-        return self.variables, self.status, self.settled, self.accepted, self.was_there
+        why = self.detail if self.is_provisional else ""
+        return self.variables, self.status, self.settled, self.accepted, self.was_there, why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +124,21 @@ class GapGroup:
         return slice(min(gap.start for gap in self.gaps), max(gap.stop for gap in self.gaps))
 
 
+def find_provisional(context: Context) -> Iterator[Gap]:
+    """Yield every provisional source file of the selected regions."""
+    return (gap for gap in _found(context) if gap.is_provisional)
+
+
 def find_gaps(context: Context) -> Iterator[Gap]:
     """Yield every source file of the selected regions that did not give what it should.
 
     What is expected is what `RegionJob.generate_source_file_coords` gives now; what arrived is
     what the records say.
     """
+    return (gap for gap in _found(context) if not gap.is_provisional)
+
+
+def _found(context: Context) -> Iterator[Gap]:
     for region in context.regions():
         job = context.archive.job(region)
         prepared = prepare_recorded(context.archive, job, None)
@@ -217,17 +234,19 @@ class _Recorded:
         if number in known.unread:
             settled, detail = known.unread[number]
             status = status.of_unread(detail)
-        elif status is SourceFileStatus.SUCCEEDED:
+        elif status is SourceFileStatus.SUCCEEDED and not file.is_provisional:
             return None
+        is_provisional = status is SourceFileStatus.SUCCEEDED
         tries = known.tries.get(number)
         return _Outcome(
-            status,
-            file.accepted or detail,
+            status.while_unsettled,
+            (file.provisional or "") if is_provisional else file.accepted or detail,
             settled or file.accepted is not None,
             file.accepted is not None or status is SourceFileStatus.WITHDRAWN,
             tries.since if tries else "",
             tries.due if tries else "",
             bool(file.was_there),
+            is_provisional,
         )
 
 
@@ -242,6 +261,7 @@ class _Outcome:
     since: str = ""
     due: str = ""
     was_there: bool = False
+    is_provisional: bool = False
 
 
 def group_gaps(context: Context, gaps: Iterable[Gap]) -> list[GapGroup]:
@@ -272,6 +292,8 @@ def _group(context: Context, gaps: Sequence[Gap]) -> GapGroup:
     # What is settled, or made from other files, is taken for done: only a redo tries again.
     is_done = first.settled or first.status == NOT_RECORDED
     repair = redo(context, at, names) if is_done else backfill(context, at, names)
+    if first.is_provisional:
+        repair = context.command("update")
     if first.is_held:
         repair = context.command("release", first.url, "--why", "…")
     return GapGroup(

@@ -12,12 +12,14 @@ import xarray as xr
 
 from gridmill.archive.metadata import with_current
 from gridmill.archive.salvage import own_metadata
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.survival import differing
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_offered
 from gridmill.model.epochs import mended_since
 from gridmill.model.records import ProgressRecord
 from gridmill.model.state_files import UnreadableState
+from gridmill.model.variables import Completeness
 from gridmill.model.wording import count_of, short_label
 from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.final_store import FinalStore
@@ -190,8 +192,8 @@ class CoordinatesAsDeclared:
 
     What readers decode is compared with what was written, bit for bit, and with the template's own
     labels: a dtype or units that cannot hold one would give both the same wrong one.
-    The template's axis has neither, so whatever is not on it is one. A completeness coordinate
-    holds what the records say, and never claims more.
+    The template's axis has neither, so whatever is not on it is one. Completeness and finality
+    hold what the records say, and never claim more.
     """
 
     name: str = "coordinates"
@@ -215,7 +217,8 @@ class CoordinatesAsDeclared:
                 if message:
                     finding = Finding(message=message, variables=(name,), repair=repair)
                     findings.append(finding)
-        findings += _completeness_findings(context, restore)
+        for share in shares_of(context.config.coords):
+            findings += _completeness_findings(context, share, restore)
         return CheckResult(
             validator=self.name,
             findings=tuple(findings),
@@ -223,15 +226,14 @@ class CoordinatesAsDeclared:
         )
 
 
-def _completeness_findings(context: Context, restore: str) -> list[Finding]:
-    completeness = context.config.completeness
-    if completeness is None:
-        return []
+def _completeness_findings(
+    context: Context, completeness: Completeness, restore: str
+) -> list[Finding]:
     name = completeness.name
     if name not in context.ds.variables:
         return [Finding(message="is missing", variables=(name,), repair=restore)]
     try:
-        return list(_unlike_records(context))
+        return list(_unlike_records(context, completeness))
     # Whatever a damaged object makes of codecs.
     except Exception as error:
         message = f"cannot be read: {one_line(error)}"
@@ -304,14 +306,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
 
 
-def _unlike_records(context: Context) -> Iterator[Finding]:
+def _unlike_records(context: Context, completeness: Completeness) -> Iterator[Finding]:
     """Yield where the coordinate claims more than the records, or less and nobody knows of it.
 
     Regions whose records lack a variable are left out: what was shown of them before stays.
     """
-    completeness = context.config.completeness
-    if completeness is None:
-        return
     restore = context.command("restore-metadata")
     behind = {parse_notice(key)[0] for key in context.store.tracker.notices.all()}
     for region in context.regions():

@@ -16,14 +16,16 @@ from distributed import (
     WorkerPlugin,
 )
 
-from gridmill.authoring.forecasts.inventories import keep_inventories
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.plugin.executors import stage_executors
 from gridmill.runs.dask.plugin.memory import keep_freed_memory
 from gridmill.runs.dask.plugin.places import HostPlaces
+from gridmill.runs.dask.plugin.secrets import AskDriver
 from gridmill.runs.dask.plugin.shared import SharedFolder
 from gridmill.runs.workplaces.workplace import STAGE_WIDTHS
+from gridmill.sources.fetch.credentials.keeper import ask_elsewhere
 from gridmill.sources.fetch.download import limit_hosts
+from gridmill.sources.kept import keep_files
 
 __all__ = ["PLUGIN", "PipelinePlugin"]
 
@@ -66,8 +68,9 @@ class PipelinePlugin(WorkerPlugin):
         if self.imports_xarray:
             import xarray  # noqa: F401
         limit_hosts(self, HostPlaces(worker.scheduler, worker.loop))
+        ask_elsewhere(self, AskDriver(worker))
         self.shared = SharedFolder(_inventories(worker)) if shares_disk else None
-        keep_inventories(root / "inventories" if self.shared is None else self.shared.path)
+        keep_files(root / "inventories" if self.shared is None else self.shared.path)
         self.worker = worker
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
@@ -91,7 +94,8 @@ class PipelinePlugin(WorkerPlugin):
             worker.executors.pop(name, None)
             executor.shutdown(wait=False, cancel_futures=True)
         limit_hosts(self, None)
-        keep_inventories(None)
+        ask_elsewhere(self, None)
+        keep_files(None)
         delete([self.workspace.root])
         if self.shared is not None:
             self.shared.leave()

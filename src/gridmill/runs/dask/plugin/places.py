@@ -11,7 +11,8 @@ from typing import Any
 from distributed import Semaphore
 from distributed.utils import sync
 
-from gridmill.sources.fetch.hosts import Turn, give_back_after, turns_of
+from gridmill.sources.fetch.hosts import LOOKS_UP_S, Turn, give_back_after, turns_of
+from gridmill.sources.racing import stop_of_this
 
 __all__ = ["HostPlaces"]
 
@@ -86,7 +87,7 @@ class HostPlaces:
         """
         try:
             semaphore: Any = self._semaphore(f"gridmill-{most}-{name}", most)
-            return semaphore if semaphore.acquire() else None
+            return semaphore if _acquired(semaphore) else None
         except (OSError, RuntimeError):
             return None
 
@@ -125,6 +126,16 @@ class HostPlaces:
                     most, name=name, scheduler_rpc=self._scheduler, loop=self._loop
                 )
             return self._semaphores[name]
+
+
+def _acquired(semaphore: Any) -> bool:
+    """Wait for a lease; raise where another mirror has the file meanwhile."""
+    stop = stop_of_this()
+    if stop is None:
+        return bool(semaphore.acquire())
+    while not semaphore.acquire(timeout=LOOKS_UP_S):
+        stop.check()
+    return True
 
 
 def strictest(declared: Mapping[str, float], most: int, now: float) -> int:

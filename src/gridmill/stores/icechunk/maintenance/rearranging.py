@@ -13,7 +13,7 @@ import zarr
 from zarr.core.sync import sync
 
 from gridmill.model.records import ObjectReceipt
-from gridmill.stores.axis import Moves
+from gridmill.stores.contents.axis import Moves
 from gridmill.stores.icechunk.keys import get, keys_below, write_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import commit

@@ -123,6 +123,13 @@ class CloudObjects:
             return None
         return partial(self._put_checked, key, content, version)
 
+    def copy(self, key: str, to: str) -> bool:
+        """Write an object's content to another key; whether there was such an object."""
+        content = self.get(key)
+        if content is not None:
+            self.put(to, content)
+        return content is not None
+
     def relabel(self, key: str) -> Change | None:
         """Look at an object's headers, and give what makes them those of new ones.
 

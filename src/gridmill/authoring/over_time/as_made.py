@@ -24,8 +24,10 @@ import numpy as np
 from zarr.registry import get_codec_class
 
 from gridmill.authoring.describing.acdd import DERIVED
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.stored import stored_encoding
 from gridmill.authoring.encoding.survival import doubts
+from gridmill.authoring.over_time.succession import as_named, no_longer_declared, say_succession
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.model.wording import count_of
@@ -78,6 +80,7 @@ def as_made(
         Variables that stay though the archive lacks them: they are being added to it.
     """
     arrays = _arrays_of(stored)
+    coded, config = config, as_named(config, arrays, adding)
     kept = [v for v in config.data_vars if v.name in arrays or v.name in adding]
     if stored is None or not any(var.name in arrays for var in kept):
         return AsMade(_without_idle_dims(config))
@@ -95,7 +98,9 @@ def as_made(
         _coordinate(c, arrays, lengths, grown) for c in config.coords if c.name not in left_out
     ]
     auxiliary = [c for c, _ in coords if c.name not in c.own_dims]
-    variables = [_variable(var, arrays.get(var.name), auxiliary) for var in kept]
+    variables = [_variable(v, arrays.get(v.name, _former(v, arrays)), auxiliary) for v in kept]
+    others = no_longer_declared(config, arrays)
+    twin.kept_vars = tuple(_variable(v, arrays[v.name], auxiliary)[0] for v in others)
     changed += [difference for _, found in (*coords, *variables) for difference in found]
     twin.coords = tuple(coord for coord, _ in coords)
     twin.data_vars = tuple(var for var, _ in variables)
@@ -105,11 +110,12 @@ def as_made(
     former = [var for var in kept if var.superseded is not None]
     pairs = zip(config.coords, twin.coords, strict=False)
     is_same = not left_out and all(ours is kept for ours, kept in pairs)
-    is_same = is_same and twin.derived is None
+    is_same = is_same and twin.derived is None and coded is config and not others
     if is_same and not (changed or missing or doubtful or former):
         return AsMade(config)
     said = _remarks(changed, missing, arrays, config.append_dim)
-    twin.remarks = (*said, *_superseded(former), *doubtful)
+    succession = say_succession(coded, arrays, others)
+    twin.remarks = (*said, *_superseded(former), *succession, *doubtful)
     return AsMade(twin, tuple(changed), missing)
 
 
@@ -134,6 +140,11 @@ def _variable(
     except NOT_OURS:
         return var, []
     return (made, [*found, *described]) if found or described else (var, [])
+
+
+def _former(var: DataVar, arrays: Metadata) -> Metadata | None:
+    """Return what an archive has of a variable by its former name: it is stored as that was."""
+    return None if var.previously is None else arrays.get(var.previously)
 
 
 def _check_fill_value(encoding: Encoding, array: Metadata) -> None:
@@ -245,14 +256,19 @@ def _without_derived(stored: Metadata, ours: Metadata) -> tuple[Metadata, dict[s
 
 
 def _keep_capacity(twin: TemplateConfig, arrays: Metadata) -> list[Difference]:
-    """Give a template the archive's capacity, in place: it was fixed when the archive was made."""
+    """Give a template the archive's capacity, in place: it was fixed when the archive was made.
+
+    An index that fills its chunks was not given room to grow in one: it grows by further chunks,
+    each as long as these, so that readers with an older extent decode them all.
+    """
     dim = twin.append_dim
     index = next((c for c in twin.coords if c.name == dim), None)
     try:
         (stored,) = arrays[dim]["chunk_grid"]["configuration"]["chunk_shape"]
+        (length,) = arrays[dim]["shape"]
     except NOT_OURS:
         return []
-    if index is None or index.chunks is not None or stored == twin.capacity:
+    if index is None or index.chunks is not None or stored == twin.capacity or stored <= length:
         return []
     found = Difference(dim, "capacity", twin.capacity, stored)
     twin.append_dim_capacity = int(stored)
@@ -279,8 +295,8 @@ def _without_idle_dims(config: TemplateConfig) -> TemplateConfig:
 
 def _along_idle_dims(config: TemplateConfig) -> frozenset[str]:
     idle = config.idle_dims - {config.append_dim}
-    if config.completeness is not None:
-        idle -= set(config.completeness.own_dims)
+    for share in shares_of(config.coords):
+        idle -= set(share.own_dims)
     return frozenset(c.name for c in config.coords if idle & {*c.own_dims, c.name})
 
 

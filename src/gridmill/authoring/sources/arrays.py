@@ -1,0 +1,139 @@
+"""A dataset whose source is somebody's Zarr archive: the chunks of a region are its source file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from gridmill.authoring.region_job import DataVarT, RegionJob
+from gridmill.authoring.source_file import SourceFileCoord, first_answer, places_to_ask
+from gridmill.model.urls import mask_url
+from gridmill.sources.arrays.opened import Remote
+from gridmill.sources.arrays.region import (
+    AbsentChunks,
+    Selected,
+    fetch_region,
+    identify_region,
+    open_region,
+    touched_by,
+)
+from gridmill.sources.fetch.download import (
+    Download,
+    DownloadFailed,
+    DownloadSettings,
+    FileIdentity,
+    NotAvailable,
+)
+from gridmill.sources.opened import read_xarray
+
+__all__ = ["ArrayRegion", "ArrayRegionJob"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayRegion(SourceFileCoord):
+    """A region of a Zarr archive as a source file; subclass it and add the labels that it fills.
+
+    Parameters
+    ----------
+    store
+        URL of the archive, or its path below the dataset's `source_base`.
+    arrays
+        The names of the arrays to fetch.
+    """
+
+    # What a chunk means that the archive does not have, see `gridmill.sources.arrays.region`.
+    absent_chunks: ClassVar[AbsentChunks] = "missing"
+    # Of an Icechunk repository, which one to read; None: the archive is plain Zarr.
+    branch: ClassVar[str | None] = None
+
+    store: str
+    arrays: tuple[str, ...]
+
+    def labels(self) -> Mapping[str, Any]:
+        """Give the labels to fetch, by the archive's dims; by default what `out_loc` gives."""
+        return self.out_loc()
+
+    def get_url(self) -> str:
+        """Return the archive's address, with what of it is meant after a ``#``."""
+        places = (f"{dim}={_told(label)}" for dim, label in self.labels().items())
+        return f"{self.store}#{'&'.join([*self.arrays, *places])}"
+
+
+ArrayRegionT = TypeVar("ArrayRegionT", bound=ArrayRegion)
+
+
+class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
+    """Fetches the chunks of regions of a Zarr archive; subclass it.
+
+    Implement `generate_source_file_coords`; `read_data` takes the array that is called as the
+    variable, or as `array_name` says. Revisions are noticed by the chunks' ETags: with
+    `asks_for_revisions`, a small request a chunk of what lies inside `lookback`.
+    """
+
+    def array_name(self, data_var: DataVarT) -> str:
+        """Give the name of a variable's array in the source; by default the variable's."""
+        return data_var.name
+
+    def download_file(self, coord: ArrayRegionT) -> Download:
+        """Fetch the chunks of a region."""
+        path = self.download_path(coord)
+
+        def fetch(url: str) -> Download:
+            remote = self._remote(url, coord, self.download_settings)
+            return replace(fetch_region(remote, _selected(coord), path), url=mask_url(url))
+
+        return first_answer(self, coord, fetch)
+
+    def ask_file(self, coord: ArrayRegionT) -> FileIdentity | None:
+        """Ask which version of a region the archive has."""
+        settings = replace(self.download_settings, attempts=2)
+
+        def ask(url: str) -> FileIdentity:
+            remote = self._remote(url, coord, settings, is_anew=True)
+            if remote.snapshot is None:
+                return identify_region(remote, _selected(coord))
+            keys = touched_by(remote, _selected(coord))
+            is_new = remote.has_changed(coord.etag, coord.arrays, keys)
+            return FileIdentity(etag=f'"@{remote.snapshot}"' if is_new else coord.etag)
+
+        try:
+            return first_answer(self, coord, ask, places_to_ask(coord, self.source_base))
+        except (NotAvailable, DownloadFailed):
+            return None
+
+    def _remote(
+        self, url: str, coord: ArrayRegionT, settings: DownloadSettings, *, is_anew: bool = False
+    ) -> Any:
+        """Open the archive; workers share its metadata during a run, who asks reads them anew."""
+        address = url.partition("#")[0]
+        if coord.branch is None:
+            return Remote(address, settings, "" if is_anew else self.attempt)
+        try:
+            from gridmill.sources.arrays.icechunk import IcechunkRemote
+        except ImportError as error:
+            raise ImportError(
+                f"reading {mask_url(address)} needs icechunk: pip install 'gridmill[icechunk]'"
+            ) from error
+        return IcechunkRemote(address, settings, coord.branch)
+
+    def read_data(self, coord: ArrayRegionT, data_var: DataVarT) -> np.ndarray[Any, Any]:
+        """Read one variable's region, which is compared with the place that it fills."""
+        assert coord.downloaded_path is not None
+        with open_region(coord.downloaded_path) as opened:
+            single = {
+                dim: 0 for dim, label in coord.labels().items() if not isinstance(label, slice)
+            }
+            return read_xarray(opened.isel(single), self.array_name(data_var))
+
+
+def _selected(coord: ArrayRegion) -> Selected:
+    return Selected(arrays=coord.arrays, labels=coord.labels(), absent_chunks=coord.absent_chunks)
+
+
+def _told(label: Any) -> str:
+    """Write a label, or a slice of labels, into an address."""
+    ends = (label.start, label.stop) if isinstance(label, slice) else (label,)
+    return "/".join(end.isoformat() if hasattr(end, "isoformat") else str(end) for end in ends)

@@ -1,0 +1,254 @@
+"""Give variables of an archive the names that its dataset declares by now.
+
+What is stored is copied inside each store, and its records with it: no source file is asked for.
+Readers see the new name at once for all positions. The former name stays until a date, and updates
+fill both; or it goes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gridmill.archive.archive import Archive, apart_of
+from gridmill.archive.declaration import stored_metadata
+from gridmill.authoring.over_time.as_made import as_made
+from gridmill.authoring.over_time.succession import renames
+from gridmill.model.display_hook import page_of
+from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.reports.run_report import RunReport
+from gridmill.operations.maintenance import check_exists
+from gridmill.operations.variables.removing import delete_hidden, hide_in_all
+from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.variables.merging import with_variables
+from gridmill.publishing.variables.showing import (
+    are_shown,
+    forget_added,
+    forget_shown,
+    record_added,
+    show_added,
+)
+from gridmill.publishing.view import ReaderView
+from gridmill.runs.additions.showing import nobody_at_work
+from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.copied import renamed
+from gridmill.stores.final_store import FinalStore, Uploaded
+from gridmill.stores.metadata import array_metadata
+from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.objects.writable import require_writable
+from gridmill.stores.state.beside.variables import read_going, write_going
+from gridmill.stores.state.claims import ADDING
+from gridmill.stores.state.leases import Lease, LeaseProof
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+
+__all__ = ["former_names", "rename_variables", "renames_of"]
+
+
+def renames_of(dataset: DynamicalDataset) -> dict[str, str]:
+    """Return by its name in an archive what the code calls a variable that is to be renamed."""
+    stored = stored_metadata(dataset.store) or {}
+    return renames(dataset.coded(), array_metadata(stored))
+
+
+def former_names(dataset: DynamicalDataset) -> list[str]:
+    """Return the names that a rename was to end, which died before it had."""
+    arrays = array_metadata(stored_metadata(dataset.store) or {})
+    going = read_going(dataset.store.state)
+    former = [v.previously for v in dataset.coded().data_vars if v.name in arrays]
+    return [
+        name
+        for name in former
+        if name is not None and name not in going.kept_until
+        if name in arrays or name in going.removing
+    ]
+
+
+def rename_variables(
+    dataset: DynamicalDataset,
+    *,
+    keep_until: str | None = None,
+    who: str = "",
+    grace_s: float = 60.0,
+    now: Any = None,
+) -> RunReport:
+    """Rename the variables whose `DataVar.previously` an archive and its replicas have.
+
+    Waits for the end of runs that are at work, once what is stored is copied. Interrupted, the
+    same call completes it.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    keep_until
+        The date until which readers find the former names, too (ISO 8601); None ends them now.
+    who
+        Kept in the report.
+    grace_s
+        See `remove_variables`.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        There is no archive.
+    LeaseHeld
+        A run is at work for long, or variables are being added.
+    """
+    check_exists(dataset)
+    require_writable(dataset.store)
+    if keep_until is not None:
+        dataset.coded().label(keep_until)
+    report = RunReport.begin(dataset.dataset_id, "migrate-metadata", mask_url(dataset.store.url))
+    state = dataset.store.state
+    with Lease(state, run=report.run, kind=report.kind, positions=[ADDING]) as lease:
+        pairs = renames_of(dataset)
+        archive = _with_new_names(dataset, pairs, now)
+        for store in (dataset.store, *dataset.replicas):
+            forget_shown(store, archive)
+        if pairs:
+            _copy_all(archive, dataset.replicas, pairs, lease)
+        with nobody_at_work(state, report.run) as alone:
+            publisher = Publisher(archive, dataset.replicas)
+            if pairs:
+                _show_in_all(publisher, pairs, alone, keep_until)
+            ended = former_names(dataset) if keep_until is None else []
+            if ended:
+                publisher = hide_in_all(dataset, ended, alone, now)
+        if ended:
+            delete_hidden(publisher, ended, lease, grace_s)
+        report.replicas = publisher.replicas.outcomes()
+        length = dataset.store.published_length(archive.append_dim) or 0
+        report.positions_before = report.positions_after = length
+        report.notes.extend(_notes(pairs, ended, keep_until, who))
+        report.end()
+        dataset.store.tracker.reports.write(report, page_of(report))
+    return report
+
+
+def _notes(
+    pairs: Mapping[str, str], ended: Sequence[str], keep_until: str | None, who: str
+) -> list[str]:
+    by = f"{who} " if who else ""
+    kept = "" if keep_until is None else f"; {{}} is kept until {keep_until}"
+    said = [f"{by}renamed {old} to {new}{kept.format(old)}" for old, new in pairs.items()]
+    return said + [f"{by}ended the former name {old}" for old in ended if old not in pairs]
+
+
+def _with_new_names(dataset: DynamicalDataset, pairs: Mapping[str, str], now: Any) -> Archive:
+    """Return the archive with both names of the variables, the new ones unseen."""
+    names = list(pairs.values())
+    config = as_made(dataset.coded(), stored_metadata(dataset.store), names).config
+    archive = dataset.archive(now, config=config)
+    archive.unseen = tuple(names)
+    archive.check_structure()
+    return archive
+
+
+def _show_in_all(
+    publisher: Publisher, pairs: Mapping[str, str], lease: Lease, keep_until: str | None
+) -> None:
+    """Show the new names in the replicas, then in the archive."""
+    names, run = list(pairs.values()), lease.claim.run
+
+    def show(view: ReaderView) -> None:
+        tracker = view.store.tracker
+        if keep_until is not None:
+            going = read_going(view.store.state)
+            kept = {**going.kept_until, **dict.fromkeys(pairs, keep_until)}
+            write_going(view.store.state, replace(going, kept_until=kept))
+        if not are_shown(view.store, names):
+            # What was published since.
+            _copy(publisher.archive, view.store, pairs, lease.proof)
+            view.completeness.learn(run)
+            record_added(view, names, run)
+            with lease.publishing() as check:
+                show_added(view, names, check, lambda: _declare(view.store, pairs))
+            view.completeness.settle()
+        forget_added(tracker, names)
+
+    publisher.replicas.each(show)
+    show(publisher.view)
+
+
+def _declare(store: FinalStore, pairs: Mapping[str, str]) -> None:
+    declared = store.tracker.read_declaration() or {}
+    if declared.get("variables"):
+        both = [n for name in declared["variables"] for n in (pairs.get(name, name), name)]
+        store.tracker.replace_declaration({"variables": list(dict.fromkeys(both))})
+
+
+# -- what is copied ---------------------------------------------------------------------------
+
+
+def _copy_all(
+    archive: Archive, replicas: Sequence[FinalStore], pairs: Mapping[str, str], lease: Lease
+) -> None:
+    """Copy what the stores have of the variables, while runs go on."""
+    publisher = Publisher(apart_of(archive), [store.adding() for store in replicas])
+    publisher.prepare(lease)
+    names = list(pairs.values())
+
+    def copy(view: ReaderView) -> None:
+        if not are_shown(view.store, names):
+            _copy(archive, view.store, pairs, lease.proof)
+
+    Publisher(archive, replicas).replicas.each(copy)
+    _copy(archive, archive.store, pairs, lease.proof)
+
+
+def _copy(archive: Archive, store: FinalStore, pairs: Mapping[str, str], proof: LeaseProof) -> None:
+    """Copy what a store has of variables by their former names, and record it apart."""
+    apart = store.tracker.adding
+    for record in store.tracker.all_records():
+        for old, new in pairs.items():
+            known = record.variables.get(old)
+            if known is None:
+                continue
+            before = apart.read(record.region)
+            if before is not None and _is_copy(before, record, old, new):
+                continue
+            uploaded = _copied(archive, store, known, new, proof)
+            made = replace(
+                known,
+                objects=uploaded.objects,
+                token=uploaded.token,
+                holes=tuple(renamed(key, new) for key in known.holes),
+            )
+            added = replace(record, variables={new: made}, under_way={})
+            proof.check()
+            apart.write(with_variables(before, added, [new]))
+
+
+def _is_copy(apart: ProgressRecord, record: ProgressRecord, old: str, new: str) -> bool:
+    """Whether what is recorded by the new name is what is recorded by the old one."""
+    copied, known = apart.variables.get(new), record.variables[old]
+    if copied is None or apart.groups[copied.group] != record.groups[known.group]:
+        return False
+    objects = tuple(replace(one, key=renamed(one.key, new)) for one in known.objects)
+    holes = tuple(renamed(key, new) for key in known.holes)
+    return copied == replace(
+        known, objects=objects, holes=holes, group=copied.group, token=copied.token
+    )
+
+
+def _copied(
+    archive: Archive, store: FinalStore, known: VariableRecord, new: str, proof: LeaseProof
+) -> Uploaded:
+    """Copy the objects of a variable of a region within a store."""
+    if not known.objects:
+        return Uploaded(())
+    objects = store.copy_array(new, known.objects, proof.check)
+    if objects is not None:
+        return Uploaded(objects)
+    with temporary_folder(make=archive.tmp_store) as folder:
+        (folder / "zarr.json").write_bytes(archive.metadata)
+        store.download(folder, known.objects, known.token)
+        old = known.objects[0].key.partition("/")[0]
+        (folder / old).rename(folder / new)
+        keys = [renamed(receipt.key, new) for receipt in known.objects]
+        return store.adding().upload(folder, keys, proof, replaces=True)

@@ -1,0 +1,69 @@
+"""What is recorded of variables apart from the others, and how it comes among them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from gridmill.model.records import ProgressRecord, VariableRecord
+
+__all__ = ["with_variables", "without_variables"]
+
+
+def with_variables(
+    record: ProgressRecord | None, added: ProgressRecord, names: Collection[str]
+) -> ProgressRecord:
+    """Return the record of a region with variables of another record of that region.
+
+    Parameters
+    ----------
+    record
+        What is known of the region; None if nothing is.
+    added
+        What is known of the variables.
+    names
+        Those to take, where it has them.
+    """
+    chosen = {name: v for name, v in added.variables.items() if name in names}
+    if record is None:
+        record = replace(added, variables={}, under_way={})
+    others = {name: v for name, v in record.variables.items() if name not in names}
+    under_way = {name: v for name, v in record.under_way.items() if name not in names}
+    groups = list(record.groups)
+    for name, variable in chosen.items():
+        files = added.groups[variable.group]
+        if files not in groups:
+            groups.append(files)
+        others[name] = replace(variable, group=groups.index(files))
+    stop = max(record.stop, added.stop)
+    return _compact(
+        replace(record, stop=stop, groups=tuple(groups), variables=others, under_way=under_way)
+    )
+
+
+def without_variables(record: ProgressRecord, names: Collection[str]) -> ProgressRecord:
+    """Return the record of a region that says nothing of some variables."""
+    kept, under_way = (
+        {name: v for name, v in of.items() if name not in names}
+        for of in (record.variables, record.under_way)
+    )
+    return _compact(replace(record, variables=kept, under_way=under_way))
+
+
+def _compact(record: ProgressRecord) -> ProgressRecord:
+    """Leave out the groups of source files of which no variable is made."""
+    every = (*record.variables.values(), *record.under_way.values())
+    used = sorted({variable.group for variable in every})
+    if len(used) == len(record.groups):
+        return record
+    new = {old: at for at, old in enumerate(used)}
+
+    def moved(variable: VariableRecord) -> VariableRecord:
+        return replace(variable, group=new[variable.group])
+
+    return replace(
+        record,
+        groups=tuple(record.groups[old] for old in used),
+        variables={name: moved(v) for name, v in record.variables.items()},
+        under_way={name: moved(v) for name, v in record.under_way.items()},
+    )

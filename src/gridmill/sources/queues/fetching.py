@@ -1,0 +1,176 @@
+"""Asks a queue for what it has to make first, waits, and fetches it: without asking twice."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gridmill.sources.fetch.download import Download, fetch
+from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable, mask_url
+from gridmill.sources.fetch.hosts import place_at
+from gridmill.sources.fetch.settings import DownloadSettings
+from gridmill.sources.queues.client import Queue
+from gridmill.sources.queues.tickets import Ticket, Tickets, TicketUnreadable, key_of
+
+__all__ = ["Patience", "fetch_queued"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a task waits for a queue.
+
+    Parameters
+    ----------
+    most_queued
+        Jobs that all runs on a cluster together may have at a queue; None for no limit.
+    wait_s
+        Seconds that a task waits for its job. Then its file is a failed download, and the next run
+        goes on waiting for the same job.
+    poll_initial_s, poll_max_s
+        Seconds between two looks at a job, which double up to the longest.
+    claim_s
+        Seconds after which one that asked and never named its job is presumed dead.
+    """
+
+    # What Copernicus lets one user have is about this.
+    most_queued: int | None = 4
+    # A worker's thread waits; an update every hour still ends.
+    wait_s: float = 1800.0
+    poll_initial_s: float = 1.0
+    # Jobs take minutes to hours.
+    poll_max_s: float = 60.0
+    # Longer than a request takes with `read_timeout_s`.
+    claim_s: float = 120.0
+
+
+def fetch_queued(
+    queue: Queue,
+    request: Mapping[str, Any],
+    destination: Path,
+    *,
+    tickets: Tickets,
+    settings: DownloadSettings,
+    patience: Patience,
+) -> Download:
+    """Fetch what a queue makes of a request to `destination`, which is then whole or untouched.
+
+    Parameters
+    ----------
+    queue
+        The provider's queue.
+    request
+        What to ask for: plain values.
+    destination
+        Local file to make or replace.
+    tickets
+        Where it is kept which job the request became.
+    settings
+        How hard to try each question, and the fetch.
+    patience
+        How long to wait for the job.
+
+    Raises
+    ------
+    NotAvailable
+        The queue says that it has no such thing.
+    DownloadFailed
+        It failed, the fetch did, or the job is not ready yet: the next call goes on with it.
+    """
+    key = key_of(f"{queue.url} {getattr(queue, 'process', '')}", request)
+    waiting = _Waiting(queue, request, key, tickets, settings, patience)
+    with place_at(f"queue+{queue.url}", patience.most_queued):
+        try:
+            url = waiting.until_ready()
+        except TicketUnreadable as error:
+            raise DownloadFailed(queue.url, str(error), 1) from None
+        try:
+            return fetch(url, destination, settings=_without_secrets(settings, url, queue.url))
+        except NotAvailable as error:
+            # What was made is thrown away by now: only a new job makes it again.
+            tickets.forget(key)
+            told = f"what its job made is gone ({error.cause}); the next run asks anew"
+            raise DownloadFailed(url, told, 1) from None
+
+
+@dataclass
+class _Waiting:
+    """One request on its way through a queue."""
+
+    queue: Queue
+    request: Mapping[str, Any]
+    key: str
+    tickets: Tickets
+    settings: DownloadSettings
+    patience: Patience
+
+    def until_ready(self) -> str:
+        """Ask, unless somebody did, and return where what was made is."""
+        end, pause_s = time.monotonic() + self.patience.wait_s, self.patience.poll_initial_s
+        while True:
+            ticket = self._ticket()
+            url = self._look(ticket)
+            if url is not None:
+                return url
+            if time.monotonic() + pause_s > end:
+                named = f"job {ticket.job}" if ticket.job else "a job that another task asks for"
+                raise DownloadFailed(
+                    self.queue.url,
+                    f"{named} is not ready after {self.patience.wait_s:g} s; it is waited for, "
+                    "not asked for again",
+                    1,
+                )
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, self.patience.poll_max_s)
+
+    def _look(self, ticket: Ticket) -> str | None:
+        """Return where a job's result is; None while it is to be waited for."""
+        if ticket.job is None:
+            return None
+        state = self.queue.look(ticket.job, self.settings)
+        if state.stage == "ready":
+            return state.url
+        if state.stage == "waiting":
+            return None
+        # The next run asks anew: this one would only meet the same again.
+        self.tickets.forget(self.key)
+        raise DownloadFailed(
+            self.queue.url, f"job {ticket.job} is {state.stage}: {state.told or 'nothing told'}", 1
+        )
+
+    def _ticket(self) -> Ticket:
+        """Return what is known of the request, after asking for it where nobody did."""
+        known = self.tickets.read(self.key)
+        if known is None:
+            mine = Ticket(queue=mask_url(self.queue.url), job=None, since=time.time())
+            if self.tickets.claim(self.key, mine):
+                return self._asked(mine)
+            known = self.tickets.read(self.key) or mine
+        if known.job is None and time.time() - known.since >= self.patience.claim_s:
+            # Who claimed it died, before or after it asked.
+            mine = replace(known, since=time.time())
+            self.tickets.keep(self.key, mine)
+            job = self.queue.find(self.request, self.key, self.settings)
+            return self._named(mine, job) if job is not None else self._asked(mine)
+        return known
+
+    def _asked(self, ticket: Ticket) -> Ticket:
+        return self._named(ticket, self.queue.submit(self.request, self.key, self.settings))
+
+    def _named(self, ticket: Ticket, job: str) -> Ticket:
+        named = replace(ticket, job=job)
+        self.tickets.keep(self.key, named)
+        log.info("queued url=%s job=%s key=%s", mask_url(self.queue.url), job, self.key)
+        return named
+
+
+def _without_secrets(settings: DownloadSettings, url: str, queue: str) -> DownloadSettings:
+    """Return the settings for a result: another host does not get the queue's credentials."""
+    is_same = urlsplit(url).netloc == urlsplit(queue).netloc
+    return settings if is_same else replace(settings, headers={})

@@ -1,0 +1,339 @@
+"""Variables come, go and are renamed: beside updates, and whatever dies at whatever step."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import changing
+from changing import BEFORE, ChangingJob, dataset, killed_at_every_step, provide, static_var
+from gridmill.cli import cli
+from gridmill.operations.variables.removing import check_removal, remove_variables
+from gridmill.operations.variables.renaming import rename_variables
+from gridmill.stores.state.leases import Lease
+from gridmill.testing import S3Server
+from steps import PATIENCE_S, meanwhile, wait_until
+from tiny import hours, snapshot, tiny_var, until, url_of, values_at
+
+ADDED = (*BEFORE, tiny_var("c", 2), static_var())
+RENAMED = (BEFORE[0], tiny_var("new", 1, previously="b"))
+NUMBERS = {"a": 0, "b": 1, "c": 2, "s": 0, "new": 1}
+
+
+@pytest.fixture(params=["a.zarr", "a.icechunk"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Place of an archive of six positions with a replica, which has two variables."""
+    provide(tmp_path / "provider", 12)
+    where = {
+        "store": str(tmp_path / request.param),
+        "source_base": str(tmp_path / "provider"),
+        "replicas": [str(tmp_path / "replica.zarr")],
+    }
+    assert dataset(BEFORE, where).backfill(until(6), client="none", now=until(6)).succeeded
+    return where
+
+
+def assert_readers_see(ds: Any, names: str, positions: int) -> None:
+    """Compare what readers of an archive and its replicas see with the truth."""
+    for store in (ds.store, *ds.replicas):
+        with store.open_dataset(chunks=None) as opened:
+            assert set(opened.data_vars) == set(names.split()), store.url
+            assert opened.sizes["time"] == positions
+            assert changing.wrong_with(opened, NUMBERS) is None
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kind", "every"),
+    [
+        ("add", "zarr", 2),
+        ("add", "icechunk zarr", 9),
+        ("remove", "zarr icechunk", 5),
+        ("rename", "zarr", 4),
+        ("rename", "icechunk zarr", 11),
+        ("rename-and-keep", "icechunk", 7),
+    ],
+)
+def test_nobody_sees_what_died(scenario: str, kind: str, every: int, tmp_path: Path) -> None:
+    """Killed at any step: readers see whole variables meanwhile, and the same call completes it."""
+    found = killed_at_every_step(scenario, tmp_path, kind, every=every)
+    assert found["wrong"] == {}
+    assert found["steps"] > every
+    assert found["looks"] > found["steps"] / every
+
+
+@pytest.mark.parametrize(("scenario", "every"), [("add", 8), ("remove", 6), ("rename", 10)])
+def test_nobody_sees_what_died_in_a_bucket(
+    scenario: str, every: int, tmp_path: Path, s3_server: S3Server
+) -> None:
+    """The same holds there."""
+    endpoint = {"bucket": "public", "storage_options": s3_server.storage_options}
+    found = killed_at_every_step(scenario, tmp_path, "zarr", endpoint=endpoint, every=every)
+    assert found["wrong"] == {}
+    assert found["steps"] > every
+
+
+# -- adding -----------------------------------------------------------------------------------
+
+
+class Held(ChangingJob):
+    """Waits before it reads the added variable, until it is let on."""
+
+    may_go: ClassVar = threading.Event()
+    waits: ClassVar = threading.Event()
+
+    def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
+        """Read one of the file's arrays, later."""
+        if data_var.name == "c":
+            self.waits.set()
+            assert self.may_go.wait(PATIENCE_S)
+        return super().read_data(coord, data_var)
+
+
+def test_updates_go_on_while_a_variable_is_added(where: dict[str, Any]) -> None:
+    """They write the very regions; what they publish meanwhile is made before it is shown."""
+    Held.may_go.clear()
+    Held.waits.clear()
+    adding = dataset(ADDED, where, Held)
+
+    def add() -> Any:
+        return adding.backfill(until(6), variables=["c", "s"], client="none", now=until(6))
+
+    with meanwhile(add) as added:
+        wait_until(Held.waits.is_set)
+        for positions in (7, 9):
+            report = dataset(ADDED, where).reformat_operational_update(
+                client="none", now=until(positions)
+            )
+            assert report.succeeded
+            assert_readers_see(dataset(ADDED, where), "a b", positions)
+        assert not added.done()
+        Held.may_go.set()
+    assert added.result().stops_because is None
+    assert added.result().notes[-1] == "added c, s"
+    assert_readers_see(dataset(ADDED, where), "a b c s", 9)
+    update = dataset(ADDED, where).reformat_operational_update(client="none", now=until(12))
+    assert update.succeeded
+    assert_readers_see(dataset(ADDED, where), "a b c s", 12)
+
+
+def test_a_second_addition_is_told_who_adds(where: dict[str, Any]) -> None:
+    """It waits for nobody: the first may take weeks."""
+    Held.may_go.clear()
+    Held.waits.clear()
+
+    def add() -> Any:
+        of = dataset(ADDED, where, Held)
+        return of.backfill(until(6), variables=["c"], client="none", now=until(6))
+
+    with meanwhile(add):
+        wait_until(Held.waits.is_set)
+        with pytest.raises(RuntimeError, match="is held by the backfill"):
+            dataset(ADDED, where).backfill(until(6), variables=["s"], client="none", now=until(6))
+        Held.may_go.set()
+    assert_readers_see(dataset(ADDED, where), "a b c", 6)
+
+
+def test_a_replica_that_was_away_gets_the_variable_later(
+    where: dict[str, Any], tmp_path: Path
+) -> None:
+    """The next update with it copies what it lacks, and shows it whole."""
+    alone = {**where, "replicas": []}
+    report = dataset(ADDED, alone).backfill(until(6), variables=["c"], client="none", now=until(6))
+    assert report.stops_because is None
+    report = dataset(ADDED, where).reformat_operational_update(client="none", now=until(7))
+    assert [replica.failure for replica in report.replicas] == [None]
+    assert_readers_see(dataset(ADDED, where), "a b c", 7)
+
+
+# -- what the code no longer declares ----------------------------------------------------------
+
+
+def test_a_variable_that_the_code_drops_stays(where: dict[str, Any]) -> None:
+    """Updates go on and name it; its values stay, and later positions lack it."""
+    report = dataset(BEFORE[:1], where).reformat_operational_update(client="none", now=until(10))
+    assert report.succeeded
+    assert [note for note in report.notes if "no longer declares b" in note]
+    for store in (dataset(BEFORE[:1], where).store, *dataset(BEFORE[:1], where).replicas):
+        with store.open_dataset(chunks=None) as opened:
+            assert opened.sizes["time"] == 10
+            assert changing.wrong_with(opened[["a"]], NUMBERS) is None
+            assert changing.wrong_with(opened[["b"]].isel(time=slice(0, 6)), NUMBERS) is None
+            assert np.isnan(opened["b"].values[6:]).all()
+    # Where it is declared again it is filled where it lacks.
+    report = dataset(BEFORE, where).backfill(until(10), client="none", now=until(10))
+    assert report.succeeded
+    assert_readers_see(dataset(BEFORE, where), "a b", 10)
+
+
+def test_it_is_removed_by_a_command(where: dict[str, Any], tmp_path: Path) -> None:
+    """From the archive, its replicas and the records; a run finds nothing to do."""
+    ds = dataset(BEFORE[:1], where)
+    report = remove_variables(ds, ["b"], grace_s=0, now=until(6))
+    assert report.succeeded
+    assert "removed b" in report.notes[-1]
+    assert_readers_see(ds, "a", 6)
+    assert not any(key.startswith("b/") for key in snapshot(tmp_path / "replica.zarr"))
+    assert {n for record in ds.store.progress() for n in record.variables} == {"a"}
+    assert ds.backfill(until(6), client="none", now=until(6)).variables_done == 0
+    assert ds.reformat_operational_update(client="none", now=until(9)).succeeded
+    assert_readers_see(ds, "a", 9)
+
+
+def test_what_must_stay_is_not_removed(where: dict[str, Any]) -> None:
+    """The line says why, and nothing changed."""
+    with pytest.raises(ValueError, match="the dataset's code declares b"):
+        check_removal(dataset(BEFORE, where), ["b"])
+    with pytest.raises(ValueError, match="has no variable nothing to be removed; it has a, b"):
+        check_removal(dataset(BEFORE, where), ["nothing"])
+
+
+def test_what_makes_regions_long_is_not_removed(tmp_path: Path) -> None:
+    """Its records would fit no region without it."""
+    provide(tmp_path / "provider")
+    where = {"store": str(tmp_path / "a.zarr"), "source_base": str(tmp_path / "provider")}
+    long = replace(BEFORE[1], encoding=replace(BEFORE[1].encoding, shards=(8, 2, 3)))
+    before = (BEFORE[0], long)
+    assert dataset(before, where).backfill(until(6), client="none", now=until(6)).succeeded
+    with pytest.raises(ValueError, match="regions of 8 positions are as long as they are because"):
+        check_removal(dataset(BEFORE[:1], where), ["b"])
+    report = dataset(BEFORE[:1], where).backfill(until(6), client="none", now=until(6))
+    assert report.variables_done == 0
+
+
+# -- another name -----------------------------------------------------------------------------
+
+
+def test_a_rename_asks_no_provider(where: dict[str, Any], tmp_path: Path) -> None:
+    """Values and records follow by copies; updates go on by the former name until then."""
+    ds = dataset(RENAMED, where)
+    report = ds.reformat_operational_update(client="none", now=until(7))
+    assert report.succeeded
+    assert [note for note in report.notes if "calls new b" in note]
+    assert_readers_see(ds, "a b", 7)
+    (tmp_path / "provider").rename(tmp_path / "away")
+    report = rename_variables(ds, grace_s=0, who="me", now=until(7))
+    assert report.succeeded
+    assert "me renamed b to new" in report.notes
+    assert_readers_see(ds, "a new", 7)
+    again = ds.backfill(until(7), client="none", now=until(7))
+    assert (again.variables_done, again.succeeded) == (0, True)
+    (tmp_path / "away").rename(tmp_path / "provider")
+    assert ds.reformat_operational_update(client="none", now=until(12)).succeeded
+    assert_readers_see(ds, "a new", 12)
+
+
+def test_the_former_name_stays_until_a_date(where: dict[str, Any]) -> None:
+    """Updates fill both; it is not removed before, unless by force."""
+    ds = dataset(RENAMED, where)
+    assert rename_variables(ds, keep_until="2020-02-01", now=until(6)).succeeded
+    assert_readers_see(ds, "a b new", 6)
+    assert ds.reformat_operational_update(client="none", now=until(9)).succeeded
+    assert_readers_see(ds, "a b new", 9)
+    with pytest.raises(ValueError, match="b is kept for readers until 2020-02-01"):
+        check_removal(ds, ["b"], now=until(9))
+    assert remove_variables(ds, ["b"], grace_s=0, now="2020-02-02").succeeded
+    assert_readers_see(ds, "a new", 9)
+
+
+def test_a_rename_waits_for_a_run(where: dict[str, Any]) -> None:
+    """A run that began with the former name ends with it."""
+    ds = dataset(RENAMED, where)
+
+    def rename() -> Any:
+        return rename_variables(ds, grace_s=0, now=until(6))
+
+    with Lease(ds.store.state, run="other", kind="update", positions=[(4, 8)]):
+        # In a thread, which goes on as soon as the lease is given back.
+        thread = threading.Thread(target=rename)
+        thread.start()
+        thread.join(1.0)
+        assert_readers_see(ds, "a b", 6)
+    thread.join(PATIENCE_S)
+    assert_readers_see(ds, "a new", 6)
+
+
+RELEASE = """
+from datetime import timedelta
+import numpy as np
+from changing import ChangingJob, declared
+from tiny import tiny_var
+
+class Job(ChangingJob):
+    publication_delay = timedelta(0)
+
+    def read_data(self, coord, data_var):
+        with np.load(coord.downloaded_path) as file:
+            name = next((name for name in data_var.names_in_source if name in file), None)
+            if name is None:
+                raise ValueError(f"no {data_var.name}")
+            return file[name]
+
+Dataset = declared((tiny_var("a", 0, aliases=ALIASES), tiny_var("b", 1)), Job)
+"""
+
+
+def test_a_new_alias_heals_what_is_pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider called the variable otherwise from a Tuesday on."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for label in hours(8):
+        path = tmp_path / "provider" / url_of(label)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            name = "a" if label < hours(6)[5] else "other"
+            np.savez(file, **{name: values_at(label)[0], "b": values_at(label)[1]})
+    for number, aliases in ((1, ()), (2, ("another", "other"))):
+        text = RELEASE.replace("ALIASES", repr(aliases))
+        (tmp_path / f"aliased_{number}.py").write_text(text)
+    place = {"store": str(tmp_path / "a.zarr"), "source_base": str(tmp_path / "provider")}
+    first = importlib.import_module("aliased_1").Dataset(**place)
+    first.backfill(until(8), client="none", now=until(9))
+    with first.store.open_dataset(chunks=None) as opened:
+        assert opened.sizes["time"] == 8
+        assert np.isnan(opened["a"].values[5:]).all()
+    assert first.status(now=until(9)).pending == 3
+    second = importlib.import_module("aliased_2").Dataset(**place)
+    report = second.reformat_operational_update(until=until(8), client="none", now=until(9))
+    assert report.succeeded
+    assert_readers_see(second, "a b", 8)
+    assert second.status(now=until(9)).pending == 0
+
+
+# -- the command line -------------------------------------------------------------------------
+
+
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename and a removal as an operator does them."""
+    provide(tmp_path / "provider")
+    (tmp_path / "release_1.py").write_text(
+        "from changing import BEFORE, declared\nDataset = declared(BEFORE)\n"
+    )
+    (tmp_path / "release_2.py").write_text(
+        "from changing import declared\nfrom tiny import tiny_var\n"
+        "Dataset = declared((tiny_var('new', 1, previously='b'),))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Any:
+        given = ["--store", "a.zarr", "--source-base", "provider", "--now", until(6)]
+        return CliRunner().invoke(cli, [*arguments[:2], *given, *arguments[2:]])
+
+    done = run("backfill", "release_1:Dataset", "--until", until(6), "--cluster", "none")
+    assert done.exit_code == 0, done.output
+    done = run("migrate-metadata", "release_2:Dataset", "--keep-until", "2020-02-01", "--yes")
+    assert "renamed b to new" in done.output
+    done = run("remove-variable", "release_2:Dataset", "b", "--yes")
+    assert (done.exit_code, "kept for readers until" in done.output) == (2, True)
+    done = run("remove-variable", "release_2:Dataset", "a", "b", "--force", "--yes", "--grace", "0")
+    assert done.exit_code == 0, done.output
+    shutil.rmtree(tmp_path / "provider")
+    ds = changing.declared((tiny_var("new", 1),))(tmp_path / "a.zarr")
+    assert_readers_see(ds, "new", 6)

@@ -1,0 +1,349 @@
+"""Somebody's Zarr archive as a source, on loopback: whole, revised, lacking and lying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import zarr
+
+from gridmill import Coordinate, DataVar, DownloadSettings, Encoding, SourceFileStatus
+from gridmill.authoring.sources.arrays import ArrayRegion, ArrayRegionJob
+from gridmill.testing import ArchiveServer
+from gridmill.testing.faults import Status, Truncated
+from tiny import TinyTemplate, dataset_of, snapshot, time_coordinate
+
+LATS, LONS = np.array([60.0, 20.0, -40.0]), np.arange(0.0, 360.0, 45.0)
+TIMES = pd.date_range("2020-01-01", periods=24, freq="h")
+END, LATE = "2020-01-01T16:00", pd.Timestamp("2020-01-02")
+# Positions of a region, and of a chunk of the source: regions begin within chunks.
+REGION, CHUNK = 4, 3
+
+
+class Template(TinyTemplate):
+    """Two variables on a global grid."""
+
+    dims = ("time", "latitude", "longitude")
+    coords = (
+        time_coordinate(attrs={"standard_name": "time"}),
+        Coordinate(name="latitude", attrs={"units": "degrees_north"}),
+        Coordinate(name="longitude", attrs={"units": "degrees_east"}),
+    )
+    data_vars = tuple(
+        DataVar(
+            name=name,
+            encoding=Encoding(chunks=(REGION, 3, 8)),
+            attrs={"long_name": name, "units": units},
+        )
+        for name, units in (("t2m", "K"), ("tp", "m"))
+    )
+
+    def dimension_coordinates(self) -> dict[str, Any]:
+        """Give the grid."""
+        return {"latitude": LATS, "longitude": LONS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hours(ArrayRegion):
+    """The hours of a region."""
+
+    first: Any
+    last: Any
+
+    def out_loc(self) -> dict[str, Any]:
+        """Give the hours."""
+        return {"time": slice(self.first, self.last)}
+
+
+class Job(ArrayRegionJob[DataVar, Hours]):
+    """A source file a region."""
+
+    download_settings = DownloadSettings(attempts=2, wait_initial_s=0.01)
+    publication_delay = timedelta(hours=2)
+    kind = Hours
+
+    def generate_source_file_coords(self, processing_region_ds, data_var_group):
+        """Give the region."""
+        times = processing_region_ds.get_index("time")
+        names = tuple(var.name for var in data_var_group)
+        return [self.kind(store="era.zarr", arrays=names, first=times[0], last=times[-1])]
+
+
+def era(times: pd.DatetimeIndex = TIMES, **changes: Any) -> xr.Dataset:
+    """Return what the provider has."""
+    at = np.arange(len(times))[:, None, None] * 100 + np.arange(24).reshape(3, 8)
+    dims = ("time", "latitude", "longitude")
+    ds = xr.Dataset(
+        {
+            "t2m": (dims, 200 + at.astype("float32") / 16, {"units": "K"}),
+            "tp": (dims, at.astype("float32") / 1024, {"units": "m"}),
+            "unused": (dims, at.astype("float64")),
+        },
+        {
+            "time": ("time", times, {"standard_name": "time"}),
+            "latitude": ("latitude", LATS, {"units": "degrees_north"}),
+            "longitude": ("longitude", LONS, {"units": "degrees_east"}),
+        },
+    )
+    return ds.assign_coords(**changes) if changes else ds
+
+
+def write(folder: Path, ds: xr.Dataset, **how: Any) -> None:
+    """Write it as the provider does."""
+    how = {"zarr_format": 2, "consolidated": True, **how}
+    encoding = {name: {"chunks": (CHUNK, 2, 8)} for name in ds.data_vars}
+    ds.to_zarr(folder / "era.zarr", mode="w", encoding=encoding, **how)
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[ArchiveServer]:
+    """A server with an archive of format 2."""
+    (tmp_path / "source").mkdir()
+    write(tmp_path / "source", era())
+    with ArchiveServer(tmp_path / "source") as server:
+        server.release_all()
+        yield server
+
+
+def dataset_at(tmp_path: Path, server: ArchiveServer, job: type[Job] = Job) -> Any:
+    """Return the dataset."""
+    return dataset_of(template=Template, job=job)(tmp_path / "a.zarr", source_base=server.url)
+
+
+def details(dataset: Any) -> list[str]:
+    """Return why source files were not taken."""
+    records = dataset.store.tracker.all_records()
+    files = [f for record in records for group in record.groups for f in group]
+    unread = [
+        why for r in records for var in r.variables.values() for _, why in var.unread.values()
+    ]
+    return [f.detail or "" for f in files] + unread
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"zarr_format": 2, "consolidated": True},
+        {"zarr_format": 2, "consolidated": False},
+        {"zarr_format": 3, "consolidated": True},
+        {"zarr_format": 3, "consolidated": False},
+    ],
+    ids=["v2", "v2 plain", "v3", "v3 plain"],
+)
+def test_regions_are_read_as_xarray_reads_the_whole(tmp_path, provider, client, how):
+    """Bit for bit, with chunks that lie across regions; only what is needed is fetched."""
+    write(provider.root, era(), **how)
+    dataset = dataset_at(tmp_path, provider)
+    report = dataset.backfill(END, client=client, now=LATE)
+    assert (report.succeeded, report.positions_after, report.new_gaps) == (True, 16, 0)
+    expected = era().isel(time=slice(0, 16))
+    stored = dataset.store.open_dataset()
+    for name in ("t2m", "tp"):
+        np.testing.assert_array_equal(stored[name].values, expected[name].values)
+    chunks = [one.path for one in provider.requests if "/unused/" in one.path]
+    assert [path for path in chunks if not path.endswith((".zarray", ".zattrs", "zarr.json"))] == []
+
+
+def test_metadata_and_coordinates_are_fetched_once_for_all_regions(tmp_path, provider, client):
+    """By whichever task of the machine asks first."""
+    dataset_at(tmp_path, provider).backfill(END, client=client, now=LATE)
+    got = [one.path for one in provider.requests if one.status == 200]
+    assert got.count("era.zarr/.zmetadata") == 1
+    assert got.count("era.zarr/time/0") == 1
+
+
+def test_a_revision_of_a_chunk_remakes_its_regions_and_no_other(tmp_path, provider, client):
+    """An append changes the metadata, and nothing of what was taken."""
+    dataset = dataset_at(tmp_path, provider)
+    dataset.backfill(END, client=client, now=pd.Timestamp(END))
+    before = snapshot(tmp_path / "a.zarr")
+    longer = era(pd.date_range("2020-01-01", periods=48, freq="h"))
+    longer.isel(time=slice(24, 48)).to_zarr(provider.root / "era.zarr", append_dim="time")
+    report = dataset.reformat_operational_update(until=END, now=pd.Timestamp(END), client=client)
+    assert report.variables_done == 0
+    assert snapshot(tmp_path / "a.zarr") == before
+    zarr.open_array(provider.root / "era.zarr" / "t2m")[7, 0, 0] = 999
+    report = dataset.reformat_operational_update(until=END, now=pd.Timestamp(END), client=client)
+    # Its chunk, hours 6 to 8, lies in two regions of two variables.
+    assert report.variables_done == 4
+    stored = dataset.store.open_dataset()
+    assert stored.t2m[7, 0, 0] == 999
+    np.testing.assert_array_equal(stored.tp.values, era().tp.values[:16])
+
+
+def test_hours_that_the_archive_does_not_have_yet_are_not_available(tmp_path, provider, client):
+    """The axis of the source ends before the region does."""
+    write(provider.root, era(TIMES[:10]))
+    dataset = dataset_at(tmp_path, provider)
+    report = dataset.backfill(END, client=client, now=pd.Timestamp("2020-01-01T10:00"))
+    assert report.positions_after == 8
+    assert any("without 2020-01-01 08:00:00 … 2020-01-01 11:00:00" in d for d in details(dataset))
+
+
+def test_chunks_that_are_absent_are_no_fill_unless_it_is_declared(tmp_path, provider, client):
+    """Metadata written ahead of data shows NaN for months: that is not taken for data."""
+    (provider.root / "era.zarr" / "tp" / "2.0.0").unlink()
+    dataset = dataset_at(tmp_path, provider)
+    report = dataset.backfill(END, client=client, now=LATE)
+    assert report.new_gaps == 2
+    assert any("1 of 8 chunks are absent, like tp/2.0.0; if it" in d for d in details(dataset))
+
+    @dataclass(frozen=True, kw_only=True)
+    class Filled(Hours):
+        absent_chunks = "fill"
+
+    job = type("FilledJob", (Job,), {"kind": Filled})
+    other = dataset_of(template=Template, job=job)(tmp_path / "b.zarr", source_base=provider.url)
+    report = other.backfill(END, client=client, now=LATE)
+    assert (report.new_gaps, report.positions_after) == (0, 16)
+    stored = other.store.open_dataset()
+    assert np.isnan(stored.tp[6:9, :2]).all()
+    assert not np.isnan(stored.tp[6:9, 2]).any()
+    assert any("taken for its fill" in note for note in report.notes)
+
+
+def test_a_region_of_which_no_chunk_is_there_is_never_fill(tmp_path, provider, client):
+    """Even where absent chunks are declared to be."""
+    for path in (provider.root / "era.zarr").glob("t*/[0-9].*"):
+        path.unlink()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Filled(Hours):
+        absent_chunks = "fill"
+
+    dataset = dataset_at(tmp_path, provider, type("FilledJob", (Job,), {"kind": Filled}))
+    report = dataset.backfill(END, client=client, now=LATE)
+    assert report.new_gaps == 4
+    assert np.isnan(dataset.store.open_dataset().t2m.values).all()
+
+
+@pytest.mark.parametrize("lie", ["other grid", "other units", "other time"])
+def test_an_archive_that_lies_is_not_believed(tmp_path, provider, client, lie):
+    """Its coordinates and units are compared as those of a file."""
+    wrong = era()
+    if lie == "other grid":
+        wrong = era(latitude=("latitude", LATS + 5, {"units": "degrees_north"}))
+    elif lie == "other units":
+        wrong["t2m"].attrs["units"] = "m"
+    else:
+        wrong = era(time=("time", TIMES + pd.Timedelta(days=9), {"standard_name": "time"}))
+    write(provider.root, wrong)
+    dataset = dataset_at(tmp_path, provider)
+    report = dataset.backfill(END, client=client, now=LATE)
+    assert np.isnan(dataset.store.open_dataset().t2m.values).all()
+    told = {"other grid": "latitude", "other units": "units", "other time": "without 2020-01-01"}
+    causes = [*details(dataset), *(problem.detail for problem in report.problems)]
+    assert any(told[lie] in cause for cause in causes)
+
+
+def test_a_flipped_latitude_is_turned(tmp_path, provider, client):
+    """The same labels in another order."""
+    write(provider.root, era().isel(latitude=slice(None, None, -1)))
+    dataset = dataset_at(tmp_path, provider)
+    report = dataset.backfill(END, client=client, now=LATE)
+    assert report.new_gaps == 0
+    np.testing.assert_array_equal(dataset.store.open_dataset().t2m.values, era().t2m.values[:16])
+
+
+@pytest.mark.parametrize("fault", [Status(status=503), Truncated(nbytes=10)], ids=["503", "cut"])
+@pytest.mark.parametrize("what", ["era.zarr/t2m/1.0.0", "era.zarr/.zmetadata", "era.zarr/time/0"])
+def test_what_does_not_arrive_is_a_failure_and_heals(tmp_path, provider, client, fault, what):
+    """A chunk, the metadata or a coordinate: nothing of the region is stored, and never fill."""
+    provider.inject(what, fault, times=None)
+    dataset = dataset_at(tmp_path, provider)
+    report = dataset.backfill(END, client=client, now=pd.Timestamp(END))
+    assert not report.succeeded
+    provider.clear_faults()
+    again = dataset.backfill(END, client=client, now=pd.Timestamp(END))
+    assert (again.succeeded, again.positions_after) == (True, 16)
+    assert not np.isnan(dataset.store.open_dataset().t2m.values).any()
+
+
+def test_one_fault_is_retried(tmp_path, provider, client):
+    """As of any download."""
+    provider.inject("era.zarr/t2m/1.0.0", Truncated(nbytes=10))
+    dataset = dataset_at(tmp_path, provider)
+    assert dataset.backfill(END, client=client, now=LATE).new_gaps == 0
+    files = [f for r in dataset.store.tracker.all_records() for g in r.groups for f in g]
+    assert {f.status for f in files} == {SourceFileStatus.SUCCEEDED}
+    assert all(f.etag and f.etag.startswith('"chunks-') and f.checksum for f in files)
+    assert all("#t2m&tp&time=2020-01-01T" in f.url for f in files)
+
+
+# -- Icechunk -------------------------------------------------------------------------------------
+
+
+def commit(repository: Any, ds: xr.Dataset, message: str, **how: Any) -> None:
+    """Write to a repository as its owner does."""
+    session = repository.writable_session("main")
+    ds.to_zarr(session.store, zarr_format=3, consolidated=False, **how)
+    session.commit(message)
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_regions_of_an_icechunk_repository_are_read_and_revised(tmp_path, s3_server, client, where):
+    """An append changes no region; a commit to a chunk remakes those that it lies in."""
+    icechunk = pytest.importorskip("icechunk")
+    options: dict[str, Any] = {}
+    if where == "local":
+        storage, store = icechunk.local_filesystem_storage(str(tmp_path / "repo")), "repo"
+        base = str(tmp_path)
+    else:
+        options = {
+            "key": s3_server.access_key,
+            "secret": s3_server.secret_key,
+            "endpoint_url": s3_server.endpoint_url,
+            "client_kwargs": {"region_name": s3_server.region},
+        }
+        storage, store, base = (
+            icechunk.s3_storage(
+                bucket="public",
+                prefix="repo",
+                region=s3_server.region,
+                endpoint_url=s3_server.endpoint_url,
+                allow_http=True,
+                force_path_style=True,
+                access_key_id=s3_server.access_key,
+                secret_access_key=s3_server.secret_key,
+            ),
+            "repo",
+            "s3://public",
+        )
+    repository = icechunk.Repository.create(storage)
+    chunks = {name: {"chunks": (CHUNK, 2, 8)} for name in era().data_vars}
+    commit(repository, era(), "first", encoding=chunks)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Committed(Hours):
+        branch = "main"
+
+    class IcechunkJob(Job):
+        download_settings = DownloadSettings(attempts=1, s3_options=options)
+
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            times = processing_region_ds.get_index("time")
+            names = tuple(var.name for var in data_var_group)
+            return [Committed(store=store, arrays=names, first=times[0], last=times[-1])]
+
+    dataset = dataset_of(template=Template, job=IcechunkJob)(tmp_path / "a.zarr", source_base=base)
+    now = pd.Timestamp(END)
+    assert dataset.backfill(END, client=client, now=now).succeeded
+    np.testing.assert_array_equal(dataset.store.open_dataset().t2m.values, era().t2m.values[:16])
+    longer = era(pd.date_range("2020-01-01", periods=48, freq="h"))
+    commit(repository, longer.isel(time=slice(24, 48)), "append", append_dim="time")
+    assert (
+        dataset.reformat_operational_update(until=END, now=now, client=client).variables_done == 0
+    )
+    session = repository.writable_session("main")
+    zarr.open_group(session.store)["t2m"][7, 0, 0] = 999
+    session.commit("revise")
+    report = dataset.reformat_operational_update(until=END, now=now, client=client)
+    assert report.variables_done == 4
+    assert dataset.store.open_dataset().t2m[7, 0, 0] == 999
