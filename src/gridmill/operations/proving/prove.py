@@ -26,8 +26,8 @@ from gridmill.operations.proving.remake import Errand, Recorded, remake
 from gridmill.operations.proving.turns import ProofCounts, whose_turn
 from gridmill.pipeline.slabs.dividing import takes_data_array
 from gridmill.pipeline.values import RunContext
-from gridmill.planning.source_files.grouping import sources_of
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
+from gridmill.planning.source_files.grouping import sources_of
 from gridmill.runs.on_demand import OnDemand, seconds_of, where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.state.beside.feed import utc_now
