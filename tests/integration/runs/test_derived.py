@@ -250,4 +250,5 @@ def test_a_made_variable_is_planned_and_compared_with_its_sources(tmp_path, sour
     made.backfill("2020-01-04", client="none")
     found = made.validate([SourcesAgree(size=8)], now="2020-01-04")
     assert not [one for result in found.results for one in result.findings]
-    assert "96 of 96 source files read again" in found.results[0].examined
+    (result,) = (one for one in found.results if one.validator == "sources")
+    assert "96 of 96 source files read again" in result.examined
