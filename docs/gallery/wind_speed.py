@@ -1,7 +1,7 @@
-"""Derived values.
+"""Derived variables.
 
-`transform_values_inplace` changes values after they are read and before they are stored. Here
-the provider publishes knots, and readers get metres per second.
+The provider publishes the two components of wind, in knots. `DataVar.derived` says that readers get
+its speed, in metres per second: the components are read, converted and not stored.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,15 @@ from gridmill import (
     SourceFileCoord,
     TemplateConfig,
 )
+from gridmill.authoring.derived import wind_speed
 
 KNOT = 1852 / 3600  # in m s-1, by definition
+
+
+def component(name: str) -> DataVar:
+    """Return what the files hold, which nobody stores."""
+    attrs = {"long_name": f"Wind towards {name}", "units": "knot"}
+    return DataVar(name=name, encoding=Encoding(chunks=(20, 3)), attrs=attrs)
 
 
 class Template(TemplateConfig):
@@ -41,6 +48,7 @@ class Template(TemplateConfig):
             name="wind_speed",
             encoding=Encoding(chunks=(20, 3)),
             attrs={"standard_name": "wind_speed", "long_name": "Wind speed", "units": "m s-1"},
+            derived=wind_speed(component("east"), component("north")),
         ),
     )
 
@@ -72,13 +80,9 @@ class Job(RegionJob):
         return [MastFile(time=time) for time in processing_region_ds.get_index("time")]
 
     def read_data(self, coord, data_var):
-        """Return the provider's values, in knots; any format that Python reads will do."""
-        return np.loadtxt(coord.downloaded_path, dtype="float32")
-
-    def transform_values_inplace(self, values, data_var):
-        """Convert to the variable's units."""
-        values *= KNOT
-        super().transform_values_inplace(values, data_var)
+        """Return a component, in knots; any format that Python reads will do."""
+        column = ("east", "north").index(data_var.name)
+        return np.loadtxt(coord.downloaded_path, dtype="float32", usecols=column)
 
 
 class Mast(DynamicalDataset):
@@ -93,8 +97,8 @@ def main(folder: Path) -> xr.Dataset:
     source = folder / "source"
     source.mkdir()
     for time in pd.date_range("2025-01-01", periods=28, freq="6h"):
-        np.savetxt(source / f"mast-{time:%Y%m%d%H}.csv", [10, 20, 30])
+        np.savetxt(source / f"mast-{time:%Y%m%d%H}.csv", [[3, 4], [6, 8], [0, 30]])
     Mast(folder / "mast.zarr", source_base=str(source)).backfill("2025-01-08")
     stored = xr.open_zarr(folder / "mast.zarr")
-    np.testing.assert_allclose(stored.wind_speed[0], np.array([10, 20, 30]) * KNOT, rtol=1e-6)
+    np.testing.assert_allclose(stored.wind_speed[0], np.array([5, 10, 30]) * KNOT, rtol=1e-6)
     return stored

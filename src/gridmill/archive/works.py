@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from gridmill.archive.archive import Archive
+from gridmill.authoring.derived.steps import steps_of
 from gridmill.authoring.locate import processing_region
 from gridmill.authoring.region_job import RegionJob
+from gridmill.model.fields.derived import Aggregation
 from gridmill.model.records import ProgressRecord
 from gridmill.model.variables import DataVar
-from gridmill.pipeline.slabs.transform import takes_data_array
+from gridmill.pipeline.slabs.dividing import takes_data_array
 from gridmill.pipeline.values import VariableWork
 from gridmill.planning.source_files.offered import offered_in
 from gridmill.planning.source_files.outcomes import released_files, withdrawn_files
@@ -59,8 +62,9 @@ class VariableWorks:
         coords = self.coords(along=True, of=job) if takes_data_array(type(job)) else None
         at = processing_region(job)
         times = None if job.is_static else self._times(at)
-        return {
-            var.name: VariableWork(
+
+        def of(var: DataVar) -> VariableWork:
+            work = VariableWork(
                 job=job.for_worker((var,)),
                 processing_region=at,
                 sizes={dim: sizes[dim] for dim in var.dims},
@@ -74,8 +78,9 @@ class VariableWorks:
                 offered=offered_in(job, var),
                 skips_same=job.publish_when == "lead by lead",
             )
-            for var in variables
-        }
+            return work if var.aggregated is None else self._along_steps(work, job, var.aggregated)
+
+        return {var.name: of(var) for var in variables}
 
     @cached_property
     def axes(self) -> Mapping[str, ExpectedAxis]:
@@ -92,6 +97,18 @@ class VariableWorks:
             if (dim in coord.dims) == along and not self.archive.speaks_of_data(name)
         ]
         return ds.coords.to_dataset()[names]
+
+    def _along_steps(
+        self, work: VariableWork, job: RegionJob[Any, Any], how: Aggregation
+    ) -> VariableWork:
+        """Give it the labels of the steps of its source, instead of those of the append dim."""
+        ds, dim = job.processing_region_ds(), self.archive.append_dim
+        steps = steps_of(ds.get_index(dim), how)
+        fine = ds.coords.to_dataset().pipe(steps.dataset, dim)
+        fine[dim].attrs.update({k: v for k, v in ds[dim].attrs.items() if k != "bounds"})
+        times = expected_times(fine, dim, slice(0, len(steps.labels)), how.every)
+        coords = None if work.coords is None else fine.coords.to_dataset()[[dim]]
+        return replace(work, offsets=steps.offsets, times=times, coords=coords)
 
     def _times(self, positions: slice) -> ExpectedAxis:
         archive = self.archive

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gridmill.authoring.derived.steps import position_of
 from gridmill.authoring.locate import locate_along
 from gridmill.authoring.source_file import ProcessResults, SourceFileCoord
 from gridmill.model.records import ProgressRecord, VariableRecord
@@ -226,15 +227,27 @@ def _first_within(index: pd.Index[Any], window: timedelta) -> int:
     return int(index.searchsorted(index[-1] - window))
 
 
+def _located(
+    job: RegionJob[Any, Any], var: DataVar | None, coords: Iterable[SourceFileCoord]
+) -> Iterable[tuple[SourceFileCoord, slice]]:
+    """Yield source files with their positions, also where they name steps of these."""
+    index, dim = job.template_ds.get_index(job.append_dim), job.append_dim
+    if var is None or var.aggregated is None or job.is_static:
+        return locate_along(index, dim, coords)
+    how = var.aggregated
+    labels = ((coord, coord.out_loc().get(dim, slice(None))) for coord in coords)
+    return [(coord, position_of(index, how, label)) for coord, label in labels]
+
+
 def _fills(
     job: RegionJob[Any, Any], name: str, coords: Iterable[SourceFileCoord]
 ) -> Iterator[SourceFill]:
     index = job.template_ds.get_index(job.append_dim)
     template, span = slice(0, len(index)), offered_span(job, name)
-    ours = [v for v in job.data_vars if v.name == name]
-    awaited = any(v.encoding.missing is None for v in ours)
-    essential = all(v.is_essential for v in ours)
-    for coord, at in locate_along(index, job.append_dim, coords):
+    known = next((var for var in job.data_vars if var.name == name), None)
+    awaited = known is not None and known.encoding.missing is None
+    essential = known is None or known.is_essential
+    for coord, at in _located(job, known, coords):
         filled = job.region.filled_by(at, template)
         if at.start < span.stop and at.stop > span.start:
             became = (coord.status, coord.settled, awaited, essential)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, cast
@@ -12,12 +13,13 @@ import pandas as pd
 import xarray as xr
 
 from gridmill.authoring.axis import Axis, check_settling, labels_before
+from gridmill.authoring.derived.checks import check_bounds, check_made
 from gridmill.authoring.describing.acdd import (
     derived_attributes,
     described_coords,
     described_variables,
 )
-from gridmill.authoring.describing.finality import Finality, shares_of
+from gridmill.authoring.describing.finality import check_shares, shares_of
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import fixed_step, just_after, parse_label
 from gridmill.authoring.lazy import lazy_variable, zeros
@@ -131,7 +133,7 @@ class TemplateConfig:
     def __init__(self) -> None:
         about = self.dataset_attributes
         variables, former = (
-            described_variables([var.with_dims(self.dims) for var in declared], about)
+            described_variables([_resolved(self, var) for var in declared], about)
             for declared in (self.data_vars, self.former_vars)
         )
         self.data_vars, self.former_vars = variables, former
@@ -224,6 +226,7 @@ class TemplateConfig:
                 f"coordinates {undeclared} are given, but {type(self).__name__}.coords does not "
                 "declare how they are stored"
             )
+        check_bounds(self, ds)
         lazy = {var.name: lazy_variable(var, ds.sizes) for var in _stored_by(self)}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
@@ -383,6 +386,14 @@ class TemplateConfig:
         ds[coord.name].encoding = {**coord.encoding(lengths).to_xarray(), "_FillValue": None}
 
 
+def _resolved(config: TemplateConfig, var: DataVar) -> DataVar:
+    """Give a variable its dims, and an aggregation the step of the append dim."""
+    var = var.with_dims(config.dims)
+    if var.aggregated is None:
+        return var
+    return replace(var, aggregated=replace(var.aggregated, period=config.append_dim_frequency))
+
+
 def _stored_by(config: TemplateConfig) -> tuple[DataVar, ...]:
     return (*config.data_vars, *config.kept_vars)
 
@@ -415,31 +426,7 @@ def _check_declaration(config: TemplateConfig) -> None:
                 f"variable {var.name!r} has dims {var.dims}: the append dim "
                 f"{config.append_dim!r} must come first"
             )
-    _check_completeness(config)
+    check_made(config)
+    check_shares(who, config.coords, config.data_vars, config.append_dim)
     check_settling(config)
     config.label(config.append_dim_start)
-
-
-def _check_completeness(config: TemplateConfig) -> None:
-    for kind in (True, False):
-        names = [
-            coord.name for coord in shares_of(config.coords) if isinstance(coord, Finality) is kind
-        ]
-        if len(names) > 1:
-            what = "finality" if kind else "completeness"
-            raise ValueError(f"{type(config).__name__} declares more than one {what}: {names}")
-    for coord in shares_of(config.coords):
-        varying = [var for var in config.data_vars if config.append_dim in var.dims]
-        known = {dim for var in varying for dim in var.dims}
-        first, *others = coord.own_dims
-        if first != config.append_dim or len(set(coord.own_dims)) != len(coord.own_dims):
-            raise ValueError(
-                f"{coord.name!r} has dims {coord.own_dims}: give {config.append_dim!r} first, and "
-                "every dim once"
-            )
-        unknown = sorted(set(others) - known)
-        if unknown:
-            raise ValueError(
-                f"{coord.name!r} has dims {unknown}, which no variable along {config.append_dim} "
-                "has: source files have no places there"
-            )

@@ -18,6 +18,8 @@ from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import mask_url
 from gridmill.operations.status import ArchiveStatus
+from gridmill.planning.source_files.grouping import files_of, source_groups
+from gridmill.planning.source_files.places import Places
 from gridmill.runs.plan import Plan
 from gridmill.validation.findings import Validation
 
@@ -60,11 +62,12 @@ def _of_job(job: RegionJob[Any, Any]) -> str:
     ds = job.processing_region_ds()
     index = job.template_ds.get_index(job.append_dim)
     ends = () if job.is_static else (job.region.start, job.region.stop - 1)
+    places = Places({str(dim): ds.get_index(dim) for dim in ds.dims})
     groups = [
         (
-            [var.name for var in group],
-            [mask_url(url_of(c)) for c in job.generate_source_file_coords(ds, group)],
+            [var.name for var in group.variables],
+            [mask_url(url_of(file.coord)) for file in files_of(job, ds, places, group)],
         )
-        for group in job.source_groups(job.data_vars)
+        for group in source_groups(job)
     ]
     return job_card(type(job).__name__, [str(index[at]) for at in ends], job.region, groups)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gridmill.model.records import ProgressRecord, VariableRecord
 
 __all__ = [
+    "AGGREGATION",
     "DEACCUMULATION",
     "ENCODING",
     "EPOCHS",
@@ -31,8 +32,11 @@ __all__ = [
     "INTERPOLATION",
     "NETCDF_READING",
     "PACKING",
+    "RELATIVE_HUMIDITY",
     "ROUNDING",
     "SCALING",
+    "WIND_DIRECTION",
+    "WIND_SPEED",
     "made_earlier",
     "mended_since",
     "note_stage",
@@ -48,6 +52,10 @@ DEACCUMULATION = "deaccumulation"
 INTERPOLATION = "interpolation of single gaps"
 PACKING = "packing"
 ENCODING = "encoding"
+AGGREGATION = "aggregation over time"
+WIND_SPEED = "wind speed of components"
+WIND_DIRECTION = "wind direction of components"
+RELATIVE_HUMIDITY = "relative humidity of dew point"
 
 EPOCHS: Mapping[str, int] = MappingProxyType(
     {
@@ -59,6 +67,10 @@ EPOCHS: Mapping[str, int] = MappingProxyType(
         INTERPOLATION: 1,
         PACKING: 1,
         ENCODING: 1,
+        AGGREGATION: 1,
+        WIND_SPEED: 1,
+        WIND_DIRECTION: 1,
+        RELATIVE_HUMIDITY: 1,
     }
 )
 # What was wrong until a stage's epoch was raised to this one.

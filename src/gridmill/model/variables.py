@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from gridmill.model.fields.derived import Aggregation, Derived
 from gridmill.model.fields.gates import Gate, check_gates
 from gridmill.model.fields.names import check_name
 from gridmill.model.fields.packing import PACKED, check_fill, whole_range
+from gridmill.model.fields.superseded import Superseded
 
 __all__ = [
     "BLOSC_ZSTD",
@@ -216,22 +218,6 @@ class Encoding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Superseded:
-    """Why archives made earlier have a variable that new ones do not have.
-
-    Parameters
-    ----------
-    by
-        Name of the variable in its place.
-    why
-        What is wrong with it, in a sentence without its full stop.
-    """
-
-    by: str
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class DataVar:
     """A data variable of a dataset.
 
@@ -276,6 +262,10 @@ class DataVar:
     publication_delay
         Its own deadline, in the place of `RegionJob.publication_delay` and of what
         `RegionJob.expected` says; None has none of its own.
+    derived
+        The formula that it is made by, of other variables of the same source files or of others'.
+    aggregated
+        How many steps of the source become one position of the append dim.
 
     Raises
     ------
@@ -299,6 +289,8 @@ class DataVar:
     previously: str | None = None
     is_essential: bool = True
     publication_delay: timedelta | None = None
+    derived: Derived | None = None
+    aggregated: Aggregation | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -330,7 +322,22 @@ class DataVar:
                 f"variable {var.name!r} has dims {var.dims} but chunks {var.encoding.chunks}: "
                 "give one chunk length a dim"
             )
-        return var
+        return var if var.derived is None else replace(var, derived=var.derived.with_dims(var))
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its values are made of others, which the source files hold."""
+        return self.derived is not None or self.aggregated is not None
+
+    @property
+    def sources(self) -> tuple[DataVar, ...]:
+        """What the source files hold of it, as a region job's hooks get it: mostly itself."""
+        if not self.is_made:
+            return (self,)
+        given = (self,) if self.derived is None else self.derived.inputs
+        return tuple(
+            replace(var, aggregated=None, keep_mantissa_bits=None, gates=()) for var in given
+        )
 
     def object_length(self, dim: str) -> int:
         """Give the length along `dim` that one stored object covers."""

@@ -19,11 +19,12 @@ from gridmill.model.region import Region
 from gridmill.model.reports.spans import Span
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
-from gridmill.pipeline.slabs.transform import takes_data_array
+from gridmill.pipeline.slabs.dividing import takes_data_array
 from gridmill.pipeline.upload import upload
 from gridmill.pipeline.values import Bench, Receipt, RunContext
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedRegion
+from gridmill.planning.source_files.grouping import sources_of
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
@@ -182,7 +183,8 @@ def _run(
         coords=works.coords(along=False) if takes_data_array(type(job)) else None,
         axes=works.axes,
     )
-    source = download(bench, work.job, group.files)
+    small = job.for_worker(sources_of([work.data_var]))
+    source = download(bench, small, group.files)
     shards = compress(bench, context, work, source)
     receipt = upload(bench, replace(context, store=target), shards)
     return replace(receipt, spans=(*source.spans, *receipt.spans))

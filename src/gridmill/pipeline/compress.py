@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -25,7 +25,7 @@ from gridmill.pipeline.canvas import Canvas, Index, Values
 from gridmill.pipeline.download import as_asked, download
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.pipeline.slabs.blame import culprits
-from gridmill.pipeline.slabs.chain import Chain, place_of, places_of, read_files, take
+from gridmill.pipeline.slabs.chain import Chain, places_of, read_files, take
 from gridmill.pipeline.slabs.held import held_places
 from gridmill.pipeline.slabs.keep_published import (
     holes_among,
@@ -33,7 +33,7 @@ from gridmill.pipeline.slabs.keep_published import (
     keep_published,
     written_region,
 )
-from gridmill.pipeline.slabs.resolution import Resolutions
+from gridmill.pipeline.slabs.layers import Layers
 from gridmill.pipeline.slabs.transform import NotTransformed, TransformedSlabs
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
@@ -175,19 +175,17 @@ def _make(chain: Chain, held: Mapping[int, str]) -> _Made:
 
 
 def _make_of(chain: Chain, held: Mapping[int, str]) -> _Made:
-    source, work = chain.source, chain.work
-    with chain.canvas() as canvas:
-        resolutions = Resolutions(work.shape)
-        unread, remarks = read_files(chain, canvas, resolutions, held)
+    source = chain.source
+    with chain.layers() as layers:
+        unread, remarks = read_files(chain, layers, held)
         places = places_of(chain, unread)
         if not places:
             return _Made((), unread, remarks)
-        slabs = TransformedSlabs(canvas, resolutions, chain.context, work)
+        slabs = TransformedSlabs(layers, chain.context)
         found = {} if held else held_places(slabs, source.files, places)
         if found:
             return _Made((), unread, remarks, held=found)
-        every = [place_of(file, work.data_var) for file in source.files]
-        written = _write(chain.folder, slabs, places, every)
+        written = _write(chain.folder, slabs, places, source.files)
         if written.refused:
             return _Made((), unread, remarks, held=written.refused)
         return _Made(written.keys, unread, remarks, written.holes, lost=slabs.lost)
@@ -253,37 +251,38 @@ def _fails(
     """
     work, files = chain.work, chain.source.files
     left_out = {at: "left out" for at in range(len(files)) if at not in some} | dict(held)
-    with chain.canvas() as canvas:
-        resolutions = Resolutions(work.shape)
+    with chain.layers() as layers:
         if stand_in is not None:
-            _let_stand_in(chain, canvas, stand_in, resolutions)
-        unread, _ = read_files(chain, canvas, resolutions, left_out)
+            _let_stand_in(chain, layers, stand_in)
+        unread, _ = read_files(chain, layers, left_out)
         places = places_of(chain, unread)
         try:
-            for number, values in TransformedSlabs(canvas, resolutions, chain.context, work):
-                _as_stored(values, work, canvas, number, places)
+            for number, values in TransformedSlabs(layers, chain.context):
+                _as_stored(values, work, layers.canvas, number, places)
         except NotTransformed:
             return True
     return False
 
 
-def _let_stand_in(chain: Chain, canvas: Canvas, one: int, resolutions: Resolutions) -> None:
+def _let_stand_in(chain: Chain, layers: Layers, one: int) -> None:
     """Put one source file's values at every place of the same shape."""
-    files, data_var = chain.source.files, chain.work.data_var
-    piece = np.empty(canvas.shape_at(place_of(files[one], data_var)), canvas.dtype)
-    taken = take(chain, files[one], piece)
-    for file in files:
-        place = place_of(file, data_var)
-        if canvas.shape_at(place) == piece.shape and not taken.why_not:
-            canvas.put(place, piece)
-            taken.tell(resolutions, place)
+    files = chain.source.files
+    for layer in layers.filled_by(files[one]):
+        canvas = layer.canvas
+        piece = np.empty(canvas.shape_at(layer.place_of(files[one])), canvas.dtype)
+        taken = take(replace(chain, work=layer.work), files[one], piece)
+        for file in files:
+            place = layer.place_of(file)
+            if canvas.shape_at(place) == piece.shape and not taken.why_not:
+                canvas.put(place, piece)
+                taken.tell(layer.resolutions, place)
 
 
 def _write(
     folder: Path,
     slabs: TransformedSlabs,
     places: Mapping[int, Index],
-    every: Sequence[Index],
+    every: Sequence[SourceFile],
 ) -> _Written:
     """Write a variable's region to a local Zarr store, slab by slab.
 
@@ -293,8 +292,10 @@ def _write(
         The store's.
     slabs
         The values.
-    places, every
-        Of the source files that were read, by index, and of all.
+    places
+        Of the source files that were read, by index.
+    every
+        All source files.
     """
     context, work, canvas = slabs.context, slabs.work, slabs.canvas
     name = work.data_var.name
@@ -312,10 +313,10 @@ def _write(
         if refused:
             return _Written(refused=refused)
         if region is not None:
-            read = list(places.values())
-            kept += keep_published(values, context, work, canvas, number, read, every)
+            read = [every[index] for index in places]
+            kept += keep_published(values, context, slabs.layers, number, read, every)
         writer.write(slab if region is None else (region.slice, *slab[1:]), values)
-        canvas.close(number)
+        slabs.layers.close(number)
     written = writer.keys
     writer.close(context.store.nbytes_in_use(written) if is_published(context, work) else {})
     return _Written(written, holes_among(context, work, kept) if kept else ())

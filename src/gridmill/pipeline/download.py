@@ -67,6 +67,9 @@ def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]
 def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:
     if file.is_kept:
         return file
+    if file.holds is not None:
+        chosen = tuple(var for var in job.data_vars if var.name in file.holds)
+        job = replace_field(job, data_vars=chosen)
     started = perf_counter()
     with using(job.access):
         coord, attempts = _downloaded(job, file.coord)

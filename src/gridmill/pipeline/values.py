@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,10 @@ class RunContext:
 class SourceFile:
     """A source file and its place: by dim, positions relative to the processing region.
 
+    Where many steps of the source become one position, `place` says which position that is, and
+    `steps` which of the processing region's steps the file holds. `holds` names those sources of
+    a derived variable that it has; None: all.
+
     `seconds` and `attempts` say what its download took, `arrived` when it was (ISO 8601, UTC). One
     that `is_kept` is not read again: the final store has its values, and `coord` is what became of
     it.
@@ -86,6 +91,16 @@ class SourceFile:
     attempts: int = 1
     is_kept: bool = False
     arrived: str | None = None
+    steps: int | slice | None = None
+    holds: frozenset[str] | None = None
+
+    def gives(self, source: str) -> bool:
+        """Whether it has one of the sources of a variable."""
+        return self.holds is None or source in self.holds
+
+    def place_in_source(self, append_dim: str) -> Place:
+        """Return its place along the steps of its source."""
+        return self.place if self.steps is None else {**self.place, append_dim: self.steps}
 
     @property
     def identity(self) -> Identity:
@@ -140,6 +155,9 @@ class VariableWork:
         Positions of the processing region at which the provider has the variable; None: all.
     skips_same
         Whether what the store has already, byte by byte, is not put again.
+    offsets
+        Where each position's steps of the source begin, and where the last one's end; None where
+        they are not aggregated. `coords` and `times` are those of the steps.
     """
 
     job: RegionJob[Any, Any]
@@ -154,6 +172,7 @@ class VariableWork:
     withdrawn: Mapping[str, Word] = field(default_factory=dict)
     offered: slice | None = None
     skips_same: bool = False
+    offsets: tuple[int, ...] | None = None
 
     @property
     def data_var(self) -> DataVar:
@@ -165,6 +184,25 @@ class VariableWork:
     def shape(self) -> tuple[int, ...]:
         """Shape of the variable over the processing region."""
         return tuple(self.sizes[dim] for dim in self.data_var.dims)
+
+    @property
+    def sources(self) -> tuple[VariableWork, ...]:
+        """The work as the job's hooks get it: of each of the variable's sources, along its steps.
+
+        Mostly this work itself.
+        """
+        if not self.data_var.is_made:
+            return (self,)
+        sizes, dim = dict(self.sizes), self.job.append_dim
+        if self.offsets is not None:
+            sizes[dim] = self.offsets[-1]
+
+        def of(source: DataVar) -> VariableWork:
+            job = copy.copy(self.job)
+            vars(job).update(data_vars=(source,))
+            return replace(self, job=job, sizes=sizes)
+
+        return tuple(of(source) for source in self.data_var.sources)
 
 
 # To move a task away from its input costs a download: Dask weighs that by the input's size, and

@@ -7,13 +7,16 @@ That is its fingerprint, a mapping with
 - ``places``: hash of the places that its source files fill, in order;
 - ``addresses``: hash of the source files' addresses;
 - ``labels``: hash of the region's labels along the append dim;
-- ``grid``: hash of the labels along the other dims.
+- ``grid``: hash of the labels along the other dims;
+- ``made``: of a variable that is derived or aggregated, hash of the formula's name and its inputs'
+  names, and of the aggregation.
 
-A record is believed while the first three and the labels are as they are today: an irregular axis
-can get a label between two others, and then every later place is another label's. Another address
-of the file that fills a place does not make it another file: it is told, and so are raised epochs
-(see `gridmill.model.epochs`) and the dataset's raised version. Releases of libraries are recorded
-only. The labels along the other dims decide nothing here: `gridmill.archive.axis` asks for them.
+A record is believed while the first three, the labels and ``made`` are as they are today: an
+irregular axis can get a label between two others, and then every later place is another label's.
+Another address of the file that fills a place does not make it another file: it is told, and so are
+raised epochs (see `gridmill.model.epochs`) and the dataset's raised version. Releases of libraries
+are recorded only. The labels along the other dims decide nothing here: `gridmill.archive.axis` asks
+for them.
 
 Records of gridmill 0.1 say nothing of labels: they are believed as they were.
 
@@ -49,6 +52,8 @@ __all__ = ["Listed", "fits", "hash_of_array"]
 DECIDES = {"array": "the array's metadata", "stop": "the region's end", "places": "source files"}
 # Likewise, where a record has it.
 LABELS = "labels"
+# Likewise, of what is made of other variables, or of many steps.
+MADE = "made"
 
 
 def fits(known: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
@@ -61,7 +66,8 @@ def fits(known: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
     True
     """
     has_same_labels = known.get(LABELS, ours.get(LABELS)) == ours.get(LABELS)
-    return has_same_labels and all(known.get(part) == ours[part] for part in DECIDES)
+    is_made_so = known.get(MADE) == ours.get(MADE)
+    return has_same_labels and is_made_so and all(known.get(part) == ours[part] for part in DECIDES)
 
 
 @dataclass
@@ -91,7 +97,14 @@ class Listed:
             "addresses": self._hash_of("addresses", many),
             "labels": self._hash_of("labels", end),
             "grid": self._hash_of_grid(name),
+            **self._made_of(name),
         }
+
+    def _made_of(self, name: str) -> dict[str, str]:
+        (var,) = (var for var in self.job.data_vars if var.name == name)
+        parts = (var.derived, var.aggregated)
+        told = [None if part is None else part.content for part in parts]
+        return {MADE: _hash(told)} if var.is_made else {}
 
     def change(self, name: str, record: ProgressRecord | None) -> str:
         """Say in what a record's variable was made of something else; empty if in nothing."""
@@ -104,6 +117,8 @@ class Listed:
         changed = [
             told for part, told in DECIDES.items() if known.fingerprint.get(part) != ours[part]
         ]
+        if known.fingerprint.get(MADE) != ours.get(MADE):
+            changed.append("what it is derived from, and how,")
         if known.fingerprint.get(LABELS, ours[LABELS]) != ours[LABELS]:
             changed.append(f"labels along {self.job.append_dim}")
         return f"{' and '.join(changed)} changed" if changed else ""
@@ -164,7 +179,7 @@ class Listed:
         return self.hashes[what, many]
 
     def _places(self, many: int) -> list[str]:
-        return [repr(sorted(file.place.items())) for file in self.files[:many]]
+        return [_place(file) for file in self.files[:many]]
 
     def _addresses(self, many: int) -> list[str]:
         # A signature that is another one each time does not make it another address.
@@ -184,6 +199,12 @@ class Listed:
         if key not in self.hashes:
             self.hashes[key] = _hash({dim: _digest(ds.get_index(dim)) for dim in dims})
         return self.hashes[key]
+
+
+def _place(file: SourceFile) -> str:
+    steps = "" if file.steps is None else repr(file.steps)
+    holds = "" if file.holds is None else repr(sorted(file.holds))
+    return f"{sorted(file.place.items())!r}{steps}{holds}"
 
 
 def hash_of_array(array: Mapping[str, Any], append_dim: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +18,7 @@ from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
 from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons, with_waiting
 from gridmill.planning.source_files.declared import NotOffered
+from gridmill.planning.source_files.grouping import files_of, source_groups
 from gridmill.planning.source_files.offered import is_offered_of, unlisted
 from gridmill.planning.source_files.outcomes import (
     AWAITED_LONGER,
@@ -28,7 +28,7 @@ from gridmill.planning.source_files.outcomes import (
     held_for,
     with_finals,
 )
-from gridmill.planning.source_files.places import Places, place_files
+from gridmill.planning.source_files.places import Places
 from gridmill.planning.source_files.rhythm import WAITS, Rhythm
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
@@ -198,10 +198,9 @@ def prepare_region(
     indexes = {str(dim): ds.get_index(dim) for dim in ds.dims}
     places, not_offered = Places(indexes), NotOffered(job, indexes)
     preparation = _Preparation(job, sizes, metadata, missing, ask, now, stored, belief)
-    for variables in _source_groups(job):
-        if not variables:
-            continue
-        listed_files = _begun(job, variables, place_files(job, ds, places, variables))
+    for one in source_groups(job):
+        variables = one.variables
+        listed_files = _begun(job, variables, files_of(job, ds, places, one))
         files = tuple(file for file in listed_files if not not_offered(file))
         group, record = preparation.of(variables, files, record)
         groups.append(group)
@@ -312,25 +311,6 @@ def _offered_by(
     for file in files:
         if any(is_offered_of(job, var, file) for var in variables):
             yield file
-
-
-def _source_groups(job: RegionJob[Any, Any]) -> Sequence[Sequence[DataVar]]:
-    """Return the author's groups, which hold every variable of a job once.
-
-    One that is forgotten would never be made, and nothing would say so.
-    """
-    groups: Sequence[Sequence[DataVar]] = job.source_groups(job.data_vars)
-    given = Counter(var.name for group in groups for var in group)
-    wanted = Counter(var.name for var in job.data_vars)
-    if given != wanted:
-        forgotten, more = sorted(wanted - given), sorted(given - wanted)
-        wrong = [f"forgets {', '.join(forgotten)}"] * bool(forgotten)
-        wrong += [f"gives {', '.join(more)} once too often"] * bool(more)
-        raise ValueError(
-            f"{type(job).__name__}.source_groups() {' and '.join(wrong)}: put each of "
-            f"{', '.join(wanted)} into exactly one group"
-        )
-    return groups
 
 
 def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> ProcessResults:

@@ -197,7 +197,9 @@ def _file_record(
     )
     is_overdue = is_overdue and coord.detail != WAITS
     if is_overdue and coord.status is SourceFileStatus.READ_FAILED:
-        is_overdue = not any(job.holds_extent(coord, var) for var in job.data_vars)
+        is_overdue = not any(
+            job.holds_extent(coord, source) for var in job.data_vars for source in var.sources
+        )
     url, has_come = mask_url(url_of(coord)), coord.status is SourceFileStatus.SUCCEEDED
     return SourceFileRecord(
         url=url,
@@ -358,7 +360,8 @@ def _unread(
         became = coord.status.of_unread(cause)
         if became in (SourceFileStatus.HELD, SourceFileStatus.WITHDRAWN):
             return became is SourceFileStatus.WITHDRAWN
-        return is_expected(job, coord, var, now) and not job.holds_extent(coord, var)
+        holds = any(job.holds_extent(coord, source) for source in var.sources)
+        return is_expected(job, coord, var, now) and not holds
 
     unread = {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}
     coords = [file.coord for file in receipt.files]

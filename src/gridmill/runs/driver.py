@@ -16,7 +16,7 @@ from typing import Any
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.run_report import RunReport
-from gridmill.pipeline.slabs.transform import takes_data_array
+from gridmill.pipeline.slabs.dividing import takes_data_array
 from gridmill.pipeline.values import RunContext
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.reasons import AS_RECORDED, Belief

@@ -13,6 +13,7 @@ from gridmill.archive.archive import Archive, apart_of
 from gridmill.archive.assignment import Selection
 from gridmill.archive.opening import Opening
 from gridmill.archive.selection import jobs_of_update
+from gridmill.authoring.derived.steps import step_offsets
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.sources.opened import XarrayRegionJob
 from gridmill.model.display_hook import card_of
@@ -20,7 +21,7 @@ from gridmill.model.epochs import made_earlier
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
-from gridmill.pipeline.slabs.transform import slabs_for
+from gridmill.pipeline.slabs.dividing import slabs_for
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.planning.source_files.rhythm import Rhythm
@@ -291,7 +292,9 @@ def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict
     # Of what was prepared: to cut the template for each variable would take most of the time.
     shapes = {var.name: tuple(prepared.sizes[dim] for dim in var.dims) for var in to_do}
     sizes = {var.name: _raw_nbytes(var, shapes[var.name]) for var in to_do}
-    slabs = {var.name: slabs_for(job, var, shapes[var.name]) for var in to_do}
+    slabs = {
+        var.name: slabs_for(job, var, shapes[var.name], step_offsets(job, var)) for var in to_do
+    }
     largest = max((_nbytes_of_first(var, slabs[var.name]) for var in to_do), default=0)
     divided = [sizes[name] for name, of_variable in slabs.items() if len(of_variable) > 1]
     return {

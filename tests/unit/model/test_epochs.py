@@ -13,12 +13,16 @@ import numpy as np
 import pytest
 
 from grib_messages import changed, encode, encode_in_band_missing
+from gridmill.authoring.derived.humidity import humidity_of
+from gridmill.authoring.derived.making import aggregated
+from gridmill.authoring.derived.wind import from_direction_of, speed_of
 from gridmill.authoring.transforms.deaccumulation import deaccumulate_inplace
 from gridmill.authoring.transforms.interpolation import interpolate_single_gaps_inplace
 from gridmill.authoring.transforms.packing import pack
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.authoring.transforms.scaling import scale_inplace
 from gridmill.model.epochs import (
+    AGGREGATION,
     DEACCUMULATION,
     ENCODING,
     EPOCHS,
@@ -26,12 +30,16 @@ from gridmill.model.epochs import (
     INTERPOLATION,
     NETCDF_READING,
     PACKING,
+    RELATIVE_HUMIDITY,
     ROUNDING,
     SCALING,
+    WIND_DIRECTION,
+    WIND_SPEED,
     made_earlier,
     note_stage,
     noted_stages,
 )
+from gridmill.model.fields.derived import METHODS, Aggregation
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.variables import Encoding
 from gridmill.pipeline.shards import ObjectWriter
@@ -158,6 +166,28 @@ def encoding(folder: Path) -> list[np.ndarray]:
     return [np.frombuffer((folder / key).read_bytes(), "u1") for key in writer.keys]
 
 
+def aggregation(folder: Path) -> list[np.ndarray]:
+    steps = np.array(VALUES)
+    steps[1, 0], steps[:3, 1] = np.nan, np.nan
+    every = [(method, least) for method in METHODS for least in (None, 1, 3)]
+    hows = [Aggregation(method=method, every="h", at_least=least) for method, least in every]
+    return [aggregated(how, steps) for how in hows]
+
+
+# Rounded: of functions like the arctangent, the last bits are those of a processor's library.
+def wind_speed(folder: Path) -> list[np.ndarray]:
+    return [speed_of(VALUES.ravel() - 100, VALUES.ravel()[::-1] - 100).astype("float32")]
+
+
+def wind_direction(folder: Path) -> list[np.ndarray]:
+    return [from_direction_of(VALUES.ravel() - 100, VALUES.ravel()[::-1] - 100).astype("float32")]
+
+
+def relative_humidity(folder: Path) -> list[np.ndarray]:
+    kelvin = VALUES.ravel() / 5 + 230
+    return [humidity_of(kelvin, kelvin - 4).astype("float32")]
+
+
 PROBES: dict[str, Callable[[Path], list[np.ndarray]]] = {
     GRIB_DECODING: grib_decoding,
     NETCDF_READING: netcdf_reading,
@@ -167,6 +197,10 @@ PROBES: dict[str, Callable[[Path], list[np.ndarray]]] = {
     INTERPOLATION: interpolation,
     PACKING: packing,
     ENCODING: encoding,
+    AGGREGATION: aggregation,
+    WIND_SPEED: wind_speed,
+    WIND_DIRECTION: wind_direction,
+    RELATIVE_HUMIDITY: relative_humidity,
 }
 
 

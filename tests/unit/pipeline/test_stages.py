@@ -543,7 +543,7 @@ def test_memory_is_bounded_by_the_slab_and_not_by_the_region(tmp_path, monkeypat
     """Regions of 4 and of 16 slabs hold as much at their peak: at most four slabs."""
     limit = 2**20
     monkeypatch.setattr(
-        "gridmill.pipeline.slabs.transform.slabs_of", partial(slabs_of, most_nbytes=limit)
+        "gridmill.pipeline.slabs.dividing.slabs_of", partial(slabs_of, most_nbytes=limit)
     )
     # Other threads of this process, and what is imported at first, count as well: the least does.
     small = min(peak_of_compress(tmp_path / f"small-{n}", 16) for n in range(3))

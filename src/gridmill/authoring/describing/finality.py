@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gridmill.model.variables import Completeness, Coordinate
+from gridmill.model.variables import Completeness, Coordinate, DataVar
 
-__all__ = ["Finality", "shares_of"]
+__all__ = ["Finality", "check_shares", "shares_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +42,34 @@ class Finality(Completeness):
 def shares_of(coords: Iterable[Coordinate]) -> tuple[Completeness, ...]:
     """Return the coordinates whose values come from the records: completeness, and finality."""
     return tuple(coord for coord in coords if isinstance(coord, Completeness))
+
+
+def check_shares(
+    who: str, coords: Sequence[Coordinate], data_vars: Iterable[DataVar], append_dim: str
+) -> None:
+    """Raise unless there is at most one of each, over dims along which source files have places.
+
+    Raises
+    ------
+    ValueError
+        Two of a kind, or dims that no variable along the append dim has; `who` declares them.
+    """
+    shares = shares_of(coords)
+    for what, kind in (("finality", True), ("completeness", False)):
+        names = [coord.name for coord in shares if isinstance(coord, Finality) is kind]
+        if len(names) > 1:
+            raise ValueError(f"{who} declares more than one {what}: {names}")
+    known = {dim for var in data_vars if append_dim in var.dims for dim in var.dims}
+    for coord in shares:
+        first, *others = coord.own_dims
+        if first != append_dim or len(set(coord.own_dims)) != len(coord.own_dims):
+            raise ValueError(
+                f"{coord.name!r} has dims {coord.own_dims}: give {append_dim!r} first, and every "
+                "dim once"
+            )
+        unknown = sorted(set(others) - known)
+        if unknown:
+            raise ValueError(
+                f"{coord.name!r} has dims {unknown}, which no variable along {append_dim} has: "
+                "source files have no places there"
+            )

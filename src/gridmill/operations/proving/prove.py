@@ -24,9 +24,10 @@ from gridmill.operations.maintenance import check_exists
 from gridmill.operations.proving.known import OVERDUE, KnownProofs, label_of, read_proofs
 from gridmill.operations.proving.remake import Errand, Recorded, remake
 from gridmill.operations.proving.turns import ProofCounts, whose_turn
-from gridmill.pipeline.slabs.transform import takes_data_array
+from gridmill.pipeline.slabs.dividing import takes_data_array
 from gridmill.pipeline.values import RunContext
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
+from gridmill.planning.source_files.grouping import sources_of
 from gridmill.runs.on_demand import OnDemand, seconds_of, where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.state.beside.feed import utc_now
@@ -192,7 +193,7 @@ class _Prover:
             job = prepared.job
             labels = () if job.is_static else self.archive.index[job.region.slice]
             yield Errand(
-                job=job.for_worker(variables),
+                job=job.for_worker(sources_of(variables)),
                 files=group.files,
                 works=self.works.of(job, variables, prepared.sizes, record),
                 recorded={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 from uuid import uuid4
@@ -12,11 +12,11 @@ from uuid import uuid4
 from gridmill.authoring.transforms.resolution import resolutions_told
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
-from gridmill.pipeline.canvas import Canvas, Index, Values
+from gridmill.pipeline.canvas import Index, Values
 from gridmill.pipeline.faults import is_of_decoders, is_of_the_file
+from gridmill.pipeline.slabs.layers import Layers, open_layers
 from gridmill.pipeline.slabs.piece import is_as_it_came, is_gone, read_one, why_withdrawn
 from gridmill.pipeline.slabs.resolution import Resolutions
-from gridmill.pipeline.slabs.transform import slabs_for
 from gridmill.pipeline.values import Bench, LocalFiles, RunContext, SourceFile, VariableWork
 from gridmill.pipeline.workspace import TmpFolderLost
 
@@ -40,18 +40,16 @@ class Chain:
     may_vanish: bool
 
     @contextmanager
-    def canvas(self) -> Iterator[Canvas]:
-        """Give an empty canvas, and give back its memory and disk space."""
-        work, encoding = self.work, self.work.data_var.encoding
-        slabs = slabs_for(work.job, work.data_var, work.shape)
+    def layers(self) -> Iterator[Layers]:
+        """Give empty layers, and give back their memory and disk space."""
         folder = self.scratch / uuid4().hex
-        with Canvas(work.shape, encoding.value_dtype, encoding.value_fill, slabs, folder) as canvas:
-            yield canvas
+        with open_layers(self.work, folder) as layers:
+            yield layers
         rmtree(folder, ignore_errors=True)
 
 
 def read_files(
-    chain: Chain, canvas: Canvas, resolutions: Resolutions, held: Mapping[int, str]
+    chain: Chain, layers: Layers, held: Mapping[int, str]
 ) -> tuple[dict[int, str], dict[int, list[str]]]:
     """Read every file that arrived and is not held into its place, and compare it with that.
 
@@ -69,17 +67,27 @@ def read_files(
         if left_out:
             unread[index] = left_out
             continue
-        place = place_of(file, work.data_var)
-        piece = canvas.room(place)
-        taken = take(chain, file, piece)
-        if taken.why_not:
-            unread[index] = taken.why_not
-            continue
-        if taken.remarks:
-            remarks[index] = taken.remarks
-        canvas.put(place, piece)
-        taken.tell(resolutions, place)
+        why_not, told = _read_into(chain, layers, file)
+        if why_not:
+            unread[index] = why_not
+        elif told:
+            remarks[index] = told
     return unread, remarks
+
+
+def _read_into(chain: Chain, layers: Layers, file: SourceFile) -> tuple[str, list[str]]:
+    """Read a file into the layers that it fills: why not, or what is worth knowing."""
+    told: list[str] = []
+    for layer in layers.filled_by(file):
+        place = layer.place_of(file)
+        piece = layer.canvas.room(place)
+        taken = take(replace(chain, work=layer.work), file, piece)
+        if taken.why_not:
+            return taken.why_not, []
+        told += [remark for remark in taken.remarks if remark not in told]
+        layer.canvas.put(place, piece)
+        taken.tell(layer.resolutions, place)
+    return "", told
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def held_places(
         return found
     seen: dict[tuple[int, int], FieldSummary] = {}
     for number, values in slabs:
-        part = _Part(slabs, number, values, list(places.values()))
+        part = _Part(slabs, number, values, [files[at] for at in places])
         for index, place in looked_at.items():
             for position, summary in part.summaries(place):
                 key = index, position
@@ -76,7 +76,7 @@ class _Part:
     """The part of a variable's fields that is in one slab."""
 
     def __init__(
-        self, slabs: TransformedSlabs, number: int, values: Values, places: Sequence[Index]
+        self, slabs: TransformedSlabs, number: int, values: Values, files: Sequence[SourceFile]
     ) -> None:
         self.slabs = slabs
         self.number = number
@@ -84,8 +84,7 @@ class _Part:
         self._encoding = var.encoding
         # As readers get them: where values are packed, what they are rounded to.
         self.values = self._as_read(pack(values, var.encoding)[0]) if self._is_packed else values
-        filled = slabs.canvas.filled(number, places)
-        self._ours = slabs.work.job.provenance(filled, var)
+        self._ours = slabs.layers.rests_on(number, files)
         self._compares = any(gate.compares for gate in var.gates)
         declared = var.encoding.fill_value
         self._missing = nan if declared is None or self._is_packed else float(declared)

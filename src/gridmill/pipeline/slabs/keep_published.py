@@ -15,24 +15,23 @@ from typing import Any
 import numpy as np
 
 from gridmill.model.region import Region
-from gridmill.pipeline.canvas import Canvas, Slab, Values
-from gridmill.pipeline.values import RunContext, VariableWork
+from gridmill.pipeline.canvas import Slab, Values
+from gridmill.pipeline.slabs.layers import Layers
+from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
 from gridmill.stores.metadata import array_metadata
 
 __all__ = ["holes_among", "is_published", "keep_published", "written_region"]
 
-Place = tuple[int | slice, ...]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def keep_published(
     values: Values,
     context: RunContext,
-    work: VariableWork,
-    canvas: Canvas,
+    layers: Layers,
     number: int,
-    places: Sequence[Place],
-    every: Sequence[Place],
+    files: Sequence[SourceFile],
+    every: Sequence[SourceFile],
 ) -> list[str]:
     """Let stored values stay where this run's source files give nothing, in place.
 
@@ -43,31 +42,31 @@ def keep_published(
     ----------
     values
         A slab, cut to the region, as it is stored.
-    context, work, canvas
+    context, layers
         Of the variable.
     number
         Of the slab.
-    places
-        Of the source files that gave something.
+    files
+        The source files that gave something.
     every
-        Of all source files.
+        All source files.
 
     Returns
     -------
     list of str
         The keys of the objects of which published values stay that a source file should give.
     """
+    work, canvas = layers.work, layers.canvas
     region = work.job.region
     inner = region.place_in(work.processing_region)
     stored = region.stop if work.continues else min(region.stop, context.published)
     if stored <= region.start:
         return []
 
-    def made_of(places: Sequence[Place]) -> Mask:
-        filled = canvas.filled(number, places)
-        return work.job.provenance(filled, work.data_var)[inner][: stored - region.start]
+    def made_of(files: Sequence[SourceFile]) -> Mask:
+        return layers.rests_on(number, files)[inner][: stored - region.start]
 
-    ours = made_of(places)
+    ours = made_of(files)
     if ours.all():
         return []
     there = (slice(region.start, stored), *canvas.slabs[number][1:])

@@ -48,19 +48,18 @@ def why_withdrawn(work: VariableWork, file: SourceFile) -> str:
 def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:
     """Give what a source file should hold of a variable, by its place."""
     job, var = work.job, work.data_var
+    place = file.place_in_source(job.append_dim)
     known = dict(context.axes)
     if work.times is not None:
         known[job.append_dim] = work.times
     unknown = ExpectedAxis(labels=np.array([], "U1"))
     fields = {
-        name: axis.at(tuple(file.place.get(dim, slice(None)) for dim in axis.dims))
+        name: axis.at(tuple(place.get(dim, slice(None)) for dim in axis.dims))
         for name, axis in known.items()
         if axis.dims and set(axis.dims) <= set(var.dims)
     }
     return Promise(
-        axes={
-            dim: known.get(dim, unknown).at(file.place.get(dim, slice(None))) for dim in var.dims
-        },
+        axes={dim: known.get(dim, unknown).at(place.get(dim, slice(None))) for dim in var.dims},
         append_dim=job.append_dim,
         units=var.attrs.get("units"),
         unchecked=frozenset(job.unchecked),

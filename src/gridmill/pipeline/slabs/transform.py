@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
-from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.derived.making import make_into
 from gridmill.authoring.transforms.resolution import losses_noted, with_resolution
-from gridmill.model.variables import DataVar
-from gridmill.pipeline.canvas import Canvas, Slab, Values, slabs_of
+from gridmill.authoring.transforms.rounding import round_mantissa_inplace
+from gridmill.pipeline.canvas import Slab, Values
 from gridmill.pipeline.faults import is_of_the_file
-from gridmill.pipeline.slabs.resolution import Resolutions
+from gridmill.pipeline.slabs.dividing import takes_data_array
+from gridmill.pipeline.slabs.layers import Layer, Layers
 from gridmill.pipeline.values import RunContext, VariableWork
 
-__all__ = ["NotTransformed", "TransformedSlabs", "slabs_for", "takes_data_array", "transforms"]
+__all__ = ["NotTransformed", "TransformedSlabs"]
 
 
 class NotTransformed(Exception):  # noqa: N818
@@ -31,13 +31,11 @@ class TransformedSlabs:
     so that memory holds one of them.
     """
 
-    def __init__(
-        self, canvas: Canvas, resolutions: Resolutions, context: RunContext, work: VariableWork
-    ) -> None:
-        self.canvas = canvas
-        self.resolutions = resolutions
+    def __init__(self, layers: Layers, context: RunContext) -> None:
+        self.layers = layers
         self.context = context
-        self.work = work
+        self.work = layers.work
+        self.canvas = layers.canvas
         self._lost: dict[int, Counter[str]] = {}
         self._only: Values | None = None
 
@@ -54,13 +52,28 @@ class TransformedSlabs:
     def _take(self, number: int) -> Values:
         if self._only is not None:
             return self._only
-        values = self.canvas.values(number)
-        slab = self.canvas.slabs[number]
-        with with_resolution(self.resolutions.within(slab)), losses_noted() as lost:
-            _transform_inplace(values, self.context, self.work, slab)
+        with losses_noted() as lost:
+            found = [self._transformed(layer, number) for layer in self.layers.sources]
         self._lost[number] = lost
+        values = self._made(number, found) if self.work.data_var.is_made else found[0]
         if len(self.canvas.slabs) == 1:
             self._only = values
+        return values
+
+    def _transformed(self, layer: Layer, number: int) -> Values:
+        values = layer.canvas.values(number)
+        slab = layer.canvas.slabs[number]
+        with with_resolution(layer.resolutions.within(slab)):
+            _transform_inplace(values, self.context, layer.work, slab)
+        return values
+
+    def _made(self, number: int, sources: list[Values]) -> Values:
+        """Make the variable of its sources; hooks have seen these, and see it no more."""
+        var, values = self.work.data_var, self.canvas.values(number)
+        with _by_the_author():
+            make_into(var, sources, self.work.offsets, values)
+        if var.keep_mantissa_bits is not None:
+            round_mantissa_inplace(values, var.keep_mantissa_bits)
         return values
 
 
@@ -95,24 +108,3 @@ def _transform_inplace(values: Values, context: RunContext, work: VariableWork, 
         raise TypeError(
             f"{type(job).__name__}.apply_data_transformations must change the values in place"
         )
-
-
-def takes_data_array(job_class: type[RegionJob[Any, Any]]) -> bool:
-    """Whether an author overrides a hook that takes an xarray object on a worker."""
-    return job_class.apply_data_transformations is not RegionJob.apply_data_transformations
-
-
-def transforms(job_class: type[RegionJob[Any, Any]]) -> bool:
-    """Whether an author overrides how values are transformed."""
-    by_author = job_class.transform_values_inplace is not RegionJob.transform_values_inplace
-    return by_author or takes_data_array(job_class)
-
-
-def slabs_for(job: RegionJob[Any, Any], var: DataVar, shape: Sequence[int]) -> list[Slab]:
-    """Divide what is too large for memory, along dims that no transformation needs whole."""
-    needed = job.whole_dims
-    if needed is None:
-        needed = var.dims if transforms(type(job)) else ()
-    whole = [dim in needed or dim == job.append_dim for dim in var.dims]
-    itemsize = np.dtype(var.encoding.value_dtype).itemsize
-    return slabs_of(shape, var.encoding.chunks, itemsize, whole=whole)

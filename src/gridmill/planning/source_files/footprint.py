@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from gridmill.authoring.derived.making import rests_on_whole
+from gridmill.authoring.derived.steps import step_offsets
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.variables import DataVar
-from gridmill.pipeline.slabs.transform import transforms
+from gridmill.pipeline.slabs.dividing import transforms
 from gridmill.pipeline.values import SourceFile
 
 __all__ = ["Footprint", "files_to_keep"]
@@ -56,9 +58,10 @@ def files_to_keep(
     mixes = type(job).provenance is not RegionJob.provenance
     if (transforms(type(job)) and not mixes) or footprint.is_large or footprint.overlaps:
         return frozenset()
-    if not mixes:
-        return frozenset(stored)
-    return frozenset(stored) - footprint.needed(sorted(stored))
+    keep = frozenset(stored) - footprint.sharing_positions(stored)
+    if not mixes and data_var.derived is None:
+        return keep
+    return keep - footprint.needed(sorted(keep))
 
 
 class Footprint:
@@ -82,17 +85,27 @@ class Footprint:
     ) -> None:
         divided = {dim for file in files for dim in file.place} | {job.append_dim, *whole}
         self.data_var = data_var
-        self.job = job.for_worker((data_var,))
+        self.job = job
+        self.files = files
+        self.offsets = step_offsets(job, data_var)
+        along = dict(sizes)
         self.shape = tuple(sizes[dim] if dim in divided else 1 for dim in data_var.dims)
+        if self.offsets is not None:
+            along[job.append_dim] = self.offsets[-1]
+        # Where the files lie along the steps of their source: mostly the append dim's own.
+        self.source_shape = tuple(along[dim] if dim in divided else 1 for dim in data_var.dims)
         self.places = [
-            tuple(file.place.get(dim, slice(None)) for dim in data_var.dims) for file in files
+            tuple(
+                file.place_in_source(job.append_dim).get(dim, slice(None)) for dim in data_var.dims
+            )
+            for file in files
         ]
         self.everything = frozenset(range(len(files)))
 
     @property
     def is_large(self) -> bool:
         """Whether to look through it costs more than to read files again."""
-        return prod(self.shape) > LARGEST
+        return prod(self.source_shape) * len(self.data_var.sources) > LARGEST
 
     @property
     def overlaps(self) -> bool:
@@ -101,21 +114,49 @@ class Footprint:
 
     def times(self) -> np.ndarray[Any, np.dtype[np.int32]]:
         """Return how many files fill each place."""
-        times = np.zeros(self.shape, np.int32)
-        for place in self.places:
-            times[place] += 1
-        return times
+        found = np.zeros(self.source_shape, np.int32)
+        for source in self.data_var.sources:
+            times = np.zeros(self.source_shape, np.int32)
+            for file, place in zip(self.files, self.places, strict=True):
+                if file.gives(source.name):
+                    times[place] += 1
+            np.maximum(found, times, out=found)
+        return found
 
-    def filled(self, indexes: Collection[int]) -> Mask:
-        """Give the places of these files."""
-        filled = np.zeros(self.shape, bool)
+    def filled(self, indexes: Collection[int], source: str = "") -> Mask:
+        """Give the places of these files, or of those that have one of the variable's sources."""
+        filled = np.zeros(self.source_shape, bool)
         for index in indexes:
-            filled[self.places[index]] = True
+            if not source or self.files[index].gives(source):
+                filled[self.places[index]] = True
         return filled
 
     def of(self, indexes: Collection[int]) -> Mask:
         """Give where values rest on these files alone."""
-        return self.job.provenance(self.filled(indexes), self.data_var)
+        masks = [
+            self.job.for_worker((source,)).provenance(self.filled(indexes, source.name), source)
+            for source in self.data_var.sources
+        ]
+        return rests_on_whole(self.data_var, self.offsets, masks)
+
+    def sharing_positions(self, stored: Collection[int]) -> set[int]:
+        """Find those stored files that make a position together with one that is not stored.
+
+        Also with one that is found so: what is read is aggregated with all else of its position.
+        """
+        if self.offsets is None:
+            return set()
+        dim, known = self.job.append_dim, set(stored)
+        touched = np.zeros(self.shape[0], bool)
+        new = self.everything - known
+        while new:
+            for index in new:
+                touched[self.files[index].place.get(dim, slice(None))] = True
+            known -= new
+            new = frozenset(
+                i for i in known if touched[self.files[i].place.get(dim, slice(None))].any()
+            )
+        return set(stored) - known
 
     def needed(self, stored: Sequence[int]) -> set[int]:
         """Find those stored files without which a value that rests on another cannot be made."""

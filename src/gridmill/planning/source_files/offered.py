@@ -94,7 +94,7 @@ class Offered:
         self.files = files
         self.sizes = sizes
         # Variables of the same dims mostly lack the same files.
-        self._footprints: dict[tuple[str, ...], Footprint] = {}
+        self._footprints: dict[tuple[str, ...], Footprint] = {}  # of made ones by their names, too
         self._filled: dict[tuple[tuple[str, ...], frozenset[int]], Mask] = {}
 
     def places(self, var: DataVar, lacking: frozenset[int] = frozenset()) -> Mask:
@@ -128,6 +128,8 @@ class Offered:
 
     def _mask(self, var: DataVar, lacking: frozenset[int]) -> Mask:
         footprint = self._footprint(var)
+        if var.is_made:
+            return footprint.of(self._but(lacking))
         # What mixes along dims that no file divides takes too much memory: all of it, or nothing.
         if footprint.is_large:
             lacking = frozenset(range(len(self.files))) if lacking else lacking
@@ -138,12 +140,13 @@ class Offered:
         return self.job.for_worker((var,)).provenance(filled, var)
 
     def _footprint(self, var: DataVar) -> Footprint:
-        if var.dims not in self._footprints:
+        key = (*var.dims, var.name) if var.is_made else var.dims
+        if key not in self._footprints:
             mixes = type(self.job).provenance is not RegionJob.provenance
             whole = var.dims if self.job.whole_dims is None else self.job.whole_dims
             whole = whole if mixes else ()
-            self._footprints[var.dims] = Footprint(self.job, var, self.files, self.sizes, whole)
-        return self._footprints[var.dims]
+            self._footprints[key] = Footprint(self.job, var, self.files, self.sizes, whole)
+        return self._footprints[key]
 
     def _but(self, lacking: frozenset[int]) -> list[int]:
         return [at for at in range(len(self.files)) if at not in lacking]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.download import replace_field
 from gridmill.pipeline.values import RunContext, SourceFile, VariableWork
+from gridmill.planning.source_files.grouping import sources_of
 from gridmill.publishing.copies import Copy
 from gridmill.stores.final_store import Uploaded
 
@@ -178,7 +179,7 @@ def group_key(job: RegionJob[Any, Any], group: GroupWork) -> str:
 
 def for_attempt(job: RegionJob[Any, Any], group: GroupWork, suffix: str) -> RegionJob[Any, Any]:
     """Give a job as those who download for a group need it."""
-    small = job.for_worker([work.data_var for work in group.works.values()])
+    small = job.for_worker(sources_of([work.data_var for work in group.works.values()]))
     return replace_field(small, attempt=suffix)
 
 

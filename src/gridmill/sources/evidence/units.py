@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["are_same", "convert", "is_convertible", "length_in_seconds"]
+__all__ = ["are_same", "convert", "is_convertible", "is_understood", "length_in_seconds"]
 
 DAY_S = 86400.0
 # As providers write them where UDUNITS means another thing, or nothing.
@@ -25,6 +25,11 @@ def are_same(first: str | None, second: str | None) -> bool:
 def is_convertible(first: str, second: str) -> bool:
     """Whether values of one unit can be told in another one, both of which are understood."""
     return bool(_unit(first).is_convertible(_unit(second)))
+
+
+def is_understood(text: str) -> bool:
+    """Whether a unit is one that can be converted at all."""
+    return _unit(text) is not None
 
 
 def convert(values: np.ndarray[Any, Any], first: str, second: str) -> np.ndarray[Any, Any]:

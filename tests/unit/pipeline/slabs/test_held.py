@@ -49,7 +49,7 @@ def publish(provider: Provider, label, values: np.ndarray) -> None:
 def slabs(request, monkeypatch) -> str:
     """A region is made at once, or slab by slab."""
     if request.param == "divided":
-        monkeypatch.setattr("gridmill.pipeline.slabs.transform.slabs_of", DIVIDED)
+        monkeypatch.setattr("gridmill.pipeline.slabs.dividing.slabs_of", DIVIDED)
     return request.param
 
 
