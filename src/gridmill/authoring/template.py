@@ -19,7 +19,7 @@ from gridmill.authoring.describing.acdd import (
     described_coords,
     described_variables,
 )
-from gridmill.authoring.describing.finality import check_shares, shares_of
+from gridmill.authoring.describing.finality import Finality, check_shares, shares_of
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.labels import fixed_step, just_after, parse_label
 from gridmill.authoring.lazy import lazy_variable, zeros
