@@ -154,3 +154,4 @@ class ChcChirpsDaily(DynamicalDataset):
     template_config = ChirpsDailyTemplate
     region_job = ChirpsDailyJob
     source_base = "https://data.chc.ucsb.edu/products/CHIRPS-2.0"
+    verified = None

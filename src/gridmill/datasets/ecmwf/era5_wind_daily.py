@@ -171,6 +171,7 @@ class EcmwfEra5WindDaily(DynamicalDataset):
     template_config = Era5WindDailyTemplate
     region_job = Era5WindDailyJob
     source_base = "https://storage.googleapis.com/gcp-public-data-arco-era5"
+    verified = None
 
 
 def _speed(hour: xr.Dataset) -> np.ndarray[Any, Any]:

@@ -206,6 +206,7 @@ class NasaImergEarly(DynamicalDataset):
     template_config = NasaImergEarlyTemplate
     region_job = NasaImergEarlyJob
     source_base = "https://data.gesdisc.earthdata.nasa.gov/data/GPM_L3"
+    verified = None
 
 
 class NasaImergLateTemplate(ImergTemplate):
@@ -228,6 +229,7 @@ class NasaImergLate(DynamicalDataset):
     template_config = NasaImergLateTemplate
     region_job = NasaImergLateJob
     source_base = NasaImergEarly.source_base
+    verified = None
 
 
 class NasaImergFinalTemplate(ImergTemplate):
@@ -242,3 +244,4 @@ class NasaImergFinal(DynamicalDataset):
     template_config = NasaImergFinalTemplate
     region_job = ImergJob
     source_base = NasaImergEarly.source_base
+    verified = None
