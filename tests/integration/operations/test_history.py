@@ -15,7 +15,7 @@ from gridmill.model.files.versions import checksum_of_file
 from gridmill.model.region import Region
 from gridmill.operations.history.history import read_history
 from gridmill.operations.truncate import truncate
-from gridmill.stores.state import feed as feeds
+from gridmill.stores.state.beside import feed as feeds
 from killed import kill_while_making
 from tiny import HOUR, START, Provider, Tiny, TinyJob, dataset_of, hours, until
 
