@@ -234,7 +234,7 @@ def test_a_server_that_does_not_answer_in_time_is_asked_again(
     objects: S3Objects, proxy: FaultProxy, method: str
 ) -> None:
     """A connection that went dead is given up, and the request made on another."""
-    options = {**objects.storage_options, "config_kwargs": {"read_timeout": 0.5}}
+    options = {**objects.bucket.storage_options, "config_kwargs": {"read_timeout": 0.5}}
     impatient = S3Objects(objects.url, options, patience=objects.bucket.patience)
     impatient.put("key", b"before")
     proxy.inject("*/key", Latency(seconds=2.0), method=method)

@@ -12,7 +12,7 @@ gridmill.operations.samples.proposing.cadence : how often files come.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
@@ -239,13 +239,12 @@ class _Reading:
 
     def times(self) -> Iterator[datetime]:
         """Return the time that each name says."""
+        forms = _each_part_once(self.dated)
+        if not any("Y" in form or "y" in form for form in forms):
+            return
         for number in range(len(self.facts)):
-            forms, texts = [], []
-            for form, runs in self.dated.items():
-                forms.append(form)
-                texts.append(runs[number])
-            if any("Y" in form or "y" in form for form in forms):
-                yield datetime.strptime(" ".join(texts), " ".join(forms))
+            texts = [self.dated[form][number] for form in forms]
+            yield datetime.strptime(" ".join(texts), " ".join(forms))
 
     def _piece(self, runs: tuple[str, ...], *, is_figures: bool, after: str) -> Part | None:
         before, self.before = self.before, self.before + runs[0]
@@ -289,6 +288,22 @@ class _Reading:
         if (varies or MEMBER_BEFORE.search(before)) and _is_number(runs, members):
             return Part("member", _width(runs))
         return None
+
+
+def _each_part_once(forms: Iterable[str]) -> list[str]:
+    """Leave out forms that say again what others do, like the folders of a dated name.
+
+    Examples
+    --------
+    >>> _each_part_once(["%Y", "%m", "%Y%m%d", "%H"])
+    ['%Y%m%d', '%H']
+    """
+    chosen: list[str] = []
+    for form in sorted(forms, key=len, reverse=True):
+        parts = re.findall(r"%\w", form)
+        if not any(part in one for one in chosen for part in parts):
+            chosen.append(form)
+    return chosen
 
 
 def _flat(forms: Mapping[int, Sequence[str]]) -> Iterator[tuple[int, str]]:
