@@ -34,6 +34,7 @@ from gridmill.operations.migrate import migrate_metadata, migration_of
 from gridmill.operations.restore import restore_metadata
 from gridmill.registry import dataset_entries
 from gridmill.stores.structure import StructureMismatch, compare_structures
+from listed_axis import with_labels
 from tiny import (
     REGION,
     SHAPE,
@@ -111,7 +112,7 @@ def test_any_encoding_is_found_again_in_its_metadata(made: Encoding, now: Encodi
 @pytest.mark.parametrize("entry", dataset_entries(), ids=lambda entry: entry.name)
 def test_templates_of_this_package_are_found_again(entry: Any) -> None:
     """Unchanged they stay the very same; with every default changed they are written the same."""
-    config = entry.load().template_config()
+    config = with_labels(entry.load().template_config())
     start = config.label(config.append_dim_start)
     end = config.append_dim_coordinates(start.replace(year=start.year + 4))[2]
     stored = written(config, end)
@@ -122,7 +123,7 @@ def test_templates_of_this_package_are_found_again(entry: Any) -> None:
     for name in ("coords", "data_vars"):
         pairs = zip(getattr(same.config, name), getattr(config, name), strict=True)
         assert all(ours is theirs for ours, theirs in pairs)
-    other = entry.load().template_config()
+    other = with_labels(entry.load().template_config())
     other.dataset_attributes = {**other.dataset_attributes, "title": "Other"}
     other.append_dim_capacity = 1000
     other.data_vars = tuple(

@@ -147,7 +147,7 @@ def _compare(
     labels = ds.get_index(dim)
     archive = dataset.archive(just_after(labels[-1]), as_declared=True, config=config)
     differences = compare_structures(json.loads(archive.metadata), changed.root, dim)
-    misfits = list(_named(differences, arrays))
+    misfits = [*_undeclared(config), *_named(differences, arrays)]
     if len(labels) > len(archive.index) or not labels.equals(archive.index[: len(labels)]):
         misfits.append(_unlike(archive, labels))
     elif not misfits:
@@ -156,6 +156,15 @@ def _compare(
     remarks = tuple(_remarks(arrays[dim], dim))
     own = Examined(archive, declaration, found, changed.changes, len(labels), remarks)
     return own, misfits
+
+
+def _undeclared(config: TemplateConfig) -> Iterator[Misfit]:
+    """Name the variables that nothing would ever fill: another program's, and no former ones."""
+    for var in config.kept_vars:
+        yield Misfit(
+            f"{var.name} is not in the template",
+            "declare it, or delete it from the store; a copy leaves it out",
+        )
 
 
 def _unlike(archive: Archive, labels: Any) -> Misfit:
