@@ -70,9 +70,11 @@ class ObstoreObjects(S3Objects):
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object, replacing the one that was there."""
-        options = self.storage_options
-        store = _obstore(self.bucket, options["endpoint_url"], options["key"], options["secret"])
-        store.put(f"{self.prefix}/{key}", content)
+        options = self.bucket.storage_options
+        store = _obstore(
+            self.bucket.name, options["endpoint_url"], options["key"], options["secret"]
+        )
+        store.put(f"{self.bucket.prefix}/{key}", content)
 
 
 @cache
