@@ -147,6 +147,11 @@ def records(dataset) -> dict[int, object]:
     return {
         record.start: replace(
             record,
+            runs=(),
+            groups=tuple(
+                tuple(replace(file, arrived=None, run=None) for file in group)
+                for group in record.groups
+            ),
             variables={
                 name: replace(variable, run="", finished="")
                 for name, variable in record.variables.items()
