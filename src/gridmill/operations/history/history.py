@@ -278,12 +278,15 @@ class _Look:
         last: str | None = None
         moment = arrived.at or ""
         for line in self._since(moment):
-            # Moments are told to the second; another run's of the same second came before.
-            if line.at < moment or (line.at == moment and line.run != arrived.run):
+            was_seen = line.before > self.position and not is_revision
+            # Moments are told to the second; another run's of the same second came before, unless
+            # readers saw by then what had not been there.
+            is_other = line.at == moment and line.run != arrived.run and not was_seen
+            if line.at < moment or is_other:
                 last = line.at
             elif line.shows(self.position):
                 return Visible(line.since or line.at, line.at, line.run, is_published=True)
-            elif line.before > self.position and not is_revision:
+            elif was_seen:
                 return Visible(last, line.at, None, is_published=True)
             else:
                 last = line.at
