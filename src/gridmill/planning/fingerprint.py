@@ -38,6 +38,7 @@ import numpy as np
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import url_of
 from gridmill.model.records import ProgressRecord
+from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
@@ -80,16 +81,16 @@ class Listed:
     stored: Callable[[], Mapping[str, Any]]
     hashes: dict[tuple[str, int], str] = field(default_factory=dict)
     arrays: dict[str, str] = field(default_factory=dict)
+    whole: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def fingerprint(
-        self, name: str, first: int | None = None, stop: int | None = None
-    ) -> dict[str, Any]:
-        """Say what a variable's region is made of.
+    def fingerprint(self, name: str) -> dict[str, Any]:
+        """Say what a variable's region is made of."""
+        if name not in self.whole:
+            self.whole[name] = self._up_to(name, len(self.files), self.job.region.stop)
+        return self.whole[name]
 
-        Of all its source files or of the first ones, up to its end or to an earlier one.
-        """
-        many = len(self.files) if first is None else first
-        end = self.job.region.stop if stop is None else stop
+    def _up_to(self, name: str, many: int, end: int) -> dict[str, Any]:
+        """Say what it is made of, of the first source files and up to an earlier end."""
         return {
             "array": self._hash_of_array(name),
             "stop": end,
@@ -101,10 +102,11 @@ class Listed:
         }
 
     def _made_of(self, name: str) -> dict[str, str]:
-        (var,) = (var for var in self.job.data_vars if var.name == name)
+        var = self._var(name)
+        if not var.is_made:
+            return {}
         parts = (var.derived, var.aggregated)
-        told = [None if part is None else part.content for part in parts]
-        return {MADE: _hash(told)} if var.is_made else {}
+        return {MADE: _hash([None if part is None else part.content for part in parts])}
 
     def change(self, name: str, record: ProgressRecord | None) -> str:
         """Say in what a record's variable was made of something else; empty if in nothing."""
@@ -133,7 +135,7 @@ class Listed:
                 is_shorter and not self._change_of_archive(name) and self._lists(record, name, many)
             )
         stop = known.fingerprint.get("stop", 0)
-        as_shorter = self.fingerprint(name, many, stop)
+        as_shorter = self._up_to(name, many, stop)
         return record.start < stop < self.job.region.stop and fits(known.fingerprint, as_shorter)
 
     def _change_without_fingerprint(self, name: str, record: ProgressRecord) -> str:
@@ -194,11 +196,16 @@ class Listed:
     def _hash_of_grid(self, name: str) -> str:
         """Tell the labels of a variable's other dims."""
         ds = self.job.template_ds
-        dims = [dim for dim in map(str, ds[name].dims) if dim != self.job.append_dim]
+        dims = [dim for dim in self._var(name).dims if dim != self.job.append_dim]
         key = f"grid {dims}", 0
         if key not in self.hashes:
             self.hashes[key] = _hash({dim: _digest(ds.get_index(dim)) for dim in dims})
         return self.hashes[key]
+
+    def _var(self, name: str) -> DataVar:
+        (found,) = (var for var in self.job.data_vars if var.name == name)
+        known: DataVar = found
+        return known
 
 
 def _place(file: SourceFile) -> str:

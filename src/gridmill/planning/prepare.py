@@ -341,7 +341,10 @@ def _judged_again(
         ours = [var for var in variables if record.variables[var.name].group == group]
         groups[group] = tuple(
             declared_provisional(
-                replace(was, settled=was.settled or _is_gap(job, ours, was, file, now)), file.coord
+                replace(was, settled=True)
+                if not was.settled and _is_gap(job, ours, was, file, now)
+                else was,
+                file.coord,
             )
             for was, file in zip(groups[group], files, strict=False)
         )

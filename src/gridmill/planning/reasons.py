@@ -246,7 +246,7 @@ class Reasons:
         if self.rhythm is not None and new:
             taken = {id(coords[at]) for at in self._let_wait(self.rhythm, name, coords)}
             new = [c for c in new if c.status is SourceFileStatus.SUCCEEDED or id(c) in taken]
-        if all(coord.not_final is not None for coord in new):
+        if new and all(coord.not_final is not None for coord in new):
             self.pending.add(name)
         return f"{len(new)} source files arrived or were revised" if new else ""
 
