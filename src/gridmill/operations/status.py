@@ -193,7 +193,8 @@ def read_status(
     names = [var.name for var in config.data_vars if dim in var.dims]
     positions = store.published_length(dim) or 0
     labels = store.open_dataset(chunks=None).get_index(dim) if positions else pd.Index([])
-    records = [where_offered(archive.job(record.region), record) for record in store.progress()]
+    varying = store.progress()
+    records = [where_offered(archive.job(record.region), record) for record in varying]
     expected = _expected_length(archive, positions, now - grace)
     reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))
     last_run = reports[0].to_dict() if reports else None
@@ -223,7 +224,7 @@ def read_status(
         provisional_files=tuple(provisional[:MOST_FILES_NAMED]),
         unproven=sum(any(v.unproven for v in r.variables.values()) for r in records),
         listings=config.listings.cost,
-        proofs=read_proofs(archive, overdue=overdue, only_if_any=True),
+        proofs=read_proofs(archive, varying, overdue=overdue, only_if_any=True),
     )
 
 

@@ -59,7 +59,7 @@ class Versions(Protocol):
 
 
 def check_tag_name(name: str) -> None:
-    """Raise unless a tag may be called so.
+    """Raise unless a tag may be called so; a moment would be taken for one where both are taken.
 
     Raises
     ------
@@ -74,3 +74,13 @@ def check_tag_name(name: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise ValueError(f'{name!r} is no name of a tag: use letters, digits, ".", "_" and "-"')
+    if _is_moment(name):
+        raise ValueError(f"{name!r} reads as a moment: give the tag a name that does not")
+
+
+def _is_moment(name: str) -> bool:
+    try:
+        datetime.fromisoformat(name)
+    except ValueError:
+        return False
+    return True

@@ -41,12 +41,16 @@ def is_new(dataset: DynamicalDataset) -> bool:
     """
     from gridmill.stores.objects.writable import StoreUnwritable
 
+    store = dataset.store
     try:
-        # What keeps records says better what is wrong with credentials than Icechunk does.
-        dataset.store.tracker.read_declaration()
-        return dataset.store.metadata() is None
+        try:
+            return store.metadata() is None
+        except Exception:
+            # What keeps records says better what is wrong with credentials than Icechunk does.
+            store.tracker.read_declaration()
+            raise
     except OSError as error:
-        raise StoreUnwritable(f"cannot read {dataset.store.url}: {error}") from error
+        raise StoreUnwritable(f"cannot read {store.url}: {error}") from error
 
 
 def check_may_create(dataset: DynamicalDataset, creates: bool | None) -> None:

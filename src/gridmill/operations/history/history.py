@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
@@ -293,9 +294,13 @@ class _Look:
         return Visible(last, None, None, is_published=True)
 
     def _since(self, moment: str) -> Iterator[Publication]:
-        for day in self.feed.days():
+        for day in self._days:
             if day >= moment[:10]:
                 yield from self._read(day)
+
+    @cached_property
+    def _days(self) -> list[str]:
+        return list(self.feed.days())
 
     def _read(self, day: str) -> list[Publication]:
         if day not in self._lines:

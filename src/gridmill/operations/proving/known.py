@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from gridmill.archive.archive import Archive
 from gridmill.model.records import ProgressRecord
+from gridmill.model.region import Region
 from gridmill.operations.proving.turns import (
     ProofCounts,
     can_be_proven,
@@ -30,12 +31,15 @@ def read_proofs(
 ) -> ProofCounts | None:
     """Count what of an archive is proven; with `only_if_any`, None where nobody proved anything.
 
-    `records` are those of all regions, where they are read already.
+    `records` are those along the append dim, where they are read already.
     """
-    every = archive.store.tracker.proofs.marks()
+    tracker = archive.store.tracker
+    every = tracker.proofs.marks()
     if only_if_any and not every:
         return None
-    found = KnownProofs.of(archive, records)
+    if records is not None and (static := tracker.read(Region.STATIC)) is not None:
+        records = [static, *records]
+    found = KnownProofs.of(archive, records, every)
     labels = {r.region.key: label_of(archive, r) for r in found.records}
     return count_proofs(found.records, found.marks, datetime.now(UTC), overdue, labels)
 
@@ -49,12 +53,18 @@ class KnownProofs:
     every: dict[str, ProofMark]
 
     @classmethod
-    def of(cls, archive: Archive, records: Sequence[ProgressRecord] | None = None) -> KnownProofs:
+    def of(
+        cls,
+        archive: Archive,
+        records: Sequence[ProgressRecord] | None = None,
+        every: dict[str, ProofMark] | None = None,
+    ) -> KnownProofs:
+        """Find them; `records` and `every` are asked for where they are not given."""
         published = archive.look() or 0
         tracker = archive.store.tracker
         known = tracker.all_records() if records is None else records
         provable = [record for record in known if can_be_proven(record, published)]
-        every = tracker.proofs.marks()
+        every = tracker.proofs.marks() if every is None else every
         return cls(provable, valid_marks(provable, every), every)
 
 
