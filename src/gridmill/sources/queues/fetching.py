@@ -14,6 +14,7 @@ from gridmill.sources.fetch.download import Download, fetch
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable, mask_url
 from gridmill.sources.fetch.hosts import place_at
 from gridmill.sources.fetch.settings import DownloadSettings
+from gridmill.sources.queues.claims import Held
 from gridmill.sources.queues.client import Queue
 from gridmill.sources.queues.tickets import Ticket, Tickets, TicketUnreadable, key_of
 
@@ -36,7 +37,7 @@ class Patience:
     poll_initial_s, poll_max_s
         Seconds between two looks at a job, which double up to the longest.
     claim_s
-        Seconds after which one that asked and never named its job is presumed dead.
+        Seconds after which one that asks for a job, and does not renew its claim, is presumed dead.
     """
 
     # What Copernicus lets one user have is about this.
@@ -46,7 +47,7 @@ class Patience:
     poll_initial_s: float = 1.0
     # Jobs take minutes to hours.
     poll_max_s: float = 60.0
-    # Longer than a request takes with `read_timeout_s`.
+    # It is renewed several times before, so a store may fail for a while.
     claim_s: float = 120.0
 
 
@@ -147,21 +148,28 @@ class _Waiting:
     def _ticket(self) -> Ticket:
         """Return what is known of the request, after asking for it where nobody did."""
         known = self.tickets.read(self.key)
+        mine = Ticket(queue=mask_url(self.queue.url), job=None, since=time.time())
         if known is None:
-            mine = Ticket(queue=mask_url(self.queue.url), job=None, since=time.time())
             if self.tickets.claim(self.key, mine):
-                return self._asked(mine)
-            known = self.tickets.read(self.key) or mine
-        if known.job is None and time.time() - known.since >= self.patience.claim_s:
+                return self._asked(mine, looks_first=False)
+            return self.tickets.read(self.key) or mine
+        is_dead = known.job is None and mine.since - known.since >= self.patience.claim_s
+        if is_dead and self.tickets.follow(self.key, known, mine):
             # Who claimed it died, before or after it asked.
-            mine = replace(known, since=time.time())
-            self.tickets.keep(self.key, mine)
-            job = self.queue.find(self.request, self.key, self.settings)
-            return self._named(mine, job) if job is not None else self._asked(mine)
+            return self._asked(mine, looks_first=True)
         return known
 
-    def _asked(self, ticket: Ticket) -> Ticket:
-        return self._named(ticket, self.queue.submit(self.request, self.key, self.settings))
+    def _asked(self, claim: Ticket, *, looks_first: bool) -> Ticket:
+        asked = (self.request, self.key, self.settings)
+        job = None
+        with Held(self.tickets, self.key, claim, self.patience.claim_s) as held:
+            if looks_first:
+                job = self.queue.find(*asked)
+                if not held.renew():
+                    return self.tickets.read(self.key) or claim
+            if job is None:
+                job = self.queue.submit(*asked)
+        return self._named(claim, job)
 
     def _named(self, ticket: Ticket, job: str) -> Ticket:
         named = replace(ticket, job=job)

@@ -62,6 +62,7 @@ class _Handler(LoopbackHandler):
     def do_POST(self) -> None:  # noqa: N802
         """Make a job."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(self._queue.answers_after_s)
         job = self._queue._submitted(body["inputs"], self.headers.get("Idempotency-Key"))
         if self._queue._loses_answer():
             self.reset_connection()
@@ -107,6 +108,8 @@ class QueueServer(LoopbackServer):
         How long each job takes.
     knows_keys
         Whether a request with the key of an earlier one gets its job.
+    answers_after_s
+        How long it takes until a job is made, and its name told.
 
     Attributes
     ----------
@@ -126,11 +129,13 @@ class QueueServer(LoopbackServer):
         *,
         takes_s: float = 0.0,
         knows_keys: bool = False,
+        answers_after_s: float = 0.0,
     ) -> None:
         super().__init__()
         self.make = make
         self.takes_s = takes_s
         self.knows_keys = knows_keys
+        self.answers_after_s = answers_after_s
         self.jobs: list[Job] = []
         self.requests: list[str] = []
         self.most_waiting = 0
