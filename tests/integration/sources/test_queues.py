@@ -187,6 +187,82 @@ def test_one_that_is_not_ready_is_waited_for_by_the_next_call(tmp_path, server, 
     assert len(server.jobs) == 1
 
 
+EXECUTION = "/processes/weather/execution"
+ODD = [
+    (EXECUTION, 404, b"no such process"),
+    (EXECUTION, 200, b"{}"),
+    (EXECUTION, 200, b'{"jobID": null}'),
+    (EXECUTION, 200, b"[1]"),
+    (EXECUTION, 200, b"<html>please log in</html>"),
+    ("/jobs/job-0", 200, b"{}"),
+    ("/jobs/job-0", 200, b'{"status": {}}'),
+    ("/jobs/job-0", 200, b'"successful"'),
+    ("/jobs/job-0", 200, b"\xff"),
+    ("/jobs/job-0", 200, b"[" * 100_000),
+    ("/jobs/job-0", 403, b"no"),
+    ("/jobs/job-0/results", 200, b"{}"),
+    ("/jobs/job-0/results", 200, b'{"asset": []}'),
+    ("/jobs/job-0/results", 200, b'{"asset": {"value": {"href": null}}}'),
+    ("/jobs/job-0/results", 200, b'{"asset": {"value": {"href": "file:///etc/hostname"}}}'),
+    ("/jobs/job-0/results", 200, b'{"asset": {"value": {"href": "http://a:b/"}}}'),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "body"), ODD)
+def test_an_odd_answer_is_a_failed_download(tmp_path, tickets, path, status, body):
+    """It names what was asked, and the job is waited for once the queue is itself again."""
+    settings = replace(ONCE, forbidden_means_absent=True)
+    with QueueServer(make) as server:
+        server.odd_answers[path] = (status, body)
+        with pytest.raises(DownloadFailed) as failed:
+            get(server, tickets, tmp_path / "a", settings=settings)
+        assert failed.value.url == f"{server.url}{path}"
+        server.odd_answers.clear()
+        get(server, tickets, tmp_path / "a", settings=settings)
+    assert len(server.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/jobs", 404, b"no"),
+        ("/jobs", 200, b"{}"),
+        ("/jobs", 200, b'{"jobs": {}}'),
+        ("/jobs", 200, b'{"jobs": ["job-0"]}'),
+        ("/jobs", 200, b'{"jobs": [{"processID": "weather"}]}'),
+        ("/jobs/job-0", 200, b"no"),
+    ],
+)
+def test_where_jobs_cannot_be_looked_through_none_is_asked_for(
+    tmp_path, tickets, path, status, body
+):
+    """One may be among them."""
+    with QueueServer(make) as server:
+        server.lose_answers(1)
+        with pytest.raises(DownloadFailed):
+            get(server, tickets, tmp_path / "a")
+        server.odd_answers[path] = (status, body)
+        with pytest.raises(DownloadFailed, match=f"{path}.*queue"):
+            get(server, tickets, tmp_path / "a")
+        server.odd_answers.clear()
+        get(server, tickets, tmp_path / "a")
+    assert len(server.jobs) == 1
+
+
+@pytest.mark.parametrize("about", [b"{}", b'{"metadata": null}', b'{"metadata": {"request": []}}'])
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_job_that_is_not_ours_is_passed_over(tmp_path, tickets, status, about):
+    """One that was deleted since it was listed is no absent file, nor one that tells little."""
+    with QueueServer(make) as server:
+        server.lose_answers(1)
+        with pytest.raises(DownloadFailed):
+            get(server, tickets, tmp_path / "a")
+        other = OgcQueue(url=server.url, process="weather").submit({"hour": 5}, "other", ONCE)
+        server.odd_answers[f"/jobs/{other}"] = (status, about)
+        assert np.load(get(server, tickets, tmp_path / "a").path)[0, 0, 0] == 3
+    assert [job.request["hour"] for job in server.jobs] == [3, 5]
+
+
 @pytest.mark.parametrize("fault", ["failed", "dismissed", "forgotten", "thrown away"])
 def test_a_job_that_came_to_nothing_is_asked_for_anew(tmp_path, server, tickets, fault):
     """Once it is known, by the call after."""

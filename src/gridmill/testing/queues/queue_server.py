@@ -66,13 +66,15 @@ class _Handler(LoopbackHandler):
         job = self._queue._submitted(body["inputs"], self.headers.get("Idempotency-Key"))
         if self._queue._loses_answer():
             self.reset_connection()
-            return
-        self._send(201, json.dumps(job.told).encode())
+        elif not self._answered_oddly():
+            self._send(201, json.dumps(job.told).encode())
 
     def do_GET(self) -> None:  # noqa: N802
         """Say what became of jobs, and give what they made."""
         parts = urlsplit(self.path)
         self._queue._note(f"GET {parts.path}")
+        if self._answered_oddly():
+            return None
         first, *rest = parts.path.strip("/").split("/")
         if first == "jobs" and not rest:
             jobs = [job.told for job in reversed(self._queue.jobs)]
@@ -88,6 +90,12 @@ class _Handler(LoopbackHandler):
         asked = {"metadata": {"request": {"ids": dict(job.request)}}}
         more = asked if "request" in parse_qs(parts.query) else {}
         return self._send(200, json.dumps(job.told | more).encode())
+
+    def _answered_oddly(self) -> bool:
+        odd = self._queue.odd_answers.get(urlsplit(self.path).path)
+        if odd is not None:
+            self._send(*odd)
+        return odd is not None
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -117,6 +125,8 @@ class QueueServer(LoopbackServer):
         The jobs, in the order in which they were made.
     requests
         The GET requests so far, like ``"GET /jobs/1"``.
+    odd_answers
+        Status and body to answer instead, by path; a job is made all the same.
     most_waiting
         The most jobs that were waiting at once.
     """
@@ -138,6 +148,7 @@ class QueueServer(LoopbackServer):
         self.answers_after_s = answers_after_s
         self.jobs: list[Job] = []
         self.requests: list[str] = []
+        self.odd_answers: dict[str, tuple[int, bytes]] = {}
         self.most_waiting = 0
         self._lost_answers = 0
         self._changing = threading.Lock()
