@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from gridmill.sources.fetch.credentials.rules import origin_of
 from gridmill.sources.fetch.download import Download, fetch
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable, mask_url
 from gridmill.sources.fetch.hosts import place_at
@@ -179,6 +179,6 @@ class _Waiting:
 
 
 def _without_secrets(settings: DownloadSettings, url: str, queue: str) -> DownloadSettings:
-    """Return the settings for a result: another host does not get the queue's credentials."""
-    is_same = urlsplit(url).netloc == urlsplit(queue).netloc
+    """Return the settings for a result: only the queue's own scheme, host and port get headers."""
+    is_same = origin_of(url) == origin_of(queue)
     return settings if is_same else replace(settings, headers={})
