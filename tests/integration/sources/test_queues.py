@@ -187,6 +187,32 @@ def test_one_that_is_not_ready_is_waited_for_by_the_next_call(tmp_path, server, 
     assert len(server.jobs) == 1
 
 
+def test_a_job_is_looked_at_once_more_at_the_end_of_the_wait(tmp_path, server, tickets):
+    """Though the pause between two looks is longer than what is left of it."""
+    server.takes_s = 0.5
+    patience = Patience(wait_s=3, poll_initial_s=600, poll_max_s=600)
+    assert get(server, tickets, tmp_path / "a", patience=patience)
+
+
+def test_a_look_takes_no_longer_than_the_wait(tmp_path, tickets):
+    """A queue that is down is asked until `wait_s` is over, whatever a download's deadline is."""
+    settings = DownloadSettings(
+        attempts=1000,
+        wait_initial_s=0.02,
+        wait_max_s=0.02,
+        deadline_s=600,
+        connect_timeout_s=1,
+        read_timeout_s=1,
+    )
+    patience = replace(QUICK, wait_s=0.5)
+    with QueueServer(make) as server:
+        server.odd_answers["/jobs/job-0"] = (503, b"")
+        with pytest.raises(DownloadFailed) as failed:
+            get(server, tickets, tmp_path / "a", settings=settings, patience=patience)
+    assert failed.value.url == f"{server.url}/jobs/job-0"
+    assert failed.value.attempts < settings.attempts
+
+
 EXECUTION = "/processes/weather/execution"
 ODD = [
     (EXECUTION, 404, b"no such process"),

@@ -30,10 +30,15 @@ class Patience:
     Parameters
     ----------
     most_queued
-        Jobs that all runs on a cluster together may have at a queue; None for no limit.
+        Jobs that the tasks of all runs on a cluster ask and wait for at once; None for no limit.
+        One that was given up after `wait_s` may still be in the queue beside them.
     wait_s
-        Seconds that a task waits for its job. Then its file is a failed download, and the next run
-        goes on waiting for the same job.
+        Seconds that a task waits for its job, from when it has its place among `most_queued`; it
+        looks once more at their end. Then its file is a failed download, and the next run goes on
+        waiting for the same job. Not counted are the waits for a place, and for a turn at the host,
+        and the fetch of what was made. A submission is not cut short, and the requests of the last
+        look may take a connect and a read timeout each. So it bounds one file's wait and not a
+        run's: one whose jobs are all late waits so long for each `most_queued` of its files.
     poll_initial_s, poll_max_s
         Seconds between two looks at a job, which double up to the longest.
     claim_s
@@ -42,7 +47,7 @@ class Patience:
 
     # What Copernicus lets one user have is about this.
     most_queued: int | None = 4
-    # A worker's thread waits; an update every hour still ends.
+    # A worker's thread waits, and most jobs are ready by then.
     wait_s: float = 1800.0
     poll_initial_s: float = 1.0
     # Jobs take minutes to hours.
@@ -116,10 +121,11 @@ class _Waiting:
         end, pause_s = time.monotonic() + self.patience.wait_s, self.patience.poll_initial_s
         while True:
             ticket = self._ticket()
-            url = self._look(ticket)
+            url = self._look(ticket, end)
             if url is not None:
                 return url
-            if time.monotonic() + pause_s > end:
+            remaining_s = end - time.monotonic()
+            if remaining_s <= 0:
                 named = f"job {ticket.job}" if ticket.job else "a job that another task asks for"
                 raise DownloadFailed(
                     self.queue.url,
@@ -127,14 +133,18 @@ class _Waiting:
                     "not asked for again",
                     1,
                 )
-            time.sleep(pause_s)
+            time.sleep(min(pause_s, remaining_s))
             pause_s = min(2 * pause_s, self.patience.poll_max_s)
 
-    def _look(self, ticket: Ticket) -> str | None:
+    def _look(self, ticket: Ticket, end: float) -> str | None:
         """Return where a job's result is; None while it is to be waited for."""
         if ticket.job is None:
             return None
-        state = self.queue.look(ticket.job, self.settings)
+        # The last look is given the time of one try.
+        try_s = self.settings.connect_timeout_s + self.settings.read_timeout_s
+        left_s = max(end - time.monotonic(), try_s)
+        settings = replace(self.settings, deadline_s=min(self.settings.deadline_s, left_s))
+        state = self.queue.look(ticket.job, settings)
         if state.stage == "ready":
             return state.url
         if state.stage == "waiting":
