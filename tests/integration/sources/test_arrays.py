@@ -159,6 +159,22 @@ def test_metadata_and_coordinates_are_fetched_once_for_all_regions(tmp_path, pro
     assert got.count("era.zarr/time/0") == 1
 
 
+def test_metadata_and_coordinates_are_asked_for_once_for_all_regions(tmp_path, provider, client):
+    """By an update that finds nothing new; the next one asks anew."""
+    dataset = dataset_at(tmp_path, provider)
+    dataset.backfill(END, client=client, now=pd.Timestamp(END))
+    for update in range(2):
+        before = len(provider.requests)
+        report = dataset.reformat_operational_update(
+            until=END, now=pd.Timestamp(END), client=client
+        )
+        assert (report.variables_done, update) == (0, update)
+        paths = [one.path for one in provider.requests[before:]]
+        assert len({path for path in paths if path.startswith("era.zarr/t2m/")}) > 4
+        for small in ("time/0", "latitude/0", "longitude/0", ".zmetadata"):
+            assert paths.count(f"era.zarr/{small}") == 1
+
+
 def test_a_revision_of_a_chunk_remakes_its_regions_and_no_other(tmp_path, provider, client):
     """An append changes the metadata, and nothing of what was taken."""
     dataset = dataset_at(tmp_path, provider)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from gridmill.authoring.region_job import DataVarT, RegionJob
 from gridmill.authoring.source_file import SourceFileCoord, first_answer, places_to_ask
 from gridmill.model.urls import mask_url
+from gridmill.sources.arrays.kept import opened_once
 from gridmill.sources.arrays.opened import Remote
 from gridmill.sources.arrays.region import (
     AbsentChunks,
@@ -115,7 +117,12 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
         settings = replace(self.download_settings, attempts=2)
 
         def ask(url: str) -> FileIdentity:
-            remote = self._remote(url, coord, settings, is_anew=True)
+            # Which listings a job has tells one run from another.
+            remote = opened_once(
+                self.listings,
+                (url.partition("#")[0], coord.branch),
+                partial(self._remote, url, coord, settings, is_anew=True),
+            )
             why = self.why_provisional(coord, remote.attributes)
             if remote.snapshot is None:
                 found = identify_region(remote, _selected(coord))
