@@ -22,8 +22,8 @@ Values = np.ndarray[Any, Any]
 Orders = Mapping[int, np.ndarray[Any, Any]]
 # Fewer ways to arrange values than these are found by chance.
 FEWEST_WAYS = 1000.0
-# Of values that are looked at by least squares; of more, so many are drawn.
-MOST_POINTS = 100_000
+# How many values are looked at one by one, and by least squares; of more, so many are drawn.
+MOST_POINTS, MOST_SQUARED = 1_000_000, 100_000
 # What least squares leave of what is a sum: what rounding does.
 ROUNDED = 1e-6
 # What they may leave of what is more than a sum, and how many times as much in the other order.
@@ -184,8 +184,8 @@ def _without_mean(values: Values, along: tuple[int, ...]) -> Values:
 
 TESTS: tuple[Callable[[Values, Sequence[Read]], bool | None], ...] = (
     _by_itself,
+    _by_sum,  # before the others, for it looks at a part of many points
     _by_shift,
-    _by_sum,
     _by_rise,
     _mostly_by_shift,
     _by_products,
@@ -201,12 +201,22 @@ def _known(values: Values, one: Read) -> Values:
     return known
 
 
+def _drawn(at: Values, most: int) -> Values:
+    """Return the flat positions of places; of more than so many, the same at each time."""
+    places = np.flatnonzero(at)
+    if places.size <= most:
+        return places
+    return np.sort(np.random.default_rng(0).choice(places, most, replace=False))
+
+
 def _shares_shifted(values: Values, one: Read, at: Values) -> tuple[float, float]:
     """Return at which share of some places values are what was read, shifted, and it turned."""
-    ours = values[at].astype("float64")
-    if ours.size == 0:
+    places = _drawn(at, MOST_POINTS)
+    if places.size == 0:
         return 0.0, 0.0
-    raw, turned = (of[at].astype("float64") for of in (one.raw, one.turned))
+    ours, raw, turned = (
+        of.ravel()[places].astype("float64") for of in (values, one.raw, one.turned)
+    )
     return _share_shifted(ours, raw), _share_shifted(ours, turned)
 
 
@@ -222,8 +232,8 @@ def _share_shifted(ours: Values, theirs: Values) -> float:
 
 
 def _rises_or_falls(values: Values, raw: Values) -> bool:
-    known = np.isfinite(values) & np.isfinite(raw)
-    ours, theirs = values[known], raw[known]
+    places = _drawn(np.isfinite(values) & np.isfinite(raw), MOST_POINTS)
+    ours, theirs = values.ravel()[places], raw.ravel()[places]
     if not _has_order(ours):
         return False
     order = np.argsort(theirs, kind="stable")
@@ -251,9 +261,8 @@ def _left_of(
 
     None where there are too few to tell.
     """
-    at = np.flatnonzero(np.logical_and.reduce([_known(values, one) for one in read]))
-    if at.size > MOST_POINTS:
-        at = np.sort(np.random.default_rng(0).choice(at, MOST_POINTS, replace=False))
+    known = np.logical_and.reduce([_known(values, one) for one in read])
+    at = _drawn(known, MOST_SQUARED)
     ours = _normal(values.ravel()[at])
     raw = [_normal(one.raw.ravel()[at]) for one in read]
     turned = [_normal(one.turned.ravel()[at]) for one in read]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridmill.sources.evidence import made as made_module
 from gridmill.sources.evidence.compare import NotAsPromised, compare
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import Axis, Evidence
@@ -145,6 +146,33 @@ def test_a_field_that_is_read_twice_is_turned_once(seed, is_turned):
     read = temperature(seed)
     place, _ = stored(read[::-1] if is_turned else read, told(read), told(read))
     np.testing.assert_array_equal(place, read[::-1])
+
+
+@given(st.sampled_from(sorted(ONE)), st.integers(0, 10_000), st.integers(1, LONS.size - 1))
+def test_what_is_made_of_a_field_that_begins_elsewhere_is_turned(style, seed, east):
+    """From another longitude, and from the other pole."""
+    read = random(seed)
+    axes = (
+        Axis(name="lat", values=LATS[::-1], units="degrees_north"),
+        Axis(name="lon", values=np.roll(LONS, east), units="degrees_east"),
+    )
+    made = ONE[style](read)
+    place, remarks = stored(made, Evidence(variable="t", values=read, axes=axes))
+    np.testing.assert_array_equal(place, np.roll(made[::-1], -east, axis=1).astype("float32"))
+    assert remarks == ["read with latitude and longitude in another order, and turned"]
+
+
+@pytest.mark.parametrize("samples", [50, 200])
+@given(st.sampled_from(sorted(ONE)), st.integers(0, 10_000), st.booleans())
+def test_of_many_values_some_are_enough(samples, style, seed, is_turned):
+    """Of a field that is too large, so many places are drawn."""
+    read = random(seed)
+    made = ONE[style](read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made_module, "MOST_POINTS", samples)
+        patch.setattr(made_module, "MOST_SQUARED", samples)
+        place, _ = stored(made[::-1] if is_turned else made, told(read))
+    np.testing.assert_array_equal(place, made[::-1].astype("float32"))
 
 
 @pytest.mark.parametrize("constant", [0.0, np.nan])
