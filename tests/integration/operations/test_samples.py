@@ -26,7 +26,7 @@ from gridmill.testing import ArchiveServer
 from guarded import Guarded
 from provider_samples import (
     SHAPE,
-    field,
+    counts,
     written_dated,
     written_forecasts,
     written_raster,
@@ -187,15 +187,23 @@ def test_groups_of_hdf5(tmp_path, imported):
 
 
 def test_rasters_say_their_time_in_their_names(tmp_path, imported):
-    """As CHIRPS has them, compressed."""
+    """As CHIRPS has them, compressed; no digit is lost, and later files are read as they say."""
     pytest.importorskip("rasterio")
     source = tmp_path / "source"
     source.mkdir()
-    files = written_raster(source)
+    files = [written_raster(source, f"2024-05-0{day}", counts(day)) for day in (1, 2)]
     said = propose(tmp_path / "package", *files)
     assert said["frequency"] == "D"
-    stored = archive_of(imported(tmp_path / "package"), tmp_path / "a.zarr", "2024-05-03")
-    np.testing.assert_array_equal(stored.band_1[1], field(1))
+    written_raster(source, "2024-05-03", counts(3), is_flipped=True, scale=0.5)
+    dataset = imported(tmp_path / "package")
+    stored = archive_of(dataset, tmp_path / "a.zarr", "2024-05-04")
+    np.testing.assert_array_equal(stored.band_1[1], counts(2))
+    np.testing.assert_array_equal(stored.band_1[2], counts(3) / 2)
+    written_raster(source, "2024-05-04", counts(4), crs="EPSG:4267")
+    report = dataset(tmp_path / "a.zarr").backfill("2024-05-05", client="none", now="2100-01-01")
+    assert any("EPSG:4267, and EPSG:4326 is wanted" in str(one) for one in report.problems)
+    assert np.isnan(xr.open_zarr(tmp_path / "a.zarr").band_1[3:]).all()
+    assert '"gridmill[geotiff]"' in (tmp_path / "package/pyproject.toml").read_text()
     passes_its_contract(tmp_path / "package")
 
 

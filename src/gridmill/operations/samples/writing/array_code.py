@@ -302,11 +302,10 @@ def _reading(proposal: ArrayProposal) -> list[str]:
         '        """Read one variable of a file."""',
     ]
     if proposal.samples[0].sample.kind == "geotiff":
-        return [
-            *head,
-            "        with rasterio.open(coord.downloaded_path) as raster:",
-            '            return raster.read(1, masked=True).astype("float32").filled(np.nan)',
-        ]
+        crs = proposal.samples[0].variables[0].attrs.get("crs")
+        named = {} if crs is None else {"crs": crs}
+        call = Call("read_geotiff", (Raw("coord.downloaded_path"),), named)
+        return [*head, f"        return {written(call, ' ' * 8, 15)}"]
     if not proposal.has_many:
         dim = proposal.time_dim
         index = f', index={{"{dim}": 0}}' if dim is not None else ""

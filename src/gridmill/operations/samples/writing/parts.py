@@ -32,12 +32,12 @@ STANDARD = {
     "Path": "pathlib",
 }  # fmt: skip
 WHOLE = {"np": "import numpy as np", "pd": "import pandas as pd", "xr": "import xarray as xr",
-         "cftime": "import cftime", "rasterio": "import rasterio"}  # fmt: skip
+         "cftime": "import cftime"}  # fmt: skip
 OURS = {
     **dict.fromkeys(
         ("Coordinate", "DataVar", "DynamicalDataset", "Encoding", "RegionJob", "SourceFileCoord",
-         "TemplateConfig", "read_netcdf", "read_xarray", "ApiKey", "BearerToken", "Login",
-         "S3Access"),
+         "TemplateConfig", "read_geotiff", "read_netcdf", "read_xarray", "ApiKey", "BearerToken",
+         "Login", "S3Access"),
         "gridmill",
     ),
     **dict.fromkeys(
