@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 from click.testing import CliRunner
 
 import gridmill
@@ -207,15 +208,38 @@ def test_rasters_say_their_time_in_their_names(tmp_path, imported):
     passes_its_contract(tmp_path / "package")
 
 
-def test_a_store_of_zarr_is_read_region_by_region(tmp_path, imported):
-    """Its times are copied out as they are wanted."""
-    days = written_dated(tmp_path / "days")
-    with xr.open_mfdataset(days) as whole:
-        whole.load().drop_encoding().to_zarr(tmp_path / "source.zarr")
+@pytest.mark.parametrize("dims", [("valid_time", "lat", "lon"), ("lat", "lon", "date")])
+def test_a_store_of_zarr_is_read_region_by_region(dims, tmp_path, imported):
+    """Whatever it calls its time, wherever that stands; a revised chunk is taken in."""
+    source = tmp_path / "source" / "analysis"
+    (time,) = set(dims) - {"lat", "lon"}
+    with xr.open_mfdataset(written_dated(tmp_path / "days")) as whole:
+        renamed = whole.load().drop_encoding().rename(time=time).transpose(*dims)
+        renamed.to_zarr(source, encoding={"rain": {"chunks": (1, 31, 16)}})
+    propose(tmp_path / "package", source)
+    dataset = imported(tmp_path / "package")
+    with ArchiveServer(source.parent) as server:
+        server.release_all()
+        archive_of(dataset, tmp_path / "a.zarr", "2024-03-01", server.url)
+        zarr.open_array(source / "rain")[0] = 1.0
+        updated = dataset(tmp_path / "a.zarr", source_base=server.url)
+        report = updated.reformat_operational_update(now="2024-03-01")
+        assert report.succeeded, list(report.problems)
+    with xr.open_zarr(source) as plain, xr.open_zarr(tmp_path / "a.zarr") as stored:
+        np.testing.assert_array_equal(stored.t2m, plain.t2m.transpose(time, ...))
+        np.testing.assert_array_equal(stored.rain, plain.rain.transpose(time, ...))
+    passes_its_contract(tmp_path / "package")
+
+
+def test_a_store_is_asked_for_times_as_it_has_them(tmp_path, imported):
+    """Those of months lie on no first day."""
+    (days,) = written_yearly(tmp_path, ("tas",))[:1]
+    with xr.open_dataset(days) as opened:
+        opened.load().drop_encoding().to_zarr(tmp_path / "source.zarr")
     propose(tmp_path / "package", tmp_path / "source.zarr")
-    stored = archive_of(imported(tmp_path / "package"), tmp_path / "a.zarr", "2024-03-01")
+    stored = archive_of(imported(tmp_path / "package"), tmp_path / "a.zarr", "2002-01-01")
     with xr.open_zarr(tmp_path / "source.zarr") as plain:
-        np.testing.assert_array_equal(stored.t2m, plain.t2m)
+        np.testing.assert_array_equal(stored.tas, plain.tas)
     passes_its_contract(tmp_path / "package")
 
 

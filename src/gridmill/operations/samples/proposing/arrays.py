@@ -61,8 +61,10 @@ def propose_arrays(
     times = _times(samples, pattern)
     words, odd = _words(pattern, samples)
     pattern = pattern.without_words() if odd else pattern
-    cadence = cadence_of(times)
-    is_store, has_many = first.sample.kind == "zarr", _have_many(samples, pattern, cadence)
+    is_store, cadence = first.sample.kind == "zarr", cadence_of(times)
+    if is_store and _labels(times, cadence) != times:  # a store is asked for labels as it has them
+        cadence = Cadence(None, is_known=False)
+    has_many = _have_many(samples, pattern, cadence)
     if not has_many:
         pattern = pattern.dated(by_hour=cadence.alias not in ("D", "7D", "MS", "YS"))
     renamed = _renamed(first)

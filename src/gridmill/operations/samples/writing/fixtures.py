@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from gridmill.authoring.labels import STANDARD_CALENDARS
 from gridmill.operations.samples.facts import GribField, Sample
 from gridmill.operations.samples.proposal import ArrayProposal, GribProposal, Proposal
 from gridmill.sources.grib.framing import iter_messages
@@ -57,7 +58,7 @@ def _span(proposal: Proposal) -> tuple[str, str]:
     count = max(POSITIONS, min(in_file, MOST_POSITIONS))
     index = xr.date_range(
         _iso(first), periods=count + 1, freq=timing.frequency, calendar=timing.calendar,
-        use_cftime=timing.calendar not in ("proleptic_gregorian", "standard", "gregorian"),
+        use_cftime=timing.calendar not in STANDARD_CALENDARS,
     )  # fmt: skip
     return _iso(index[0]), _iso(index[-1])
 

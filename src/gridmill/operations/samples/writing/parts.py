@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
 
+from gridmill.authoring.labels import STANDARD_CALENDARS
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.pattern import Part, PathPattern
 from gridmill.operations.samples.proposal import Proposal, Question, Timing
@@ -53,7 +54,9 @@ OURS = {
          "RegionalGrid", "RotatedGaussianGrid", "RotatedGrid", "SatelliteGrid"),
         "gridmill.authoring.grids",
     ),
-    "addresses": "gridmill.authoring.source_file",
+    **dict.fromkeys(("ArrayRegion", "ArrayRegionJob"), "gridmill.authoring.sources.arrays"),
+    "parse_label": "gridmill.authoring.labels",
+    "open_region": "gridmill.sources.arrays.region",
     "Surface": "gridmill.sources.grib.identity",
     "Statistic": "gridmill.sources.grib.inventory.message",
 }  # fmt: skip
@@ -119,23 +122,29 @@ def start_of(timing: Timing, asked: Asked) -> list[str]:
         lines.append(asks + assigned("append_dim_frequency", timing.frequency, "    "))
     else:
         lines.append(f"{asks}    append_dim_frequency = None")
-    if timing.calendar not in ("proleptic_gregorian", "standard", "gregorian"):
+    if timing.calendar not in STANDARD_CALENDARS:
         lines.append(assigned("calendar", timing.calendar, "    "))
     return lines
 
 
 def listed(timing: Timing) -> str:
     """Return irregular times as a constant."""
-    shown = [f"{time:%Y-%m-%dT%H:%M:%S}" for time in timing.labels]
-    return assigned("TIMES", Call("pd.DatetimeIndex", (shown,)))
+    shown = [time.strftime("%Y-%m-%dT%H:%M:%S") for time in timing.labels]
+    if timing.calendar in STANDARD_CALENDARS:
+        return assigned("TIMES", Call("pd.DatetimeIndex", (shown,)))
+    labels = [Call("parse_label", (one, timing.calendar)) for one in shown]
+    return assigned("TIMES", Call("xr.CFTimeIndex", (labels,)))
 
 
-def listed_times() -> list[str]:
+def listed_times(timing: Timing) -> list[str]:
     """Return the method that gives irregular times."""
+    end = "pd.Timestamp(end)"
+    if timing.calendar not in STANDARD_CALENDARS:
+        end = f'parse_label(end, "{timing.calendar}")'
     return [
         "\n    def append_dim_coordinates(self, end):",
         '        """Return the times before `end`."""',
-        "        return TIMES[TIMES < pd.Timestamp(end)]",
+        f"        return TIMES[TIMES < {end}]",
     ]
 
 
