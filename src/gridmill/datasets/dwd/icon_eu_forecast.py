@@ -7,8 +7,8 @@ of the first forecast.
 The files are those of DWD's new tree, `v1/m`. Its old one, with files packed by bzip2 and ICON-EU
 on regular latitudes and longitudes, ends after 2026-11-30 (github.com/dynamical-org/reformatters,
 issues 1007 and 1063). On 2026-10-06 the mesh became DWD's number 62; the archive begins on the day
-after. DWD keeps the last eight forecasts or so; what is older comes from dynamical.org's public
-copy, which has them since 2026-09-16. In the new tree no regular grid of ICON-EU is known.
+after. DWD keeps a forecast for about 21 hours; what is older comes from dynamical.org's public copy,
+which has them since 2026-09-16. In the new tree no regular grid of ICON-EU is known.
 """
 
 from __future__ import annotations

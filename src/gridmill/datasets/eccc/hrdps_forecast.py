@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridmill import Completeness, DynamicalDataset, Encoding
+from gridmill import Completeness, DownloadSettings, DynamicalDataset, Encoding
 from gridmill.authoring.cf import WELL_KNOWN, attributes
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
@@ -165,6 +165,8 @@ class EcccHrdpsForecastJob(GribForecastJob[EcccHrdpsForecastFile]):
 
     # A forecast is complete four hours after its start; twice that, and there is a gap.
     publication_delay = timedelta(hours=8)
+    # What the provider asks of its users.
+    download_settings = DownloadSettings(most_at_host=8)
     file_type = EcccHrdpsForecastFile
     grid = GRID
 
