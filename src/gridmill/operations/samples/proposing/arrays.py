@@ -55,15 +55,13 @@ def propose_arrays(
     ValueError
         The samples are not of one product, say no time, or lack a variable of `only`.
     """
-    first = samples[0]
+    first, is_store = samples[0], samples[0].sample.kind == "zarr"
     facts = [NameFacts(times=(s.times[0], s.times[-1]) if s.times else ()) for s in samples]
     pattern = find_pattern(names, facts)
     times = _times(samples, pattern)
     words, odd = _words(pattern, samples)
     pattern = pattern.without_words() if odd else pattern
-    is_store, cadence = first.sample.kind == "zarr", cadence_of(times)
-    if is_store and _labels(times, cadence) != times:  # a store is asked for labels as it has them
-        cadence = Cadence(None, is_known=False)
+    cadence = _cadence(times, is_store=is_store)
     has_many = _have_many(samples, pattern, cadence)
     if not has_many:
         pattern = pattern.dated(by_hour=cadence.alias not in ("D", "7D", "MS", "YS"))
@@ -119,6 +117,13 @@ def _times(samples: Sequence[ArraySample], pattern: PathPattern) -> list[Any]:
             "by their whole address"
         )
     return sorted(set(told))
+
+
+def _cadence(times: Sequence[Any], *, is_store: bool) -> Cadence:
+    """Return the step; none where it would give other labels than those a store is asked for."""
+    cadence = cadence_of(times)
+    is_other = is_store and _labels(times, cadence) != list(times)
+    return Cadence(None, is_known=False) if is_other else cadence
 
 
 def _labels(times: Sequence[Any], cadence: Cadence) -> list[Any]:
