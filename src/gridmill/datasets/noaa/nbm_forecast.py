@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridmill import DynamicalDataset, Encoding
+from gridmill import Completeness, DynamicalDataset, Encoding
 from gridmill.authoring.cf import WELL_KNOWN, attributes
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
@@ -128,6 +128,7 @@ class NoaaNbmForecastTemplate(ForecastTemplate):
     data_vars = DATA_VARS
     grid = GRID
     lead_hours = (*range(1, 37), *range(39, 193, 3), *range(198, 265, 6))
+    more_coords = (Completeness(dims=("init_time", "lead_time")),)
 
 
 @dataclass(frozen=True, kw_only=True)
