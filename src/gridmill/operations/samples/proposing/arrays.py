@@ -28,12 +28,11 @@ from gridmill.operations.samples.proposing.asking import (
     unexplained_words,
 )
 from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
+from gridmill.operations.samples.proposing.choosing import LONG, chosen
 from gridmill.operations.samples.proposing.naming import python_name
 
 __all__ = ["propose_arrays"]
 
-LONG = 100_000
-MOST_VARIABLES = 40
 LATITUDES, LONGITUDES = ("latitude", "lat"), ("longitude", "lon", "long")
 KEPT_ATTRS = ("standard_name", "long_name", "units", "cell_methods", "grid_mapping")
 
@@ -70,7 +69,7 @@ def propose_arrays(
     asked = [*odd, *shared_questions(cadence, pattern, "time", times), *_more(samples)]
     positions = _positions(cadence, samples, has_many)
     variables = list(_variables(samples, words, renamed, positions, asked))
-    variables, others = _chosen(variables, only)
+    variables, others = chosen(variables, only)
     if others:
         asked.append(too_many_variables(others))
     return ArrayProposal(
@@ -324,19 +323,6 @@ def _attrs(var: ArrayVariable, asked: list[Question]) -> dict[str, str]:
         **{"long_name": var.name.replace("_", " ").capitalize(), "units": "1"},
         **kept,
     }
-
-
-def _chosen(
-    variables: list[ProposedArray], only: Sequence[str]
-) -> tuple[list[ProposedArray], list[str]]:
-    known = [var.name for var in variables]
-    if unknown := sorted(set(only) - set(known)):
-        raise ValueError(
-            f"the samples have no variables {', '.join(unknown)}; known: {', '.join(known)}"
-        )
-    if only:
-        return [var for var in variables if var.name in only], []
-    return variables[:MOST_VARIABLES], known[MOST_VARIABLES:]
 
 
 def _more(samples: Sequence[ArraySample]) -> Iterator[Question]:

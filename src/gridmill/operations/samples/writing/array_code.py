@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,9 @@ from gridmill.operations.samples.writing.parts import (
     Asked,
     about_attributes,
     credential_lines,
+    dataset_class,
     file_attributes,
+    has_words,
     import_lines,
     listed,
     listed_times,
@@ -48,7 +49,7 @@ def array_module(proposal: ArrayProposal, names: Names) -> str:
         _template(proposal, names, asked),
         _file(proposal, names, asked),
         _job(proposal, names, asked),
-        _dataset(proposal, names, asked),
+        dataset_class(proposal, names, asked),
     ]
     cells = 'CELLS = np.load(Path(__file__).with_name("cells.npz"))'
     constants = [cells] if array_numbers(proposal) else []
@@ -60,10 +61,6 @@ def array_module(proposal: ArrayProposal, names: Names) -> str:
     return f"{intro}\n\n{import_lines(body)}{gap}{body}\n"
 
 
-def _has_words(proposal: ArrayProposal) -> bool:
-    return any(var.word is not None for var in proposal.variables)
-
-
 def _variable_class(proposal: ArrayProposal, names: Names) -> str:
     lines = [
         "@dataclass(frozen=True, kw_only=True)",
@@ -72,7 +69,7 @@ def _variable_class(proposal: ArrayProposal, names: Names) -> str:
         "",
         "    source_name: str",
     ]
-    if _has_words(proposal):
+    if has_words(proposal):
         lines.append("    word: str  # in the files' names")
     return "\n".join(lines)
 
@@ -207,7 +204,7 @@ def _file(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
         url, place = "self.path", PLACE
     else:
         lines += ['    """The file of one time."""', "", *attributes, "    time: pd.Timestamp"]
-        lines += ["    word: str", ""] if _has_words(proposal) else [""]
+        lines += ["    word: str", ""] if has_words(proposal) else [""]
         _, url = path_code(proposal.pattern, "self.time", "self.word")
         place = '{"time": self.time}'
     lines += [
@@ -258,7 +255,7 @@ def _job(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
         f"{asked.at('delay', '    ')}    publication_delay = timedelta(days=1)",
         *credential_lines(proposal),
     ]
-    if _has_words(proposal):
+    if has_words(proposal):
         lines += [
             "",
             "    def source_groups(self, data_vars):",
@@ -279,7 +276,7 @@ def _job(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
 def _files_of(proposal: ArrayProposal, names: Names) -> list[str]:
     file = f"{names.class_name}File"
     if not proposal.has_many:
-        word = ", word=data_var_group[0].word" if _has_words(proposal) else ""
+        word = ", word=data_var_group[0].word" if has_words(proposal) else ""
         return [f"        return [{file}(time=time{word}) for time in times]"]
     what = "store=path, arrays=arrays" if _is_store(proposal) else "path=path"
     arrays = "        arrays = tuple(var.source_name for var in data_var_group)"
@@ -371,17 +368,3 @@ def _many_read(proposal: ArrayProposal) -> list[str]:
     if _has_time_inside(proposal):
         lines.append(f'            part = part.transpose("{dim}", ...)')
     return [*lines, f"            return read_xarray(part, {name})"]
-
-
-def _dataset(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
-    base: Mapping[str, str] = {"base": proposal.pattern.base or "."}
-    return "\n".join(
-        [
-            f"class {names.class_name}(DynamicalDataset):",
-            f'    """{names.provider} {names.model}."""',
-            "",
-            f"    template_config = {names.class_name}Template",
-            f"    region_job = {names.class_name}Job",
-            asked.at("base", "    ") + assigned("source_base", base["base"], "    "),
-        ]
-    )

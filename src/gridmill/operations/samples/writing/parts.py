@@ -6,11 +6,18 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 from gridmill.authoring.labels import STANDARD_CALENDARS
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.pattern import Part, PathPattern
-from gridmill.operations.samples.proposal import Proposal, Question, Timing
+from gridmill.operations.samples.proposal import (
+    ArrayProposal,
+    GribProposal,
+    Proposal,
+    Question,
+    Timing,
+)
 from gridmill.operations.samples.writing.code import Call, asked_lines, assigned
 from gridmill.sources.fetch.credentials.rules import Credential
 
@@ -18,8 +25,11 @@ __all__ = [
     "Asked",
     "about_attributes",
     "credential_lines",
+    "dataset_class",
     "file_attributes",
+    "has_words",
     "import_lines",
+    "iso",
     "listed",
     "listed_times",
     "module_intro",
@@ -114,8 +124,7 @@ def _rank(name: str) -> tuple[int, str]:
 
 def start_of(timing: Timing, asked: Asked) -> list[str]:
     """Return where the append dim starts and how it goes on."""
-    first = timing.labels[0]
-    start = f"{first:%Y-%m-%d}" if _is_midnight(first) else f"{first:%Y-%m-%dT%H:%M:%S}"
+    start = iso(timing.labels[0]).removesuffix("T00:00:00")
     lines = [asked.at("start", "    ") + assigned("append_dim_start", start, "    ")]
     asks = asked.at("frequency", "    ")
     if timing.frequency is not None:
@@ -129,7 +138,7 @@ def start_of(timing: Timing, asked: Asked) -> list[str]:
 
 def listed(timing: Timing) -> str:
     """Return irregular times as a constant."""
-    shown = [time.strftime("%Y-%m-%dT%H:%M:%S") for time in timing.labels]
+    shown = [iso(time) for time in timing.labels]
     if timing.calendar in STANDARD_CALENDARS:
         return assigned("TIMES", Call("pd.DatetimeIndex", (shown,)))
     labels = [Call("parse_label", (one, timing.calendar)) for one in shown]
@@ -148,8 +157,29 @@ def listed_times(timing: Timing) -> list[str]:
     ]
 
 
-def _is_midnight(time: object) -> bool:
-    return not any(getattr(time, unit) for unit in ("hour", "minute", "second"))
+def iso(time: Any) -> str:
+    """Return a label, of whichever calendar, in ISO 8601."""
+    return str(time.strftime("%Y-%m-%dT%H:%M:%S"))
+
+
+def has_words(proposal: GribProposal | ArrayProposal) -> bool:
+    """Whether files are of single variables, which their names tell apart."""
+    return any(var.word is not None for var in proposal.variables)
+
+
+def dataset_class(proposal: Proposal, names: Names, asked: Asked) -> str:
+    """Return the class that ties template and job together."""
+    base = assigned("source_base", proposal.pattern.base or ".", "    ")
+    return "\n".join(
+        [
+            f"class {names.class_name}(DynamicalDataset):",
+            f'    """{names.provider} {names.model}."""',
+            "",
+            f"    template_config = {names.class_name}Template",
+            f"    region_job = {names.class_name}Job",
+            asked.at("base", "    ") + base,
+        ]
+    )
 
 
 def about_attributes(names: Names, asked: Asked) -> str:
