@@ -361,6 +361,10 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     done = run("backfill", "release_1:Dataset", "--until", until(6), "--cluster", "none")
     assert done.exit_code == 0, done.output
+    asked = run("migrate-metadata", "release_2:Dataset")
+    assert "Rename b to new, and delete the former b, in " in asked.stderr
+    asked = run("migrate-metadata", "release_2:Dataset", "--keep-until", "2020-02-01")
+    assert "Rename b to new, and keep the former b until 2020-02-01, in " in asked.stderr
     done = run("migrate-metadata", "release_2:Dataset", "--keep-until", "2020-02-01", "--yes")
     assert "renamed b to new" in done.output
     done = run("remove-variable", "release_2:Dataset", "b", "--yes")
