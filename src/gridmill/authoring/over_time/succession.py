@@ -12,7 +12,14 @@ from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import DataVar
 from gridmill.stores.structure import DECODING_ATTRIBUTES
 
-__all__ = ["as_named", "declared_names", "no_longer_declared", "renames", "say_succession"]
+__all__ = [
+    "as_named",
+    "declared_names",
+    "kept_along",
+    "no_longer_declared",
+    "renames",
+    "say_succession",
+]
 
 Arrays = Mapping[str, Mapping[str, Any]]
 NOT_OURS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -91,6 +98,14 @@ def no_longer_declared(config: TemplateConfig, arrays: Arrays) -> list[DataVar]:
     found = [_kept_as_it_is(n, arrays[n]) for n in arrays if n not in declared | dims | auxiliary]
     own = {dim for coord in config.coords for dim in coord.own_dims}
     return [var for var in found if var is not None and set(var.dims) <= own]
+
+
+def kept_along(config: TemplateConfig) -> list[DataVar]:
+    """Return the variables along the append dim that the code no longer declares.
+
+    No job makes any of their values: what would move them, or cut an object of theirs, must not.
+    """
+    return [var for var in config.kept_vars if config.varies(var)]
 
 
 def _kept_as_it_is(name: str, array: Mapping[str, Any]) -> DataVar | None:
