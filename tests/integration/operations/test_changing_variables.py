@@ -192,7 +192,7 @@ def test_a_variable_that_the_code_drops_stays(where: dict[str, Any]) -> None:
 def test_no_object_of_a_variable_that_the_code_drops_is_cut(
     where: dict[str, Any], tmp_path: Path, length: int
 ) -> None:
-    """What it holds beyond would come back; where its objects end, and where it has none, it can."""
+    """What it holds beyond would come back; it can where its objects end, or it has none."""
     ds = dataset(BEFORE[:1], where)
     assert ds.reformat_operational_update(client="none", now=until(10)).succeeded
     before = {k: v for k, v in snapshot(tmp_path).items() if "/leases/" not in k}

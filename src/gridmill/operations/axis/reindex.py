@@ -18,6 +18,7 @@ import numpy as np
 
 from gridmill.archive.archive import Archive
 from gridmill.authoring.axis import late_labels, on_axis
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.over_time.succession import kept_along
 from gridmill.model.records import ObjectReceipt, ProgressRecord
@@ -151,8 +152,7 @@ def _take_in(
     sources = before.get_indexer(archive.index).astype(np.int64)
     first = archive.region_start(int(np.flatnonzero(sources < 0)[0]))
     arrays = [var.name for var in config.data_vars if config.varies(var)]
-    if config.completeness is not None:
-        arrays.append(config.completeness.name)
+    arrays += [share.name for share in shares_of(config.coords)]
     step = config.region_length
     moves = Moves(dim, first, step, sources, tuple(a for a in arrays if a in archive.arrays))
     seen = [record for record in store.tracker.records() if record.start < len(before)]
