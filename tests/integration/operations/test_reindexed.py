@@ -12,23 +12,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+from elsewhere import write
 from gridmill import Address, Completeness, DynamicalDataset, Finality
 from gridmill.authoring.derived import wind_speed
 from gridmill.operations.axis.reindex import reindex
+from gridmill.operations.elsewhere.adopt import adopt
+from gridmill.operations.history.history import read_history
 from gridmill.operations.proving.prove import prove
 from gridmill.operations.variables.renaming import rename_variables
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps, find_provisional
 from preliminary import WHY
 from scenes import Frozen, Provider, SceneCoord, SceneJob, name_of, scene, scenes_of
-from tiny import tiny_var, values_at
+from tiny import time_coordinate, tiny_var, values_at
 
 FIRST = [scene(minutes) for minutes in (0, 10, 20, 40, 50, 60)]
 LATE = [scene(minutes) for minutes in (15, 30)]
@@ -256,3 +259,86 @@ def test_what_is_provisional_stays_so_until_it_is_final(tmp_path: Path) -> None:
     assert told(ds) == dict.fromkeys(ALL, (1, 1))
     assert wrong_with(ds.store.open_dataset(chunks=None), PLAIN, False) == []
     assert list(find_provisional(Context(ds, now=NOW, beyond=True))) == []
+
+
+def test_the_history_of_a_place_moves_with_it(tmp_path: Path) -> None:
+    """Which runs made and replaced its values, and its earlier versions, are told as before."""
+    provider = Provider(tmp_path / "source")
+    provider.publish(*FIRST)
+    ds = scenes_of(tmp_path, "icechunk")
+    backfill(ds)
+    for label in FIRST[2:5]:
+        np.save(provider.folder / name_of(label), values_at(label, 1))
+        assert update(ds).revised
+    np.save(provider.folder / name_of(FIRST[5]), values_at(FIRST[5], 1))
+    update(ds)
+    before = {label: of_place(ds, label) for label in FIRST}
+    assert [len(place.before) for place in before.values()] == [0, 0, 1, 1, 1, 1]
+    provider.publish(*LATE)
+    reindex(ds, who="me", now=NOW)
+    for label, was in before.items():
+        is_ = of_place(ds, label)
+        assert (is_.url, is_.arrived, is_.before) == (was.url, was.arrived, was.before), label
+    update(ds)
+    for label, was in before.items():
+        is_ = of_place(ds, label)
+        assert (is_.url, is_.arrived, is_.before) == (was.url, was.arrived, was.before), label
+
+
+def of_place(ds: DynamicalDataset, label: Any) -> Any:
+    """Return the history of a label's only source file."""
+    (place,) = read_history(ds, label.isoformat(), now=NOW).places
+    return place
+
+
+class AdoptableTemplate(Frozen):
+    """Times as xarray writes them; what the provider lists is given."""
+
+    coords = (time_coordinate(units="minutes since 2020-01-01"), *Frozen.coords[1:])
+    listed: ClassVar = list(FIRST)
+
+    def append_dim_coordinates(self, end: Any) -> Any:
+        """Give them."""
+        labels = pd.DatetimeIndex(sorted(self.listed))
+        return labels[labels < self.label(end)]
+
+
+class Adoptable(DynamicalDataset):
+    """Scenes of an archive that xarray wrote."""
+
+    template_config = AdoptableTemplate
+    region_job = SceneJob
+
+
+def test_what_nobody_has_proven_stays_unproven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values of an adopted archive, in whatever region they lie by then."""
+    data = {
+        name: (
+            ("time", "y", "x"),
+            np.stack([of(label) for label in FIRST]),
+            {"long_name": name, "units": "1"},
+        )
+        for name, of in PLAIN.items()
+    }
+    coords = {"time": FIRST, "y": np.arange(2.0), "x": np.arange(3.0)}
+    provider = Provider(tmp_path / "source")
+    provider.publish(*FIRST)
+    url = str(tmp_path / "a.icechunk")
+    minutes = {"time": {"units": "minutes since 2020-01-01", "dtype": "int64"}}
+    whole = {name: {"chunks": (4, 2, 3)} for name in PLAIN}
+    write(url, xr.Dataset(data, coords, {"title": "Tiny"}), steps=(), encoding=minutes | whole)
+    ds = Adoptable(url, source_base=str(provider.folder))
+    adopt(ds, who="me", now=NOW)
+    assert ds.status(now=NOW).unproven == 2
+    provider.withdraw(*FIRST)
+    provider.publish(*LATE)
+    monkeypatch.setattr(AdoptableTemplate, "listed", ALL)
+    with reading(ds, PLAIN) as violations:
+        reindex(ds, who="me", now=NOW)
+        assert ds.status(now=NOW).unproven == 2
+        provider.publish(*FIRST)
+        update(ds)
+    assert violations == []
+    assert wrong_with(ds.store.open_dataset(chunks=None), PLAIN, False) == []
