@@ -188,6 +188,30 @@ def test_a_variable_that_the_code_drops_stays(where: dict[str, Any]) -> None:
     assert_readers_see(dataset(BEFORE, where), "a b", 10)
 
 
+class Whole(ChangingJob):
+    """Gives whole numbers."""
+
+    def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
+        """Read one of the file's arrays, in hundredths."""
+        return (100 * super().read_data(coord, data_var)).round()
+
+
+@pytest.mark.parametrize("kind", ["zarr", "icechunk"])
+def test_it_is_said_where_readers_would_take_what_is_missing_for_a_value(
+    tmp_path: Path, kind: str
+) -> None:
+    """Where nothing says missing in what the code drops."""
+    provide(tmp_path / "provider", 12)
+    where = {"store": str(tmp_path / f"a.{kind}"), "source_base": str(tmp_path / "provider")}
+    counts = replace(BEFORE[1], encoding=replace(BEFORE[1].encoding, dtype="int16"))
+    before = (BEFORE[0], counts)
+    assert dataset(before, where, Whole).backfill(until(6), client="none", now=until(6)).succeeded
+    ds = dataset(BEFORE[:1], where)
+    report = ds.reformat_operational_update(client="none", now=until(10))
+    assert [note for note in report.notes if "nothing says missing in b: readers see 0" in note]
+    assert (ds.store.open_dataset(chunks=None)["b"][6:] == 0).all()
+
+
 @pytest.mark.parametrize("length", [2, 5])
 def test_no_object_of_a_variable_that_the_code_drops_is_cut(
     where: dict[str, Any], tmp_path: Path, length: int

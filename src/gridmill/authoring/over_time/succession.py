@@ -155,4 +155,10 @@ def say_succession(
             f"the code no longer declares {names}: it stays as it is, missing at all positions "
             "that are published from now on; gridmill remove-variable takes it away"
         )
+    wordless = [v.name for v in kept if v.encoding.missing is None and config.varies(v)]
+    if wordless:
+        said.append(
+            f"nothing says missing in {', '.join(wordless)}: readers see 0, or what else is its "
+            "fill, at those positions"
+        )
     return said
