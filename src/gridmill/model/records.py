@@ -128,6 +128,8 @@ class VariableRecord:
         `gridmill.planning.source_files.rhythm`; noted before anything is written.
     put_nbytes
         Likewise, bytes that were put into the store until now, for all that is stored of it.
+    statistics
+        See `gridmill.model.fields.statistics.noted`.
     extra
         Optional fields that another gridmill wrote: kept as long as the variable's record is.
     """
@@ -149,6 +151,7 @@ class VariableRecord:
     unproven: bool | None = None
     spent: tuple[int, ...] | None = None
     put_nbytes: int | None = None
+    statistics: Sequence[Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
