@@ -37,8 +37,7 @@ class ObjectReceipt:
     a stored object ends with its own crc32c, and that of both together is the same for every
     content of that length. The digest does: BLAKE2b, of 8 bytes, in hexadecimal.
 
-    Both are None where the record was rebuilt, see `gridmill.operations.rebuild`, and the digest
-    is in a record that an earlier gridmill wrote.
+    A rebuilt record has neither (`gridmill.operations.rebuild`), an earlier gridmill's no digest.
     """
 
     key: str
