@@ -22,6 +22,7 @@ from clusters import local_client
 from gridmill import ApiKey, BearerToken, DownloadSettings
 from gridmill.cli import ExitCode, cli
 from gridmill.display.run_page import report_page
+from gridmill.sources.fetch.credentials import keeper as keeping
 from guarded import Guarded
 from tiny import Provider, Tiny, TinyJob, hours, until
 
@@ -173,6 +174,29 @@ def test_a_wrong_token_is_said_once_and_does_not_hammer(client, source, tmp_path
     everything = watch.after() + bytes_below(tmp_path / "out") + cloudpickle.dumps(report)
     assert b"wrong-token-9a8b7c" not in everything
     assert b"GRIDMILL_TEST_TOKEN is refused; put a valid one there" in everything
+
+
+def test_workers_are_answered_at_once_whatever_fails_where_it_is_read(
+    client, source, tmp_path, monkeypatch
+):
+    """By the rule's place and the error's type; its own words may hold what was read."""
+
+    def fails(rule: Any, url: str) -> str:
+        raise RuntimeError(f"cannot parse {TOKEN}")
+
+    monkeypatch.setattr(keeping, "read_credential", fails)
+    watch = Watch(client)
+    with Guarded(source, valid=[TOKEN]) as server:
+        rules = [BearerToken(server.url, env="GRIDMILL_TEST_TOKEN")]
+        dataset = Guarding(
+            str(tmp_path / "out" / "a.zarr"), source_base=server.url, credentials=rules
+        )
+        report = dataset.backfill(until(2), client=client, listener=watch)
+    assert server.asked == []
+    everything = watch.after() + bytes_below(tmp_path / "out") + cloudpickle.dumps(report)
+    told = b"the environment variable GRIDMILL_TEST_TOKEN cannot be read (RuntimeError)"
+    assert told in everything
+    assert TOKEN.encode() not in everything
 
 
 def test_a_token_that_expires_in_a_run_is_renewed_for_all_workers(client, source, tmp_path):

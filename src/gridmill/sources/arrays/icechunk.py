@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import google_crc32c
 import icechunk
 from zarr.core.buffer.core import default_buffer_prototype
 from zarr.core.sync import sync
 
-from gridmill.model.urls import is_local, local_path, mask_text
+from gridmill.model.urls import is_local, local_path, mask_text, split_url
 from gridmill.sources.arrays.opened import Remote
 from gridmill.sources.fetch.download import DownloadFailed, DownloadSettings, FileIdentity
 from gridmill.sources.fetch.failures import NotAvailable
@@ -111,7 +110,7 @@ class IcechunkRemote(Remote):
 def _storage(url: str, settings: DownloadSettings) -> icechunk.Storage:
     if is_local(url):
         return icechunk.local_filesystem_storage(str(local_path(url)))
-    parts = urlsplit(url)
+    parts = split_url(url)
     prefix = parts.path.strip("/")
     if parts.scheme == "gs":
         return icechunk.gcs_storage(bucket=parts.netloc, prefix=prefix, anonymous=True)

@@ -14,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from gridmill.model.urls import malformed
 from gridmill.sources.fetch.credentials.access import Refused, cookies, use_for
 from gridmill.sources.fetch.credentials.cookies import keep_cookies, with_cookies
 from gridmill.sources.fetch.credentials.hidden import hide
@@ -189,6 +190,11 @@ def _sent(
         )
     except urllib3.exceptions.HTTPError as e:
         raise _http_failure(e) from None
+    except ValueError as e:  # whose words hold the header
+        raise PermanentError(
+            f"HTTP cannot carry a header of the request, or the proxy's login, as it is "
+            f"({type(e).__name__}): correct DownloadSettings.headers, or the proxy's variable"
+        ) from None
     if jar is not None:
         keep_cookies(jar, url, response.headers)
     return response
@@ -219,14 +225,15 @@ def _proxy_for(url: str) -> str:
 def _http_request(
     url: str, request: ByteRange | None, settings: DownloadSettings
 ) -> tuple[str, dict[str, str]]:
-    try:
+    parsed, basic = None, {}
+    with suppress(urllib3.exceptions.LocationParseError, UnicodeEncodeError):
         parsed = urllib3.util.parse_url(url)
-    except urllib3.exceptions.LocationParseError:
-        raise ValueError(f"{mask_url(url)} is not a valid URL; correct the source file's") from None
+        basic = urllib3.make_headers(basic_auth=unquote(parsed.auth)) if parsed.auth else {}
+    if parsed is None or bool(parsed.auth) != bool(basic):
+        raise malformed(url)
     # With a content encoding, Content-Length and byte offsets would not be the file's.
     headers = {"Accept-Encoding": "identity", **settings.headers}
-    if parsed.auth:
-        basic = urllib3.make_headers(basic_auth=unquote(parsed.auth))
+    if basic:
         headers["Authorization"] = basic["authorization"]
     if request is not None:
         start, stop = request

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from gridmill.model.urls import split_url
 from gridmill.sources.fetch.download import Download, fetch
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable, mask_url
 from gridmill.sources.fetch.hosts import place_at
@@ -172,5 +172,5 @@ class _Waiting:
 
 def _without_secrets(settings: DownloadSettings, url: str, queue: str) -> DownloadSettings:
     """Return the settings for a result: another host does not get the queue's credentials."""
-    is_same = urlsplit(url).netloc == urlsplit(queue).netloc
+    is_same = split_url(url).netloc == split_url(queue).netloc
     return settings if is_same else replace(settings, headers={})

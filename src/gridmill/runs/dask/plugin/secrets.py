@@ -19,7 +19,11 @@ from weakref import WeakKeyDictionary
 from distributed import Client, Worker
 
 from gridmill.sources.fetch.credentials.keeper import Keeper, Refusal, known_keeper
-from gridmill.sources.fetch.credentials.reading import COMMAND_S, CredentialMissing
+from gridmill.sources.fetch.credentials.reading import (
+    COMMAND_S,
+    CredentialMissing,
+    unreadable,
+)
 from gridmill.sources.fetch.credentials.rules import origin_of, rule_for
 
 __all__ = ["AskDriver", "answer_workers", "deliver"]
@@ -158,4 +162,6 @@ def _envelope(question: Mapping[str, Any], keeper: Keeper) -> _Envelope:
         secret = keeper.secret(rule, host, refusal)
     except CredentialMissing as error:
         return _Envelope(error=str(error))
+    except Exception as error:  # without an answer the worker would wait
+        return _Envelope(error=unreadable(keeper.rules[rule], error))
     return _Envelope(secret.version, secret.value)

@@ -15,6 +15,8 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+from gridmill.model.urls import split_url
+
 __all__ = [
     "ApiKey",
     "BearerToken",
@@ -335,7 +337,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
     >>> origin_of("https://me:pw@Data.example.org/a"), origin_of("s3://bucket/key")
     (('https', 'data.example.org', 443), ('s3', 'bucket', 0))
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     scheme = parts.scheme.lower()
     if scheme == "s3":
         return scheme, parts.netloc, 0
