@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,21 @@ import pytest
 import xarray as xr
 import zarr
 
-from gridmill import Coordinate, DataVar, DownloadSettings, Encoding, SourceFileStatus
+from gridmill import BearerToken, Coordinate, DataVar, DownloadSettings, Encoding, SourceFileStatus
 from gridmill.authoring.sources.arrays import ArrayRegion, ArrayRegionJob
+from gridmill.sources.arrays.opened import Remote
+from gridmill.sources.arrays.region import (
+    CHUNKS_AT_ONCE,
+    Selected,
+    fetch_region,
+    identify_region,
+)
+from gridmill.sources.fetch.credentials.access import kept_by, using
+from gridmill.sources.fetch.download import DownloadFailed
+from gridmill.sources.racing import quickest
 from gridmill.testing import ArchiveServer
 from gridmill.testing.faults import Status, Truncated
+from guarded import Guarded
 from tiny import TinyTemplate, dataset_of, snapshot, time_coordinate
 
 LATS, LONS = np.array([60.0, 20.0, -40.0]), np.arange(0.0, 360.0, 45.0)
@@ -275,6 +289,54 @@ def test_one_fault_is_retried(tmp_path, provider, client):
     assert {f.status for f in files} == {SourceFileStatus.SUCCEEDED}
     assert all(f.etag and f.etag.startswith('"chunks-') and f.checksum for f in files)
     assert all("#t2m&tp&time=2020-01-01T" in f.url for f in files)
+
+
+# -- What the threads that fetch chunks know ------------------------------------------------------
+
+TOKEN = "tok-5f3a9c-first"
+WHOLE = Selected(arrays=("t2m", "tp"), labels={"time": slice(TIMES[0], TIMES[-1])})
+
+
+def test_each_chunk_is_asked_for_with_the_credential_of_its_host(tmp_path, provider, monkeypatch):
+    """By the threads that fetch chunks, and those that ask which version they are."""
+    monkeypatch.setenv("EXAMPLE_TOKEN", TOKEN)
+    with Guarded(provider.root, valid=[TOKEN]) as server:
+        access, keeper = kept_by([BearerToken(server.url, env="EXAMPLE_TOKEN")])
+        with using(access):
+            remote = Remote(f"{server.url}/era.zarr", DownloadSettings(attempts=1))
+            done = fetch_region(remote, WHOLE, tmp_path / "region.zip")
+            assert identify_region(remote, WHOLE).etag
+    assert set(server.statuses) <= {200, 404}
+    assert done.nbytes
+    assert keeper.rules
+
+
+def test_a_mirror_that_lost_is_asked_for_no_more_chunks(tmp_path, provider):
+    """Those under way end; without the race's stop all 32 would be fetched."""
+    is_over = Event()
+
+    def is_chunk(asked: Any) -> bool:
+        return "/.z" not in asked.path and ("/t2m/" in asked.path or "/tp/" in asked.path)
+
+    class Slow(Guarded):
+        def file(self, asked: Any) -> Any:
+            if is_chunk(asked):
+                assert is_over.wait(60)
+            return super().file(asked)
+
+    ended: SimpleQueue[str] = SimpleQueue()
+
+    def fetch(url: str) -> str:
+        remote = Remote(f"{url}/era.zarr", DownloadSettings(attempts=1))
+        fetch_region(remote, WHOLE, tmp_path / f"{url[-5:].strip(':')}.zip")
+        return url
+
+    with Slow(provider.root, valid=[""]) as slow, Guarded(provider.root, valid=[""]) as fast:
+        asks = {one.url: partial(fetch, one.url) for one in (slow, fast)}
+        assert quickest(asks, (DownloadFailed,), ended.put) == fast.url
+        is_over.set()
+        assert ended.get(timeout=60) == slow.url
+        assert len([one for one in slow.asked if is_chunk(one)]) <= CHUNKS_AT_ONCE
 
 
 # -- Icechunk -------------------------------------------------------------------------------------
