@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,7 +21,15 @@ import pytest
 import xarray as xr
 import zarr
 
-from gridmill import BearerToken, Coordinate, DataVar, DownloadSettings, Encoding, SourceFileStatus
+from gridmill import (
+    BearerToken,
+    Coordinate,
+    DataVar,
+    DownloadSettings,
+    Encoding,
+    S3Access,
+    SourceFileStatus,
+)
 from gridmill.authoring.sources.arrays import ArrayRegion, ArrayRegionJob
 from gridmill.sources.arrays.opened import Remote
 from gridmill.sources.arrays.region import (
@@ -29,7 +41,7 @@ from gridmill.sources.arrays.region import (
 from gridmill.sources.fetch.credentials.access import kept_by, using
 from gridmill.sources.fetch.download import DownloadFailed
 from gridmill.sources.racing import quickest
-from gridmill.testing import ArchiveServer
+from gridmill.testing import ArchiveServer, S3Server
 from gridmill.testing.faults import Status, Truncated
 from guarded import Guarded
 from tiny import TinyTemplate, dataset_of, snapshot, time_coordinate
@@ -409,3 +421,150 @@ def test_regions_of_an_icechunk_repository_are_read_and_revised(tmp_path, s3_ser
     report = dataset.reformat_operational_update(until=END, now=now, client=client)
     assert report.variables_done == 4
     assert dataset.store.open_dataset().t2m[7, 0, 0] == 999
+
+
+@pytest.fixture
+def owned(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A repository in a bucket that nobody reads without a key; where the process has none."""
+    import botocore.exceptions
+
+    pytest.importorskip("icechunk")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with suppress(botocore.exceptions.ClientError):  # another test made it
+        s3_server.create_bucket("owned")
+    prefix = uuid.uuid4().hex
+    make_repository(s3_server, "owned", prefix)
+    return f"s3://owned/{prefix}"
+
+
+def make_repository(server: S3Server, bucket: str, prefix: str) -> None:
+    """Commit what the provider has, as its owner."""
+    import icechunk
+
+    storage = icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix,
+        region=server.region,
+        endpoint_url=server.endpoint_url,
+        allow_http=True,
+        force_path_style=True,
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+    )
+    commit(icechunk.Repository.create(storage), era(), "first")
+
+
+def of_nobody(endpoint: str) -> DownloadSettings:
+    """Return how an endpoint is reached, without keys."""
+    options = {"endpoint_url": endpoint, "anon": True, "client_kwargs": {"region_name": "x-1"}}
+    return DownloadSettings(attempts=1, s3_options=options)
+
+
+def region_of(url: str, settings: DownloadSettings, path: Path, rules: Sequence[Any] = ()) -> int:
+    """Fetch a region of a repository with what is declared; its length in chunks' bytes."""
+    from gridmill.sources.arrays.icechunk import IcechunkRemote
+
+    access, keeper = kept_by(rules)
+    with using(access):
+        done = fetch_region(IcechunkRemote(url, settings, "main"), WHOLE, path)
+    assert keeper.rules == tuple(rules)
+    return done.file_nbytes or 0
+
+
+@pytest.mark.parametrize("where", ["variables", "command", "profile", "settings"])
+def test_a_repository_is_read_with_the_keys_of_its_bucket(
+    tmp_path, s3_server, owned, monkeypatch, where
+):
+    """Those that are declared, before what the settings say of who asks; or of their profile."""
+    monkeypatch.setenv("THEIR_ID", s3_server.access_key)
+    monkeypatch.setenv("THEIR_SECRET", s3_server.secret_key)
+    (tmp_path / "aws").write_text(
+        f"[theirs]\naws_access_key_id = {s3_server.access_key}\n"
+        f"aws_secret_access_key = {s3_server.secret_key}\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws"))
+    keys = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": s3_server.secret_key}
+    rules = {
+        "variables": [S3Access("s3://owned", env=("THEIR_ID", "THEIR_SECRET"))],
+        "command": [S3Access("s3://owned", command=("echo", json.dumps(keys)))],
+        "profile": [S3Access("s3://owned", profile="theirs")],
+        "settings": [],
+    }[where]
+    settings = of_nobody(s3_server.endpoint_url)
+    if where == "settings":
+        options = {k: v for k, v in settings.s3_options.items() if k != "anon"}
+        settings = replace(settings, s3_options={**options, "profile": "theirs"})
+    assert region_of(owned, settings, tmp_path / "r.zip", rules)
+
+
+def test_a_repository_that_nobody_may_read_fails(tmp_path, s3_server, owned):
+    """So that the tests beside it prove something."""
+    with pytest.raises(DownloadFailed, match="IcechunkError"):
+        region_of(owned, of_nobody(s3_server.endpoint_url), tmp_path / "r.zip")
+
+
+def test_refused_keys_of_a_repository_are_renewed(tmp_path, s3_server, owned):
+    """The command is called again, as for a file; Icechunk itself does not tell a refusal."""
+    count = tmp_path / "count"
+    wrong = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": "long-gone"}
+    right = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": s3_server.secret_key}
+    (tmp_path / "keys.py").write_text(
+        f"import json, pathlib\ncount = pathlib.Path({str(count)!r})\n"
+        f"print(json.dumps({right!r} if count.exists() else {wrong!r}))\ncount.touch()\n"
+    )
+    rules = [S3Access("s3://owned", command=(sys.executable, str(tmp_path / "keys.py")))]
+    settings = of_nobody(s3_server.endpoint_url)
+    assert region_of(owned, settings, tmp_path / "r.zip", rules)
+
+
+def test_keys_that_expire_while_a_region_is_read_are_renewed(tmp_path, s3_server, owned):
+    """The rest comes with the new ones, of the same snapshot."""
+    from gridmill.sources.arrays.icechunk import IcechunkRemote
+
+    before = {"AccessKeyId": "gridmill-early", "SecretAccessKey": "until-then"}
+    after = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": s3_server.secret_key}
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps(after))
+    access, keeper = kept_by([S3Access("s3://owned", command=("cat", str(path)))])
+    with using(access):
+        remote = IcechunkRemote(owned, of_nobody(s3_server.endpoint_url), "main")
+        snapshot = remote.snapshot
+        # As if they were refused from now on.
+        secret = keeper.secret(0, owned)
+        secret.value, secret.is_good = json.dumps({**before, "SessionToken": None}), True
+        assert fetch_region(remote, WHOLE, tmp_path / "r.zip").file_nbytes
+    assert remote.snapshot == snapshot
+    assert keeper.secret(0, owned).version == secret.version + 1
+
+
+def test_wrong_keys_of_a_repository_are_one_error(tmp_path, s3_server, owned, monkeypatch):
+    """It names the bucket and the variables, and no key."""
+    monkeypatch.setenv("THEIR_ID", s3_server.access_key)
+    monkeypatch.setenv("THEIR_SECRET", "hush-hush")
+    rules = [S3Access("s3://owned", env=("THEIR_ID", "THEIR_SECRET"))]
+    with pytest.raises(DownloadFailed, match="from s3://owned: the access key from the") as caught:
+        region_of(owned, of_nobody(s3_server.endpoint_url), tmp_path / "r.zip", rules)
+    assert "THEIR_SECRET is refused; put a valid one there" in str(caught.value)
+    assert "hush" not in repr(caught.value)
+
+
+def test_that_the_requester_pays_is_said_for_a_repository_too(tmp_path, monkeypatch):
+    """Where it is declared of its bucket; at the endpoint that the environment names."""
+    icechunk = pytest.importorskip("icechunk")
+    storage = icechunk.local_filesystem_storage(str(tmp_path / "pays" / "repo"))
+    commit(icechunk.Repository.create(storage), era(), "first")
+
+    class Paid(Guarded):
+        def file(self, asked: Any) -> Any:
+            status, _, body = super().file(asked)
+            lacks = b"<Error><Code>NoSuchKey</Code></Error>"
+            return (200, {"ETag": '"1"'}, body) if status == 200 else (404, {}, lacks)
+
+    with Paid(tmp_path, "header", ["requester"], name="x-amz-request-payer") as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+        options = {"anon": True, "client_kwargs": {"region_name": "x-1"}}
+        settings = DownloadSettings(attempts=1, s3_options=options)
+        rules = [S3Access("s3://pays", requester_pays=True)]
+        assert region_of("s3://pays/repo", settings, tmp_path / "r.zip", rules)
+        with pytest.raises(DownloadFailed):
+            region_of("s3://pays/repo", settings, tmp_path / "s.zip")
