@@ -37,23 +37,34 @@ def safe_name(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(path).name)[-80:].lstrip(".")
 
 
-def mask_url(url: str) -> str:
+def mask_url(url: str, *, every_value: bool = False) -> str:
     """Replace what may be a credential by `***`; everything else stays as it is.
 
     Masked are `user:password@` and the values of query and fragment parameters whose name looks
     secret (`signature`, `token`, `key`, `X-Amz-*` and the like, percent-encoded or not). A secret
-    in the path is not recognised.
+    in the path is not recognised. Records know source files by their masked address.
+
+    Parameters
+    ----------
+    url
+        Where something is.
+    every_value
+        Whether all values are masked, whatever their names: of an address that nobody declared but
+        a server made, as those with the code of a login.
 
     Examples
     --------
     >>> mask_url("https://me:pw@example.org/a.nc?X-Amz-Signature=abc&var=t2m")
     'https://***@example.org/a.nc?X-Amz-Signature=***&var=t2m'
+    >>> mask_url("https://example.org/session?code=abc&state=/a.nc", every_value=True)
+    'https://example.org/session?code=***&state=***'
     """
+    mask = _mask_value if every_value else _mask_parameter
     url = re.sub(r"(?<=//)[^/?#]*@", "***@", url, count=1)
     path, query_mark, query = url.partition("?")
     if not query_mark:
         path, query_mark, query = url.partition("#")
-    return path + query_mark + re.sub(r"[^&#]+", _mask_parameter, query)
+    return path + query_mark + re.sub(r"[^&#]+", mask, query)
 
 
 def _mask_parameter(match: re.Match[str]) -> str:
@@ -66,9 +77,14 @@ def _mask_parameter(match: re.Match[str]) -> str:
     return parameter
 
 
-def mask_text(text: str) -> str:
+def _mask_value(match: re.Match[str]) -> str:
+    name, equals, _ = match[0].partition("=")
+    return f"{name}=***" if equals else "***"
+
+
+def mask_text(text: str, *, every_value: bool = False) -> str:
     """Mask every URL in a text, see `mask_url`; white space stays."""
-    return re.sub(r"\S+", lambda word: mask_url(word[0]), text)
+    return re.sub(r"\S+", lambda word: mask_url(word[0], every_value=every_value), text)
 
 
 def split_url(url: str) -> SplitResult:

@@ -272,6 +272,21 @@ def test_an_endless_redirect_ends(files, serving):
     assert "more than 10 redirects" in str(error)
 
 
+@pytest.mark.parametrize("scheme", ["", "ftp"])
+def test_a_one_time_code_in_a_redirect_is_not_shown(files, serving, scheme):
+    """Whatever the server calls it; where the redirects do not end, or lead to another scheme."""
+    server = serving(Guarded(files, "bearer", [""]))
+    target = server.url.replace("http", scheme or "http")
+
+    def redirects(asked: Any) -> Any:
+        return 302, {"Location": f"{target}{asked.path}?code=hush-hush&state=hush#hush"}, b""
+
+    server.file = redirects
+    (error,) = asked_with([], f"{server.url}/a.bin")
+    assert f"{target}/a.bin?code=***&state=***" in str(error)
+    assert "hush" not in all_that_it_holds(error)
+
+
 def earthdata(files: Path, serving: Any, password: str = "pass-word-1") -> tuple[Any, Any, str]:
     """A data server that sends who asks to a login server of another name, and back."""
     login = serving(LoginServer(files, [f"me:{password}"]))
@@ -296,6 +311,16 @@ def test_a_login_by_netrc_goes_to_another_host_and_back(files, serving, tmp_path
     assert login.statuses == [302]
     assert "Authorization" not in repr(data.asked)
     assert "Cookie" not in repr(login.asked)
+
+
+def test_what_libraries_log_holds_no_code_of_a_login(files, serving, tmp_path, caplog):
+    """No rule names it: it is made for this login, and opens the data server."""
+    data, _, at = earthdata(files, serving)
+    rules = [Login(at, netrc=str(netrc(tmp_path / "n", "pass-word-1")))]
+    with caplog.at_level(logging.DEBUG):
+        assert asked_with(rules, f"{data.url}/a.bin") == [b"what the provider has"]
+    assert "code=***" in caplog.text
+    assert not any(session in caplog.text for session in data.valid)
 
 
 def test_a_session_that_ends_is_begun_again(files, serving, tmp_path):

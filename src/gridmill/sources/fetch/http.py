@@ -24,7 +24,6 @@ from gridmill.sources.fetch.failures import (
     SECRET_NAME,
     PermanentError,
     TransientError,
-    mask_text,
     mask_url,
 )
 from gridmill.sources.fetch.responses import (
@@ -98,7 +97,8 @@ def _get_http(
         if response.status not in KEEP_METHOD:
             asked = replace(asked, posted=None)
         bare_url = _target(bare_url, target)
-    raise PermanentError(f"more than {MOST_REDIRECTS} redirects, the last to {mask_url(bare_url)}")
+    last = mask_url(bare_url, every_value=True)
+    raise PermanentError(f"more than {MOST_REDIRECTS} redirects, the last to {last}")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def _target(url: str, location: str) -> str:
     except (urllib3.exceptions.LocationParseError, ValueError):
         raise TransientError("a redirect to what is no address") from None
     if target.scheme not in ("http", "https") or not target.host:
-        raise PermanentError(f"a redirect to {mask_url(target.url)}, which is no HTTP address")
+        where = mask_url(target.url, every_value=True)
+        raise PermanentError(f"a redirect to {where}, which is no HTTP address")
     query = target.query
     if query and origin_of(target.url) != origin_of(url):
         query = "&".join(part for part in query.split("&") if hide(part) == part)
@@ -281,7 +282,7 @@ def _http_failure(error: urllib3.exceptions.HTTPError) -> Exception:
     reason: BaseException = error
     if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
         reason = error.reason
-    cause = mask_text(f"{type(reason).__name__}: {reason}")
+    cause = f"{type(reason).__name__}: {reason}"
     if reason.args and isinstance(reason.args[0], ssl.SSLCertVerificationError):
         return PermanentError(cause)
     return TransientError(cause)

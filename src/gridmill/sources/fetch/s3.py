@@ -13,7 +13,7 @@ from typing import Any
 from gridmill.sources.fetch.credentials.access import Refused, use_for
 from gridmill.sources.fetch.credentials.reading import CredentialMissing
 from gridmill.sources.fetch.credentials.rules import S3Access
-from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError, mask_text
+from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError
 from gridmill.sources.fetch.responses import (
     CHUNK_NBYTES,
     Body,
@@ -270,10 +270,10 @@ def _s3_failures(
         botocore_exceptions.ProfileNotFound,
         botocore_exceptions.ParamValidationError,
     ) as e:
-        failure = PermanentError(mask_text(f"{type(e).__name__}: {e}"))
+        failure = PermanentError(f"{type(e).__name__}: {e}")
     # OSError: TimeoutError and the sockets'; no local file is touched in here.
     except (botocore_exceptions.BotoCoreError, aiohttp.ClientError, OSError) as e:
-        failure = TransientError(mask_text(f"{type(e).__name__}: {e}"))
+        failure = TransientError(f"{type(e).__name__}: {e}")
     else:
         return
     raise failure

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
-from gridmill.model.urls import split_url
+from gridmill.model.urls import mask_url, split_url
 from gridmill.sources.fetch.elsewhere.filesystems import connected, identity_in
 from gridmill.sources.fetch.elsewhere.google import over_http
 from gridmill.sources.fetch.failures import (
@@ -153,7 +153,7 @@ def _reader(url: str, kind: Kind, settings: DownloadSettings) -> Read:
     if scheme in ("", "file"):
         return partial(_read_listed, url, settings, _list_local)
     raise ValueError(
-        f"{url}: no folder of scheme {scheme!r} is listed; list http, https, s3, gs, "
+        f"{mask_url(url)}: no folder of scheme {scheme!r} is listed; list http, https, s3, gs, "
         "ftp, sftp, or a local folder"
     )
 

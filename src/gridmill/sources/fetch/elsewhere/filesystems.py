@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from gridmill.model.urls import split_url
-from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError, mask_text
+from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError
 from gridmill.sources.fetch.responses import CHUNK_NBYTES, Body, ByteRange, Deadline, FileIdentity
 from gridmill.sources.fetch.settings import DownloadSettings
 
@@ -108,7 +108,7 @@ def _status_of(error: Exception, url: str) -> Exception:
     """Return a library's error as a status: a refusal stays one, all else may pass."""
     import ftplib
 
-    cause = mask_text(f"{type(error).__name__}: {error}")
+    cause = f"{type(error).__name__}: {error}"
     if isinstance(error, ftplib.error_perm):
         # RFC 959: 550 is a file that is not there, or may not be read.
         return NotAvailable(url, cause) if str(error).startswith("550") else PermanentError(cause)
