@@ -19,9 +19,10 @@ from click.testing import CliRunner
 from distributed import Client
 
 from clusters import local_client
-from gridmill import ApiKey, BearerToken, DownloadSettings
+from gridmill import ApiKey, BearerToken, DownloadSettings, S3Access
 from gridmill.cli import ExitCode, cli
 from gridmill.display.run_page import report_page
+from gridmill.runs.dask.plugin import secrets
 from gridmill.sources.fetch.credentials import keeper as keeping
 from guarded import Guarded
 from tiny import Provider, Tiny, TinyJob, hours, until
@@ -236,6 +237,35 @@ def test_two_runs_on_one_cluster_have_each_their_own(client, source, tmp_path, m
         assert ours.backfill(until(4), client=client).succeeded
         theirs = Guarding(str(tmp_path / "b.zarr"), source_base=server.url)
         assert not theirs.backfill(until(4), client=client).succeeded
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("http://[::1]:8080", "http://[::1]:8080/a.bin"),
+        ("[2001:DB8::7]", "https://[2001:db8::7]/a.bin"),
+        ("*.example.org:8443", "https://data.example.org:8443/a.bin"),
+        ("s3://bucket", "s3://bucket/a.bin"),
+    ],
+)
+def test_a_worker_asks_for_a_host_as_its_rule_names_it(host, url, monkeypatch):
+    """Also for one that is named by its IPv6 address."""
+    monkeypatch.setenv("GRIDMILL_TEST_TOKEN", TOKEN)
+    places: Any = {"env": ("GRIDMILL_TEST_TOKEN", "GRIDMILL_TEST_TOKEN")}
+    is_bucket = host.startswith("s3:")
+    rule = S3Access(host, **places) if is_bucket else BearerToken(host, env="GRIDMILL_TEST_TOKEN")
+    keeper = keeping.Keeper([rule])
+
+    class Here:
+        address = "here"
+
+        def log_event(self, topic: str, question: dict[str, Any]) -> None:
+            secrets.deliver(question["number"], secrets._envelope(question, keeper))
+
+    worker: Any = Here()
+    version, value = secrets.AskDriver(worker)(keeper.id, url, None)
+    assert version == 1
+    assert TOKEN in value
 
 
 def settings_file(folder: Path, server: Guarded) -> None:

@@ -24,7 +24,7 @@ from gridmill.sources.fetch.credentials.reading import (
     CredentialMissing,
     unreadable,
 )
-from gridmill.sources.fetch.credentials.rules import origin_of, rule_for
+from gridmill.sources.fetch.credentials.rules import host_url, rule_for
 
 __all__ = ["AskDriver", "answer_workers", "deliver"]
 
@@ -74,13 +74,12 @@ class AskDriver:
         CredentialMissing
             There is none, as the keeper says; or nobody answers.
         """
-        scheme, host, port = origin_of(url)
         number, waiting = uuid.uuid4().hex, _Waiting()
         question = {
             "number": number,
             "worker": self._worker.address,
             "keeper": keeper,
-            "host": f"{scheme}://{host}" if scheme == "s3" else f"{scheme}://{host}:{port}",
+            "host": host_url(url),
             "refusal": None if refusal is None else vars(refusal),
         }
         _waiting[number] = waiting
