@@ -268,6 +268,14 @@ def test_a_worker_asks_for_a_host_as_its_rule_names_it(host, url, monkeypatch):
     assert TOKEN in value
 
 
+@pytest.mark.parametrize("wrong", [{"host": "http://::1:8080"}, {"refusal": {"of": "later"}}])
+def test_a_question_that_nobody_understands_is_answered_too(wrong):
+    """As one of another release of gridmill; the worker does not wait in vain."""
+    keeper = keeping.Keeper([BearerToken("data.example.org", env="GRIDMILL_TEST_TOKEN")])
+    question = {"host": "https://data.example.org:443", "refusal": None, **wrong}
+    assert "Error)" in secrets._envelope(question, keeper).error
+
+
 def settings_file(folder: Path, server: Guarded) -> None:
     """Write what an operator says."""
     (folder / "gridmill.toml").write_text(

@@ -152,15 +152,17 @@ class _Answers:
 
 
 def _envelope(question: Mapping[str, Any], keeper: Keeper) -> _Envelope:
-    host = str(question["host"])
-    rule = rule_for(keeper.rules, host)
-    if rule is None:
-        return _Envelope(error=f"no credential is declared for {host}")
-    refusal = None if question["refusal"] is None else Refusal(**question["refusal"])
+    host, rule = str(question["host"]), None
     try:
+        rule = rule_for(keeper.rules, host)
+        if rule is None:
+            return _Envelope(error=f"no credential is declared for {host}")
+        refusal = None if question["refusal"] is None else Refusal(**question["refusal"])
         secret = keeper.secret(rule, host, refusal)
+        return _Envelope(secret.version, secret.value)
     except CredentialMissing as error:
         return _Envelope(error=str(error))
     except Exception as error:  # without an answer the worker would wait
-        return _Envelope(error=unreadable(keeper.rules[rule], error))
-    return _Envelope(secret.version, secret.value)
+        if rule is not None:
+            return _Envelope(error=unreadable(keeper.rules[rule], error))
+        return _Envelope(error=f"no rule is found for {host} ({type(error).__name__})")
