@@ -525,6 +525,23 @@ def test_a_secret_does_not_pickle_and_does_not_show_itself():
     assert "hush" not in repr(secret)
 
 
+def test_a_worker_of_many_runs_keeps_the_credentials_of_the_last_ones():
+    """One that lives for months forgets those of runs that ended, and none that is in use."""
+    rules = [BearerToken("data.example.org", env="EXAMPLE_TOKEN")]
+    owner, numbers = object(), [f"run-{n}" for n in range(3 * keeping.MOST_DISTANT)]
+    keeping.ask_elsewhere(owner, lambda keeper, url, refusal: (1, f"token-of-{keeper}"))
+    try:
+        in_use = keeping.keeper_of("run-in-use", rules).secret(0, "https://data.example.org/a")
+        for number in numbers:
+            assert keeping.keeper_of(number, rules).secret(0, "https://data.example.org/a")
+            again = keeping.keeper_of("run-in-use", rules)
+            assert again.secret(0, "https://data.example.org/b") is in_use
+        kept = [number for number in numbers if keeping.known_keeper(number) is not None]
+        assert kept == numbers[1 - keeping.MOST_DISTANT :]
+    finally:
+        keeping.ask_elsewhere(owner, None)
+
+
 def test_what_libraries_log_holds_no_key(files, serving, monkeypatch, caplog):
     """urllib3 says every URL to who asks it for everything."""
     monkeypatch.setenv("EXAMPLE_KEY", "key-123456")
