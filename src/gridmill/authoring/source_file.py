@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import urlsplit
 
 from gridmill.model.files.addresses import Address
 from gridmill.model.settled import SourceFileStatus
-from gridmill.model.urls import mask_url, safe_name
+from gridmill.model.urls import mask_url, safe_name, split_url
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable
 from gridmill.sources.listings.listing import ListedFile
 from gridmill.sources.racing import NoneWonError, quickest
@@ -292,7 +291,7 @@ def wrapping_of(coord: SourceFileCoord) -> Wrapping:
 def local_name(coord: SourceFileCoord) -> str:
     """Return a name for a source file's local copy: safe whatever its URL, one a file and place."""
     url = url_of(coord)
-    name = safe_name(urlsplit(url).path)
+    name = safe_name(split_url(url).path)
     identity = hashlib.sha256(f"{url} {coord.out_loc()}".encode()).hexdigest()[:12]
     return f"{identity}-{name}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.authoring.locate import locate, processing_region
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import url_of
+from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.sources.fetch.credentials.access import using
@@ -37,7 +38,7 @@ def place_files(
         unknown = sorted(set(labels) - set(ds.dims))
         if unknown:
             raise ValueError(
-                f"out_loc() of {url_of(coord)} names dims {unknown} that no variable has"
+                f"out_loc() of {mask_url(url_of(coord))} names dims {unknown} that no variable has"
             )
         place = {dim: places.of(dim, label) for dim, label in labels.items() if dim in dims}
         yield SourceFile(coord, place)
