@@ -185,7 +185,18 @@ def _forget_shown(store: FinalStore, archive: Archive) -> None:
 
 
 def _regions(archive: Archive, length: int, names: Collection[str]) -> Iterator[Region]:
-    """Yield the static region, if there are such variables in it, and those up to a length."""
+    """Yield the static region, if there are such variables in it, and those up to a length.
+
+    Raises
+    ------
+    ValueError
+        The template does not reach as far.
+    """
+    if length > len(archive.index):
+        raise ValueError(
+            f"readers see {length} positions, and the template ends after {len(archive.index)}: "
+            "nothing was shown; run this again"
+        )
     static = {var.name for var in archive.static}
     if static.intersection(names):
         yield Region.STATIC
