@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import threading
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,8 +34,11 @@ from gridmill.operations.migrate import migrate_metadata
 from gridmill.operations.variables import renaming
 from gridmill.operations.variables.removing import check_removal, remove_variables
 from gridmill.operations.variables.renaming import rename_variables
+from gridmill.runs.additions import addition
+from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.stores.state.leases import Lease
 from gridmill.testing import S3Server
+from quirky_s3 import QuirkyS3, as_aws
 from scenes import scene, scenes_of
 from steps import PATIENCE_S, meanwhile, wait_until
 from tiny import hours, snapshot, tiny_var, until, url_of, values_at
@@ -108,6 +112,36 @@ def test_nobody_sees_what_died_in_a_bucket(
     assert found["steps"] > every
 
 
+# -- requests for records ---------------------------------------------------------------------
+
+
+def of_a_region(asked: list[tuple[str, str]], number: int) -> Counter[str]:
+    """Count the GETs of the record of a region, and of the one kept apart, by its folder."""
+    keys = [key for _, key in asked if key.endswith(f"regions/{4 * number:010d}.json")]
+    return Counter("adding" if "/adding/" in key else "" for key in keys)
+
+
+def test_records_are_asked_for_few_times(tmp_path: Path) -> None:
+    """As a variable is added: once to make it, to judge it, to record it, to show it, to forget."""
+    provide(tmp_path / "provider", 12)
+    with QuirkyS3(as_aws) as server:
+        where = {
+            "store": "s3://bucket/a.zarr",
+            "source_base": str(tmp_path / "provider"),
+            "storage_options": server.storage_options,
+        }
+        few = {"client": "none", "now": until(12)}
+        assert dataset(BEFORE, where).backfill(until(12), **few).succeeded
+        server.asked.clear()
+        added = dataset(ADDED, where).backfill(until(12), variables=["c", "s"], **few)
+        assert added.stops_because is None
+        assert [of_a_region(server.asked, i) for i in range(3)] == [{"adding": 4, "": 3}] * 3
+        server.asked.clear()
+        remove_variables(dataset(BEFORE, where), ["c"], grace_s=0, now=until(12))
+        assert [of_a_region(server.asked, i) for i in range(3)] == [{"": 1}] * 3
+        assert_readers_see(dataset(BEFORE, where), "a b s", 12)
+
+
 # -- adding -----------------------------------------------------------------------------------
 
 
@@ -158,6 +192,28 @@ def test_updates_go_on_while_a_variable_is_added(where: dict[str, Any]) -> None:
     update = dataset(ADDED, where).reformat_operational_update(client="none", now=until(12))
     assert update.succeeded
     assert_readers_see(dataset(ADDED, where), "a b c s", 12)
+
+
+def test_what_is_published_in_the_last_moment_is_made_before_it_is_shown(
+    where: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Updates may publish after the last look, until none is at work."""
+    begins = [10, 7]
+
+    def after_an_update(state: Any, run: str) -> Any:
+        if begins:
+            other = dataset(BEFORE, where)
+            assert other.reformat_operational_update(
+                client="none", now=until(begins.pop())
+            ).succeeded
+        return nobody_at_work(state, run)
+
+    monkeypatch.setattr(addition, "nobody_at_work", after_an_update)
+    adding = dataset(ADDED, where)
+    added = adding.backfill(until(6), variables=["c", "s"], client="none", now=until(6))
+    assert added.stops_because is None
+    assert begins == []
+    assert_readers_see(dataset(ADDED, where), "a b c s", 10)
 
 
 def test_a_second_addition_is_told_who_adds(where: dict[str, Any]) -> None:

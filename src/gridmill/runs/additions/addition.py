@@ -176,10 +176,14 @@ class Addition:
         store = self.archive.store
         if lacking := self._lacking():
             return lacking
+        before, template_ds = self.apart.published, self.apart.template_ds
         try:
             with nobody_at_work(store.state, self.report.run) as lease:
                 self._check_again()
-                if lacking := self._lacking():
+                self.apart.look()
+                # What is recorded apart is this run's alone: a look at each is a request.
+                is_same = self.apart.published == before and self.apart.template_ds is template_ds
+                if not is_same and (lacking := self._lacking()):
                     return lacking
                 self._show_in_all(lease)
         except LeaseHeld as held:
