@@ -341,6 +341,30 @@ def test_a_rename_asks_no_provider(where: dict[str, Any], tmp_path: Path) -> Non
     assert_readers_see(ds, "a new", 12)
 
 
+def test_what_is_known_to_be_lost_stays_known_by_the_new_name(where: dict[str, Any]) -> None:
+    """Objects that were gone as a region was made are named as readers find them from then on."""
+    ds = dataset(RENAMED, where)
+    for store in (ds.store, *ds.replicas):
+        record = next(store.tracker.records())
+        lost = replace(record.variables["b"], holes=("b/c/9/9/9",))
+        store.tracker.write(replace(record, variables={**record.variables, "b": lost}))
+    rename_variables(ds, grace_s=0, now=until(6))
+    for store in (ds.store, *ds.replicas):
+        known = next(store.tracker.records()).variables
+        assert known["new"].holes == ("new/c/9/9/9",)
+
+
+def test_an_archive_of_some_variables_goes_on_with_the_new_name(tmp_path: Path) -> None:
+    """What was declared of it names that, or updates would leave it out."""
+    provide(tmp_path / "provider")
+    where = {"store": tmp_path / "a.zarr", "source_base": str(tmp_path / "provider")}
+    some = {"variables": ["a", "b"], "client": "none", "now": until(6)}
+    assert dataset(ADDED, where).backfill(until(6), **some).succeeded
+    ds = dataset((*RENAMED, *ADDED[2:]), where)
+    rename_variables(ds, grace_s=0, now=until(6))
+    assert (ds.store.tracker.read_declaration() or {})["variables"] == ["a", "new"]
+
+
 def test_the_former_name_stays_until_a_date(where: dict[str, Any]) -> None:
     """Updates fill both; it is not removed before, unless by force."""
     ds = dataset(RENAMED, where)
