@@ -35,6 +35,7 @@ from gridmill.publishing.publisher import Publisher
 from gridmill.runs.driver import Driver
 from gridmill.runs.workplaces.batches import NotMade
 from gridmill.sources.fetch.download import FileIdentity
+from gridmill.stores.state.claims import Claim
 from gridmill.stores.state.records import UpdateProgressTracker
 from stored_structure import root_metadata
 from tiny import HOUR, NAMES, SHAPE, START, TinyCoord, TinyJob, TinyTemplate, tiny_var
@@ -218,6 +219,21 @@ class SimWorkplace:
         return submit_batch(self.tasks, regions, suffix)
 
 
+def claim_of(report, jobs):
+    return Claim(
+        run=report.run,
+        kind=report.kind,
+        host="simulated",
+        machine="simulated",
+        pid=0,
+        process_started=0.0,
+        since=str(START),
+        positions=tuple((job.region.start, job.region.stop) for job in jobs),
+        beat_key="beat",
+        time_to_live_s=60.0,
+    )
+
+
 def submit_region(client, job, groups, suffix):
     """Stand in for a workplace's; the client is the list of the driver's tasks."""
     downloads, uploads = {}, {}
@@ -334,12 +350,12 @@ class AnyInterleaving(RuleBasedStateMachine):
         archive.published = self.extent
         publisher = Publisher(archive)
         proof = SimpleNamespace(check=lambda: None)
-        claim = SimpleNamespace(positions=[(job.region.start, job.region.stop) for job in jobs])
+        self.number += 1
+        report = RunReport(f"run{self.number}", "tiny", "backfill", "")
+        claim = claim_of(report, jobs)
         lease = SimpleNamespace(
             publishing=lambda: nullcontext(lambda: None), proof=proof, claim=claim
         )
-        self.number += 1
-        report = RunReport(f"run{self.number}", "tiny", "backfill", "")
         driver = SimDriver(
             SimpleNamespace(loop=None), publisher, lease, now=START + HOUR * self.now, report=report
         )
