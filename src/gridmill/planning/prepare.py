@@ -26,6 +26,7 @@ from gridmill.planning.source_files.outcomes import (
     coords_from,
     declared_provisional,
     held_for,
+    with_files,
     with_finals,
 )
 from gridmill.planning.source_files.places import Places
@@ -336,19 +337,23 @@ def _judged_again(
 
     And let those that their address calls provisional today be so.
     """
-    groups = list(record.groups)
-    for group in {record.variables[var.name].group for var in variables}:
-        ours = [var for var in variables if record.variables[var.name].group == group]
-        groups[group] = tuple(
+    by_group: dict[int, list[DataVar]] = {}
+    for var in variables:
+        by_group.setdefault(record.variables[var.name].group, []).append(var)
+    for ours in by_group.values():
+        were = record.groups[record.variables[ours[0].name].group]
+        judged = tuple(
             declared_provisional(
                 replace(was, settled=True)
                 if not was.settled and _is_gap(job, ours, was, file, now)
                 else was,
                 file.coord,
             )
-            for was, file in zip(groups[group], files, strict=False)
+            for was, file in zip(were, files, strict=False)
         )
-    return replace(record, groups=tuple(groups))
+        if any(one is not was for one, was in zip(judged, were, strict=False)):
+            record = with_files(record, [var.name for var in ours], judged)
+    return record
 
 
 def _awaited_again(
@@ -359,17 +364,18 @@ def _awaited_again(
     files: Sequence[SourceFile],
     now: Any,
 ) -> ProgressRecord:
-    """Let variables whose deadline is later than that of others wait, and no longer past it."""
-    if all(var.publication_delay == group[0].publication_delay for var in group):
-        return record
+    """Let variables whose deadline is later than that of others wait, and no longer past it.
+
+    What was marked so is judged by the deadlines of today.
+    """
     known = dict(record.variables)
     for var in variables:
         before = known[var.name]
         were = record.groups[before.group]
-        coords = [file.coord for file in files[: len(were)]]
-        rest = {at: of for at, of in before.unread.items() if not of[1].endswith(AWAITED_LONGER)}
-        own = awaited_longer(job, group, var, coords, were, now)
-        known[var.name] = replace(before, unread={**own, **rest})
+        rest = {at: of for at, of in before.unread.items() if AWAITED_LONGER not in of[1]}
+        own = awaited_longer(job, group, var, files[: len(were)], were, now)
+        if own or len(rest) < len(before.unread):
+            known[var.name] = replace(before, unread={**own, **rest})
     return replace(record, variables=known)
 
 

@@ -18,7 +18,7 @@ from gridmill.planning.pending import is_due
 from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files.footprint import files_to_keep
 from gridmill.planning.source_files.offered import is_offered_of
-from gridmill.planning.source_files.outcomes import coords_from
+from gridmill.planning.source_files.outcomes import coords_from, with_files
 from gridmill.planning.source_files.rhythm import NOT_THERE, WAITS, Rhythm
 from gridmill.sources.fetch.download import FileIdentity, mask_url
 
@@ -307,16 +307,17 @@ def _is_unversioned(coord: SourceFileCoord, known: VariableRecord) -> bool:
 
 def with_waiting(record: ProgressRecord, names: Sequence[str], reasons: Reasons) -> ProgressRecord:
     """Return a record that says which files of these variables are there and wait."""
-    groups = list(record.groups)
     for name in names:
-        at, waits = record.variables[name].group, reasons.waits[name]
-        groups[at] = tuple(
+        waits, were = reasons.waits[name], record.groups[record.variables[name].group]
+        files = tuple(
             replace(file, detail=waits.get(index))
-            if WAITS in (file.detail, waits.get(index))
+            if (file.detail == WAITS) != (waits.get(index) == WAITS)
             else file
-            for index, file in enumerate(groups[at])
+            for index, file in enumerate(were)
         )
-    return replace(record, groups=tuple(groups))
+        if files != were:
+            record = with_files(record, [name], files)
+    return record
 
 
 def _is_provisional(coord: SourceFileCoord) -> bool:
