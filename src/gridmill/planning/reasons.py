@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import SourceFileCoord, address_of, url_of
 from gridmill.model.files.versions import identity_of
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
@@ -122,7 +123,7 @@ class Reasons:
         files = [file.coord for file in self.listed.files]
         stored = self._stored(name)
         still_open = [at for at in range(len(files)) if at not in stored]
-        gone = {at for at in still_open if self._is_gone(files[at])}
+        gone = {at for at in still_open if self._is_gone(name, files[at])}
         gone |= {at for at, coord in enumerate(coords) if coord.settled and at not in stored}
         awaited = set(still_open) - gone
         arrived = self._arrived(still_open) if awaited else set(still_open)
@@ -134,9 +135,14 @@ class Reasons:
         self.spent[name] = choice.spent
         return frozenset(arrived - choice.waits)
 
-    def _is_gone(self, coord: SourceFileCoord) -> bool:
-        """Whether nobody awaits a file any more."""
-        return self.now is not None and self.job.expected(coord, self.now)
+    def _is_gone(self, name: str, coord: SourceFileCoord) -> bool:
+        """Whether nobody awaits a file for a variable any more."""
+        return self.now is not None and is_expected(self.job, coord, self._var(name), self.now)
+
+    def _var(self, name: str) -> DataVar:
+        (found,) = (var for var in self.job.data_vars if var.name == name)
+        known: DataVar = found
+        return known
 
     def _arrived(self, indexes: Sequence[int]) -> set[int]:
         """Ask which of some files the provider has."""
@@ -252,8 +258,7 @@ class Reasons:
 
     def _offered(self, name: str, many: int) -> Set[int]:
         """Return the indices of those files that fill what the provider has of a variable."""
-        (var,) = (var for var in self.job.data_vars if var.name == name)
-        at = range(many)
+        var, at = self._var(name), range(many)
         if var.valid_from is None and var.valid_until is None:
             return frozenset(at)
         return {n for n in at if is_offered_of(self.job, var, self.listed.files[n])}
