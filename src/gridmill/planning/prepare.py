@@ -202,7 +202,7 @@ def prepare_region(
     for one in source_groups(job):
         variables = one.variables
         listed_files = _begun(job, variables, files_of(job, ds, places, one))
-        files = tuple(file for file in listed_files if not not_offered(file))
+        files = tuple(not_offered.without(listed_files))
         group, record = preparation.of(variables, files, record)
         groups.append(group)
     return PreparedRegion(job, record, sizes, tuple(groups))
@@ -253,7 +253,7 @@ class _Preparation:
         as_it_was = [name for name, change in changes.items() if not change]
         if record is not None and now is not None:
             known = [v for v in variables if v.name in as_it_was]
-            record = _judged_again(job, record, known, files, now)
+            record = _judged_again(job, record, known, listed, now)
             record = _awaited_again(job, record, variables, known, files, now)
             record = _held_again(record, [v for v in known if v.encoding.missing is None])
         reasons = Reasons(job, record, listed, self.missing, self.ask, now, self.belief)
@@ -279,7 +279,7 @@ class _Preparation:
             kept,
             believed,
             waits=waits,
-            spent=reasons.spent,
+            spent={name: of for name, of in reasons.spent.items() if name in todo},
         )
         return group, record
 
@@ -330,7 +330,7 @@ def _judged_again(
     job: RegionJob[Any, Any],
     record: ProgressRecord,
     variables: Sequence[DataVar],
-    files: Sequence[SourceFile],
+    listed: Listed,
     now: Any,
 ) -> ProgressRecord:
     """Settle files that were absent and should be there by now: the provider has a gap.
@@ -342,18 +342,28 @@ def _judged_again(
         by_group.setdefault(record.variables[var.name].group, []).append(var)
     for ours in by_group.values():
         were = record.groups[record.variables[ours[0].name].group]
+        if not listed.may_be_provisional and all(was.settled for was in were):
+            continue
         judged = tuple(
-            declared_provisional(
-                replace(was, settled=True)
-                if not was.settled and _is_gap(job, ours, was, file, now)
-                else was,
-                file.coord,
-            )
-            for was, file in zip(were, files, strict=False)
+            declared_provisional(_judged(job, ours, was, file, now), file.coord)
+            if listed.may_be_provisional
+            else _judged(job, ours, was, file, now)
+            for was, file in zip(were, listed.files, strict=False)
         )
         if any(one is not was for one, was in zip(judged, were, strict=False)):
             record = with_files(record, [var.name for var in ours], judged)
     return record
+
+
+def _judged(
+    job: RegionJob[Any, Any],
+    variables: Sequence[DataVar],
+    was: SourceFileRecord,
+    file: SourceFile,
+    now: Any,
+) -> SourceFileRecord:
+    is_gap = not was.settled and _is_gap(job, variables, was, file, now)
+    return replace(was, settled=True) if is_gap else was
 
 
 def _awaited_again(

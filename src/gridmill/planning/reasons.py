@@ -21,7 +21,7 @@ from gridmill.planning.source_files.footprint import files_to_keep
 from gridmill.planning.source_files.offered import is_offered_of
 from gridmill.planning.source_files.outcomes import coords_from, with_files
 from gridmill.planning.source_files.rhythm import NOT_THERE, WAITS, Rhythm
-from gridmill.sources.fetch.download import FileIdentity, mask_url
+from gridmill.sources.fetch.download import FileIdentity
 
 __all__ = ["AS_RECORDED", "Ask", "Belief", "Missing", "Reasons", "nothing_missing"]
 
@@ -82,6 +82,8 @@ class Reasons:
     now: Any = None
     belief: Belief = AS_RECORDED
     answers: dict[str, FileIdentity | None] = field(default_factory=dict)
+    # By group of the record, its files with what became of them.
+    coords: dict[int, list[SourceFileCoord]] = field(default_factory=dict)
     waiting: dict[str, VariableRecord] = field(default_factory=dict)
     # By variable, the pending source files that were due and asked for in vain.
     in_vain: dict[str, list[int]] = field(default_factory=dict)
@@ -161,8 +163,7 @@ class Reasons:
         ok = SourceFileStatus.SUCCEEDED
         were = enumerate(self.record.groups[known.group])
         urls = {f.url for at, f in were if f.status is ok and at not in known.unread}
-        files = enumerate(self.listed.files)
-        return {at for at, file in files if mask_url(url_of(file.coord)) in urls}
+        return {at for at, url in enumerate(self.listed.urls) if url in urls}
 
     def _why(self, name: str, change: str) -> str:
         known = None if self.record is None else self.record.variables.get(name)
@@ -210,7 +211,12 @@ class Reasons:
 
     def _coords(self, record: ProgressRecord, known: VariableRecord) -> list[SourceFileCoord]:
         """Give the files that a record knows, with what became of them."""
-        return coords_from(record, known, self.listed.files[: len(record.groups[known.group])])
+        files = self.listed.files[: len(record.groups[known.group])]
+        if known.unread:
+            return coords_from(record, known, files)
+        if known.group not in self.coords:  # the same for all variables that read each of them
+            self.coords[known.group] = coords_from(record, known, files)
+        return self.coords[known.group]
 
     def _is_as_it_was(self, coord: SourceFileCoord, known: VariableRecord) -> bool:
         if coord.status is not SourceFileStatus.SUCCEEDED:

@@ -336,7 +336,7 @@ def _under_way(
     spent = {name: of for group in outcome.prepared.groups for name, of in group.spent.items()}
     # What is about to be written counts though this run should not live to see it.
     return {
-        name: replace(was, spent=spent.get(name, was.spent))
+        name: replace(was, spent=spent[name]) if name in spent else was
         for name, was in known.items()
         if was is not None and was.objects
         if name not in variables or variables[name].state == "failed"
