@@ -229,7 +229,8 @@ class _Preparation:
     ) -> tuple[PreparedGroup, ProgressRecord | None]:
         """Prepare a group, without the files of which the provider has no variable.
 
-        What was made when these were asked for, too, stays done.
+        What was made when these were asked for, too, stays done; where the store has values of it
+        that are not read again, only what is late is made.
         """
         still = tuple(_offered_by(self.job, variables, files))
         if len(still) == len(files):
@@ -238,8 +239,23 @@ class _Preparation:
             group, judged = self._of(variables, files, record)
             if not group.todo or self.ask is None:
                 return replace(group, is_cut=True), judged
+            is_whole = all(_has_made(record, name, len(files)) for name in group.todo)
+            if judged is not None and group.kept and is_whole:
+                return self._with_late_only(group, judged), judged
         group, record = self._of(variables, still, record)
         return replace(group, is_cut=True), record
+
+    def _with_late_only(self, group: PreparedGroup, record: ProgressRecord) -> PreparedGroup:
+        """Ask for no file of which the provider has no variable: what became of it stays."""
+        known = record.variables[next(iter(group.todo))]
+        outcomes = enumerate(coords_from(record, known, group.files))
+        absent = {
+            at: coord
+            for at, coord in outcomes
+            if coord.status is not SourceFileStatus.SUCCEEDED
+            if not any(is_offered_of(self.job, var, group.files[at]) for var in group.variables)
+        }
+        return replace(group, kept={**absent, **group.kept}, is_cut=True)
 
     def _of(
         self,
