@@ -161,8 +161,19 @@ ProcessResults = Mapping[str, Sequence[SourceFileCoord]]
 
 def url_of(coord: SourceFileCoord) -> str:
     """Return the address by which a source file is called: the first of its own."""
+    given = given_addresses(coord)
+    return given if isinstance(given, str) else given[0].url
+
+
+def given_addresses(coord: SourceFileCoord) -> str | Sequence[Address]:
+    """Return what a source file says of where it is: a URL, or addresses in order of preference."""
     given = coord.get_url()
-    return given if isinstance(given, str) else _given(coord)[0].url
+    if isinstance(given, str):
+        return given
+    several = (given,) if isinstance(given, Address) else tuple(given)
+    if not several:
+        raise ValueError(f"get_url() of {coord} returns no address; give at least one")
+    return [Address(one) if isinstance(one, str) else one for one in several]
 
 
 def known_of(coord: SourceFileCoord, known: Mapping[str, KnownT]) -> KnownT | None:
@@ -248,11 +259,8 @@ def _located(coord: SourceFileCoord, bases: Sequence[str]) -> list[Address]:
 
 
 def _given(coord: SourceFileCoord) -> Sequence[Address]:
-    given = coord.get_url()
-    several = (given,) if isinstance(given, str | Address) else tuple(given)
-    if not several:
-        raise ValueError(f"get_url() of {coord} returns no address; give at least one")
-    return [Address(one) if isinstance(one, str) else one for one in several]
+    given = given_addresses(coord)
+    return [Address(given)] if isinstance(given, str) else given
 
 
 def places_to_ask(
