@@ -31,9 +31,8 @@ class ObjectReceipt:
 
     The crc32c tells a damaged object. It does not tell one whole object from another: each part of
     a stored object ends with its own crc32c, and that of both together is the same for every
-    content of that length. The digest does: BLAKE2b, of 8 bytes, in hexadecimal.
-
-    A rebuilt record has neither (`gridmill.operations.rebuild`), an earlier gridmill's no digest.
+    content of that length. The digest does: BLAKE2b, of 8 bytes, in hexadecimal. A record that was
+    rebuilt has neither, that of an earlier gridmill no digest.
     """
 
     key: str
