@@ -19,6 +19,7 @@ import xarray as xr
 import zarr
 
 from gridmill.authoring.describing.coverage import time_coverage
+from gridmill.authoring.encoding.text import is_text
 from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.structure import CURRENT, keeps_acdd
 
@@ -76,7 +77,9 @@ def write_by_xarray(ds: xr.Dataset, folder: Path, of_data: Collection[str] = ())
 
 
 def _emptied(ds: xr.Dataset) -> xr.Dataset:
-    cut = ds.isel(dict.fromkeys(ds.dims, slice(0, 0)))
+    # Of text that is not there xarray does not know that it is text.
+    texts = {dim for coord in ds.coords.values() if is_text(coord) for dim in coord.dims}
+    cut = ds.isel({dim: slice(0, int(dim in texts)) for dim in ds.dims})
     return cut.assign(
         {n: v.copy(data=np.empty(v.shape, v.dtype)) for n, v in cut.data_vars.items()}
     )

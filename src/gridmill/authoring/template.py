@@ -21,6 +21,7 @@ from gridmill.authoring.describing.acdd import (
 )
 from gridmill.authoring.describing.finality import Finality, check_shares, shares_of
 from gridmill.authoring.encoding.survival import check_coordinates, check_order
+from gridmill.authoring.encoding.text import with_text
 from gridmill.authoring.labels import fixed_step, just_after, parse_label
 from gridmill.authoring.lazy import lazy_variable, zeros
 from gridmill.model.region import region_length
@@ -220,6 +221,7 @@ class TemplateConfig:
         ds = ds.assign_coords(
             {share.name: zeros(share, ds.sizes) for share in shares_of(self.coords)}
         )
+        ds = with_text(ds, self.coords, self.append_dim)
         undeclared = sorted({str(name) for name in ds.coords} - {c.name for c in self.coords})
         if undeclared:
             raise ValueError(

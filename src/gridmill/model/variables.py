@@ -109,7 +109,7 @@ class Encoding:
 
     def __post_init__(self) -> None:
         kind = np.dtype(self.dtype)
-        if kind.kind not in "biufc":
+        if kind.kind not in "biufc" and not self.is_text:
             raise ValueError(
                 f"dtype {self.dtype!r} is none of numbers or booleans: store numbers, and say what "
                 "they mean by flag_values and flag_meanings; times are int64 with units"
@@ -143,6 +143,11 @@ class Encoding:
     def object_shape(self) -> tuple[int, ...]:
         """Lengths covered by one stored object: the shard, or the chunk where there is none."""
         return self.chunks if self.shards is None else self.shards
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the values are strings of any length, as some coordinates' are."""
+        return self.dtype == "str"
 
     @property
     def is_floating(self) -> bool:
@@ -199,7 +204,7 @@ class Encoding:
         """Give the `encoding` that `xarray.Dataset.to_zarr(zarr_format=3)` takes."""
         codecs = [dict(codec) for codec in (*self.compressors, *((CRC32C,) * self.checksum))]
         encoding: dict[str, Any] = {
-            "dtype": self.dtype,
+            "dtype": str if self.is_text else self.dtype,
             "chunks": self.chunks,
             "compressors": codecs,
             "units": self.units,
@@ -207,7 +212,7 @@ class Encoding:
             "shards": self.shards,
             "scale_factor": None if self.scale_factor is None else float(self.scale_factor),
             "add_offset": None if self.add_offset is None else float(self.add_offset),
-            "fill_value": self.fill,
+            "fill_value": "" if self.is_text else self.fill,
         }
         if self.units is None:
             encoding["_FillValue"] = self.missing
@@ -297,6 +302,11 @@ class DataVar:
         missing = [key for key in ("long_name", "units") if key not in self.attrs]
         if missing:
             raise ValueError(f"attrs of variable {self.name!r} lack {missing}: CF needs them")
+        if self.encoding.is_text:
+            raise ValueError(
+                f"{self.name!r} is text, as only coordinates can be: store numbers, and say what "
+                "they mean by flag_values and flag_meanings"
+            )
         check_gates(self.name, self.gates)
         if isinstance(self.aliases, str):
             raise ValueError(f"aliases={self.aliases!r} of {self.name!r}: give a tuple of names")
@@ -357,7 +367,8 @@ class Coordinate:
     attrs
         CF attributes.
     dtype
-        Stored dtype; int64 is usual for time.
+        Stored dtype; int64 is usual for time, and ``"str"`` is text, like names of experiments,
+        along any dims but the append dim.
     units, calendar, checksum
         As in `Encoding`; a coordinate without dims has no checksum.
     chunks
@@ -381,6 +392,11 @@ class Coordinate:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its labels are strings."""
+        return self.dtype == "str"
 
     @property
     def own_dims(self) -> tuple[str, ...]:

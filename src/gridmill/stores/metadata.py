@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
 from gridmill.stores.final_store import CoordinateValues
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "ROOT",
@@ -18,6 +21,7 @@ __all__ = [
     "first_object_beyond",
     "joined",
     "keys_of",
+    "open_zarr",
     "publication_order",
     "publication_step",
     "set_values",
@@ -95,3 +99,28 @@ def keys_of(part: CoordinateValues, array: Mapping[str, Any]) -> list[str]:
         for start, end, size in zip(starts, ends, sizes, strict=True)
     ]
     return ["/".join([part.name, "c", *map(str, at)]) for at in product(*along)]
+
+
+def open_zarr(store: Any, chunks: Any, *, is_consolidated: bool) -> xr.Dataset:
+    """Open a store, in chunks of Dask's choice if need be.
+
+    Parameters
+    ----------
+    store
+        As zarr takes it.
+    chunks
+        As `xarray.open_zarr` takes them. Of ``"auto"``, an archive with a coordinate of text has
+        the chunks that are stored: Dask does not know how large text is.
+    is_consolidated
+        Whether the root lists every array.
+    """
+    import xarray as xr
+
+    options: dict[str, Any] = {"zarr_format": 3, "consolidated": is_consolidated}
+    try:
+        ds: xr.Dataset = xr.open_zarr(store, chunks=chunks, **options)
+    except NotImplementedError:
+        if chunks != "auto":
+            raise
+        ds = xr.open_zarr(store, chunks={}, **options)
+    return ds

@@ -34,6 +34,7 @@ from gridmill.stores.metadata import (
     first_object_beyond,
     joined,
     keys_of,
+    open_zarr,
     publication_order,
     set_values,
 )
@@ -142,12 +143,7 @@ class ZarrStore:
 
     def open_dataset(self, chunks: Any = "auto") -> xr.Dataset:
         """Open what readers see."""
-        import xarray as xr
-
-        ds: xr.Dataset = xr.open_zarr(
-            self.objects.as_zarr(), chunks=chunks, zarr_format=3, consolidated=True
-        )
-        return ds
+        return open_zarr(self.objects.as_zarr(), chunks, is_consolidated=True)
 
     def progress(self) -> list[ProgressRecord]:
         """Read the records of all regions, in order."""

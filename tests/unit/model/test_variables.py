@@ -114,13 +114,21 @@ def test_a_codec_that_writes_the_time_is_refused():
         Encoding(chunks=(1,), compressors=(gzip,))
 
 
-@pytest.mark.parametrize("dtype", ["str", "S4", "object", "datetime64[ns]", "timedelta64[h]"])
+@pytest.mark.parametrize("dtype", ["S4", "object", "datetime64[ns]", "timedelta64[h]"])
 def test_what_is_no_number_is_refused_when_it_is_declared(dtype):
     """It cannot be stored; the line says what to store instead."""
     with pytest.raises(ValueError, match=r"none of numbers or booleans.*flag_meanings"):
         Encoding(chunks=(1,), dtype=dtype)
     with pytest.raises(ValueError, match="none of numbers or booleans"):
         Coordinate(name="station", dtype=dtype).encoding({"station": 3})
+
+
+def test_text_is_of_coordinates_alone():
+    """A variable of text is refused, with what to store instead."""
+    assert Coordinate(name="station", dtype="str").encoding({"station": 3}).is_text
+    attrs = {"long_name": "x", "units": "1"}
+    with pytest.raises(ValueError, match=r"'a' is text.*flag_meanings"):
+        DataVar(name="a", encoding=Encoding(chunks=(1,), dtype="str"), attrs=attrs)
 
 
 def test_a_variable_says_what_cf_needs():

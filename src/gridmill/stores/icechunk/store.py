@@ -53,7 +53,7 @@ from gridmill.stores.icechunk.settings.storage import check_place
 from gridmill.stores.icechunk.tokens import Token
 from gridmill.stores.icechunk.uploads import Uploads
 from gridmill.stores.lookahead import each
-from gridmill.stores.metadata import ROOT
+from gridmill.stores.metadata import ROOT, open_zarr
 from gridmill.stores.objects.opening import open_objects, open_state
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
@@ -189,12 +189,10 @@ class IcechunkStore:
 
         Its arrays may be computed on a cluster: they carry what this store needs to be read.
         """
-        import xarray as xr
 
         def read() -> xr.Dataset:
             store = self.repository.published(travels=True)
-            ds: xr.Dataset = xr.open_zarr(store, chunks=chunks, zarr_format=3, consolidated=False)
-            return ds
+            return open_zarr(store, chunks, is_consolidated=False)
 
         return patiently(read)
 
