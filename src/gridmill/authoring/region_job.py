@@ -48,6 +48,8 @@ from gridmill.stores.final_store import FinalStore
 if TYPE_CHECKING:
     import xarray as xr
 
+    from gridmill.authoring.grids import HorizontalGrid
+
 __all__ = ["RegionJob"]
 
 DataVarT = TypeVar("DataVarT", bound=DataVar)
@@ -184,7 +186,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         -------
         ndarray
             Dims as `data_var.dims`, without those for which `coord.out_loc()` gives a single
-            label; NaN where there is no value.
+            label; NaN where there is no value. Of a variable that is `regridded`, the last two are
+            the source's rows and columns.
 
         Raises
         ------
@@ -225,6 +228,14 @@ class RegionJob(Generic[DataVarT, CoordT]):
                 f"but out_loc() selects {out.shape} of dims {data_var.dims}"
             )
         cast_into(found, out, data_var.name, data_var.encoding.missing)
+
+    def grid_of(self, coord: CoordT) -> HorizontalGrid | None:
+        """Return the grid of a file's fields, for variables that are regridded.
+
+        None, as by default, is that of `Regrid.grid`. Override it where files come on several; what
+        is on the archive's own is stored as it is.
+        """
+        return None
 
     def source_groups(self, data_vars: Sequence[DataVarT]) -> Sequence[Sequence[DataVarT]]:
         """Divide variables into groups that share source files; by default all do."""

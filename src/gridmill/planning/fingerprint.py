@@ -8,8 +8,8 @@ That is its fingerprint, a mapping with
 - ``addresses``: hash of the source files' addresses;
 - ``labels``: hash of the region's labels along the append dim;
 - ``grid``: hash of the labels along the other dims;
-- ``made``: of a variable that is derived or aggregated, hash of the formula's name and its inputs'
-  names, and of the aggregation.
+- ``made``: of a variable that is derived, aggregated or regridded, hash of the formula's name and
+  its inputs' names, of the aggregation, and of the source's grid and the method.
 
 A record is believed while the first three, the labels and ``made`` are as they are today: an
 irregular axis can get a label between two others, and then every later place is another label's.
@@ -53,7 +53,7 @@ __all__ = ["Listed", "fits", "hash_of_array"]
 DECIDES = {"array": "the array's metadata", "stop": "the region's end", "places": "source files"}
 # Likewise, where a record has it.
 LABELS = "labels"
-# Likewise, of what is made of other variables, or of many steps.
+# Likewise, of what is made of other variables, of many steps, or on another grid.
 MADE = "made"
 
 
@@ -103,10 +103,12 @@ class Listed:
 
     def _made_of(self, name: str) -> dict[str, str]:
         var = self._var(name)
-        if not var.is_made:
+        regridded = [[v.name, v.regridded.content] for v in var.sources if v.regridded is not None]
+        if not var.is_made and not regridded:
             return {}
         parts = (var.derived, var.aggregated)
-        return {MADE: _hash([None if part is None else part.content for part in parts])}
+        made = [None if part is None else part.content for part in parts]
+        return {MADE: _hash([*made, regridded] if regridded else made)}
 
     def change(self, name: str, record: ProgressRecord | None) -> str:
         """Say in what a record's variable was made of something else; empty if in nothing."""
@@ -120,7 +122,7 @@ class Listed:
             told for part, told in DECIDES.items() if known.fingerprint.get(part) != ours[part]
         ]
         if known.fingerprint.get(MADE) != ours.get(MADE):
-            changed.append("what it is derived from, and how,")
+            changed.append("what it is made of, and how,")
         if known.fingerprint.get(LABELS, ours[LABELS]) != ours[LABELS]:
             changed.append(f"labels along {self.job.append_dim}")
         return f"{' and '.join(changed)} changed" if changed else ""

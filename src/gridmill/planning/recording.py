@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import url_of
-from gridmill.model.epochs import FIRST
+from gridmill.model.epochs import BILINEAR, CONSERVATIVE, FIRST
 from gridmill.model.files.earlier import Earlier, kept_compactly
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import is_other
@@ -309,14 +311,18 @@ def _made_by(
     return {
         "epochs": dict(sorted(epochs.items())),
         "version": version,
-        "libraries": _libraries(),
+        "libraries": _libraries(is_regridded=bool(epochs.keys() & {BILINEAR, CONSERVATIVE})),
         "unproven": is_unproven or None,
     }
 
 
 @cache
-def _libraries() -> dict[str, str]:
-    return {name: distribution_version(name) for name in ("gridmill", "numcodecs", "zarr")}
+def _libraries(*, is_regridded: bool = False) -> dict[str, str]:
+    known = {name: distribution_version(name) for name in ("gridmill", "numcodecs", "zarr")}
+    if is_regridded:
+        with suppress(PackageNotFoundError):  # workers have it, and it may be missing here
+            known["scipy"] = distribution_version("scipy")
+    return known
 
 
 def _under_way(
