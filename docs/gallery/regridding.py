@@ -1,7 +1,7 @@
 """Fields on another grid, and some levels of many.
 
-The provider's cells are 10° wide and have six levels; readers get 30° and three. `DataVar.regridded`
-says from which grid values come and how, `select` which levels are read.
+The provider's cells are 10° wide and have six levels; readers get 30° and three.
+`DataVar.regridded` says from which grid values come and how, `select` which levels are read.
 """
 
 from dataclasses import dataclass

@@ -223,9 +223,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """
         found = as_array(self.read_data(coord, data_var), data_var.name)
         if found.shape != out.shape:
+            of_source = ", the last two of the source's grid" if data_var.regridded else ""
             raise ValueError(
                 f"read_data({url_of(coord)}, {data_var.name!r}) gives shape {found.shape}, "
-                f"but out_loc() selects {out.shape} of dims {data_var.dims}"
+                f"but out_loc() selects {out.shape} of dims {data_var.dims}{of_source}"
             )
         cast_into(found, out, data_var.name, data_var.encoding.missing)
 

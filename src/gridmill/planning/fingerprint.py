@@ -103,12 +103,13 @@ class Listed:
 
     def _made_of(self, name: str) -> dict[str, str]:
         var = self._var(name)
-        regridded = [[v.name, v.regridded.content] for v in var.sources if v.regridded is not None]
-        if not var.is_made and not regridded:
-            return {}
-        parts = (var.derived, var.aggregated)
-        made = [None if part is None else part.content for part in parts]
-        return {MADE: _hash([*made, regridded] if regridded else made)}
+        made, regridded = (
+            [None if part is None else part.content for part in parts]
+            for parts in ((var.derived, var.aggregated), [v.regridded for v in var.sources])
+        )
+        if any(part is not None for part in regridded):
+            return {MADE: _hash([*made, regridded])}
+        return {MADE: _hash(made)} if var.is_made else {}
 
     def change(self, name: str, record: ProgressRecord | None) -> str:
         """Say in what a record's variable was made of something else; empty if in nothing."""

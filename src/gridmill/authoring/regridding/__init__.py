@@ -5,9 +5,10 @@ that the workers of a machine share, by the content of both grids. SciPy's spars
 them.
 
 Why not a library for regridding: xESMF and iris-esmf-regrid need ESMPy, which is on conda alone.
-xarray-regrid computes its weights anew for each field, in degrees of latitude and not by area, for
-grids without a projection; pyresample and earthkit-geo have nothing conservative with a share of
-valid area that is the author's to choose.
+xarray-regrid (0.4.2) takes no grid with a projection, computes its weights anew for each field (0.3
+s for 721 x 1440), and where a cell is cut it weighs degrees and not area: from 2.5 to 4 degrees the
+integral over the sphere is off by 2e-5. pyresample has nothing conservative, and earthkit-geo no
+share of valid area.
 
 See Also
 --------

@@ -31,7 +31,9 @@ def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: V
     remarks = [UNTOLD] if not seen and _says_what_it_holds(file) else []
     if seen:
         promise = _promise(context, work, file)
-        remarks = compare(seen, values, promise if regridding is None else regridding.of(promise))
+        if regridding is not None:
+            promise = regridding.of(promise, with_fields=any(one.fields for one in seen))
+        remarks = compare(seen, values, promise)
     if regridding is not None:
         regridding.bring(values, piece)
     return remarks
