@@ -15,9 +15,11 @@ import pytest
 import xarray as xr
 from pyproj import CRS, Transformer
 
-from gridmill import DataVar, Encoding, connect, read_netcdf
+from gridmill import DataVar, DynamicalDataset, Encoding, connect, read_netcdf
 from gridmill.authoring.derived import Aggregation, wind_speed
-from gridmill.authoring.forecasts.job import GribForecastJob
+from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
+from gridmill.authoring.forecasts.template import ForecastTemplate
+from gridmill.authoring.forecasts.variables import GribVar, Level
 from gridmill.authoring.grids import LatitudeLongitudeGrid, RegionalGrid
 from gridmill.authoring.regridding import Regrid
 from gridmill.authoring.regridding.applying import regrid_into
@@ -32,6 +34,7 @@ from gridmill.datasets.noaa.hrrr_forecast import GRID as HRRR
 from gridmill.model.epochs import BILINEAR, CONSERVATIVE
 from gridmill.pipeline.faults import is_of_the_file
 from gridmill.sources.grib.framing import iter_messages
+from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.messages import open_message
 from gridmill.testing import ArchiveServer, DatasetContract
 from hourly import START, HourlyTemplate, Together, dataset, var
@@ -393,6 +396,74 @@ def test_real_fields_are_what_plain_numpy_gives(shared_data, name, grid, target,
     regrid_into(values, make_weights(grid, target, "bilinear"), how, one, out)
     # What PROJ and gridmill find apart is far less than a millimetre.
     np.testing.assert_allclose(out, by_proj(values, grid, target, proj), rtol=1e-5, atol=1e-3)
+
+
+REAL = "hrrr.t06z.wrfsfcf01-TMP.grib2"
+PLACES = RegionalGrid(
+    first_latitude=46.0, first_longitude=-110.0, step_degrees=(-2.0, 2.0), shape=(9, 16)
+)
+
+
+class RealTemplate(ForecastTemplate):
+    """A lead of HRRR on latitudes and longitudes."""
+
+    dims = ("init_time", "lead_time", "latitude", "longitude")
+    append_dim_start = "2023-07-22T06"
+    dataset_attributes = {"dataset_id": "hrrr-2deg", "title": "HRRR, 2°"}
+    data_vars = (
+        GribVar(
+            name="t",
+            encoding=Encoding(chunks=(1, 1, 9, 16)),
+            attrs={"long_name": "Surface temperature", "units": "K"},
+            parameter="TMP",
+            levels=(Level("surface", Surface(1, None)),),
+            codes=((0, 0, 0),),
+            regridded=Regrid(grid=HRRR, method="bilinear"),
+        ),
+    )
+    grid = PLACES
+    lead_hours = (1,)
+
+
+class RealFile(ForecastFile):
+    """The one that there is."""
+
+    def get_url(self) -> str:
+        """Return its name."""
+        return REAL
+
+
+class RealJob(GribForecastJob[RealFile]):
+    """Reads whole files; that messages are on the source's grid is known by the variable."""
+
+    file_type = RealFile
+
+    def inventory_url(self, url: str) -> None:
+        """There is none."""
+
+
+class Real(DynamicalDataset):
+    """Ties them together."""
+
+    template_config = RealTemplate
+    region_job = RealJob
+
+
+def test_a_real_file_becomes_an_archive_on_another_grid(shared_data, tmp_path):
+    """Fetched, decoded, checked against its grid and regridded on a cluster."""
+    path = next(shared_data.rglob(REAL))
+    with ArchiveServer(path.parent) as server, connect("local", n_workers=1) as client:
+        server.release_all()
+        archive = Real(tmp_path / "a.zarr", source_base=server.url)
+        report = archive.backfill("2023-07-22T12", client=client, now="2023-07-23")
+    assert (report.positions_after, report.new_gaps) == (1, 0), list(report.problems)
+    (message,) = iter_messages(path.read_bytes())
+    with open_message(message.data) as opened:
+        values = np.empty(opened.shape, "float32")
+        opened.decode_into(values)
+    with archive.store.open_dataset() as ds:
+        wanted = by_proj(values, HRRR, Target(*places(PLACES)), LAMBERT)
+        np.testing.assert_allclose(ds.t[0, 0], wanted, rtol=1e-6)
 
 
 # -- weights ----------------------------------------------------------------------------------
