@@ -66,8 +66,10 @@ def write(
 ) -> None:
     """Write an archive as its maintainer did: at once, or with appends that begin at `steps`."""
     ds = made() if ds is None else ds
-    ends = [*steps, ds.sizes["time"]]
-    parts = [ds.isel(time=slice(a, b)) for a, b in zip([0, *steps], ends, strict=True)]
+    ends = [*steps, None]
+    # At once, it may be along whatever dims.
+    pairs = zip([0, *steps], ends, strict=True)
+    parts = [ds.isel(time=slice(a, b)) for a, b in pairs] if steps else [ds]
     if url.rstrip("/").endswith(".icechunk"):
         _write_icechunk(url, parts, options, **how)
         return

@@ -18,6 +18,7 @@ from grib_messages import encode
 
 __all__ = [
     "SHAPE",
+    "counts",
     "field",
     "forecast_message",
     "written_dated",
@@ -168,19 +169,31 @@ def written_yearly(folder: Path, names: Sequence[str] = ("t2m",)) -> list[Path]:
     return paths
 
 
-def written_raster(folder: Path, days: int = 2) -> list[Path]:
-    """Write a compressed GeoTIFF a day, which says its time in its name alone."""
-    import rasterio
-    from rasterio.transform import from_origin
+def counts(*seed: int) -> np.ndarray:
+    """Return integers of more digits than single precision has."""
+    return np.random.default_rng(list(seed)).integers(1 << 29, 1 << 30, SHAPE, dtype="int32")
 
-    paths = []
-    for number, day in enumerate(pd.date_range("2024-05-01", periods=days)):
-        path = folder / f"rain.{day:%Y.%m.%d}.tif"
-        about: Mapping[str, Any] = {
-            "driver": "GTiff", "width": 16, "height": 31, "count": 1, "dtype": "float32",
-            "crs": "EPSG:4326", "transform": from_origin(-0.5, 60.5, 1.0, 1.0), "nodata": -9999.0,
-        }  # fmt: skip
-        with rasterio.open(path, "w", **about) as raster:
-            raster.write(field(number), 1)
-        paths.append(_wrapped(path, "gz"))
-    return paths
+
+def written_raster(
+    folder: Path,
+    day: str,
+    values: np.ndarray,
+    *,
+    crs: str = "EPSG:4326",
+    is_flipped: bool = False,
+    scale: float = 1.0,
+) -> Path:
+    """Write the compressed GeoTIFF of a day, which says its time in its name alone."""
+    import rasterio
+    from rasterio.transform import Affine
+
+    path = folder / f"rain.{pd.Timestamp(day):%Y.%m.%d}.tif"
+    rows = (1.0, 29.5) if is_flipped else (-1.0, 60.5)
+    about: Mapping[str, Any] = {
+        "driver": "GTiff", "width": 16, "height": 31, "count": 1, "dtype": "int32", "crs": crs,
+        "transform": Affine(1.0, 0.0, -0.5, 0.0, *rows), "nodata": -9999,
+    }  # fmt: skip
+    with rasterio.open(path, "w", **about) as raster:
+        raster.write(values[::-1] if is_flipped else values, 1)
+        raster.scales = (scale,)
+    return _wrapped(path, "gz")

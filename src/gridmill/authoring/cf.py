@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "ALONG_X",
+    "ALONG_Y",
     "ENSEMBLE_MEMBER",
     "EPOCH",
     "GRID_MAPPING",
@@ -199,6 +201,16 @@ def attributes(name: str, cell_methods: str, **more: str | None) -> dict[str, An
     return {key: value for key, value in attrs.items() if value is not None}
 
 
+# Of winds along a model's grid, where `WELL_KNOWN` has the eastward and northward ones.
+ALONG_X: Mapping[str, str] = {
+    "standard_name": "x_wind",
+    "long_name": "Wind along the grid's x axis",
+}
+ALONG_Y: Mapping[str, str] = {
+    "standard_name": "y_wind",
+    "long_name": "Wind along the grid's y axis",
+}
+
 _RAIN = "kg m-2 s-1"
 
 # fmt: off
@@ -221,6 +233,11 @@ WELL_KNOWN: Mapping[str, WellKnown] = {
     "wind_v_80m": WellKnown("m s-1", "Northward wind at 80 m", "northward_wind"),
     "wind_u_100m": WellKnown("m s-1", "Eastward wind at 100 m", "eastward_wind"),
     "wind_v_100m": WellKnown("m s-1", "Northward wind at 100 m", "northward_wind"),
+    "wind_speed_10m": WellKnown("m s-1", "Wind speed at 10 m", "wind_speed"),
+    # A direction keeps steps of 1/16 degree.
+    "wind_direction_10m": WellKnown(
+        "degree", "Direction that the wind at 10 m comes from", "wind_from_direction", 12),
+    "wind_gust_10m": WellKnown("m s-1", "Wind gusts at 10 m", "wind_speed_of_gust"),
     "wind_gust_surface": WellKnown(
         "m s-1", "Wind gusts near the surface", "wind_speed_of_gust"),
     "pressure_surface": WellKnown("Pa", "Pressure at the surface", "surface_air_pressure", 13),

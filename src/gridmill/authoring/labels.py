@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["fixed_step", "just_after", "parse_label"]
+__all__ = ["STANDARD_CALENDARS", "fixed_step", "just_after", "parse_label"]
+
+# Labels on these are datetime64; on others they are objects of cftime.
+STANDARD_CALENDARS = ("proleptic_gregorian", "standard", "gregorian")
 
 ISO_8601 = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.\d+)?)?)?)?)?)?"
@@ -41,7 +44,7 @@ def parse_label(value: Any, calendar: str = "proleptic_gregorian") -> Any:
             f"{value!r} is not a date: write year, month and day in this order, like "
             "2017-01-21T06:00 (ISO 8601)"
         )
-    if calendar not in ("proleptic_gregorian", "standard", "gregorian"):
+    if calendar not in STANDARD_CALENDARS:
         return _parse_cftime(value, calendar)
     try:
         stamp = pd.Timestamp(value)

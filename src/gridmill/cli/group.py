@@ -33,6 +33,7 @@ from gridmill.cli.commands.remove_variable import remove_variable
 from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
 from gridmill.cli.commands.run_one import run_one
+from gridmill.cli.commands.statistics import statistics
 from gridmill.cli.commands.status import status
 from gridmill.cli.commands.tag import tag
 from gridmill.cli.commands.template import template
@@ -114,6 +115,7 @@ COMMANDS = (
     status,
     report,
     history,
+    statistics,
     validate,
     prove,
     gaps,

@@ -37,8 +37,7 @@ class ObjectReceipt:
     a stored object ends with its own crc32c, and that of both together is the same for every
     content of that length. The digest does: BLAKE2b, of 8 bytes, in hexadecimal.
 
-    Both are None where the record was rebuilt, see `gridmill.operations.rebuild`, and the digest
-    is in a record that an earlier gridmill wrote.
+    A rebuilt record has neither (`gridmill.operations.rebuild`), an earlier gridmill's no digest.
     """
 
     key: str
@@ -128,6 +127,8 @@ class VariableRecord:
         `gridmill.planning.source_files.rhythm`; noted before anything is written.
     put_nbytes
         Likewise, bytes that were put into the store until now, for all that is stored of it.
+    statistics
+        See `gridmill.model.fields.statistics.noted`.
     extra
         Optional fields that another gridmill wrote: kept as long as the variable's record is.
     """
@@ -149,6 +150,7 @@ class VariableRecord:
     unproven: bool | None = None
     spent: tuple[int, ...] | None = None
     put_nbytes: int | None = None
+    statistics: Sequence[Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

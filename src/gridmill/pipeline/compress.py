@@ -20,6 +20,7 @@ import numpy as np
 from gridmill.authoring.source_file import url_of
 from gridmill.authoring.transforms.packing import cannot_be_packed, pack
 from gridmill.model.epochs import noted_stages
+from gridmill.model.fields.statistics import ValueStatistics
 from gridmill.model.urls import mask_url
 from gridmill.pipeline.canvas import Canvas, Index, Values
 from gridmill.pipeline.download import as_asked, download
@@ -127,6 +128,7 @@ def _compress_here(
         remarks=made.remarks,
         holes=made.holes,
         lost=made.lost,
+        statistics=made.statistics,
     )
 
 
@@ -144,6 +146,7 @@ class _Made:
     holes: tuple[str, ...] = ()
     held: Mapping[int, str] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
+    statistics: ValueStatistics | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ class _Written:
     keys: tuple[str, ...] = ()
     holes: tuple[str, ...] = ()
     refused: Mapping[int, str] = field(default_factory=dict)
+    statistics: ValueStatistics | None = None
 
 
 def _make(chain: Chain, held: Mapping[int, str]) -> _Made:
@@ -188,7 +192,14 @@ def _make_of(chain: Chain, held: Mapping[int, str]) -> _Made:
         written = _write(chain.folder, slabs, places, source.files)
         if written.refused:
             return _Made((), unread, remarks, held=written.refused)
-        return _Made(written.keys, unread, remarks, written.holes, lost=slabs.lost)
+        return _Made(
+            written.keys,
+            unread,
+            remarks,
+            written.holes,
+            lost=slabs.lost,
+            statistics=written.statistics,
+        )
 
 
 def _not_transformed(
@@ -307,6 +318,7 @@ def _write(
         region.check_aligned(length, metadata["shape"][0])
     writer = ObjectWriter(folder, name, metadata)
     kept: list[str] = []
+    statistics, said = ValueStatistics(), _where_said(work, context, [every[at] for at in places])
     for number, values in slabs:
         slab = canvas.slabs[number]
         values, refused = _as_stored(values, work, canvas, number, places)
@@ -315,11 +327,13 @@ def _write(
         if region is not None:
             read = [every[index] for index in places]
             kept += keep_published(values, context, slabs.layers, number, read, every)
+        statistics += _statistics(values[:said] if region else values, work)
         writer.write(slab if region is None else (region.slice, *slab[1:]), values)
         slabs.layers.close(number)
     written = writer.keys
     writer.close(context.store.nbytes_in_use(written) if is_published(context, work) else {})
-    return _Written(written, holes_among(context, work, kept) if kept else ())
+    holes = holes_among(context, work, kept) if kept else ()
+    return _Written(written, holes, statistics=statistics)
 
 
 def _as_stored(
@@ -351,3 +365,21 @@ def _as_stored(
         error = ValueError(cannot_be_packed(values[wrong][0], encoding, name))
         raise NotTransformed(f"ValueError: {error}") from error
     return stored, refused
+
+
+def _statistics(stored: Values, work: VariableWork) -> ValueStatistics:
+    """Return the statistics of a slab, as readers get its values."""
+    encoding = work.data_var.encoding
+    packing = {"scale": encoding.scale, "offset": encoding.offset}
+    axis = None if written_region(work) is None else 0
+    return ValueStatistics.of(stored, missing=encoding.missing, **packing, axis=axis)
+
+
+def _where_said(work: VariableWork, context: RunContext, read: Sequence[SourceFile]) -> int | None:
+    """Return how many positions of a region have values, where those do not say so; None: all."""
+    region, dim = written_region(work), work.job.append_dim
+    if region is None or work.continues or work.data_var.encoding.missing is not None:
+        return None
+    places = (file.place.get(dim) for file in read)
+    filled = [region.filled_by(place, work.processing_region).stop for place in places]
+    return int(max([0, context.published - region.start, *filled]))

@@ -76,6 +76,7 @@ def _upload_here(bench: Bench, context: RunContext, shards: LocalShards) -> Rece
         epochs=shards.epochs,
         remarks=shards.remarks,
         lost=shards.lost,
+        statistics=shards.statistics,
         holes=shards.holes,
         put_nbytes=put_nbytes,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
+from gridmill.model.fields.statistics import ValueStatistics
 from gridmill.model.files.versions import Identity, Word, identity_of
 from gridmill.model.records import ObjectReceipt
 from gridmill.model.reports.spans import Span
@@ -271,6 +272,8 @@ class LocalShards:
         a source file.
     lost
         How many values transformations made missing, by why.
+    statistics
+        Of what is stored, where its values are numbers.
     """
 
     folder: Path
@@ -284,6 +287,7 @@ class LocalShards:
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
     holes: tuple[str, ...] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
+    statistics: ValueStatistics | None = None
 
     def __sizeof__(self) -> int:
         """Tell Dask what it costs to use it from another worker, in bytes."""
@@ -321,6 +325,8 @@ class Receipt:
         Keys of those objects that lack published values, see `LocalShards`.
     lost
         How many values transformations made missing, by why.
+    statistics
+        Of what is stored, see `LocalShards`.
     put_nbytes
         Bytes that were put: less than `objects` have where some of them were there already.
     """
@@ -337,6 +343,7 @@ class Receipt:
     remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)
     holes: tuple[str, ...] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
+    statistics: ValueStatistics | None = None
     put_nbytes: int = 0
 
     @property

@@ -46,8 +46,9 @@ from gridmill.stores.structure import decoding, without_append_length
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
-__all__ = ["Listed", "fits", "hash_of_array"]
+__all__ = ["Listed", "fits", "hash_of_array", "hash_of_grid"]
 
 # What of a fingerprint decides whether a record is believed, in words.
 DECIDES = {"array": "the array's metadata", "stop": "the region's end", "places": "source files"}
@@ -202,7 +203,7 @@ class Listed:
         dims = [dim for dim in self._var(name).dims if dim != self.job.append_dim]
         key = f"grid {dims}", 0
         if key not in self.hashes:
-            self.hashes[key] = _hash({dim: _digest(ds.get_index(dim)) for dim in dims})
+            self.hashes[key] = hash_of_grid(ds, dims)
         return self.hashes[key]
 
     def _var(self, name: str) -> DataVar:
@@ -220,6 +221,11 @@ def _place(file: SourceFile) -> str:
 def hash_of_array(array: Mapping[str, Any], append_dim: str) -> str:
     """Return what a fingerprint says of an array, from its metadata."""
     return _hash(_decoded(array, append_dim))
+
+
+def hash_of_grid(template_ds: xr.Dataset, dims: Sequence[str]) -> str:
+    """Return what a fingerprint says of the labels along dims, other than the append dim."""
+    return _hash({dim: _digest(template_ds.get_index(dim)) for dim in dims})
 
 
 def _decoded(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import url_of
 from gridmill.model.epochs import BILINEAR, CONSERVATIVE, FIRST
+from gridmill.model.fields.statistics import noted
 from gridmill.model.files.earlier import Earlier, kept_compactly
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import is_other
@@ -253,10 +254,20 @@ def _variable_record(
         unread=unread,
         tries=_tries(outcome.prepared, name, files, unread, now),
         token=token,
+        statistics=_statistics(receipt, kept, objects),
         spent=group.spent.get(name),
         put_nbytes=((kept and kept.put_nbytes) or 0) + receipt.put_nbytes if counts else None,
         **_made_by(outcome, receipt, kept),
     )
+
+
+def _statistics(
+    receipt: Receipt, kept: VariableRecord | None, objects: Sequence[ObjectReceipt]
+) -> Sequence[Any] | None:
+    """Return the statistics of what the store holds, also where nothing was put."""
+    if receipt.objects:
+        return noted(receipt.statistics, objects)
+    return None if kept is None else kept.statistics
 
 
 def _holes(

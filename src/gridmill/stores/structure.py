@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = [
     "CURRENT",
+    "STATISTICS",
     "Difference",
     "StructureMismatch",
     "compare_structures",
@@ -53,6 +54,16 @@ DECODING_ATTRIBUTES = {
 # What says how far readers see, of an archive that keeps ACDD: no template has it, and each
 # publication writes it with the root metadata. What an author declares of it is as declared.
 CURRENT = ("time_coverage_start", "time_coverage_end", "time_coverage_duration")
+# What variables say of their values, once an operator published it: no template has it either, and
+# publications keep it as it is.
+STATISTICS = (
+    "statistics_count",
+    "statistics_mean",
+    "statistics_standard_deviation",
+    "statistics_minimum",
+    "statistics_maximum",
+    "statistics_end",
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ def compare_structures(
             continue
         a, b = (without_append_length(side[name], append_dim) for side in (ours, theirs))
         differences.extend(_unequal(name, _without_attributes(a), _without_attributes(b)))
-        described, known = (side.get("attributes", {}) for side in (a, b))
+        described, known = (_declarable(side.get("attributes", {})) for side in (a, b))
         differences.extend(_unequal(name, described, known, is_attribute=True))
     return differences
 
@@ -168,6 +179,10 @@ def _without_current(stored: Mapping[str, Any], declared: Mapping[str, Any]) -> 
     if not keeps_acdd(declared):
         return dict(stored)
     return {k: v for k, v in stored.items() if k not in CURRENT or k in declared}
+
+
+def _declarable(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key not in STATISTICS}
 
 
 def _without_attributes(array: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def test_values_and_the_places_of_the_cells_are_the_providers(tmp_path):
 def test_the_colon_of_a_start_arrives_at_the_provider(tmp_path):
     """It is quoted once in the address, and not once more on the way."""
     coord = DwdIconEuForecastFile(
-        init_time=pd.Timestamp("2026-10-07T06"), lead_time=pd.Timedelta(0), parameter="T_2M"
+        init_time=pd.Timestamp("2026-10-07T06"), lead_time=pd.Timedelta(0), field="T_2M"
     )
     path = tmp_path / "source/icon-eu/p/T_2M/r/2026-10-07T06:00/s/PT000H00M.grib2"
     path.parent.mkdir(parents=True)
@@ -82,6 +82,6 @@ def test_another_mesh_is_refused(tmp_path):
 def test_the_address_is_that_of_the_new_tree():
     """Starts are written as DWD writes them, and nothing is packed by bzip2."""
     coord = DwdIconEuForecastFile(
-        init_time=pd.Timestamp("2026-10-07T06"), lead_time=pd.Timedelta(hours=81), parameter="T_2M"
+        init_time=pd.Timestamp("2026-10-07T06"), lead_time=pd.Timedelta(hours=81), field="T_2M"
     )
     assert coord.get_url()[0] == "icon-eu/p/T_2M/r/2026-10-07T06%3A00/s/PT081H00M.grib2"

@@ -97,3 +97,8 @@ def test_a_real_file_has_the_values_that_eccodes_reads(shared_data, tmp_path):
     job.transform_values_inplace(values, replace(var, keep_mantissa_bits=None))
     assert np.isnan(values).mean() == (expected < -0.1).mean() > 0
     assert np.nanmin(values) >= -0.1
+
+
+def test_the_provider_gets_no_more_downloads_at_a_time_than_it_asks_for():
+    """It asks for eight, and others may allow more."""
+    assert EcccHrdpsForecastJob.download_settings.most_at_host == 8

@@ -75,6 +75,8 @@ def test_precipitation_is_the_mean_of_the_period_before(tmp_path):
     assert (report.positions_after, report.new_gaps, list(report.notes)) == (2, 0, [])
     init = pd.Timestamp("2025-09-01T06")
     with dataset.store.open_dataset() as ds:
+        # Also at 39 h, where no file of precipitation is expected.
+        np.testing.assert_array_equal(ds.completeness, np.ones((2, 6)))
         for hours in (1, 2, 35, 36, 39, 42):
             coord = NoaaNbmForecastFile(init_time=init, lead_time=hours * HOUR)
             at = ds.sel(init_time=init, lead_time=hours * HOUR)

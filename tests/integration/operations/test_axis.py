@@ -26,11 +26,30 @@ from gridmill.model.variables import Completeness
 from gridmill.operations.axis.reindex import TooSoon, reindex
 from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
+from gridmill.operations.variables.removing import remove_variables
 from gridmill.stores.structure import StructureMismatch
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
-from scenes import Provider, SceneTemplate, Unfrozen, name_of, scene, scenes_of
-from tiny import TinyTemplate, dataset_of, hours, time_coordinate, until, url_of, values_at
+from scenes import (
+    Frozen,
+    Provider,
+    Scenes,
+    SceneTemplate,
+    Unfrozen,
+    name_of,
+    scene,
+    scenes_of,
+)
+from tiny import (
+    TinyTemplate,
+    dataset_of,
+    hours,
+    snapshot,
+    time_coordinate,
+    until,
+    url_of,
+    values_at,
+)
 
 FORMATS = ["zarr", "icechunk"]
 FIRST = [scene(minutes) for minutes in (0, 10, 20, 40, 50, 60)]
@@ -256,6 +275,49 @@ def test_reindex_is_refused_with_the_reason(tmp_path, built, provider):
     reindex(built, who="me", now=NOW, soon=True)
     update(built)
     assert_true(built, sorted([*ALL, scene(5)]))
+
+
+class OnlyA(Frozen):
+    """The same without b."""
+
+    data_vars = Frozen.data_vars[:1]
+
+
+def test_a_variable_that_the_code_drops_is_not_left_under_other_labels(tmp_path, built):
+    """No job moves its values: refused with the way, and nothing is written."""
+    of = type("Other", (Scenes,), {"template_config": OnlyA})
+    dropped = scenes_of(tmp_path, "icechunk", dataset=of)
+    before = {k: v for k, v in snapshot(tmp_path).items() if "/leases/" not in k}
+    with pytest.raises(ValueError, match=r"no longer declares b, .* remove-variable b; nothing"):
+        reindex(dropped, who="me", now=NOW)
+    assert {k: v for k, v in snapshot(tmp_path).items() if "/leases/" not in k} == before
+    assert_true(built, FIRST)
+    remove_variables(dropped, ["b"], grace_s=0, now=NOW)
+    reindex(dropped, who="me", now=NOW)
+    ds = built.store.open_dataset(chunks=None)
+    assert list(ds.get_index("time")) == ALL
+    for label in FIRST:
+        np.testing.assert_array_equal(ds.a.sel(time=label), values_at(label)[0])
+
+
+def test_a_reindex_that_readers_see_is_completed_whatever_the_code_declares_by_then(
+    tmp_path, built
+):
+    """Nothing moves any more: it is refused to nobody, since runs are until then."""
+    for number in range(20):
+        folder = tmp_path / f"step-{number}"
+        for name in ("a", "a.gridmill", "source"):
+            shutil.copytree(tmp_path / name, folder / name)
+        assert not killed_at(folder, number)
+        if len(scenes_of(folder, "icechunk").store.open_dataset().time) == len(ALL):
+            break
+    of = type("Other", (Scenes,), {"template_config": OnlyA})
+    dropped = scenes_of(folder, "icechunk", dataset=of)
+    with pytest.raises(ReindexUnfinished):
+        update(dropped)
+    reindex(dropped, who="me", now=NOW)
+    update(scenes_of(folder, "icechunk"))
+    assert_true(scenes_of(folder, "icechunk"), ALL)
 
 
 def test_a_reindex_killed_at_its_every_step_is_completed(tmp_path, built):

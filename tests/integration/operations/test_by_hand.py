@@ -505,6 +505,9 @@ def test_nothing_is_applied_unasked(client, provider, tmp_path):
     assert done.exit_code == ExitCode.WRONG_INPUT
     assert "Tiny and neat" in done.stdout
     assert "give --yes" in done.stderr
+    asked = run(*args, "--json", "--now", until(8))
+    assert (asked.exit_code, asked.stdout) == (ExitCode.WRONG_INPUT, "")
+    assert "Tiny and neat" in asked.stderr
     assert snapshot(tmp_path) == before
 
 

@@ -19,6 +19,7 @@ from changing import BEFORE, ChangingJob, dataset, killed_at_every_step, provide
 from gridmill.cli import cli
 from gridmill.operations.history.feed import read_feed
 from gridmill.operations.history.history import read_history
+from gridmill.operations.truncate import truncate
 from gridmill.operations.variables.removing import check_removal, remove_variables
 from gridmill.operations.variables.renaming import rename_variables
 from gridmill.stores.state.leases import Lease
@@ -185,6 +186,53 @@ def test_a_variable_that_the_code_drops_stays(where: dict[str, Any]) -> None:
     report = dataset(BEFORE, where).backfill(until(10), client="none", now=until(10))
     assert report.succeeded
     assert_readers_see(dataset(BEFORE, where), "a b", 10)
+
+
+class Whole(ChangingJob):
+    """Gives whole numbers."""
+
+    def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
+        """Read one of the file's arrays, in hundredths."""
+        return (100 * super().read_data(coord, data_var)).round()
+
+
+@pytest.mark.parametrize("kind", ["zarr", "icechunk"])
+def test_it_is_said_where_readers_would_take_what_is_missing_for_a_value(
+    tmp_path: Path, kind: str
+) -> None:
+    """Where nothing says missing in what the code drops."""
+    provide(tmp_path / "provider", 12)
+    where = {"store": str(tmp_path / f"a.{kind}"), "source_base": str(tmp_path / "provider")}
+    counts = replace(BEFORE[1], encoding=replace(BEFORE[1].encoding, dtype="int16"))
+    before = (BEFORE[0], counts)
+    assert dataset(before, where, Whole).backfill(until(6), client="none", now=until(6)).succeeded
+    ds = dataset(BEFORE[:1], where)
+    report = ds.reformat_operational_update(client="none", now=until(10))
+    assert [note for note in report.notes if "nothing says missing in b: readers see 0" in note]
+    assert (ds.store.open_dataset(chunks=None)["b"][6:] == 0).all()
+
+
+@pytest.mark.parametrize("length", [2, 5])
+def test_no_object_of_a_variable_that_the_code_drops_is_cut(
+    where: dict[str, Any], tmp_path: Path, length: int
+) -> None:
+    """What it holds beyond would come back; it can where its objects end, or it has none."""
+    ds = dataset(BEFORE[:1], where)
+    assert ds.reformat_operational_update(client="none", now=until(10)).succeeded
+    before = {k: v for k, v in snapshot(tmp_path).items() if "/leases/" not in k}
+    refused = r"no longer declares b.*--end 2020-01-01T04:00.* remove-variable b; nothing was"
+    with pytest.raises(ValueError, match=refused):
+        truncate(ds, until(length), now=until(10))
+    assert {k: v for k, v in snapshot(tmp_path).items() if "/leases/" not in k} == before
+    for cut in (9, 4):
+        truncate(ds, until(cut), now=until(10))
+        assert ds.reformat_operational_update(client="none", now=until(10)).succeeded
+        for store in (ds.store, *ds.replicas):
+            with store.open_dataset(chunks=None) as opened:
+                assert opened.sizes["time"] == 10
+                there = np.flatnonzero(~np.isnan(opened["b"].values).any((1, 2)))
+                assert list(there) == list(range(min(cut, 6)))
+                assert changing.wrong_with(opened[["b"]].isel(time=there), NUMBERS) is None
 
 
 def test_it_is_removed_by_a_command(where: dict[str, Any], tmp_path: Path) -> None:
@@ -361,6 +409,10 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     done = run("backfill", "release_1:Dataset", "--until", until(6), "--cluster", "none")
     assert done.exit_code == 0, done.output
+    asked = run("migrate-metadata", "release_2:Dataset")
+    assert "Rename b to new, and delete the former b, in " in asked.stderr
+    asked = run("migrate-metadata", "release_2:Dataset", "--keep-until", "2020-02-01")
+    assert "Rename b to new, and keep the former b until 2020-02-01, in " in asked.stderr
     done = run("migrate-metadata", "release_2:Dataset", "--keep-until", "2020-02-01", "--yes")
     assert "renamed b to new" in done.output
     done = run("remove-variable", "release_2:Dataset", "b", "--yes")

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 from click.testing import CliRunner
 
 import gridmill
@@ -26,7 +27,7 @@ from gridmill.testing import ArchiveServer
 from guarded import Guarded
 from provider_samples import (
     SHAPE,
-    field,
+    counts,
     written_dated,
     written_forecasts,
     written_raster,
@@ -187,27 +188,58 @@ def test_groups_of_hdf5(tmp_path, imported):
 
 
 def test_rasters_say_their_time_in_their_names(tmp_path, imported):
-    """As CHIRPS has them, compressed."""
+    """As CHIRPS has them, compressed; no digit is lost, and later files are read as they say."""
     pytest.importorskip("rasterio")
     source = tmp_path / "source"
     source.mkdir()
-    files = written_raster(source)
+    files = [written_raster(source, f"2024-05-0{day}", counts(day)) for day in (1, 2)]
     said = propose(tmp_path / "package", *files)
     assert said["frequency"] == "D"
-    stored = archive_of(imported(tmp_path / "package"), tmp_path / "a.zarr", "2024-05-03")
-    np.testing.assert_array_equal(stored.band_1[1], field(1))
+    written_raster(source, "2024-05-03", counts(3), is_flipped=True, scale=0.5)
+    dataset = imported(tmp_path / "package")
+    stored = archive_of(dataset, tmp_path / "a.zarr", "2024-05-04")
+    np.testing.assert_array_equal(stored.band_1[1], counts(2))
+    np.testing.assert_array_equal(stored.band_1[2], counts(3) / 2)
+    written_raster(source, "2024-05-04", counts(4), crs="EPSG:4267")
+    report = dataset(tmp_path / "a.zarr").backfill("2024-05-05", client="none", now="2100-01-01")
+    assert any("EPSG:4267, and EPSG:4326 is wanted" in str(one) for one in report.problems)
+    assert np.isnan(xr.open_zarr(tmp_path / "a.zarr").band_1[3:]).all()
+    assert '"gridmill[geotiff]"' in (tmp_path / "package/pyproject.toml").read_text()
     passes_its_contract(tmp_path / "package")
 
 
-def test_a_store_of_zarr_is_read_region_by_region(tmp_path, imported):
-    """Its times are copied out as they are wanted."""
-    days = written_dated(tmp_path / "days")
-    with xr.open_mfdataset(days) as whole:
-        whole.load().drop_encoding().to_zarr(tmp_path / "source.zarr")
+@pytest.mark.parametrize("dims", [("valid_time", "lat", "lon"), ("lat", "lon", "date")])
+def test_a_store_of_zarr_is_read_region_by_region(dims, tmp_path, imported):
+    """Whatever it calls its time, wherever that stands; a revised chunk is taken in."""
+    source = tmp_path / "source" / "analysis"
+    (time,) = set(dims) - {"lat", "lon"}
+    with xr.open_mfdataset(written_dated(tmp_path / "days")) as whole:
+        renamed = whole.load().drop_encoding().rename(time=time).transpose(*dims)
+        renamed.to_zarr(source, encoding={"rain": {"chunks": (1, 31, 16)}})
+    propose(tmp_path / "package", source)
+    dataset = imported(tmp_path / "package")
+    with ArchiveServer(source.parent) as server:
+        server.release_all()
+        archive_of(dataset, tmp_path / "a.zarr", "2024-03-01", server.url)
+        zarr.open_array(source / "rain")[0] = 1.0
+        updated = dataset(tmp_path / "a.zarr", source_base=server.url)
+        report = updated.reformat_operational_update(now="2024-03-01")
+        assert report.succeeded, list(report.problems)
+    with xr.open_zarr(source) as plain, xr.open_zarr(tmp_path / "a.zarr") as stored:
+        np.testing.assert_array_equal(stored.t2m, plain.t2m.transpose(time, ...))
+        np.testing.assert_array_equal(stored.rain, plain.rain.transpose(time, ...))
+    passes_its_contract(tmp_path / "package")
+
+
+def test_a_store_is_asked_for_times_as_it_has_them(tmp_path, imported):
+    """Those of months lie on no first day."""
+    (days,) = written_yearly(tmp_path, ("tas",))[:1]
+    with xr.open_dataset(days) as opened:
+        opened.load().drop_encoding().to_zarr(tmp_path / "source.zarr")
     propose(tmp_path / "package", tmp_path / "source.zarr")
-    stored = archive_of(imported(tmp_path / "package"), tmp_path / "a.zarr", "2024-03-01")
+    stored = archive_of(imported(tmp_path / "package"), tmp_path / "a.zarr", "2002-01-01")
     with xr.open_zarr(tmp_path / "source.zarr") as plain:
-        np.testing.assert_array_equal(stored.t2m, plain.t2m)
+        np.testing.assert_array_equal(stored.tas, plain.tas)
     passes_its_contract(tmp_path / "package")
 
 

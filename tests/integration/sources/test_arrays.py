@@ -159,6 +159,22 @@ def test_metadata_and_coordinates_are_fetched_once_for_all_regions(tmp_path, pro
     assert got.count("era.zarr/time/0") == 1
 
 
+def test_metadata_and_coordinates_are_asked_for_once_for_all_regions(tmp_path, provider, client):
+    """By an update that finds nothing new; the next one asks anew."""
+    dataset = dataset_at(tmp_path, provider)
+    dataset.backfill(END, client=client, now=pd.Timestamp(END))
+    for update in range(2):
+        before = len(provider.requests)
+        report = dataset.reformat_operational_update(
+            until=END, now=pd.Timestamp(END), client=client
+        )
+        assert (report.variables_done, update) == (0, update)
+        paths = [one.path for one in provider.requests[before:]]
+        assert len({path for path in paths if path.startswith("era.zarr/t2m/")}) > 4
+        for small in ("time/0", "latitude/0", "longitude/0", ".zmetadata"):
+            assert paths.count(f"era.zarr/{small}") == 1
+
+
 def test_a_revision_of_a_chunk_remakes_its_regions_and_no_other(tmp_path, provider, client):
     """An append changes the metadata, and nothing of what was taken."""
     dataset = dataset_at(tmp_path, provider)
@@ -347,3 +363,83 @@ def test_regions_of_an_icechunk_repository_are_read_and_revised(tmp_path, s3_ser
     report = dataset.reformat_operational_update(until=END, now=now, client=client)
     assert report.variables_done == 4
     assert dataset.store.open_dataset().t2m[7, 0, 0] == 999
+
+
+class Valid(ArrayRegionJob[DataVar, Hours]):
+    """A source file a region, of a repository that says how far it is final."""
+
+    publication_delay = timedelta(hours=2)
+
+    def why_provisional(self, coord, attributes):
+        """Read an attribute."""
+        is_final = coord.last <= pd.Timestamp(attributes["final_until"])
+        return None if is_final else f"final until {attributes['final_until']}"
+
+    def generate_source_file_coords(self, processing_region_ds, data_var_group):
+        """Give the region."""
+
+        @dataclass(frozen=True, kw_only=True)
+        class Committed(Hours):
+            branch = "main"
+
+        times = processing_region_ds.get_index("time")
+        names = tuple(var.name for var in data_var_group)
+        return [Committed(store="repo", arrays=names, first=times[0], last=times[-1])]
+
+
+def rescale(group: zarr.Group) -> None:
+    """Correct a scale factor that was wrong, as a provider does."""
+    group["t2m"].attrs["scale_factor"] = 2.0
+
+
+def shift(group: zarr.Group) -> None:
+    """Correct an offset that was wrong."""
+    group["t2m"].attrs["add_offset"] = 1.0
+
+
+def rename_units(group: zarr.Group) -> None:
+    """Correct units that were wrong."""
+    group["t2m"].attrs["units"] = "mK"
+
+
+def roll_times(group: zarr.Group) -> None:
+    """Correct an axis that was an hour late: other chunks are meant."""
+    group["time"][:] = group["time"][:] - 1
+
+
+def finish(group: zarr.Group) -> None:
+    """Say that the third region is final."""
+    group.attrs["final_until"] = "2020-01-01T11:00"
+
+
+def note(group: zarr.Group) -> None:
+    """Say what is of no region."""
+    group.attrs["history"] = "read by many"
+
+
+@pytest.mark.parametrize(
+    ("revise", "remade"),
+    [(rescale, 8), (shift, 8), (rename_units, 8), (roll_times, 8), (finish, 2), (note, 0)],
+)
+def test_what_a_commit_changes_of_metadata_remakes_the_regions(tmp_path, client, revise, remade):
+    """Their decoding, place or finality: no chunk of data changed."""
+    icechunk = pytest.importorskip("icechunk")
+    storage = icechunk.local_filesystem_storage(str(tmp_path / "repo"))
+    repository = icechunk.Repository.create(storage)
+    chunks = {name: {"chunks": (CHUNK, 2, 8)} for name in era().data_vars}
+    provided = era().assign_attrs(final_until="2020-01-01T07:00")
+    commit(repository, provided, "first", encoding=chunks)
+    kind = dataset_of(template=Template, job=Valid)
+    dataset = kind(tmp_path / "a.zarr", source_base=str(tmp_path))
+    now = pd.Timestamp(END)
+    dataset.backfill(END, client=client, now=now)
+    session = repository.writable_session("main")
+    revise(zarr.open_group(session.store))
+    session.commit("revise")
+    for expected in (remade, 0):
+        report = dataset.reformat_operational_update(until=END, now=now, client=client)
+        assert report.variables_done == expected
+    with xr.open_zarr(repository.readonly_session("main").store, consolidated=False) as meant:
+        meant = meant.t2m.sel(time=TIMES[:16]) / (1000 if revise is rename_units else 1)
+        stored = dataset.store.open_dataset().t2m
+        np.testing.assert_allclose(stored.values, meant.values, rtol=1e-6)

@@ -224,6 +224,52 @@ def test_what_an_author_opens_is_compared_too(client, publish, tmp_path, job):
         assert REFUSED[fault] in str(chain.failed[0])
 
 
+class Converting(Job):
+    """Converts in place what it read."""
+
+    def read_data(self, coord, data_var):
+        """Read a field, and make kelvins of it."""
+        values = super().read_data(coord, data_var)
+        values += np.float32(273.15)
+        return values
+
+
+@pytest.mark.parametrize(
+    ("publish", "job"),
+    [("NETCDF4", Job), ("NETCDF3_CLASSIC", Job), ("NETCDF4", Opening), ("NETCDF4", OpeningHdf5)],
+    indirect=["publish"],
+)
+def test_what_an_author_converted_in_place_is_not_converted_again(client, publish, tmp_path, job):
+    """Whichever reader gave it: what was read is known though its array was changed."""
+    publish(celsius, first=0)
+    dataset = archive(tmp_path, type("Of", (Converting, job), {}))
+    report = dataset.backfill("2020-01-09", client=client, now=LATE)
+    np.testing.assert_allclose(stored(dataset), expected(), rtol=1e-6)
+    assert report.notes == []
+
+
+class Drawing(Job):
+    """Gives values in which nothing of the file is seen."""
+
+    def read_data(self, coord, data_var):
+        """Read a field, and give noise."""
+        values = super().read_data(coord, data_var)
+        return np.random.default_rng(0).normal(size=values.shape)
+
+
+def test_a_turned_file_of_which_values_show_no_order_is_refused_by_its_name(publish, tmp_path):
+    """With the variable, the rule and the next step."""
+    publish(flipped)
+    chain = run_one_chain(archive(tmp_path, Drawing), DAYS[CHANGED].isoformat(), "t2m", now=LATE)
+    told = str(chain.failed[0])
+    for part in (
+        "20200106.nc",
+        "its t2m lies with latitude in another order",
+        "'latitude' to unch",
+    ):
+        assert part in told
+
+
 class Silent(Job):
     """Reads with netCDF4, and tells nobody."""
 

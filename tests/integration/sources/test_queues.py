@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,9 @@ import pytest
 from gridmill import DownloadFailed, DownloadSettings
 from gridmill.sources.queues.client import OgcQueue
 from gridmill.sources.queues.fetching import Patience, fetch_queued
-from gridmill.sources.queues.tickets import Tickets, key_of
+from gridmill.sources.queues.tickets import Ticket, Tickets, key_of
 from gridmill.stores.objects.local import LocalObjects
+from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.testing.queues.queue_server import QueueServer
 from queued import QUEUE, queued_dataset
 from repository import ROOT
@@ -53,6 +57,23 @@ def tickets(tmp_path: Path) -> Tickets:
     return Tickets(LocalObjects(tmp_path / "state", tmp_path / "staging"))
 
 
+@pytest.fixture(scope="module")
+def bucket(s3_server) -> str:
+    """A bucket for the module."""
+    s3_server.create_bucket("queues")
+    return "queues"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def tickets_anywhere(request, tickets) -> Tickets:
+    """Tickets in a folder, and in a bucket."""
+    if request.param == "folder":
+        return tickets
+    url = f"s3://{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}/state"
+    options = request.getfixturevalue("s3_server").storage_options
+    return Tickets(S3Objects(url, options))
+
+
 def get(server: QueueServer, tickets: Tickets, path: Path, **changes: Any) -> Any:
     """Fetch what a request makes."""
     how = {"settings": ONCE, "patience": QUICK, **changes}
@@ -75,6 +96,79 @@ def test_many_tasks_ask_once(tmp_path, server, tickets):
     assert len(server.jobs) == 1
 
 
+# A claim lives longer than a busy machine lets its holder wait.
+PATIENT = replace(QUICK, claim_s=4, wait_s=60)
+
+
+def at_once(server: QueueServer, tickets: Tickets, folder: Path) -> None:
+    """Let four tasks fetch the same."""
+    with ThreadPoolExecutor(4) as pool:
+        paths = [folder / f"f{n}" for n in range(4)]
+        done = [pool.submit(get, server, tickets, path, patience=PATIENT) for path in paths]
+        assert {file.result().nbytes for file in done} == {len(make({"hour": 3}))}
+
+
+def test_who_asks_for_long_is_not_presumed_dead(tmp_path, tickets_anywhere):
+    """The answer takes longer than a claim lives that is not renewed."""
+    with QueueServer(make, answers_after_s=1.5 * PATIENT.claim_s) as server:
+        at_once(server, tickets_anywhere, tmp_path)
+    assert len(server.jobs) == 1
+    assert len(list(tickets_anywhere.objects.keys("queue"))) == 1
+
+
+@pytest.mark.parametrize("heirs", [0, 1, 2])
+def test_a_dead_claim_has_one_heir(tmp_path, tickets_anywhere, heirs):
+    """However many see that it is dead, and though heirs of it died as well."""
+    with QueueServer(make, answers_after_s=0.2) as server:
+        key = key_of(f"{server.url} weather", {"hour": 3})
+        claim = Ticket(queue=server.url, job=None, since=0.0)
+        assert tickets_anywhere.claim(key, claim)
+        for since in range(heirs):
+            heir = Ticket(queue=server.url, job=None, since=since)
+            assert tickets_anywhere.follow(key, claim, heir)
+            claim = heir
+        at_once(server, tickets_anywhere, tmp_path)
+    assert len(server.jobs) == 1
+    assert len(list(tickets_anywhere.objects.keys("queue"))) == 1
+
+
+def test_a_claim_of_an_earlier_gridmill_is_inherited(tmp_path, server, tickets):
+    """It did not say who wrote it."""
+    key = key_of(f"{server.url} weather", {"hour": 3})
+    claim = {"schema": 1, "queue": server.url, "job": None, "since": 0.0}
+    tickets.objects.put(f"queue/{key}.json", json.dumps(claim).encode())
+    at_once(server, tickets, tmp_path)
+    assert len(server.jobs) == 1
+
+
+def test_who_comes_late_asks_nothing(tickets):
+    """A claim that was read before its job had a name is followed by none."""
+    claim, heir, late = (Ticket(queue="q", job=None, since=since) for since in range(3))
+    assert tickets.claim("k", claim)
+    assert tickets.follow("k", claim, heir)
+    assert not tickets.follow("k", claim, late)
+    tickets.keep("k", replace(heir, job="job-1"))
+    assert not tickets.follow("k", claim, late)
+    assert not tickets.follow("k", heir, late)
+    assert list(tickets.objects.keys("queue")) == ["queue/k.json"]
+    assert tickets.read("k").job == "job-1"
+
+
+def test_who_was_presumed_dead_while_it_looked_does_not_ask(tmp_path, server, tickets):
+    """An heir may be stopped for long, and go on once another has asked."""
+
+    class Stopped(OgcQueue):
+        def find(self, request, key, settings):
+            tickets.keep(key, replace(claim, job=OgcQueue.submit(self, request, key, settings)))
+
+    key = key_of(f"{server.url} weather", {"hour": 3})
+    claim = Ticket(queue=server.url, job=None, since=0.0)
+    assert tickets.claim(key, claim)
+    queue = Stopped(url=server.url, process="weather", knows_keys=server.knows_keys)
+    fetch_queued(queue, {"hour": 3}, tmp_path / "a", tickets=tickets, settings=ONCE, patience=QUICK)
+    assert len(server.jobs) == 1
+
+
 def test_a_job_of_which_the_answer_was_lost_is_found(tmp_path, server, tickets):
     """The queue made it, and nobody heard its name."""
     server.lose_answers(1)
@@ -91,6 +185,108 @@ def test_one_that_is_not_ready_is_waited_for_by_the_next_call(tmp_path, server, 
         get(server, tickets, tmp_path / "a", patience=Patience(wait_s=0.1, poll_initial_s=0.02))
     get(server, tickets, tmp_path / "a")
     assert len(server.jobs) == 1
+
+
+def test_a_job_is_looked_at_once_more_at_the_end_of_the_wait(tmp_path, server, tickets):
+    """Though the pause between two looks is longer than what is left of it."""
+    server.takes_s = 0.5
+    patience = Patience(wait_s=3, poll_initial_s=600, poll_max_s=600)
+    assert get(server, tickets, tmp_path / "a", patience=patience)
+
+
+def test_a_look_takes_no_longer_than_the_wait(tmp_path, tickets):
+    """A queue that is down is asked until `wait_s` is over, whatever a download's deadline is."""
+    settings = DownloadSettings(
+        attempts=1000,
+        wait_initial_s=0.02,
+        wait_max_s=0.02,
+        deadline_s=600,
+        connect_timeout_s=1,
+        read_timeout_s=1,
+    )
+    patience = replace(QUICK, wait_s=0.5)
+    with QueueServer(make) as server:
+        server.odd_answers["/jobs/job-0"] = (503, b"")
+        with pytest.raises(DownloadFailed) as failed:
+            get(server, tickets, tmp_path / "a", settings=settings, patience=patience)
+    assert failed.value.url == f"{server.url}/jobs/job-0"
+    assert failed.value.attempts < settings.attempts
+
+
+EXECUTION = "/processes/weather/execution"
+ODD = [
+    (EXECUTION, 404, b"no such process"),
+    (EXECUTION, 200, b"{}"),
+    (EXECUTION, 200, b'{"jobID": null}'),
+    (EXECUTION, 200, b"[1]"),
+    (EXECUTION, 200, b"<html>please log in</html>"),
+    ("/jobs/job-0", 200, b"{}"),
+    ("/jobs/job-0", 200, b'{"status": {}}'),
+    ("/jobs/job-0", 200, b'"successful"'),
+    ("/jobs/job-0", 200, b"\xff"),
+    ("/jobs/job-0", 200, b"[" * 100_000),
+    ("/jobs/job-0", 403, b"no"),
+    ("/jobs/job-0/results", 200, b"{}"),
+    ("/jobs/job-0/results", 200, b'{"asset": []}'),
+    ("/jobs/job-0/results", 200, b'{"asset": {"value": {"href": null}}}'),
+    ("/jobs/job-0/results", 200, b'{"asset": {"value": {"href": "file:///etc/hostname"}}}'),
+    ("/jobs/job-0/results", 200, b'{"asset": {"value": {"href": "http://a:b/"}}}'),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "body"), ODD)
+def test_an_odd_answer_is_a_failed_download(tmp_path, tickets, path, status, body):
+    """It names what was asked, and the job is waited for once the queue is itself again."""
+    settings = replace(ONCE, forbidden_means_absent=True)
+    with QueueServer(make) as server:
+        server.odd_answers[path] = (status, body)
+        with pytest.raises(DownloadFailed) as failed:
+            get(server, tickets, tmp_path / "a", settings=settings)
+        assert failed.value.url == f"{server.url}{path}"
+        server.odd_answers.clear()
+        get(server, tickets, tmp_path / "a", settings=settings)
+    assert len(server.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/jobs", 404, b"no"),
+        ("/jobs", 200, b"{}"),
+        ("/jobs", 200, b'{"jobs": {}}'),
+        ("/jobs", 200, b'{"jobs": ["job-0"]}'),
+        ("/jobs", 200, b'{"jobs": [{"processID": "weather"}]}'),
+        ("/jobs/job-0", 200, b"no"),
+    ],
+)
+def test_where_jobs_cannot_be_looked_through_none_is_asked_for(
+    tmp_path, tickets, path, status, body
+):
+    """One may be among them."""
+    with QueueServer(make) as server:
+        server.lose_answers(1)
+        with pytest.raises(DownloadFailed):
+            get(server, tickets, tmp_path / "a")
+        server.odd_answers[path] = (status, body)
+        with pytest.raises(DownloadFailed, match=f"{path}.*queue"):
+            get(server, tickets, tmp_path / "a")
+        server.odd_answers.clear()
+        get(server, tickets, tmp_path / "a")
+    assert len(server.jobs) == 1
+
+
+@pytest.mark.parametrize("about", [b"{}", b'{"metadata": null}', b'{"metadata": {"request": []}}'])
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_job_that_is_not_ours_is_passed_over(tmp_path, tickets, status, about):
+    """One that was deleted since it was listed is no absent file, nor one that tells little."""
+    with QueueServer(make) as server:
+        server.lose_answers(1)
+        with pytest.raises(DownloadFailed):
+            get(server, tickets, tmp_path / "a")
+        other = OgcQueue(url=server.url, process="weather").submit({"hour": 5}, "other", ONCE)
+        server.odd_answers[f"/jobs/{other}"] = (status, about)
+        assert np.load(get(server, tickets, tmp_path / "a").path)[0, 0, 0] == 3
+    assert [job.request["hour"] for job in server.jobs] == [3, 5]
 
 
 @pytest.mark.parametrize("fault", ["failed", "dismissed", "forgotten", "thrown away"])

@@ -71,6 +71,17 @@ def test_the_environment_installs_the_package_itself():
     assert "- -e ." in content
 
 
+def test_extras_of_users_are_tried_and_documented():
+    """The smoke test installs each alone, and the install page says what it adds."""
+    extras = sorted(PROJECT["optional-dependencies"].keys() - {"docs", "test", "check"})
+    smoke = (ROOT / ".ci" / "smoke").read_text()
+    found = re.search(r"SMOKE_EXTRAS:-- ([a-z0-9 ]+)\}", smoke)
+    assert found is not None
+    assert found[1].split() == extras
+    page = (ROOT / "docs" / "start" / "install.md").read_text()
+    assert sorted(re.findall(r"^\| `gridmill\[(\w+)\]` \|", page, re.M)) == extras
+
+
 def test_the_recipe_and_the_citation_are_of_this_release():
     """conda-forge's recipe needs what the project needs, and both name its version."""
     recipe = yaml.safe_load((ROOT / "recipe" / "recipe.yaml").read_text())

@@ -31,7 +31,13 @@ from gridmill.authoring.over_time.succession import as_named, no_longer_declared
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import Coordinate, DataVar, Encoding
 from gridmill.model.wording import count_of
-from gridmill.stores.structure import CURRENT, DECODING_ATTRIBUTES, Difference, keeps_acdd
+from gridmill.stores.structure import (
+    CURRENT,
+    DECODING_ATTRIBUTES,
+    STATISTICS,
+    Difference,
+    keeps_acdd,
+)
 
 __all__ = ["AsMade", "as_made"]
 
@@ -111,6 +117,7 @@ def as_made(
     pairs = zip(config.coords, twin.coords, strict=False)
     is_same = not left_out and all(ours is kept for ours, kept in pairs)
     is_same = is_same and twin.derived is None and coded is config and not others
+    is_same = is_same and not any(_told(var.attrs) for var in twin.data_vars)
     if is_same and not (changed or missing or doubtful or former):
         return AsMade(config)
     said = _remarks(changed, missing, arrays, config.append_dim)
@@ -139,7 +146,13 @@ def _variable(
         made = replace(var, attrs=attrs, encoding=encoding if found else var.encoding)
     except NOT_OURS:
         return var, []
-    return (made, [*found, *described]) if found or described else (var, [])
+    is_other = found or described or _told(attrs)
+    return (made, [*found, *described]) if is_other else (var, [])
+
+
+def _told(attributes: Mapping[str, Any]) -> bool:
+    """Whether a variable says what its values are like: it goes on saying it."""
+    return not attributes.keys().isdisjoint(STATISTICS)
 
 
 def _former(var: DataVar, arrays: Metadata) -> Metadata | None:
@@ -228,7 +241,7 @@ def _attributes(
     kept |= {k: v for k, v in ours.items() if k in meaning}
     found = [
         Difference(name, key, _plain(ours.get(key)), theirs.get(key), is_attribute=True)
-        for key in sorted({*ours, *theirs} - set(meaning))
+        for key in sorted({*ours, *theirs} - {*meaning, *STATISTICS})
         if _as_json(ours.get(key)) != _as_json(theirs.get(key))
     ]
     return kept, found

@@ -12,7 +12,14 @@ from gridmill.authoring.template import TemplateConfig
 from gridmill.model.variables import DataVar
 from gridmill.stores.structure import DECODING_ATTRIBUTES
 
-__all__ = ["as_named", "declared_names", "no_longer_declared", "renames", "say_succession"]
+__all__ = [
+    "as_named",
+    "declared_names",
+    "kept_along",
+    "no_longer_declared",
+    "renames",
+    "say_succession",
+]
 
 Arrays = Mapping[str, Mapping[str, Any]]
 NOT_OURS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -93,6 +100,14 @@ def no_longer_declared(config: TemplateConfig, arrays: Arrays) -> list[DataVar]:
     return [var for var in found if var is not None and set(var.dims) <= own]
 
 
+def kept_along(config: TemplateConfig) -> list[DataVar]:
+    """Return the variables along the append dim that the code no longer declares.
+
+    No job makes any of their values: what would move them, or cut an object of theirs, must not.
+    """
+    return [var for var in config.kept_vars if config.varies(var)]
+
+
 def _kept_as_it_is(name: str, array: Mapping[str, Any]) -> DataVar | None:
     attributes = dict(array.get("attributes") or {})
     described = {
@@ -139,5 +154,11 @@ def say_succession(
         said.append(
             f"the code no longer declares {names}: it stays as it is, missing at all positions "
             "that are published from now on; gridmill remove-variable takes it away"
+        )
+    wordless = [v.name for v in kept if v.encoding.missing is None and config.varies(v)]
+    if wordless:
+        said.append(
+            f"nothing says missing in {', '.join(wordless)}: readers see 0, or what else is its "
+            "fill, at those positions"
         )
     return said

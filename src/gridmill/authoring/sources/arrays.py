@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
@@ -12,14 +13,15 @@ import numpy as np
 from gridmill.authoring.region_job import DataVarT, RegionJob
 from gridmill.authoring.source_file import SourceFileCoord, first_answer, places_to_ask
 from gridmill.model.urls import mask_url
+from gridmill.sources.arrays.kept import opened_once
 from gridmill.sources.arrays.opened import Remote
 from gridmill.sources.arrays.region import (
     AbsentChunks,
     Selected,
     fetch_region,
+    has_changed,
     identify_region,
     open_region,
-    touched_by,
 )
 from gridmill.sources.fetch.download import (
     Download,
@@ -121,19 +123,31 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
         settings = replace(self.download_settings, attempts=2)
 
         def ask(url: str) -> FileIdentity:
-            remote = self._remote(url, coord, settings, is_anew=True)
+            # Which listings a job has tells one run from another.
+            remote = opened_once(
+                self.listings,
+                (url.partition("#")[0], coord.branch),
+                partial(self._remote, url, coord, settings, is_anew=True),
+            )
             why = self.why_provisional(coord, remote.attributes)
             if remote.snapshot is None:
                 found = identify_region(remote, _selected(coord))
                 return replace(found, etag=_named(found.etag, remote, why))
-            keys = touched_by(remote, _selected(coord))
-            is_new = remote.has_changed(coord.etag, coord.arrays, keys)
+            is_new = self._is_new(coord, remote, why)
             return FileIdentity(etag=f'"@{remote.snapshot}"' if is_new else coord.etag)
 
         try:
             return first_answer(self, coord, ask, places_to_ask(coord, self.source_base))
         except (NotAvailable, DownloadFailed):
             return None
+
+    def _is_new(self, coord: ArrayRegionT, remote: Remote, why_provisional: str | None) -> bool:
+        """Whether a region, or whether it is final, changed since it was read."""
+        before = remote.before(coord.etag)
+        if before is None or has_changed(remote, before, _selected(coord)):
+            return True
+        why_before = self.why_provisional(coord, before.attributes)
+        return (why_before is None) != (why_provisional is None)
 
     def _remote(
         self, url: str, coord: ArrayRegionT, settings: DownloadSettings, *, is_anew: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import click
 
 from gridmill.cli.exit_codes import ExitCode
@@ -60,7 +62,8 @@ def migrate_metadata(
     """List differences between template and archive, and apply changed descriptions.
 
     Attributes are applied, all at once for readers, if neither the stored bytes nor their decoded
-    values depend on them. All other differences are listed and left.
+    values depend on them. All other differences are listed and left. Renames and attributes are
+    each asked about first, unless --yes is given.
     """
     from gridmill.display.terminal.by_hand import (
         migration_content,
@@ -76,8 +79,7 @@ def migrate_metadata(
     moment = present(now)
     pairs, ended = renames_of(dataset), former_names(dataset)
     if pairs or (ended and keep_until is None):
-        named = [f"{old} to {new}" for old, new in pairs.items()] or ended
-        confirm(f"Rename {', '.join(named)} in {dataset.where}?", yes=yes)
+        confirm(f"{_of_names(pairs, ended, keep_until)} in {dataset.where}?", yes=yes)
         renaming = rename_variables(
             dataset, keep_until=keep_until, who=who, grace_s=grace, now=moment
         )
@@ -90,7 +92,9 @@ def migrate_metadata(
     if migration.permitted:
         if not output.as_json:
             output.show(migration_content(migration), show_migration)
-        confirm(f"Change these of {dataset.where}?", yes=yes)
+        elif not yes:
+            click.echo("\n".join(map(str, migration.permitted)), err=True)
+        confirm(f"Change {len(migration.permitted)} attributes of {dataset.where}?", yes=yes)
     if migration.permitted or dataset.replicas:  # whether all replicas are reached shows then
         report = migrate(dataset, who=who, now=moment)
     output.show(migration_content(migration, report), show_migration)
@@ -98,3 +102,12 @@ def migrate_metadata(
     if migration.refused or code is ExitCode.FAILED:
         return ExitCode.FAILED
     return code if migration.permitted or pairs or ended else ExitCode.NOTHING_NEW
+
+
+def _of_names(pairs: Mapping[str, str], ended: Sequence[str], keep_until: str | None) -> str:
+    """Say what becomes of names: those that readers get, and those that they lose."""
+    renamed = ", ".join(f"{old} to {new}" for old, new in pairs.items())
+    former = ", ".join(dict.fromkeys((*pairs, *ended)))
+    if keep_until is not None:
+        return f"Rename {renamed}, and keep the former {', '.join(pairs)} until {keep_until},"
+    return f"Rename {renamed}, and delete the former {former}," if pairs else f"Delete {former}"

@@ -7,7 +7,7 @@ of the first forecast.
 The files are those of DWD's new tree, `v1/m`. Its old one, with files packed by bzip2 and ICON-EU
 on regular latitudes and longitudes, ends after 2026-11-30 (github.com/dynamical-org/reformatters,
 issues 1007 and 1063). On 2026-10-06 the mesh became DWD's number 62; the archive begins on the day
-after. DWD keeps the last eight forecasts or so; what is older comes from dynamical.org's public
+after. DWD keeps a forecast for about 21 hours; what is older comes from dynamical.org's public
 copy, which has them since 2026-09-16. In the new tree no regular grid of ICON-EU is known.
 """
 
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill import Completeness, DynamicalDataset, Encoding
 from gridmill.authoring.cf import WELL_KNOWN, attributes
-from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
+from gridmill.authoring.forecasts.fields import FieldFile, GribFieldJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.forecasts.variables import Code, GribVar, Level, Window
 from gridmill.authoring.grids import MeshGrid
+from gridmill.datasets.source_coop import DYNAMICAL
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.message import Statistic
 from gridmill.sources.grib.inventory.selection import Selector
@@ -44,18 +45,13 @@ DIMS = ("init_time", "lead_time", "cell")
 # All leads of some places in one chunk of 5 MB before compression; four shards a forecast.
 ENCODING = Encoding(chunks=(1, 93, 12_288), shards=(1, 93, 196_608))
 PLACES = Encoding(chunks=(768_608,))
-ARCHIVE = "https://s3-us-west-2.amazonaws.com/us-west-2.opendata.source.coop/dynamical"
 
 SURFACE, SEA_LEVEL = Level("surface", Surface(1, None)), Level("sea level", Surface(101, None))
 AT_2_M, AT_10_M = (Level(f"{z} m", Surface(103, float(z))) for z in (2, 10))
 # It runs from the forecast's start, and cannot decrease but for the steps of its packing.
 TOTAL = Window(kind="accumulation", non_negative_within=0.0)
 EXTREME = Window(kind="extreme")
-GUST = {
-    "standard_name": "wind_speed_of_gust",
-    "long_name": "Highest wind gust at 10 m since the previous step",
-    "units": "m s-1",
-}
+GUST = {"long_name": "Highest wind gust at 10 m since the previous step"}
 METHODS = {
     Statistic.INSTANT: "point",
     Statistic.ACCUMULATION: "mean",
@@ -72,13 +68,12 @@ def _variable(
     window: Window | None = None,
     **more: str,
 ) -> GribVar:
-    known = WELL_KNOWN.get(name)
     return GribVar(
         name=name,
         dims=DIMS,
         encoding=ENCODING,
         attrs=attributes(name, f"lead_time: {METHODS[statistic]}", **more),
-        keep_mantissa_bits=9 if known is None else known.mantissa_bits,
+        keep_mantissa_bits=WELL_KNOWN[name].mantissa_bits,
         parameter=parameter,
         levels=(level,),
         codes=codes,
@@ -160,25 +155,24 @@ class DwdIconEuForecastTemplate(ForecastTemplate):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DwdIconEuForecastFile(ForecastFile):
+class DwdIconEuForecastFile(FieldFile):
     """The file of one variable at one lead, or of where the cells lie."""
 
-    parameter: str = ""
     is_place: bool = False
 
     def get_url(self) -> Sequence[str]:
         """Give the path in DWD's new tree, and the address of dynamical.org's copy."""
         name = f"PT{self.lead_time // timedelta(hours=1):03d}H00M.grib2"
         start = f"{self.init_time:%Y-%m-%dT%H}"
-        copy = f"{ARCHIVE}/dwd-icon-grib/icon-eu/icosahedral/{start}/{self.parameter}/{name}"
-        return (f"icon-eu/p/{self.parameter}/r/{start}%3A00/s/{name}", copy)
+        copy = f"{DYNAMICAL}/dwd-icon-grib/icon-eu/icosahedral/{start}/{self.field}/{name}"
+        return (f"icon-eu/p/{self.field}/r/{start}%3A00/s/{name}", copy)
 
     def out_loc(self) -> dict[str, Any]:
         """Give the forecast and lead; where cells lie depends on neither."""
         return {} if self.is_place else dict(super().out_loc())
 
 
-class DwdIconEuForecastJob(GribForecastJob[DwdIconEuForecastFile]):
+class DwdIconEuForecastJob(GribFieldJob[DwdIconEuForecastFile]):
     """Reads a file a variable and lead."""
 
     # A forecast is complete four hours after its start; twice that, and DWD has a gap.
@@ -186,40 +180,22 @@ class DwdIconEuForecastJob(GribForecastJob[DwdIconEuForecastFile]):
     file_type = DwdIconEuForecastFile
     grid = GRID
 
-    def inventory_url(self, url: str) -> None:
-        """There is none."""
-
-    def source_groups(self, data_vars: Sequence[GribVar]) -> Sequence[Sequence[GribVar]]:
-        """Each variable has its own files."""
-        return [[var] for var in data_vars]
-
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
     ) -> Sequence[DwdIconEuForecastFile]:
         """Give a file a forecast and lead; where cells lie, that of the first forecast."""
-        (var,) = data_var_group
-        if self.is_static:
-            first: pd.Timestamp = processing_region_ds.get_index("init_time")[0]
-            file = self.source_file(first, processing_region_ds.get_index("lead_time")[0])
-            return [replace(file, parameter=str(var.parameter), is_place=True)]
-        files = super().generate_source_file_coords(processing_region_ds, data_var_group)
-        return [replace(file, parameter=str(var.parameter)) for file in files]
+        if not self.is_static:
+            return super().generate_source_file_coords(processing_region_ds, data_var_group)
+        first: pd.Timestamp = processing_region_ds.get_index("init_time")[0]
+        file = self.source_file(first, processing_region_ds.get_index("lead_time")[0])
+        return [replace(file, field=self.field_of(data_var_group[0]), is_place=True)]
 
     def message_selectors(self, coord: DwdIconEuForecastFile, data_var: GribVar) -> list[Selector]:
-        """Name parameter and level as nothing: a file has one message.
-
-        The period of a highest value begins with the step before, whatever that is.
-        """
-        is_extreme = data_var.window == EXTREME
-        return [
-            replace(
-                asked,
-                parameter=None,
-                level=None,
-                start_step=None if is_extreme else asked.start_step,
-            )
-            for asked in super().message_selectors(coord, data_var)
-        ]
+        """Ask for highest values of any period: it begins with the step before."""
+        asked = super().message_selectors(coord, data_var)
+        if data_var.window != EXTREME:
+            return asked
+        return [replace(one, start_step=None) for one in asked]
 
 
 class DwdIconEuForecast(DynamicalDataset):

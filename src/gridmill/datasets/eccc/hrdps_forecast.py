@@ -14,21 +14,21 @@ Change Canada asks for at most about eight downloads at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridmill import Completeness, DynamicalDataset, Encoding
-from gridmill.authoring.cf import WELL_KNOWN, attributes
-from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
+from gridmill import Completeness, DownloadSettings, DynamicalDataset, Encoding
+from gridmill.authoring.cf import ALONG_X, ALONG_Y, WELL_KNOWN, attributes
+from gridmill.authoring.forecasts.fields import FieldFile, GribFieldJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.forecasts.variables import Code, GribVar, Level, Window
 from gridmill.authoring.grids import RotatedGrid
+from gridmill.datasets.source_coop import DYNAMICAL
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.message import Statistic
-from gridmill.sources.grib.inventory.selection import Selector
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,7 +50,6 @@ GRID = RotatedGrid(
 DIMS = ("init_time", "lead_time", "rlat", "rlon")
 # All leads of a place in one chunk of 3 MB before compression; 20 shards a forecast.
 ENCODING = Encoding(chunks=(1, 49, 129, 127), shards=(1, 49, 258, 635))
-ARCHIVE = "https://s3-us-west-2.amazonaws.com/us-west-2.opendata.source.coop/dynamical"
 
 SURFACE, SEA_LEVEL = Level("Sfc", Surface(1, None)), Level("MSL", Surface(101, None))
 AT_2_M, AT_10_M = (Level(f"AGL-{z}m", Surface(103, float(z))) for z in (2, 10))
@@ -58,15 +57,9 @@ AT_2_M, AT_10_M = (Level(f"AGL-{z}m", Surface(103, float(z))) for z in (2, 10))
 TOTAL = Window(kind="accumulation", non_negative_within=0.0)
 # Beside totals: the files of the first lead have no value.
 EMPTY_AT_START = ("TCDC",)
-ALONG_X = {"standard_name": "x_wind", "long_name": "Wind along the grid's x axis at 10 m"}
-ALONG_Y = {"standard_name": "y_wind", "long_name": "Wind along the grid's y axis at 10 m"}
-GUST = {"standard_name": "wind_speed_of_gust", "long_name": "Wind gusts at 10 m", "units": "m s-1"}
-SPEED = {"standard_name": "wind_speed", "long_name": "Wind speed at 10 m", "units": "m s-1"}
-DIRECTION = {
-    "standard_name": "wind_from_direction",
-    "long_name": "Direction that the wind at 10 m comes from",
-    "units": "degree",
-}
+X_WIND, Y_WIND = (
+    {**along, "long_name": f"{along['long_name']} at 10 m"} for along in (ALONG_X, ALONG_Y)
+)
 
 
 def _variable(name: str, parameter: str, level: Level, *codes: Code, **more: Any) -> GribVar:
@@ -77,8 +70,7 @@ def _variable(name: str, parameter: str, level: Level, *codes: Code, **more: Any
         dims=DIMS,
         encoding=ENCODING,
         attrs=attributes(name, f"lead_time: {method}", **more),
-        # A direction keeps steps of 1/16 degree.
-        keep_mantissa_bits=_mantissa_bits(name),
+        keep_mantissa_bits=WELL_KNOWN[name].mantissa_bits,
         parameter=parameter,
         levels=(level,),
         # A file has one message: where codes are not known for certain they are not checked.
@@ -88,23 +80,17 @@ def _variable(name: str, parameter: str, level: Level, *codes: Code, **more: Any
     )
 
 
-def _mantissa_bits(name: str) -> int | None:
-    if name in WELL_KNOWN:
-        return WELL_KNOWN[name].mantissa_bits
-    return 12 if "direction" in name else 9
-
-
 # fmt: off
 DATA_VARS = (
     _variable("temperature_2m", "TMP", AT_2_M, (0, 0, 0)),
     _variable("dew_point_temperature_2m", "DPT", AT_2_M, (0, 0, 6)),
     _variable("relative_humidity_2m", "RH", AT_2_M, (0, 1, 1)),
     _variable("specific_humidity_2m", "SPFH", AT_2_M, (0, 1, 0)),
-    _variable("wind_u_10m", "UGRD", AT_10_M, (0, 2, 2), **ALONG_X),
-    _variable("wind_v_10m", "VGRD", AT_10_M, (0, 2, 3), **ALONG_Y),
-    _variable("wind_speed_10m", "WIND", AT_10_M, (0, 2, 1), **SPEED),
-    _variable("wind_direction_10m", "WDIR", AT_10_M, (0, 2, 0), **DIRECTION),
-    _variable("wind_gust_10m", "GUST", AT_10_M, (0, 2, 22), **GUST),
+    _variable("wind_u_10m", "UGRD", AT_10_M, (0, 2, 2), **X_WIND),
+    _variable("wind_v_10m", "VGRD", AT_10_M, (0, 2, 3), **Y_WIND),
+    _variable("wind_speed_10m", "WIND", AT_10_M, (0, 2, 1)),
+    _variable("wind_direction_10m", "WDIR", AT_10_M, (0, 2, 0)),
+    _variable("wind_gust_10m", "GUST", AT_10_M, (0, 2, 22)),
     _variable("pressure_surface", "PRES", SURFACE, (0, 3, 0)),
     _variable("pressure_reduced_to_mean_sea_level", "PRMSL", SEA_LEVEL, (0, 3, 1)),
     _variable("total_cloud_cover_atmosphere", "TCDC", Level("Sfc"), (0, 6, 1)),
@@ -146,51 +132,39 @@ class EcccHrdpsForecastTemplate(ForecastTemplate):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EcccHrdpsForecastFile(ForecastFile):
+class EcccHrdpsForecastFile(FieldFile):
     """The file of one variable at one lead."""
-
-    field: str = ""
 
     def get_url(self) -> Sequence[str]:
         """Give the path in the Datamart, and the address of dynamical.org's copy."""
         init, hours = self.init_time, f"{self.lead_time // timedelta(hours=1):03d}"
         name = f"{init:%Y%m%dT%HZ}_MSC_HRDPS_{self.field}_RLatLon0.0225_PT{hours}H.grib2"
         folder = f"{init:%Y%m%d}/WXO-DD/model_hrdps/continental/2.5km/{init:%H}/{hours}"
-        copy = f"{ARCHIVE}/eccc-hrdps-grib/{init:%Y%m%d/%H}/{hours}/{name}"
+        copy = f"{DYNAMICAL}/eccc-hrdps-grib/{init:%Y%m%d/%H}/{hours}/{name}"
         return (f"{folder}/{name}", copy)
 
 
-class EcccHrdpsForecastJob(GribForecastJob[EcccHrdpsForecastFile]):
+class EcccHrdpsForecastJob(GribFieldJob[EcccHrdpsForecastFile]):
     """Reads a file a variable and lead."""
 
     # A forecast is complete four hours after its start; twice that, and there is a gap.
     publication_delay = timedelta(hours=8)
+    # What the provider asks of its users.
+    download_settings = DownloadSettings(most_at_host=8)
     file_type = EcccHrdpsForecastFile
     grid = GRID
 
-    def inventory_url(self, url: str) -> None:
-        """There is none."""
-
-    def source_groups(self, data_vars: Sequence[GribVar]) -> Sequence[Sequence[GribVar]]:
-        """Each variable has its own files."""
-        return [[var] for var in data_vars]
+    def field_of(self, data_var: GribVar) -> str:
+        """Return what files call a variable and its level."""
+        return f"{data_var.parameter}_{data_var.levels[0].name}"
 
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
     ) -> Sequence[EcccHrdpsForecastFile]:
         """Give a file a forecast and lead; the first lead of some has no value."""
-        (var,) = data_var_group
         files = super().generate_source_file_coords(processing_region_ds, data_var_group)
-        field = f"{var.parameter}_{var.levels[0].name}"
-        is_late = var.parameter in EMPTY_AT_START
-        return [replace(f, field=field) for f in files if f.lead_time or not is_late]
-
-    def message_selectors(self, coord: EcccHrdpsForecastFile, data_var: GribVar) -> list[Selector]:
-        """Name the level as nothing: a file has one message."""
-        return [
-            replace(asked, parameter=None, level=None)
-            for asked in super().message_selectors(coord, data_var)
-        ]
+        is_late = data_var_group[0].parameter in EMPTY_AT_START
+        return [file for file in files if file.lead_time or not is_late]
 
     def transform_values_inplace(self, values: np.ndarray[Any, Any], data_var: GribVar) -> None:
         """Take the marks that stand in CAPE where there is none, -1 and others, for missing."""

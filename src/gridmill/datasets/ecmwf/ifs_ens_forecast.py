@@ -6,8 +6,9 @@ and files of its own (github.com/ecmwf/ecmwf-opendata, issue 101; reformatters, 
 
 The archive begins with the first whole month of cycle 49r1, since which the control and the
 deterministic forecast are the same; total cloud cover is there from 2025-11-21 on
-(github.com/dynamical-org/reformatters). The source is ECMWF's open data on Amazon's or Google's
-servers; any mirror with its layout will do as `source_base`.
+(github.com/dynamical-org/reformatters). The source is ECMWF's open data on Amazon's servers, and on
+Google's, which hold the same bytes some minutes later (reformatters, pull requests 600 and 602);
+any mirror with its layout will do as `source_base`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridmill import DynamicalDataset, Encoding
+from gridmill import Completeness, DynamicalDataset, Encoding
 from gridmill.authoring.cf import WELL_KNOWN, attributes
 from gridmill.authoring.forecasts.job import ForecastFile, GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
@@ -65,13 +65,6 @@ HOUR, SIX_HOURS = timedelta(hours=1), timedelta(hours=6)
 HOURLY_UNTIL = 36 * HOUR
 
 AT_2_M, AT_10_M = (Level(f"{z} m above ground", Surface(103, float(z))) for z in (2, 10))
-GUST = {"standard_name": "wind_speed_of_gust", "long_name": "Wind gusts at 10 m", "units": "m s-1"}
-SPEED = {"standard_name": "wind_speed", "long_name": "Wind speed at 10 m", "units": "m s-1"}
-DIRECTION = {
-    "standard_name": "wind_from_direction",
-    "long_name": "Direction that the wind at 10 m comes from",
-    "units": "degree",
-}
 RAIN = {
     "long_name": "Precipitation, mean rate of the hour before, beyond 36 h of the 6 hours before",
     "comment": "Beyond 36 h only leads that divide by 6 have a value.",
@@ -85,8 +78,7 @@ def _variable(name: str, parameter: str, level: Level, code: Code, **more: Any) 
         dims=DIMS,
         encoding=ENCODING,
         attrs=attributes(name, f"lead_time: {'mean' if window else 'point'}", **more),
-        # A direction keeps steps of 1/16 degree.
-        keep_mantissa_bits=_mantissa_bits(name),
+        keep_mantissa_bits=WELL_KNOWN[name].mantissa_bits,
         parameter=parameter,
         levels=(level,),
         codes=(code,),
@@ -97,20 +89,14 @@ def _variable(name: str, parameter: str, level: Level, code: Code, **more: Any) 
     )
 
 
-def _mantissa_bits(name: str) -> int | None:
-    if name in WELL_KNOWN:
-        return WELL_KNOWN[name].mantissa_bits
-    return 12 if "direction" in name else 9
-
-
 # fmt: off
 DATA_VARS = (
     _variable("temperature_2m", "TMP", AT_2_M, (0, 0, 0)),
     _variable("dew_point_temperature_2m", "DPT", AT_2_M, (0, 0, 6)),
     _variable("relative_humidity_2m", "RH", AT_2_M, (0, 1, 1)),
-    _variable("wind_speed_10m", "WIND", AT_10_M, (0, 2, 1), **SPEED),
-    _variable("wind_direction_10m", "WDIR", AT_10_M, (0, 2, 0), **DIRECTION),
-    _variable("wind_gust_10m", "GUST", AT_10_M, (0, 2, 22), **GUST),
+    _variable("wind_speed_10m", "WIND", AT_10_M, (0, 2, 1)),
+    _variable("wind_direction_10m", "WDIR", AT_10_M, (0, 2, 0)),
+    _variable("wind_gust_10m", "GUST", AT_10_M, (0, 2, 22)),
     _variable("total_cloud_cover_atmosphere", "TCDC", Level("surface"), (0, 6, 1)),
     # Periods do not overlap: nothing is to be undone.
     _variable("precipitation_surface", "APCP", Level("surface", Surface(1, None)), (0, 1, 8),
@@ -142,6 +128,7 @@ class NoaaNbmForecastTemplate(ForecastTemplate):
     data_vars = DATA_VARS
     grid = GRID
     lead_hours = (*range(1, 37), *range(39, 193, 3), *range(198, 265, 6))
+    more_coords = (Completeness(dims=("init_time", "lead_time")),)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,13 @@ had figures of its own before the WMO had any, both are accepted: HRRR has the W
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
 from gridmill import Encoding, Superseded
-from gridmill.authoring.cf import WELL_KNOWN, attributes
+from gridmill.authoring.cf import ALONG_X, ALONG_Y, WELL_KNOWN, attributes
 from gridmill.authoring.forecasts.variables import Code, GribVar, Level, Window
 from gridmill.sources.grib.identity import Surface
 from gridmill.sources.grib.inventory.message import Statistic
@@ -92,10 +92,6 @@ PRESSURE_LEVELS = (1000, 925, 850, 700, 600, 500, 400, 300, 250, 200, 150, 100, 
 AT_PRESSURES = tuple(Level(f"{hpa} mb", Surface(100, 100.0 * hpa)) for hpa in PRESSURE_LEVELS)
 AT_500_HPA = AT_PRESSURES[PRESSURE_LEVELS.index(500)]
 
-# HRRR's winds are along its grid.
-ALONG_X = {"standard_name": "x_wind", "long_name": "Wind along the grid's x axis"}
-ALONG_Y = {"standard_name": "y_wind", "long_name": "Wind along the grid's y axis"}
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -106,7 +102,7 @@ class Entry:
     codes: tuple[Code, ...]
     levels: tuple[Level, ...]
     periods: dict[Product, Period]
-    attrs: dict[str, str]
+    attrs: Mapping[str, str]
     valid_from: dict[Product, str]
 
     def to_variable(self, product: Product, dims: Sequence[str], encoding: Encoding) -> GribVar:
@@ -139,7 +135,7 @@ def _entry(
     gfs: Period | None = None,
     gefs: Period | None = None,
     hrrr: Period | None = None,
-    attrs: dict[str, str] | None = None,
+    attrs: Mapping[str, str] | None = None,
     valid_from: dict[Product, str] | None = None,
 ) -> Entry:
     given: dict[Product, Period | None] = {"gfs": gfs, "gefs": gefs, "hrrr": hrrr}

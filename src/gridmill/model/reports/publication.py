@@ -36,7 +36,7 @@ class Publication:
     last
         The last label that they see.
     changed
-        Positions that they saw before and that hold other values now, half-open.
+        Spans of positions that they saw before, half-open, in which values were replaced.
     added, removed
         Variables that they see since, at all positions, and that they no longer see.
     """

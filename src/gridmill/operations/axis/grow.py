@@ -7,18 +7,20 @@ the store has the labels too, runs are refused, and the same command completes i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
-from gridmill.model.variables import Coordinate
+from gridmill.model.variables import Coordinate, DataVar
+from gridmill.operations.axis.padding import check_padding
 from gridmill.operations.maintenance import by_hand, check_exists
-from gridmill.planning.fingerprint import hash_of_array
+from gridmill.planning.fingerprint import hash_of_array, hash_of_grid
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
@@ -64,7 +66,8 @@ def growth_of(dataset: DynamicalDataset, *, now: Any = None) -> list[Growth]:
     Raises
     ------
     ValueError
-        There is no archive, or what the code declares does not begin with what the archive has.
+        There is no archive, or what the code declares does not begin with what the archive has, or
+        nothing says missing in a variable that would get places without values.
     """
     check_exists(dataset)
     archive, where = dataset.archive(now), mask_url(dataset.store.url)
@@ -77,6 +80,7 @@ def growth_of(dataset: DynamicalDataset, *, now: Any = None) -> list[Growth]:
         coord = next((c for c in archive.config.coords if c.name == dim), None)
         _check_may_grow(where, dim, coord, there, ours)
         found.append(Growth(dim, len(there), tuple(ours[len(there) :])))
+    _check_says_missing(archive.config, {growth.dim for growth in found}, where)
     return found
 
 
@@ -110,15 +114,16 @@ def grow(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
     message = "Add labels: " + ", ".join(str(growth) for growth in growths)
     with by_hand(dataset, "grow", now=now) as hand:
         seen = published_labels(dataset.store, dataset.declared.append_dim)
-        assert seen is not None
-        archive = dataset.archive(just_after(seen[-1]), as_declared=True)
+        end = None if seen is None or not len(seen) else just_after(seen[-1])
+        archive = dataset.archive(end, as_declared=True)
         publisher = Publisher(archive, dataset.replicas)
 
         def widen(view: ReaderView) -> None:
             length = view.store.published_length(archive.append_dim)
             if length is None:
                 return
-            changed = _widened(archive, view, length)
+            before = {growth.dim: growth.before for growth in growths}
+            changed = _widened(archive, view, length, before)
             hand.lease.proof.check()
             for record in changed:
                 hand.lease.proof.check()
@@ -154,6 +159,28 @@ def _check_may_grow(
         )
 
 
+def _check_says_missing(config: TemplateConfig, dims: Set[str], where: str) -> None:
+    """Raise where readers would take the new places of a variable for values."""
+    every = (*config.data_vars, *config.kept_vars)
+    wordless = [v for v in every if v.encoding.missing is None and not dims.isdisjoint(v.dims)]
+    if not wordless:
+        return
+    kept = [var.name for var in wordless if var in config.kept_vars]
+    way = (
+        f"the code no longer declares {', '.join(kept)}: let it declare the labels that the "
+        f"archive has, take that away by gridmill remove-variable {' '.join(kept)}, and then add "
+        "labels"
+        if len(kept) == len(wordless)
+        else "a new archive whose Encoding has a fill_value that cannot occur can have them"
+    )
+    fills = ", ".join(f"{var.name} ({var.encoding.dtype})" for var in wordless)
+    raise ValueError(
+        f"nothing says missing in {fills} of {where}: readers would see "
+        f"{wordless[0].encoding.fill} at the labels that {', '.join(sorted(dims))} would get; {way}"
+        "; nothing was written"
+    )
+
+
 def _few(labels: list[Any]) -> str:
     shown = ", ".join(str(label) for label in labels[:4])
     return f"{shown}, … {labels[-1]}" if len(labels) > 4 else shown
@@ -162,7 +189,9 @@ def _few(labels: list[Any]) -> str:
 # -- records ------------------------------------------------------------------------------------
 
 
-def _widened(archive: Archive, view: ReaderView, length: int) -> list[ProgressRecord]:
+def _widened(
+    archive: Archive, view: ReaderView, length: int, before: Mapping[str, int]
+) -> list[ProgressRecord]:
     """Return the records that are to be of the archive with its new labels, where they are not."""
     stored = array_metadata(view.store.metadata() or {})
     found = []
@@ -172,6 +201,7 @@ def _widened(archive: Archive, view: ReaderView, length: int) -> list[ProgressRe
                 f"the region from position {record.start} on is done and readers do not see all of "
                 "it: run gridmill update until they do; nothing was written"
             )
+        check_padding(archive, view.store, record, before)
         changed = _widened_record(archive, record, stored)
         if changed != record:
             found.append(changed)
@@ -184,24 +214,42 @@ def _widened_record(
     prepared = prepare_recorded(archive, archive.job(record.region), None)
     ours = {n: f for group in prepared.groups for n, f in group.fingerprints.items()}
     cut = {n for group in prepared.groups if group.is_cut for n in group.fingerprints}
+    # What the code no longer declares is believed where it was, should it declare it again.
+    every = {var.name: var for var in (*archive.config.data_vars, *archive.config.kept_vars)}
 
     def widened(name: str, known: VariableRecord) -> VariableRecord:
         was = known.fingerprint
-        if was is None or name not in ours or name not in stored:
+        if was is None or name not in stored or name not in every:
             return known
         # What is not believed anyway stays so.
         if was.get("array") != hash_of_array(stored[name], archive.append_dim):
             return known
-        has_same_end = was.get("stop") == ours[name]["stop"] and name not in cut
-        if has_same_end and was.get("places") != ours[name]["places"]:
-            raise ValueError(
-                f"the code lists other source files for the region from position {record.start} on "
-                f"than {name} was made of: declare in RegionJob.offerings from when the provider "
-                "has the new labels (Offering(dim=…, labels=…, since=…)), no earlier than the end "
-                "of what readers see; nothing was written"
-            )
-        array, grid = ours[name]["array"], ours[name]["grid"]
-        changes = {"array": array, **({"grid": grid} if "grid" in was else {})}
-        return replace(known, fingerprint={**was, **changes})
+        if name in ours and name not in cut:
+            _check_places(record, name, was, ours[name])
+        return _fitting(known, was, archive, every[name])
 
     return replace(record, variables={n: widened(n, v) for n, v in record.variables.items()})
+
+
+def _check_places(
+    record: ProgressRecord, name: str, was: Mapping[str, Any], ours: Mapping[str, Any]
+) -> None:
+    if was.get("stop") == ours["stop"] and was.get("places") != ours["places"]:
+        raise ValueError(
+            f"the code lists other source files for the region from position {record.start} on "
+            f"than {name} was made of: declare in RegionJob.offerings from when the provider "
+            "has the new labels (Offering(dim=…, labels=…, since=…)), no earlier than the end "
+            "of what readers see; nothing was written"
+        )
+
+
+def _fitting(
+    known: VariableRecord, was: Mapping[str, Any], archive: Archive, var: DataVar
+) -> VariableRecord:
+    """Return what is known of a variable, of the array and the labels that it is to have."""
+    dim = archive.append_dim
+    changes = {"array": hash_of_array(archive.arrays[var.name], dim)}
+    if "grid" in was:
+        others = [own for own in var.dims if own != dim]
+        changes["grid"] = hash_of_grid(archive.template_ds, others)
+    return replace(known, fingerprint={**was, **changes})

@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import url_of
+from gridmill.model.files.earlier import Earlier, kept_compactly
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, Tries, VariableRecord
+from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.prepare import PreparedGroup
@@ -49,7 +52,7 @@ def moved_records(
         The records do not say what a region was made of, or that not all of it was.
     """
     _check_whole(archive, old)
-    known = _Known(old, moves)
+    known = _Known({record.start: record for record in old}, moves)
     return [
         _moved(archive, archive.job(archive.region_at(start)), known, run)
         for start in range(moves.first, len(archive.index), moves.step)
@@ -89,24 +92,24 @@ def _check_whole(archive: Archive, old: Sequence[ProgressRecord]) -> None:
 
 @dataclass(frozen=True)
 class _Was:
-    """What is recorded of a source file for a variable."""
+    """What is recorded of a source file for a variable, and in which record."""
 
     file: SourceFileRecord
     unread: tuple[bool, str] | None
     tries: Tries | None
+    record: ProgressRecord
 
 
 @dataclass(frozen=True)
 class _Known:
     """What records say of positions, before they move."""
 
-    records: Sequence[ProgressRecord]
+    records: Mapping[int, ProgressRecord]
     moves: Moves
 
     def record_at(self, position: int) -> ProgressRecord | None:
         """Return the record of the region that held a position."""
-        found = (r for r in self.records if r.start <= position < r.start + self.moves.step)
-        return next(found, None)
+        return self.records.get(position // self.moves.step * self.moves.step)
 
     def files_at(self, name: str, url: str, position: int) -> list[_Was]:
         """Return what became of a source file at a position, once for each time it is listed."""
@@ -115,18 +118,46 @@ class _Known:
             return []
         variable = record.variables[name]
         return [
-            _Was(file, variable.unread.get(index), variable.tries.get(index))
+            _Was(file, variable.unread.get(index), variable.tries.get(index), record)
             for index, file in enumerate(record.groups[variable.group])
             if file.url == url and file.start <= position - record.start < file.stop
         ]
 
-    def variables_of(self, name: str, start: int, stop: int) -> Iterator[VariableRecord]:
-        """Yield what is recorded of a variable of the regions that positions come from."""
-        sources = self.moves.sources[start:stop]
-        regions = {int(at) // self.moves.step * self.moves.step for at in sources if at >= 0}
-        for record in self.records:
-            if record.start in regions and name in record.variables:
-                yield record.variables[name]
+    def behind(self, region: Region) -> list[ProgressRecord]:
+        """Return the records of the regions that the positions of a region come from."""
+        sources = self.moves.sources[region.start : region.stop]
+        found = (self.record_at(int(at)) for at in sources if at >= 0)
+        by_start = {record.start: record for record in found if record is not None}
+        return [by_start[start] for start in sorted(by_start)]
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The runs that made something of a region, of all the records that it comes from."""
+
+    behind: Sequence[ProgressRecord]
+
+    @cached_property
+    def all(self) -> tuple[tuple[str, str], ...]:
+        """By name, which begins with the time."""
+        return tuple(sorted({run for record in self.behind for run in record.runs}))
+
+    def number(self, before: int | None, record: ProgressRecord) -> int | None:
+        """Return the number of a run that a record has by another one."""
+        if before is None or not 0 <= before < len(record.runs):
+            return None
+        return self.all.index(record.runs[before])
+
+    def earlier(
+        self, record: ProgressRecord, name: str, was: SourceFileRecord | None, at: slice
+    ) -> Iterator[Earlier]:
+        """Yield what a variable held before: of a source file, which is now at; or without one."""
+        place = ("", 0, 0) if was is None else (was.url, was.start, was.stop)
+        for one in record.history:
+            by = self.number(one.by, record)
+            if name in one.variables and one.place == place and by is not None:
+                run = self.number(one.run, record)
+                yield replace(one, variables=(name,), start=at.start, stop=at.stop, run=run, by=by)
 
 
 @dataclass
@@ -137,15 +168,19 @@ class _Files:
     unread: dict[int, tuple[bool, str]] = field(default_factory=dict)
     tries: dict[int, Tries] = field(default_factory=dict)
     times: Counter[tuple[str, int]] = field(default_factory=Counter)
+    earlier: list[Earlier] = field(default_factory=list)
 
 
 def _moved(archive: Archive, job: RegionJob[Any, Any], known: _Known, run: str) -> ProgressRecord:
     prepared = prepare_recorded(archive, job, None)
+    behind = known.behind(job.region)
+    runs, history = _Runs(behind), list[Earlier]()
     groups: dict[tuple[SourceFileRecord, ...], int] = {}
     variables: dict[str, VariableRecord] = {}
     for group in prepared.groups:
         for name in group.fingerprints:
-            found = _files_of(job, group, name, known)
+            found = _files_of(job, group, name, known, runs)
+            history += found.earlier
             number = groups.setdefault(tuple(found.files), len(groups))
             variables[name] = VariableRecord(
                 state="done",
@@ -155,7 +190,7 @@ def _moved(archive: Archive, job: RegionJob[Any, Any], known: _Known, run: str) 
                 tries=found.tries,
                 run=run,
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
-                **_made_by(list(known.variables_of(name, job.region.start, job.region.stop))),
+                **_made_by([r.variables[name] for r in behind if name in r.variables]),
             )
     return ProgressRecord(
         dataset_id=archive.config.dataset_id,
@@ -163,11 +198,17 @@ def _moved(archive: Archive, job: RegionJob[Any, Any], known: _Known, run: str) 
         stop=job.region.stop,
         groups=tuple(groups),
         variables=variables,
+        runs=runs.all,
+        history=kept_compactly(history),
     )
 
 
-def _files_of(job: RegionJob[Any, Any], group: PreparedGroup, name: str, known: _Known) -> _Files:
+def _files_of(
+    job: RegionJob[Any, Any], group: PreparedGroup, name: str, known: _Known, runs: _Runs
+) -> _Files:
     found = _Files()
+    for before in runs.behind:
+        found.earlier += runs.earlier(before, name, None, slice(0, 0))
     for index, file in enumerate(group.files):
         at = positions_filled(job, file)
         was = _was(job, file, name, known, found.times)
@@ -178,7 +219,9 @@ def _files_of(job: RegionJob[Any, Any], group: PreparedGroup, name: str, known: 
                 url=url, start=at.start, stop=at.stop, status=absent, settled=True, detail=LATE
             )
         else:
-            record = replace(was.file, start=at.start, stop=at.stop)
+            number = runs.number(was.file.run, was.record)
+            record = replace(was.file, start=at.start, stop=at.stop, run=number)
+            found.earlier += runs.earlier(was.record, name, was.file, at)
             found.unread.update({} if was.unread is None else {index: was.unread})
             found.tries.update({} if was.tries is None else {index: was.tries})
         found.files.append(record)
@@ -213,7 +256,10 @@ def _was(
 
 
 def _made_by(before: Sequence[VariableRecord]) -> dict[str, Any]:
-    """Return the lowest epochs and version, and the libraries, under which values were made."""
+    """Return the lowest epochs and version, and the libraries, under which values were made.
+
+    Values are unproven where some were.
+    """
     known = [variable.epochs for variable in before if variable.epochs is not None]
     names = {name for epochs in known for name in epochs}
     versions = [variable.version for variable in before if variable.version is not None]
@@ -224,5 +270,6 @@ def _made_by(before: Sequence[VariableRecord]) -> dict[str, Any]:
         }
         or None,
         "version": min(versions, default=None),
+        "unproven": any(variable.unproven for variable in before) or None,
         "libraries": libraries,
     }

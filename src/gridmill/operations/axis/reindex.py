@@ -18,7 +18,9 @@ import numpy as np
 
 from gridmill.archive.archive import Archive
 from gridmill.authoring.axis import late_labels, on_axis
+from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.over_time.succession import kept_along
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.wording import count_of, short_label
@@ -82,10 +84,11 @@ def reindex(
         Another process took this one for dead.
     """
     check_exists(dataset)
-    _check_possible(dataset)
     tracker, dim = dataset.store.tracker, dataset.declared.append_dim
     with by_hand(dataset, KIND, now=now) as hand:
+        # What readers see already is completed, whatever the code declares by now.
         if not _complete(hand, tracker):
+            _check_possible(dataset)
             late = late_of(dataset, now)
             _check_wanted(dataset, late, soon=soon)
             _take_in(dataset, hand, late, who, now)
@@ -108,6 +111,12 @@ def _check_possible(dataset: DynamicalDataset) -> None:
         raise ValueError(
             f"{where} has replicas, whose objects would stay where they were: leave --replica out, "
             "and make each replica anew afterwards (until then runs leave it alone, by its labels)"
+        )
+    if kept := [var.name for var in kept_along(config)]:
+        raise ValueError(
+            f"the code no longer declares {', '.join(kept)}, whose values in {where} would stay "
+            "where they are, under labels of others: declare it again, or take it away by gridmill "
+            f"remove-variable {' '.join(kept)}; nothing was written"
         )
     wordless = [v.name for v in config.data_vars if v.encoding.missing is None and config.varies(v)]
     if wordless:
@@ -143,8 +152,7 @@ def _take_in(
     sources = before.get_indexer(archive.index).astype(np.int64)
     first = archive.region_start(int(np.flatnonzero(sources < 0)[0]))
     arrays = [var.name for var in config.data_vars if config.varies(var)]
-    if config.completeness is not None:
-        arrays.append(config.completeness.name)
+    arrays += [share.name for share in shares_of(config.coords)]
     step = config.region_length
     moves = Moves(dim, first, step, sources, tuple(a for a in arrays if a in archive.arrays))
     seen = [record for record in store.tracker.records() if record.start < len(before)]

@@ -59,9 +59,11 @@ def absent_chunks(store: Store, name: str, array: Mapping[str, Any]) -> int:
 
 def _places(store: Store, name: str) -> set[tuple[int, ...]]:
     async def listed() -> list[str]:
-        return [key async for key in store.list_prefix(f"{name}/c/")]
+        # Icechunk lists no prefix within an array.
+        return [key async for key in store.list_prefix(f"{name}/")]
 
-    return {tuple(map(int, key.split("/")[2:])) for key in sync(listed())}
+    keys = (key for key in sync(listed()) if key.startswith(f"{name}/c/"))
+    return {tuple(map(int, key.split("/")[2:])) for key in keys}
 
 
 def _inside(

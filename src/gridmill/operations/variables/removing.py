@@ -52,6 +52,8 @@ def check_removal(
     ValueError
         The code still declares one, readers were promised it, the archive does not have it, or its
         regions are as long as they are because of it.
+    StructureMismatch
+        The template contradicts the archive.
     """
     check_exists(dataset)
     config, going = dataset.config(), read_going(dataset.store.state)
@@ -74,6 +76,8 @@ def check_removal(
             raise ValueError(
                 f"{name} is kept for readers until {until}: wait, or give --force to remove it now"
             )
+    # What is published without them is the template's.
+    dataset.archive(now).check_structure()
     if names and not _without(config, names).data_vars:
         raise ValueError(f"without {', '.join(names)} the archive has no variable")
     if _without(config, names).region_length != config.region_length:

@@ -7,8 +7,10 @@ Icechunk, without fetching anything. Icechunk makes requests by itself, with its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +28,8 @@ from gridmill.sources.fetch.hosts import place_at
 __all__ = ["IcechunkRemote"]
 
 SNAPSHOT = re.compile(r"@(\w+)")
+# Earlier snapshots of an archive that are kept open; regions of one run share few.
+MOST_EARLIER = 4
 
 
 class IcechunkRemote(Remote):
@@ -47,14 +51,19 @@ class IcechunkRemote(Remote):
     """
 
     def __init__(self, url: str, settings: DownloadSettings, branch: str) -> None:
-        self._place = url.rstrip("/")
+        self._place = self.url = url.rstrip("/")
+        self._settings = settings
         with _as_failure(url):
             self._repository = icechunk.Repository.open(_storage(self._place, settings))
             session = self._repository.readonly_session(branch)
-            self._store: Any = session.store
-            self.snapshot = str(session.snapshot_id)
         self._most_at_host = settings.most_at_host
-        super().__init__(url, settings)
+        self._open(session)
+
+    def _open(self, session: icechunk.Session) -> None:
+        self._store: Any = session.store
+        self.snapshot = str(session.snapshot_id)
+        self._earlier: OrderedDict[str, IcechunkRemote] = OrderedDict()
+        super().__init__(self.url, self._settings)
 
     def read(self, key: str) -> tuple[bytes, FileIdentity]:
         """Fetch an object of the snapshot; what names it is a checksum of what it holds."""
@@ -74,25 +83,46 @@ class IcechunkRemote(Remote):
     def _fetch_small(self, key: str) -> bytes:
         return self.read(key)[0]
 
-    def has_changed(self, etag: str | None, arrays: tuple[str, ...], keys: list[str]) -> bool:
-        """Whether chunks, or the arrays that they are of, changed since a region was read.
+    def before(self, etag: str | None) -> IcechunkRemote | None:
+        """Return the archive as it was when a region was read, by that region's ETag.
+
+        None if nobody knows: the ETag is of no snapshot, or that has expired.
+        """
+        found = SNAPSHOT.search(etag or "")
+        if found is None or found[1] == self.snapshot:
+            return None if found is None else self
+        with self.lock:
+            if found[1] not in self._earlier:
+                earlier = copy(self)
+                try:
+                    with _as_failure(self._place):
+                        earlier._open(self._repository.readonly_session(snapshot_id=found[1]))
+                except (NotAvailable, DownloadFailed):
+                    return None
+                self._earlier[found[1]] = earlier
+            self._earlier.move_to_end(found[1])
+            if len(self._earlier) > MOST_EARLIER:
+                self._earlier.popitem(last=False)
+            return self._earlier[found[1]]
+
+    def has_changed(self, before: Remote, arrays: Iterable[str], keys: Iterable[str]) -> bool:
+        """Whether chunks changed, or arrays were made anew.
 
         Parameters
         ----------
-        etag
-            Of that region, with its snapshot.
+        before
+            The archive at another snapshot.
         arrays
-            Names of its arrays.
+            Names of the arrays.
         keys
-            Of its chunks.
+            Of their chunks.
         """
-        found = SNAPSHOT.search(etag or "")
-        if found is None:
-            return True
-        if found[1] == self.snapshot:
+        if before.snapshot == self.snapshot:
             return False
         try:
-            since = self._repository.diff(from_snapshot_id=found[1], to_snapshot_id=self.snapshot)
+            since = self._repository.diff(
+                from_snapshot_id=before.snapshot, to_snapshot_id=self.snapshot
+            )
         except icechunk.IcechunkError:
             return True  # the snapshot expired: nobody knows
         ours = {f"/{self.array(name).path}" for name in arrays}

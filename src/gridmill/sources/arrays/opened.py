@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from functools import cached_property
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import zarr
@@ -54,6 +54,8 @@ class Remote:
         Which version of the whole archive it is, where it has such.
     small_files : dict
         By key, the metadata and coordinates that were read so far.
+    lock : threading.RLock
+        Held while these are read, so that several threads fetch each of them once.
 
     Raises
     ------
@@ -70,6 +72,8 @@ class Remote:
         self._settings = settings
         self._attempt = attempt
         self._array_names: dict[str, Any] = {}
+        self._indexes: dict[str, pd.Index[Any]] = {}
+        self.lock = RLock()
         self.small_files: dict[str, bytes] = {}
         try:
             self._group = zarr.open_group(_Small(self), mode="r")
@@ -98,6 +102,14 @@ class Remote:
         self.small_files[key] = content
         return content
 
+    def before(self, etag: str | None) -> Remote | None:
+        """Return the archive as it was when a region was read; None if nobody knows."""
+        return None
+
+    def has_changed(self, before: Remote, arrays: Iterable[str], keys: Iterable[str]) -> bool:
+        """Whether chunks changed since; nobody knows."""
+        return True
+
     def _fetch_small(self, key: str) -> bytes:
         address = f"{self.url}/{key}"
         return read_kept(address, settings=self._settings, attempt=self._attempt)[0]
@@ -110,16 +122,17 @@ class Remote:
         ValueError
             There is none of this name.
         """
-        if name not in self._array_names:
-            try:
-                found = self._group[name]
-            except KeyError:
-                found = None
-            if not isinstance(found, zarr.Array):
-                raise ValueError(f"{mask_url(self.url)} has no array {name!r}")
-            self._array_names[name] = found
-        array: zarr.Array[Any] = self._array_names[name]
-        return array
+        with self.lock:
+            if name not in self._array_names:
+                try:
+                    found = self._group[name]
+                except KeyError:
+                    found = None
+                if not isinstance(found, zarr.Array):
+                    raise ValueError(f"{mask_url(self.url)} has no array {name!r}")
+                self._array_names[name] = found
+            array: zarr.Array[Any] = self._array_names[name]
+            return array
 
     def dims(self, name: str) -> tuple[str, ...]:
         """Return the names of an array's dims."""
@@ -142,6 +155,12 @@ class Remote:
         ValueError
             It has no labels.
         """
+        with self.lock:
+            if dim not in self._indexes:
+                self._indexes[dim] = self._read_index(dim)
+            return self._indexes[dim]
+
+    def _read_index(self, dim: str) -> pd.Index[Any]:
         import xarray as xr
 
         array = self._coordinate(dim)
@@ -175,11 +194,11 @@ class Remote:
         chunks = {k: v for k, v in self.small_files.items() if not k.endswith(METADATA)}
         return {**found, **chunks}
 
-    @cached_property
-    def decoding(self) -> str:
-        """How the values of the arrays asked for are decoded, whatever their length."""
+    def decoding(self, arrays: Iterable[str]) -> str:
+        """Return how the values of arrays are decoded, whatever their length."""
         told: dict[str, Any] = {}
-        for name, array in sorted(self._array_names.items()):
+        for name in sorted(arrays):
+            array = self.array(name)
             if array.ndim == 1 and self.dims(name) == (name,):
                 continue
             metadata = dict(array.metadata.to_dict())
@@ -195,7 +214,8 @@ class Remote:
             return None
         if array.ndim != 1:
             return None
-        array[:]
+        with self.lock:
+            array[:]
         return array
 
 

@@ -35,9 +35,9 @@ __all__ = [
     "AbsentChunks",
     "Selected",
     "fetch_region",
+    "has_changed",
     "identify_region",
     "open_region",
-    "touched_by",
 ]
 
 AbsentChunks: TypeAlias = Literal["missing", "fill"]
@@ -96,7 +96,7 @@ def fetch_region(remote: Remote, selected: Selected, destination: Path) -> Downl
     return Download(
         path=destination,
         nbytes=destination.stat().st_size,
-        etag=_named(remote, positions, keys, found),
+        etag=_named(remote, selected.arrays, positions, keys, found),
         last_modified=None,
         attempts=1,
         file_nbytes=sum(file.nbytes or 0 for file in found.values()),
@@ -118,12 +118,30 @@ def identify_region(remote: Remote, selected: Selected) -> FileIdentity:
     keys = _keys(remote, selected.arrays, positions)
     found = _each(keys, remote.identify)
     _check_absent(remote, selected, keys, found)
-    return FileIdentity(etag=_named(remote, positions, keys, found))
+    return FileIdentity(etag=_named(remote, selected.arrays, positions, keys, found))
 
 
-def touched_by(remote: Remote, selected: Selected) -> list[str]:
-    """Return the keys of the chunks that a selection touches; raises as `fetch_region` does."""
-    return _keys(remote, selected.arrays, _positions(remote, selected))
+def has_changed(remote: Remote, before: Remote, selected: Selected) -> bool:
+    """Whether a region is another version than it was, in an archive that tells its changes.
+
+    That is so if its labels lie elsewhere, its arrays are decoded otherwise, or a chunk changed.
+
+    Raises
+    ------
+    NotAvailable, DownloadFailed, ValueError
+        As by `fetch_region`.
+    """
+    positions = _positions(remote, selected)
+    decoding = remote.decoding(selected.arrays)
+    try:
+        if _positions(before, selected) != positions:
+            return True
+        if before.decoding(selected.arrays) != decoding:
+            return True
+    except (NotAvailable, ValueError):
+        return True  # it was not there
+    keys = _keys(remote, selected.arrays, positions)
+    return remote.has_changed(before, selected.arrays, keys)
 
 
 def open_region(path: Path) -> xr.Dataset:
@@ -213,6 +231,7 @@ def _check_absent(
 
 def _named(
     remote: Remote,
+    arrays: Sequence[str],
     positions: Positions,
     keys: Sequence[str],
     found: Mapping[str, FileIdentity],
@@ -224,6 +243,6 @@ def _named(
         for file in (found.get(key),)
     ]
     places = sorted((dim, at.start, at.stop) for dim, at in positions.items())
-    told = json.dumps([files, places, remote.decoding], sort_keys=True)
+    told = json.dumps([files, places, remote.decoding(arrays)], sort_keys=True)
     snapshot = "" if remote.snapshot is None else f"@{remote.snapshot}"
     return f'"chunks-{hashlib.sha256(told.encode()).hexdigest()[:32]}{snapshot}"'

@@ -5,7 +5,8 @@ said. What differs otherwise is an error that names both: to publish it would be
 of another place, time or quantity.
 
 An author's `read_data` may have done more than read: turned a field, converted it, or chosen a part
-of it. What the values show to be as they were read is judged whole; of others time and labels are.
+of it. In which order its values lie, they show themselves (`made`), or the file is refused; they
+are in the file's units where they are what was read. Of a part only the time is compared.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gridmill.sources.evidence.dates import (
 )
 from gridmill.sources.evidence.expected import LEAD_UNITS, ExpectedAxis, Promise
 from gridmill.sources.evidence.fields import turned_fields
+from gridmill.sources.evidence.made import Read, is_as_in_file, is_same, turned
 from gridmill.sources.evidence.observed import Axis, Evidence
 from gridmill.sources.evidence.units import are_same, convert, is_convertible
 
@@ -77,9 +79,10 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
                 _check_time(axis, axis.values, promise.append_dim, promise.time)
         _check_scalars(evidence, promise)
     orders = [_orders(evidence, values, promise) for evidence in seen]
-    if len(seen) == 1:  # of what was made of several, nobody knows what was done to each
-        remarks += _converted(seen[0], orders[0], values, promise)
-    return remarks
+    whole = [one for one in zip(seen, orders, strict=True) if one[0].values.size == values.size]
+    read = [Read(one.values.reshape(values.shape), of) for one, of in whole]
+    remarks += _put_in_order([one for one, _ in whole], read, values, promise)
+    return remarks + _converted([one for one, _ in whole], read, values, promise)
 
 
 # -- time -------------------------------------------------------------------------------------
@@ -209,10 +212,10 @@ def _orders(evidence: Evidence, values: Values, promise: Promise) -> dict[int, n
             raise NotAsPromised(_differs(axis, found, dim, expected) + _if_meant(dim))
         orders[number] = order
     at = {axis.name: number for axis, number in zip(axes, along, strict=True)}
-    turned, name, why = turned_fields(evidence.fields, at, orders, promise)
+    others, name, why = turned_fields(evidence.fields, at, orders, promise)
     if why:
         raise NotAsPromised(why + _if_meant(name))
-    return orders | turned
+    return orders | others
 
 
 def _numbers(axis: Axis, expected: ExpectedAxis) -> Values | None:
@@ -270,55 +273,51 @@ def _differs(axis: Axis, found: Values, dim: str, expected: ExpectedAxis) -> str
 # -- values -----------------------------------------------------------------------------------
 
 
-def _converted(
-    evidence: Evidence, orders: dict[int, np.ndarray], values: Values, promise: Promise
+def _put_in_order(
+    seen: Sequence[Evidence], read: Sequence[Read], values: Values, promise: Promise
 ) -> list[str]:
-    """Put values into the archive's order and units, unless the author's code did."""
-    differ = "units" not in promise.unchecked and not are_same(evidence.units, promise.units)
-    if (not orders and not differ) or evidence.values.size != values.size:
+    """Put values into the archive's order, unless the author's code did."""
+    orders = next((one.orders for one in read if one.orders), None)
+    if orders is None:
         return []
-    raw = evidence.values.reshape(values.shape)
-    turned = raw
-    for number, order in orders.items():
-        turned = np.take(turned, order, axis=number)
-    is_raw = _are_equal(values, raw)
-    remarks = []
-    if orders and (is_raw or _follows(values, raw)):
-        # What was done to each value alone was done where it is in the file.
-        for number, order in orders.items():
-            values[...] = np.take(values, order, axis=number)
-        names = " and ".join(promise.dims[number] for number in orders)
-        remarks.append(f"read with {names} in another order, and turned")
-    if differ and (is_raw or _are_equal(values, turned)):
-        units, wanted = str(evidence.units), str(promise.units)
-        if not is_convertible(units, wanted):
-            raise NotAsPromised(
-                f"its {evidence.variable} is in {units!r}, and the archive's in {wanted!r}"
-                f"{_if_meant('units')}"
-            )
-        if values.dtype.kind != "f":
-            raise NotAsPromised(
-                f"its {evidence.variable} is in {units!r}, and the archive's in {wanted!r}: whole "
-                f"numbers ({values.dtype}) are not converted; declare the file's units, or a "
-                "floating-point dtype"
-            )
-        with np.errstate(over="raise"):
-            values[...] = convert(values, units, wanted)
-        remarks.append(f"read with {evidence.variable} in {units!r}, converted to {wanted!r}")
-    return remarks
+    names = [promise.dims[number] for number in orders]
+    is_as_read = is_as_in_file(values, read)
+    if is_as_read is None:
+        variables = " and ".join(dict.fromkeys(one.variable for one in seen))
+        raise NotAsPromised(
+            f"its {variables} lies with {' and '.join(names)} in another order than the archive, "
+            "and of what read_data made of it the values do not show in which order they are; "
+            "return them in the archive's order, whichever the file has, and add "
+            f"{', '.join(map(repr, names))} to unchecked"
+        )
+    if not is_as_read:
+        return []
+    values[...] = turned(values, orders)
+    return [f"read with {' and '.join(names)} in another order, and turned"]
 
 
-def _are_equal(values: Values, raw: Values) -> bool:
-    with np.errstate(all="ignore"):
-        return np.array_equal(values, raw.astype(values.dtype), equal_nan=values.dtype.kind == "f")
-
-
-def _follows(values: Values, raw: Values) -> bool:
-    """Whether each value is a multiple of what was read in its place, and a constant."""
-    there = np.isfinite(values)
-    if (there != np.isfinite(raw)).any() or there.sum() < 3:
-        return False
-    ours, theirs = values[there].astype("float64"), raw[there].astype("float64")
-    if not (ours.std() and theirs.std()):
-        return False
-    return bool(abs(np.corrcoef(ours, theirs)[0, 1]) > 1 - 1e-6)
+def _converted(
+    seen: Sequence[Evidence], read: Sequence[Read], values: Values, promise: Promise
+) -> list[str]:
+    """Put values that are what was read into the archive's units."""
+    if "units" in promise.unchecked or all(are_same(one.units, promise.units) for one in seen):
+        return []
+    same = [e for e, of in zip(seen, read, strict=True) if is_same(values, of.turned)]
+    if not same or len({one.units for one in same}) > 1:
+        return []  # of what was calculated, the author's code knows the units
+    variable, units, wanted = same[0].variable, str(same[0].units), str(promise.units)
+    if are_same(same[0].units, promise.units):
+        return []
+    if not is_convertible(units, wanted):
+        raise NotAsPromised(
+            f"its {variable} is in {units!r}, and the archive's in {wanted!r}{_if_meant('units')}"
+        )
+    if values.dtype.kind != "f":
+        raise NotAsPromised(
+            f"its {variable} is in {units!r}, and the archive's in {wanted!r}: whole numbers "
+            f"({values.dtype}) are not converted; declare the file's units, or a floating-point "
+            "dtype"
+        )
+    with np.errstate(over="raise"):
+        values[...] = convert(values, units, wanted)
+    return [f"read with {variable} in {units!r}, converted to {wanted!r}"]

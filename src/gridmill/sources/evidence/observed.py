@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -136,10 +136,13 @@ def observing(dtype: np.dtype[Any] | None = None) -> Iterator[list[Evidence]]:
 
 
 def observe(evidence: Evidence) -> None:
-    """Tell what was read, if anybody wants to know."""
+    """Tell what was read, if anybody wants to know.
+
+    Its values are copied: an author's code may change in place what it was given.
+    """
     observer = _observer.get()
     if observer is not None:
-        observer.seen.append(evidence)
+        observer.seen.append(replace(evidence, values=evidence.values.copy()))
 
 
 def is_observed() -> bool:

@@ -113,7 +113,8 @@ def ask_folder(
         for _ in range(limits.pages):
             content, page = read(following, limits.nbytes - asked.nbytes)
             asked.pages, asked.nbytes = asked.pages + 1, asked.nbytes + len(content)
-            entries, folders = [*entries, *page.entries], [*folders, *page.folders]
+            entries.extend(page.entries)
+            folders.extend(page.folders)
             if len(entries) > limits.entries:
                 raise ListingMalformed(f"it holds more than {limits.entries} files")
             if page.following is None:

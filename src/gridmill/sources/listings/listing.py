@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -170,12 +171,29 @@ class Listing:
             The pattern has no such field.
         """
         missed = self.pattern.with_fields(known)
-        fits = [f for f in self._fitting if all(f[name] == known[name] for name in known)]
+        fits = self._with_fields(known)
         if not fits:
             return ListedFile(
                 address=f"{self.address}{missed}", fields=known, absence=self._absence(missed)
             )
         return max(fits, key=by if callable(by) else lambda file: _order(file, by, known))
+
+    def _with_fields(self, known: Mapping[str, Any]) -> Sequence[ListedFile]:
+        """Return the files whose names have these fields; a dataset asks once for each file."""
+        if not all(isinstance(value, str | int | datetime) for value in known.values()):
+            # Equal values of other types need not have the same hash.
+            return [f for f in self._fitting if all(f[name] == known[name] for name in known)]
+        names = tuple(sorted(known))
+        if names not in self._by_fields:
+            by_values: dict[tuple[Any, ...], list[ListedFile]] = {}
+            for file in self._fitting:
+                by_values.setdefault(tuple(file[name] for name in names), []).append(file)
+            self._by_fields[names] = by_values
+        return self._by_fields[names].get(tuple(known[name] for name in names), ())
+
+    @cached_property
+    def _by_fields(self) -> dict[tuple[str, ...], dict[tuple[Any, ...], list[ListedFile]]]:
+        return {}
 
     @cached_property
     def _fitting(self) -> tuple[ListedFile, ...]:

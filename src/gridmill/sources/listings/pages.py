@@ -7,7 +7,7 @@ of Apache (mod_autoindex), nginx (autoindex), lighttpd and Python's http.server.
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -19,8 +19,12 @@ from gridmill.sources.listings.listing import Entry
 
 __all__ = ["ListingMalformed", "Page", "page_of_bucket", "page_of_index", "page_of_s3"]
 
-# What the index pages call themselves, and the link that only they have.
+# What the index pages call themselves.
 TITLES = ("index of", "directory listing")
+# Links to the folder above: an index without such a title has one, but other pages may, too.
+PARENT = ("../", "..")
+# Servers cut long names.
+LEAST_SHOWN = 8
 
 
 class ListingMalformed(Exception):  # noqa: N818  as DownloadFailed, which it becomes
@@ -70,7 +74,10 @@ def page_of_bucket(content: bytes, prefix: str) -> Page:
     for name in ("Contents", "CommonPrefixes"):
         parts = (part for part in root if _bare(part.tag) == name)
         told[name] = [{_bare(item.tag): item.text for item in part} for part in parts]
-    return page_of_s3(told, prefix, is_url=True)
+    try:
+        return page_of_s3(told, prefix, is_url=True)
+    except (KeyError, ValueError) as error:
+        raise ListingMalformed(f"the bucket's listing is malformed: {error!r}") from None
 
 
 def page_of_s3(told: Mapping[str, Any], prefix: str, *, is_url: bool = False) -> Page:
@@ -123,44 +130,85 @@ def page_of_index(content: bytes, url: str) -> Page:
     page = _IndexPage()
     page.feed(content.decode("utf-8", "replace"))
     page.close()
-    if not page.is_index:
-        raise ListingMalformed("the page is no listing of a folder: nothing in it says Index of")
     folder = urlsplit(url)
-    names = dict.fromkeys(_direct(page.links, folder.netloc, folder.path, url))
-    files = tuple(Entry(unquote(name), name) for name in names if not name.endswith("/"))
-    return Page(files, tuple(unquote(name).rstrip("/") for name in names if name.endswith("/")))
+    shown: dict[str, list[str]] = {}
+    for link, texts in page.links:
+        if name := _direct(link, folder.netloc, folder.path, url):
+            shown.setdefault(name, []).extend(texts)
+    named = sum(any(_names(name, text) for text in texts) for name, texts in shown.items())
+    if not page.is_index(are_named=2 * named > len(shown)):
+        raise ListingMalformed(
+            "the page is no listing of a folder: it is not called Index of, and below a link to "
+            "../ it links no files by their names; or it asks for a password"
+        )
+    files = tuple(Entry(unquote(name), name) for name in shown if not name.endswith("/"))
+    return Page(files, tuple(unquote(name).rstrip("/") for name in shown if name.endswith("/")))
 
 
-def _direct(links: Sequence[str], host: str, path: str, url: str) -> Iterator[str]:
-    """Yield what of links lies right in the folder, as it is written in a URL."""
-    for link in links:
-        # A column is sorted by a link with a query.
+def _direct(link: str, host: str, path: str, url: str) -> str | None:
+    """Return what a link leads to right in the folder, as it is written in a URL; None if not."""
+    # A column is sorted by a link with a query.
+    try:
         target = urlsplit(urljoin(url, link))
-        is_inside = target.netloc == host and target.path.startswith(path)
-        name = target.path[len(path) :]
-        if is_inside and name and not target.query and "/" not in name[:-1]:
-            yield name
+    except ValueError:  # a link to what is no address
+        return None
+    is_inside = target.netloc == host and target.path.startswith(path)
+    name = target.path[len(path) :]
+    is_direct = is_inside and name and not target.query and "/" not in name[:-1]
+    return name if is_direct else None
+
+
+def _names(name: str, text: str) -> bool:
+    """Whether the text of a link is the name of what it leads to, or the beginning of a long one.
+
+    Examples
+    --------
+    >>> _names("a%20b.nc", "a b.nc"), _names("lv1/", "lv1"), _names("gfs_2020.nc", "gfs_2020..>")
+    (True, True, True)
+    >>> _names("help.html", "Help"), _names("help.html", "help")
+    (False, False)
+    """
+    whole, shown = unquote(name).rstrip("/"), text.rstrip("/")
+    cut = shown.rstrip(".>…")
+    return shown == whole or (len(cut) >= LEAST_SHOWN and cut != shown and whole.startswith(cut))
 
 
 class _IndexPage(HTMLParser):
-    """The links of a page, and whether it is an index."""
+    """The links of a page with their texts, and what tells whether it is an index."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.links: list[str] = []
-        self.is_index = False
-        self._is_title = False
+        self.links: list[tuple[str, list[str]]] = []
+        self.is_titled = self.has_parent = self.asks_for_password = False
+        self._is_title = self._is_link = False
+
+    def is_index(self, *, are_named: bool) -> bool:
+        """Whether it lists a folder, by whether most links into the folder show a file's name.
+
+        An empty folder shows nothing: of that only the title is evidence.
+        """
+        if self.asks_for_password:
+            return self.is_titled and are_named
+        return self.is_titled or (self.has_parent and are_named)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        href = dict(attrs).get("href") if tag == "a" else None
-        if href:
-            self.links.append(href)
-            self.is_index |= href in ("../", "..")
+        told = {name: value or "" for name, value in attrs}
+        if tag == "a" and (href := told.get("href")):
+            self.links.append((href, []))
+            self._is_link = True
+            self.has_parent |= href in PARENT
+        self.asks_for_password |= tag == "input" and told.get("type", "").lower() == "password"
         self._is_title = tag in ("title", "h1")
 
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a":
+            self._is_link = False
+
     def handle_data(self, data: str) -> None:
+        if self._is_link:
+            self.links[-1][1].append(data.strip())
         if self._is_title:
-            self.is_index |= data.strip().lower().startswith(TITLES)
+            self.is_titled |= data.strip().lower().startswith(TITLES)
             self._is_title = not data.strip()
 
 

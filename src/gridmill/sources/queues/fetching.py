@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from gridmill.sources.fetch.credentials.rules import origin_of
 from gridmill.sources.fetch.download import Download, fetch
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable, mask_url
 from gridmill.sources.fetch.hosts import place_at
 from gridmill.sources.fetch.settings import DownloadSettings
+from gridmill.sources.queues.claims import Held
 from gridmill.sources.queues.client import Queue
 from gridmill.sources.queues.tickets import Ticket, Tickets, TicketUnreadable, key_of
 
@@ -29,24 +30,29 @@ class Patience:
     Parameters
     ----------
     most_queued
-        Jobs that all runs on a cluster together may have at a queue; None for no limit.
+        Jobs that the tasks of all runs on a cluster ask and wait for at once; None for no limit.
+        One that was given up after `wait_s` may still be in the queue beside them.
     wait_s
-        Seconds that a task waits for its job. Then its file is a failed download, and the next run
-        goes on waiting for the same job.
+        Seconds that a task waits for its job, from when it has its place among `most_queued`; it
+        looks once more at their end. Then its file is a failed download, and the next run goes on
+        waiting for the same job. Not counted are the waits for a place, and for a turn at the host,
+        and the fetch of what was made. A submission is not cut short, and the requests of the last
+        look may take a connect and a read timeout each. So it bounds one file's wait and not a
+        run's: one whose jobs are all late waits so long for each `most_queued` of its files.
     poll_initial_s, poll_max_s
         Seconds between two looks at a job, which double up to the longest.
     claim_s
-        Seconds after which one that asked and never named its job is presumed dead.
+        Seconds after which one that asks for a job, and does not renew its claim, is presumed dead.
     """
 
     # What Copernicus lets one user have is about this.
     most_queued: int | None = 4
-    # A worker's thread waits; an update every hour still ends.
+    # A worker's thread waits, and most jobs are ready by then.
     wait_s: float = 1800.0
     poll_initial_s: float = 1.0
     # Jobs take minutes to hours.
     poll_max_s: float = 60.0
-    # Longer than a request takes with `read_timeout_s`.
+    # It is renewed several times before, so a store may fail for a while.
     claim_s: float = 120.0
 
 
@@ -115,10 +121,11 @@ class _Waiting:
         end, pause_s = time.monotonic() + self.patience.wait_s, self.patience.poll_initial_s
         while True:
             ticket = self._ticket()
-            url = self._look(ticket)
+            url = self._look(ticket, end)
             if url is not None:
                 return url
-            if time.monotonic() + pause_s > end:
+            remaining_s = end - time.monotonic()
+            if remaining_s <= 0:
                 named = f"job {ticket.job}" if ticket.job else "a job that another task asks for"
                 raise DownloadFailed(
                     self.queue.url,
@@ -126,14 +133,18 @@ class _Waiting:
                     "not asked for again",
                     1,
                 )
-            time.sleep(pause_s)
+            time.sleep(min(pause_s, remaining_s))
             pause_s = min(2 * pause_s, self.patience.poll_max_s)
 
-    def _look(self, ticket: Ticket) -> str | None:
+    def _look(self, ticket: Ticket, end: float) -> str | None:
         """Return where a job's result is; None while it is to be waited for."""
         if ticket.job is None:
             return None
-        state = self.queue.look(ticket.job, self.settings)
+        # The last look is given the time of one try.
+        try_s = self.settings.connect_timeout_s + self.settings.read_timeout_s
+        left_s = max(end - time.monotonic(), try_s)
+        settings = replace(self.settings, deadline_s=min(self.settings.deadline_s, left_s))
+        state = self.queue.look(ticket.job, settings)
         if state.stage == "ready":
             return state.url
         if state.stage == "waiting":
@@ -147,21 +158,28 @@ class _Waiting:
     def _ticket(self) -> Ticket:
         """Return what is known of the request, after asking for it where nobody did."""
         known = self.tickets.read(self.key)
+        mine = Ticket(queue=mask_url(self.queue.url), job=None, since=time.time())
         if known is None:
-            mine = Ticket(queue=mask_url(self.queue.url), job=None, since=time.time())
             if self.tickets.claim(self.key, mine):
-                return self._asked(mine)
-            known = self.tickets.read(self.key) or mine
-        if known.job is None and time.time() - known.since >= self.patience.claim_s:
+                return self._asked(mine, looks_first=False)
+            return self.tickets.read(self.key) or mine
+        is_dead = known.job is None and mine.since - known.since >= self.patience.claim_s
+        if is_dead and self.tickets.follow(self.key, known, mine):
             # Who claimed it died, before or after it asked.
-            mine = replace(known, since=time.time())
-            self.tickets.keep(self.key, mine)
-            job = self.queue.find(self.request, self.key, self.settings)
-            return self._named(mine, job) if job is not None else self._asked(mine)
+            return self._asked(mine, looks_first=True)
         return known
 
-    def _asked(self, ticket: Ticket) -> Ticket:
-        return self._named(ticket, self.queue.submit(self.request, self.key, self.settings))
+    def _asked(self, claim: Ticket, *, looks_first: bool) -> Ticket:
+        asked = (self.request, self.key, self.settings)
+        job = None
+        with Held(self.tickets, self.key, claim, self.patience.claim_s) as held:
+            if looks_first:
+                job = self.queue.find(*asked)
+                if not held.renew():
+                    return self.tickets.read(self.key) or claim
+            if job is None:
+                job = self.queue.submit(*asked)
+        return self._named(claim, job)
 
     def _named(self, ticket: Ticket, job: str) -> Ticket:
         named = replace(ticket, job=job)
@@ -171,6 +189,6 @@ class _Waiting:
 
 
 def _without_secrets(settings: DownloadSettings, url: str, queue: str) -> DownloadSettings:
-    """Return the settings for a result: another host does not get the queue's credentials."""
-    is_same = urlsplit(url).netloc == urlsplit(queue).netloc
+    """Return the settings for a result: only the queue's own scheme, host and port get headers."""
+    is_same = origin_of(url) == origin_of(queue)
     return settings if is_same else replace(settings, headers={})

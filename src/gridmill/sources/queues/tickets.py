@@ -2,14 +2,19 @@
 
 A ticket is written before a request is sent, and again once the job's name is known. So whoever
 comes after a killed process knows that it may have asked, and looks for the job before it asks.
+
+Until the job has a name the ticket is a claim. Each claim is followed by at most one: by the same
+one renewed while it is alive, else by an heir's. The claim that follows is an object whose name
+is made of the former's, put only if it is absent: of all who try that, one succeeds.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 __all__ = ["Ticket", "TicketUnreadable", "Tickets", "key_of"]
@@ -50,12 +55,15 @@ class Ticket:
     job
         The name of the job; None while nobody knows whether there is one.
     since
-        When it was asked for, seconds since the epoch.
+        When whoever asks for it was last known to be alive, seconds since the epoch.
+    by
+        Who wrote it, and no other ticket; earlier versions of gridmill wrote none.
     """
 
     queue: str
     job: str | None
     since: float
+    by: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 def key_of(queue: str, request: Mapping[str, Any]) -> str:
@@ -87,24 +95,44 @@ class Tickets:
         self.objects = objects
 
     def read(self, key: str) -> Ticket | None:
-        """Read what is known of a request; None if nobody asked.
+        """Read what is known of a request, by the last claim if no job has a name yet.
+
+        Returns
+        -------
+        Ticket or None
+            None if nobody asked.
 
         Raises
         ------
         TicketUnreadable
             It is damaged, or a later gridmill's.
         """
-        content = self.objects.get(_name(key))
+        return next(reversed(self._chain(key).values()), None)
+
+    def _chain(self, key: str) -> dict[str, Ticket]:
+        """Return the ticket, and the claims that follow it, by the names of their objects."""
+        chain: dict[str, Ticket] = {}
+        name = _name(key)
+        while (ticket := self._read(name)) is not None:
+            chain[name] = ticket
+            if ticket.job is not None:
+                break
+            name = _following(key, ticket)
+        return chain
+
+    def _read(self, name: str) -> Ticket | None:
+        content = self.objects.get(name)
         if content is None:
             return None
         try:
             told = json.loads(content)
             if told.get("schema", SCHEMA) > SCHEMA:
                 raise ValueError(f"schema {told['schema']} is newer than {SCHEMA}")
-            return Ticket(**{name: told[name] for name in Ticket.__dataclass_fields__})
+            names = ("queue", "job", "since")
+            return Ticket(**{name: told[name] for name in names}, by=told.get("by", ""))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TicketUnreadable(
-                f"{self.objects.url}/{_name(key)} is no ticket ({error}): look at the queue "
+                f"{self.objects.url}/{name} is no ticket ({error}): look at the queue "
                 "whether the job is there, and delete the file to ask again"
             ) from None
 
@@ -112,9 +140,34 @@ class Tickets:
         """Say that a request is about to be sent, unless somebody said so; whether it was said."""
         return self.objects.put_if_absent(_name(key), _content(ticket))
 
+    def follow(self, key: str, known: Ticket, following: Ticket) -> bool:
+        """Let a claim follow another, unless one does or a job has a name; whether it does.
+
+        Parameters
+        ----------
+        key
+            Of the request.
+        known
+            The claim that was read last.
+        following
+            An heir's, or the same renewed.
+        """
+        name = _following(key, known)
+        if not self.objects.put_if_absent(name, _content(following)):
+            return False
+        chain = self._chain(key)
+        if chain.get(name) != following:
+            # A job got its name since `known` was read, and the claims before it were deleted.
+            self.objects.delete(name)
+            return False
+        return next(reversed(chain)) == name
+
     def keep(self, key: str, ticket: Ticket) -> None:
-        """Say which job a request became."""
-        self.objects.put(_name(key), _content(ticket))
+        """Say which job a request became; what was claimed before is deleted."""
+        ticket_name, *claims = self._chain(key) or [_name(key)]
+        self.objects.put(ticket_name, _content(ticket))
+        for name in claims:
+            self.objects.delete(name)
 
     def forget(self, key: str) -> None:
         """Forget a request, so that it is asked for anew."""
@@ -123,6 +176,11 @@ class Tickets:
 
 def _name(key: str) -> str:
     return f"queue/{key}.json"
+
+
+def _following(key: str, claim: Ticket) -> str:
+    """Return the name of the claim that follows one."""
+    return f"queue/{key}.{claim.by or claim.since}.json"
 
 
 def _content(ticket: Ticket) -> bytes:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gridmill.authoring.sources.arrays import ArrayRegion
+
 __all__ = ["DatedArrays"]
 
 
@@ -27,6 +29,7 @@ class DatedArrays:
         self._samples = sorted(samples.glob("sample_*"))
         self._times: defaultdict[Path, set[Any]] = defaultdict(set)
         self._holding: dict[Path, tuple[Path, str]] = {}
+        self._stores: set[Path] = set()
 
     def write(self, job: Any, coord: Any, group: Sequence[Any], path: Path) -> None:
         """Add the times that a source file fills."""
@@ -36,6 +39,8 @@ class DatedArrays:
             label = index[index.slice_indexer(label.start, label.stop)]
         self._times[path] |= set(np.atleast_1d(np.asarray(label, object)).tolist())
         self._holding[path] = self._sample_of(group[0].source_name)
+        if isinstance(coord, ArrayRegion):
+            self._stores.add(path)
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
         """Give the files and what is in each."""
@@ -43,8 +48,9 @@ class DatedArrays:
             sample, group = self._holding[path]
             if sample.suffix == ".tif":
                 yield path, sample.read_bytes()
-            elif path.suffix == ".zarr":
-                _dated(sample, group, sorted(times)).to_zarr(path)
+            elif path in self._stores:
+                # An absent chunk would be a region that is not there yet.
+                _dated(sample, group, sorted(times)).to_zarr(path, write_empty_chunks=True)
             else:
                 yield path, _netcdf(_dated(sample, group, sorted(times)), group)
 

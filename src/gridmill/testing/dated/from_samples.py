@@ -17,6 +17,7 @@ import xarray as xr
 
 from gridmill.authoring.forecasts.job import GribForecastJob
 from gridmill.authoring.source_file import url_of
+from gridmill.authoring.sources.arrays import ArrayRegion
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, regions_of
 from gridmill.sources.wrapped.wrapping import form_by_name
@@ -57,7 +58,7 @@ def write_from_samples(
     dated = _dated(samples, dataset)
     for job, group in _groups(dataset, until, variables):
         for coord in job.generate_source_file_coords(job.processing_region_ds(), group):
-            path = folder / url_of(coord)
+            path = folder / (coord.store if isinstance(coord, ArrayRegion) else url_of(coord))
             path.parent.mkdir(parents=True, exist_ok=True)
             dated.write(job, coord, group, path)
     for path, content in dated.contents():

@@ -62,16 +62,19 @@ class _Handler(LoopbackHandler):
     def do_POST(self) -> None:  # noqa: N802
         """Make a job."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(self._queue.answers_after_s)
         job = self._queue._submitted(body["inputs"], self.headers.get("Idempotency-Key"))
         if self._queue._loses_answer():
             self.reset_connection()
-            return
-        self._send(201, json.dumps(job.told).encode())
+        elif not self._answered_oddly():
+            self._send(201, json.dumps(job.told).encode())
 
     def do_GET(self) -> None:  # noqa: N802
         """Say what became of jobs, and give what they made."""
         parts = urlsplit(self.path)
         self._queue._note(f"GET {parts.path}")
+        if self._answered_oddly():
+            return None
         first, *rest = parts.path.strip("/").split("/")
         if first == "jobs" and not rest:
             jobs = [job.told for job in reversed(self._queue.jobs)]
@@ -87,6 +90,12 @@ class _Handler(LoopbackHandler):
         asked = {"metadata": {"request": {"ids": dict(job.request)}}}
         more = asked if "request" in parse_qs(parts.query) else {}
         return self._send(200, json.dumps(job.told | more).encode())
+
+    def _answered_oddly(self) -> bool:
+        odd = self._queue.odd_answers.get(urlsplit(self.path).path)
+        if odd is not None:
+            self._send(*odd)
+        return odd is not None
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -107,6 +116,8 @@ class QueueServer(LoopbackServer):
         How long each job takes.
     knows_keys
         Whether a request with the key of an earlier one gets its job.
+    answers_after_s
+        How long it takes until a job is made, and its name told.
 
     Attributes
     ----------
@@ -114,6 +125,8 @@ class QueueServer(LoopbackServer):
         The jobs, in the order in which they were made.
     requests
         The GET requests so far, like ``"GET /jobs/1"``.
+    odd_answers
+        Status and body to answer instead, by path; a job is made all the same.
     most_waiting
         The most jobs that were waiting at once.
     """
@@ -126,13 +139,16 @@ class QueueServer(LoopbackServer):
         *,
         takes_s: float = 0.0,
         knows_keys: bool = False,
+        answers_after_s: float = 0.0,
     ) -> None:
         super().__init__()
         self.make = make
         self.takes_s = takes_s
         self.knows_keys = knows_keys
+        self.answers_after_s = answers_after_s
         self.jobs: list[Job] = []
         self.requests: list[str] = []
+        self.odd_answers: dict[str, tuple[int, bytes]] = {}
         self.most_waiting = 0
         self._lost_answers = 0
         self._changing = threading.Lock()

@@ -356,3 +356,14 @@ def test_what_is_made_of_several_variables_is_left_in_its_units():
     other = evidence(lat=LATS + 5, time=DAY)
     with pytest.raises(NotAsPromised):
         compare([u, other], place, promise(units="km h-1"))
+
+
+def test_what_was_read_twice_is_converted_once():
+    """It is what the file has, however often that was looked at; a sum of both is not."""
+    seen = evidence(FIELD - 273.15, units="degC", time=DAY)
+    place = seen.values.copy()
+    assert compare([seen, seen], place, promise()) == ["read with t in 'degC', converted to 'K'"]
+    np.testing.assert_allclose(place, FIELD, rtol=1e-6)
+    total = 2 * seen.values
+    assert compare([seen, seen], total, promise()) == []
+    np.testing.assert_array_equal(total, 2 * seen.values)

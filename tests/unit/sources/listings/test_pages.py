@@ -6,6 +6,7 @@ import pytest
 
 from gridmill.sources.listings.pages import (
     ListingMalformed,
+    Page,
     page_of_bucket,
     page_of_index,
     page_of_s3,
@@ -39,6 +40,18 @@ APACHE = """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
 <address>Apache/2.4 Server at <a href="mailto:a@example.org">x</a></address>
 </body></html>
 """  # noqa: E501
+CADDY = """<!DOCTYPE html><html><head><title>2025-01-01T00:00</title></head><body>
+<h1><a href="/">/</a><a href="/m/">m</a>/<a href="/m/icon/">icon</a>/2025-01-01T00:00</h1>
+<input type="text" placeholder="filter"><a href="?sort=name&order=desc">Name</a>
+<a href=".."><span class="goup">Up</span></a>
+<a href="./lv1/"><svg><title>Folder</title></svg> <span class="name">lv1/</span></a>
+<a href="./PT000H00M.grib2"><svg></svg> <span class="name">PT000H00M.grib2</span></a>
+<a href="./a%2Bb%20c.grib2"><svg></svg> <span class="name">a+b c.grib2</span></a>
+<a href="./all">Download all</a></body></html>
+"""
+LOGIN = """<html><head><title>Log in</title></head><body><a href="../">Back</a>{links}
+<form method="post"><input name="user"><input type="Password" name="word"/></form></body></html>
+"""
 S3 = """<?xml version="1.0" encoding="UTF-8"?>
 <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>
 <Prefix>ABI/00/</Prefix><KeyCount>3</KeyCount><MaxKeys>1000</MaxKeys><Delimiter>/</Delimiter>
@@ -62,11 +75,35 @@ def test_an_index_page_shows_what_is_right_in_the_folder(page):
     assert found.following is None
 
 
+def test_an_index_without_a_title_shows_its_files_by_name():
+    """Beside a link to the folder above; here as Caddy writes it, with a link that is no file."""
+    found = page_of_index(CADDY.encode(), URL)
+    names = [one.name for one in found.entries]
+    assert (names, found.folders) == (["PT000H00M.grib2", "a+b c.grib2", "all"], ("lv1",))
+
+
+@pytest.mark.parametrize("page", [NGINX, APACHE], ids=["nginx", "apache"])
+def test_an_index_that_is_empty_or_has_a_form_to_log_in_is_one(page):
+    """By its title, and the names that it shows."""
+    empty = "\n".join(line for line in page.splitlines() if "grib2" not in line)
+    assert page_of_index(empty.replace("lv1", "../lv1").encode(), URL) == Page((), ())
+    odd = page.replace("</body>", "<a href='http://[x/'>x</a></body>")
+    assert page_of_index(odd.encode(), URL).folders == ("lv1",)
+    form = "<form><input type=password></form></body>"
+    assert page_of_index(page.replace("</body>", form).encode(), URL).folders == ("lv1",)
+
+
 @pytest.mark.parametrize(
     "page",
     [
         "<html><body><h1>Please log in</h1><a href='/login'>here</a></body></html>",
         "<html><head><title>Maintenance</title></head><body></body></html>",
+        "<html><body>Maintenance: <a href='../'>Back</a></body></html>",
+        "<html><h1>Not found</h1><a href='..'>Up</a> <a href='help.html'>Help</a></html>",
+        LOGIN.format(links=""),
+        LOGIN.format(links="<a href='register'>Register</a>"),
+        LOGIN.format(links="<a href='register'>register</a>"),
+        LOGIN.format(links="").replace("Log in", "Index of /m/icon/"),
         "",
     ],
 )
@@ -98,8 +135,14 @@ def test_the_next_page_is_told():
 
 @pytest.mark.parametrize(
     "content",
-    [b"<Error><Code>AccessDenied</Code></Error>", b"{}", S3.encode()[:300]],
-    ids=["error", "json", "half"],
+    [
+        b"<Error><Code>AccessDenied</Code></Error>",
+        b"{}",
+        S3.encode()[:300],
+        b"<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>",
+        b"<ListBucketResult><Contents><Key>a</Key><Size>x</Size></Contents></ListBucketResult>",
+    ],
+    ids=["error", "json", "half", "no key", "no size"],
 )
 def test_another_answer_of_a_bucket_is_no_empty_folder(content):
     """Errors that come with 200, and pages that are cut."""

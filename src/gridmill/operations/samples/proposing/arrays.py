@@ -28,12 +28,11 @@ from gridmill.operations.samples.proposing.asking import (
     unexplained_words,
 )
 from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
+from gridmill.operations.samples.proposing.choosing import LONG, chosen
 from gridmill.operations.samples.proposing.naming import python_name
 
 __all__ = ["propose_arrays"]
 
-LONG = 100_000
-MOST_VARIABLES = 40
 LATITUDES, LONGITUDES = ("latitude", "lat"), ("longitude", "lon", "long")
 KEPT_ATTRS = ("standard_name", "long_name", "units", "cell_methods", "grid_mapping")
 
@@ -55,14 +54,14 @@ def propose_arrays(
     ValueError
         The samples are not of one product, say no time, or lack a variable of `only`.
     """
-    first = samples[0]
+    first, is_store = samples[0], samples[0].sample.kind == "zarr"
     facts = [NameFacts(times=(s.times[0], s.times[-1]) if s.times else ()) for s in samples]
     pattern = find_pattern(names, facts)
     times = _times(samples, pattern)
     words, odd = _words(pattern, samples)
     pattern = pattern.without_words() if odd else pattern
-    cadence = cadence_of(times)
-    is_store, has_many = first.sample.kind == "zarr", _have_many(samples, pattern, cadence)
+    cadence = _cadence(times, is_store=is_store)
+    has_many = _have_many(samples, pattern, cadence)
     if not has_many:
         pattern = pattern.dated(by_hour=cadence.alias not in ("D", "7D", "MS", "YS"))
     renamed = _renamed(first)
@@ -70,7 +69,7 @@ def propose_arrays(
     asked = [*odd, *shared_questions(cadence, pattern, "time", times), *_more(samples)]
     positions = _positions(cadence, samples, has_many)
     variables = list(_variables(samples, words, renamed, positions, asked))
-    variables, others = _chosen(variables, only)
+    variables, others = chosen(variables, only)
     if others:
         asked.append(too_many_variables(others))
     return ArrayProposal(
@@ -117,6 +116,13 @@ def _times(samples: Sequence[ArraySample], pattern: PathPattern) -> list[Any]:
             "by their whole address"
         )
     return sorted(set(told))
+
+
+def _cadence(times: Sequence[Any], *, is_store: bool) -> Cadence:
+    """Return the step; none where it would give other labels than those a store is asked for."""
+    cadence = cadence_of(times)
+    is_other = is_store and _labels(times, cadence) != list(times)
+    return Cadence(None, is_known=False) if is_other else cadence
 
 
 def _labels(times: Sequence[Any], cadence: Cadence) -> list[Any]:
@@ -317,19 +323,6 @@ def _attrs(var: ArrayVariable, asked: list[Question]) -> dict[str, str]:
         **{"long_name": var.name.replace("_", " ").capitalize(), "units": "1"},
         **kept,
     }
-
-
-def _chosen(
-    variables: list[ProposedArray], only: Sequence[str]
-) -> tuple[list[ProposedArray], list[str]]:
-    known = [var.name for var in variables]
-    if unknown := sorted(set(only) - set(known)):
-        raise ValueError(
-            f"the samples have no variables {', '.join(unknown)}; known: {', '.join(known)}"
-        )
-    if only:
-        return [var for var in variables if var.name in only], []
-    return variables[:MOST_VARIABLES], known[MOST_VARIABLES:]
 
 
 def _more(samples: Sequence[ArraySample]) -> Iterator[Question]:

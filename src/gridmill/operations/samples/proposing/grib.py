@@ -26,6 +26,7 @@ from gridmill.operations.samples.proposing.asking import (
     unexplained_words,
 )
 from gridmill.operations.samples.proposing.cadence import Cadence, cadence_of, step_of
+from gridmill.operations.samples.proposing.choosing import LONG, chosen
 from gridmill.operations.samples.proposing.levels import PRESSURE
 from gridmill.operations.samples.proposing.naming import names_of_field
 from gridmill.operations.samples.proposing.windows import windows_of
@@ -35,10 +36,6 @@ from gridmill.sources.grib.inventory.message import Statistic
 __all__ = ["propose_grib"]
 
 HOUR, ZERO = timedelta(hours=1), timedelta(0)
-# So many are read and checked by a person; the others are named.
-MOST_VARIABLES = 40
-# Of an archive that grows for years: how long its append dim is taken to be for chunks.
-LONG = 100_000
 WITHOUT_GRID = {"latitude": 181, "longitude": 360}
 
 
@@ -79,7 +76,9 @@ def propose_grib(
         asked.append(unexplained_words(pattern))
         pattern = pattern.without_words()
         words = _Words(pattern, given.samples)
-    variables, others = _chosen(list(_variables(given.samples, words, axes, asked)), only)
+    found = list(_variables(given.samples, words, axes, asked))
+    # Well-known ones are taken first.
+    variables, others = chosen(found, only, is_less=lambda var: bool(var.more))
     sizes = _sizes(axes, given.grid)
     cut = propose_cut(sizes, axes.dim, 1 if axes.leads else _positions(axes.cadence))
     first = given.samples[0]
@@ -351,23 +350,6 @@ def _about(
             "the samples' leads do not tell it from other periods",
             "files of more leads: 6, 7, 12 and 18 h show most resets",
         )
-
-
-def _chosen(
-    variables: list[ProposedField], only: Sequence[str]
-) -> tuple[list[ProposedField], list[str]]:
-    known = [var.name for var in variables]
-    if unknown := sorted(set(only) - set(known)):
-        raise ValueError(
-            f"the samples have no variables {', '.join(unknown)}; known: {', '.join(known)}"
-        )
-    if only:
-        return [var for var in variables if var.name in only], []
-    # Well-known ones first, in the order of the files.
-    ranked = sorted(variables, key=lambda var: bool(var.more))
-    taken = {var.name for var in ranked[:MOST_VARIABLES]}
-    kept = [var for var in variables if var.name in taken]
-    return kept, [var.name for var in variables if var.name not in taken]
 
 
 def _common_levels(variables: Sequence[ProposedField]) -> tuple[float, ...]:

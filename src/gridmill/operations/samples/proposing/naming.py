@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gridmill.authoring.cf import WELL_KNOWN
+from gridmill.authoring.cf import ALONG_X, ALONG_Y, WELL_KNOWN
 from gridmill.operations.samples.facts import GribField
 from gridmill.operations.samples.proposing.levels import PRESSURE, level_suffix
 from gridmill.sources.grib.inventory.message import Statistic
@@ -21,7 +21,8 @@ __all__ = ["WMO", "GribNames", "cf_units", "names_of_field", "python_name"]
 WHOLE = {
     "2t": "temperature_2m", "2d": "dew_point_temperature_2m", "2r": "relative_humidity_2m",
     "2sh": "specific_humidity_2m", "10u": "wind_u_10m", "10v": "wind_v_10m",
-    "100u": "wind_u_100m", "100v": "wind_v_100m", "sp": "pressure_surface",
+    "100u": "wind_u_100m", "100v": "wind_v_100m", "10si": "wind_speed_10m",
+    "10wdir": "wind_direction_10m", "sp": "pressure_surface",
     "prmsl": "pressure_reduced_to_mean_sea_level", "msl": "pressure_reduced_to_mean_sea_level",
     "PRMSL": "pressure_reduced_to_mean_sea_level",
     "tp": "precipitation_surface", "APCP": "precipitation_surface",
@@ -39,7 +40,8 @@ WHOLE = {
 }  # fmt: skip
 WITH_LEVEL = {
     "t": "temperature", "TMP": "temperature", "u": "wind_u", "UGRD": "wind_u", "v": "wind_v",
-    "VGRD": "wind_v", "q": "specific_humidity", "SPFH": "specific_humidity",
+    "VGRD": "wind_v", "WIND": "wind_speed", "ws": "wind_speed", "WDIR": "wind_direction",
+    "wdir": "wind_direction", "q": "specific_humidity", "SPFH": "specific_humidity",
     "r": "relative_humidity", "RH": "relative_humidity", "gh": "geopotential_height",
     "HGT": "geopotential_height", "z": "geopotential", "DPT": "dew_point_temperature",
     "PRES": "pressure", "gust": "wind_gust", "GUST": "wind_gust", "i10fg": "wind_gust",
@@ -76,7 +78,8 @@ WMO = {
     (0, 1, 11): ("sde", "m", "Snow depth"),
     (0, 1, 13): ("sdwe", "kg m-2", "Water equivalent of accumulated snow depth"),
     (0, 1, 29): ("asnow", "m", "Total snowfall"),
-    (0, 2, 1): ("wind_speed", "m s-1", "Wind speed"),
+    (0, 2, 0): ("wdir", "degree", "Wind direction (from which blowing)"),
+    (0, 2, 1): ("ws", "m s-1", "Wind speed"),
     (0, 2, 2): ("u", "m s-1", "u-component of wind"),
     (0, 2, 3): ("v", "m s-1", "v-component of wind"),
     (0, 2, 22): ("gust", "m s-1", "Wind speed (gust)"),
@@ -99,10 +102,7 @@ AMOUNTS = {
 }  # fmt: skip
 
 # Of messages whose winds are along the grid, and not eastward and northward.
-ALONG_GRID: dict[str, dict[str, str | None]] = {
-    "wind_u": {"standard_name": "x_wind", "long_name": "Wind along the grid's x axis"},
-    "wind_v": {"standard_name": "y_wind", "long_name": "Wind along the grid's y axis"},
-}
+ALONG_GRID = {"wind_u": ALONG_X, "wind_v": ALONG_Y}
 
 
 @dataclass(frozen=True, kw_only=True)

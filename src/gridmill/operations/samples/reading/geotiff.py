@@ -26,7 +26,9 @@ def raster_dataset(sample: Sample) -> Any:
     try:
         import rasterio
     except ImportError as error:
-        raise ImportError(f"GeoTIFF needs rasterio: pip install rasterio ({error})") from error
+        raise ImportError(
+            f"reading {sample.name} needs rasterio: pip install 'gridmill[geotiff]' ({error})"
+        ) from error
     with rasterio.open(sample.path) as raster:
         step = raster.transform
         if step.b or step.d:
@@ -38,7 +40,7 @@ def raster_dataset(sample: Sample) -> Any:
         units = raster.units[0] if raster.units and raster.units[0] else tags.get("units", "")
         named = raster.descriptions[0] or tags.get("long_name", "")
         blank = np.broadcast_to(np.zeros((), raster.dtypes[0]), (raster.height, raster.width))
-        about = {"units": units, "long_name": named, "crs": raster.crs and raster.crs.to_wkt()}
+        about = {"units": units, "long_name": named, "crs": raster.crs and raster.crs.to_string()}
         attrs = {key: value for key, value in about.items() if value}
         variable = xr.Variable(names, blank, attrs, {"_FillValue": raster.nodata})
     return xr.Dataset({"band_1": variable}, {names[0]: rows, names[1]: columns})

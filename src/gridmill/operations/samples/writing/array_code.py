@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from gridmill.authoring.labels import STANDARD_CALENDARS
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.facts import ArrayAxis
 from gridmill.operations.samples.pattern import PathPattern
@@ -16,7 +16,9 @@ from gridmill.operations.samples.writing.parts import (
     Asked,
     about_attributes,
     credential_lines,
+    dataset_class,
     file_attributes,
+    has_words,
     import_lines,
     listed,
     listed_times,
@@ -29,7 +31,8 @@ __all__ = ["array_module", "array_numbers"]
 
 # Labels that are written out; more are kept in a file.
 MOST_WRITTEN = 24
-STANDARD_CALENDARS = ("proleptic_gregorian", "standard", "gregorian")
+FIRST_AND_LAST = ("    first: pd.Timestamp", "    last: pd.Timestamp")
+PLACE = '{"time": slice(self.first, self.last)}'
 
 
 def array_numbers(proposal: ArrayProposal) -> dict[str, np.ndarray[Any, Any]]:
@@ -46,7 +49,7 @@ def array_module(proposal: ArrayProposal, names: Names) -> str:
         _template(proposal, names, asked),
         _file(proposal, names, asked),
         _job(proposal, names, asked),
-        _dataset(proposal, names, asked),
+        dataset_class(proposal, names, asked),
     ]
     cells = 'CELLS = np.load(Path(__file__).with_name("cells.npz"))'
     constants = [cells] if array_numbers(proposal) else []
@@ -58,10 +61,6 @@ def array_module(proposal: ArrayProposal, names: Names) -> str:
     return f"{intro}\n\n{import_lines(body)}{gap}{body}\n"
 
 
-def _has_words(proposal: ArrayProposal) -> bool:
-    return any(var.word is not None for var in proposal.variables)
-
-
 def _variable_class(proposal: ArrayProposal, names: Names) -> str:
     lines = [
         "@dataclass(frozen=True, kw_only=True)",
@@ -70,7 +69,7 @@ def _variable_class(proposal: ArrayProposal, names: Names) -> str:
         "",
         "    source_name: str",
     ]
-    if _has_words(proposal):
+    if has_words(proposal):
         lines.append("    word: str  # in the files' names")
     return "\n".join(lines)
 
@@ -155,7 +154,7 @@ def _variable(proposal: ArrayProposal, var: ProposedArray, names: Names) -> str:
 def _labels(proposal: ArrayProposal) -> list[str]:
     lines = []
     if proposal.timing.frequency is None:
-        lines += listed_times()
+        lines += listed_times(proposal.timing)
     entries = {n: Raw(_label_code(a.values) or f'CELLS["{n}"]') for n, a in proposal.axes.items()}
     lines += [
         "\n    def dimension_coordinates(self):",
@@ -192,6 +191,8 @@ def _label_code(values: np.ndarray[Any, Any]) -> str | None:
 
 
 def _file(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
+    if _is_store(proposal):
+        return _store_region(proposal, names)
     lines = [
         "@dataclass(frozen=True, kw_only=True)",
         f"class {names.class_name}File(SourceFileCoord):",
@@ -199,17 +200,11 @@ def _file(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
     attributes = file_attributes(proposal)
     if proposal.has_many:
         lines += ['    """The file of several times, of which `first` to `last` are wanted."""', ""]
-        lines += [
-            *attributes,
-            "    path: str",
-            "    first: pd.Timestamp",
-            "    last: pd.Timestamp",
-            "",
-        ]
-        url, place = "self.path", '{"time": slice(self.first, self.last)}'
+        lines += [*attributes, "    path: str", *FIRST_AND_LAST, ""]
+        url, place = "self.path", PLACE
     else:
         lines += ['    """The file of one time."""', "", *attributes, "    time: pd.Timestamp"]
-        lines += ["    word: str", ""] if _has_words(proposal) else [""]
+        lines += ["    word: str", ""] if has_words(proposal) else [""]
         _, url = path_code(proposal.pattern, "self.time", "self.word")
         place = '{"time": self.time}'
     lines += [
@@ -217,22 +212,50 @@ def _file(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
         '        """Return its path below `source_base`."""',
         asked.at("path", " " * 8) + returned(url, " " * 8),
         "",
-        "    def out_loc(self):",
-        '        """Return the labels that it fills."""',
-        f"        return {place}",
+        *_out_loc(place),
     ]
     return "\n".join(lines)
 
 
-def _job(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
+def _store_region(proposal: ArrayProposal, names: Names) -> str:
     lines = [
-        f"class {names.class_name}Job(RegionJob[{names.class_name}Var, {names.class_name}File]):",
+        "@dataclass(frozen=True, kw_only=True)",
+        f"class {names.class_name}File(ArrayRegion):",
+        '    """The chunks of a store that hold the times from `first` to `last`."""',
+        "",
+        *FIRST_AND_LAST,
+        "",
+        "    def labels(self):",
+        '        """Return the labels to fetch, by the store\'s dims."""',
+        f"        return {PLACE.replace('time', str(proposal.time_dim))}",
+        "",
+        *_out_loc(PLACE),
+    ]
+    return "\n".join(lines)
+
+
+def _out_loc(place: str) -> list[str]:
+    return [
+        "    def out_loc(self):",
+        '        """Return the labels that it fills."""',
+        f"        return {place}",
+    ]
+
+
+def _is_store(proposal: ArrayProposal) -> bool:
+    return proposal.samples[0].sample.kind == "zarr"
+
+
+def _job(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
+    parent = "ArrayRegionJob" if _is_store(proposal) else "RegionJob"
+    lines = [
+        f"class {names.class_name}Job({parent}[{names.class_name}Var, {names.class_name}File]):",
         '    """Fills a region from its files."""',
         "",
         f"{asked.at('delay', '    ')}    publication_delay = timedelta(days=1)",
         *credential_lines(proposal),
     ]
-    if _has_words(proposal):
+    if has_words(proposal):
         lines += [
             "",
             "    def source_groups(self, data_vars):",
@@ -247,24 +270,25 @@ def _job(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
         '        times = processing_region_ds.get_index("time")',
         *_files_of(proposal, names),
     ]
-    if proposal.samples[0].sample.kind == "zarr":
-        lines += ["", *_from_store()]
     return "\n".join([*lines, "", *_reading(proposal)])
 
 
 def _files_of(proposal: ArrayProposal, names: Names) -> list[str]:
     file = f"{names.class_name}File"
     if not proposal.has_many:
-        word = ", word=data_var_group[0].word" if _has_words(proposal) else ""
+        word = ", word=data_var_group[0].word" if has_words(proposal) else ""
         return [f"        return [{file}(time=time{word}) for time in times]"]
+    what = "store=path, arrays=arrays" if _is_store(proposal) else "path=path"
+    arrays = "        arrays = tuple(var.source_name for var in data_var_group)"
     each, loop = (
-        f"{file}(path=path, first=some[0], last=some[-1])",
+        f"{file}({what}, first=some[0], last=some[-1])",
         "for path, some in by_path.items()",
     )
     flat = f"        return [{each} {loop}]"
     inside = f"            {each} {loop}"
     divided = [inside] if len(inside) <= LINE else [f"            {each}", f"            {loop}"]
     return [
+        *([arrays] if _is_store(proposal) else []),
         f"        by_path = times.groupby(times.strftime({_strftime(proposal.pattern)}))",
         *([flat] if len(flat) <= LINE else ["        return [", *divided, "        ]"]),
     ]
@@ -281,32 +305,18 @@ def _strftime(pattern: PathPattern) -> str:
     return f'{prefix}"{text}"'
 
 
-def _from_store() -> list[str]:
-    return [
-        "    asks_for_revisions = False",
-        "",
-        "    def download_file(self, coord):",
-        '        """Copy the times that are wanted out of the store."""',
-        "        path = self.download_path(coord)",
-        "        with xr.open_zarr(addresses(coord, self.source_base)[0]) as store:",
-        "            part = store[[var.source_name for var in self.data_vars]]",
-        "            part = part.sel(time=slice(coord.first, coord.last))",
-        "            part.drop_encoding().to_netcdf(path)",
-        "        return path",
-    ]
-
-
 def _reading(proposal: ArrayProposal) -> list[str]:
+    if _is_store(proposal):
+        return _store_reading(proposal)
     head = [
         "    def read_data(self, coord, data_var):",
         '        """Read one variable of a file."""',
     ]
     if proposal.samples[0].sample.kind == "geotiff":
-        return [
-            *head,
-            "        with rasterio.open(coord.downloaded_path) as raster:",
-            '            return raster.read(1, masked=True).astype("float32").filled(np.nan)',
-        ]
+        crs = proposal.samples[0].variables[0].attrs.get("crs")
+        named = {} if crs is None else {"crs": crs}
+        call = Call("read_geotiff", (Raw("coord.downloaded_path"),), named)
+        return [*head, f"        return {written(call, ' ' * 8, 15)}"]
     if not proposal.has_many:
         dim = proposal.time_dim
         index = f', index={{"{dim}": 0}}' if dim is not None else ""
@@ -315,6 +325,31 @@ def _reading(proposal: ArrayProposal) -> list[str]:
             f"        return read_netcdf(coord.downloaded_path, data_var.source_name{index})",
         ]
     return [*head, *_many_read(proposal)]
+
+
+def _store_reading(proposal: ArrayProposal) -> list[str]:
+    lines = [
+        "    def array_name(self, data_var):",
+        '        """Return the name of a variable\'s array in the store."""',
+        "        return data_var.source_name",
+    ]
+    if not _has_time_inside(proposal):
+        return lines
+    return [
+        *lines,
+        "",
+        "    def read_data(self, coord, data_var):",
+        '        """Read one variable of a region, time first."""',
+        "        with open_region(coord.downloaded_path) as opened:",
+        f'            part = opened[[data_var.source_name]].transpose("{proposal.time_dim}", ...)',
+        "            return read_xarray(part, data_var.source_name)",
+    ]
+
+
+def _has_time_inside(proposal: ArrayProposal) -> bool:
+    """Whether another dim of a variable stands before its time."""
+    dim = proposal.time_dim
+    return any(var.source_dims.index(dim) for var in proposal.variables if dim in var.source_dims)
 
 
 def _many_read(proposal: ArrayProposal) -> list[str]:
@@ -330,20 +365,6 @@ def _many_read(proposal: ArrayProposal) -> list[str]:
         f"        with xr.open_dataset(coord.downloaded_path{source}) as opened:",
         f"            part = opened[[{name}]].sel({dim}={times})",
     ]
-    if any(var.source_dims.index(str(dim)) for var in proposal.variables if dim in var.source_dims):
+    if _has_time_inside(proposal):
         lines.append(f'            part = part.transpose("{dim}", ...)')
     return [*lines, f"            return read_xarray(part, {name})"]
-
-
-def _dataset(proposal: ArrayProposal, names: Names, asked: Asked) -> str:
-    base: Mapping[str, str] = {"base": proposal.pattern.base or "."}
-    return "\n".join(
-        [
-            f"class {names.class_name}(DynamicalDataset):",
-            f'    """{names.provider} {names.model}."""',
-            "",
-            f"    template_config = {names.class_name}Template",
-            f"    region_job = {names.class_name}Job",
-            asked.at("base", "    ") + assigned("source_base", base["base"], "    "),
-        ]
-    )

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+from gridmill.authoring.labels import STANDARD_CALENDARS
 from gridmill.operations.samples.facts import GribField, Sample
 from gridmill.operations.samples.proposal import ArrayProposal, GribProposal, Proposal
+from gridmill.operations.samples.writing.parts import iso
 from gridmill.sources.grib.framing import iter_messages
 
 __all__ = ["Fixture", "fixture_of"]
@@ -52,18 +53,14 @@ def _span(proposal: Proposal) -> tuple[str, str]:
     first = timing.labels[0]
     if timing.frequency is None:
         last = timing.labels[-1] + timedelta(seconds=1)
-        return _iso(first), _iso(last)
+        return iso(first), iso(last)
     in_file = proposal.positions if isinstance(proposal, ArrayProposal) else 1
     count = max(POSITIONS, min(in_file, MOST_POSITIONS))
     index = xr.date_range(
-        _iso(first), periods=count + 1, freq=timing.frequency, calendar=timing.calendar,
-        use_cftime=timing.calendar not in ("proleptic_gregorian", "standard", "gregorian"),
+        iso(first), periods=count + 1, freq=timing.frequency, calendar=timing.calendar,
+        use_cftime=timing.calendar not in STANDARD_CALENDARS,
     )  # fmt: skip
-    return _iso(index[0]), _iso(index[-1])
-
-
-def _iso(time: Any) -> str:
-    return str(time.strftime("%Y-%m-%dT%H:%M:%S"))
+    return iso(index[0]), iso(index[-1])
 
 
 _Chosen = list[tuple[Sample, GribField]]

@@ -17,7 +17,9 @@ from gridmill.operations.samples.writing.parts import (
     Asked,
     about_attributes,
     credential_lines,
+    dataset_class,
     file_attributes,
+    has_words,
     import_lines,
     listed,
     listed_times,
@@ -56,7 +58,7 @@ def grib_module(proposal: GribProposal, names: Names) -> str:
             _template(proposal, names, asked),
             _file(proposal, names, asked),
             _job(proposal, names, asked),
-            _dataset(proposal, names, asked),
+            dataset_class(proposal, names, asked),
         ]
     )
     intro = module_intro(names)
@@ -66,7 +68,7 @@ def grib_module(proposal: GribProposal, names: Names) -> str:
 
 
 def _variable_class(proposal: GribProposal, names: Names) -> str:
-    if not _has_words(proposal):
+    if not has_words(proposal):
         return ""
     return (
         "\n@dataclass(frozen=True, kw_only=True)\n"
@@ -74,10 +76,6 @@ def _variable_class(proposal: GribProposal, names: Names) -> str:
         '    """A variable, and the part of its files\' names that is its own."""\n\n'
         "    word: str\n\n\n"
     )
-
-
-def _has_words(proposal: GribProposal) -> bool:
-    return any(var.word is not None for var in proposal.variables)
 
 
 def _constants(proposal: GribProposal, grid: GridCode, asked: Asked) -> str:
@@ -104,7 +102,7 @@ def _constants(proposal: GribProposal, grid: GridCode, asked: Asked) -> str:
 
 
 def _kind_of_variable(proposal: GribProposal) -> str:
-    return OWN_VARIABLE if _has_words(proposal) else "GribVar"
+    return OWN_VARIABLE if has_words(proposal) else "GribVar"
 
 
 def _numbers(values: tuple[float, ...]) -> tuple[float | int, ...]:
@@ -218,7 +216,7 @@ def _coordinates(proposal: GribProposal, asked: Asked) -> Iterator[str]:
     coords = ", ".join(["TIME", *more, "*GRID.coords"])
     yield f"    coords = ({coords})"
     if proposal.timing.frequency is None:
-        yield from listed_times()
+        yield from listed_times(proposal.timing)
     yield "\n    def dimension_coordinates(self):"
     yield '        """Return the labels of the grid."""'
     inside = ", ".join([*labels, "**GRID.labels()"])
@@ -261,7 +259,7 @@ def _file(proposal: GribProposal, names: Names, asked: Asked) -> str:
         "",
         *file_attributes(proposal),
     ]
-    if _has_words(proposal):
+    if has_words(proposal):
         lines += ['    word: str = ""', ""]
     used, path = path_code(
         proposal.pattern,
@@ -295,7 +293,7 @@ def _job(proposal: GribProposal, names: Names, asked: Asked) -> str:
     if not proposal.is_forecast:
         lines.append("    init_frequency = timedelta(seconds=1)  # a file is of its own time alone")
     lines += ["", *_inventory(proposal)]
-    if _has_words(proposal):
+    if has_words(proposal):
         lines += ["", *_own_files()]
     return "\n".join(lines).rstrip()
 
@@ -338,17 +336,3 @@ def _own_files() -> list[str]:
         "        files = super().generate_source_file_coords(processing_region_ds, data_var_group)",
         "        return [replace(file, word=data_var_group[0].word) for file in files]",
     ]
-
-
-def _dataset(proposal: GribProposal, names: Names, asked: Asked) -> str:
-    return "\n".join(
-        [
-            f"class {names.class_name}(DynamicalDataset):",
-            f'    """{names.provider} {names.model}."""',
-            "",
-            f"    template_config = {names.class_name}Template",
-            f"    region_job = {names.class_name}Job",
-            asked.at("base", "    ")
-            + assigned("source_base", proposal.pattern.base or ".", "    "),
-        ]
-    )

@@ -40,7 +40,7 @@ def write_proposal(proposal: Proposal, names: Names, folder: Path) -> list[Path]
     fixture = fixture_of(proposal)
     values = {
         **vars(names),
-        "extra": "grib" if isinstance(proposal, GribProposal) else "netcdf",
+        "extra": _extra(proposal),
         "start": fixture.start,
         "until": fixture.until,
         "variables": _variables(fixture),
@@ -64,6 +64,14 @@ def module_text(proposal: Proposal, names: Names) -> str:
         return grib_module(proposal, names)
     assert isinstance(proposal, ArrayProposal)
     return array_module(proposal, names)
+
+
+def _extra(proposal: Proposal) -> str:
+    """Return the extra of gridmill that reads the files, and the samples beside the test."""
+    if isinstance(proposal, GribProposal):
+        return "grib"
+    assert isinstance(proposal, ArrayProposal)
+    return "geotiff" if proposal.samples[0].sample.kind == "geotiff" else "netcdf"
 
 
 def _arrays(proposal: Proposal, folder: Path) -> list[Path]:

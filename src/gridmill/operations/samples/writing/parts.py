@@ -6,10 +6,18 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
+from gridmill.authoring.labels import STANDARD_CALENDARS
 from gridmill.authoring.scaffold import Names
 from gridmill.operations.samples.pattern import Part, PathPattern
-from gridmill.operations.samples.proposal import Proposal, Question, Timing
+from gridmill.operations.samples.proposal import (
+    ArrayProposal,
+    GribProposal,
+    Proposal,
+    Question,
+    Timing,
+)
 from gridmill.operations.samples.writing.code import Call, asked_lines, assigned
 from gridmill.sources.fetch.credentials.rules import Credential
 
@@ -17,8 +25,11 @@ __all__ = [
     "Asked",
     "about_attributes",
     "credential_lines",
+    "dataset_class",
     "file_attributes",
+    "has_words",
     "import_lines",
+    "iso",
     "listed",
     "listed_times",
     "module_intro",
@@ -32,12 +43,12 @@ STANDARD = {
     "Path": "pathlib",
 }  # fmt: skip
 WHOLE = {"np": "import numpy as np", "pd": "import pandas as pd", "xr": "import xarray as xr",
-         "cftime": "import cftime", "rasterio": "import rasterio"}  # fmt: skip
+         "cftime": "import cftime"}  # fmt: skip
 OURS = {
     **dict.fromkeys(
         ("Coordinate", "DataVar", "DynamicalDataset", "Encoding", "RegionJob", "SourceFileCoord",
-         "TemplateConfig", "read_netcdf", "read_xarray", "ApiKey", "BearerToken", "Login",
-         "S3Access"),
+         "TemplateConfig", "read_geotiff", "read_netcdf", "read_xarray", "ApiKey", "BearerToken",
+         "Login", "S3Access"),
         "gridmill",
     ),
     **dict.fromkeys(
@@ -53,7 +64,9 @@ OURS = {
          "RegionalGrid", "RotatedGaussianGrid", "RotatedGrid", "SatelliteGrid"),
         "gridmill.authoring.grids",
     ),
-    "addresses": "gridmill.authoring.source_file",
+    **dict.fromkeys(("ArrayRegion", "ArrayRegionJob"), "gridmill.authoring.sources.arrays"),
+    "parse_label": "gridmill.authoring.labels",
+    "open_region": "gridmill.sources.arrays.region",
     "Surface": "gridmill.sources.grib.identity",
     "Statistic": "gridmill.sources.grib.inventory.message",
 }  # fmt: skip
@@ -111,36 +124,62 @@ def _rank(name: str) -> tuple[int, str]:
 
 def start_of(timing: Timing, asked: Asked) -> list[str]:
     """Return where the append dim starts and how it goes on."""
-    first = timing.labels[0]
-    start = f"{first:%Y-%m-%d}" if _is_midnight(first) else f"{first:%Y-%m-%dT%H:%M:%S}"
+    start = iso(timing.labels[0]).removesuffix("T00:00:00")
     lines = [asked.at("start", "    ") + assigned("append_dim_start", start, "    ")]
     asks = asked.at("frequency", "    ")
     if timing.frequency is not None:
         lines.append(asks + assigned("append_dim_frequency", timing.frequency, "    "))
     else:
         lines.append(f"{asks}    append_dim_frequency = None")
-    if timing.calendar not in ("proleptic_gregorian", "standard", "gregorian"):
+    if timing.calendar not in STANDARD_CALENDARS:
         lines.append(assigned("calendar", timing.calendar, "    "))
     return lines
 
 
 def listed(timing: Timing) -> str:
     """Return irregular times as a constant."""
-    shown = [f"{time:%Y-%m-%dT%H:%M:%S}" for time in timing.labels]
-    return assigned("TIMES", Call("pd.DatetimeIndex", (shown,)))
+    shown = [iso(time) for time in timing.labels]
+    if timing.calendar in STANDARD_CALENDARS:
+        return assigned("TIMES", Call("pd.DatetimeIndex", (shown,)))
+    labels = [Call("parse_label", (one, timing.calendar)) for one in shown]
+    return assigned("TIMES", Call("xr.CFTimeIndex", (labels,)))
 
 
-def listed_times() -> list[str]:
+def listed_times(timing: Timing) -> list[str]:
     """Return the method that gives irregular times."""
+    end = "pd.Timestamp(end)"
+    if timing.calendar not in STANDARD_CALENDARS:
+        end = f'parse_label(end, "{timing.calendar}")'
     return [
         "\n    def append_dim_coordinates(self, end):",
         '        """Return the times before `end`."""',
-        "        return TIMES[TIMES < pd.Timestamp(end)]",
+        f"        return TIMES[TIMES < {end}]",
     ]
 
 
-def _is_midnight(time: object) -> bool:
-    return not any(getattr(time, unit) for unit in ("hour", "minute", "second"))
+def iso(time: Any) -> str:
+    """Return a label, of whichever calendar, in ISO 8601."""
+    return str(time.strftime("%Y-%m-%dT%H:%M:%S"))
+
+
+def has_words(proposal: GribProposal | ArrayProposal) -> bool:
+    """Whether files are of single variables, which their names tell apart."""
+    return any(var.word is not None for var in proposal.variables)
+
+
+def dataset_class(proposal: Proposal, names: Names, asked: Asked) -> str:
+    """Return the class that ties template and job together."""
+    base = assigned("source_base", proposal.pattern.base or ".", "    ")
+    return "\n".join(
+        [
+            f"class {names.class_name}(DynamicalDataset):",
+            f'    """{names.provider} {names.model}."""',
+            "",
+            f"    template_config = {names.class_name}Template",
+            f"    region_job = {names.class_name}Job",
+            asked.at("base", "    ") + base,
+        ]
+    )
 
 
 def about_attributes(names: Names, asked: Asked) -> str:

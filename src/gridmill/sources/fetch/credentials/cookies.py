@@ -1,4 +1,7 @@
-"""Cookies of a login, kept for the host that set them, by Python's own rules."""
+"""Cookies of a login, kept for the host that set them, by Python's own rules and one more.
+
+One that was set over https is sent over https only: not all hosts call theirs secure.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ __all__ = ["keep_cookies", "with_cookies"]
 class _Answer:
     """An answer, as the cookie jar wants it."""
 
-    def __init__(self, headers: Any) -> None:
+    def __init__(self, headers: Any, *, is_secure: bool) -> None:
         self._message = Message()
         for value in headers.getlist("set-cookie"):
-            self._message["Set-Cookie"] = value
+            self._message["Set-Cookie"] = f"{value}; Secure" if is_secure else value
 
     def info(self) -> Message:
         return self._message
@@ -34,5 +37,6 @@ def with_cookies(jar: CookieJar, url: str, headers: Mapping[str, str]) -> dict[s
 def keep_cookies(jar: CookieJar, url: str, headers: Any) -> None:
     """Keep the cookies that an answer sets."""
     if "set-cookie" in headers:
-        answer: Any = _Answer(headers)
-        jar.extract_cookies(answer, Request(url))
+        request = Request(url)
+        answer: Any = _Answer(headers, is_secure=request.type == "https")
+        jar.extract_cookies(answer, request)

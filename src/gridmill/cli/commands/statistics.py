@@ -1,0 +1,77 @@
+"""`gridmill statistics`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
+from gridmill.cli.options.completion import complete_variables
+from gridmill.cli.options.declaring import parse_variables
+from gridmill.cli.output.output import Output, output_options
+
+__all__ = ["statistics"]
+
+
+@click.command(
+    short_help="Show count, mean, deviation and range of each variable, or publish them.",
+    epilog="""\b
+Examples:
+  gridmill statistics my-forecast --store a.zarr
+  gridmill statistics my-forecast --store a.zarr --publish
+  gridmill statistics my-forecast --store a.zarr --read --to statistics.zarr
+""",
+)
+@archive_options
+@click.option(
+    "--variables",
+    "--variable",
+    "variables",
+    metavar="NAME,…",
+    multiple=True,
+    callback=parse_variables,
+    shell_complete=complete_variables,
+    help="Restrict to these variables.",
+)
+@click.option(
+    "--read",
+    "reads",
+    is_flag=True,
+    help="Read values from the archive where no record has statistics, and keep the result.",
+)
+@click.option("--publish", "publishes", is_flag=True, help="Write them to the attributes.")
+@click.option("--to", metavar="URL", help="Also write them to a Zarr group of their own.")
+@now_option
+@output_options
+def statistics(
+    archive: ArchiveOptions,
+    variables: Sequence[str] | None,
+    reads: bool,
+    publishes: bool,
+    to: str | None,
+    now: str | None,
+    output: Output,
+) -> ExitCode:
+    """Show count, mean, standard deviation and range of each variable, as readers see it.
+
+    They come from the records: every run keeps what it stored of a region. Missing and infinite
+    values do not count. Regions that an earlier release made, and those that readers see in part,
+    are read with --read.
+    """
+    from gridmill.display.terminal.provenance.statistics import (
+        show_statistics,
+        statistics_content,
+    )
+    from gridmill.operations.statistics.gathering import read_statistics
+    from gridmill.operations.statistics.publishing import publish_statistics, write_statistics
+
+    dataset, present_now = archive.open(), present(now)
+    found = read_statistics(dataset, variables, reads=reads, now=present_now)
+    if publishes:
+        publish_statistics(dataset, found, now=present_now)
+    if to is not None:
+        write_statistics(found, to)
+    output.show(statistics_content(found), show_statistics)
+    return ExitCode.SUCCESS

@@ -1,0 +1,260 @@
+"""Count, mean, deviation and range of an archive's values, from what its records say of regions.
+
+Compress looks at what it stores anyway, and each region's record keeps what it found, so that a
+region that is made again counts as it is then. Nothing is read here but the records, unless values
+of regions are asked for that no record speaks of: those that an earlier gridmill made, or that
+readers see in part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+from gridmill.archive.archive import Archive
+from gridmill.model.fields.statistics import ValueStatistics, noted, told
+from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.region import Region
+from gridmill.model.variables import DataVar
+from gridmill.operations.maintenance import by_hand, check_exists
+from gridmill.sources.fetch.download import mask_url
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+
+__all__ = ["ArchiveStatistics", "VariableStatistics", "read_statistics"]
+
+# Values that are in memory at once.
+BLOCK = 8_000_000
+NUMBERS = "fiub"
+
+
+@dataclass(frozen=True)
+class VariableStatistics:
+    """What the values of one variable are like.
+
+    Parameters
+    ----------
+    name
+        The variable's.
+    statistics
+        Of all that readers see of it; None where not every region is known.
+    lacking
+        Labels of the first position of regions of which nothing is known.
+    """
+
+    name: str
+    statistics: ValueStatistics | None
+    lacking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ArchiveStatistics:
+    """What the values of an archive are like.
+
+    Parameters
+    ----------
+    dataset_id, store
+        Of which archive.
+    positions, end
+        How many positions readers see, and the last label.
+    variables
+        Its variables of numbers, as declared.
+    """
+
+    dataset_id: str
+    store: str
+    positions: int
+    end: str | None
+    variables: tuple[VariableStatistics, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything is known."""
+        return all(of.statistics is not None for of in self.variables)
+
+
+def read_statistics(
+    dataset: DynamicalDataset,
+    variables: Sequence[str] | None = None,
+    *,
+    reads: bool = False,
+    now: Any = None,
+) -> ArchiveStatistics:
+    """Return the statistics of what readers see.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    variables
+        Their names; None means all.
+    reads
+        Whether values are read from the archive where no record speaks of them. What is found of
+        whole regions is kept in their records.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    ValueError
+        There is no archive, or no such variable.
+    LeaseHeld
+        A run works on the archive, and what was read cannot be kept.
+    """
+    check_exists(dataset)
+    archive = dataset.archive(now)
+    length = archive.look() or 0
+    chosen = [v for v in _chosen(archive, variables) if v.name in archive.stored_arrays()]
+    found = _Found(archive, length, reads)
+    for record in _records(archive, length):
+        for var in chosen:
+            if archive.config.varies(var) is not record.region.is_static:
+                found.take(var, record)
+    if found.kept:
+        _keep(dataset, found.kept, now)
+    return ArchiveStatistics(
+        archive.config.dataset_id,
+        mask_url(archive.store.url),
+        length,
+        str(archive.index[length - 1]) if length else None,
+        tuple(found.of(var) for var in chosen),
+    )
+
+
+def _chosen(archive: Archive, names: Sequence[str] | None) -> list[DataVar]:
+    every = {v.name: v for v in archive.config.data_vars if _kind(v) in NUMBERS}
+    if names is None:
+        return list(every.values())
+    if unknown := [name for name in names if name not in every]:
+        raise ValueError(
+            f"{archive.config.dataset_id} has no variable of numbers named {', '.join(unknown)}, "
+            f"but {', '.join(every)}"
+        )
+    return [every[name] for name in names]
+
+
+def _kind(var: DataVar) -> str:
+    dtype = var.encoding.dtype
+    return "f" if dtype.startswith("float") else dtype[0]
+
+
+def _records(archive: Archive, length: int) -> Iterator[ProgressRecord]:
+    """Yield the records of all that readers see; an empty one where a region has none."""
+    static = archive.store.tracker.read(Region.STATIC)
+    if static is not None:
+        yield static
+    dataset_id, position = archive.config.dataset_id, 0
+    while position < length:
+        regions = [archive.region_at(position)]
+        while len(regions) < archive.store.tracker.objects.at_once and regions[-1].stop < length:
+            regions.append(archive.region_at(regions[-1].stop))
+        for region, record in zip(regions, archive.store.tracker.read_each(regions), strict=True):
+            yield record or ProgressRecord(
+                dataset_id=dataset_id, start=region.start, stop=region.stop
+            )
+        position = regions[-1].stop
+
+
+@dataclass
+class _Found:
+    """What was found until now, by variable."""
+
+    archive: Archive
+    length: int
+    reads: bool
+    sums: dict[str, ValueStatistics] = field(default_factory=dict)
+    lacking: dict[str, list[str]] = field(default_factory=dict)
+    kept: list[tuple[Region, str, list[Any]]] = field(default_factory=list)
+
+    def of(self, var: DataVar) -> VariableStatistics:
+        """Return what is known of a variable."""
+        lacking = tuple(self.lacking.get(var.name, ()))
+        known = None if lacking else self.sums.get(var.name, ValueStatistics())
+        return VariableStatistics(var.name, known, lacking)
+
+    def take(self, var: DataVar, record: ProgressRecord) -> None:
+        """Add what is known of a variable in a region."""
+        variable = record.variables.get(var.name)
+        if variable is not None and variable.state == "absent":
+            return
+        known = None if variable is None else told(variable.statistics, variable.objects)
+        if known is None or (not record.region.is_static and self._goes_beyond(known, record)):
+            if not self.reads:
+                label = record.region.label(self.archive.index)
+                self.lacking.setdefault(var.name, []).append(label)
+                return
+            known = self._read(var, record, variable)
+        self.sums[var.name] = self.sums.get(var.name, ValueStatistics()) + known
+
+    def _goes_beyond(self, known: ValueStatistics, record: ProgressRecord) -> bool:
+        """Whether there are values that readers do not see yet."""
+        return record.start + known.stop > self.length
+
+    def _read(
+        self, var: DataVar, record: ProgressRecord, variable: VariableRecord | None
+    ) -> ValueStatistics:
+        """Read a variable's values of a region as far as readers see them."""
+        shape = self.archive.stored_arrays()[var.name]["shape"]
+        region = record.region
+        stop = min(region.stop, self.length)
+        first = slice(0, shape[0]) if region.is_static else slice(region.start, stop)
+        parts = [self._part(var, at, region) for at in _blocks(first, shape)]
+        found = replace(reduce(add, parts, ValueStatistics()))
+        if variable is not None and (region.is_static or region.stop <= self.length):
+            told_of = noted(found, variable.objects)
+            if told_of is not None:
+                self.kept.append((region, var.name, told_of))
+        return found
+
+    def _part(self, var: DataVar, at: tuple[slice, ...], region: Region) -> ValueStatistics:
+        encoding = var.encoding
+        found = ValueStatistics.of(
+            self.archive.store.read(var.name, at),
+            missing=encoding.missing,
+            scale=encoding.scale,
+            offset=encoding.offset,
+            axis=None if region.is_static else 0,
+        )
+        behind = 0 if region.is_static else at[0].start - region.start
+        return replace(found, stop=behind + found.stop if found.stop else 0)
+
+
+def _blocks(first: slice, shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Divide positions into parts that memory holds."""
+    if not shape:
+        yield ()
+        return
+    inner = 1
+    for length in shape[1:]:
+        inner *= length
+    step = max(1, BLOCK // max(1, inner))
+    for start in range(first.start, first.stop, step):
+        rest = tuple(slice(0, length) for length in shape[1:])
+        yield (slice(start, min(first.stop, start + step)), *rest)
+
+
+def _keep(
+    dataset: DynamicalDataset, found: Sequence[tuple[Region, str, list[Any]]], now: Any
+) -> None:
+    """Keep what was read in the records, where these speak of the same objects still."""
+    by_region: dict[Region, dict[str, list[Any]]] = {}
+    for region, name, statistics in found:
+        by_region.setdefault(region, {})[name] = statistics
+    with by_hand(dataset, "statistics", now=now) as hand:
+        tracker = hand.archive.store.tracker
+        for region, statistics_of in by_region.items():
+            record = tracker.read(region)
+            if record is None:
+                continue
+            variables = dict(record.variables)
+            for name, kept in statistics_of.items():
+                variable = variables.get(name)
+                if variable is not None and told(kept, variable.objects) is not None:
+                    variables[name] = replace(variable, statistics=kept)
+            tracker.write(replace(record, variables=variables))
+        count = len(by_region)
+        hand.report.notes.append(f"statistics of {count} regions kept in their records")

@@ -1,0 +1,111 @@
+"""Statistics where readers find them: in the variables' attributes, and as a small Zarr group."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gridmill.model.reports.run_report import RunReport
+from gridmill.operations.maintenance import by_hand
+from gridmill.operations.statistics.gathering import ArchiveStatistics, VariableStatistics
+from gridmill.publishing.view import ReaderView
+from gridmill.stores.structure import STATISTICS
+
+if TYPE_CHECKING:
+    from gridmill.dataset import DynamicalDataset
+
+__all__ = ["publish_statistics", "write_statistics"]
+
+
+def publish_statistics(
+    dataset: DynamicalDataset, found: ArchiveStatistics, *, now: Any = None
+) -> RunReport:
+    """Let the variables' attributes say what their values are like.
+
+    On plain Zarr with the one put of the root metadata, on Icechunk with a commit; replicas come
+    first. Later publications keep these attributes as they are, and `statistics_end` says up to
+    which label they speak.
+
+    Parameters
+    ----------
+    dataset
+        With its archive.
+    found
+        Its statistics; variables of which not all is known keep what they say.
+    now
+        The present; None asks the clock.
+
+    Raises
+    ------
+    LeaseHeld
+        A run works on the archive.
+    """
+    told = {of.name: _attributes(found, of) for of in found.variables if of.statistics}
+    with by_hand(dataset, "statistics", now=now) as hand, hand.lease.publishing() as check:
+
+        def change(view: ReaderView) -> None:
+            stored = view.store.metadata()
+            assert stored is not None
+            root = copy.deepcopy(stored)
+            arrays = root["consolidated_metadata"]["metadata"]
+            for name, attributes in told.items():
+                own = arrays[name].setdefault("attributes", {})
+                others = {key: value for key, value in own.items() if key not in STATISTICS}
+                arrays[name]["attributes"] = {**others, **attributes}
+            if json.dumps(root) != json.dumps(stored):
+                view.describe(root, f"Statistics up to {found.end}", check)
+
+        hand.publisher.replicas.each(change)
+        change(hand.publisher.view)
+        hand.report.notes.append(f"statistics of {', '.join(told)} up to {found.end} published")
+    return hand.report
+
+
+def _attributes(found: ArchiveStatistics, of: VariableStatistics) -> dict[str, Any]:
+    statistics = of.statistics
+    assert statistics is not None
+    some = (statistics.mean, statistics.deviation, statistics.low, statistics.high)
+    values = [statistics.count, *(some if statistics.count else [None] * 4), found.end]
+    pairs = zip(STATISTICS, values, strict=True)
+    return {key: value for key, value in pairs if value is not None}
+
+
+def write_statistics(found: ArchiveStatistics, url: str, storage_options: Any = None) -> None:
+    """Write statistics as a Zarr group: an array for each, one value a variable.
+
+    The group's attribute ``variables`` names them in order, as anemoi's training datasets do, whose
+    names the arrays have: ``count``, ``mean``, ``stdev``, ``minimum`` and ``maximum``.
+
+    Parameters
+    ----------
+    found
+        Of an archive; what is not known is NaN.
+    url
+        Where to; what is there is replaced.
+    storage_options
+        As fsspec takes them.
+    """
+    import zarr
+
+    every = [of.statistics for of in found.variables]
+    known = [s if s is not None and s.count else None for s in every]
+    columns = {
+        "count": np.array([0 if s is None else s.count for s in every], "int64"),
+        "mean": np.array([np.nan if s is None else s.mean for s in known]),
+        "stdev": np.array([np.nan if s is None else s.deviation for s in known]),
+        "minimum": np.array([np.nan if s is None else s.low for s in known]),
+        "maximum": np.array([np.nan if s is None else s.high for s in known]),
+    }
+    attributes: dict[str, Any] = {
+        "dataset_id": found.dataset_id,
+        "variables": [of.name for of in found.variables],
+        "positions": found.positions,
+        "end": found.end,
+    }
+    options = {"storage_options": storage_options} if storage_options else {}
+    group = zarr.open_group(url, mode="w", zarr_format=3, attributes=attributes, **options)
+    for name, column in columns.items():
+        group.create_array(name, data=column, dimension_names=("variable",))

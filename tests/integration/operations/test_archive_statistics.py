@@ -1,0 +1,170 @@
+"""Statistics of an archive are those of what readers see, and reach readers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from click.testing import CliRunner
+
+from gridmill.cli import cli
+from gridmill.dataset import DynamicalDataset
+from gridmill.operations.migrate import migration_of
+from gridmill.operations.statistics.gathering import read_statistics
+from gridmill.operations.statistics.publishing import publish_statistics, write_statistics
+from gridmill.operations.truncate import truncate
+from tiny import Provider, Tiny, hours, until
+
+FORMATS = ["zarr", "icechunk"]
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Provider:
+    """A provider with twelve files."""
+    provider = Provider(tmp_path / "source")
+    provider.publish(hours(12))
+    return provider
+
+
+def make(tmp_path: Path, kind: type[DynamicalDataset] = Tiny, **options: Any) -> DynamicalDataset:
+    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
+
+
+def agrees(dataset: DynamicalDataset) -> None:
+    """Compare what the records say with what a reader computes."""
+    found = read_statistics(dataset, now=until(24))
+    with dataset.store.open_dataset(chunks=None) as ds:
+        assert found.positions == ds.sizes["time"]
+        for of in found.variables:
+            values = ds[of.name].values.astype(float)
+            there, known = values[np.isfinite(values)], of.statistics
+            assert known is not None, of
+            assert known.count == there.size
+            assert known.mean == pytest.approx(there.mean(), rel=1e-6)
+            assert known.deviation == pytest.approx(there.std(), rel=1e-6, abs=1e-6)
+            assert (known.low, known.high) == (there.min(), there.max())
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_they_are_those_of_what_readers_see(kind, provider, tmp_path):
+    """After a backfill, an update inside a region, a revision and a truncation."""
+    dataset = make(tmp_path, format=kind)
+    dataset.backfill(until(6), client="none")
+    agrees(dataset)
+    dataset.backfill(until(11), client="none")
+    agrees(dataset)
+    before = read_statistics(dataset, now=until(24))
+    provider.publish(hours(1, 6), version=1)
+    dataset.backfill(until(11), client="none", revalidate=True)
+    agrees(dataset)
+    assert read_statistics(dataset, now=until(24)) != before
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_readers_see_in_part_is_read(kind, provider, tmp_path):
+    """A record speaks of a whole region, and a cut one has more than readers see."""
+    dataset = make(tmp_path, format=kind)
+    dataset.backfill(until(12), client="none")
+    truncate(dataset, "2020-01-01T07", now=until(24))
+    found = read_statistics(dataset, reads=True, now=until(24))
+    assert read_statistics(dataset, now=until(24)).variables[0].lacking
+    with dataset.store.open_dataset(chunks=None) as ds:
+        assert ds.sizes["time"] == 7
+        assert [of.statistics.count for of in found.variables] == [ds[n].size for n in "ab"]
+        means = [of.statistics.mean for of in found.variables]
+        assert means == pytest.approx([float(ds[n].mean()) for n in "ab"], rel=1e-6)
+
+
+def without_statistics(dataset: DynamicalDataset) -> None:
+    """Leave the records as an earlier gridmill wrote them."""
+    tracker = dataset.store.tracker
+    for record in list(tracker.all_records()):
+        variables = {n: replace(v, statistics=None) for n, v in record.variables.items()}
+        tracker.write(replace(record, variables=variables))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_regions_of_an_earlier_gridmill_are_read_once(kind, provider, tmp_path):
+    """They are named until then."""
+    dataset = make(tmp_path, format=kind)
+    dataset.backfill(until(11), client="none")
+    known = read_statistics(dataset, now=until(24))
+    without_statistics(dataset)
+    lacking = read_statistics(dataset, now=until(24))
+    assert [of.statistics for of in lacking.variables] == [None] * len(known.variables)
+    assert all(of.lacking for of in lacking.variables)
+    read = read_statistics(dataset, reads=True, now=until(24))
+    for ours, theirs in zip(read.variables, known.variables, strict=True):
+        assert ours.statistics.count == theirs.statistics.count
+        assert ours.statistics.mean == pytest.approx(theirs.statistics.mean, rel=1e-12)
+    kept = read_statistics(dataset, now=until(24))
+    assert {label for of in kept.variables for label in of.lacking} <= {
+        lacking.variables[0].lacking[-1]
+    }
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_published_ones_are_attributes_that_publications_keep(kind, provider, tmp_path):
+    """And that neither stop an update nor look like a changed declaration."""
+    dataset = make(tmp_path, format=kind)
+    dataset.backfill(until(6), client="none")
+    publish_statistics(dataset, read_statistics(dataset, now=until(24)), now=until(24))
+    with dataset.store.open_dataset(chunks=None) as ds:
+        told = ds["a"].attrs
+        assert told["statistics_mean"] == pytest.approx(float(ds["a"].mean()), rel=1e-6)
+        assert told["statistics_count"] == ds["a"].size
+        assert told["statistics_end"].startswith(str(ds["time"].values[-1])[:10])
+    again = make(tmp_path, format=kind)
+    assert migration_of(again, now=until(24)).permitted == ()
+    assert again.backfill(until(11), client="none").succeeded
+    with again.store.open_dataset(chunks=None) as ds:
+        assert ds.sizes["time"] == 11
+        assert ds["a"].attrs == told
+    findings = again.validate(now=until(11)).findings
+    assert not [finding for finding in findings if "statistics" in finding.message]
+
+
+def test_a_replica_gets_them_too(provider, tmp_path):
+    """With the same publication."""
+    dataset = make(tmp_path, replicas=[str(tmp_path / "b")])
+    dataset.backfill(until(6), client="none")
+    publish_statistics(dataset, read_statistics(dataset, now=until(24)), now=until(24))
+    ours, theirs = (xr.open_zarr(tmp_path / name) for name in "ab")
+    assert "statistics_mean" in ours["a"].attrs
+    assert ours["a"].attrs == theirs["a"].attrs
+
+
+def test_the_group_holds_a_value_a_variable(provider, tmp_path):
+    """By names that training datasets use."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(6), client="none")
+    found = read_statistics(dataset, now=until(24))
+    write_statistics(found, str(tmp_path / "s.zarr"))
+    group = zarr.open_group(tmp_path / "s.zarr", mode="r")
+    assert group.attrs["variables"] == [of.name for of in found.variables]
+    assert group["mean"][:].tolist() == [of.statistics.mean for of in found.variables]
+    assert group["stdev"][:].tolist() == [of.statistics.deviation for of in found.variables]
+    with xr.open_zarr(tmp_path / "s.zarr", consolidated=False) as ds:
+        assert ds["mean"].dims == ("variable",)
+
+
+def test_the_command_shows_publishes_and_writes_them(provider, tmp_path):
+    """With one call."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(6), client="none")
+    command = ["statistics", "tiny:Tiny", "--store", str(tmp_path / "a"), "--json"]
+    command += ["--publish", "--to", str(tmp_path / "s.zarr"), "--now", str(until(24))]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.output)["variables"][0]
+    with xr.open_zarr(tmp_path / "a") as ds:
+        assert ds[shown["variable"]].attrs["statistics_mean"] == shown["mean"]
+    assert (tmp_path / "s.zarr" / "mean").is_dir()
+    shown = CliRunner().invoke(cli, [*command[:4], "--now", str(until(24))])
+    assert "standard deviation" in shown.output
