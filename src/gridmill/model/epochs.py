@@ -34,6 +34,7 @@ __all__ = [
     "INTERPOLATION",
     "NETCDF_READING",
     "PACKING",
+    "REGRIDDING",
     "RELATIVE_HUMIDITY",
     "ROUNDING",
     "SCALING",
@@ -60,6 +61,8 @@ WIND_DIRECTION = "wind direction of components"
 RELATIVE_HUMIDITY = "relative humidity of dew point"
 BILINEAR = "bilinear regridding"
 CONSERVATIVE = "conservative regridding"
+# What SciPy carries the weights of.
+REGRIDDING = frozenset({BILINEAR, CONSERVATIVE})
 
 EPOCHS: Mapping[str, int] = MappingProxyType(
     {
