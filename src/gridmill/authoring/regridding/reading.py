@@ -133,4 +133,5 @@ def _axis(labels: Values, attributes: Mapping[str, Any]) -> ExpectedAxis:
         labels=labels,
         units=attributes.get("units"),
         standard_name=attributes.get("standard_name"),
+        whose="the declared source's",
     )
