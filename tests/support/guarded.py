@@ -37,7 +37,10 @@ class _Handler(LoopbackHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815
 
 
 Answer = tuple[int, dict[str, str], bytes]

@@ -128,6 +128,7 @@ class _Handler(LoopbackHandler):
             return
         url = urlsplit(self.path)
         query, key = parse_qs(url.query, keep_blank_values=True), unquote(url.path)
+        self.store.asked.append((self.command, key))
         is_list = "list-type" in query or "uploads" in query
         is_absent = not is_list and key not in self.store.contents
         if not self.store.may_list and (is_list or is_absent):
@@ -198,6 +199,10 @@ class QuirkyS3(LoopbackServer):
     ----------
     lists_in_order
         Whether keys are listed sorted; directory buckets of S3 Express promise no order.
+    asked
+        The method and the path of each GET and HEAD.
+    puts
+        The path of each PUT.
     """
 
     handler = _Handler
@@ -213,6 +218,7 @@ class QuirkyS3(LoopbackServer):
         self.refused: dict[str, str] = {}
         self.said: dict[str, dict[str, str]] = {}
         self.puts: list[str] = []
+        self.asked: list[tuple[str, str]] = []
         self.lists_in_order = True
 
     @property

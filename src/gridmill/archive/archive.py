@@ -34,7 +34,18 @@ from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import naming, temporary_folder
 from gridmill.stores.structure import StructureMismatch, structure_differences
 
-__all__ = ["Archive", "ReindexUnfinished", "apart_of", "lacking_in"]
+__all__ = [
+    "Archive",
+    "ArchiveChanged",
+    "ReindexUnfinished",
+    "apart_of",
+    "check_again",
+    "lacking_in",
+]
+
+
+class ArchiveChanged(StructureMismatch):
+    """An archive was made another one between a run's first look at it and its lease."""
 
 
 class ReindexUnfinished(ValueError):  # noqa: N818
@@ -157,10 +168,11 @@ class Archive:
 
     # -- what the store holds -----------------------------------------------------------------
 
-    def check_structure(self) -> bool:
+    def check_structure(self, *, anew: bool = False) -> bool:
         """Compare the store with the template, and remember how far it is published.
 
-        Returns whether there is an archive.
+        Returns whether there is an archive. With `anew` its coordinates are read again, also where
+        its metadata are those of the last time.
 
         Raises
         ------
@@ -178,7 +190,7 @@ class Archive:
                 f"a reindex of {self.store.url} was interrupted, and its records do not say what "
                 "readers see: gridmill reindex completes it"
             )
-        if stored == self._checked:
+        if stored == self._checked and not anew:
             return True
         template = json.loads(self.metadata)
         for name in lacking_in(self, stored):
@@ -287,6 +299,27 @@ def _advice(config: TemplateConfig, name: object) -> str:
         f" (where labels come late, declare {type(config).__name__}.settling_window: what readers "
         "see stays, and gridmill gaps lists what came late)"
     )
+
+
+def check_again(archive: Archive, *, anew: bool = False) -> None:
+    """Look at what others published since; what they did stays as published.
+
+    Parameters
+    ----------
+    archive
+        That was looked at before.
+    anew
+        See `Archive.check_structure`.
+
+    Raises
+    ------
+    ArchiveChanged
+        It was made another one.
+    """
+    try:
+        archive.check_structure(anew=anew)
+    except StructureMismatch as error:
+        raise ArchiveChanged(error.url, error.differences) from error
 
 
 def apart_of(archive: Archive) -> Archive:

@@ -30,6 +30,7 @@ from gridmill.model.display_hook import card_of
 from gridmill.model.files.offering import Offering
 from gridmill.model.region import Region, region_length, regions_of
 from gridmill.model.settled import PublishWhen
+from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.sources.fetch.credentials.access import NO_ACCESS, Access
 from gridmill.sources.fetch.credentials.rules import Credential
@@ -224,9 +225,10 @@ class RegionJob(Generic[DataVarT, CoordT]):
         found = as_array(self.read_data(coord, data_var), data_var.name)
         if found.shape != out.shape:
             of_source = ", the last two of the source's grid" if data_var.regridded else ""
+            url = mask_url(url_of(coord))
             raise ValueError(
-                f"read_data({url_of(coord)}, {data_var.name!r}) gives shape {found.shape}, "
-                f"but out_loc() selects {out.shape} of dims {data_var.dims}{of_source}"
+                f"read_data({url}, {data_var.name!r}) gives shape {found.shape}, but "
+                f"out_loc() selects {out.shape} of dims {data_var.dims}{of_source}"
             )
         cast_into(found, out, data_var.name, data_var.encoding.missing)
 

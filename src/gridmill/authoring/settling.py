@@ -42,29 +42,38 @@ def check_rules(
     Raises
     ------
     ValueError
-        No budget of writing could be kept; no variable is essential; or one that is not has no
-        deadline, or one so late that updates would not look at it any more, so that nobody ever
-        heard of its gaps.
+        No budget of writing could be kept; no variable is essential; or one that is not, or that
+        readers see lead by lead, has no deadline, or one so late that updates would not look at it
+        any more: nobody ever heard of its gaps, and what waits for its shard was never stored.
     """
     varying = [var for var in data_vars if append_dim in var.dims]
-    if job_class.publish_when == "lead by lead":
-        _check_budget(job_class, varying, append_dim)
     optional = [var for var in varying if not var.is_essential]
     if optional and len(optional) == len(varying):
         raise ValueError("no variable is_essential: readers would see positions without any data")
+    if job_class.publish_when == "lead by lead":
+        _check_budget(job_class, varying, append_dim)
+        waits = "is published lead by lead"
+        _check_deadlines(job_class, varying, waits, "what waits for its shard could stay unstored")
+    _check_deadlines(job_class, optional, "is not essential", "nobody would hear of its gaps")
+
+
+def _check_deadlines(
+    job_class: type[RegionJob[Any, Any]], variables: Sequence[DataVar], what: str, why: str
+) -> None:
+    """Refuse variables without a deadline, or with one that lies behind what updates look at."""
     delay, lookback, who = job_class.publication_delay, job_class.lookback, job_class.__name__
     says_itself = job_class.expected is not _base(job_class).expected
-    for var in optional:
+    for var in variables:
         deadline = delay if var.publication_delay is None else var.publication_delay
         if deadline is None and not says_itself:
             raise ValueError(
-                f"{var.name!r} is not essential and has no deadline, so that nobody would hear of "
-                f"its gaps: declare publication_delay of it or of {who}"
+                f"{var.name!r} {what} and has no deadline, so that {why}: declare "
+                f"publication_delay of it or of {who}"
             )
         if deadline is not None and deadline > lookback:
             raise ValueError(
-                f"{var.name!r} is not essential and has its deadline after {deadline}, but updates "
-                f"look back {lookback}: declare a longer {who}.lookback"
+                f"{var.name!r} {what} and has its deadline after {deadline}, but updates look back "
+                f"{lookback}, so that {why}: declare a longer {who}.lookback"
             )
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import urlsplit
 
 from gridmill.model.files.addresses import Address
 from gridmill.model.settled import SourceFileStatus
-from gridmill.model.urls import mask_url, safe_name
+from gridmill.model.urls import mask_url, safe_name, split_url
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable
 from gridmill.sources.listings.listing import ListedFile
 from gridmill.sources.racing import NoneWonError, quickest
@@ -162,8 +161,19 @@ ProcessResults = Mapping[str, Sequence[SourceFileCoord]]
 
 def url_of(coord: SourceFileCoord) -> str:
     """Return the address by which a source file is called: the first of its own."""
+    given = given_addresses(coord)
+    return given if isinstance(given, str) else given[0].url
+
+
+def given_addresses(coord: SourceFileCoord) -> str | Sequence[Address]:
+    """Return what a source file says of where it is: a URL, or addresses in order of preference."""
     given = coord.get_url()
-    return given if isinstance(given, str) else _given(coord)[0].url
+    if isinstance(given, str):
+        return given
+    several = (given,) if isinstance(given, Address) else tuple(given)
+    if not several:
+        raise ValueError(f"get_url() of {coord} returns no address; give at least one")
+    return [Address(one) if isinstance(one, str) else one for one in several]
 
 
 def known_of(coord: SourceFileCoord, known: Mapping[str, KnownT]) -> KnownT | None:
@@ -249,11 +259,8 @@ def _located(coord: SourceFileCoord, bases: Sequence[str]) -> list[Address]:
 
 
 def _given(coord: SourceFileCoord) -> Sequence[Address]:
-    given = coord.get_url()
-    several = (given,) if isinstance(given, str | Address) else tuple(given)
-    if not several:
-        raise ValueError(f"get_url() of {coord} returns no address; give at least one")
-    return [Address(one) if isinstance(one, str) else one for one in several]
+    given = given_addresses(coord)
+    return [Address(given)] if isinstance(given, str) else given
 
 
 def places_to_ask(
@@ -292,7 +299,7 @@ def wrapping_of(coord: SourceFileCoord) -> Wrapping:
 def local_name(coord: SourceFileCoord) -> str:
     """Return a name for a source file's local copy: safe whatever its URL, one a file and place."""
     url = url_of(coord)
-    name = safe_name(urlsplit(url).path)
+    name = safe_name(split_url(url).path)
     identity = hashlib.sha256(f"{url} {coord.out_loc()}".encode()).hexdigest()[:12]
     return f"{identity}-{name}"
 

@@ -12,18 +12,14 @@ from typing import Any, Literal, Self
 import google_crc32c
 
 from gridmill.model.display_hook import card_of
+from gridmill.model.files.arrivals import arrivals_from_inplace, arrivals_to_inplace
 from gridmill.model.files.earlier import Earlier
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.files.versions import contents_to, words_from, words_to
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus, SourceFill
 
-__all__ = [
-    "ObjectReceipt",
-    "ProgressRecord",
-    "Tries",
-    "VariableRecord",
-]
+__all__ = ["ObjectReceipt", "ProgressRecord", "Tries", "VariableRecord"]
 
 SCHEMA_VERSION = 1
 WORDS = ("released", "withdrawn")
@@ -35,9 +31,8 @@ class ObjectReceipt:
 
     The crc32c tells a damaged object. It does not tell one whole object from another: each part of
     a stored object ends with its own crc32c, and that of both together is the same for every
-    content of that length. The digest does: BLAKE2b, of 8 bytes, in hexadecimal.
-
-    A rebuilt record has neither (`gridmill.operations.rebuild`), an earlier gridmill's no digest.
+    content of that length. The digest does: BLAKE2b, of 8 bytes, in hexadecimal. A record that was
+    rebuilt has neither, that of an earlier gridmill no digest.
     """
 
     key: str
@@ -332,17 +327,20 @@ class ProgressRecord:
 
     def to_json(self) -> bytes:
         """Serialise, with the schema's version."""
+        groups = [[_file_to(file) for file in group] for group in self.groups]
+        arrivals = arrivals_to_inplace(groups)
         content = {
             **self.extra,
             "schema": SCHEMA_VERSION,
             "dataset_id": self.dataset_id,
             "start": self.start,
             "stop": self.stop,
-            "groups": [[_file_to(file) for file in group] for group in self.groups],
+            "groups": groups,
             "variables": {name: _variable_to(v) for name, v in self.variables.items()},
         }
         if self.under_way:
             content["under_way"] = {name: _variable_to(v) for name, v in self.under_way.items()}
+        content |= {"arrivals": arrivals} if arrivals else {}
         content |= {"runs": self.runs} if self.runs else {}
         content |= {"history": [was.to_dict() for was in self.history]} if self.history else {}
         # Without an indent: Python's fast encoder knows none, and a run writes very many of these.
@@ -362,7 +360,9 @@ class ProgressRecord:
             version = raw.pop("schema")
             if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
                 raise ValueError(f"schema {version}, this gridmill reads up to {SCHEMA_VERSION}")
-            groups = tuple(tuple(map(_file_from, group)) for group in raw.pop("groups"))
+            files = raw.pop("groups")
+            arrivals_from_inplace(files, raw.pop("arrivals", ()))
+            groups = tuple(tuple(map(_file_from, group)) for group in files)
             variables = {k: _variable_from(v) for k, v in raw.pop("variables").items()}
             under_way = {k: _variable_from(v) for k, v in raw.pop("under_way", {}).items()}
             # An earlier gridmill counts groups without them.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
 __all__ = [
     "SECRET_NAME",
@@ -13,9 +14,11 @@ __all__ = [
     "is_local",
     "is_same_kind",
     "local_path",
+    "malformed",
     "mask_text",
     "mask_url",
     "safe_name",
+    "split_url",
 ]
 
 SECRET_NAME = re.compile(
@@ -34,23 +37,34 @@ def safe_name(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(path).name)[-80:].lstrip(".")
 
 
-def mask_url(url: str) -> str:
+def mask_url(url: str, *, every_value: bool = False) -> str:
     """Replace what may be a credential by `***`; everything else stays as it is.
 
     Masked are `user:password@` and the values of query and fragment parameters whose name looks
     secret (`signature`, `token`, `key`, `X-Amz-*` and the like, percent-encoded or not). A secret
-    in the path is not recognised.
+    in the path is not recognised. Records know source files by their masked address.
+
+    Parameters
+    ----------
+    url
+        Where something is.
+    every_value
+        Whether all values are masked, whatever their names: of an address that nobody declared but
+        a server made, as those with the code of a login.
 
     Examples
     --------
     >>> mask_url("https://me:pw@example.org/a.nc?X-Amz-Signature=abc&var=t2m")
     'https://***@example.org/a.nc?X-Amz-Signature=***&var=t2m'
+    >>> mask_url("https://example.org/session?code=abc&state=/a.nc", every_value=True)
+    'https://example.org/session?code=***&state=***'
     """
+    mask = _mask_value if every_value else _mask_parameter
     url = re.sub(r"(?<=//)[^/?#]*@", "***@", url, count=1)
     path, query_mark, query = url.partition("?")
     if not query_mark:
         path, query_mark, query = url.partition("#")
-    return path + query_mark + re.sub(r"[^&#]+", _mask_parameter, query)
+    return path + query_mark + re.sub(r"[^&#]+", mask, query)
 
 
 def _mask_parameter(match: re.Match[str]) -> str:
@@ -63,9 +77,50 @@ def _mask_parameter(match: re.Match[str]) -> str:
     return parameter
 
 
-def mask_text(text: str) -> str:
+def _mask_value(match: re.Match[str]) -> str:
+    name, equals, _ = match[0].partition("=")
+    return f"{name}=***" if equals else "***"
+
+
+def mask_text(text: str, *, every_value: bool = False) -> str:
     """Mask every URL in a text, see `mask_url`; white space stays."""
-    return re.sub(r"\S+", lambda word: mask_url(word[0]), text)
+    return re.sub(r"\S+", lambda word: mask_url(word[0], every_value=every_value), text)
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a URL, as `urllib.parse.urlsplit` does, whose errors repeat a login.
+
+    Raises
+    ------
+    ValueError
+        It is malformed; with no error in its chain, and nothing of a login.
+
+    Examples
+    --------
+    >>> split_url("https://example.org/a.nc").netloc
+    'example.org'
+    >>> split_url("https://me:p/w@example.org/a.nc")
+    Traceback (most recent call last):
+    ...
+    ValueError: https://***@example.org/a.nc is not a valid URL; correct it, and write what is \
+special in a login percent-encoded
+    """
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        # Others may have colons, as the ARN of a bucket's access point.
+        _ = parts.port if parts.scheme in _WITH_PORT else None
+        return parts
+    raise malformed(url)
+
+
+def malformed(url: str) -> ValueError:
+    """Return the error of a malformed URL; raise it where no other error is handled."""
+    # Up to the last "@": a password with a slash ends the host too early.
+    shown = mask_url(re.sub(r"(?<=//).*@", "***@", url, count=1))
+    return ValueError(
+        f"{shown} is not a valid URL; correct it, and write what is special in a login "
+        "percent-encoded"
+    )
 
 
 def check_address(address: str) -> str:
@@ -121,6 +176,7 @@ def local_path(url: str) -> Path:
 
 # Schemes that mean the same.
 _SAME = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "ssh": "sftp"}
+_WITH_PORT = {"ftp", "http", "https", "sftp"}
 # Those whose address names a server, which alone is to get what its options say.
 _WITH_SERVER = {"ftp", "hdfs", "sftp", "smb", "webhdfs"}
 

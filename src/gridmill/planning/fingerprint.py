@@ -31,12 +31,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.authoring.source_file import url_of
+from gridmill.authoring.source_file import given_addresses, url_of
+from gridmill.model.files.addresses import Address
 from gridmill.model.records import ProgressRecord
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
@@ -81,8 +83,24 @@ class Listed:
     files: Sequence[SourceFile]
     stored: Callable[[], Mapping[str, Any]]
     hashes: dict[tuple[str, int], str] = field(default_factory=dict)
-    arrays: dict[str, str] = field(default_factory=dict)
     whole: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def urls(self) -> list[str]:
+        """Return the addresses by which the source files are called, credentials masked."""
+        # A signature that is another one each time does not make it another address.
+        first = (given if isinstance(given, str) else given[0].url for given in self._given)
+        return [mask_url(url) for url in first]
+
+    @cached_property
+    def may_be_provisional(self) -> bool:
+        """Whether one of the files' addresses says that what is there is provisional."""
+        several = (given for given in self._given if not isinstance(given, str))
+        return any(one.provisional is not None for of_file in several for one in of_file)
+
+    @cached_property
+    def _given(self) -> list[str | Sequence[Address]]:
+        return [given_addresses(file.coord) for file in self.files]
 
     def fingerprint(self, name: str) -> dict[str, Any]:
         """Say what a variable's region is made of."""
@@ -97,7 +115,7 @@ class Listed:
             "stop": end,
             "places": self._hash_of("places", many),
             "addresses": self._hash_of("addresses", many),
-            "labels": self._hash_of("labels", end),
+            "labels": self._hash_of_labels(end),
             "grid": self._hash_of_grid(name),
             **self._made_of(name),
         }
@@ -170,17 +188,11 @@ class Listed:
         return _decoded(array, self.job.append_dim)
 
     def _hash_of_array(self, name: str) -> str:
-        if name not in self.arrays:
-            self.arrays[name] = _hash(self._array(self.metadata[name]))
-        return self.arrays[name]
+        return _hash_of_same_array(_Same(self.metadata[name]), self.job.append_dim)
 
     def _hash_of(self, what: str, many: int) -> str:
         if (what, many) not in self.hashes:
-            told = {
-                "places": self._places,
-                "addresses": self._addresses,
-                "labels": self._labels,
-            }[what]
+            told = {"places": self._places, "addresses": self._addresses}[what]
             self.hashes[what, many] = _hash(told(many))
         return self.hashes[what, many]
 
@@ -188,14 +200,13 @@ class Listed:
         return [_place(file) for file in self.files[:many]]
 
     def _addresses(self, many: int) -> list[str]:
-        # A signature that is another one each time does not make it another address.
-        return [mask_url(url_of(file.coord)) for file in self.files[:many]]
+        return self.urls[:many]
 
-    def _labels(self, stop: int) -> list[str]:
+    def _hash_of_labels(self, stop: int) -> str:
         if self.job.is_static:
-            return []
+            return _hash([])
         index = self.job.template_ds.get_index(self.job.append_dim)
-        return [str(label) for label in index[self.job.region.start : stop]]
+        return _hash_of_labels(_Same(index), self.job.region.start, stop)
 
     def _hash_of_grid(self, name: str) -> str:
         """Tell the labels of a variable's other dims."""
@@ -225,7 +236,7 @@ def hash_of_array(array: Mapping[str, Any], append_dim: str) -> str:
 
 def hash_of_grid(template_ds: xr.Dataset, dims: Sequence[str]) -> str:
     """Return what a fingerprint says of the labels along dims, other than the append dim."""
-    return _hash({dim: _digest(template_ds.get_index(dim)) for dim in dims})
+    return _hash({dim: _digest(_Same(template_ds.get_index(dim))) for dim in dims})
 
 
 def _decoded(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:
@@ -235,8 +246,38 @@ def _decoded(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != "storage_transformers"}
 
 
-def _digest(index: pd.Index[Any]) -> str:
+class _Same:
+    """Stands for a value that nobody changes, told from others by identity: to remember its hash.
+
+    The regions of a run share the template's indexes and array metadata.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+
+@lru_cache(maxsize=1024)  # more than a dataset has variables
+def _hash_of_same_array(array: _Same, append_dim: str) -> str:
+    return hash_of_array(array.value, append_dim)
+
+
+@lru_cache(maxsize=64)  # source groups of a region, also of the few that are prepared at once
+def _hash_of_labels(index: _Same, start: int, stop: int) -> str:
+    return _hash([str(label) for label in index.value[start:stop]])
+
+
+@lru_cache(maxsize=64)  # more than a dataset has dims
+def _digest(same: _Same) -> str:
     """Give a hash of labels; of numbers, of what single precision has of them."""
+    index: pd.Index[Any] = same.value
     if index.dtype.kind in "iuf":
         return hashlib.sha256(np.asarray(index, "float32").tobytes()).hexdigest()[:16]
     return _hash([str(label) for label in index])

@@ -26,6 +26,7 @@ from gridmill.planning.source_files.outcomes import (
     coords_from,
     declared_provisional,
     held_for,
+    with_files,
     with_finals,
 )
 from gridmill.planning.source_files.places import Places
@@ -201,7 +202,7 @@ def prepare_region(
     for one in source_groups(job):
         variables = one.variables
         listed_files = _begun(job, variables, files_of(job, ds, places, one))
-        files = tuple(file for file in listed_files if not not_offered(file))
+        files = tuple(not_offered.without(listed_files))
         group, record = preparation.of(variables, files, record)
         groups.append(group)
     return PreparedRegion(job, record, sizes, tuple(groups))
@@ -228,7 +229,8 @@ class _Preparation:
     ) -> tuple[PreparedGroup, ProgressRecord | None]:
         """Prepare a group, without the files of which the provider has no variable.
 
-        What was made when these were asked for, too, stays done.
+        What was made when these were asked for, too, stays done; where the store has values of it
+        that are not read again, only what is late is made.
         """
         still = tuple(_offered_by(self.job, variables, files))
         if len(still) == len(files):
@@ -237,8 +239,23 @@ class _Preparation:
             group, judged = self._of(variables, files, record)
             if not group.todo or self.ask is None:
                 return replace(group, is_cut=True), judged
+            is_whole = all(_has_made(record, name, len(files)) for name in group.todo)
+            if judged is not None and group.kept and is_whole:
+                return self._with_late_only(group, judged), judged
         group, record = self._of(variables, still, record)
         return replace(group, is_cut=True), record
+
+    def _with_late_only(self, group: PreparedGroup, record: ProgressRecord) -> PreparedGroup:
+        """Ask for no file of which the provider has no variable: what became of it stays."""
+        known = record.variables[next(iter(group.todo))]
+        outcomes = enumerate(coords_from(record, known, group.files))
+        absent = {
+            at: coord
+            for at, coord in outcomes
+            if coord.status is not SourceFileStatus.SUCCEEDED
+            if not any(is_offered_of(self.job, var, group.files[at]) for var in group.variables)
+        }
+        return replace(group, kept={**absent, **group.kept}, is_cut=True)
 
     def _of(
         self,
@@ -252,7 +269,7 @@ class _Preparation:
         as_it_was = [name for name, change in changes.items() if not change]
         if record is not None and now is not None:
             known = [v for v in variables if v.name in as_it_was]
-            record = _judged_again(job, record, known, files, now)
+            record = _judged_again(job, record, known, listed, now)
             record = _awaited_again(job, record, variables, known, files, now)
             record = _held_again(record, [v for v in known if v.encoding.missing is None])
         reasons = Reasons(job, record, listed, self.missing, self.ask, now, self.belief)
@@ -278,7 +295,7 @@ class _Preparation:
             kept,
             believed,
             waits=waits,
-            spent=reasons.spent,
+            spent={name: of for name, of in reasons.spent.items() if name in todo},
         )
         return group, record
 
@@ -329,26 +346,40 @@ def _judged_again(
     job: RegionJob[Any, Any],
     record: ProgressRecord,
     variables: Sequence[DataVar],
-    files: Sequence[SourceFile],
+    listed: Listed,
     now: Any,
 ) -> ProgressRecord:
     """Settle files that were absent and should be there by now: the provider has a gap.
 
     And let those that their address calls provisional today be so.
     """
-    groups = list(record.groups)
-    for group in {record.variables[var.name].group for var in variables}:
-        ours = [var for var in variables if record.variables[var.name].group == group]
-        groups[group] = tuple(
-            declared_provisional(
-                replace(was, settled=True)
-                if not was.settled and _is_gap(job, ours, was, file, now)
-                else was,
-                file.coord,
-            )
-            for was, file in zip(groups[group], files, strict=False)
+    by_group: dict[int, list[DataVar]] = {}
+    for var in variables:
+        by_group.setdefault(record.variables[var.name].group, []).append(var)
+    for ours in by_group.values():
+        were = record.groups[record.variables[ours[0].name].group]
+        if not listed.may_be_provisional and all(was.settled for was in were):
+            continue
+        judged = tuple(
+            declared_provisional(_judged(job, ours, was, file, now), file.coord)
+            if listed.may_be_provisional
+            else _judged(job, ours, was, file, now)
+            for was, file in zip(were, listed.files, strict=False)
         )
-    return replace(record, groups=tuple(groups))
+        if any(one is not was for one, was in zip(judged, were, strict=False)):
+            record = with_files(record, [var.name for var in ours], judged)
+    return record
+
+
+def _judged(
+    job: RegionJob[Any, Any],
+    variables: Sequence[DataVar],
+    was: SourceFileRecord,
+    file: SourceFile,
+    now: Any,
+) -> SourceFileRecord:
+    is_gap = not was.settled and _is_gap(job, variables, was, file, now)
+    return replace(was, settled=True) if is_gap else was
 
 
 def _awaited_again(
@@ -359,17 +390,18 @@ def _awaited_again(
     files: Sequence[SourceFile],
     now: Any,
 ) -> ProgressRecord:
-    """Let variables whose deadline is later than that of others wait, and no longer past it."""
-    if all(var.publication_delay == group[0].publication_delay for var in group):
-        return record
+    """Let variables whose deadline is later than that of others wait, and no longer past it.
+
+    What was marked so is judged by the deadlines of today.
+    """
     known = dict(record.variables)
     for var in variables:
         before = known[var.name]
         were = record.groups[before.group]
-        coords = [file.coord for file in files[: len(were)]]
-        rest = {at: of for at, of in before.unread.items() if not of[1].endswith(AWAITED_LONGER)}
-        own = awaited_longer(job, group, var, coords, were, now)
-        known[var.name] = replace(before, unread={**own, **rest})
+        rest = {at: of for at, of in before.unread.items() if AWAITED_LONGER not in of[1]}
+        own = awaited_longer(job, group, var, files[: len(were)], were, now)
+        if own or len(rest) < len(before.unread):
+            known[var.name] = replace(before, unread={**own, **rest})
     return replace(record, variables=known)
 
 

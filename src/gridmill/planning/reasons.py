@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import SourceFileCoord, address_of, url_of
 from gridmill.model.files.versions import identity_of
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
@@ -18,9 +19,9 @@ from gridmill.planning.pending import is_due
 from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files.footprint import files_to_keep
 from gridmill.planning.source_files.offered import is_offered_of
-from gridmill.planning.source_files.outcomes import coords_from
+from gridmill.planning.source_files.outcomes import coords_from, with_files
 from gridmill.planning.source_files.rhythm import NOT_THERE, WAITS, Rhythm
-from gridmill.sources.fetch.download import FileIdentity, mask_url
+from gridmill.sources.fetch.download import FileIdentity
 
 __all__ = ["AS_RECORDED", "Ask", "Belief", "Missing", "Reasons", "nothing_missing"]
 
@@ -81,6 +82,8 @@ class Reasons:
     now: Any = None
     belief: Belief = AS_RECORDED
     answers: dict[str, FileIdentity | None] = field(default_factory=dict)
+    # By group of the record, its files with what became of them.
+    coords: dict[int, list[SourceFileCoord]] = field(default_factory=dict)
     waiting: dict[str, VariableRecord] = field(default_factory=dict)
     # By variable, the pending source files that were due and asked for in vain.
     in_vain: dict[str, list[int]] = field(default_factory=dict)
@@ -122,7 +125,7 @@ class Reasons:
         files = [file.coord for file in self.listed.files]
         stored = self._stored(name)
         still_open = [at for at in range(len(files)) if at not in stored]
-        gone = {at for at in still_open if self._is_gone(files[at])}
+        gone = {at for at in still_open if self._is_gone(name, files[at])}
         gone |= {at for at, coord in enumerate(coords) if coord.settled and at not in stored}
         awaited = set(still_open) - gone
         arrived = self._arrived(still_open) if awaited else set(still_open)
@@ -134,9 +137,14 @@ class Reasons:
         self.spent[name] = choice.spent
         return frozenset(arrived - choice.waits)
 
-    def _is_gone(self, coord: SourceFileCoord) -> bool:
-        """Whether nobody awaits a file any more."""
-        return self.now is not None and self.job.expected(coord, self.now)
+    def _is_gone(self, name: str, coord: SourceFileCoord) -> bool:
+        """Whether nobody awaits a file for a variable any more."""
+        return self.now is not None and is_expected(self.job, coord, self._var(name), self.now)
+
+    def _var(self, name: str) -> DataVar:
+        (found,) = (var for var in self.job.data_vars if var.name == name)
+        known: DataVar = found
+        return known
 
     def _arrived(self, indexes: Sequence[int]) -> set[int]:
         """Ask which of some files the provider has."""
@@ -155,8 +163,7 @@ class Reasons:
         ok = SourceFileStatus.SUCCEEDED
         were = enumerate(self.record.groups[known.group])
         urls = {f.url for at, f in were if f.status is ok and at not in known.unread}
-        files = enumerate(self.listed.files)
-        return {at for at, file in files if mask_url(url_of(file.coord)) in urls}
+        return {at for at, url in enumerate(self.listed.urls) if url in urls}
 
     def _why(self, name: str, change: str) -> str:
         known = None if self.record is None else self.record.variables.get(name)
@@ -204,7 +211,12 @@ class Reasons:
 
     def _coords(self, record: ProgressRecord, known: VariableRecord) -> list[SourceFileCoord]:
         """Give the files that a record knows, with what became of them."""
-        return coords_from(record, known, self.listed.files[: len(record.groups[known.group])])
+        files = self.listed.files[: len(record.groups[known.group])]
+        if known.unread:
+            return coords_from(record, known, files)
+        if known.group not in self.coords:  # the same for all variables that read each of them
+            self.coords[known.group] = coords_from(record, known, files)
+        return self.coords[known.group]
 
     def _is_as_it_was(self, coord: SourceFileCoord, known: VariableRecord) -> bool:
         if coord.status is not SourceFileStatus.SUCCEEDED:
@@ -252,8 +264,7 @@ class Reasons:
 
     def _offered(self, name: str, many: int) -> Set[int]:
         """Return the indices of those files that fill what the provider has of a variable."""
-        (var,) = (var for var in self.job.data_vars if var.name == name)
-        at = range(many)
+        var, at = self._var(name), range(many)
         if var.valid_from is None and var.valid_until is None:
             return frozenset(at)
         return {n for n in at if is_offered_of(self.job, var, self.listed.files[n])}
@@ -307,16 +318,17 @@ def _is_unversioned(coord: SourceFileCoord, known: VariableRecord) -> bool:
 
 def with_waiting(record: ProgressRecord, names: Sequence[str], reasons: Reasons) -> ProgressRecord:
     """Return a record that says which files of these variables are there and wait."""
-    groups = list(record.groups)
     for name in names:
-        at, waits = record.variables[name].group, reasons.waits[name]
-        groups[at] = tuple(
+        waits, were = reasons.waits[name], record.groups[record.variables[name].group]
+        files = tuple(
             replace(file, detail=waits.get(index))
-            if WAITS in (file.detail, waits.get(index))
+            if (file.detail == WAITS) != (waits.get(index) == WAITS)
             else file
-            for index, file in enumerate(groups[at])
+            for index, file in enumerate(were)
         )
-    return replace(record, groups=tuple(groups))
+        if files != were:
+            record = with_files(record, [name], files)
+    return record
 
 
 def _is_provisional(coord: SourceFileCoord) -> bool:

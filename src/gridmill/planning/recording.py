@@ -25,7 +25,12 @@ from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
 from gridmill.planning.reading_code import reading_code, version_of
 from gridmill.planning.source_files.before import SaidBefore
-from gridmill.planning.source_files.outcomes import NOTHING, awaited_longer, held_for
+from gridmill.planning.source_files.outcomes import (
+    NOTHING,
+    awaited_longer,
+    held_for,
+    without_unused_groups,
+)
 from gridmill.planning.source_files.places import positions_filled
 from gridmill.planning.source_files.rhythm import WAITS
 from gridmill.sources.fetch.download import mask_url
@@ -92,7 +97,7 @@ def record_outcome(
         )
         history.extend(earlier_versions(before, name, variables[name], files, by))
     under_way = _under_way(outcome, variables)
-    groups, variables, under_way = _without_unused_groups(groups, variables, under_way)
+    groups, variables, under_way = without_unused_groups(groups, variables, under_way)
     # Variables that the job does not know may reach further.
     others = variables.keys() - {var.name for var in job.data_vars}
     stop = max(job.region.stop, before.stop) if before and others else job.region.stop
@@ -343,7 +348,7 @@ def _under_way(
     spent = {name: of for group in outcome.prepared.groups for name, of in group.spent.items()}
     # What is about to be written counts though this run should not live to see it.
     return {
-        name: replace(was, spent=spent.get(name, was.spent))
+        name: replace(was, spent=spent[name]) if name in spent else was
         for name, was in known.items()
         if was is not None and was.objects
         if name not in variables or variables[name].state == "failed"
@@ -376,8 +381,7 @@ def _unread(
         return is_expected(job, coord, var, now) and not holds
 
     unread = {at: (is_settled(at, cause), cause) for at, cause in receipt.unread.items()}
-    coords = [file.coord for file in receipt.files]
-    own = awaited_longer(job, group.variables, var, coords, files, now)
+    own = awaited_longer(job, group.variables, var, receipt.files, files, now)
     return held_for(var, files, {**own, **unread})
 
 
@@ -432,16 +436,3 @@ def _with_other_content(
         return set()
     were = {file.url: file.checksum for file in record.groups[known.group]}
     return {file.url for file in files if is_other(were.get(file.url), file.checksum)}
-
-
-def _without_unused_groups(
-    groups: Sequence[tuple[SourceFileRecord, ...]], *variables: Mapping[str, VariableRecord]
-) -> tuple[
-    list[tuple[SourceFileRecord, ...]], dict[str, VariableRecord], dict[str, VariableRecord]
-]:
-    used = sorted({variable.group for of in variables for variable in of.values()})
-    new = {old: at for at, old in enumerate(used)}
-    known, under_way = (
-        {name: replace(v, group=new[v.group]) for name, v in of.items()} for of in variables
-    )
-    return [groups[old] for old in used], known, under_way

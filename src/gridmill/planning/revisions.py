@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from gridmill.model.files.recorded import SourceFileRecord, by_listing
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
 
-__all__ = ["finals", "revised"]
+__all__ = ["changed_places", "finals", "revised"]
 
 
-def revised(
-    before: ProgressRecord, after: ProgressRecord, seen: int
-) -> tuple[Region, list[str]] | None:
-    """Return what readers see otherwise: positions, and variables; None if they do not.
+def changed_places(before: ProgressRecord, after: ProgressRecord) -> dict[str, list[Region]]:
+    """Return by variable where a region holds other values than before.
 
     Of a region that a run also let grow, the source files tell which of its positions changed:
     those that were revised, that give values where there were none, or that are final now: this is
@@ -25,18 +23,32 @@ def revised(
     ----------
     before, after
         Records of one region.
+    """
+    return {
+        name: list(_changed(before, after, name))
+        for name in after.variables.keys() & before.variables.keys()
+    }
+
+
+def revised(changed: Mapping[str, Sequence[Region]], seen: int) -> tuple[Region, list[str]] | None:
+    """Return what readers see otherwise: positions, and variables; None if they do not.
+
+    Parameters
+    ----------
+    changed
+        See `changed_places`.
     seen
         How many positions readers saw before.
     """
-    changed = {
-        name: [at for at in _changed(before, after, name) if at.is_static or at.start < seen]
-        for name in after.variables.keys() & before.variables.keys()
+    within = {
+        name: [at for at in found if at.is_static or at.start < seen]
+        for name, found in changed.items()
     }
-    places = [at for found in changed.values() for at in found]
+    places = [at for found in within.values() for at in found]
     if not places or not seen:
         return None
-    names = sorted(name for name, found in changed.items() if found)
-    if after.region.is_static:
+    names = sorted(name for name, found in within.items() if found)
+    if any(at.is_static for at in places):
         return Region.STATIC, names
     start, stop = min(at.start for at in places), max(at.stop for at in places)
     return Region(start, min(stop, seen)), names
@@ -56,6 +68,8 @@ def _final_files(
     before: ProgressRecord, known: VariableRecord, after: ProgressRecord, made: VariableRecord
 ) -> Iterator[SourceFileRecord]:
     """Yield the source files of a variable that were provisional, and are final now."""
+    if not any(file.is_provisional for file in before.groups[known.group]):
+        return
     were = by_listing(before.groups[known.group])
     for listing, (number, file) in by_listing(after.groups[made.group]).items():
         is_final = file.status is SourceFileStatus.SUCCEEDED and file.provisional is None

@@ -27,7 +27,7 @@ from gridmill.model.records import ProgressRecord
 from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.extent import Extent
 from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion, readable_length
-from gridmill.stores.metadata import ROOT
+from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
 
 __all__ = ["Check", "ReaderView"]
@@ -109,6 +109,7 @@ class ReaderView:
         """
         self._refuse_fewer(ds.sizes.get(self.archive.append_dim, seen), seen)
         with self.archive.written(ds) as folder:
+            _leave_out_seen(folder, self.archive, seen)
             return self._publish(folder, check, staged, values, message, together)
 
     def restore(self, length: int, message: str, check: Check) -> bool:
@@ -224,6 +225,24 @@ class ReaderView:
                 f"readers of {self.store.url} see {seen} positions by now, and would see only "
                 f"{length}: nothing was written; run this again"
             )
+
+
+def _leave_out_seen(folder: Path, archive: Archive, seen: int) -> None:
+    """Delete objects of a local store's coordinates that hold nothing but published positions.
+
+    They stay as they are, and a look at each is a request: an archive that another program made may
+    have one a position.
+    """
+    arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
+    for name, array in arrays.items():
+        dims = array.get("dimension_names") or ()
+        if archive.append_dim not in dims or archive.speaks_of_data(name):
+            continue
+        axis = list(dims).index(archive.append_dim)
+        whole = seen // int(array["chunk_grid"]["configuration"]["chunk_shape"][axis])
+        for path in folder.glob(f"{name}/c/{'*/' * len(dims)}"[:-1]):
+            if int(path.relative_to(folder / name / "c").parts[axis]) < whole:
+                path.unlink()
 
 
 def _write_metadata(root: Mapping[str, Any], folder: Path) -> None:

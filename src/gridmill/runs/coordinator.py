@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.archive import Archive, ArchiveChanged, check_again
 from gridmill.archive.assignment import Assignment
 from gridmill.archive.declaration import keep_declaration
 from gridmill.archive.recorded import prepare_recorded
@@ -32,9 +32,8 @@ from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
 from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.leases import Lease, LeaseHeld
-from gridmill.stores.structure import StructureMismatch
 
-__all__ = ["ArchiveChanged", "Listener", "process", "run", "run_anew"]
+__all__ = ["Listener", "process", "run", "run_anew"]
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +46,10 @@ UNVERIFIED = (
     "unverified: this dataset was never compared with files of the provider; compare some values "
     "of a first short archive with theirs before you rely on it"
 )
-# A variable that comes or goes between a run's look at the archive and its lease.
+# A variable that comes or goes, or a label, between a run's look at the archive and its lease.
 CHANGES_SURVIVED = 3
 # What a local store answers that was written to, and cannot be by now.
 REFUSALS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
-
-
-class ArchiveChanged(StructureMismatch):
-    """Variables came or went between a run's first look at an archive and its lease."""
 
 
 def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) -> RunReport:
@@ -104,7 +99,7 @@ def _carry_out(
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
     ):
         archive.store.tracker.marks.complete()
-        _check_again(archive)
+        check_again(archive)
         if assignment.kind == "backfill":
             for store in (archive.store, *assignment.replicas):
                 forget_shown(store, archive)
@@ -121,22 +116,8 @@ def _carry_out(
             assignment.redo.close(archive.store.tracker)
 
 
-def _check_again(archive: Archive) -> None:
-    """Look at what another run published since; what it did stays as published.
-
-    Raises
-    ------
-    ArchiveChanged
-        It was made another one.
-    """
-    try:
-        archive.check_structure()
-    except StructureMismatch as error:
-        raise ArchiveChanged(error.url, error.differences) from error
-
-
 def run_anew(assign: Callable[[], Assignment], **options: Any) -> RunReport:
-    """Process an assignment, see `run`; a new one where variables came or went meanwhile."""
+    """Process an assignment, see `run`; a new one where the archive was made another meanwhile."""
     for _ in range(CHANGES_SURVIVED):
         try:
             return run(assign(), **options)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
+from gridmill.model.region import Region
 from gridmill.pipeline.values import Receipt
 from gridmill.planning.recording import RegionOutcome
 from gridmill.runs.workplaces.batches import Pace
@@ -48,7 +49,8 @@ def utc_now() -> str:
 class RegionInFlight:
     """A region of which tasks are submitted, and what came of them so far.
 
-    `known` is its record as the run found it. What a worker could not read is read once more, by
+    `known` is its record as the run found it, and `changed` by variable where it holds other values
+    since, once it is recorded. What a worker could not read is read once more, by
     group and that worker; `first_reads` is by variable what came of it before.
     """
 
@@ -56,6 +58,7 @@ class RegionInFlight:
     job: RegionJob[Any, Any]
     outcome: RegionOutcome
     known: ProgressRecord | None = None
+    changed: Mapping[str, Sequence[Region]] = field(default_factory=dict)
     waiting: set[Any] = field(default_factory=set)
     attempts: Counter[str] = field(default_factory=Counter)
     to_read_again: dict[tuple[int, str], list[Receipt]] = field(

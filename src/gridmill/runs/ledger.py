@@ -7,7 +7,7 @@ from typing import Any
 
 from gridmill.model.records import ProgressRecord
 from gridmill.planning.recording import record_outcome
-from gridmill.planning.revisions import revised
+from gridmill.planning.revisions import changed_places, revised
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.in_flight import RegionInFlight
 from gridmill.runs.narration import Narrator
@@ -114,8 +114,9 @@ class Ledger:
     def record(self, region: RegionInFlight) -> ProgressRecord:
         """Write the record of a region all of whose tasks have ended."""
         record = self._record(region, is_begun=False)
-        seen = self.publisher.archive.published
-        found = None if region.known is None else revised(region.known, record, seen)
+        if region.known is not None:
+            region.changed = changed_places(region.known, record)
+        found = revised(region.changed, self.publisher.archive.published)
         if found is not None:
             self.publisher.note_revised(found[0])
         return record

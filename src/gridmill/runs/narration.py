@@ -319,12 +319,11 @@ class Narrator:
         self._not_visible.append(times)
 
     def _note_revised(self, region: RegionInFlight, record: ProgressRecord) -> None:
-        seen = self.report.positions_before
         if region.known is None:
             return
         final = finals(region.known, record)
         self.files.note_finals(final)
-        found = revised(region.known, record, seen)
+        found = revised(region.changed, self.report.positions_before)
         if found is None:
             return
         at, names = found

@@ -17,7 +17,8 @@ from functools import partial
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+
+from gridmill.model.urls import split_url
 
 __all__ = ["NoneWonError", "Stop", "Stopped", "quickest", "stop_of_this"]
 
@@ -124,7 +125,7 @@ _hanging_lock = Lock()
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).netloc
+    return split_url(url).netloc
 
 
 @dataclass

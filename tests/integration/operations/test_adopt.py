@@ -6,6 +6,7 @@ import json
 import shutil
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from gridmill.operations.elsewhere.copying import copy_archive
 from gridmill.operations.elsewhere.examine import NotAdoptable
 from gridmill.testing import S3Server
 from killed_steps import Attempts, Readers
+from quirky_s3 import QuirkyS3, as_aws
 from tiny import NAMES, Provider, TinyTemplate, dataset_of, hours, snapshot, tiny_var, truth, until
 
 WHO = {"who": "operator", "now": NOW}
@@ -113,6 +115,26 @@ def test_the_next_update_appends(tmp_path, provider, kind, way):
     assert look_at(store, 14, 14) == 14
     again = update(dataset)
     assert (again.variables_done, again.problems) == (0, type(again.problems)())
+
+
+def test_publications_ask_for_no_label_that_readers_see(tmp_path, provider):
+    """However many of them there are, and however many publications: none is looked at again."""
+    provider.publish(hours(12, N))
+    write(str(tmp_path / "a"), **WAYS["an object a position"])
+    with QuirkyS3(as_aws) as server:
+        for path in (path for path in (tmp_path / "a").rglob("*") if path.is_file()):
+            key = path.relative_to(tmp_path / "a").as_posix()
+            server.contents[f"/bucket/a.zarr/{key}"] = path.read_bytes()
+        dataset = dataset_at("s3://bucket/a.zarr", str(provider.root), server.storage_options)
+        adopt(dataset, **WHO)
+        server.asked.clear()
+        assert update(dataset, 22).positions_after == 22
+        asked = Counter(key for _, key in server.asked)
+        roots = server.puts.count("/bucket/a.zarr/zarr.json")
+    labels = [asked[f"/bucket/a.zarr/time/c/{i}"] for i in range(1, N - 1)]
+    # As the run begins: what the template follows, and what is compared with it.
+    assert roots > 2
+    assert set(labels) == {2}
 
 
 @pytest.mark.parametrize("kind", KINDS)

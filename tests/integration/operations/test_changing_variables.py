@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import threading
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,20 +16,37 @@ import pytest
 from click.testing import CliRunner
 
 import changing
-from changing import BEFORE, ChangingJob, dataset, killed_at_every_step, provide, static_var
+import scenes
+from changing import (
+    BEFORE,
+    ChangingJob,
+    dataset,
+    declared,
+    killed_at_every_step,
+    provide,
+    static_var,
+)
 from gridmill.cli import cli
+from gridmill.operations.axis.reindex import reindex
 from gridmill.operations.history.feed import read_feed
 from gridmill.operations.history.history import read_history
+from gridmill.operations.migrate import migrate_metadata
 from gridmill.operations.truncate import truncate
+from gridmill.operations.variables import renaming
 from gridmill.operations.variables.removing import check_removal, remove_variables
 from gridmill.operations.variables.renaming import rename_variables
+from gridmill.runs.additions import addition
+from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.stores.state.leases import Lease
 from gridmill.testing import S3Server
+from quirky_s3 import QuirkyS3, as_aws
+from scenes import scene, scenes_of
 from steps import PATIENCE_S, meanwhile, wait_until
 from tiny import hours, snapshot, tiny_var, until, url_of, values_at
 
 ADDED = (*BEFORE, tiny_var("c", 2), static_var())
 RENAMED = (BEFORE[0], tiny_var("new", 1, previously="b"))
+NOW = scene(200)
 NUMBERS = {"a": 0, "b": 1, "c": 2, "s": 0, "new": 1}
 
 
@@ -95,6 +113,36 @@ def test_nobody_sees_what_died_in_a_bucket(
     assert found["steps"] > every
 
 
+# -- requests for records ---------------------------------------------------------------------
+
+
+def of_a_region(asked: list[tuple[str, str]], number: int) -> Counter[str]:
+    """Count the GETs of the record of a region, and of the one kept apart, by its folder."""
+    keys = [key for _, key in asked if key.endswith(f"regions/{4 * number:010d}.json")]
+    return Counter("adding" if "/adding/" in key else "" for key in keys)
+
+
+def test_records_are_asked_for_few_times(tmp_path: Path) -> None:
+    """As a variable is added: once to make it, to judge it, to record it, to show it, to forget."""
+    provide(tmp_path / "provider", 12)
+    with QuirkyS3(as_aws) as server:
+        where = {
+            "store": "s3://bucket/a.zarr",
+            "source_base": str(tmp_path / "provider"),
+            "storage_options": server.storage_options,
+        }
+        few = {"client": "none", "now": until(12)}
+        assert dataset(BEFORE, where).backfill(until(12), **few).succeeded
+        server.asked.clear()
+        added = dataset(ADDED, where).backfill(until(12), variables=["c", "s"], **few)
+        assert added.stops_because is None
+        assert [of_a_region(server.asked, i) for i in range(3)] == [{"adding": 4, "": 3}] * 3
+        server.asked.clear()
+        remove_variables(dataset(BEFORE, where), ["c"], grace_s=0, now=until(12))
+        assert [of_a_region(server.asked, i) for i in range(3)] == [{"": 1}] * 3
+        assert_readers_see(dataset(BEFORE, where), "a b s", 12)
+
+
 # -- adding -----------------------------------------------------------------------------------
 
 
@@ -113,7 +161,10 @@ class Held(ChangingJob):
 
 
 def test_updates_go_on_while_a_variable_is_added(where: dict[str, Any]) -> None:
-    """They write the very regions; what they publish meanwhile is made before it is shown."""
+    """They write the very regions; what they publish meanwhile is made before it is shown.
+
+    What was described otherwise meanwhile stays so.
+    """
     Held.may_go.clear()
     Held.waits.clear()
     adding = dataset(ADDED, where, Held)
@@ -129,14 +180,41 @@ def test_updates_go_on_while_a_variable_is_added(where: dict[str, Any]) -> None:
             )
             assert report.succeeded
             assert_readers_see(dataset(ADDED, where), "a b", positions)
+        attributes = {**adding.declared.dataset_attributes, "title": "Neat"}
+        described = declared(ADDED, dataset_attributes=attributes)(**where)
+        migrate_metadata(described, who="me", now=until(9))
         assert not added.done()
         Held.may_go.set()
     assert added.result().stops_because is None
     assert added.result().notes[-1] == "added c, s"
     assert_readers_see(dataset(ADDED, where), "a b c s", 9)
+    for store in (adding.store, *adding.replicas):
+        assert store.open_dataset(chunks=None).attrs["title"] == "Neat"
     update = dataset(ADDED, where).reformat_operational_update(client="none", now=until(12))
     assert update.succeeded
     assert_readers_see(dataset(ADDED, where), "a b c s", 12)
+
+
+def test_what_is_published_in_the_last_moment_is_made_before_it_is_shown(
+    where: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Updates may publish after the last look, until none is at work."""
+    begins = [10, 7]
+
+    def after_an_update(state: Any, run: str) -> Any:
+        if begins:
+            other = dataset(BEFORE, where)
+            assert other.reformat_operational_update(
+                client="none", now=until(begins.pop())
+            ).succeeded
+        return nobody_at_work(state, run)
+
+    monkeypatch.setattr(addition, "nobody_at_work", after_an_update)
+    adding = dataset(ADDED, where)
+    added = adding.backfill(until(6), variables=["c", "s"], client="none", now=until(6))
+    assert added.stops_because is None
+    assert begins == []
+    assert_readers_see(dataset(ADDED, where), "a b c s", 10)
 
 
 def test_a_second_addition_is_told_who_adds(where: dict[str, Any]) -> None:
@@ -311,6 +389,30 @@ def test_a_rename_asks_no_provider(where: dict[str, Any], tmp_path: Path) -> Non
     assert_readers_see(ds, "a new", 12)
 
 
+def test_what_is_known_to_be_lost_stays_known_by_the_new_name(where: dict[str, Any]) -> None:
+    """Objects that were gone as a region was made are named as readers find them from then on."""
+    ds = dataset(RENAMED, where)
+    for store in (ds.store, *ds.replicas):
+        record = next(store.tracker.records())
+        lost = replace(record.variables["b"], holes=("b/c/9/9/9",))
+        store.tracker.write(replace(record, variables={**record.variables, "b": lost}))
+    rename_variables(ds, grace_s=0, now=until(6))
+    for store in (ds.store, *ds.replicas):
+        known = next(store.tracker.records()).variables
+        assert known["new"].holes == ("new/c/9/9/9",)
+
+
+def test_an_archive_of_some_variables_goes_on_with_the_new_name(tmp_path: Path) -> None:
+    """What was declared of it names that, or updates would leave it out."""
+    provide(tmp_path / "provider")
+    where = {"store": tmp_path / "a.zarr", "source_base": str(tmp_path / "provider")}
+    some = {"variables": ["a", "b"], "client": "none", "now": until(6)}
+    assert dataset(ADDED, where).backfill(until(6), **some).succeeded
+    ds = dataset((*RENAMED, *ADDED[2:]), where)
+    rename_variables(ds, grace_s=0, now=until(6))
+    assert (ds.store.tracker.read_declaration() or {})["variables"] == ["a", "new"]
+
+
 def test_the_former_name_stays_until_a_date(where: dict[str, Any]) -> None:
     """Updates fill both; it is not removed before, unless by force."""
     ds = dataset(RENAMED, where)
@@ -325,20 +427,98 @@ def test_the_former_name_stays_until_a_date(where: dict[str, Any]) -> None:
 
 
 def test_a_rename_waits_for_a_run(where: dict[str, Any]) -> None:
-    """A run that began with the former name ends with it."""
+    """A run that began with the former name ends with it; what it published is shown, too."""
     ds = dataset(RENAMED, where)
+    kept = ds.store.tracker.adding
 
     def rename() -> Any:
         return rename_variables(ds, grace_s=0, now=until(6))
 
-    with Lease(ds.store.state, run="other", kind="update", positions=[(4, 8)]):
+    with Lease(ds.store.state, run="other", kind="update", positions=[(100, 104)]):
         # In a thread, which goes on as soon as the lease is given back.
-        thread = threading.Thread(target=rename)
+        thread = threading.Thread(target=rename, daemon=True)
         thread.start()
-        thread.join(1.0)
-        assert_readers_see(ds, "a b", 6)
+        wait_until(lambda: len(list(kept.all_records())) == 2)
+        other = dataset(BEFORE, where)
+        assert other.reformat_operational_update(client="none", now=until(10)).succeeded
+        assert_readers_see(ds, "a b", 10)
     thread.join(PATIENCE_S)
-    assert_readers_see(ds, "a new", 6)
+    assert_readers_see(ds, "a new", 10)
+
+
+def test_labels_that_came_late_during_a_rename_are_those_of_what_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They move what was copied: no value is shown under another's label."""
+    provider = scenes.Provider(tmp_path / "source")
+    provider.publish(*(scene(minutes) for minutes in (0, 10, 20, 40, 50, 60)))
+    scenes_of(tmp_path, "icechunk").backfill(NOW.isoformat(), client="none", now=NOW)
+    new = replace(tiny_var("b", 1), name="new", previously="b")
+    others = [var for var in scenes.Frozen.data_vars if var.name != "b"]
+    template = type("Renamed", (scenes.Frozen,), {"data_vars": (*others, new)})
+    ds = scenes_of(
+        tmp_path, "icechunk", type("Renamed", (scenes.Scenes,), {"template_config": template})
+    )
+    copy_all = renaming._copy_all
+
+    def copy_and_reindex(*args: Any) -> None:
+        copy_all(*args)
+        provider.publish(scene(30))
+        reindex(scenes_of(tmp_path, "icechunk"), who="me", now=NOW)
+
+    monkeypatch.setattr(renaming, "_copy_all", copy_and_reindex)
+    rename_variables(ds, keep_until="2030-01-01", now=NOW)
+    truth = late_truth_of(ds)
+    truth[3] = np.nan  # the next update fills it
+    for name in ("b", "new"):
+        np.testing.assert_array_equal(ds.store.open_dataset(chunks=None)[name], truth)
+
+
+def late_truth_of(ds: Any) -> np.ndarray:
+    """Give what its variable b is to hold, once readers see the labels with the late one."""
+    labels = [scene(minutes) for minutes in (0, 10, 20, 30, 40, 50, 60)]
+    assert list(ds.store.open_dataset(chunks=None).get_index("time")) == labels
+    return np.stack([values_at(label)[1] for label in labels])
+
+
+class LateJob(scenes.SceneJob):
+    """Something is done in the moment in which it first reads the added variable."""
+
+    meanwhile: ClassVar[list[Any]] = []
+
+    def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
+        """Read one of the file's arrays, afterwards."""
+        if data_var.name == "b" and self.meanwhile:
+            self.meanwhile.pop()()
+        return super().read_data(coord, data_var)
+
+
+def test_labels_that_came_late_while_a_variable_is_added_are_those_of_what_is_shown(
+    tmp_path: Path,
+) -> None:
+    """What was made with the labels from before is not shown: the next run makes it again."""
+    provider = scenes.Provider(tmp_path / "source")
+    provider.publish(*(scene(minutes) for minutes in (0, 10, 20, 40, 50, 60)))
+    few = {"client": "none", "now": NOW}
+    scenes_of(tmp_path, "icechunk").backfill(NOW.isoformat(), variables=["a"], **few)
+
+    provider.publish(scene(70), scene(80))
+
+    def take_in() -> None:
+        provider.publish(scene(30))
+        reindex(scenes_of(tmp_path, "icechunk"), who="me", now=NOW)
+
+    LateJob.meanwhile.append(take_in)
+    held = type("Held", (scenes.Scenes,), {"region_job": LateJob})
+    adding = scenes_of(tmp_path, "icechunk", held)
+    stopped = adding.backfill(NOW.isoformat(), variables=["b"], **few)
+    assert stopped.stops_because is not None
+    assert not LateJob.meanwhile
+    assert set(adding.store.open_dataset(chunks=None).data_vars) == {"a"}
+    again = scenes_of(tmp_path, "icechunk").backfill(NOW.isoformat(), variables=["b"], **few)
+    assert again.stops_because is None
+    shown = adding.store.open_dataset(chunks=None)
+    np.testing.assert_array_equal(shown["b"], late_truth_of(adding))
 
 
 RELEASE = """

@@ -67,6 +67,15 @@ class SharedFiles(OwnFiles):
         return [data_vars]
 
 
+class ListedTwice(OwnFiles):
+    """Each variable has a group of its own, which lists the same files."""
+
+    def generate_source_file_coords(self, processing_region_ds, data_var_group):
+        """Give the same file a label, whatever the variable."""
+        labels = processing_region_ds.get_index("time")
+        return [OwnFile(label=label, name="essential") for label in labels]
+
+
 class RuledTemplate(TinyTemplate):
     """A variable of each kind."""
 
@@ -84,7 +93,6 @@ class OptionalTemplate(TinyTemplate):
     data_vars = (tiny_var("a"), tiny_var("b", 1, is_essential=False))
 
 
-Ruled = dataset_of(template=RuledTemplate, job=OwnFiles)
 Optional = dataset_of(template=OptionalTemplate, job=OwnFiles)
 
 
@@ -178,6 +186,69 @@ def test_no_deadline_and_no_essential_variable_are_refused(tmp_path):
 # -- its own deadline -------------------------------------------------------------------------
 
 
+class TwoDeadlines(TinyTemplate):
+    """A variable that is given up after an hour, and one that is awaited for five."""
+
+    data_vars = (
+        tiny_var("hasty", publication_delay=timedelta(hours=1)),
+        tiny_var("patient", 1, publication_delay=timedelta(hours=5)),
+    )
+
+
+@pytest.mark.parametrize("job", [SharedFiles, ListedTwice])
+def test_what_others_gave_up_is_awaited_and_fetched(tmp_path, job):
+    """A file that comes after the deadline of one variable, and before that of another."""
+    kind = dataset_of(template=TwoDeadlines, job=type("Job", (job,), {"lookback": HOUR}))
+    dataset, source = (
+        kind(tmp_path / "a", source_base=str(tmp_path / "source")),
+        tmp_path / "source",
+    )
+    name = "essential" if job is ListedTwice else "hasty"
+    for at in (0, 1, 2, 4, 5):
+        publish(source, name, hours(6)[at])
+    # The same labels at each: nothing but time passes.
+    for hour in (3.9, 4.4, 4.9):
+        assert update(dataset, hour).positions_after == 3
+    assert pending(dataset) == [f"{name}/{url_of(hours(4)[3])}"]
+    publish(source, name, hours(4)[3])
+    assert update(dataset, 6).positions_after == 6
+    np.testing.assert_array_equal(stored(dataset).patient[:6], [values_at(h)[1] for h in hours(6)])
+    assert pending(dataset) == []
+
+
+def test_a_deadline_that_is_no_longer_later_is_not_awaited(tmp_path):
+    """What a variable awaited longer by an earlier declaration is given up with the others."""
+    source = tmp_path / "source"
+    kind = dataset_of(template=TwoDeadlines, job=SharedFiles)
+    publish(source, "hasty", START)
+    dataset = kind(tmp_path / "a", source_base=str(source))
+    assert update(dataset, 3.9).positions_after == 1
+    assert len(pending(dataset)) == 2
+    alike = [tiny_var(n, at, publication_delay=HOUR) for at, n in enumerate(["hasty", "patient"])]
+    template = type("T", (TwoDeadlines,), {"data_vars": tuple(alike)})
+    publish(source, "hasty", hours(5)[4])
+    kind = dataset_of(template=template, job=SharedFiles)
+    assert update(kind(tmp_path / "a", source_base=str(source)), 5).positions_after == 5
+    assert len(pending(dataset)) == 6
+
+
+def test_nobody_awaits_what_a_variable_does_not_have(tmp_path):
+    """A file past the end of a variable is given up by the deadline of those that it fills."""
+    source = tmp_path / "source"
+    ended = tiny_var("b", 1, valid_until=until(2), publication_delay=timedelta(hours=5))
+    template = type("T", (TinyTemplate,), {"data_vars": (tiny_var("a"), ended)})
+    dataset = dataset_of(template=template, job=SharedFiles)(
+        tmp_path / "a", source_base=str(source)
+    )
+    for label in hours(3):
+        publish(source, "a", label)
+    for hour in (3.9, 5.9):
+        update(dataset, hour)
+    (known,) = (record for record in dataset.store.progress() if record.start == 0)
+    assert known.unsettled_files() == []
+    assert known.is_settled(["a", "b"])
+
+
 def settles(name: str, has_come: bool, age: float) -> bool:
     return has_come or name == "optional" or age >= DELAYS[name]
 
@@ -185,17 +256,17 @@ def settles(name: str, has_come: bool, age: float) -> bool:
 @given(
     st.dictionaries(st.sampled_from(sorted(DELAYS)), st.sets(st.integers(0, 4)), min_size=1),
     st.lists(st.sampled_from([0, 1, 2, 3.5, 5, 7]), min_size=1, max_size=3).map(sorted),
-    st.booleans(),
+    st.sampled_from([OwnFiles, SharedFiles, ListedTwice]),
 )
-@settings(max_examples=12, deadline=None)
-def test_the_extent_is_what_the_rules_allow(comes, waits, shares):
+@settings(max_examples=18, deadline=None)
+def test_the_extent_is_what_the_rules_allow(comes, waits, job):
     """The longest prefix of positions that every essential variable has, or has given up for.
 
     Up to the last with data; it never shrinks, and what is pending is what is past its deadline.
     """
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source")
-        kind = dataset_of(template=RuledTemplate, job=SharedFiles) if shares else Ruled
+        kind, shares = dataset_of(template=RuledTemplate, job=job), job is not OwnFiles
         dataset = kind(Path(folder, "a"), source_base=str(source))
         labels = hours(5)
         there = {

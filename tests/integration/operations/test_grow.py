@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from gridmill.operations.axis.grow import grow, growth_of
 from gridmill.stores.structure import StructureMismatch
 from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
+from steps import PATIENCE_S, meanwhile, wait_until
 
 N = 5
 SINCE = START + STEP * N
@@ -270,3 +272,48 @@ def killed_at(folder: Path, kind: str, number: int) -> bool:
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
     return done.returncode == 0
+
+
+class HeldJob(ForecastJob):
+    """Waits before it reads the added variable, until it is let on."""
+
+    may_go = threading.Event()
+    waits = threading.Event()
+
+    def read_data(self, coord, data_var):
+        """Read the file's only values, later."""
+        if data_var.name == "rain":
+            self.waits.set()
+            assert self.may_go.wait(PATIENCE_S)
+        return super().read_data(coord, data_var)
+
+
+class Held(Before):
+    """As it was before, whose rain waits."""
+
+    region_job = HeldJob
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_variable_that_is_added_beside_undoes_nothing(tmp_path, kind):
+    """It is refused as every run of the former code, and the code that grew it adds it."""
+    ForecastProvider(tmp_path / "source").publish(offered(N))
+    few = {"variables": ["a", "b"], "client": "none", "now": NOW}
+    dataset_of(tmp_path, Before, kind).backfill(SINCE, **few)
+    dataset, rain = dataset_of(tmp_path, After, kind), {**few, "variables": ["rain"]}
+
+    def add():
+        with pytest.raises(StructureMismatch, match="gridmill grow"):
+            dataset_of(tmp_path, Held, kind).backfill(SINCE, **rain)
+
+    with meanwhile(add):
+        wait_until(HeldJob.waits.is_set)
+        grow(dataset, who="me", now=NOW)
+        HeldJob.may_go.set()
+    with dataset.store.open_dataset(chunks=None) as shown:
+        assert set(shown.data_vars) == {"a", "b"}
+        assert_true(shown, N, LEADS, MEMBERS)
+    assert dataset.backfill(SINCE, **rain).succeeded
+    with dataset.store.open_dataset(chunks=None) as shown:
+        assert_true(shown, N, LEADS, MEMBERS)
+        np.testing.assert_array_equal(shown.rain[:, 1:3, :2], shown.a[:, 1:3, :2])

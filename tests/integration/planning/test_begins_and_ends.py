@@ -203,6 +203,26 @@ def test_what_was_made_before_the_end_was_declared_stays(ended: DynamicalDataset
     assert not any(fault for fault in faults(ended, spans, N) if not isinstance(fault, np.bool_))
 
 
+def test_only_what_is_late_is_made_of_what_was_made_before_the_end(tmp_path: Path) -> None:
+    """A file that comes later is added, and the others of its region are not fetched once more."""
+    job = type("Job", (OwnJob,), {"reads_again": False, "asks_for_revisions": False})
+    spans: dict[str, Span] = {"a": (None, None), "b": (None, 6)}
+    provide(tmp_path, spans, job)
+    late = tmp_path / "provider" / "b" / url_of(hours(6)[5])
+    content = late.read_bytes()
+    late.unlink()
+    unaware = dataset(tmp_path, {"a": (None, None), "b": (None, None)}, job)
+    unaware.backfill(until(N), client="none", now=until(N))
+    late.write_bytes(content)
+    ds = dataset(tmp_path, spans, job)
+    report = ds.reformat_operational_update(client="none", now=until(N))
+    assert (report.succeeded, report.nbytes_downloaded) == (True, len(content)), report.problems
+    assert not any(fault for fault in faults(ds, spans, N) if not isinstance(fault, np.bool_))
+    assert ds.reformat_operational_update(client="none", now=until(N)).variables_done == 0
+    with ds.store.open_dataset(chunks=None) as opened:
+        np.testing.assert_array_equal(opened.b[5], values_at(hours(6)[5])[1])
+
+
 def test_an_end_that_is_taken_back_is_no_end(ended: DynamicalDataset, tmp_path: Path) -> None:
     """The provider had it after all: what was left out is asked for, and filled."""
     ended.backfill(until(N), client="none", now=until(N), redo=True)

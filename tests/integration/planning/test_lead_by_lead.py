@@ -213,6 +213,45 @@ def test_a_budget_that_cannot_be_kept_is_refused(tmp_path):
         dataset_of(template=LeadTemplate, job=little)(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    ("job", "own", "complaint"),
+    [
+        ({"publication_delay": None}, {}, "has no deadline.*declare publication_delay"),
+        ({"lookback": 20 * HOUR}, {}, "its deadline after 1 day.*declare a longer Job.lookback"),
+        ({}, {"publication_delay": 200 * HOUR}, "'a' is published lead by lead and has its dead"),
+        ({"publication_delay": None, "expected": lambda *_: True}, {}, None),
+        ({"lookback": 24 * HOUR}, {"publication_delay": 2 * HOUR}, None),
+    ],
+)
+def test_leads_have_a_deadline_while_updates_look(tmp_path, job, own, complaint):
+    """What waits for a lead that never comes is stored at its deadline, while somebody looks."""
+    parts = {"data_vars": (lead_var("a", 4, **own), lead_var("b", 6))}
+    template, job_class = type("T", (LeadTemplate,), parts), type("Job", (LeadJob,), job)
+
+    def declare() -> None:
+        dataset_of(template=template, job=job_class)(tmp_path / "a")
+
+    if complaint is None:
+        declare()
+        return
+    with pytest.raises(ValueError, match=complaint):
+        declare()
+
+
+def test_a_variable_is_stored_at_its_own_deadline(tmp_path):
+    """What waits for its shard is stored once the variable gives the rest up, not all others."""
+    own = {"data_vars": (lead_var("a", 4, publication_delay=2 * HOUR), lead_var("b", 6))}
+    job = type("Job", (LeadJob,), {"write_budget": 1.0})
+    kind = dataset_of(template=type("T", (LeadTemplate,), own), job=job)
+    dataset = kind(tmp_path / "a", source_base=str(tmp_path / "source"))
+    for lead in LEADS[:3]:
+        release(tmp_path / "source", START, lead)
+    update(dataset, START + 2 * HOUR)
+    seen = xr.open_zarr(tmp_path / "a", chunks=None)
+    assert seen.a[0].notnull().all("x").values.tolist() == [True] * 3 + [False] * 9
+    assert not seen.b[0].notnull().any()
+
+
 def test_on_icechunk_leads_are_commits(tmp_path):
     """Each step is a commit, within the same budget; the end is what is built at once."""
     pytest.importorskip("icechunk")

@@ -19,9 +19,11 @@ from click.testing import CliRunner
 from distributed import Client
 
 from clusters import local_client
-from gridmill import ApiKey, BearerToken, DownloadSettings
+from gridmill import ApiKey, BearerToken, DownloadSettings, S3Access
 from gridmill.cli import ExitCode, cli
 from gridmill.display.run_page import report_page
+from gridmill.runs.dask.plugin import secrets
+from gridmill.sources.fetch.credentials import keeper as keeping
 from guarded import Guarded
 from tiny import Provider, Tiny, TinyJob, hours, until
 
@@ -175,6 +177,29 @@ def test_a_wrong_token_is_said_once_and_does_not_hammer(client, source, tmp_path
     assert b"GRIDMILL_TEST_TOKEN is refused; put a valid one there" in everything
 
 
+def test_workers_are_answered_at_once_whatever_fails_where_it_is_read(
+    client, source, tmp_path, monkeypatch
+):
+    """By the rule's place and the error's type; its own words may hold what was read."""
+
+    def fails(rule: Any, url: str) -> str:
+        raise RuntimeError(f"cannot parse {TOKEN}")
+
+    monkeypatch.setattr(keeping, "read_credential", fails)
+    watch = Watch(client)
+    with Guarded(source, valid=[TOKEN]) as server:
+        rules = [BearerToken(server.url, env="GRIDMILL_TEST_TOKEN")]
+        dataset = Guarding(
+            str(tmp_path / "out" / "a.zarr"), source_base=server.url, credentials=rules
+        )
+        report = dataset.backfill(until(2), client=client, listener=watch)
+    assert server.asked == []
+    everything = watch.after() + bytes_below(tmp_path / "out") + cloudpickle.dumps(report)
+    told = b"the environment variable GRIDMILL_TEST_TOKEN cannot be read (RuntimeError)"
+    assert told in everything
+    assert TOKEN.encode() not in everything
+
+
 def test_a_token_that_expires_in_a_run_is_renewed_for_all_workers(client, source, tmp_path):
     """The command runs where the run was started, once for each time that it expires."""
     count = tmp_path / "count"
@@ -212,6 +237,43 @@ def test_two_runs_on_one_cluster_have_each_their_own(client, source, tmp_path, m
         assert ours.backfill(until(4), client=client).succeeded
         theirs = Guarding(str(tmp_path / "b.zarr"), source_base=server.url)
         assert not theirs.backfill(until(4), client=client).succeeded
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("http://[::1]:8080", "http://[::1]:8080/a.bin"),
+        ("[2001:DB8::7]", "https://[2001:db8::7]/a.bin"),
+        ("*.example.org:8443", "https://data.example.org:8443/a.bin"),
+        ("s3://bucket", "s3://bucket/a.bin"),
+    ],
+)
+def test_a_worker_asks_for_a_host_as_its_rule_names_it(host, url, monkeypatch):
+    """Also for one that is named by its IPv6 address."""
+    monkeypatch.setenv("GRIDMILL_TEST_TOKEN", TOKEN)
+    places: Any = {"env": ("GRIDMILL_TEST_TOKEN", "GRIDMILL_TEST_TOKEN")}
+    is_bucket = host.startswith("s3:")
+    rule = S3Access(host, **places) if is_bucket else BearerToken(host, env="GRIDMILL_TEST_TOKEN")
+    keeper = keeping.Keeper([rule])
+
+    class Here:
+        address = "here"
+
+        def log_event(self, topic: str, question: dict[str, Any]) -> None:
+            secrets.deliver(question["number"], secrets._envelope(question, keeper))
+
+    worker: Any = Here()
+    version, value = secrets.AskDriver(worker)(keeper.id, url, None)
+    assert version == 1
+    assert TOKEN in value
+
+
+@pytest.mark.parametrize("wrong", [{"host": "http://::1:8080"}, {"refusal": {"of": "later"}}])
+def test_a_question_that_nobody_understands_is_answered_too(wrong):
+    """As one of another release of gridmill; the worker does not wait in vain."""
+    keeper = keeping.Keeper([BearerToken("data.example.org", env="GRIDMILL_TEST_TOKEN")])
+    question = {"host": "https://data.example.org:443", "refusal": None, **wrong}
+    assert "Error)" in secrets._envelope(question, keeper).error
 
 
 def settings_file(folder: Path, server: Guarded) -> None:

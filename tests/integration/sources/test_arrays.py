@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -14,10 +21,29 @@ import pytest
 import xarray as xr
 import zarr
 
-from gridmill import Coordinate, DataVar, DownloadSettings, Encoding, SourceFileStatus
+from gridmill import (
+    BearerToken,
+    Coordinate,
+    DataVar,
+    DownloadSettings,
+    Encoding,
+    S3Access,
+    SourceFileStatus,
+)
 from gridmill.authoring.sources.arrays import ArrayRegion, ArrayRegionJob
-from gridmill.testing import ArchiveServer
+from gridmill.sources.arrays.opened import Remote
+from gridmill.sources.arrays.region import (
+    CHUNKS_AT_ONCE,
+    Selected,
+    fetch_region,
+    identify_region,
+)
+from gridmill.sources.fetch.credentials.access import kept_by, using
+from gridmill.sources.fetch.download import DownloadFailed
+from gridmill.sources.racing import quickest
+from gridmill.testing import ArchiveServer, S3Server
 from gridmill.testing.faults import Status, Truncated
+from guarded import Guarded
 from tiny import TinyTemplate, dataset_of, snapshot, time_coordinate
 
 LATS, LONS = np.array([60.0, 20.0, -40.0]), np.arange(0.0, 360.0, 45.0)
@@ -293,6 +319,54 @@ def test_one_fault_is_retried(tmp_path, provider, client):
     assert all("#t2m&tp&time=2020-01-01T" in f.url for f in files)
 
 
+# -- What the threads that fetch chunks know ------------------------------------------------------
+
+TOKEN = "tok-5f3a9c-first"
+WHOLE = Selected(arrays=("t2m", "tp"), labels={"time": slice(TIMES[0], TIMES[-1])})
+
+
+def test_each_chunk_is_asked_for_with_the_credential_of_its_host(tmp_path, provider, monkeypatch):
+    """By the threads that fetch chunks, and those that ask which version they are."""
+    monkeypatch.setenv("EXAMPLE_TOKEN", TOKEN)
+    with Guarded(provider.root, valid=[TOKEN]) as server:
+        access, keeper = kept_by([BearerToken(server.url, env="EXAMPLE_TOKEN")])
+        with using(access):
+            remote = Remote(f"{server.url}/era.zarr", DownloadSettings(attempts=1))
+            done = fetch_region(remote, WHOLE, tmp_path / "region.zip")
+            assert identify_region(remote, WHOLE).etag
+    assert set(server.statuses) <= {200, 404}
+    assert done.nbytes
+    assert keeper.rules
+
+
+def test_a_mirror_that_lost_is_asked_for_no_more_chunks(tmp_path, provider):
+    """Those under way end; without the race's stop all 32 would be fetched."""
+    is_over = Event()
+
+    def is_chunk(asked: Any) -> bool:
+        return "/.z" not in asked.path and ("/t2m/" in asked.path or "/tp/" in asked.path)
+
+    class Slow(Guarded):
+        def file(self, asked: Any) -> Any:
+            if is_chunk(asked):
+                assert is_over.wait(60)
+            return super().file(asked)
+
+    ended: SimpleQueue[str] = SimpleQueue()
+
+    def fetch(url: str) -> str:
+        remote = Remote(f"{url}/era.zarr", DownloadSettings(attempts=1))
+        fetch_region(remote, WHOLE, tmp_path / f"{url[-5:].strip(':')}.zip")
+        return url
+
+    with Slow(provider.root, valid=[""]) as slow, Guarded(provider.root, valid=[""]) as fast:
+        asks = {one.url: partial(fetch, one.url) for one in (slow, fast)}
+        assert quickest(asks, (DownloadFailed,), ended.put) == fast.url
+        is_over.set()
+        assert ended.get(timeout=60) == slow.url
+        assert len([one for one in slow.asked if is_chunk(one)]) <= CHUNKS_AT_ONCE
+
+
 # -- Icechunk -------------------------------------------------------------------------------------
 
 
@@ -467,3 +541,150 @@ def test_labels_are_taken_of_what_is_fetched(tmp_path, provider):
     with dataset.store.open_dataset() as ds:
         wanted = era().t2m[:16].sel(latitude=some)
         np.testing.assert_array_equal(ds.t2m, wanted)
+
+
+@pytest.fixture
+def owned(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A repository in a bucket that nobody reads without a key; where the process has none."""
+    import botocore.exceptions
+
+    pytest.importorskip("icechunk")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with suppress(botocore.exceptions.ClientError):  # another test made it
+        s3_server.create_bucket("owned")
+    prefix = uuid.uuid4().hex
+    make_repository(s3_server, "owned", prefix)
+    return f"s3://owned/{prefix}"
+
+
+def make_repository(server: S3Server, bucket: str, prefix: str) -> None:
+    """Commit what the provider has, as its owner."""
+    import icechunk
+
+    storage = icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix,
+        region=server.region,
+        endpoint_url=server.endpoint_url,
+        allow_http=True,
+        force_path_style=True,
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+    )
+    commit(icechunk.Repository.create(storage), era(), "first")
+
+
+def of_nobody(endpoint: str) -> DownloadSettings:
+    """Return how an endpoint is reached, without keys."""
+    options = {"endpoint_url": endpoint, "anon": True, "client_kwargs": {"region_name": "x-1"}}
+    return DownloadSettings(attempts=1, s3_options=options)
+
+
+def region_of(url: str, settings: DownloadSettings, path: Path, rules: Sequence[Any] = ()) -> int:
+    """Fetch a region of a repository with what is declared; its length in chunks' bytes."""
+    from gridmill.sources.arrays.icechunk import IcechunkRemote
+
+    access, keeper = kept_by(rules)
+    with using(access):
+        done = fetch_region(IcechunkRemote(url, settings, "main"), WHOLE, path)
+    assert keeper.rules == tuple(rules)
+    return done.file_nbytes or 0
+
+
+@pytest.mark.parametrize("where", ["variables", "command", "profile", "settings"])
+def test_a_repository_is_read_with_the_keys_of_its_bucket(
+    tmp_path, s3_server, owned, monkeypatch, where
+):
+    """Those that are declared, before what the settings say of who asks; or of their profile."""
+    monkeypatch.setenv("THEIR_ID", s3_server.access_key)
+    monkeypatch.setenv("THEIR_SECRET", s3_server.secret_key)
+    (tmp_path / "aws").write_text(
+        f"[theirs]\naws_access_key_id = {s3_server.access_key}\n"
+        f"aws_secret_access_key = {s3_server.secret_key}\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws"))
+    keys = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": s3_server.secret_key}
+    rules = {
+        "variables": [S3Access("s3://owned", env=("THEIR_ID", "THEIR_SECRET"))],
+        "command": [S3Access("s3://owned", command=("echo", json.dumps(keys)))],
+        "profile": [S3Access("s3://owned", profile="theirs")],
+        "settings": [],
+    }[where]
+    settings = of_nobody(s3_server.endpoint_url)
+    if where == "settings":
+        options = {k: v for k, v in settings.s3_options.items() if k != "anon"}
+        settings = replace(settings, s3_options={**options, "profile": "theirs"})
+    assert region_of(owned, settings, tmp_path / "r.zip", rules)
+
+
+def test_a_repository_that_nobody_may_read_fails(tmp_path, s3_server, owned):
+    """So that the tests beside it prove something."""
+    with pytest.raises(DownloadFailed, match="IcechunkError"):
+        region_of(owned, of_nobody(s3_server.endpoint_url), tmp_path / "r.zip")
+
+
+def test_refused_keys_of_a_repository_are_renewed(tmp_path, s3_server, owned):
+    """The command is called again, as for a file; Icechunk itself does not tell a refusal."""
+    count = tmp_path / "count"
+    wrong = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": "long-gone"}
+    right = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": s3_server.secret_key}
+    (tmp_path / "keys.py").write_text(
+        f"import json, pathlib\ncount = pathlib.Path({str(count)!r})\n"
+        f"print(json.dumps({right!r} if count.exists() else {wrong!r}))\ncount.touch()\n"
+    )
+    rules = [S3Access("s3://owned", command=(sys.executable, str(tmp_path / "keys.py")))]
+    settings = of_nobody(s3_server.endpoint_url)
+    assert region_of(owned, settings, tmp_path / "r.zip", rules)
+
+
+def test_keys_that_expire_while_a_region_is_read_are_renewed(tmp_path, s3_server, owned):
+    """The rest comes with the new ones, of the same snapshot."""
+    from gridmill.sources.arrays.icechunk import IcechunkRemote
+
+    before = {"AccessKeyId": "gridmill-early", "SecretAccessKey": "until-then"}
+    after = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": s3_server.secret_key}
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps(after))
+    access, keeper = kept_by([S3Access("s3://owned", command=("cat", str(path)))])
+    with using(access):
+        remote = IcechunkRemote(owned, of_nobody(s3_server.endpoint_url), "main")
+        snapshot = remote.snapshot
+        # As if they were refused from now on.
+        secret = keeper.secret(0, owned)
+        secret.value, secret.is_good = json.dumps({**before, "SessionToken": None}), True
+        assert fetch_region(remote, WHOLE, tmp_path / "r.zip").file_nbytes
+    assert remote.snapshot == snapshot
+    assert keeper.secret(0, owned).version == secret.version + 1
+
+
+def test_wrong_keys_of_a_repository_are_one_error(tmp_path, s3_server, owned, monkeypatch):
+    """It names the bucket and the variables, and no key."""
+    monkeypatch.setenv("THEIR_ID", s3_server.access_key)
+    monkeypatch.setenv("THEIR_SECRET", "hush-hush")
+    rules = [S3Access("s3://owned", env=("THEIR_ID", "THEIR_SECRET"))]
+    with pytest.raises(DownloadFailed, match="from s3://owned: the access key from the") as caught:
+        region_of(owned, of_nobody(s3_server.endpoint_url), tmp_path / "r.zip", rules)
+    assert "THEIR_SECRET is refused; put a valid one there" in str(caught.value)
+    assert "hush" not in repr(caught.value)
+
+
+def test_that_the_requester_pays_is_said_for_a_repository_too(tmp_path, monkeypatch):
+    """Where it is declared of its bucket; at the endpoint that the environment names."""
+    icechunk = pytest.importorskip("icechunk")
+    storage = icechunk.local_filesystem_storage(str(tmp_path / "pays" / "repo"))
+    commit(icechunk.Repository.create(storage), era(), "first")
+
+    class Paid(Guarded):
+        def file(self, asked: Any) -> Any:
+            status, _, body = super().file(asked)
+            lacks = b"<Error><Code>NoSuchKey</Code></Error>"
+            return (200, {"ETag": '"1"'}, body) if status == 200 else (404, {}, lacks)
+
+    with Paid(tmp_path, "header", ["requester"], name="x-amz-request-payer") as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+        options = {"anon": True, "client_kwargs": {"region_name": "x-1"}}
+        settings = DownloadSettings(attempts=1, s3_options=options)
+        rules = [S3Access("s3://pays", requester_pays=True)]
+        assert region_of("s3://pays/repo", settings, tmp_path / "r.zip", rules)
+        with pytest.raises(DownloadFailed):
+            region_of("s3://pays/repo", settings, tmp_path / "s.zip")

@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed.protocol.pickle import dumps
 
 from gridmill import ApiKey, BearerToken, DownloadSettings, Login, S3Access
 from gridmill.sources.fetch.credentials import keeper as keeping
+from gridmill.sources.fetch.credentials import reading
 from gridmill.sources.fetch.credentials.access import kept_by, using
 from gridmill.sources.fetch.credentials.keeper import Secret
+from gridmill.sources.fetch.credentials.reading import CredentialMissing, read_credential
 from gridmill.sources.fetch.credentials.rules import Credential
 from gridmill.sources.fetch.download import DownloadFailed, NotAvailable, identify, read
 from gridmill.sources.racing import quickest
@@ -268,6 +272,21 @@ def test_an_endless_redirect_ends(files, serving):
     assert "more than 10 redirects" in str(error)
 
 
+@pytest.mark.parametrize("scheme", ["", "ftp"])
+def test_a_one_time_code_in_a_redirect_is_not_shown(files, serving, scheme):
+    """Whatever the server calls it; where the redirects do not end, or lead to another scheme."""
+    server = serving(Guarded(files, "bearer", [""]))
+    target = server.url.replace("http", scheme or "http")
+
+    def redirects(asked: Any) -> Any:
+        return 302, {"Location": f"{target}{asked.path}?code=hush-hush&state=hush#hush"}, b""
+
+    server.file = redirects
+    (error,) = asked_with([], f"{server.url}/a.bin")
+    assert f"{target}/a.bin?code=***&state=***" in str(error)
+    assert "hush" not in all_that_it_holds(error)
+
+
 def earthdata(files: Path, serving: Any, password: str = "pass-word-1") -> tuple[Any, Any, str]:
     """A data server that sends who asks to a login server of another name, and back."""
     login = serving(LoginServer(files, [f"me:{password}"]))
@@ -292,6 +311,16 @@ def test_a_login_by_netrc_goes_to_another_host_and_back(files, serving, tmp_path
     assert login.statuses == [302]
     assert "Authorization" not in repr(data.asked)
     assert "Cookie" not in repr(login.asked)
+
+
+def test_what_libraries_log_holds_no_code_of_a_login(files, serving, tmp_path, caplog):
+    """No rule names it: it is made for this login, and opens the data server."""
+    data, _, at = earthdata(files, serving)
+    rules = [Login(at, netrc=str(netrc(tmp_path / "n", "pass-word-1")))]
+    with caplog.at_level(logging.DEBUG):
+        assert asked_with(rules, f"{data.url}/a.bin") == [b"what the provider has"]
+    assert "code=***" in caplog.text
+    assert not any(session in caplog.text for session in data.valid)
 
 
 def test_a_session_that_ends_is_begun_again(files, serving, tmp_path):
@@ -351,6 +380,134 @@ def test_a_command_that_fails_is_named_without_what_it_says(tmp_path, script, to
     assert "hush" not in str(error)
 
 
+def all_that_it_holds(error: BaseException) -> str:
+    """An error as it is shown, printed and sent, with every error that it holds."""
+    chain: list[BaseException | None] = [error]
+    for one in chain:
+        if one is not None:
+            chain += [one.__cause__, one.__context__]
+    shown = [repr([one.args, vars(one), str(one)]) for one in chain if one is not None]
+    # With what distributed makes of it: the chain goes with it.
+    return "".join([*shown, *traceback.format_exception(error), repr(dumps(error))])
+
+
+SECRETS = {
+    "bearer": ("hush-hush-tok\u2013en", BearerToken("http://localhost", env="HUSHED")),
+    "header": ("hush-hush-k\xe9y", ApiKey("http://localhost", header="X-Own", env="HUSHED")),
+    "command": (
+        "hush-hush-tok\u2013en",
+        BearerToken("http://localhost", command=("printenv", "HUSHED")),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_a_secret_that_no_header_carries_is_refused_and_not_shown(serving, monkeypatch, kind):
+    """A dash that an office program made of two: the error names the place."""
+    value, rule = SECRETS[kind]
+    monkeypatch.setenv("HUSHED", value)
+    (error,) = asked_with([rule], "http://localhost/a")
+    assert "holds a character that is not ASCII" in str(error)
+    assert rule.place in str(error)
+    assert "hush-" not in all_that_it_holds(error)
+
+
+def test_what_is_encoded_on_its_way_may_be_of_any_script(files, serving, monkeypatch):
+    """A password, and a key in the query."""
+    monkeypatch.setenv("ANY_KEY", "schl\xfcssel-\u2013")
+    monkeypatch.setenv("ANY_LOGIN", "m\xfcller:pa\u2013ss")
+    by_key = serving(Guarded(files, "query", ["schl\xfcssel-\u2013"], name="appid"))
+    by_login = serving(Guarded(files, "basic", ["m\xfcller:pa\u2013ss"]))
+    for server, rule in (
+        (by_key, ApiKey(by_key.url, query="appid", env="ANY_KEY")),
+        (by_login, Login(by_login.url, env="ANY_LOGIN")),
+    ):
+        assert asked_with([rule], f"{server.url}/a.bin") == [b"what the provider has"]
+
+
+@pytest.mark.parametrize(
+    ("where", "content", "told"),
+    [
+        ("netrc", b"machine localhost login m\xfcller password hush-hush\n", "n is not UTF-8"),
+        ("netrc", b"machine localhost login me passwort hush-hush\n", "is no netrc file from line"),
+        ("bearer", b"hush-hush-\xfc", "prints what is not UTF-8"),
+        ("s3", b'{"AccessKeyId": "hush-hush", "SecretAccessKey": 1', "must print JSON with"),
+        (
+            "s3",
+            b'{"AccessKeyId": "a", "SecretAccessKey": "hush-\\ud800"}',
+            "more than one line, or control characters",
+        ),
+    ],
+)
+def test_a_place_that_cannot_be_read_is_named_without_what_it_holds(tmp_path, where, content, told):
+    """Neither in the error nor in one that it holds."""
+    path = tmp_path / "n"
+    path.write_bytes(content)
+    shown = (sys.executable, "-c", f"print(end=''); import sys; sys.stdout.buffer.write({content})")
+    rules = {
+        "netrc": Login("http://localhost", netrc=str(path)),
+        "bearer": BearerToken("http://localhost", command=shown),
+        "s3": S3Access("s3://localhost", command=shown),
+    }
+    url = "s3://localhost/a" if where == "s3" else "http://localhost/a"
+    (error,) = asked_with([rules[where]], url)
+    assert told in str(error)
+    assert "hush" not in all_that_it_holds(error)
+    with pytest.raises(CredentialMissing) as caught:
+        read_credential(rules[where], url)
+    assert "hush" not in all_that_it_holds(caught.value)
+
+
+def test_what_nobody_foresaw_is_named_by_its_type(monkeypatch):
+    """Its own words may hold all that was read."""
+    rule = Login("http://localhost", netrc="n")
+
+    def fails(path: Any) -> Any:
+        raise RuntimeError("hush-hush")
+
+    monkeypatch.setattr(reading.netrc, "netrc", fails)
+    (error,) = asked_with([rule], "http://localhost/a")
+    assert "netrc (n) cannot be read (RuntimeError)" in str(error)
+    assert "hush" not in all_that_it_holds(error)
+
+
+@pytest.mark.parametrize("value", ["hush-hush-\u2013", "hush-hush\n"])
+def test_an_authors_own_header_that_cannot_be_sent_is_not_shown(files, serving, value):
+    """As where a token was read from a file, with the end of its line."""
+    server = serving(Guarded(files, "bearer", [""]))
+    settings = DownloadSettings(headers={"X-My-Key": value})
+    (error,) = asked_with([], f"{server.url}/a.bin", settings)
+    assert "correct DownloadSettings.headers" in str(error)
+    assert "hush" not in all_that_it_holds(error)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:hush\u2013pw@localhost/a",
+        "http://me:hush@[::1/a",
+        "http://me:hush\u2100@localhost/a",
+        "http://me:hush/pw@localhost/a",
+        "ftp://me:hush/pw@localhost/a",
+        "http://me:hush@localhost:no/a",
+    ],
+)
+def test_a_login_in_an_address_is_not_shown_where_it_is_malformed(url):
+    """Neither by its error nor by what that holds."""
+    with pytest.raises(ValueError, match="is not a valid URL") as caught:
+        asked_with([], url)
+    assert "hush" not in all_that_it_holds(caught.value)
+
+
+def test_a_key_in_the_query_is_in_no_error_of_a_host_that_is_not_there(monkeypatch):
+    """Urllib3's own errors hold the whole address."""
+    monkeypatch.setenv("EXAMPLE_KEY", "hush-hush")
+    rules = [ApiKey("http://127.0.0.1:1", query="appid", env="EXAMPLE_KEY")]
+    (error,) = asked_with(rules, "http://127.0.0.1:1/a", DownloadSettings(attempts=1))
+    assert "NewConnectionError" in str(error)
+    assert "hush" not in all_that_it_holds(error)
+
+
 def test_a_variable_that_is_not_set_is_named(monkeypatch):
     """With the rule that names it."""
     monkeypatch.delenv("EXAMPLE_TOKEN", raising=False)
@@ -366,6 +523,23 @@ def test_a_secret_does_not_pickle_and_does_not_show_itself():
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(secret)
     assert "hush" not in repr(secret)
+
+
+def test_a_worker_of_many_runs_keeps_the_credentials_of_the_last_ones():
+    """One that lives for months forgets those of runs that ended, and none that is in use."""
+    rules = [BearerToken("data.example.org", env="EXAMPLE_TOKEN")]
+    owner, numbers = object(), [f"run-{n}" for n in range(3 * keeping.MOST_DISTANT)]
+    keeping.ask_elsewhere(owner, lambda keeper, url, refusal: (1, f"token-of-{keeper}"))
+    try:
+        in_use = keeping.keeper_of("run-in-use", rules).secret(0, "https://data.example.org/a")
+        for number in numbers:
+            assert keeping.keeper_of(number, rules).secret(0, "https://data.example.org/a")
+            again = keeping.keeper_of("run-in-use", rules)
+            assert again.secret(0, "https://data.example.org/b") is in_use
+        kept = [number for number in numbers if keeping.known_keeper(number) is not None]
+        assert kept == numbers[1 - keeping.MOST_DISTANT :]
+    finally:
+        keeping.ask_elsewhere(owner, None)
 
 
 def test_what_libraries_log_holds_no_key(files, serving, monkeypatch, caplog):

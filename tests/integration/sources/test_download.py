@@ -43,6 +43,7 @@ from gridmill.sources.fetch.download import (
     mask_url,
     read,
 )
+from gridmill.sources.fetch.failures import PermanentError, TransientError
 from gridmill.testing import (
     ArchiveServer,
     EmptyBody,
@@ -700,6 +701,13 @@ def test_errors_pickle_and_hold_no_credential(error):
 def test_credentials_in_a_url_are_masked(url, masked):
     """What may be secret is masked, and all else stays readable."""
     assert mask_url(url) == masked
+
+
+@pytest.mark.parametrize("kind", [TransientError, PermanentError])
+def test_no_attempts_failure_shows_an_addresss_credentials(kind):
+    """Also where it is only logged, since another attempt follows."""
+    error = pickle.loads(pickle.dumps(kind("no answer from https://me:hush@h/a?token=hush")))
+    assert str(error) == "no answer from https://***@h/a?token=***"
 
 
 SAFE_TEXT = st.text(alphabet="abcdefgh0123456789-._~%", max_size=8)

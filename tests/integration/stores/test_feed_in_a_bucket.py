@@ -7,6 +7,7 @@ import multiprocessing
 from gridmill.model.reports.publication import Publication
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.state.beside.feed import Feed
+from quirky_s3 import QuirkyS3, as_aws
 
 DAY = "2026-11-29"
 
@@ -39,3 +40,16 @@ def test_writers_at_the_same_moment_lose_no_line_in_a_bucket(s3_server):
         assert writer.exitcode == 0
     runs = [one.run for one in Feed(open_objects(url, storage_options=options)).read(DAY)]
     assert sorted(runs) == sorted(f"{name}-{n}" for name in "xy" for n in range(10))
+
+
+def test_a_line_is_written_once_where_the_answer_is_lost():
+    """The next attempt meets what the first one put."""
+    with QuirkyS3(as_aws) as server:
+        feed = Feed(open_objects("s3://feed/a.gridmill", storage_options=server.storage_options))
+        for number in range(3):
+            server.lost_answers = {len(server.puts)} if number else ()
+            run = f"run-{number}"
+            feed.note(Publication(at=f"{DAY}T20:00:00", run=run, before=number, after=number + 1))
+            feed.write(at_once=True)
+            assert not feed.has_news
+        assert [one.run for one in feed.read(DAY)] == ["run-0", "run-1", "run-2"]

@@ -102,6 +102,33 @@ def test_a_record_comes_back_as_it_was_written(record, runs, history):
     assert arrivals[0] == arrivals[1]
 
 
+def arrivals_of(record: ProgressRecord) -> list[tuple[str | None, int | None]]:
+    """Give when the files of a record arrived, and with which run."""
+    return [(file.arrived, file.run) for group in record.groups for file in group]
+
+
+def test_when_files_arrived_is_written_once():
+    """Each moment; what an earlier gridmill wrote of it is read, and what it knows nothing of."""
+    file = SourceFileRecord(url="a", start=0, stop=1, status=OK, settled=True)
+    came = [("2026-01-01T00:00:00", 0)] * 3 + [("2026-01-01T00:00:00", 1), (None, None)]
+    files = [replace(file, url=str(n), arrived=at, run=run) for n, (at, run) in enumerate(came)]
+    record = ProgressRecord(dataset_id="d", start=0, stop=1, groups=(tuple(files),))
+    raw = json.loads(record.to_json())
+    assert raw["arrivals"] == [["2026-01-01T00:00:00", 0], ["2026-01-01T00:00:00", 1]]
+    assert not any("arrived" in one or "run" in one for one in raw["groups"][0])
+    assert arrivals_of(ProgressRecord.from_json(json.dumps(raw).encode())) == came
+    # An earlier gridmill that fetched the first anew keeps the table, and the others as they are.
+    del raw["groups"][0][0]["came"]
+    known = ProgressRecord.from_json(json.dumps(raw).encode())
+    assert arrivals_of(known) == [(None, None), *came[1:]]
+    # Records in which each file says it.
+    del raw["arrivals"]
+    for one, (at, run) in zip(raw["groups"][0], came, strict=True):
+        one.pop("came", None)
+        one |= {} if at is None else {"arrived": at, "run": run}
+    assert arrivals_of(ProgressRecord.from_json(json.dumps(raw).encode())) == came
+
+
 @given(st.lists(EARLIER, max_size=30))
 def test_earlier_versions_are_kept_compactly(found):
     """At most ten of a place and its variables, the latest; once more it changes nothing."""

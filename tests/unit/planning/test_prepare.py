@@ -16,7 +16,7 @@ from gridmill.planning.prepare import prepare_region
 from gridmill.planning.reasons import Belief
 from gridmill.sources.fetch.download import FileIdentity
 from recordings import ARRAYS, OK, Job, files_of, prepared_of, receipt, recorded
-from tiny import TinyCoord
+from tiny import HOUR, START, TinyCoord
 
 
 def done_record(n: int = 4, job_class: Any = Job) -> ProgressRecord:
@@ -103,6 +103,28 @@ def test_a_run_says_what_it_believes(belief, why):
     prepared = prepare_region(job, record, ARRAYS, lambda *_: [], ask, belief=belief)
     assert prepared.todo == ({"a": why, "b": why} if why else {})
     assert bool(asked) == belief.revalidate
+
+
+def test_what_is_done_asks_a_file_once_for_its_address():
+    """A rerun looks at each of very many files: an author's hook is called no more than needed."""
+    asked: list[Any] = []
+
+    class Asked(TinyCoord):
+        def get_url(self) -> str:
+            asked.append(self.label)
+            return super().get_url()
+
+    class AskedJob(Job):
+        def generate_source_file_coords(self, ds: Any, group: Any) -> Any:
+            return [
+                Asked(label=one.label) for one in super().generate_source_file_coords(ds, group)
+            ]
+
+    record = done_record()
+    job = prepared_of(job_class=AskedJob).job
+    asked.clear()
+    assert not prepare_region(job, record, ARRAYS, lambda *_: [], now=START + 9 * HOUR).todo
+    assert len(asked) == 4
 
 
 def test_descriptions_decide_nothing():

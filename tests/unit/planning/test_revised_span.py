@@ -11,7 +11,7 @@ from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.settled import SourceFileStatus
-from gridmill.planning.revisions import revised
+from gridmill.planning.revisions import changed_places, revised
 
 OK, ABSENT = SourceFileStatus.SUCCEEDED, SourceFileStatus.NOT_YET_AVAILABLE
 
@@ -37,20 +37,20 @@ BEFORE = record("1", *(file(at, f"{at}") for at in range(4)))
 def test_it_ends_where_readers_saw_the_end(seen, first, stop):
     """What was revised beyond is not theirs to be told."""
     after = record("2", file(0, "0"), file(1, "1"), file(2, "2", "new"), file(3, "3", "new"))
-    assert revised(BEFORE, after, seen) == (Region(first, stop), ["a"])
+    assert revised(changed_places(BEFORE, after), seen) == (Region(first, stop), ["a"])
 
 
 @pytest.mark.parametrize("seen", [0, 4, 6])
 def test_what_nobody_saw_is_not_revised(seen):
     """Nor where nothing is published at all."""
     after = record("2", file(0, "0"), file(1, "1"), file(2, "2", "new"), file(3, "3", "new"))
-    assert revised(BEFORE, after, seen) is None
+    assert revised(changed_places(BEFORE, after), seen) is None
 
 
 def test_the_same_bytes_are_no_revision():
     """Another version of a file may give the same values."""
     after = record("2", *(file(at, f"{at}", "new") for at in range(4)), digest="1")
-    assert revised(BEFORE, after, 8) is None
+    assert revised(changed_places(BEFORE, after), 8) is None
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -58,14 +58,20 @@ def test_each_place_of_one_file_is_told_apart(place):
     """A file that fills two places, of which one could not be read: that one is healed."""
     files = (file(0, "both"), file(1, "both"), file(2, "2"), file(3, "3"))
     before = record("1", *files, unread={place: (True, "KeyError: hour")})
-    assert revised(before, record("2", *files), 8) == (Region(4 + place, 5 + place), ["a"])
+    assert revised(changed_places(before, record("2", *files)), 8) == (
+        Region(4 + place, 5 + place),
+        ["a"],
+    )
 
 
 def test_a_file_that_came_is_a_revision_of_its_place():
     """Readers saw nothing there."""
     files = (*BEFORE.groups[0][:3], file(3, "3", status=ABSENT))
     before = replace(BEFORE, groups=(files,))
-    assert revised(before, record("2", *BEFORE.groups[0]), 8) == (Region(7, 8), ["a"])
+    assert revised(changed_places(before, record("2", *BEFORE.groups[0])), 8) == (
+        Region(7, 8),
+        ["a"],
+    )
 
 
 def test_of_a_file_that_fills_more_than_readers_saw_it_is_what_they_saw():
@@ -73,4 +79,4 @@ def test_of_a_file_that_fills_more_than_readers_saw_it_is_what_they_saw():
     long = replace(file(2, "long"), stop=4)
     before = record("1", file(0, "0"), file(1, "1"), long)
     after = record("2", file(0, "0"), file(1, "1"), replace(long, etag="new"))
-    assert revised(before, after, 7) == (Region(6, 7), ["a"])
+    assert revised(changed_places(before, after), 7) == (Region(6, 7), ["a"])

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class Cluster:
     workers: int | None
     adapt: tuple[int, int] | None
     worker_timeout: timedelta
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)
 
 
 def cluster_options(command: Command) -> Command:

@@ -44,7 +44,7 @@ class CatalogueOptions:
     """
 
     url: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     for_readers: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
+from gridmill.model.urls import mask_url
+
 __all__ = ["Address"]
 
 
@@ -40,6 +42,6 @@ remark=None)
             told = getattr(self, name)
             if told is not None and (not isinstance(told, str) or not told.strip()):
                 raise ValueError(
-                    f"{name}={told!r} of address {self.url!r} says nothing: give a few words why, "
-                    "or None"
+                    f"{name}={told!r} of address {mask_url(self.url)!r} says nothing: give a few "
+                    "words why, or None"
                 )

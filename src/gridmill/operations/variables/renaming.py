@@ -113,6 +113,8 @@ def rename_variables(
         if pairs:
             _copy_all(archive, dataset.replicas, pairs, lease)
         with nobody_at_work(state, report.run) as alone:
+            # Meanwhile updates may have published more, and labels may have come in between.
+            archive = _with_new_names(dataset, pairs, now)
             publisher = Publisher(archive, dataset.replicas)
             if pairs:
                 _show_in_all(publisher, pairs, alone, keep_until)

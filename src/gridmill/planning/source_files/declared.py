@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class NotOffered:
         declared = () if job.is_static else job.offerings
         outside = [(one, _outside(one, indexes[job.append_dim])) for one in declared]
         self._masks = [(one.dim, at, _chosen(one, indexes)) for one, at in outside if at.any()]
+
+    def without(self, files: Iterable[SourceFile]) -> Iterable[SourceFile]:
+        """Return those files that the provider offers."""
+        return (file for file in files if not self(file)) if self._masks else files
 
     def __call__(self, file: SourceFile) -> bool:
         """Whether all that a file fills is not offered."""

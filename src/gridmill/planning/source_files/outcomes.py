@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
+from gridmill.planning.source_files.offered import is_offered_of
 
 __all__ = [
     "awaited_longer",
@@ -22,10 +23,13 @@ __all__ = [
     "declared_provisional",
     "held_for",
     "released_files",
+    "with_files",
     "with_finals",
     "withdrawn_files",
+    "without_unused_groups",
 ]
 
+Files = tuple[SourceFileRecord, ...]
 Unread = Mapping[int, tuple[bool, str]]
 VERSION = ("nbytes", "etag", "last_modified", "checksum", "index")
 # Of a file that is given up for a variable of its group, and not yet for this one.
@@ -67,6 +71,47 @@ def declared_provisional(was: SourceFileRecord, coord: SourceFileCoord) -> Sourc
     return replace(was, provisional=at.provisional, settled=False)
 
 
+def with_files(record: ProgressRecord, names: Collection[str], files: Files) -> ProgressRecord:
+    """Return a record in which variables have other records of their source files.
+
+    Parameters
+    ----------
+    record
+        Of a region.
+    names
+        Variables with one group of files. Others may have it, too, be they of another source group
+        that lists the same: they keep theirs, as what is true of a file by the deadline of one
+        variable need not be by that of another.
+    files
+        What these have from now on.
+    """
+    groups, variables = list(record.groups), dict(record.variables)
+    (at,) = {variables[name].group for name in names}
+    others = (known for name, known in variables.items() if name not in names)
+    is_shared = any(known.group == at for known in (*others, *record.under_way.values()))
+    if files not in groups and not is_shared:
+        groups[at] = files
+        return replace(record, groups=tuple(groups))
+    if files not in groups:
+        groups.append(files)
+    new = groups.index(files)
+    variables |= {name: replace(variables[name], group=new) for name in names}
+    groups, variables, under_way = without_unused_groups(groups, variables, record.under_way)
+    return replace(record, groups=tuple(groups), variables=variables, under_way=under_way)
+
+
+def without_unused_groups(
+    groups: Sequence[Files], *variables: Mapping[str, VariableRecord]
+) -> tuple[list[Files], dict[str, VariableRecord], dict[str, VariableRecord]]:
+    """Return the groups of files that variables have, and those variables with the new numbers."""
+    used = sorted({variable.group for of in variables for variable in of.values()})
+    new = {old: at for at, old in enumerate(used)}
+    known, under_way = (
+        {name: replace(v, group=new[v.group]) for name, v in of.items()} for of in variables
+    )
+    return [groups[old] for old in used], known, under_way
+
+
 def released_files(record: ProgressRecord | None, name: str) -> dict[str, Word]:
     """Return by URL which version of a source file no gate of a variable holds any more."""
     groups = () if record is None else record.groups
@@ -85,11 +130,13 @@ def awaited_longer(
     job: RegionJob[Any, Any],
     group: Sequence[DataVar],
     var: DataVar,
-    coords: Sequence[SourceFileCoord],
+    listed: Sequence[SourceFile],
     files: Sequence[SourceFileRecord],
     now: Any,
 ) -> dict[int, tuple[bool, str]]:
     """Return by index those settled files that a variable with a later deadline still awaits.
+
+    None where the provider does not have it: nobody awaits what fills nothing of it.
 
     Parameters
     ----------
@@ -99,7 +146,7 @@ def awaited_longer(
         The variables that share the files: a file is settled once one of them gives it up.
     var
         The variable.
-    coords, files
+    listed, files
         The group's source files, and their records.
     now
         The present, as a label of the append dim.
@@ -108,9 +155,9 @@ def awaited_longer(
         return {}
     return {
         at: (False, f"{file.detail or file.status}{AWAITED_LONGER}")
-        for at, (coord, file) in enumerate(zip(coords, files, strict=True))
+        for at, (one, file) in enumerate(zip(listed, files, strict=True))
         if file.settled and file.status in NOTHING and file.accepted is None
-        if not is_expected(job, coord, var, now)
+        if not is_expected(job, one.coord, var, now) and is_offered_of(job, var, one)
     }
 
 

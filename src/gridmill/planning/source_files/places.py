@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.authoring.locate import locate, processing_region
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import url_of
+from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.sources.fetch.credentials.access import using
@@ -23,7 +24,7 @@ __all__ = ["Places", "place_files", "positions_filled"]
 def place_files(
     job: RegionJob[Any, Any], ds: xr.Dataset, places: Places, variables: Sequence[DataVar]
 ) -> Iterator[SourceFile]:
-    dims = {dim for var in variables for dim in var.dims}
+    dims, every = {dim for var in variables for dim in var.dims}, set(ds.dims)
     with using(job.access):
         listed: Any = job.generate_source_file_coords(ds, variables)
         if listed is None:
@@ -34,10 +35,10 @@ def place_files(
         coords: tuple[Any, ...] = tuple(listed)
     for coord in coords:
         labels = coord.out_loc()
-        unknown = sorted(set(labels) - set(ds.dims))
-        if unknown:
+        if unknown := labels.keys() - every:
             raise ValueError(
-                f"out_loc() of {url_of(coord)} names dims {unknown} that no variable has"
+                f"out_loc() of {mask_url(url_of(coord))} names dims {sorted(unknown)} "
+                "that no variable has"
             )
         place = {dim: places.of(dim, label) for dim, label in labels.items() if dim in dims}
         yield SourceFile(coord, place)

@@ -67,7 +67,12 @@ class Rhythm:
             for dim in self._dims
         }
         self._sizes = sizes
-        self.cells = _joined([self._weights(file) for file in files])
+        self._files = files
+
+    @cached_property
+    def cells(self) -> list[dict[int, int]]:
+        """By index of the file, how much of a cell it fills."""
+        return _joined([self._weights(file) for file in self._files])
 
     def choose(
         self,
@@ -176,11 +181,20 @@ class Rhythm:
 
 def _joined(weights: Sequence[Mapping[tuple[int, ...], int]]) -> list[dict[int, int]]:
     """Return the cells, by index of the file; those that one file fills together are one."""
-    cells: list[tuple[set[tuple[int, ...]], dict[int, int]]] = []
+    first: dict[tuple[int, ...], int] = {}  # by object, the first file that fills it
+    parents = list(range(len(weights)))
+
+    def root(at: int) -> int:
+        while parents[at] != at:
+            parents[at] = parents[parents[at]]
+            at = parents[at]
+        return at
+
     for index, of_file in enumerate(weights):
-        touched = [cell for cell in cells if not cell[0].isdisjoint(of_file)]
-        names: set[tuple[int, ...]] = set(of_file).union(*(name for name, _ in touched))
-        files = {at: weight for _, cell in touched for at, weight in cell.items()}
-        cells = [cell for cell in cells if cell not in touched]
-        cells.append((names, files | {index: sum(of_file.values())}))
-    return [dict(sorted(files.items())) for _, files in cells]
+        for one in of_file:
+            ends = sorted((root(first.setdefault(one, index)), root(index)))
+            parents[ends[1]] = ends[0]
+    cells: dict[int, dict[int, int]] = {}
+    for index, of_file in enumerate(weights):
+        cells.setdefault(root(index), {})[index] = sum(of_file.values())
+    return sorted(cells.values(), key=max)

@@ -57,7 +57,7 @@ def hide(
 
 def _values(view: ReaderView, length: int, run: str) -> Iterator[CoordinateValues]:
     """Yield the completeness of all regions: with one variable less, every share is another one."""
-    if view.completeness.declared is None:
+    if not view.completeness.declared:
         return
     archive, position = view.archive, 0
     while position < length:

@@ -7,7 +7,7 @@ at last the records that were kept apart go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -70,24 +70,28 @@ def record_added(view: ReaderView, names: Collection[str], run: str) -> None:
     ValueError
         What is recorded apart does not reach as far as readers see.
     """
-    tracker, archive = view.store.tracker, view.archive
+    tracker = view.store.tracker
 
-    def take(added: ProgressRecord) -> None:
+    def take(added: ProgressRecord) -> ProgressRecord:
         before = tracker.read(added.region)
         after = with_variables(before, added, names)
         view.completeness.announce(added.region, run)
         if after != before:
             tracker.write(after)
+        return after
 
-    each(take, list(tracker.adding.all_records()), tracker.objects.at_once)
-    _check_recorded(view, names, view.store.published_length(archive.append_dim) or 0)
+    taken = each(take, list(tracker.adding.all_records()), tracker.objects.at_once)
+    _check_recorded(view, names, {record.region.key: record for record in taken})
 
 
-def _check_recorded(view: ReaderView, names: Collection[str], length: int) -> None:
+def _check_recorded(
+    view: ReaderView, names: Collection[str], taken: Mapping[str, ProgressRecord]
+) -> None:
     """Raise unless each region that readers see has a record of all these variables."""
-    archive, tracker = view.archive, view.store.tracker
+    archive = view.archive
+    length = view.store.published_length(archive.append_dim) or 0
     for region in _regions(archive, length, names):
-        record = tracker.read(region)
+        record = taken.get(region.key) or view.store.tracker.read(region)
         job = archive.job(region)
         wanted = {v.name for v in job.data_vars if v.name in names and is_offered(job, v)}
         if record is None or not wanted <= record.variables.keys():
@@ -122,8 +126,8 @@ def show_added(
     length = store.published_length(archive.append_dim) or 0
     staged: list[StagedRegion] = []
     values: list[CoordinateValues] = []
-    for region in _regions(archive, length, names):
-        record = store.tracker.read(region)
+    regions = list(_regions(archive, length, names))
+    for region, record in zip(regions, store.tracker.read_each(regions), strict=True):
         if record is None:
             continue
         stop = min(record.stop, length)
@@ -155,12 +159,7 @@ def are_shown(store: FinalStore, names: Collection[str]) -> bool:
 def forget_added(tracker: UpdateProgressTracker, names: Collection[str]) -> None:
     """Delete what is recorded of variables apart from others."""
     apart = tracker.adding
-    for record in list(apart.all_records()):
-        rest = without_variables(record, names)
-        if rest.variables or rest.under_way:
-            apart.write(rest)
-        else:
-            apart.delete(record.region)
+    _forget(apart, names)
     for key in list(apart.objects.keys("seeds")):
         # Those of others may be in use.
         if key.partition("/")[2].rpartition("-")[0] in names:
@@ -168,6 +167,17 @@ def forget_added(tracker: UpdateProgressTracker, names: Collection[str]) -> None
     if next(apart.all_records(), None) is None:
         for key in [*apart.objects.keys("behind"), *apart.objects.keys("pending")]:
             apart.objects.delete(key)
+
+
+def _forget(apart: UpdateProgressTracker, names: Collection[str]) -> None:
+    def forget(record: ProgressRecord) -> None:
+        rest = without_variables(record, names)
+        if rest.variables or rest.under_way:
+            apart.write(rest)
+        else:
+            apart.delete(record.region)
+
+    each(forget, list(apart.all_records()), apart.objects.at_once)
 
 
 def forget_shown(store: FinalStore, archive: Archive) -> None:
@@ -185,7 +195,18 @@ def _forget_shown(store: FinalStore, archive: Archive) -> None:
 
 
 def _regions(archive: Archive, length: int, names: Collection[str]) -> Iterator[Region]:
-    """Yield the static region, if there are such variables in it, and those up to a length."""
+    """Yield the static region, if there are such variables in it, and those up to a length.
+
+    Raises
+    ------
+    ValueError
+        The template does not reach as far.
+    """
+    if length > len(archive.index):
+        raise ValueError(
+            f"readers see {length} positions, and the template ends after {len(archive.index)}: "
+            "nothing was shown; run this again"
+        )
     static = {var.name for var in archive.static}
     if static.intersection(names):
         yield Region.STATIC

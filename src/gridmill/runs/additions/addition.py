@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from gridmill.archive.archive import apart_of
+from gridmill.archive.archive import apart_of, check_again
 from gridmill.archive.assignment import Assignment
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
@@ -93,10 +93,13 @@ class Addition:
         ------
         LeaseHeld
             Another run adds variables.
+        ArchiveChanged
+            It was made another one meanwhile: what is recorded apart stays, for the next run.
         """
         state = self.archive.store.state
         kind = self.report.kind
         with Lease(state, run=self.report.run, kind=kind, positions=[ADDING]) as lease:
+            self._check_again()
             self._adopt()
             seen, jobs = self.archive.published, self.assignment.jobs
             for _ in range(MOST_ROUNDS):
@@ -108,6 +111,14 @@ class Addition:
         self._say(lacking)
         if self.assignment.redo is not None and self.report.succeeded:
             self.assignment.redo.close(self.archive.store.tracker)
+
+    def _check_again(self) -> None:
+        """Raise where the archive is another than the one that would be published.
+
+        Labels of an irregular axis can be others with the same metadata.
+        """
+        is_irregular = self.archive.config.append_dim_frequency is None
+        check_again(self.archive, anew=is_irregular)
 
     def _adopt(self) -> None:
         """Take over what an earlier gridmill recorded of them among the other variables."""
@@ -165,9 +176,14 @@ class Addition:
         store = self.archive.store
         if lacking := self._lacking():
             return lacking
+        before, template_ds = self.apart.published, self.apart.template_ds
         try:
             with nobody_at_work(store.state, self.report.run) as lease:
-                if lacking := self._lacking():
+                self._check_again()
+                self.apart.look()
+                # What is recorded apart is this run's alone: a look at each is a request.
+                is_same = self.apart.published == before and self.apart.template_ds is template_ds
+                if not is_same and (lacking := self._lacking()):
                     return lacking
                 self._show_in_all(lease)
         except LeaseHeld as held:

@@ -6,26 +6,32 @@ Icechunk, without fetching anything. Icechunk makes requests by itself, with its
 
 from __future__ import annotations
 
+import os
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from copy import copy
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from threading import Lock
+from typing import Any, TypeVar
 
 import google_crc32c
 import icechunk
 from zarr.core.buffer.core import default_buffer_prototype
 from zarr.core.sync import sync
 
-from gridmill.model.urls import is_local, local_path, mask_text
+from gridmill.model.urls import is_local, local_path, mask_text, mask_url, split_url
 from gridmill.sources.arrays.opened import Remote
+from gridmill.sources.fetch.credentials.access import use_for
+from gridmill.sources.fetch.credentials.reading import CredentialMissing, read_credential
+from gridmill.sources.fetch.credentials.rules import S3Access
 from gridmill.sources.fetch.download import DownloadFailed, DownloadSettings, FileIdentity
-from gridmill.sources.fetch.failures import NotAvailable
+from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError
 from gridmill.sources.fetch.hosts import place_at
+from gridmill.sources.fetch.s3 import check_s3_keys, s3_options
 
 __all__ = ["IcechunkRemote"]
+
+AnswerT = TypeVar("AnswerT")
 
 SNAPSHOT = re.compile(r"@(\w+)")
 # Earlier snapshots of an archive that are kept open; regions of one run share few.
@@ -40,9 +46,12 @@ class IcechunkRemote(Remote):
     url
         A local path, ``s3://bucket/prefix``, or ``gs://bucket/prefix`` (public ones).
     settings
-        `s3_options` say how S3 is reached; `most_at_host` holds.
+        `s3_options` say how S3 is reached, and the `S3Access` that is declared for its bucket who
+        asks; `most_at_host` holds.
     branch
         Which one.
+    snapshot
+        One of its snapshots; None means the last.
 
     Raises
     ------
@@ -50,25 +59,26 @@ class IcechunkRemote(Remote):
         It cannot be opened.
     """
 
-    def __init__(self, url: str, settings: DownloadSettings, branch: str) -> None:
-        self._place = self.url = url.rstrip("/")
+    def __init__(
+        self, url: str, settings: DownloadSettings, branch: str, snapshot: str | None = None
+    ) -> None:
+        self._place, self._branch = url.rstrip("/"), branch
         self._settings = settings
-        with _as_failure(url):
-            self._repository = icechunk.Repository.open(_storage(self._place, settings))
-            session = self._repository.readonly_session(branch)
-        self._most_at_host = settings.most_at_host
-        self._open(session)
-
-    def _open(self, session: icechunk.Session) -> None:
-        self._store: Any = session.store
-        self.snapshot = str(session.snapshot_id)
+        self._opening = Lock()
+        self._by_keys: dict[str, tuple[icechunk.Repository, icechunk.Session]] = {}
         self._earlier: OrderedDict[str, IcechunkRemote] = OrderedDict()
-        super().__init__(self.url, self._settings)
+        self.snapshot = snapshot
+        self.snapshot = self._answer(lambda repository, session: str(session.snapshot_id))
+        super().__init__(url, settings)
 
     def read(self, key: str) -> tuple[bytes, FileIdentity]:
         """Fetch an object of the snapshot; what names it is a checksum of what it holds."""
-        with place_at(self._place, self._most_at_host), _as_failure(self._place):
-            found = sync(self._store.get(key, default_buffer_prototype()))
+
+        def get(repository: icechunk.Repository, session: icechunk.Session) -> Any:
+            return sync(session.store.get(key, default_buffer_prototype()))
+
+        with place_at(self._place, self._settings.most_at_host):
+            found = self._answer(get)
         if found is None:
             raise NotAvailable(f"{self.url}/{key}", "the snapshot does not have it")
         content = found.to_bytes()
@@ -93,13 +103,11 @@ class IcechunkRemote(Remote):
             return None if found is None else self
         with self.lock:
             if found[1] not in self._earlier:
-                earlier = copy(self)
+                own = (self._place, self._settings, self._branch)
                 try:
-                    with _as_failure(self._place):
-                        earlier._open(self._repository.readonly_session(snapshot_id=found[1]))
+                    self._earlier[found[1]] = IcechunkRemote(*own, snapshot=found[1])
                 except (NotAvailable, DownloadFailed):
                     return None
-                self._earlier[found[1]] = earlier
             self._earlier.move_to_end(found[1])
             if len(self._earlier) > MOST_EARLIER:
                 self._earlier.popitem(last=False)
@@ -120,10 +128,12 @@ class IcechunkRemote(Remote):
         if before.snapshot == self.snapshot:
             return False
         try:
-            since = self._repository.diff(
-                from_snapshot_id=before.snapshot, to_snapshot_id=self.snapshot
+            since = self._answer(
+                lambda repository, session: repository.diff(
+                    from_snapshot_id=before.snapshot, to_snapshot_id=self.snapshot
+                )
             )
-        except icechunk.IcechunkError:
+        except DownloadFailed:
             return True  # the snapshot expired: nobody knows
         ours = {f"/{self.array(name).path}" for name in arrays}
         if ours & {*since.new_arrays, *since.deleted_arrays}:
@@ -137,38 +147,95 @@ class IcechunkRemote(Remote):
                     return True
         return False
 
+    def _answer(self, ask: Callable[[icechunk.Repository, icechunk.Session], AnswerT]) -> AnswerT:
+        """Ask the repository, with the keys that are declared for its bucket."""
+        use = use_for(self._place)
+        with _as_failure(self._place):
+            if use is None or not use.rule.needs_secret:
+                return ask(*self._opened(use and use.rule))
 
-def _storage(url: str, settings: DownloadSettings) -> icechunk.Storage:
+            def with_keys(secret: str) -> AnswerT:
+                try:
+                    return ask(*self._opened(use.rule, secret))
+                except icechunk.IcechunkError:
+                    # Which does not tell a refusal from what else may be the matter.
+                    ref = f"{self._place}/refs/branch.{self._branch}/ref.json"
+                    with suppress(NotAvailable, PermanentError, TransientError):
+                        check_s3_keys(ref, self._settings, secret)
+                    raise
+
+            return use.send(with_keys)
+
+    def _opened(
+        self, rule: Any = None, secret: str = ""
+    ) -> tuple[icechunk.Repository, icechunk.Session]:
+        """Open the repository, or that same snapshot with other keys."""
+        with self._opening:
+            if secret not in self._by_keys:
+                storage = _storage(self._place, self._settings, rule, secret)
+                repository = icechunk.Repository.open(storage)
+                if self.snapshot is None:
+                    session = repository.readonly_session(self._branch)
+                else:
+                    session = repository.readonly_session(snapshot_id=self.snapshot)
+                self._by_keys = {secret: (repository, session)}
+            return self._by_keys[secret]
+
+
+def _storage(
+    url: str, settings: DownloadSettings, rule: S3Access | None, secret: str
+) -> icechunk.Storage:
     if is_local(url):
         return icechunk.local_filesystem_storage(str(local_path(url)))
-    parts = urlsplit(url)
+    parts = split_url(url)
     prefix = parts.path.strip("/")
     if parts.scheme == "gs":
         return icechunk.gcs_storage(bucket=parts.netloc, prefix=prefix, anonymous=True)
     if parts.scheme != "s3":
-        raise ValueError(f"{url}: Icechunk is read from s3, gs, or a local path")
-    options = dict(settings.s3_options)
-    endpoint = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
-    has_key = "key" in options
+        raise ValueError(f"{mask_url(url)}: Icechunk is read from s3, gs, or a local path")
+    profile = settings.s3_options.get("profile")
+    if not secret and profile is not None:  # of which Icechunk knows nothing
+        secret = read_credential(S3Access(f"s3://{parts.netloc}", profile=profile), url)
+    options = s3_options(settings, secret)
+    client = options.get("client_kwargs", {})
+    endpoint = options.get("endpoint_url") or client.get("endpoint_url") or _endpoint_here()
+    pays = bool(options.get("requester_pays") or (rule is not None and rule.requester_pays))
     return icechunk.s3_storage(
         bucket=parts.netloc,
         prefix=prefix,
-        region=options.get("client_kwargs", {}).get("region_name"),
+        region=client.get("region_name"),
         endpoint_url=endpoint,
         allow_http=str(endpoint or "").startswith("http://"),
         force_path_style=endpoint is not None,
-        access_key_id=options.get("key"),
-        secret_access_key=options.get("secret"),
-        session_token=options.get("token"),
-        anonymous=True if options.get("anon") else None,
-        from_env=None if has_key or options.get("anon") else True,
+        requester_pays=pays,
+        **_who_asks(options),
     )
+
+
+def _endpoint_here() -> str | None:
+    """Return what s3fs takes for the endpoint where its options name none."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _who_asks(options: Mapping[str, Any]) -> dict[str, Any]:
+    if options.get("anon"):
+        return {"anonymous": True}
+    if "key" not in options:
+        return {"from_env": True}
+    return {
+        "access_key_id": options["key"],
+        "secret_access_key": options.get("secret"),
+        "session_token": options.get("token"),
+    }
 
 
 @contextmanager
 def _as_failure(url: str) -> Iterator[None]:
     try:
         yield
+        return
     except icechunk.IcechunkError as error:
-        cause = mask_text(" ".join(str(error).split()))[:500]
-        raise DownloadFailed(url, f"IcechunkError: {cause}", 1) from None
+        told = f"IcechunkError: {mask_text(' '.join(str(error).split()))[:500]}"
+    except CredentialMissing as error:
+        told = str(error)
+    raise DownloadFailed(url, told, 1)

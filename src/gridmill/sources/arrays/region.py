@@ -13,6 +13,7 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -211,9 +212,11 @@ def _each(keys: Sequence[str], ask: Callable[[str], Any]) -> dict[str, Any]:
         except NotAvailable:
             return None
 
+    # Its threads know what this one does: credentials, and what stops it in a race of mirrors.
+    runs = [copy_context().run for _ in keys]
     with ThreadPoolExecutor(CHUNKS_AT_ONCE, thread_name_prefix="chunk") as pool:
-        answers = zip(keys, pool.map(there, keys), strict=True)
-        return {key: answer for key, answer in answers if answer is not None}
+        answers = pool.map(lambda run, key: run(there, key), runs, keys)
+        return {k: answer for k, answer in zip(keys, answers, strict=True) if answer is not None}
 
 
 def _check_absent(

@@ -315,10 +315,12 @@ class Transfer:
                 with attempt:
                     self._attempts = attempt.num
                     self._attempt()
+            return
         except (TransientError, PermanentError) as e:
-            # Not "from e": the chain's messages may hold what the cause masks.
             has_arrived = isinstance(e, NotAFileError)
-            raise DownloadFailed(self._url, str(e), self._attempts, has_arrived) from None
+            failed = DownloadFailed(self._url, str(e), self._attempts, has_arrived)
+        # Not in the handler: what goes with the chain to other processes may hold what is masked.
+        raise failed
 
     def download(self, destination: Path) -> Download:
         return Download(

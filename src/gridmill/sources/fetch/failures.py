@@ -83,10 +83,10 @@ tries again'
 
 
 class TransientError(Exception):
-    """Worth another attempt."""
+    """Worth another attempt; credentials are masked."""
 
     def __init__(self, cause: str, retry_after_s: float | None = None) -> None:
-        super().__init__(cause)
+        super().__init__(hide(mask_text(cause)))
         self.retry_after_s = retry_after_s
 
 
@@ -95,4 +95,7 @@ class NotAFileError(TransientError):
 
 
 class PermanentError(Exception):
-    """Another attempt would give the same."""
+    """Another attempt would give the same; credentials are masked."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(hide(mask_text(cause)))

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Condition, Timer
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from gridmill.model.urls import split_url
 from gridmill.sources.racing import stop_of_this
 
 __all__ = ["LOOKS_UP_S", "Places", "Turn", "limit_hosts", "place_at", "turn_at", "turns_of"]
@@ -128,7 +128,7 @@ def limit_hosts(owner: object, places: Places | None) -> None:
 
 def place_at(url: str, most: int | None) -> AbstractContextManager[object]:
     """Return what holds a place at a URL's host, unless it is this machine's own disk."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     if most is None or parts.scheme in ("", "file"):
         return nullcontext()
     return _places()(_host_of(parts.scheme, parts.netloc), most)
@@ -136,7 +136,7 @@ def place_at(url: str, most: int | None) -> AbstractContextManager[object]:
 
 def turn_at(url: str, most_a_minute: int | None) -> AbstractContextManager[Turn]:
     """Return what holds the turn of one request at a URL's host, as `place_at` holds a place."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     if most_a_minute is None or parts.scheme in ("", "file"):
         return nullcontext(Turn(0.0))
     return _places().turn(_host_of(parts.scheme, parts.netloc), most_a_minute)

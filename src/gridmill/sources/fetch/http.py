@@ -14,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from gridmill.model.urls import malformed
 from gridmill.sources.fetch.credentials.access import Refused, cookies, use_for
 from gridmill.sources.fetch.credentials.cookies import keep_cookies, with_cookies
 from gridmill.sources.fetch.credentials.hidden import hide
@@ -23,7 +24,6 @@ from gridmill.sources.fetch.failures import (
     SECRET_NAME,
     PermanentError,
     TransientError,
-    mask_text,
     mask_url,
 )
 from gridmill.sources.fetch.responses import (
@@ -97,7 +97,8 @@ def _get_http(
         if response.status not in KEEP_METHOD:
             asked = replace(asked, posted=None)
         bare_url = _target(bare_url, target)
-    raise PermanentError(f"more than {MOST_REDIRECTS} redirects, the last to {mask_url(bare_url)}")
+    last = mask_url(bare_url, every_value=True)
+    raise PermanentError(f"more than {MOST_REDIRECTS} redirects, the last to {last}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def _target(url: str, location: str) -> str:
     except (urllib3.exceptions.LocationParseError, ValueError):
         raise TransientError("a redirect to what is no address") from None
     if target.scheme not in ("http", "https") or not target.host:
-        raise PermanentError(f"a redirect to {mask_url(target.url)}, which is no HTTP address")
+        where = mask_url(target.url, every_value=True)
+        raise PermanentError(f"a redirect to {where}, which is no HTTP address")
     query = target.query
     if query and origin_of(target.url) != origin_of(url):
         query = "&".join(part for part in query.split("&") if hide(part) == part)
@@ -189,6 +191,11 @@ def _sent(
         )
     except urllib3.exceptions.HTTPError as e:
         raise _http_failure(e) from None
+    except ValueError as e:  # whose words hold the header
+        raise PermanentError(
+            f"HTTP cannot carry a header of the request, or the proxy's login, as it is "
+            f"({type(e).__name__}): correct DownloadSettings.headers, or the proxy's variable"
+        ) from None
     if jar is not None:
         keep_cookies(jar, url, response.headers)
     return response
@@ -219,14 +226,15 @@ def _proxy_for(url: str) -> str:
 def _http_request(
     url: str, request: ByteRange | None, settings: DownloadSettings
 ) -> tuple[str, dict[str, str]]:
-    try:
+    parsed, basic = None, {}
+    with suppress(urllib3.exceptions.LocationParseError, UnicodeEncodeError):
         parsed = urllib3.util.parse_url(url)
-    except urllib3.exceptions.LocationParseError:
-        raise ValueError(f"{mask_url(url)} is not a valid URL; correct the source file's") from None
+        basic = urllib3.make_headers(basic_auth=unquote(parsed.auth)) if parsed.auth else {}
+    if parsed is None or bool(parsed.auth) != bool(basic):
+        raise malformed(url)
     # With a content encoding, Content-Length and byte offsets would not be the file's.
     headers = {"Accept-Encoding": "identity", **settings.headers}
-    if parsed.auth:
-        basic = urllib3.make_headers(basic_auth=unquote(parsed.auth))
+    if basic:
         headers["Authorization"] = basic["authorization"]
     if request is not None:
         start, stop = request
@@ -274,7 +282,7 @@ def _http_failure(error: urllib3.exceptions.HTTPError) -> Exception:
     reason: BaseException = error
     if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
         reason = error.reason
-    cause = mask_text(f"{type(reason).__name__}: {reason}")
+    cause = f"{type(reason).__name__}: {reason}"
     if reason.args and isinstance(reason.args[0], ssl.SSLCertVerificationError):
         return PermanentError(cause)
     return TransientError(cause)

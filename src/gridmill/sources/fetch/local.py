@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from gridmill.model.urls import split_url
 from gridmill.sources.fetch.failures import NotAvailable, PermanentError, mask_url
 from gridmill.sources.fetch.responses import CHUNK_NBYTES, Body, ByteRange, Deadline, FileIdentity
 from gridmill.sources.fetch.settings import DownloadSettings
@@ -49,7 +49,7 @@ def open_local(
 def _local_path(url: str) -> Path:
     if not url.lower().startswith("file://"):
         return Path(url)
-    parsed = urlsplit(url)
+    parsed = split_url(url)
     if parsed.netloc not in ("", "localhost"):
         raise ValueError(f"{mask_url(url)} names a host; write file:///path for a local file")
     return Path(url2pathname(parsed.path))

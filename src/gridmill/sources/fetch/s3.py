@@ -13,7 +13,7 @@ from typing import Any
 from gridmill.sources.fetch.credentials.access import Refused, use_for
 from gridmill.sources.fetch.credentials.reading import CredentialMissing
 from gridmill.sources.fetch.credentials.rules import S3Access
-from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError, mask_text
+from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError
 from gridmill.sources.fetch.responses import (
     CHUNK_NBYTES,
     Body,
@@ -26,7 +26,7 @@ from gridmill.sources.fetch.responses import (
 )
 from gridmill.sources.fetch.settings import DownloadSettings
 
-__all__ = ["list_s3", "open_s3"]
+__all__ = ["check_s3_keys", "list_s3", "open_s3", "s3_options"]
 
 # Codes that come with statuses which say less; a throttled request may come as 400.
 _THROTTLING_CODES = frozenset(
@@ -151,10 +151,29 @@ def list_s3(
     )
 
 
-def _s3_filesystem(settings: DownloadSettings, secret: str = "") -> Any:
-    """Return the process's file system for these settings, whichever thread asks."""
-    import s3fs
+def check_s3_keys(url: str, settings: DownloadSettings, secret: str) -> None:
+    """Ask for an object's first byte with declared keys, to learn why another client failed.
 
+    Raises
+    ------
+    Refused
+        The bucket refuses the keys.
+    NotAvailable, PermanentError, TransientError
+        Something else is the matter.
+    """
+    use, deadline = use_for(url), Deadline(settings.deadline_s)
+    assert use is not None
+    assert isinstance(use.rule, S3Access)
+    arguments = {"Key": url.partition("://")[2].partition("/")[2], "Range": range_header(0, 1)}
+    with _s3_failures(url, settings, is_declared=True):
+        filesystem, response = _asked(
+            url, "get_object", arguments, settings, deadline, use.rule, secret
+        )
+        filesystem.loop.call_soon_threadsafe(response["Body"].close)
+
+
+def s3_options(settings: DownloadSettings, secret: str = "") -> dict[str, Any]:
+    """Return how S3 is reached and who asks, as s3fs's options; a secret's keys go before."""
     options = dict(settings.s3_options)
     if secret:
         keys = json.loads(secret)
@@ -163,6 +182,14 @@ def _s3_filesystem(settings: DownloadSettings, secret: str = "") -> Any:
         options["token"] = keys.get("SessionToken")
     if not options.keys() & {"anon", "key", "profile", "session"}:
         options["anon"] = not _has_aws_credentials(os.getpid())
+    return options
+
+
+def _s3_filesystem(settings: DownloadSettings, secret: str = "") -> Any:
+    """Return the process's file system for these settings, whichever thread asks."""
+    import s3fs
+
+    options = s3_options(settings, secret)
     options["config_kwargs"] = {
         "connect_timeout": settings.connect_timeout_s,
         "read_timeout": settings.read_timeout_s,
@@ -243,10 +270,10 @@ def _s3_failures(
         botocore_exceptions.ProfileNotFound,
         botocore_exceptions.ParamValidationError,
     ) as e:
-        failure = PermanentError(mask_text(f"{type(e).__name__}: {e}"))
+        failure = PermanentError(f"{type(e).__name__}: {e}")
     # OSError: TimeoutError and the sockets'; no local file is touched in here.
     except (botocore_exceptions.BotoCoreError, aiohttp.ClientError, OSError) as e:
-        failure = TransientError(mask_text(f"{type(e).__name__}: {e}"))
+        failure = TransientError(f"{type(e).__name__}: {e}")
     else:
         return
     raise failure

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
+from gridmill.model.urls import mask_url, split_url
 from gridmill.sources.fetch.elsewhere.filesystems import connected, identity_in
 from gridmill.sources.fetch.elsewhere.google import over_http
 from gridmill.sources.fetch.failures import (
@@ -139,7 +140,7 @@ Read: TypeAlias = Callable[[str | None, int], tuple[bytes, Page]]
 
 def _reader(url: str, kind: Kind, settings: DownloadSettings) -> Read:
     """Return what reads the page of a token, of so many bytes at most."""
-    scheme = urlsplit(url).scheme.lower()
+    scheme = split_url(url).scheme.lower()
     if scheme in ("http", "https") and (kind == "bucket" or _is_bucket(url, kind)):
         return partial(_read_bucket, *_bucket_of(url), settings)
     if scheme == "gs":
@@ -153,14 +154,14 @@ def _reader(url: str, kind: Kind, settings: DownloadSettings) -> Read:
     if scheme in ("", "file"):
         return partial(_read_listed, url, settings, _list_local)
     raise ValueError(
-        f"{url}: no folder of scheme {scheme!r} is listed; list http, https, s3, gs, "
+        f"{mask_url(url)}: no folder of scheme {scheme!r} is listed; list http, https, s3, gs, "
         "ftp, sftp, or a local folder"
     )
 
 
 def _is_bucket(url: str, kind: Kind) -> bool:
     """Whether the host of a URL is known to answer as a bucket does."""
-    host = urlsplit(url).hostname or ""
+    host = split_url(url).hostname or ""
     is_s3 = host.endswith(".amazonaws.com") and ("s3" in host.split(".") or ".s3-" in f".{host}")
     return kind == "by address" and (is_s3 or host == "storage.googleapis.com")
 
@@ -175,7 +176,7 @@ def _bucket_of(url: str) -> tuple[str, str]:
     >>> _bucket_of("https://storage.googleapis.com/goes-19/ABI/2025/")
     ('https://storage.googleapis.com/goes-19/', 'ABI/2025/')
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     path = parts.path.lstrip("/")
     host = parts.hostname or ""
     if host.endswith(".amazonaws.com") and not host.startswith(("s3.", "s3-")):
@@ -264,7 +265,7 @@ def _list_filesystem(
 def _list_local(
     url: str, request: ByteRange | None, settings: DownloadSettings, deadline: Deadline
 ) -> Iterator[Body]:
-    path = urlsplit(url).path if url.startswith("file://") else url
+    path = split_url(url).path if url.startswith("file://") else url
     try:
         with os.scandir(path) as found:
             every = [(one.name, one.is_dir()) for one in found]

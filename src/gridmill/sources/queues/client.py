@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urljoin
 
+from gridmill.model.urls import split_url
 from gridmill.sources.fetch.failures import DownloadFailed, NotAvailable
 from gridmill.sources.fetch.http import open_http
 from gridmill.sources.fetch.settings import DownloadSettings
@@ -203,7 +204,7 @@ def _address(queue: str, href: str) -> str | None:
     """Return where a result is; None if that is no address, or a file of this machine."""
     try:
         address = urljoin(queue, href)
-        parts = urlsplit(address)
+        parts = split_url(address)
         _ = parts.port  # raises where it is no number
     except ValueError:
         return None

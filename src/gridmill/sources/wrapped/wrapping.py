@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
+
+from gridmill.model.urls import split_url
 
 __all__ = [
     "BY_NAME",
@@ -110,7 +111,7 @@ class Wrapping:
     def is_expected(self, url: str) -> bool:
         """Whether the file at an address may have to be unwrapped."""
         if self.compression == "by name":
-            return form_by_name(urlsplit(url).path) is not None
+            return form_by_name(split_url(url).path) is not None
         return self.compression != "none"
 
     def form_of(self, url: str, head: bytes) -> str | None:
@@ -123,7 +124,7 @@ class Wrapping:
         """
         shown = form_by_content(head)
         if self.compression == "by name":
-            return shown if shown == form_by_name(urlsplit(url).path) else None
+            return shown if shown == form_by_name(split_url(url).path) else None
         if self.compression == "by content":
             return shown or ("tar" if is_tar(head) else None)
         # Of a tar the mark is not asked: the oldest have none, and others are compressed.

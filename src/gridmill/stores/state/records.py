@@ -101,7 +101,7 @@ class UpdateProgressTracker:
 
     def read_each(self, regions: Sequence[Region]) -> list[ProgressRecord | None]:
         """Read the records of several regions, several at once; see `read`."""
-        return list(lookahead(self.read, regions, min(len(regions), self.objects.at_once)))
+        return list(lookahead(self.read, regions, max(1, min(len(regions), self.objects.at_once))))
 
     def write(self, record: ProgressRecord, *, is_begun: bool = False) -> None:
         """Write the record of a region, whole; who writes it has read the one before.

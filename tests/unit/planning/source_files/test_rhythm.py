@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.model.variables import DataVar, Encoding
 from gridmill.pipeline.values import SourceFile
-from gridmill.planning.source_files.rhythm import Rhythm
+from gridmill.planning.source_files.rhythm import Rhythm, _joined
 
 
 def rhythm_of(leads: int, shard: int, budget: float, members: int = 1) -> Rhythm:
@@ -66,6 +67,26 @@ def test_the_budget_is_kept(arrivals, shard, budget, lost):
     assert sum(choice.spent) <= budget * total
     assert sum(choice.spent) <= rhythm.worst() * total + 1e-9
     assert rhythm.worst() <= budget
+
+
+@given(st.lists(st.sets(st.integers(0, 9), max_size=3), max_size=12))
+def test_cells_are_what_files_fill_together(filled):
+    """Each file is of one cell; accounts rest on their order, that of the last file of each."""
+    cells = _joined([{(one,): 1 for one in objects} for objects in filled])
+    assert sorted(index for cell in cells for index in cell) == list(range(len(filled)))
+    where = {index: number for number, cell in enumerate(cells) for index in cell}
+    expected = list(range(len(filled)))
+    for _ in filled:
+        for a, ours in enumerate(filled):
+            for b, theirs in enumerate(filled):
+                if ours & theirs:
+                    expected[a] = expected[b] = min(expected[a], expected[b])
+    for a, b in product(range(len(filled)), repeat=2):
+        assert (where[a] == where[b]) == (expected[a] == expected[b])
+    assert [max(cell) for cell in cells] == sorted(max(cell) for cell in cells)
+    assert all(
+        cell[at] == len(filled[at]) and list(cell) == sorted(cell) for cell in cells for at in cell
+    )
 
 
 def test_a_shard_a_lead_fits_every_rhythm():

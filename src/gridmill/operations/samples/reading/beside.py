@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
-from gridmill.model.urls import mask_url, safe_name
+from gridmill.model.urls import mask_url, safe_name, split_url
 from gridmill.operations.samples.facts import Sample
 from gridmill.operations.samples.reading.known import kind_of_file
 from gridmill.sources.fetch.download import DownloadSettings, fetch
@@ -55,7 +55,7 @@ def _inventory(given: str, suffix: str, folder: Path) -> Sample | None:
     path = Path(address).expanduser().absolute()
     if "://" in given:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / (safe_name(urlsplit(address).path) or "inventory")
+        path = folder / (safe_name(split_url(address).path) or "inventory")
         try:
             path = fetch(address, path, settings=SETTINGS).path
         except (NotAvailable, DownloadFailed):
@@ -73,7 +73,7 @@ def _beside(given: str, suffix: str) -> str:
     >>> _beside("https://x.org/a.grib2?key=1", ".idx"), _beside("/d/a.grib2", ".index")
     ('https://x.org/a.grib2.idx?key=1', '/d/a.index')
     """
-    parts = urlsplit(given) if "://" in given else None
+    parts = split_url(given) if "://" in given else None
     path = given if parts is None else parts.path
     if suffix == ".index":
         head, dot, tail = path.rpartition(".")

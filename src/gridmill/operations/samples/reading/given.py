@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from gridmill.model.urls import mask_url, safe_name
+from gridmill.model.urls import mask_url, safe_name, split_url
 from gridmill.operations.samples.facts import Sample
 from gridmill.operations.samples.reading.beside import inventories_beside
 from gridmill.operations.samples.reading.known import kind_of
@@ -89,7 +88,7 @@ def _bring(given: str, folder: Path) -> Sample:
 
 def _original(given: str, local: Path, folder: Path) -> Path:
     if "://" in given:
-        named = safe_name(urlsplit(given).path) or "sample"
+        named = safe_name(split_url(given).path) or "sample"
         return fetch(given, folder / named, settings=SETTINGS).path
     if not local.is_file():
         raise NotASample(f"{given} is not there: give a file, or an address with its scheme")

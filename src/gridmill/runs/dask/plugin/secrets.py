@@ -19,8 +19,12 @@ from weakref import WeakKeyDictionary
 from distributed import Client, Worker
 
 from gridmill.sources.fetch.credentials.keeper import Keeper, Refusal, known_keeper
-from gridmill.sources.fetch.credentials.reading import COMMAND_S, CredentialMissing
-from gridmill.sources.fetch.credentials.rules import origin_of, rule_for
+from gridmill.sources.fetch.credentials.reading import (
+    COMMAND_S,
+    CredentialMissing,
+    unreadable,
+)
+from gridmill.sources.fetch.credentials.rules import host_url, rule_for
 
 __all__ = ["AskDriver", "answer_workers", "deliver"]
 
@@ -70,13 +74,12 @@ class AskDriver:
         CredentialMissing
             There is none, as the keeper says; or nobody answers.
         """
-        scheme, host, port = origin_of(url)
         number, waiting = uuid.uuid4().hex, _Waiting()
         question = {
             "number": number,
             "worker": self._worker.address,
             "keeper": keeper,
-            "host": f"{scheme}://{host}" if scheme == "s3" else f"{scheme}://{host}:{port}",
+            "host": host_url(url),
             "refusal": None if refusal is None else vars(refusal),
         }
         _waiting[number] = waiting
@@ -149,13 +152,17 @@ class _Answers:
 
 
 def _envelope(question: Mapping[str, Any], keeper: Keeper) -> _Envelope:
-    host = str(question["host"])
-    rule = rule_for(keeper.rules, host)
-    if rule is None:
-        return _Envelope(error=f"no credential is declared for {host}")
-    refusal = None if question["refusal"] is None else Refusal(**question["refusal"])
+    host, rule = str(question["host"]), None
     try:
+        rule = rule_for(keeper.rules, host)
+        if rule is None:
+            return _Envelope(error=f"no credential is declared for {host}")
+        refusal = None if question["refusal"] is None else Refusal(**question["refusal"])
         secret = keeper.secret(rule, host, refusal)
+        return _Envelope(secret.version, secret.value)
     except CredentialMissing as error:
         return _Envelope(error=str(error))
-    return _Envelope(secret.version, secret.value)
+    except Exception as error:  # without an answer the worker would wait
+        if rule is not None:
+            return _Envelope(error=unreadable(keeper.rules[rule], error))
+        return _Envelope(error=f"no rule is found for {host} ({type(error).__name__})")

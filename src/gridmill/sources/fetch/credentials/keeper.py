@@ -190,8 +190,10 @@ class Keeper:
 
 
 _keepers: WeakValueDictionary[str, Keeper] = WeakValueDictionary()
-# Of keepers in other processes, for as long as whoever asks them is there.
+# Of keepers in other processes, for as long as whoever asks them is there; last used last.
 _distant: dict[str, Keeper] = {}
+# Runs that a worker keeps credentials of; the least recently used ones would be asked for anew.
+MOST_DISTANT = 32
 # By who knows them, as in `gridmill.sources.fetch.hosts`.
 _elsewhere: dict[object, AskKeeper] = {}
 _finding = Lock()
@@ -214,9 +216,13 @@ def ask_elsewhere(owner: object, ask: AskKeeper | None) -> None:
 def keeper_of(id: str, rules: Sequence[Credential]) -> Keeper:  # noqa: A002
     """Return the keeper with a number, or one that asks it, or one that reads what is here."""
     with _finding:
-        known = _keepers.get(id)
+        known, is_distant = _keepers.get(id), id in _distant
         if known is None:
             asks = [*_elsewhere.values()]
-            known = Keeper(rules, id, asks[-1] if asks else None)
+            known, is_distant = Keeper(rules, id, asks[-1] if asks else None), True
+        if is_distant:
+            _distant.pop(id, None)
             _distant[id] = known
+            while len(_distant) > MOST_DISTANT:
+                del _distant[next(iter(_distant))]
         return known

@@ -6,13 +6,20 @@ import json
 import netrc
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gridmill.sources.fetch.credentials.rules import Credential, Login, S3Access, origin_of
+from gridmill.sources.fetch.credentials.rules import (
+    ApiKey,
+    BearerToken,
+    Credential,
+    Login,
+    S3Access,
+    origin_of,
+)
 
-__all__ = ["CredentialMissing", "read_credential"]
+__all__ = ["CredentialMissing", "read_credential", "unreadable"]
 
 # Somebody may have to look at a second device.
 COMMAND_S = 120.0
@@ -44,8 +51,24 @@ def read_credential(rule: Credential, url: str) -> str:
     Raises
     ------
     CredentialMissing
-        There is none, or the command fails.
+        There is none, or the command fails; with no other error in its chain, and no frame of what
+        was read in its traceback.
     """
+    try:
+        return _read(rule, url)
+    except CredentialMissing as error:
+        told = error.told
+    except Exception as error:  # it may hold all that was read
+        told = unreadable(rule, error)
+    raise CredentialMissing(told)
+
+
+def unreadable(rule: Credential, error: Exception) -> str:
+    """Say that a place cannot be read, of an error whose own words may hold a secret."""
+    return f"{rule.place} cannot be read ({type(error).__name__}); look at what it holds"
+
+
+def _read(rule: Credential, url: str) -> str:
     if rule.command is not None:
         printed = _printed(rule)
         return _as_keys(rule, printed) if isinstance(rule, S3Access) else printed
@@ -72,6 +95,13 @@ def _one_line(rule: Credential, value: str) -> str:
             f"{rule.place} holds more than one line, or control characters; it must hold the "
             f"{rule.what} alone"
         )
+    # Logins and query parameters are encoded on their way, and of S3's keys the signature is sent.
+    is_sent_so = isinstance(rule, BearerToken) or (isinstance(rule, ApiKey) and rule.query is None)
+    if is_sent_so and not value.isascii():
+        raise CredentialMissing(
+            f"{rule.place} holds a character that is not ASCII, which HTTP does not carry as it "
+            f"is; copy the {rule.what} there again: dashes and quotes may have been replaced"
+        )
     return value
 
 
@@ -83,7 +113,6 @@ def _printed(rule: Credential) -> str:
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
             timeout=COMMAND_S,
             check=False,
         )
@@ -93,10 +122,13 @@ def _printed(rule: Credential) -> str:
             why = f"cannot be run: {error.strerror}"
         raise CredentialMissing(f"{rule.place} {why}; run it by hand") from None
     # What it says on stderr may hold anything.
-    printed = done.stdout.strip()
-    if done.returncode or not printed:
+    if done.returncode or not done.stdout.strip():
         how = f"ended with exit code {done.returncode}" if done.returncode else "printed nothing"
         raise CredentialMissing(f"{rule.place} {how}; run it by hand to see what it says")
+    try:
+        printed = done.stdout.decode().strip()
+    except UnicodeDecodeError:
+        raise CredentialMissing(f"{rule.place} prints what is not UTF-8; print UTF-8") from None
     return printed if isinstance(rule, S3Access) else _one_line(rule, printed)
 
 
@@ -109,6 +141,8 @@ def _of_netrc(rule: Login, host: str) -> str:
     except netrc.NetrcParseError as error:
         # Its message repeats a word of the file.
         raise CredentialMissing(f"{path} is no netrc file from line {error.lineno} on") from None
+    except UnicodeDecodeError:
+        raise CredentialMissing(f"{path} is not UTF-8; save it in UTF-8") from None
     if found is None or not found[2]:
         raise CredentialMissing(
             f"{path} has no login for {host}; add a line: machine {host} login … password …"
@@ -117,8 +151,7 @@ def _of_netrc(rule: Login, host: str) -> str:
 
 
 def _of_variables(rule: S3Access) -> str:
-    values = [_variable(rule, name) for name in rule.variables]
-    return json.dumps(dict(zip(KEYS, values, strict=False)))
+    return _keys(rule, [_variable(rule, name) for name in rule.variables])
 
 
 def _of_profile(rule: S3Access) -> str:
@@ -132,7 +165,7 @@ def _of_profile(rule: S3Access) -> str:
         raise CredentialMissing(f"{rule.place} gives no keys ({type(error).__name__})") from None
     if keys is None:
         raise CredentialMissing(f"{rule.place} has no keys; see aws configure")
-    return json.dumps(dict(zip(KEYS, (keys.access_key, keys.secret_key, keys.token), strict=True)))
+    return _keys(rule, (keys.access_key, keys.secret_key, keys.token))
 
 
 def _as_keys(rule: S3Access, printed: str) -> str:
@@ -140,6 +173,13 @@ def _as_keys(rule: S3Access, printed: str) -> str:
         told: Any = json.loads(printed)
     except ValueError:
         told = None
-    if not isinstance(told, Mapping) or not all(isinstance(told.get(k), str) for k in KEYS[:2]):
+    values = [told.get(name) for name in KEYS] if isinstance(told, Mapping) else [None]
+    if not all(isinstance(value, str) for value in values[:2]):
         raise CredentialMissing(f"{rule.place} must print JSON with {' and '.join(KEYS[:2])}")
-    return json.dumps({name: told.get(name) for name in KEYS})
+    return _keys(rule, values)
+
+
+def _keys(rule: S3Access, values: Sequence[str | None]) -> str:
+    """Return keys as one text."""
+    checked = [None if value is None else _one_line(rule, value) for value in values]
+    return json.dumps(dict(zip(KEYS, checked, strict=False)))

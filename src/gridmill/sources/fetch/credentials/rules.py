@@ -15,6 +15,8 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+from gridmill.model.urls import split_url
+
 __all__ = [
     "ApiKey",
     "BearerToken",
@@ -22,6 +24,7 @@ __all__ = [
     "Login",
     "S3Access",
     "credential_of",
+    "host_url",
     "origin_of",
     "rule_for",
     "with_overrides",
@@ -335,11 +338,25 @@ def origin_of(url: str) -> tuple[str, str, int]:
     >>> origin_of("https://me:pw@Data.example.org/a"), origin_of("s3://bucket/key")
     (('https', 'data.example.org', 443), ('s3', 'bucket', 0))
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     scheme = parts.scheme.lower()
     if scheme == "s3":
         return scheme, parts.netloc, 0
     return scheme, (parts.hostname or "").lower(), parts.port or PORTS.get(scheme, 0)
+
+
+def host_url(url: str) -> str:
+    """Return the URL of whom a URL asks: what `origin_of` says, without path, login and query.
+
+    Examples
+    --------
+    >>> host_url("https://me:pw@example.org/a?b"), host_url("http://[::1]:81/a"), host_url("s3://b/k")
+    ('https://example.org:443', 'http://[::1]:81', 's3://b')
+    """
+    scheme, host, port = origin_of(url)
+    if scheme == "s3":
+        return f"{scheme}://{host}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def rule_for(rules: Sequence[Credential], url: str) -> int | None:

@@ -11,9 +11,10 @@ import email.utils
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError, mask_text
+from gridmill.model.urls import split_url
+from gridmill.sources.fetch.failures import NotAvailable, PermanentError, TransientError
 from gridmill.sources.fetch.responses import CHUNK_NBYTES, Body, ByteRange, Deadline, FileIdentity
 from gridmill.sources.fetch.settings import DownloadSettings
 
@@ -70,7 +71,7 @@ def connected(
 
     What its library raises is raised as a status of the fetch.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     deadline.check()
     try:
         filesystem = _filesystem(url, settings, deadline)
@@ -91,7 +92,7 @@ def connected(
 def _filesystem(url: str, settings: DownloadSettings, deadline: Deadline) -> Any:
     import fsspec
 
-    parts = urlsplit(url)
+    parts = split_url(url)
     seconds = max(min(settings.connect_timeout_s, deadline.remaining_s), 0.001)
     options = {"host": parts.hostname, "skip_instance_cache": True, **settings.filesystem_options}
     if parts.port is not None:
@@ -107,7 +108,7 @@ def _status_of(error: Exception, url: str) -> Exception:
     """Return a library's error as a status: a refusal stays one, all else may pass."""
     import ftplib
 
-    cause = mask_text(f"{type(error).__name__}: {error}")
+    cause = f"{type(error).__name__}: {error}"
     if isinstance(error, ftplib.error_perm):
         # RFC 959: 550 is a file that is not there, or may not be read.
         return NotAvailable(url, cause) if str(error).startswith("550") else PermanentError(cause)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ PARTS_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class S3Bucket:
-    """Objects below a prefix, by their keys.
+    """Objects below a prefix, by their keys; `repr` shows no option.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class S3Bucket:
 
     name: str
     prefix: str
-    storage_options: Mapping[str, Any]
+    storage_options: Mapping[str, Any] = field(repr=False)
     patience: Patience
     headers: Headers
 

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -90,7 +90,7 @@ class S3Requests:
     """
 
     bucket: str
-    storage_options: Mapping[str, Any]
+    storage_options: Mapping[str, Any] = field(repr=False)
     patience: Patience
 
     @property

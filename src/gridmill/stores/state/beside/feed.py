@@ -97,9 +97,12 @@ class Feed:
         objects, key = self.objects.impatient, _key(publication.day)
         for _ in range(TRIES):
             there = objects.get(key)
-            content = (there or b"") + publication.to_line()
+            # It knows its own content again, where the answer to a put is lost.
+            change = objects.change(key, (there or b"") + publication.to_line())
+            if change is None:
+                return
             try:
-                objects.overwrite(key, content, partial(self._check, key, there))
+                change(partial(self._check, key, there))
             except _Moved:
                 continue
             return

@@ -124,3 +124,13 @@ def test_a_feed_that_cannot_be_written_raises_nothing(tmp_path, error, caplog):
     feed.objects = objects
     feed.write(at_once=True)
     assert [one.after for one in feed.read("2026-11-29")] == [1]
+
+
+def test_the_first_publication_of_a_run_is_written_at_once(tmp_path):
+    """However short the time since another run of the same process wrote."""
+    feed = Feed(open_objects(str(tmp_path / "a")))
+    for run in ("one", "two"):
+        feed.begin()
+        feed.note(Publication(at="2026-11-29T20:00:00", run=run, before=0, after=1))
+        feed.write()
+        assert not feed.has_news
