@@ -49,6 +49,8 @@ from gridmill.stores.final_store import FinalStore
 if TYPE_CHECKING:
     import xarray as xr
 
+    from gridmill.authoring.grids import HorizontalGrid
+
 __all__ = ["RegionJob"]
 
 DataVarT = TypeVar("DataVarT", bound=DataVar)
@@ -185,7 +187,8 @@ class RegionJob(Generic[DataVarT, CoordT]):
         -------
         ndarray
             Dims as `data_var.dims`, without those for which `coord.out_loc()` gives a single
-            label; NaN where there is no value.
+            label; NaN where there is no value. Of a variable that is `regridded`, the last two are
+            the source's rows and columns.
 
         Raises
         ------
@@ -221,12 +224,21 @@ class RegionJob(Generic[DataVarT, CoordT]):
         """
         found = as_array(self.read_data(coord, data_var), data_var.name)
         if found.shape != out.shape:
+            of_source = ", the last two of the source's grid" if data_var.regridded else ""
             url = mask_url(url_of(coord))
             raise ValueError(
                 f"read_data({url}, {data_var.name!r}) gives shape {found.shape}, but "
-                f"out_loc() selects {out.shape} of dims {data_var.dims}"
+                f"out_loc() selects {out.shape} of dims {data_var.dims}{of_source}"
             )
         cast_into(found, out, data_var.name, data_var.encoding.missing)
+
+    def grid_of(self, coord: CoordT) -> HorizontalGrid | None:
+        """Return the grid of a file's fields, for variables that are regridded.
+
+        None, as by default, is that of `Regrid.grid`. Override it where files come on several; what
+        is on the archive's own is stored as it is.
+        """
+        return None
 
     def source_groups(self, data_vars: Sequence[DataVarT]) -> Sequence[Sequence[DataVarT]]:
         """Divide variables into groups that share source files; by default all do."""

@@ -24,6 +24,8 @@ from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.encoding.text import with_text
 from gridmill.authoring.labels import fixed_step, just_after, parse_label
 from gridmill.authoring.lazy import lazy_variable, zeros
+from gridmill.authoring.regridding.checks import check_regridded, check_target
+from gridmill.authoring.regridding.describing import described
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
 from gridmill.sources.listings.listings import Listings
@@ -229,6 +231,7 @@ class TemplateConfig:
                 "declare how they are stored"
             )
         check_bounds(self, ds)
+        check_target(self, ds)
         lazy = {var.name: lazy_variable(var, ds.sizes) for var in _stored_by(self)}
         ds = ds.assign(lazy).assign_attrs(dict(self.dataset_attributes))
         for coord in self.coords:
@@ -389,8 +392,8 @@ class TemplateConfig:
 
 
 def _resolved(config: TemplateConfig, var: DataVar) -> DataVar:
-    """Give a variable its dims, and an aggregation the step of the append dim."""
-    var = var.with_dims(config.dims)
+    """Give a variable its dims, an aggregation the step of the append dim, and say how it came."""
+    var = described(var.with_dims(config.dims))
     if var.aggregated is None:
         return var
     return replace(var, aggregated=replace(var.aggregated, period=config.append_dim_frequency))
@@ -429,6 +432,7 @@ def _check_declaration(config: TemplateConfig) -> None:
                 f"{config.append_dim!r} must come first"
             )
     check_made(config)
+    check_regridded(config)
     check_shares(who, config.coords, config.data_vars, config.append_dim)
     check_settling(config)
     config.label(config.append_dim_start)

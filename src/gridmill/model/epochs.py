@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AGGREGATION",
+    "BILINEAR",
+    "CONSERVATIVE",
     "DEACCUMULATION",
     "ENCODING",
     "EPOCHS",
@@ -32,6 +34,7 @@ __all__ = [
     "INTERPOLATION",
     "NETCDF_READING",
     "PACKING",
+    "REGRIDDING",
     "RELATIVE_HUMIDITY",
     "ROUNDING",
     "SCALING",
@@ -56,6 +59,10 @@ AGGREGATION = "aggregation over time"
 WIND_SPEED = "wind speed of components"
 WIND_DIRECTION = "wind direction of components"
 RELATIVE_HUMIDITY = "relative humidity of dew point"
+BILINEAR = "bilinear regridding"
+CONSERVATIVE = "conservative regridding"
+# What SciPy carries the weights of.
+REGRIDDING = frozenset({BILINEAR, CONSERVATIVE})
 
 EPOCHS: Mapping[str, int] = MappingProxyType(
     {
@@ -71,6 +78,8 @@ EPOCHS: Mapping[str, int] = MappingProxyType(
         WIND_SPEED: 1,
         WIND_DIRECTION: 1,
         RELATIVE_HUMIDITY: 1,
+        BILINEAR: 1,
+        CONSERVATIVE: 1,
     }
 )
 # What was wrong until a stage's epoch was raised to this one.

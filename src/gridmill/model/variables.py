@@ -14,6 +14,7 @@ from gridmill.model.fields.derived import Aggregation, Derived
 from gridmill.model.fields.gates import Gate, check_gates
 from gridmill.model.fields.names import check_name
 from gridmill.model.fields.packing import PACKED, check_fill, whole_range
+from gridmill.model.fields.regrid import Regrid
 from gridmill.model.fields.superseded import Superseded
 
 __all__ = [
@@ -271,6 +272,8 @@ class DataVar:
         The formula that it is made by, of other variables of the same source files or of others'.
     aggregated
         How many steps of the source become one position of the append dim.
+    regridded
+        From which grid its source files' fields are brought to the archive's, and how.
 
     Raises
     ------
@@ -296,6 +299,7 @@ class DataVar:
     publication_delay: timedelta | None = None
     derived: Derived | None = None
     aggregated: Aggregation | None = None
+    regridded: Regrid | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)

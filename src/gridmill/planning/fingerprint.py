@@ -8,8 +8,8 @@ That is its fingerprint, a mapping with
 - ``addresses``: hash of the source files' addresses;
 - ``labels``: hash of the region's labels along the append dim;
 - ``grid``: hash of the labels along the other dims;
-- ``made``: of a variable that is derived or aggregated, hash of the formula's name and its inputs'
-  names, and of the aggregation.
+- ``made``: of a variable that is derived, aggregated or regridded, hash of the formula's name and
+  its inputs' names, of the aggregation, and of the source's grid and the method.
 
 A record is believed while the first three, the labels and ``made`` are as they are today: an
 irregular axis can get a label between two others, and then every later place is another label's.
@@ -56,7 +56,7 @@ __all__ = ["Listed", "fits", "hash_of_array", "hash_of_grid"]
 DECIDES = {"array": "the array's metadata", "stop": "the region's end", "places": "source files"}
 # Likewise, where a record has it.
 LABELS = "labels"
-# Likewise, of what is made of other variables, or of many steps.
+# Likewise, of what is made of other variables, of many steps, or on another grid.
 MADE = "made"
 
 
@@ -122,10 +122,13 @@ class Listed:
 
     def _made_of(self, name: str) -> dict[str, str]:
         var = self._var(name)
-        if not var.is_made:
-            return {}
-        parts = (var.derived, var.aggregated)
-        return {MADE: _hash([None if part is None else part.content for part in parts])}
+        made, regridded = (
+            [None if part is None else part.content for part in parts]
+            for parts in ((var.derived, var.aggregated), [v.regridded for v in var.sources])
+        )
+        if any(part is not None for part in regridded):
+            return {MADE: _hash([*made, regridded])}
+        return {MADE: _hash(made)} if var.is_made else {}
 
     def change(self, name: str, record: ProgressRecord | None) -> str:
         """Say in what a record's variable was made of something else; empty if in nothing."""
@@ -139,7 +142,7 @@ class Listed:
             told for part, told in DECIDES.items() if known.fingerprint.get(part) != ours[part]
         ]
         if known.fingerprint.get(MADE) != ours.get(MADE):
-            changed.append("what it is derived from, and how,")
+            changed.append("what it is made of, and how,")
         if known.fingerprint.get(LABELS, ours[LABELS]) != ours[LABELS]:
             changed.append(f"labels along {self.job.append_dim}")
         return f"{' and '.join(changed)} changed" if changed else ""

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-__all__ = ["reading_code"]
+__all__ = ["reading_code", "version_of"]
 
 DECODERS = (
     "eccodes",
@@ -57,7 +57,7 @@ def _hash_of(job_class: Any) -> str:
     for part in _parts(job_class):
         digest.update(part)
     for name in DECODERS:
-        digest.update(f"{name} {_version(name)}\n".encode())
+        digest.update(f"{name} {version_of(name)}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -114,7 +114,8 @@ def _in_order(constant: Any) -> Any:
     return sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """Return the version of an installed package; empty if there is none."""
     try:
         return version(name)
     except PackageNotFoundError:

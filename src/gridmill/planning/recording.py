@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from importlib.metadata import version as distribution_version
 from typing import Any, Literal
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_expected
 from gridmill.authoring.source_file import url_of
-from gridmill.model.epochs import FIRST
+from gridmill.model.epochs import FIRST, REGRIDDING
 from gridmill.model.fields.statistics import noted
 from gridmill.model.files.earlier import Earlier, kept_compactly
 from gridmill.model.files.recorded import SourceFileRecord
@@ -24,7 +23,7 @@ from gridmill.pipeline.values import Receipt, SourceFile
 from gridmill.planning.earlier import earlier_versions
 from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
-from gridmill.planning.reading_code import reading_code
+from gridmill.planning.reading_code import reading_code, version_of
 from gridmill.planning.source_files.before import SaidBefore
 from gridmill.planning.source_files.outcomes import (
     NOTHING,
@@ -325,14 +324,16 @@ def _made_by(
     return {
         "epochs": dict(sorted(epochs.items())),
         "version": version,
-        "libraries": _libraries(),
+        "libraries": _libraries(*(("scipy",) if epochs.keys() & REGRIDDING else ())),
         "unproven": is_unproven or None,
     }
 
 
 @cache
-def _libraries() -> dict[str, str]:
-    return {name: distribution_version(name) for name in ("gridmill", "numcodecs", "zarr")}
+def _libraries(*others: str) -> dict[str, str]:
+    """Return versions; workers may have others that are missing here."""
+    known = {name: version_of(name) for name in ("gridmill", "numcodecs", *others, "zarr")}
+    return {name: version for name, version in known.items() if version}
 
 
 def _under_way(

@@ -1,7 +1,7 @@
-"""Small files that many tasks of a run need: fetched once a machine, whichever process asks first.
+"""Small files that many tasks of a run need: fetched or made once a machine, by who asks first.
 
-They lie in a folder that the workers of a machine share, for one attempt of one run; without such a
-folder each process fetches for itself.
+They lie in a folder that the workers of a machine share, fetched ones for one attempt of one run;
+without such a folder each process fetches, or makes, for itself.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from gridmill.sources.fetch.download import DownloadSettings, FileIdentity, read_version
 
-__all__ = ["keep_files", "read_kept"]
+__all__ = ["keep_files", "keep_made", "read_kept"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,27 @@ def read_kept(
         content, version = read_version(url, settings=settings)
         _put(path, json.dumps(asdict(version)).encode() + b"\n" + content)
     return content, version
+
+
+def keep_made(key: str, make: Callable[[], bytes]) -> bytes:
+    """Give the bytes that lie in the shared folder under a key, or make them and put them there.
+
+    Parameters
+    ----------
+    key
+        What the content follows from, whole, as a file's name.
+    make
+        Makes them; while it does, other processes that ask for the same wait.
+    """
+    if _folder is None:
+        return make()
+    path = _folder / key
+    with _held(path):
+        with contextlib.suppress(OSError):
+            return path.read_bytes()
+        content = make()
+        _put(path, content)
+    return content
 
 
 @contextmanager

@@ -16,18 +16,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from gridmill.model.epochs import NETCDF_READING, stage
-from gridmill.sources.evidence.netcdf import Description, describe_hdf5, describe_netcdf4
+from gridmill.sources.evidence.netcdf import (
+    Description,
+    describe_hdf5,
+    describe_netcdf4,
+    labels_netcdf4,
+)
 from gridmill.sources.evidence.observed import Evidence, dtype_made, is_observed, observe
 from gridmill.sources.hdf5_chunks import read_deflated, read_whole
+from gridmill.sources.selecting import Labels, positions_of
 
 __all__ = ["netcdf_variables", "read_netcdf"]
 
+# A position, a slice, or several positions of a dimension.
+Place: TypeAlias = int | slice | np.ndarray[Any, Any]
+# Those that do not drop it.
+KEPT = (slice, np.ndarray)
 PACKING = ("scale_factor", "add_offset")
 # Up to here float64 holds every whole number.
 EXACT = 2**53
@@ -41,6 +51,7 @@ def read_netcdf(
     variable: str | Sequence[str],
     *,
     index: Mapping[str, int | slice] | None = None,
+    select: Mapping[str, Labels] | None = None,
     dims: Sequence[str] | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> np.ndarray:
@@ -56,8 +67,12 @@ def read_netcdf(
     index
         What to read, by dimension: a position, which drops the dimension, or a slice. Dimensions
         that are not named are read whole.
+    select
+        What to read by labels, by dimension: numbers that the dimension's coordinate has in the
+        file, in its units. One drops the dimension; several are read in this order, such as the 13
+        levels of an archive from a file's 60. What else the file has there is not read.
     dims
-        The order of the file's dimensions in the result, without those that `index` drops; None
+        The order of the file's dimensions in the result, without those that are dropped; None
         takes the file's. What is turned so is compared as any other; what ``.T`` turns is not.
     dtype
         Numeric dtype of the result. Values are unpacked (`scale_factor`, `add_offset`) in the
@@ -68,14 +83,15 @@ def read_netcdf(
     Returns
     -------
     numpy.ndarray
-        Dims in the order of `dims`, less those that `index` drops; units as in the file; C
+        Dims in the order of `dims`, less those that are dropped; units as in the file; C
         contiguous. NaN is a missing value: `_FillValue`, `missing_value`, netCDF's default fill,
         or outside `valid_range`, `valid_min` and `valid_max`.
 
     Raises
     ------
     ValueError
-        The file has no such variable, the variable has no such dimension, `dims` are not its own,
+        The file has no such variable, the variable has no such dimension, a label to `select` is
+        not in the file, a dimension is in `index` and in `select`, `dims` are not its own,
         it is not numeric, it is packed by what is no number, an integer dtype was asked for and a
         value is missing, or none was asked for and float64 does not hold an integer.
     IndexError
@@ -92,14 +108,15 @@ def read_netcdf(
     parallel use processes.
     """
     variable = _named(path, variable)
-    read = None if index or dims else _read_whole(path, variable)
+    read = None if index or select or dims else _read_whole(path, variable)
     order: tuple[int, ...] | None = None
     if read is None:
         with _open(path) as file:
             stored = _find_variable(file, path, variable)
-            described = describe_netcdf4(stored, index or {}) if is_observed() else None
-            read = _read(stored, path, variable, dict(index or {})), described
-            order = _order(stored, path, variable, index or {}, dims)
+            places = _places(stored, path, variable, index or {}, select or {})
+            described = describe_netcdf4(stored, places) if is_observed() else None
+            read = _read(stored, path, variable, places), described
+            order = _order(stored, path, variable, places, dims)
     values, described = read
     if order is not None:
         values = values.transpose(order)
@@ -190,7 +207,43 @@ def _read_whole(path: Path, variable: str) -> tuple[Any, Description | None] | N
     return _unpacked(meant, *(attributes.get(name) for name in PACKING)), described
 
 
-def _read(stored: Any, path: Path, variable: str, index: dict[str, int | slice]) -> Any:
+def _places(
+    stored: Any,
+    path: Path,
+    variable: str,
+    index: Mapping[str, int | slice],
+    select: Mapping[str, Labels],
+) -> dict[str, Place]:
+    """Return what is read, by dimension: labels become positions."""
+    if twice := sorted(index.keys() & select.keys()):
+        raise ValueError(f"{', '.join(twice)} of {variable!r} is in index and in select: take one")
+    labels = {dim: labels_netcdf4(stored, dim) for dim in select if dim in stored.dimensions}
+    chosen = {
+        dim: positions_of(wanted, labels[dim], dim, str(path)) if dim in labels else 0
+        for dim, wanted in select.items()
+    }
+    return {**index, **chosen}
+
+
+def _read(stored: Any, path: Path, variable: str, index: dict[str, Place]) -> Any:
+    """Read what is there: several positions of a dimension run by run, as they lie in the file."""
+    several = [(dim, at) for dim, at in index.items() if isinstance(at, np.ndarray)]
+    if not several:
+        return _read_part(stored, path, variable, cast("dict[str, int | slice]", index))
+    dim, positions = several[0]
+    left = [d for d in stored.dimensions if isinstance(index.get(d, slice(None)), KEPT)]
+    order = np.argsort(positions)
+    runs = np.split(positions[order], np.flatnonzero(np.diff(positions[order]) != 1) + 1)
+    slices = [slice(int(run[0]), int(run[-1]) + 1) for run in runs if run.size]
+    parts = [_read(stored, path, variable, {**index, dim: run}) for run in slices or [slice(0, 0)]]
+    axis = left.index(dim)
+    read = parts[0]
+    if len(parts) > 1:
+        read = np.ma.concatenate(parts, axis=axis)  # type: ignore[no-untyped-call]
+    return read if (np.diff(order) > 0).all() else read.take(np.argsort(order), axis=axis)
+
+
+def _read_part(stored: Any, path: Path, variable: str, index: dict[str, int | slice]) -> Any:
     if unknown := sorted(index.keys() - set(stored.dimensions)):
         raise ValueError(
             f"{variable!r} in {path} has no dimension {', '.join(map(repr, unknown))}; index by "
@@ -216,11 +269,11 @@ def _order(
     stored: Any,
     path: Path,
     variable: str,
-    index: Mapping[str, int | slice],
+    index: Mapping[str, Place],
     dims: Sequence[str] | None,
 ) -> tuple[int, ...] | None:
     """Return where each wanted dim is among those that are left; None for the file's own order."""
-    left = [dim for dim in stored.dimensions if isinstance(index.get(dim, slice(None)), slice)]
+    left = [dim for dim in stored.dimensions if isinstance(index.get(dim, slice(None)), KEPT)]
     if dims is None or left == list(dims):
         return None
     if sorted(left) != sorted(dims):

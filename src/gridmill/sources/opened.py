@@ -7,7 +7,7 @@ HDF5, and whatever else xarray opens, decoded or not. Does not cover: opening it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from gridmill.sources.evidence.netcdf import MOST_LABELS, TIMES, describe_hdf5
 from gridmill.sources.evidence.observed import Axis, Evidence, Field, is_observed, observe
+from gridmill.sources.selecting import Labels, positions_of
 
 if TYPE_CHECKING:
     import h5py
@@ -28,7 +29,10 @@ MEANING = (*FILLS, "scale_factor", "add_offset")
 
 
 def read_xarray(
-    opened: xr.Dataset | xr.DataArray, variable: str | Sequence[str] | None = None
+    opened: xr.Dataset | xr.DataArray,
+    variable: str | Sequence[str] | None = None,
+    *,
+    select: Mapping[str, Labels] | None = None,
 ) -> np.ndarray[Any, Any]:
     """Read a variable's values, and let a run compare the file with the place that it fills.
 
@@ -41,6 +45,9 @@ def read_xarray(
     variable
         Name of the variable of a Dataset, or several, as `DataVar.names_in_source` has them: the
         first that it has is read; None for a DataArray.
+    select
+        What to read by labels, by dimension, as for `gridmill.read_netcdf`; what the variable does
+        not have is left.
 
     Returns
     -------
@@ -50,7 +57,8 @@ def read_xarray(
     Raises
     ------
     ValueError
-        There is no such variable, or it is packed and was opened without unpacking it.
+        There is no such variable, it is packed and was opened without unpacking it, or a label is
+        not there.
 
     Notes
     -----
@@ -65,6 +73,7 @@ def read_xarray(
     """
     data = _data_array(opened, variable)
     _check_unpacked(data)
+    data = _selected(data, select or {})
     values = np.asarray(data.values)
     if is_observed():
         dataset = opened if variable is not None else data.coords.to_dataset()
@@ -114,6 +123,24 @@ def read_h5py(stored: h5py.Dataset, selection: Any = ()) -> np.ndarray[Any, Any]
             Evidence(variable=stored.name.lstrip("/"), values=_meant(stored, values), **described)
         )
     return values
+
+
+def _selected(data: Any, select: Mapping[str, Labels]) -> Any:
+    """Return what has these labels of its dims."""
+    places = {
+        dim: positions_of(
+            wanted, data[dim].values if dim in data.coords else None, dim, _told(data)
+        )
+        for dim, wanted in select.items()
+        if dim in data.dims
+    }
+    return data.isel(places) if places else data
+
+
+def _told(data: Any) -> str:
+    """Say what was opened, and from where, as far as xarray knows that."""
+    source = data.encoding.get("source")
+    return f"{data.name}" if source is None else f"{data.name} of {source}"
 
 
 def _meant(stored: Any, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

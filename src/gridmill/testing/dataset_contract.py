@@ -23,6 +23,7 @@ from gridmill.authoring.axis import on_axis
 from gridmill.authoring.derived.steps import n_steps, step_offsets
 from gridmill.authoring.encoding.survival import check_new
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.regridding.reading import regridding_of
 from gridmill.authoring.settling import is_offered, offered_span
 from gridmill.authoring.source_file import SourceFileCoord, url_of
 from gridmill.authoring.transforms.casting import as_array, cast_into
@@ -35,6 +36,7 @@ from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.declared import positions_not_offered
 from gridmill.planning.source_files.grouping import sources_of
 from gridmill.planning.source_files.offered import Offered, is_offered_of
+from gridmill.sources.evidence.expected import expected_axes
 from gridmill.sources.fetch.credentials.access import using
 from gridmill.sources.listings.listings import Listings
 
@@ -221,10 +223,15 @@ class DatasetContract:
         offsets = step_offsets(job, group.variables[0])
         sizes[job.append_dim] = n_steps(offsets, sizes[job.append_dim])
         at = file.place_in_source(job.append_dim)
+        axes = expected_axes(job.template_ds, job.append_dim)
         given = [var for var in there.data_vars if file.gives(var.name)]
         for var in (var for var in given if is_offered_of(job, var, file)):
             found = as_array(there.read_data(coord, var), var.name)
+            regridding = regridding_of(there, coord, var, axes, at)
             wanted = _shape_at(var, at, sizes)
+            piece = np.empty(wanted, var.encoding.value_dtype)
+            if regridding is not None:
+                wanted = regridding.room(piece).shape
             assert found.shape == wanted, f"{var.name} has shape {found.shape}, not {wanted}"
             place, as_stored = (np.empty(wanted, var.encoding.value_dtype) for _ in range(2))
             there.read_data_into(coord, var, place)
@@ -233,8 +240,10 @@ class DatasetContract:
             assert same, f"{var.name}: read_data_into() gives other values than read_data()"
             if found.dtype.kind == "f":
                 assert not np.isnan(found).all(), f"{var.name}: {url_of(coord)} has no value"
+            if regridding is not None:
+                regridding.bring(place, piece)
             if offsets is None:
-                _check_transformed(job, var, at, place)
+                _check_transformed(job, var, at, place if regridding is None else piece)
 
     # -- archives -----------------------------------------------------------------------------
 

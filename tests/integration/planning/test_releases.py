@@ -47,7 +47,7 @@ def test_a_release_redoes_nothing(tmp_path, client, provider, monkeypatch, is_fi
     if is_first_release:
         forget_fingerprints(dataset)
     before = snapshot(tmp_path / "a.zarr")
-    monkeypatch.setattr("gridmill.planning.recording.distribution_version", lambda name: "99.0")
+    monkeypatch.setattr("gridmill.planning.recording.version_of", lambda name: "99.0")
     for label in hours(2 * REGION):
         provider.withdraw(label)
     _, report = build(tmp_path, client)

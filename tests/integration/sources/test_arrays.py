@@ -519,6 +519,30 @@ def test_what_a_commit_changes_of_metadata_remakes_the_regions(tmp_path, client,
         np.testing.assert_allclose(stored.values, meant.values, rtol=1e-6)
 
 
+def test_labels_are_taken_of_what_is_fetched(tmp_path, provider):
+    """In the archive's order; what else the source has there is left."""
+    some = [-40.0, 60.0]
+
+    class Fewer(Template):
+        data_vars = tuple(
+            replace(var, encoding=Encoding(chunks=(REGION, 2, 8))) for var in Template.data_vars
+        )
+
+        def dimension_coordinates(self) -> dict[str, Any]:
+            """Give two latitudes of three."""
+            return {"latitude": np.array(some), "longitude": LONS}
+
+    class Picks(Job):
+        selected = {"latitude": some}
+
+    dataset = dataset_of(template=Fewer, job=Picks)(tmp_path / "a.zarr", source_base=provider.url)
+    report = dataset.backfill(END, client="none", now=LATE)
+    assert (report.positions_after, report.new_gaps) == (16, 0), details(dataset)
+    with dataset.store.open_dataset() as ds:
+        wanted = era().t2m[:16].sel(latitude=some)
+        np.testing.assert_array_equal(ds.t2m, wanted)
+
+
 @pytest.fixture
 def owned(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """A repository in a bucket that nobody reads without a key; where the process has none."""

@@ -16,6 +16,10 @@ from grib_messages import changed, encode, encode_in_band_missing
 from gridmill.authoring.derived.humidity import humidity_of
 from gridmill.authoring.derived.making import aggregated
 from gridmill.authoring.derived.wind import from_direction_of, speed_of
+from gridmill.authoring.grids import LatitudeLongitudeGrid, RotatedGrid
+from gridmill.authoring.regridding import Regrid
+from gridmill.authoring.regridding.applying import regrid_into
+from gridmill.authoring.regridding.weights import Target, make_weights
 from gridmill.authoring.transforms.deaccumulation import deaccumulate_inplace
 from gridmill.authoring.transforms.interpolation import interpolate_single_gaps_inplace
 from gridmill.authoring.transforms.packing import pack
@@ -23,6 +27,8 @@ from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.authoring.transforms.scaling import scale_inplace
 from gridmill.model.epochs import (
     AGGREGATION,
+    BILINEAR,
+    CONSERVATIVE,
     DEACCUMULATION,
     ENCODING,
     EPOCHS,
@@ -41,7 +47,7 @@ from gridmill.model.epochs import (
 )
 from gridmill.model.fields.derived import METHODS, Aggregation
 from gridmill.model.records import ProgressRecord, VariableRecord
-from gridmill.model.variables import Encoding
+from gridmill.model.variables import DataVar, Encoding
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.sources.evidence.observed import observing
 from gridmill.sources.grib.messages import decode_message_into, read_grid
@@ -188,6 +194,39 @@ def relative_humidity(folder: Path) -> list[np.ndarray]:
     return [humidity_of(kelvin, kelvin - 4).astype("float32")]
 
 
+def regridded(how: Regrid) -> np.ndarray:
+    """Bring a small field with a missing value to another grid."""
+    attrs = {"long_name": "v", "units": "1"}
+    var = DataVar(name="v", encoding=Encoding(chunks=(1, 2)), attrs=attrs)
+    rows, columns = (of.size for of in how.grid.labels().values())
+    field = np.linspace(-3, 400, rows * columns).reshape(rows, columns).astype("float32")
+    field[2, 3] = np.nan
+    target = Target(np.arange(-90.0, 91, 18), np.arange(-170.0, 190, 24))
+    out = np.empty((2, *target.shape), "float32")
+    for values, at_least in zip(out, (1.0, 0.4), strict=True):
+        how = Regrid(grid=how.grid, method=how.method, at_least=at_least)
+        regrid_into(field, make_weights(how.grid, target, how.method), how, var, values)
+    return out
+
+
+def bilinear(folder: Path) -> list[np.ndarray]:
+    """Interpolate between points of the globe, and of a grid about another pole."""
+    globe = LatitudeLongitudeGrid(step_degrees=30)
+    rotated = RotatedGrid(
+        southern_pole=(-30, 10),
+        first_latitude=-60,
+        first_longitude=-60,
+        step_degrees=20,
+        shape=(7, 7),
+    )
+    return [regridded(Regrid(grid=grid, method="bilinear")) for grid in (globe, rotated)]
+
+
+def conservative(folder: Path) -> list[np.ndarray]:
+    """Take means by area."""
+    return [regridded(Regrid(grid=LatitudeLongitudeGrid(step_degrees=30), method="conservative"))]
+
+
 PROBES: dict[str, Callable[[Path], list[np.ndarray]]] = {
     GRIB_DECODING: grib_decoding,
     NETCDF_READING: netcdf_reading,
@@ -201,6 +240,8 @@ PROBES: dict[str, Callable[[Path], list[np.ndarray]]] = {
     WIND_SPEED: wind_speed,
     WIND_DIRECTION: wind_direction,
     RELATIVE_HUMIDITY: relative_humidity,
+    BILINEAR: bilinear,
+    CONSERVATIVE: conservative,
 }
 
 

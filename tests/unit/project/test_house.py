@@ -35,7 +35,7 @@ MODULES = {
 CLASSES = {
     "CloudObjects": "those of Objects, and Python's",
     "FsspecObjects": "those of Objects, and Python's",
-    "RegionJob": "twenty methods that authors declare, override or call, and three of Python's",
+    "RegionJob": "twenty-one methods that authors declare, override or call, and three of Python's",
     "S3Objects": "those of Objects, and Python's",
     "FinalStore": "a protocol: what is asked of a store, whatever its format",
     "IcechunkStore": "those of FinalStore, and two of Python's",

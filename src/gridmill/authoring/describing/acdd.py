@@ -20,6 +20,7 @@ import xarray as xr
 from gridmill.authoring.describing.coverage import time_resolution
 from gridmill.authoring.describing.crs import crs_wkt
 from gridmill.authoring.describing.extents import georeference, horizontal_extent, vertical_extent
+from gridmill.authoring.regridding.describing import OF_AREA
 from gridmill.model.variables import Coordinate, DataVar
 from gridmill.stores.structure import keeps_acdd
 
@@ -129,7 +130,9 @@ def _placed(coord: Coordinate) -> Coordinate:
 
 def _described(var: DataVar, content: Mapping[str, Any]) -> DataVar:
     more: dict[str, Any] = dict(content)
-    _, _, method = str(var.attrs.get("cell_methods", "")).partition(":")
+    # Of the time: that fields were regridded says nothing of it.
+    methods = str(var.attrs.get("cell_methods", "")).replace(OF_AREA, "")
+    _, _, method = methods.partition(":")
     step_type = STEP_TYPES.get(method.strip().partition(" ")[0])
     if step_type is not None:
         more["step_type"] = step_type

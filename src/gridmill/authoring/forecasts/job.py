@@ -29,6 +29,7 @@ from gridmill.authoring.forecasts.reading import Asked, read_field
 from gridmill.authoring.forecasts.variables import GribVar, Level, Window
 from gridmill.authoring.grids import HorizontalGrid
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.regridding.reading import source_grid
 from gridmill.authoring.source_file import (
     SourceFileCoord,
     addresses,
@@ -131,7 +132,8 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     def grid_of(self, coord: ForecastFileT) -> HorizontalGrid | None:
         """Return the grid that a file's messages must have; by default `grid`.
 
-        Override it where files come on several grids, and `read_data`, to bring them to one.
+        Override it where files come on several grids: `DataVar.regridded` brings them to the
+        archive's, or `read_data` does.
         """
         return self.grid
 
@@ -350,4 +352,5 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         self, coord: ForecastFileT, asked: Asked, out: np.ndarray[Any, Any] | None = None
     ) -> np.ndarray[Any, Any]:
         assert coord.downloaded_path is not None
-        return read_field(coord.downloaded_path, asked, coord.init_time, self.grid_of(coord), out)
+        grid = self.grid_of(coord) or source_grid(self, coord, asked.var)
+        return read_field(coord.downloaded_path, asked, coord.init_time, grid, out)

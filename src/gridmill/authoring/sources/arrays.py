@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -30,6 +31,7 @@ from gridmill.sources.fetch.download import (
     NotAvailable,
 )
 from gridmill.sources.opened import read_xarray
+from gridmill.sources.selecting import Labels
 
 __all__ = ["ArrayRegion", "ArrayRegionJob"]
 
@@ -74,6 +76,10 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
     variable, or as `array_name` says. Revisions are noticed by the chunks' ETags: with
     `asks_for_revisions`, a small request a chunk of what lies inside `lookback`.
     """
+
+    # By dim of the source, the labels that are taken of what `labels` fetches, in the archive's
+    # order: some levels of many. Chunks are fetched whole.
+    selected: ClassVar[Mapping[str, Labels]] = MappingProxyType({})
 
     def array_name(self, data_var: DataVarT) -> str:
         """Give the name of a variable's array in the source; by default the variable's."""
@@ -165,7 +171,8 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
             single = {
                 dim: 0 for dim, label in coord.labels().items() if not isinstance(label, slice)
             }
-            return read_xarray(opened.isel(single), self.array_name(data_var))
+            name = self.array_name(data_var)
+            return read_xarray(opened.isel(single), name, select=self.selected)
 
 
 def _selected(coord: ArrayRegion) -> Selected:

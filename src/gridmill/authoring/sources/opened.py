@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from gridmill.authoring.region_job import DataVarT, RegionJob
 from gridmill.authoring.source_file import SourceFileCoord
 from gridmill.sources.opened import read_xarray
+from gridmill.sources.selecting import Labels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,6 +31,9 @@ class XarrayRegionJob(RegionJob[DataVarT, CoordT]):
 
     # Of ``xarray.open_dataset``; None lets xarray choose by what is installed.
     engine: ClassVar[str | None] = None
+    # By dim of the files, the labels that are taken of it, in the archive's order and the files'
+    # units: some levels of many. What else they have there is left.
+    selected: ClassVar[Mapping[str, Labels]] = MappingProxyType({})
 
     def open_file(self, coord: CoordT) -> xr.Dataset:
         """Open a downloaded source file; it is closed after one variable was read.
@@ -49,5 +55,9 @@ class XarrayRegionJob(RegionJob[DataVarT, CoordT]):
         name = self.array_name(data_var)
         with self.open_file(coord) as opened:
             sizes = opened[name].sizes if name in opened else {}
-            single = {dim: 0 for dim, n in sizes.items() if n == 1 and dim not in kept}
-            return read_xarray(opened.isel(single), name)
+            single = {
+                dim: 0
+                for dim, n in sizes.items()
+                if n == 1 and dim not in kept and dim not in self.selected
+            }
+            return read_xarray(opened.isel(single), name, select=self.selected)

@@ -111,6 +111,8 @@ class NoaaGefsExtendedForecastJob(GribForecastJob[NoaaGefsExtendedForecastFile])
         """Give that of the file's resolution."""
         return self.coarse_grid if coord.is_coarse else self.grid
 
+    # Not by `DataVar.regridded`, which gives the same but for the last bit: archives that exist
+    # would then be of another method, and be reprocessed.
     def read_data(
         self, coord: NoaaGefsExtendedForecastFile, data_var: GribVar
     ) -> np.ndarray[Any, Any]:

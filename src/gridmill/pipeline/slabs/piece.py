@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gridmill.authoring.regridding.reading import regridding_of
 from gridmill.authoring.source_file import known_of
 from gridmill.model.files.versions import is_on_disk
 from gridmill.model.settled import SourceFileStatus
@@ -22,11 +23,20 @@ __all__ = ["is_as_it_came", "is_gone", "read_one", "why_withdrawn"]
 def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: Values) -> list[str]:
     """Read a file into its place; what is worth knowing of how it was read."""
     silence_eccodes()  # an author's reader may have brought it
+    place = file.place_in_source(work.job.append_dim)
+    regridding = regridding_of(work.job, file.coord, work.data_var, context.axes, place)
+    values = piece if regridding is None else regridding.room(piece)
     with observing(piece.dtype) as seen, using(work.job.access):
-        work.job.read_data_into(file.coord, work.data_var, piece)
+        work.job.read_data_into(file.coord, work.data_var, values)
+    remarks = [UNTOLD] if not seen and _says_what_it_holds(file) else []
     if seen:
-        return compare(seen, piece, _promise(context, work, file))
-    return [UNTOLD] if _says_what_it_holds(file) else []
+        promise = _promise(context, work, file)
+        if regridding is not None:
+            promise = regridding.of(promise, with_fields=any(one.fields for one in seen))
+        remarks = compare(seen, values, promise)
+    if regridding is not None:
+        regridding.bring(values, piece)
+    return remarks
 
 
 def _says_what_it_holds(file: SourceFile) -> bool:

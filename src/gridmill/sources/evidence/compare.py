@@ -228,7 +228,7 @@ def _numbers(axis: Axis, expected: ExpectedAxis) -> Values | None:
         return np.asarray(axis.values, "float64")
     units, wanted = str(axis.units), str(expected.units)
     if not is_convertible(units, wanted):
-        raise NotAsPromised(f"its {axis.name} is in {units!r}, and the archive's in {wanted!r}")
+        raise NotAsPromised(f"its {axis.name} is in {units!r}, and {expected.whose} in {wanted!r}")
     return convert(axis.values, units, wanted)
 
 
@@ -265,7 +265,7 @@ def _differs(axis: Axis, found: Values, dim: str, expected: ExpectedAxis) -> str
     at = int(np.flatnonzero(~_near(found, expected))[0])
     labels = expected.labels
     return (
-        f"its {axis.name} goes from {found[0]:g} to {found[-1]:g}, and the archive's {dim} from "
+        f"its {axis.name} goes from {found[0]:g} to {found[-1]:g}, and {expected.whose} {dim} from "
         f"{labels[0]:g} to {labels[-1]:g}: position {at} is {found[at]:g}, not {labels[at]:g}"
     )
 

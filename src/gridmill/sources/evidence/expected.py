@@ -35,6 +35,8 @@ class ExpectedAxis:
     starts, ends
         Of an append dim: what each label stands for, the end not included. The time that a file
         names may be any in it.
+    whose
+        Labels these are, for what is wrong.
     """
 
     labels: Labels
@@ -43,6 +45,7 @@ class ExpectedAxis:
     dims: tuple[str, ...] = ()
     starts: Labels | None = None
     ends: Labels | None = None
+    whose: str = "the archive's"
 
     def at(self, place: int | slice | tuple[int | slice, ...]) -> ExpectedAxis:
         """Return the labels of a place, as many as `dims` where it has those."""
@@ -55,6 +58,7 @@ class ExpectedAxis:
             dims=self.dims,
             starts=starts,
             ends=ends,
+            whose=self.whose,
         )
 
     @property

@@ -89,7 +89,8 @@ def _pairs(
                 if axis in orders:
                     found = np.take(found, orders[axis], axis=number)
             if found.shape == labels.shape:
-                there = ExpectedAxis(labels=labels, units=KINDS[kind][0] if kind else None)
+                units = KINDS[kind][0] if kind else None
+                there = ExpectedAxis(labels=labels, units=units, whose=expected.whose)
                 yield axes, found, name, there
 
 
@@ -135,6 +136,6 @@ def _differs(found: Values, name: str, expected: ExpectedAxis) -> str:
     at = np.unravel_index(int(np.argmax(apart)), apart.shape)
     where = ", ".join(str(int(one)) for one in at)
     return (
-        f"its {name} at point ({where}) is {found[at]:g}, and the archive's "
+        f"its {name} at point ({where}) is {found[at]:g}, and {expected.whose} "
         f"{float(expected.labels[at]):g}"
     )

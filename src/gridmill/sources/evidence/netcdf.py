@@ -15,13 +15,16 @@ import numpy as np
 
 from gridmill.sources.evidence.observed import Axis, Field
 
-__all__ = ["Description", "describe_hdf5", "describe_netcdf4"]
+__all__ = ["Description", "describe_hdf5", "describe_netcdf4", "labels_netcdf4"]
 
 # Larger ones are no coordinate of a grid.
 MOST_LABELS = 4_000_000
 Attributes = Mapping[str, Any]
 Found = tuple[np.ndarray[Any, Any], Attributes, tuple[str, ...]]
 Find = Callable[[str], Found | None]
+# A position, which drops its dimension, a slice, or several positions.
+Place = int | slice | np.ndarray[Any, Any]
+KEPT = (slice, np.ndarray)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +57,19 @@ def describe_hdf5(stored: Any, places: Sequence[int | slice] = ()) -> Descriptio
     return _described(dims, _attributes_hdf5(stored), find, index)
 
 
-def describe_netcdf4(stored: Any, index: Mapping[str, int | slice]) -> Description:
+def describe_netcdf4(stored: Any, index: Mapping[str, Place]) -> Description:
     """Describe the part of a variable that is read, of a file that is open with netCDF4."""
+    return _described(stored.dimensions, _attributes(stored), _finder(stored), index)
+
+
+def labels_netcdf4(stored: Any, dim: str) -> np.ndarray[Any, Any] | None:
+    """Return what the file says along a dimension of a variable; None if that is no numbers."""
+    found = _finder(stored)(dim)
+    return None if found is None or found[0].ndim != 1 else found[0]
+
+
+def _finder(stored: Any) -> Find:
+    """Return what finds coordinates of a variable of a file that is open with netCDF4."""
     group = stored.group()
 
     def find(name: str) -> Found | None:
@@ -68,7 +82,7 @@ def describe_netcdf4(stored: Any, index: Mapping[str, int | slice]) -> Descripti
             return None
         return np.ma.getdata(values), _attributes(there), tuple(there.dimensions)
 
-    return _described(stored.dimensions, _attributes(stored), find, index)
+    return find
 
 
 ATTRIBUTES = frozenset(
@@ -125,12 +139,12 @@ def _described(
     dims: Sequence[str],
     attributes: Attributes,
     find: Find,
-    index: Mapping[str, int | slice],
+    index: Mapping[str, Place],
 ) -> Description:
     axes, scalars = [], {}
     for dim in dims:
         axis, at = _axis(dim, find), index.get(dim, slice(None))
-        if isinstance(at, slice):
+        if isinstance(at, KEPT):
             axes.append(axis.at(at))
         else:
             scalars[dim] = axis.at(at)
@@ -154,19 +168,19 @@ def _described(
     )
 
 
-def _field(name: str, find: Find, index: Mapping[str, int | slice]) -> Field | None:
+def _field(name: str, find: Find, index: Mapping[str, Place]) -> Field | None:
     """Return the part of a coordinate of two dims that is read; None if it has others."""
     found = find(name)
     if found is None or found[0].ndim != 2:
         return None
     values, attributes, dims = found
     places = [index.get(dim, slice(None)) for dim in dims]
-    if any(not isinstance(place, slice) for place in places):
+    if any(not isinstance(place, KEPT) for place in places):
         return None
     return Field(
         name=name,
         dims=(dims[0], dims[1]),
-        values=values[tuple(places)],
+        values=values[places[0]][:, places[1]],
         units=_text(attributes.get("units")),
         standard_name=_text(attributes.get("standard_name")),
     )

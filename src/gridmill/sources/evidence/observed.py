@@ -45,8 +45,8 @@ class Axis:
         """Whether its values are dates."""
         return " since " in (self.units or "")
 
-    def at(self, index: int | slice) -> Axis:
-        """Return a part of it: a slice, or one value without a dimension."""
+    def at(self, index: int | slice | np.ndarray[Any, Any]) -> Axis:
+        """Return a part of it: a slice, some positions, or one value without a dimension."""
         if self.values is None or self.values.ndim == 0:
             return self
         bounds = None if self.bounds is None else self.bounds[index]
