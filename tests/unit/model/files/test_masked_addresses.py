@@ -58,7 +58,7 @@ def failing(kind: str, path: object) -> object:
     if kind == "place":
         return list(place_files(job, SimpleNamespace(dims=()), job, []))  # type: ignore[arg-type]
     if kind == "shape":
-        data_var: Any = SimpleNamespace(name="t2m", dims=("time",))
+        data_var: Any = SimpleNamespace(name="t2m", dims=("time",), regridded=None)
         return RegionJob.read_data_into(job, Somewhere(), data_var, np.zeros(1))
     return fetch(url, path)  # type: ignore[arg-type]
 
