@@ -318,6 +318,7 @@ def _write(
         region.check_aligned(length, metadata["shape"][0])
     writer = ObjectWriter(folder, name, metadata)
     kept: list[str] = []
+    has_order = np.dtype(work.data_var.encoding.dtype).kind in "fiub"  # complex numbers have none
     statistics, said = ValueStatistics(), _where_said(work, context, [every[at] for at in places])
     for number, values in slabs:
         slab = canvas.slabs[number]
@@ -327,13 +328,14 @@ def _write(
         if region is not None:
             read = [every[index] for index in places]
             kept += keep_published(values, context, slabs.layers, number, read, every)
-        statistics += _statistics(values[:said] if region else values, work)
+        if has_order:
+            statistics += _statistics(values if region is None else values[:said], work)
         writer.write(slab if region is None else (region.slice, *slab[1:]), values)
         slabs.layers.close(number)
     written = writer.keys
     writer.close(context.store.nbytes_in_use(written) if is_published(context, work) else {})
     holes = holes_among(context, work, kept) if kept else ()
-    return _Written(written, holes, statistics=statistics)
+    return _Written(written, holes, statistics=statistics if has_order else None)
 
 
 def _as_stored(
