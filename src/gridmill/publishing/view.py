@@ -23,6 +23,7 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import refuse_other_labels
+from gridmill.archive.metadata import is_as_declared
 from gridmill.model.records import ProgressRecord
 from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.extent import Extent
@@ -109,7 +110,8 @@ class ReaderView:
         """
         self._refuse_fewer(ds.sizes.get(self.archive.append_dim, seen), seen)
         with self.archive.written(ds) as folder:
-            _leave_out_seen(folder, self.archive, seen)
+            if is_as_declared(ds, self.archive.template_ds):  # a hook of the author's may change more
+                _leave_out_seen(folder, self.archive, seen)
             return self._publish(folder, check, staged, values, message, together)
 
     def restore(self, length: int, message: str, check: Check) -> bool:

@@ -95,15 +95,15 @@ class Feed:
 
     def _append(self, publication: Publication) -> None:
         objects, key = self.objects.impatient, _key(publication.day)
+        there = objects.get(key)
         for _ in range(TRIES):
-            there = objects.get(key)
-            # It knows its own content again, where the answer to a put is lost.
-            change = objects.change(key, (there or b"") + publication.to_line())
-            if change is None:
-                return
+            content = (there or b"") + publication.to_line()
             try:
-                change(partial(self._check, key, there))
+                objects.overwrite(key, content, partial(self._check, key, there))
             except _Moved:
+                there = objects.get(key)
+                if (there or b"").startswith(content):
+                    return  # it was ours: the answer to the put was lost
                 continue
             return
         raise _Moved(f"{key} was written by others {TRIES} times at the same moment")
