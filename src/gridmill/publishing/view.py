@@ -30,6 +30,7 @@ from gridmill.publishing.extent import Extent
 from gridmill.stores.final_store import CoordinateValues, FinalStore, StagedRegion, readable_length
 from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.structure import STATISTICS
 
 __all__ = ["Check", "ReaderView"]
 
@@ -110,7 +111,9 @@ class ReaderView:
         """
         self._refuse_fewer(ds.sizes.get(self.archive.append_dim, seen), seen)
         with self.archive.written(ds) as folder:
-            if is_as_declared(ds, self.archive.template_ds):  # a hook of the author's may change more
+            if is_as_declared(
+                ds, self.archive.template_ds
+            ):  # a hook of the author's may change more
                 _leave_out_seen(folder, self.archive, seen)
             return self._publish(folder, check, staged, values, message, together)
 
@@ -205,6 +208,7 @@ class ReaderView:
         refuse_other_labels(self.archive, self.store, length)
         with self.archive.written(self.archive.up_to(length)) as folder:
             self.completeness.write_published(folder, length)
+            _leave_out_statistics(folder)
             check()
             return self.store.truncate(folder, self.archive.append_dim, message)
 
@@ -245,6 +249,21 @@ def _leave_out_seen(folder: Path, archive: Archive, seen: int) -> None:
         for path in folder.glob(f"{name}/c/{'*/' * len(dims)}"[:-1]):
             if int(path.relative_to(folder / name / "c").parts[axis]) < whole:
                 path.unlink()
+
+
+def _leave_out_statistics(folder: Path) -> None:
+    """Let variables say nothing of values that readers no longer see."""
+    root = json.loads((folder / ROOT).read_bytes())
+    attributes = [array.get("attributes", {}) for array in array_metadata(root).values()]
+    told = [of for of in attributes if not of.keys().isdisjoint(STATISTICS)]
+    if not told:
+        return
+    for of in told:
+        for key in STATISTICS:
+            of.pop(key, None)
+    for name, array in array_metadata(root).items():
+        (folder / name / ROOT).write_text(json.dumps(array, indent=2))
+    (folder / ROOT).write_text(json.dumps(root, indent=2))
 
 
 def _write_metadata(root: Mapping[str, Any], folder: Path) -> None:

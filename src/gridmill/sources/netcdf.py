@@ -232,11 +232,19 @@ def _read(stored: Any, path: Path, variable: str, index: dict[str, Place]) -> An
         return _read_part(stored, path, variable, cast("dict[str, int | slice]", index))
     dim, positions = several[0]
     left = [d for d in stored.dimensions if isinstance(index.get(d, slice(None)), KEPT)]
-    order = np.argsort(positions)
-    runs = np.split(positions[order], np.flatnonzero(np.diff(positions[order]) != 1) + 1)
-    slices = [slice(int(run[0]), int(run[-1]) + 1) for run in runs if run.size]
-    parts = [_read(stored, path, variable, {**index, dim: run}) for run in slices or [slice(0, 0)]]
-    axis = left.index(dim)
+    order, axis = np.argsort(positions), left.index(dim)
+    rising = positions[order]
+    # A chunk is unpacked once, however many of its positions are asked for.
+    chunks = stored.chunking()
+    step = chunks[stored.dimensions.index(dim)] if isinstance(chunks, list | tuple) else 1
+    is_apart = (np.diff(rising) > 1) & (np.diff(rising // step) != 0)
+    runs = [run for run in np.split(rising, np.flatnonzero(is_apart) + 1) if run.size]
+    parts = [
+        _read(stored, path, variable, {**index, dim: slice(int(run[0]), int(run[-1]) + 1)}).take(
+            run - run[0], axis=axis
+        )
+        for run in runs
+    ] or [_read(stored, path, variable, {**index, dim: slice(0, 0)})]
     read = parts[0]
     if len(parts) > 1:
         read = np.ma.concatenate(parts, axis=axis)  # type: ignore[no-untyped-call]

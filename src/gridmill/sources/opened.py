@@ -265,6 +265,8 @@ def _numbers(
         named = values.flat[0].calendar
         numbers = cftime.date2num(values.ravel(), EPOCH, calendar=named)
         return np.asarray(numbers, "float64").reshape(values.shape), EPOCH, named
+    if values.dtype.kind in "OUT" and all(isinstance(label, str) for label in values.flat):
+        return values.astype(object), None, None
     if values.dtype.kind not in "iuf":
         return None, _text(coord.attrs.get("units")), None
     return (

@@ -19,6 +19,7 @@ from gridmill.operations.migrate import migration_of
 from gridmill.operations.statistics.gathering import read_statistics
 from gridmill.operations.statistics.publishing import publish_statistics, write_statistics
 from gridmill.operations.truncate import truncate
+from gridmill.stores.state.leases import Lease
 from tiny import Provider, Tiny, hours, until
 
 FORMATS = ["zarr", "icechunk"]
@@ -168,3 +169,76 @@ def test_the_command_shows_publishes_and_writes_them(provider, tmp_path):
     assert (tmp_path / "s.zarr" / "mean").is_dir()
     shown = CliRunner().invoke(cli, [*command[:4], "--now", str(until(24))])
     assert "standard deviation" in shown.output
+
+
+@pytest.mark.parametrize("what", ["archive", "folder", "statistics"])
+def test_only_statistics_are_written_over(what, provider, tmp_path):
+    """Whatever else is at the address stays."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(6), client="none")
+    found = read_statistics(dataset, now=until(24))
+    to = tmp_path / ("a" if what == "archive" else "there")
+    if what == "folder":
+        to.mkdir()
+        (to / "thesis.txt").write_text("mine")
+    if what == "statistics":
+        write_statistics(found, str(to))
+        write_statistics(found, str(to))
+        return
+    before = {path: path.read_bytes() for path in to.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="holds something else than statistics"):
+        write_statistics(found, str(to))
+    assert {path: path.read_bytes() for path in to.rglob("*") if path.is_file()} == before
+
+
+def test_nothing_known_is_no_success(provider, tmp_path):
+    """The line says how it becomes known."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(6), client="none")
+    without_statistics(dataset)
+    with pytest.raises(ValueError, match="--read reads them"):
+        publish_statistics(dataset, read_statistics(dataset, now=until(24)), now=until(24))
+
+
+def test_a_replica_that_was_not_reached_is_told(provider, tmp_path):
+    """By the exit code, and by name."""
+    dataset = make(tmp_path, replicas=[str(tmp_path / "b")])
+    dataset.backfill(until(6), client="none")
+    for path in (tmp_path / "b").rglob("zarr.json"):
+        path.write_text("{}")
+    command = ["statistics", "tiny:Tiny", "--store", str(tmp_path / "a"), "--publish"]
+    command += ["--replica", str(tmp_path / "b"), "--now", str(until(24))]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 1, result.output
+    assert str(tmp_path / "b") in result.output.replace("\n", "")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_truncated_archive_says_nothing_of_what_was_taken_away(kind, provider, tmp_path):
+    """Nor once it is filled again."""
+    dataset = make(tmp_path, format=kind)
+    dataset.backfill(until(8), client="none")
+    publish_statistics(dataset, read_statistics(dataset, now=until(24)), now=until(24))
+    again = make(tmp_path, format=kind)
+    truncate(again, "2020-01-01T04", now=until(24))
+    last = make(tmp_path, format=kind)
+    last.backfill(until(8), client="none")
+    with last.store.open_dataset(chunks=None) as ds:
+        assert ds.sizes["time"] == 8
+        assert not [key for key in ds["a"].attrs if key.startswith("statistics")]
+
+
+def test_what_cannot_be_kept_is_told_all_the_same(provider, tmp_path, caplog):
+    """While a run works on the archive."""
+    dataset = make(tmp_path)
+    dataset.backfill(until(8), client="none")
+    known = read_statistics(dataset, now=until(24))
+    without_statistics(dataset)
+    state = dataset.store.state
+    with Lease(state, run="other", kind="update", positions=[(0, 8)]):
+        found = read_statistics(dataset, reads=True, now=until(24))
+    assert [of.statistics.count for of in found.variables] == [
+        of.statistics.count for of in known.variables
+    ]
+    assert "are not kept" in caplog.text
+    assert read_statistics(dataset, now=until(24)).variables[0].lacking

@@ -113,7 +113,9 @@ def _difference(archive: Archive, ours: xr.Variable, stored: xr.Variable) -> str
 
 
 def _text(value: Any) -> str:
-    return str(np.datetime_as_string(value, unit="s") if value.dtype.kind == "M" else value)
+    return str(
+        np.datetime_as_string(value, unit="s") if isinstance(value, np.datetime64) else value
+    )
 
 
 def _said_of(archive: Archive, records: Sequence[ProgressRecord], name: str, length: int) -> str:

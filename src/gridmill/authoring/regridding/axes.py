@@ -75,7 +75,8 @@ class Neighbours:
             known = np.append(known, known[0] + turn)
             places = np.append(places, places[0])
         self._labels, self._places = known, places
-        self._near = NEAR * float(np.diff(known).min())
+        single = float(np.finfo("float32").eps) * float(np.abs(known).max())
+        self._near = max(NEAR * float(np.diff(known).min()), single)
 
     def entries(self, places: Floats) -> tuple[Places, Places, Floats, npt.NDArray[np.bool_]]:
         """Return the positions on both sides, the second one's weight, and where there are such."""

@@ -125,7 +125,10 @@ def _is_on(grid: SourceGrid, target: Target) -> bool:
     if grid.mapping.get("grid_mapping_name") != "latitude_longitude":
         return False
     pairs = zip(grid.labels().values(), (target.latitudes, target.longitudes), strict=True)
-    return all(of.size == ours.size and np.allclose(of, ours, 0, 1e-6) for of, ours in pairs)
+    return all(
+        of.size == ours.size and np.allclose(of, ours, np.finfo("float32").eps, 1e-6)
+        for of, ours in pairs
+    )
 
 
 def _axis(labels: Values, attributes: Mapping[str, Any]) -> ExpectedAxis:

@@ -11,6 +11,7 @@ from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_op
 from gridmill.cli.options.completion import complete_variables
 from gridmill.cli.options.declaring import parse_variables
 from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.verdict import code_by_hand
 
 __all__ = ["statistics"]
 
@@ -60,6 +61,7 @@ def statistics(
     values do not count. Regions that an earlier release made, and those that readers see in part,
     are read with --read.
     """
+    from gridmill.display.terminal.by_hand import show_splitting, splitting_content
     from gridmill.display.terminal.provenance.statistics import (
         show_statistics,
         statistics_content,
@@ -69,9 +71,13 @@ def statistics(
 
     dataset, present_now = archive.open(), present(now)
     found = read_statistics(dataset, variables, reads=reads, now=present_now)
+    code = ExitCode.SUCCESS
     if publishes:
-        publish_statistics(dataset, found, now=present_now)
+        report = publish_statistics(dataset, found, now=present_now)
+        code = code_by_hand(report)
+        if not output.as_json:
+            output.show(splitting_content(report, dataset.store.url), show_splitting)
     if to is not None:
         write_statistics(found, to)
     output.show(statistics_content(found), show_statistics)
-    return ExitCode.SUCCESS
+    return code

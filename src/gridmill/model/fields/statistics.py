@@ -93,17 +93,13 @@ class ValueStatistics:
 
     @classmethod
     def _of_block(cls, block: np.ndarray[Any, Any], missing: float | None) -> Self:
-        is_whole = block.dtype.kind in "iub"
-        if is_whole and missing is not None:
-            block = block[block != missing]
+        if missing is not None and missing == missing:
+            block = block[block != block.dtype.type(missing)]
         double = block.astype(np.float64)
         with np.errstate(invalid="ignore"):  # infinities of both signs
             mean = float(double.mean()) if double.size else 0.0
-        if not is_whole and not np.isfinite(mean):  # nothing else is as cheap to ask
+        if not np.isfinite(mean):  # nothing else is as cheap to ask
             double = double[np.isfinite(double)]
-            mean = float(double.mean()) if double.size else 0.0
-        elif not is_whole and missing is not None and missing == missing:
-            double = double[double != missing]
             mean = float(double.mean()) if double.size else 0.0
         if not double.size:
             return cls()
@@ -165,7 +161,8 @@ def told(kept: Sequence[Any] | None, objects: Sequence[Any]) -> ValueStatistics 
 
 
 def _name_of(objects: Sequence[Any]) -> str:
-    every = sorted((o.key, o.nbytes, o.crc32c, o.digest) for o in objects)
+    # Without the variable's name: by another one it has the same values.
+    every = sorted((o.key.partition("/")[2], o.nbytes, o.crc32c, o.digest) for o in objects)
     return blake2b(repr(every).encode(), digest_size=6).hexdigest()
 
 
@@ -175,7 +172,7 @@ def _behind_last(values: np.ndarray[Any, Any], missing: float | None) -> int:
         last = values[stop - 1]
         there = np.isfinite(last) if last.dtype.kind == "f" else np.ones(last.shape, bool)
         if missing is not None and missing == missing:
-            there = there & (last != missing)
+            there = there & (last != last.dtype.type(missing))
         if there.any():
             return stop
     return 0

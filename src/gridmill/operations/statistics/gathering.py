@@ -8,7 +8,8 @@ readers see in part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
@@ -19,17 +20,23 @@ from gridmill.model.fields.statistics import ValueStatistics, noted, told
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.model.variables import DataVar
+from gridmill.model.wording import count_of
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.state.leases import LeaseHeld
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["ArchiveStatistics", "VariableStatistics", "read_statistics"]
 
+log = logging.getLogger(__name__)
+
 # Values that are in memory at once.
 BLOCK = 8_000_000
 NUMBERS = "fiub"
+# Variables of regions that were read and are not in the records yet: a death costs so many.
+MOST_UNKEPT = 500
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,10 @@ def read_statistics(
     ------
     ValueError
         There is no archive, or no such variable.
-    LeaseHeld
-        A run works on the archive, and what was read cannot be kept.
+
+    Notes
+    -----
+    Where a run works on the archive, what was read is not kept, which a warning says.
     """
     check_exists(dataset)
     archive = dataset.archive(now)
@@ -114,8 +123,9 @@ def read_statistics(
         for var in chosen:
             if archive.config.varies(var) is not record.region.is_static:
                 found.take(var, record)
-    if found.kept:
-        _keep(dataset, found.kept, now)
+        if len(found.kept) >= MOST_UNKEPT:
+            _keep(dataset, found.kept, now)
+    _keep(dataset, found.kept, now)
     return ArchiveStatistics(
         archive.config.dataset_id,
         mask_url(archive.store.url),
@@ -237,24 +247,33 @@ def _blocks(first: slice, shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
         yield (slice(start, min(first.stop, start + step)), *rest)
 
 
-def _keep(
-    dataset: DynamicalDataset, found: Sequence[tuple[Region, str, list[Any]]], now: Any
-) -> None:
-    """Keep what was read in the records, where these speak of the same objects still."""
+def _keep(dataset: DynamicalDataset, found: list[tuple[Region, str, list[Any]]], now: Any) -> None:
+    """Keep what was read in the records, and forget it here."""
     by_region: dict[Region, dict[str, list[Any]]] = {}
     for region, name, statistics in found:
         by_region.setdefault(region, {})[name] = statistics
-    with by_hand(dataset, "statistics", now=now) as hand:
-        tracker = hand.archive.store.tracker
-        for region, statistics_of in by_region.items():
-            record = tracker.read(region)
-            if record is None:
-                continue
-            variables = dict(record.variables)
-            for name, kept in statistics_of.items():
-                variable = variables.get(name)
-                if variable is not None and told(kept, variable.objects) is not None:
-                    variables[name] = replace(variable, statistics=kept)
-            tracker.write(replace(record, variables=variables))
-        count = len(by_region)
-        hand.report.notes.append(f"statistics of {count} regions kept in their records")
+    found.clear()
+    if not by_region:
+        return
+    try:
+        with by_hand(dataset, "statistics", now=now) as hand:
+            for region, of in by_region.items():
+                _keep_in_record(hand.archive, region, of)
+            many = count_of(len(by_region), "region")
+            hand.report.notes.append(f"statistics of {many} kept in their records")
+    except LeaseHeld as held:
+        log.warning("statistics of %d regions are not kept: %s", len(by_region), held)
+
+
+def _keep_in_record(archive: Archive, region: Region, found: Mapping[str, list[Any]]) -> None:
+    """Keep statistics where the record still speaks of the objects that were read."""
+    tracker = archive.store.tracker
+    record = tracker.read(region)
+    if record is None:
+        return
+    variables = dict(record.variables)
+    for name, kept in found.items():
+        variable = variables.get(name)
+        if variable is not None and told(kept, variable.objects) is not None:
+            variables[name] = replace(variable, statistics=kept)
+    tracker.write(replace(record, variables=variables))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import by_hand
 from gridmill.operations.statistics.gathering import ArchiveStatistics, VariableStatistics
 from gridmill.publishing.view import ReaderView
+from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.structure import STATISTICS
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ def publish_statistics(
         A run works on the archive.
     """
     told = {of.name: _attributes(found, of) for of in found.variables if of.statistics}
+    if not told:
+        raise ValueError(
+            f"of no variable of {found.store} all regions are known, and nothing was published: "
+            "--read reads them"
+        )
     with by_hand(dataset, "statistics", now=now) as hand, hand.lease.publishing() as check:
 
         def change(view: ReaderView) -> None:
@@ -106,6 +113,23 @@ def write_statistics(found: ArchiveStatistics, url: str, storage_options: Any = 
         "end": found.end,
     }
     options = {"storage_options": storage_options} if storage_options else {}
-    group = zarr.open_group(url, mode="w", zarr_format=3, attributes=attributes, **options)
+    mode: Literal["w", "w-"] = "w" if _is_ours(url, columns, options) else "w-"
+    try:
+        group = zarr.open_group(url, mode=mode, zarr_format=3, attributes=attributes, **options)
+    except FileExistsError:
+        raise ValueError(
+            f"{mask_url(url)} holds something else than statistics: give another address"
+        ) from None
     for name, column in columns.items():
         group.create_array(name, data=column, dimension_names=("variable",))
+
+
+def _is_ours(url: str, columns: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Whether statistics are there, and nothing else."""
+    import zarr
+
+    try:
+        there = zarr.open_group(url, mode="r", **options)
+    except FileNotFoundError:
+        return False
+    return set(there) <= columns.keys() and {"variables", "positions"} <= there.attrs.keys()

@@ -202,7 +202,11 @@ def _orders(evidence: Evidence, values: Values, promise: Promise) -> dict[int, n
     for axis, number in zip(axes, along, strict=True):
         dim = dims[number]
         expected = promise.axes[dim]
-        if dim == promise.append_dim or dim in promise.unchecked or not expected.is_number:
+        if dim == promise.append_dim or dim in promise.unchecked:
+            continue
+        if (order := _order_of_text(axis, dim, expected)) is not None:
+            orders[number] = order
+        if not expected.is_number:
             continue
         found = _numbers(axis, expected)
         if found is None or _near(found, expected).all():
@@ -259,6 +263,25 @@ def _order(found: Values, expected: ExpectedAxis) -> np.ndarray | None:
     order = np.empty(labels.size, int)
     order[ours] = theirs
     return order
+
+
+def _is_text(labels: Values) -> bool:
+    return labels.size > 0 and isinstance(labels.flat[0], str)
+
+
+def _order_of_text(axis: Axis, dim: str, expected: ExpectedAxis) -> np.ndarray | None:
+    """Return where each label of text is in the file; None if it says none, or lies in order."""
+    if axis.values is None or not _is_text(axis.values) or not _is_text(expected.labels):
+        return None
+    found, labels = axis.values.tolist(), expected.labels.tolist()
+    if found == labels:
+        return None
+    if sorted(found) != sorted(labels):
+        raise NotAsPromised(
+            f"its {axis.name} is {', '.join(found)}, and {expected.whose} {dim} is "
+            f"{', '.join(map(str, labels))}{_if_meant(dim)}"
+        )
+    return np.array([found.index(label) for label in labels])
 
 
 def _differs(axis: Axis, found: Values, dim: str, expected: ExpectedAxis) -> str:

@@ -45,8 +45,11 @@ def describe_hdf5(stored: Any, places: Sequence[int | slice] = ()) -> Descriptio
 
     def find(name: str) -> Found | None:
         there = group.get(name) if name else None
-        if there is None or not hasattr(there, "dtype") or there.dtype.kind not in "iuf":
+        if there is None or not hasattr(there, "dtype") or there.dtype.kind not in "iufO":
             return None
+        if there.dtype.kind == "O":
+            is_text = there.ndim == 1 and there.size <= MOST_LABELS and _holds_text(there)
+            return (there.asstr()[()], {}, _dims_hdf5(there)) if is_text else None
         attributes = _attributes_hdf5(there)
         is_dimension = str(attributes.pop("NAME", "")).startswith("This is a netCDF dimension but")
         if is_dimension or there.size > MOST_LABELS:
@@ -55,6 +58,12 @@ def describe_hdf5(stored: Any, places: Sequence[int | slice] = ()) -> Descriptio
 
     index = dict(zip(dims, places, strict=bool(places)))
     return _described(dims, _attributes_hdf5(stored), find, index)
+
+
+def _holds_text(stored: Any) -> bool:
+    import h5py
+
+    return h5py.check_string_dtype(stored.dtype) is not None
 
 
 def describe_netcdf4(stored: Any, index: Mapping[str, Place]) -> Description:
@@ -74,8 +83,11 @@ def _finder(stored: Any) -> Find:
 
     def find(name: str) -> Found | None:
         there = _in_scope(group, name)
-        is_number = there is not None and isinstance(there.dtype, np.dtype)
-        if not is_number or there.dtype.kind not in "iuf" or there.size > MOST_LABELS:
+        if there is None or there.size > MOST_LABELS:
+            return None
+        if there.dtype is str and there.ndim == 1:
+            return np.asarray(there[...], object), {}, tuple(there.dimensions)
+        if not isinstance(there.dtype, np.dtype) or there.dtype.kind not in "iuf":
             return None
         values = there[...]
         if np.ma.is_masked(values):

@@ -90,3 +90,21 @@ def test_statistics_of_other_objects_are_forgotten():
     assert told(kept, RECEIPTS[:1]) is None
     assert told(None, RECEIPTS) is None
     assert noted(None, RECEIPTS) is None
+
+
+@pytest.mark.parametrize("fill", [1e20, -999.9, -9999.0])
+@pytest.mark.parametrize("beside", [np.nan, np.inf, 2.0])
+def test_a_fill_of_single_precision_does_not_count(fill, beside):
+    """Also one that it does not hold exactly, and beside what is missing anyhow."""
+    stored = np.array([1.0, 3.0, fill, beside, fill], "float32")
+    found = ValueStatistics.of(stored, missing=fill, axis=0)
+    there = np.array([1.0, 3.0, beside])
+    assert is_as(found, there)
+    assert found.stop == (4 if np.isfinite(beside) else 2)
+
+
+def test_a_variable_of_another_name_has_the_same():
+    """It is made of the same objects, by other keys."""
+    found = ValueStatistics.of(np.ones(3))
+    renamed = [ObjectReceipt.of(key, c) for key, c in (("b/c/0", b"one"), ("b/c/1", b"two"))]
+    assert told(noted(found, RECEIPTS), renamed) == found
