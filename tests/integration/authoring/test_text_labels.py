@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from gridmill.model.variables import Coordinate, Encoding
 from gridmill.operations.migrate import migration_of
+from gridmill.operations.restore import restore_metadata
+from gridmill.sources.netcdf import read_netcdf
+from gridmill.sources.opened import read_h5py, read_xarray
 from tiny import (
     NAMES,
     Provider,
@@ -161,3 +167,81 @@ def test_nothing_along_the_append_dim_is_text():
 
     with pytest.raises(ValueError, match="text along the append dim 'time'"):
         Wrong().structure(pd.Timestamp("2020-01-02"))
+
+
+def told_by_file(read, order, path):
+    """Give a dataset of files with all experiments, in an order of their own, by their labels."""
+    names = [EXPERIMENTS[at] if isinstance(at, int) else at for at in order]
+    numbers = [float(at) if isinstance(at, int) else 9.0 for at in order]
+    values = np.ones((3, 2, 3)) * np.array(numbers)[:, None, None]
+    arrays = dict.fromkeys(NAMES, (("experiment", "y", "x"), values))
+    coords = {"experiment": np.array(names, object)}
+    xr.Dataset(arrays, coords).to_netcdf(path, engine="netcdf4")
+
+    class WholeJob(TinyJob):
+        """Reads the same file for each label."""
+
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            return [TinyCoord(label=at) for at in processing_region_ds.get_index("time")]
+
+        def download_file(self, coord):
+            return shutil.copy(path, self.download_path(coord).with_suffix(".nc"))
+
+        def read_data(self, coord, data_var):
+            return np.asarray(read(coord.downloaded_path, data_var.name), "float32")
+
+    return dataset_of(template=NamedTemplate, job=WholeJob)
+
+
+def by_h5py(path, name):
+    """Read as who opens the file does."""
+    with h5py.File(path) as file:
+        return read_h5py(file[name])
+
+
+def by_xarray(path, name):
+    """Likewise."""
+    with xr.open_dataset(path, engine="netcdf4") as ds:
+        return read_xarray(ds, name)
+
+
+READERS = {"netcdf": read_netcdf, "xarray": by_xarray, "h5py": by_h5py}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_files_own_labels_say_where_its_values_are(reader, order, source, tmp_path):
+    """In whatever order the file has them."""
+    dataset = told_by_file(READERS[reader], order, tmp_path / "f.nc")(
+        tmp_path / "a", source_base=source
+    )
+    assert dataset.backfill(until(4), client="none").succeeded
+    with dataset.store.open_dataset(chunks=None) as ds:
+        for at, name in enumerate(EXPERIMENTS):
+            assert (ds.a.sel(experiment=name) == at).all()
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_other_labels_of_a_file_are_a_failure_to_read(reader, source, tmp_path):
+    """That names both."""
+    dataset = told_by_file(READERS[reader], (0, 1, "ssp370"), tmp_path / "f.nc")(
+        tmp_path / "a", source_base=source
+    )
+    report = dataset.backfill(until(4), client="none")
+    assert not report.succeeded
+    told = str(report.problems)
+    assert "ssp370" in told
+    assert "ssp585" in told
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damaged_labels_are_restored(kind, source, tmp_path):
+    """From the declaration."""
+    dataset = Named(tmp_path / "a", source_base=source, format=kind)
+    dataset.backfill(until(4), client="none")
+    if kind == "zarr":
+        (tmp_path / "a" / "experiment" / "c" / "0").unlink()
+        again = Named(tmp_path / "a", source_base=source, format=kind)
+        restore_metadata(again, who="me", now=until(24))
+    with dataset.store.open_dataset(chunks=None) as ds:
+        assert list(ds.experiment.values) == EXPERIMENTS

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill import read_netcdf, read_xarray
+from gridmill.sources import netcdf
 from gridmill.sources.evidence.observed import observing
 from gridmill.sources.selecting import positions_of
 
@@ -101,3 +102,24 @@ def test_netcdf_without_a_label_is_not_read(path, given, why):
     """The file, the label and what it has are named."""
     with pytest.raises(ValueError, match=why):
         read_netcdf(path, "t", **given)
+
+
+def test_a_chunk_is_read_once_for_all_of_its_levels(tmp_path, monkeypatch):
+    """However many are asked for, and however far apart they lie."""
+    path = tmp_path / "a.nc"
+    levels = np.arange(60.0)
+    values = np.arange(60.0 * 6).reshape(60, 2, 3)
+    ds = xr.Dataset({"t": (("plev", "y", "x"), values)}, {"plev": levels})
+    ds.to_netcdf(path, encoding={"t": {"zlib": True, "chunksizes": (60, 2, 3)}})
+    parts = []
+    read_part = netcdf._read_part
+
+    def counted(*given):
+        parts.append(given)
+        return read_part(*given)
+
+    monkeypatch.setattr(netcdf, "_read_part", counted)
+    wanted = [50.0, 3.0, 41.0, 7.0]
+    found = read_netcdf(path, "t", select={"plev": wanted})
+    np.testing.assert_array_equal(found, values[[50, 3, 41, 7]])
+    assert len(parts) == 1

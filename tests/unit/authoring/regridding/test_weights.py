@@ -19,6 +19,7 @@ from gridmill.authoring.grids import (
 )
 from gridmill.authoring.regridding import Regrid
 from gridmill.authoring.regridding.applying import regrid_into
+from gridmill.authoring.regridding.axes import Neighbours
 from gridmill.authoring.regridding.weights import Target, Weights, key_of, make_weights
 from gridmill.datasets.noaa.gefs_extended_forecast import twice_as_fine
 from gridmill.model.fields.regrid import REGRID_METHODS
@@ -300,3 +301,13 @@ def test_weights_are_named_by_what_they_follow_from():
     assert len(keys) == 12
     same = LatitudeLongitudeGrid(step_degrees=1.0)
     assert key_of(same, even(5.0), "bilinear") == key_of(GLOBE, even(5.0), "bilinear")
+
+
+@pytest.mark.parametrize("step", [0.1, 0.25, 1 / 3])
+def test_labels_of_single_precision_are_those_that_were_meant(step):
+    """An archive that declares them as float32 has the source's values as they are."""
+    labels = np.arange(0.0, 360.0, step)
+    single = labels.astype("float32").astype("float64")
+    _, _, share, inside = Neighbours(labels, turn=360.0).entries(single)
+    assert inside.all()
+    assert set(np.unique(share)) <= {0.0, 1.0}
