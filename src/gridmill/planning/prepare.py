@@ -399,7 +399,7 @@ def _awaited_again(
         before = known[var.name]
         were = record.groups[before.group]
         rest = {at: of for at, of in before.unread.items() if AWAITED_LONGER not in of[1]}
-        own = awaited_longer(job, group, var, files[: len(were)], were, now)
+        own = awaited_longer(job, group, var, files[: len(were)], were, now, before.unread)
         if own or len(rest) < len(before.unread):
             known[var.name] = replace(before, unread={**own, **rest})
     return replace(record, variables=known)

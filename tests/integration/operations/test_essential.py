@@ -232,6 +232,25 @@ def test_a_deadline_that_is_no_longer_later_is_not_awaited(tmp_path):
     assert len(pending(dataset)) == 6
 
 
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_what_is_awaited_longer_holds_without_those_that_gave_it_up(tmp_path, is_chosen):
+    """In a run of chosen variables, and once the hastier variable is gone from the declaration."""
+    source, job = tmp_path / "source", type("Job", (SharedFiles, ListedTwice), {"lookback": HOUR})
+    dataset = dataset_of(template=TwoDeadlines, job=job)(tmp_path / "a", source_base=str(source))
+    for at in (0, 1, 2, 4):
+        publish(source, "essential", hours(5)[at])
+    assert update(dataset, 4.9).positions_after == 3
+    if not is_chosen:
+        parts = {"data_vars": TwoDeadlines.data_vars[1:]}
+        template = type("T", (TwoDeadlines,), parts)
+        dataset = dataset_of(template=template, job=job)(tmp_path / "a", source_base=str(source))
+    # Before its own deadline, and past it.
+    for hour, extent in ((4.9, 3), (8.5, 5)):
+        end, now = START + 4.9 * HOUR, START + hour * HOUR
+        report = dataset.backfill(end, variables=["patient"], client="none", now=now)
+        assert (report.positions_after, report.variables_done) == (extent, 0)
+
+
 def test_nobody_awaits_what_a_variable_does_not_have(tmp_path):
     """A file past the end of a variable is given up by the deadline of those that it fills."""
     source = tmp_path / "source"

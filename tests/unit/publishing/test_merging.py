@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +54,51 @@ def test_variables_are_taken_with_their_files(
     assert files_of(merged) == {**kept, **taken}
     assert {v.group for v in merged.variables.values()} == set(range(len(merged.groups)))
     assert with_variables(merged, added, names) == merged
+
+
+def fetched_by(by: str, name: str, url: str, *, arrived: str, run: int) -> ProgressRecord:
+    """Give the record of a variable whose file arrived with a run."""
+    return ProgressRecord(
+        dataset_id="tiny",
+        start=0,
+        stop=4,
+        groups=((replace(file_of(url), arrived=arrived, run=run),),),
+        variables={name: VariableRecord(state="done", group=0)},
+        runs=((by, "1"),),
+    )
+
+
+def arrivals_of(record: ProgressRecord) -> dict[str, tuple[str | None, str | None]]:
+    """Give by variable when its file arrived, and with which run."""
+    files = {n: record.groups[v.group][0] for n, v in record.variables.items()}
+    return {
+        n: (f.arrived, None if f.run is None else record.runs[f.run][0]) for n, f in files.items()
+    }
+
+
+@given(st.lists(st.sampled_from(["r1", "r2", "r3"]), min_size=2, max_size=4))
+def test_files_that_are_taken_name_their_own_runs(runs: list[str]) -> None:
+    """Whatever numbers they have in either record; a number of no run names none."""
+    merged = None
+    for number, run in enumerate(runs):
+        added = fetched_by(run, f"v{number}", f"u{number}", arrived=f"2026-01-0{number + 1}", run=0)
+        merged = with_variables(merged, added, list(added.variables))
+    assert merged is not None
+    assert [run for run, _ in merged.runs] == list(dict.fromkeys(runs))
+    named = {f"v{n}": (f"2026-01-0{n + 1}", run) for n, run in enumerate(runs)}
+    assert arrivals_of(merged) == named
+    assert arrivals_of(ProgressRecord.from_json(merged.to_json())) == named
+    lost = fetched_by("r9", "w", "u", arrived="2026-02-01", run=1)
+    assert arrivals_of(with_variables(merged, lost, ["w"]))["w"] == ("2026-02-01", None)
+
+
+def test_a_version_that_was_there_keeps_when_it_arrived_first() -> None:
+    """Variables of the same files share them, and the run that fetched them first."""
+    before = fetched_by("r1", "a", "x", arrived="2026-01-01", run=0)
+    added = fetched_by("r2", "b", "x", arrived="2026-01-02", run=0)
+    merged = with_variables(before, added, ["b"])
+    assert len(merged.groups) == 1
+    assert arrivals_of(merged)["b"] == ("2026-01-01", "r1")
 
 
 @given(records(), st.sets(NAMES))

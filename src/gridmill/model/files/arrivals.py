@@ -38,11 +38,10 @@ def arrivals_to_inplace(groups: Groups) -> list[tuple[str, int | None]]:
 def arrivals_from_inplace(groups: Groups, arrivals: Sequence[tuple[str, int | None]]) -> None:
     """Let files say themselves when they arrived; those that do already stay as they are.
 
-    Raises
-    ------
-    IndexError
-        The table lacks an arrival.
+    A number that the table lacks says nothing: an earlier gridmill takes files from record to
+    record, and leaves the table.
     """
     for file in chain.from_iterable(groups):
-        if "came" in file:
-            file["arrived"], file["run"] = arrivals[file.pop("came")]
+        number = file.pop("came", None)
+        if number is not None and "arrived" not in file and 0 <= number < len(arrivals):
+            file["arrived"], file["run"] = arrivals[number]

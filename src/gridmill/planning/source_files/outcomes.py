@@ -133,6 +133,7 @@ def awaited_longer(
     listed: Sequence[SourceFile],
     files: Sequence[SourceFileRecord],
     now: Any,
+    marked: Unread | None = None,
 ) -> dict[int, tuple[bool, str]]:
     """Return by index those settled files that a variable with a later deadline still awaits.
 
@@ -150,12 +151,16 @@ def awaited_longer(
         The group's source files, and their records.
     now
         The present, as a label of the append dim.
+    marked
+        What the variable is known to await so: also where the one that gave it up is none of the
+        group today, as a run of chosen variables has only those.
     """
-    if all(other.publication_delay == var.publication_delay for other in group):
-        return {}
+    is_alike = all(other.publication_delay == var.publication_delay for other in group)
+    known = {at for at, (_, cause) in (marked or {}).items() if AWAITED_LONGER in cause}
     return {
         at: (False, f"{file.detail or file.status}{AWAITED_LONGER}")
         for at, (one, file) in enumerate(zip(listed, files, strict=True))
+        if not is_alike or at in known
         if file.settled and file.status in NOTHING and file.accepted is None
         if not is_expected(job, one.coord, var, now) and is_offered_of(job, var, one)
     }

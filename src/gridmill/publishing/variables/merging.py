@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 
 __all__ = ["with_variables", "without_variables"]
@@ -30,15 +31,15 @@ def with_variables(
     others = {name: v for name, v in record.variables.items() if name not in names}
     under_way = {name: v for name, v in record.under_way.items() if name not in names}
     groups = list(record.groups)
+    runs = tuple(dict.fromkeys((*record.runs, *(added.runs if chosen else ()))))
     for name, variable in chosen.items():
-        files = added.groups[variable.group]
+        files = tuple(_by_runs(file, added, runs) for file in added.groups[variable.group])
         if files not in groups:
             groups.append(files)
         others[name] = replace(variable, group=groups.index(files))
     stop = max(record.stop, added.stop)
-    return _compact(
-        replace(record, stop=stop, groups=tuple(groups), variables=others, under_way=under_way)
-    )
+    known = replace(record, stop=stop, runs=runs, groups=tuple(groups))
+    return _compact(replace(known, variables=others, under_way=under_way))
 
 
 def without_variables(record: ProgressRecord, names: Collection[str]) -> ProgressRecord:
@@ -48,6 +49,15 @@ def without_variables(record: ProgressRecord, names: Collection[str]) -> Progres
         for of in (record.variables, record.under_way)
     )
     return _compact(replace(record, variables=kept, under_way=under_way))
+
+
+def _by_runs(
+    file: SourceFileRecord, record: ProgressRecord, runs: Sequence[tuple[str, str]]
+) -> SourceFileRecord:
+    """Return a file of a record with the number that its run has among others."""
+    if file.run is None or not 0 <= file.run < len(record.runs):
+        return replace(file, run=None)
+    return replace(file, run=runs.index(record.runs[file.run]))
 
 
 def _compact(record: ProgressRecord) -> ProgressRecord:

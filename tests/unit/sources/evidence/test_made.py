@@ -17,6 +17,7 @@ from gridmill.sources.evidence.observed import Axis, Evidence
 
 LATS = np.linspace(80, -80, 17)
 LONS = np.arange(0.0, 360, 10)
+FINE_LATS, FINE_LONS = np.linspace(80, -80, 81), np.arange(0.0, 360, 2)
 LAND = np.random.default_rng(7).random((LATS.size, LONS.size)) < 0.4
 TURNED = ["read with latitude in another order, and turned"]
 PROMISE = Promise(
@@ -90,6 +91,15 @@ TWO: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "one of them": lambda x, y: y,
 }
 
+TABLE = np.random.default_rng(3).permutation(32)
+# What is no sum, and rises with nothing, by how many fields it is made of.
+CLASSES: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
+    "wind direction": (2, lambda u, v: np.degrees(np.arctan2(-u, -v)) % 360),
+    "bits": (1, lambda x: codes_of(x) & 3),
+    "a table": (1, lambda x: TABLE[codes_of(x)]),
+    "categories": (2, lambda x, y: 2 * (x > np.quantile(x, 0.4)) + (y > np.quantile(y, 0.6))),
+}
+
 OWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "masked": lambda x: np.where(LAND, 0, x),
     "without land": lambda x: np.where(LAND, np.nan, x),
@@ -97,6 +107,25 @@ OWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "an anomaly": lambda x: x - (300 - 50 * np.sin(np.deg2rad(LATS)) ** 2)[:, None],
     "smoothed": lambda x: 0.75 * x + 0.25 * np.roll(x, 1, axis=1),
 }
+
+
+def smooth(seed: int) -> np.ndarray:
+    """Return a field of waves that are long beside the grid."""
+    draw = np.random.default_rng(seed)
+    y, x = np.deg2rad(FINE_LATS)[:, None], np.deg2rad(FINE_LONS)
+    phases, sizes = draw.uniform(0, 2 * np.pi, (3, 4)), draw.normal(size=(3, 4)) + 2
+    return sum(
+        sizes[0, k] * np.sin((k + 1) * x + phases[0, k]) / (k + 1)
+        + sizes[1, k] * np.cos((k + 1) * 2 * y + phases[1, k]) / (k + 1)
+        + sizes[2, k] * np.sin((k + 1) * x + phases[2, k]) * np.sin((k + 1) * y) / (k + 1)
+        for k in range(4)
+    ).astype("float32")
+
+
+def codes_of(field: np.ndarray) -> np.ndarray:
+    """Return whole numbers from 0 to 31, whatever the field is."""
+    ends = np.quantile(field, np.linspace(0, 1, 33)[1:-1])
+    return np.searchsorted(ends, field, "right")
 
 
 def stored(made: np.ndarray, *seen: Evidence) -> tuple[np.ndarray, list[str]]:
@@ -138,6 +167,27 @@ def test_what_is_made_of_two_fields_comes_to_its_own_labels(style, field, seed, 
     place, remarks = stored(made[::-1] if is_turned else made, *seen)
     np.testing.assert_array_equal(place, made[::-1])
     assert remarks == ([] if is_turned else TURNED)
+
+
+@pytest.mark.parametrize("style", CLASSES)
+@given(st.integers(0, 10_000), st.booleans())
+def test_what_is_alike_where_fields_are_alike_comes_to_its_own_labels(style, seed, is_turned):
+    """Directions, codes and categories of smooth fields."""
+    number, style_of = CLASSES[style]
+    read = [smooth(seed + at) for at in range(number)]
+    made = style_of(*read).astype("float32")
+    fields = [made_module.Read(one, {0: np.arange(FINE_LATS.size)[::-1]}) for one in read]
+    found = made_module.is_as_in_file(made[::-1] if is_turned else made, fields)
+    assert found is (not is_turned)
+
+
+def test_codes_of_what_is_the_opposite_at_the_other_pole_are_refused():
+    """They are codes of it in either order, and nothing shows of which."""
+    rows = np.array([-4, -3, -2, -1, 1, 2, 3, 4], "float32")
+    codes = np.array([1, -1, -1, 1, 1, 1, -1, -1], "float32")
+    read, made = (np.repeat(of[:, None], 16, axis=1) for of in (rows, codes))
+    field = made_module.Read(read, {0: np.arange(8)[::-1]})
+    assert made_module.is_as_in_file(made, [field]) is None
 
 
 @given(st.integers(0, 10_000), st.booleans())
