@@ -13,8 +13,10 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, local
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ import pandas as pd
 import pytest
 
 from gridmill import DownloadFailed, DownloadSettings
+from gridmill.sources.queues.claims import Held
 from gridmill.sources.queues.client import OgcQueue
 from gridmill.sources.queues.fetching import Patience, fetch_queued
 from gridmill.sources.queues.tickets import Ticket, Tickets, key_of
@@ -108,12 +111,100 @@ def at_once(server: QueueServer, tickets: Tickets, folder: Path) -> None:
         assert {file.result().nbytes for file in done} == {len(make({"hour": 3}))}
 
 
-def test_who_asks_for_long_is_not_presumed_dead(tmp_path, tickets_anywhere):
-    """The answer takes longer than a claim lives that is not renewed."""
+def fail_once(objects: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first read fail of whoever renewed a claim."""
+    put, get = objects.put_if_absent, objects.get
+    has_renewed, has_failed = local(), Event()
+
+    def put_if_absent(key: str, content: bytes) -> bool:
+        has_renewed.here = key.count(".") > 1
+        return put(key, content)
+
+    def failing(key: str) -> bytes | None:
+        if getattr(has_renewed, "here", False) and not has_failed.is_set():
+            has_failed.set()
+            raise OSError("503 Slow Down")
+        return get(key)
+
+    monkeypatch.setattr(objects, "put_if_absent", put_if_absent)
+    monkeypatch.setattr(objects, "get", failing)
+
+
+def test_who_asks_for_long_is_not_presumed_dead(tmp_path, tickets_anywhere, monkeypatch):
+    """The answer takes longer than a claim lives that is not renewed; one renewal fails."""
+    fail_once(tickets_anywhere.objects, monkeypatch)
     with QueueServer(make, answers_after_s=1.5 * PATIENT.claim_s) as server:
         at_once(server, tickets_anywhere, tmp_path)
     assert len(server.jobs) == 1
     assert len(list(tickets_anywhere.objects.keys("queue"))) == 1
+
+
+class Failing(LocalObjects):
+    """Objects of which one request fails, and may have been made."""
+
+    fails_at = ""
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        self.fail("before the put")
+        is_put = super().put_if_absent(key, content)
+        self.fail("after the put")
+        # As a link that was sent twice, over NFS.
+        return is_put and not self.is_now("put, and told of as if it was there")
+
+    def get(self, key: str) -> bytes | None:
+        self.fail("the read")
+        return super().get(key)
+
+    def fail(self, at: str) -> None:
+        """Raise, if it is to fail here."""
+        if self.is_now(at):
+            raise OSError("503 Slow Down")
+
+    def is_now(self, at: str) -> bool:
+        """Whether it is to fail here, once."""
+        is_now = self.fails_at == at
+        if is_now:
+            self.fails_at = ""
+        return is_now
+
+
+@pytest.mark.parametrize(
+    "fails_at",
+    ["before the put", "after the put", "the read", "put, and told of as if it was there"],
+)
+def test_a_renewal_that_fails_loses_no_claim(tmp_path, fails_at):
+    """Wherever it failed, the next one knows what it left; only then is the claim as new."""
+    objects = Failing(tmp_path / "state", tmp_path / "staging")
+    tickets = Tickets(objects)
+    claim = Ticket(queue="q", job=None, since=0.0)
+    assert tickets.claim("k", claim)
+    held = Held(tickets, "k", claim, 60)
+    objects.fails_at = fails_at
+    with suppress(OSError):
+        assert held.renew()
+    assert not objects.fails_at
+    for _ in range(2):
+        before = time.time()
+        assert held.renew()
+        assert tickets.read("k").since >= before
+    tickets.keep("k", replace(claim, job="job-1"))
+    assert not held.renew()
+    assert list(objects.keys("queue")) == ["queue/k.json"]
+
+
+def test_who_was_presumed_dead_after_a_renewal_failed_learns_of_it(tmp_path):
+    """An heir may follow the renewal that its holder does not know of."""
+    objects = Failing(tmp_path / "state", tmp_path / "staging")
+    tickets = Tickets(objects)
+    claim, heir = (Ticket(queue="q", job=None, since=since) for since in range(2))
+    assert tickets.claim("k", claim)
+    held = Held(tickets, "k", claim, 60)
+    objects.fails_at = "after the put"
+    with pytest.raises(OSError, match="503"):
+        held.renew()
+    assert tickets.follow("k", tickets.read("k"), heir)
+    assert not held.renew()
+    assert tickets.read("k") == heir
 
 
 @pytest.mark.parametrize("heirs", [0, 1, 2])

@@ -39,6 +39,7 @@ class Held:
 
     def __init__(self, tickets: Tickets, key: str, claim: Ticket, claim_s: float) -> None:
         self._tickets, self._key, self._claim = tickets, key, claim
+        self._next: Ticket | None = None
         self._every_s = claim_s / RENEWALS
         self._renewing = Lock()
         self._done = Event()
@@ -57,11 +58,17 @@ class Held:
     def renew(self) -> bool:
         """Renew it; False if it was presumed dead, and is another's now."""
         with self._renewing:
-            renewed = replace(self._claim, since=time.time(), by=uuid.uuid4().hex)
-            if not self._tickets.follow(self._key, self._claim, renewed):
+            # One whose renewal failed on its way may be there, and is renewed in its turn.
+            if self._next is not None and not self._follow(self._next):
                 return False
-            self._claim = renewed
-            return True
+            self._next = replace(self._claim, since=time.time(), by=uuid.uuid4().hex)
+            return self._follow(self._next)
+
+    def _follow(self, renewed: Ticket) -> bool:
+        if not self._tickets.follow(self._key, self._claim, renewed):
+            return False
+        self._claim, self._next = renewed, None
+        return True
 
     def _renew_often(self) -> None:
         while not self._done.wait(self._every_s):

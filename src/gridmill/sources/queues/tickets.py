@@ -150,10 +150,11 @@ class Tickets:
         known
             The claim that was read last.
         following
-            An heir's, or the same renewed.
+            An heir's, or the same renewed; it may be there of a try that failed on its way.
         """
         name = _following(key, known)
-        if not self.objects.put_if_absent(name, _content(following)):
+        is_put = self.objects.put_if_absent(name, _content(following))
+        if not is_put and self._read(name) != following:
             return False
         chain = self._chain(key)
         if chain.get(name) != following:
