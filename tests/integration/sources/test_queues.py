@@ -27,7 +27,7 @@ from gridmill import DownloadFailed, DownloadSettings
 from gridmill.sources.queues.claims import Held
 from gridmill.sources.queues.client import OgcQueue
 from gridmill.sources.queues.fetching import Patience, fetch_queued
-from gridmill.sources.queues.tickets import Ticket, Tickets, key_of
+from gridmill.sources.queues.tickets import Chain, Ticket, Tickets, key_of
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.testing.queues.queue_server import QueueServer
@@ -178,7 +178,7 @@ def test_a_renewal_that_fails_loses_no_claim(tmp_path, fails_at):
     tickets = Tickets(objects)
     claim = Ticket(queue="q", job=None, since=0.0)
     assert tickets.claim("k", claim)
-    held = Held(tickets, "k", claim, 60)
+    held = Held(tickets, "k", Chain(claim, claim), 60)
     objects.fails_at = fails_at
     with suppress(OSError):
         assert held.renew()
@@ -186,7 +186,7 @@ def test_a_renewal_that_fails_loses_no_claim(tmp_path, fails_at):
     for _ in range(2):
         before = time.time()
         assert held.renew()
-        assert tickets.read("k").since >= before
+        assert tickets.read("k").last.since >= before
     tickets.keep("k", replace(claim, job="job-1"))
     assert not held.renew()
     assert list(objects.keys("queue")) == ["queue/k.json"]
@@ -198,13 +198,13 @@ def test_who_was_presumed_dead_after_a_renewal_failed_learns_of_it(tmp_path):
     tickets = Tickets(objects)
     claim, heir = (Ticket(queue="q", job=None, since=since) for since in range(2))
     assert tickets.claim("k", claim)
-    held = Held(tickets, "k", claim, 60)
+    held = Held(tickets, "k", Chain(claim, claim), 60)
     objects.fails_at = "after the put"
     with pytest.raises(OSError, match="503"):
         held.renew()
     assert tickets.follow("k", tickets.read("k"), heir)
     assert not held.renew()
-    assert tickets.read("k") == heir
+    assert tickets.read("k").last == heir
 
 
 @pytest.mark.parametrize("heirs", [0, 1, 2])
@@ -216,8 +216,7 @@ def test_a_dead_claim_has_one_heir(tmp_path, tickets_anywhere, heirs):
         assert tickets_anywhere.claim(key, claim)
         for since in range(heirs):
             heir = Ticket(queue=server.url, job=None, since=since)
-            assert tickets_anywhere.follow(key, claim, heir)
-            claim = heir
+            assert tickets_anywhere.follow(key, tickets_anywhere.read(key), heir)
         at_once(server, tickets_anywhere, tmp_path)
     assert len(server.jobs) == 1
     assert len(list(tickets_anywhere.objects.keys("queue"))) == 1
@@ -236,13 +235,71 @@ def test_who_comes_late_asks_nothing(tickets):
     """A claim that was read before its job had a name is followed by none."""
     claim, heir, late = (Ticket(queue="q", job=None, since=since) for since in range(3))
     assert tickets.claim("k", claim)
-    assert tickets.follow("k", claim, heir)
-    assert not tickets.follow("k", claim, late)
+    first, both = Chain(claim, claim), Chain(claim, heir)
+    assert tickets.follow("k", first, heir)
+    assert not tickets.follow("k", first, late)
+    assert tickets.read("k", first) == both
     tickets.keep("k", replace(heir, job="job-1"))
-    assert not tickets.follow("k", claim, late)
-    assert not tickets.follow("k", heir, late)
+    for known in (first, both):
+        assert not tickets.follow("k", known, late)
+        assert tickets.read("k", known).last.job == "job-1"
     assert list(tickets.objects.keys("queue")) == ["queue/k.json"]
-    assert tickets.read("k").job == "job-1"
+    tickets.forget("k")
+    assert tickets.read("k", both) is None
+    assert tickets.claim("k", late)
+    for known in (first, both):
+        assert not tickets.follow("k", known, replace(late, by="another"))
+        assert tickets.read("k", known) == Chain(late, late)
+
+
+class Counting(LocalObjects):
+    """Objects that count what is asked of them."""
+
+    def __init__(self, *folders: Path) -> None:
+        super().__init__(*folders)
+        self.asked: list[str] = []
+
+    def get(self, key: str) -> bytes | None:
+        self.asked.append(key)
+        return super().get(key)
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        self.asked.append(key)
+        return super().put_if_absent(key, content)
+
+
+def test_a_renewal_asks_no_more_of_the_store_than_the_first_did(tmp_path):
+    """However often the claim was renewed; who holds one waits for its turn for hours."""
+    objects = Counting(tmp_path / "state", tmp_path / "staging")
+    tickets = Tickets(objects)
+    claim = Ticket(queue="q", job=None, since=0.0)
+    assert tickets.claim("k", claim)
+    held = Held(tickets, "k", Chain(claim, claim), 60)
+    numbers = []
+    for _ in range(20):
+        objects.asked.clear()
+        assert held.renew()
+        numbers.append(len(objects.asked))
+    assert set(numbers) == {3}
+
+
+def test_who_waits_reads_each_renewal_once(tmp_path, server):
+    """However often it looks whether the job has a name."""
+    objects = Counting(tmp_path / "state", tmp_path / "staging")
+    tickets = Tickets(objects)
+    key = key_of(f"{server.url} weather", {"hour": 3})
+    claim = Ticket(queue=server.url, job=None, since=time.time())
+    assert tickets.claim(key, claim)
+    held = Held(tickets, key, Chain(claim, claim), 60)
+    assert all(held.renew() for _ in range(20))
+    renewals = set(objects.keys("queue")) - {f"queue/{key}.json"}
+    objects.asked.clear()
+    with pytest.raises(DownloadFailed, match="another task asks for is not ready"):
+        get(server, tickets, tmp_path / "a", patience=replace(QUICK, wait_s=0.3, claim_s=600))
+    asked = Counter(objects.asked)
+    assert asked[f"queue/{key}.json"] > 1
+    assert {asked[name] for name in renewals} == {1}
+    assert len(renewals) == 20
 
 
 def test_who_was_presumed_dead_while_it_looked_does_not_ask(tmp_path, server, tickets):
