@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
+import traceback
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +22,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from distributed.core import error_message
 
 from gridmill import (
     BearerToken,
@@ -666,6 +669,20 @@ def test_wrong_keys_of_a_repository_are_one_error(tmp_path, s3_server, owned, mo
         region_of(owned, of_nobody(s3_server.endpoint_url), tmp_path / "r.zip", rules)
     assert "THEIR_SECRET is refused; put a valid one there" in str(caught.value)
     assert "hush" not in repr(caught.value)
+
+
+def test_what_icechunk_says_is_shown_and_sent_without_credentials(tmp_path, monkeypatch):
+    """Nor does a traceback show what was raised before, nor what Dask sends of it."""
+    icechunk = pytest.importorskip("icechunk")
+
+    def fail(storage: Any) -> None:
+        raise icechunk.IcechunkError("GET https://b.example.org/x?X-Amz-Signature=SECRETSIG")
+
+    monkeypatch.setattr(icechunk.Repository, "open", fail)
+    with pytest.raises(DownloadFailed, match="IcechunkError: GET") as caught:
+        region_of(str(tmp_path), DownloadSettings(attempts=1), tmp_path / "r.zip")
+    assert "SECRETSIG" not in "".join(traceback.format_exception(caught.value))
+    assert b"SECRETSIG" not in pickle.dumps(error_message(caught.value))
 
 
 def test_that_the_requester_pays_is_said_for_a_repository_too(tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -148,23 +148,33 @@ class IcechunkRemote(Remote):
         return False
 
     def _answer(self, ask: Callable[[icechunk.Repository, icechunk.Session], AnswerT]) -> AnswerT:
-        """Ask the repository, with the keys that are declared for its bucket."""
+        """Ask the repository; a failure is told without credentials."""
+        try:
+            return self._asked(ask)
+        except icechunk.IcechunkError as error:
+            told = f"IcechunkError: {mask_text(' '.join(str(error).split()))[:500]}"
+        except CredentialMissing as error:
+            told = str(error)
+        # Here what is raised has no context, which would be shown, and sent, unmasked.
+        raise DownloadFailed(self._place, told, 1)
+
+    def _asked(self, ask: Callable[[icechunk.Repository, icechunk.Session], AnswerT]) -> AnswerT:
+        """Ask it with the keys that are declared for its bucket."""
         use = use_for(self._place)
-        with _as_failure(self._place):
-            if use is None or not use.rule.needs_secret:
-                return ask(*self._opened(use and use.rule))
+        if use is None or not use.rule.needs_secret:
+            return ask(*self._opened(use and use.rule))
 
-            def with_keys(secret: str) -> AnswerT:
-                try:
-                    return ask(*self._opened(use.rule, secret))
-                except icechunk.IcechunkError:
-                    # Which does not tell a refusal from what else may be the matter.
-                    ref = f"{self._place}/refs/branch.{self._branch}/ref.json"
-                    with suppress(NotAvailable, PermanentError, TransientError):
-                        check_s3_keys(ref, self._settings, secret)
-                    raise
+        def with_keys(secret: str) -> AnswerT:
+            try:
+                return ask(*self._opened(use.rule, secret))
+            except icechunk.IcechunkError:
+                # Which does not tell a refusal from what else may be the matter.
+                ref = f"{self._place}/refs/branch.{self._branch}/ref.json"
+                with suppress(NotAvailable, PermanentError, TransientError):
+                    check_s3_keys(ref, self._settings, secret)
+                raise
 
-            return use.send(with_keys)
+        return use.send(with_keys)
 
     def _opened(
         self, rule: Any = None, secret: str = ""
@@ -227,15 +237,3 @@ def _who_asks(options: Mapping[str, Any]) -> dict[str, Any]:
         "secret_access_key": options.get("secret"),
         "session_token": options.get("token"),
     }
-
-
-@contextmanager
-def _as_failure(url: str) -> Iterator[None]:
-    try:
-        yield
-        return
-    except icechunk.IcechunkError as error:
-        told = f"IcechunkError: {mask_text(' '.join(str(error).split()))[:500]}"
-    except CredentialMissing as error:
-        told = str(error)
-    raise DownloadFailed(url, told, 1)
