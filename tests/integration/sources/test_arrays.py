@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
+import traceback
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +22,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from distributed.core import error_message
 
 from gridmill import (
     BearerToken,
@@ -439,6 +442,125 @@ def test_regions_of_an_icechunk_repository_are_read_and_revised(tmp_path, s3_ser
     assert dataset.store.open_dataset().t2m[7, 0, 0] == 999
 
 
+@pytest.fixture
+def committed(tmp_path) -> Any:
+    """A local repository of one commit."""
+    icechunk = pytest.importorskip("icechunk")
+    storage = icechunk.local_filesystem_storage(str(tmp_path / "repo"))
+    repository = icechunk.Repository.create(storage)
+    chunks = {name: {"chunks": (CHUNK, 3, 8)} for name in era().data_vars}
+    commit(repository, era(), "first", encoding=chunks)
+    return repository
+
+
+def revise_hour(repository: Any, hour: int) -> str:
+    """Commit another value for an hour; the snapshot that it follows."""
+    session = repository.writable_session("main")
+    zarr.open_group(session.store)["t2m"][hour, 0, 0] = 999
+    before = session.snapshot_id
+    session.commit("revise")
+    return str(before)
+
+
+def count(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[Any]:
+    """Return what grows by one with each call."""
+    calls: list[Any] = []
+    method = getattr(owner, name)
+
+    def counted(*args: Any, **how: Any) -> Any:
+        calls.append(args)
+        return method(*args, **how)
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls
+
+
+FIRST_HOURS = ["t2m/c/0/0/0"]
+
+
+@pytest.mark.parametrize("is_collected", [False, True], ids=["expired", "collected"])
+def test_of_an_expired_snapshot_nobody_knows_what_changed(
+    tmp_path, committed, monkeypatch, is_collected
+):
+    """That is asked once for all regions that were read from it."""
+    import icechunk
+
+    from gridmill.sources.arrays.icechunk import IcechunkRemote
+
+    first = revise_hour(committed, 20)
+    second = revise_hour(committed, 20)
+    now = pd.Timestamp.now("UTC").to_pydatetime()
+    committed.expire_snapshots(now)
+    if is_collected:
+        committed.garbage_collect(now)
+    remote = IcechunkRemote(str(tmp_path / "repo"), DownloadSettings(), "main")
+    opened = count(monkeypatch, icechunk.Repository, "open")
+    compared = count(monkeypatch, icechunk.Repository, "diff")
+    for one in (first, second, "NEVER0WAS0ONE0AT0ALL", "short"):
+        for _ in range(3):
+            before = remote.before(f'"@{one}"')
+            assert before is None or remote.has_changed(before, ["t2m"], FIRST_HOURS)
+    assert (len(opened), len(compared)) == (4, 0 if is_collected else 2)
+
+
+def test_what_changed_is_compared_once_for_all_regions(tmp_path, committed, monkeypatch):
+    """Some snapshots are kept open, and more of them are opened again."""
+    import icechunk
+
+    from gridmill.sources.arrays.icechunk import MOST_EARLIER, IcechunkRemote
+
+    earlier = [revise_hour(committed, 20) for _ in range(MOST_EARLIER + 2)]
+    remote = IcechunkRemote(str(tmp_path / "repo"), DownloadSettings(), "main")
+    opened = count(monkeypatch, icechunk.Repository, "open")
+    compared = count(monkeypatch, icechunk.Repository, "diff")
+    for one in earlier:
+        for _ in range(3):
+            before = remote.before(f'"@{one}"')
+            assert before.snapshot == one
+            assert not remote.has_changed(before, ["t2m"], FIRST_HOURS)
+            assert remote.has_changed(before, ["t2m"], ["t2m/c/6/0/0"])
+    assert (len(opened), len(compared)) == (len(earlier), len(earlier))
+    assert remote.before(f'"@{earlier[0]}"').snapshot == earlier[0]
+    assert len(opened) == len(earlier) + 1
+
+
+def test_while_a_repository_is_away_nothing_is_told_to_have_changed(tmp_path, committed):
+    """It cannot be asked, which is no answer, and not kept for one."""
+    from gridmill.sources.arrays.icechunk import IcechunkRemote
+
+    place, away = tmp_path / "repo", tmp_path / "away"
+    etag = f'"@{revise_hour(committed, 20)}"'
+    remote = IcechunkRemote(str(place), DownloadSettings(), "main")
+    place.rename(away)
+    with pytest.raises(DownloadFailed):
+        remote.before(etag)
+    away.rename(place)
+    before = remote.before(etag)
+    place.rename(away)
+    with pytest.raises(DownloadFailed):
+        remote.has_changed(before, ["t2m"], FIRST_HOURS)
+    away.rename(place)
+    assert not remote.has_changed(before, ["t2m"], FIRST_HOURS)
+
+
+def test_while_keys_are_refused_nothing_is_told_to_have_changed(tmp_path, s3_server, owned):
+    """Icechunk itself says then that there is no such snapshot."""
+    from gridmill.sources.arrays.icechunk import IcechunkRemote
+
+    right = {"AccessKeyId": s3_server.access_key, "SecretAccessKey": s3_server.secret_key}
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps(right))
+    access, keeper = kept_by([S3Access("s3://owned", command=("cat", str(path)))])
+    with using(access):
+        remote = IcechunkRemote(owned, of_nobody(s3_server.endpoint_url), "main")
+        secret = keeper.secret(0, owned)
+        wrong = {**right, "SecretAccessKey": "long-gone"}
+        path.write_text(json.dumps(wrong))
+        secret.value = json.dumps({**wrong, "SessionToken": None})
+        with pytest.raises(DownloadFailed):
+            remote.before('"@NEVER0WAS0ONE0AT0ALL"')
+
+
 class Valid(ArrayRegionJob[DataVar, Hours]):
     """A source file a region, of a repository that says how far it is final."""
 
@@ -666,6 +788,20 @@ def test_wrong_keys_of_a_repository_are_one_error(tmp_path, s3_server, owned, mo
         region_of(owned, of_nobody(s3_server.endpoint_url), tmp_path / "r.zip", rules)
     assert "THEIR_SECRET is refused; put a valid one there" in str(caught.value)
     assert "hush" not in repr(caught.value)
+
+
+def test_what_icechunk_says_is_shown_and_sent_without_credentials(tmp_path, monkeypatch):
+    """Nor does a traceback show what was raised before, nor what Dask sends of it."""
+    icechunk = pytest.importorskip("icechunk")
+
+    def fail(storage: Any) -> None:
+        raise icechunk.IcechunkError("GET https://b.example.org/x?X-Amz-Signature=SECRETSIG")
+
+    monkeypatch.setattr(icechunk.Repository, "open", fail)
+    with pytest.raises(DownloadFailed, match="IcechunkError: GET") as caught:
+        region_of(str(tmp_path), DownloadSettings(attempts=1), tmp_path / "r.zip")
+    assert "SECRETSIG" not in "".join(traceback.format_exception(caught.value))
+    assert b"SECRETSIG" not in pickle.dumps(error_message(caught.value))
 
 
 def test_that_the_requester_pays_is_said_for_a_repository_too(tmp_path, monkeypatch):

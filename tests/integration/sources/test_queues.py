@@ -13,8 +13,10 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, local
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,10 @@ import pandas as pd
 import pytest
 
 from gridmill import DownloadFailed, DownloadSettings
+from gridmill.sources.queues.claims import Held
 from gridmill.sources.queues.client import OgcQueue
 from gridmill.sources.queues.fetching import Patience, fetch_queued
-from gridmill.sources.queues.tickets import Ticket, Tickets, key_of
+from gridmill.sources.queues.tickets import Chain, Ticket, Tickets, key_of
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.s3.objects import S3Objects
 from gridmill.testing.queues.queue_server import QueueServer
@@ -108,12 +111,100 @@ def at_once(server: QueueServer, tickets: Tickets, folder: Path) -> None:
         assert {file.result().nbytes for file in done} == {len(make({"hour": 3}))}
 
 
-def test_who_asks_for_long_is_not_presumed_dead(tmp_path, tickets_anywhere):
-    """The answer takes longer than a claim lives that is not renewed."""
+def fail_once(objects: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first read fail of whoever renewed a claim."""
+    put, get = objects.put_if_absent, objects.get
+    has_renewed, has_failed = local(), Event()
+
+    def put_if_absent(key: str, content: bytes) -> bool:
+        has_renewed.here = key.count(".") > 1
+        return put(key, content)
+
+    def failing(key: str) -> bytes | None:
+        if getattr(has_renewed, "here", False) and not has_failed.is_set():
+            has_failed.set()
+            raise OSError("503 Slow Down")
+        return get(key)
+
+    monkeypatch.setattr(objects, "put_if_absent", put_if_absent)
+    monkeypatch.setattr(objects, "get", failing)
+
+
+def test_who_asks_for_long_is_not_presumed_dead(tmp_path, tickets_anywhere, monkeypatch):
+    """The answer takes longer than a claim lives that is not renewed; one renewal fails."""
+    fail_once(tickets_anywhere.objects, monkeypatch)
     with QueueServer(make, answers_after_s=1.5 * PATIENT.claim_s) as server:
         at_once(server, tickets_anywhere, tmp_path)
     assert len(server.jobs) == 1
     assert len(list(tickets_anywhere.objects.keys("queue"))) == 1
+
+
+class Failing(LocalObjects):
+    """Objects of which one request fails, and may have been made."""
+
+    fails_at = ""
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        self.fail("before the put")
+        is_put = super().put_if_absent(key, content)
+        self.fail("after the put")
+        # As a link that was sent twice, over NFS.
+        return is_put and not self.is_now("put, and told of as if it was there")
+
+    def get(self, key: str) -> bytes | None:
+        self.fail("the read")
+        return super().get(key)
+
+    def fail(self, at: str) -> None:
+        """Raise, if it is to fail here."""
+        if self.is_now(at):
+            raise OSError("503 Slow Down")
+
+    def is_now(self, at: str) -> bool:
+        """Whether it is to fail here, once."""
+        is_now = self.fails_at == at
+        if is_now:
+            self.fails_at = ""
+        return is_now
+
+
+@pytest.mark.parametrize(
+    "fails_at",
+    ["before the put", "after the put", "the read", "put, and told of as if it was there"],
+)
+def test_a_renewal_that_fails_loses_no_claim(tmp_path, fails_at):
+    """Wherever it failed, the next one knows what it left; only then is the claim as new."""
+    objects = Failing(tmp_path / "state", tmp_path / "staging")
+    tickets = Tickets(objects)
+    claim = Ticket(queue="q", job=None, since=0.0)
+    assert tickets.claim("k", claim)
+    held = Held(tickets, "k", Chain(claim, claim), 60)
+    objects.fails_at = fails_at
+    with suppress(OSError):
+        assert held.renew()
+    assert not objects.fails_at
+    for _ in range(2):
+        before = time.time()
+        assert held.renew()
+        assert tickets.read("k").last.since >= before
+    tickets.keep("k", replace(claim, job="job-1"))
+    assert not held.renew()
+    assert list(objects.keys("queue")) == ["queue/k.json"]
+
+
+def test_who_was_presumed_dead_after_a_renewal_failed_learns_of_it(tmp_path):
+    """An heir may follow the renewal that its holder does not know of."""
+    objects = Failing(tmp_path / "state", tmp_path / "staging")
+    tickets = Tickets(objects)
+    claim, heir = (Ticket(queue="q", job=None, since=since) for since in range(2))
+    assert tickets.claim("k", claim)
+    held = Held(tickets, "k", Chain(claim, claim), 60)
+    objects.fails_at = "after the put"
+    with pytest.raises(OSError, match="503"):
+        held.renew()
+    assert tickets.follow("k", tickets.read("k"), heir)
+    assert not held.renew()
+    assert tickets.read("k").last == heir
 
 
 @pytest.mark.parametrize("heirs", [0, 1, 2])
@@ -125,8 +216,7 @@ def test_a_dead_claim_has_one_heir(tmp_path, tickets_anywhere, heirs):
         assert tickets_anywhere.claim(key, claim)
         for since in range(heirs):
             heir = Ticket(queue=server.url, job=None, since=since)
-            assert tickets_anywhere.follow(key, claim, heir)
-            claim = heir
+            assert tickets_anywhere.follow(key, tickets_anywhere.read(key), heir)
         at_once(server, tickets_anywhere, tmp_path)
     assert len(server.jobs) == 1
     assert len(list(tickets_anywhere.objects.keys("queue"))) == 1
@@ -145,13 +235,71 @@ def test_who_comes_late_asks_nothing(tickets):
     """A claim that was read before its job had a name is followed by none."""
     claim, heir, late = (Ticket(queue="q", job=None, since=since) for since in range(3))
     assert tickets.claim("k", claim)
-    assert tickets.follow("k", claim, heir)
-    assert not tickets.follow("k", claim, late)
+    first, both = Chain(claim, claim), Chain(claim, heir)
+    assert tickets.follow("k", first, heir)
+    assert not tickets.follow("k", first, late)
+    assert tickets.read("k", first) == both
     tickets.keep("k", replace(heir, job="job-1"))
-    assert not tickets.follow("k", claim, late)
-    assert not tickets.follow("k", heir, late)
+    for known in (first, both):
+        assert not tickets.follow("k", known, late)
+        assert tickets.read("k", known).last.job == "job-1"
     assert list(tickets.objects.keys("queue")) == ["queue/k.json"]
-    assert tickets.read("k").job == "job-1"
+    tickets.forget("k")
+    assert tickets.read("k", both) is None
+    assert tickets.claim("k", late)
+    for known in (first, both):
+        assert not tickets.follow("k", known, replace(late, by="another"))
+        assert tickets.read("k", known) == Chain(late, late)
+
+
+class Counting(LocalObjects):
+    """Objects that count what is asked of them."""
+
+    def __init__(self, *folders: Path) -> None:
+        super().__init__(*folders)
+        self.asked: list[str] = []
+
+    def get(self, key: str) -> bytes | None:
+        self.asked.append(key)
+        return super().get(key)
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        self.asked.append(key)
+        return super().put_if_absent(key, content)
+
+
+def test_a_renewal_asks_no_more_of_the_store_than_the_first_did(tmp_path):
+    """However often the claim was renewed; who holds one waits for its turn for hours."""
+    objects = Counting(tmp_path / "state", tmp_path / "staging")
+    tickets = Tickets(objects)
+    claim = Ticket(queue="q", job=None, since=0.0)
+    assert tickets.claim("k", claim)
+    held = Held(tickets, "k", Chain(claim, claim), 60)
+    numbers = []
+    for _ in range(20):
+        objects.asked.clear()
+        assert held.renew()
+        numbers.append(len(objects.asked))
+    assert set(numbers) == {3}
+
+
+def test_who_waits_reads_each_renewal_once(tmp_path, server):
+    """However often it looks whether the job has a name."""
+    objects = Counting(tmp_path / "state", tmp_path / "staging")
+    tickets = Tickets(objects)
+    key = key_of(f"{server.url} weather", {"hour": 3})
+    claim = Ticket(queue=server.url, job=None, since=time.time())
+    assert tickets.claim(key, claim)
+    held = Held(tickets, key, Chain(claim, claim), 60)
+    assert all(held.renew() for _ in range(20))
+    renewals = set(objects.keys("queue")) - {f"queue/{key}.json"}
+    objects.asked.clear()
+    with pytest.raises(DownloadFailed, match="another task asks for is not ready"):
+        get(server, tickets, tmp_path / "a", patience=replace(QUICK, wait_s=0.3, claim_s=600))
+    asked = Counter(objects.asked)
+    assert asked[f"queue/{key}.json"] > 1
+    assert {asked[name] for name in renewals} == {1}
+    assert len(renewals) == 20
 
 
 def test_who_was_presumed_dead_while_it_looked_does_not_ask(tmp_path, server, tickets):

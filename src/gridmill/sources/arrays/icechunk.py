@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -32,10 +33,18 @@ from gridmill.sources.fetch.s3 import check_s3_keys, s3_options
 __all__ = ["IcechunkRemote"]
 
 AnswerT = TypeVar("AnswerT")
+KeptT = TypeVar("KeptT")
 
 SNAPSHOT = re.compile(r"@(\w+)")
 # Earlier snapshots of an archive that are kept open; regions of one run share few.
 MOST_EARLIER = 4
+# Icechunk has one class of errors: what it says where a snapshot is collected, where it is no
+# ancestor (expired, say, and not collected yet), and where it never was one.
+NOT_KNOWN = ("snapshot not found", "ancestry doesn't include", "invalid snapshot id")
+
+
+class SnapshotUnknown(DownloadFailed):
+    """Icechunk does not find a snapshot, or how it came to the present one."""
 
 
 class IcechunkRemote(Remote):
@@ -66,7 +75,8 @@ class IcechunkRemote(Remote):
         self._settings = settings
         self._opening = Lock()
         self._by_keys: dict[str, tuple[icechunk.Repository, icechunk.Session]] = {}
-        self._earlier: OrderedDict[str, IcechunkRemote] = OrderedDict()
+        self._earlier: OrderedDict[str, IcechunkRemote | None] = OrderedDict()
+        self._diffs: OrderedDict[str, icechunk.Diff | None] = OrderedDict()
         self.snapshot = snapshot
         self.snapshot = self._answer(lambda repository, session: str(session.snapshot_id))
         super().__init__(url, settings)
@@ -97,21 +107,17 @@ class IcechunkRemote(Remote):
         """Return the archive as it was when a region was read, by that region's ETag.
 
         None if nobody knows: the ETag is of no snapshot, or that has expired.
+
+        Raises
+        ------
+        DownloadFailed
+            It cannot be asked now.
         """
         found = SNAPSHOT.search(etag or "")
         if found is None or found[1] == self.snapshot:
             return None if found is None else self
-        with self.lock:
-            if found[1] not in self._earlier:
-                own = (self._place, self._settings, self._branch)
-                try:
-                    self._earlier[found[1]] = IcechunkRemote(*own, snapshot=found[1])
-                except (NotAvailable, DownloadFailed):
-                    return None
-            self._earlier.move_to_end(found[1])
-            if len(self._earlier) > MOST_EARLIER:
-                self._earlier.popitem(last=False)
-            return self._earlier[found[1]]
+        own = (self._place, self._settings, self._branch)
+        return self._kept(self._earlier, found[1], partial(IcechunkRemote, *own, found[1]))
 
     def has_changed(self, before: Remote, arrays: Iterable[str], keys: Iterable[str]) -> bool:
         """Whether chunks changed, or arrays were made anew.
@@ -124,17 +130,20 @@ class IcechunkRemote(Remote):
             Names of the arrays.
         keys
             Of their chunks.
+
+        Raises
+        ------
+        DownloadFailed
+            It cannot be asked now.
         """
-        if before.snapshot == self.snapshot:
+        snapshot = before.snapshot
+        if snapshot == self.snapshot:
             return False
-        try:
-            since = self._answer(
-                lambda repository, session: repository.diff(
-                    from_snapshot_id=before.snapshot, to_snapshot_id=self.snapshot
-                )
-            )
-        except DownloadFailed:
-            return True  # the snapshot expired: nobody knows
+        if snapshot is None:
+            return True  # nobody knows
+        since = self._kept(self._diffs, snapshot, partial(self._diff, snapshot))
+        if since is None:
+            return True  # nobody knows
         ours = {f"/{self.array(name).path}" for name in arrays}
         if ours & {*since.new_arrays, *since.deleted_arrays}:
             return True
@@ -147,24 +156,60 @@ class IcechunkRemote(Remote):
                     return True
         return False
 
-    def _answer(self, ask: Callable[[icechunk.Repository, icechunk.Session], AnswerT]) -> AnswerT:
-        """Ask the repository, with the keys that are declared for its bucket."""
-        use = use_for(self._place)
-        with _as_failure(self._place):
-            if use is None or not use.rule.needs_secret:
-                return ask(*self._opened(use and use.rule))
+    def _diff(self, snapshot: str) -> icechunk.Diff:
+        ends = {"from_snapshot_id": snapshot, "to_snapshot_id": self.snapshot}
+        return self._answer(lambda repository, session: repository.diff(**ends))
 
-            def with_keys(secret: str) -> AnswerT:
+    def _kept(
+        self, kept: OrderedDict[str, KeptT | None], snapshot: str, make: Callable[[], KeptT]
+    ) -> KeptT | None:
+        """Return what is kept of an earlier snapshot; None if nobody knows that any more."""
+        with self.lock:
+            if snapshot not in kept:
                 try:
-                    return ask(*self._opened(use.rule, secret))
-                except icechunk.IcechunkError:
-                    # Which does not tell a refusal from what else may be the matter.
-                    ref = f"{self._place}/refs/branch.{self._branch}/ref.json"
-                    with suppress(NotAvailable, PermanentError, TransientError):
-                        check_s3_keys(ref, self._settings, secret)
-                    raise
+                    kept[snapshot] = make()
+                except NotAvailable:
+                    kept[snapshot] = None
+                except SnapshotUnknown:
+                    # Icechunk says so too while it cannot reach its storage: that fails here.
+                    self._answer(lambda repository, _: repository.lookup_branch(self._branch))
+                    kept[snapshot] = None
+            kept.move_to_end(snapshot)
+            if len(kept) > MOST_EARLIER:
+                kept.popitem(last=False)
+            return kept[snapshot]
 
-            return use.send(with_keys)
+    def _answer(self, ask: Callable[[icechunk.Repository, icechunk.Session], AnswerT]) -> AnswerT:
+        """Ask the repository; a failure is told without credentials."""
+        failure = DownloadFailed
+        try:
+            return self._asked(ask)
+        except icechunk.IcechunkError as error:
+            if any(text in str(error) for text in NOT_KNOWN):
+                failure = SnapshotUnknown
+            told = f"IcechunkError: {mask_text(' '.join(str(error).split()))[:500]}"
+        except CredentialMissing as error:
+            told = str(error)
+        # Here what is raised has no context, which would be shown, and sent, unmasked.
+        raise failure(self._place, told, 1)
+
+    def _asked(self, ask: Callable[[icechunk.Repository, icechunk.Session], AnswerT]) -> AnswerT:
+        """Ask it with the keys that are declared for its bucket."""
+        use = use_for(self._place)
+        if use is None or not use.rule.needs_secret:
+            return ask(*self._opened(use and use.rule))
+
+        def with_keys(secret: str) -> AnswerT:
+            try:
+                return ask(*self._opened(use.rule, secret))
+            except icechunk.IcechunkError:
+                # Which does not tell a refusal from what else may be the matter.
+                ref = f"{self._place}/refs/branch.{self._branch}/ref.json"
+                with suppress(NotAvailable, PermanentError, TransientError):
+                    check_s3_keys(ref, self._settings, secret)
+                raise
+
+        return use.send(with_keys)
 
     def _opened(
         self, rule: Any = None, secret: str = ""
@@ -227,15 +272,3 @@ def _who_asks(options: Mapping[str, Any]) -> dict[str, Any]:
         "secret_access_key": options.get("secret"),
         "session_token": options.get("token"),
     }
-
-
-@contextmanager
-def _as_failure(url: str) -> Iterator[None]:
-    try:
-        yield
-        return
-    except icechunk.IcechunkError as error:
-        told = f"IcechunkError: {mask_text(' '.join(str(error).split()))[:500]}"
-    except CredentialMissing as error:
-        told = str(error)
-    raise DownloadFailed(url, told, 1)

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import replace
 from threading import Event, Lock, Thread
 
-from gridmill.sources.queues.tickets import Ticket, Tickets
+from gridmill.sources.queues.tickets import Chain, Ticket, Tickets
 
 __all__ = ["Held"]
 
@@ -27,8 +27,8 @@ class Held:
         Where it is kept.
     key
         Of the request.
-    claim
-        As it was written.
+    known
+        What is known of the request; the claim is the last of it, as it was written.
     claim_s
         Age from which others presume it dead.
 
@@ -37,8 +37,9 @@ class Held:
     A request may wait for its turn at a host, or for a credential, longer than any `claim_s`.
     """
 
-    def __init__(self, tickets: Tickets, key: str, claim: Ticket, claim_s: float) -> None:
-        self._tickets, self._key, self._claim = tickets, key, claim
+    def __init__(self, tickets: Tickets, key: str, known: Chain, claim_s: float) -> None:
+        self._tickets, self._key, self._known = tickets, key, known
+        self._next: Ticket | None = None
         self._every_s = claim_s / RENEWALS
         self._renewing = Lock()
         self._done = Event()
@@ -57,19 +58,24 @@ class Held:
     def renew(self) -> bool:
         """Renew it; False if it was presumed dead, and is another's now."""
         with self._renewing:
-            renewed = replace(self._claim, since=time.time(), by=uuid.uuid4().hex)
-            if not self._tickets.follow(self._key, self._claim, renewed):
+            # One whose renewal failed on its way may be there, and is renewed in its turn.
+            if self._next is not None and not self._follow(self._next):
                 return False
-            self._claim = renewed
-            return True
+            self._next = replace(self._known.last, since=time.time(), by=uuid.uuid4().hex)
+            return self._follow(self._next)
+
+    def _follow(self, renewed: Ticket) -> bool:
+        if not self._tickets.follow(self._key, self._known, renewed):
+            return False
+        self._known, self._next = replace(self._known, last=renewed), None
+        return True
 
     def _renew_often(self) -> None:
+        url = self._known.first.queue
         while not self._done.wait(self._every_s):
             try:
                 if not self.renew():
-                    log.warning("claim lost url=%s key=%s", self._claim.queue, self._key)
+                    log.warning("claim lost url=%s key=%s", url, self._key)
                     return
             except Exception as error:
-                log.warning(
-                    "claim not renewed url=%s key=%s: %s", self._claim.queue, self._key, error
-                )
+                log.warning("claim not renewed url=%s key=%s: %s", url, self._key, error)

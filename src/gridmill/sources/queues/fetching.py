@@ -16,7 +16,7 @@ from gridmill.sources.fetch.hosts import place_at
 from gridmill.sources.fetch.settings import DownloadSettings
 from gridmill.sources.queues.claims import Held
 from gridmill.sources.queues.client import Queue
-from gridmill.sources.queues.tickets import Ticket, Tickets, TicketUnreadable, key_of
+from gridmill.sources.queues.tickets import Chain, Ticket, Tickets, TicketUnreadable, key_of
 
 __all__ = ["Patience", "fetch_queued"]
 
@@ -115,6 +115,7 @@ class _Waiting:
     tickets: Tickets
     settings: DownloadSettings
     patience: Patience
+    known: Chain | None = None
 
     def until_ready(self) -> str:
         """Ask, unless somebody did, and return where what was made is."""
@@ -157,29 +158,38 @@ class _Waiting:
 
     def _ticket(self) -> Ticket:
         """Return what is known of the request, after asking for it where nobody did."""
-        known = self.tickets.read(self.key)
+        known = self._read()
         mine = Ticket(queue=mask_url(self.queue.url), job=None, since=time.time())
         if known is None:
             if self.tickets.claim(self.key, mine):
-                return self._asked(mine, looks_first=False)
-            return self.tickets.read(self.key) or mine
-        is_dead = known.job is None and mine.since - known.since >= self.patience.claim_s
+                return self._asked(Chain(mine, mine), looks_first=False)
+            return self._last_or(mine)
+        age_s = mine.since - known.last.since
+        is_dead = known.last.job is None and age_s >= self.patience.claim_s
         if is_dead and self.tickets.follow(self.key, known, mine):
             # Who claimed it died, before or after it asked.
-            return self._asked(mine, looks_first=True)
-        return known
+            return self._asked(replace(known, last=mine), looks_first=True)
+        return known.last
 
-    def _asked(self, claim: Ticket, *, looks_first: bool) -> Ticket:
+    def _read(self) -> Chain | None:
+        self.known = self.tickets.read(self.key, self.known)
+        return self.known
+
+    def _last_or(self, mine: Ticket) -> Ticket:
+        known = self._read()
+        return mine if known is None else known.last
+
+    def _asked(self, known: Chain, *, looks_first: bool) -> Ticket:
         asked = (self.request, self.key, self.settings)
         job = None
-        with Held(self.tickets, self.key, claim, self.patience.claim_s) as held:
+        with Held(self.tickets, self.key, known, self.patience.claim_s) as held:
             if looks_first:
                 job = self.queue.find(*asked)
                 if not held.renew():
-                    return self.tickets.read(self.key) or claim
+                    return self._last_or(known.last)
             if job is None:
                 job = self.queue.submit(*asked)
-        return self._named(claim, job)
+        return self._named(known.last, job)
 
     def _named(self, ticket: Ticket, job: str) -> Ticket:
         named = replace(ticket, job=job)

@@ -13,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["Ticket", "TicketUnreadable", "Tickets", "key_of"]
+__all__ = ["Chain", "Ticket", "TicketUnreadable", "Tickets", "key_of"]
 
 SCHEMA = 1
 
@@ -66,6 +66,22 @@ class Ticket:
     by: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
+@dataclass(frozen=True)
+class Chain:
+    """The ends of what is known of a request, as they were read.
+
+    Parameters
+    ----------
+    first
+        The ticket: a job, or the first claim.
+    last
+        The claim that none follows; the ticket itself if there is no other.
+    """
+
+    first: Ticket
+    last: Ticket
+
+
 def key_of(queue: str, request: Mapping[str, Any]) -> str:
     """Return the key of a request: the same for the same request to the same queue.
 
@@ -94,12 +110,19 @@ class Tickets:
     def __init__(self, objects: Kept) -> None:
         self.objects = objects
 
-    def read(self, key: str) -> Ticket | None:
-        """Read what is known of a request, by the last claim if no job has a name yet.
+    def read(self, key: str, known: Chain | None = None) -> Chain | None:
+        """Read what is known of a request.
+
+        Parameters
+        ----------
+        key
+            Of the request.
+        known
+            What was read before: claims up to there are not read again.
 
         Returns
         -------
-        Ticket or None
+        Chain or None
             None if nobody asked.
 
         Raises
@@ -107,18 +130,23 @@ class Tickets:
         TicketUnreadable
             It is damaged, or a later gridmill's.
         """
-        return next(reversed(self._chain(key).values()), None)
+        first = self._read(_name(key))
+        if first is None:
+            return None
+        # While the ticket is the same, none of the claims that follow it was deleted.
+        last = known.last if known is not None and known.first == first else first
+        claims = [claim for _, claim in self._claims_after(key, last)]
+        return Chain(first, claims[-1] if claims else last)
 
-    def _chain(self, key: str) -> dict[str, Ticket]:
-        """Return the ticket, and the claims that follow it, by the names of their objects."""
-        chain: dict[str, Ticket] = {}
-        name = _name(key)
-        while (ticket := self._read(name)) is not None:
-            chain[name] = ticket
-            if ticket.job is not None:
-                break
+    def _claims_after(self, key: str, ticket: Ticket) -> Iterator[tuple[str, Ticket]]:
+        """Yield the claims that follow a ticket, each after the name of its object."""
+        while ticket.job is None:
             name = _following(key, ticket)
-        return chain
+            following = self._read(name)
+            if following is None:
+                return
+            yield name, following
+            ticket = following
 
     def _read(self, name: str) -> Ticket | None:
         content = self.objects.get(name)
@@ -140,7 +168,7 @@ class Tickets:
         """Say that a request is about to be sent, unless somebody said so; whether it was said."""
         return self.objects.put_if_absent(_name(key), _content(ticket))
 
-    def follow(self, key: str, known: Ticket, following: Ticket) -> bool:
+    def follow(self, key: str, known: Chain, following: Ticket) -> bool:
         """Let a claim follow another, unless one does or a job has a name; whether it does.
 
         Parameters
@@ -148,24 +176,25 @@ class Tickets:
         key
             Of the request.
         known
-            The claim that was read last.
+            What was read last.
         following
-            An heir's, or the same renewed.
+            An heir's, or the same renewed; it may be there of a try that failed on its way.
         """
-        name = _following(key, known)
-        if not self.objects.put_if_absent(name, _content(following)):
+        name = _following(key, known.last)
+        is_put = self.objects.put_if_absent(name, _content(following))
+        if not is_put and self._read(name) != following:
             return False
-        chain = self._chain(key)
-        if chain.get(name) != following:
+        if self._read(_name(key)) != known.first:
             # A job got its name since `known` was read, and the claims before it were deleted.
             self.objects.delete(name)
             return False
-        return next(reversed(chain)) == name
+        return self._read(_following(key, following)) is None
 
     def keep(self, key: str, ticket: Ticket) -> None:
         """Say which job a request became; what was claimed before is deleted."""
-        ticket_name, *claims = self._chain(key) or [_name(key)]
-        self.objects.put(ticket_name, _content(ticket))
+        first = self._read(_name(key))
+        claims = [] if first is None else [name for name, _ in self._claims_after(key, first)]
+        self.objects.put(_name(key), _content(ticket))
         for name in claims:
             self.objects.delete(name)
 
