@@ -257,14 +257,16 @@ def test_a_hang_ends_when_told(archive):
     assert get(archive, "/a.nc")[0].status == 200
 
 
-def threads_of_servers() -> int:
-    """Count the threads in which servers run."""
-    return sum(thread.name == "gridmill-server" for thread in threading.enumerate())
+def threads_of_servers() -> set[threading.Thread]:
+    """Return the threads in which servers run."""
+    return {thread for thread in threading.enumerate() if thread.name == "gridmill-server"}
 
 
 def test_the_server_stops_while_clients_hang_and_wait(archive, tmp_path):
     """Leaving ends hanging, slow and idle connections, and frees the port."""
+    earlier = threads_of_servers()  # of `archive`, and of other files' tests
     with ArchiveServer(tmp_path) as other:
+        assert len(threads_of_servers() - earlier) == 1
         other.release_all()
         other.inject("a.nc", Hang())
         other.inject("a.nc", Slow(nbytes_per_s=1))
@@ -278,11 +280,10 @@ def test_the_server_stops_while_clients_hang_and_wait(archive, tmp_path):
         connection.close()
     with pytest.raises(ConnectionRefusedError):
         get(other, "/a.nc")
-    # The one of `archive` stays; the other's may take a moment to end.
-    deadline = time.monotonic() + 10
-    while threads_of_servers() > 1 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 10  # it may take a moment to end
+    while threads_of_servers() - earlier and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threads_of_servers() == 1
+    assert not threads_of_servers() - earlier
 
 
 def test_other_processes_are_served(archive):
