@@ -80,6 +80,7 @@ def essence(record: ProgressRecord) -> ProgressRecord:
             version=None,
             libraries=None,
             tries={},
+            statistics=None,
             objects=tuple(replace(one, crc32c=None, digest=None) for one in variable.objects),
         )
         for name, variable in record.variables.items()
