@@ -569,6 +569,8 @@ def test_dataset_names_complete():
             "gridmill plan noaa-gfs-forecast --variables temperature_2m,wind_u",
             "temperature_2m,wind_u_10m",
         ),
+        ("gridmill validate noaa-gfs-forecast --variables temp", "temperature_2m"),
+        ("gridmill validate ostia-sst-monthly --only opens,curr", "opens,current"),
         ("gridmill plan ostia-sst-monthly --format ice", "icechunk"),
         ("gridmill update ostia-sst-monthly --cluster lo", "local"),
     ],

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
-from gridmill.cli.options.completion import complete_variables
-from gridmill.cli.options.declaring import parse_variables
+from gridmill.cli.options.archive import (
+    ArchiveOptions,
+    archive_options,
+    now_option,
+    present,
+    variables_option,
+)
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
 
@@ -26,16 +30,7 @@ Examples:
 """,
 )
 @archive_options
-@click.option(
-    "--variables",
-    "--variable",
-    "variables",
-    metavar="NAME,…",
-    multiple=True,
-    callback=parse_variables,
-    shell_complete=complete_variables,
-    help="Restrict to these variables.",
-)
+@variables_option("--variable", "variables")
 @click.option(
     "--read",
     "reads",

@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
+from gridmill.cli.options.archive import (
+    ArchiveOptions,
+    archive_options,
+    now_option,
+    present,
+    variables_option,
+)
 from gridmill.cli.options.clusters import Cluster, cluster_options, connected
-from gridmill.cli.options.completion import complete_variables
+from gridmill.cli.options.completion import complete_validators
 from gridmill.cli.options.declaring import Command, parse_variables, setting, with_options
 from gridmill.cli.options.durations import parse_duration
 from gridmill.cli.output.output import Output, output_options
@@ -58,14 +64,7 @@ def selection_options(command: Command) -> Command:
     options = [
         click.option("--start", metavar="DATE", help="Only positions from this date on."),
         click.option("--end", metavar="DATE", help="Only positions before this date."),
-        click.option(
-            "--variables",
-            metavar="NAME,…",
-            multiple=True,
-            callback=parse_variables,
-            shell_complete=complete_variables,
-            help="Restrict to these variables.",
-        ),
+        variables_option(),
     ]
     return with_options(command, options)
 
@@ -93,7 +92,7 @@ a source file that never came, or that was accepted as missing.
     metavar="NAME,…",
     multiple=True,
     callback=parse_variables,
-    shell_complete=complete_variables,
+    shell_complete=complete_validators,
     help="Only these validators, by their names in --json.",
 )
 @click.option(

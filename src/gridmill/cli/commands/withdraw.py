@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
-from gridmill.cli.options.completion import complete_variables
+from gridmill.cli.options.archive import (
+    ArchiveOptions,
+    archive_options,
+    now_option,
+    present,
+    variables_option,
+)
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
-from gridmill.cli.options.declaring import parse_variables
 from gridmill.cli.output.hooks import Hooks, hook_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
@@ -39,15 +43,7 @@ those of before the wrong ones arrived.
 @archive_options
 @click.option("--start", metavar="DATE", required=True, help="Only positions from this date on.")
 @click.option("--end", metavar="DATE", required=True, help="Only positions before this date.")
-@click.option(
-    "--variables",
-    metavar="NAME,…",
-    multiple=True,
-    required=True,
-    callback=parse_variables,
-    shell_complete=complete_variables,
-    help="Restrict to these variables.",
-)
+@variables_option(required=True)
 @click.option("--why", metavar="TEXT", required=True, help="Reason, kept in the records.")
 @click.option(
     "--keep",

@@ -41,6 +41,7 @@ __all__ = [
     "present",
     "redo_option",
     "revalidate_option",
+    "variables_option",
 ]
 
 UNTIL_HELP = "End of the archive, not included (ISO 8601, UTC)."
@@ -211,14 +212,9 @@ def filter_options(command: Command) -> Command:
             help="Only regions from this label on. For a new archive, its first label.",
         ),
         click.option("--end", metavar="DATE", help="Only regions before this label."),
-        click.option(
-            "--variables",
-            metavar="NAME,…",
-            multiple=True,
-            callback=parse_variables,
-            shell_complete=complete_variables,
+        variables_option(
             help="Restrict to these variables. For a new archive they become its full set; missing "
-            "ones are added.",
+            "ones are added."
         ),
     ]
     return with_options(command, options)
@@ -239,6 +235,21 @@ redo_option = click.option(
     is_flag=True,
     help="Reprocess the selection even if complete; rerun to resume.",
 )
+
+
+def variables_option(*others: str, **attributes: Any) -> Command:
+    """Take names of variables, several times or with commas between; `others` name it, too."""
+    return click.option(
+        "--variables",
+        *others,
+        metavar="NAME,…",
+        multiple=True,
+        callback=parse_variables,
+        shell_complete=complete_variables,
+        **{"help": "Restrict to these variables.", **attributes},
+    )
+
+
 now_option = click.option("--now", hidden=True, help="The present, for tests.")
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "complete_dataset",
     "complete_format",
     "complete_proposed",
+    "complete_validators",
     "complete_variables",
 ]
 
@@ -40,27 +41,24 @@ def complete_variables(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> Offers:
     """Offer the dataset's variables, after a comma those that are not yet named."""
-    before, comma, begun = incomplete.rpartition(",")
-    named = before.split(",")
-    return [
-        CompletionItem(f"{before}{comma}{name}", help=description)
-        for name, description in _variables(_dataset_of(context))
-        if name.startswith(begun) and name not in named
-    ]
+    return _further(incomplete, _variables(_dataset_of(context)))
+
+
+def complete_validators(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> Offers:
+    """Offer the names of validators, after a comma those that are not yet named."""
+    from gridmill.validation.validate import DEFAULT_VALIDATORS
+
+    return _further(incomplete, [(validator.name, "") for validator in DEFAULT_VALIDATORS])
 
 
 def complete_proposed(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> Offers:
     """Offer the variables that are proposed for samples on this disk."""
-    before, comma, begun = incomplete.rpartition(",")
-    named = before.split(",")
     given = [*(context.params.get("samples") or ()), *(context.params.get("more_samples") or ())]
-    return [
-        CompletionItem(f"{before}{comma}{name}")
-        for name in _proposed(given)
-        if name.startswith(begun) and name not in named
-    ]
+    return _further(incomplete, [(name, "") for name in _proposed(given)])
 
 
 def complete_format(
@@ -82,6 +80,17 @@ def complete_cluster(context: click.Context, parameter: click.Parameter, incompl
         if name.startswith(incomplete)
     ]
     return offers or [CompletionItem(incomplete, type="file")]
+
+
+def _further(incomplete: str, offered: Sequence[tuple[str, str]]) -> Offers:
+    """Offer names, with what they are, that are not yet named before the last comma."""
+    before, comma, begun = incomplete.rpartition(",")
+    named = before.split(",")
+    return [
+        CompletionItem(f"{before}{comma}{name}", help=description or None)
+        for name, description in offered
+        if name.startswith(begun) and name not in named
+    ]
 
 
 def _proposed(given: Sequence[str]) -> list[str]:
