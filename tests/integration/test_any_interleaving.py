@@ -10,6 +10,7 @@ flight. Does not cover Dask, and the bytes of objects.
 from __future__ import annotations
 
 import errno
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from math import inf
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -35,6 +37,8 @@ from gridmill.publishing.publisher import Publisher
 from gridmill.runs.driver import Driver
 from gridmill.runs.workplaces.batches import NotMade
 from gridmill.sources.fetch.download import FileIdentity
+from gridmill.stores.metadata import ROOT as METADATA
+from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.state.claims import Claim
 from gridmill.stores.state.records import UpdateProgressTracker
 from stored_structure import root_metadata
@@ -96,17 +100,21 @@ class SimStore:
     def missing(self, receipts: Any, token: str | None = None) -> list[str]:
         return []
 
-    def publish(self, length: int, *_: Any, **__: Any) -> bool:
+    def publish(self, folder: Path, *_: Any, **__: Any) -> bool:
+        length = json.loads((folder / METADATA).read_bytes())["length"]
         changed, self.length = self.length != length, length
         return changed
 
 
 class SimArchive(Archive):
-    """Of which a length is written only."""
+    """Of which a length is written, and no array."""
 
     @contextmanager
-    def written(self, ds: Any) -> Iterator[Any]:
-        yield ds.sizes["time"]
+    def written(self, ds: Any) -> Iterator[Path]:
+        with temporary_folder() as folder:
+            root = {"length": ds.sizes["time"], "consolidated_metadata": {"metadata": {}}}
+            (folder / METADATA).write_text(json.dumps(root))
+            yield folder
 
     metadata = b""
     arrays = ARRAYS
