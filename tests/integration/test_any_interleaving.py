@@ -110,7 +110,7 @@ class SimArchive(Archive):
     """Of which a length is written, and no array."""
 
     @contextmanager
-    def written(self, ds: Any) -> Iterator[Path]:
+    def written(self, ds: Any, seen: int = 0) -> Iterator[Path]:
         with temporary_folder() as folder:
             root = {"length": ds.sizes["time"], "consolidated_metadata": {"metadata": {}}}
             (folder / METADATA).write_text(json.dumps(root))

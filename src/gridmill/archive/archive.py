@@ -17,6 +17,7 @@ import xarray as xr
 
 from gridmill.archive.metadata import (
     is_as_declared,
+    leave_out_seen,
     objects_of,
     write_by_xarray,
     write_current,
@@ -152,15 +153,18 @@ class Archive:
         return self.template_ds.isel({self.append_dim: slice(0, length)})
 
     @contextmanager
-    def written(self, ds: xr.Dataset) -> Iterator[Path]:
+    def written(self, ds: xr.Dataset, seen: int = 0) -> Iterator[Path]:
         """Write metadata and coordinates to a tmp store, which ends with the context.
 
-        They say how far readers see who see all of it.
+        They say how far readers see who see all of it. Of the template's own coordinates, objects
+        of nothing but positions that readers have `seen` are left out: they stay as they are, and a
+        look at each is a request.
         """
         with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
             if is_as_declared(ds, self.template_ds):
                 own = (ds, self.template_ds, self.append_dim, self._objects, folder)
                 write_growing(*own, _speaking_of_data(self.config))
+                leave_out_seen(folder, self.append_dim, seen, _speaking_of_data(self.config))
             else:  # an author's hook changed more
                 write_by_xarray(ds, folder, _speaking_of_data(self.config))
             write_current(ds, self.append_dim, self.config.dataset_attributes, folder)
@@ -269,10 +273,13 @@ class Archive:
         length = self.config.region_length
         return position // length * length
 
-    def visible_regions(self) -> Iterator[Region]:
-        """Yield the regions that readers see, the last of them perhaps in part."""
-        position = 0
-        while position < self.published:
+    def visible_regions(self, length: int | None = None) -> Iterator[Region]:
+        """Yield the regions that readers see, the last of them perhaps in part.
+
+        With `length`, those of so many positions.
+        """
+        position, end = 0, self.published if length is None else length
+        while position < end:
             region = self.region_at(position)
             yield region
             position = region.stop

@@ -25,6 +25,7 @@ from gridmill.stores.structure import CURRENT, keeps_acdd
 
 __all__ = [
     "is_as_declared",
+    "leave_out_seen",
     "objects_of",
     "with_current",
     "write_by_xarray",
@@ -150,6 +151,35 @@ def write_growing(
     for key, content in objects.items():
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         (folder / key).write_bytes(content)
+
+
+def leave_out_seen(folder: Path, append_dim: str, seen: int, of_data: Collection[str]) -> None:
+    """Delete the objects of coordinates that hold nothing but the first positions.
+
+    An archive that another program made may have one a position.
+
+    Parameters
+    ----------
+    folder
+        A local store.
+    append_dim
+        What grows.
+    seen
+        How many positions.
+    of_data
+        Coordinates whose values are not the template's: of them all stays.
+    """
+    if not seen:
+        return
+    for name, array in array_metadata(json.loads((folder / ROOT).read_bytes())).items():
+        dims = array.get("dimension_names") or ()
+        if append_dim not in dims or name in of_data:
+            continue
+        axis = list(dims).index(append_dim)
+        whole = seen // int(array["chunk_grid"]["configuration"]["chunk_shape"][axis])
+        for path in folder.glob(f"{name}/c/{'*/' * len(dims)}"[:-1]):
+            if int(path.relative_to(folder / name / "c").parts[axis]) < whole:
+                path.unlink()
 
 
 def with_current(

@@ -151,6 +151,11 @@ class Encoding:
         return self.dtype == "str"
 
     @property
+    def has_order(self) -> bool:
+        """Whether one value is less than another: neither text has it nor complex numbers."""
+        return np.dtype(self.dtype).kind in "fiub"
+
+    @property
     def is_floating(self) -> bool:
         """Whether the stored dtype has NaN."""
         return self.dtype.startswith("float")

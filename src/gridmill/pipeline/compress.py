@@ -318,7 +318,7 @@ def _write(
         region.check_aligned(length, metadata["shape"][0])
     writer = ObjectWriter(folder, name, metadata)
     kept: list[str] = []
-    has_order = np.dtype(work.data_var.encoding.dtype).kind in "fiub"  # complex numbers have none
+    has_order = work.data_var.encoding.has_order
     statistics, said = ValueStatistics(), _where_said(work, context, [every[at] for at in places])
     for number, values in slabs:
         slab = canvas.slabs[number]
@@ -373,8 +373,10 @@ def _statistics(stored: Values, work: VariableWork) -> ValueStatistics:
     """Return the statistics of a slab, as readers get its values."""
     encoding = work.data_var.encoding
     packing = {"scale": encoding.scale, "offset": encoding.offset}
-    axis = None if written_region(work) is None else 0
-    return ValueStatistics.of(stored, missing=encoding.missing, **packing, axis=axis)
+    has_positions = written_region(work) is not None
+    return ValueStatistics.of(
+        stored, missing=encoding.missing, **packing, has_positions=has_positions
+    )
 
 
 def _where_said(work: VariableWork, context: RunContext, read: Sequence[SourceFile]) -> int | None:

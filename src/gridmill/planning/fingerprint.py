@@ -121,7 +121,7 @@ class Listed:
         }
 
     def _made_of(self, name: str) -> dict[str, str]:
-        var = self._var(name)
+        var = self.var(name)
         made, regridded = (
             [None if part is None else part.content for part in parts]
             for parts in ((var.derived, var.aggregated), [v.regridded for v in var.sources])
@@ -211,13 +211,14 @@ class Listed:
     def _hash_of_grid(self, name: str) -> str:
         """Tell the labels of a variable's other dims."""
         ds = self.job.template_ds
-        dims = [dim for dim in self._var(name).dims if dim != self.job.append_dim]
+        dims = [dim for dim in self.var(name).dims if dim != self.job.append_dim]
         key = f"grid {dims}", 0
         if key not in self.hashes:
             self.hashes[key] = hash_of_grid(ds, dims)
         return self.hashes[key]
 
-    def _var(self, name: str) -> DataVar:
+    def var(self, name: str) -> DataVar:
+        """Return the variable of a name."""
         (found,) = (var for var in self.job.data_vars if var.name == name)
         known: DataVar = found
         return known

@@ -139,12 +139,9 @@ class Reasons:
 
     def _is_gone(self, name: str, coord: SourceFileCoord) -> bool:
         """Whether nobody awaits a file for a variable any more."""
-        return self.now is not None and is_expected(self.job, coord, self._var(name), self.now)
-
-    def _var(self, name: str) -> DataVar:
-        (found,) = (var for var in self.job.data_vars if var.name == name)
-        known: DataVar = found
-        return known
+        return self.now is not None and is_expected(
+            self.job, coord, self.listed.var(name), self.now
+        )
 
     def _arrived(self, indexes: Sequence[int]) -> set[int]:
         """Ask which of some files the provider has."""
@@ -264,7 +261,7 @@ class Reasons:
 
     def _offered(self, name: str, many: int) -> Set[int]:
         """Return the indices of those files that fill what the provider has of a variable."""
-        var, at = self._var(name), range(many)
+        var, at = self.listed.var(name), range(many)
         if var.valid_from is None and var.valid_until is None:
             return frozenset(at)
         return {n for n in at if is_offered_of(self.job, var, self.listed.files[n])}

@@ -23,7 +23,6 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import refuse_other_labels
-from gridmill.archive.metadata import is_as_declared
 from gridmill.model.records import ProgressRecord
 from gridmill.publishing.completeness import CompletenessUpkeep
 from gridmill.publishing.extent import Extent
@@ -110,11 +109,7 @@ class ReaderView:
             Nothing may be written any more.
         """
         self._refuse_fewer(ds.sizes.get(self.archive.append_dim, seen), seen)
-        with self.archive.written(ds) as folder:
-            if is_as_declared(
-                ds, self.archive.template_ds
-            ):  # a hook of the author's may change more
-                _leave_out_seen(folder, self.archive, seen)
+        with self.archive.written(ds, seen) as folder:
             return self._publish(folder, check, staged, values, message, together)
 
     def restore(self, length: int, message: str, check: Check) -> bool:
@@ -233,24 +228,6 @@ class ReaderView:
             )
 
 
-def _leave_out_seen(folder: Path, archive: Archive, seen: int) -> None:
-    """Delete objects of a local store's coordinates that hold nothing but published positions.
-
-    They stay as they are, and a look at each is a request: an archive that another program made may
-    have one a position.
-    """
-    arrays = array_metadata(json.loads((folder / ROOT).read_bytes()))
-    for name, array in arrays.items():
-        dims = array.get("dimension_names") or ()
-        if archive.append_dim not in dims or archive.speaks_of_data(name):
-            continue
-        axis = list(dims).index(archive.append_dim)
-        whole = seen // int(array["chunk_grid"]["configuration"]["chunk_shape"][axis])
-        for path in folder.glob(f"{name}/c/{'*/' * len(dims)}"[:-1]):
-            if int(path.relative_to(folder / name / "c").parts[axis]) < whole:
-                path.unlink()
-
-
 def _leave_out_statistics(folder: Path) -> None:
     """Let variables say nothing of values that readers no longer see."""
     root = json.loads((folder / ROOT).read_bytes())
@@ -261,14 +238,12 @@ def _leave_out_statistics(folder: Path) -> None:
     for of in told:
         for key in STATISTICS:
             of.pop(key, None)
-    for name, array in array_metadata(root).items():
-        (folder / name / ROOT).write_text(json.dumps(array, indent=2))
-    (folder / ROOT).write_text(json.dumps(root, indent=2))
+    _write_metadata(root, folder)
 
 
 def _write_metadata(root: Mapping[str, Any], folder: Path) -> None:
-    """Write metadata as a local store without coordinates."""
+    """Write metadata into a local store; coordinates are none of them."""
     (folder / ROOT).write_text(json.dumps(root, indent=2))
     for name, array in root["consolidated_metadata"]["metadata"].items():
-        (folder / name).mkdir()
+        (folder / name).mkdir(exist_ok=True)
         (folder / name / ROOT).write_text(json.dumps(array, indent=2))

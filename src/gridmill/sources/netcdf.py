@@ -16,14 +16,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from gridmill.model.epochs import NETCDF_READING, stage
 from gridmill.sources.evidence.netcdf import (
+    KEPT,
     Description,
+    Place,
     describe_hdf5,
     describe_netcdf4,
     labels_netcdf4,
@@ -34,10 +36,6 @@ from gridmill.sources.selecting import Labels, positions_of
 
 __all__ = ["netcdf_variables", "read_netcdf"]
 
-# A position, a slice, or several positions of a dimension.
-Place: TypeAlias = int | slice | np.ndarray[Any, Any]
-# Those that do not drop it.
-KEPT = (slice, np.ndarray)
 PACKING = ("scale_factor", "add_offset")
 # Up to here float64 holds every whole number.
 EXACT = 2**53

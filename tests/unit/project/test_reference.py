@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from fnmatch import fnmatchcase
 
 import gridmill
 from gridmill.authoring import grids
+from gridmill.operations.samples.writing.parts import OURS
 from gridmill.registry import dataset_entries, find_dataset
 from repository import ROOT
 
@@ -32,3 +34,14 @@ def test_readers_are_told_which_built_in_datasets_do_not_say_how_complete_they_a
     said = re.search(r"All built-in datasets declare\s+it but (.*?)\.\n", READERS, re.DOTALL)
     assert said is not None
     assert set(re.findall(r"`(\S+?)`", said[1])) == without
+
+
+def test_what_a_proposed_package_imports_may_not_move():
+    """It is an author's: it imports the modules that stay where they are."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    listed = re.search(r"What a dataset's author imports is (.*?)\. Everything", page, re.DOTALL)
+    assert listed is not None
+    stay = re.findall(r"`(\S+?)`", listed[1])
+    modules = {*OURS.values()} - {"gridmill"}
+    assert modules
+    assert not [m for m in sorted(modules) if not any(fnmatchcase(m, one) for one in stay)]

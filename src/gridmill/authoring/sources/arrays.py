@@ -33,7 +33,7 @@ from gridmill.sources.fetch.download import (
 from gridmill.sources.opened import read_xarray
 from gridmill.sources.selecting import Labels
 
-__all__ = ["ArrayRegion", "ArrayRegionJob"]
+__all__ = ["ArrayRegion", "ArrayRegionJob", "open_region"]
 
 
 @dataclass(frozen=True, kw_only=True)

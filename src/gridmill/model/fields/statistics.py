@@ -61,7 +61,7 @@ class ValueStatistics:
         missing: float | None = None,
         scale: float = 1.0,
         offset: float = 0.0,
-        axis: int | None = None,
+        has_positions: bool = False,
     ) -> Self:
         """Return the statistics of values as they are stored.
 
@@ -73,14 +73,14 @@ class ValueStatistics:
             A value that stands for none; NaN and infinities are none anyhow.
         scale, offset
             What readers make of the others: ``value * scale + offset``.
-        axis
-            The append dim's; None if it is none of theirs.
+        has_positions
+            Whether their first dim is the append dim.
         """
         found = cls()
         flat = values.reshape(-1)
         for start in range(0, flat.size, BLOCK):
             found += cls._of_block(flat[start : start + BLOCK], missing)
-        stop = 0 if axis is None else _behind_last(np.moveaxis(values, axis, 0), missing)
+        stop = _behind_last(values, missing) if has_positions else 0
         low, high = sorted((found.low * scale + offset, found.high * scale + offset))
         return cls(
             found.count,

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import product
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of
 from gridmill.operations.maintenance import by_hand, check_exists
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.lookahead import lookahead
 from gridmill.stores.state.leases import LeaseHeld
 
 if TYPE_CHECKING:
@@ -32,9 +34,6 @@ __all__ = ["ArchiveStatistics", "VariableStatistics", "read_statistics"]
 
 log = logging.getLogger(__name__)
 
-# Values that are in memory at once.
-BLOCK = 8_000_000
-NUMBERS = "fiub"
 # Variables of regions that were read and are not in the records yet: a death costs so many.
 MOST_UNKEPT = 500
 
@@ -78,11 +77,6 @@ class ArchiveStatistics:
     end: str | None
     variables: tuple[VariableStatistics, ...]
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether everything is known."""
-        return all(of.statistics is not None for of in self.variables)
-
 
 def read_statistics(
     dataset: DynamicalDataset,
@@ -119,7 +113,7 @@ def read_statistics(
     length = archive.look() or 0
     chosen = [v for v in _chosen(archive, variables) if v.name in archive.stored_arrays()]
     found = _Found(archive, length, reads)
-    for record in _records(archive, length):
+    for record in _records(archive):
         for var in chosen:
             if archive.config.varies(var) is not record.region.is_static:
                 found.take(var, record)
@@ -136,7 +130,7 @@ def read_statistics(
 
 
 def _chosen(archive: Archive, names: Sequence[str] | None) -> list[DataVar]:
-    every = {v.name: v for v in archive.config.data_vars if _kind(v) in NUMBERS}
+    every = {v.name: v for v in archive.config.data_vars if v.encoding.has_order}
     if names is None:
         return list(every.values())
     if unknown := [name for name in names if name not in every]:
@@ -147,26 +141,14 @@ def _chosen(archive: Archive, names: Sequence[str] | None) -> list[DataVar]:
     return [every[name] for name in names]
 
 
-def _kind(var: DataVar) -> str:
-    dtype = var.encoding.dtype
-    return "f" if dtype.startswith("float") else dtype[0]
-
-
-def _records(archive: Archive, length: int) -> Iterator[ProgressRecord]:
+def _records(archive: Archive) -> Iterator[ProgressRecord]:
     """Yield the records of all that readers see; an empty one where a region has none."""
-    static = archive.store.tracker.read(Region.STATIC)
-    if static is not None:
-        yield static
-    dataset_id, position = archive.config.dataset_id, 0
-    while position < length:
-        regions = [archive.region_at(position)]
-        while len(regions) < archive.store.tracker.objects.at_once and regions[-1].stop < length:
-            regions.append(archive.region_at(regions[-1].stop))
-        for region, record in zip(regions, archive.store.tracker.read_each(regions), strict=True):
-            yield record or ProgressRecord(
-                dataset_id=dataset_id, start=region.start, stop=region.stop
-            )
-        position = regions[-1].stop
+    static = [Region.STATIC] if archive.static else []
+    regions = [*static, *archive.visible_regions()]
+    tracker, dataset_id = archive.store.tracker, archive.config.dataset_id
+    records = lookahead(tracker.read, regions, tracker.objects.at_once)
+    for region, record in zip(regions, records, strict=True):
+        yield record or ProgressRecord(dataset_id=dataset_id, start=region.start, stop=region.stop)
 
 
 @dataclass
@@ -208,12 +190,12 @@ class _Found:
         self, var: DataVar, record: ProgressRecord, variable: VariableRecord | None
     ) -> ValueStatistics:
         """Read a variable's values of a region as far as readers see them."""
-        shape = self.archive.stored_arrays()[var.name]["shape"]
+        spans = [(0, length) for length in self.archive.stored_arrays()[var.name]["shape"]]
         region = record.region
-        stop = min(region.stop, self.length)
-        first = slice(0, shape[0]) if region.is_static else slice(region.start, stop)
-        parts = [self._part(var, at, region) for at in _blocks(first, shape)]
-        found = replace(reduce(add, parts, ValueStatistics()))
+        if not region.is_static:
+            spans[0] = (region.start, min(region.stop, self.length))
+        parts = (self._part(var, at, region) for at in _objects(spans, var.encoding.object_shape))
+        found = reduce(add, parts, ValueStatistics())
         if variable is not None and (region.is_static or region.stop <= self.length):
             told_of = noted(found, variable.objects)
             if told_of is not None:
@@ -227,24 +209,19 @@ class _Found:
             missing=encoding.missing,
             scale=encoding.scale,
             offset=encoding.offset,
-            axis=None if region.is_static else 0,
+            has_positions=not region.is_static,
         )
         behind = 0 if region.is_static else at[0].start - region.start
         return replace(found, stop=behind + found.stop if found.stop else 0)
 
 
-def _blocks(first: slice, shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Divide positions into parts that memory holds."""
-    if not shape:
-        yield ()
-        return
-    inner = 1
-    for length in shape[1:]:
-        inner *= length
-    step = max(1, BLOCK // max(1, inner))
-    for start in range(first.start, first.stop, step):
-        rest = tuple(slice(0, length) for length in shape[1:])
-        yield (slice(start, min(first.stop, start + step)), *rest)
+def _objects(spans: Sequence[tuple[int, int]], sizes: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Divide a part of an array as it is stored, so that each object is read once."""
+    along = [
+        [slice(max(at, start), min(at + n, stop)) for at in range(start - start % n, stop, n)]
+        for (start, stop), n in zip(spans, sizes, strict=True)
+    ]
+    yield from product(*along)
 
 
 def _keep(dataset: DynamicalDataset, found: list[tuple[Region, str, list[Any]]], now: Any) -> None:

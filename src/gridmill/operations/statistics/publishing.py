@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,7 +61,7 @@ def publish_statistics(
                 own = arrays[name].setdefault("attributes", {})
                 others = {key: value for key, value in own.items() if key not in STATISTICS}
                 arrays[name]["attributes"] = {**others, **attributes}
-            if json.dumps(root) != json.dumps(stored):
+            if root != stored:
                 view.describe(root, f"Statistics up to {found.end}", check)
 
         hand.publisher.replicas.each(change)

@@ -59,14 +59,11 @@ def _values(view: ReaderView, length: int, run: str) -> Iterator[CoordinateValue
     """Yield the completeness of all regions: with one variable less, every share is another one."""
     if not view.completeness.declared:
         return
-    archive, position = view.archive, 0
-    while position < length:
-        region = archive.region_at(position)
+    for region in view.archive.visible_regions(length):
         record = view.store.tracker.read(region)
         if record is not None:
             view.completeness.announce(region, run)
             yield from view.completeness.take(record, length)
-        position = region.stop
 
 
 def forget_hidden(view: ReaderView, names: Collection[str]) -> None:

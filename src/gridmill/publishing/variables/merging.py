@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from gridmill.model.files.recorded import SourceFileRecord
-from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.records import ProgressRecord
+from gridmill.planning.source_files.outcomes import without_unused_groups
 
 __all__ = ["with_variables", "without_variables"]
 
@@ -62,18 +63,7 @@ def _by_runs(
 
 def _compact(record: ProgressRecord) -> ProgressRecord:
     """Leave out the groups of source files of which no variable is made."""
-    every = (*record.variables.values(), *record.under_way.values())
-    used = sorted({variable.group for variable in every})
-    if len(used) == len(record.groups):
-        return record
-    new = {old: at for at, old in enumerate(used)}
-
-    def moved(variable: VariableRecord) -> VariableRecord:
-        return replace(variable, group=new[variable.group])
-
-    return replace(
-        record,
-        groups=tuple(record.groups[old] for old in used),
-        variables={name: moved(v) for name, v in record.variables.items()},
-        under_way={name: moved(v) for name, v in record.under_way.items()},
+    groups, variables, under_way = without_unused_groups(
+        record.groups, record.variables, record.under_way
     )
+    return replace(record, groups=tuple(groups), variables=variables, under_way=under_way)

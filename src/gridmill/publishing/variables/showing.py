@@ -212,8 +212,4 @@ def _regions(archive: Archive, length: int, names: Collection[str]) -> Iterator[
         yield Region.STATIC
     if static.issuperset(names):
         return
-    position = 0
-    while position < length:
-        region = archive.region_at(position)
-        yield region
-        position = region.stop
+    yield from archive.visible_regions(length)

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gridmill.sources.evidence.observed import Axis, Field
 
-__all__ = ["Description", "describe_hdf5", "describe_netcdf4", "labels_netcdf4"]
+__all__ = [
+    "KEPT",
+    "Description",
+    "Place",
+    "describe_hdf5",
+    "describe_netcdf4",
+    "labels_netcdf4",
+]
 
 # Larger ones are no coordinate of a grid.
 MOST_LABELS = 4_000_000
@@ -23,7 +30,8 @@ Attributes = Mapping[str, Any]
 Found = tuple[np.ndarray[Any, Any], Attributes, tuple[str, ...]]
 Find = Callable[[str], Found | None]
 # A position, which drops its dimension, a slice, or several positions.
-Place = int | slice | np.ndarray[Any, Any]
+Place: TypeAlias = int | slice | np.ndarray[Any, Any]
+# Those that do not drop it.
 KEPT = (slice, np.ndarray)
 
 

@@ -45,7 +45,7 @@ def test_it_says_where_the_values_end(values):
     """Behind the last position along the first axis that has any."""
     there = np.isfinite(values).any(axis=tuple(range(1, values.ndim)))
     stop = int(np.flatnonzero(there)[-1]) + 1 if there.any() else 0
-    assert ValueStatistics.of(values, axis=0).stop == stop
+    assert ValueStatistics.of(values, has_positions=True).stop == stop
 
 
 def test_infinite_values_do_not_count():
@@ -58,7 +58,7 @@ def test_infinite_values_do_not_count():
 @pytest.mark.parametrize("dtype", ["int16", "uint8", "float32"])
 def test_what_stands_for_missing_does_not_count(dtype):
     """Whatever the dtype."""
-    found = ValueStatistics.of(np.array([1, 3, 99], dtype), missing=99, axis=0)
+    found = ValueStatistics.of(np.array([1, 3, 99], dtype), missing=99, has_positions=True)
     assert (found.count, found.mean, found.low, found.high, found.stop) == (2, 2.0, 1.0, 3.0, 2)
 
 
@@ -79,7 +79,7 @@ def test_a_small_spread_about_a_large_mean_is_kept():
 @given(VALUES)
 def test_a_record_gives_back_what_it_got(values):
     """As JSON takes it."""
-    found = ValueStatistics.of(values, axis=0)
+    found = ValueStatistics.of(values, has_positions=True)
     assert told(noted(found, RECEIPTS), RECEIPTS) == found
 
 
@@ -97,7 +97,7 @@ def test_statistics_of_other_objects_are_forgotten():
 def test_a_fill_of_single_precision_does_not_count(fill, beside):
     """Also one that it does not hold exactly, and beside what is missing anyhow."""
     stored = np.array([1.0, 3.0, fill, beside, fill], "float32")
-    found = ValueStatistics.of(stored, missing=fill, axis=0)
+    found = ValueStatistics.of(stored, missing=fill, has_positions=True)
     there = np.array([1.0, 3.0, beside])
     assert is_as(found, there)
     assert found.stop == (4 if np.isfinite(beside) else 2)

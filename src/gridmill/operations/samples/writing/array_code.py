@@ -154,7 +154,7 @@ def _variable(proposal: ArrayProposal, var: ProposedArray, names: Names) -> str:
 def _labels(proposal: ArrayProposal) -> list[str]:
     lines = []
     if proposal.timing.frequency is None:
-        lines += listed_times(proposal.timing)
+        lines += listed_times()
     entries = {n: Raw(_label_code(a.values) or f'CELLS["{n}"]') for n, a in proposal.axes.items()}
     lines += [
         "\n    def dimension_coordinates(self):",

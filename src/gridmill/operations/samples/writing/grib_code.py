@@ -216,7 +216,7 @@ def _coordinates(proposal: GribProposal, asked: Asked) -> Iterator[str]:
     coords = ", ".join(["TIME", *more, "*GRID.coords"])
     yield f"    coords = ({coords})"
     if proposal.timing.frequency is None:
-        yield from listed_times(proposal.timing)
+        yield from listed_times()
     yield "\n    def dimension_coordinates(self):"
     yield '        """Return the labels of the grid."""'
     inside = ", ".join([*labels, "**GRID.labels()"])

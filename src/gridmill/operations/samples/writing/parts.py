@@ -64,9 +64,9 @@ OURS = {
          "RegionalGrid", "RotatedGaussianGrid", "RotatedGrid", "SatelliteGrid"),
         "gridmill.authoring.grids",
     ),
-    **dict.fromkeys(("ArrayRegion", "ArrayRegionJob"), "gridmill.authoring.sources.arrays"),
-    "parse_label": "gridmill.authoring.labels",
-    "open_region": "gridmill.sources.arrays.region",
+    **dict.fromkeys(
+        ("ArrayRegion", "ArrayRegionJob", "open_region"), "gridmill.authoring.sources.arrays"
+    ),
     "Surface": "gridmill.sources.grib.identity",
     "Statistic": "gridmill.sources.grib.inventory.message",
 }  # fmt: skip
@@ -138,22 +138,20 @@ def start_of(timing: Timing, asked: Asked) -> list[str]:
 
 def listed(timing: Timing) -> str:
     """Return irregular times as a constant."""
-    shown = [iso(time) for time in timing.labels]
     if timing.calendar in STANDARD_CALENDARS:
+        shown = [iso(time) for time in timing.labels]
         return assigned("TIMES", Call("pd.DatetimeIndex", (shown,)))
-    labels = [Call("parse_label", (one, timing.calendar)) for one in shown]
+    named = {"calendar": timing.calendar}
+    labels = [Call("cftime.datetime", tuple(time.timetuple()[:6]), named) for time in timing.labels]
     return assigned("TIMES", Call("xr.CFTimeIndex", (labels,)))
 
 
-def listed_times(timing: Timing) -> list[str]:
+def listed_times() -> list[str]:
     """Return the method that gives irregular times."""
-    end = "pd.Timestamp(end)"
-    if timing.calendar not in STANDARD_CALENDARS:
-        end = f'parse_label(end, "{timing.calendar}")'
     return [
         "\n    def append_dim_coordinates(self, end):",
         '        """Return the times before `end`."""',
-        f"        return TIMES[TIMES < {end}]",
+        "        return TIMES[TIMES < self.label(end)]",
     ]
 
 
