@@ -6,8 +6,12 @@ its end and whose Content-Length agrees. Covers netCDF classic (CDF-1, -2 and -5
 netCDF-4; of another format nothing is said. Of GRIB each message says its own length, and the
 others are good: `gridmill.sources.grib.framing`.
 
+A damaged HDF5 file may be worse than unreadable: where an object of a global heap has no length,
+the library (2.2.0) looks for the next one for ever, and all that wait for the library with it. Such
+a heap is found before anybody opens the file.
+
 Sources of the formats: NetCDF Classic Format Specification (Unidata, netCDF User's Guide, appendix
-B); HDF5 File Format Specification 3.0, II.A.
+B); HDF5 File Format Specification 3.0, II.A and III.E.
 """
 
 from __future__ import annotations
@@ -21,6 +25,12 @@ from typing import BinaryIO
 __all__ = ["classic_nbytes", "hdf5_nbytes", "is_netcdf_or_hdf5", "lacks"]
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+# How a global heap begins: its signature, version and reserved bytes; its size follows.
+HEAP = b"GCOL\x01\0\0\0"
+# Larger ones hold large attributes, not many.
+MOST_HEAP_NBYTES = 1 << 24
+# Bytes that are looked through at a time.
+CHUNK_NBYTES = 1 << 20
 # Bytes of a value, by the classic format's types: byte, char, short, int, float, double, and of
 # CDF-5 ubyte, ushort, uint, int64, uint64.
 TYPE_NBYTES = dict(enumerate((1, 1, 2, 4, 4, 8, 1, 2, 4, 8, 8), 1))
@@ -47,7 +57,9 @@ def lacks(file: BinaryIO, nbytes: int) -> str:
             return _said(nbytes, classic_nbytes(file, nbytes), "its netCDF header")
         start = _superblock(file, nbytes)
         if start is not None:
-            return _said(nbytes, hdf5_nbytes(file, start), "its HDF5 superblock")
+            width = _length_width(file, start)
+            lacking = _said(nbytes, hdf5_nbytes(file, start), "its HDF5 superblock")
+            return lacking or _endless_heap(file, width)
     except _NoHeader as error:
         return f"it has {nbytes:,} bytes, and {error}"
     return ""
@@ -95,6 +107,49 @@ def hdf5_nbytes(file: BinaryIO, start: int = 0) -> int:
     width, first = (head[5], 24 + 4 * (version == 1)) if version < 2 else (head[1], 12)
     file.seek(start + first + 2 * width)
     return int.from_bytes(_exactly(file, width), "little")
+
+
+def _length_width(file: BinaryIO, start: int) -> int:
+    """Return how many bytes a length has in an HDF5 file."""
+    file.seek(start + 8)
+    head = _exactly(file, 8)
+    return head[6] if head[0] < 2 else head[2]
+
+
+def _endless_heap(file: BinaryIO, width: int) -> str:
+    """Say where a global heap has an object without a length; empty if none has.
+
+    The bytes with which a heap begins can also be among values: then it is none, and what follows
+    them will hardly be an object of length 0 after objects that end within it.
+    """
+    for start in _places_of(file, HEAP):
+        file.seek(start)
+        heap = file.read(len(HEAP) + width)
+        size = int.from_bytes(heap[len(HEAP) :], "little")
+        heap += file.read(min(max(0, size - len(heap)), MOST_HEAP_NBYTES))
+        at = len(HEAP) + width
+        while at + 8 + width <= len(heap):
+            is_free = heap[at : at + 2] == b"\0\0"
+            nbytes = int.from_bytes(heap[at + 8 : at + 8 + width], "little")
+            step = nbytes if is_free else 8 + width + -(-nbytes // 8) * 8
+            if not 0 < step < 1 << 63:  # the library counts so far, and from 0 again
+                return f"its HDF5 heap at byte {start:,} has an object of length {nbytes:,}"
+            at += step
+    return ""
+
+
+def _places_of(file: BinaryIO, mark: bytes) -> Iterator[int]:
+    """Yield where some bytes are in a file."""
+    begin, kept = 0, b""
+    file.seek(0)
+    while content := file.read(CHUNK_NBYTES):
+        part, at = kept + content, -1
+        while (at := part.find(mark, at + 1)) >= 0:
+            after = file.tell()
+            yield begin - len(kept) + at
+            file.seek(after)
+        begin += len(content)
+        kept = part[1 - len(mark) :]
 
 
 # -- netCDF classic ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gridmill.sources.wholeness import classic_nbytes, hdf5_nbytes, lacks
+from gridmill.sources.wholeness import CHUNK_NBYTES, classic_nbytes, hdf5_nbytes, lacks
 
 CLASSIC = ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA")
 TYPES = ("i1", "i2", "i4", "f4", "f8", "S1")
@@ -153,3 +153,47 @@ def test_a_user_block_hides_no_missing_end(tmp_path, libver):
     assert lacks(io.BytesIO(content), len(content)) == ""
     cut = content[:-100]
     assert "its HDF5 superblock" in lacks(io.BytesIO(cut), len(cut))
+
+
+def with_heap(path: Path, words: list[str]) -> bytearray:
+    """Write an HDF5 file whose attribute lies in a global heap, and return its bytes."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", data=np.zeros(3))
+        file.attrs.create("words", words, dtype=h5py.string_dtype())
+    return bytearray(path.read_bytes())
+
+
+def objects_of(content: bytearray) -> list[int]:
+    """Return where the lengths of the first heap's objects are; the last one is free space."""
+    heap = content.index(b"GCOL")
+    end, at, found = heap + int.from_bytes(content[heap + 8 : heap + 16], "little"), heap + 16, []
+    while at + 16 <= end:
+        found.append(at + 8)
+        number = int.from_bytes(content[at : at + 2], "little")
+        nbytes = int.from_bytes(content[at + 8 : at + 16], "little")
+        at += 16 + -(-nbytes // 8) * 8 if number else nbytes
+    return found
+
+
+@pytest.mark.parametrize("begins", [0, 2 * CHUNK_NBYTES, CHUNK_NBYTES - 4])
+@pytest.mark.parametrize("length", [0, (1 << 64) - 16, (1 << 64) - 1])
+def test_a_heap_that_hdf5_would_follow_for_ever_is_found(tmp_path, length, begins):
+    """Wherever it lies: the library never comes back, and all wait for it."""
+    content = with_heap(tmp_path / "a.h5", ["one", "two"])
+    *used, free = objects_of(content)
+    at = free if length in (0, (1 << 64) - 1) else used[0]
+    content[at : at + 8] = length.to_bytes(8, "little")
+    heap = content.index(b"GCOL")
+    begins = max(begins, heap)  # the last time the mark lies across what is looked through at once
+    damaged = bytes(content[:heap]).ljust(begins, b"\0") + bytes(content[heap:])
+    told = lacks(io.BytesIO(damaged), len(damaged))
+    assert told == f"its HDF5 heap at byte {begins:,} has an object of length {length:,}"
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0")), max_size=300))
+def test_no_heap_of_a_whole_file_is_refused(tmp_path, words):
+    """However many objects it has, and if it lies across what is looked through at a time."""
+    content = with_heap(tmp_path / "a.h5", words)
+    assert lacks(io.BytesIO(content), len(content)) == ""
+    assert lacks(io.BytesIO(content + b"GCOL\x01\0\0\0"), len(content) + 8) == ""
