@@ -114,16 +114,21 @@ def as_made(
     twin.__dict__.pop("region_length", None)
     doubtful = doubts(twin)
     former = [var for var in kept if var.superseded is not None]
-    pairs = zip(config.coords, twin.coords, strict=False)
-    is_same = not left_out and all(ours is kept for ours, kept in pairs)
-    is_same = is_same and twin.derived is None and coded is config and not others
-    is_same = is_same and not any(_told(var.attrs) for var in twin.data_vars)
-    if is_same and not (changed or missing or doubtful or former):
+    is_other = coded is not config or left_out or changed or missing or doubtful or former
+    if not is_other and _is_as_declared(twin, config):
         return AsMade(config)
     said = _remarks(changed, missing, arrays, config.append_dim)
     succession = say_succession(coded, arrays, others)
     twin.remarks = (*said, *_superseded(former), *succession, *doubtful)
     return AsMade(twin, tuple(changed), missing)
+
+
+def _is_as_declared(twin: TemplateConfig, config: TemplateConfig) -> bool:
+    """Whether an archive gives a template nothing that the code does not declare."""
+    pairs = zip(config.coords, twin.coords, strict=True)
+    has_more = twin.derived is not None or twin.kept_vars
+    is_told = any(_told(var.attrs) for var in twin.data_vars)
+    return not has_more and not is_told and all(ours is kept for ours, kept in pairs)
 
 
 # -- what of the code's an archive replaces ---------------------------------------------------
