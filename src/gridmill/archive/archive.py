@@ -162,9 +162,12 @@ class Archive:
         """
         with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
             if is_as_declared(ds, self.template_ds):
-                own = (ds, self.template_ds, self.append_dim, self._objects, folder)
-                write_growing(*own, _speaking_of_data(self.config))
-                leave_out_seen(folder, self.append_dim, seen, _speaking_of_data(self.config))
+                own, of_data = (
+                    (ds, self.template_ds, self.append_dim),
+                    _speaking_of_data(self.config),
+                )
+                write_growing(*own, self._objects, folder, of_data)
+                leave_out_seen(*own, seen, folder, of_data)
             else:  # an author's hook changed more
                 write_by_xarray(ds, folder, _speaking_of_data(self.config))
             write_current(ds, self.append_dim, self.config.dataset_attributes, folder)

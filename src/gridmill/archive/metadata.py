@@ -153,32 +153,43 @@ def write_growing(
         (folder / key).write_bytes(content)
 
 
-def leave_out_seen(folder: Path, append_dim: str, seen: int, of_data: Collection[str]) -> None:
-    """Delete the objects of coordinates that hold nothing but the first positions.
+def leave_out_seen(
+    ds: xr.Dataset,
+    template_ds: xr.Dataset,
+    append_dim: str,
+    seen: int,
+    folder: Path,
+    of_data: Collection[str] = (),
+) -> None:
+    """Delete the objects of coordinates that hold nothing but positions that readers have seen.
 
     An archive that another program made may have one a position.
 
     Parameters
     ----------
-    folder
-        A local store.
+    ds, template_ds
+        What the folder has, and the template: only of what is the template's anything is deleted.
     append_dim
         What grows.
     seen
         How many positions.
+    folder
+        A local store.
     of_data
-        Coordinates whose values are not the template's: of them all stays.
+        The coordinates whose values are not the template's: of them all stays.
     """
-    if not seen:
-        return
-    for name, array in array_metadata(json.loads((folder / ROOT).read_bytes())).items():
-        dims = array.get("dimension_names") or ()
-        if append_dim not in dims or name in of_data:
+    for name in ds.coords.keys() - set(of_data):
+        dims = ds[name].dims
+        if append_dim not in dims:
             continue
-        axis = list(dims).index(append_dim)
-        whole = seen // int(array["chunk_grid"]["configuration"]["chunk_shape"][axis])
+        axis, array = dims.index(append_dim), json.loads((folder / str(name) / ROOT).read_bytes())
+        chunk = int(array["chunk_grid"]["configuration"]["chunk_shape"][axis])
+        whole = {append_dim: slice(0, seen // chunk * chunk)}
+        ours, declared = (of.variables[name].isel(whole) for of in (ds, template_ds))
+        if not ours.size or not np.array_equal(ours.values, declared.values):
+            continue
         for path in folder.glob(f"{name}/c/{'*/' * len(dims)}"[:-1]):
-            if int(path.relative_to(folder / name / "c").parts[axis]) < whole:
+            if int(path.relative_to(folder / str(name) / "c").parts[axis]) < seen // chunk:
                 path.unlink()
 
 

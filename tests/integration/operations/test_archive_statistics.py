@@ -13,14 +13,26 @@ import xarray as xr
 import zarr
 from click.testing import CliRunner
 
+import changing
 from gridmill.cli import cli
 from gridmill.dataset import DynamicalDataset
+from gridmill.model.region import Region
 from gridmill.operations.migrate import migration_of
 from gridmill.operations.statistics.gathering import read_statistics
 from gridmill.operations.statistics.publishing import publish_statistics, write_statistics
 from gridmill.operations.truncate import truncate
 from gridmill.stores.state.leases import Lease
-from tiny import Provider, Tiny, hours, until
+from tiny import (
+    NAMES,
+    Provider,
+    Tiny,
+    TinyJob,
+    TinyTemplate,
+    dataset_of,
+    hours,
+    tiny_var,
+    until,
+)
 
 FORMATS = ["zarr", "icechunk"]
 
@@ -242,3 +254,50 @@ def test_what_cannot_be_kept_is_told_all_the_same(provider, tmp_path, caplog):
     ]
     assert "are not kept" in caplog.text
     assert read_statistics(dataset, now=until(24)).variables[0].lacking
+
+
+class WholeJob(TinyJob):
+    """Gives whole numbers from 5 on."""
+
+    def read_data(self, coord, data_var):
+        return np.round(100 * super().read_data(coord, data_var)) + 5
+
+
+class WholeTemplate(TinyTemplate):
+    """Of a dtype in which nothing says missing."""
+
+    data_vars = tuple(
+        tiny_var(name, at, encoding=replace(tiny_var(name, at).encoding, dtype="int16"))
+        for at, name in enumerate(NAMES)
+    )
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_is_not_filled_yet_does_not_count(kind, tmp_path):
+    """Also where nothing in a region's values says so."""
+    provider, whole = (
+        Provider(tmp_path / "source"),
+        dataset_of(template=WholeTemplate, job=WholeJob),
+    )
+    for first, many in ((0, 6), (6, 7)):
+        provider.publish(hours(many - first, first))
+        dataset = make(tmp_path, whole, format=kind)
+        dataset.backfill(until(8), client="none")
+        assert dataset.store.published_length("time") == many
+        agrees(dataset)
+    lows = [of.statistics.low for of in read_statistics(dataset, now=until(24)).variables]
+    assert min(lows) >= 5
+
+
+def test_a_static_variable_without_a_record_is_unknown(tmp_path):
+    """And not without values; with one it is known."""
+    changing.provide(tmp_path / "source")
+    where = {"store": tmp_path / "a", "source_base": str(tmp_path / "source")}
+    dataset = changing.dataset((*changing.BEFORE, changing.static_var()), where)
+    dataset.backfill(until(6), client="none")
+    agrees(dataset)
+    dataset.store.tracker.delete(Region.STATIC)
+    found = {of.name: of for of in read_statistics(dataset, now=until(24)).variables}
+    assert found["s"].statistics is None
+    assert found["s"].lacking == ("static",)
+    assert found["a"].statistics is not None

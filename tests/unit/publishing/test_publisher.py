@@ -569,3 +569,35 @@ def test_an_author_who_trims_below_what_is_published_takes_nothing_from_readers(
     with store.open_dataset() as ds:
         assert ds.sizes["time"] == 3
         assert ds["completeness"].values.tolist() == [0.0] * 3
+
+
+class Kinds(TinyTemplate):
+    """With a number for each position, that a hook gives."""
+
+    coords = (
+        *TinyTemplate.coords,
+        Coordinate(name="kind", dims=("time",), dtype="int64", chunks=(1,)),
+    )
+
+    def derive_coordinates(self, ds):
+        return {"kind": ("time", np.zeros(ds.sizes["time"], "int64"))}
+
+
+class Counts(TinyJob):
+    """Says of all positions how many were processed."""
+
+    def update_template_with_results(self, process_results):
+        ds = super().update_template_with_results(process_results)
+        many = np.full(ds.sizes["time"], ds.sizes["time"])
+        return ds.assign_coords(kind=ds["kind"].copy(data=many))
+
+
+def test_what_an_author_changes_of_published_positions_is_shown(store):
+    """The template's own coordinates are not put again; what is not the template's is."""
+    publisher = publisher_of(store, 8, Kinds(), Counts)
+    record(publisher, 0, [OK] * 4)
+    publisher.publish(LEASE)
+    record(publisher, 4, [OK, OK, OK, ABSENT])
+    publisher.publish(LEASE)
+    with store.open_dataset(chunks=None) as ds:
+        assert ds["kind"].values.tolist() == [7] * 7
