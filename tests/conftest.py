@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -24,6 +25,12 @@ with suppress(ImportError):
 # No test asserts a time. In CI the same examples every time, at a desk new ones.
 settings.register_profile("gridmill", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("gridmill")
+
+# pytest adds its handlers to loggers that keep what they log to themselves, as those do that Dask
+# sets up. A cluster that is to be quiet then silences pytest's handlers, and no test sees a log.
+for name in ("distributed", "distributed.client", "distributed.gc", "bokeh", "tornado"):
+    logging.getLogger(name).handlers.clear()
+    logging.getLogger(name).propagate = True
 
 UNIT = Path(__file__).parent / "unit"
 

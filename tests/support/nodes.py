@@ -63,6 +63,11 @@ class Nodes:
         """Let a node vanish."""
         self.workers[number].kill()
 
+    def kill_scheduler(self) -> None:
+        """Let the scheduler vanish."""
+        assert self._scheduler is not None
+        self._scheduler.kill()
+
     def _start(self, what: str, *options: str) -> subprocess.Popen[bytes]:
         source = str(Path(gridmill.__file__).parents[1])
         environment = {

@@ -58,7 +58,7 @@ def told_in_one_line(error: BaseException) -> Failed:
     """Turn whatever was raised into a line and an exit code."""
     from gridmill.model.state_files import UnreadableState
     from gridmill.runs.dask.workers.workforce import NoWorkers
-    from gridmill.runs.intake import SchedulerLost
+    from gridmill.runs.workplaces.workplace import SchedulerLost
     from gridmill.stores.objects.writable import StoreUnwritable
     from gridmill.stores.state.leases import LeaseHeld, LeaseLost
 

@@ -20,11 +20,11 @@ from gridmill.runs.in_flight import Output, RegionInFlight, Window
 from gridmill.runs.ledger import Ledger
 from gridmill.runs.narration import Narrator
 from gridmill.runs.workplaces.batches import NotMade
-from gridmill.runs.workplaces.workplace import Task
+from gridmill.runs.workplaces.workplace import SchedulerLost, Task
 from gridmill.runs.works import Works
 from gridmill.sources.fetch.download import mask_url
 
-__all__ = ["Intake", "SchedulerLost"]
+__all__ = ["Intake"]
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,6 @@ ATTEMPTS = 3
 SUSPICIOUS_READS = 3
 # Where that many readings of a variable elsewhere were in vain, too, it is not the workers.
 READS_IN_VAIN = 3
-
-
-class SchedulerLost(RuntimeError):  # noqa: N818
-    """The Dask scheduler is gone: what is recorded is safe, run again to go on."""
 
 
 class Intake:

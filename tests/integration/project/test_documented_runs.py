@@ -75,7 +75,7 @@ PLACES = {
 # These take what another program made.
 ELSEWHERE = ("adopt", "copy")
 # Of these nothing is missing.
-WHOLE = ("truncate", "restore-metadata", "validate", "withdraw")
+WHOLE = ("truncate", "restore-metadata", "statistics", "validate", "withdraw")
 
 
 def is_run(command: str) -> bool:

@@ -14,6 +14,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.values import RunContext
 from gridmill.publishing.copies import Copy
 from gridmill.runs.dask import submission
+from gridmill.runs.dask.lost import told_of_loss
 from gridmill.runs.dask.plugin.executors import executor_of
 from gridmill.runs.dask.plugin.pipeline import PipelinePlugin
 from gridmill.runs.dask.plugin.places import HostPlaces
@@ -33,6 +34,8 @@ LOOK_EVERY_S = 5.0
 
 class OnCluster:
     """Does the tasks of a run on a Dask cluster, see `gridmill.runs.workplaces.workplace`.
+
+    Whatever asks the cluster for something raises `SchedulerLost` where its scheduler is gone.
 
     Parameters
     ----------
@@ -61,6 +64,12 @@ class OnCluster:
             There are workers, and not one can run anything; or the jobs' class cannot be sent.
         """
         check_can_be_sent(job_class)
+        with told_of_loss(self.client):
+            self._open(context, job_class, goes_first)
+
+    def _open(
+        self, context: RunContext, job_class: type[RegionJob[Any, Any]], goes_first: bool
+    ) -> None:
         pipeline = PipelinePlugin(
             imports_xarray=context.coords is not None,
             is_one_machine=is_one_machine(self.client),
@@ -80,8 +89,9 @@ class OnCluster:
 
     def threads(self) -> Mapping[str, int]:
         """Give the workers that are there, with their threads."""
-        threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
-        return threads
+        with told_of_loss(self.client):
+            threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
+            return threads
 
     def expected(self, workers: int) -> int:
         """Give how many workers work should be in flight for."""
@@ -98,14 +108,16 @@ class OnCluster:
             The scheduler does not answer.
         """
         if self._workforce is not None:
-            self._workforce.look(present)
+            with told_of_loss(self.client):
+                self._workforce.look(present)
 
     def retire(self, worker: str) -> bool:
         """Send a worker away, unless it is the only one; whether it went."""
         threads = self.threads()
         if worker not in threads or len(threads) == 1:
             return False
-        self.client.retire_workers([worker], close_workers=True)
+        with told_of_loss(self.client):
+            self.client.retire_workers([worker], close_workers=True)
         return True
 
     def submit_region(
@@ -116,7 +128,7 @@ class OnCluster:
         elsewhere_than: str = "",
     ) -> RegionTasks:
         """Submit the chains of one region job."""
-        with self._elsewhere(elsewhere_than):
+        with told_of_loss(self.client), self._elsewhere(elsewhere_than):
             tasks = submission.submit_region(
                 self.client, self._context, job, groups, suffix, goes_first=self._goes_first
             )
@@ -125,7 +137,7 @@ class OnCluster:
 
     def submit_batch(self, regions: Batch, suffix: str, elsewhere_than: str = "") -> BatchTasks:
         """Submit several region jobs together: one task of each stage."""
-        with self._elsewhere(elsewhere_than):
+        with told_of_loss(self.client), self._elsewhere(elsewhere_than):
             tasks = submission.submit_batch(
                 self.client, self._context, regions, suffix, goes_first=self._goes_first
             )
@@ -134,7 +146,8 @@ class OnCluster:
 
     def copy_all(self, copies: Sequence[Copy]) -> list[Uploaded | str]:
         """Make copies on the cluster."""
-        return submission.copy_all(self.client, copies, self._run, goes_first=self._goes_first)
+        with told_of_loss(self.client):
+            return submission.copy_all(self.client, copies, self._run, goes_first=self._goes_first)
 
     def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Yield a function's results in order, one call at a time on each worker.
@@ -158,14 +171,16 @@ class OnCluster:
         executor = executor_of("compress", goes_first=self._goes_first)
         with dask.annotate(executor=executor):  # type: ignore[attr-defined]
             key = f"{function.__name__}-{number}-{self._run}"
-            return self.client.submit(function, item, key=key, pure=False, retries=RETRIES)
+            with told_of_loss(self.client):
+                return self.client.submit(function, item, key=key, pure=False, retries=RETRIES)
 
     def _result(self, task: Any) -> Any:
-        while not task.done():
-            self.look(list(self.threads()))
-            with suppress(TimeoutError):
-                task.result(timeout=LOOK_EVERY_S)
-        return task.result()
+        with told_of_loss(self.client):
+            while not task.done():
+                self.look(list(self.threads()))
+                with suppress(TimeoutError):
+                    task.result(timeout=LOOK_EVERY_S)
+            return task.result()
 
     def has_ready(self) -> bool:
         """Whether a task has ended that is not taken yet."""

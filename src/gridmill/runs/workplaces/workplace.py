@@ -19,6 +19,7 @@ __all__ = [
     "BatchTasks",
     "GroupWork",
     "RegionTasks",
+    "SchedulerLost",
     "Task",
     "Workplace",
     "for_attempt",
@@ -35,6 +36,10 @@ STAGE_WIDTHS: Mapping[str, int] = {"download": 2, "compress": 1, "upload": 2}
 def threads_per_worker() -> int:
     """Threads of a Dask worker at which every stage can run at its full width."""
     return sum(STAGE_WIDTHS.values())
+
+
+class SchedulerLost(RuntimeError):  # noqa: N818
+    """The Dask scheduler is gone: what is recorded is safe, run again to go on."""
 
 
 @dataclass(frozen=True)
