@@ -27,8 +27,8 @@ settings.register_profile("gridmill", deadline=None, derandomize="CI" in os.envi
 settings.load_profile("gridmill")
 
 # pytest adds its handlers to loggers that keep what they log to themselves, as those do that Dask
-# sets up. A cluster that is to be quiet then silences pytest's handlers, and no test sees a log.
-for name in ("distributed", "distributed.client", "distributed.gc", "bokeh", "tornado"):
+# sets up. A cluster that is to be quiet silences all handlers of these two, and no test sees a log.
+for name in ("distributed", "bokeh"):
     logging.getLogger(name).handlers.clear()
     logging.getLogger(name).propagate = True
 

@@ -161,15 +161,13 @@ class Archive:
         look at each is a request.
         """
         with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
+            of_data = _speaking_of_data(self.config)
             if is_as_declared(ds, self.template_ds):
-                own, of_data = (
-                    (ds, self.template_ds, self.append_dim),
-                    _speaking_of_data(self.config),
-                )
+                own = (ds, self.template_ds, self.append_dim)
                 write_growing(*own, self._objects, folder, of_data)
                 leave_out_seen(*own, seen, folder, of_data)
             else:  # an author's hook changed more
-                write_by_xarray(ds, folder, _speaking_of_data(self.config))
+                write_by_xarray(ds, folder, of_data)
             write_current(ds, self.append_dim, self.config.dataset_attributes, folder)
             yield folder
 

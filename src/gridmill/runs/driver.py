@@ -29,7 +29,7 @@ from gridmill.runs.intake import Intake
 from gridmill.runs.ledger import PUBLISH_INTERVAL_S, Ledger, Showing
 from gridmill.runs.narration import Event, Narrator
 from gridmill.runs.on_demand import OnDemand, seconds_of
-from gridmill.runs.workplaces.workplace import SchedulerLost, Workplace
+from gridmill.runs.workplaces.workplace import Workplace
 from gridmill.runs.works import Works
 from gridmill.sources.fetch.download import limit_hosts
 from gridmill.stores.final_store import Uploaded
@@ -201,7 +201,7 @@ class Driver:
         """
         there = self.window.workplace
         if there is not None and self.window.resize_is_due:
-            with suppress(OSError, SchedulerLost):  # the loop will see
+            with suppress(OSError):  # a scheduler that is busy; one that is gone is told
                 self.window.resize()
                 there.look(self.window.workers)
         while self.window.has_room:

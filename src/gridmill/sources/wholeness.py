@@ -27,8 +27,6 @@ __all__ = ["classic_nbytes", "hdf5_nbytes", "is_netcdf_or_hdf5", "lacks"]
 HDF5 = b"\x89HDF\r\n\x1a\n"
 # How a global heap begins: its signature, version and reserved bytes; its size follows.
 HEAP = b"GCOL\x01\0\0\0"
-# Larger ones hold large attributes, not many.
-MOST_HEAP_NBYTES = 1 << 24
 # Bytes that are looked through at a time.
 CHUNK_NBYTES = 1 << 20
 # Bytes of a value, by the classic format's types: byte, char, short, int, float, double, and of
@@ -123,14 +121,16 @@ def _endless_heap(file: BinaryIO, width: int) -> str:
     them will hardly be an object of length 0 after objects that end within it.
     """
     for start in _places_of(file, HEAP):
-        file.seek(start)
-        heap = file.read(len(HEAP) + width)
-        size = int.from_bytes(heap[len(HEAP) :], "little")
-        heap += file.read(min(max(0, size - len(heap)), MOST_HEAP_NBYTES))
-        at = len(HEAP) + width
-        while at + 8 + width <= len(heap):
-            is_free = heap[at : at + 2] == b"\0\0"
-            nbytes = int.from_bytes(heap[at + 8 : at + 8 + width], "little")
+        file.seek(start + len(HEAP))
+        end = start + int.from_bytes(file.read(width), "little")
+        at = start + len(HEAP) + width
+        while at + 8 + width <= end:
+            file.seek(at)
+            head = file.read(8 + width)
+            if len(head) < 8 + width:
+                break
+            is_free = head[:2] == b"\0\0"
+            nbytes = int.from_bytes(head[8:], "little")
             step = nbytes if is_free else 8 + width + -(-nbytes // 8) * 8
             if not 0 < step < 1 << 63:  # the library counts so far, and from 0 again
                 return f"its HDF5 heap at byte {start:,} has an object of length {nbytes:,}"

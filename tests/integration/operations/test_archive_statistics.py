@@ -275,10 +275,8 @@ class WholeTemplate(TinyTemplate):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_what_is_not_filled_yet_does_not_count(kind, tmp_path):
     """Also where nothing in a region's values says so."""
-    provider, whole = (
-        Provider(tmp_path / "source"),
-        dataset_of(template=WholeTemplate, job=WholeJob),
-    )
+    provider = Provider(tmp_path / "source")
+    whole = dataset_of(template=WholeTemplate, job=WholeJob)
     for first, many in ((0, 6), (6, 7)):
         provider.publish(hours(many - first, first))
         dataset = make(tmp_path, whole, format=kind)

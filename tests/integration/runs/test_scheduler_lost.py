@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,25 @@ def test_a_run_says_that_its_scheduler_is_gone(moment, source, tmp_path):
         for name, dims in DIMS.items():
             wanted = truth(name, times_of(DAYS) if "time" in dims else None)
             np.testing.assert_array_equal(ds[name].values, wanted)
+
+
+def test_a_run_ends_where_no_task_says_that_it_was_cancelled(source, tmp_path, monkeypatch):
+    """A client never says what became of tasks that it took while it gave up."""
+    dataset = Generated(tmp_path / "a.zarr", source_base=str(source))
+    with Nodes(tmp_path) as nodes:
+        nodes.join()
+        with Client(nodes.address, timeout=2) as client:
+            client.wait_for_workers(1)
+
+            def silent(there: OnCluster, wait_s: float) -> None:
+                if client.status == "running":
+                    lose(nodes, client, "connecting")
+                time.sleep(wait_s)
+
+            monkeypatch.setattr(OnCluster, "take", silent)
+            monkeypatch.setattr(OnCluster, "has_ready", lambda there: False)
+            with pytest.raises(SchedulerLost):
+                dataset.backfill("2020-01-25", client=client)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

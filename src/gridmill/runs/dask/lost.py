@@ -7,7 +7,6 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
 from distributed import Client
-from distributed.comm.core import CommClosedError
 
 from gridmill.runs.workplaces.workplace import SchedulerLost
 
@@ -16,11 +15,12 @@ __all__ = ["told_of_loss"]
 
 @contextmanager
 def told_of_loss(client: Client) -> Iterator[None]:
-    """Raise `SchedulerLost` for whatever Dask raises where a client has no scheduler any more.
+    """Raise `SchedulerLost` where a client has no scheduler any more, before and after asking it.
 
-    That depends on the moment. While the client tries to connect again, calls raise
-    `CommClosedError` or other `OSError`, and futures say that they were cancelled; once it gave
-    up, submitting raises `ClosedClientError`, and others `RuntimeError`.
+    A client that lost its connection cancels its tasks and tries to connect again. It takes further
+    tasks meanwhile, and those that come while it gives up never end: it is not asked then. What it
+    raises depends on the moment (distributed 2026.8): `OSError`, `RuntimeError`,
+    `ClosedClientError` or `AttributeError`.
 
     Parameters
     ----------
@@ -32,19 +32,20 @@ def told_of_loss(client: Client) -> Iterator[None]:
     SchedulerLost
         There is no scheduler.
     """
+    if client.status != "running":
+        raise _lost(f"the client is {client.status}")
     try:
         yield
     except SchedulerLost:
         raise
     except Exception as error:
-        is_cut = isinstance(error, CommClosedError | CancelledError)
-        if is_cut or client.status not in ("running", "newly-created"):
-            raise SchedulerLost(
-                f"the Dask scheduler is gone, or its client was closed ({_line(error)}). What is "
-                "recorded is safe: run again to go on"
-            ) from error
+        if isinstance(error, CancelledError) or client.status != "running":
+            raise _lost(" ".join(f"{type(error).__name__}: {error}".split())) from error
         raise
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def _lost(why: str) -> SchedulerLost:
+    return SchedulerLost(
+        f"the Dask scheduler is gone, or its client was closed ({why}). What is recorded is safe: "
+        "run again to go on"
+    )

@@ -177,7 +177,8 @@ class OnCluster:
     def _result(self, task: Any) -> Any:
         with told_of_loss(self.client):
             while not task.done():
-                self.look(list(self.threads()))
+                with suppress(OSError):  # a scheduler that is busy; one that is gone is told
+                    self.look(list(self.threads()))
                 with suppress(TimeoutError):
                     task.result(timeout=LOOK_EVERY_S)
             return task.result()
