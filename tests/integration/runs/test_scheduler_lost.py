@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,8 +85,8 @@ def test_a_run_ends_where_no_task_says_that_it_was_cancelled(source, tmp_path, m
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_whatever_a_cluster_is_asked_says_that_its_scheduler_is_gone(moment, tmp_path):
-    """Calls in turn, further ones, workers, and what is sent away."""
+def test_whatever_a_cluster_is_asked_says_that_it_is_gone(moment, tmp_path, monkeypatch):
+    """Calls in turn, further ones, workers, and what is sent away; no task is sent any more."""
     with Nodes(tmp_path) as nodes:
         nodes.join()
         with Client(nodes.address, timeout=2 if moment == "closed" else 8) as client:
@@ -95,6 +97,8 @@ def test_whatever_a_cluster_is_asked_says_that_its_scheduler_is_gone(moment, tmp
             results = there.each(os.path.basename, ["a/b", "a/c", "a/d"])
             assert next(results) == "b"
             lose(nodes, client, moment)
+            sent: list[Any] = []
+            monkeypatch.setattr(client, "submit", lambda *args, **options: sent.append(args))
             with pytest.raises(SchedulerLost):
                 list(results)
             with pytest.raises(SchedulerLost):
@@ -104,6 +108,21 @@ def test_whatever_a_cluster_is_asked_says_that_its_scheduler_is_gone(moment, tmp
             with pytest.raises(SchedulerLost):
                 there.retire(worker)
             there.let_go()
+            assert sent == []
+
+
+def test_a_call_that_waits_when_the_scheduler_dies_says_so(tmp_path):
+    """Dask says that it was cancelled."""
+    with Nodes(tmp_path) as nodes:
+        nodes.join()
+        with Client(nodes.address, timeout=2) as client, ThreadPoolExecutor(1) as aside:
+            client.wait_for_workers(1)
+            client.register_plugin(PipelinePlugin())
+            waiting = aside.submit(list, OnCluster(client).each(time.sleep, [60]))
+            wait_until(lambda: any(client.processing().values()))
+            nodes.kill_scheduler()
+            with pytest.raises(SchedulerLost, match="Cancelled"):
+                waiting.result()
 
 
 def test_what_a_function_raises_is_no_loss(tmp_path):
