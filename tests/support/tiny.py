@@ -181,6 +181,11 @@ class Provider:
         return self.root / url_of(label)
 
 
+def make(tmp_path: Path, kind: type[DynamicalDataset] = Tiny, **options: Any) -> DynamicalDataset:
+    """Give a dataset whose source files and archive lie in a test's folder."""
+    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
+
+
 def truth(labels: Iterable[Any], name: str = "a", version: int = 0) -> np.ndarray:
     """Give what an archive of these labels must hold."""
     return np.stack([values_at(label, version)[NAMES.index(name)] for label in labels])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,28 +23,16 @@ from gridmill.stores.state.leases import Lease
 from tiny import (
     NAMES,
     Provider,
-    Tiny,
     TinyJob,
     TinyTemplate,
     dataset_of,
     hours,
+    make,
     tiny_var,
     until,
 )
 
 FORMATS = ["zarr", "icechunk"]
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Provider:
-    """A provider with twelve files."""
-    provider = Provider(tmp_path / "source")
-    provider.publish(hours(12))
-    return provider
-
-
-def make(tmp_path: Path, kind: type[DynamicalDataset] = Tiny, **options: Any) -> DynamicalDataset:
-    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
 
 
 def agrees(dataset: DynamicalDataset) -> None:

@@ -35,12 +35,12 @@ from tiny import (
     REGION,
     SHAPE,
     START,
-    Provider,
     Tiny,
     TinyJob,
     TinyTemplate,
     dataset_of,
     hours,
+    make,
     snapshot,
     time_coordinate,
     tiny_var,
@@ -50,18 +50,6 @@ from tiny import (
 
 WHO = {"who": "operator"}
 FORMATS = ["zarr", "icechunk"]
-
-
-@pytest.fixture
-def provider(tmp_path) -> Provider:
-    """A provider with twelve files."""
-    provider = Provider(tmp_path / "source")
-    provider.publish(hours(12))
-    return provider
-
-
-def make(tmp_path: Path, kind: type[DynamicalDataset] = Tiny, **options: Any) -> DynamicalDataset:
-    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
 
 
 def run(*args: str) -> Result:

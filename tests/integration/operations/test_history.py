@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,21 +16,9 @@ from gridmill.operations.history.history import read_history
 from gridmill.operations.truncate import truncate
 from gridmill.stores.state.beside import feed as feeds
 from killed import kill_while_making
-from tiny import HOUR, START, Provider, Tiny, TinyJob, dataset_of, hours, until
+from tiny import HOUR, START, TinyJob, dataset_of, hours, make, until
 
 FORMATS = ["zarr", "icechunk"]
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Provider:
-    """A provider with twelve files."""
-    provider = Provider(tmp_path / "source")
-    provider.publish(hours(12))
-    return provider
-
-
-def make(tmp_path: Path, kind: type[DynamicalDataset] = Tiny, **options: Any) -> DynamicalDataset:
-    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
 
 
 def place_at(dataset: DynamicalDataset, hour: int, variable: str = "a") -> Any:

@@ -18,27 +18,14 @@ from click.testing import CliRunner
 
 import tiny
 from gridmill.cli import ExitCode, cli
-from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region
 from gridmill.operations.proving import prove as proving
 from gridmill.operations.proving.known import read_proofs
 from gridmill.operations.proving.prove import prove
 from gridmill.operations.rebuild import rebuild_records
-from tiny import HOUR, START, Provider, Tiny, TinyJob, dataset_of, hours, snapshot, until
+from tiny import HOUR, START, TinyJob, dataset_of, hours, make, snapshot, until
 
 FORMATS = ["zarr", "icechunk"]
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Provider:
-    """A provider with twelve files."""
-    provider = Provider(tmp_path / "source")
-    provider.publish(hours(12))
-    return provider
-
-
-def make(tmp_path: Path, kind: type[DynamicalDataset] = Tiny, **options: Any) -> DynamicalDataset:
-    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
 
 
 def verdicts(done: proving.Proving) -> list[str]:

@@ -25,12 +25,11 @@ from gridmill.validation import Context
 from gridmill.validation.checks.gaps import find_gaps
 from tiny import (
     REGION,
-    Provider,
-    Tiny,
     TinyJob,
     TinyTemplate,
     dataset_of,
     hours,
+    make,
     snapshot,
     tiny_var,
     truth,
@@ -48,17 +47,6 @@ class Punctual(TinyJob):
     """A file that is not there after two hours will never be."""
 
     publication_delay = timedelta(hours=2)
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Provider:
-    provider = Provider(tmp_path / "source")
-    provider.publish(hours(12))
-    return provider
-
-
-def make(tmp_path: Path, kind: Any = Tiny, **options: Any) -> Any:
-    return kind(tmp_path / "a", source_base=str(tmp_path / "source"), **options)
 
 
 def lose_records(dataset: Any) -> list[ProgressRecord]:

@@ -23,7 +23,7 @@ from gridmill.operations.versions import tags as tagging
 from gridmill.operations.versions.tags import delete_tag, list_tags, tag_archive
 from gridmill.stores.state.claims import UPKEEP
 from gridmill.stores.state.leases import Lease, LeaseHeld
-from tiny import Provider, Tiny, TinyJob, dataset_of, hours, truth, until
+from tiny import Tiny, TinyJob, dataset_of, hours, truth, until
 
 icechunk = pytest.importorskip("icechunk")
 
@@ -36,14 +36,6 @@ class Wrong(TinyJob):
     def read_data(self, coord, data_var):
         """Read what is not in the file."""
         return super().read_data(coord, data_var) + 100
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Provider:
-    """A provider with twelve files."""
-    provider = Provider(tmp_path / "source")
-    provider.publish(hours(12))
-    return provider
 
 
 def make(tmp_path: Path, kind: type[DynamicalDataset] = Tiny, **options: Any) -> DynamicalDataset:
