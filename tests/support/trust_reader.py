@@ -337,17 +337,24 @@ def _watch(watch: Watch, is_over: Callable[[], bool]) -> Watched:
     live = Visitor(watch.live, watch.truth, watch.outage)
     seeded: list[tuple[str, Sightings]] = []
     while True:
-        for opening in watch.seeded:
-            # Without a memory: it must catch the violation each time.
-            visitor = Visitor(opening, watch.truth, watch.outage)
-            visitor.visit()
-            if not visitor.seen.unreachable:
-                seeded.append((opening.url, visitor.seen))
+        seeded += _visit_seeded(watch)
         for _ in range(SEEDED_EVERY):
             over = is_over()
             live.visit()
             if over:
-                return Watched(live.seen, seeded)
+                # The first visits may have met an outage, and no others been due since.
+                return Watched(live.seen, seeded + _visit_seeded(watch))
+
+
+def _visit_seeded(watch: Watch) -> list[tuple[str, Sightings]]:
+    """Visit what has violations, without a memory: each must be caught each time."""
+    found = []
+    for opening in watch.seeded:
+        visitor = Visitor(opening, watch.truth, watch.outage)
+        visitor.visit()
+        if not visitor.seen.unreachable:
+            found.append((opening.url, visitor.seen))
+    return found
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
