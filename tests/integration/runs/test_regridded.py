@@ -23,7 +23,8 @@ from gridmill.authoring.forecasts.variables import GribVar, Level
 from gridmill.authoring.grids import LatitudeLongitudeGrid, RegionalGrid
 from gridmill.authoring.regridding import Regrid
 from gridmill.authoring.regridding.applying import regrid_into
-from gridmill.authoring.regridding.weights import NeedsScipy, Target, make_weights
+from gridmill.authoring.regridding.geometry.targets import Target
+from gridmill.authoring.regridding.weights import NeedsScipy, make_weights
 from gridmill.authoring.sources.opened import XarrayRegionJob
 from gridmill.datasets.eccc.hrdps_forecast import GRID as HRDPS
 from gridmill.datasets.noaa.gefs_extended_forecast import (

@@ -13,7 +13,8 @@ from gridmill.authoring.grids import LatitudeLongitudeGrid, ProjectedGrid
 from gridmill.authoring.regridding import Regrid
 from gridmill.authoring.regridding.applying import regrid_into
 from gridmill.authoring.regridding.footprint import regridding_nbytes
-from gridmill.authoring.regridding.weights import Target, make_weights
+from gridmill.authoring.regridding.geometry.targets import Target
+from gridmill.authoring.regridding.weights import make_weights
 from gridmill.datasets.noaa.hrrr_forecast import GRID as HRRR
 from gridmill.runs.plan import SLABS_HELD, WORKER_NBYTES
 from hourly import START, HourlyTemplate, dataset, var

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gridmill.authoring.regridding.applying import BLOCK_VALUES
+from gridmill.authoring.regridding.geometry.targets import DEGREES
 from gridmill.authoring.regridding.reading import source_grid
-from gridmill.authoring.regridding.weights import DEGREES, has_rows
+from gridmill.authoring.regridding.weights import has_rows
 from gridmill.model.variables import DataVar
 
 if TYPE_CHECKING:
