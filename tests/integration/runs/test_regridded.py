@@ -347,7 +347,7 @@ def by_proj(values: np.ndarray, grid: Any, target: Target, proj: str) -> np.ndar
     """Interpolate point by point in the plane that PROJ gives."""
     sphere = CRS.from_proj4("+proj=longlat +R=6371229")
     turned = Transformer.from_crs(sphere, CRS.from_proj4(proj), always_xy=True)
-    longitudes, latitudes = np.meshgrid(target.longitudes, target.latitudes)
+    longitudes, latitudes = np.meshgrid(target.columns, target.rows)
     x, y = turned.transform(longitudes, latitudes)
     rows, columns = places(grid)
     i, j = (

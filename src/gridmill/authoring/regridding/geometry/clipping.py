@@ -166,7 +166,7 @@ def _half(cut: Floats, other: Floats, bounds: Floats, sign: float) -> tuple[Floa
     with np.errstate(divide="ignore", invalid="ignore"):
         share = beyond / (beyond - following)
         crossing = other + share * (np.roll(other, -1, axis=1) - other)
-    wanted = np.stack([kept, crosses], axis=-1).reshape(len(cut), -1)
+    wanted = np.stack([kept, crosses], axis=-1).reshape(len(cut), 2 * cut.shape[1])
     ends = np.stack([cut, np.broadcast_to(bound, cut.shape)], axis=-1).reshape(wanted.shape)
     others = np.stack([other, crossing], axis=-1).reshape(wanted.shape)
     many = wanted.sum(axis=1)
