@@ -116,9 +116,7 @@ def _whole(up: Any, across: Any, many: int) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("grid", [PLACES, PLANE], ids=["latitudes", "polar"])
-def test_a_real_projected_field_becomes_an_archive_of_means_over_cells(
-    shared_data, tmp_path, grid
-):
+def test_a_real_projected_field_becomes_an_archive_of_means_over_cells(shared_data, tmp_path, grid):
     """Fetched, decoded, compared with its grid and brought to another: as 40,000 places a cell."""
     path = next(shared_data.rglob(REAL))
     with ArchiveServer(path.parent) as server:

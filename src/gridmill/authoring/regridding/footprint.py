@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gridmill.authoring.grids.curvilinear import CURVILINEAR
 from gridmill.authoring.regridding.applying import BLOCK_VALUES
+from gridmill.authoring.regridding.geometry.sources import kind_of
 from gridmill.authoring.regridding.geometry.targets import DEGREES
 from gridmill.authoring.regridding.reading import source_grid
 from gridmill.authoring.regridding.weights import has_rows
@@ -26,6 +28,9 @@ COPIES = 2
 WORKING_NBYTES = 25
 # Of a weight: float64, and the number of a point.
 ENTRY_NBYTES = 12
+# Of polygons and pairs while weights are made: of a source's and an archive's point, and at most.
+MAKING_NBYTES = 2000
+MOST_MAKING_NBYTES = 400 << 20
 # A block's fields and their shares, between rows and columns and after both.
 BLOCKS_HELD = 6
 
@@ -91,8 +96,12 @@ def regridding_nbytes(
     lengths = [np.size(labels) for labels in grid.labels().values()]
     points, ours = prod(lengths), prod(piece[-2:])
     fields = prod(piece[:-2]) * points * np.dtype(var.encoding.value_dtype).itemsize
-    if grid.mapping.get("grid_mapping_name") == DEGREES:
+    if kind_of(grid) == DEGREES and var.regridded.onto is None:
         block = min(points + ours, BLOCKS_HELD * BLOCK_VALUES)
         return COPIES * fields + WORKING_NBYTES * block
-    entries = 4 * ours if var.regridded.method == "bilinear" else points + 2 * ours
-    return COPIES * fields + WORKING_NBYTES * points + ENTRY_NBYTES * entries
+    is_bilinear = var.regridded.method == "bilinear"
+    entries = 4 * ours if is_bilinear else points + 2 * ours
+    used = COPIES * fields + WORKING_NBYTES * points + ENTRY_NBYTES * entries
+    if is_bilinear and kind_of(grid) != CURVILINEAR:
+        return used
+    return max(used, min(MOST_MAKING_NBYTES, MAKING_NBYTES * (points + ours)))

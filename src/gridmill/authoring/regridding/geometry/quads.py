@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,9 @@ Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 # Of a side: by what a point may lie beyond it for rounding's sake.
 ROUNDING = 1e-9
+QUADS_AT_ONCE = 2**17
+# Of quadrangles, from which the usual step is known.
+SAMPLES = 10_000
 
 
 def among_quads(latitudes: Floats, longitudes: Floats, target: Target) -> Entries:
@@ -34,21 +39,34 @@ def among_quads(latitudes: Floats, longitudes: Floats, target: Target) -> Entrie
     """
     places = directions(latitudes, longitudes)
     corners = _quads(places)
-    flat = places.reshape(-1, 3)
-    near = _near(flat[corners])
+    flat, angles = places.reshape(-1, 3), (latitudes.ravel(), longitudes.ravel())
+    near = _near(flat[corners[:: len(corners) // SAMPLES + 1]])
     plane = Plane(target)
     boxes = Boxes(*plane.labels(), turn=TURN if plane.is_sphere else None, are_cells=False)
-    angles = latitudes.ravel()[corners], longitudes.ravel()[corners]
-    across, up, numbers = boxes.moved(*plane.flat(*angles), np.arange(len(corners)))
-    reach = boxes.reached(across, up, _margin(across, up, plane))
     points = directions(*target.places()).reshape(-1, 3)
     found = []
+    for first in range(0, len(corners), QUADS_AT_ONCE):
+        own = corners[first : first + QUADS_AT_ONCE]
+        drawn = plane.flat(*(of[own] for of in angles))
+        for which, at in _reached(boxes, plane, *drawn):
+            along, down, inside = _inverse(flat[own[which]], points[at], near)
+            found.append((at[inside], own[which[inside]], along[inside], down[inside]))
+    return _weights(found)
+
+
+def _reached(
+    boxes: Boxes, plane: Plane, across: Floats, up: Floats
+) -> Iterator[tuple[Places, Places]]:
+    """Yield numbers of quadrangles, and of points that may lie in them."""
+    across, up, numbers = boxes.moved(across, up, np.arange(len(across)))
+    reach = boxes.reached(across, up, _margin(across, up, plane))
     for part in in_blocks(reach[1] * reach[3], PAIRS_AT_ONCE):
         which, rows, columns = boxes.pairs(tuple(one[part] for one in reach))
-        at = boxes.position(rows, columns)
-        quads = corners[numbers[part]][which]
-        along, down, inside = _inverse(flat[quads], points[at], near)
-        found.append((at[inside], quads[inside], along[inside], down[inside]))
+        yield numbers[part][which], boxes.position(rows, columns)
+
+
+def _weights(found: Sequence[tuple[Places, Places, Floats, Floats]]) -> Entries:
+    """Return the weights of corners; a point on a side is in the first quadrangle that has it."""
     if not found:
         nothing = np.zeros(0, "int64")
         return Entries(nothing, nothing, np.zeros(0))
@@ -75,10 +93,20 @@ def _quads(places: Floats) -> Places:
                 parts.append(_ring(own[np.newaxis, :half], own[::-1][np.newaxis, 1 : half + 1]))
     corners = np.concatenate(parts)
     flat = places.reshape(-1, 3)
-    vertices = flat[corners]
-    longest = np.linalg.norm(np.roll(vertices, -1, axis=1) - vertices, axis=-1).max(axis=1)
+    longest = np.concatenate(
+        [
+            _longest(flat[part])
+            for part in np.array_split(corners, len(corners) // QUADS_AT_ONCE + 1)
+        ]
+    )
     with np.errstate(invalid="ignore"):
         return np.asarray(corners[longest <= LONG * np.nanmedian(longest)])
+
+
+def _longest(vertices: Floats) -> Floats:
+    """Return the length of each quadrangle's longest side."""
+    sides = np.roll(vertices, -1, axis=1) - vertices
+    return np.asarray(np.linalg.norm(sides, axis=-1).max(axis=1))
 
 
 def _ring(low: Places, high: Places) -> Places:
