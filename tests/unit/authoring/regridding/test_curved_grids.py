@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,15 @@ from gridmill.authoring.grids import (
     ProjectedGrid,
     RegionalGrid,
     RotatedGrid,
+    ScanningGrid,
 )
 from gridmill.authoring.regridding import Regrid
 from gridmill.authoring.regridding.applying import regrid_into
 from gridmill.authoring.regridding.geometry.sphere import areas as polygon_areas
 from gridmill.authoring.regridding.geometry.targets import Target
+from gridmill.authoring.regridding.reading import regridding_of
 from gridmill.authoring.regridding.weights import key_of, make_weights
+from gridmill.sources.evidence.expected import ExpectedAxis
 from gridmill.sources.grib.projections import unproject
 from regridded import areas, places
 from regridded_on_sphere import by_newton, by_samples, to_plane, unit
@@ -320,7 +324,7 @@ def exact_areas(grid: Any) -> np.ndarray:
         (GLOBE, Target(*places(ROTATED), ROTATED.mapping)),
         (
             RegionalGrid(
-                first_latitude=76.25, first_longitude=0.25, step_degrees=0.5, shape=(28, 720)
+                first_latitude=77.0, first_longitude=1.0, step_degrees=2.0, shape=(7, 180)
             ),
             Target(*places(Polar(0.0)), POLAR),
         ),
@@ -437,6 +441,48 @@ def test_cells_of_a_projection_are_the_means_that_many_sample_points_give():
     wanted, covered = by_samples((lat, lon), scale**-2, find, values)
     assert covered.min() == 1
     np.testing.assert_allclose(found[rows, columns], wanted, atol=1.5e-3)
+
+
+def test_a_satellites_view_is_a_source_and_an_archive():
+    """By both methods; where it sees no Earth nothing is known."""
+    seen = ScanningGrid(
+        mapping={
+            "grid_mapping_name": "geostationary",
+            "latitude_of_projection_origin": 0.0,
+            "longitude_of_projection_origin": -75.0,
+            "perspective_point_height": 35786023.0,
+            "sweep_angle_axis": "x",
+            "semi_major_axis": 6378137.0,
+            "semi_minor_axis": 6356752.31414,
+        },
+        first=(0.15, -0.15),
+        step=(-0.006, 0.006),
+        shape=(51, 51),
+    )
+    below = Target(np.arange(40.0, -41, -5), np.arange(-110.0, -39, 5))
+    disc = Target(*places(seen), seen.mapping)
+    # A mean over a cell is off by the gradient over half of one: of 2.5 and of 3 degrees.
+    for method, within in (("bilinear", 2e-3), ("conservative", 0.05)):
+        own = smooth(*(np.nan_to_num(of) for of in disc.places()))
+        found = regridded(own, seen, below, method)
+        assert np.abs(found - smooth(*below.places())).max() < within
+        globe = smooth(*np.broadcast_arrays(places(GLOBE)[0][:, None], places(GLOBE)[1]))
+        found = regridded(globe, GLOBE, disc, method)
+        is_earth = np.isfinite(disc.places()[0])
+        inner = np.hypot(*np.meshgrid(disc.columns, disc.rows)) < 0.13
+        assert np.isnan(found[~is_earth]).all()
+        assert np.abs(found - smooth(*disc.places()))[inner].max() < within
+
+
+def test_what_is_on_the_archives_own_projection_is_stored_as_it_is():
+    """And the same labels in the plane of another one are another grid."""
+    job = type("Job", (), {"grid_of": lambda self, coord: None})()
+    small = replace(HRRR, shape=(5, 6))
+    axes = {dim: ExpectedAxis(labels=of) for dim, of in small.labels().items()}
+    for mapping, is_same in ((LAMBERT, True), ({**LAMBERT, "earth_radius": 6.37e6}, False)):
+        how = Regrid(grid=small, method="bilinear", onto=mapping)
+        one = replace(var(), dims=("time", "y", "x"), regridded=how)
+        assert (regridding_of(job, None, one, axes, {}) is None) == is_same
 
 
 def test_corners_that_are_given_are_the_cells():
