@@ -151,6 +151,14 @@ def test_a_smooth_field_of_a_curvilinear_grid_stays_what_it_is(grid):
     assert np.nanmax(np.abs(found - wanted)) < 2.5e-3
 
 
+def test_an_oceans_grid_is_whole_across_its_fold():
+    """Between the halves of the last row, up to the pole, nothing is missing."""
+    grid = tripolar()
+    target = Target(np.arange(90.0, 60, -1.5), np.arange(-180.0, 180, 5))
+    found = regridded(smooth(*grid.points), grid, target, "bilinear")
+    assert np.abs(found - smooth(*target.places())).max() < 1e-3
+
+
 def test_points_are_where_newtons_method_finds_them():
     """One after the other, in each quadrangle in turn: the same values, and the same missing."""
     grid = curved(
