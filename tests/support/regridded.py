@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gridmill.authoring.regridding.axes import cells_of
-from gridmill.authoring.regridding.weights import Target
+from gridmill.authoring.regridding.geometry.targets import Target
 
 __all__ = ["areas", "by_interp", "cell_by_cell", "places"]
 
@@ -31,8 +31,8 @@ def cell_by_cell(values: Any, grid: Any, target: Target, at_least: float = 1.0) 
     found = np.full(target.shape, np.nan)
     south = cells_of(rows, is_longitude=False)
     west = cells_of(columns, is_longitude=True)
-    ours = cells_of(target.latitudes, is_longitude=False)
-    our_west = cells_of(target.longitudes, is_longitude=True)
+    ours = cells_of(target.rows, is_longitude=False)
+    our_west = cells_of(target.columns, is_longitude=True)
     for i, j in itertools.product(*map(range, target.shape)):
         total = known = weighted = 0.0
         sines = np.sin(np.radians(ours[i]))
@@ -56,8 +56,6 @@ def by_interp(values: Any, rows: Any, columns: Any, target: Target) -> np.ndarra
     around = np.concatenate([columns, columns[:1] + 360])
     rising = np.argsort(rows)
     wide = np.concatenate([values, values[:, :1]], axis=1).astype("f8")
-    inside = (target.longitudes - columns[0]) % 360 + columns[0]
+    inside = (target.columns - columns[0]) % 360 + columns[0]
     along = np.stack([np.interp(inside, around, row) for row in wide])
-    return np.stack(
-        [np.interp(target.latitudes, rows[rising], one) for one in along[rising].T], axis=1
-    )
+    return np.stack([np.interp(target.rows, rows[rising], one) for one in along[rising].T], axis=1)

@@ -24,7 +24,7 @@ from gridmill.authoring.encoding.survival import check_coordinates, check_order
 from gridmill.authoring.encoding.text import with_text
 from gridmill.authoring.labels import fixed_step, just_after, parse_label
 from gridmill.authoring.lazy import lazy_variable, zeros
-from gridmill.authoring.regridding.checks import check_regridded, check_target
+from gridmill.authoring.regridding.checks import check_regridded, check_target, onto_grid
 from gridmill.authoring.regridding.describing import described
 from gridmill.model.region import region_length
 from gridmill.model.variables import Completeness, Coordinate, DataVar
@@ -393,7 +393,7 @@ class TemplateConfig:
 
 def _resolved(config: TemplateConfig, var: DataVar) -> DataVar:
     """Give a variable its dims, an aggregation the step of the append dim, and say how it came."""
-    var = described(var.with_dims(config.dims))
+    var = described(onto_grid(config, var.with_dims(config.dims)))
     if var.aggregated is None:
         return var
     return replace(var, aggregated=replace(var.aggregated, period=config.append_dim_frequency))

@@ -15,6 +15,7 @@ from gridmill.archive.opening import Opening
 from gridmill.archive.selection import jobs_of_update
 from gridmill.authoring.derived.steps import step_offsets
 from gridmill.authoring.region_job import RegionJob
+from gridmill.authoring.regridding.footprint import most_regridding_nbytes
 from gridmill.authoring.sources.opened import XarrayRegionJob
 from gridmill.model.display_hook import card_of
 from gridmill.model.epochs import made_earlier
@@ -310,8 +311,22 @@ def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict
         "raw_nbytes": sum(sizes.values()),
         "scratch_nbytes": max(divided, default=0),
         "largest_nbytes": max(sizes.values(), default=0),
-        "memory_nbytes": round(WORKER_NBYTES + SLABS_HELD * largest) if to_do else 0,
+        "memory_nbytes": round(WORKER_NBYTES + _held(prepared, largest)) if to_do else 0,
     }
+
+
+def _held(prepared: PreparedRegion, slab: int) -> float:
+    """Return what a worker holds: a slab that it encodes, or one and a file on another grid."""
+    reading = (
+        most_regridding_nbytes(
+            prepared.job,
+            [var for var in group.variables if var.name in group.todo],
+            group.files,
+            prepared.sizes,
+        )
+        for group in prepared.groups
+    )
+    return max(SLABS_HELD * slab, slab + max(reading, default=0))
 
 
 def _why_skipped(prepared: PreparedRegion) -> dict[str, str]:

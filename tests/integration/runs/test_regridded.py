@@ -23,7 +23,8 @@ from gridmill.authoring.forecasts.variables import GribVar, Level
 from gridmill.authoring.grids import LatitudeLongitudeGrid, RegionalGrid
 from gridmill.authoring.regridding import Regrid
 from gridmill.authoring.regridding.applying import regrid_into
-from gridmill.authoring.regridding.weights import NeedsScipy, Target, make_weights
+from gridmill.authoring.regridding.geometry.targets import Target
+from gridmill.authoring.regridding.weights import NeedsScipy, make_weights
 from gridmill.authoring.sources.opened import XarrayRegionJob
 from gridmill.datasets.eccc.hrdps_forecast import GRID as HRDPS
 from gridmill.datasets.noaa.gefs_extended_forecast import (
@@ -346,7 +347,7 @@ def by_proj(values: np.ndarray, grid: Any, target: Target, proj: str) -> np.ndar
     """Interpolate point by point in the plane that PROJ gives."""
     sphere = CRS.from_proj4("+proj=longlat +R=6371229")
     turned = Transformer.from_crs(sphere, CRS.from_proj4(proj), always_xy=True)
-    longitudes, latitudes = np.meshgrid(target.longitudes, target.latitudes)
+    longitudes, latitudes = np.meshgrid(target.columns, target.rows)
     x, y = turned.transform(longitudes, latitudes)
     rows, columns = places(grid)
     i, j = (

@@ -19,7 +19,8 @@ from gridmill.authoring.derived.wind import from_direction_of, speed_of
 from gridmill.authoring.grids import LatitudeLongitudeGrid, RotatedGrid
 from gridmill.authoring.regridding import Regrid
 from gridmill.authoring.regridding.applying import regrid_into
-from gridmill.authoring.regridding.weights import Target, make_weights
+from gridmill.authoring.regridding.geometry.targets import Target
+from gridmill.authoring.regridding.weights import make_weights
 from gridmill.authoring.transforms.deaccumulation import deaccumulate_inplace
 from gridmill.authoring.transforms.interpolation import interpolate_single_gaps_inplace
 from gridmill.authoring.transforms.packing import pack

@@ -10,6 +10,7 @@ gridmill.authoring.forecasts.reading : checks messages.
 """
 
 from gridmill.authoring.grids.cells import CellGrid, MeshGrid
+from gridmill.authoring.grids.curvilinear import CurvilinearGrid
 from gridmill.authoring.grids.declared import EARTH_RADIUS, SPHERE, WGS84
 from gridmill.authoring.grids.geographic import GaussianGrid, LatitudeLongitudeGrid, RegionalGrid
 from gridmill.authoring.grids.planar import (
@@ -25,6 +26,7 @@ __all__ = [
     "SPHERE",
     "WGS84",
     "CellGrid",
+    "CurvilinearGrid",
     "GaussianGrid",
     "HorizontalGrid",
     "LatitudeLongitudeGrid",
@@ -46,6 +48,7 @@ HorizontalGrid = (
     | RotatedGaussianGrid
     | SatelliteGrid
     | ScanningGrid
+    | CurvilinearGrid
     | CellGrid
     | MeshGrid
 )

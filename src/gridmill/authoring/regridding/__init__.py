@@ -10,6 +10,12 @@ s for 721 x 1440), and where a cell is cut it weighs degrees and not area: from 
 integral over the sphere is off by 2e-5. pyresample has nothing conservative, and earthkit-geo no
 share of valid area.
 
+Cells of projections are cut in the plane in which the archive's are rectangles (`geometry`): for
+latitudes and longitudes that is the plane of longitude and sine of latitude, which keeps areas and
+in which parallels are straight. A library of spherical polygons (S2, by spherely) has great circles
+for sides, which parallels are not; one of flat polygons (shapely) makes an object of each cell, and
+would still need the plane, the seam and the poles from here.
+
 See Also
 --------
 gridmill.authoring.grids : the grids that a source may have.

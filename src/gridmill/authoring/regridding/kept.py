@@ -8,7 +8,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
 
-from gridmill.authoring.regridding.weights import Target, Weights, key_of, make_weights
+from gridmill.authoring.regridding.geometry.targets import Target
+from gridmill.authoring.regridding.weights import Weights, key_of, make_weights
 from gridmill.model.fields.regrid import RegridMethod, SourceGrid
 from gridmill.sources.kept import keep_made
 

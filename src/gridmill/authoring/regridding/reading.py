@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gridmill.authoring.grids.curvilinear import CURVILINEAR
+from gridmill.authoring.grids.declared import is_same
 from gridmill.authoring.regridding.applying import regrid_into
+from gridmill.authoring.regridding.geometry.sources import kind_of
+from gridmill.authoring.regridding.geometry.targets import Target
 from gridmill.authoring.regridding.kept import weights_for
-from gridmill.authoring.regridding.weights import Target, Weights
+from gridmill.authoring.regridding.weights import Weights
 from gridmill.model.fields.regrid import Regrid, SourceGrid
 from gridmill.model.variables import DataVar
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
@@ -58,7 +62,9 @@ class Regridding:
         ours = list(promise.axes)[-2:]
         axes = {dim: axis for dim, axis in promise.axes.items() if dim not in ours}
         for dim, labels in self.grid.labels().items():
-            axes[dim] = _axis(np.asarray(labels), declared.get(dim, {}))
+            # Numbers of rows and columns are no labels: files have others, or none.
+            known = np.array([], "U1") if kind_of(self.grid) == CURVILINEAR else np.asarray(labels)
+            axes[dim] = _axis(known, declared.get(dim, {}))
         places = getattr(self.grid, "auxiliary", dict) if with_fields else dict
         auxiliary: Mapping[str, Any] = places()
         fields = {
@@ -108,7 +114,8 @@ def regridding_of(
     grid = source_grid(job, coord, var)
     if grid is None or var.regridded is None:
         return None
-    target = Target(*(np.asarray(axes[dim].labels, "float64") for dim in var.dims[-2:]))
+    rows, columns = (np.asarray(axes[dim].labels, "float64") for dim in var.dims[-2:])
+    target = Target(rows, columns, var.regridded.onto)
     if _is_on(grid, target):
         return None
     if parts := [dim for dim in var.dims[-2:] if dim in place]:
@@ -122,13 +129,19 @@ def regridding_of(
 
 def _is_on(grid: SourceGrid, target: Target) -> bool:
     """Whether a grid is the archive's own."""
-    if grid.mapping.get("grid_mapping_name") != "latitude_longitude":
+    if kind_of(grid) != target.kind or not _is_same_mapping(grid, target):
         return False
-    pairs = zip(grid.labels().values(), (target.latitudes, target.longitudes), strict=True)
+    pairs = zip(grid.labels().values(), (target.rows, target.columns), strict=True)
     return all(
         of.size == ours.size and np.allclose(of, ours, np.finfo("float32").eps, 1e-6)
         for of, ours in pairs
     )
+
+
+def _is_same_mapping(grid: SourceGrid, target: Target) -> bool:
+    if target.mapping is None:
+        return True
+    return all(is_same(target.mapping.get(name), value) for name, value in grid.mapping.items())
 
 
 def _axis(labels: Values, attributes: Mapping[str, Any]) -> ExpectedAxis:

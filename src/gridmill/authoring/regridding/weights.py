@@ -1,8 +1,9 @@
 """Weights from one grid to another, as SciPy's sparse matrices. Pure.
 
-Between grids of latitudes and longitudes they are a product: of rows, and of columns. From a grid
-with a projection of its own there is one matrix of all points, found in the plane of that
-projection.
+Between grids of latitudes and longitudes they are a product: of rows, and of columns. Else there is
+one matrix of all points: found in the plane of the source's projection, or where the source is
+known by its points alone, among quadrangles of these; and of areas, by cutting the source's cells
+at the archive's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gridmill.authoring.grids.curvilinear import CURVILINEAR
 from gridmill.authoring.regridding.axes import (
     TURN,
     Entries,
@@ -25,36 +27,30 @@ from gridmill.authoring.regridding.axes import (
     is_around,
     overlaps,
 )
+from gridmill.authoring.regridding.geometry.clipping import shared_areas
+from gridmill.authoring.regridding.geometry.quads import among_quads
+from gridmill.authoring.regridding.geometry.sources import Cells, kind_of, points_of
+from gridmill.authoring.regridding.geometry.targets import DEGREES, ROTATED, Plane, Target
 from gridmill.model.fields.regrid import RegridMethod, SourceGrid
 from gridmill.sources.grib.projections import project
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["NeedsScipy", "Target", "Weights", "check_grids", "has_rows", "key_of", "make_weights"]
+__all__ = ["NeedsScipy", "Weights", "check_grids", "has_rows", "key_of", "make_weights"]
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 # Raised where the same grids mean other weights from now on: those that are kept are not taken.
 FORMAT = 1
-DEGREES = "latitude_longitude"
-ROTATED = "rotated_latitude_longitude"
+# Of a cell's area: by which what lies in it may differ from the cell, and is still all of it.
+COVERED = 1e-4
+# Of polygons, while they are cut.
+CELLS_AT_ONCE = 2**17
 
 
 class NeedsScipy(ImportError, NotImplementedError):  # noqa: N818
     """SciPy is not installed where fields are regridded: no fault of a source file."""
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """The archive's grid: its latitudes and its longitudes, degrees."""
-
-    latitudes: Floats
-    longitudes: Floats
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of latitudes and of longitudes."""
-        return self.latitudes.size, self.longitudes.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +113,10 @@ class Weights:
 def key_of(grid: SourceGrid, target: Target, method: RegridMethod) -> str:
     """Return what names weights: a hash of both grids' content, and of the method."""
     labels = {dim: np.asarray(of, "float64").tobytes().hex() for dim, of in grid.labels().items()}
-    ours = [of.tobytes().hex() for of in (target.latitudes, target.longitudes)]
+    ours: list[Any] = [of.tobytes().hex() for of in (target.rows, target.columns)]
     mapping = {name: str(value) for name, value in grid.mapping.items()}
+    if target.mapping is not None:
+        ours.append({name: str(value) for name, value in target.mapping.items()})
     told = json.dumps([FORMAT, method, labels, mapping, ours], sort_keys=True)
     return f"weights-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
@@ -128,29 +126,24 @@ def has_rows(grid: Any) -> bool:
     return hasattr(grid, "labels") and hasattr(grid, "mapping") and len(grid.labels()) == 2
 
 
-def check_grids(grid: SourceGrid, target: Target, method: RegridMethod) -> None:
+def check_grids(grid: SourceGrid, target: Target) -> None:
     """Refuse grids between which there are no such weights.
 
     Raises
     ------
     ValueError
-        Labels do not rise or fall, a source has no rows, or the method does not take its grid.
+        Labels do not rise or fall, or a source has no rows.
     """
     if not has_rows(grid):
         raise ValueError(
             f"a source on {type(grid).__name__} has no rows, and is not regridded yet: store it by "
             "cells, or bring it to a grid in read_data()"
         )
-    kind = grid.mapping.get("grid_mapping_name")
-    if method == "conservative" and kind != DEGREES:
-        raise ValueError(
-            f"conservative regridding takes grids of latitudes and longitudes, and the source's is "
-            f"{kind}: declare method='bilinear'"
-        )
     for dim, labels in grid.labels().items():
         check_axis(np.asarray(labels, "float64"), f"the source's {_plural(dim)}")
-    check_axis(target.latitudes, "the archive's latitudes")
-    check_axis(target.longitudes, "the archive's longitudes")
+    names = ("latitudes", "longitudes") if target.kind == DEGREES else ("rows", "columns")
+    for labels, name in zip((target.rows, target.columns), names, strict=True):
+        check_axis(labels, f"the archive's {name}")
 
 
 def make_weights(grid: SourceGrid, target: Target, method: RegridMethod) -> Weights:
@@ -163,19 +156,26 @@ def make_weights(grid: SourceGrid, target: Target, method: RegridMethod) -> Weig
     NeedsScipy
         SciPy is not installed.
     """
-    check_grids(grid, target, method)
+    check_grids(grid, target)
     rows, columns = (np.asarray(of, "float64") for of in grid.labels().values())
     source = (rows.size, columns.size)
-    if grid.mapping.get("grid_mapping_name") != DEGREES:
-        return Weights((_of_plane(grid, rows, columns, target),), source, target.shape)
-    of_rows, of_columns = (_by_area if method == "conservative" else _of_neighbours)(
-        rows, columns, target
-    )
-    matrices = (
-        _matrix(of_rows, (target.latitudes.size, rows.size + 2)),
-        _matrix(of_columns, (target.longitudes.size, columns.size)),
-    )
-    return Weights(matrices, source, target.shape)
+    if kind_of(grid) == target.kind == DEGREES:
+        of_rows, of_columns = (_by_area if method == "conservative" else _of_neighbours)(
+            rows, columns, target
+        )
+        matrices = (
+            _matrix(of_rows, (target.rows.size, rows.size + 2)),
+            _matrix(of_columns, (target.columns.size, columns.size)),
+        )
+        return Weights(matrices, source, target.shape)
+    if method == "conservative":
+        found = _of_cells(grid, target)
+    elif kind_of(grid) == CURVILINEAR:
+        found = among_quads(*points_of(grid), target)
+    else:
+        found = _of_plane(grid, rows, columns, target)
+    lengths = (target.rows.size * target.columns.size, rows.size * columns.size)
+    return Weights((_matrix(found, lengths),), source, target.shape)
 
 
 def _by_area(rows: Floats, columns: Floats, target: Target) -> tuple[Entries, Entries]:
@@ -183,41 +183,75 @@ def _by_area(rows: Floats, columns: Floats, target: Target) -> tuple[Entries, En
         cells = (cells_of(one, is_longitude=is_longitude) for one in (wanted, labels))
         return overlaps(*cells, is_longitude=is_longitude)
 
-    found = of(target.latitudes, rows, False)
-    return Entries(found.at, found.of + 1, found.weights), of(target.longitudes, columns, True)
+    found = of(target.rows, rows, False)
+    return Entries(found.at, found.of + 1, found.weights), of(target.columns, columns, True)
 
 
 def _of_neighbours(rows: Floats, columns: Floats, target: Target) -> tuple[Entries, Entries]:
     # What lies between the last row and the pole is known only where the row goes around it.
     latitudes = Neighbours(rows, caps=is_around(columns))
-    found = latitudes.along(target.latitudes)
+    found = latitudes.along(target.rows)
     shift = 0 if is_around(columns) else 1
     of_rows = Entries(found.at, found.of + shift, found.weights)
-    return of_rows, Neighbours(columns, turn=TURN).along(target.longitudes)
+    return of_rows, Neighbours(columns, turn=TURN).along(target.columns)
 
 
-def _of_plane(grid: SourceGrid, rows: Floats, columns: Floats, target: Target) -> csr_array:
-    """Find each point in the plane of the source's projection, among four of its points."""
-    x, y = project(grid.mapping, target.latitudes[:, np.newaxis], target.longitudes)
-    is_rotated = grid.mapping.get("grid_mapping_name") == ROTATED
-    turn = TURN if is_rotated else None
-    places = (np.broadcast_to(of, target.shape).ravel() for of in (y, x))
-    (above, below, down, in_rows), (left, right, along, in_columns) = (
-        Neighbours(rows).entries(next(places)),
-        Neighbours(columns, turn=turn).entries(next(places)),
-    )
+def _of_plane(grid: SourceGrid, rows: Floats, columns: Floats, target: Target) -> Entries:
+    """Find each point in the plane of the source's labels, among four of its points."""
+    places = target.places()
+    kind = kind_of(grid)
+    x, y = places[::-1] if kind == DEGREES else project(grid.mapping, *places)
+    # The poles beyond the last rows of a global grid are rows of their own, -1 and one too many.
+    has_poles = kind == DEGREES and is_around(columns)
+    turn = TURN if kind in (DEGREES, ROTATED) else None
+    above, below, down, in_rows = Neighbours(rows, caps=has_poles).entries(y.ravel())
+    left, right, along, in_columns = Neighbours(columns, turn=turn).entries(x.ravel())
+    if has_poles:
+        above, below = above - 1, below - 1
     at = np.flatnonzero(in_rows & in_columns)
     sides = [
-        (of_row[at] * columns.size + of_column[at], (by_row * by_column)[at])
+        (of_row[at], of_column[at], (by_row * by_column)[at])
         for of_row, by_row in ((above, 1.0 - down), (below, down))
         for of_column, by_column in ((left, 1.0 - along), (right, along))
     ]
-    found = Entries(
-        np.tile(at, 4),
-        np.concatenate([of for of, _ in sides]),
-        np.concatenate([weights for _, weights in sides]),
+    of_rows, of_columns, weights = (np.concatenate(of) for of in zip(*sides, strict=True))
+    return _with_whole_rows(np.tile(at, 4), of_rows, of_columns, weights, (rows.size, columns.size))
+
+
+def _with_whole_rows(
+    at: Places, rows: Places, columns: Places, weights: Floats, shape: tuple[int, int]
+) -> Entries:
+    """Return weights of points; those of a pole are shared by the row around it."""
+    is_pole = (rows < 0) | (rows >= shape[0])
+    beside = np.clip(rows, 0, shape[0] - 1)
+    poles = np.flatnonzero(is_pole & (weights != 0))
+    shared = beside[poles, np.newaxis] * shape[1] + np.arange(shape[1])
+    others = ~is_pole
+    return Entries(
+        np.concatenate([at[others], np.repeat(at[poles], shape[1])]),
+        np.concatenate([(rows * shape[1] + columns)[others], shared.ravel()]),
+        np.concatenate([weights[others], np.repeat(weights[poles] / shape[1], shape[1])]),
     )
-    return _matrix(found, (x.size, rows.size * columns.size))
+
+
+def _of_cells(grid: SourceGrid, target: Target) -> Entries:
+    """Return which share of each cell of the archive lies in which cell of the source, by area.
+
+    A cell is wholly covered where it is but for `COVERED`: corners of cells are places on the
+    sphere, and how their edges run between them is known to no more.
+    """
+    cells, plane = Cells(grid), Plane(target)
+    height, width = cells.shape
+    step = max(1, CELLS_AT_ONCE // width)
+    parts = []
+    for first in range(0, height, step):
+        found = shared_areas(*cells.polygons(slice(first, min(first + step, height))), plane)
+        parts.append((found.at, found.of + first * width, found.weights))
+    at, of, areas = (np.concatenate(one) for one in zip(*parts, strict=True))
+    wanted = plane.cell_areas().ravel()
+    covered = np.bincount(at, areas, minlength=wanted.size)
+    whole = np.where(covered >= wanted * (1 - COVERED), covered, wanted)
+    return Entries(at, of, areas / whole[at])
 
 
 def _matrix(entries: Entries, lengths: tuple[int, int]) -> csr_array:

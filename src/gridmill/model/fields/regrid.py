@@ -42,12 +42,14 @@ class Regrid:
     method
         ``"bilinear"``: of the four points around, also across the ends of the longitudes of a
         global grid and over the poles. ``"conservative"``: the mean of the source's cells by the
-        area that they share with the archive's, so that the integral over the sphere stays; both
-        grids must be of latitudes and longitudes.
+        area that they share with the archive's, so that the integral over the sphere stays.
     at_least
         The share of a point's weights that must have values, above 0 and at most 1: what is missing
         in the source, or lies beyond it, has none. What is given rests on those that do, by their
         weights. By default all must: beside a missing value nothing is known.
+    onto
+        The CF grid mapping of the archive, if its own grid is projected or rotated: the template
+        fills it in.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Regrid:
     grid: SourceGrid
     method: RegridMethod
     at_least: float = 1.0
+    onto: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.method not in REGRID_METHODS:
@@ -72,8 +75,12 @@ class Regrid:
             dim: [labels.size, *(f"{labels[at]:.7g}" for at in (0, -1))]
             for dim, labels in _arrays(self.grid).items()
         }
-        mapping = {name: str(value) for name, value in sorted(self.grid.mapping.items())}
-        return [self.method, self.at_least, ends, mapping]
+        mappings = [
+            {name: str(value) for name, value in sorted(mapping.items())}
+            for mapping in (self.grid.mapping, self.onto)
+            if mapping is not None
+        ]
+        return [self.method, self.at_least, ends, *mappings]
 
 
 def told_grid(grid: SourceGrid) -> str:

@@ -67,10 +67,6 @@ def test_what_is_no_way_to_regrid_is_refused(given, why):
             replace(var("d", regridded=POINTS), dims=("time", "longitude", "latitude")),
             "its last two dims must be the archive's latitude and longitude",
         ),
-        (
-            var("d", regridded=Regrid(grid=ROTATED, method="conservative")),
-            "is rotated_latitude_longitude: declare method='bilinear'",
-        ),
         (var("d", regridded=Regrid(grid=CELLS, method="bilinear")), "CellGrid has no rows"),
         (
             var(
@@ -105,6 +101,44 @@ def test_an_archive_whose_rows_are_in_no_order_is_refused(labels):
     )
     with pytest.raises(ValueError, match=r"the archive's latitudes .* must be at least two"):
         config.get_template("2020-01-02")
+
+
+PLANE = {
+    "dims": ("time", "y", "x"),
+    "dimension_coordinates": lambda self: {
+        "y": np.arange(0.0, 40e4, 1e5),
+        "x": np.arange(0.0, 50e4, 1e5),
+    },
+}
+ROWS = Coordinate(name="y", attrs={"standard_name": "projection_y_coordinate", "units": "m"})
+COLUMNS = Coordinate(name="x", attrs={"standard_name": "projection_x_coordinate", "units": "m"})
+
+
+def test_an_archive_in_the_plane_of_a_projection_must_say_of_which():
+    """And then each variable knows it, also the inputs of a formula."""
+    coords = (HourlyTemplate.coords[0], ROWS, COLUMNS)
+    made = var("d", derived=wind_speed(var("u", regridded=POINTS), var("v", regridded=POINTS)))
+    variables = (var("e", regridded=MEANS), made)
+    with pytest.raises(ValueError, match="declare the grid mapping"):
+        template_of(*variables, coords=coords, **PLANE)
+    mapping = {
+        "grid_mapping_name": "polar_stereographic",
+        "latitude_of_projection_origin": 90.0,
+        "straight_vertical_longitude_from_pole": 249.0,
+        "standard_parallel": 60.0,
+        "earth_radius": EARTH_RADIUS,
+    }
+    told = Coordinate(name="spatial_ref", dims=(), dtype="int32", attrs=mapping)
+    config = template_of(
+        *variables,
+        coords=(*coords, told),
+        derive_coordinates=lambda self, ds: {"spatial_ref": ((), np.int32(0))},
+        **PLANE,
+    )
+    config.get_template("2020-01-02")
+    known = [source.regridded for one in config.data_vars for source in one.sources]
+    assert [how.onto for how in known] == [mapping] * 3
+    assert known[0].content != MEANS.content
 
 
 def test_a_formula_takes_inputs_that_are_regridded():

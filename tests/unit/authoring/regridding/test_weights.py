@@ -20,7 +20,8 @@ from gridmill.authoring.grids import (
 from gridmill.authoring.regridding import Regrid
 from gridmill.authoring.regridding.applying import regrid_into
 from gridmill.authoring.regridding.axes import Neighbours
-from gridmill.authoring.regridding.weights import Target, Weights, key_of, make_weights
+from gridmill.authoring.regridding.geometry.targets import Target
+from gridmill.authoring.regridding.weights import Weights, key_of, make_weights
 from gridmill.datasets.noaa.gefs_extended_forecast import twice_as_fine
 from gridmill.model.fields.regrid import REGRID_METHODS
 from regridded import areas, by_interp, cell_by_cell, places
@@ -111,7 +112,7 @@ def test_the_integral_over_the_sphere_stays(grid, step, first, seed):
     values = np.random.default_rng(seed).uniform(1, 2, (rows.size, columns.size)).astype("f4")
     found = regridded(values, grid, target, "conservative")
     before = (values.astype("f8") * areas(rows, columns)).sum()
-    after = (found.astype("f8") * areas(target.latitudes, target.longitudes)).sum()
+    after = (found.astype("f8") * areas(target.rows, target.columns)).sum()
     assert before == pytest.approx(after, rel=1e-6)
     assert not np.isnan(found).any()
     assert values.min() <= found.min() <= found.max() <= values.max()
@@ -221,7 +222,7 @@ def test_a_smooth_field_stays_what_it_is(grid, target, within):
         else (places(grid)[0][:, None], places(grid)[1])
     )
     found = regridded(smooth(latitudes, longitudes), grid, target, "bilinear")
-    wanted = smooth(target.latitudes[:, None], target.longitudes)
+    wanted = smooth(target.rows[:, None], target.columns)
     assert np.abs(found - wanted).max() < within
 
 

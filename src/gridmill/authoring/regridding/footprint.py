@@ -1,0 +1,107 @@
+"""What it takes of memory to bring a file's fields from their own grid to the archive's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from gridmill.authoring.grids.curvilinear import CURVILINEAR
+from gridmill.authoring.regridding.applying import BLOCK_VALUES
+from gridmill.authoring.regridding.geometry.sources import kind_of
+from gridmill.authoring.regridding.geometry.targets import DEGREES
+from gridmill.authoring.regridding.reading import source_grid
+from gridmill.authoring.regridding.weights import has_rows
+from gridmill.model.variables import DataVar
+
+if TYPE_CHECKING:
+    from gridmill.authoring.region_job import RegionJob
+    from gridmill.authoring.source_file import SourceFileCoord
+
+__all__ = ["most_regridding_nbytes", "regridding_nbytes"]
+
+# The reader's own array, and what it is copied into.
+COPIES = 2
+# Values as float64, which of them are there, and what a product of matrices copies.
+WORKING_NBYTES = 25
+# Of a weight: float64, and the number of a point.
+ENTRY_NBYTES = 12
+# Of polygons and pairs while weights are made: of a source's and an archive's point, and at most.
+MAKING_NBYTES = 2000
+MOST_MAKING_NBYTES = 400 << 20
+# A block's fields and their shares, between rows and columns and after both.
+BLOCKS_HELD = 6
+
+
+class _File(Protocol):
+    """A source file and its place."""
+
+    @property
+    def coord(self) -> SourceFileCoord: ...
+
+    def gives(self, source: str) -> bool: ...
+
+    def place_in_source(self, append_dim: str) -> Mapping[str, int | slice]: ...
+
+
+def most_regridding_nbytes(
+    job: RegionJob[Any, Any],
+    variables: Sequence[DataVar],
+    files: Sequence[_File],
+    sizes: Mapping[str, int],
+) -> int:
+    """Return the most that reading one of the files takes beside the archive's own values.
+
+    0 where no variable is regridded. A worker reads one file after the other.
+    """
+    sources = [one for var in variables for one in var.sources if one.regridded is not None]
+
+    def piece(file: _File, dims: Sequence[str]) -> list[int]:
+        place = file.place_in_source(job.append_dim)
+        return [_length(place.get(dim), sizes[dim]) for dim in dims]
+
+    found = (
+        regridding_nbytes(job, file.coord, source, piece(file, source.dims))
+        for source in sources
+        for file in files
+        if file.gives(source.name)
+    )
+    return max(found, default=0)
+
+
+def _length(at: int | slice | None, size: int) -> int:
+    """Return how much of a dim a place fills; a source's steps may be more than its size."""
+    if isinstance(at, slice):
+        return int((size if at.stop is None else at.stop) - (at.start or 0))
+    return size if at is None else 1
+
+
+def regridding_nbytes(
+    job: RegionJob[Any, Any], coord: SourceFileCoord, var: DataVar, piece: Sequence[int]
+) -> int:
+    """Return what reading a file needs beside the variable's own memory; 0 without regridding.
+
+    Parameters
+    ----------
+    job, coord, var
+        The file, and what is read from it.
+    piece
+        Shape of what it fills of the archive.
+    """
+    grid = source_grid(job, coord, var)
+    if grid is None or var.regridded is None or not has_rows(grid):
+        return 0
+    lengths = [np.size(labels) for labels in grid.labels().values()]
+    points, ours = prod(lengths), prod(piece[-2:])
+    fields = prod(piece[:-2]) * points * np.dtype(var.encoding.value_dtype).itemsize
+    if kind_of(grid) == DEGREES and var.regridded.onto is None:
+        block = min(points + ours, BLOCKS_HELD * BLOCK_VALUES)
+        return COPIES * fields + WORKING_NBYTES * block
+    is_bilinear = var.regridded.method == "bilinear"
+    entries = 4 * ours if is_bilinear else points + 2 * ours
+    used = COPIES * fields + WORKING_NBYTES * points + ENTRY_NBYTES * entries
+    if is_bilinear and kind_of(grid) != CURVILINEAR:
+        return used
+    return max(used, min(MOST_MAKING_NBYTES, MAKING_NBYTES * (points + ours)))
