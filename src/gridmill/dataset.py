@@ -16,9 +16,10 @@ from gridmill.archive.assignment import (
     assigned_job,
     assigned_update,
 )
-from gridmill.archive.declaration import narrowed, with_what_it_has
+from gridmill.archive.declaration import narrowed, stored_metadata, with_what_it_has
 from gridmill.archive.opening import Opening, listing
 from gridmill.authoring.axis import on_axis
+from gridmill.authoring.over_time.held import as_held, more_declared
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import check_rules
 from gridmill.authoring.source_file import ProcessResults
@@ -280,7 +281,9 @@ class DynamicalDataset:
         """
         from gridmill.operations.status import read_status
 
-        return read_status(self.archive(now), self.present(now), grace, overdue)
+        return read_status(
+            self.archive(now, config=self.held(now)), self.present(now), grace, overdue
+        )
 
     def validate(
         self,
@@ -336,6 +339,14 @@ class DynamicalDataset:
         """Give the template as the archive was made with it, which goes before the code's."""
         opening = self._opening_at(now)
         return opening.config(opening.declaration())
+
+    def held(self, now: Any = None) -> TemplateConfig:
+        """Give the template as the archive holds it: where the code has more labels, without them.
+
+        It is for what only looks at the archive; runs go by `config`, and refuse.
+        """
+        config = self.config(now)
+        return as_held(config, more_declared(config, stored_metadata(self.store)))
 
     def coded(self, now: Any = None) -> TemplateConfig:
         """Give the template as the code declares it, narrowed to the archive's declaration."""

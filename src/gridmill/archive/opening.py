@@ -22,6 +22,7 @@ from gridmill.archive.declaration import (
 )
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.over_time.as_made import as_made
+from gridmill.authoring.over_time.held import labels_not_held
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.sources.queued import QueuedRegionJob
@@ -196,6 +197,8 @@ class Opening:
     ) -> Archive:
         """Return the archive with this template."""
 
+        not_held = labels_not_held(config)
+
         def make_job(region: Region) -> RegionJob[Any, Any]:
             varying = [v for v in config.data_vars if config.append_dim in v.dims]
             return self.bound(
@@ -204,6 +207,7 @@ class Opening:
                     data_vars=varying,
                     append_dim=config.append_dim,
                     region=region,
+                    not_held=not_held,
                 )
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -47,6 +47,7 @@ from gridmill.sources.wrapped.fetching import fetch_unwrapped
 from gridmill.stores.final_store import FinalStore
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
     from gridmill.authoring.grids import HorizontalGrid
@@ -88,6 +89,9 @@ class RegionJob(Generic[DataVarT, CoordT]):
         Of credentials: rules, and who keeps what they name; set by `DynamicalDataset`. No secret.
     processor
         What `process` hands the job to; set by `DynamicalDataset`.
+    not_held
+        By dim, labels that the code declares and an archive that is looked at does not have; source
+        files of these are no files of the archive's. Empty for runs.
     listings
         The provider's folders, each asked for once a run: for `generate_source_file_coords`, which
         gives what they show as a `ListedFileCoord`. Set by `DynamicalDataset`.
@@ -103,6 +107,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     attempt: str = ""
     access: Access = NO_ACCESS
     processor: Callable[[RegionJob[Any, Any]], ProcessResults] | None = None
+    not_held: Mapping[str, pd.Index[Any]] = field(default_factory=dict)
     listings: Listings = field(default_factory=lambda: Listings(asks=False))
 
     # When a position may be published, see `gridmill.model.settled.region_state`.

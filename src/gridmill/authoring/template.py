@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Self, cast
 
 import pandas as pd
@@ -87,6 +88,9 @@ class TemplateConfig:
     idle_dims : frozenset of str
         Dims that only variables have which an archive is declared to be without: a new one has no
         coordinate along them; see `gridmill.authoring.over_time.as_made`.
+    held : mapping
+        How many labels an archive has of dims of which the code declares more: what looks at it has
+        the first of them. Not an author's to give; see `gridmill.authoring.over_time.held`.
     derived : mapping or None
         The global attributes that were derived when an archive was made; None derives them. Not an
         author's to give.
@@ -126,6 +130,7 @@ class TemplateConfig:
     left_out: frozenset[str] = frozenset()
     idle_dims: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
+    held: Mapping[str, int] = MappingProxyType({})
     derived: Mapping[str, Any] | None = None
     axis: Axis | None = None
     listings: Listings = Listings(asks=False)
@@ -220,6 +225,7 @@ class TemplateConfig:
         ds = xr.Dataset(coords=self._index_coords(append_dim_end))
         ds = ds.assign_coords(self.derive_coordinates(ds))
         ds = ds.drop_vars(self.left_out, errors="ignore")
+        ds = ds.isel({dim: slice(length) for dim, length in self.held.items()})
         ds = ds.assign_coords(
             {share.name: zeros(share, ds.sizes) for share in shares_of(self.coords)}
         )

@@ -73,6 +73,11 @@ def migration_of(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
 
 def _what_it_takes(difference: Difference, coded: Archive, stopping: Sequence[Difference]) -> str:
     """Say what it takes for an archive to follow the code in what is refused."""
+    if difference in stopping and difference.key == "shape":
+        return (
+            "runs stop: make the code agree, or build a new archive; gridmill grow adds labels "
+            "that a provider added"
+        )
     if difference in stopping:
         return "runs stop: make the code agree, or build a new archive"
     is_missing = not difference.key and difference.stored is None

@@ -10,6 +10,7 @@ from gridmill.archive.recorded import prepare_recorded
 from gridmill.archive.salvage import declared_labels, undamaged_metadata
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.over_time.as_made import as_made
+from gridmill.authoring.over_time.held import as_held, more_declared
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
@@ -57,7 +58,7 @@ def restore_metadata(
     """
     store = dataset.store
     report = RunReport.begin(dataset.dataset_id, "restore-metadata", mask_url(store.url))
-    config = dataset.config()
+    config = dataset.held()
     length = _published(dataset)
     if not length:
         raise ValueError(f"{store.url} never showed a position: there is nothing to put back")
@@ -96,7 +97,11 @@ def _candidates(dataset: DynamicalDataset) -> Iterator[TemplateConfig]:
     """Yield what the archive may have been made with, last of all what the code declares."""
     coded = dataset.coded()
     for believed in BELIEVED:
-        config = as_made(coded, undamaged_metadata(dataset.store, coded, believed)).config
+        stored = undamaged_metadata(dataset.store, coded, believed)
+        config = as_made(coded, stored).config
+        held = as_held(config, more_declared(config, stored))
+        if held is not config:
+            yield held
         if config is not coded:
             yield config
     yield coded

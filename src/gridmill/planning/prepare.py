@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from gridmill.planning.source_files.outcomes import (
     with_finals,
 )
 from gridmill.planning.source_files.places import Places
-from gridmill.planning.source_files.rhythm import WAITS, Rhythm
+from gridmill.planning.source_files.rhythm import WAITS, Rhythm, alike
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
 
@@ -58,7 +58,7 @@ class PreparedGroup:
         Whether some of the files that the job lists are of positions at which the provider has none
         of the variables: they are not asked for.
     waits
-        By index, the files that are not to be fetched yet, and why: see
+        By variable in `todo` and index, the files that are not to be fetched yet, and why: see
         `gridmill.planning.source_files.rhythm`.
     spent
         By variable in `todo`, see `VariableRecord.spent`, with what is to do.
@@ -71,7 +71,7 @@ class PreparedGroup:
     kept: Mapping[int, SourceFileCoord] = field(default_factory=dict)
     believed: frozenset[str] = frozenset()
     is_cut: bool = False
-    waits: Mapping[int, str] = field(default_factory=dict)
+    waits: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     spent: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def believes(self, name: str, known: VariableRecord) -> bool:
@@ -86,13 +86,18 @@ class PreparedGroup:
         return theirs is not None and theirs.get("addresses") != ours["addresses"]
 
     @property
+    def waiting(self) -> dict[int, str]:
+        """By index, the files that are not to be fetched yet, and why."""
+        return {at: why for waits in self.waits.values() for at, why in waits.items()}
+
+    @property
     def files_to_process(self) -> tuple[SourceFile, ...]:
         """The source files, marked where they are not to be read again."""
         waiting = {
             index: replace(
                 self.files[index].coord, status=SourceFileStatus.NOT_YET_AVAILABLE, detail=why
             )
-            for index, why in self.waits.items()
+            for index, why in self.waiting.items()
         }
         kept = {**waiting, **self.kept}
         return tuple(
@@ -148,7 +153,7 @@ class PreparedRegion:
     def n_files(self) -> int:
         """Number of source files that are to be downloaded."""
         return sum(
-            len(group.files) - len(group.kept) - len(group.waits)
+            len(group.files) - len(group.kept) - len(group.waiting)
             for group in self.groups
             if group.todo
         )
@@ -193,7 +198,7 @@ def prepare_region(
         The author's coordinates do not fit the template, or the source groups do not hold every
         variable once.
     """
-    groups = []
+    groups: list[PreparedGroup] = []
     ds = job.processing_region_ds()
     sizes = {str(dim): n for dim, n in ds.sizes.items()}
     indexes = {str(dim): ds.get_index(dim) for dim in ds.dims}
@@ -204,8 +209,23 @@ def prepare_region(
         listed_files = _begun(job, variables, files_of(job, ds, places, one))
         files = tuple(not_offered.without(listed_files))
         group, record = preparation.of(variables, files, record)
-        groups.append(group)
+        # With another deadline, a variable is made of other files than the rest: at its own time.
+        done = {var.name for var in group.variables} - group.todo.keys()
+        for names in alike(group.waits) or [[]]:
+            groups.append(_only(group, done.union(names)))
+            done = set()
     return PreparedRegion(job, record, sizes, tuple(groups))
+
+
+def _only(group: PreparedGroup, names: Collection[str]) -> PreparedGroup:
+    """Return what of a group is of some of its variables."""
+    by_name = ("fingerprints", "todo", "waits", "spent")
+    parts: dict[str, Any] = {
+        key: {name: value for name, value in getattr(group, key).items() if name in names}
+        for key in by_name
+    }
+    variables = tuple(var for var in group.variables if var.name in names)
+    return replace(group, variables=variables, believed=group.believed & frozenset(names), **parts)
 
 
 @dataclass(frozen=True)

@@ -102,11 +102,16 @@ class Reasons:
             self._let_wait(self.rhythm, name)
         return why
 
-    def waiting_files(self, todo: Collection[str]) -> dict[int, str]:
-        """Return by index the files that wait though some of these variables are processed."""
-        found = {at: why for name in todo for at, why in self.waits.get(name, {}).items()}
-        stored = set().union(*(self._stored(name) for name in todo)) if found else set()
-        return {at: why for at, why in found.items() if at not in stored}
+    def waiting_files(self, todo: Collection[str]) -> dict[str, dict[int, str]]:
+        """Return by variable and index the files that wait though the variable is processed.
+
+        What the store has of one of these variables is read again for all of them.
+        """
+        stored = set().union(*(self._stored(name) for name in todo)) if self.waits else set()
+        return {
+            name: {at: why for at, why in self.waits.get(name, {}).items() if at not in stored}
+            for name in todo
+        }
 
     def _let_wait(
         self, rhythm: Rhythm, name: str, coords: Sequence[SourceFileCoord] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ from gridmill.archive.salvage import declared_labels, undamaged_metadata
 from gridmill.authoring.axis import labels_before
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.over_time.as_made import AsMade, as_made
+from gridmill.authoring.over_time.held import as_held, more_declared
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region, regions_of
@@ -147,14 +148,16 @@ class Context:
 
     @cached_property
     def config(self) -> TemplateConfig:
-        """The template with which the archive was made."""
-        return self.made.config
+        """The template with which the archive was made, with the labels that it has."""
+        return as_held(self.made.config, self.made.more)
 
     @cached_property
     def made(self) -> AsMade:
         """What the archive was made with, as far as its metadata are whole; else as coded."""
         coded = self.dataset.coded(self.now)
-        return as_made(coded, undamaged_metadata(self.store, coded))
+        stored = undamaged_metadata(self.store, coded)
+        made = as_made(coded, stored)
+        return replace(made, more=more_declared(made.config, stored))
 
     @property
     def append_dim(self) -> str:

@@ -238,10 +238,19 @@ def test_leads_have_a_deadline_while_updates_look(tmp_path, job, own, complaint)
         declare()
 
 
-def test_a_variable_is_stored_at_its_own_deadline(tmp_path):
-    """What waits for its shard is stored once the variable gives the rest up, not all others."""
+def together(job, data_vars):
+    """Give both variables one group: each file holds both."""
+    return [data_vars]
+
+
+@pytest.mark.parametrize("own_job", [{}, {"source_groups": together}], ids=["apart", "together"])
+def test_a_variable_is_stored_at_its_own_deadline(tmp_path, own_job):
+    """What waits for its shard is stored once the variable gives the rest up, not all others.
+
+    Also where the others are made of the same source files: each of them is fetched once.
+    """
     own = {"data_vars": (lead_var("a", 4, publication_delay=2 * HOUR), lead_var("b", 6))}
-    job = type("Job", (LeadJob,), {"write_budget": 1.0})
+    job = type("Job", (LeadJob,), {"write_budget": 1.0, **own_job})
     kind = dataset_of(template=type("T", (LeadTemplate,), own), job=job)
     dataset = kind(tmp_path / "a", source_base=str(tmp_path / "source"))
     for lead in LEADS[:3]:
@@ -250,6 +259,11 @@ def test_a_variable_is_stored_at_its_own_deadline(tmp_path):
     seen = xr.open_zarr(tmp_path / "a", chunks=None)
     assert seen.a[0].notnull().all("x").values.tolist() == [True] * 3 + [False] * 9
     assert not seen.b[0].notnull().any()
+    for lead in LEADS[3:]:
+        release(tmp_path / "source", START, lead)
+    update(dataset, START + 3 * HOUR)
+    seen = xr.open_zarr(tmp_path / "a", chunks=None)
+    assert seen[["a", "b"]].notnull().all().to_array().all()
 
 
 def test_on_icechunk_leads_are_commits(tmp_path):

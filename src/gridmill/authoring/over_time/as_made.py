@@ -17,7 +17,7 @@ import copy
 import json
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,11 +64,14 @@ class AsMade:
         Where the code's defaults differ from what the archive keeps.
     missing
         Declared variables that the archive lacks; `config` does not have them.
+    more
+        Dims with more labels than the archive has, where it is only looked at, see `held`.
     """
 
     config: TemplateConfig
     changed: tuple[Difference, ...] = ()
     missing: tuple[DataVar, ...] = ()
+    more: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def as_made(

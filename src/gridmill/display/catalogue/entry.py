@@ -46,7 +46,7 @@ def catalogue_archive(
 
 
 def _entry(dataset: DynamicalDataset, options: Mapping[str, Any]) -> Entry:
-    config = dataset.config()
+    config = dataset.held()
     ds = _published(dataset, config.append_dim)
     picture = newest_picture(ds, config)
     ways = ways_in(dataset.store, dataset.replicas, options)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.archive.archive import Archive
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.labels import just_after
+from gridmill.authoring.over_time.held import is_horizontal
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["Growth", "grow", "growth_of"]
-
-HORIZONTAL = {"latitude", "longitude", "projection_x_coordinate", "projection_y_coordinate"}
-NAMES = {"lat", "latitude", "lon", "longitude", "x", "y", "cell"}
 
 
 @dataclass(frozen=True)
@@ -140,11 +138,7 @@ def grow(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
 def _check_may_grow(
     where: str, dim: str, coord: Coordinate | None, there: list[Any], ours: list[Any]
 ) -> None:
-    attrs: Mapping[str, Any] = {} if coord is None else coord.attrs
-    is_horizontal = (
-        attrs.get("standard_name") in HORIZONTAL or attrs.get("axis") in ("X", "Y") or dim in NAMES
-    )
-    if is_horizontal:
+    if is_horizontal(dim, coord):
         raise ValueError(
             f"{dim} of {where} has {len(there)} labels and the code declares {len(ours)} that are "
             "not the same: another grid is another archive, as every value would lie elsewhere; "

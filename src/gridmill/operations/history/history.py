@@ -161,7 +161,7 @@ def read_history(
         There is no archive, no such label or variable, or no record of it.
     """
     check_exists(dataset)
-    archive = dataset.archive(now)
+    archive = dataset.archive(now, config=dataset.held(now))
     archive.look()
     names = None if variables is None else {v.name for v in archive.config.select(variables)}
     region, position = _place_of(archive, at)

@@ -130,11 +130,12 @@ def prove(
 
 def _as_published(dataset: DynamicalDataset, now: Any) -> Archive:
     """Return the archive with a template that ends where readers see its end."""
-    archive = dataset.archive(now)
+    archive = dataset.archive(now, config=dataset.held(now))
     if not archive.look():
         return archive
     last = archive.store.open_dataset(chunks=None).get_index(archive.append_dim)[-1]
-    return dataset.archive(just_after(last))
+    end = just_after(last)
+    return dataset.archive(end, config=dataset.held(end))
 
 
 class _Prover:

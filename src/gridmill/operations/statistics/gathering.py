@@ -109,7 +109,7 @@ def read_statistics(
     Where a run works on the archive, what was read is not kept, which a warning says.
     """
     check_exists(dataset)
-    archive = dataset.archive(now)
+    archive = dataset.archive(now, config=dataset.held(now))
     length = archive.look() or 0
     chosen = [v for v in _chosen(archive, variables) if v.name in archive.stored_arrays()]
     found = _Found(archive, length, reads)

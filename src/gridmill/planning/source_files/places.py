@@ -40,8 +40,18 @@ def place_files(
                 f"out_loc() of {mask_url(url_of(coord))} names dims {sorted(unknown)} "
                 "that no variable has"
             )
+        if job.not_held and _is_beyond(job, labels):
+            continue
         place = {dim: places.of(dim, label) for dim, label in labels.items() if dim in dims}
         yield SourceFile(coord, place)
+
+
+def _is_beyond(job: RegionJob[Any, Any], labels: Mapping[str, Any]) -> bool:
+    """Whether a file is of a label that the archive does not have."""
+    return any(
+        not isinstance(labels.get(dim), slice) and labels.get(dim) in index
+        for dim, index in job.not_held.items()
+    )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 
-__all__ = ["NOT_THERE", "WAITS", "Choice", "Rhythm"]
+__all__ = ["NOT_THERE", "WAITS", "Choice", "Rhythm", "alike"]
 
 # What a record says of a file that is there and not fetched yet.
 WAITS = "it is there, and is stored once more of its shard is"
@@ -177,6 +177,20 @@ class Rhythm:
             (n, min(stop, (n + 1) * length) - max(start, n * length))
             for n in range(start // length, -(-stop // length))
         ]
+
+
+def alike(waits: Mapping[str, Mapping[int, str]]) -> list[list[str]]:
+    """Put variables together for which the same of the files that are there wait.
+
+    Examples
+    --------
+    >>> alike({"a": {0: WAITS, 1: NOT_THERE}, "b": {0: WAITS}, "c": {1: NOT_THERE}})
+    [['a', 'b'], ['c']]
+    """
+    found: dict[frozenset[int], list[str]] = {}
+    for name, of in waits.items():
+        found.setdefault(frozenset(at for at in of if of[at] == WAITS), []).append(name)
+    return list(found.values())
 
 
 def _joined(weights: Sequence[Mapping[tuple[int, ...], int]]) -> list[dict[int, int]]:

@@ -14,6 +14,7 @@ from gridmill.archive.metadata import with_current
 from gridmill.archive.salvage import own_metadata
 from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.encoding.survival import differing
+from gridmill.authoring.over_time.held import say_more
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_offered
 from gridmill.model.epochs import mended_since
@@ -112,6 +113,9 @@ def _changed_defaults(context: Context, migrate: str) -> Iterator[Finding]:
             variables=() if difference.array is None else (difference.array,),
             repair=migrate if difference.is_description else "",
         )
+    for dim, counts in context.made.more.items():
+        message, grow = say_more(dim, *counts), context.command("grow")
+        yield Finding(message=message, severity="warning", variables=(dim,), repair=grow)
     lacking = {var.name for var in context.made.missing}
     for var in context.made.missing:
         message = "is declared, and the archive does not have it"
