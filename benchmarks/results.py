@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,7 +29,26 @@ def machine() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "versions": {name: version(name) for name in names},
         "when": datetime.now(UTC).isoformat(timespec="minutes"),
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    """Return the commit that is checked out, with a plus if files differ from it."""
+    try:
+        commit = _git("rev-parse", "--short=10", "HEAD")
+        return commit + (
+            "+" if _git("status", "--porcelain", "--", ".", ":!benchmarks/results.json") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(*command: str) -> str:
+    done = subprocess.run(
+        ("git", *command), cwd=PATH.parents[1], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
 
 
 def add_run(measures: Sequence[Measure], path: Path = PATH) -> None:
