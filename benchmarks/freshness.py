@@ -40,8 +40,8 @@ def freshness(folder: Path, size: Size) -> Iterator[Measure]:
     that wait counts, and files come at any moment between. In both the reader is a process of its
     own that opens the archive by `xarray.open_zarr` again and again: its opening counts.
     """
-    for way in WAYS:
-        at = folder / way
+    for number, way in enumerate(WAYS):
+        at = folder / str(number)
         at.mkdir()
         yield from _measured(f"freshness: local, {way}", at, str(at / "a.zarr"), {}, size)
 
@@ -53,10 +53,11 @@ def freshness_s3(folder: Path, size: Size) -> Iterator[Measure]:
         server.create_bucket("bench")
         proxy = stack.enter_context(FaultProxy(server.endpoint_url, latency_s=size.latency_s))
         options = dict(server.storage_options) | {"endpoint_url": proxy.url}
-        for way in WAYS:
-            (folder / way).mkdir()
-            name = f"freshness: S3 at {size.latency_s * 1e3:.0f} ms, {way}"
-            yield from _measured(name, folder / way, f"s3://bench/{way}.zarr", options, size)
+        at_latency = f"freshness: S3 at {size.latency_s * 1e3:.0f} ms"
+        for number, way in enumerate(WAYS):
+            at, url = folder / str(number), f"s3://bench/{number}.zarr"
+            at.mkdir()
+            yield from _measured(f"{at_latency}, {way}", at, url, options, size)
 
 
 def _measured(
@@ -67,7 +68,7 @@ def _measured(
     provider.mkdir()
     with ArchiveServer(provider) as source:
         archive = Archive(url, options, source, installed(folder.parent / "compiled"))
-        waits, load = archive.waits(updates, WAYS[folder.name])
+        waits, load = archive.waits(updates, WAYS[name.split(", ")[1]])
     yield from _percentiles(name, waits, load)
 
 
@@ -118,12 +119,15 @@ class Archive:
         for first in range(steps.start, steps.stop, CYCLE):
             cycle = range(first, min(first + CYCLE, steps.stop))
             driver = self._update(cycle.stop, *waiting)
-            for step in cycle:
-                self._wait_until_asked(step)
-                time.sleep(moments.uniform(0, ASK_EVERY_S))
-                released = self._release(step)
-                yield reader.wait_for(step + 1) - released
-            assert driver.wait() == 0
+            try:
+                for step in cycle:
+                    self._wait_until_asked(step)
+                    time.sleep(moments.uniform(0, ASK_EVERY_S))
+                    released = self._release(step)
+                    yield reader.wait_for(step + 1) - released
+                assert driver.wait() == 0
+            finally:
+                driver.terminate()
 
     def _wait_until_asked(self, step: int) -> None:
         """Wait until the driver is done with what came before, and asked for this in vain."""
@@ -169,7 +173,7 @@ def _name(step: int) -> str:
 Way = Callable[[Archive, range, "Reader"], Iterator[float]]
 WAYS: Mapping[str, Way] = {
     "scheduled": Archive.a_driver_each,
-    f"polling each {ASK_EVERY_S} s": Archive.a_driver_a_cycle,
+    f"polled each {ASK_EVERY_S} s": Archive.a_driver_a_cycle,
 }
 
 
