@@ -113,7 +113,7 @@ format: $(VENV)/ready-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# All of them, half an hour on a quiet machine; BENCH_ARGS="core plain" for some. Kept in
+# All of them, more than an hour on a quiet machine; BENCH_ARGS="core plain" for some. Kept in
 # benchmarks/results.json.
 bench: $(VENV)/ready-test
 	$(BIN)/python -m compileall -q src benchmarks

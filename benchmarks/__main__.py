@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.core import core
 from benchmarks.encode import encode
-from benchmarks.freshness import freshness
+from benchmarks.freshness import freshness, freshness_s3
 from benchmarks.idle import idle
 from benchmarks.measures import Measure
 from benchmarks.memory import memory
@@ -40,6 +40,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, Size], Iterator[Measure]]] = {
     "memory": memory,
     "upload": upload,
     "freshness": freshness,
+    "freshness-s3": freshness_s3,
     "start": start,
     "resume": resume,
     "shared": shared,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,52 +20,63 @@ from benchmarks.sizes import Size
 from benchmarks.steps import Steps
 from gridmill.testing import ArchiveServer, FaultProxy, S3Server
 
-__all__ = ["freshness"]
+__all__ = ["freshness", "freshness_s3"]
 
 BEFORE, UPDATES = 2, 200
 PERCENTILES = (50, 95, 99)
-# Between two times that the reader opens the archive.
-LOOK_EVERY_S = 0.02
-# Of the resident driver: how often it asks a provider, at least.
-ASK_EVERY_S = 5
+# Between two times that the reader opens the archive, and without news until it gives up.
+LOOK_EVERY_S, GIVE_UP_S = 0.02, 300.0
+# Of the resident driver: how often it asks a provider, and how many files it awaits at first.
+ASK_EVERY_S, CYCLE = 1, 20
+ASKED_WITHIN_S, RECENT = 60.0, 100
 
 
 def freshness(folder: Path, size: Size) -> Iterator[Measure]:
-    """Release a file of six fields of 721 × 1440 at a time, and wait for the reader.
+    """Release a file of six fields of 721 × 1440 at a time, and wait for a reader of local files.
 
-    Scheduled: `gridmill update` is started as soon as the file is there; its imports, its plan,
-    the stages and the publication count, the wait for a schedule's minute does not. Resident:
-    `gridmill update --wait` asks the provider every five seconds; the wait counts, and files come
-    at any moment between. In both the reader is a process of its own that opens the archive by
-    `xarray.open_zarr` again and again: its opening counts.
+    Scheduled: `gridmill update` is started as soon as the file is there; the process, its imports,
+    its plan, the stages and the publication count, the wait for a schedule's minute does not.
+    Resident: `gridmill update --wait` has asked the provider in vain and asks again each second;
+    that wait counts, and files come at any moment between. In both the reader is a process of its
+    own that opens the archive by `xarray.open_zarr` again and again: its opening counts.
     """
-    updates = UPDATES if size.pairs > 1 else 1
-    environment = installed(folder / "compiled")
+    for number, way in enumerate(WAYS):
+        at = folder / str(number)
+        at.mkdir()
+        yield from _measured(f"freshness: local, {way}", at, str(at / "a.zarr"), {}, size)
+
+
+def freshness_s3(folder: Path, size: Size) -> Iterator[Measure]:
+    """Do the same where each request to S3 takes longer, of drivers and of the reader."""
     with ExitStack() as stack:
         server = stack.enter_context(S3Server())
         server.create_bucket("bench")
-        options = dict(server.storage_options)
-        if size.latency_s:
-            proxy = FaultProxy(server.endpoint_url, latency_s=size.latency_s)
-            options["endpoint_url"] = stack.enter_context(proxy).url
-        on_s3 = f"S3 at {size.latency_s * 1e3:.0f} ms"
-        for where, url, given, resident in (
-            ("local, scheduled", str(folder / "scheduled.zarr"), {}, False),
-            (f"{on_s3}, scheduled", "s3://bench/a.zarr", options, False),
-            ("local, resident", str(folder / "resident.zarr"), {}, True),
-        ):
-            provider = folder / f"provider-{url.rsplit('/', 1)[1]}"
-            provider.mkdir()
-            with ArchiveServer(provider) as source:
-                archive = Archive(url, given, source, environment)
-                waits, load = archive.waits(updates, resident=resident)
-            yield from _percentiles(f"freshness: {where}", waits, load)
+        proxy = stack.enter_context(FaultProxy(server.endpoint_url, latency_s=size.latency_s))
+        options = dict(server.storage_options) | {"endpoint_url": proxy.url}
+        at_latency = f"freshness: S3 at {size.latency_s * 1e3:.0f} ms"
+        for number, way in enumerate(WAYS):
+            at, url = folder / str(number), f"s3://bench/{number}.zarr"
+            at.mkdir()
+            yield from _measured(f"{at_latency}, {way}", at, url, options, size)
+
+
+def _measured(
+    name: str, folder: Path, url: str, options: Mapping[str, Any], size: Size
+) -> Iterator[Measure]:
+    updates = UPDATES if size.pairs > 1 else 1
+    provider = folder / "provider"
+    provider.mkdir()
+    with ArchiveServer(provider) as source:
+        archive = Archive(url, options, source, installed(folder.parent / "compiled"))
+        waits, load = archive.waits(updates, WAYS[name.split(", ")[1]])
+    yield from _percentiles(name, waits, load)
 
 
 def _percentiles(name: str, waits: Sequence[float], load: float) -> Iterator[Measure]:
+    """Yield nearest ranks: each is a wait that was seen."""
     found = sorted(waits)
     for percentile in PERCENTILES:
-        value = found[min(len(found) - 1, int(percentile / 100 * len(found)))]
+        value = found[math.ceil(percentile / 100 * len(found)) - 1]
         label = f"{name}, p{percentile} of {len(found)}"
         yield Measure(label, "s", value, found[0], found[-1], foreign_load=load)
 
@@ -78,7 +90,7 @@ class Archive:
     source: ArchiveServer
     environment: Mapping[str, str]
 
-    def waits(self, updates: int, *, resident: bool) -> tuple[list[float], float]:
+    def waits(self, updates: int, way: Way) -> tuple[list[float], float]:
         """Return for each update the seconds until its step was seen, and the foreign load."""
         for step in range(BEFORE):
             self._release(step)
@@ -87,35 +99,50 @@ class Archive:
         )
         end = hour(BEFORE)
         dataset.backfill(end, client="none", now=end)
-        steps = range(BEFORE, BEFORE + updates)
+        self._update(BEFORE).wait()  # which compiles what it imports
         with Meter() as meter, self._reader() as reader:
             reader.wait_for(BEFORE)
-            seen = self._one_driver if resident else self._a_driver_each
-            found = list(seen(steps, reader))
+            found = list(way(self, range(BEFORE, BEFORE + updates), reader))
         return found, meter.foreign_load
 
-    def _a_driver_each(self, steps: range, reader: Reader) -> Iterator[float]:
+    def a_driver_each(self, steps: range, reader: Reader) -> Iterator[float]:
+        """Start a driver for each file, once it is there."""
         for step in steps:
             released = self._release(step)
-            driver = self._update(step + 1)
+            assert self._update(step + 1).wait() == 0
             yield reader.wait_for(step + 1) - released
-            assert driver.wait() == 0
 
-    def _one_driver(self, steps: range, reader: Reader) -> Iterator[float]:
-        pause = f"{ASK_EVERY_S}s"
-        driver = self._update(steps.stop, "--wait", "--deadline", "6h", "--pause", pause)
+    def a_driver_a_cycle(self, steps: range, reader: Reader) -> Iterator[float]:
+        """Let a driver wait for the files of a cycle, one after the other."""
+        waiting = ("--wait", "--deadline", "6h", "--pause", f"{ASK_EVERY_S}s")
         moments = random.Random(1)
-        for step in steps:
-            time.sleep(moments.uniform(0, ASK_EVERY_S))
-            released = self._release(step)
-            yield reader.wait_for(step + 1) - released
-        assert driver.wait() == 0
+        for first in range(steps.start, steps.stop, CYCLE):
+            cycle = range(first, min(first + CYCLE, steps.stop))
+            driver = self._update(cycle.stop, *waiting)
+            try:
+                for step in cycle:
+                    self._wait_until_asked(step)
+                    time.sleep(moments.uniform(0, ASK_EVERY_S))
+                    released = self._release(step)
+                    yield reader.wait_for(step + 1) - released
+                assert driver.wait() == 0
+            finally:
+                driver.terminate()
+
+    def _wait_until_asked(self, step: int) -> None:
+        """Wait until the driver is done with what came before, and asked for this in vain."""
+        began = time.time()
+        while not any(
+            one.path == _name(step) and one.time > began for one in self.source.requests[-RECENT:]
+        ):
+            if time.time() > began + ASKED_WITHIN_S:
+                raise RuntimeError(f"no driver asked for {_name(step)}")
+            time.sleep(LOOK_EVERY_S)
 
     def _release(self, step: int) -> float:
-        name = f"f{step:03d}.nc"
-        write_step(self.source.root / name, step)
+        write_step(self.source.root / _name(step), step)
         moment = time.monotonic()
-        self.source.release(name)
+        self.source.release(_name(step))
         return moment
 
     def _update(self, steps: int, *more: str) -> subprocess.Popen[bytes]:
@@ -137,6 +164,17 @@ class Archive:
                 yield Reader(process)
             finally:
                 process.terminate()
+
+
+def _name(step: int) -> str:
+    return f"f{step:03d}.nc"
+
+
+Way = Callable[[Archive, range, "Reader"], Iterator[float]]
+WAYS: Mapping[str, Way] = {
+    "scheduled": Archive.a_driver_each,
+    f"polled each {ASK_EVERY_S} s": Archive.a_driver_a_cycle,
+}
 
 
 class Reader:
@@ -166,8 +204,11 @@ def look(url: str, options: Mapping[str, Any]) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    last = -1
+    last, since = -1, time.monotonic()
     for length in look(sys.argv[1], json.loads(sys.argv[2])):
+        # A clock of the machine, not of the process.
+        now = time.monotonic()
         if length != last:
-            # A clock of the machine, not of the process.
-            print(last := length, time.monotonic(), flush=True)
+            print(last := length, since := now, flush=True)
+        elif now > since + GIVE_UP_S:
+            sys.exit(f"nothing new within {GIVE_UP_S:.0f} s")

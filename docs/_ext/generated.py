@@ -12,8 +12,7 @@ from typing import Any
 
 import catalogue_pages
 import click
-from benchmarks.measures import Measure
-from benchmarks.results import latest, read_runs
+from benchmarks.results import newest, read_runs, table_row
 from sphinx.application import Sphinx
 
 from gridmill.cli import cli
@@ -50,16 +49,10 @@ def settings_table() -> str:
 
 
 def benchmarks_table() -> str:
-    """Return a Markdown table of the newest result of each benchmark."""
-    head = ["| benchmark | promise | measured | unit |", "|---|---|---|---|"]
-    return "\n".join([*head, *map(_benchmark_row, latest(read_runs())), ""])
-
-
-def _benchmark_row(measure: Measure) -> str:
-    promise = "" if measure.most is None else f"≤ {measure.most:g}"
-    spread = f"{measure.value:.3g} ({measure.low:.3g}–{measure.high:.3g})"
-    missed = "" if measure.holds() else ", missed"
-    return f"| {measure.name} | {promise} | {spread}{missed} | {measure.unit} |"
+    """Return a Markdown table of the newest result of each benchmark, and when it was measured."""
+    head = ["| benchmark | promise | measured | unit | when |", "|---|---|---|---|---|"]
+    rows = [table_row(when, measure) for when, measure in newest(read_runs())]
+    return "\n".join([*head, *rows, ""])
 
 
 def _settings() -> Iterator[tuple[str, str, click.Option]]:

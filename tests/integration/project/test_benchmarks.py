@@ -11,7 +11,7 @@ from benchmarks.__main__ import BENCHMARKS, main, run
 from benchmarks.forecast import write_forecast
 from benchmarks.measures import Measure
 from benchmarks.plot import plot
-from benchmarks.results import PATH, add_run, latest, read_runs
+from benchmarks.results import PATH, add_run, latest, read_runs, table_row
 from benchmarks.sizes import TOY
 
 from gridmill.sources.grib.framing import iter_messages
@@ -39,6 +39,14 @@ def test_a_run_keeps_what_others_measured(tmp_path):
     assert {m.key: m.value for m in latest(runs)} == {"a [× CPU]": 3.0, "b [s]": 1.0}
     assert len(runs) == 2
     assert plot(runs, tmp_path / "results.png").stat().st_size > 0
+
+
+def test_the_site_says_when_and_beside_what_a_figure_was_measured():
+    """A wall time of a busy machine says so; what was measured once has no spread."""
+    row = table_row("2026-01-02T03:04", Measure("a", "s", 2.0, 1.0, 3.0, foreign_load=1.5))
+    assert row == "| a |  | 2 (1–3); others kept 1.5 cores busy | s | 2026-01-02 |"
+    row = table_row("2026-01-02T03:04", Measure("b", "MiB", 2.0, 2.0, 2.0, most=1 / 0.9))
+    assert row == "| b | ≤ 1.11 | 2, missed | MiB | 2026-01-02 |"
 
 
 def test_what_is_committed_can_be_read():
