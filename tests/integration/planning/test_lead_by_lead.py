@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import xarray as xr
 
 from gridmill.model.variables import DataVar, Encoding
 from gridmill.operations.follow import follow_cycle
+from gridmill.testing.archive_server import ArchiveServer
 from leads import (
     LEADS,
     START,
@@ -86,6 +88,12 @@ class Reader:
 
 def update(dataset, now=NOW):
     return dataset.reformat_operational_update(client="none", now=now)
+
+
+def fetched_from(provider: ArchiveServer, n_before: int = 0) -> Counter[str]:
+    """Count by path how often a file was fetched since some requests."""
+    since = provider.requests[n_before:]
+    return Counter(one.path for one in since if one.method == "GET" and one.status == 200)
 
 
 def built_at_once(tmp_path: Path, kind=Leads) -> Path:
@@ -247,21 +255,28 @@ def together(job, data_vars):
 def test_a_variable_is_stored_at_its_own_deadline(tmp_path, own_job):
     """What waits for its shard is stored once the variable gives the rest up, not all others.
 
-    Also where the others are made of the same source files: each of them is fetched once.
+    Also where the others are made of the same source files: each of them is fetched once a run.
     """
     own = {"data_vars": (lead_var("a", 4, publication_delay=2 * HOUR), lead_var("b", 6))}
     job = type("Job", (LeadJob,), {"write_budget": 1.0, **own_job})
     kind = dataset_of(template=type("T", (LeadTemplate,), own), job=job)
-    dataset = kind(tmp_path / "a", source_base=str(tmp_path / "source"))
-    for lead in LEADS[:3]:
-        release(tmp_path / "source", START, lead)
-    update(dataset, START + 2 * HOUR)
-    seen = xr.open_zarr(tmp_path / "a", chunks=None)
-    assert seen.a[0].notnull().all("x").values.tolist() == [True] * 3 + [False] * 9
-    assert not seen.b[0].notnull().any()
-    for lead in LEADS[3:]:
-        release(tmp_path / "source", START, lead)
-    update(dataset, START + 3 * HOUR)
+    with ArchiveServer(tmp_path / "source") as provider:
+        provider.release_all()
+        dataset = kind(tmp_path / "a", source_base=provider.url)
+        for lead in LEADS[:3]:
+            release(tmp_path / "source", START, lead)
+        update(dataset, START + 2 * HOUR)
+        seen = xr.open_zarr(tmp_path / "a", chunks=None)
+        assert seen.a[0].notnull().all("x").values.tolist() == [True] * 3 + [False] * 9
+        assert not seen.b[0].notnull().any()
+        assert fetched_from(provider) == Counter(path_of(START, lead, "a") for lead in LEADS[:3])
+        n_before = len(provider.requests)
+        for lead in LEADS[3:]:
+            release(tmp_path / "source", START, lead)
+        update(dataset, START + 3 * HOUR)
+        names = "a" if "source_groups" in own_job else "ab"
+        every = Counter(path_of(START, lead, name) for lead in LEADS for name in names)
+        assert fetched_from(provider, n_before) == every
     seen = xr.open_zarr(tmp_path / "a", chunks=None)
     assert seen[["a", "b"]].notnull().all().to_array().all()
 
