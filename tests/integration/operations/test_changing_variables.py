@@ -402,6 +402,32 @@ def test_what_is_known_to_be_lost_stays_known_by_the_new_name(where: dict[str, A
         assert known["new"].holes == ("new/c/9/9/9",)
 
 
+def test_what_a_place_held_before_is_told_by_the_new_name(
+    where: dict[str, Any], tmp_path: Path
+) -> None:
+    """Which version was replaced by which run, in each region; nothing of it by the former one."""
+    revised = dataset(BEFORE, where)
+    for hour in (1, 5):
+        made_of = tmp_path / "provider" / url_of(hours(1, hour)[0])
+        np.save(made_of, np.load(made_of) + 1)
+    run = revised.backfill(until(6), client="none", now=until(6), revalidate=True).run
+
+    def told(ds: Any, name: str) -> list[Any]:
+        before = []
+        for hour in (1, 5):
+            (place,) = read_history(ds, until(hour), [name], now=until(6)).places
+            assert [was.by for was in place.before] == [run]
+            before.append(place.before)
+        return before
+
+    was = told(revised, "b")
+    ds = dataset(RENAMED, where)
+    assert rename_variables(ds, grace_s=0, now=until(6)).succeeded
+    assert told(ds, "new") == was
+    names = {n for r in ds.store.tracker.records() for was in r.history for n in was.variables}
+    assert names == {"a", "new"}
+
+
 def test_an_archive_of_some_variables_goes_on_with_the_new_name(tmp_path: Path) -> None:
     """What was declared of it names that, or updates would leave it out."""
     provide(tmp_path / "provider")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridmill.model.files.earlier import Earlier
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
@@ -99,6 +100,35 @@ def test_a_version_that_was_there_keeps_when_it_arrived_first() -> None:
     merged = with_variables(before, added, ["b"])
     assert len(merged.groups) == 1
     assert arrivals_of(merged)["b"] == ("2026-01-01", "r1")
+
+
+def revised(record: ProgressRecord, day: str, *names: str) -> ProgressRecord:
+    """Give a record whose last run replaced a version of a file that its first had fetched."""
+    was = Earlier(variables=names, url="x", stop=4, status="succeeded", nbytes=1, run=0, until=day)
+    by = len(record.runs) - 1
+    return replace(record, history=(*record.history, replace(was, by=by)))
+
+
+def history_of(record: ProgressRecord) -> list[tuple[tuple[str, ...], str, str, str]]:
+    """Give whose values were replaced when, who made them and by whom they were replaced."""
+    runs = [run for run, _ in record.runs]
+    return [(was.variables, was.until, runs[was.run or 0], runs[was.by]) for was in record.history]
+
+
+def test_what_places_held_before_comes_with_its_variables() -> None:
+    """Among what others' held, in order of time, and with the runs by their own numbers."""
+    before = fetched_by("r1", "a", "x", arrived="2026-01-01", run=0)
+    before = revised(replace(before, runs=(("r1", "1"), ("r3", "1"))), "2026-01-03", "a", "b")
+    added = fetched_by("r2", "b", "x", arrived="2026-01-02", run=0)
+    added = revised(replace(added, runs=(("r2", "1"), ("r4", "1"))), "2026-01-02", "b", "c")
+    merged = with_variables(before, revised(added, "2026-01-04", "c"), ["b", "c"])
+    assert history_of(merged) == [
+        (("b",), "2026-01-02", "r2", "r4"),
+        (("a",), "2026-01-03", "r1", "r3"),
+    ]
+    assert with_variables(merged, added, ["b", "c"]) == merged
+    assert history_of(with_variables(None, added, ["b"])) == [(("b",), "2026-01-02", "r2", "r4")]
+    assert history_of(without_variables(merged, ["b"])) == [(("a",), "2026-01-03", "r1", "r3")]
 
 
 @given(records(), st.sets(NAMES))

@@ -223,7 +223,10 @@ def _copy(archive: Archive, store: FinalStore, pairs: Mapping[str, str], proof: 
                 token=uploaded.token,
                 holes=tuple(renamed(key, new) for key in known.holes),
             )
-            added = replace(record, variables={new: made}, under_way={})
+            history = tuple(
+                replace(was, variables=(new,)) for was in record.history if old in was.variables
+            )
+            added = replace(record, variables={new: made}, under_way={}, history=history)
             proof.check()
             apart.write(with_variables(before, added, [new]))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+from gridmill.model.files.earlier import Earlier, kept_compactly
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord
 from gridmill.planning.source_files.outcomes import without_unused_groups
@@ -24,11 +25,11 @@ def with_variables(
     added
         What is known of the variables.
     names
-        Those to take, where it has them.
+        Those to take, where it has them, with what their places held before.
     """
     chosen = {name: v for name, v in added.variables.items() if name in names}
     if record is None:
-        record = replace(added, variables={}, under_way={})
+        record = replace(added, variables={}, under_way={}, history=())
     others = {name: v for name, v in record.variables.items() if name not in names}
     under_way = {name: v for name, v in record.under_way.items() if name not in names}
     groups = list(record.groups)
@@ -39,7 +40,10 @@ def with_variables(
             groups.append(files)
         others[name] = replace(variable, group=groups.index(files))
     stop = max(record.stop, added.stop)
+    history = [*_history_without(record, names), *_history_by_runs(added, chosen, runs)]
+    history.sort(key=lambda was: was.until)
     known = replace(record, stop=stop, runs=runs, groups=tuple(groups))
+    known = replace(known, history=kept_compactly(history))
     return _compact(replace(known, variables=others, under_way=under_way))
 
 
@@ -49,16 +53,43 @@ def without_variables(record: ProgressRecord, names: Collection[str]) -> Progres
         {name: v for name, v in of.items() if name not in names}
         for of in (record.variables, record.under_way)
     )
-    return _compact(replace(record, variables=kept, under_way=under_way))
+    history = tuple(_history_without(record, names))
+    return _compact(replace(record, variables=kept, under_way=under_way, history=history))
+
+
+def _history_without(record: ProgressRecord, names: Collection[str]) -> Iterator[Earlier]:
+    """Yield what places of other variables held before."""
+    for was in record.history:
+        if others := tuple(name for name in was.variables if name not in names):
+            yield replace(was, variables=others)
+
+
+def _history_by_runs(
+    record: ProgressRecord, names: Collection[str], runs: Sequence[tuple[str, str]]
+) -> Iterator[Earlier]:
+    """Yield what places of variables of a record held before, with the numbers of other runs."""
+    for was in record.history:
+        taken = tuple(name for name in was.variables if name in names)
+        by = _number_among(runs, was.by, record)
+        if taken and by is not None:
+            run = _number_among(runs, was.run, record)
+            yield replace(was, variables=taken, run=run, by=by)
 
 
 def _by_runs(
     file: SourceFileRecord, record: ProgressRecord, runs: Sequence[tuple[str, str]]
 ) -> SourceFileRecord:
     """Return a file of a record with the number that its run has among others."""
-    if file.run is None or not 0 <= file.run < len(record.runs):
-        return replace(file, run=None)
-    return replace(file, run=runs.index(record.runs[file.run]))
+    return replace(file, run=_number_among(runs, file.run, record))
+
+
+def _number_among(
+    runs: Sequence[tuple[str, str]], number: int | None, record: ProgressRecord
+) -> int | None:
+    """Return the number among others of a run that a record numbers so; None if it has none."""
+    if number is None or not 0 <= number < len(record.runs):
+        return None
+    return runs.index(record.runs[number])
 
 
 def _compact(record: ProgressRecord) -> ProgressRecord:
