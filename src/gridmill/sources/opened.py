@@ -8,6 +8,7 @@ HDF5, and whatever else xarray opens, decoded or not. Does not cover: opening it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from gridmill.sources.evidence.netcdf import MOST_LABELS, TIMES, describe_hdf5
 from gridmill.sources.evidence.observed import Axis, Evidence, Field, is_observed, observe
+from gridmill.sources.evidence.text import text_of
 from gridmill.sources.selecting import Labels, positions_of
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ __all__ = ["read_h5py", "read_xarray"]
 
 EPOCH = "seconds since 1970-01-01"
 FILLS = ("_FillValue", "missing_value")
+# Kinds of dtypes that text may have.
+TEXT = "SUTO"
 MEANING = (*FILLS, "scale_factor", "add_offset")
 
 
@@ -193,10 +197,7 @@ def _check_unpacked(data: Any) -> None:
 
 
 def _described(data: Any, values: np.ndarray[Any, Any], dataset: Any) -> Evidence:
-    axes = tuple(
-        _axis(data.coords[dim], dataset) if dim in data.coords else Axis(name=str(dim))
-        for dim in data.dims
-    )
+    axes = tuple(_axis_along(dim, data, dataset) for dim in data.dims)
     single = [c for c in data.coords.values() if c.name not in data.dims and c.size == 1]
     scalars = {str(coord.name): _axis(coord, dataset) for coord in single}
     if not any(axis.is_time for axis in (*axes, *scalars.values())):
@@ -228,6 +229,16 @@ def _fields(data: Any) -> Iterator[Field]:
                 units=_text(coord.attrs.get("units")),
                 standard_name=_text(coord.attrs.get("standard_name")),
             )
+
+
+def _axis_along(dim: Any, data: Any, dataset: Any) -> Axis:
+    """Return the coordinate of a dim; without one, the only text that names its positions."""
+    if dim in data.coords:
+        return _axis(data.coords[dim], dataset)
+    beside = (one for one in data.coords.values() if one.dims == (dim,) and one.dtype.kind in TEXT)
+    axes = [_axis(coord, dataset) for coord in beside]
+    texts = [axis for axis in axes if axis.values is not None and axis.values.dtype.kind == "O"]
+    return replace(texts[0], is_auxiliary=True) if len(texts) == 1 else Axis(name=str(dim))
 
 
 def _axis(coord: Any, dataset: Any) -> Axis:
@@ -265,8 +276,9 @@ def _numbers(
         named = values.flat[0].calendar
         numbers = cftime.date2num(values.ravel(), EPOCH, calendar=named)
         return np.asarray(numbers, "float64").reshape(values.shape), EPOCH, named
-    if values.dtype.kind in "OUT" and all(isinstance(label, str) for label in values.flat):
-        return values.astype(object), None, None
+    if values.dtype.kind in TEXT:
+        read = text_of(values)
+        return (None if read is None else read[0]), None, None
     if values.dtype.kind not in "iuf":
         return None, _text(coord.attrs.get("units")), None
     return (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,14 +170,38 @@ def test_nothing_along_the_append_dim_is_text():
         Wrong().structure(pd.Timestamp("2020-01-02"))
 
 
-def told_by_file(read, order, path):
+FORMS = ["string", "NETCDF4", "NETCDF3_CLASSIC", "blanks", "beside"]
+
+
+def write_named(path, form, names, values):
+    """Write a file whose labels are strings, or rows of characters, filled up with NUL or blanks.
+
+    Where they are beside, their variable is not called as their dim, as CF prefers it.
+    """
+    kind = form if form in FORMS[1:3] else "NETCDF4" if form == "string" else "NETCDF3_CLASSIC"
+    with netCDF4.Dataset(path, "w", format=kind) as file:
+        for dim, length in (("experiment", len(names)), ("y", 2), ("x", 3), ("length", 20)):
+            file.createDimension(dim, length)
+        called = "experiment_id" if form == "beside" else "experiment"
+        if form == "string":
+            file.createVariable(called, str, ("experiment",))[:] = np.array(names, object)
+        else:
+            fill = b" " if form == "blanks" else b"\0"
+            rows = [list(name.encode().ljust(20, fill)) for name in names]
+            stored = file.createVariable(called, "S1", ("experiment", "length"))
+            stored[:] = np.array(rows, "u1").view("S1")
+        for name in NAMES:
+            array = file.createVariable(name, "f8", ("experiment", "y", "x"))
+            array.coordinates = called
+            array[:] = values
+
+
+def told_by_file(read, order, path, form="string"):
     """Give a dataset of files with all experiments, in an order of their own, by their labels."""
     names = [EXPERIMENTS[at] if isinstance(at, int) else at for at in order]
     numbers = [float(at) if isinstance(at, int) else 9.0 for at in order]
-    values = np.ones((3, 2, 3)) * np.array(numbers)[:, None, None]
-    arrays = dict.fromkeys(NAMES, (("experiment", "y", "x"), values))
-    coords = {"experiment": np.array(names, object)}
-    xr.Dataset(arrays, coords).to_netcdf(path, engine="netcdf4")
+    values = np.ones((len(names), 2, 3)) * np.array(numbers)[:, None, None]
+    write_named(path, form, names, values)
 
     class WholeJob(TinyJob):
         """Reads the same file for each label."""
@@ -206,32 +231,76 @@ def by_xarray(path, name):
 
 
 READERS = {"netcdf": read_netcdf, "xarray": by_xarray, "h5py": by_h5py}
+READ = [
+    (reader, form)
+    for reader in READERS
+    for form in FORMS
+    if reader != "h5py" or form in ("string", "NETCDF4")
+]
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(("reader", "form"), READ)
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
-def test_a_files_own_labels_say_where_its_values_are(reader, order, source, tmp_path):
-    """In whatever order the file has them."""
-    dataset = told_by_file(READERS[reader], order, tmp_path / "f.nc")(
-        tmp_path / "a", source_base=source
-    )
+def test_a_files_own_labels_say_where_its_values_are(reader, form, order, source, tmp_path):
+    """In whatever order, and form, the file has them."""
+    kind = told_by_file(READERS[reader], order, tmp_path / "f.nc", form)
+    dataset = kind(tmp_path / "a", source_base=source)
     assert dataset.backfill(until(4), client="none").succeeded
     with dataset.store.open_dataset(chunks=None) as ds:
         for at, name in enumerate(EXPERIMENTS):
             assert (ds.a.sel(experiment=name) == at).all()
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_other_labels_of_a_file_are_a_failure_to_read(reader, source, tmp_path):
+@pytest.mark.parametrize(("reader", "form"), READ)
+def test_other_labels_of_a_file_are_a_failure_to_read(reader, form, source, tmp_path):
     """That names both."""
-    dataset = told_by_file(READERS[reader], (0, 1, "ssp370"), tmp_path / "f.nc")(
-        tmp_path / "a", source_base=source
-    )
-    report = dataset.backfill(until(4), client="none")
+    kind = told_by_file(READERS[reader], (0, 1, "ssp370"), tmp_path / "f.nc", form)
+    report = kind(tmp_path / "a", source_base=source).backfill(until(4), client="none")
     assert not report.succeeded
     told = str(report.problems)
     assert "ssp370" in told
     assert "ssp585" in told
+
+
+@pytest.mark.parametrize("reader", ["netcdf", "xarray"])
+def test_other_names_of_the_same_beside_a_dim_are_no_contradiction(reader, source, tmp_path):
+    """None of them is a label of the archive: a title, say, of each."""
+    kind = told_by_file(READERS[reader], ("one", "two", "three"), tmp_path / "f.nc", "beside")
+    assert kind(tmp_path / "a", source_base=source).backfill(until(4), client="none").succeeded
+
+
+def one_by_position(path, name):
+    """Read a file of one experiment, which it says by a label of no dim."""
+    return read_netcdf(path, name, index={"experiment": 0})
+
+
+def one_by_xarray(path, name):
+    """Likewise."""
+    with xr.open_dataset(path, engine="netcdf4") as ds:
+        return read_xarray(ds.isel(experiment=0), name)
+
+
+@pytest.mark.parametrize("read", [one_by_position, one_by_xarray, read_netcdf])
+@pytest.mark.parametrize("label", EXPERIMENTS[:2])
+def test_the_label_of_a_file_of_one_is_compared_with_its_place(read, label, source, tmp_path):
+    """Also where its dim is there, and has this label alone."""
+    path = tmp_path / "f.nc"
+    kind = told_by_file(read, (0,), path, "NETCDF3_CLASSIC")
+
+    class Job(kind.region_job):
+        def generate_source_file_coords(self, processing_region_ds, data_var_group):
+            labels = processing_region_ds.get_index("time")
+            return [NamedFile(label=at, experiment=label) for at in labels]
+
+        def read_data(self, coord, data_var):
+            return super().read_data(coord, data_var).reshape(2, 3)
+
+    dataset = dataset_of(template=NamedTemplate, job=Job)(tmp_path / "a", source_base=source)
+    report = dataset.backfill(until(4), client="none")
+    assert report.succeeded == (label == "historical")
+    if not report.succeeded:
+        assert "experiment is historical, and" in str(report.problems)
+        assert "ssp126" in str(report.problems)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

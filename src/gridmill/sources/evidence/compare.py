@@ -163,7 +163,10 @@ def _check_scalars(evidence: Evidence, promise: Promise) -> None:
         axis = _scalar(evidence, dim)
         if axis is None or dim == promise.append_dim or dim in promise.unchecked:
             continue
-        if expected.labels.ndim or not expected.is_number:
+        if expected.labels.ndim:
+            continue
+        _order_of_text(axis, dim, expected)
+        if not expected.is_number:
             continue
         found = _numbers(axis, expected)
         if found is not None and found.size == 1 and not _near(found.ravel(), expected).all():
@@ -182,6 +185,9 @@ def _scalar(evidence: Evidence, dim: str) -> Axis | None:
     """Return the coordinate of one value that says a file's label of a dim."""
     if dim in evidence.scalars:
         return evidence.scalars[dim]
+    for axis in evidence.axes:
+        if axis.name == dim and axis.values is not None and axis.values.size == 1:
+            return axis
     names = next((names for names in (MEMBERS, LEADS) if dim in names), ())
     for axis in evidence.scalars.values():
         is_called = axis.name in names and axis.standard_name is None
@@ -273,13 +279,15 @@ def _order_of_text(axis: Axis, dim: str, expected: ExpectedAxis) -> np.ndarray |
     """Return where each label of text is in the file; None if it says none, or lies in order."""
     if axis.values is None or not _is_text(axis.values) or not _is_text(expected.labels):
         return None
-    found, labels = axis.values.tolist(), expected.labels.tolist()
-    if found == labels:
-        return None
+    found, labels = (
+        [str(label).rstrip() for label in of.ravel()] for of in (axis.values, expected.labels)
+    )
+    if found == labels or (axis.is_auxiliary and not set(found) & set(labels)):
+        return None  # all others beside a dimension are other names of the same
     if sorted(found) != sorted(labels):
         raise NotAsPromised(
             f"its {axis.name} is {', '.join(found)}, and {expected.whose} {dim} is "
-            f"{', '.join(map(str, labels))}{_if_meant(dim)}"
+            f"{', '.join(labels)}{_if_meant(dim)}"
         )
     return np.array([found.index(label) for label in labels])
 

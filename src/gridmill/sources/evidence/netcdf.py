@@ -8,12 +8,13 @@ format (dimension scales, netCDF User's Guide, appendix C).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gridmill.sources.evidence.observed import Axis, Field
+from gridmill.sources.evidence.text import text_of
 
 __all__ = [
     "KEPT",
@@ -53,15 +54,17 @@ def describe_hdf5(stored: Any, places: Sequence[int | slice] = ()) -> Descriptio
 
     def find(name: str) -> Found | None:
         there = group.get(name) if name else None
-        if there is None or not hasattr(there, "dtype") or there.dtype.kind not in "iufO":
+        if there is None or not hasattr(there, "dtype") or there.dtype.kind not in "iufOS":
             return None
-        if there.dtype.kind == "O":
-            is_text = there.ndim == 1 and there.size <= MOST_LABELS and _holds_text(there)
-            return (there.asstr()[()], {}, _dims_hdf5(there)) if is_text else None
         attributes = _attributes_hdf5(there)
         is_dimension = str(attributes.pop("NAME", "")).startswith("This is a netCDF dimension but")
         if is_dimension or there.size > MOST_LABELS:
             return None
+        if there.dtype.kind in "OS":
+            # A coordinate of its own dim has that, and does not say so.
+            own = [dim or (name if at == 0 else "") for at, dim in enumerate(_dims_hdf5(there))]
+            is_text = _holds_text(there)
+            return _text_found(np.asarray(there[()]), attributes, own, dims) if is_text else None
         return _unpacked(there[()], attributes), attributes, _dims_hdf5(there)
 
     index = dict(zip(dims, places, strict=bool(places)))
@@ -93,16 +96,30 @@ def _finder(stored: Any) -> Find:
         there = _in_scope(group, name)
         if there is None or there.size > MOST_LABELS:
             return None
-        if there.dtype is str and there.ndim == 1:
-            return np.asarray(there[...], object), {}, tuple(there.dimensions)
-        if not isinstance(there.dtype, np.dtype) or there.dtype.kind not in "iuf":
+        is_text = there.dtype is str or there.dtype == "S1"
+        if not is_text and (not isinstance(there.dtype, np.dtype) or there.dtype.kind not in "iuf"):
             return None
+        if is_text:
+            there.set_auto_chartostring(False)  # which depends on an attribute
+            values = np.asarray(np.ma.getdata(there[...]))
+            return _text_found(values, _attributes(there), there.dimensions, stored.dimensions)
         values = there[...]
         if np.ma.is_masked(values):
             return None
         return np.ma.getdata(values), _attributes(there), tuple(there.dimensions)
 
     return find
+
+
+def _text_found(
+    values: np.ndarray[Any, Any],
+    attributes: Attributes,
+    dims: Sequence[str],
+    along: Sequence[str],
+) -> Found | None:
+    """Return labels of one dim, or one; None if they are no text, or have more."""
+    read = text_of(values, dims, along)
+    return None if read is None or read[0].ndim > 1 else (read[0], attributes, read[1])
 
 
 ATTRIBUTES = frozenset(
@@ -162,13 +179,13 @@ def _described(
     index: Mapping[str, Place],
 ) -> Description:
     axes, scalars = [], {}
+    named = str(attributes.get("coordinates", "")).split()
     for dim in dims:
-        axis, at = _axis(dim, find), index.get(dim, slice(None))
+        axis, at = _axis_along(dim, named, find), index.get(dim, slice(None))
         if isinstance(at, KEPT):
             axes.append(axis.at(at))
         else:
             scalars[dim] = axis.at(at)
-    named = str(attributes.get("coordinates", "")).split()
     for name in named:
         axis = _axis(name, find)
         if axis.values is not None and axis.values.size == 1:
@@ -204,6 +221,16 @@ def _field(name: str, find: Find, index: Mapping[str, Place]) -> Field | None:
         units=_text(attributes.get("units")),
         standard_name=_text(attributes.get("standard_name")),
     )
+
+
+def _axis_along(dim: str, named: Sequence[str], find: Find) -> Axis:
+    """Return the coordinate of a dim; without one, the only text that names its positions."""
+    axis = _axis(dim, find)
+    if axis.values is not None:
+        return axis
+    found = ((name, find(name)) for name in named)
+    texts = [name for name, of in found if of and of[2] == (dim,) and of[0].dtype.kind == "O"]
+    return replace(_axis(texts[0], find), is_auxiliary=True) if len(texts) == 1 else axis
 
 
 def _axis(name: str, find: Find) -> Axis:

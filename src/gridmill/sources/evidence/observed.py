@@ -31,6 +31,8 @@ class Axis:
         Its attributes.
     bounds
         Of each value its start and its end, in the same units; None if the file does not say.
+    is_auxiliary
+        Whether it is text beside a dimension that has no coordinate of its own.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Axis:
     standard_name: str | None = None
     calendar: str | None = None
     bounds: np.ndarray[Any, Any] | None = None
+    is_auxiliary: bool = False
 
     @property
     def is_time(self) -> bool:
@@ -50,14 +53,7 @@ class Axis:
         if self.values is None or self.values.ndim == 0:
             return self
         bounds = None if self.bounds is None else self.bounds[index]
-        return Axis(
-            name=self.name,
-            values=np.asarray(self.values[index]),
-            units=self.units,
-            standard_name=self.standard_name,
-            calendar=self.calendar,
-            bounds=bounds,
-        )
+        return replace(self, values=np.asarray(self.values[index]), bounds=bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
