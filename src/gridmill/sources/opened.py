@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gridmill.sources.evidence.labels.text import text_of
 from gridmill.sources.evidence.netcdf import MOST_LABELS, TIMES, describe_hdf5
 from gridmill.sources.evidence.observed import Axis, Evidence, Field, is_observed, observe
-from gridmill.sources.evidence.text import text_of
 from gridmill.sources.selecting import Labels, positions_of
 
 if TYPE_CHECKING:

@@ -11,12 +11,23 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["ExpectedAxis", "Promise", "expected_axes", "expected_times"]
+__all__ = [
+    "ExpectedAxis",
+    "NotAsPromised",
+    "Promise",
+    "expected_axes",
+    "expected_times",
+    "if_meant",
+]
 
 # Of a grid: more are too much to send to each worker.
 MOST_POINTS = 4_000_000
 LEAD_UNITS = "seconds"
 Labels = np.ndarray[Any, Any]
+
+
+class NotAsPromised(ValueError):  # noqa: N818
+    """A source file holds another grid, time or quantity than its place needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +158,11 @@ def expected_times(
     elif len(following) < len(labels):
         following = np.append(following, _next(index[-1], frequency))
     return _axis(ds, append_dim, labels, labels, following)
+
+
+def if_meant(name: str) -> str:
+    """Return the next step where a file is right and the template speaks of something else."""
+    return f"; add {name!r} to unchecked if that is meant"
 
 
 def _axis(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Read", "is_as_in_file", "is_same", "turned"]
+__all__ = ["Read", "is_as_in_file", "is_made_of", "is_same", "is_varied", "turned"]
 
 Values = np.ndarray[Any, Any]
 # By axis, where each label of the archive is in the file.
@@ -24,6 +24,8 @@ Orders = Mapping[int, np.ndarray[Any, Any]]
 FEWEST_WAYS = 1000.0
 # How many values are looked at one by one, and by least squares; of more, so many are drawn.
 MOST_POINTS, MOST_SQUARED = 1_000_000, 100_000
+# How many are before all of them are.
+SAMPLE = 64
 # What least squares leave of what is a sum: what rounding does.
 ROUNDED = 1e-6
 # What they may leave of what is more than a sum, and how many times as much in the other order.
@@ -76,6 +78,28 @@ def is_same(values: Values, raw: Values) -> bool:
         values, raw = values[known], raw[known]
     with np.errstate(all="ignore"):
         return np.array_equal(values, raw.astype(values.dtype), equal_nan=values.dtype.kind == "f")
+
+
+def is_made_of(values: Values, raw: Values) -> bool:
+    """Whether values are what was read, in this order, shifted or scaled by one number.
+
+    Of what has few different values nothing shows it.
+    """
+    some = np.linspace(0, values.size - 1, min(SAMPLE, values.size)).astype(int)
+    if not _is_shifted(values.flat[some], raw.flat[some]):
+        return False
+    return is_varied(raw) and _is_shifted(values.ravel(), raw.ravel())
+
+
+def is_varied(raw: Values) -> bool:
+    """Whether values are so different that they show where they are."""
+    return np.unique(raw[np.isfinite(raw)][:MOST_SQUARED]).size >= FEWEST_CLASSES
+
+
+def _is_shifted(ours: Values, theirs: Values) -> bool:
+    known = np.isfinite(ours) & np.isfinite(theirs)
+    ours, theirs = (of[known].astype("float64") for of in (ours, theirs))
+    return ours.size == 0 or _share_shifted(ours, theirs) == 1.0
 
 
 def is_as_in_file(values: Values, read: Sequence[Read]) -> bool | None:

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gridmill.sources.evidence.labels.text import text_of
 from gridmill.sources.evidence.observed import Axis, Field
-from gridmill.sources.evidence.text import text_of
 
 __all__ = [
     "KEPT",

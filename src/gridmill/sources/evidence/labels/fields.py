@@ -11,7 +11,7 @@ import numpy as np
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
 from gridmill.sources.evidence.observed import Field
 
-__all__ = ["turned_fields"]
+__all__ = ["kind_of", "turned_fields"]
 
 Values = np.ndarray[Any, Any]
 # Of the distance between neighbours.
@@ -79,8 +79,10 @@ def _pairs(
         ours = dims[axes[0]], dims[axes[1]]
         for name, expected in promise.fields.items():
             is_meant = {name, *ours} & promise.unchecked
-            kind = _kind(name, expected.standard_name, expected.units)
-            same = kind is not None and kind == _kind(field.name, field.standard_name, field.units)
+            kind = kind_of(name, expected.standard_name, expected.units)
+            same = kind is not None and kind == kind_of(
+                field.name, field.standard_name, field.units
+            )
             if not same or is_meant or set(expected.dims) != set(ours):
                 continue
             labels = expected.labels if expected.dims == ours else expected.labels.T
@@ -94,7 +96,8 @@ def _pairs(
                 yield axes, found, name, there
 
 
-def _kind(name: str, standard_name: str | None, units: str | None) -> str | None:
+def kind_of(name: str, standard_name: str | None, units: str | None) -> str | None:
+    """Return which of `KINDS` a coordinate is; None if it is neither."""
     for kind, theirs in KINDS.items():
         if standard_name == kind or units in theirs:
             return kind
