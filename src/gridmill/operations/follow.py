@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -37,8 +38,12 @@ LONGEST_PAUSE_S = 120.0
 # A cluster that would wait for longer without work is given back: it may cost money.
 IDLE_S = 60.0
 NOT_AWAITED = (SourceFileStatus.HELD, SourceFileStatus.SUCCEEDED)
-# Of thousands of files that are awaited a few tell whether anything came: others at each turn.
-ASKED_AT_A_TURN = 16
+# Of thousands of files that are awaited a few tell whether anything came. What a provider makes in
+# its order begins with the earliest of a cycle: these are asked for at each turn, one may be
+# skipped for good; of the others some at each turn, which comes round to all.
+FIRST_OF_A_CYCLE = 3
+FIRST_AT_A_TURN = 16
+OTHERS_AT_A_TURN = 16
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,12 @@ class _Awaited:
     coord: SourceFileCoord
     variables: list[DataVar]
 
+    @property
+    def cycle(self) -> Hashable:
+        """What comes in an order of its own: a label's files of the same variables."""
+        label = self.coord.out_loc().get(self.job.append_dim)
+        return str(label), tuple(var.name for var in self.variables)
+
     def is_expected(self, now: Any) -> bool:
         """Whether one of its variables gives it up by now."""
         return any(is_expected(self.job, self.coord, var, now) for var in self.variables)
@@ -255,12 +266,26 @@ def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:
         return True
     # Of what is there and waits for the rest of its shard, only that rest is news.
     awaited = [one for one in awaited if one.coord.detail != WAITS]
-    step = max(1, len(awaited) // ASKED_AT_A_TURN)
     asked: dict[str, list[_Awaited]] = {}
-    for one in awaited[turn % step :: step]:
+    for one in _asked_now(awaited, turn):
         asked.setdefault(one.job.region.key, []).append(one)
     answers = (ask_files(some[0].job, [one.coord for one in some]) for some in asked.values())
     return any(any(answer.values()) for answer in answers)
+
+
+def _asked_now(awaited: Sequence[_Awaited], turn: int) -> list[_Awaited]:
+    """Choose the earliest of each cycle, and of the others those whose turn it is."""
+    counts: Counter[Hashable] = Counter()
+    early: list[tuple[int, int]] = []
+    for index, one in enumerate(awaited):
+        if counts[one.cycle] < FIRST_OF_A_CYCLE:
+            early.append((counts[one.cycle], index))
+        counts[one.cycle] += 1
+    # Of many cycles the very first of each, before the second of any.
+    first = {index for _, index in sorted(early)[:FIRST_AT_A_TURN]}
+    others = [index for index in range(len(awaited)) if index not in first]
+    step = max(1, len(others) // OTHERS_AT_A_TURN)
+    return [awaited[index] for index in (*sorted(first), *others[turn % step :: step])]
 
 
 def _first_url(awaited: Sequence[_Awaited]) -> str:

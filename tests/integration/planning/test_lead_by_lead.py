@@ -281,6 +281,34 @@ def test_a_variable_is_stored_at_its_own_deadline(tmp_path, own_job):
     assert seen[["a", "b"]].notnull().all().to_array().all()
 
 
+def test_the_next_lead_of_each_cycle_is_asked_for_at_each_turn(tmp_path):
+    """Of both variables, however many are awaited; of the others a few, and all in the end."""
+    cycles = [START + i * STEP for i in range(3)]
+    for init in cycles:
+        release(tmp_path / "source", init, LEADS[0])
+    turns, n_before = [], 0
+    with ArchiveServer(tmp_path / "source") as provider:
+        provider.release_all()
+
+        def on_wait(waiting: object) -> None:
+            nonlocal n_before
+            requests = provider.requests
+            turns.append({one.path for one in requests[n_before:]})
+            n_before = len(requests)
+            if len(turns) > 6:
+                raise StopAsyncIteration
+
+        dataset = Leads(tmp_path / "a", source_base=provider.url)
+        options = {"deadline_s": 120.0, "longest_pause_s": 0.01, "client": "none"}
+        with pytest.raises(StopAsyncIteration):
+            list(follow_cycle(dataset, on_wait=on_wait, now=cycles[-1] + HOUR, **options))
+    nexts = {path_of(init, LEADS[1], name) for init in cycles for name in "ab"}
+    every = {path_of(init, lead, name) for init in cycles for lead in LEADS[1:] for name in "ab"}
+    assert all(nexts <= turn for turn in turns[1:])
+    assert all(len(turn) <= len(every) // 2 for turn in turns[1:])
+    assert set().union(*turns[1:]) == every
+
+
 def test_on_icechunk_leads_are_commits(tmp_path):
     """Each step is a commit, within the same budget; the end is what is built at once."""
     pytest.importorskip("icechunk")
