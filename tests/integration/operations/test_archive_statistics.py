@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -285,3 +288,23 @@ def test_a_static_variable_without_a_record_is_unknown(tmp_path):
     assert found["s"].statistics is None
     assert found["s"].lacking == ("static",)
     assert found["a"].statistics is not None
+
+
+def test_threads_change_no_digit():
+    """What BLAS gives depends on how many it takes, as many as the machine has cores."""
+    script = (
+        "import numpy as np\n"
+        "from gridmill.model.fields.statistics import ValueStatistics\n"
+        "print(ValueStatistics.of(np.random.default_rng(0).random(1 << 20, dtype='float32')))"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": str(threads)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in (1, 2)
+    }
+    assert len(told) == 1

@@ -14,6 +14,8 @@ __all__ = ["ValueStatistics", "noted", "told"]
 
 # Values that are taken together: in double precision they stay in a core's cache.
 BLOCK = 1 << 16
+# Of changes in a mask: with more of them, each is a guess that a processor gets wrong.
+MANY_RUNS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +96,21 @@ class ValueStatistics:
     @classmethod
     def _of_block(cls, block: np.ndarray[Any, Any], missing: float | None) -> Self:
         if missing is not None and missing == missing:
-            block = block[block != block.dtype.type(missing)]
+            block = _those(block, block != block.dtype.type(missing))
         double = block.astype(np.float64)
         with np.errstate(invalid="ignore"):  # infinities of both signs
             mean = float(double.mean()) if double.size else 0.0
         if not np.isfinite(mean):  # nothing else is as cheap to ask
-            double = double[np.isfinite(double)]
+            block = _those(block, np.isfinite(block))
+            double = block.astype(np.float64)
             mean = float(double.mean()) if double.size else 0.0
         if not double.size:
             return cls()
-        low, high = float(double.min()), float(double.max())
         double -= mean
-        return cls(double.size, mean, float(np.dot(double, double)), low, high)
+        # Not np.dot: BLAS takes threads for a block, which wait for each other on a busy machine,
+        # and gives other last digits with each number of them.
+        squares = float(np.square(double, out=double).sum())
+        return cls(double.size, mean, squares, float(block.min()), float(block.max()))
 
     def __add__(self, other: ValueStatistics) -> Self:
         """Join the statistics of two parts."""
@@ -164,6 +169,13 @@ def _name_of(objects: Sequence[Any]) -> str:
     # Without the variable's name: by another one it has the same values.
     every = sorted((o.key.partition("/")[2], o.nbytes, o.crc32c, o.digest) for o in objects)
     return blake2b(repr(every).encode(), digest_size=6).hexdigest()
+
+
+def _those(values: np.ndarray[Any, Any], there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return those values that are there: by their indices where a mask has no pattern."""
+    if np.count_nonzero(there[1:] != there[:-1]) > MANY_RUNS * there.size:
+        return values.take(np.flatnonzero(there))
+    return np.asarray(values[there])
 
 
 def _behind_last(values: np.ndarray[Any, Any], missing: float | None) -> int:

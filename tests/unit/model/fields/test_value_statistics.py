@@ -70,6 +70,18 @@ def test_packed_values_count_as_they_are_unpacked(scale):
     assert is_as(found, np.array([-5, 7, 100]) * scale + 20.0)
 
 
+@pytest.mark.parametrize("runs", [1, 7, BLOCK])
+def test_whatever_pattern_missing_values_have(runs):
+    """Whole rows, or places here and there; NaN, or a number that stands for it."""
+    rng = np.random.default_rng(runs)
+    there = np.repeat(rng.random(runs) < 0.5, -(-3 * BLOCK // runs))[: 3 * BLOCK]
+    values = rng.integers(0, 1000, there.size)
+    floating = np.where(there, values, np.nan).astype("float32")
+    found = ValueStatistics.of(floating)
+    assert is_as(found, floating)
+    assert found == ValueStatistics.of(np.where(there, values, -9999), missing=-9999)
+
+
 def test_a_small_spread_about_a_large_mean_is_kept():
     """Where the mean of squares less the square of the mean would be nothing but noise."""
     values = (1e6 + np.random.default_rng(0).normal(0, 0.1, 3 * BLOCK)).astype(np.float64)
