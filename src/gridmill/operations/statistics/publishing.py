@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from gridmill.model.reports.run_report import RunReport
+from gridmill.model.urls import is_local
 from gridmill.operations.maintenance import by_hand
 from gridmill.operations.statistics.gathering import ArchiveStatistics, VariableStatistics
 from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.metadata import ROOT
+from gridmill.stores.objects.leftovers import temporary_folder
+from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.structure import STATISTICS
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["publish_statistics", "write_statistics"]
+
+# Attributes by which a group is told to be statistics.
+MARKS = {"variables", "positions"}
 
 
 def publish_statistics(
@@ -91,10 +100,13 @@ def write_statistics(found: ArchiveStatistics, url: str, storage_options: Any = 
     url
         Where to; what is there is replaced.
     storage_options
-        As fsspec takes them.
-    """
-    import zarr
+        As those of a store.
 
+    Raises
+    ------
+    ValueError
+        Something else is there.
+    """
     every = [of.statistics for of in found.variables]
     known = [s if s is not None and s.count else None for s in every]
     columns = {
@@ -110,24 +122,58 @@ def write_statistics(found: ArchiveStatistics, url: str, storage_options: Any = 
         "positions": found.positions,
         "end": found.end,
     }
-    options = {"storage_options": storage_options} if storage_options else {}
-    mode: Literal["w", "w-"] = "w" if _is_ours(url, columns, options) else "w-"
-    try:
-        group = zarr.open_group(url, mode=mode, zarr_format=3, attributes=attributes, **options)
-    except FileExistsError:
-        raise ValueError(
-            f"{mask_url(url)} holds something else than statistics: give another address"
-        ) from None
+    if is_local(url):
+        try:
+            _write_group(url, columns, attributes, "w" if _is_ours_here(url, columns) else "w-")
+        except FileExistsError:
+            raise ValueError(_NOT_OURS.format(mask_url(url))) from None
+        return
+    # Not by zarr's own store: some file systems cannot end the session that zarr began.
+    objects = open_objects(url, storage_options=storage_options)
+    there = set(objects.keys())
+    if there and not _is_ours(objects, there, columns):
+        raise ValueError(_NOT_OURS.format(mask_url(url)))
+    with temporary_folder() as folder:
+        _write_group(str(folder), columns, attributes, "w")
+        made = {str(at.relative_to(folder)): at for at in folder.rglob("*") if at.is_file()}
+        # The root's metadata last: a group that dies as it is written is the one before.
+        for key in sorted(made, key=lambda key: (key == ROOT, key)):
+            objects.put(key, made[key].read_bytes())
+    for key in there - made.keys():
+        objects.delete(key)
+
+
+_NOT_OURS = "{} holds something else than statistics: give another address"
+
+
+def _write_group(
+    url: str, columns: Mapping[str, Any], attributes: Mapping[str, Any], mode: Literal["w", "w-"]
+) -> None:
+    import zarr
+
+    group = zarr.open_group(url, mode=mode, zarr_format=3, attributes=dict(attributes))
     for name, column in columns.items():
         group.create_array(name, data=column, dimension_names=("variable",))
 
 
-def _is_ours(url: str, columns: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
-    """Whether statistics are there, and nothing else."""
+def _is_ours_here(url: str, columns: Mapping[str, Any]) -> bool:
+    """Whether statistics are in a local folder, and nothing else."""
     import zarr
 
     try:
-        there = zarr.open_group(url, mode="r", **options)
+        there = zarr.open_group(url, mode="r")
     except FileNotFoundError:
         return False
-    return set(there) <= columns.keys() and {"variables", "positions"} <= there.attrs.keys()
+    return set(there) <= columns.keys() and there.attrs.keys() >= MARKS
+
+
+def _is_ours(objects: Objects, keys: Collection[str], columns: Mapping[str, Any]) -> bool:
+    """Whether statistics are in objects of these keys, and nothing else."""
+    names = {key.partition("/")[0] for key in keys}
+    root = objects.get(ROOT)
+    if root is None or not names <= {ROOT, *columns}:
+        return False
+    try:
+        return set(json.loads(root)["attributes"]) >= MARKS
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
