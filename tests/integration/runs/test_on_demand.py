@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from gridmill.model.records import ProgressRecord
 from gridmill.operations import follow
 from gridmill.runs import driver, on_demand
-from gridmill.runs.on_demand import OnDemand
+from gridmill.runs.on_demand import OnDemand, seconds_of
 from gridmill.runs.workplaces.here import HERE, Here
 from gridmill.runs.workplaces.specs import check_spec
 from gridmill.sources.fetch.hosts import PlacesHere
@@ -188,6 +189,64 @@ def test_little_work_is_done_here_and_much_by_workers(client, provider, tmp_path
         assert cluster.started == 1
         assert HERE not in {span.worker for span in there.spans}
     assert snapshot(tmp_path / "a") == snapshot(tmp_path / "b")
+
+
+@contextmanager
+def busy():
+    """Keep this process busy while the body runs: whatever it does takes several times as long."""
+    ended = threading.Event()
+
+    def spin() -> None:
+        while not ended.is_set():
+            sum(range(1000))
+
+    threads = [threading.Thread(target=spin) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_one_file_starts_no_cluster_however_busy_the_machine_is(provider, tmp_path):
+    """Nor does a provider that is slow: what there is to do decides, and nothing that is timed."""
+    make(tmp_path).backfill(until(8), client="none", now=until(8))
+    provider.publish(hours(1, 6))
+    cluster = Cluster(None)
+    with ArchiveServer(tmp_path / "source", latency_s=0.2) as slow, busy():
+        slow.release_all()
+        dataset = Tiny(tmp_path / "a", source_base=slow.url)
+        with cluster.on_demand() as where:
+            report = dataset.reformat_operational_update(client=where, now=until(8))
+    assert (report.positions_after, cluster.started) == (7, 0)
+
+
+def test_the_estimate_counts_what_is_to_do(provider, tmp_path):
+    """Bytes of values, whole regions of each variable, source files to fetch, and variables."""
+    dataset = make(tmp_path)
+    both = Count(nbytes=2 * 4 * 6 * 4, chains=2)
+    every = [seconds_of(one) for one in dataset.plan(now=until(8)).prepared()]
+    assert every == [both.seconds(n_files=4)] * 2
+    dataset.backfill(until(8), client="none", now=until(8))
+    provider.publish(hours(1, 6))
+    found = [one for one in dataset.plan(now=until(8)).prepared() if one.todo]
+    assert [seconds_of(one) for one in found] == [both.seconds(n_files=4)]
+
+
+@dataclass(frozen=True)
+class Count:
+    """What there is to do of a region."""
+
+    nbytes: int
+    chains: int
+
+    def seconds(self, n_files: int) -> float:
+        """Return what that takes one core."""
+        rates = on_demand.RAW_NBYTES_PER_S, on_demand.FILE_S, on_demand.CHAIN_S
+        return self.nbytes / rates[0] + rates[1] * n_files + rates[2] * self.chains
 
 
 def test_the_estimate_looks_no_further_than_it_must():
