@@ -18,7 +18,13 @@ import numpy as np
 
 from gridmill.sources.evidence.arranged import converted, put_in_order
 from gridmill.sources.evidence.expected import NotAsPromised, Promise
-from gridmill.sources.evidence.labels.along import check_scalars, is_of, orders_of, position_of
+from gridmill.sources.evidence.labels.along import (
+    check_scalars,
+    has_labels_of,
+    is_of,
+    orders_of,
+    position_of,
+)
 from gridmill.sources.evidence.made import SAMPLE, Read, is_made_of, is_same, is_varied, turned
 from gridmill.sources.evidence.observed import Evidence
 from gridmill.sources.evidence.units import are_same
@@ -52,7 +58,11 @@ def compare_pieces(seen: Sequence[Evidence], values: Values, promise: Promise) -
     """
     if len(promise.dims) != values.ndim:
         return []
-    pieces = [found for one in seen if (found := _piece_of(one, values, promise)) is not None]
+    pieces: list[_Piece] = []
+    for one in seen:
+        found = _piece_of(one, values, promise)
+        if found is not None:
+            pieces.append(replace(found, before=pieces[-1] if pieces else None))
     taken: set[Place] = set()
     remarks: dict[str, None] = {}
     for piece in pieces:
@@ -67,11 +77,15 @@ def compare_pieces(seen: Sequence[Evidence], values: Values, promise: Promise) -
 
 @dataclass(frozen=True)
 class _Piece:
-    """What was read of some of the dims: these are `along`, by number; the others are free."""
+    """What was read of some of the dims: these are `along`, by number; the others are free.
+
+    The piece `before` often has the same labels along them.
+    """
 
     evidence: Evidence
     along: tuple[int, ...]
     promise: Promise
+    before: _Piece | None = None
 
     @cached_property
     def own(self) -> dict[int, int | None]:
@@ -87,10 +101,19 @@ class _Piece:
     @cached_property
     def orders(self) -> Mapping[int, Values] | None:
         """Where each label is in the file, see `orders_of`; None where others are there."""
+        if self._is_like(self.before):
+            return self.before.orders if self.before else None
         try:
             return orders_of(self.evidence, self.raw, self.promise_at({}))
         except NotAsPromised:
             return None
+
+    def _is_like(self, other: _Piece | None) -> bool:
+        return (
+            other is not None
+            and other.along == self.along
+            and has_labels_of(self.evidence, other.evidence)
+        )
 
     @cached_property
     def raw(self) -> Values:
@@ -140,7 +163,10 @@ class _Piece:
         at = {number: one for number, one in enumerate(place) if one is not None}
         promise = self.promise_at(at)
         check_scalars(self.evidence, promise)
-        read = [Read(self.raw, orders_of(self.evidence, there, promise))]
+        orders = self.orders
+        if orders is None:  # says what is wrong
+            orders = orders_of(self.evidence, there, promise)
+        read = [Read(self.raw, orders)]
         remarks = put_in_order([self.evidence], read, there, promise)
         return remarks + converted([self.evidence], read, there, promise)
 

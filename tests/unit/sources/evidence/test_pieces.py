@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gridmill.sources.evidence.compare import NotAsPromised, compare
 from gridmill.sources.evidence.expected import ExpectedAxis, Promise
-from gridmill.sources.evidence.observed import Axis, Evidence
+from gridmill.sources.evidence.observed import Axis, Evidence, Field
 
 LEVELS = np.array([1000.0, 850.0, 500.0])
 LATS = np.array([60.0, 20.0, -10.0, -40.0])
@@ -92,6 +93,38 @@ def test_what_an_author_turned_is_not_turned_again(scale: float) -> None:
     values = stacked(seen) * np.float32(scale)
     assert compare(seen, values, promise()) == [TURNED]
     np.testing.assert_allclose(values, FIELDS * scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_fields_of_a_curvilinear_grid_lie_as_their_coordinates_say(shift: float) -> None:
+    """Which two dims have, and each piece again; one that is elsewhere is refused."""
+    rows, columns = np.mgrid[0.0:4.0, 0.0:5.0]
+    known = {"latitude": 50 + rows + columns / 9, "longitude": columns - rows / 9}
+    numbers = ExpectedAxis(labels=np.array([], "U1"))
+    axes = {"level": ExpectedAxis(labels=LEVELS, units="hPa"), "y": numbers, "x": numbers}
+    units = {"latitude": "degrees_north", "longitude": "degrees_east"}
+    wanted = promise(
+        axes=axes,
+        fields={
+            name: ExpectedAxis(labels=labels, units=units[name], dims=("y", "x"))
+            for name, labels in known.items()
+        },
+    )
+    seen = []
+    for field in FIELDS:
+        there = [
+            Field(name=name, dims=("y", "x"), values=labels[::-1] + shift, units=units[name])
+            for name, labels in known.items()
+        ]
+        told = piece(field[::-1])
+        seen.append(replace(told, axes=(Axis(name="y"), Axis(name="x")), fields=tuple(there)))
+    values = stacked(seen)
+    if shift:
+        with pytest.raises(NotAsPromised, match="its latitude at point"):
+            compare(seen, values, wanted)
+        return
+    assert compare(seen, values, wanted) == ["read with y in another order, and turned"]
+    np.testing.assert_array_equal(values, FIELDS)
 
 
 def test_the_same_field_twice_is_turned_twice() -> None:

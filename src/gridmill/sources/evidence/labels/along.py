@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from gridmill.sources.evidence.expected import (
     if_meant,
 )
 from gridmill.sources.evidence.labels.fields import kind_of, turned_fields
-from gridmill.sources.evidence.observed import Axis, Evidence
+from gridmill.sources.evidence.observed import Axis, Evidence, Field
 from gridmill.sources.evidence.units import are_same, convert, is_convertible
 
-__all__ = ["check_scalars", "is_of", "orders_of", "position_of"]
+__all__ = ["check_scalars", "has_labels_of", "is_of", "orders_of", "position_of"]
 
 Values = np.ndarray[Any, Any]
 
@@ -87,6 +88,29 @@ def position_of(evidence: Evidence, dim: str, promise: Promise) -> tuple[int | N
             return None
         found = _near(numbers.ravel(), expected)
     return (int(found.argmax()) if found.any() else None,)
+
+
+def has_labels_of(evidence: Evidence, other: Evidence) -> bool:
+    """Whether two variables have the same labels: of dims of several positions, and of two dims."""
+    ours, theirs = (list(_labels(one)) for one in (evidence, other))
+    return len(ours) == len(theirs) and all(
+        (one.name, one.units, one.standard_name) == (of.name, of.units, of.standard_name)
+        and _are_alike(one.values, of.values)
+        for one, of in zip(ours, theirs, strict=True)
+    )
+
+
+def _labels(evidence: Evidence) -> Iterator[Axis | Field]:
+    shape = evidence.values.shape
+    yield from (axis for axis, n in zip(evidence.axes, shape, strict=True) if n > 1)
+    yield from evidence.fields
+
+
+def _are_alike(first: Values | None, second: Values | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    is_float = first.dtype.kind == second.dtype.kind == "f"
+    return np.array_equal(first, second, equal_nan=is_float)
 
 
 def is_of(axis: Axis, dim: str, promise: Promise) -> bool:
