@@ -14,8 +14,8 @@ from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.state.beside.exchange import mark_of
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
+from gridmill.stores.state.beside.exchange import mark_of
 
 __all__ = [
     "Declaration",

@@ -30,8 +30,8 @@ from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
-from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.beside.exchange import PROMOTED
+from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.leases import Lease, LeaseHeld
 
 __all__ = ["Listener", "process", "run", "run_anew"]

@@ -6,7 +6,17 @@ import re
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-__all__ = ["NEXT", "PREVIOUS", "PRESENT", "Branches", "Tag", "Versions", "address_of", "check_tag_name", "state_of"]
+__all__ = [
+    "NEXT",
+    "PRESENT",
+    "PREVIOUS",
+    "Branches",
+    "Tag",
+    "Versions",
+    "address_of",
+    "check_tag_name",
+    "state_of",
+]
 
 # As a part of an object's key, of a command line and of a reader's code.
 # Branches of an Icechunk archive, and what the addresses of their records end with.

@@ -119,7 +119,7 @@ def promote(
 
 def _check_usage(archive: ArchiveOptions, *, dry_run: bool, others: list[bool]) -> None:
     context = click.get_current_context()
-    back, *deleting = others
+    deleting = others[1:]
     if archive.staged:
         raise click.UsageError("leave --stage out: --store is what readers see", context)
     if sum(others) > 1 or (dry_run and any(deleting)):
@@ -171,7 +171,7 @@ def _say_address(candidate: Candidate, *, dry_run: bool) -> ExitCode:
     """Say how readers of plain Zarr come to another version."""
     if dry_run:
         return ExitCode.SUCCESS
-    from gridmill.stores.contents.branches import branches_of
+    from gridmill.stores.opening import branches_of
 
     other = candidate.other.where
     try:
@@ -179,8 +179,8 @@ def _say_address(candidate: Candidate, *, dry_run: bool) -> ExitCode:
     except ValueError as error:
         raise Failed(
             f"{error}. Nothing was changed. The next version is whole at {other}: give readers that "
-            "address (gridmill catalog --stage describes it), update both until nobody reads the "
-            "first, or keep the archive in Icechunk, which promotes in one step",
+            "address (gridmill catalog --stage describes it), and update both while both are read; "
+            "or keep the archive in Icechunk, which promotes in one step",
             ExitCode.WRONG_INPUT,
         ) from error
     return ExitCode.SUCCESS

@@ -121,7 +121,7 @@ class ArchiveOptions:
 
 def archive_options(command: Command) -> Command:
     """Take DATASET and where it is kept; passes an `ArchiveOptions`."""
-    options = [
+    options: list[Command] = [
         click.argument("spec", metavar="DATASET", shell_complete=complete_dataset),
         setting("--store", metavar="URL", help="URL or path of the archive."),
         setting(

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gridmill.model.epochs import FIRST
 from gridmill.model.urls import mask_url
 from gridmill.model.wording import count_of
 from gridmill.operations.elsewhere.comparing import Comparison, compare
 from gridmill.operations.maintenance import check_exists
-from gridmill.stores.contents.branches import branches_of
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.opening import branches_of
 from gridmill.stores.state.claims import ADDING, EVERYTHING, UPKEEP
 from gridmill.stores.state.leases import Lease
 from gridmill.stores.versions import PRESENT
@@ -181,5 +181,7 @@ def _check_version(other: DynamicalDataset) -> None:
 
 def _losses(compared: Comparison) -> Iterator[str]:
     """Say what only the present archive has."""
-    yield from (line for line in compared.extent if " only in A" in line or "positions in A" in line)
+    yield from (
+        line for line in compared.extent if " only in A" in line or "positions in A" in line
+    )
     yield from (line for line in compared.structure if line.endswith(" is only in A"))

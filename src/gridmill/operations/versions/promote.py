@@ -28,9 +28,9 @@ from gridmill.model.reports.publication import Publication
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import mask_url
 from gridmill.operations.versions.candidate import Candidate, held, tips_of
-from gridmill.stores.contents.branches import branches_of
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.writable import require_writable
+from gridmill.stores.opening import branches_of
 from gridmill.stores.state.beside import exchange
 from gridmill.stores.state.beside.feed import utc_now
 from gridmill.stores.state.leases import Lease
@@ -246,7 +246,7 @@ def _keep_previous(beside: Beside, leases: Sequence[Lease]) -> None:
 def _order(beside: Beside, report: RunReport, leases: Sequence[Lease], who: str) -> None:
     store = beside.present.store
     before, after = tips_of(beside.present, beside.following)
-    order = {"run": report.run, "who": who, "from": before, "to": after}
+    order: dict[str, Any] = {"run": report.run, "who": who, "from": before, "to": after}
     order["positions"] = store.published_length(beside.present.declared.append_dim) or 0
     _check(leases)
     exchange.mark(store.state, store.tracker.read_declaration() or {}, order)

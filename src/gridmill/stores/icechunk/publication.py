@@ -286,7 +286,7 @@ def commit(
 ) -> None:
     """Commit; what others committed meanwhile stays, and must not be of the same objects."""
     solver = icechunk.ConflictDetector()
-    branch = session.branch
+    branch = str(session.branch)
     said = said_of_merged(repository, merged, branch)
     try:
         session.commit(message, said, rebase_with=solver, rebase_tries=10)

@@ -113,9 +113,7 @@ def split_manifests(
         configured = icechunk.Repository.open(repository.storage(), config)
         configured.save_config()
         merged = merged_in(configured, repository.branch)
-        configured.rewrite_manifests(
-            message, branch=repository.branch, metadata={MERGED: merged}
-        )
+        configured.rewrite_manifests(message, branch=repository.branch, metadata={MERGED: merged})
         repository.forget()
 
     patiently(split)

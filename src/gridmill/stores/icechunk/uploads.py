@@ -147,7 +147,9 @@ class Uploads:
 
     def merged(self) -> Mapping[str, str]:
         """Read what the branch holds, and remember it; see `merged_in`."""
-        self._known_merged = patiently(lambda: merged_in(self.repository.open(), self.repository.branch))
+        self._known_merged = patiently(
+            lambda: merged_in(self.repository.open(), self.repository.branch)
+        )
         return self._known_merged
 
     def _merged_lately(self) -> Mapping[str, str]:

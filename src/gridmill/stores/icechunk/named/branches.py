@@ -12,11 +12,11 @@ from typing import Any
 import icechunk
 from zarr.core.sync import sync
 
+from gridmill.model.urls import is_local, mask_url
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
 from gridmill.stores.icechunk.settings.formats import format_of
 from gridmill.stores.icechunk.uploads import said_of_merged
-from gridmill.model.urls import is_local, mask_url
 
 __all__ = ["IcechunkBranches", "begin_branch"]
 
@@ -115,6 +115,8 @@ def begin_branch(repository: RepositoryAt) -> None:
     session = here.writable_session(begun)
     sync(session.store.delete_dir(""))
     if session.has_uncommitted_changes:
-        session.commit("Begin the next version, not yet to be seen", said_of_merged(here, {}, begun))
+        session.commit(
+            "Begin the next version, not yet to be seen", said_of_merged(here, {}, begun)
+        )
     here.create_branch(name, here.lookup_branch(begun))
     here.delete_branch(begun)

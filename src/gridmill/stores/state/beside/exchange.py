@@ -14,7 +14,7 @@ from gridmill.model.state_files import SCHEMA
 from gridmill.stores.lookahead import each
 from gridmill.stores.objects.protocol import Objects
 
-__all__ = ["PROMOTED", "UNDER_WAY", "clear", "mark", "mark_of", "settle", "take_over"]
+__all__ = ["PROMOTED", "clear", "mark", "mark_of", "settle", "take_over"]
 
 # In a declaration: what was begun with the archive, until it is done.
 UNDER_WAY = "promoting"
@@ -69,14 +69,15 @@ def clear(objects: Objects, before_last: Callable[[], None]) -> None:
     `before_last` is called when nothing else is left.
     """
     kept = ("leases", "staging")
-    keys = [key for key in objects.keys() if _folder(key) not in kept and key != DECLARATION]
+    there = objects.keys("")
+    keys = [key for key in there if _folder(key) not in kept and key != DECLARATION]
     each(objects.delete, keys, objects.at_once)
     before_last()
     objects.delete(DECLARATION)
 
 
 def _moving(objects: Objects) -> set[str]:
-    keys = objects.keys()
+    keys = objects.keys("")
     return {k for k in keys if _folder(k) not in STAY and k not in (DECLARATION, *OWN)}
 
 
