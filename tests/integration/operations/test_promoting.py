@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from gridmill.operations.versions.candidate import check_may_replace, examine
 from gridmill.operations.versions.promote import Beside, discard, forget_previous, go_back
 from gridmill.operations.versions.promote import promote as promote_version
 from gridmill.stores.state.leases import Lease, LeaseHeld
+from gridmill.testing import S3Server
 from killed_steps import Attempts, Readers
 from promoted import CORRECTED, Next, beside_of, make
 from tiny import Provider, Tiny, hours, truth, until, url_of
@@ -98,6 +102,8 @@ def test_without_a_promotion_readers_see_nothing_of_a_next_version(provider, tmp
     dataset.store.forget_versions(later)
     np.testing.assert_array_equal(seen(tmp_path)["a"], truth(hours(8)))
     np.testing.assert_array_equal(seen(tmp_path, "stage")["a"], truth(hours(8)) + np.float32(100))
+    with pytest.raises(ValueError, match="gridmill upkeep without --stage looks after both"):
+        staged.store.forget_versions(later)
     discard(beside_of(tmp_path))
     assert not records_in(tmp_path / "a.stage.gridmill")
     np.testing.assert_array_equal(seen(tmp_path)["a"], truth(hours(8)))
@@ -239,13 +245,13 @@ def whole(tmp_path: Path) -> int:
     return round(float(by[0]))
 
 
-# An update is tried at so many of the steps: it takes as long as ten attempts.
-TRIED_EVERY = 6
+# An update is tried at so many of the steps: it takes as long as several attempts.
+TRIED_EVERY = 4
 
 
-def is_refused(tmp_path: Path) -> bool:
+def is_refused(folder: Path) -> bool:
     """Update; whether that is refused until the promotion is completed. Else it changes nothing."""
-    dataset = make(tmp_path, Next if whole(tmp_path) else Tiny)
+    dataset = make(folder, Next if whole(folder) else Tiny)
     try:
         report = dataset.reformat_operational_update(client="none", now=until(8))
     except ValueError as error:
@@ -257,44 +263,98 @@ def is_refused(tmp_path: Path) -> bool:
     return False
 
 
+def kill_at_each_step(base: Path, attempts: Attempts, kind: Any, by: int) -> list[int]:
+    """Kill, look, and complete, each time on a copy; what readers saw after each death.
+
+    In the end readers see values that differ `by` so much from the first version's.
+    """
+    after = []
+    for number in range(1, 400):
+        folder = base.parent / f"{base.name}-{number}"
+        shutil.copytree(base, folder)
+        with Readers(lambda folder=folder: whole(folder)) as readers:
+            died = attempts.dies_before(number, str(folder), {})
+            after.append(whole(folder))
+            is_tried = number % TRIED_EVERY == 0 and died
+            refused = is_refused(folder) if is_tried else False
+            assert not refused or after[-1] == by  # before the moment, runs go on
+            attempts.dies_before(None, str(folder), {})
+        readers.once()
+        assert readers.violations == []
+        assert whole(folder) == by
+        check_nothing_is_left(folder)
+        if is_tried:
+            assert make(folder, kind).validate(now=until(8)).succeeded
+        shutil.rmtree(folder)
+        if not died:
+            return after
+    raise AssertionError("more than 400 steps")
+
+
+def check_one_moment(after: list[int], before: int, by: int) -> None:
+    """Assert that there is one moment from which on readers see the other version."""
+    moment = after.index(by)
+    assert after == [before] * moment + [by] * (len(after) - moment)
+    assert 10 < moment < len(after) - 10
+
+
 def test_killed_at_its_every_step_readers_see_one_version_or_the_other(provider, tmp_path):
-    """Whole, at every moment; and no run works on the archive before its records followed."""
-    make(tmp_path, Tiny).backfill(until(8), client="none")
-    make(tmp_path, staged=True).backfill(until(8), client="none")
-    refused = 0
-    with (
-        Attempts("promoted:promote_or_complete") as attempts,
-        Readers(lambda: whole(tmp_path)) as readers,
-    ):
-        for number in attempts.one_after_the_other(str(tmp_path), {}):
-            if number % TRIED_EVERY == 0:
-                refused += is_refused(tmp_path)
-    assert readers.looks
-    assert readers.violations == []
-    assert refused
-    assert whole(tmp_path) == CORRECTED
-    assert make(tmp_path).validate(now=until(8)).succeeded
-    check_nothing_is_left(tmp_path)
+    """Whole, at every moment; and what was interrupted is completed by the same command."""
+    base = tmp_path / "base"
+    base.mkdir()
+    (tmp_path / "source").rename(base / "source")
+    make(base, Tiny).backfill(until(8), client="none")
+    make(base, staged=True).backfill(until(8), client="none")
+    with Attempts("promoted:promote_or_complete") as attempts:
+        after = kill_at_each_step(base, attempts, Next, CORRECTED)
+    check_one_moment(after, 0, CORRECTED)
 
 
 def test_the_way_back_is_as_safe(provider, tmp_path):
     """Also where the previous version is overwritten while it takes its place."""
-    make(tmp_path, Tiny).backfill(until(8), client="none")
-    make(tmp_path, staged=True).backfill(until(8), client="none")
-    promote(tmp_path)
-    with (
-        Attempts("promoted:go_back_or_complete") as attempts,
-        Readers(lambda: whole(tmp_path)) as readers,
-    ):
-        for _ in attempts.one_after_the_other(str(tmp_path), {}):
-            if not whole(tmp_path):
+    base = tmp_path / "base"
+    base.mkdir()
+    (tmp_path / "source").rename(base / "source")
+    make(base, Tiny).backfill(until(8), client="none")
+    make(base, staged=True).backfill(until(8), client="none")
+    promote(base)
+    with Attempts("promoted:go_back_or_complete") as attempts:
+        after = kill_at_each_step(base, attempts, Tiny, 0)
+    check_one_moment(after, CORRECTED, 0)
+
+
+def test_in_a_bucket_it_is_as_safe(provider, tmp_path, s3_server: S3Server):
+    """Killed at some of its steps, each death on what the ones before left."""
+    bucket = f"b{uuid.uuid4().hex}"
+    s3_server.create_bucket(bucket)
+    options = {
+        "url": f"s3://{bucket}/a.icechunk",
+        "storage_options": dict(s3_server.storage_options),
+    }
+    make(tmp_path, Tiny, **options).backfill(until(8), client="none")
+    make(tmp_path, staged=True, **options).backfill(until(8), client="none")
+
+    def look() -> float:
+        ds = make(tmp_path, **options).store.open_dataset(chunks=None)
+        by = ds["a"].values - truth(hours(8))
+        assert np.ptp(by.round(3)) == 0
+        return float(by.max().round(3))
+
+    after = []
+    with Attempts("promoted:promote_or_complete") as attempts, Readers(look) as readers:
+        for number in range(3, 400, 9):
+            died = attempts.dies_before(number, str(tmp_path), options)
+            after.append(look())
+            if not died:
                 break
     assert readers.violations == []
-    with Attempts("promoted:promote_or_complete") as attempts:
-        attempts.dies_before(None, str(tmp_path), {})
-    assert whole(tmp_path) == 0
-    assert make(tmp_path, Tiny).validate(now=until(8)).succeeded
-    check_nothing_is_left(tmp_path)
+    assert (after[0], after[-1]) == (0, CORRECTED)
+    assert after == sorted(after)
+    assert make(tmp_path, **options).validate(now=until(8)).succeeded
+    assert set(beside_of(tmp_path, **options).branches.repository.open().list_branches()) == {
+        "main",
+        "previous",
+    }
 
 
 def records_in(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The operating guide's recipe for a next version, run as it is written; and how promote refuses."""
+"""The operating guide's recipe for a next version, run as it is written; what promote refuses."""
 
 from __future__ import annotations
 

@@ -99,6 +99,8 @@ def promote(
     beside = steps.Beside(dataset, _version(archive, staged=True), _version(archive, "previous"))
     if discard or forget_previous:
         return _delete(beside, is_next=discard, yes=yes)
+    if not dry_run:
+        steps.check_no_replicas(dataset)
     done = None if dry_run else steps.complete(beside)
     if done is not None:
         _show(dataset, None, done, output)
@@ -178,7 +180,7 @@ def _say_address(candidate: Candidate, *, dry_run: bool) -> ExitCode:
         branches_of(candidate.present.store)
     except ValueError as error:
         raise Failed(
-            f"{error}. Nothing was changed. The next version is whole at {other}: give readers that "
+            f"{error}. Nothing was changed. The next version is at {other}: give readers that "
             "address (gridmill catalog --stage describes it), and update both while both are read; "
             "or keep the archive in Icechunk, which promotes in one step",
             ExitCode.WRONG_INPUT,

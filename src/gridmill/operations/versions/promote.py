@@ -41,7 +41,15 @@ if TYPE_CHECKING:
 
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["Beside", "complete", "discard", "forget_previous", "go_back", "promote"]
+__all__ = [
+    "Beside",
+    "check_no_replicas",
+    "complete",
+    "discard",
+    "forget_previous",
+    "go_back",
+    "promote",
+]
 
 KIND = "promote"
 # In a declaration at the place of the next version: it is the previous one, on its way back.
@@ -151,6 +159,22 @@ def go_back(candidate: Candidate, beside: Beside, *, who: str) -> RunReport:
     return promote(looked_at, beside, who=who)
 
 
+def check_no_replicas(dataset: DynamicalDataset) -> None:
+    """Raise where there are replicas.
+
+    Raises
+    ------
+    ValueError
+        They are named.
+    """
+    if dataset.replicas:
+        where = " and ".join(mask_url(replica.url) for replica in dataset.replicas)
+        raise ValueError(
+            f"{where}: a replica follows region by region, so that its readers would see a mix of "
+            "both versions: leave --replica out, and afterwards let an update fill another address"
+        )
+
+
 def complete(beside: Beside) -> RunReport | None:
     """Complete what was interrupted; return its report if it changed what readers see.
 
@@ -219,12 +243,7 @@ def _bring_back(beside: Beside, leases: Sequence[Lease]) -> None:
 def _begun(beside: Beside) -> RunReport:
     store = beside.present.store
     require_writable(store)
-    if beside.present.replicas:
-        where = " and ".join(mask_url(replica.url) for replica in beside.present.replicas)
-        raise ValueError(
-            f"{where}: a replica follows region by region, so that its readers would see a mix of "
-            "both versions: leave --replica out, and afterwards let an update fill another address"
-        )
+    check_no_replicas(beside.present)
     return RunReport.begin(beside.present.dataset_id, KIND, mask_url(store.url))
 
 

@@ -58,7 +58,6 @@ from gridmill.stores.objects.opening import open_objects, open_state
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
-from gridmill.stores.versions import NEXT, PREVIOUS, state_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,7 +65,6 @@ if TYPE_CHECKING:
     from gridmill.stores.contents.axis import Moves
 
 __all__ = ["IcechunkStore"]
-
 
 # How the message of a commit begins that withdraws values.
 WITHDRAWN = "Withdraw "
@@ -431,7 +429,7 @@ class IcechunkStore:
             There is no archive.
         """
         self._require_archive()
-        others = self._beside()
+        others = upkeep.others_of(self.uploads)
         expired = upkeep.expire(self.repository, older_than, beside=others, dry_run=dry_run)
         deleted = upkeep.collect_garbage(self.uploads, older_than, beside=others, dry_run=dry_run)
         return {"snapshots_expired": expired, **deleted}
@@ -446,26 +444,6 @@ class IcechunkStore:
         """
         self._require_archive()
         upkeep.split_manifests(self.repository, append_dim, message, check)
-
-    def _beside(self) -> list[Uploads]:
-        """Return the uploads of the next and the previous version, as far as there are any."""
-        if self.repository.branch != BRANCH:
-            raise ValueError(
-                f"{self.url} holds this version beside the one that readers see, whose uploads are "
-                "not known here: gridmill upkeep without --stage looks after both"
-            )
-        there = patiently(lambda: self.repository.open().list_branches())
-        return [
-            IcechunkStore(
-                self.url,
-                self.tracker.dataset_id,
-                state=state_of(self.state.url, name),
-                storage_options=self.storage_options,
-                branch=name,
-            ).uploads
-            for name in (NEXT, PREVIOUS)
-            if name in there
-        ]
 
     def _require_archive(self) -> None:
         if self.metadata() is None:

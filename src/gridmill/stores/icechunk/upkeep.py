@@ -20,9 +20,12 @@ from gridmill.stores.icechunk.settings.formats import format_of
 from gridmill.stores.icechunk.settings.manifests import new_config
 from gridmill.stores.icechunk.uploads import MERGED, Uploads, digest_of, merged_in
 from gridmill.stores.metadata import array_metadata
+from gridmill.stores.objects.opening import open_state
 from gridmill.stores.state.claims import current_claims
+from gridmill.stores.state.records import UpdateProgressTracker
+from gridmill.stores.versions import NEXT, PRESENT, PREVIOUS, state_of
 
-__all__ = ["collect_garbage", "expire", "split_manifests", "warn_of"]
+__all__ = ["collect_garbage", "expire", "others_of", "split_manifests", "warn_of"]
 
 # How long before its token an upload may have begun, and how far clocks may differ.
 GARBAGE_MARGIN = timedelta(hours=1)
@@ -43,6 +46,32 @@ def warn_of(work: IntendedWork) -> list[str]:
             "Icechunk shows a repair region by region: readers see some regions repaired before "
             "others"
         )
+    return found
+
+
+def others_of(uploads: Uploads) -> list[Uploads]:
+    """Return the uploads of the next and the previous version, as far as there are any.
+
+    Raises
+    ------
+    ValueError
+        These are not the present version's.
+    """
+    own, state = uploads.repository, uploads.state.url
+    if own.branch != PRESENT:
+        raise ValueError(
+            f"{own.url}: this version is beside the one that readers see, whose uploads are not "
+            "known here: gridmill upkeep without --stage looks after both"
+        )
+    there = patiently(lambda: own.open().list_branches())
+    found = []
+    for name in (NEXT, PREVIOUS):
+        if name in there:
+            options = own.storage_options
+            objects = open_state(own.url, state_of(state, name), storage_options=options)
+            repository = RepositoryAt(own.url, options, own.format_version, name)
+            tracker = UpdateProgressTracker(objects, uploads.tracker.dataset_id)
+            found.append(Uploads(repository, tracker))
     return found
 
 

@@ -18,8 +18,8 @@ __all__ = ["PROMOTED", "clear", "mark", "mark_of", "settle", "take_over"]
 
 # In a declaration: what was begun with the archive, until it is done.
 UNDER_WAY = "promoting"
-# Which version took the place of which, and when. A replica that was made of another version is told
-# from this one by it.
+# Which version took the place of which, and when. A replica that was made of another version is
+# told from this one by it.
 PROMOTED = "promoted"
 DECLARATION = "declaration.json"
 # They belong to a place and its readers, whatever version is there.
