@@ -131,8 +131,9 @@ def test_the_previous_version_is_the_way_back(provider, tmp_path):
         _ = beside_of(tmp_path).way_back
 
 
-def test_an_upkeep_spares_what_a_next_version_uploaded(provider, tmp_path):
+def test_an_upkeep_spares_what_a_next_version_uploaded(provider, tmp_path, monkeypatch):
     """Though no commit has it yet: its run was killed, or waits for a file."""
+    begun = datetime.now(UTC)
     dataset = make(tmp_path, Tiny)
     dataset.backfill(until(8), client="none")
     staged = make(tmp_path, staged=True)
@@ -141,7 +142,17 @@ def test_an_upkeep_spares_what_a_next_version_uploaded(provider, tmp_path):
     first.unlink()
     staged.backfill(until(8), client="none")  # the second region is uploaded, and waits
     assert not staged.store.published_length("time")
+    spared = []
+    collect = icechunk.Repository.garbage_collect
+
+    def collecting(self, before, **options):
+        spared.append(before)
+        return collect(self, before, **options)
+
+    # Chunks of a few bytes lie in what refers to them: what would be deleted is told by the time.
+    monkeypatch.setattr(icechunk.Repository, "garbage_collect", collecting)
     dataset.store.forget_versions(datetime.now(UTC) + timedelta(hours=3))
+    assert spared[0] < begun
     first.write_bytes(content)
     report = staged.backfill(until(8), client="none")
     assert report.variables_skipped or report.regions_skipped
@@ -233,6 +244,16 @@ def test_plain_zarr_has_the_next_version_at_an_address_of_its_own(provider, tmp_
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a")["a"], truth(hours(8)))
     after = truth(hours(8)) + np.float32(100)
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.v2")["a"], after)
+
+
+def test_why_a_folder_of_plain_zarr_is_not_renamed(provider, tmp_path):
+    """Who opened the archive before would get values of the other version, without any error."""
+    make(tmp_path, Tiny, format="zarr").backfill(until(8), client="none")
+    make(tmp_path, format="zarr", staged=True).backfill(until(8), client="none")
+    opened = xr.open_zarr(tmp_path / "a", chunks=None)
+    (tmp_path / "a").rename(tmp_path / "old")
+    (tmp_path / "a.v2").rename(tmp_path / "a")
+    np.testing.assert_array_equal(opened["a"], truth(hours(8)) + np.float32(CORRECTED))
 
 
 def whole(tmp_path: Path) -> int:
