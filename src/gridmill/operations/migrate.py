@@ -16,7 +16,7 @@ from gridmill.archive.archive import Archive
 from gridmill.archive.metadata import with_current
 from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import by_hand, check_exists
-from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.replicas import Replicas
 from gridmill.publishing.view import ReaderView
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.structure import Difference, compare_structures
@@ -61,7 +61,7 @@ def migration_of(dataset: DynamicalDataset, *, now: Any = None) -> Migration:
     def add(view: ReaderView) -> None:
         differences.extend(d for d in _compare(view.store, archive) if d not in differences)
 
-    Publisher(archive, dataset.replicas).replicas.each(add)
+    Replicas(archive, dataset.replicas).each(add)
     refused = tuple(d for d in differences if not d.is_description)
     stopping = _compare(dataset.store, made) if refused else []
     return Migration(
@@ -122,8 +122,7 @@ def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) ->
                 view.describe(root, message, check)
                 changed.extend(difference for difference in permitted if difference not in changed)
 
-            hand.publisher.replicas.each(change)
-            change(hand.publisher.view)
+            hand.publisher.change_everywhere(change)
         hand.report.notes.extend(f"{who} changed {difference}" for difference in changed)
     return hand.report
 

@@ -11,7 +11,7 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import short_label
 from gridmill.operations.maintenance import by_hand, check_exists
-from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.replicas import Replicas
 from gridmill.publishing.view import ReaderView
 from gridmill.stores.final_store import readable_length
 
@@ -87,7 +87,7 @@ def check_truncation(dataset: DynamicalDataset, archive: Archive, end: str) -> i
     """
     check_exists(dataset)
     config, index = archive.config, archive.index
-    replicas = Publisher(archive, dataset.replicas).replicas
+    replicas = Replicas(archive, dataset.replicas)
     length = config.position(end, index)
     shown = readable_length(dataset.store, config.append_dim) or 0
     if length >= max([shown, *replicas.lengths()]):

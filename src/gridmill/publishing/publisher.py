@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import refuse_other_labels
@@ -26,6 +26,8 @@ __all__ = ["Publisher"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Publisher:
     """Publishes the longest prefix of an archive that its records allow.
@@ -42,7 +44,7 @@ class Publisher:
         self.archive = archive
         self.extent = Extent(archive)
         self.staging = Staging(archive, self.extent)
-        self.replicas = Replicas(archive, self.extent, replicas)
+        self.replicas = Replicas(archive, replicas, self.extent)
         self.view = ReaderView(archive, self.extent, archive.store, self.remember)
         self.completeness = self.view.completeness
         self._revised: list[tuple[int, int]] = []
@@ -55,6 +57,19 @@ class Publisher:
             return
         with lease.publishing():
             self.view.prepare()
+
+    def change_everywhere(self, change: Callable[[ReaderView], T]) -> T:
+        """Do to the replicas, then to the archive, what is done by hand.
+
+        A replica where it fails is left alone, see `Replicas.each`.
+
+        Returns
+        -------
+        T
+            What it gave for the archive.
+        """
+        self.replicas.each(change)
+        return change(self.view)
 
     def remember(self, record: ProgressRecord) -> None:
         """Keep in mind that a region may have uploads that are not visible yet."""

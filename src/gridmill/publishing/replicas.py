@@ -43,10 +43,10 @@ class Replicas:
     ----------
     archive
         What the primary holds.
-    extent
-        Judges which of its regions are whole.
     stores
         The replicas.
+    extent
+        Judges which of its regions are whole; None looks at the archive's records itself.
 
     Attributes
     ----------
@@ -54,10 +54,13 @@ class Replicas:
         Makes copies; in this process unless somebody knows better.
     """
 
-    def __init__(self, archive: Archive, extent: Extent, stores: Sequence[FinalStore]) -> None:
+    def __init__(
+        self, archive: Archive, stores: Sequence[FinalStore], extent: Extent | None = None
+    ) -> None:
         self.archive = archive
         self.copy: MakeCopies = copy_here
-        self._all = [Replica(archive, extent, store) for store in stores]
+        judges = extent or Extent(archive)
+        self._all = [Replica(archive, judges, store) for store in stores]
         self._changed: dict[str, ProgressRecord] = {}
         self._prepared = False
 

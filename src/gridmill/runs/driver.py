@@ -97,7 +97,14 @@ class Driver:
         self.narrator = Narrator(report, listener)
         self.showing = Showing(publisher, lease, self.narrator, publish_interval_s)
         self.ledger = Ledger(publisher, lease, run=report.run, now=now, showing=self.showing)
-        self.intake = Intake(self.window, self.works, publisher, self.ledger, self.narrator)
+        self.intake = Intake(
+            self.window,
+            self.works,
+            publisher.extent,
+            publisher.replicas,
+            self.ledger,
+            self.narrator,
+        )
 
     def run(self, jobs: Iterable[RegionJob[Any, Any]], *, publish: bool = True) -> RunReport:
         """Process region jobs until each is recorded as done or failed.

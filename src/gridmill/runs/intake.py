@@ -15,7 +15,8 @@ from gridmill.model.wording import count_of
 from gridmill.pipeline.slabs.transform import NotTransformed
 from gridmill.pipeline.upload import is_disk_full
 from gridmill.pipeline.values import LocalFiles, Receipt
-from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.extent import Extent
+from gridmill.publishing.replicas import Replicas
 from gridmill.runs.in_flight import Output, RegionInFlight, Window
 from gridmill.runs.ledger import Ledger
 from gridmill.runs.narration import Narrator
@@ -45,8 +46,10 @@ class Intake:
         Where the tasks are, and further attempts go.
     works
         Says what another attempt needs.
-    publisher
-        Learns what became of each region.
+    extent
+        Judges each region that is recorded.
+    replicas
+        Keep what a worker put into them.
     ledger
         Writes the records.
     narrator
@@ -57,13 +60,15 @@ class Intake:
         self,
         window: Window,
         works: Works,
-        publisher: Publisher,
+        extent: Extent,
+        replicas: Replicas,
         ledger: Ledger,
         narrator: Narrator,
     ) -> None:
         self.window = window
         self.works = works
-        self.publisher = publisher
+        self.extent = extent
+        self.replicas = replicas
         self.ledger = ledger
         self.narrator = narrator
         self._suspects: Counter[str] = Counter()
@@ -125,7 +130,7 @@ class Intake:
             receipt = replace(receipt, files=known)
         outcome.receipts[receipt.variable] = receipt
         region = output.region.job.region
-        self.publisher.replicas.keep(region, receipt.variable, receipt.replicated)
+        self.replicas.keep(region, receipt.variable, receipt.replicated)
         self.ledger.unrecorded.add(output.region)
         self.narrator.note_uploaded(output.region, receipt)
 
@@ -208,7 +213,7 @@ class Intake:
         """Write the region's record, and let go of it."""
         self.window.close(region)
         record = self.ledger.record(region)
-        self.publisher.extent.judge(record, region.outcome.prepared)
+        self.extent.judge(record, region.outcome.prepared)
         self.narrator.note_finished(region, record)
 
 

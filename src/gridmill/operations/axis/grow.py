@@ -131,8 +131,7 @@ def grow(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:
             with hand.lease.publishing() as check:
                 view.widen(length, message, check)
 
-        publisher.replicas.each(widen)
-        widen(publisher.view)
+        publisher.change_everywhere(widen)
         hand.report.replicas = publisher.replicas.outcomes()
         hand.report.notes.append(f"{who}: {message}")
     return hand.report

@@ -74,8 +74,7 @@ def relabel(dataset: DynamicalDataset, *, dry_run: bool = False, now: Any = None
         def change(view: ReaderView) -> None:
             counts.update(view.store.relabel(names, check))
 
-        change(hand.publisher.view)
-        hand.publisher.replicas.each(change)
+        hand.publisher.change_everywhere(change)
         done = Relabelling(dict(counts), hand.report)
         objects = count_of(done.changed, "object")
         hand.report.notes.append(f"headers of {objects} set, {counts['right']:,} were right")

@@ -64,8 +64,7 @@ def publish_statistics(
             if root != stored:
                 view.describe(root, f"Statistics up to {found.end}", check)
 
-        hand.publisher.replicas.each(change)
-        change(hand.publisher.view)
+        hand.publisher.change_everywhere(change)
         hand.report.notes.append(f"statistics of {', '.join(told)} up to {found.end} published")
     return hand.report
 

@@ -184,8 +184,7 @@ def hide_in_all(
         forget_hidden(view, names)
 
     with publisher.feeding(lease):
-        publisher.replicas.each(take_away)
-        take_away(publisher.view)
+        publisher.change_everywhere(take_away)
         with lease.publishing():
             publisher.note_variables(lease, removed=names)
     return publisher
@@ -204,8 +203,7 @@ def delete_hidden(publisher: Publisher, names: Sequence[str], lease: Lease, grac
         write_going(view.store.state, GoingVariables(kept, removing))
         return deleted
 
-    publisher.replicas.each(sweep)
-    return sweep(publisher.view)
+    return publisher.change_everywhere(sweep)
 
 
 def _without(config: TemplateConfig, names: Sequence[str]) -> TemplateConfig:

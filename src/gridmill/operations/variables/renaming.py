@@ -174,8 +174,7 @@ def _show_in_all(
         forget_added(tracker, names)
 
     with publisher.feeding(lease):
-        publisher.replicas.each(show)
-        show(publisher.view)
+        publisher.change_everywhere(show)
         with lease.publishing():
             publisher.note_variables(lease, added=names)
 

@@ -214,8 +214,7 @@ class Addition:
             forget_added(tracker, self.names)
 
         with publisher.feeding(lease):
-            publisher.replicas.each(show)
-            show(publisher.view)
+            publisher.change_everywhere(show)
             with lease.publishing():
                 publisher.note_variables(lease, added=self.names)
         self.report.replicas = publisher.replicas.outcomes()
