@@ -348,6 +348,47 @@ def test_the_way_back_is_as_safe(provider, tmp_path):
     check_one_moment(after, CORRECTED, 0)
 
 
+needs_format_2 = pytest.mark.skipif(
+    icechunk.__version__.startswith("1."), reason="this Icechunk knows one format"
+)
+
+
+@needs_format_2
+def test_a_local_repository_in_format_2_has_one_version(provider, tmp_path):
+    """One object holds all its branches, and two runs would overwrite each other's."""
+    make(tmp_path, Tiny, format_version=2).backfill(until(4), client="none")
+    with pytest.raises(ValueError, match="a local disk does not guard"):
+        make(tmp_path, staged=True).backfill(until(4), client="none")
+    np.testing.assert_array_equal(seen(tmp_path)["a"], truth(hours(4)))
+
+
+@needs_format_2
+def test_an_upkeep_keeps_what_a_next_version_in_format_2_merged(
+    provider, tmp_path, s3_server: S3Server
+):
+    """Though the commits that said so are expired: nothing is merged again."""
+    bucket = f"b{uuid.uuid4().hex}"
+    s3_server.create_bucket(bucket)
+    options = {
+        "url": f"s3://{bucket}/a.icechunk",
+        "storage_options": dict(s3_server.storage_options),
+    }
+    make(tmp_path, Tiny, format_version=2, **options).backfill(until(8), client="none")
+    staged = make(tmp_path, staged=True, **options)
+    staged.backfill(until(8), client="none")
+    present = make(tmp_path, Tiny, **options)
+    merged = staged.store.uploads.merged()
+    present.store.forget_versions(datetime.now(UTC) + timedelta(hours=3))
+    assert staged.store.uploads.merged() == merged != {}
+    beside = beside_of(tmp_path, **options)
+    promote_version(examine(beside.present, beside.following), beside, who="ann")
+    after = make(tmp_path, **options)
+    np.testing.assert_array_equal(
+        after.store.open_dataset(chunks=None)["a"], truth(hours(8)) + np.float32(CORRECTED)
+    )
+    assert after.validate(now=until(8)).succeeded
+
+
 def test_in_a_bucket_it_is_as_safe(provider, tmp_path, s3_server: S3Server):
     """Killed at some of its steps, each death on what the ones before left."""
     bucket = f"b{uuid.uuid4().hex}"
