@@ -68,6 +68,10 @@ class DynamicalDataset:
         of what `open_store` takes, ``{"url": ..., "format": ..., "storage_options": ...}``.
     credentials
         For source hosts, before what `RegionJob.credentials` declares for the same hosts.
+    staged
+        The next version of the archive at `store` is meant, which is built beside it: of Icechunk
+        a branch, of plain Zarr an address that ends with `RegionJob.version`. `gridmill promote`
+        lets it take the place of the present one.
 
     Attributes
     ----------
@@ -101,6 +105,7 @@ class DynamicalDataset:
         cache_control: Mapping[str, str] | None = None,
         replicas: Sequence[str | Path | Mapping[str, Any]] = (),
         credentials: Sequence[Credential] = (),
+        staged: bool | str = False,
     ) -> None:
         self.declared = self.template_config()
         self.declared.declared_version = self.region_job.version
@@ -115,7 +120,13 @@ class DynamicalDataset:
             storage_options=storage_options,
             format_version=format_version,
             cache_control=cache_control,
+            staged=self.region_job.version if staged is True else staged or None,
         )
+        if staged and replicas:
+            raise ValueError(
+                f"{self.store.url} is no version that readers see, and has no replicas: leave them "
+                "out"
+            )
         self.replicas = [
             open_replica(given, self.store, self.dataset_id, storage_options, cache_control)
             for given in replicas

@@ -10,16 +10,19 @@ from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.over_time.succession import declared_names, renames
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.state_files import UnreadableState
+from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
+from gridmill.stores.state.beside.exchange import mark_of
 
 __all__ = [
     "Declaration",
     "keep_declaration",
     "narrowed",
     "read_declaration",
+    "refuse_under_way",
     "stored_metadata",
     "with_new_variables",
     "with_what_it_has",
@@ -89,13 +92,30 @@ def _kept(store: FinalStore, coded: TemplateConfig) -> Declaration | None:
         kept = tracker.read_declaration()
         positions = None if kept else _published(store, coded)
         if not positions:
+            refuse_under_way(store, kept)
             return kept
         kept = tracker.read_declaration()  # another run may have made the archive in between
         if kept is None:
             raise tracker.lost(store.url, positions)
     except OSError as error:
         raise StoreUnwritable(f"cannot read {store.url}: {error}") from error
+    refuse_under_way(store, kept)
     return kept
+
+
+def refuse_under_way(store: FinalStore, declaration: Declaration | None) -> None:
+    """Raise where records and what readers see may be those of different versions.
+
+    Raises
+    ------
+    ValueError
+        A promotion is at work, or was interrupted.
+    """
+    if mark_of(declaration) is not None:
+        raise ValueError(
+            f"a version of {mask_url(store.url)} is being promoted or deleted, or that was "
+            "interrupted: gridmill promote completes it; readers are not concerned"
+        )
 
 
 def _published(store: FinalStore, coded: TemplateConfig) -> int | None:

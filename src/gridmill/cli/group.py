@@ -24,6 +24,7 @@ from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
+from gridmill.cli.commands.promote import promote
 from gridmill.cli.commands.prove import prove
 from gridmill.cli.commands.rebuild_records import rebuild_records
 from gridmill.cli.commands.reindex import reindex
@@ -133,6 +134,7 @@ COMMANDS = (
     adopt,
     copy,
     compare,
+    promote,
     headers,
     catalog,
     tag,

@@ -46,7 +46,7 @@ from gridmill.stores.icechunk.maintenance.rearranging import rearrange
 from gridmill.stores.icechunk.named.tags import IcechunkVersions
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
-from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
+from gridmill.stores.icechunk.repository import AT_ONCE, BRANCH, RepositoryAt
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.settings.formats import DEFAULT, check_writable_format, format_of
 from gridmill.stores.icechunk.settings.storage import check_place
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
     from gridmill.stores.contents.axis import Moves
 
 __all__ = ["IcechunkStore"]
-
 
 # How the message of a commit begins that withdraws values.
 WITHDRAWN = "Withdraw "
@@ -87,6 +86,8 @@ class IcechunkStore:
         `client_kwargs`, `config_kwargs`, `requester_pays`.
     format_version
         Of Icechunk's format: 1 or 2. None means what an archive was made in, and 1 for a new one.
+    branch
+        The one that is written and read; readers read ``main``.
 
     Raises
     ------
@@ -111,6 +112,7 @@ class IcechunkStore:
         state: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
         format_version: int | None = None,
+        branch: str = BRANCH,
     ) -> None:
         self.url = str(url).rstrip("/")
         check_place(self.url)
@@ -118,7 +120,7 @@ class IcechunkStore:
             check_writable_format(format_version)
         self.storage_options = dict(storage_options or {})
         self.state = open_state(self.url, state, storage_options=storage_options)
-        self.repository = RepositoryAt(self.url, self.storage_options, format_version)
+        self.repository = RepositoryAt(self.url, self.storage_options, format_version, branch)
         self._keep_records(UpdateProgressTracker(self.state, dataset_id))
 
     def _keep_records(self, tracker: UpdateProgressTracker) -> None:
@@ -427,8 +429,9 @@ class IcechunkStore:
             There is no archive.
         """
         self._require_archive()
-        expired = upkeep.expire(self.repository, older_than, dry_run=dry_run)
-        deleted = upkeep.collect_garbage(self.uploads, older_than, dry_run=dry_run)
+        others = upkeep.others_of(self.uploads)
+        expired = upkeep.expire(self.repository, older_than, beside=others, dry_run=dry_run)
+        deleted = upkeep.collect_garbage(self.uploads, older_than, beside=others, dry_run=dry_run)
         return {"snapshots_expired": expired, **deleted}
 
     def split_manifests(self, append_dim: str, message: str, check: Callable[[], None]) -> None:

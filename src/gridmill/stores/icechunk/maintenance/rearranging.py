@@ -17,7 +17,7 @@ from gridmill.stores.contents.axis import Moves
 from gridmill.stores.icechunk.keys import get, keys_below, write_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import commit
-from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
+from gridmill.stores.icechunk.repository import RepositoryAt
 from gridmill.stores.icechunk.uploads import merged_in
 from gridmill.stores.metadata import ROOT
 
@@ -41,13 +41,14 @@ def rearrange(
 
     def once() -> None:
         repo = repository.open()
-        session = repo.writable_session(BRANCH)
+        session = repo.writable_session(repository.branch)
         before = repo.readonly_session(snapshot_id=session.snapshot_id).store
         write_metadata(session.store, folder)
         receipts = {name: tuple(_move(before, session, name, moves)) for name in moves.arrays}
         prepared(receipts)
         # What moved is no upload any more.
-        merged = {name: of for name, of in merged_in(repo).items() if _is_before(name, moves)}
+        held = merged_in(repo, repository.branch).items()
+        merged = {name: of for name, of in held if _is_before(name, moves)}
         commit(repo, session, message, merged)
 
     patiently(once)

@@ -8,7 +8,7 @@ from typing import Any
 import icechunk
 
 from gridmill.stores.icechunk.patience import patiently
-from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
+from gridmill.stores.icechunk.repository import RepositoryAt
 from gridmill.stores.versions import Tag, check_tag_name
 
 __all__ = ["IcechunkVersions"]
@@ -83,7 +83,7 @@ class IcechunkVersions:
         if moment is not None:
             store: Any = self.repository.as_of(moment)
             return str(store.session.snapshot_id)
-        return str(patiently(lambda: self._open().lookup_branch(BRANCH)))
+        return str(patiently(lambda: self._open().lookup_branch(self.repository.branch)))
 
     def _open(self) -> icechunk.Repository:
         return patiently(self.repository.open)
