@@ -143,6 +143,7 @@ def _count_writes(dies_before: int | None) -> None:
         return call
 
     from gridmill.stores.icechunk import publication
+    from gridmill.stores.icechunk.maintenance import rearranging
     from gridmill.stores.icechunk.repository import RepositoryAt
     from gridmill.stores.objects.local import LocalObjects
     from gridmill.stores.objects.s3.objects import S3Objects
@@ -151,7 +152,7 @@ def _count_writes(dies_before: int | None) -> None:
         for name in WRITES:
             setattr(kind, name, counted(getattr(kind, name)))
         kind.change = counted_later(kind.change)
-    publication.commit = counted(publication.commit)
+    publication.commit = rearranging.commit = counted(publication.commit)
     RepositoryAt.create = counted(RepositoryAt.create)
 
 
