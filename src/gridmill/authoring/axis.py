@@ -100,6 +100,8 @@ def late_labels(config: TemplateConfig) -> pd.Index[Any]:
     if config.settling_window is None or len(published) == 0:
         return published[:0]
     given = _given(config, published[-1], published)
+    # What lies before the start is no part of the axis: an archive may have dropped it.
+    given = given[given >= config.label(config.append_dim_start)]
     late: pd.Index[Any] = given[~given.isin(published)]
     return late
 

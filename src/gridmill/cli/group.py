@@ -33,6 +33,7 @@ from gridmill.cli.commands.release import release
 from gridmill.cli.commands.remove_variable import remove_variable
 from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
+from gridmill.cli.commands.retain import retain
 from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.statistics import statistics
 from gridmill.cli.commands.status import status
@@ -125,6 +126,7 @@ COMMANDS = (
     reject,
     withdraw,
     truncate,
+    retain,
     migrate_metadata,
     remove_variable,
     restore_metadata,

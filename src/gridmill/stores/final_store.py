@@ -345,8 +345,10 @@ class FinalStore(Protocol):
     ) -> None:
         """Let values move along the append dim, in one step together with their labels.
 
+        Where others come in between, or where the first ones go; see `Moves`.
+
         A local Zarr store gives metadata and coordinates; `prepared` is called before anybody sees
-        them, with the objects by array.
+        them, with the objects by array that were written for it.
 
         Raises
         ------

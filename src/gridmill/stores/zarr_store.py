@@ -307,6 +307,14 @@ class ZarrStore:
         prepared: Callable[[Mapping[str, tuple[ObjectReceipt, ...]]], None],
     ) -> None:
         """Refuse: labels and values are objects of their own, which readers get one by one."""
+        if moves.dropped:
+            raise ValueError(
+                f"{self.url} is plain Zarr, whose objects are named by their positions: where the "
+                "first positions go, every object gets another name, and who opened it before "
+                "would read other values under the labels from before. Icechunk 2 shifts arrays "
+                "in one commit: gridmill copy this archive to a store of --format icechunk, and "
+                "retain that one"
+            )
         raise ValueError(
             f"{self.url} is plain Zarr, where no position can be taken in between two others: who "
             "opened it before would read moved values under the labels from before. Icechunk "
