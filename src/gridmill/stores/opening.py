@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gridmill.model.urls import canonical, check_address, is_same_kind, mask_url
+from gridmill.model.urls import canonical, check_address, is_same_kind
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.opening import state_url
 from gridmill.stores.versions import NEXT, PRESENT, address_of, state_of
 from gridmill.stores.zarr_store import ZarrStore
 
-if TYPE_CHECKING:
-    from gridmill.stores.versions import Branches
-
-__all__ = ["FORMATS", "branches_of", "open_replica", "open_store"]
+__all__ = ["FORMATS", "open_replica", "open_store"]
 
 FORMATS = ("zarr", "icechunk")
 
@@ -102,25 +99,6 @@ def open_store(
         storage_options=storage_options,
         cache_control=cache_control,
     )
-
-
-def branches_of(store: FinalStore) -> Branches:
-    """Return the versions of an archive that are beside each other.
-
-    Raises
-    ------
-    ValueError
-        Readers of this format cannot be moved to another version at the same address.
-    """
-    if store.shows_uploads:
-        raise ValueError(
-            f"{mask_url(store.url)} is plain Zarr, whose objects cannot be exchanged in one step: "
-            "who opened it before would read objects of another version by the metadata of this one"
-        )
-    from gridmill.stores.icechunk.named.branches import IcechunkBranches
-
-    icechunk: Any = store
-    return IcechunkBranches(icechunk.repository)
 
 
 def open_replica(

@@ -18,7 +18,7 @@ from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
-from gridmill.model.urls import is_local
+from gridmill.model.urls import is_local, mask_url
 from gridmill.stores.copied import ObjectReplaced, fetch_object, keep_object, put_changed, renamed
 from gridmill.stores.final_store import (
     CoordinateValues,
@@ -42,7 +42,7 @@ from gridmill.stores.objects.opening import open_objects, open_state, state_url
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
-from gridmill.stores.versions import Versions
+from gridmill.stores.versions import PRESENT, Branches, Versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,6 +83,7 @@ class ZarrStore:
 
     format: ClassVar[str] = "zarr"
     shows_uploads: ClassVar[bool] = True
+    branch = PRESENT  # a next version is an archive of its own, elsewhere
 
     def __init__(
         self,
@@ -170,6 +171,14 @@ class ZarrStore:
         raise ValueError(
             f"{self.url} is plain Zarr, which keeps no versions, so that none can have a name: "
             "Icechunk does. Copy the archive to keep it as it is"
+        )
+
+    @property
+    def branches(self) -> Branches:
+        """Refuse: objects cannot be exchanged in one step."""
+        raise ValueError(
+            f"{mask_url(self.url)} is plain Zarr, whose objects cannot be exchanged in one step: "
+            "who opened it before would read objects of another version by the metadata of this one"
         )
 
     def read_as_of(

@@ -173,11 +173,9 @@ def _say_address(candidate: Candidate, *, dry_run: bool) -> ExitCode:
     """Say how readers of plain Zarr come to another version."""
     if dry_run:
         return ExitCode.SUCCESS
-    from gridmill.stores.opening import branches_of
-
     other = candidate.other.where
     try:
-        branches_of(candidate.present.store)
+        _ = candidate.present.store.branches
     except ValueError as error:
         raise Failed(
             f"{error}. Nothing was changed. The next version is at {other}: give readers that "

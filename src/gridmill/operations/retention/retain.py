@@ -39,7 +39,7 @@ from gridmill.model.reports.publication import Publication
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.wording import count_of, short_label
 from gridmill.operations.axis.moved import moved_record
-from gridmill.operations.maintenance import Hand, by_hand, check_exists
+from gridmill.operations.maintenance import Hand, by_hand, check_exists, publish_uploads
 from gridmill.operations.retention.shifted import Shift
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
@@ -107,7 +107,7 @@ def retain(dataset: DynamicalDataset, keep: timedelta, *, who: str, now: Any = N
         dropped = to_be_dropped(dataset, keep)
         if dropped:
             _check_possible(dataset, hand, dropped)
-            hand.publisher.publish(hand.lease)  # what runs left: then nothing else is unseen
+            publish_uploads(hand)
             _drop(dataset, hand, dropped, who, now)
         else:
             step = count_of(_step(hand.archive.config), "position")

@@ -16,7 +16,6 @@ from gridmill.model.wording import count_of
 from gridmill.operations.elsewhere.comparing import Comparison, compare
 from gridmill.operations.maintenance import check_exists
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.opening import branches_of
 from gridmill.stores.state.claims import ADDING, EVERYTHING, UPKEEP
 from gridmill.stores.state.leases import Lease
 from gridmill.stores.versions import PRESENT
@@ -136,9 +135,8 @@ def _some(lines: Sequence[str]) -> str:
 
 def tips_of(present: DynamicalDataset, other: DynamicalDataset) -> Tips:
     """Return what the present and another version of an archive are at this moment."""
-    branches, store = branches_of(present.store), other.store
-    name = store.repository.branch  # type: ignore[attr-defined]  # what has branches has this
-    return str(branches.tip(PRESENT)), str(branches.tip(name))
+    branches = present.store.branches
+    return str(branches.tip(PRESENT)), str(branches.tip(other.store.branch))
 
 
 @contextmanager

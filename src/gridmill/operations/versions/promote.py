@@ -30,7 +30,6 @@ from gridmill.model.urls import mask_url
 from gridmill.operations.versions.candidate import Candidate, held, tips_of
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.writable import require_writable
-from gridmill.stores.opening import branches_of
 from gridmill.stores.state.beside import exchange
 from gridmill.stores.state.beside.feed import utc_now
 from gridmill.stores.state.leases import Lease
@@ -77,7 +76,7 @@ class Beside:
         previous: DynamicalDataset,
     ) -> None:
         self.present, self.following, self.previous = present, following, previous
-        self.branches = branches_of(present.store)
+        self.branches = present.store.branches
 
     @property
     def stores(self) -> Sequence[FinalStore]:

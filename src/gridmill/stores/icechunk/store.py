@@ -43,6 +43,7 @@ from gridmill.stores.final_store import (
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.maintenance.rearranging import rearrange
+from gridmill.stores.icechunk.named.branches import IcechunkBranches
 from gridmill.stores.icechunk.named.tags import IcechunkVersions
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
@@ -142,6 +143,16 @@ class IcechunkStore:
     def versions(self) -> IcechunkVersions:
         """Names versions of the archive."""
         return IcechunkVersions(self.repository)
+
+    @property
+    def branch(self) -> str:
+        """Which version of the archive this is."""
+        return self.repository.branch
+
+    @property
+    def branches(self) -> IcechunkBranches:
+        """The versions of the archive that are beside each other."""
+        return IcechunkBranches(self.repository)
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""
