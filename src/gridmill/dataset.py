@@ -111,7 +111,8 @@ class DynamicalDataset:
         self.declared.declared_version = self.region_job.version
         self.declared.verified = self.verified
         check_rules(self.region_job, self.declared.data_vars, self.declared.append_dim)
-        self.store = open_store(
+        opened = partial(
+            open_store,
             str(store),
             self.dataset_id,
             format=format,
@@ -120,8 +121,9 @@ class DynamicalDataset:
             storage_options=storage_options,
             format_version=format_version,
             cache_control=cache_control,
-            staged=self.region_job.version if staged is True else staged or None,
         )
+        self.store = opened(staged=self.region_job.version if staged is True else staged or None)
+        self._follows = opened() if staged else None
         if staged and replicas:
             raise ValueError(
                 f"{self.store.url} is no version that readers see, and has no replicas: leave them "
@@ -408,6 +410,7 @@ class DynamicalDataset:
             self._process,
             self._tmp_store,
             self._access,
+            self._follows,
         )
 
     def _tmp_store(self) -> Path:

@@ -15,7 +15,7 @@ from gridmill.model.variables import DataVar
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
-from gridmill.stores.state.beside.exchange import mark_of
+from gridmill.stores.state.beside.exchange import RETAINED, mark_of
 
 __all__ = [
     "Declaration",
@@ -38,6 +38,7 @@ def read_declaration(
     start: str | None = None,
     variables: Sequence[str] | None = None,
     max_lead: str | None = None,
+    follows: FinalStore | None = None,
 ) -> Declaration:
     """Return what was declared when the archive was made; for a new one, what would be.
 
@@ -49,6 +50,9 @@ def read_declaration(
         The template as the code declares it.
     start, variables, max_lead
         What a new archive is narrowed to.
+    follows
+        The present version, where this is a next one: a new one is narrowed to what that is, unless
+        something else is given.
 
     Raises
     ------
@@ -61,11 +65,12 @@ def read_declaration(
     """
     kept = _kept(store, coded)
     if kept is None:
+        names = None if variables is None else list(variables)
+        given = {"start": start, "variables": names, "max_lead": max_lead}
         return {
+            **_of_present(follows),
             "dataset_id": coded.dataset_id,
-            "start": start,
-            "variables": None if variables is None else list(variables),
-            "max_lead": max_lead,
+            **{name: value for name, value in given.items() if value is not None},
             **store.declared_format(),
         }
     if kept["dataset_id"] != coded.dataset_id:
@@ -83,6 +88,14 @@ def read_declaration(
             "leave it out, or give another --store"
         )
     return kept
+
+
+def _of_present(store: FinalStore | None) -> Declaration:
+    """Return what a next version has of the present one's declaration."""
+    narrowed: Declaration = {"dataset_id": None, "start": None, "variables": None, "max_lead": None}
+    kept = None if store is None else store.tracker.read_declaration()
+    names = [*narrowed, RETAINED]
+    return {**narrowed, **{name: kept[name] for name in names if kept and name in kept}}
 
 
 def _kept(store: FinalStore, coded: TemplateConfig) -> Declaration | None:

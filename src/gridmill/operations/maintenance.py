@@ -117,9 +117,9 @@ def publish_uploads(hand: Hand) -> None:
             without = f" before {', '.join(lacking)}" if lacking else ""
             at = "static" if record.region.is_static else f"from {archive.index[record.start]} on"
             raise ValueError(
-                f"{mask_url(archive.store.url)}: {', '.join(sorted(unseen))} {at} was uploaded anew "
-                f"and cannot be published{without}: complete it by gridmill update, or backfill, "
-                "first; nothing was written"
+                f"{mask_url(archive.store.url)}: {', '.join(sorted(unseen))} {at} was uploaded "
+                f"anew and cannot be published{without}: complete it by gridmill update, or "
+                "backfill, first; nothing was written"
             )
 
 

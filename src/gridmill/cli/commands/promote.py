@@ -58,6 +58,9 @@ exchanged in one step: there the next version has an address of its own, which
 )
 @click.option("--allow-less", is_flag=True, help="Also if readers lose labels or variables.")
 @click.option("--allow-errors", is_flag=True, help="Also if its validation finds errors.")
+@click.option(
+    "--allow-dropped", is_flag=True, help="Also if readers see again what retain dropped."
+)
 @click.option("--back", is_flag=True, help="Let the previous version take its place again.")
 @click.option("--discard", is_flag=True, help="Delete the next version instead.")
 @click.option("--forget-previous", is_flag=True, help="Delete the previous version instead.")
@@ -71,6 +74,7 @@ def promote(
     blocks: int,
     allow_less: bool,
     allow_errors: bool,
+    allow_dropped: bool,
     back: bool,
     discard: bool,
     forget_previous: bool,
@@ -90,11 +94,12 @@ def promote(
     from gridmill.operations.versions import promote as steps
     from gridmill.operations.versions.candidate import check_may_replace
 
+    allowed = (allow_less, allow_errors, allow_dropped)
     dataset = archive.open()
     if dataset.store.shows_uploads:
         looked = _look(archive, dataset, _version(archive, staged=True), blocks, now)
         _show(dataset, looked, None, output)
-        check_may_replace(looked.candidate, _errors(looked), allow_less, allow_errors)
+        check_may_replace(looked.candidate, _errors(looked), *allowed)
         return _say_address(looked.candidate, dry_run=dry_run)
     beside = steps.Beside(dataset, _version(archive, staged=True), _version(archive, "previous"))
     if discard or forget_previous:
@@ -109,7 +114,7 @@ def promote(
     looked = _look(archive, dataset, other, blocks, now, is_back=back)
     if dry_run or not output.as_json:
         _show(dataset, looked, None, output)
-    check_may_replace(looked.candidate, _errors(looked), allow_less, allow_errors)
+    check_may_replace(looked.candidate, _errors(looked), *allowed)
     if dry_run:
         return ExitCode.SUCCESS
     confirm(f"Readers of {dataset.where} will see B instead of A. Go on?", yes=yes)

@@ -43,6 +43,7 @@ from gridmill.operations.maintenance import Hand, by_hand, check_exists, publish
 from gridmill.operations.retention.shifted import Shift
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
+from gridmill.stores.state.beside.exchange import RETAINED
 from gridmill.stores.state.beside.feed import utc_now
 from gridmill.stores.state.records import UpdateProgressTracker
 from gridmill.stores.structure import structure_differences
@@ -50,7 +51,7 @@ from gridmill.stores.structure import structure_differences
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["retain", "to_be_dropped"]
+__all__ = ["retain", "to_be_dropped", "whole_regions"]
 
 KIND = "retain"
 
@@ -69,8 +70,13 @@ def to_be_dropped(dataset: DynamicalDataset, keep: timedelta) -> int:
     if labels is None or not len(labels):
         return 0
     older = int((labels <= labels[-1] - keep).sum())
-    step = _step(dataset.config())
-    return older // step * step
+    return whole_regions(dataset.config(), older)
+
+
+def whole_regions(config: TemplateConfig, positions: int) -> int:
+    """Return how many of some first positions of an archive are in regions that go whole."""
+    step = _step(config)
+    return positions // step * step
 
 
 def retain(dataset: DynamicalDataset, keep: timedelta, *, who: str, now: Any = None) -> RunReport:
@@ -293,12 +299,12 @@ def _complete(dataset: DynamicalDataset, hand: Hand) -> bool:
     seen = published_labels(dataset.store, dim)
     declared = tracker.read_declaration() or {}
     is_seen = seen is not None and len(seen) > 0 and seen[0].isoformat() == order["start"]
-    is_recorded = declared.get("retained") == order["run"]
+    is_recorded = declared.get(RETAINED) == order["run"]
     if is_seen and not is_recorded:
         _put_records(hand, tracker)
         hand.lease.proof.check()
         # From here on runs go on.
-        tracker.replace_declaration({"start": order["start"], "retained": order["run"]})
+        tracker.replace_declaration({"start": order["start"], RETAINED: order["run"]})
     if is_seen or is_recorded:
         _note(tracker, order)
     tracker.retaining.end()

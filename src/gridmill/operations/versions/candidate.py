@@ -15,10 +15,13 @@ from gridmill.model.urls import mask_url
 from gridmill.model.wording import count_of
 from gridmill.operations.elsewhere.comparing import Comparison, compare
 from gridmill.operations.maintenance import check_exists
+from gridmill.operations.retention.retain import whole_regions
+from gridmill.stores.contents.axis import published_labels
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.state.beside.exchange import RETAINED
 from gridmill.stores.state.claims import ADDING, EVERYTHING, UPKEEP
 from gridmill.stores.state.leases import Lease
-from gridmill.stores.versions import PRESENT
+from gridmill.stores.versions import NEXT, PRESENT
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -48,6 +51,8 @@ class Candidate:
         The present archive as A, the other version as B.
     losses
         What readers see now and would not see any more, a line each.
+    regained
+        How many labels readers would see again that `gridmill retain` dropped, in whole regions.
     """
 
     present: DynamicalDataset
@@ -55,6 +60,7 @@ class Candidate:
     tips: Tips | None
     comparison: Comparison
     losses: tuple[str, ...]
+    regained: int = 0
 
 
 def examine(
@@ -89,15 +95,22 @@ def examine(
             "gridmill backfill --stage builds one"
         )
     with held((present.store, other.store), "look"):
+        _check_completed(present.store)
+        _check_completed(other.store)
         tips = None if present.store.shows_uploads else tips_of(present, other)
         if is_declared:
             _check_version(other)
     compared = compare(present.store, other.store, blocks=blocks)
-    return Candidate(present, other, tips, compared, tuple(_losses(compared)))
+    regained = _regained(present, other)
+    return Candidate(present, other, tips, compared, tuple(_losses(compared)), regained)
 
 
 def check_may_replace(
-    candidate: Candidate, errors: Sequence[str], allow_less: bool, allow_errors: bool
+    candidate: Candidate,
+    errors: Sequence[str],
+    allow_less: bool,
+    allow_errors: bool,
+    allow_dropped: bool = False,
 ) -> None:
     """Raise where readers would lose something, or get what is wrong, and nobody allowed it.
 
@@ -107,7 +120,7 @@ def check_may_replace(
         What was looked at.
     errors
         What its validation found.
-    allow_less, allow_errors
+    allow_less, allow_errors, allow_dropped
         What the operator allows.
 
     Raises
@@ -120,6 +133,12 @@ def check_may_replace(
         raise ValueError(
             f"readers of {where} would lose by it: {_some(candidate.losses)} (A is what they see); "
             "build the next version further (gridmill backfill --stage), or give --allow-less"
+        )
+    if candidate.regained and not allow_dropped:
+        raise ValueError(
+            f"readers of {where} would see {count_of(candidate.regained, 'label')} again that "
+            "gridmill retain dropped: call gridmill retain with --stage for a next version first, "
+            "or give --allow-dropped (the next gridmill retain drops them anew)"
         )
     if errors and not allow_errors:
         raise ValueError(
@@ -154,6 +173,29 @@ def held(stores: Sequence[FinalStore], run: str, kind: str = "promote") -> Itera
             stack.enter_context(Lease(store.state, run=run, kind=kind, positions=everything))
             for store in stores
         ]
+
+
+def _check_completed(store: FinalStore) -> None:
+    """Raise where records do not say what readers see of a version."""
+    begun = {"retain": store.tracker.retaining, "reindex": store.tracker.reindexing}
+    for command, kept in begun.items():
+        if kept.read() is not None:
+            stage = " --stage" if store.branch == NEXT else ""
+            raise ValueError(
+                f"gridmill {command} of {mask_url(store.url)} was interrupted: gridmill "
+                f"{command}{stage} completes it; nothing was changed"
+            )
+
+
+def _regained(present: DynamicalDataset, other: DynamicalDataset) -> int:
+    """Count the labels of whole regions from before those that a retention kept."""
+    if RETAINED not in (present.store.tracker.read_declaration() or {}):
+        return 0
+    dim = present.declared.append_dim
+    seen, theirs = (published_labels(each.store, dim) for each in (present, other))
+    if seen is None or theirs is None or not len(seen):
+        return 0
+    return whole_regions(other.config(), int((theirs < seen[0]).sum()))
 
 
 def _check_version(other: DynamicalDataset) -> None:

@@ -19,6 +19,7 @@ Interrupted before 3, nothing has changed for anybody; after it, `complete` does
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -265,6 +266,8 @@ def _order(beside: Beside, report: RunReport, leases: Sequence[Lease], who: str)
     store = beside.present.store
     before, after = tips_of(beside.present, beside.following)
     order: dict[str, Any] = {"run": report.run, "who": who, "from": before, "to": after}
+    # Of a moment before it, readers are told what they saw then.
+    order["at"] = datetime.now(UTC).isoformat()
     order["positions"] = store.published_length(beside.present.declared.append_dim) or 0
     _check(leases)
     exchange.mark(store.state, store.tracker.read_declaration() or {}, order)
@@ -277,7 +280,7 @@ def _follow(beside: Beside, report: RunReport, leases: Sequence[Lease]) -> None:
     exchange.take_over(following.state, present.state)
     _check(leases)
     _tell(beside, report, leases[0], order)
-    named = {exchange.PROMOTED: {"from": order["from"], "to": order["to"], "at": utc_now()}}
+    named = exchange.promoted(present.tracker.read_declaration(), order)
     declared = {**(following.tracker.read_declaration() or {}), **named}
     declared.pop(BACK, None)
     exchange.settle(present.state, declared)

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 import icechunk
@@ -84,23 +83,6 @@ class RepositoryAt:
         """Return the messages of the versions that begin so, the latest first."""
         ancestry = self.open().ancestry(branch=self.branch)
         return [one.message for one in ancestry if one.message.startswith(start)]
-
-    def as_of(self, moment: datetime) -> Store:
-        """Return the last version that was published before a moment.
-
-        Raises
-        ------
-        ValueError
-            None is kept.
-        """
-        try:
-            store: Store = self.open().readonly_session(self.branch, as_of=moment).store
-        except icechunk.IcechunkError as error:
-            raise ValueError(
-                f"{self.url} keeps no version of {moment.isoformat(timespec='seconds')}: it began "
-                "later, or such versions are expired (gridmill upkeep)"
-            ) from error
-        return store
 
     def open(self, *, travels: bool = False) -> icechunk.Repository:
         """Open the repository, once a process.

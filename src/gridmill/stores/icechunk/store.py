@@ -44,6 +44,7 @@ from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.maintenance.rearranging import rearrange
 from gridmill.stores.icechunk.named.branches import IcechunkBranches
+from gridmill.stores.icechunk.named.moments import Moments
 from gridmill.stores.icechunk.named.tags import IcechunkVersions
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
@@ -142,7 +143,11 @@ class IcechunkStore:
     @property
     def versions(self) -> IcechunkVersions:
         """Names versions of the archive."""
-        return IcechunkVersions(self.repository)
+        return IcechunkVersions(self._moments)
+
+    @property
+    def _moments(self) -> Moments:
+        return Moments(self.repository, self.tracker.read_declaration())
 
     @property
     def branch(self) -> str:
@@ -247,28 +252,8 @@ class IcechunkStore:
     def read_as_of(
         self, variable: str, selection: tuple[slice, ...], moment: datetime
     ) -> np.ndarray[Any, Any]:
-        """Read what readers saw of a variable at a moment, in the stored dtype.
-
-        Fewer positions where the archive was shorter then.
-
-        Raises
-        ------
-        ValueError
-            No version of then is kept, or it has no such variable.
-        """
-
-        def read() -> np.ndarray[Any, Any]:
-            store = self.repository.as_of(moment)
-            array = zarr.open_array(store, path=variable, mode="r", zarr_format=3)
-            return np.asarray(array[selection])
-
-        try:
-            return patiently(read)
-        except (KeyError, FileNotFoundError) as error:
-            raise ValueError(
-                f"{self.url} had no {variable} at {moment.isoformat(timespec='seconds')}: give a "
-                "moment at which readers saw what they are to see again"
-            ) from error
+        """Read what readers saw of a variable at a moment; see `Moments.read`."""
+        return self._moments.read(variable, selection, moment)
 
     def read_uploaded(
         self,

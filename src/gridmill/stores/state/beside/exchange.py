@@ -8,25 +8,74 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from gridmill.model.state_files import SCHEMA
 from gridmill.stores.lookahead import each
 from gridmill.stores.objects.protocol import Objects
 
-__all__ = ["PROMOTED", "clear", "mark", "mark_of", "settle", "take_over"]
+__all__ = [
+    "PROMOTED",
+    "RETAINED",
+    "Promotion",
+    "clear",
+    "mark",
+    "mark_of",
+    "promoted",
+    "promotions_of",
+    "settle",
+    "take_over",
+]
 
 # In a declaration: what was begun with the archive, until it is done.
 UNDER_WAY = "promoting"
-# Which version took the place of which, and when. A replica that was made of another version is
-# told from this one by it.
+# Which version took the place of which, and when, with what was said of the one before (`EARLIER`).
+# A replica that was made of another version is told from this one by it.
 PROMOTED = "promoted"
+EARLIER = "earlier"
+# Which retention gave the archive the start that is declared.
+RETAINED = "retained"
 DECLARATION = "declaration.json"
 # They belong to a place and its readers, whatever version is there.
 STAY = ("leases", "feed", "staging")
 # What happened to a version goes along with it, and what happened at the place stays.
 JOIN = ("runs",)
 OWN = ("copied-from.json", "probe")
+
+
+class Promotion(NamedTuple):
+    """A version that took the place of another one.
+
+    Parameters
+    ----------
+    at
+        When.
+    before, after
+        The store's own names of the versions that readers saw before, and see since.
+    """
+
+    at: datetime
+    before: str
+    after: str
+
+
+def promoted(
+    declaration: Mapping[str, Any] | None, order: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return what the present version's declaration is to say of a promotion that was ordered."""
+    said = {name: order[name] for name in ("from", "to", "at")}
+    earlier = (declaration or {}).get(PROMOTED)
+    return {PROMOTED: {**said, **({EARLIER: earlier} if earlier else {})}}
+
+
+def promotions_of(declaration: Mapping[str, Any] | None) -> list[Promotion]:
+    """Return the promotions of an archive, the latest first."""
+    found, said = list[Promotion](), (declaration or {}).get(PROMOTED)
+    while said:
+        found.append(Promotion(datetime.fromisoformat(said["at"]), said["from"], said["to"]))
+        said = said.get(EARLIER)
+    return found
 
 
 def mark_of(declaration: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,0 +1,249 @@
+"""Where versions and retentions meet: what a version has again or no more, and who is told so.
+
+What shifts arrays is Icechunk 2 (`make test-icechunk2`), in a local repository of format 1, which
+may have two versions.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from gridmill.archive.archive import RetentionUnfinished
+from gridmill.dataset import DynamicalDataset
+from gridmill.model.reports.run_report import RunReport
+from gridmill.operations.decisions.withdraw import withdraw
+from gridmill.operations.retention.retain import retain
+from gridmill.operations.versions.candidate import check_may_replace, examine
+from gridmill.operations.versions.promote import Beside, complete, go_back, promote
+from gridmill.operations.versions.tags import tag_archive
+from killed_steps import Attempts, Readers
+from promoted import CORRECTED
+from retained import KEEP, Rolling, RollingJob, rolling
+from tiny import Provider, hours, truth, until
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(icechunk.Session, "shift_array"),
+    reason="Icechunk 2 shifts arrays: make test-icechunk2",
+)
+MADE, DROPPED = 21, 8
+
+
+class CorrectedJob(RollingJob):
+    """A release that stores other values."""
+
+    version = 2
+
+    def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
+        """Read what the file holds, corrected."""
+        return super().read_data(coord, data_var) + np.float32(CORRECTED)
+
+
+class Corrected(Rolling):
+    """The later release."""
+
+    region_job = CorrectedJob
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Provider:
+    """A provider of more than is made."""
+    found = Provider(tmp_path / "source")
+    found.publish(hours(48))
+    return found
+
+
+def present(folder: Path, kind: Any = Corrected, **options: Any) -> DynamicalDataset:
+    """Give the archive, of format 1."""
+    return rolling(folder, 1, dataset=kind, **options)
+
+
+def beside(folder: Path, kind: Any = Corrected) -> Beside:
+    """Give the versions of the archive."""
+    return Beside(*(present(folder, kind, staged=s) for s in (False, True, "previous")))
+
+
+def backfill(dataset: DynamicalDataset, n: int = MADE, **options: Any) -> RunReport:
+    """Build so many hours."""
+    options = {"client": "none", "now": pd.Timestamp(until(n)), **options}
+    report = dataset.backfill(until(n), **options)
+    assert report.succeeded
+    return report
+
+
+def update(dataset: DynamicalDataset, n: int) -> RunReport:
+    """Update up to so many hours."""
+    report = dataset.reformat_operational_update(client="none", now=pd.Timestamp(until(n)))
+    assert report.succeeded
+    return report
+
+
+def let_go(dataset: DynamicalDataset) -> RunReport:
+    """Drop what is older."""
+    return retain(dataset, KEEP, who="me")
+
+
+def advance(folder: Path, *, allow_dropped: bool = False) -> RunReport:
+    """Promote the next version as the command does."""
+    versions = beside(folder)
+    candidate = examine(versions.present, versions.following)
+    check_may_replace(candidate, [], False, False, allow_dropped)
+    return promote(candidate, versions, who="ann")
+
+
+def back(folder: Path, *, allow_dropped: bool = False, kind: Any = Rolling) -> RunReport:
+    """Return to the previous version as the command does."""
+    versions = beside(folder, kind)
+    candidate = examine(versions.present, versions.way_back, is_declared=False)
+    check_may_replace(candidate, [], True, False, allow_dropped)
+    return go_back(candidate, versions, who="ann")
+
+
+def assert_sees(dataset: DynamicalDataset, first: int, stop: int, by: int = CORRECTED) -> None:
+    """Compare all that readers see with what the provider's files hold, corrected or not."""
+    ds = dataset.store.open_dataset(chunks=None)
+    labels = hours(stop - first, first)
+    assert list(ds.get_index("time")) == labels
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(ds[name].values, truth(labels, name) + np.float32(by))
+    assert (ds.completeness.values == 1).all()
+
+
+def assert_whole(dataset: DynamicalDataset, n: int) -> None:
+    """Nothing is to be done, and nothing is found."""
+    assert backfill(dataset, n).variables_done == 0
+    assert dataset.validate(now=pd.Timestamp(until(n))).found_by == {}
+
+
+def test_what_was_dropped_does_not_come_back_by_a_version_that_began_before(
+    tmp_path: Path, provider: Provider
+) -> None:
+    """It is refused; the same retention of the next version makes it fit."""
+    old = present(tmp_path, Rolling)
+    backfill(old)
+    backfill(present(tmp_path, staged=True))
+    let_go(old)
+    assert_sees(present(tmp_path, staged=True), 0, MADE)
+    with pytest.raises(ValueError, match=r"see 8 labels again .* gridmill retain with --stage"):
+        advance(tmp_path)
+    assert_sees(old, DROPPED, MADE, 0)
+    let_go(present(tmp_path, staged=True))
+    assert_sees(old, DROPPED, MADE, 0)
+    advance(tmp_path)
+    new = present(tmp_path)
+    assert_sees(new, DROPPED, MADE)
+    assert_whole(new, MADE)
+    update(new, 34)
+    let_go(new)
+    assert_sees(new, 20, 34)
+    assert_whole(new, 34)
+
+
+def test_a_version_begins_where_the_retained_one_does(tmp_path: Path, provider: Provider) -> None:
+    """Nothing is made that readers would not see."""
+    old = present(tmp_path, Rolling)
+    backfill(old)
+    let_go(old)
+    backfill(present(tmp_path, staged=True))
+    assert_sees(present(tmp_path, staged=True), DROPPED, MADE)
+    advance(tmp_path)
+    new = present(tmp_path)
+    assert_whole(new, MADE)
+    back(tmp_path)
+    assert_sees(present(tmp_path, Rolling), DROPPED, MADE, 0)
+
+
+def test_the_way_back_says_what_comes_back(tmp_path: Path, provider: Provider) -> None:
+    """Once it is allowed, the next retention drops it anew."""
+    backfill(present(tmp_path, Rolling))
+    backfill(present(tmp_path, staged=True))
+    advance(tmp_path)
+    update(present(tmp_path), 22)
+    let_go(present(tmp_path))
+    with pytest.raises(ValueError, match=r"8 labels again .*--allow-dropped"):
+        back(tmp_path)
+    assert_sees(present(tmp_path), DROPPED, 22)
+    back(tmp_path, allow_dropped=True)
+    old = present(tmp_path, Rolling)
+    assert_sees(old, 0, MADE, 0)
+    assert_whole(old, MADE)
+    update(old, 22)
+    let_go(old)
+    assert_sees(old, DROPPED, 22, 0)
+    back(tmp_path, kind=Corrected)
+    assert_sees(present(tmp_path), DROPPED, 22)
+    assert_whole(present(tmp_path), 22)
+
+
+def test_upkeep_spares_what_other_versions_and_tags_hold(
+    tmp_path: Path, provider: Provider
+) -> None:
+    """After a retention, too; what only dropped positions held goes once nobody names it."""
+    old = present(tmp_path, Rolling)
+    backfill(old)
+    tag_archive(old, "all")
+    backfill(present(tmp_path, staged=True))
+    let_go(old)
+    later = datetime.now(UTC) + timedelta(hours=3)
+    old.store.forget_versions(later)
+    assert_sees(old, DROPPED, MADE, 0)
+    assert_sees(present(tmp_path, staged=True), 0, MADE)
+    let_go(present(tmp_path, staged=True))
+    old.store.forget_versions(later)
+    advance(tmp_path)
+    present(tmp_path).store.forget_versions(later)
+    assert_sees(present(tmp_path), DROPPED, MADE)
+    assert_sees(present(tmp_path, Rolling, staged="previous"), DROPPED, MADE, 0)
+    repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(tmp_path / "a")))
+    tagged = xr.open_zarr(
+        repository.readonly_session(tag="all").store, chunks=None, consolidated=False
+    )
+    np.testing.assert_array_equal(tagged.a.values, truth(hours(MADE)))
+    assert_whole(present(tmp_path), MADE)
+
+
+def test_what_was_interrupted_is_completed_before_the_other_begins(
+    tmp_path: Path, provider: Provider
+) -> None:
+    """Of either version; each error names the command that completes it."""
+    base = tmp_path / "base"
+    base.mkdir()
+    (tmp_path / "source").rename(base / "source")
+    backfill(present(base, Rolling))
+    backfill(present(base, staged=True))
+    for staged in (False, True):
+        folder = tmp_path / str(staged)
+        shutil.copytree(base, folder)
+        dataset = present(folder, Corrected if staged else Rolling, staged=staged)
+        interrupted(dataset)
+        with pytest.raises(RetentionUnfinished):
+            update(dataset, MADE)
+        command = "gridmill retain --stage" if staged else "gridmill retain"
+        with pytest.raises(ValueError, match=f"interrupted: {command} completes it"):
+            advance(folder)
+        let_go(dataset)
+        assert_sees(dataset, DROPPED, MADE, CORRECTED if staged else 0)
+
+
+def interrupted(dataset: DynamicalDataset) -> None:
+    """Drop what is older, and die before records say so."""
+    tracker = dataset.store.tracker
+    kind, was = type(tracker), type(tracker).replace_declaration
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    kind.replace_declaration = die
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            let_go(dataset)
+    finally:
+        kind.replace_declaration = was
