@@ -49,6 +49,10 @@ __all__ = [
 class ArchiveChanged(StructureMismatch):
     """An archive was made another one between a run's first look at it and its lease."""
 
+    def __str__(self) -> str:
+        listed = "; ".join(self.differences)
+        return f"{self.url} was changed by somebody else just now: {listed}; run this again"
+
 
 class ReindexUnfinished(ValueError):  # noqa: N818
     """A reindex was interrupted: until it is completed, nothing else may act on the records."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
+from gridmill.archive.archive import ArchiveChanged
 from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.over_time.succession import declared_names, renames
 from gridmill.authoring.template import TemplateConfig
@@ -15,10 +16,11 @@ from gridmill.model.variables import DataVar
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
-from gridmill.stores.state.beside.exchange import RETAINED, mark_of
+from gridmill.stores.state.beside.exchange import PROMOTED, RETAINED, mark_of
 
 __all__ = [
     "Declaration",
+    "check_version",
     "keep_declaration",
     "narrowed",
     "read_declaration",
@@ -129,6 +131,33 @@ def refuse_under_way(store: FinalStore, declaration: Declaration | None) -> None
             f"a version of {mask_url(store.url)} is being promoted or deleted, or that was "
             "interrupted: gridmill promote completes it; readers are not concerned"
         )
+
+
+def check_version(store: FinalStore, opened: Declaration | None) -> None:
+    """Raise where the archive became another version since it was opened, or began later.
+
+    Parameters
+    ----------
+    store
+        The archive's, with its lease in hand.
+    opened
+        What was declared when it was opened.
+
+    Raises
+    ------
+    ArchiveChanged
+        It did.
+    ValueError
+        Another version is about to take its place.
+    """
+    if store.shows_uploads:
+        return
+    declared, before = store.tracker.read_declaration() or {}, opened or {}
+    refuse_under_way(store, declared)
+    changes = {PROMOTED: "another version was promoted", RETAINED: "its first positions went"}
+    found = [said for name, said in changes.items() if declared.get(name) != before.get(name)]
+    if found:
+        raise ArchiveChanged(store.url, found)
 
 
 def _published(store: FinalStore, coded: TemplateConfig) -> int | None:

@@ -87,9 +87,10 @@ def by_hand(
     check_exists(dataset)
     require_writable(dataset.store)
     report = RunReport.begin(dataset.dataset_id, kind, mask_url(dataset.store.url))
-    archive = dataset.archive(now)
-    publisher = Publisher(archive, dataset.replicas)
     with Lease(dataset.store.state, run=report.run, kind=kind, positions=positions) as lease:
+        # With the lease in hand: what others did until then is there.
+        archive = dataset.archive(now)
+        publisher = Publisher(archive, dataset.replicas)
         _note_extent(dataset, archive, report, before=True)
         with publisher.feeding(lease):
             yield Hand(archive, publisher, lease, report)

@@ -11,7 +11,7 @@ from typing import Any
 
 from gridmill.archive.archive import Archive, ArchiveChanged, check_again
 from gridmill.archive.assignment import Assignment
-from gridmill.archive.declaration import keep_declaration, refuse_under_way
+from gridmill.archive.declaration import check_version, keep_declaration
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
@@ -30,7 +30,6 @@ from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
-from gridmill.stores.state.beside.exchange import PROMOTED
 from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.leases import Lease, LeaseHeld
 
@@ -100,7 +99,7 @@ def _carry_out(
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
     ):
         archive.store.tracker.marks.complete()
-        _check_version(assignment)
+        check_version(archive.store, assignment.opened.declaration)
         check_again(archive)
         if assignment.kind == "backfill":
             for store in (archive.store, *assignment.replicas):
@@ -192,25 +191,6 @@ def _check_listed(archive: Archive, jobs: Jobs) -> None:
                 f"would see {encoding.fill}. Declare a fill_value that cannot occur (instead of a "
                 "boolean, whole numbers), or list a file for every place"
             )
-
-
-def _check_version(assignment: Assignment) -> None:
-    """Raise where another version took the archive's place since it was opened.
-
-    Raises
-    ------
-    ArchiveChanged
-        One did.
-    ValueError
-        One was about to, and its records did not follow.
-    """
-    store, opened = assignment.opened.archive.store, assignment.opened.declaration
-    if store.shows_uploads:
-        return
-    declared = store.tracker.read_declaration() or {}
-    refuse_under_way(store, declared)
-    if declared.get(PROMOTED) != opened.get(PROMOTED):
-        raise ArchiveChanged(store.url, ["another version was promoted"])
 
 
 def _ordered(assignment: Assignment, jobs: Jobs) -> Jobs:

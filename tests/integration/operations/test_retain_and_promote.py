@@ -20,12 +20,12 @@ import xarray as xr
 from gridmill.archive.archive import RetentionUnfinished
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.reports.run_report import RunReport
-from gridmill.operations.decisions.withdraw import withdraw
+from gridmill.operations import maintenance
 from gridmill.operations.retention.retain import retain
 from gridmill.operations.versions.candidate import check_may_replace, examine
-from gridmill.operations.versions.promote import Beside, complete, go_back, promote
+from gridmill.operations.versions.promote import Beside, go_back, promote
 from gridmill.operations.versions.tags import tag_archive
-from killed_steps import Attempts, Readers
+from gridmill.runs import coordinator
 from promoted import CORRECTED
 from retained import KEEP, Rolling, RollingJob, rolling
 from tiny import Provider, hours, truth, until
@@ -247,3 +247,64 @@ def interrupted(dataset: DynamicalDataset) -> None:
             let_go(dataset)
     finally:
         kind.replace_declaration = was
+
+
+# -- two commands at once -------------------------------------------------------------------------
+
+
+class Between:
+    """Does something once between a command's first look at the archive and its lease."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, act: Any) -> None:
+        self.was, self.act, self.done = module.Lease, act, False
+        monkeypatch.setattr(module, "Lease", self)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Take the lease, after something else took and gave it back."""
+        if not self.done:
+            self.done = True
+            self.act()
+        return self.was(*args, **options)
+
+
+def test_an_update_just_before_a_retention_is_kept(
+    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it published since the retention looked is there, under its labels."""
+    dataset = present(tmp_path, Rolling)
+    backfill(dataset)
+    between = Between(monkeypatch, maintenance, lambda: update(present(tmp_path, Rolling), 34))
+    retain(dataset, KEEP, who="me", now=pd.Timestamp(until(MADE)))
+    assert between.done
+    assert_sees(dataset, 20, 34, 0)
+    assert_whole(dataset, 34)
+
+
+def test_a_retention_or_a_promotion_just_before_an_update(
+    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins anew with the archive as it is then."""
+    backfill(present(tmp_path, Rolling))
+    Between(monkeypatch, coordinator, lambda: let_go(present(tmp_path, Rolling)))
+    update(present(tmp_path, Rolling), 24)
+    assert_sees(present(tmp_path, Rolling), DROPPED, 24, 0)
+    assert_whole(present(tmp_path, Rolling), 24)
+    monkeypatch.undo()
+    backfill(present(tmp_path, staged=True), 24)
+    Between(monkeypatch, coordinator, lambda: advance(tmp_path))
+    update(present(tmp_path), 26)
+    assert_sees(present(tmp_path), DROPPED, 26)
+    assert_whole(present(tmp_path), 26)
+
+
+def test_a_promotion_just_before_a_retention(
+    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The promoted version is retained."""
+    backfill(present(tmp_path, Rolling))
+    backfill(present(tmp_path, staged=True))
+    between = Between(monkeypatch, maintenance, lambda: advance(tmp_path))
+    let_go(present(tmp_path))
+    assert between.done
+    assert_sees(present(tmp_path), DROPPED, MADE)
+    assert_whole(present(tmp_path), MADE)
