@@ -16,18 +16,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from click.testing import CliRunner, Result
 
 from gridmill.archive.archive import RetentionUnfinished
+from gridmill.cli import cli
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.reports.run_report import RunReport
 from gridmill.operations import maintenance
 from gridmill.operations.retention.retain import retain
 from gridmill.operations.versions.candidate import check_may_replace, examine
-from gridmill.operations.versions.promote import Beside, go_back, promote
+from gridmill.operations.versions.promote import go_back, promote
 from gridmill.operations.versions.tags import tag_archive
 from gridmill.runs import coordinator
+from killed_steps import Attempts, Readers
 from promoted import CORRECTED
-from retained import KEEP, Rolling, RollingJob, rolling
+from retained import KEEP, Rolling
+from retained_versions import Corrected, beside, present
 from tiny import Provider, hours, truth, until
 
 pytestmark = pytest.mark.skipif(
@@ -37,38 +41,12 @@ pytestmark = pytest.mark.skipif(
 MADE, DROPPED = 21, 8
 
 
-class CorrectedJob(RollingJob):
-    """A release that stores other values."""
-
-    version = 2
-
-    def read_data(self, coord: Any, data_var: Any) -> np.ndarray:
-        """Read what the file holds, corrected."""
-        return super().read_data(coord, data_var) + np.float32(CORRECTED)
-
-
-class Corrected(Rolling):
-    """The later release."""
-
-    region_job = CorrectedJob
-
-
 @pytest.fixture
 def provider(tmp_path: Path) -> Provider:
     """A provider of more than is made."""
     found = Provider(tmp_path / "source")
     found.publish(hours(48))
     return found
-
-
-def present(folder: Path, kind: Any = Corrected, **options: Any) -> DynamicalDataset:
-    """Give the archive, of format 1."""
-    return rolling(folder, 1, dataset=kind, **options)
-
-
-def beside(folder: Path, kind: Any = Corrected) -> Beside:
-    """Give the versions of the archive."""
-    return Beside(*(present(folder, kind, staged=s) for s in (False, True, "previous")))
 
 
 def backfill(dataset: DynamicalDataset, n: int = MADE, **options: Any) -> RunReport:
@@ -210,6 +188,23 @@ def test_upkeep_spares_what_other_versions_and_tags_hold(
     assert_whole(present(tmp_path), MADE)
 
 
+def test_a_retention_waits_for_a_promotion(tmp_path: Path, provider: Provider) -> None:
+    """That was interrupted where readers see the next version already."""
+    backfill(present(tmp_path, Rolling))
+    backfill(present(tmp_path, staged=True))
+    with Attempts("retained_versions:promote_or_complete") as attempts:
+        number = 1
+        while present(tmp_path).store.read("a", (slice(0, 1),)).max() < CORRECTED:
+            assert attempts.dies_before(number, str(tmp_path))
+            number += 1
+        with pytest.raises(ValueError, match="gridmill promote completes it"):
+            let_go(present(tmp_path))
+        assert_sees(present(tmp_path), 0, MADE)
+        assert not attempts.dies_before(None, str(tmp_path))
+    let_go(present(tmp_path))
+    assert_sees(present(tmp_path), DROPPED, MADE)
+
+
 def test_what_was_interrupted_is_completed_before_the_other_begins(
     tmp_path: Path, provider: Provider
 ) -> None:
@@ -308,3 +303,78 @@ def test_a_promotion_just_before_a_retention(
     assert between.done
     assert_sees(present(tmp_path), DROPPED, MADE)
     assert_whole(present(tmp_path), MADE)
+
+
+# -- on the command line, and killed --------------------------------------------------------------
+
+
+def call(folder: Path, *arguments: str) -> Result:
+    """Call a command for the later release."""
+    name, *rest = arguments
+    store = ["--store", str(folder / "a"), "--format", "icechunk"]
+    env = {"GRIDMILL_SOURCE_BASE": str(folder / "source"), "GRIDMILL_CLUSTER": "none"}
+    return CliRunner().invoke(cli, [name, "retained_versions:Corrected", *rest, *store], env=env)
+
+
+def test_the_commands_say_what_to_do(tmp_path: Path, provider: Provider) -> None:
+    """Each error's next step is a command that works."""
+    backfill(present(tmp_path, Rolling))
+    backfill(present(tmp_path, staged=True))
+    now = ["--now", until(MADE)]
+    kept = ["--retention", "12h", "--yes", *now]
+    assert call(tmp_path, "retain", *kept).exit_code == 0
+    refused = call(tmp_path, "promote", "--yes", *now)
+    assert refused.exit_code == 2
+    assert "gridmill retain with --stage" in refused.output
+    assert call(tmp_path, "promote", "--dry-run", "--allow-dropped", *now).exit_code == 0
+    assert call(tmp_path, "retain", "--stage", *kept).exit_code == 0
+    done = call(tmp_path, "promote", "--yes", *now)
+    assert done.exit_code == 0, done.output
+    assert_sees(present(tmp_path), DROPPED, MADE)
+
+
+class Looking:
+    """What readers may see: the retained version, or all of the one before."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: set[int] = set()
+
+    def __call__(self) -> None:
+        """Compare it with what the provider's files hold."""
+        ds = present(self.folder).store.open_dataset(chunks=None)
+        labels = list(ds.get_index("time"))
+        by = 0 if labels[0] == hours(1)[0] else CORRECTED
+        assert labels == (hours(MADE) if by == 0 else hours(MADE - DROPPED, DROPPED))
+        np.testing.assert_array_equal(ds.a.values, truth(labels) + np.float32(by))
+        self.seen.add(by)
+
+
+def test_killed_on_the_way_back_to_what_was_dropped(tmp_path: Path, provider: Provider) -> None:
+    """At some of its steps; readers see one version or the other, with its labels."""
+    base = tmp_path / "base"
+    base.mkdir()
+    (tmp_path / "source").rename(base / "source")
+    backfill(present(base, Rolling))
+    backfill(present(base, staged=True))
+    advance(base)
+    let_go(present(base))
+    seen, died, number = set[int](), True, 1
+    with Attempts("retained_versions:go_back_or_complete") as attempts:
+        while died:
+            folder = tmp_path / str(number)
+            shutil.copytree(base, folder)
+            look = Looking(folder)
+            with Readers(look) as readers:
+                died = attempts.dies_before(number, str(folder))
+                attempts.dies_before(None, str(folder))
+            readers.once()
+            assert readers.violations == []
+            seen |= look.seen
+            old = present(folder, Rolling)
+            assert_sees(old, 0, MADE, 0)
+            assert_whole(old, MADE)
+            shutil.rmtree(folder)
+            number += 11
+    assert seen == {0, CORRECTED}
+    assert number > 60
