@@ -6,6 +6,8 @@ import re
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from gridmill.model.urls import mask_url
+
 __all__ = [
     "NEXT",
     "PRESENT",
@@ -15,12 +17,14 @@ __all__ = [
     "Versions",
     "address_of",
     "check_tag_name",
+    "no_branches",
+    "no_versions",
     "state_of",
 ]
 
-# As a part of an object's key, of a command line and of a reader's code.
 # Branches of an Icechunk archive, and what the addresses of their records end with.
 PRESENT, NEXT, PREVIOUS = "main", "stage", "previous"
+# As a part of an object's key, of a command line and of a reader's code.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -93,6 +97,22 @@ class Versions(Protocol):
         ValueError
             There is none of this name.
         """
+
+
+def no_versions(url: str) -> ValueError:
+    """Return why versions of a plain Zarr archive have no names."""
+    return ValueError(
+        f"{url} is plain Zarr, which keeps no versions, so that none can have a name: "
+        "Icechunk does. Copy the archive to keep it as it is"
+    )
+
+
+def no_branches(url: str) -> ValueError:
+    """Return why a plain Zarr archive has no other versions at its address."""
+    return ValueError(
+        f"{mask_url(url)} is plain Zarr, whose objects cannot be exchanged in one step: "
+        "who opened it before would read objects of another version by the metadata of this one"
+    )
 
 
 def address_of(url: str, version: int) -> str:

@@ -18,14 +18,9 @@ from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
 from gridmill.model.records import ObjectReceipt, ProgressRecord
-from gridmill.model.urls import is_local, mask_url
+from gridmill.model.urls import is_local
 from gridmill.stores.copied import ObjectReplaced, fetch_object, keep_object, put_changed, renamed
-from gridmill.stores.final_store import (
-    CoordinateValues,
-    IntendedWork,
-    StagedRegion,
-    Uploaded,
-)
+from gridmill.stores.final_store import CoordinateValues, IntendedWork, StagedRegion, Uploaded
 from gridmill.stores.headers import cache_policy
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import (
@@ -42,7 +37,7 @@ from gridmill.stores.objects.opening import open_objects, open_state, state_url
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
-from gridmill.stores.versions import PRESENT, Branches, Versions
+from gridmill.stores.versions import PRESENT, Branches, Versions, no_branches, no_versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -168,18 +163,12 @@ class ZarrStore:
     @property
     def versions(self) -> Versions:
         """Refuse: nothing of what objects held before is kept."""
-        raise ValueError(
-            f"{self.url} is plain Zarr, which keeps no versions, so that none can have a name: "
-            "Icechunk does. Copy the archive to keep it as it is"
-        )
+        raise no_versions(self.url)
 
     @property
     def branches(self) -> Branches:
         """Refuse: objects cannot be exchanged in one step."""
-        raise ValueError(
-            f"{mask_url(self.url)} is plain Zarr, whose objects cannot be exchanged in one step: "
-            "who opened it before would read objects of another version by the metadata of this one"
-        )
+        raise no_branches(self.url)
 
     def read_as_of(
         self, variable: str, selection: tuple[slice, ...], moment: datetime
