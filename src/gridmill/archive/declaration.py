@@ -70,15 +70,12 @@ def read_declaration(
         names = None if variables is None else list(variables)
         given = {"start": start, "variables": names, "max_lead": max_lead}
         return {
-            **_of_present(follows),
+            **_of_present(follows, coded),
             "dataset_id": coded.dataset_id,
             **{name: value for name, value in given.items() if value is not None},
             **store.declared_format(),
         }
-    if kept["dataset_id"] != coded.dataset_id:
-        raise ValueError(
-            f"{store.url} holds {kept['dataset_id']}, not {coded.dataset_id}: give another --store"
-        )
+    _check_dataset(store, kept, coded)
     if kept["format"] != store.format:
         raise ValueError(
             f"{store.url} is in format {kept['format']}, not {store.format}: "
@@ -92,12 +89,22 @@ def read_declaration(
     return kept
 
 
-def _of_present(store: FinalStore | None) -> Declaration:
+def _check_dataset(store: FinalStore, kept: Declaration, coded: TemplateConfig) -> None:
+    if kept["dataset_id"] != coded.dataset_id:
+        raise ValueError(
+            f"{store.url} holds {kept['dataset_id']}, not {coded.dataset_id}: give another --store"
+        )
+
+
+def _of_present(store: FinalStore | None, coded: TemplateConfig) -> Declaration:
     """Return what a next version has of the present one's declaration."""
     narrowed: Declaration = {"dataset_id": None, "start": None, "variables": None, "max_lead": None}
     kept = None if store is None else store.tracker.read_declaration()
+    if store is None or kept is None:
+        return narrowed
+    _check_dataset(store, kept, coded)
     names = [*narrowed, RETAINED]
-    return {**narrowed, **{name: kept[name] for name in names if kept and name in kept}}
+    return {**narrowed, **{name: kept[name] for name in names if name in kept}}
 
 
 def _kept(store: FinalStore, coded: TemplateConfig) -> Declaration | None:

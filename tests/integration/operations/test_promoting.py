@@ -160,6 +160,29 @@ def test_an_upkeep_spares_what_a_next_version_uploaded(provider, tmp_path, monke
     np.testing.assert_array_equal(seen(tmp_path)["a"], truth(hours(8)) + np.float32(100))
 
 
+def test_a_next_version_has_what_the_present_one_was_declared_to_have(provider, tmp_path):
+    """Its start and variables, unless something else is given; and it is of the same dataset."""
+    for kind in ("icechunk", "zarr"):
+        folder = tmp_path / kind
+        options = {"format": kind, "source_base": f"{tmp_path}/source"}
+        make(folder, Tiny, **options).backfill(
+            until(8), start=until(2), variables=["a"], client="none"
+        )
+        staged = make(folder, staged=True, **options)
+        staged.backfill(until(8), client="none")
+        ds = staged.store.open_dataset(chunks=None)
+        assert list(ds.get_index("time")) == hours(6, 2)
+        assert list(ds.data_vars) == ["a"]
+    named = {"dataset_attributes": {"dataset_id": "other", "title": "Other"}}
+    other = type("Other", (Next.template_config,), named)
+    discard(beside_of(tmp_path / "icechunk", source_base=f"{tmp_path}/source"))
+    of_another = type("Another", (Next,), {"template_config": other})
+    with pytest.raises(ValueError, match="holds tiny, not other: give another --store"):
+        make(
+            tmp_path / "icechunk", of_another, staged=True, source_base=f"{tmp_path}/source"
+        ).backfill(until(8), client="none")
+
+
 def test_what_readers_would_lose_is_named(provider, tmp_path):
     """Labels and variables; and no version is one."""
     make(tmp_path, Tiny).backfill(until(8), client="none")
