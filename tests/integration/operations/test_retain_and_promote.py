@@ -28,6 +28,9 @@ from gridmill.operations.versions.candidate import check_may_replace, examine
 from gridmill.operations.versions.promote import go_back, promote
 from gridmill.operations.versions.tags import tag_archive
 from gridmill.runs import coordinator
+from gridmill.runs.additions import addition
+from gridmill.stores.state.claims import ADDING
+from gridmill.stores.state.leases import Lease, LeaseHeld
 from killed_steps import Attempts, Readers
 from promoted import CORRECTED
 from retained import KEEP, Rolling
@@ -303,6 +306,22 @@ def test_a_promotion_just_before_a_retention(
     assert between.done
     assert_sees(present(tmp_path), DROPPED, MADE)
     assert_whole(present(tmp_path), MADE)
+
+
+def test_a_retention_and_variables_that_are_being_added(
+    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One waits for the other, and what is added afterwards has the positions of then."""
+    dataset = present(tmp_path, Rolling)
+    backfill(dataset, variables=["a"])
+    claims = {"run": "r", "kind": "backfill", "positions": [ADDING]}
+    with Lease(dataset.store.state, **claims), pytest.raises(LeaseHeld, match="backfill"):
+        let_go(dataset)
+    between = Between(monkeypatch, addition, lambda: let_go(present(tmp_path, Rolling)))
+    backfill(dataset, variables=["b"])
+    assert between.done
+    assert_sees(dataset, DROPPED, MADE, 0)
+    assert_whole(dataset, MADE)
 
 
 # -- on the command line, and killed --------------------------------------------------------------

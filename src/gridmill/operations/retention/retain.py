@@ -45,6 +45,7 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
 from gridmill.stores.state.beside.exchange import RETAINED
 from gridmill.stores.state.beside.feed import utc_now
+from gridmill.stores.state.claims import ADDING, EVERYTHING
 from gridmill.stores.state.records import UpdateProgressTracker
 from gridmill.stores.structure import structure_differences
 
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 __all__ = ["retain", "to_be_dropped", "whole_regions"]
 
 KIND = "retain"
+# What is recorded apart of variables that are being added has positions, too.
+POSITIONS = (EVERYTHING, ADDING)
 
 
 def to_be_dropped(dataset: DynamicalDataset, keep: timedelta) -> int:
@@ -104,11 +107,11 @@ def retain(dataset: DynamicalDataset, keep: timedelta, *, who: str, now: Any = N
     """
     check_exists(dataset)
     if dataset.store.tracker.retaining.read() is not None:
-        with by_hand(dataset, KIND, now=now) as hand:
+        with by_hand(dataset, KIND, POSITIONS, now=now) as hand:
             if _complete(dataset, hand):
                 hand.report.notes.append(f"{who} completed what was interrupted")
             _begin_anew(dataset, hand, now)
-    with by_hand(dataset, KIND, now=now) as hand:
+    with by_hand(dataset, KIND, POSITIONS, now=now) as hand:
         hand.archive.check_structure()
         dropped = to_be_dropped(dataset, keep)
         if dropped:
