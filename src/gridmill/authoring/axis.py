@@ -87,7 +87,9 @@ def labels_before(config: TemplateConfig, end: Any) -> pd.Index[Any]:
     inserted = pd.Index([label for label in axis.inserted if label < end])
     new: pd.Index[Any] = given[given <= axis.present - _window(config).to_pytimedelta()]
     if len(published) == 0:
-        return new
+        # Whatever the method returns, an archive begins where it was declared to.
+        begun: pd.Index[Any] = new[new >= config.label(config.append_dim_start)]
+        return begun
     seen, new = published[published < end], new[new > published[-1]]
     inserted = inserted[~inserted.isin(seen)]
     both: pd.Index[Any] = seen.append(inserted).sort_values() if len(inserted) else seen

@@ -25,7 +25,7 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.operations import maintenance
 from gridmill.operations.retention.retain import retain
 from gridmill.operations.versions.candidate import check_may_replace, examine
-from gridmill.operations.versions.promote import go_back, promote
+from gridmill.operations.versions.promote import Beside, go_back, promote
 from gridmill.operations.versions.tags import tag_archive
 from gridmill.runs import coordinator
 from gridmill.runs.additions import addition
@@ -35,6 +35,8 @@ from killed_steps import Attempts, Readers
 from promoted import CORRECTED
 from retained import KEEP, Rolling
 from retained_versions import Corrected, beside, present
+from scenes import Provider as Scenes
+from scenes import scene, scenes_of
 from tiny import Provider, hours, truth, until
 
 pytestmark = pytest.mark.skipif(
@@ -140,6 +142,30 @@ def test_a_version_begins_where_the_retained_one_does(tmp_path: Path, provider: 
     assert_whole(new, MADE)
     back(tmp_path)
     assert_sees(present(tmp_path, Rolling), DROPPED, MADE, 0)
+
+
+def test_an_irregular_version_begins_there_too(tmp_path: Path) -> None:
+    """Whatever else the provider lists; and retentions go on."""
+    labels = [scene(minutes) for minutes in range(0, 200, 10)]
+    Scenes(tmp_path / "source").publish(*labels)
+    now = scene(300)
+
+    def irregular(staged: bool | str = False) -> DynamicalDataset:
+        return scenes_of(tmp_path, "icechunk", format_version=1, staged=staged)
+
+    old = irregular()
+    assert old.backfill(now.isoformat(), client="none", now=now).succeeded
+    retain(old, timedelta(minutes=100), who="me", now=now)
+    assert irregular(staged=True).backfill(now.isoformat(), client="none", now=now).succeeded
+    versions = Beside(*(irregular(staged) for staged in (False, True, "previous")))
+    candidate = examine(versions.present, versions.following)
+    check_may_replace(candidate, [], allow_less=False, allow_errors=False)
+    promote(candidate, versions, who="ann")
+    assert list(irregular().store.open_dataset(chunks=None).get_index("time")) == labels[8:]
+    retain(irregular(), timedelta(minutes=60), who="me", now=now)
+    seen = irregular().store.open_dataset(chunks=None)
+    assert list(seen.get_index("time")) == labels[12:]
+    np.testing.assert_array_equal(seen.a.values, truth(labels[12:]))
 
 
 def test_the_way_back_says_what_comes_back(tmp_path: Path, provider: Provider) -> None:
