@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +96,22 @@ def test_withdrawn_values_are_those_that_readers_saw(provider, tmp_path):
     values = dataset.store.read("a", ALL)
     np.testing.assert_array_equal(values[2], truth(hours(8))[2])
     np.testing.assert_array_equal(values[3], truth(hours(8))[3] + np.float32(CORRECTED))
+
+
+def test_a_version_that_is_forgotten_is_not_told_as_another(provider, tmp_path):
+    """Of its moment nothing is kept, though the next version has one of then."""
+    make(tmp_path, Tiny).backfill(until(8), client="none")
+    make(tmp_path, staged=True).backfill(until(8), client="none")
+    while_built = moment()
+    advance(tmp_path)
+    forget_previous(beside_of(tmp_path))
+    dataset = make(tmp_path)
+    dataset.store.forget_versions(datetime.now(UTC) + timedelta(hours=3))
+    with pytest.raises(ValueError, match=r"keeps no version of .* promote --forget-previous"):
+        saw(tmp_path, while_built)
+    with pytest.raises(ValueError, match="keeps no version of"):
+        tag_archive(dataset, "then", while_built)
+    assert saw(tmp_path, moment()) == CORRECTED
 
 
 def test_what_a_next_version_left_unpublished_is_published_after(provider, tmp_path, monkeypatch):
