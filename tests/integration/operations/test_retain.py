@@ -160,6 +160,7 @@ class Looking:
 
 
 @shifts
+@pytest.mark.timeout(900)
 def test_killed_at_its_every_step_it_is_completed(tmp_path: Path, provider: Provider) -> None:
     """Readers see all or what is kept; runs go on, or are refused until it is complete."""
     backfill(rolling(tmp_path))
