@@ -68,6 +68,10 @@ class DynamicalDataset:
         of what `open_store` takes, ``{"url": ..., "format": ..., "storage_options": ...}``.
     credentials
         For source hosts, before what `RegionJob.credentials` declares for the same hosts.
+    staged
+        The next version of the archive at `store` is meant, which is built beside it: of Icechunk
+        a branch, of plain Zarr an address that ends with `RegionJob.version`. `gridmill promote`
+        lets it take the place of the present one.
 
     Attributes
     ----------
@@ -101,12 +105,14 @@ class DynamicalDataset:
         cache_control: Mapping[str, str] | None = None,
         replicas: Sequence[str | Path | Mapping[str, Any]] = (),
         credentials: Sequence[Credential] = (),
+        staged: bool | str = False,
     ) -> None:
         self.declared = self.template_config()
         self.declared.declared_version = self.region_job.version
         self.declared.verified = self.verified
         check_rules(self.region_job, self.declared.data_vars, self.declared.append_dim)
-        self.store = open_store(
+        opened = partial(
+            open_store,
             str(store),
             self.dataset_id,
             format=format,
@@ -116,6 +122,13 @@ class DynamicalDataset:
             format_version=format_version,
             cache_control=cache_control,
         )
+        self.store = opened(staged=self.region_job.version if staged is True else staged or None)
+        self._follows = opened() if staged else None
+        if staged and replicas:
+            raise ValueError(
+                f"{self.store.url} is no version that readers see, and has no replicas: leave them "
+                "out"
+            )
         self.replicas = [
             open_replica(given, self.store, self.dataset_id, storage_options, cache_control)
             for given in replicas
@@ -397,6 +410,7 @@ class DynamicalDataset:
             self._process,
             self._tmp_store,
             self._access,
+            self._follows,
         )
 
     def _tmp_store(self) -> Path:

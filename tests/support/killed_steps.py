@@ -2,7 +2,7 @@
 
 A process that has imported everything forks one for each attempt, so that an attempt takes as long
 as the operation itself. What a write is: a put, a put on a condition or a delete of an object
-beside or in a store, and a commit of Icechunk.
+beside or in a store, a commit of Icechunk and a change of one of its branches.
 """
 
 from __future__ import annotations
@@ -143,6 +143,8 @@ def _count_writes(dies_before: int | None) -> None:
         return call
 
     from gridmill.stores.icechunk import publication
+    from gridmill.stores.icechunk.maintenance import rearranging
+    from gridmill.stores.icechunk.named.branches import IcechunkBranches
     from gridmill.stores.icechunk.repository import RepositoryAt
     from gridmill.stores.objects.local import LocalObjects
     from gridmill.stores.objects.s3.objects import S3Objects
@@ -151,7 +153,9 @@ def _count_writes(dies_before: int | None) -> None:
         for name in WRITES:
             setattr(kind, name, counted(getattr(kind, name)))
         kind.change = counted_later(kind.change)
-    publication.commit = counted(publication.commit)
+    for name in ("point", "move", "drop"):
+        setattr(IcechunkBranches, name, counted(getattr(IcechunkBranches, name)))
+    publication.commit = rearranging.commit = counted(publication.commit)
     RepositoryAt.create = counted(RepositoryAt.create)
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "Archive",
     "ArchiveChanged",
     "ReindexUnfinished",
+    "RetentionUnfinished",
     "apart_of",
     "check_again",
     "lacking_in",
@@ -48,9 +49,17 @@ __all__ = [
 class ArchiveChanged(StructureMismatch):
     """An archive was made another one between a run's first look at it and its lease."""
 
+    def __str__(self) -> str:
+        listed = "; ".join(self.differences)
+        return f"{self.url} was changed by somebody else just now: {listed}; run this again"
+
 
 class ReindexUnfinished(ValueError):  # noqa: N818
     """A reindex was interrupted: until it is completed, nothing else may act on the records."""
+
+
+class RetentionUnfinished(ValueError):  # noqa: N818
+    """Readers see what is retained, and the records do not say so: nothing may act on them."""
 
 
 MakeJob = Callable[[Region], RegionJob[Any, Any]]
@@ -183,7 +192,7 @@ class Archive:
         ------
         StructureMismatch
             They differ; every difference is named.
-        ReindexUnfinished
+        ReindexUnfinished, RetentionUnfinished
             Records do not say what readers see.
         """
         stored = self.store.metadata()
@@ -207,6 +216,11 @@ class Archive:
                 self.store.open_dataset(chunks=None), self.published
             )
         if differences:
+            if self.store.tracker.retaining.read():
+                raise RetentionUnfinished(
+                    f"gridmill retain of {self.store.url} was interrupted, and its records do not "
+                    "say what readers see: gridmill retain completes it"
+                )
             raise StructureMismatch(self.store.url, differences)
         self._checked = stored
         return True

@@ -6,20 +6,25 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
+from gridmill.archive.archive import ArchiveChanged
 from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.over_time.succession import declared_names, renames
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.state_files import UnreadableState
+from gridmill.model.urls import mask_url
 from gridmill.model.variables import DataVar
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.writable import StoreUnwritable, require_writable
+from gridmill.stores.state.beside.exchange import PROMOTED, RETAINED, mark_of
 
 __all__ = [
     "Declaration",
+    "check_version",
     "keep_declaration",
     "narrowed",
     "read_declaration",
+    "refuse_under_way",
     "stored_metadata",
     "with_new_variables",
     "with_what_it_has",
@@ -35,6 +40,7 @@ def read_declaration(
     start: str | None = None,
     variables: Sequence[str] | None = None,
     max_lead: str | None = None,
+    follows: FinalStore | None = None,
 ) -> Declaration:
     """Return what was declared when the archive was made; for a new one, what would be.
 
@@ -46,6 +52,9 @@ def read_declaration(
         The template as the code declares it.
     start, variables, max_lead
         What a new archive is narrowed to.
+    follows
+        The present version, where this is a next one: a new one is narrowed to what that is, unless
+        something else is given.
 
     Raises
     ------
@@ -58,17 +67,15 @@ def read_declaration(
     """
     kept = _kept(store, coded)
     if kept is None:
+        names = None if variables is None else list(variables)
+        given = {"start": start, "variables": names, "max_lead": max_lead}
         return {
+            **_of_present(follows, coded),
             "dataset_id": coded.dataset_id,
-            "start": start,
-            "variables": None if variables is None else list(variables),
-            "max_lead": max_lead,
+            **{name: value for name, value in given.items() if value is not None},
             **store.declared_format(),
         }
-    if kept["dataset_id"] != coded.dataset_id:
-        raise ValueError(
-            f"{store.url} holds {kept['dataset_id']}, not {coded.dataset_id}: give another --store"
-        )
+    _check_dataset(store, kept, coded)
     if kept["format"] != store.format:
         raise ValueError(
             f"{store.url} is in format {kept['format']}, not {store.format}: "
@@ -82,6 +89,24 @@ def read_declaration(
     return kept
 
 
+def _check_dataset(store: FinalStore, kept: Declaration, coded: TemplateConfig) -> None:
+    if kept["dataset_id"] != coded.dataset_id:
+        raise ValueError(
+            f"{store.url} holds {kept['dataset_id']}, not {coded.dataset_id}: give another --store"
+        )
+
+
+def _of_present(store: FinalStore | None, coded: TemplateConfig) -> Declaration:
+    """Return what a next version has of the present one's declaration."""
+    narrowed: Declaration = {"dataset_id": None, "start": None, "variables": None, "max_lead": None}
+    kept = None if store is None else store.tracker.read_declaration()
+    if store is None or kept is None:
+        return narrowed
+    _check_dataset(store, kept, coded)
+    names = [*narrowed, RETAINED]
+    return {**narrowed, **{name: kept[name] for name in names if name in kept}}
+
+
 def _kept(store: FinalStore, coded: TemplateConfig) -> Declaration | None:
     """Read what was declared when the archive was made; None for a new one."""
     tracker = store.tracker
@@ -89,13 +114,57 @@ def _kept(store: FinalStore, coded: TemplateConfig) -> Declaration | None:
         kept = tracker.read_declaration()
         positions = None if kept else _published(store, coded)
         if not positions:
+            refuse_under_way(store, kept)
             return kept
         kept = tracker.read_declaration()  # another run may have made the archive in between
         if kept is None:
             raise tracker.lost(store.url, positions)
     except OSError as error:
         raise StoreUnwritable(f"cannot read {store.url}: {error}") from error
+    refuse_under_way(store, kept)
     return kept
+
+
+def refuse_under_way(store: FinalStore, declaration: Declaration | None) -> None:
+    """Raise where records and what readers see may be those of different versions.
+
+    Raises
+    ------
+    ValueError
+        A promotion is at work, or was interrupted.
+    """
+    if mark_of(declaration) is not None:
+        raise ValueError(
+            f"a version of {mask_url(store.url)} is being promoted or deleted, or that was "
+            "interrupted: gridmill promote completes it; readers are not concerned"
+        )
+
+
+def check_version(store: FinalStore, opened: Declaration | None) -> None:
+    """Raise where the archive became another version since it was opened, or began later.
+
+    Parameters
+    ----------
+    store
+        The archive's, with its lease in hand.
+    opened
+        What was declared when it was opened.
+
+    Raises
+    ------
+    ArchiveChanged
+        It did.
+    ValueError
+        Another version is about to take its place.
+    """
+    if store.shows_uploads:
+        return
+    declared, before = store.tracker.read_declaration() or {}, opened or {}
+    refuse_under_way(store, declared)
+    changes = {PROMOTED: "another version was promoted", RETAINED: "its first positions went"}
+    found = [said for name, said in changes.items() if declared.get(name) != before.get(name)]
+    if found:
+        raise ArchiveChanged(store.url, found)
 
 
 def _published(store: FinalStore, coded: TemplateConfig) -> int | None:

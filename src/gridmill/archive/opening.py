@@ -76,6 +76,8 @@ class Opening:
         Makes an empty local folder for a temporary store.
     access
         Of credentials for source hosts.
+    follows
+        The store of the present version, where this is a next one.
     """
 
     store: FinalStore
@@ -85,6 +87,7 @@ class Opening:
     processor: Callable[..., ProcessResults]
     tmp_store: Callable[[], Path]
     access: Access = NO_ACCESS
+    follows: FinalStore | None = None
 
     def bound(self, job: RegionJob[Any, Any], belief: Belief | None = None) -> RegionJob[Any, Any]:
         """Tell a job where its source files are, and what processes it if it is by itself."""
@@ -147,7 +150,12 @@ class Opening:
     ) -> Declaration:
         """Return what was declared, see `read_declaration`."""
         return read_declaration(
-            self.store, self.coded, start=start, variables=variables, max_lead=max_lead
+            self.store,
+            self.coded,
+            start=start,
+            variables=variables,
+            max_lead=max_lead,
+            follows=self.follows,
         )
 
     def config(

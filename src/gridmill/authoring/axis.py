@@ -87,7 +87,9 @@ def labels_before(config: TemplateConfig, end: Any) -> pd.Index[Any]:
     inserted = pd.Index([label for label in axis.inserted if label < end])
     new: pd.Index[Any] = given[given <= axis.present - _window(config).to_pytimedelta()]
     if len(published) == 0:
-        return new
+        # Whatever the method returns, an archive begins where it was declared to.
+        begun: pd.Index[Any] = new[new >= config.label(config.append_dim_start)]
+        return begun
     seen, new = published[published < end], new[new > published[-1]]
     inserted = inserted[~inserted.isin(seen)]
     both: pd.Index[Any] = seen.append(inserted).sort_values() if len(inserted) else seen
@@ -100,6 +102,8 @@ def late_labels(config: TemplateConfig) -> pd.Index[Any]:
     if config.settling_window is None or len(published) == 0:
         return published[:0]
     given = _given(config, published[-1], published)
+    # What lies before the start is no part of the axis: an archive may have dropped it.
+    given = given[given >= config.label(config.append_dim_start)]
     late: pd.Index[Any] = given[~given.isin(published)]
     return late
 

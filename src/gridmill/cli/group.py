@@ -24,6 +24,7 @@ from gridmill.cli.commands.list import list_datasets
 from gridmill.cli.commands.migrate_metadata import migrate_metadata
 from gridmill.cli.commands.new import new
 from gridmill.cli.commands.plan import plan
+from gridmill.cli.commands.promote import promote
 from gridmill.cli.commands.prove import prove
 from gridmill.cli.commands.rebuild_records import rebuild_records
 from gridmill.cli.commands.reindex import reindex
@@ -32,6 +33,7 @@ from gridmill.cli.commands.release import release
 from gridmill.cli.commands.remove_variable import remove_variable
 from gridmill.cli.commands.report import report
 from gridmill.cli.commands.restore_metadata import restore_metadata
+from gridmill.cli.commands.retain import retain
 from gridmill.cli.commands.run_one import run_one
 from gridmill.cli.commands.statistics import statistics
 from gridmill.cli.commands.status import status
@@ -124,6 +126,7 @@ COMMANDS = (
     reject,
     withdraw,
     truncate,
+    retain,
     migrate_metadata,
     remove_variable,
     restore_metadata,
@@ -133,6 +136,7 @@ COMMANDS = (
     adopt,
     copy,
     compare,
+    promote,
     headers,
     catalog,
     tag,

@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.recorded import tokens_of
 from gridmill.model.display_hook import page_of
+from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
@@ -20,7 +22,14 @@ from gridmill.stores.state.leases import Lease
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["EVERYTHING", "Hand", "by_hand", "forget_versions", "split_manifests"]
+__all__ = [
+    "EVERYTHING",
+    "Hand",
+    "by_hand",
+    "forget_versions",
+    "publish_uploads",
+    "split_manifests",
+]
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,10 @@ def by_hand(
     check_exists(dataset)
     require_writable(dataset.store)
     report = RunReport.begin(dataset.dataset_id, kind, mask_url(dataset.store.url))
-    archive = dataset.archive(now)
-    publisher = Publisher(archive, dataset.replicas)
     with Lease(dataset.store.state, run=report.run, kind=kind, positions=positions) as lease:
+        # With the lease in hand: what others did until then is there.
+        archive = dataset.archive(now)
+        publisher = Publisher(archive, dataset.replicas)
         _note_extent(dataset, archive, report, before=True)
         with publisher.feeding(lease):
             yield Hand(archive, publisher, lease, report)
@@ -88,6 +98,48 @@ def by_hand(
         report.replicas = publisher.replicas.outcomes()
         report.end()
         dataset.store.tracker.reports.write(report, page_of(report))
+
+
+def publish_uploads(hand: Hand) -> None:
+    """Let readers see what runs left, so that they see what the records say.
+
+    Raises
+    ------
+    ValueError
+        They cannot see some of it yet, as something else of its region is missing.
+    """
+    hand.publisher.publish(hand.lease)
+    archive = hand.archive
+    for record in _left_out(hand):
+        unseen = [n for n, known in record.variables.items() if _is_unseen(archive, known)]
+        if unseen:
+            is_done = {n for n, known in record.variables.items() if known.state != "failed"}
+            lacking = sorted((archive.stored_arrays().keys() & {*record.under_way}) - is_done)
+            without = f" before {', '.join(lacking)}" if lacking else ""
+            at = "static" if record.region.is_static else f"from {archive.index[record.start]} on"
+            raise ValueError(
+                f"{mask_url(archive.store.url)}: {', '.join(sorted(unseen))} {at} was uploaded "
+                f"anew and cannot be published{without}: complete it by gridmill update, or "
+                "backfill, first; nothing was written"
+            )
+
+
+def _left_out(hand: Hand) -> Iterator[ProgressRecord]:
+    """Yield the records of published regions whose uploads a publication leaves out."""
+    archive, extent = hand.archive, hand.publisher.extent
+    is_held = not extent.is_static_settled()
+    for record in archive.store.tracker.all_records():
+        is_there = record.start < archive.published and tokens_of(archive, record)
+        if is_there and (is_held or not extent.is_whole(record)):
+            yield record
+
+
+def _is_unseen(archive: Archive, known: VariableRecord) -> bool:
+    """Whether readers see something else than the objects that were uploaded."""
+    if known.state != "done" or known.token is None:
+        return False
+    found = ((one, archive.store.read_object(one.key)) for one in known.objects)
+    return any(content is None or not one.is_of(content) for one, content in found)
 
 
 # -- upkeep of a store that keeps versions -------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from gridmill.archive.archive import Archive, ArchiveChanged, check_again
 from gridmill.archive.assignment import Assignment
-from gridmill.archive.declaration import keep_declaration
+from gridmill.archive.declaration import check_version, keep_declaration
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
@@ -99,6 +99,7 @@ def _carry_out(
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
     ):
         archive.store.tracker.marks.complete()
+        check_version(archive.store, assignment.opened.declaration)
         check_again(archive)
         if assignment.kind == "backfill":
             for store in (archive.store, *assignment.replicas):

@@ -14,7 +14,7 @@ from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
-from gridmill.stores.versions import Versions
+from gridmill.stores.versions import Branches, Versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -134,6 +134,8 @@ class FinalStore(Protocol):
         The records.
     versions
         Names versions; raises ValueError with the reason where the format keeps none.
+    branches
+        Exchanges versions; raises ValueError with the reason where the format cannot.
 
     Notes
     -----
@@ -151,6 +153,10 @@ class FinalStore(Protocol):
         """Return the same store with the records of variables that are being added to it."""
 
     @property
+    def branch(self) -> str:
+        """Which version of the archive this is: `PRESENT`, which readers see, or one beside it."""
+
+    @property
     def versions(self) -> Versions:
         """Names versions of the archive.
 
@@ -158,6 +164,16 @@ class FinalStore(Protocol):
         ------
         ValueError
             The format keeps none.
+        """
+
+    @property
+    def branches(self) -> Branches:
+        """The versions of the archive that are beside each other.
+
+        Raises
+        ------
+        ValueError
+            Readers of this format cannot be moved to another version at the same address.
         """
 
     def declared_format(self) -> dict[str, Any]:
@@ -345,8 +361,10 @@ class FinalStore(Protocol):
     ) -> None:
         """Let values move along the append dim, in one step together with their labels.
 
+        Where others come in between, or where the first ones go; see `Moves`.
+
         A local Zarr store gives metadata and coordinates; `prepared` is called before anybody sees
-        them, with the objects by array.
+        them, with the objects by array that were written for it.
 
         Raises
         ------

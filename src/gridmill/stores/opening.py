@@ -8,6 +8,8 @@ from typing import Any
 
 from gridmill.model.urls import canonical, check_address, is_same_kind
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.objects.opening import state_url
+from gridmill.stores.versions import NEXT, PRESENT, address_of, state_of
 from gridmill.stores.zarr_store import ZarrStore
 
 __all__ = ["FORMATS", "open_replica", "open_store"]
@@ -25,6 +27,7 @@ def open_store(
     storage_options: Mapping[str, Any] | None = None,
     format_version: int | None = None,
     cache_control: Mapping[str, str] | None = None,
+    staged: int | str | None = None,
 ) -> FinalStore:
     """Give the final store at a URL; touches nothing yet.
 
@@ -50,6 +53,10 @@ def open_store(
         For plain Zarr, what caches may do with new objects, by kind: ``{"metadata": ...,
         "coordinates": ..., "data": ...}``, values of Cache-Control; ``"no-cache"`` where nothing
         is given. Files on a disk say nothing.
+    staged
+        What is meant is another version beside the archive at the URL, with records of its own: of
+        Icechunk a branch, the next one or the one of this name; of plain Zarr an address that ends
+        with this number.
 
     Raises
     ------
@@ -61,6 +68,10 @@ def open_store(
     format = format or _format_of(url)  # noqa: A001
     if format not in FORMATS:
         raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+    if staged is not None:
+        name = NEXT if format == "icechunk" and isinstance(staged, int) else str(staged)
+        own = state_of(state or state_url(url), name if format == "icechunk" else f"v{name}")
+        state = own if state or format == "icechunk" else None
     if format == "icechunk":
         if fsync:
             raise ValueError("Icechunk does not say when its files survive a power loss: no fsync")
@@ -76,11 +87,12 @@ def open_store(
             state=state,
             storage_options=storage_options,
             format_version=format_version,
+            branch=PRESENT if staged is None else name,
         )
     if format_version is not None:
         raise ValueError(f"format version {format_version}: only Icechunk archives have a choice")
     return ZarrStore(
-        url,
+        url if staged is None else address_of(url, int(staged)),
         dataset_id,
         state=state,
         fsync=fsync,

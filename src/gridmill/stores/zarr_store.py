@@ -20,12 +20,7 @@ from zarr.storage import StorePath
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.urls import is_local
 from gridmill.stores.copied import ObjectReplaced, fetch_object, keep_object, put_changed, renamed
-from gridmill.stores.final_store import (
-    CoordinateValues,
-    IntendedWork,
-    StagedRegion,
-    Uploaded,
-)
+from gridmill.stores.final_store import CoordinateValues, IntendedWork, StagedRegion, Uploaded
 from gridmill.stores.headers import cache_policy
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import (
@@ -42,7 +37,7 @@ from gridmill.stores.objects.opening import open_objects, open_state, state_url
 from gridmill.stores.objects.writable import check_writable
 from gridmill.stores.state.leases import LeaseProof
 from gridmill.stores.state.records import UpdateProgressTracker
-from gridmill.stores.versions import Versions
+from gridmill.stores.versions import PRESENT, Branches, Versions, no_branches, no_versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,6 +78,7 @@ class ZarrStore:
 
     format: ClassVar[str] = "zarr"
     shows_uploads: ClassVar[bool] = True
+    branch = PRESENT  # a next version is an archive of its own, elsewhere
 
     def __init__(
         self,
@@ -167,10 +163,12 @@ class ZarrStore:
     @property
     def versions(self) -> Versions:
         """Refuse: nothing of what objects held before is kept."""
-        raise ValueError(
-            f"{self.url} is plain Zarr, which keeps no versions, so that none can have a name: "
-            "Icechunk does. Copy the archive to keep it as it is"
-        )
+        raise no_versions(self.url)
+
+    @property
+    def branches(self) -> Branches:
+        """Refuse: objects cannot be exchanged in one step."""
+        raise no_branches(self.url)
 
     def read_as_of(
         self, variable: str, selection: tuple[slice, ...], moment: datetime
@@ -307,6 +305,14 @@ class ZarrStore:
         prepared: Callable[[Mapping[str, tuple[ObjectReceipt, ...]]], None],
     ) -> None:
         """Refuse: labels and values are objects of their own, which readers get one by one."""
+        if moves.dropped:
+            raise ValueError(
+                f"{self.url} is plain Zarr, whose objects are named by their positions: where the "
+                "first positions go, every object gets another name, and who opened it before "
+                "would read other values under the labels from before. Icechunk 2 shifts arrays "
+                "in one commit: gridmill copy this archive to a store of --format icechunk, and "
+                "retain that one"
+            )
         raise ValueError(
             f"{self.url} is plain Zarr, where no position can be taken in between two others: who "
             "opened it before would read moved values under the labels from before. Icechunk "

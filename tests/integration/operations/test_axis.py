@@ -115,6 +115,19 @@ def test_published_labels_are_frozen(tmp_path, provider, kind):
     assert_true(dataset, [*FIRST, scene(130)])
 
 
+def test_a_frozen_axis_begins_where_it_was_declared_to(tmp_path, provider):
+    """Whatever else the provider lists; later runs go on with the same labels."""
+    labels = [scene(minutes) for minutes in (0, 10, 20, 40, 50, 60)]
+    provider.publish(*labels)
+    ds, now = scenes_of(tmp_path), scene(200)
+    start = scene(20).isoformat()
+    ds.backfill(now.isoformat(), start=start, client="none", now=now)
+    assert list(ds.store.open_dataset(chunks=None).get_index("time")) == labels[2:]
+    provider.publish(scene(100))
+    assert ds.reformat_operational_update(client="none", now=now).succeeded
+    assert list(ds.store.open_dataset(chunks=None).get_index("time")) == [*labels[2:], scene(100)]
+
+
 def test_without_a_window_a_late_label_stops_updates(tmp_path, provider):
     """As ever; what to declare is said."""
     dataset = scenes_of(tmp_path, dataset=Unfrozen)

@@ -37,6 +37,8 @@ NOT_RUN = {
     "remove-variable": "test_changing_variables.py removes what a release no longer declares",
     "gaps.json": "test_by_hand.py and test_deciding.py decide on what gaps printed into a file",
     "--at 2025-06-2": "no archive of the tests is so old; test_tags.py names an earlier version",
+    "--stage": "test_promoting_by_hand.py runs the recipe, one command after the other",
+    "gridmill promote": "test_promoting_by_hand.py runs the recipe, one command after the other",
     "--cluster tls://": "test_namespaces.py runs one, with certificates",
 }
 # What a command may say beside success.

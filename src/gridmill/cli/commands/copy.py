@@ -87,6 +87,7 @@ def copy(
         cache_control=to_cache_control,
         replicas=(),
         format_version=to_format_version,
+        staged=False,
     )
     dataset = replace(archive, replicas=()).open()
     done = copy_archive(dataset, target.open(), who=who, lossy=lossy, now=present(now))

@@ -62,6 +62,7 @@ class ArchiveOptions:
     replicas: tuple[str, ...]
     format_version: int | None = None
     credentials: tuple[Credential, ...] = ()
+    staged: bool | str = False
 
     def dataset_class(self) -> type[DynamicalDataset]:
         """Import the dataset."""
@@ -82,8 +83,9 @@ class ArchiveOptions:
         options += [("--format", self.store_format)]
         options += [("--cache-control", f"{k}={v}") for k, v in self.cache_control.items()]
         options += [("--replica", url) for url in self.replicas]
+        staged = ["--stage"] if self.staged else []
         given = [(name, mask_url(value)) for name, value in options if value is not None]
-        return [self.spec, *(part for option in given for part in option)]
+        return [self.spec, *(part for option in given for part in option), *staged]
 
     def open(self, default: str | None = None) -> DynamicalDataset:
         """Make the dataset with its store, or the one at `default`; touches neither."""
@@ -112,12 +114,14 @@ class ArchiveOptions:
             given["format_version"] = self.format_version
         if self.credentials:
             given["credentials"] = self.credentials
+        if self.staged:
+            given["staged"] = self.staged
         return given
 
 
 def archive_options(command: Command) -> Command:
     """Take DATASET and where it is kept; passes an `ArchiveOptions`."""
-    options = [
+    options: list[Command] = [
         click.argument("spec", metavar="DATASET", shell_complete=complete_dataset),
         setting("--store", metavar="URL", help="URL or path of the archive."),
         setting(
@@ -168,6 +172,11 @@ def archive_options(command: Command) -> Command:
             multiple=True,
             help="Another store for the same archive, published before --store; repeatable.",
         ),
+        click.option(
+            "--stage",
+            is_flag=True,
+            help="Work on the next version, beside the archive at --store; see gridmill promote.",
+        ),
     ]
 
     @functools.wraps(command)
@@ -183,6 +192,7 @@ def archive_options(command: Command) -> Command:
         credential: tuple[Credential, ...],
         fsync: bool,
         replica: tuple[str, ...],
+        stage: bool,
         **rest: Any,
     ) -> Any:
         archive = ArchiveOptions(
@@ -197,6 +207,7 @@ def archive_options(command: Command) -> Command:
             replica,
             format_version,
             credential,
+            stage,
         )
         return command(archive=archive, **rest)
 

@@ -39,6 +39,8 @@ class Publication:
         Spans of positions that they saw before, half-open, in which values were replaced.
     added, removed
         Variables that they see since, at all positions, and that they no longer see.
+    dropped
+        How many of the first positions they no longer see; `before` and `changed` count these.
     """
 
     at: str
@@ -52,6 +54,7 @@ class Publication:
     changed: Spans = ()
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    dropped: int = 0
 
     @property
     def day(self) -> str:
@@ -69,11 +72,12 @@ class Publication:
             changed=changed,
             added=tuple(dict.fromkeys((*self.added, *other.added))),
             removed=tuple(dict.fromkeys((*self.removed, *other.removed))),
+            dropped=self.dropped + other.dropped,
         )
 
     def shows(self, position: int) -> bool:
         """Whether readers saw a position, or other values there, from this on."""
-        is_new = self.before <= position < self.after
+        is_new = self.before <= position < self.after + self.dropped
         return is_new or any(start <= position < stop for start, stop in self.changed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,6 +93,7 @@ class Publication:
             "changed": [list(span) for span in self.changed] or None,
             "added": list(self.added) or None,
             "removed": list(self.removed) or None,
+            "dropped": self.dropped or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -113,6 +118,7 @@ class Publication:
         changed = tuple((int(start), int(stop)) for start, stop in raw.get("changed", ()))
         known = {name: raw[name] for name in ("since", "kind", "gridmill", "last") if name in raw}
         known |= {name: tuple(map(str, raw.get(name, ()))) for name in ("added", "removed")}
+        known["dropped"] = int(raw.get("dropped", 0))
         return cls(
             at=raw["at"], run=raw["run"], before=before, after=after, changed=changed, **known
         )

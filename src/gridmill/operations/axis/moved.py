@@ -24,7 +24,7 @@ from gridmill.planning.source_files.places import positions_filled
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves
 
-__all__ = ["moved_records", "with_objects"]
+__all__ = ["moved_record", "moved_records", "with_objects"]
 
 LATE = "its label came late and was taken in; the next update fetches it"
 Receipts = Mapping[str, tuple[ObjectReceipt, ...]]
@@ -57,6 +57,14 @@ def moved_records(
         _moved(archive, archive.job(archive.region_at(start)), known, run)
         for start in range(moves.first, len(archive.index), moves.step)
     ]
+
+
+def moved_record(
+    archive: Archive, start: int, old: Sequence[ProgressRecord], moves: Moves, run: str
+) -> ProgressRecord:
+    """Return the record of one region that begins at `start`; see `moved_records`."""
+    known = _Known({record.start: record for record in old}, moves)
+    return _moved(archive, archive.job(archive.region_at(start)), known, run)
 
 
 def with_objects(

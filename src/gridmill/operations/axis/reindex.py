@@ -25,10 +25,9 @@ from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.wording import count_of, short_label
 from gridmill.operations.axis.moved import moved_records, with_objects
-from gridmill.operations.maintenance import Hand, by_hand, check_exists
+from gridmill.operations.maintenance import Hand, by_hand, check_exists, publish_uploads
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
-from gridmill.stores.state.records import UpdateProgressTracker
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -84,15 +83,16 @@ def reindex(
         Another process took this one for dead.
     """
     check_exists(dataset)
-    tracker, dim = dataset.store.tracker, dataset.declared.append_dim
+    dim = dataset.declared.append_dim
     with by_hand(dataset, KIND, now=now) as hand:
         # What readers see already is completed, whatever the code declares by now.
-        if not _complete(hand, tracker):
+        if not _complete(hand):
             _check_possible(dataset)
-            late = late_of(dataset, now)
-            _check_wanted(dataset, late, soon=soon)
-            _take_in(dataset, hand, late, who, now)
-            _complete(hand, tracker)
+            _check_wanted(dataset, late_of(dataset, now), soon=soon)
+            hand.archive.check_structure()
+            publish_uploads(hand)
+            _take_in(dataset, hand, late_of(dataset, now), who, now)
+            _complete(hand)
         hand.archive.reach(dataset.store.published_length(dim) or 0, anew=True)
         hand.report.notes.append(f"{who} took late labels in: gridmill update fetches their files")
     return hand.report
@@ -164,7 +164,7 @@ def _take_in(
         def prepared(receipts: Mapping[str, tuple[ObjectReceipt, ...]]) -> None:
             check()
             whole = [with_objects(record, receipts, step, archive) for record in records]
-            _begin(store.tracker, archive, late, first, whole)
+            _begin(archive, late, first, whole)
             check()
 
         with archive.written(archive.template_ds) as folder:
@@ -173,22 +173,18 @@ def _take_in(
 
 
 def _begin(
-    tracker: UpdateProgressTracker,
-    archive: Archive,
-    late: Sequence[Any],
-    first: int,
-    records: Sequence[ProgressRecord],
+    archive: Archive, late: Sequence[Any], first: int, records: Sequence[ProgressRecord]
 ) -> None:
     labels = [label.isoformat() for label in late]
-    tracker.reindexing.begin(first, len(archive.index), labels, records)
+    archive.store.tracker.reindexing.begin(first, len(archive.index), labels, records)
 
 
-def _complete(hand: Hand, tracker: UpdateProgressTracker) -> bool:
+def _complete(hand: Hand) -> bool:
     """Let the records say what readers see, if a reindex is under way that they do see."""
+    archive, tracker = hand.archive, hand.archive.store.tracker
     order = tracker.reindexing.read()
     if order is None:
         return False
-    archive = hand.archive
     seen = published_labels(archive.store, archive.append_dim)
     labels = {archive.config.label(text) for text in order["inserted"]}
     if seen is None or len(seen) < order["length"] or not labels <= set(seen):

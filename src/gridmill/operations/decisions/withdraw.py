@@ -189,10 +189,18 @@ class _Chosen:
 
 
 def _check_kept(archive: Archive, chosen: _Chosen, keep: datetime) -> None:
-    """Raise unless the store keeps what readers saw at a moment."""
+    """Raise unless the store keeps what readers saw at a moment, under the same labels."""
     for var in chosen.variables:
         nothing = (slice(0, 0), *(slice(0, 0) for _ in var.dims[1:]))
         archive.store.read_as_of(var.name, nothing, keep)
+    store, dim, at = archive.store, archive.append_dim, (slice(chosen.first, chosen.stop),)
+    labels = store.read_as_of(dim, at, keep)
+    if not np.array_equal(labels, store.read(dim, at)[: len(labels)]):
+        raise ValueError(
+            f"readers of {keep.isoformat(timespec='seconds')} saw other labels at the positions of "
+            f"{chosen.told}: the archive's first positions were dropped since, or late labels were "
+            "taken in; give a later moment, or none"
+        )
 
 
 def _records(archive: Archive, chosen: _Chosen) -> Iterator[ProgressRecord]:

@@ -278,19 +278,23 @@ class _Look:
             return Visible()
         last: str | None = None
         moment = arrived.at or ""
-        for line in self._since(moment):
-            was_seen = line.before > self.position and not is_revision
+        lines = list(self._since(moment))
+        # What was dropped since counts where a line tells of positions.
+        position = self.position + sum(line.dropped for line in lines)
+        for line in lines:
+            was_seen = line.before > position and not is_revision
             # Moments are told to the second; another run's of the same second came before, unless
             # readers saw by then what had not been there.
             is_other = line.at == moment and line.run != arrived.run and not was_seen
             if line.at < moment or is_other:
                 last = line.at
-            elif line.shows(self.position):
+            elif line.shows(position):
                 return Visible(line.since or line.at, line.at, line.run, is_published=True)
             elif was_seen:
                 return Visible(last, line.at, None, is_published=True)
             else:
                 last = line.at
+            position -= line.dropped
         return Visible(last, None, None, is_published=True)
 
     def _since(self, moment: str) -> Iterator[Publication]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from gridmill.archive.archive import apart_of, check_again
 from gridmill.archive.assignment import Assignment
+from gridmill.archive.declaration import check_version
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
 from gridmill.model.reports.run_report import RunReport
@@ -99,6 +100,7 @@ class Addition:
         state = self.archive.store.state
         kind = self.report.kind
         with Lease(state, run=self.report.run, kind=kind, positions=[ADDING]) as lease:
+            check_version(self.archive.store, self.assignment.opened.declaration)
             self._check_again()
             self._adopt()
             seen, jobs = self.archive.published, self.assignment.jobs

@@ -17,7 +17,7 @@ __all__ = ["Moves", "published_labels"]
 
 @dataclass(frozen=True, eq=False)
 class Moves:
-    """How positions along the append dim move when others are taken in between them.
+    """How positions along the append dim move: others come in between, or the first ones go.
 
     Parameters
     ----------
@@ -31,6 +31,7 @@ class Moves:
         By new position, the old one whose values it gets; -1 for one that has none.
     arrays
         The arrays whose values move; coordinates that the template gives are written from it.
+        Where the first positions go, those of all arrays do.
     """
 
     dim: str
@@ -38,6 +39,11 @@ class Moves:
     step: int
     sources: np.ndarray[Any, np.dtype[np.int64]]
     arrays: tuple[str, ...]
+
+    @property
+    def dropped(self) -> int:
+        """How many of the first positions go."""
+        return max(0, int(self.sources[0])) if self.sources.size else 0
 
 
 def published_labels(store: FinalStore, append_dim: str) -> pd.Index[Any] | None:

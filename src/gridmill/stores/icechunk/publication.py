@@ -22,8 +22,8 @@ from gridmill.stores.icechunk.keys import (
     write_arrays,
     write_metadata,
 )
+from gridmill.stores.icechunk.named.branches import begin_branch
 from gridmill.stores.icechunk.patience import one_line, patiently
-from gridmill.stores.icechunk.repository import BRANCH
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.uploads import Uploads, digest_of, merged_in, said_of_merged
 from gridmill.stores.metadata import ROOT, array_metadata, first_object_beyond
@@ -61,8 +61,9 @@ class Publication:
         def create() -> None:
             arrays = arrays_in(folder)
             self.repository.create(growing_dim(arrays), arrays, self.uploads.format_of_new())
+            begin_branch(self.repository)
             repository = self.repository.open()
-            session = repository.writable_session(BRANCH)
+            session = repository.writable_session(self.repository.branch)
             if get(session.store, ROOT) is not None:
                 self.seeds.plant(session, arrays)
                 return
@@ -128,11 +129,11 @@ class Publication:
     ) -> None:
         """Make regions visible in one commit, all variables or what only some of them brought."""
         repository = self.repository.open()
-        merged = merged_in(repository)
+        merged = merged_in(repository, self.repository.branch)
         todo = [region for region in regions if merged.get(region.name) != digest_of(region)]
         if not todo:
             return
-        session = repository.writable_session(BRANCH)
+        session = repository.writable_session(self.repository.branch)
         check()
         for region in todo:
             chosen = {n: t for n, t in region.tokens.items() if not only or n in only}
@@ -160,8 +161,8 @@ class Publication:
     ) -> None:
         """Make whole arrays visible in one commit, and nothing else of their regions."""
         repository = self.repository.open()
-        merged = merged_in(repository)
-        session = repository.writable_session(BRANCH)
+        merged = merged_in(repository, self.repository.branch)
+        session = repository.writable_session(self.repository.branch)
         seeds: dict[str, str | None] = {}
         for region in staged:
             seen = {n: t for n, t in region.tokens.items() if n not in region.unseen}
@@ -193,13 +194,14 @@ class Publication:
         values: Sequence[CoordinateValues],
     ) -> bool:
         repository = self.repository.open()
-        session = repository.writable_session(BRANCH)
+        session = repository.writable_session(self.repository.branch)
         check()
         write_metadata(session.store, folder)
         set_all(session.store, values)
         if not session.has_uncommitted_changes:
             return False
-        commit(repository, session, message or "Update metadata", merged_in(repository))
+        merged = merged_in(repository, self.repository.branch)
+        commit(repository, session, message or "Update metadata", merged)
         return True
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
@@ -212,7 +214,7 @@ class Publication:
 
         def cut() -> int:
             repository = self.repository.open()
-            session = repository.writable_session(BRANCH)
+            session = repository.writable_session(self.repository.branch)
             beyond = [
                 key
                 for name, array in arrays.items()
@@ -224,7 +226,7 @@ class Publication:
                 sync(session.store.delete(key))
             write_metadata(session.store, folder)
             length = arrays[append_dim]["shape"][0]
-            held = merged_in(repository).items()
+            held = merged_in(repository, self.repository.branch).items()
             merged = {name: digest for name, digest in held if int(digest.split()[-1]) <= length}
             commit(repository, session, message or f"Truncate {append_dim} to {length}", merged)
             return len(beyond)
@@ -245,12 +247,12 @@ class Publication:
         count as not published yet.
         """
         repository = self.repository.open()
-        session = repository.writable_session(BRANCH)
+        session = repository.writable_session(self.repository.branch)
         there = [name for name in names if get(session.store, f"{name}/{ROOT}") is not None]
         if not there:
             return False
         arrays = array_metadata(read_metadata(session.store))
-        merged = merged_in(repository)
+        merged = merged_in(repository, self.repository.branch)
         for record in self.uploads.tracker.all_records():
             before, after = _digests(record, arrays.keys(), names, merged.get(record.region.name))
             if before is not None and before == merged.get(record.region.name):
@@ -284,12 +286,13 @@ def commit(
 ) -> None:
     """Commit; what others committed meanwhile stays, and must not be of the same objects."""
     solver = icechunk.ConflictDetector()
-    said = said_of_merged(repository, merged)
+    branch = str(session.branch)
+    said = said_of_merged(repository, merged, branch)
     try:
         session.commit(message, said, rebase_with=solver, rebase_tries=10)
     except (icechunk.ConflictError, icechunk.RebaseFailedError, icechunk.IcechunkError) as error:
         # Where an answer got lost, the next attempt meets what it was about.
-        tip = next(iter(repository.ancestry(branch=BRANCH)))
+        tip = next(iter(repository.ancestry(branch=branch)))
         if tip.message == message and tip.metadata == said:
             return
         if not isinstance(error, icechunk.ConflictError | icechunk.RebaseFailedError):

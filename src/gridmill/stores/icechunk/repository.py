@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 import icechunk
@@ -40,14 +39,19 @@ class RepositoryAt:
     ----------
     url
         A local path or ``s3://bucket/prefix``.
-    storage_options, format_version
+    storage_options, format_version, branch
         See `IcechunkStore`.
     """
 
     def __init__(
-        self, url: str, storage_options: Mapping[str, Any], format_version: int | None = None
+        self,
+        url: str,
+        storage_options: Mapping[str, Any],
+        format_version: int | None = None,
+        branch: str = BRANCH,
     ) -> None:
         self.url = url
+        self.branch = branch
         self.storage_options = storage_options
         self.format_version = format_version
         find_options_here(url, storage_options)
@@ -70,30 +74,15 @@ class RepositoryAt:
             repository = self.open(travels=travels)
         except FileNotFoundError:
             return None
-        store: Store = repository.readonly_session(BRANCH).store
+        if self.branch != BRANCH and self.branch not in repository.list_branches():
+            return None
+        store: Store = repository.readonly_session(self.branch).store
         return None if get(store, ROOT) is None else store
 
     def messages(self, start: str) -> list[str]:
         """Return the messages of the versions that begin so, the latest first."""
-        ancestry = self.open().ancestry(branch=BRANCH)
+        ancestry = self.open().ancestry(branch=self.branch)
         return [one.message for one in ancestry if one.message.startswith(start)]
-
-    def as_of(self, moment: datetime) -> Store:
-        """Return the last version that was published before a moment.
-
-        Raises
-        ------
-        ValueError
-            None is kept.
-        """
-        try:
-            store: Store = self.open().readonly_session(BRANCH, as_of=moment).store
-        except icechunk.IcechunkError as error:
-            raise ValueError(
-                f"{self.url} keeps no version of {moment.isoformat(timespec='seconds')}: it began "
-                "later, or such versions are expired (gridmill upkeep)"
-            ) from error
-        return store
 
     def open(self, *, travels: bool = False) -> icechunk.Repository:
         """Open the repository, once a process.

@@ -10,7 +10,6 @@ from typing import Any
 import icechunk
 
 from gridmill.stores.icechunk.keys import Array, content_of, get, put, reach
-from gridmill.stores.icechunk.repository import BRANCH
 from gridmill.stores.icechunk.tokens import Token, fork_of
 from gridmill.stores.icechunk.uploads import Uploads
 from gridmill.stores.metadata import ROOT
@@ -54,7 +53,8 @@ class Seeds:
 
     def begin(self, variable: str, metadata: Array, keys: Sequence[str]) -> tuple[Any, str | None]:
         """Give a fork whose array reaches to the end of these objects, and of which seed it is."""
-        fork = fork_of(self.uploads.repository.open().writable_session(BRANCH))
+        repository = self.uploads.repository
+        fork = fork_of(repository.open().writable_session(repository.branch))
         is_unseen = get(fork.store, f"{variable}/{ROOT}") is None
         seed = self.uploads.state.get(_key_of(variable, metadata)) if is_unseen else None
         if seed is not None:

@@ -43,10 +43,12 @@ from gridmill.stores.final_store import (
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.maintenance.rearranging import rearrange
+from gridmill.stores.icechunk.named.branches import IcechunkBranches
+from gridmill.stores.icechunk.named.moments import Moments
 from gridmill.stores.icechunk.named.tags import IcechunkVersions
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.publication import Publication
-from gridmill.stores.icechunk.repository import AT_ONCE, RepositoryAt
+from gridmill.stores.icechunk.repository import AT_ONCE, BRANCH, RepositoryAt
 from gridmill.stores.icechunk.seeds import Seeds
 from gridmill.stores.icechunk.settings.formats import DEFAULT, check_writable_format, format_of
 from gridmill.stores.icechunk.settings.storage import check_place
@@ -65,7 +67,6 @@ if TYPE_CHECKING:
     from gridmill.stores.contents.axis import Moves
 
 __all__ = ["IcechunkStore"]
-
 
 # How the message of a commit begins that withdraws values.
 WITHDRAWN = "Withdraw "
@@ -87,6 +88,8 @@ class IcechunkStore:
         `client_kwargs`, `config_kwargs`, `requester_pays`.
     format_version
         Of Icechunk's format: 1 or 2. None means what an archive was made in, and 1 for a new one.
+    branch
+        The one that is written and read; readers read ``main``.
 
     Raises
     ------
@@ -111,6 +114,7 @@ class IcechunkStore:
         state: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
         format_version: int | None = None,
+        branch: str = BRANCH,
     ) -> None:
         self.url = str(url).rstrip("/")
         check_place(self.url)
@@ -118,7 +122,7 @@ class IcechunkStore:
             check_writable_format(format_version)
         self.storage_options = dict(storage_options or {})
         self.state = open_state(self.url, state, storage_options=storage_options)
-        self.repository = RepositoryAt(self.url, self.storage_options, format_version)
+        self.repository = RepositoryAt(self.url, self.storage_options, format_version, branch)
         self._keep_records(UpdateProgressTracker(self.state, dataset_id))
 
     def _keep_records(self, tracker: UpdateProgressTracker) -> None:
@@ -139,7 +143,21 @@ class IcechunkStore:
     @property
     def versions(self) -> IcechunkVersions:
         """Names versions of the archive."""
-        return IcechunkVersions(self.repository)
+        return IcechunkVersions(self._moments)
+
+    @property
+    def _moments(self) -> Moments:
+        return Moments(self.repository, self.tracker.read_declaration())
+
+    @property
+    def branch(self) -> str:
+        """Which version of the archive this is."""
+        return self.repository.branch
+
+    @property
+    def branches(self) -> IcechunkBranches:
+        """The versions of the archive that are beside each other."""
+        return IcechunkBranches(self.repository)
 
     def declared_format(self) -> dict[str, Any]:
         """Return what a declaration says of the format; see `FinalStore.declared_format`."""
@@ -234,28 +252,8 @@ class IcechunkStore:
     def read_as_of(
         self, variable: str, selection: tuple[slice, ...], moment: datetime
     ) -> np.ndarray[Any, Any]:
-        """Read what readers saw of a variable at a moment, in the stored dtype.
-
-        Fewer positions where the archive was shorter then.
-
-        Raises
-        ------
-        ValueError
-            No version of then is kept, or it has no such variable.
-        """
-
-        def read() -> np.ndarray[Any, Any]:
-            store = self.repository.as_of(moment)
-            array = zarr.open_array(store, path=variable, mode="r", zarr_format=3)
-            return np.asarray(array[selection])
-
-        try:
-            return patiently(read)
-        except (KeyError, FileNotFoundError) as error:
-            raise ValueError(
-                f"{self.url} had no {variable} at {moment.isoformat(timespec='seconds')}: give a "
-                "moment at which readers saw what they are to see again"
-            ) from error
+        """Read what readers saw of a variable at a moment; see `Moments.read`."""
+        return self._moments.read(variable, selection, moment)
 
     def read_uploaded(
         self,
@@ -427,8 +425,9 @@ class IcechunkStore:
             There is no archive.
         """
         self._require_archive()
-        expired = upkeep.expire(self.repository, older_than, dry_run=dry_run)
-        deleted = upkeep.collect_garbage(self.uploads, older_than, dry_run=dry_run)
+        others = upkeep.others_of(self.uploads)
+        expired = upkeep.expire(self.repository, older_than, beside=others, dry_run=dry_run)
+        deleted = upkeep.collect_garbage(self.uploads, older_than, beside=others, dry_run=dry_run)
         return {"snapshots_expired": expired, **deleted}
 
     def split_manifests(self, append_dim: str, message: str, check: Callable[[], None]) -> None:

@@ -31,7 +31,7 @@ from icechunk.session import ForkSession
 from zarr.abc.store import Store
 
 from gridmill.stores.icechunk.patience import is_transient
-from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
+from gridmill.stores.icechunk.repository import RepositoryAt
 from gridmill.stores.icechunk.settings.formats import newest_format
 
 __all__ = ["Forks", "Token", "TokenUnreadable", "UploadLost", "fork_of", "storage_of"]
@@ -344,7 +344,7 @@ class Forks:
                 raise
             raise UploadLost("the snapshot that it began from has expired") from None
         # Each fork would bring a client of its own, which asks for credentials and connects anew.
-        session = repository.writable_session(BRANCH)
+        session = repository.writable_session(self._repository.branch)
         session.merge(fork)
         store: Store = session.store
         return store

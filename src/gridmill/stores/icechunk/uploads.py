@@ -147,7 +147,9 @@ class Uploads:
 
     def merged(self) -> Mapping[str, str]:
         """Read what the branch holds, and remember it; see `merged_in`."""
-        self._known_merged = patiently(lambda: merged_in(self.repository.open()))
+        self._known_merged = patiently(
+            lambda: merged_in(self.repository.open(), self.repository.branch)
+        )
         return self._known_merged
 
     def _merged_lately(self) -> Mapping[str, str]:
@@ -185,10 +187,12 @@ def digest_of(region: StagedRegion) -> str:
     return f"{hashlib.sha256(tokens).hexdigest()[:16]} {region.stop}"
 
 
-def merged_in(repository: icechunk.Repository) -> dict[str, str]:
+def merged_in(repository: icechunk.Repository, branch: str = BRANCH) -> dict[str, str]:
     """Give by region what the branch holds of it, as the commits of ours say."""
     merged: dict[str, str | None] = {}
-    for snapshot in repository.ancestry(branch=BRANCH):
+    if branch != BRANCH and branch not in repository.list_branches():
+        return {}
+    for snapshot in repository.ancestry(branch=branch):
         # What a later commit says of a region stands.
         merged = {**snapshot.metadata.get(MERGED_BY, {}), **merged}
         if MERGED in snapshot.metadata:
@@ -197,7 +201,9 @@ def merged_in(repository: icechunk.Repository) -> dict[str, str]:
     return {name: digest for name, digest in merged.items() if digest is not None}
 
 
-def said_of_merged(repository: icechunk.Repository, merged: Mapping[str, str]) -> dict[str, Any]:
+def said_of_merged(
+    repository: icechunk.Repository, merged: Mapping[str, str], branch: str = BRANCH
+) -> dict[str, Any]:
     """Give what a commit says of what the branch holds with it.
 
     All, in format 1: a commit is read by itself, and whoever looks for what it leaves out would
@@ -206,6 +212,6 @@ def said_of_merged(repository: icechunk.Repository, merged: Mapping[str, str]) -
     """
     if format_of(repository) == 1:
         return {MERGED: dict(merged)}
-    before = merged_in(repository)
+    before = merged_in(repository, branch)
     changed: dict[str, str | None] = {k: v for k, v in merged.items() if before.get(k) != v}
     return {MERGED_BY: {**changed, **dict.fromkeys(before.keys() - merged.keys())}}

@@ -11,7 +11,7 @@ recorded, so that the next update looks at it wherever it is. One too many costs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from gridmill.model.records import ProgressRecord
@@ -71,6 +71,12 @@ class PendingMarks:
         """Delete the marks that are known of a region and do not belong to its stored record."""
         if record.start in self._known:
             self._clean_up(record.start, _key(record))
+
+    def forget_others(self, starts: Collection[int]) -> None:
+        """Delete the marks of all regions but of those that start at these positions."""
+        for key in set(self.objects.keys(FOLDER)) - {COMPLETE}:
+            if _parse(key)[0] not in starts:
+                self.objects.delete(key)
 
     def _clean_up(self, start: int, key: str | None) -> None:
         outdated = self._known.pop(start, set()) - {key}

@@ -68,10 +68,10 @@ class UpdateProgressTracker:
 
     Attributes
     ----------
-    marks, reports, notices, reindexing, feed, proofs
+    marks, reports, notices, reindexing, retaining, feed, proofs
         What lies beside the records: marks of pending regions, reports of runs, notices of
-        completeness that may be behind, a reindex that is under way, the feed of publications,
-        proofs of regions.
+        completeness that may be behind, a reindex or a retention that is under way, the feed of
+        publications, proofs of regions.
     """
 
     def __init__(self, objects: Objects, dataset_id: str) -> None:
@@ -83,6 +83,7 @@ class UpdateProgressTracker:
         self.feed = Feed(objects)
         self.proofs = Proofs(objects)
         self.reindexing = Reindexing(objects)
+        self.retaining = Reindexing(objects, "retain")
 
     @property
     def adding(self) -> UpdateProgressTracker:

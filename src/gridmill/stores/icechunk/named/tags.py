@@ -7,8 +7,8 @@ from typing import Any
 
 import icechunk
 
+from gridmill.stores.icechunk.named.moments import Moments
 from gridmill.stores.icechunk.patience import patiently
-from gridmill.stores.icechunk.repository import BRANCH, RepositoryAt
 from gridmill.stores.versions import Tag, check_tag_name
 
 __all__ = ["IcechunkVersions"]
@@ -19,12 +19,13 @@ class IcechunkVersions:
 
     Parameters
     ----------
-    repository
-        The repository.
+    moments
+        What readers of the repository saw, and when.
     """
 
-    def __init__(self, repository: RepositoryAt) -> None:
-        self.repository = repository
+    def __init__(self, moments: Moments) -> None:
+        self.moments = moments
+        self.repository = moments.repository
 
     def tag(self, name: str, moment: datetime | None = None) -> Tag:
         """Name what readers see, or saw at a moment.
@@ -81,9 +82,9 @@ class IcechunkVersions:
     def _published(self, moment: datetime | None) -> str:
         """Return the snapshot that readers see, or saw."""
         if moment is not None:
-            store: Any = self.repository.as_of(moment)
+            store: Any = self.moments.as_of(moment)
             return str(store.session.snapshot_id)
-        return str(patiently(lambda: self._open().lookup_branch(BRANCH)))
+        return str(patiently(lambda: self._open().lookup_branch(self.repository.branch)))
 
     def _open(self) -> icechunk.Repository:
         return patiently(self.repository.open)
@@ -91,4 +92,5 @@ class IcechunkVersions:
     def _tag(self, here: icechunk.Repository, name: str) -> Tag:
         snapshot = here.lookup_tag(name)
         found = here.lookup_snapshot(snapshot)
-        return Tag(name, snapshot, found.written_at, found.message)
+        at = self.moments.seen_since(snapshot, found.written_at)
+        return Tag(name, snapshot, at, found.message)
