@@ -239,9 +239,9 @@ def _among_points(grid: SourceGrid, target: Target) -> Entries:
     """Find each point among those of the source that are no copies of others."""
     latitudes, longitudes = points_of(grid)
     own = own_part(latitudes, longitudes)
-    numbers = np.arange(latitudes.size).reshape(latitudes.shape)[own]
     found = among_quads(latitudes[own], longitudes[own], target)
-    return Entries(found.at, numbers.ravel()[found.of], found.weights)
+    rows, columns = np.divmod(found.of, own[1].stop)
+    return Entries(found.at, rows * latitudes.shape[1] + columns, found.weights)
 
 
 def _of_cells(grid: SourceGrid, target: Target) -> Entries:

@@ -69,6 +69,8 @@ def _without_filled(latitudes: Floats, longitudes: Floats) -> Pair:
     _, which, many = np.unique(places, return_inverse=True, return_counts=True)
     fills = (many > TWICE)[which.reshape(latitudes.shape)]
     is_none |= fills & (np.abs(latitudes) < POLE - LEEWAY)
+    if not is_none.any():
+        return latitudes, longitudes
     one, other = (np.where(is_none, np.nan, of) for of in (latitudes, longitudes))
     return one, other
 
