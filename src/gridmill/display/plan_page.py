@@ -20,7 +20,7 @@ from gridmill.display.facts.plans import (
     why_to_do,
 )
 from gridmill.display.html import render
-from gridmill.display.svg import Stretch, stretches_chart
+from gridmill.display.stretches import Stretch, stretches_chart
 from gridmill.model.wording import count_of
 
 __all__ = ["plan_card", "plan_page"]

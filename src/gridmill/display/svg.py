@@ -19,11 +19,10 @@ from gridmill.model.wording import count_of, format_duration, format_nbytes, for
 
 __all__ = [
     "COLOURS",
+    "MOST_BARS",
     "Moment",
-    "Stretch",
     "shares_chart",
     "stages_by_worker_chart",
-    "stretches_chart",
     "throughput_chart",
 ]
 
@@ -48,24 +47,6 @@ class Moment:
 
     at: float
     what: str
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Positions of the append dim, half-open, that are in one state."""
-
-    start: int
-    stop: int
-    state: str
-    title: str
-
-
-# A region that is done, has something to do, or has not been begun.
-STATES: Mapping[str, tuple[str, float]] = {
-    "done": ("#009e73", 0.8),
-    "partly done": ("#e69f00", 0.45),
-    "to do": ("#e69f00", 1.0),
-}
 
 
 @dataclass(frozen=True)
@@ -171,63 +152,6 @@ def shares_chart(shares: Mapping[str, tuple[float, str]]) -> Markup:
             parts.append(_text(x + 8, 16.5, f"{share:.0%} {name}"))
         x += width
     return _svg(24, "Shares of the time", parts)
-
-
-def stretches_chart(stretches: Sequence[Stretch], length: int, published: int) -> Markup:
-    """Draw the append dim, what of it is in which state, and how far readers see.
-
-    Parameters
-    ----------
-    stretches
-        Each in one of the states ``done``, ``partly done`` and ``to do``.
-    length
-        Positions in all; where there is no stretch, nothing is known.
-    published
-        How many of them readers see.
-    """
-
-    def x(position: int) -> float:
-        return 1 + (WIDTH - 2) * position / max(length, 1)
-
-    whole = Markup(
-        '<rect x="{:.1f}" y="16" width="{:.1f}" height="16" rx="1.5" fill="{}" '
-        'fill-opacity="{:g}">{}</rect>\n'
-    )
-    parts = [whole.format(1, WIDTH - 2, "currentColor", 0.1, _title("not looked at"))]
-    gap = 1.5 if len(stretches) < WIDTH / 6 else 0.0
-    for stretch in _joined_stretches(stretches):
-        width = max(x(stretch.stop) - x(stretch.start) - gap, 0.8)
-        colour, opacity = STATES[stretch.state]
-        parts.append(whole.format(x(stretch.start), width, colour, opacity, _title(stretch.title)))
-    if published:
-        at = x(published)
-        parts.append(_line(at, 10, at, 38, opacity=0.9))
-        before = at > WIDTH / 2
-        anchor, shift = ("end", -4) if before else ("start", 4)
-        parts.append(_text(at + shift, 10, "readers see up to here", anchor=anchor, opacity=0.75))
-    seen = [state for state in STATES if any(s.state == state for s in stretches)]
-    left = 1.0
-    for state in seen:
-        colour, opacity = STATES[state]
-        mark = Markup(
-            '<rect x="{:.1f}" y="42" width="10" height="10" rx="2" fill="{}" fill-opacity="{:g}"/>'
-        )
-        parts.append(mark.format(left, colour, opacity))
-        parts.append(_text(left + 15, 51, state, opacity=0.75))
-        left += 36 + 6.5 * len(state)
-    return _svg(56, "The append dim: what is done and to do", parts)
-
-
-def _joined_stretches(stretches: Sequence[Stretch]) -> list[Stretch]:
-    """Where there are more stretches than a page shows well, draw neighbours as one."""
-    if len(stretches) <= MOST_BARS:
-        return list(stretches)
-    joined: list[Stretch] = []
-    for state, group in groupby(stretches, key=lambda stretch: stretch.state):
-        found = list(group)
-        title = f"{count_of(len(found), 'region')} {state}"
-        joined.append(Stretch(found[0].start, found[-1].stop, state, title))
-    return joined
 
 
 def throughput_over_time(

@@ -370,10 +370,15 @@ def test_kills_while_files_become_final(tmp_path, kind):
     """A driver dies at each of its steps in turn: no reader takes a provisional value for final."""
     (tmp_path / "log").touch()
     _in_process("build", tmp_path, kind).communicate()
-    reader = _in_process("read", tmp_path, kind)
-    _in_process("drive", tmp_path, kind, "0", "3").communicate()
-    (tmp_path / "stop").touch()
-    reader.communicate()
+    with (
+        _in_process("read", tmp_path, kind),
+        _in_process("drive", tmp_path, kind, "0", "3") as drive,
+    ):
+        try:
+            drive.wait()
+        finally:  # both end with the test, also where its time is up
+            drive.kill()
+            (tmp_path / "stop").touch()
     times, violations = json.loads((tmp_path / "seen").read_text())
     assert violations == []
     assert times > 1

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from gridmill.display.plan_page import plan_page
-from gridmill.display.svg import MOST_BARS, Stretch, stretches_chart
+from gridmill.display.stretches import Stretch, stretches_chart
+from gridmill.display.svg import MOST_BARS
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.runs.plan import SLABS_HELD, WORKER_NBYTES, learn
 from gridmill.runs.workplaces.workplace import threads_per_worker

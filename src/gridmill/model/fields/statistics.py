@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import inf, sqrt
+from math import inf, isfinite, sqrt
 from typing import Any, Self
 
 import numpy as np
 
 __all__ = ["ValueStatistics", "noted", "told"]
 
-# Values that are taken together: in double precision they stay in a core's cache.
+# Values that are taken together: they stay in a core's cache.
 BLOCK = 1 << 16
+# How many are summed in single precision, and between which limits their squares keep theirs.
+ROWS = 16
+SMALL, LARGE = 1e-15, 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +98,13 @@ class ValueStatistics:
     def _of_block(cls, block: np.ndarray[Any, Any], missing: float | None) -> Self:
         if missing is not None and missing == missing:
             block = block[block != block.dtype.type(missing)]
-        double = block.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # infinities of both signs
-            mean = float(double.mean()) if double.size else 0.0
-        if not np.isfinite(mean):  # nothing else is as cheap to ask
-            double = double[np.isfinite(double)]
-            mean = float(double.mean()) if double.size else 0.0
-        if not double.size:
+        low, high = _ends(block)
+        if not isfinite(low + high):
+            block = block[np.isfinite(block)]
+            low, high = _ends(block)
+        if not block.size:
             return cls()
-        low, high = float(double.min()), float(double.max())
-        double -= mean
-        return cls(double.size, mean, float(np.dot(double, double)), low, high)
+        return cls(block.size, *_mean_and_squares(block, low, high), low, high)
 
     def __add__(self, other: ValueStatistics) -> Self:
         """Join the statistics of two parts."""
@@ -164,6 +163,42 @@ def _name_of(objects: Sequence[Any]) -> str:
     # Without the variable's name: by another one it has the same values.
     every = sorted((o.key.partition("/")[2], o.nbytes, o.crc32c, o.digest) for o in objects)
     return blake2b(repr(every).encode(), digest_size=6).hexdigest()
+
+
+def _ends(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Return lowest and highest; a NaN is both."""
+    return (float(values.min()), float(values.max())) if values.size else (inf, -inf)
+
+
+def _mean_and_squares(values: np.ndarray[Any, Any], low: float, high: float) -> tuple[float, float]:
+    """Return the mean of finite values, and the sum of their squared distances from it."""
+    fits = max(-low, high) < LARGE and (high - low > SMALL or high == low)
+    if values.dtype == np.float32 and fits and values.size >= ROWS:
+        return _of_single(values)
+    double = values.astype(np.float64)
+    mean = float(double.mean())
+    double -= mean
+    # Not `dot`: BLAS has threads of its own, which wait by spinning.
+    return mean, float(np.square(double, out=double).sum())
+
+
+def _of_single(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Do so without a copy in double precision, which costs more than the sums.
+
+    Only `ROWS` values are summed in single precision, of distances from about the mean: less is
+    lost than by the values' own precision.
+    """
+    even = values.size - values.size % ROWS
+    rows, rest = values[:even].reshape(ROWS, -1), values[even:].astype(np.float64)
+    about = np.float32(_sum(rows) / even)
+    apart, beyond = rows - about, rest - about
+    off = (_sum(apart) + float(beyond.sum())) / values.size
+    squares = _sum(np.square(apart, out=apart)) + float(np.square(beyond).sum())
+    return float(about) + off, max(squares - off * off * values.size, 0.0)
+
+
+def _sum(rows: np.ndarray[Any, Any]) -> float:
+    return float(np.add.reduce(rows, axis=0).sum(dtype=np.float64))
 
 
 def _behind_last(values: np.ndarray[Any, Any], missing: float | None) -> int:

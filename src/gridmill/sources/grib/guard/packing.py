@@ -139,7 +139,7 @@ def _check_complex(header: memoryview, data: memoryview, n_values: int) -> None:
         in_these = count * least_length + increment * int(lengths.sum())
         n_in_groups += in_these
         n_bits += least_width * in_these + least_length * int(widths.sum())
-        n_bits += increment * int(np.dot(widths, lengths))
+        n_bits += increment * int((widths * lengths).sum())
     # The length of the last group stands in the header.
     beyond = uint(header, 42, 4) - (least_length + increment * int(lengths[-1]))
     n_in_groups += beyond
