@@ -80,7 +80,8 @@ test-clusters-long: $(VENV)/ready-test
 test-versions:
 	.ci/versions $(VERSIONS_ARGS)
 
-# Every lie of a provider with every death of a driver on every store, LIES_ARGS="--runs 30".
+# Every lie of a provider with every death of a driver on every store, LIES_ARGS="--runs 30"; those of
+# every other kind of source, 200 fetches of each, with LIES_ARGS="--providers all".
 lies: $(VENV)/ready-test
 	PYTHONPATH=tests/support:tests/trust $(BIN)/python tests/trust/lying.py $(LIES_ARGS)
 

@@ -98,9 +98,10 @@ class Held:
     name: str = "t2m"
 
 
-def write(path: Path, held: Held, kind: str) -> None:
-    """Write a file as a provider does."""
-    with netCDF4.Dataset(path, "w", format=kind) as file:
+def write(path: Path, held: Held, kind: str, group: str = "") -> None:
+    """Write a file as a provider does, in a group if one is named."""
+    with netCDF4.Dataset(path, "w", format=kind) as whole:
+        file = whole.createGroup(group) if group else whole
         for name, labels, units in (
             ("latitude", held.lats, "degrees_north"),
             ("longitude", held.lons, "degrees_east"),

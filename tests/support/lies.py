@@ -39,12 +39,15 @@ __all__ = [
     "DEATHS",
     "KILLED",
     "LIES",
+    "MENDED",
     "SOURCES",
     "STAGES",
     "STORES",
+    "Died",
     "Play",
     "Stage",
     "archive_at",
+    "dying",
     "play",
 ]
 
@@ -118,7 +121,7 @@ DEATHS = tuple(stage for stage in STAGES if stage != "lives")
 
 
 @contextmanager
-def _dying(stage: str) -> Iterator[None]:
+def dying(stage: str) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(Ledger, "record_partly", return_value=None))
         for owner, name in STAGES[stage]:
@@ -231,7 +234,7 @@ class Stage:
             self._kill(until, now)
             self._look(may_gap=may_gap)
         elif dies:
-            with suppress(Died), _dying(self.scene.stage):
+            with suppress(Died), dying(self.scene.stage):
                 self.dataset.reformat_operational_update(**options)
             self._look(may_gap=may_gap)
         self.dataset.reformat_operational_update(**options)

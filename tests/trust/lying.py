@@ -1,7 +1,7 @@
 """Every lie of a provider, with every death of a driver, on every kind of store, many times.
 
 Run by ``make lies``; prints a table of runs and violations, and keeps it in `last_lies.json` beside
-this file, with its date and commit.
+this file, with its date and commit. With `--providers` those of every other kind of source.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from long import commit_here
+from lying_elsewhere import play_providers
 
 from clusters import local_client
 from lies import KILLED, LIES, SOURCES, STAGES, STORES, Play, play
@@ -33,7 +34,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--runs", type=int, default=30, help="In each cell of the table.")
     parser.add_argument("--first", type=int, default=1, help="The first seed.")
     parser.add_argument("--minutes", type=float, default=240.0, help="At most.")
+    kinds = "Play other kinds of providers than daily files instead: names, or all."
+    parser.add_argument("--providers", nargs="+", metavar="NAME", help=kinds)
+    parser.add_argument("--fetches", type=int, default=200, help="Of each lie of each of these.")
+    parser.add_argument("--days", type=int, default=110, help="Of an archive made of these.")
     options = parser.parse_args(arguments)
+    if options.providers:
+        with local_client(n_workers=1, processes=False) as client:
+            return play_providers(
+                client,
+                options.providers,
+                first=options.first,
+                fetches=options.fetches,
+                days=options.days,
+                minutes=options.minutes,
+            )
     ends = time.monotonic() + 60 * options.minutes
     runs: Counter[tuple[str, str, str]] = Counter()
     violations: list[str] = []

@@ -82,6 +82,8 @@ class SourceFileCoord:
         Only this of its addresses is tried; set while mirrors are raced.
     tried_last : str or None
         What came from this address could not be read: the others that mean the same come first.
+    unread_before : bool
+        Whether an earlier run read it in vain, by the same code.
     """
 
     # How the provider wraps it, see `gridmill.sources.wrapped.wrapping.Wrapping`. By default what
@@ -108,6 +110,7 @@ class SourceFileCoord:
     was_final: bool = False
     only_at: str | None = None
     tried_last: str | None = None
+    unread_before: bool = False
 
     def get_url(self) -> str | Address | Sequence[str | Address]:
         """Return its address: a URL, or a path below the dataset's `source_base`.

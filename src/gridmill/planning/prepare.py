@@ -306,7 +306,7 @@ class _Preparation:
         fingerprints = {v.name: listed.fingerprint(v.name) for v in variables}
         believed = frozenset(as_it_was)
         if todo and record is not None:
-            files = with_finals(files, record)
+            files = with_finals(files, record, job, now)
         group = PreparedGroup(
             tuple(variables),
             files,

@@ -41,3 +41,12 @@ def test_the_gallery_shows_each() -> None:
         module = ast.parse((GALLERY / f"{name}.py").read_text())
         imports = [n.lineno for n in module.body if isinstance(n, ast.Import | ast.ImportFrom)]
         assert int(line) == imports[0], f"{name}: the text above says what stands here"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_dataset_takes_at_most_100_lines(name: str) -> None:
+    """From the first import to the end of its classes; what makes the provider's files is apart."""
+    module = ast.parse((GALLERY / f"{name}.py").read_text())
+    imports = [n.lineno for n in module.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    ends = [n.end_lineno or 0 for n in module.body if isinstance(n, ast.ClassDef)]
+    assert max(ends, default=0) - imports[0] < 100

@@ -380,6 +380,30 @@ def commit(repository: Any, ds: xr.Dataset, message: str, **how: Any) -> None:
     session.commit(message)
 
 
+def test_an_array_that_is_renamed_stops_no_other_variable(tmp_path, provider, client):
+    """It is a gap that heals, and what was published of it stays; no run ends by it."""
+    first = pd.Timestamp("2020-01-01T08:00")
+    dataset = dataset_at(tmp_path, provider)
+    dataset.backfill(first.isoformat(), client=client, now=first)
+    write(provider.root, era().rename(t2m="2t"))
+    report = dataset.reformat_operational_update(until=END, now=LATE, client=client)
+    assert report.positions_after == 16, list(report.problems)
+    assert any("t2m" in problem.detail for problem in report.problems)
+    with dataset.store.open_dataset() as stored:
+        np.testing.assert_array_equal(stored.tp.values, era().tp.values[:16])
+        np.testing.assert_array_equal(stored.t2m.values[:8], era().t2m.values[:8])
+        assert np.isnan(stored.t2m.values[8:]).all()
+    write(provider.root, era().rename(t2m="2t", tp="rain"))
+    later = LATE + pd.Timedelta(days=10)
+    assert dataset.reformat_operational_update(until=END, now=later, client=client).new_gaps == 0
+    write(provider.root, era())
+    later += pd.Timedelta(days=10)
+    dataset.reformat_operational_update(until=END, now=later, client=client)
+    with dataset.store.open_dataset() as stored:
+        np.testing.assert_array_equal(stored.t2m.values, era().t2m.values[:16])
+    assert dataset.status(now=later).pending == 0
+
+
 @pytest.mark.parametrize("where", ["local", "s3"])
 def test_regions_of_an_icechunk_repository_are_read_and_revised(tmp_path, s3_server, client, where):
     """An append changes no region; a commit to a chunk remakes those that it lies in."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from threading import Event, local
 from typing import Any
@@ -24,6 +25,7 @@ import pandas as pd
 import pytest
 
 from gridmill import DownloadFailed, DownloadSettings
+from gridmill.sources.queues import fetching
 from gridmill.sources.queues.claims import Held
 from gridmill.sources.queues.client import OgcQueue
 from gridmill.sources.queues.fetching import Patience, fetch_queued
@@ -453,6 +455,69 @@ def test_a_job_that_came_to_nothing_is_asked_for_anew(tmp_path, server, tickets,
     job.key = "another"
     get(server, tickets, tmp_path / "b")
     assert len(server.jobs) == (1 if fault == "forgotten" else 2)
+
+
+def test_what_an_earlier_run_read_in_vain_is_asked_for_anew(tmp_path, server, tickets, monkeypatch):
+    """Once, by however many tasks of a run; until then the job is fetched again."""
+    get(server, tickets, tmp_path / "a")
+    get(server, tickets, tmp_path / "a", unread_before=True)
+    assert len(server.jobs) == 1
+    later = time.time() + fetching.UNREAD_S
+    monkeypatch.setattr(fetching, "_now", lambda: later)
+    with ThreadPoolExecutor(4) as pool:
+        paths = [tmp_path / f"b{number}" for number in range(4)]
+        list(pool.map(lambda at: get(server, tickets, at, unread_before=True), paths))
+    get(server, tickets, tmp_path / "c")
+    assert len(server.jobs) == 2
+
+
+@pytest.mark.parametrize("is_ours", [False, True], ids=["the file's fault", "the reader's fault"])
+def test_an_unreadable_file_of_a_queue_heals(tmp_path, server, monkeypatch, is_ours):
+    """The provider makes another; where the reader was mended, what it made is read."""
+    monkeypatch.setattr(fetching, "UNREAD_S", 0.0)
+    make_well = server.make
+    if not is_ours:
+        server.make = lambda request: b"no array" if request["hour"] == 5 else make_well(request)
+
+    def reads_wrong(job: Any, coord: Any, data_var: Any) -> Any:
+        if coord.label.hour == 5:
+            raise ValueError("what is this?")
+        return np.load(coord.downloaded_path)[data_var.number]
+
+    dataset = queued_dataset(server)
+    late = type("Late", (dataset.region_job,), {"publication_delay": timedelta(hours=2)})
+    notebook = {"read_data": reads_wrong, "__module__": "__main__"}
+    wrong = type("Wrong", (late,), notebook if is_ours else {})
+    before, right = (
+        type("Queued", (dataset,), {"region_job": job})(tmp_path / "a.zarr")
+        for job in (wrong, late)
+    )
+    report = before.backfill(END, client="none", now=LATE)
+    assert report.new_gaps > 0
+    assert asked(server)[5] == 1
+    server.make = make_well
+    options = {"until": END, "client": "none", "now": LATE + pd.Timedelta(days=10)}
+    after = right if is_ours else before
+    after.reformat_operational_update(**options)
+    assert after.store.open_dataset().a[:, 0, 0].values.tolist() == list(range(8))
+    # Without the pause each of two variables may ask.
+    assert asked(server)[5] in ({1} if is_ours else {2, 3})
+
+
+def test_what_cannot_be_fetched_for_a_day_is_asked_for_anew(tmp_path, server, tickets, monkeypatch):
+    """A server that is away for an hour is no reason to."""
+    get(server, tickets, tmp_path / "a")
+    made = f"/made/{server.jobs[0].name}"
+    server.odd_answers[made] = (200, b"<!DOCTYPE html><html><body>Sorry</body></html>")
+    began = time.time()
+    for hours in (0, 1, 23):
+        monkeypatch.setattr(fetching, "_now", lambda at=began + 3600 * hours: at)
+        with pytest.raises(DownloadFailed, match="HTML"):
+            get(server, tickets, tmp_path / "b")
+    assert len(server.jobs) == 1
+    monkeypatch.setattr(fetching, "_now", lambda: began + 90_000)
+    assert np.load(get(server, tickets, tmp_path / "b").path)[0, 0, 0] == 3
+    assert len(server.jobs) == 2
 
 
 def test_a_damaged_ticket_asks_nothing(tmp_path, server, tickets):

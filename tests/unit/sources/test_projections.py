@@ -237,3 +237,17 @@ def test_an_unknown_mapping_is_named():
         project({"grid_mapping_name": "sinusoidal"}, 0.0, 0.0)
     with pytest.raises(KeyError, match="earth_radius"):
         project(mercator(0.0), 0.0, 0.0)
+
+
+@pytest.mark.parametrize("mapping", [polar(90.0, 70.0), lambert(33.0, 45.0, origin=23.0)])
+def test_the_figure_of_the_earth_is_known_by_either_of_cfs_two_numbers(mapping):
+    """As NSIDC's files write it, by the inverse flattening."""
+    axis = {"semi_major_axis": 6378137.0}
+    places = np.array([61.0, 70.0, 84.5]), np.array([-45.0, 17.0, 140.0])
+    wanted = project({**mapping, **axis, "semi_minor_axis": 6356752.314245179}, *places)
+    found = project({**mapping, **axis, "inverse_flattening": 298.257223563}, *places)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    ball = project({**mapping, **axis, "inverse_flattening": 0.0}, *places)
+    np.testing.assert_allclose(ball, project({**mapping, "earth_radius": 6378137.0}, *places))
+    with pytest.raises(KeyError, match="inverse_flattening"):
+        project({**mapping, **axis}, *places)

@@ -28,6 +28,7 @@ from gridmill.authoring.regridding.axes import (
     overlaps,
 )
 from gridmill.authoring.regridding.geometry.clipping import shared_areas
+from gridmill.authoring.regridding.geometry.copies import own_part
 from gridmill.authoring.regridding.geometry.quads import among_quads
 from gridmill.authoring.regridding.geometry.sources import Cells, kind_of, points_of
 from gridmill.authoring.regridding.geometry.targets import DEGREES, ROTATED, Plane, Target
@@ -42,7 +43,7 @@ __all__ = ["NeedsScipy", "Weights", "check_grids", "has_rows", "key_of", "make_w
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 # Raised where the same grids mean other weights from now on: those that are kept are not taken.
-FORMAT = 1
+FORMAT = 2
 # Of a cell's area: by which what lies in it may differ from the cell, and is still all of it.
 COVERED = 1e-4
 # Of polygons, while they are cut.
@@ -171,7 +172,7 @@ def make_weights(grid: SourceGrid, target: Target, method: RegridMethod) -> Weig
     if method == "conservative":
         found = _of_cells(grid, target)
     elif kind_of(grid) == CURVILINEAR:
-        found = among_quads(*points_of(grid), target)
+        found = _among_points(grid, target)
     else:
         found = _of_plane(grid, rows, columns, target)
     lengths = (target.rows.size * target.columns.size, rows.size * columns.size)
@@ -234,6 +235,15 @@ def _with_whole_rows(
     )
 
 
+def _among_points(grid: SourceGrid, target: Target) -> Entries:
+    """Find each point among those of the source that are no copies of others."""
+    latitudes, longitudes = points_of(grid)
+    own = own_part(latitudes, longitudes)
+    found = among_quads(latitudes[own], longitudes[own], target)
+    rows, columns = np.divmod(found.of, own[1].stop)
+    return Entries(found.at, rows * latitudes.shape[1] + columns, found.weights)
+
+
 def _of_cells(grid: SourceGrid, target: Target) -> Entries:
     """Return which share of each cell of the archive lies in which cell of the source, by area.
 
@@ -245,8 +255,9 @@ def _of_cells(grid: SourceGrid, target: Target) -> Entries:
     step = max(1, CELLS_AT_ONCE // width)
     parts = []
     for first in range(0, height, step):
-        found = shared_areas(*cells.polygons(slice(first, min(first + step, height))), plane)
-        parts.append((found.at, found.of + first * width, found.weights))
+        rows = slice(first, min(first + step, height))
+        found = shared_areas(*cells.polygons(rows), plane)
+        parts.append((found.at, cells.numbers[rows].ravel()[found.of], found.weights))
     at, of, areas = (np.concatenate(one) for one in zip(*parts, strict=True))
     wanted = plane.cell_areas().ravel()
     covered = np.bincount(at, areas, minlength=wanted.size)

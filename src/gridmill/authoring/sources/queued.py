@@ -69,6 +69,7 @@ class QueuedRegionJob(RegionJob[DataVarT, QueuedFileT]):
             tickets=self.tickets,
             settings=self.download_settings,
             patience=self.patience,
+            unread_before=coord.unread_before,
         )
 
     def ask_file(self, coord: QueuedFileT) -> FileIdentity | None:

@@ -15,6 +15,8 @@ from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
+from gridmill.planning.pending import moment
+from gridmill.planning.reading_code import reading_code
 from gridmill.planning.source_files.offered import is_offered_of
 
 __all__ = [
@@ -48,15 +50,29 @@ def coords_from(
     ]
 
 
-def with_finals(files: Sequence[SourceFile], record: ProgressRecord) -> tuple[SourceFile, ...]:
-    """Mark the source files of which the final one was read: no provisional one replaces it."""
+def with_finals(
+    files: Sequence[SourceFile], record: ProgressRecord, job: RegionJob[Any, Any], now: Any
+) -> tuple[SourceFile, ...]:
+    """Mark the source files of which the final one was read, and what was read in vain.
+
+    The latter where today's code did, and it is time to try again by the pauses of what is pending.
+    """
+    code = reading_code(type(job))
     finals = {f.url: True for group in record.groups for f in group if f.was_final}
-    return tuple(
-        replace(file, coord=replace(file.coord, was_final=True))
-        if known_of(file.coord, finals)
-        else file
-        for file in files
-    )
+    unread = {
+        record.groups[variable.group][index].url: True
+        for variable in record.variables.values()
+        for index, tries in variable.tries.items()
+        if tries.code == code and now is not None and tries.due <= moment(now)
+    }
+
+    def marked(file: SourceFile) -> SourceFile:
+        is_final, is_unread = (bool(known_of(file.coord, of)) for of in (finals, unread))
+        if not (is_final or is_unread):
+            return file
+        return replace(file, coord=replace(file.coord, was_final=is_final, unread_before=is_unread))
+
+    return tuple(marked(file) for file in files)
 
 
 def declared_provisional(was: SourceFileRecord, coord: SourceFileCoord) -> SourceFileRecord:

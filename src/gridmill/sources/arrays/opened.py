@@ -119,7 +119,7 @@ class Remote:
 
         Raises
         ------
-        ValueError
+        NotAvailable
             There is none of this name.
         """
         with self.lock:
@@ -129,10 +129,18 @@ class Remote:
                 except KeyError:
                     found = None
                 if not isinstance(found, zarr.Array):
-                    raise ValueError(f"{mask_url(self.url)} has no array {name!r}")
+                    raise NotAvailable(self.url, f"it has no array {name!r}")
                 self._array_names[name] = found
             array: zarr.Array[Any] = self._array_names[name]
             return array
+
+    def has_array(self, name: str) -> bool:
+        """Whether there is an array of this name."""
+        try:
+            self.array(name)
+        except NotAvailable:
+            return False
+        return True
 
     def dims(self, name: str) -> tuple[str, ...]:
         """Return the names of an array's dims."""
@@ -208,10 +216,9 @@ class Remote:
 
     def _coordinate(self, dim: str) -> zarr.Array[Any] | None:
         """Fetch a coordinate whole, if there is one."""
-        try:
-            array = self.array(dim)
-        except ValueError:
+        if not self.has_array(dim):
             return None
+        array = self.array(dim)
         if array.ndim != 1:
             return None
         with self.lock:

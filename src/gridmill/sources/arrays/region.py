@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -75,12 +75,14 @@ def fetch_region(remote: Remote, selected: Selected, destination: Path) -> Downl
     Raises
     ------
     NotAvailable
-        The archive has no such labels yet, or lacks chunks that are not taken for fill.
+        The archive has no such labels yet, none of the arrays, or lacks chunks that are not taken
+        for fill. Of several arrays those that are there are fetched.
     DownloadFailed
         The provider did not give a chunk, or the metadata.
     ValueError
-        It has no such array or dim.
+        An array has no such dim.
     """
+    selected = _there(remote, selected)
     positions = _positions(remote, selected)
     keys = _keys(remote, selected.arrays, positions)
     with partial_beside(destination) as partial:
@@ -115,6 +117,7 @@ def identify_region(remote: Remote, selected: Selected) -> FileIdentity:
     NotAvailable, DownloadFailed, ValueError
         As by `fetch_region`.
     """
+    selected = _there(remote, selected)
     positions = _positions(remote, selected)
     keys = _keys(remote, selected.arrays, positions)
     found = _each(keys, remote.identify)
@@ -132,6 +135,7 @@ def has_changed(remote: Remote, before: Remote, selected: Selected) -> bool:
     NotAvailable, DownloadFailed, ValueError
         As by `fetch_region`.
     """
+    selected = _there(remote, selected)
     positions = _positions(remote, selected)
     decoding = remote.decoding(selected.arrays)
     try:
@@ -156,6 +160,14 @@ def open_region(path: Path) -> xr.Dataset:
     store = ZipStore(path, mode="r")
     opened: xr.Dataset = xr.open_zarr(store, chunks=None, consolidated=False)
     return opened.isel({dim: slice(*at) for dim, at in told.items() if dim in opened.dims})
+
+
+def _there(remote: Remote, selected: Selected) -> Selected:
+    """Leave out arrays that are not there: to read these fails then, and no others."""
+    found = tuple(name for name in selected.arrays if remote.has_array(name))
+    if not found:
+        raise NotAvailable(remote.url, f"it has no array {' or '.join(selected.arrays)}")
+    return replace(selected, arrays=found)
 
 
 def _positions(remote: Remote, selected: Selected) -> dict[str, slice]:

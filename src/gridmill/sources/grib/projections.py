@@ -51,7 +51,8 @@ def project(grid_mapping: GridMapping, latitudes: ArrayLike, longitudes: ArrayLi
         CF attributes: ``grid_mapping_name`` is ``lambert_conformal_conic``,
         ``lambert_azimuthal_equal_area``, ``polar_stereographic``, ``mercator``,
         ``transverse_mercator``, ``geostationary`` or ``rotated_latitude_longitude``; the figure of
-        the Earth is ``earth_radius``, or ``semi_major_axis`` and ``semi_minor_axis``.
+        the Earth is ``earth_radius``, or ``semi_major_axis`` and ``semi_minor_axis`` or
+        ``inverse_flattening``.
     latitudes, longitudes
         Degrees, of any shapes that broadcast.
 

@@ -22,6 +22,11 @@ __all__ = ["Patience", "fetch_queued"]
 
 log = logging.getLogger(__name__)
 
+# A job that is younger was asked for by this run, if what the one before made could not be read.
+UNREAD_S = 600.0
+# After which one is asked for anew whose product cannot be fetched: its server may be away.
+UNFETCHED_S = 86400.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
@@ -64,6 +69,7 @@ def fetch_queued(
     tickets: Tickets,
     settings: DownloadSettings,
     patience: Patience,
+    unread_before: bool = False,
 ) -> Download:
     """Fetch what a queue makes of a request to `destination`, which is then whole or untouched.
 
@@ -81,6 +87,8 @@ def fetch_queued(
         How hard to try each question, and the fetch.
     patience
         How long to wait for the job.
+    unread_before
+        Whether an earlier run read in vain what its job made: it is asked for anew.
 
     Raises
     ------
@@ -89,20 +97,39 @@ def fetch_queued(
     DownloadFailed
         It failed, the fetch did, or the job is not ready yet: the next call goes on with it.
     """
-    key = key_of(f"{queue.url} {getattr(queue, 'process', '')}", request)
-    waiting = _Waiting(queue, request, key, tickets, settings, patience)
+    whole = key_of(f"{queue.url} {getattr(queue, 'process', '')}", request)
+    key = tickets.in_force(whole, _now())
     with place_at(f"queue+{queue.url}", patience.most_queued):
         try:
-            url = waiting.until_ready()
+            key = _anew(tickets, key) if unread_before else key
+            url = _Waiting(queue, request, key, tickets, settings, patience).until_ready()
         except TicketUnreadable as error:
             raise DownloadFailed(queue.url, str(error), 1) from None
         try:
-            return fetch(url, destination, settings=_without_secrets(settings, url, queue.url))
+            done = fetch(url, destination, settings=_without_secrets(settings, url, queue.url))
         except NotAvailable as error:
             # What was made is thrown away by now: only a new job makes it again.
             tickets.forget(key)
             told = f"what its job made is gone ({error.cause}); the next run asks anew"
             raise DownloadFailed(url, told, 1) from None
+        except DownloadFailed:
+            tickets.doubt(key, _now() + UNFETCHED_S)
+            raise
+        tickets.trust(key)
+        return done
+
+
+def _anew(tickets: Tickets, key: str) -> str:
+    """Return the key for a new job, unless another task of this run asked for it."""
+    known = tickets.read(key)
+    if known is None or known.last.job is None or _now() - known.last.since < UNREAD_S:
+        return key
+    tickets.doubt(key, 0.0)
+    return tickets.in_force(key, _now())
+
+
+def _now() -> float:
+    return time.time()
 
 
 @dataclass

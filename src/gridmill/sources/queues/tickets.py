@@ -3,6 +3,9 @@
 A ticket is written before a request is sent, and again once the job's name is known. So whoever
 comes after a killed process knows that it may have asked, and looks for the job before it asks.
 
+What a job made may turn out to be of no use. A doubt is then kept beside its ticket, and from a
+time on the request is kept by another key, so that it is asked for anew.
+
 Until the job has a name the ticket is a claim. Each claim is followed by at most one: by the same
 one renewed while it is alive, else by an heir's. The claim that follows is an object whose name
 is made of the former's, put only if it is absent: of all who try that, one succeeds.
@@ -202,9 +205,57 @@ class Tickets:
         """Forget a request, so that it is asked for anew."""
         self.objects.delete(_name(key))
 
+    def in_force(self, key: str, now: float) -> str:
+        """Return the key by which a request is kept: another one after each doubt that counts.
+
+        So nothing is deleted that another task may hold, and all come to the same key.
+
+        Parameters
+        ----------
+        key
+            Of the request.
+        now
+            Seconds since the epoch.
+        """
+        while (doubt := self.objects.get(_doubt(key))) is not None and _counts(doubt, now):
+            key = key_of(key, {"after": "what could not be used"})
+        return key
+
+    def doubt(self, key: str, counts_from: float) -> None:
+        """Say that what a job made cannot be used; what was said before counts from then at most.
+
+        Parameters
+        ----------
+        key
+            Of the request, as `in_force` returned it.
+        counts_from
+            When it is to be asked for anew, seconds since the epoch: until then the job may be
+            right, and what fetched or read it may not be.
+        """
+        before = self.objects.get(_doubt(key))
+        if before is None or not _counts(before, counts_from):
+            self.objects.put(_doubt(key), json.dumps({"from": counts_from}).encode())
+
+    def trust(self, key: str) -> None:
+        """Take a doubt back."""
+        if self.objects.get(_doubt(key)) is not None:
+            self.objects.delete(_doubt(key))
+
 
 def _name(key: str) -> str:
     return f"queue/{key}.json"
+
+
+def _doubt(key: str) -> str:
+    return f"queue/{key}.doubt.json"
+
+
+def _counts(doubt: bytes, now: float) -> bool:
+    """Whether a doubt counts by now; one that is damaged does not."""
+    try:
+        return float(json.loads(doubt)["from"]) <= now
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _following(key: str, claim: Ticket) -> str:

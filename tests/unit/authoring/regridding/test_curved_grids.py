@@ -530,3 +530,58 @@ def test_places_that_are_no_grid_are_refused():
     grid = CurvilinearGrid(places=(np.zeros((3, 4)), np.zeros((3, 5))))
     with pytest.raises(ValueError, match=r"shape \(3, 4\) and longitudes of shape \(3, 5\)"):
         grid.labels()
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    nothing=st.sampled_from([np.nan, 0.0, -1.0, -999.0, 1e20]),
+    rows=st.tuples(st.integers(2, 25), st.integers(3, 25)),
+    columns=st.tuples(st.integers(2, 60), st.integers(3, 40)),
+    method=st.sampled_from(["bilinear", "conservative"]),
+)
+def test_what_stands_where_there_is_no_point_joins_nothing(nothing, rows, columns, method):
+    """However a provider fills land: no cell leads there, and the cells beside it stay whole."""
+    whole = curved()
+    values = smooth(*whole.points)
+    at = tuple(slice(first, first + many) for first, many in (rows, columns))
+    values[at] = np.nan
+    lat, lon = (of.copy() for of in whole.points)
+    lat[at] = lon[at] = nothing
+    filled = CurvilinearGrid(places=(lat, lon))
+    most, wanted, fewest = (regridded(values, whole, OURS, method, of) for of in (0.2, 0.3, 0.4))
+    found = regridded(values, filled, OURS, method, 0.3)
+    there = np.isfinite(found)
+    assert (there <= np.isfinite(most)).all()
+    if method == "conservative":
+        assert (np.isfinite(fewest) <= there).all()
+    np.testing.assert_allclose(found[there], most[there], atol=0.05)
+    assert wanted.shape == found.shape
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    before=st.integers(0, 3),
+    after=st.integers(0, 3),
+    folds=st.booleans(),
+    fill=st.sampled_from([0.0, 1.0]),
+)
+def test_columns_and_rows_that_come_again_count_once(before, after, folds, fill):
+    """As oceans' grids have them beyond the seam and the fold, whatever stands in these."""
+    grid = tripolar()
+    values = np.random.default_rng([before, after]).uniform(1, 2, grid.points[0].shape)
+    wanted = regridded(values, grid, OURS, "conservative", 0.5)
+
+    def with_halo(of: Any) -> Any:
+        of = np.concatenate([of, of[-1:, ::-1]]) if folds else of
+        many = of.shape[1]
+        return np.concatenate([of[:, many - before :], of, of[:, :after]], axis=1)
+
+    halo = tuple(with_halo(of) for of in grid.points)
+    found = regridded(with_halo(values), CurvilinearGrid(places=halo), OURS, "conservative", 0.5)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, equal_nan=True)
+    np.testing.assert_allclose(
+        regridded(with_halo(values), CurvilinearGrid(places=halo), OURS, "bilinear", 0.5),
+        regridded(values, grid, OURS, "bilinear", 0.5),
+        rtol=1e-6,
+        equal_nan=True,
+    )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gridmill.authoring.regridding.axes import NEAR, TURN, Entries
 from gridmill.authoring.regridding.geometry.clipping import PAIRS_AT_ONCE, Boxes, in_blocks
-from gridmill.authoring.regridding.geometry.sources import LONG, is_around, is_folded
+from gridmill.authoring.regridding.geometry.sources import LONG, folded, is_around
 from gridmill.authoring.regridding.geometry.sphere import directions
 from gridmill.authoring.regridding.geometry.targets import Plane, Target
 
@@ -87,10 +87,10 @@ def _quads(places: Floats) -> Places:
     parts = [_ring(numbers[:-1], numbers[1:])]
     if around:
         for row, before in ((height - 1, height - 2), (0, 1)):
-            if is_folded(places[row], places[before]):
-                half = width // 2
-                own = np.append(numbers[row, :width], numbers[row, 0])
-                parts.append(_ring(own[np.newaxis, :half], own[::-1][np.newaxis, 1 : half + 1]))
+            beside = folded(places[row], places[before])
+            if beside is not None:
+                across = numbers[row][np.append(beside, beside[0])]
+                parts.append(_ring(numbers[[row]], across[np.newaxis]))
     corners = np.concatenate(parts)
     flat = places.reshape(-1, 3)
     longest = np.concatenate(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Ellipsoid", "Floats", "GridMapping", "Pair", "ellipsoid_of", "number"]
+__all__ = ["Ellipsoid", "Floats", "GridMapping", "Pair", "ellipsoid_of", "number", "semi_axes"]
 
 GridMapping = Mapping[str, str | float | tuple[float, ...]]
 Floats = NDArray[np.float64]
@@ -72,9 +72,25 @@ class Ellipsoid(NamedTuple):
 
 def ellipsoid_of(grid_mapping: GridMapping) -> Ellipsoid:
     """Read the figure of the Earth of a grid mapping."""
-    major = number(grid_mapping, "earth_radius", "semi_major_axis")
-    minor = number(grid_mapping, "earth_radius", "semi_minor_axis")
+    major, minor = semi_axes(grid_mapping)
     return Ellipsoid(major, float(np.sqrt(1.0 - (minor / major) ** 2)))
+
+
+def semi_axes(grid_mapping: GridMapping) -> tuple[float, float]:
+    """Read the semi-axes of the figure of the Earth, metres; CF gives the second one in two ways.
+
+    Examples
+    --------
+    >>> semi_axes({"semi_major_axis": 6378137.0, "inverse_flattening": 298.257223563})
+    (6378137.0, 6356752.314245179)
+    """
+    major = number(grid_mapping, "earth_radius", "semi_major_axis")
+    if "earth_radius" in grid_mapping or "semi_minor_axis" in grid_mapping:
+        return major, number(grid_mapping, "earth_radius", "semi_minor_axis")
+    if "inverse_flattening" not in grid_mapping:
+        raise KeyError("earth_radius, semi_minor_axis or inverse_flattening")
+    inverse = number(grid_mapping, "inverse_flattening")  # CF: 0 is a sphere
+    return major, major * (1.0 - 1.0 / inverse) if inverse else major
 
 
 def number(grid_mapping: GridMapping, *names: str) -> float:

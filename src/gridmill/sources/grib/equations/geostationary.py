@@ -7,15 +7,14 @@ Product Definition and User's Guide, volume 3 (2019), section 5.1.2.8.
 
 import numpy as np
 
-from gridmill.sources.grib.equations.ellipsoid import Floats, GridMapping, Pair, number
+from gridmill.sources.grib.equations.ellipsoid import Floats, GridMapping, Pair, number, semi_axes
 
 __all__ = ["project_geostationary", "unproject_geostationary"]
 
 
 def _axes(grid_mapping: GridMapping) -> tuple[float, float, float]:
     """Semi-axes, and the distance of the satellite from the Earth's centre; metres."""
-    major = number(grid_mapping, "earth_radius", "semi_major_axis")
-    minor = number(grid_mapping, "earth_radius", "semi_minor_axis")
+    major, minor = semi_axes(grid_mapping)
     return major, minor, major + number(grid_mapping, "perspective_point_height")
 
 
