@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from gridmill.archive.archive import ReindexUnfinished
 from gridmill.archive.axis.labels import LabelsWouldChange
+from gridmill.archive.declaration import keep_declaration, read_declaration
 from gridmill.cli import cli
 from gridmill.model.variables import Completeness
 from gridmill.operations.axis.reindex import TooSoon, reindex
@@ -143,6 +144,8 @@ def test_a_record_of_other_labels_is_not_believed(tmp_path, provider):
     dataset = scenes_of(tmp_path)
     provider.withdraw(FIRST[0])
     provider.publish(*[scene(minutes) for minutes in (70, 80, 90)])
+    # A run that died first: the archive begins at its start, and nothing is done.
+    keep_declaration(dataset.store, read_declaration(dataset.store, dataset.coded(NOW)))
     dataset.backfill(NOW.isoformat(), client="none", now=NOW, start=scene(60).isoformat())
     assert not dataset.store.published_length("time")
     provider.publish(scene(5))  # every later place is another label's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from distributed import Client
+from distributed.comm.core import CommClosedError
 
 from generated import DIMS, Generated, build_archive, times_of, truth
+from gridmill.runs.dask import lost
+from gridmill.runs.dask.lost import told_of_loss
 from gridmill.runs.dask.on_cluster import OnCluster
 from gridmill.runs.dask.plugin.pipeline import PipelinePlugin
 from gridmill.runs.workplaces.workplace import SchedulerLost
@@ -112,7 +116,7 @@ def test_whatever_a_cluster_is_asked_says_that_it_is_gone(moment, tmp_path, monk
 
 
 def test_a_call_that_waits_when_the_scheduler_dies_says_so(tmp_path):
-    """Dask says that it was cancelled."""
+    """Dask says that it was cancelled, or, where workers are counted, that nobody answers."""
     with Nodes(tmp_path) as nodes:
         nodes.join()
         with Client(nodes.address, timeout=2) as client, ThreadPoolExecutor(1) as aside:
@@ -121,8 +125,37 @@ def test_a_call_that_waits_when_the_scheduler_dies_says_so(tmp_path):
             waiting = aside.submit(list, OnCluster(client).each(time.sleep, [60]))
             wait_until(lambda: any(client.processing().values()))
             nodes.kill_scheduler()
-            with pytest.raises(SchedulerLost, match="Cancelled"):
+            with pytest.raises(SchedulerLost, match=r"Cancelled|CommClosed"):
                 waiting.result()
+
+
+def break_soon(nodes: Nodes) -> None:
+    """Fail as a request does whose connection breaks first."""
+    threading.Timer(0.2, nodes.kill_scheduler).start()
+    raise CommClosedError("it broke")
+
+
+def test_a_request_that_fails_before_the_client_notices_says_so(tmp_path):
+    """Each request has a connection of its own, which breaks at another moment."""
+    with (
+        Nodes(tmp_path) as nodes,
+        Client(nodes.address, timeout=2) as client,
+        pytest.raises(SchedulerLost, match="broke"),
+        told_of_loss(client),
+    ):
+        break_soon(nodes)
+
+
+def test_a_connection_that_breaks_alone_is_no_loss(tmp_path, monkeypatch):
+    """As one between two workers, of which a task's function tells."""
+    monkeypatch.setattr(lost, "NOTICES_S", 0.2)
+    with (
+        Nodes(tmp_path) as nodes,
+        Client(nodes.address, timeout=2) as client,
+        pytest.raises(CommClosedError, match="broke"),
+        told_of_loss(client),
+    ):
+        raise CommClosedError("it broke")
 
 
 def test_what_a_function_raises_is_no_loss(tmp_path):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
 from distributed import Client
+from distributed.comm.core import CommClosedError
 
 from gridmill.runs.workplaces.workplace import SchedulerLost
 
 __all__ = ["told_of_loss"]
+
+# How long a client may take to notice that its own connection broke, too.
+NOTICES_S = 5.0
 
 
 @contextmanager
@@ -39,9 +44,19 @@ def told_of_loss(client: Client) -> Iterator[None]:
     except SchedulerLost:
         raise
     except Exception as error:
-        if isinstance(error, CancelledError) or client.status != "running":
+        if isinstance(error, CancelledError) or _is_gone(client, error):
             raise _lost(" ".join(f"{type(error).__name__}: {error}".split())) from error
         raise
+
+
+def _is_gone(client: Client, error: Exception) -> bool:
+    """Whether the scheduler is gone: a request may fail before the client knows it."""
+    until = time.monotonic() + (NOTICES_S if isinstance(error, CommClosedError) else 0.0)
+    while client.status == "running":
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _lost(why: str) -> SchedulerLost:
