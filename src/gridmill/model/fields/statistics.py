@@ -213,10 +213,15 @@ def _those(values: np.ndarray[Any, Any], there: np.ndarray[Any, Any]) -> np.ndar
 def _behind_last(values: np.ndarray[Any, Any], missing: float | None) -> int:
     """Count positions to the last one that has a value."""
     for stop in range(len(values), 0, -1):
-        last = values[stop - 1]
-        there = np.isfinite(last) if last.dtype.kind == "f" else np.ones(last.shape, bool)
-        if missing is not None and missing == missing:
-            there = there & (last != last.dtype.type(missing))
-        if there.any():
+        if _has_value(values[stop - 1], missing):
             return stop
     return 0
+
+
+def _has_value(values: np.ndarray[Any, Any], missing: float | None) -> bool:
+    if values.ndim > 1:  # most often the first row has one
+        return any(_has_value(part, missing) for part in values)
+    there = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+    if missing is not None and missing == missing:
+        there = there & (values != values.dtype.type(missing))
+    return bool(there.any())
