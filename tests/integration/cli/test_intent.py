@@ -146,6 +146,21 @@ def test_an_update_of_an_address_that_looks_misspelt_stops(here):
     assert forced.exit_code == ExitCode.SUCCESS
 
 
+def test_a_next_version_is_made_beside_the_present_one_unless_it_is_forbidden(here):
+    """Its address is nearly the same by intent; the other checks are the same."""
+    options = ["--now", until(8), *NEEDS["update"]]
+    run("update", *archive_options("forecast.zarr"), *options)
+    refused = run("update", *archive_options("forecast.zarr"), "--stage", *options, "--no-create")
+    assert refused.exit_code == ExitCode.WRONG_INPUT
+    assert "--no-create forbids to make one" in refused.stderr
+    made = run("update", *archive_options("forecast.zarr"), "--stage", *options)
+    assert made.exit_code == ExitCode.SUCCESS, made.output
+    (here / "forecast.v1.zarr").rename(here / "elsewhere")
+    lost = run("update", *archive_options("forecast.zarr"), "--stage", *options)
+    assert lost.exit_code == ExitCode.WRONG_INPUT
+    assert "its records say that readers saw 8 positions" in lost.stderr
+
+
 def test_an_update_of_a_lost_archive_stops(archive, here):
     """Its records say that readers saw something; it may be elsewhere."""
     (here / archive).rename(here / "elsewhere")

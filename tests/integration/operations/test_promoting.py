@@ -314,7 +314,7 @@ def kill_at_each_step(
 
     In the end readers see values that differ `by` so much from the first version's.
     """
-    after, refusals = [], 0
+    after, refusals, told = [], 0, promotions_told(base)
     for number in range(1, 400, stride):
         folder = base.parent / f"{base.name}-{number}"
         shutil.copytree(base, folder)
@@ -330,6 +330,7 @@ def kill_at_each_step(
         assert readers.violations == []
         assert whole(folder) == by
         check_nothing_is_left(folder)
+        assert promotions_told(folder) == told + 1
         if is_tried:
             assert make(folder, kind).validate(now=until(8)).succeeded
         shutil.rmtree(folder)
@@ -337,6 +338,12 @@ def kill_at_each_step(
             assert refusals
             return after
     raise AssertionError("more than 400 steps")
+
+
+def promotions_told(folder: Path) -> int:
+    """Count the promotions of which the feed tells."""
+    feed = make(folder).store.tracker.feed
+    return sum(line.kind == "promote" for day in feed.days() for line in feed.read(day))
 
 
 def check_one_moment(after: list[int], before: int, by: int) -> None:

@@ -99,7 +99,7 @@ def update(
     pause_s = parse_duration(pause, "--pause").total_seconds()
     if is_new(dataset):
         planned = dataset.plan(now=moment)
-        check_may_create(dataset, creates or (True if archive.staged else creates))
+        check_may_create(dataset, creates, is_staged=bool(archive.staged))
         announce(dataset, planned)
 
     def runs(where: OnDemand, listener: Listener) -> Iterator[RunReport]:

@@ -53,7 +53,9 @@ def is_new(dataset: DynamicalDataset) -> bool:
         raise StoreUnwritable(f"cannot read {store.url}: {error}") from error
 
 
-def check_may_create(dataset: DynamicalDataset, creates: bool | None) -> None:
+def check_may_create(
+    dataset: DynamicalDataset, creates: bool | None, *, is_staged: bool = False
+) -> None:
     """Raise unless an archive may be made.
 
     Parameters
@@ -62,6 +64,8 @@ def check_may_create(dataset: DynamicalDataset, creates: bool | None) -> None:
         Its store holds nothing.
     creates
         What its operator says; None if nothing.
+    is_staged
+        Whether it is a next version: its address is meant to be like that of the present one.
 
     Raises
     ------
@@ -79,7 +83,7 @@ def check_may_create(dataset: DynamicalDataset, creates: bool | None) -> None:
             f"there is no archive at {url}, but its records say that readers saw "
             f"{count_of(lost, 'position')}: is it elsewhere? Give --create to make it anew"
         )
-    near = _near(dataset)
+    near = None if is_staged else _near(dataset)
     if near:
         raise ValueError(
             f"there is no archive at {url}, but at {near}: is that the one? Give --create if a new "

@@ -108,6 +108,8 @@ class Comparison:
         What differs, a line each.
     variables
         What became of the values.
+    only_in_a
+        Of extent and structure, what a reader of B does not have.
     """
 
     a: Side
@@ -116,6 +118,7 @@ class Comparison:
     attributes: tuple[str, ...]
     extent: tuple[str, ...]
     variables: tuple[Compared, ...]
+    only_in_a: tuple[str, ...]
 
     @property
     def is_same(self) -> bool:
@@ -149,7 +152,8 @@ def compare(
     """
     with open_found(a) as ours, open_found(b) as theirs:
         _check_names(variables, ours, theirs)
-        shared = [str(n) for n in ours.variables if n in theirs.variables]
+        # A store lists its arrays in any order.
+        shared = sorted(str(name) for name in ours.variables if name in theirs.variables)
         comparable = [n for n in shared if _is_comparable(ours[n], theirs[n])]
         common = _common_labels(ours, theirs)
         chosen = [
@@ -158,13 +162,15 @@ def compare(
             if variables is None or name in variables or name in ours.coords
         ]
         of = partial(_compare_values, ours, theirs, common, blocks)
+        structure, extent = list(_structure(ours, theirs)), list(_extent(ours, theirs))
         return Comparison(
             _side(a, ours),
             _side(b, theirs),
-            tuple(_structure(ours, theirs)),
+            tuple(line for line, _ in structure),
             tuple(_attributes(ours, theirs, shared)),
-            tuple(_extent(ours, theirs)),
+            tuple(line for line, _ in extent),
             tuple(of(name) for name in chosen if name not in common),
+            tuple(line for line, is_only_in_a in (*extent, *structure) if is_only_in_a),
         )
 
 
@@ -179,10 +185,15 @@ def _check_names(variables: Sequence[str] | None, *sides: xr.Dataset) -> None:
 # -- what is said of both --------------------------------------------------------------------------
 
 
-def _structure(a: xr.Dataset, b: xr.Dataset) -> Iterator[str]:
+# A line, and whether it is of what only A has.
+Told = tuple[str, bool]
+
+
+def _structure(a: xr.Dataset, b: xr.Dataset) -> Iterator[Told]:
     for name in sorted({*map(str, a.variables), *map(str, b.variables)}):
         if name not in a.variables or name not in b.variables:
-            yield f"{name} is only in {'B' if name not in a.variables else 'A'}"
+            is_in_a = name in a.variables
+            yield f"{name} is only in {'A' if is_in_a else 'B'}", is_in_a
             continue
         for what, ours, theirs in (
             ("dims", a[name].dims, b[name].dims),
@@ -190,7 +201,7 @@ def _structure(a: xr.Dataset, b: xr.Dataset) -> Iterator[str]:
             ("kind", *(_kind(ds, name) for ds in (a, b))),
         ):
             if ours != theirs:
-                yield f"{name}: {what} {_said(ours)} in A, {_said(theirs)} in B"
+                yield f"{name}: {what} {_said(ours)} in A, {_said(theirs)} in B", False
 
 
 def _kind(ds: xr.Dataset, name: str) -> str:
@@ -207,21 +218,23 @@ def _attributes(a: xr.Dataset, b: xr.Dataset, shared: Sequence[str]) -> Iterator
                 yield f"{where}{key} is {mine} in A, {other} in B"
 
 
-def _extent(a: xr.Dataset, b: xr.Dataset) -> Iterator[str]:
+def _extent(a: xr.Dataset, b: xr.Dataset) -> Iterator[Told]:
     for dim in (dim for dim in a.dims if dim in b.dims):
         ours, theirs = _index_of(a, dim), _index_of(b, dim)
         if ours is None or theirs is None:
-            if a.sizes[dim] != b.sizes[dim]:
-                yield f"{dim}: {a.sizes[dim]} positions in A, {b.sizes[dim]} in B"
+            n, m = a.sizes[dim], b.sizes[dim]
+            if n != m:
+                yield f"{dim}: {n} positions in A, {m} in B", n > m
             continue
         for which, some, others in (("A", ours, theirs), ("B", theirs, ours)):
             only = some[~some.isin(others)]
             if len(only):
                 ends = str(only[0]) if len(only) == 1 else f"{only[0]} … {only[-1]}"
-                yield f"{dim}: {count_of(len(only), 'label')} only in {which}, {ends}"
+                told = f"{dim}: {count_of(len(only), 'label')} only in {which}, {ends}"
+                yield told, which == "A"
         both = ours[ours.isin(theirs)]
         if not both.equals(theirs[theirs.isin(ours)]):
-            yield f"{dim}: its labels are in another order"
+            yield f"{dim}: its labels are in another order", False
 
 
 def _said(value: Any) -> str:

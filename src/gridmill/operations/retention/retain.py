@@ -316,21 +316,17 @@ def _complete(dataset: DynamicalDataset, hand: Hand) -> bool:
 
 def _note(tracker: UpdateProgressTracker, order: Mapping[str, Any]) -> None:
     """Put into the feed what readers no longer see, once."""
-    if any(line.run == order["run"] and line.dropped for line in tracker.feed.since(order["at"])):
-        return
-    tracker.feed.note(
-        Publication(
-            at=utc_now(),
-            run=order["run"],
-            kind=KIND,
-            gridmill=version("gridmill"),
-            before=order["length"] + order["dropped"],
-            after=order["length"],
-            last=order["last"],
-            dropped=order["dropped"],
-        )
+    told = Publication(
+        at=utc_now(),
+        run=order["run"],
+        kind=KIND,
+        gridmill=version("gridmill"),
+        before=order["length"] + order["dropped"],
+        after=order["length"],
+        last=order["last"],
+        dropped=order["dropped"],
     )
-    tracker.feed.write(at_once=True)
+    tracker.feed.write_once(told, order["at"])
 
 
 def _put_records(hand: Hand, tracker: UpdateProgressTracker) -> None:

@@ -49,8 +49,6 @@ class Candidate:
         What either was when it was looked at; None for plain Zarr.
     comparison
         The present archive as A, the other version as B.
-    losses
-        What readers see now and would not see any more, a line each.
     regained
         How many labels readers would see again that `gridmill retain` dropped, in whole regions.
     """
@@ -59,7 +57,6 @@ class Candidate:
     other: DynamicalDataset
     tips: Tips | None
     comparison: Comparison
-    losses: tuple[str, ...]
     regained: int = 0
 
 
@@ -102,7 +99,7 @@ def examine(
             _check_version(other)
     compared = compare(present.store, other.store, blocks=blocks)
     regained = _regained(present, other)
-    return Candidate(present, other, tips, compared, tuple(_losses(compared)), regained)
+    return Candidate(present, other, tips, compared, regained)
 
 
 def check_may_replace(
@@ -129,10 +126,11 @@ def check_may_replace(
         It may not take the place of the present version.
     """
     where = mask_url(candidate.present.store.url)
-    if candidate.losses and not allow_less:
+    losses = candidate.comparison.only_in_a
+    if losses and not allow_less:
         raise ValueError(
-            f"readers of {where} would lose by it: {_some(candidate.losses)} (A is what they see); "
-            "build the next version further (gridmill backfill --stage), or give --allow-less"
+            f"readers of {where} would lose by it: {_some(losses)} (A is what they see); build "
+            "the next version further (gridmill backfill --stage), or give --allow-less"
         )
     if candidate.regained and not allow_dropped:
         raise ValueError(
@@ -217,11 +215,3 @@ def _check_version(other: DynamicalDataset) -> None:
             f"version {version}, {count_of(len(found), 'such place')}; gridmill backfill --stage "
             "--redo makes them again"
         )
-
-
-def _losses(compared: Comparison) -> Iterator[str]:
-    """Say what only the present archive has."""
-    yield from (
-        line for line in compared.extent if " only in A" in line or "positions in A" in line
-    )
-    yield from (line for line in compared.structure if line.endswith(" is only in A"))

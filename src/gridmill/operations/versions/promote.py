@@ -19,6 +19,7 @@ Interrupted before 3, nothing has changed for anybody; after it, `complete` does
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from types import MappingProxyType
@@ -153,10 +154,7 @@ def go_back(candidate: Candidate, beside: Beside, *, who: str) -> RunReport:
         _check_unchanged(candidate, tips_of(beside.present, candidate.other))
         if not beside.is_on_its_way_back:
             _bring_back(beside, leases)
-    looked_at = Candidate(
-        beside.present, beside.following, candidate.tips, candidate.comparison, candidate.losses
-    )
-    return promote(looked_at, beside, who=who)
+    return promote(replace(candidate, other=beside.following), beside, who=who)
 
 
 def check_no_replicas(dataset: DynamicalDataset) -> None:
@@ -298,22 +296,18 @@ def _tell(beside: Beside, report: RunReport, lease: Lease, order: dict[str, Any]
         f"{order['who']} promoted version {beside.present.region_job.version}: readers see "
         f"{order['to']} instead of {order['from']}, which is kept as the branch {PREVIOUS}"
     )
-    feed = store.tracker.feed
-    feed.begin()
-    feed.note(
-        Publication(
-            at=utc_now(),
-            run=report.run,
-            kind=KIND,
-            gridmill=version("gridmill"),
-            before=order["positions"],
-            after=len(labels),
-            last=last,
-            changed=((0, min(order["positions"], len(labels))),),
-        )
+    told = Publication(
+        at=utc_now(),
+        run=order["run"],
+        kind=KIND,
+        gridmill=version("gridmill"),
+        before=order["positions"],
+        after=len(labels),
+        last=last,
+        changed=((0, min(order["positions"], len(labels))),),
     )
     with lease.publishing():
-        feed.write(at_once=True)
+        store.tracker.feed.write_once(told, order["at"])
     report.end()
     store.tracker.reports.write(report, page_of(report))
 

@@ -36,7 +36,7 @@ def promotion_content(
     }
     if candidate is not None:
         content["comparison"] = comparison_content(candidate.comparison)
-        content["losses"] = list(candidate.losses)
+        content["losses"] = list(candidate.comparison.only_in_a)
     if validation is not None:
         content["validation"] = validation_content(validation)
     return content

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -69,6 +70,27 @@ class Feed:
                 self._pending.pop(0)
         except Exception as error:  # whatever it is, readers see what was published
             log.warning("the feed at %s/%s is not written: %s", self.objects.url, FOLDER, error)
+
+    def write_once(self, publication: Publication, since: str) -> None:
+        """Write what one step did, unless a call that was interrupted wrote it; raises nothing.
+
+        Parameters
+        ----------
+        publication
+            What became of it.
+        since
+            When the step was begun (ISO 8601, UTC).
+        """
+
+        def step(line: Publication) -> tuple[str, str, int]:
+            return line.run, line.kind, line.dropped
+
+        with suppress(OSError):  # rather twice than never
+            told = self.since(since[: len(publication.at)])
+            if any(step(line) == step(publication) for line in told):
+                return
+        self.note(publication)
+        self.write(at_once=True)
 
     @property
     def has_news(self) -> bool:

@@ -26,6 +26,9 @@ PUBLICATIONS = st.builds(
     after=st.integers(0),
     last=st.none() | TEXT,
     changed=SPANS.map(joined_spans),
+    added=st.lists(TEXT).map(tuple),
+    removed=st.lists(TEXT).map(tuple),
+    dropped=st.integers(0),
 )
 
 
@@ -134,3 +137,19 @@ def test_the_first_publication_of_a_run_is_written_at_once(tmp_path):
         feed.note(Publication(at="2026-11-29T20:00:00", run=run, before=0, after=1))
         feed.write()
         assert not feed.has_news
+
+
+@pytest.mark.parametrize("step", [{"kind": "promote"}, {"kind": "retain", "dropped": 4}])
+def test_a_step_that_is_completed_is_told_once(tmp_path, step):
+    """Whoever completes it, in the same second, too; other lines of its run are no step."""
+    begun = "2026-11-29T20:00:00.250000+00:00"
+    feed = feed_at(tmp_path)
+    if "dropped" in step:
+        feed.note(publication(kind="retain", changed=((0, 1),)))
+        feed.write()
+    told = publication(**step)
+    for _ in range(3):
+        feed_at(tmp_path).write_once(told, begun)
+    assert feed.read("2026-11-29").count(told) == 1
+    feed_at(tmp_path).write_once(publication(**step, run="other"), begun)
+    assert feed.read("2026-11-29")[-1].run == "other"
