@@ -51,7 +51,8 @@ run-icechunk2: $(VENV313)/ready-icechunk2
 	$(BIN313)/python -m pytest tests/kept tests/integration/stores/test_icechunk_store.py \
 		tests/integration/operations/test_retain.py tests/integration/operations/test_retain_and_promote.py \
 		tests/integration/operations/test_left_unpublished.py \
-		-k 'icechunk2 or test_icechunk_store or test_retain or test_left' $(PYTEST_ARGS)
+		tests/integration/operations/test_renaming_in_place.py \
+		-k 'icechunk2 or test_icechunk_store or test_retain or test_left or test_renaming' $(PYTEST_ARGS)
 
 # Every fault at every moment, for CHAOS_ARGS="--minutes 60 --seed 1"; goes on where it stopped.
 # With --store s3, icechunk or s3-icechunk on those; --results keeps each apart.

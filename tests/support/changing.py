@@ -38,11 +38,14 @@ from tiny import SHAPE, Provider, TinyTemplate, TinyVar, hours, tiny_var, until,
 
 __all__ = [
     "BEFORE",
+    "RENAMED",
     "SCENARIOS",
     "dataset",
     "declared",
     "killed_at_every_step",
     "provide",
+    "rename_in",
+    "renamed_in",
     "static_var",
     "truth_of",
     "wrong_with",
@@ -219,6 +222,26 @@ SCENARIOS = {
         at_last=frozenset("abcs"),
     ),
 }
+
+
+def renamed_in(folder: str) -> DynamicalDataset:
+    """Give a dataset whose archive there, in Icechunk's format 2, has another name for a variable.
+
+    With a replica on plain Zarr.
+    """
+    where = {
+        "store": f"{folder}/a.icechunk",
+        "source_base": f"{folder}/provider",
+        "format_version": 2,
+        "replicas": [f"{folder}/replica.zarr"],
+    }
+    return dataset(RENAMED, where)
+
+
+def rename_in(folder: str) -> None:
+    """Rename it."""
+    report = rename_variables(renamed_in(folder), grace_s=0, now=until(POSITIONS))
+    assert report.succeeded, report.replicas
 
 
 # -- the harness ------------------------------------------------------------------------------

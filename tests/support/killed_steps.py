@@ -143,7 +143,7 @@ def _count_writes(dies_before: int | None) -> None:
         return call
 
     from gridmill.stores.icechunk import publication
-    from gridmill.stores.icechunk.maintenance import rearranging
+    from gridmill.stores.icechunk.maintenance import rearranging, renaming
     from gridmill.stores.icechunk.named.branches import IcechunkBranches
     from gridmill.stores.icechunk.repository import RepositoryAt
     from gridmill.stores.objects.local import LocalObjects
@@ -155,7 +155,8 @@ def _count_writes(dies_before: int | None) -> None:
         kind.change = counted_later(kind.change)
     for name in ("point", "move", "drop"):
         setattr(IcechunkBranches, name, counted(getattr(IcechunkBranches, name)))
-    publication.commit = rearranging.commit = counted(publication.commit)
+    publication.commit = counted(publication.commit)
+    rearranging.commit = renaming.commit = publication.commit
     RepositoryAt.create = counted(RepositoryAt.create)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from functools import cache
 from typing import Any
 
 from gridmill.archive.archive import Archive
@@ -10,9 +11,10 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
+from gridmill.planning.reasons import Missing
 from gridmill.stores.final_store import StagedRegion
 
-__all__ = ["lost_tokens", "prepare_recorded", "results_of", "tokens_of"]
+__all__ = ["lost_tokens", "missing_of", "prepare_recorded", "results_of", "tokens_of"]
 
 
 def tokens_of(archive: Archive, record: ProgressRecord) -> dict[str, str]:
@@ -28,6 +30,19 @@ def lost_tokens(archive: Archive, record: ProgressRecord) -> set[str]:
         return set()
     whole = StagedRegion(record.region.name, record.stop, tokens)
     return {tokens[name] for name in archive.store.lost(whole)}
+
+
+def missing_of(archive: Archive, record: ProgressRecord | None) -> Missing:
+    """Return what gives the keys of a region's objects that its store lacks, or cannot show."""
+    lost = cache(lambda: set() if record is None else lost_tokens(archive, record))
+
+    def missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+        found = archive.store.missing(receipts, token)
+        if found or token is None or token not in lost():
+            return found
+        return [receipt.key for receipt in receipts]
+
+    return missing
 
 
 def prepare_recorded(

@@ -13,6 +13,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
+from gridmill.archive.recorded import missing_of
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.run_report import RunReport
@@ -216,7 +217,7 @@ class Driver:
             job,
             record,
             archive.arrays,
-            self.store.missing,
+            missing_of(archive, record),
             ask_files,
             self.now,
             archive.stored_arrays,

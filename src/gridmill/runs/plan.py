@@ -12,6 +12,7 @@ import numpy as np
 from gridmill.archive.archive import Archive, apart_of
 from gridmill.archive.assignment import Selection
 from gridmill.archive.opening import Opening
+from gridmill.archive.recorded import missing_of
 from gridmill.archive.selection import jobs_of_update
 from gridmill.authoring.derived.steps import step_offsets
 from gridmill.authoring.region_job import RegionJob
@@ -429,10 +430,8 @@ def plan_of(
 
     def prepare(job: RegionJob[Any, Any]) -> PreparedRegion:
         record = store.tracker.read(job.region)
-        arrays, stored = archive.arrays, archive.stored_arrays
-        return prepare_region(
-            job, record, arrays, store.missing, now=now, stored=stored, belief=belief
-        )
+        arrays, stored, missing = archive.arrays, archive.stored_arrays, missing_of(archive, record)
+        return prepare_region(job, record, arrays, missing, now=now, stored=stored, belief=belief)
 
     selected = config.data_vars if variables is None else config.select(variables)
     return Plan(

@@ -25,6 +25,7 @@ __all__ = [
     "CoordinateValues",
     "FinalStore",
     "IntendedWork",
+    "Rename",
     "StagedRegion",
     "Uploaded",
     "readable_length",
@@ -116,6 +117,32 @@ class IntendedWork:
     regions: int
     replaced: int
     is_partial: bool
+
+
+class Rename(Protocol):
+    """Gives arrays other names where they are, see `FinalStore.renaming`."""
+
+    def __call__(
+        self,
+        folder: Path,
+        names: Mapping[str, str],
+        message: str,
+        check: Callable[[], None],
+        values: Sequence[CoordinateValues],
+    ) -> None:
+        """Show arrays by other names, all at once; no object is read or written.
+
+        Parameters
+        ----------
+        folder
+            A local Zarr store with the new names and without the old ones, as far as readers see.
+        names
+            The new names by the old ones.
+        message
+            Says what this is for.
+        check, values
+            See `FinalStore.publish`.
+        """
 
 
 class FinalStore(Protocol):
@@ -409,6 +436,13 @@ class FinalStore(Protocol):
         ------
         ObjectReplaced
             One is gone, or is not any more what its receipt says.
+        """
+
+    def renaming(self, names: Collection[str], append_dim: str) -> Rename | None:
+        """Return what gives arrays other names where they are; None where they must be copied.
+
+        Also None where readers do not see all that is recorded of the regions that they see, as
+        while a run is at work.
         """
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:

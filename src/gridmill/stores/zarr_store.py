@@ -356,6 +356,9 @@ class ZarrStore:
 
         return tuple(each(copied, receipts, self.objects.at_once))
 
+    def renaming(self, names: Collection[str], append_dim: str) -> None:
+        """Return nothing: readers would see some objects by one name, and some by the other."""
+
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has another size."""
         sizes = each(

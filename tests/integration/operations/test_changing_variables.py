@@ -428,6 +428,54 @@ def test_what_a_place_held_before_is_told_by_the_new_name(
     assert names == {"a", "new"}
 
 
+@pytest.mark.parametrize("keep_until", [None, "2030-01-01"])
+def test_what_no_reader_sees_yet_has_the_new_name_too(
+    where: dict[str, Any], tmp_path: Path, keep_until: str | None
+) -> None:
+    """Regions behind one that waits are copied, and shown by the new name when it is there."""
+    late = tmp_path / "provider" / url_of(hours(1, 6)[0])
+    late.rename(tmp_path / "late")
+    dataset(BEFORE, where).backfill(until(12), client="none", now=until(12))
+    ds = dataset(RENAMED, where)
+    assert_readers_see(ds, "a b", 6)
+    (tmp_path / "provider").rename(tmp_path / "away")
+    assert rename_variables(ds, keep_until=keep_until, grace_s=0, now=until(12)).succeeded
+    (tmp_path / "away").rename(tmp_path / "provider")
+    names = "a new" if keep_until is None else "a b new"
+    assert_readers_see(ds, names, 6)
+    (tmp_path / "late").rename(late)
+    report = ds.reformat_operational_update(client="none", now=until(12))
+    assert report.succeeded
+    # One region lacked a file; the one behind it has all, and is not made again.
+    assert report.variables_done == len(names.split())
+    assert_readers_see(ds, names, 12)
+
+
+def test_uploads_that_were_copied_too_early_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gridmill once did behind a region that waits: their array became visible without them."""
+    provide(tmp_path / "provider", 12)
+    where = {"store": tmp_path / "a.icechunk", "source_base": str(tmp_path / "provider")}
+    late = tmp_path / "provider" / url_of(hours(1, 2)[0])
+    late.rename(tmp_path / "late")
+    dataset(BEFORE, where).backfill(until(12), client="none", now=until(12))
+    copy = renaming._copy
+
+    def copy_all(archive: Any, store: Any, *rest: Any, **options: Any) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(type(store), "published_length", lambda self, dim: 12)
+            copy(archive, store, *rest, **options)
+
+    ds = dataset(RENAMED, where)
+    with monkeypatch.context() as patched:
+        patched.setattr(renaming, "_copy", copy_all)
+        assert rename_variables(ds, grace_s=0, now=until(12)).succeeded
+    (tmp_path / "late").rename(late)
+    assert ds.reformat_operational_update(client="none", now=until(12)).succeeded
+    assert_readers_see(ds, "a new", 12)
+
+
 def test_an_archive_of_some_variables_goes_on_with_the_new_name(tmp_path: Path) -> None:
     """What was declared of it names that, or updates would leave it out."""
     provide(tmp_path / "provider")

@@ -25,7 +25,14 @@ from gridmill.stores.state.leases import Lease
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
 
-__all__ = ["GRACE_S", "check_removal", "delete_hidden", "hide_in_all", "remove_variables"]
+__all__ = [
+    "GRACE_S",
+    "check_removal",
+    "delete_hidden",
+    "hide_in_all",
+    "remove_variables",
+    "without",
+]
 
 # Who opened the archive just before reads on; what is deleted under a reader reads as missing.
 GRACE_S = 60.0
@@ -78,9 +85,9 @@ def check_removal(
             )
     # What is published without them is the template's.
     dataset.archive(now).check_structure()
-    if names and not _without(config, names).data_vars:
+    if names and not without(config, names).data_vars:
         raise ValueError(f"without {', '.join(names)} the archive has no variable")
-    if _without(config, names).region_length != config.region_length:
+    if without(config, names).region_length != config.region_length:
         raise ValueError(
             f"the archive's regions of {config.region_length} positions are as long as they are "
             f"because of {', '.join(names)}: without, its records would fit no region; build a new "
@@ -163,7 +170,7 @@ def hide_in_all(
     Publisher
         Of the archive without them.
     """
-    archive = dataset.archive(now, config=_without(dataset.config(), names))
+    archive = dataset.archive(now, config=without(dataset.config(), names))
     publisher = Publisher(archive, dataset.replicas)
 
     def take_away(view: ReaderView) -> None:
@@ -206,7 +213,7 @@ def delete_hidden(publisher: Publisher, names: Sequence[str], lease: Lease, grac
     return publisher.change_everywhere(sweep)
 
 
-def _without(config: TemplateConfig, names: Sequence[str]) -> TemplateConfig:
+def without(config: TemplateConfig, names: Sequence[str]) -> TemplateConfig:
     """Return an archive's template without some variables."""
     twin = copy.copy(config)
     twin.data_vars = tuple(var for var in config.data_vars if var.name not in names)

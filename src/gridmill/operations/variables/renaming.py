@@ -1,14 +1,16 @@
 """Give variables of an archive the names that its dataset declares by now.
 
-What is stored is copied inside each store, and its records with it: no source file is asked for.
-Readers see the new name at once for all positions. The former name stays until a date, and updates
-fill both; or it goes at once.
+No source file is asked for, and readers see the new name at once for all positions. The former
+name stays until a date, and updates fill both: what is stored is copied inside each store, and its
+records with it. Or it goes at once: then Icechunk's format 2 gives arrays the new name where they
+are, and every other store copies, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gridmill.archive.archive import Archive, apart_of
@@ -16,11 +18,13 @@ from gridmill.archive.declaration import stored_metadata
 from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.over_time.succession import renames
 from gridmill.model.display_hook import page_of
-from gridmill.model.records import ProgressRecord, VariableRecord
+from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import check_exists
-from gridmill.operations.variables.removing import delete_hidden, hide_in_all
+from gridmill.operations.variables.removing import delete_hidden, hide_in_all, without
+from gridmill.publishing.extent import Extent
 from gridmill.publishing.publisher import Publisher
+from gridmill.publishing.variables.hiding import rename_shown
 from gridmill.publishing.variables.merging import with_variables
 from gridmill.publishing.variables.showing import (
     are_shown,
@@ -33,11 +37,11 @@ from gridmill.publishing.view import ReaderView
 from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.copied import renamed
-from gridmill.stores.final_store import FinalStore, Uploaded
+from gridmill.stores.final_store import FinalStore, Rename, Uploaded
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.writable import require_writable
-from gridmill.stores.state.beside.variables import read_going, write_going
+from gridmill.stores.state.beside.variables import GoingVariables, read_going, write_going
 from gridmill.stores.state.claims import ADDING
 from gridmill.stores.state.leases import Lease, LeaseProof
 
@@ -111,13 +115,15 @@ def rename_variables(
         for store in (dataset.store, *dataset.replicas):
             forget_shown(store, archive)
         if pairs:
-            _copy_all(archive, dataset.replicas, pairs, lease)
+            _copy_all(archive, dataset.replicas, pairs, lease, keep_until)
         with nobody_at_work(state, report.run) as alone:
             # Meanwhile updates may have published more, and labels may have come in between.
             archive = _with_new_names(dataset, pairs, now)
             publisher = Publisher(archive, dataset.replicas)
             if pairs:
-                _show_in_all(publisher, pairs, alone, keep_until)
+                renamed = _without_former(dataset, archive, pairs, now)
+                _show_in_all(publisher, renamed, pairs, alone, keep_until)
+            _carry_in_all(publisher, dataset, alone)
             ended = former_names(dataset) if keep_until is None else []
             if ended:
                 publisher = hide_in_all(dataset, ended, alone, now)
@@ -151,32 +157,81 @@ def _with_new_names(dataset: DynamicalDataset, pairs: Mapping[str, str], now: An
     return archive
 
 
+def _without_former(
+    dataset: DynamicalDataset, both: Archive, pairs: Mapping[str, str], now: Any
+) -> Archive:
+    """Return the archive with the new names alone."""
+    return dataset.archive(now, config=without(both.config, list(pairs)))
+
+
 def _show_in_all(
-    publisher: Publisher, pairs: Mapping[str, str], lease: Lease, keep_until: str | None
+    publisher: Publisher,
+    renamed: Archive,
+    pairs: Mapping[str, str],
+    lease: Lease,
+    keep_until: str | None,
 ) -> None:
-    """Show the new names in the replicas, then in the archive."""
+    """Show the new names in the replicas, then in the archive.
+
+    `renamed` is the archive without the former ones.
+    """
     names, run = list(pairs.values()), lease.claim.run
 
     def show(view: ReaderView) -> None:
-        tracker = view.store.tracker
+        store = view.store
         if keep_until is not None:
-            going = read_going(view.store.state)
-            kept = {**going.kept_until, **dict.fromkeys(pairs, keep_until)}
-            write_going(view.store.state, replace(going, kept_until=kept))
-        if not are_shown(view.store, names):
+            _note_going(store, pairs, keep_until)
+        if not are_shown(store, names):
+            rename = _renaming(publisher.archive, store, pairs, keep_until)
             # What was published since.
-            _copy(publisher.archive, view.store, pairs, lease.proof)
+            _copy(publisher.archive, store, pairs, lease.proof, is_moved=rename is not None)
+            if rename is not None:
+                view = ReaderView(renamed, Extent(renamed), store)
             view.completeness.learn(run)
             record_added(view, names, run)
+            declare = partial(_declare, store, pairs)
             with lease.publishing() as check:
-                show_added(view, names, check, lambda: _declare(view.store, pairs))
+                if rename is None:
+                    show_added(view, names, check, declare)
+                else:
+                    _note_going(store, pairs, None)
+                    rename_shown(view, pairs, rename, check, declare, run)
             view.completeness.settle()
-        forget_added(tracker, names)
+        forget_added(store.tracker, names)
 
     with publisher.feeding(lease):
         publisher.change_everywhere(show)
         with lease.publishing():
             publisher.note_variables(lease, added=names)
+
+
+def _carry_in_all(publisher: Publisher, dataset: DynamicalDataset, lease: Lease) -> None:
+    """Let what no reader sees yet have the new names, too; also what a call left that died."""
+    shown = array_metadata(stored_metadata(dataset.store) or {})
+    named = {var.previously: var.name for var in dataset.coded().data_vars if var.name in shown}
+    pairs = {old: new for old, new in named.items() if old is not None}
+    archive = publisher.archive
+    if pairs:
+        publisher.change_everywhere(lambda view: _carry(archive, view.store, pairs, lease.proof))
+
+
+def _renaming(
+    archive: Archive, store: FinalStore, pairs: Mapping[str, str], keep_until: str | None
+) -> Rename | None:
+    """Return what gives arrays the new names where they are; None where they are copied."""
+    return store.renaming(list(pairs), archive.append_dim) if keep_until is None else None
+
+
+def _note_going(store: FinalStore, former: Collection[str], keep_until: str | None) -> None:
+    """Keep in a store until when the former names stay; None where they go now."""
+    going = read_going(store.state)
+    others = {name: date for name, date in going.kept_until.items() if name not in former}
+    removing = set(going.removing) - set(former)
+    if keep_until is None:
+        write_going(store.state, GoingVariables(others, tuple(sorted(removing | set(former)))))
+        return
+    kept = {**others, **dict.fromkeys(former, keep_until)}
+    write_going(store.state, GoingVariables(kept, tuple(sorted(removing))))
 
 
 def _declare(store: FinalStore, pairs: Mapping[str, str]) -> None:
@@ -190,7 +245,11 @@ def _declare(store: FinalStore, pairs: Mapping[str, str]) -> None:
 
 
 def _copy_all(
-    archive: Archive, replicas: Sequence[FinalStore], pairs: Mapping[str, str], lease: Lease
+    archive: Archive,
+    replicas: Sequence[FinalStore],
+    pairs: Mapping[str, str],
+    lease: Lease,
+    keep_until: str | None,
 ) -> None:
     """Copy what the stores have of the variables, while runs go on."""
     publisher = Publisher(apart_of(archive), [store.adding() for store in replicas])
@@ -198,45 +257,99 @@ def _copy_all(
     names = list(pairs.values())
 
     def copy(view: ReaderView) -> None:
-        if not are_shown(view.store, names):
+        is_shown = are_shown(view.store, names)
+        if not is_shown and _renaming(archive, view.store, pairs, keep_until) is None:
             _copy(archive, view.store, pairs, lease.proof)
 
-    Publisher(archive, replicas).replicas.each(copy)
-    _copy(archive, archive.store, pairs, lease.proof)
+    Publisher(archive, replicas).change_everywhere(copy)
 
 
-def _copy(archive: Archive, store: FinalStore, pairs: Mapping[str, str], proof: LeaseProof) -> None:
-    """Copy what a store has of variables by their former names, and record it apart."""
+def _copy(
+    archive: Archive,
+    store: FinalStore,
+    pairs: Mapping[str, str],
+    proof: LeaseProof,
+    *,
+    is_moved: bool = False,
+) -> None:
+    """Copy what readers of a store see of variables by their former names, and record it apart.
+
+    Where it is to be moved instead, only record it.
+    """
     apart = store.tracker.adding
+    length = store.published_length(archive.append_dim) or 0
     for record in store.tracker.all_records():
+        if not record.region.is_static and record.start >= length:
+            continue  # see `_carry`
         for old, new in pairs.items():
             known = record.variables.get(old)
             if known is None:
                 continue
             before = apart.read(record.region)
-            if before is not None and _is_copy(before, record, old, new):
+            is_uploaded = bool(known.objects) and not (is_moved or store.shows_uploads)
+            if before is not None and _is_copy(before, record, old, new, is_uploaded):
                 continue
-            uploaded = _copied(archive, store, known, new, proof)
-            made = replace(
-                known,
-                objects=uploaded.objects,
-                token=uploaded.token,
-                holes=tuple(renamed(key, new) for key in known.holes),
-            )
-            history = tuple(
-                replace(was, variables=(new,)) for was in record.history if old in was.variables
-            )
-            added = replace(record, variables={new: made}, under_way={}, history=history)
+            if is_moved:
+                uploaded = Uploaded(_renamed(known, new))
+            else:
+                uploaded = _copied(archive, store, known, new, proof)
             proof.check()
+            added = _added(record, old, new, uploaded)
             apart.write(with_variables(before, added, [new]))
 
 
-def _is_copy(apart: ProgressRecord, record: ProgressRecord, old: str, new: str) -> bool:
+def _carry(
+    archive: Archive, store: FinalStore, pairs: Mapping[str, str], proof: LeaseProof
+) -> None:
+    """Let regions that no reader sees yet have the new names, once these are shown.
+
+    Uploads that would have been copied before become visible with their array, or never. Those to
+    an array that has moved since go where it is.
+    """
+    shown = array_metadata(store.metadata() or {})
+    for record in store.tracker.all_records():
+        for old, new in pairs.items():
+            known = record.variables.get(old)
+            if known is None or new in record.variables:
+                continue
+            if old in shown:
+                uploaded = _copied(archive, store, known, new, proof)
+            else:
+                uploaded = Uploaded(_renamed(known, new), known.token)
+            proof.check()
+            record = with_variables(record, _added(record, old, new, uploaded), [new])
+            store.tracker.write(record)
+
+
+def _renamed(known: VariableRecord, new: str) -> tuple[ObjectReceipt, ...]:
+    return tuple(replace(one, key=renamed(one.key, new)) for one in known.objects)
+
+
+def _added(record: ProgressRecord, old: str, new: str, uploaded: Uploaded) -> ProgressRecord:
+    """Return the record of a region with nothing but a variable by its new name."""
+    known = record.variables[old]
+    made = replace(
+        known,
+        objects=uploaded.objects,
+        token=uploaded.token,
+        holes=tuple(renamed(key, new) for key in known.holes),
+    )
+    history = tuple(
+        replace(was, variables=(new,)) for was in record.history if old in was.variables
+    )
+    return replace(record, variables={new: made}, under_way={}, history=history)
+
+
+def _is_copy(
+    apart: ProgressRecord, record: ProgressRecord, old: str, new: str, is_uploaded: bool
+) -> bool:
     """Whether what is recorded by the new name is what is recorded by the old one."""
     copied, known = apart.variables.get(new), record.variables[old]
     if copied is None or apart.groups[copied.group] != record.groups[known.group]:
         return False
-    objects = tuple(replace(one, key=renamed(one.key, new)) for one in known.objects)
+    if (copied.token is not None) != is_uploaded:
+        return False  # it was to be moved and is copied, or the other way round
+    objects = _renamed(known, new)
     holes = tuple(renamed(key, new) for key in known.holes)
     return copied == replace(
         known, objects=objects, holes=holes, group=copied.group, token=copied.token

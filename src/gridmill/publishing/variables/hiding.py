@@ -1,17 +1,21 @@
-"""How variables leave what readers see; their objects are deleted later, by who calls this."""
+"""How variables leave what readers see, or get other names there.
+
+Objects that nobody sees any more are deleted later, by who calls this.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from gridmill.model.records import ProgressRecord
 from gridmill.publishing.variables.merging import without_variables
 from gridmill.publishing.variables.showing import are_shown
 from gridmill.publishing.view import Check, ReaderView
-from gridmill.stores.final_store import CoordinateValues
+from gridmill.stores.final_store import CoordinateValues, Rename
 from gridmill.stores.lookahead import each
 
-__all__ = ["forget_hidden", "hide"]
+__all__ = ["forget_hidden", "hide", "rename_shown"]
 
 
 def hide(
@@ -37,20 +41,68 @@ def hide(
     LeaseLost
         Nothing may be written any more.
     """
-    archive, store = view.archive, view.store
-    if not any(are_shown(store, [name]) for name in names):
+    if not any(are_shown(view.store, [name]) for name in names):
         declare()
         return
-    length = store.published_length(archive.append_dim) or 0
+    message = f"Remove {', '.join(names)}"
+
+    def change(folder: Path, check: Check, values: Sequence[CoordinateValues]) -> None:
+        view.store.remove_arrays(folder, names, message, check, values)
+
+    _change(view, change, check, declare, run)
+
+
+def rename_shown(
+    view: ReaderView,
+    names: Mapping[str, str],
+    rename: Rename,
+    check: Check,
+    declare: Callable[[], None],
+    run: str,
+) -> None:
+    """Let readers of a store see variables by other names, all at once.
+
+    Parameters
+    ----------
+    view
+        Of the store; its archive and its records have the new names.
+    names
+        The new names by the old ones.
+    rename
+        The store's, see `FinalStore.renaming`.
+    check, declare, run
+        See `hide`.
+
+    Raises
+    ------
+    LeaseLost
+        Nothing may be written any more.
+    """
+    message = "Rename " + ", ".join(f"{old} to {new}" for old, new in names.items())
+
+    def change(folder: Path, check: Check, values: Sequence[CoordinateValues]) -> None:
+        rename(folder, names, message, check, values)
+
+    _change(view, change, check, declare, run)
+
+
+def _change(
+    view: ReaderView,
+    change: Callable[[Path, Check, Sequence[CoordinateValues]], None],
+    check: Check,
+    declare: Callable[[], None],
+    run: str,
+) -> None:
+    archive = view.archive
+    length = view.store.published_length(archive.append_dim) or 0
     values = list(_values(view, length, run))
 
     def check_and_declare() -> None:
         check()
         declare()
 
-    message = f"Remove {', '.join(names)}"
     with archive.written(archive.up_to(length)) as folder:
-        store.remove_arrays(folder, names, message, check_and_declare, values)
+        change(folder, check_and_declare, values)
     view.completeness.remember_shown()
     view.completeness.settle()
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import icechunk
 from zarr.core.sync import sync
 
-from gridmill.model.records import ProgressRecord
 from gridmill.stores.final_store import CoordinateValues, StagedRegion
 from gridmill.stores.icechunk.keys import (
     arrays_in,
@@ -25,7 +24,13 @@ from gridmill.stores.icechunk.keys import (
 from gridmill.stores.icechunk.named.branches import begin_branch
 from gridmill.stores.icechunk.patience import one_line, patiently
 from gridmill.stores.icechunk.seeds import Seeds
-from gridmill.stores.icechunk.uploads import Uploads, digest_of, merged_in, said_of_merged
+from gridmill.stores.icechunk.uploads import (
+    Uploads,
+    digest_of,
+    digests_without,
+    merged_in,
+    said_of_merged,
+)
 from gridmill.stores.metadata import ROOT, array_metadata, first_object_beyond
 
 __all__ = ["Publication", "PublishConflict", "commit"]
@@ -254,7 +259,9 @@ class Publication:
         arrays = array_metadata(read_metadata(session.store))
         merged = merged_in(repository, self.repository.branch)
         for record in self.uploads.tracker.all_records():
-            before, after = _digests(record, arrays.keys(), names, merged.get(record.region.name))
+            before, after = digests_without(
+                record, arrays.keys(), names, merged.get(record.region.name)
+            )
             if before is not None and before == merged.get(record.region.name):
                 merged[record.region.name] = after
         check()
@@ -264,18 +271,6 @@ class Publication:
         set_all(session.store, values)
         commit(repository, session, message, merged)
         return True
-
-
-def _digests(
-    record: ProgressRecord, arrays: Collection[str], names: Collection[str], said: str | None
-) -> tuple[str | None, str]:
-    """Return the digests of a region with all that readers see, and without some of it."""
-    if said is None:
-        return None, ""
-    tokens = {n: v.token for n, v in record.variables.items() if v.token and n in arrays}
-    whole = StagedRegion(record.region.name, int(said.split()[-1]), tokens)
-    rest = {name: token for name, token in tokens.items() if name not in names}
-    return digest_of(whole), digest_of(replace(whole, tokens=rest))
 
 
 def commit(

@@ -37,12 +37,14 @@ from gridmill.stores.copied import keep_object
 from gridmill.stores.final_store import (
     CoordinateValues,
     IntendedWork,
+    Rename,
     StagedRegion,
     Uploaded,
 )
 from gridmill.stores.icechunk import upkeep
 from gridmill.stores.icechunk.keys import Array, arrays_in, get, put, read_metadata
 from gridmill.stores.icechunk.maintenance.rearranging import rearrange
+from gridmill.stores.icechunk.maintenance.renaming import drop_leftover, renaming
 from gridmill.stores.icechunk.named.branches import IcechunkBranches
 from gridmill.stores.icechunk.named.moments import Moments
 from gridmill.stores.icechunk.named.tags import IcechunkVersions
@@ -381,6 +383,7 @@ class IcechunkStore:
 
     def delete_removed(self, names: Collection[str], check: Callable[[], None]) -> int:
         """Delete nothing: earlier versions hold it until they are forgotten."""
+        drop_leftover(self.repository)
         return 0
 
     def copy_array(
@@ -388,6 +391,10 @@ class IcechunkStore:
     ) -> tuple[ObjectReceipt, ...] | None:
         """Copy nothing: what is put into an array is an upload."""
         return None
+
+    def renaming(self, names: Collection[str], append_dim: str) -> Rename | None:
+        """Return what gives arrays other names, if it can; see `maintenance.renaming`."""
+        return renaming(self.uploads, names, append_dim)
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
         """Give the keys whose object is gone or has fewer bytes; see `Uploads.missing`."""

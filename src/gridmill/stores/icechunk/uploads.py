@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -14,19 +14,19 @@ from typing import Any
 import icechunk
 from zarr.abc.store import Store
 
-from gridmill.model.records import ObjectReceipt
+from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.stores.final_store import StagedRegion
-from gridmill.stores.icechunk.keys import has, read_metadata
+from gridmill.stores.icechunk.keys import get, has, read_metadata
 from gridmill.stores.icechunk.patience import patiently
 from gridmill.stores.icechunk.repository import AT_ONCE, BRANCH, RepositoryAt
 from gridmill.stores.icechunk.settings.formats import DEFAULT, format_of
 from gridmill.stores.icechunk.tokens import Forks, UploadLost
 from gridmill.stores.lookahead import each
-from gridmill.stores.metadata import array_metadata
+from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.state.records import UpdateProgressTracker
 
-__all__ = ["MERGED", "Uploads", "digest_of", "merged_in", "said_of_merged"]
+__all__ = ["MERGED", "Uploads", "digest_of", "digests_without", "merged_in", "said_of_merged"]
 
 log = logging.getLogger(__name__)
 
@@ -128,14 +128,25 @@ class Uploads:
             )
 
     def lost(self, region: StagedRegion) -> frozenset[str]:
-        """Name the variables whose uploads this Icechunk does not read, and that it must merge."""
-        if self._merged_lately().get(region.name) == digest_of(region):
+        """Name the variables whose uploads cannot be merged any more, and must be.
+
+        This Icechunk does not read them, or they began from a seed and their array became visible
+        without them.
+        """
+        said = self._merged_lately().get(region.name)
+        if said == digest_of(region):
             return frozenset()
         return frozenset(
             name
             for name, token in region.tokens.items()
             if not self.forks.is_readable(token, self.forks.name_of(name, region.name))
+            or (said is None and self._is_late(token, name, region.name))
         )
+
+    def _is_late(self, token: str, name: str, region: str) -> bool:
+        seed = self.forks.token(token, name, region).seed
+        store = None if seed is None else patiently(self.repository.published)
+        return store is not None and get(store, f"{name}/{ROOT}") is not None
 
     def whole_regions(self) -> Iterator[StagedRegion]:
         """Yield all regions with uploads, whole."""
@@ -185,6 +196,21 @@ def digest_of(region: StagedRegion) -> str:
     """Tell apart what a region brings, and how much of it is visible: both may change."""
     tokens = json.dumps(sorted(region.tokens.items())).encode()
     return f"{hashlib.sha256(tokens).hexdigest()[:16]} {region.stop}"
+
+
+def digests_without(
+    record: ProgressRecord, arrays: Collection[str], names: Collection[str], said: str | None
+) -> tuple[str | None, str]:
+    """Return the digests of a region with all that readers see, and without some arrays.
+
+    `said` is what the branch holds of it; None and nothing where it holds nothing.
+    """
+    if said is None:
+        return None, ""
+    tokens = {n: v.token for n, v in record.variables.items() if v.token and n in arrays}
+    whole = StagedRegion(record.region.name, int(said.split()[-1]), tokens)
+    rest = {name: token for name, token in tokens.items() if name not in names}
+    return digest_of(whole), digest_of(replace(whole, tokens=rest))
 
 
 def merged_in(repository: icechunk.Repository, branch: str = BRANCH) -> dict[str, str]:
