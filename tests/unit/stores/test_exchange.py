@@ -50,7 +50,7 @@ def test_a_place_has_then_what_the_other_one_has(tmp_path_factory, ours, theirs)
 
 
 def test_a_place_that_is_cleared_says_so_to_the_last(tmp_path):
-    """Only leases, and what is being written, stay; the declaration goes when nothing else is left."""
+    """Leases, and what is being written, stay; the declaration goes when nothing else is left."""
     objects = filled(tmp_path, dict.fromkeys((*MOVING, *STAYING, *JOINING), b"x"))
     exchange.mark(objects, {"dataset_id": "tiny"}, {"what": "deleting"})
     left = []
