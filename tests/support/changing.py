@@ -2,7 +2,8 @@
 
 The harness is a process that never uses what it imports (threads of Icechunk and of S3 do not
 survive a fork): every archive is worked on in a fork of it, which is killed at one step after the
-other, while another one reads. See `killed_at_every_step`.
+other, while another one reads. What a fork imports on its way, the next ones have. See
+`killed_at_every_step`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from gridmill.operations.variables.removing import check_removal, remove_variabl
 from gridmill.operations.variables.renaming import rename_variables
 from gridmill.sources.fetch.download import DownloadSettings
 from gridmill.stores.objects.local import LocalObjects
+from killed_steps import forked
 from tiny import SHAPE, Provider, TinyTemplate, TinyVar, hours, tiny_var, until, url_of, values_at
 
 __all__ = [
@@ -364,11 +366,11 @@ def _kill_once(
     reader = os.fork()
     if reader == 0:
         _guarded(lambda: _read(scenario, where, said, stop))
-    status = _forked(work)
+    status = forked(work)
     is_over = status == 0
     if not is_over and status != -signal.SIGKILL:
         _say(said, f"the work ended with {status}")
-    _must(_forked(finish), said, "finish")
+    _must(forked(finish), said, "finish")
     stop.touch()
     os.waitpid(reader, 0)
     found = said.read_text().splitlines() if said.exists() else []
@@ -381,7 +383,7 @@ def _build(build: Callable[[], None], root: Path, step: int, said: Path, *, is_l
     if is_local and kept.exists():
         shutil.copytree(kept, root / f"{step}", dirs_exist_ok=True)
         return
-    _must(_forked(build), said, "build")
+    _must(forked(build), said, "build")
     if is_local:
         shutil.copytree(root / f"{step}", kept)
 
@@ -466,14 +468,6 @@ def _say(said: Path, what: str) -> None:
 def _must(status: int, said: Path, what: str) -> None:
     if status:
         _say(said, f"{what} ended with {status}")
-
-
-def _forked(function: Callable[[], None]) -> int:
-    """Do something in a fork of this process; its exit code, or minus the signal that ended it."""
-    pid = os.fork()
-    if pid == 0:
-        _guarded(function)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _guarded(function: Callable[[], None]) -> None:

@@ -5,23 +5,25 @@ A lie is what a file holds, or is, instead of what its name promises.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import netCDF4
 import numpy as np
 import pandas as pd
 
-from gridmill import Coordinate, DataVar, Encoding, RegionJob, SourceFileCoord, read_netcdf
-from tiny import TinyTemplate, time_coordinate
+from gridmill import DataVar, Encoding, RegionJob, SourceFileCoord, read_netcdf
+from tiny import GridTemplate
 
 DAYS = pd.date_range("2020-01-01", periods=8, freq="D")
 LATS = np.array([60.0, 20.0, -40.0])
 # As large as what is read without netCDF4: chunks of 64 KiB.
 LONS = np.arange(0.0, 360.0, 1 / 16)
 FORMATS = ("NETCDF4", "NETCDF3_CLASSIC")
+DUE = pd.Timedelta(hours=2)  # after the label
 
 
 def field(day: int) -> np.ndarray:
@@ -30,16 +32,10 @@ def field(day: int) -> np.ndarray:
     return values.astype("float32")
 
 
-class Template(TinyTemplate):
+class Template(GridTemplate):
     """Daily temperature."""
 
-    dims = ("time", "latitude", "longitude")
     append_dim_frequency = "D"
-    coords = (
-        time_coordinate(attrs={"standard_name": "time"}),
-        Coordinate(name="latitude", attrs={"units": "degrees_north"}),
-        Coordinate(name="longitude", attrs={"units": "degrees_east"}),
-    )
     data_vars = (
         DataVar(
             name="t2m",
@@ -71,11 +67,12 @@ class Day(SourceFileCoord):
 class Job(RegionJob[DataVar, Day]):
     """Reads as the README shows."""
 
-    publication_delay = timedelta(hours=2)
+    publication_delay = DUE
+    file_type: ClassVar[type[SourceFileCoord]] = Day
 
     def generate_source_file_coords(self, processing_region_ds, data_var_group):
         """Give a file a day."""
-        return [Day(label=label) for label in processing_region_ds.get_index("time")]
+        return [self.file_type(label=label) for label in processing_region_ds.get_index("time")]
 
     def read_data(self, coord, data_var):
         """Read the file's variable whole."""
@@ -174,3 +171,44 @@ def another_calendar(held: Held) -> None:
 def renamed(held: Held) -> None:
     """Under a name that nobody knows."""
     held.name = "2t"
+
+
+def cut(content: bytes, draw: random.Random) -> bytes:
+    """A cache's copy that lost its end; its length agrees."""
+    return content[: draw.randrange(1, len(content) - 4)]
+
+
+def page(content: bytes, draw: random.Random) -> bytes:
+    """A page that says sorry."""
+    return b"<!DOCTYPE html><html><body>Service unavailable</body></html>"
+
+
+def empty(content: bytes, draw: random.Random) -> bytes:
+    """Nothing."""
+    return b""
+
+
+def noise(content: bytes, draw: random.Random) -> bytes:
+    """Bytes of no format."""
+    return draw.randbytes(len(content))
+
+
+# What a file holds, or what becomes of its bytes.
+HELD: dict[str, Callable[[Held], None]] = {
+    function.__name__: function
+    for function in (
+        flipped,
+        rolled,
+        celsius,
+        the_day_before,
+        another_grid,
+        another_length,
+        another_quantity,
+        another_calendar,
+        packed_by_text,
+        renamed,
+    )
+}
+BYTES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    function.__name__: function for function in (cut, page, empty, noise)
+}

@@ -17,7 +17,6 @@ import pandas as pd
 import xarray as xr
 
 from gridmill import (
-    Coordinate,
     DataVar,
     DynamicalDataset,
     Encoding,
@@ -27,7 +26,7 @@ from gridmill import (
 )
 from gridmill.authoring.derived import Aggregation, wind_speed
 from gridmill.stores.objects.local import LocalObjects
-from tiny import TinyTemplate, time_coordinate
+from tiny import GridTemplate
 
 LATS, LONS = np.array([50.0, 40.0, 30.0]), np.arange(0.0, 40.0, 10)
 START = pd.Timestamp("2020-01-01")
@@ -56,17 +55,11 @@ def write_hour(folder: Path, time: pd.Timestamp, names: tuple[str, ...] = ("u", 
         xr.Dataset(values, coords).to_netcdf(folder / f"{'_'.join(some)}_{time:%Y%m%d%H}.nc")
 
 
-class HourlyTemplate(TinyTemplate):
+class HourlyTemplate(GridTemplate):
     """An hourly grid."""
 
-    dims = ("time", "latitude", "longitude")
     append_dim_start = str(START)
     append_dim_frequency = "h"
-    coords = (
-        time_coordinate(attrs={"standard_name": "time"}),
-        Coordinate(name="latitude", attrs={"units": "degrees_north"}),
-        Coordinate(name="longitude", attrs={"units": "degrees_east"}),
-    )
     data_vars = (var("speed", derived=wind_speed(var("u"), var("v"))),)
 
     def dimension_coordinates(self) -> dict[str, Any]:

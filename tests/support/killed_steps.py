@@ -1,8 +1,9 @@
 """An operation that is killed with SIGKILL before one of its writes: before the first, the second …
 
 A process that has imported everything forks one for each attempt, so that an attempt takes as long
-as the operation itself. What a write is: a put, a put on a condition or a delete of an object
-beside or in a store, a commit of Icechunk and a change of one of its branches.
+as the operation itself: what one imports on its way, the next ones have. What a write is: a put, a
+put on a condition or a delete of an object beside or in a store, a commit of Icechunk and a change
+of one of its branches.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Attempts", "Readers"]
+__all__ = ["Attempts", "Readers", "forked"]
 
 MOST_WRITES = 400
+# A reader that never rests takes more of a core than what it looks at.
+PAUSE_S = 0.1
 WRITES = ("put", "put_if_absent", "overwrite", "delete")
 
 
@@ -79,6 +84,8 @@ class Attempts:
 class Readers:
     """Looks at something in a loop, in a thread, and keeps what it finds wrong.
 
+    What each death leaves is seen for certain by a test that then calls `once`.
+
     Parameters
     ----------
     look
@@ -101,7 +108,7 @@ class Readers:
         self._thread.join()
 
     def _loop(self) -> None:
-        while not self._ended.wait(0.01):
+        while not self._ended.wait(PAUSE_S):
             self.once()
 
     def once(self) -> None:
@@ -116,8 +123,40 @@ class Readers:
 # -- the process that forks -----------------------------------------------------------------------
 
 
-def _count_writes(dies_before: int | None) -> None:
-    """Kill this process before a write."""
+def forked(do: Callable[[], object]) -> int:
+    """Do something in a fork of this process; its exit code, or minus the signal that ended it.
+
+    What it imports of others until it is done, the next forks have.
+    """
+    had = {*sys.modules}
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            do()
+            _tell(writing, had)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    _import_too(_told(reading, writing)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _import_too(names: Iterable[str]) -> None:
+    """Import what a fork imported of others, so that the next ones have it."""
+    for name in names:
+        # Icechunk 2 starts threads as it is imported, and no fork of theirs goes on.
+        if name.partition(".")[0] not in ("gridmill", "icechunk"):
+            with suppress(ImportError):  # some are made by others, under names of their own
+                importlib.import_module(name)
+
+
+def _count_writes(dies_before: int | None, tell: Callable[[], None]) -> None:
+    """Kill this process before a write; at the write before that one, tell what is imported."""
     left = [dies_before]
 
     def count() -> None:
@@ -125,6 +164,8 @@ def _count_writes(dies_before: int | None) -> None:
             left[0] -= 1
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if left[0] == 1:
+                tell()
 
     def counted(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -160,25 +201,39 @@ def _count_writes(dies_before: int | None) -> None:
     RepositoryAt.create = counted(RepositoryAt.create)
 
 
-def _attempt(function: Callable[..., Any], number: int | None, arguments: Any) -> str:
-    """Call a function in a fork; say how that ended."""
+def _attempt(
+    function: Callable[..., Any], number: int | None, arguments: Any
+) -> tuple[str, list[str]]:
+    """Call a function in a fork; how that ended, and what it imported until the last write."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        said = "done"
+        tell = functools.partial(_tell, writing, {*sys.modules})
         try:
-            _count_writes(number)
+            _count_writes(number, tell)
             function(*arguments)
+            tell("done")
         except BaseException as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-        os.write(writing, said.encode())
+            tell(" ".join(f"{type(error).__name__}: {error}".split()))
         os._exit(0)
+    said, imported = _told(reading, writing)
+    _, status = os.waitpid(child, 0)
+    return "died" if os.WIFSIGNALED(status) else said or f"ended with {status}", imported
+
+
+def _tell(writing: int, had: set[str], said: str = "") -> None:
+    """Write a line about an attempt: how it ended, and what it imported."""
+    line = json.dumps([said, sorted({*sys.modules} - had)]) + "\n"
+    os.write(writing, line.encode())
+
+
+def _told(reading: int, writing: int) -> tuple[str, list[str]]:
+    """Give the last line that a fork wrote until it ended."""
     os.close(writing)
     with os.fdopen(reading) as answer:
-        said = answer.read()
-    _, status = os.waitpid(child, 0)
-    return "died" if os.WIFSIGNALED(status) else said or f"ended with {status}"
+        lines = [json.loads(line) for line in answer if line.endswith("\n")]
+    return lines[-1] if lines else ("", [])
 
 
 def _mother(named: str) -> None:
@@ -187,8 +242,10 @@ def _mother(named: str) -> None:
     module, _, name = named.partition(":")
     function = getattr(importlib.import_module(module), name)
     for line in sys.stdin:
-        answers.write(_attempt(function, *json.loads(line)) + "\n")
+        said, imported = _attempt(function, *json.loads(line))
+        answers.write(said + "\n")
         answers.flush()
+        _import_too(imported)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Completeness, Coordinate, DataVar, Encoding
 from gridmill.sources.fetch.download import DownloadSettings
 from gridmill.stores.objects.local import LocalObjects
+from killed_steps import forked
 
 START = pd.Timestamp("2020-01-01")
 STEP = pd.Timedelta(hours=6)
@@ -192,17 +193,12 @@ class Updates:
 
 
 def _update_in_a_child(store: str, source: str, log: str, dies_at: int, now: str) -> int:
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    code = 1
-    try:
+    def update() -> None:
         count_puts(Path(log), dies_at or None)
         dataset = Leads(store, source_base=source)
         dataset.reformat_operational_update(client="none", now=pd.Timestamp(now))
-        code = 0
-    finally:
-        os._exit(code)
+
+    return forked(update)
 
 
 if __name__ == "__main__":

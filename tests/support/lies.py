@@ -14,7 +14,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from distributed import Client
 
 import daily_grib
 import daily_netcdf as daily
-from daily_netcdf import DAYS, LATS, LONS, Held, field, write
+from daily_netcdf import BYTES, DAYS, DUE, HELD, LATS, LONS, Held, field, write
 from gridmill import DownloadSettings
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.intake import Intake
@@ -51,48 +51,7 @@ __all__ = [
     "play",
 ]
 
-Content = Callable[[bytes, random.Random], bytes]
-DUE = pd.Timedelta(hours=2)  # after the label, see `daily_netcdf.Job`
 MENDED = pd.Timedelta(days=10)
-
-
-def cut(content: bytes, draw: random.Random) -> bytes:
-    """A cache's copy that lost its end; its length agrees."""
-    return content[: draw.randrange(1, len(content) - 4)]
-
-
-def page(content: bytes, draw: random.Random) -> bytes:
-    """A page that says sorry."""
-    return b"<!DOCTYPE html><html><body>Service unavailable</body></html>"
-
-
-def empty(content: bytes, draw: random.Random) -> bytes:
-    """Nothing."""
-    return b""
-
-
-def noise(content: bytes, draw: random.Random) -> bytes:
-    """Bytes of no format."""
-    return draw.randbytes(len(content))
-
-
-# What a file holds, or what becomes of its bytes.
-HELD: dict[str, Callable[[Held], None]] = {
-    function.__name__: function
-    for function in (
-        daily.flipped,
-        daily.rolled,
-        daily.celsius,
-        daily.the_day_before,
-        daily.another_grid,
-        daily.another_length,
-        daily.another_quantity,
-        daily.another_calendar,
-        daily.packed_by_text,
-        daily.renamed,
-    )
-}
-BYTES: dict[str, Content] = {function.__name__: function for function in (cut, page, empty, noise)}
 LIES = (*HELD, *BYTES, *daily_grib.LIES)
 # What is only told otherwise is no gap, nor is what can be found without an index.
 CONVERTED = {"flipped", "rolled", "celsius", "stale_index", "page_as_index"}

@@ -20,6 +20,7 @@ from unittest import mock
 import numpy as np
 
 from gridmill.stores.objects.local import LocalObjects
+from killed_steps import forked
 from preliminary import FINAL, PRELIMINARY, Told, TwoFolders
 from tiny import HOUR, START, hours, until, values_at
 
@@ -76,22 +77,10 @@ _read = Told.region_job.read_data
 
 def in_child(do: Callable[[], None]) -> bool:
     """Do it in a process of its own; whether that was killed."""
-    child = os.fork()
-    if not child:
-        try:
-            do()
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return True
-    if status:
-        raise AssertionError(f"the driver ended with {status}")
-    return False
+    code = forked(do)
+    if code not in (0, -signal.SIGKILL):
+        raise AssertionError(f"the driver ended with {code}")
+    return code != 0
 
 
 def build(folder: Path, kind: str) -> None:

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from distributed import Client
 
+from daily_netcdf import DUE
+from liars import PROVIDERS, Provider
 from lies import MENDED, Died, dying
-from lying_providers import DUE, PROVIDERS, Provider
 
 __all__ = ["CELLS", "SourceScene", "play_source"]
 

@@ -74,6 +74,17 @@ class TinyTemplate(TemplateConfig):
         return {"y": np.arange(2.0), "x": np.arange(3.0)}
 
 
+class GridTemplate(TinyTemplate):
+    """On latitudes and longitudes, which a subclass gives."""
+
+    dims = ("time", "latitude", "longitude")
+    coords = (
+        time_coordinate(attrs={"standard_name": "time"}),
+        Coordinate(name="latitude", attrs={"units": "degrees_north"}),
+        Coordinate(name="longitude", attrs={"units": "degrees_east"}),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TinyCoord(SourceFileCoord):
     """The file of one label."""

@@ -18,8 +18,8 @@ from pathlib import Path
 from distributed import Client
 from long import commit_here
 
+from liars import PROVIDERS
 from lies import STAGES, STORES
-from lying_providers import PROVIDERS
 from source_lies import CELLS, SourceScene, play_source
 
 __all__ = ["play_providers"]

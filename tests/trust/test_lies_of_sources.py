@@ -9,8 +9,8 @@ import pytest
 from distributed import Client
 
 from clusters import one_worker
+from liars import PROVIDERS, Provider
 from lies import STAGES, STORES
-from lying_providers import PROVIDERS, Provider
 from source_lies import CELLS, SourceScene, play_source
 
 client = one_worker()

@@ -436,7 +436,10 @@ def test_the_first_append_is_safe_at_any_death(tmp_path, provider, kind):
         seen[0] = max(seen[0], look_at(store, seen[0], 14))
 
     with Readers(look) as readers, Attempts("elsewhere:update_tiny") as attempts:
-        deaths = sum(1 for _ in attempts.one_after_the_other(store, str(provider.root)))
+        deaths = 0
+        for _ in attempts.one_after_the_other(store, str(provider.root)):
+            readers.once()
+            deaths += 1
         readers.once()
     assert readers.violations == []
     assert (seen, deaths > 10) == ([14], True)

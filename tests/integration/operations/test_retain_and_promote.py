@@ -412,6 +412,7 @@ def test_killed_on_the_way_back_to_what_was_dropped(tmp_path: Path, provider: Pr
             look = Looking(folder)
             with Readers(look) as readers:
                 died = attempts.dies_before(number, str(folder))
+                readers.once()
                 attempts.dies_before(None, str(folder))
             readers.once()
             assert readers.violations == []

@@ -26,7 +26,6 @@ from distributed.core import error_message
 
 from gridmill import (
     BearerToken,
-    Coordinate,
     DataVar,
     DownloadSettings,
     Encoding,
@@ -47,7 +46,7 @@ from gridmill.sources.racing import quickest
 from gridmill.testing import ArchiveServer, S3Server
 from gridmill.testing.faults import Status, Truncated
 from guarded import Guarded
-from tiny import TinyTemplate, dataset_of, snapshot, time_coordinate
+from tiny import GridTemplate, dataset_of, snapshot
 
 LATS, LONS = np.array([60.0, 20.0, -40.0]), np.arange(0.0, 360.0, 45.0)
 TIMES = pd.date_range("2020-01-01", periods=24, freq="h")
@@ -56,15 +55,9 @@ END, LATE = "2020-01-01T16:00", pd.Timestamp("2020-01-02")
 REGION, CHUNK = 4, 3
 
 
-class Template(TinyTemplate):
+class Template(GridTemplate):
     """Two variables on a global grid."""
 
-    dims = ("time", "latitude", "longitude")
-    coords = (
-        time_coordinate(attrs={"standard_name": "time"}),
-        Coordinate(name="latitude", attrs={"units": "degrees_north"}),
-        Coordinate(name="longitude", attrs={"units": "degrees_east"}),
-    )
     data_vars = tuple(
         DataVar(
             name=name,

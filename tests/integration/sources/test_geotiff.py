@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 
 from gridmill import (
-    Coordinate,
     DataVar,
     DownloadSettings,
     Encoding,
@@ -24,7 +23,7 @@ from gridmill import (
 )
 from gridmill.testing import ArchiveServer
 from gridmill.testing.faults import Truncated
-from tiny import TinyTemplate, dataset_of, time_coordinate
+from tiny import GridTemplate, dataset_of
 
 rasterio = pytest.importorskip("rasterio")
 
@@ -63,16 +62,10 @@ def write(path: Path, values: np.ndarray, **how: Any) -> None:
         plain.unlink()
 
 
-class Template(TinyTemplate):
+class Template(GridTemplate):
     """Daily rain on half degrees."""
 
-    dims = ("time", "latitude", "longitude")
     append_dim_frequency = "D"
-    coords = (
-        time_coordinate(attrs={"standard_name": "time"}),
-        Coordinate(name="latitude", attrs={"units": "degrees_north"}),
-        Coordinate(name="longitude", attrs={"units": "degrees_east"}),
-    )
     data_vars = (
         DataVar(
             name="rain",

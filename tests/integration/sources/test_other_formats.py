@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from gridmill import (
-    Coordinate,
     DataVar,
     DownloadSettings,
     Encoding,
@@ -26,7 +25,7 @@ from gridmill import (
 )
 from gridmill.authoring.sources.opened import XarrayRegionJob
 from gridmill.testing import ArchiveServer
-from tiny import TinyTemplate, dataset_of, time_coordinate
+from tiny import GridTemplate, dataset_of
 
 LATS, LONS = np.array([60.0, 20.0, -40.0]), np.arange(0.0, 360.0, 45.0)
 DAYS = pd.date_range("2020-01-01", periods=3, freq="D")
@@ -94,16 +93,10 @@ def write_hdf5(path: Path, held: Day) -> None:
             grid["rain"].dims[number].attach_scale(grid[name])
 
 
-class Template(TinyTemplate):
+class Template(GridTemplate):
     """Daily rain."""
 
-    dims = ("time", "latitude", "longitude")
     append_dim_frequency = "D"
-    coords = (
-        time_coordinate(attrs={"standard_name": "time"}),
-        Coordinate(name="latitude", attrs={"units": "degrees_north"}),
-        Coordinate(name="longitude", attrs={"units": "degrees_east"}),
-    )
     data_vars = (
         DataVar(
             name="rain",

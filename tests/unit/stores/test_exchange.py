@@ -15,7 +15,8 @@ from gridmill.stores.state.beside import exchange
 from gridmill.stores.zarr_store import ZarrStore
 
 MOVING = ("regions/0.json", "regions/4.json", "pending/0-now-", "variables.json", "seeds/a.json")
-STAYING = ("leases/x/claim.json", "feed/2026-11-30.jsonl", "copied-from.json")
+KEPT = ("leases/x/claim.json", "staging/unfinished")
+STAYING = (*KEPT, "feed/2026-11-30.jsonl", "copied-from.json", "probe")
 JOINING = ("runs/1.json", "runs/2.json", "runs/3.json")
 
 places = st.dictionaries(st.sampled_from(MOVING + STAYING + JOINING), st.binary(max_size=3))
@@ -49,13 +50,13 @@ def test_a_place_has_then_what_the_other_one_has(tmp_path_factory, ours, theirs)
 
 
 def test_a_place_that_is_cleared_says_so_to_the_last(tmp_path):
-    """Only leases stay; the declaration goes when nothing else is left."""
+    """Leases, and what is being written, stay; the declaration goes when nothing else is left."""
     objects = filled(tmp_path, dict.fromkeys((*MOVING, *STAYING, *JOINING), b"x"))
     exchange.mark(objects, {"dataset_id": "tiny"}, {"what": "deleting"})
     left = []
     exchange.clear(objects, lambda: left.extend(held(objects)))
-    assert left == ["declaration.json", "leases/x/claim.json"]
-    assert list(held(objects)) == ["leases/x/claim.json"]
+    assert left == ["declaration.json", *KEPT]
+    assert list(held(objects)) == list(KEPT)
 
 
 def test_what_is_under_way_stops_a_run_until_it_is_settled(tmp_path):

@@ -11,6 +11,7 @@ import xarray as xr
 import zarr
 
 from gridmill.model.reports.run_report import RunReport
+from gridmill.stores.opening import open_store
 from gridmill.stores.state.leases import LeaseLost
 from gridmill.stores.zarr_store import ZarrStore
 
@@ -135,3 +136,19 @@ def test_a_store_of_another_program_has_no_length(store):
     """A root without consolidated metadata is no archive, and no crash."""
     zarr.open_group(store.objects.root, mode="w", zarr_format=3)
     assert store.published_length("time") == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "state", "versions", "records"),
+    [
+        ("/a/sst.zarr", None, "/a/sst.v{}.zarr", "/a/sst.v{}.zarr.gridmill"),
+        ("s3://b/sst.zarr", None, "s3://b/sst.v{}.zarr", "s3://b/sst.v{}.zarr.gridmill"),
+        ("/a/sst", "/own/records", "/a/sst.v{}", "/own/records.v{}"),
+    ],
+)
+def test_each_version_is_staged_at_an_address_of_its_own(url, state, versions, records):
+    """With its records: nothing of one is taken for another's."""
+    for version in (2, 13):
+        staged = open_store(url, "sst", state=state, staged=version)
+        assert staged.url == versions.format(version)
+        assert staged.state.url == records.format(version)
