@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +46,9 @@ Places = npt.NDArray[np.int64]
 FORMAT = 2
 # Of a cell's area: by which what lies in it may differ from the cell, and is still all of it.
 COVERED = 1e-4
-# Of polygons, while they are cut.
-CELLS_AT_ONCE = 2**17
+# Of points, and of polygons' vertices: some 50 and 250 MB while they are found and cut.
+POINTS_AT_ONCE = 2**17
+VERTICES_AT_ONCE = 2**19
 
 
 class NeedsScipy(ImportError, NotImplementedError):  # noqa: N818
@@ -169,12 +170,9 @@ def make_weights(grid: SourceGrid, target: Target, method: RegridMethod) -> Weig
             _matrix(of_columns, (target.columns.size, columns.size)),
         )
         return Weights(matrices, source, target.shape)
-    if method == "conservative":
-        found = _of_cells(grid, target)
-    elif kind_of(grid) == CURVILINEAR:
-        found = _among_points(grid, target)
-    else:
-        found = _of_plane(grid, rows, columns, target)
+    if method == "bilinear" and kind_of(grid) != CURVILINEAR:
+        return Weights((_of_plane(grid, rows, columns, target),), source, target.shape)
+    found = (_of_cells if method == "conservative" else _among_points)(grid, target)
     lengths = (target.rows.size * target.columns.size, rows.size * columns.size)
     return Weights((_matrix(found, lengths),), source, target.shape)
 
@@ -197,7 +195,19 @@ def _of_neighbours(rows: Floats, columns: Floats, target: Target) -> tuple[Entri
     return of_rows, Neighbours(columns, turn=TURN).along(target.columns)
 
 
-def _of_plane(grid: SourceGrid, rows: Floats, columns: Floats, target: Target) -> Entries:
+def _of_plane(grid: SourceGrid, rows: Floats, columns: Floats, target: Target) -> csr_array:
+    """Find each point in the plane of the source's labels, some rows at a time."""
+    step = max(1, POINTS_AT_ONCE // target.columns.size)
+    parts = []
+    for first in range(0, target.rows.size, step):
+        part = replace(target, rows=target.rows[first : first + step])
+        lengths = (part.rows.size * part.columns.size, rows.size * columns.size)
+        parts.append(_matrix(_in_plane(grid, rows, columns, part), lengths))
+    made: csr_array = _scipy_sparse().vstack(parts, format="csr")
+    return made
+
+
+def _in_plane(grid: SourceGrid, rows: Floats, columns: Floats, target: Target) -> Entries:
     """Find each point in the plane of the source's labels, among four of its points."""
     places = target.places()
     kind = kind_of(grid)
@@ -252,7 +262,7 @@ def _of_cells(grid: SourceGrid, target: Target) -> Entries:
     """
     cells, plane = Cells(grid), Plane(target)
     height, width = cells.shape
-    step = max(1, CELLS_AT_ONCE // width)
+    step = max(1, VERTICES_AT_ONCE // (width * cells.vertices))
     parts = []
     for first in range(0, height, step):
         rows = slice(first, min(first + step, height))

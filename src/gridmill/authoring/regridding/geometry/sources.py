@@ -98,6 +98,7 @@ class Cells:
         steps = [np.linalg.norm(np.diff(places, axis=axis), axis=-1) for axis in (0, 1)]
         widest = max(float(np.degrees(np.nanmax(step))) for step in steps)
         self._parts = parts = parts_for(widest)
+        self.vertices = 4 * parts  # of each
         self._is_torn = _are_torn(places) if kind_of(grid) == CURVILINEAR else None
         self._along_rows = corners(1, parts)
         self._along_columns = corners(parts, 1)
