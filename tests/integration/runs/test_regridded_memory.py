@@ -67,10 +67,18 @@ def curved(grid) -> CurvilinearGrid:
     ("grid", "step", "method"),
     [
         (HRRR, 0.05, "bilinear"),
+        (curved(COARSE), 0.1, "bilinear"),
+        (curved(HRRR), 0.5, "bilinear"),
         (curved(COARSE), 0.2, "conservative"),
         (COARSE, 0.1, "conservative"),
     ],
-    ids=["of a plane", "to larger cells", "to smaller cells"],
+    ids=[
+        "of a plane",
+        "of quadrangles",
+        "of many quadrangles",
+        "to larger cells",
+        "to smaller cells",
+    ],
 )
 def test_making_weights_is_counted_too(grid, step, method):
     """Whichever way they are found, and however many points the archive has."""

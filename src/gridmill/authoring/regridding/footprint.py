@@ -30,9 +30,13 @@ WORKING_NBYTES = 25
 ENTRY_NBYTES = 12
 # The same while weights are made of polygons or quadrangles: with both numbers, and once more.
 MADE_ENTRY_NBYTES = 56
-# Of polygons and pairs while weights are made: of a source's and an archive's point, and at most.
+# Of a source's points while their corners are found: as places are known, and as labels are.
+PLACED_NBYTES = 180
+LABELLED_NBYTES = 110
+# Of polygons and pairs after that: of a source's and an archive's point, and at most.
 MAKING_NBYTES = 2000
-MOST_MAKING_NBYTES = 240 << 20
+MOST_CUT_NBYTES = 240 << 20
+MOST_FOUND_NBYTES = 120 << 20
 # Of points of the archive while they are found in a plane.
 FINDING_NBYTES = 400
 # A block's fields and their shares, between rows and columns and after both.
@@ -109,8 +113,11 @@ def regridding_nbytes(
     block = min(ours, BLOCK_VALUES)
     held = entries + entries * block // ours  # of a block there is a copy
     used = COPIES * fields + WORKING_NBYTES * (points + block) + ENTRY_NBYTES * held
-    if is_bilinear and kind_of(grid) != CURVILINEAR:
+    is_curved = kind_of(grid) == CURVILINEAR
+    if is_bilinear and not is_curved:
         found = FINDING_NBYTES * min(ours, POINTS_AT_ONCE)
         return max(used, found + 2 * ENTRY_NBYTES * entries)
-    cut = min(MOST_MAKING_NBYTES, MAKING_NBYTES * (points + ours))
-    return max(used, cut + MADE_ENTRY_NBYTES * entries)
+    most = MOST_FOUND_NBYTES if is_bilinear else MOST_CUT_NBYTES
+    cut = min(most, MAKING_NBYTES * (points + ours))
+    corners = points * (PLACED_NBYTES if is_curved else LABELLED_NBYTES)
+    return max(used, max(cut, corners) + MADE_ENTRY_NBYTES * entries)

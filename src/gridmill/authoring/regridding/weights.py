@@ -170,11 +170,14 @@ def make_weights(grid: SourceGrid, target: Target, method: RegridMethod) -> Weig
             _matrix(of_columns, (target.columns.size, columns.size)),
         )
         return Weights(matrices, source, target.shape)
-    if method == "bilinear" and kind_of(grid) != CURVILINEAR:
-        return Weights((_of_plane(grid, rows, columns, target),), source, target.shape)
-    found = (_of_cells if method == "conservative" else _among_points)(grid, target)
     lengths = (target.rows.size * target.columns.size, rows.size * columns.size)
-    return Weights((_matrix(found, lengths),), source, target.shape)
+    if method == "conservative":
+        matrix = _of_cells(grid, target, lengths)
+    elif kind_of(grid) == CURVILINEAR:
+        matrix = _matrix(_among_points(grid, target), lengths)
+    else:
+        matrix = _of_plane(grid, rows, columns, target)
+    return Weights((matrix,), source, target.shape)
 
 
 def _by_area(rows: Floats, columns: Floats, target: Target) -> tuple[Entries, Entries]:
@@ -254,7 +257,7 @@ def _among_points(grid: SourceGrid, target: Target) -> Entries:
     return Entries(found.at, rows * latitudes.shape[1] + columns, found.weights)
 
 
-def _of_cells(grid: SourceGrid, target: Target) -> Entries:
+def _of_cells(grid: SourceGrid, target: Target, lengths: tuple[int, int]) -> csr_array:
     """Return which share of each cell of the archive lies in which cell of the source, by area.
 
     A cell is wholly covered where it is but for `COVERED`: corners of cells are places on the
@@ -268,11 +271,13 @@ def _of_cells(grid: SourceGrid, target: Target) -> Entries:
         rows = slice(first, min(first + step, height))
         found = shared_areas(*cells.polygons(rows), plane)
         parts.append((found.at, cells.numbers[rows].ravel()[found.of], found.weights))
-    at, of, areas = (np.concatenate(one) for one in zip(*parts, strict=True))
+    areas = Entries(*(np.concatenate(one) for one in zip(*parts, strict=True)))
     wanted = plane.cell_areas().ravel()
-    covered = np.bincount(at, areas, minlength=wanted.size)
+    shares = _matrix(areas, lengths)
+    covered = np.asarray(shares.sum(axis=1))
     whole = np.where(covered >= wanted * (1 - COVERED), covered, wanted)
-    return Entries(at, of, areas / whole[at])
+    shares.data /= np.repeat(whole, np.diff(shares.indptr))
+    return shares
 
 
 def _matrix(entries: Entries, lengths: tuple[int, int]) -> csr_array:
