@@ -66,6 +66,7 @@ ROTATED = RotatedGrid(
 )
 GLOBE = LatitudeLongitudeGrid(step_degrees=3.0)
 OURS = Target(np.arange(88.0, -90, -4.0), np.arange(-178.0, 180, 4.0))
+LARGE = Target(np.arange(75.0, -90, -30), np.arange(-170.0, 180, 30))
 
 
 class Polar:
@@ -526,9 +527,9 @@ def test_a_cell_is_whole_beside_corners_that_are_none():
     ("grid", "target"),
     [
         (HRRR, Target(np.arange(60.0, 15, -2.5), np.arange(-145.0, -50, 2.5))),
-        (replace(ROTATED, step_degrees=15.0, shape=(12, 24)), OURS),
+        (replace(ROTATED, step_degrees=7.5, shape=(24, 48)), LARGE),
         (RegionalGrid(first_latitude=60, first_longitude=5, step_degrees=10, shape=(4, 36)), PLANE),
-        (tripolar(12, 24), OURS),
+        (tripolar(12, 24), LARGE),
     ],
     ids=["Lambert", "rotated", "onto Lambert", "tripolar"],
 )
