@@ -77,7 +77,9 @@ def _blocks(weights: Weights, field: Values, fill: float) -> Iterator[tuple[slic
         last = min(first + step, height)
         part = points[first * width : last * width]
         shape = (last - first, width)
-        yield slice(first, last), (part @ known).reshape(shape), (part @ there).reshape(shape)
+        sums, shares = ((part @ of).reshape(shape) for of in (known, there))
+        del part  # a copy: none beside the next one
+        yield slice(first, last), sums, shares
 
 
 def _of_rows_and_columns(

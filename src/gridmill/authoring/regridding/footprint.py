@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from math import isqrt, prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from gridmill.authoring.regridding.applying import BLOCK_VALUES
 from gridmill.authoring.regridding.geometry.sources import kind_of
 from gridmill.authoring.regridding.geometry.targets import DEGREES
 from gridmill.authoring.regridding.reading import source_grid
-from gridmill.authoring.regridding.weights import has_rows
+from gridmill.authoring.regridding.weights import POINTS_AT_ONCE, has_rows
 from gridmill.model.variables import DataVar
 
 if TYPE_CHECKING:
@@ -24,13 +24,21 @@ __all__ = ["most_regridding_nbytes", "regridding_nbytes"]
 
 # The reader's own array, and what it is copied into.
 COPIES = 2
-# Values as float64, which of them are there, and what a product of matrices copies.
+# Values as float64, and which of them are there; for a block, sums, shares and means.
 WORKING_NBYTES = 25
 # Of a weight: float64, and the number of a point.
 ENTRY_NBYTES = 12
-# Of polygons and pairs while weights are made: of a source's and an archive's point, and at most.
+# The same while weights are made of polygons or quadrangles: with both numbers, and once more.
+MADE_ENTRY_NBYTES = 56
+# Of a source's points while their corners are found: as places are known, and as labels are.
+PLACED_NBYTES = 180
+LABELLED_NBYTES = 110
+# Of polygons and pairs after that: of a source's and an archive's point, and at most.
 MAKING_NBYTES = 2000
-MOST_MAKING_NBYTES = 400 << 20
+MOST_CUT_NBYTES = 240 << 20
+MOST_FOUND_NBYTES = 120 << 20
+# Of points of the archive while they are found in a plane.
+FINDING_NBYTES = 400
 # A block's fields and their shares, between rows and columns and after both.
 BLOCKS_HELD = 6
 
@@ -100,8 +108,16 @@ def regridding_nbytes(
         block = min(points + ours, BLOCKS_HELD * BLOCK_VALUES)
         return COPIES * fields + WORKING_NBYTES * block
     is_bilinear = var.regridded.method == "bilinear"
-    entries = 4 * ours if is_bilinear else points + 2 * ours
-    used = COPIES * fields + WORKING_NBYTES * points + ENTRY_NBYTES * entries
-    if is_bilinear and kind_of(grid) != CURVILINEAR:
-        return used
-    return max(used, min(MOST_MAKING_NBYTES, MAKING_NBYTES * (points + ours)))
+    # Cells of two grids that lie anyhow meet so often: by Minkowski's sum of two squares.
+    entries = 4 * ours if is_bilinear else points + ours + 3 * isqrt(points * ours)
+    block = min(ours, BLOCK_VALUES)
+    held = entries + entries * block // ours  # of a block there is a copy
+    used = COPIES * fields + WORKING_NBYTES * (points + block) + ENTRY_NBYTES * held
+    is_curved = kind_of(grid) == CURVILINEAR
+    if is_bilinear and not is_curved:
+        found = FINDING_NBYTES * min(ours, POINTS_AT_ONCE)
+        return max(used, found + 2 * ENTRY_NBYTES * entries)
+    most = MOST_FOUND_NBYTES if is_bilinear else MOST_CUT_NBYTES
+    cut = min(most, MAKING_NBYTES * (points + ours))
+    corners = points * (PLACED_NBYTES if is_curved else LABELLED_NBYTES)
+    return max(used, max(cut, corners) + MADE_ENTRY_NBYTES * entries)

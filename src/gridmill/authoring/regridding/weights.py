@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +46,9 @@ Places = npt.NDArray[np.int64]
 FORMAT = 2
 # Of a cell's area: by which what lies in it may differ from the cell, and is still all of it.
 COVERED = 1e-4
-# Of polygons, while they are cut.
-CELLS_AT_ONCE = 2**17
+# Of points, and of polygons' vertices: some 50 and 250 MB while they are found and cut.
+POINTS_AT_ONCE = 2**17
+VERTICES_AT_ONCE = 2**19
 
 
 class NeedsScipy(ImportError, NotImplementedError):  # noqa: N818
@@ -169,14 +170,14 @@ def make_weights(grid: SourceGrid, target: Target, method: RegridMethod) -> Weig
             _matrix(of_columns, (target.columns.size, columns.size)),
         )
         return Weights(matrices, source, target.shape)
-    if method == "conservative":
-        found = _of_cells(grid, target)
-    elif kind_of(grid) == CURVILINEAR:
-        found = _among_points(grid, target)
-    else:
-        found = _of_plane(grid, rows, columns, target)
     lengths = (target.rows.size * target.columns.size, rows.size * columns.size)
-    return Weights((_matrix(found, lengths),), source, target.shape)
+    if method == "conservative":
+        matrix = _of_cells(grid, target, lengths)
+    elif kind_of(grid) == CURVILINEAR:
+        matrix = _matrix(_among_points(grid, target), lengths)
+    else:
+        matrix = _of_plane(grid, rows, columns, target)
+    return Weights((matrix,), source, target.shape)
 
 
 def _by_area(rows: Floats, columns: Floats, target: Target) -> tuple[Entries, Entries]:
@@ -197,7 +198,19 @@ def _of_neighbours(rows: Floats, columns: Floats, target: Target) -> tuple[Entri
     return of_rows, Neighbours(columns, turn=TURN).along(target.columns)
 
 
-def _of_plane(grid: SourceGrid, rows: Floats, columns: Floats, target: Target) -> Entries:
+def _of_plane(grid: SourceGrid, rows: Floats, columns: Floats, target: Target) -> csr_array:
+    """Find each point in the plane of the source's labels, some rows at a time."""
+    step = max(1, POINTS_AT_ONCE // target.columns.size)
+    parts = []
+    for first in range(0, target.rows.size, step):
+        part = replace(target, rows=target.rows[first : first + step])
+        lengths = (part.rows.size * part.columns.size, rows.size * columns.size)
+        parts.append(_matrix(_in_plane(grid, rows, columns, part), lengths))
+    made: csr_array = _scipy_sparse().vstack(parts, format="csr")
+    return made
+
+
+def _in_plane(grid: SourceGrid, rows: Floats, columns: Floats, target: Target) -> Entries:
     """Find each point in the plane of the source's labels, among four of its points."""
     places = target.places()
     kind = kind_of(grid)
@@ -244,7 +257,7 @@ def _among_points(grid: SourceGrid, target: Target) -> Entries:
     return Entries(found.at, rows * latitudes.shape[1] + columns, found.weights)
 
 
-def _of_cells(grid: SourceGrid, target: Target) -> Entries:
+def _of_cells(grid: SourceGrid, target: Target, lengths: tuple[int, int]) -> csr_array:
     """Return which share of each cell of the archive lies in which cell of the source, by area.
 
     A cell is wholly covered where it is but for `COVERED`: corners of cells are places on the
@@ -252,17 +265,19 @@ def _of_cells(grid: SourceGrid, target: Target) -> Entries:
     """
     cells, plane = Cells(grid), Plane(target)
     height, width = cells.shape
-    step = max(1, CELLS_AT_ONCE // width)
+    step = max(1, VERTICES_AT_ONCE // (width * cells.vertices))
     parts = []
     for first in range(0, height, step):
         rows = slice(first, min(first + step, height))
         found = shared_areas(*cells.polygons(rows), plane)
         parts.append((found.at, cells.numbers[rows].ravel()[found.of], found.weights))
-    at, of, areas = (np.concatenate(one) for one in zip(*parts, strict=True))
+    areas = Entries(*(np.concatenate(one) for one in zip(*parts, strict=True)))
     wanted = plane.cell_areas().ravel()
-    covered = np.bincount(at, areas, minlength=wanted.size)
+    shares = _matrix(areas, lengths)
+    covered = np.asarray(shares.sum(axis=1))
     whole = np.where(covered >= wanted * (1 - COVERED), covered, wanted)
-    return Entries(at, of, areas / whole[at])
+    shares.data /= np.repeat(whole, np.diff(shares.indptr))
+    return shares
 
 
 def _matrix(entries: Entries, lengths: tuple[int, int]) -> csr_array:

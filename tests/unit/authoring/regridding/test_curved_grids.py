@@ -66,6 +66,7 @@ ROTATED = RotatedGrid(
 )
 GLOBE = LatitudeLongitudeGrid(step_degrees=3.0)
 OURS = Target(np.arange(88.0, -90, -4.0), np.arange(-178.0, 180, 4.0))
+LARGE = Target(np.arange(75.0, -90, -30), np.arange(-170.0, 180, 30))
 
 
 class Polar:
@@ -506,6 +507,41 @@ def test_corners_that_are_given_are_the_cells():
     np.testing.assert_allclose(given_them[0], [1.5, 2, 3])
     with pytest.raises(ValueError, match="one row and one column more"):
         CurvilinearGrid(places=(lat, lon), corners=(lat, lon)).ends  # noqa: B018
+
+
+def test_a_cell_is_whole_beside_corners_that_are_none():
+    """On each side of them: only cells that have one of these are lost."""
+    lat, lon = np.meshgrid(np.arange(0.5, 6), np.arange(0.5, 7), indexing="ij")
+    corners = np.meshgrid(np.arange(0.0, 7), np.arange(0.0, 8), indexing="ij")
+    for of in corners:
+        of[3, 4] = np.nan
+    grid = CurvilinearGrid(places=(lat, lon), corners=tuple(corners))
+    target = Target(lat[:, 0], lon[0])
+    found = regridded(np.ones(lat.shape), grid, target, "conservative", 0.5)
+    wanted = np.ones(lat.shape, bool)
+    wanted[2:4, 3:5] = False
+    np.testing.assert_array_equal(np.isfinite(found), wanted)
+
+
+@pytest.mark.parametrize(
+    ("grid", "target"),
+    [
+        (HRRR, Target(np.arange(60.0, 15, -2.5), np.arange(-145.0, -50, 2.5))),
+        (replace(ROTATED, step_degrees=7.5, shape=(24, 48)), LARGE),
+        (RegionalGrid(first_latitude=60, first_longitude=5, step_degrees=10, shape=(4, 36)), PLANE),
+        (tripolar(12, 24), LARGE),
+    ],
+    ids=["Lambert", "rotated", "onto Lambert", "tripolar"],
+)
+@pytest.mark.parametrize("method", ["bilinear", "conservative"])
+def test_weights_do_not_rest_on_how_many_are_made_at_once(monkeypatch, grid, target, method):
+    """To the last bit: of points, of cells with their vertices, and of pairs that are cut."""
+    wanted = make_weights(grid, target, method).to_bytes()
+    of = "gridmill.authoring.regridding."
+    for name in ("weights.POINTS_AT_ONCE", "weights.VERTICES_AT_ONCE"):
+        monkeypatch.setattr(of + name, 500)
+    monkeypatch.setattr(of + "geometry.clipping.PAIRS_AT_ONCE", 2000)
+    assert make_weights(grid, target, method).to_bytes() == wanted
 
 
 def test_tasks_carry_the_name_of_a_function_that_knows_the_places():

@@ -26,7 +26,7 @@ __all__ = ["Cells", "folded", "is_around", "kind_of", "points_of"]
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 Pair = tuple[Floats, Floats]
-Corners = Callable[[int, int], Pair]
+Corners = Callable[[slice, int, int], Pair]
 
 # Of a step between columns: what is nearer is a neighbour.
 NEIGHBOURS = 1.5
@@ -87,32 +87,29 @@ class Cells:
     """
 
     def __init__(self, grid: SourceGrid) -> None:
-        corners, self.shape = _corners_of(grid)
+        self._corners, self.shape = _corners_of(grid)
         # Of all points, the numbers of those whose cells these are.
         whole = tuple(np.size(of) for of in grid.labels().values())
         self.numbers = np.arange(whole[0] * whole[1]).reshape(whole)[
             : self.shape[0], : self.shape[1]
         ]
-        latitudes, longitudes = corners(1, 1)
-        places = directions(latitudes, longitudes)
+        places = directions(*self._corners(slice(0, self.shape[0]), 1, 1))
         steps = [np.linalg.norm(np.diff(places, axis=axis), axis=-1) for axis in (0, 1)]
         widest = max(float(np.degrees(np.nanmax(step))) for step in steps)
-        self._parts = parts = parts_for(widest)
+        self._parts = parts_for(widest)
+        self.vertices = 4 * self._parts  # of each
         self._is_torn = _are_torn(places) if kind_of(grid) == CURVILINEAR else None
-        self._along_rows = corners(1, parts)
-        self._along_columns = corners(parts, 1)
 
     def polygons(self, rows: slice) -> Pair:
         """Return latitudes and longitudes of the vertices of some rows' cells."""
-        first, stop = rows.start, rows.stop
-        found = []
-        for along, up in zip(self._along_rows, self._along_columns, strict=True):
-            low = [self._pieces(along[first:stop], at) for at in range(self._parts)]
-            high = [
-                self._pieces(along[first + 1 : stop + 1], at) for at in range(self._parts, 0, -1)
-            ]
-            right = [self._steps(up[:, 1:], first, stop, at) for at in range(self._parts)]
-            left = [self._steps(up[:, :-1], first, stop, at) for at in range(self._parts, 0, -1)]
+        parts, found = self._parts, []
+        for along, up in zip(
+            self._corners(rows, 1, parts), self._corners(rows, parts, 1), strict=True
+        ):
+            low = [self._pieces(along[:-1], at) for at in range(parts)]
+            right = [self._pieces(up[:, 1:].T, at).T for at in range(parts)]
+            high = [self._pieces(along[1:], at) for at in range(parts, 0, -1)]
+            left = [self._pieces(up[:, :-1].T, at).T for at in range(parts, 0, -1)]
             vertices = np.stack([*low, *right, *high, *left], axis=-1)
             if self._is_torn is not None:
                 vertices[self._is_torn[rows]] = np.nan
@@ -121,10 +118,6 @@ class Cells:
 
     def _pieces(self, along: Floats, at: int) -> Floats:
         return along[:, at : along.shape[1] - self._parts + at : self._parts]
-
-    def _steps(self, up: Floats, first: int, stop: int, at: int) -> Floats:
-        numbers = np.arange(first, stop) * self._parts + at
-        return up[numbers]
 
 
 def _are_torn(corners: Floats) -> npt.NDArray[np.bool_]:
@@ -136,7 +129,10 @@ def _are_torn(corners: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _corners_of(grid: SourceGrid) -> tuple[Corners, tuple[int, int]]:
-    """Return what gives corners with so many parts of an edge, and the shape of the cells."""
+    """Return what gives corners of some rows' cells, with so many parts of an edge; and the shape.
+
+    A corner is the same to the last bit, whichever rows are asked for.
+    """
     if kind_of(grid) == CURVILINEAR:
         return _corners_between(grid)
     rows, columns = (np.asarray(of, "float64") for of in grid.labels().values())
@@ -144,8 +140,9 @@ def _corners_of(grid: SourceGrid) -> tuple[Corners, tuple[int, int]]:
     up = ends_of(rows, is_latitude=angles)
     across = ends_of(columns, is_longitude=angles)
 
-    def corners(down: int, along: int) -> Pair:
-        y, x = np.broadcast_arrays(refined(up, down)[:, np.newaxis], refined(across, along))
+    def corners(of: slice, down: int, along: int) -> Pair:
+        some = refined(up, down)[of.start * down : of.stop * down + 1]
+        y, x = np.broadcast_arrays(some[:, np.newaxis], refined(across, along))
         return (y, x) if kind_of(grid) == DEGREES else unproject(grid.mapping, x, y)
 
     return corners, (rows.size, columns.size)
@@ -215,13 +212,14 @@ def _with_ends(places: Floats, axis: int) -> Floats:
 def _refining(corners: Floats) -> Corners:
     def refine(places: Floats, axis: int, parts: int) -> Floats:
         one = np.moveaxis(places, axis, 0)
-        at = np.arange((len(one) - 1) * parts + 1)
-        low = np.minimum(at // parts, len(one) - 2)
-        share = (at - low * parts)[:, np.newaxis, np.newaxis] / parts
-        return np.moveaxis(one[low] + share * (one[low + 1] - one[low]), 0, axis)
+        low, pieces = np.divmod(np.arange((len(one) - 1) * parts + 1), parts)
+        share = pieces[:, np.newaxis, np.newaxis] / parts
+        between = one[low] + share * (one[np.minimum(low + 1, len(one) - 1)] - one[low])
+        # A corner stays what it is, also beside one that is none.
+        return np.moveaxis(np.where(share > 0, between, one[low]), 0, axis)
 
-    def at(down: int, along: int) -> Pair:
-        made = refine(refine(corners, 0, down), 1, along)
+    def at(rows: slice, down: int, along: int) -> Pair:
+        made = refine(refine(corners[rows.start : rows.stop + 1], 0, down), 1, along)
         x, y, z = np.moveaxis(_unit(made), -1, 0)
         return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 

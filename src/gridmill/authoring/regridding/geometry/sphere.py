@@ -38,8 +38,7 @@ def turn_of(degrees: Floats) -> Floats:
 def flat_areas(longitudes: Floats, sines: Floats) -> Floats:
     """Return the areas of flat polygons, steradians; vertices along the last axis."""
     steps = np.roll(longitudes, -1, axis=-1) - longitudes
-    sums = np.radians(steps * (np.roll(sines, -1, axis=-1) + sines)).sum(axis=-1)
-    return np.asarray(np.abs(sums) / 2)
+    return np.abs(_sums(np.radians(steps * (np.roll(sines, -1, axis=-1) + sines)))) / 2
 
 
 def areas(latitudes: Floats, longitudes: Floats) -> Floats:
@@ -53,8 +52,16 @@ def areas(latitudes: Floats, longitudes: Floats) -> Floats:
     following = np.roll(phi, -1, axis=-1)
     # Between an arc and the equator: a triangle with the pole, by Napier's analogies.
     slopes = np.sin((phi + following) / 2) / np.cos((phi - following) / 2)
-    found = np.abs(2 * np.arctan(np.tan(steps / 2) * slopes).sum(axis=-1))
-    return np.asarray(np.where(np.abs(steps.sum(axis=-1)) > np.pi, 2 * np.pi - found, found))
+    found = np.abs(2 * _sums(np.arctan(np.tan(steps / 2) * slopes)))
+    return np.asarray(np.where(np.abs(_sums(steps)) > np.pi, 2 * np.pi - found, found))
+
+
+def _sums(values: Floats) -> Floats:
+    """Return sums along the last axis, of one value after the other.
+
+    So vertices that are repeated, as often as others have more, do not change a bit.
+    """
+    return np.asarray(np.cumsum(values, axis=-1)[..., -1])
 
 
 def refined_at_poles(latitudes: Floats, longitudes: Floats) -> tuple[Floats, Floats, Flags]:
