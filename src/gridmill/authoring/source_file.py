@@ -189,6 +189,8 @@ def known_of(coord: SourceFileCoord, known: Mapping[str, KnownT]) -> KnownT | No
     known
         By address, credentials masked.
     """
+    if not known:  # which is asked for every file of every variable
+        return None
     names = [mask_url(one.url) for one in _given(coord)]
     return next((known[name] for name in names if name in known), None)
 

@@ -58,7 +58,8 @@ def read_deflated(
     with _variable(path, name) as stored:
         if stored is None or stored.shape != tuple(shape):
             return None
-        return _read(stored, part)
+        filters = _filters(stored)
+        return None if filters is None else _read(stored, filters, part)
 
 
 def read_whole(
@@ -95,11 +96,12 @@ def read_whole(
         if stored is None or stored.maxshape != stored.shape:
             return None
         attributes = _attributes(stored)
-        if attributes is None:
+        filters = None if attributes is None else _filters(stored)
+        if attributes is None or filters is None:
             return None
-        values = _read(stored, [slice(0, n) for n in stored.shape])
-        described = None if values is None or describe is None else describe(stored)
-        return None if values is None else (values, attributes, described)
+        # Before chunks are inflated, which leaves nothing else in a core's cache.
+        described = None if describe is None else describe(stored)
+        return _read(stored, filters, [slice(0, n) for n in stored.shape]), attributes, described
 
 
 @contextmanager
@@ -140,21 +142,22 @@ def _attributes(stored: Any) -> dict[str, Any] | None:
 
 
 def _filters(stored: Any) -> list[int] | None:
-    """Give the filters that chunks went through; None if there are other ones, or no deflate."""
-    if stored.chunks is None:
+    """Give the filters that chunks went through; None if HDF5 must read them.
+
+    That is where there are other filters, or no deflate, and where chunks are small.
+    """
+    chunks = stored.chunks
+    if chunks is None or prod(chunks) * stored.dtype.itemsize < LEAST_NBYTES:
         return None
     properties = stored.id.get_create_plist()
     filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
     return filters if filters in ([DEFLATE], [SHUFFLE, DEFLATE]) else None
 
 
-def _read(stored: Any, part: Sequence[slice]) -> Values | None:
-    """Read a part of a variable; None where HDF5 must do it."""
+def _read(stored: Any, filters: list[int], part: Sequence[slice]) -> Values:
+    """Read a part of a variable."""
     import deflate
 
-    filters = _filters(stored)
-    if filters is None or prod(stored.chunks) * stored.dtype.itemsize < LEAST_NBYTES:
-        return None
     damaged: Any = deflate.DeflateError
     try:
         return _read_chunks(stored, filters, part, deflate.zlib_decompress)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gridmill.authoring.locate import locate, locate_along, processing_region
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_offered, offered_span, state_of
-from gridmill.authoring.source_file import SourceFileCoord, addresses
+from gridmill.authoring.source_file import SourceFileCoord, addresses, known_of
 from gridmill.model.region import Region
 from gridmill.model.settled import RegionState, SourceFileStatus
 from gridmill.sources.fetch.download import DownloadFailed, NotAvailable
@@ -238,6 +238,14 @@ def test_relative_urls_are_tried_at_every_mirror(base, url, expected):
     """Absolute ones are taken as they are."""
     coord = SimpleNamespace(get_url=lambda: url)
     assert addresses(coord, base) == expected
+
+
+def test_where_nothing_is_known_no_file_is_asked_for_its_address():
+    """Each is, of every variable: of what was withdrawn, there is most often nothing."""
+    asked = []
+    coord = SimpleNamespace(get_url=lambda: asked.append(1) or "a/b.nc")
+    assert (known_of(coord, {}), asked) == (None, [])
+    assert (known_of(coord, {"a/b.nc": "withdrawn"}), asked) == ("withdrawn", [1])
 
 
 def test_a_file_is_absent_only_if_every_mirror_says_so(tmp_path):

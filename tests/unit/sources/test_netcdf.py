@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import h5py
 import netCDF4
 import numpy as np
 import pytest
 
+from gridmill.sources.evidence.netcdf import _described
 from gridmill.sources.evidence.observed import observing
 from gridmill.sources.netcdf import netcdf_variables, read_netcdf
 
@@ -184,3 +186,35 @@ def test_the_first_name_that_a_file_has_is_read(tmp_path):
     assert read_netcdf(path, ("name", "other")).tolist() == [1.0, 2.0]
     with pytest.raises(ValueError, match="has none of the variables name, third"):
         read_netcdf(path, ("name", "third"))
+
+
+def test_what_a_variable_refers_to_is_looked_up_once():
+    """A coordinate of two dims is as large as a field, and is asked for in several roles."""
+    asked = []
+    found = {name: (np.zeros((2, 3)), {"units": "degrees"}, ("y", "x")) for name in ("lat", "lon")}
+
+    def find(name):
+        asked.append(name)
+        return found.get(name)
+
+    described = _described(("y", "x"), {"coordinates": "lat lon"}, find, {})
+    assert [one.name for one in described.fields] == ["lat", "lon"]
+    assert sorted(asked) == sorted(set(asked))
+
+
+@pytest.mark.parametrize("written", [np.bytes_, str])
+def test_a_dimension_without_a_coordinate_has_no_labels(tmp_path, written):
+    """Its scale holds zeros, whichever kind of text says what it is."""
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        for dim in ("y", "x"):
+            file.createDimension(dim, 160)
+        file.createVariable("x", "f8", ("x",))[:] = np.arange(160)
+        options = {"zlib": True, "chunksizes": (160, 160)}
+        file.createVariable("a", "f4", ("y", "x"), **options)[:] = 1
+    with h5py.File(path, "a") as file:
+        file["y"].attrs["NAME"] = written(file["y"].attrs["NAME"].decode())
+    with observing() as seen:
+        read_netcdf(path, "a")
+    y, x = seen[0].axes
+    assert (y.name, y.values, x.name, x.values.tolist()) == ("y", None, "x", list(range(160)))

@@ -44,7 +44,7 @@ def _says_what_it_holds(file: SourceFile) -> bool:
     path = file.coord.downloaded_path
     if path is None or not path.is_file():
         return False
-    with path.open("rb") as opened:
+    with path.open("rb", buffering=0) as opened:  # a few bytes here and there
         return is_netcdf_or_hdf5(opened, path.stat().st_size)
 
 

@@ -8,7 +8,9 @@ format (dimension scales, netCDF User's Guide, appendix C).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -48,27 +50,47 @@ class Description:
 
 def describe_hdf5(stored: Any, places: Sequence[int | slice] = ()) -> Description:
     """Describe a variable of a file that is open with h5py, or the part of it that is read."""
-    group = stored.parent
+    group, scales = stored.parent, _scales_hdf5(stored)
     # Each needs a name, also where the file gives none.
-    dims = [dim or f"dim {number}" for number, dim in enumerate(_dims_hdf5(stored))]
+    dims = [name or f"dim {number}" for number, (name, _) in enumerate(scales)]
+    # What is open need not be looked for, which takes HDF5 longer than all that is asked of it.
+    opened = {scale.name: scale for _, scale in scales if scale is not None}
+    prefix = stored.name.rpartition("/")[0]
 
     def find(name: str) -> Found | None:
-        there = group.get(name) if name else None
-        if there is None or not hasattr(there, "dtype") or there.dtype.kind not in "iufOS":
+        there = opened.get(f"{prefix}/{name}")
+        if there is not None and _is_dimension(there):
             return None
-        attributes = _attributes_hdf5(there)
-        is_dimension = str(attributes.pop("NAME", "")).startswith("This is a netCDF dimension but")
-        if is_dimension or there.size > MOST_LABELS:
-            return None
-        if there.dtype.kind in "OS":
-            # A coordinate of its own dim has that, and does not say so.
-            own = [dim or (name if at == 0 else "") for at, dim in enumerate(_dims_hdf5(there))]
-            is_text = _holds_text(there)
-            return _text_found(np.asarray(there[()]), attributes, own, dims) if is_text else None
-        return _unpacked(there[()], attributes), attributes, _dims_hdf5(there)
+        there = group.get(name) if there is None and name else there
+        return _found_hdf5(name, there, dims)
 
     index = dict(zip(dims, places, strict=bool(places)))
     return _described(dims, _attributes_hdf5(stored), find, index)
+
+
+def _is_dimension(scale: Any) -> bool:
+    """Whether a scale stands for a dimension without a coordinate, by what HDF5 tells fastest."""
+    import h5py
+
+    with suppress(RuntimeError):  # it has no name, or one that only its attributes tell
+        return bool(h5py.h5ds.get_scale_name(scale.id).startswith(NO_COORDINATE.encode()))
+    return False
+
+
+def _found_hdf5(name: str, there: Any, along: Sequence[str]) -> Found | None:
+    """Read a coordinate; None of what is none."""
+    kind = there.dtype.kind if hasattr(there, "dtype") else ""
+    if kind not in tuple("iufOS"):
+        return None
+    attributes = _attributes_hdf5(there)
+    if str(attributes.pop("NAME", "")).startswith(NO_COORDINATE) or there.size > MOST_LABELS:
+        return None
+    if kind in "OS":
+        # A coordinate of its own dim has that, and does not say so.
+        own = [dim or (name if at == 0 else "") for at, dim in enumerate(_dims_hdf5(there))]
+        is_text = _holds_text(there)
+        return _text_found(np.asarray(there[()]), attributes, own, along) if is_text else None
+    return _unpacked(there[()], attributes), attributes, _dims_hdf5(there)
 
 
 def _holds_text(stored: Any) -> bool:
@@ -134,12 +156,20 @@ ATTRIBUTES = frozenset(
         "NAME",
     )
 )
+# How the scale of a dimension without a coordinate is named: netCDF-4, appendix C.
+NO_COORDINATE = "This is a netCDF dimension but"
 # What coordinates of time are called that no variable refers to.
 TIMES = ("time", "valid_time", "forecast_reference_time", "init_time", "TIME", "time_counter")
 
 
+def _scales_hdf5(stored: Any) -> list[tuple[str, Any]]:
+    """Return the name of each dim and the scale that gives it; without one its label, and None."""
+    found = [(dim, dim[0] if len(dim) else None) for dim in stored.dims]
+    return [(dim.label if of is None else of.name.rpartition("/")[2], of) for dim, of in found]
+
+
 def _dims_hdf5(stored: Any) -> tuple[str, ...]:
-    return tuple(dim[0].name.rpartition("/")[2] if len(dim) else dim.label for dim in stored.dims)
+    return tuple(name for name, _ in _scales_hdf5(stored))
 
 
 def _attributes_hdf5(stored: Any) -> dict[str, Any]:
@@ -178,6 +208,7 @@ def _described(
     find: Find,
     index: Mapping[str, Place],
 ) -> Description:
+    find = cache(find)  # of what `coordinates` names, each is asked for in several roles
     axes, scalars = [], {}
     named = str(attributes.get("coordinates", "")).split()
     for dim in dims:

@@ -87,6 +87,17 @@ def test_the_same_grid_in_single_precision_is_the_same():
         assert compare([seen], VALUES.copy(), promise()) == []
 
 
+@pytest.mark.parametrize(("apart", "is_near"), [(1e-6, True), (0.009, True), (0.011, False)])
+def test_a_single_point_may_be_off_by_a_hundredth_of_a_step(apart, is_near):
+    """Which is more than rounding to single precision does to a label."""
+    moved = evidence(LATS + apart * ((ROWS == 1) & (COLUMNS == 3)))
+    if is_near:
+        assert compare([moved], VALUES.copy(), promise()) == []
+    else:
+        with pytest.raises(NotAsPromised, match=r"its latitude at point \(1, 3\)"):
+            compare([moved], VALUES.copy(), promise())
+
+
 @pytest.mark.parametrize(
     ("dim", "position", "axis", "is_right"),
     [
