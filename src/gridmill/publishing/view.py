@@ -72,6 +72,10 @@ class ReaderView:
         self.store = store
         self.completeness = CompletenessUpkeep(archive, extent, store, remember)
 
+    def declared_as(self, archive: Archive) -> ReaderView:
+        """Return what the same readers see, for an archive that is declared otherwise."""
+        return ReaderView(archive, Extent(archive), self.store)
+
     def prepare(self) -> None:
         """Make what uploads need, of which readers see nothing."""
         with self.archive.written(self.archive.up_to(0)) as folder:

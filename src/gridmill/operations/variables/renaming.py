@@ -22,7 +22,6 @@ from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import check_exists
 from gridmill.operations.variables.removing import delete_hidden, hide_in_all, without
-from gridmill.publishing.extent import Extent
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.variables.hiding import rename_shown
 from gridmill.publishing.variables.merging import with_variables
@@ -186,7 +185,7 @@ def _show_in_all(
             # What was published since.
             _copy(publisher.archive, store, pairs, lease.proof, is_moved=rename is not None)
             if rename is not None:
-                view = ReaderView(renamed, Extent(renamed), store)
+                view = view.declared_as(renamed)
             view.completeness.learn(run)
             record_added(view, names, run)
             declare = partial(_declare, store, pairs)

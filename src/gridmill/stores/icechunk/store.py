@@ -201,8 +201,7 @@ class IcechunkStore:
 
         store = patiently(self.repository.published)
         sizes = each(lambda key: patiently(lambda: size(key)), keys, AT_ONCE)
-        found = zip(keys, sizes, strict=True)
-        return {key: nbytes for key, nbytes in found if nbytes}  # of a chunk that is not there: 0
+        return {k: n for k, n in zip(keys, sizes, strict=True) if n}  # 0: there is no such chunk
 
     def open_dataset(self, chunks: Any = "auto") -> xr.Dataset:
         """Open what readers see now; it stays as it is while others publish.
@@ -211,8 +210,7 @@ class IcechunkStore:
         """
 
         def read() -> xr.Dataset:
-            store = self.repository.published(travels=True)
-            return open_zarr(store, chunks, is_consolidated=False)
+            return open_zarr(self.repository.published(travels=True), chunks, is_consolidated=False)
 
         return patiently(read)
 
@@ -292,8 +290,7 @@ class IcechunkStore:
         keys = list(keys)
         if not keys:
             return Uploaded(())
-        begun = datetime.now(UTC)
-        variable = keys[0].partition("/")[0]
+        begun, variable = datetime.now(UTC), keys[0].partition("/")[0]
         metadata = arrays_in(folder)[variable]
         fork, seed = patiently(lambda: self.seeds.begin(variable, metadata, keys))
 
