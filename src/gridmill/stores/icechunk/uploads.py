@@ -144,9 +144,11 @@ class Uploads:
         )
 
     def _is_late(self, token: str, name: str, region: str) -> bool:
-        seed = self.forks.token(token, name, region).seed
-        store = None if seed is None else patiently(self.repository.published)
-        return store is not None and get(store, f"{name}/{ROOT}") is not None
+        if self.forks.token(token, name, region).seed is None:
+            return False
+        store = patiently(self.repository.published)
+        is_shown = store is not None and get(store, f"{name}/{ROOT}") is not None
+        return is_shown and region not in self.merged()  # another store of ours may have published
 
     def whole_regions(self) -> Iterator[StagedRegion]:
         """Yield all regions with uploads, whole."""
