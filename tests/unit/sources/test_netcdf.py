@@ -218,3 +218,28 @@ def test_a_dimension_without_a_coordinate_has_no_labels(tmp_path, written):
         read_netcdf(path, "a")
     y, x = seen[0].axes
     assert (y.name, y.values, x.name, x.values.tolist()) == ("y", None, "x", list(range(160)))
+
+
+@pytest.mark.parametrize("options", [{}, {"index": {"time": 0}}])
+def test_coordinates_of_groups_above_are_those_of_a_variable(tmp_path, options):
+    """Whichever library reads it: dims, a time that nothing names, and what `coordinates` name."""
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        for dim, length in (("time", 1), ("y", 160), ("x", 160)):
+            file.createDimension(dim, length)
+        file.createVariable("time", "f8", ("time",))[:] = 7
+        file["time"].units = "hours since 2020-01-01"
+        file.createVariable("y", "f8", ("y",))[:] = np.arange(160)
+        file.createVariable("lat", "f8", ("y", "x"))[:] = 5
+        group = file.createGroup("g").createGroup("h")
+        chunks = {"zlib": True, "chunksizes": (1, 160, 160)}
+        stored = group.createVariable("a", "f4", ("time", "y", "x"), **chunks)
+        stored[:] = 1
+        stored.coordinates = "lat"
+    with observing() as seen:
+        read_netcdf(path, "g/h/a", **options)
+    axes = {axis.name: axis for axis in (*seen[0].axes, *seen[0].scalars.values())}
+    assert axes["time"].values.ravel().tolist() == [7]
+    assert axes["y"].values.tolist() == list(range(160))
+    assert axes["x"].values is None
+    assert [one.name for one in seen[0].fields] == ["lat"]

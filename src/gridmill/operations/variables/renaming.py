@@ -271,15 +271,17 @@ def _copy(
     *,
     is_moved: bool = False,
 ) -> None:
-    """Copy what readers of a store see of variables by their former names, and record it apart.
+    """Copy what a store has of variables by their former names, and record it apart.
 
-    Where it is to be moved instead, only record it.
+    Where it is to be moved instead, only record it. Where uploads await a publication, what no
+    reader sees yet follows later, see `_carry`.
     """
     apart = store.tracker.adding
     length = store.published_length(archive.append_dim) or 0
     for record in store.tracker.all_records():
-        if not record.region.is_static and record.start >= length:
-            continue  # see `_carry`
+        is_seen = store.shows_uploads or record.region.is_static or record.start < length
+        if not is_seen:
+            continue
         for old, new in pairs.items():
             known = record.variables.get(old)
             if known is None:

@@ -54,18 +54,26 @@ def describe_hdf5(stored: Any, places: Sequence[int | slice] = ()) -> Descriptio
     # Each needs a name, also where the file gives none.
     dims = [name or f"dim {number}" for number, (name, _) in enumerate(scales)]
     # What is open need not be looked for, which takes HDF5 longer than all that is asked of it.
-    opened = {scale.name: scale for _, scale in scales if scale is not None}
-    prefix = stored.name.rpartition("/")[0]
+    opened = {name: scale for name, scale in scales if scale is not None}
 
     def find(name: str) -> Found | None:
-        there = opened.get(f"{prefix}/{name}")
+        there = opened.get(name)
         if there is not None and _is_dimension(there):
             return None
-        there = group.get(name) if there is None and name else there
+        there = _in_scope_hdf5(group, name) if there is None and name else there
         return _found_hdf5(name, there, dims)
 
     index = dict(zip(dims, places, strict=bool(places)))
     return _described(dims, _attributes_hdf5(stored), find, index)
+
+
+def _in_scope_hdf5(group: Any, name: str) -> Any:
+    """Return what a group has, or the nearest one above it."""
+    there = group.get(name)
+    while there is None and group.name != "/":
+        group = group.parent
+        there = group.get(name)
+    return there
 
 
 def _is_dimension(scale: Any) -> bool:
