@@ -25,7 +25,13 @@ from gridmill.model.records import ObjectReceipt, ProgressRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.wording import count_of, short_label
 from gridmill.operations.axis.moved import moved_records, with_objects
-from gridmill.operations.maintenance import Hand, by_hand, check_exists, publish_uploads
+from gridmill.operations.maintenance import (
+    Hand,
+    by_hand,
+    check_exists,
+    publish_uploads,
+    refuse_replicas,
+)
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
 
@@ -107,11 +113,7 @@ def _check_possible(dataset: DynamicalDataset) -> None:
     if dataset.store.shows_uploads:
         empty = Moves(config.append_dim, 0, 1, np.empty(0, np.int64), ())
         dataset.store.rearrange(Path(), empty, "", lambda _: None)
-    if dataset.replicas:
-        raise ValueError(
-            f"{where} has replicas, whose objects would stay where they were: leave --replica out, "
-            "and make each replica anew afterwards (until then runs leave it alone, by its labels)"
-        )
+    refuse_replicas(dataset)
     if kept := [var.name for var in kept_along(config)]:
         raise ValueError(
             f"the code no longer declares {', '.join(kept)}, whose values in {where} would stay "

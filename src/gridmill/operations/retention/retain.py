@@ -39,7 +39,13 @@ from gridmill.model.reports.publication import Publication
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.wording import count_of, short_label
 from gridmill.operations.axis.moved import moved_record
-from gridmill.operations.maintenance import Hand, by_hand, check_exists, publish_uploads
+from gridmill.operations.maintenance import (
+    Hand,
+    by_hand,
+    check_exists,
+    publish_uploads,
+    refuse_replicas,
+)
 from gridmill.operations.retention.shifted import Shift
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
@@ -135,11 +141,7 @@ def _check_possible(dataset: DynamicalDataset, hand: Hand, dropped: int) -> None
     if store.shows_uploads:
         nothing = Moves(hand.archive.append_dim, 0, 1, np.array([dropped]), ())
         store.rearrange(Path(), nothing, "", lambda _: None)
-    if dataset.replicas:
-        raise ValueError(
-            f"{where} has replicas, whose objects would stay where they were: leave --replica out, "
-            "and make each replica anew afterwards (until then runs leave it alone, by its labels)"
-        )
+    refuse_replicas(dataset)
     if next(store.tracker.adding.all_records(), None) is not None:
         raise ValueError(
             f"variables are being added to {where}: complete the backfill or the rename that adds "
