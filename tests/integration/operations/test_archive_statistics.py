@@ -26,6 +26,7 @@ from gridmill.stores.state.leases import Lease
 from tiny import (
     NAMES,
     Provider,
+    Tiny,
     TinyJob,
     TinyTemplate,
     dataset_of,
@@ -170,6 +171,27 @@ def test_the_command_shows_publishes_and_writes_them(provider, tmp_path):
     assert (tmp_path / "s.zarr" / "mean").is_dir()
     shown = CliRunner().invoke(cli, [*command[:4], "--now", str(until(24))])
     assert "standard deviation" in shown.output
+
+
+def test_they_are_written_with_the_options_of_a_bucket(provider, tmp_path, s3_server):
+    """Those that are given, or the archive's own where it is in one, too."""
+    s3_server.create_bucket("statistics")
+    known = s3_server.storage_options
+    options = [f"--store-option={key}={json.dumps(value)}" for key, value in known.items()]
+    source = str(tmp_path / "source")
+    in_bucket = Tiny("s3://statistics/a", source_base=source, storage_options=known)
+    for dataset, given, to in (
+        (in_bucket, options, "s3://statistics/s"),
+        (make(tmp_path), [of.replace("--store", "--to") for of in options], "s3://statistics/t"),
+    ):
+        dataset.backfill(until(6), client="none")
+        command = ["statistics", "tiny:Tiny", "--store", dataset.store.url, "--now", str(until(24))]
+        result = CliRunner().invoke(cli, [*command, *given, "--to", to])
+        assert result.exit_code == 0, result.output
+        group = zarr.open_group(to, mode="r", storage_options=known)
+        assert group.attrs["variables"] == list(NAMES)
+    lost = CliRunner().invoke(cli, [*command, "--to-option=key=a"])
+    assert (lost.exit_code, "needs --to" in lost.output) == (2, True)
 
 
 @pytest.mark.parametrize("what", ["archive", "folder", "statistics"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from gridmill.cli.options.archive import (
     present,
     variables_option,
 )
+from gridmill.cli.options.declaring import parse_options
 from gridmill.cli.output.output import Output, output_options
 from gridmill.cli.verdict import code_by_hand
 
@@ -39,6 +41,14 @@ Examples:
 )
 @click.option("--publish", "publishes", is_flag=True, help="Write them to the attributes.")
 @click.option("--to", metavar="URL", help="Also write them to a Zarr group of their own.")
+@click.option(
+    "--to-option",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=parse_options,
+    help="Passed to the group's file system; the value may be JSON.  [default: the archive's "
+    "options, where it is in the same kind of store]",
+)
 @now_option
 @output_options
 def statistics(
@@ -47,6 +57,7 @@ def statistics(
     reads: bool,
     publishes: bool,
     to: str | None,
+    to_option: Mapping[str, Any],
     now: str | None,
     output: Output,
 ) -> ExitCode:
@@ -61,6 +72,7 @@ def statistics(
         show_statistics,
         statistics_content,
     )
+    from gridmill.model.urls import canonical, is_same_kind
     from gridmill.operations.statistics.gathering import read_statistics
     from gridmill.operations.statistics.publishing import publish_statistics, write_statistics
 
@@ -72,7 +84,10 @@ def statistics(
         code = code_by_hand(report)
         if not output.as_json:
             output.show(splitting_content(report, dataset.store.url), show_splitting)
+    if to_option and to is None:
+        raise click.UsageError("--to-option needs --to: it is for the group that is written")
     if to is not None:
-        write_statistics(found, to)
+        alike = is_same_kind(canonical(to), dataset.store.url)
+        write_statistics(found, to, to_option or (archive.storage_options if alike else None))
     output.show(statistics_content(found), show_statistics)
     return code
