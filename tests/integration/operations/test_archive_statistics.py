@@ -190,8 +190,11 @@ def test_they_are_written_with_the_options_of_a_bucket(provider, tmp_path, s3_se
         assert result.exit_code == 0, result.output
         group = zarr.open_group(to, mode="r", storage_options=known)
         assert group.attrs["variables"] == list(NAMES)
-    lost = CliRunner().invoke(cli, [*command, "--to-option=key=a"])
-    assert (lost.exit_code, "needs --to" in lost.output) == (2, True)
+    with dataset.store.open_dataset(chunks=None) as before:
+        refused = CliRunner().invoke(cli, [*command, "--publish", "--to-option=key=a"])
+        assert (refused.exit_code, "needs --to" in refused.output) == (2, True)
+        with dataset.store.open_dataset(chunks=None) as after:
+            assert after.a.attrs == before.a.attrs
 
 
 @pytest.mark.parametrize("what", ["archive", "folder", "statistics"])

@@ -76,6 +76,8 @@ def statistics(
     from gridmill.operations.statistics.gathering import read_statistics
     from gridmill.operations.statistics.publishing import publish_statistics, write_statistics
 
+    if to_option and to is None:
+        raise click.UsageError("--to-option needs --to: it is for the group that is written")
     dataset, present_now = archive.open(), present(now)
     found = read_statistics(dataset, variables, reads=reads, now=present_now)
     code = ExitCode.SUCCESS
@@ -84,8 +86,6 @@ def statistics(
         code = code_by_hand(report)
         if not output.as_json:
             output.show(splitting_content(report, dataset.store.url), show_splitting)
-    if to_option and to is None:
-        raise click.UsageError("--to-option needs --to: it is for the group that is written")
     if to is not None:
         alike = is_same_kind(canonical(to), dataset.store.url)
         write_statistics(found, to, to_option or (archive.storage_options if alike else None))

@@ -118,7 +118,7 @@ def rename_variables(
         with nobody_at_work(state, report.run) as alone:
             # Meanwhile updates may have published more, and labels may have come in between.
             archive = _with_new_names(dataset, pairs, now)
-            publisher = Publisher(archive, dataset.replicas)
+            publisher = shown = Publisher(archive, dataset.replicas)
             if pairs:
                 renamed = _without_former(dataset, archive, pairs, now)
                 _show_in_all(publisher, renamed, pairs, alone, keep_until)
@@ -128,7 +128,8 @@ def rename_variables(
                 publisher = hide_in_all(dataset, ended, alone, now)
         if ended:
             delete_hidden(publisher, ended, lease, grace_s)
-        report.replicas = publisher.replicas.outcomes()
+        failed = {of.url: of for of in shown.replicas.outcomes() if of.failure is not None}
+        report.replicas = [failed.get(of.url, of) for of in publisher.replicas.outcomes()]
         length = dataset.store.published_length(archive.append_dim) or 0
         report.positions_before = report.positions_after = length
         report.notes.extend(_notes(pairs, ended, keep_until, who))
@@ -311,7 +312,7 @@ def _carry(
     for record in store.tracker.all_records():
         for old, new in pairs.items():
             known = record.variables.get(old)
-            if known is None or new in record.variables:
+            if known is None or new not in shown or new in record.variables:
                 continue
             if old in shown:
                 uploaded = _copied(archive, store, known, new, proof)
