@@ -37,6 +37,7 @@ from gridmill.operations.variables.removing import check_removal, remove_variabl
 from gridmill.operations.variables.renaming import rename_variables
 from gridmill.runs.additions import addition
 from gridmill.runs.additions.showing import nobody_at_work
+from gridmill.stores.icechunk.store import IcechunkStore
 from gridmill.stores.state.leases import Lease
 from gridmill.testing import S3Server
 from quirky_s3 import QuirkyS3, as_aws
@@ -449,6 +450,58 @@ def test_what_no_reader_sees_yet_has_the_new_name_too(
     # One region lacked a file; the one behind it has all, and is not made again.
     assert report.variables_done == len(names.split())
     assert_readers_see(ds, names, 12)
+
+
+def test_a_replica_that_could_not_show_the_new_name_gets_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the call is rerun for: what it holds is copied by the next run, and shown whole."""
+    provide(tmp_path / "provider", 12)
+    where = {
+        "store": str(tmp_path / "a.icechunk"),
+        "source_base": str(tmp_path / "provider"),
+        "replicas": [str(tmp_path / "replica.icechunk")],
+    }
+    assert dataset(BEFORE, where).backfill(until(6), client="none", now=until(6)).succeeded
+    ds = dataset(RENAMED, where)
+    publish = IcechunkStore.publish
+
+    def fails(self: Any, *args: Any, **options: Any) -> bool:
+        if self.url.endswith("replica.icechunk"):
+            raise OSError("no answer")
+        return publish(self, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(IcechunkStore, "publish", fails)
+        assert not rename_variables(ds, grace_s=0, now=until(6)).succeeded
+
+    def seen() -> set[str]:
+        with ds.replicas[0].open_dataset(chunks=None) as opened:
+            assert changing.wrong_with(opened, NUMBERS) is None
+            return set(opened.data_vars)
+
+    assert seen() == {"a", "b"}
+    assert rename_variables(ds, grace_s=0, now=until(6)).succeeded
+    assert seen() == {"a", "new"}
+    assert ds.reformat_operational_update(client="none", now=until(12)).succeeded
+    assert_readers_see(ds, "a new", 12)
+
+
+def test_removing_shows_nothing_of_what_a_replica_lacks(tmp_path: Path) -> None:
+    """A replica that was away as a variable was added gets it whole, or not yet."""
+    provide(tmp_path / "provider", 12)
+    where = {"store": str(tmp_path / "a.icechunk"), "source_base": str(tmp_path / "provider")}
+    both = {**where, "replicas": [str(tmp_path / "b.icechunk")]}
+    assert dataset(BEFORE, both).backfill(until(6), client="none", now=until(6)).succeeded
+    added = (*BEFORE, tiny_var("c", 2))
+    dataset(added, where).backfill(until(6), variables=["c"], client="none", now=until(6))
+    ds = dataset((added[0], added[2]), both)
+    remove_variables(ds, ["b"], grace_s=0, now=until(6))
+    with ds.replicas[0].open_dataset(chunks=None) as opened:
+        assert set(opened.data_vars) == {"a"}
+        assert changing.wrong_with(opened, NUMBERS) is None
+    assert ds.reformat_operational_update(client="none", now=until(7)).succeeded
+    assert_readers_see(ds, "a c", 7)
 
 
 def test_uploads_that_were_copied_too_early_are_made_again(

@@ -17,6 +17,7 @@ from gridmill.publishing.variables.hiding import forget_hidden, hide
 from gridmill.publishing.view import ReaderView
 from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.writable import require_writable
 from gridmill.stores.state.beside.variables import GoingVariables, read_going, write_going
 from gridmill.stores.state.claims import ADDING
@@ -150,7 +151,11 @@ def remove_variables(
 
 
 def hide_in_all(
-    dataset: DynamicalDataset, names: Sequence[str], lease: Lease, now: Any = None
+    dataset: DynamicalDataset,
+    names: Sequence[str],
+    lease: Lease,
+    now: Any = None,
+    replicas: Sequence[FinalStore] | None = None,
 ) -> Publisher:
     """Let readers of the replicas, then of the archive no longer see variables.
 
@@ -164,6 +169,8 @@ def hide_in_all(
         Of all of it.
     now
         The present; None asks the clock.
+    replicas
+        Some of the archive's; None means all.
 
     Returns
     -------
@@ -171,7 +178,7 @@ def hide_in_all(
         Of the archive without them.
     """
     archive = dataset.archive(now, config=without(dataset.config(), names))
-    publisher = Publisher(archive, dataset.replicas)
+    publisher = Publisher(archive, dataset.replicas if replicas is None else replicas)
 
     def take_away(view: ReaderView) -> None:
         tracker = view.store.tracker

@@ -8,7 +8,7 @@ are, and every other store copies, too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,22 +51,35 @@ __all__ = ["former_names", "rename_variables", "renames_of"]
 
 
 def renames_of(dataset: DynamicalDataset) -> dict[str, str]:
-    """Return by its name in an archive what the code calls a variable that is to be renamed."""
-    stored = stored_metadata(dataset.store) or {}
-    return renames(dataset.coded(), array_metadata(stored))
+    """Return by its name in a store what the code calls a variable that is to be renamed.
+
+    In an archive, or in a replica that failed as its archive was renamed.
+    """
+    found: dict[str, str] = {}
+    for _, arrays in _answering(dataset):
+        found |= renames(dataset.coded(), arrays)
+    return found
 
 
 def former_names(dataset: DynamicalDataset) -> list[str]:
-    """Return the names that a rename was to end, which died before it had."""
-    arrays = array_metadata(stored_metadata(dataset.store) or {})
-    going = read_going(dataset.store.state)
-    former = [v.previously for v in dataset.coded().data_vars if v.name in arrays]
-    return [
-        name
-        for name in former
-        if name is not None and name not in going.kept_until
-        if name in arrays or name in going.removing
-    ]
+    """Return the names that a rename was to end, which died before it had, or failed somewhere."""
+    coded, found = dataset.coded().data_vars, set[str]()
+    for going, arrays in _answering(dataset):
+        left = {v.previously for v in coded if v.previously is not None and v.name in arrays}
+        found |= left.intersection((*arrays, *going.removing))
+    return sorted(found - read_going(dataset.store.state).kept_until.keys())
+
+
+def _answering(dataset: DynamicalDataset) -> Iterator[tuple[GoingVariables, Collection[str]]]:
+    """Yield what goes and what is there, of an archive and of its replicas that can be read."""
+    stored = stored_metadata(dataset.store) or {}
+    yield read_going(dataset.store.state), array_metadata(stored)
+    for store in dataset.replicas:
+        try:
+            found = read_going(store.state), array_metadata(store.metadata() or {})
+        except (OSError, ValueError):
+            continue  # told by the run that comes to it
+        yield found
 
 
 def rename_variables(
@@ -121,15 +134,17 @@ def rename_variables(
             publisher = shown = Publisher(archive, dataset.replicas)
             if pairs:
                 renamed = _without_former(dataset, archive, pairs, now)
-                _show_in_all(publisher, renamed, pairs, alone, keep_until)
+                of = partial(_made_as, dataset, pairs, now)
+                _show_in_all(publisher, renamed, of, pairs, alone, keep_until)
             _carry_in_all(publisher, dataset, alone)
             ended = former_names(dataset) if keep_until is None else []
             if ended:
-                publisher = hide_in_all(dataset, ended, alone, now)
+                # One that does not show the new names keeps the former ones.
+                publisher = hide_in_all(dataset, ended, alone, now, shown.replicas.stores)
         if ended:
             delete_hidden(publisher, ended, lease, grace_s)
-        failed = {of.url: of for of in shown.replicas.outcomes() if of.failure is not None}
-        report.replicas = [failed.get(of.url, of) for of in publisher.replicas.outcomes()]
+        outcomes = {of.url: of for of in publisher.replicas.outcomes()}
+        report.replicas = [outcomes.get(of.url, of) for of in shown.replicas.outcomes()]
         length = dataset.store.published_length(archive.append_dim) or 0
         report.positions_before = report.positions_after = length
         report.notes.extend(_notes(pairs, ended, keep_until, who))
@@ -157,6 +172,16 @@ def _with_new_names(dataset: DynamicalDataset, pairs: Mapping[str, str], now: An
     return archive
 
 
+def _made_as(
+    dataset: DynamicalDataset, pairs: Mapping[str, str], now: Any, store: FinalStore
+) -> Archive:
+    """Return the archive with both names, as a replica has it that failed before."""
+    config = as_made(dataset.coded(), store.metadata(), list(pairs.values())).config
+    archive = dataset.archive(now, config=config)
+    archive.unseen = tuple(pairs.values())
+    return archive
+
+
 def _without_former(
     dataset: DynamicalDataset, both: Archive, pairs: Mapping[str, str], now: Any
 ) -> Archive:
@@ -167,13 +192,15 @@ def _without_former(
 def _show_in_all(
     publisher: Publisher,
     renamed: Archive,
+    made_as: Callable[[FinalStore], Archive],
     pairs: Mapping[str, str],
     lease: Lease,
     keep_until: str | None,
 ) -> None:
     """Show the new names in the replicas, then in the archive.
 
-    `renamed` is the archive without the former ones.
+    `renamed` is the archive without the former ones; `made_as` gives it with both, as a store has
+    it, also where the archive has ended the former ones already.
     """
     names, run = list(pairs.values()), lease.claim.run
 
@@ -187,6 +214,8 @@ def _show_in_all(
             _copy(publisher.archive, store, pairs, lease.proof, is_moved=rename is not None)
             if rename is not None:
                 view = view.declared_as(renamed)
+            elif not pairs.keys() <= view.archive.arrays.keys():
+                view = view.declared_as(made_as(store))
             view.completeness.learn(run)
             record_added(view, names, run)
             declare = partial(_declare, store, pairs)

@@ -5,6 +5,8 @@ Objects that nobody sees any more are deleted later, by who calls this.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +14,9 @@ from gridmill.model.records import ProgressRecord
 from gridmill.publishing.variables.merging import without_variables
 from gridmill.publishing.variables.showing import are_shown
 from gridmill.publishing.view import Check, ReaderView
-from gridmill.stores.final_store import CoordinateValues, Rename
+from gridmill.stores.final_store import CoordinateValues, FinalStore, Rename
 from gridmill.stores.lookahead import each
+from gridmill.stores.metadata import ROOT, array_metadata
 
 __all__ = ["forget_hidden", "hide", "rename_shown"]
 
@@ -47,9 +50,20 @@ def hide(
     message = f"Remove {', '.join(names)}"
 
     def change(folder: Path, check: Check, values: Sequence[CoordinateValues]) -> None:
+        _leave_out_lacking(folder, view.store)
         view.store.remove_arrays(folder, names, message, check, values)
 
     _change(view, change, check, declare, run)
+
+
+def _leave_out_lacking(folder: Path, store: FinalStore) -> None:
+    """Leave out of a local store what a replica lacks: readers would see it without values."""
+    root = json.loads((folder / ROOT).read_bytes())
+    there = array_metadata(store.metadata() or {})
+    for name in array_metadata(root).keys() - there.keys():
+        del root["consolidated_metadata"]["metadata"][name]
+        shutil.rmtree(folder / name)
+    (folder / ROOT).write_text(json.dumps(root, indent=2))
 
 
 def rename_shown(
