@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from distributed import (
     Worker,
     WorkerPlugin,
 )
+from distributed.comm.core import CommClosedError
 
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.plugin.executors import stage_executors
@@ -62,6 +64,7 @@ class PipelinePlugin(WorkerPlugin):
         self.executors = stage_executors(STAGE_WIDTHS)
         worker.executors.update(self.executors)
         stop_profiling(worker)
+        logging.getLogger("distributed.worker").addFilter(_is_news)
         self.keeps_memory = keep_freed_memory()
         numcodecs.blosc.use_threads = False
         zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
@@ -99,6 +102,15 @@ class PipelinePlugin(WorkerPlugin):
         delete([self.workspace.root])
         if self.shared is not None:
             self.shared.leave()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a worker's line is more than a heartbeat that met a scheduler which is closing.
+
+    Where that is no end of a run, Dask says itself that the connection is lost.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, CommClosedError) and "during heartbeat" in record.msg)
 
 
 def _inventories(worker: Worker) -> Path:
