@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from gridmill.operations.variables.removing import check_removal, remove_variabl
 from gridmill.operations.variables.renaming import rename_variables
 from gridmill.sources.fetch.download import DownloadSettings
 from gridmill.stores.objects.local import LocalObjects
-from killed_steps import forked
+from killed_steps import forked, guarded
 from tiny import SHAPE, Provider, TinyTemplate, TinyVar, hours, tiny_var, until, url_of, values_at
 
 __all__ = [
@@ -365,7 +364,7 @@ def _kill_once(
     _build(build, root, step, said, is_local="storage_options" not in where)
     reader = os.fork()
     if reader == 0:
-        _guarded(lambda: _read(scenario, where, said, stop))
+        guarded(lambda: _read(scenario, where, said, stop))
     status = forked(work)
     is_over = status == 0
     if not is_over and status != -signal.SIGKILL:
@@ -468,15 +467,3 @@ def _say(said: Path, what: str) -> None:
 def _must(status: int, said: Path, what: str) -> None:
     if status:
         _say(said, f"{what} ended with {status}")
-
-
-def _guarded(function: Callable[[], None]) -> None:
-    code = 1
-    try:
-        function()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)

@@ -20,9 +20,9 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-__all__ = ["Attempts", "Readers", "forked"]
+__all__ = ["Attempts", "Readers", "forked", "guarded"]
 
 MOST_WRITES = 400
 # A reader that never rests takes more of a core than what it looks at.
@@ -132,18 +132,22 @@ def forked(do: Callable[[], object]) -> int:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        code = 1
-        try:
-            do()
-            _tell(writing, had)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+        guarded(lambda: (do(), _tell(writing, had)))
     _import_too(_told(reading, writing)[1])
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def guarded(do: Callable[[], object]) -> NoReturn:
+    """Do something in a fork and end it, with 0 if nothing was raised."""
+    code = 1
+    try:
+        do()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _import_too(names: Iterable[str]) -> None:
