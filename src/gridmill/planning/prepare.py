@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,15 @@ from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
-from gridmill.planning.reasons import AS_RECORDED, Ask, Belief, Missing, Reasons, with_waiting
+from gridmill.planning.reasons import (
+    AS_RECORDED,
+    Ask,
+    Belief,
+    Missing,
+    Reasons,
+    asked_together,
+    with_waiting,
+)
 from gridmill.planning.source_files.declared import NotOffered
 from gridmill.planning.source_files.grouping import files_of, source_groups
 from gridmill.planning.source_files.offered import is_offered_of, unlisted
@@ -33,6 +41,8 @@ from gridmill.planning.source_files.places import Places
 from gridmill.planning.source_files.rhythm import WAITS, Rhythm, alike
 
 __all__ = ["PreparedGroup", "PreparedRegion", "prepare_region", "results_from_record"]
+
+Files = tuple[SourceFile, ...]
 
 
 @dataclass(frozen=True)
@@ -203,10 +213,13 @@ def prepare_region(
     sizes = {str(dim): n for dim, n in ds.sizes.items()}
     indexes = {str(dim): ds.get_index(dim) for dim in ds.dims}
     places, not_offered = Places(indexes), NotOffered(job, indexes)
+    missing = asked_together(missing, job, record, belief)
     preparation = _Preparation(job, sizes, metadata, missing, ask, now, stored, belief)
     for one in source_groups(job):
         variables = one.variables
-        listed_files = _begun(job, variables, files_of(job, ds, places, one))
+        listed_files = tuple(files_of(job, ds, places, one))
+        # Nobody ever made those from before all variables of a group begin.
+        listed_files = _offered_by(job, variables, listed_files, "valid_from")
         files = tuple(not_offered.without(listed_files))
         group, record = preparation.of(variables, files, record)
         # With another deadline, a variable is made of other files than the rest: at its own time.
@@ -252,7 +265,7 @@ class _Preparation:
         What was made when these were asked for, too, stays done; where the store has values of it
         that are not read again, only what is late is made.
         """
-        still = tuple(_offered_by(self.job, variables, files))
+        still = _offered_by(self.job, variables, files, "valid_from", "valid_until")
         if len(still) == len(files):
             return self._of(variables, files, record)
         if record is not None and any(_has_made(record, v.name, len(files)) for v in variables):
@@ -326,28 +339,16 @@ def _has_made(record: ProgressRecord, name: str, many: int) -> bool:
     return known is not None and len(record.groups[known.group]) == many
 
 
-def _begun(
-    job: RegionJob[Any, Any], variables: Sequence[DataVar], files: Iterable[SourceFile]
-) -> Iterator[SourceFile]:
-    """Leave out the files from before all variables of a group begin: nobody ever made them."""
-    if any(var.valid_from is None for var in variables):
-        yield from files
-        return
-    for file in files:
-        if any(is_offered_of(job, var, file) for var in variables):
-            yield file
-
-
 def _offered_by(
-    job: RegionJob[Any, Any], variables: Sequence[DataVar], files: Sequence[SourceFile]
-) -> Iterator[SourceFile]:
-    """Leave out the files of positions at which the provider has none of a group's variables."""
-    if any(var.valid_from is None and var.valid_until is None for var in variables):
-        yield from files
-        return
-    for file in files:
-        if any(is_offered_of(job, var, file) for var in variables):
-            yield file
+    job: RegionJob[Any, Any], variables: Sequence[DataVar], files: Files, *ends: str
+) -> Files:
+    """Leave out the files of positions at which the provider has none of a group's variables.
+
+    Of `ends`, those that a variable has count; it is offered everywhere if it has none of them.
+    """
+    if any(all(getattr(var, end) is None for end in ends) for var in variables):
+        return files
+    return tuple(f for f in files if any(is_offered_of(job, var, f) for var in variables))
 
 
 def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> ProcessResults:

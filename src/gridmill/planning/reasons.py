@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 from gridmill.authoring.region_job import RegionJob
@@ -23,7 +23,15 @@ from gridmill.planning.source_files.outcomes import coords_from, with_files
 from gridmill.planning.source_files.rhythm import NOT_THERE, WAITS, Rhythm
 from gridmill.sources.fetch.download import FileIdentity
 
-__all__ = ["AS_RECORDED", "Ask", "Belief", "Missing", "Reasons", "nothing_missing"]
+__all__ = [
+    "AS_RECORDED",
+    "Ask",
+    "Belief",
+    "Missing",
+    "Reasons",
+    "asked_together",
+    "nothing_missing",
+]
 
 # Enough to notice a store that was deleted or rebuilt; `validate` looks at every object.
 OBJECTS_SAMPLED = 3
@@ -44,6 +52,48 @@ class Missing(Protocol):
 def nothing_missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
     """Believe that the store holds every object, for who only wants what is recorded."""
     return []
+
+
+def asked_together(
+    missing: Missing, job: RegionJob[Any, Any], record: ProgressRecord | None, belief: Belief
+) -> Missing:
+    """Return what looks for a region's objects: at the first asking for those of all variables.
+
+    A distant store makes each asking wait. What needs a token is asked for by itself.
+
+    Parameters
+    ----------
+    missing
+        Asks the store.
+    job, record
+        The region's; its variables are those that may be asked for.
+    belief
+        Says which of their objects are looked at.
+    """
+
+    @cache
+    def looked() -> Mapping[str, bool]:
+        recorded = {} if record is None else record.variables
+        known = [recorded[var.name] for var in job.data_vars if var.name in recorded]
+        plain = [one for one in known if one.token is None]
+        objects = [found for one in plain for found in _objects_looked_at(one, belief)]
+        gone = set(missing(objects))
+        return {found.key: found.key in gone for found in objects}
+
+    def look(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
+        if token is not None:
+            return missing(receipts, token)
+        unseen = [receipt for receipt in receipts if receipt.key not in looked()]
+        gone = set(missing(unseen)) if unseen else set()
+        return [one.key for one in receipts if looked().get(one.key, one.key in gone)]
+
+    return look
+
+
+def _objects_looked_at(known: VariableRecord, belief: Belief) -> Sequence[ObjectReceipt]:
+    # A hole is filled when its source files come, which is asked for elsewhere.
+    held = [found for found in known.objects if found.key not in known.holes]
+    return held if belief.revalidate else _sample(held)
 
 
 @dataclass(frozen=True)
@@ -299,10 +349,7 @@ class Reasons:
         return not coord.settled or self.job.retry_gaps or self.belief.revalidate
 
     def _of_objects(self, known: VariableRecord) -> str:
-        # A hole is filled when its source files come, which is asked for elsewhere.
-        held = [o for o in known.objects if o.key not in known.holes]
-        objects = held if self.belief.revalidate else _sample(held)
-        gone = self._gone(known, objects)
+        gone = self._gone(known, _objects_looked_at(known, self.belief))
         return f"the store does not hold {gone[0]}" if gone else ""
 
     def _gone(self, known: VariableRecord, objects: Sequence[ObjectReceipt]) -> list[str]:

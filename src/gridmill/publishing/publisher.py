@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import refuse_other_labels
 from gridmill.authoring.describing.finality import shares_of
+from gridmill.authoring.settling import is_offered
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.model.reports.publication import Publication, joined_spans
@@ -79,12 +80,14 @@ class Publisher:
     def may_show_more(self, record: ProgressRecord, lease: Lease) -> bool:
         """Whether a record that the run just wrote may be a reason to publish.
 
-        Beyond a gap that is the run's own to close it is none, where publishing moves nothing but
-        the end of what readers see.
+        Where publishing moves nothing but the end of what readers see, it is none if it lacks a
+        variable, or lies beyond a gap that is the run's own to close.
         """
         archive = self.archive
         if not archive.store.shows_uploads or self.replicas or shares_of(archive.config.coords):
             return True
+        if not record.region.is_static and _lacks_variables(archive, record):
+            return False
         end = archive.region_start(archive.published)
         return record.start <= end or not any(a <= end < b for a, b in lease.claim.positions)
 
@@ -264,3 +267,9 @@ class Publisher:
         with lease.publishing() as check:
             restored = self.replicas.restore(message, run, check)
             return restored + self.view.restore(length, message, check)
+
+
+def _lacks_variables(archive: Archive, record: ProgressRecord) -> bool:
+    """Whether a region's record has nothing of a variable that the provider has there."""
+    job = archive.job(record.region)
+    return any(v.name not in record.variables and is_offered(job, v) for v in job.data_vars)

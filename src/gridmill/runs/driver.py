@@ -135,7 +135,7 @@ class Driver:
                     self.showing.publish()
                 self._refill(remaining)
             if publish:
-                self.showing.publish()
+                self.showing.finish()
                 self.report.replicas = self.publisher.replicas.outcomes()
         except BaseException:
             self._abandon()

@@ -63,6 +63,11 @@ class Showing:
         earliest = self._next_if_idle if is_idle else self._next
         return self._has_news and time.monotonic() >= earliest
 
+    def finish(self) -> None:
+        """Show readers what is recorded, unless they see it already; replicas get another try."""
+        if self._has_news or self.publisher.replicas:
+            self.publish()
+
     def publish(self) -> None:
         """Show readers what is recorded."""
         began, self._has_news, self._has_published = time.monotonic(), False, True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 import zarr
 
 from gridmill.stores.final_store import CoordinateValues
+from gridmill.stores.objects.zarr_reader import ObjectsReader
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,6 +23,7 @@ __all__ = [
     "first_object_beyond",
     "joined",
     "keys_of",
+    "open_published",
     "open_zarr",
     "publication_order",
     "publication_step",
@@ -91,14 +94,62 @@ def set_values(store: Any, part: CoordinateValues, *, only_lower: bool = False) 
 
 def keys_of(part: CoordinateValues, array: Mapping[str, Any]) -> list[str]:
     """Give the keys of the objects that hold values of a coordinate."""
-    ends = (part.start + len(part.values), *array["shape"][1:])
+    return _keys_between(part.name, array, part.start, part.start + len(part.values))
+
+
+def _keys_between(name: str, array: Mapping[str, Any], start: int, stop: int) -> list[str]:
+    """Give the keys of the objects of an array that hold some of its first dim's positions."""
+    starts, ends = (start, *(0 for _ in array["shape"][1:])), (stop, *array["shape"][1:])
     sizes = array["chunk_grid"]["configuration"]["chunk_shape"]
-    starts = (part.start, *(0 for _ in array["shape"][1:]))
     along = [
         range(start // size, -(-end // size))
         for start, end, size in zip(starts, ends, sizes, strict=True)
     ]
-    return ["/".join([part.name, "c", *map(str, at)]) for at in product(*along)]
+    return ["/".join([name, "c", *map(str, at)]) for at in product(*along)]
+
+
+def open_published(store: Any, chunks: Any) -> xr.Dataset:
+    """Open what readers see of a store whose root lists every array; see `open_zarr`.
+
+    Notes
+    -----
+    xarray asks for the labels of dims, and for ends of other times, one after the other, and for
+    some of them more than once. Of a distant store they are read at once, before it asks.
+    """
+    if not isinstance(store, ObjectsReader):
+        return open_zarr(store, chunks, is_consolidated=True)
+    with store.holding():
+        (root,) = store.hold([ROOT])
+        store.hold(list(_keys_read_at_opening(root)))
+        return open_zarr(store, chunks, is_consolidated=True)
+
+
+def _keys_read_at_opening(root: bytes | None) -> Iterator[str]:
+    """Yield the keys of objects that xarray reads while it opens; none of a damaged root.
+
+    The labels of dims, and of other times the first and the last one, by which it chooses how to
+    decode them.
+    """
+    try:
+        arrays = array_metadata(json.loads(root or b"{}"))
+        for name, array in arrays.items():
+            shape = array["shape"]
+            if not _is_keyed_as_ours(array):
+                continue
+            if array.get("dimension_names") == [name]:
+                yield from _keys_between(name, array, 0, shape[0])
+            elif " since " in str(array["attributes"].get("units")) and 0 not in shape:
+                sizes = array["chunk_grid"]["configuration"]["chunk_shape"]
+                last = [(length - 1) // size for length, size in zip(shape, sizes, strict=True)]
+                yield from {"/".join([name, "c", *map(str, at)]) for at in ([0] * len(last), last)}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return  # who opens it says what is wrong
+
+
+def _is_keyed_as_ours(array: Mapping[str, Any]) -> bool:
+    encoding = array["chunk_key_encoding"]
+    separator = encoding.get("configuration", {}).get("separator", "/")
+    return bool(encoding["name"] == "default" and separator == "/")
 
 
 def open_zarr(store: Any, chunks: Any, *, is_consolidated: bool) -> xr.Dataset:

@@ -29,7 +29,7 @@ from gridmill.stores.metadata import (
     first_object_beyond,
     joined,
     keys_of,
-    open_zarr,
+    open_published,
     publication_order,
     set_values,
 )
@@ -139,7 +139,7 @@ class ZarrStore:
 
     def open_dataset(self, chunks: Any = "auto") -> xr.Dataset:
         """Open what readers see."""
-        return open_zarr(self.objects.as_zarr(), chunks, is_consolidated=True)
+        return open_published(self.objects.as_zarr(), chunks)
 
     def progress(self) -> list[ProgressRecord]:
         """Read the records of all regions, in order."""

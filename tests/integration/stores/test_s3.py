@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,25 @@ def test_backfill_and_updates_equal_the_source(
     rerun = dataset.backfill(day(DAYS), client=client)
     assert rerun.variables_done == 0
     assert dataset.status().positions == 4 * DAYS
+
+
+def test_an_update_asks_a_bucket_little(
+    archive: str, bucket: str, s3_server: S3Server, proxy: FaultProxy
+) -> None:
+    """Each request is waited for: it opens the archive twice, and publishes once."""
+    url = f"s3://{bucket}/a.zarr"
+    dataset = Generated(url, source_base=archive, storage_options=through(proxy, s3_server))
+    dataset.backfill(day(3), client="none")
+    before = len(proxy.requests)
+    report = dataset.reformat_operational_update(client="none", now=day(4))
+    assert (report.positions_before, report.positions_after) == (12, 16)
+    asked = Counter((r.method, r.path.partition("a.zarr")[2]) for r in proxy.requests[before:])
+    # Once with each opening, and once to see what publishing is to change.
+    labels = [asked["GET", f"/{name}/c/0"] for name in ("time", "latitude", "longitude")]
+    assert max(labels) <= 3
+    assert asked["GET", "/zarr.json"] <= 9
+    claims = [key for method, key in asked if method == "PUT" and "-publishing/" in key]
+    assert [asked["PUT", key] for key in claims] == [1]
 
 
 def test_records_and_lease_live_beside_the_store(

@@ -70,6 +70,27 @@ def test_what_differs_is_named(release):
     assert set(todo(record, job_class=Fewer).values()) == {"source files changed"}
 
 
+def test_the_store_is_asked_for_the_objects_of_all_variables_at_once():
+    """A distant one makes each asking wait; what it lacks is named for the variable that has it."""
+    prepared = prepared_of()
+    files = files_of(prepared, *[OK] * 4)
+    objects = {name: receipt(name, files, n_objects=2) for name in ("a", "b")}
+    record = recorded(prepared, files=files, **objects)
+    asked = []
+
+    def missing(receipts: Any, token: str | None = None) -> list[str]:
+        asked.append([one.key for one in receipts])
+        return ["b/1"]
+
+    found = prepare_region(prepared.job, record, ARRAYS, missing, stored=lambda: ARRAYS).todo
+    assert found == {"b": "the store does not hold b/1"}
+    assert [sorted(keys) for keys in asked] == [["a/0", "a/1", "b/0", "b/1"]]
+    asked.clear()
+    nothing = recorded(prepared, failures={"a": "e", "b": "e"})
+    prepare_region(prepared.job, nothing, ARRAYS, missing, stored=lambda: ARRAYS)
+    assert asked == []
+
+
 @RELEASES
 def test_a_region_that_grew_is_so_called(release):
     """Its first positions are as they were: that is no contradiction."""

@@ -403,6 +403,17 @@ def test_what_a_region_of_the_same_run_holds_back_is_no_news(store):
     assert publisher.may_show_more(second, leased((0, 12)))
 
 
+def test_a_region_that_lacks_a_variable_is_no_news(store):
+    """Publishing could not move the end of what readers see; with a replica it may be worth it."""
+    publisher = publisher_of(store, 8)
+    claim = SimpleNamespace(claim=SimpleNamespace(positions=((0, 8),)))
+    partly, _ = record(publisher, 0, [OK] * 4, NAMES[:1])
+    assert not publisher.may_show_more(partly, claim)
+    whole, _ = record(publisher, 0, [OK] * 4)
+    assert publisher.may_show_more(whole, claim)
+    assert Publisher(publisher.archive, [store]).may_show_more(partly, claim)
+
+
 def test_all_objects_are_looked_at_before_one_is_put(store, monkeypatch):
     """A distant store is waited for once, not once a step."""
     events = []

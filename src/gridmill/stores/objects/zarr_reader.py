@@ -8,8 +8,9 @@ that is known to be absent is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from zarr.abc.store import (
     ByteRequest,
@@ -21,6 +22,8 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.buffer.core import default_buffer_prototype
 
+from gridmill.stores.lookahead import each
+
 __all__ = ["ObjectsReader", "Readable"]
 
 
@@ -28,6 +31,7 @@ class Readable(Protocol):
     """What is needed of a store's objects."""
 
     url: str
+    at_once: int
 
     def get_range(self, key: str, start: int, stop: int | None) -> bytes | None:
         """Read bytes of an object, from its end if `start` is negative; None if there is none."""
@@ -52,6 +56,10 @@ class ObjectsReader(Store):
     def __init__(self, objects: Readable) -> None:
         super().__init__(read_only=True)
         self.objects = objects
+        self._held: dict[str, bytes | None] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_held": {}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectsReader) and other.objects.url == self.objects.url
@@ -62,6 +70,27 @@ class ObjectsReader(Store):
     def __str__(self) -> str:
         return self.objects.url
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.objects.url!r})"
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Answer from memory what was read with `hold`, for the time of a `with`."""
+        try:
+            yield
+        finally:
+            self._held = {}
+
+    def hold(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Read whole objects, several at once, and keep them in memory; see `holding`."""
+        found = each(lambda key: self.objects.get_range(key, 0, None), keys, self.objects.at_once)
+        self._held |= dict(zip(keys, found, strict=True))
+        return found
+
+    def _held_range(self, key: str, start: int, stop: int | None) -> bytes | None:
+        held = self._held[key]
+        return None if held is None else held[start:stop]
+
     async def get(
         self,
         key: str,
@@ -70,7 +99,10 @@ class ObjectsReader(Store):
     ) -> Buffer | None:
         """Read an object or a part of it; None if it is absent."""
         start, stop = _span(byte_range)
-        content = await asyncio.to_thread(self.objects.get_range, key, start, stop)
+        if key in self._held:
+            content = self._held_range(key, start, stop)
+        else:
+            content = await asyncio.to_thread(self.objects.get_range, key, start, stop)
         prototype = prototype or default_buffer_prototype()
         return None if content is None else prototype.buffer.from_bytes(content)
 

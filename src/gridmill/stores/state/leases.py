@@ -158,9 +158,9 @@ class Lease:
         self._ended = threading.Event()
 
     def __enter__(self) -> Lease:
-        self._beat(0)
+        claimed = self._beat_and_look()
         try:
-            _acquire(self.objects, self.claim.run, self.claim)
+            _acquire(self.objects, self.claim.run, self.claim, claimed)
             calls: tuple[Callable[[], None], ...] = (
                 lambda: self.objects.put(f"leases/{self.claim.run}/held", b""),
                 lambda: _delete_remains(self.objects),
@@ -232,6 +232,15 @@ class Lease:
         finally:
             self.objects.delete(claim_key(name))
 
+    def _beat_and_look(self) -> list[str]:
+        """Write the first beat, which comes before the claim, and name the claims of others."""
+        calls: tuple[Callable[[], list[str] | None], ...] = (
+            lambda: self._beat(0),
+            lambda: claimed_names(self.objects),
+        )
+        _, claimed = lookahead(lambda call: call(), calls, self.objects.at_once)
+        return claimed or []
+
     def _keep_beating(self) -> None:
         number = 0
         while not self._ended.wait(self.claim.time_to_live_s / BEATS_PER_LIFE):
@@ -246,9 +255,9 @@ class Lease:
         self.objects.put(self.claim.beat_key, json.dumps(content).encode())
 
 
-def _acquire(objects: Objects, name: str, claim: Claim) -> None:
-    """Claim, and wait for those who claim at this moment; not for who holds."""
-    _refuse_if_held(objects, _rivals(objects, name, claim, claimed_names(objects)))
+def _acquire(objects: Objects, name: str, claim: Claim, claimed: Collection[str]) -> None:
+    """Claim, and wait for those who claim at this moment; not for who holds by the names given."""
+    _refuse_if_held(objects, _rivals(objects, name, claim, claimed))
     deadline = time.monotonic() + CLAIMING_TAKES_S
     while True:
         _, rivals = _try(objects, name, claim)
