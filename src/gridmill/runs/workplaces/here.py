@@ -1,9 +1,10 @@
-"""Does the tasks of a run in this process, one at a time: nothing is started, nothing is sent."""
+"""Does the tasks of a run in this process: no other one is started, nothing is sent."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
 from gridmill.pipeline.upload import upload
-from gridmill.pipeline.values import Bench, LocalFiles, Receipt, RunContext, VariableWork
+from gridmill.pipeline.values import (
+    Bench,
+    LocalFiles,
+    LocalShards,
+    Receipt,
+    RunContext,
+    VariableWork,
+)
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.publishing.copies import Copy, copy_here
 from gridmill.runs.workplaces.workplace import (
@@ -34,10 +42,14 @@ __all__ = ["HERE", "Here"]
 
 # The name of the only worker, in reports.
 HERE = "this process"
+# Variables that wait for the store at once, the next one of which is compressed meanwhile.
+UPLOADS = 2
 
 
 class Here:
     """Does each task when the driver waits for one, in its thread, where a debugger follows it.
+
+    Only what is whole on disk is uploaded in another one, while the next variable is compressed.
 
     Parameters
     ----------
@@ -51,6 +63,7 @@ class Here:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root
         self._waiting: deque[_Task] = deque()
+        self._uploading: deque[_Task] = deque()
         self._stack = ExitStack()
         self._context: RunContext | None = None
 
@@ -63,6 +76,8 @@ class Here:
         self._workspace = Workspace(folder / "tasks")
         self._stack.enter_context(_one_thread())
         self._stack.enter_context(_shared(folder / "inventories"))
+        # It ends first: folders stay until nothing is read from them.
+        self._pool = self._stack.enter_context(ThreadPoolExecutor(UPLOADS, "upload"))
 
     def close(self) -> None:
         """Delete the folder, and set back what was set."""
@@ -98,7 +113,7 @@ class Here:
             downloads[group.index] = self._later(chains.key, chains.download)
             for name, work in group.works.items():
                 key = f"{region_key(job)}-{name}-{suffix}"
-                uploads[name] = self._later(f"upload-{key}", chains.chain(key, work))
+                uploads[name] = self._later(f"upload-{key}", *chains.chain(key, work))
         return RegionTasks(downloads, uploads)
 
     def submit_batch(self, regions: Batch, suffix: str, elsewhere_than: str = "") -> BatchTasks:
@@ -118,15 +133,22 @@ class Here:
         return False
 
     def take(self, wait_s: float) -> tuple[Any, Any] | None:
-        """Do the next task, however long it takes."""
-        if not self._waiting:
+        """Do the next task, however long it takes, or wait for what is uploaded meanwhile."""
+        while self._waiting and len(self._uploading) < UPLOADS:
+            task = self._waiting.popleft()
+            task.begin()
+            if not task.is_uploaded:
+                return task, task.end()
+            self._uploading.append(task)
+        if not self._uploading:
             return None
-        task = self._waiting.popleft()
-        return task, task.do()
+        task = self._uploading.popleft()
+        return task, task.end()
 
     def let_go(self) -> None:
         """Forget what is not done."""
         self._waiting.clear()
+        self._uploading.clear()
 
     # -- what chains need ------------------------------------------------------------------------
 
@@ -140,30 +162,58 @@ class Here:
         """Give where a task with a key works."""
         return Bench(self._workspace.of_key(key), HERE)
 
+    def upload(self, key: str, shards: LocalShards) -> Future[Receipt]:
+        """Upload a variable, in another thread."""
+        return self._pool.submit(upload, self.bench(key), self.context, shards)
+
     def clear(self, key: str) -> None:
         """Delete what a task made."""
         delete(self._workspace.release(key))
 
-    def _later(self, key: str, make: Callable[[], Any]) -> _Task:
-        task = _Task(key, make)
+    def _later(
+        self, key: str, make: Callable[[], Any], clean: Callable[[], None] = lambda: None
+    ) -> _Task:
+        task = _Task(key, make, clean)
         self._waiting.append(task)
         return task
 
 
 class _Task:
-    def __init__(self, key: str, make: Callable[[], Any]) -> None:
+    """A task: what makes its result, or a future of it, and what cleans up after it."""
+
+    def __init__(self, key: str, make: Callable[[], Any], clean: Callable[[], None]) -> None:
         self.key, self.status = key, "pending"
         self._make: Callable[[], Any] | None = make
+        self._clean = clean
+        self._made: Any = None
+        self._error: Exception | None = None
 
-    def do(self) -> Any:
-        """Do it; give what it returns, or the type of an error and the error."""
+    @property
+    def is_uploaded(self) -> bool:
+        """Whether another thread is at work on it."""
+        return isinstance(self._made, Future)
+
+    def begin(self) -> None:
+        """Do what is done in this thread."""
         make, self._make = self._make, None
         assert make is not None
         try:
-            result = make()
+            self._made = make()
+        except Exception as error:
+            self._error = error
+
+    def end(self) -> Any:
+        """Wait until it is done; give what it returns, or the type of an error and the error."""
+        made, self._made = self._made, None
+        try:
+            if self._error is not None:
+                raise self._error
+            result = made.result() if isinstance(made, Future) else made
         except Exception as error:
             self.status = "error"
             return type(error), error
+        finally:
+            self._clean()
         self.status = "finished"
         return result
 
@@ -192,23 +242,25 @@ class _Chains:
             raise
         return self._fetched
 
-    def chain(self, key: str, work: VariableWork) -> Callable[[], Receipt]:
-        """Give what compresses a variable and uploads it."""
+    def chain(
+        self, key: str, work: VariableWork
+    ) -> tuple[Callable[[], Future[Receipt]], Callable[[], None]]:
+        """Give what compresses a variable and begins to upload it, and what cleans up after it."""
+        here, compress_key, upload_key = self.here, f"compress-{key}", f"upload-{key}"
 
-        def compress_and_upload() -> Receipt:
-            here, compress_key = self.here, f"compress-{key}"
-            try:
-                if self._error is not None:
-                    raise self._error
-                assert self._fetched is not None
-                shards = compress(here.bench(compress_key), here.context, work, self._fetched)
-                return upload(here.bench(f"upload-{key}"), here.context, shards)
-            finally:
-                here.clear(compress_key)
-                here.clear(f"upload-{key}")
-                self._leave()
+        def compress_and_upload() -> Future[Receipt]:
+            if self._error is not None:
+                raise self._error
+            assert self._fetched is not None
+            shards = compress(here.bench(compress_key), here.context, work, self._fetched)
+            return here.upload(upload_key, shards)
 
-        return compress_and_upload
+        def clean() -> None:
+            here.clear(compress_key)
+            here.clear(upload_key)
+            self._leave()
+
+        return compress_and_upload, clean
 
     def _leave(self) -> None:
         self._left -= 1
