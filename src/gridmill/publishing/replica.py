@@ -105,6 +105,11 @@ class Replica:
         for name in self._lacking:
             declared.pop(name)
         differences = structure_differences(template, stored, self.archive.append_dim)
+        if left := sorted(array_metadata(stored).keys() - declared.keys()):
+            differences.append(
+                "if it was removed from the archive while this replica was away: gridmill "
+                f"remove-variable {' '.join(left)} removes it here, too"
+            )
         if differences:
             raise StructureMismatch(store.url, differences)
         dim = self.archive.append_dim

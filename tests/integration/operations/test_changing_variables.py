@@ -328,6 +328,27 @@ def test_it_is_removed_by_a_command(where: dict[str, Any], tmp_path: Path) -> No
     assert_readers_see(ds, "a", 9)
 
 
+def test_a_replica_that_was_away_loses_the_variable_by_the_same_command(
+    where: dict[str, Any],
+) -> None:
+    """Until then runs leave it alone, and name the command; nothing else is removed by it."""
+    alone, ds = dataset(BEFORE[:1], {**where, "replicas": []}), dataset(BEFORE[:1], where)
+    assert remove_variables(alone, ["b"], grace_s=0, now=until(6)).succeeded
+    report = ds.reformat_operational_update(client="none", now=until(7))
+    assert "gridmill remove-variable b" in (report.replicas[0].failure or "")
+    for name in ("b", "time", "row"):
+        with pytest.raises(ValueError, match=f"no variable {name}"):
+            remove_variables(alone, [name], grace_s=0, now=until(7))
+    with pytest.raises(ValueError, match="no variable time"):
+        remove_variables(ds, ["time"], grace_s=0, now=until(7))
+    (replica,) = remove_variables(ds, ["b"], grace_s=0, now=until(7)).replicas
+    assert replica.failure == "shows 6 of 7 positions: the next run goes on"
+    assert ds.reformat_operational_update(client="none", now=until(9)).succeeded
+    assert_readers_see(ds, "a", 9)
+    (line,) = [one for one in ds.store.tracker.feed.since("2000-01-01T00:00:00") if one.removed]
+    assert line.removed == ("b",)
+
+
 def test_what_must_stay_is_not_removed(where: dict[str, Any]) -> None:
     """The line says why, and nothing changed."""
     with pytest.raises(ValueError, match="the dataset's code declares b"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import check_exists
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.variables.hiding import forget_hidden, hide
+from gridmill.publishing.variables.showing import are_shown
 from gridmill.publishing.view import ReaderView
 from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.writable import require_writable
 from gridmill.stores.state.beside.variables import GoingVariables, read_going, write_going
 from gridmill.stores.state.claims import ADDING
@@ -74,7 +77,7 @@ def check_removal(
                 f"the dataset's code declares {name}: take it out of data_vars first, so that no "
                 "update fills it, then this again"
             )
-        if name not in there and name not in going.removing:
+        if name not in {*there, *going.removing} and name not in _left_in_replicas(dataset):
             raise ValueError(
                 f"{dataset.store.url} has no variable {name} to be removed; it has "
                 f"{', '.join(sorted(there))}"
@@ -96,6 +99,15 @@ def check_removal(
         )
 
 
+def _left_in_replicas(dataset: DynamicalDataset) -> set[str]:
+    """Name what replicas have that the archive has no more, as far as they can be reached."""
+    found: set[str] = set()
+    for store in dataset.replicas:
+        with suppress(OSError, ValueError):
+            found |= array_metadata(store.metadata() or {}).keys()
+    return found - array_metadata(dataset.store.metadata() or {}).keys()
+
+
 def remove_variables(
     dataset: DynamicalDataset,
     names: Sequence[str],
@@ -108,7 +120,7 @@ def remove_variables(
     """Take variables away from readers of an archive and its replicas, then delete them.
 
     Waits for the end of runs that are at work; those that begin meanwhile wait. Interrupted, the
-    same call completes it.
+    same call completes it, and it takes them away from a replica that could not be reached.
 
     Parameters
     ----------
@@ -198,9 +210,11 @@ def hide_in_all(
         forget_hidden(view, names)
 
     with publisher.feeding(lease):
+        shown = [name for name in names if are_shown(archive.store, [name])]
         publisher.change_everywhere(take_away)
-        with lease.publishing():
-            publisher.note_variables(lease, removed=names)
+        if shown:
+            with lease.publishing():
+                publisher.note_variables(lease, removed=shown)
     return publisher
 
 
