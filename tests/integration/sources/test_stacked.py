@@ -86,6 +86,24 @@ def doubled(path: Path) -> list[np.ndarray]:
     return [one * np.float32(2) for one in by_position(path)]
 
 
+def joined(path: Path) -> list[np.ndarray]:
+    """Read west and east of each level, and join them."""
+    halves = (slice(0, 6), slice(6, 12))
+    return [
+        np.concatenate(
+            [read_netcdf(path, "t", index={"level": at, "lon": half}) for half in halves], axis=1
+        )
+        for at in range(3)
+    ]
+
+
+def of_two(path: Path) -> list[np.ndarray]:
+    """Calculate each level of two fields."""
+    fields = by_position(path)
+    above = [read_netcdf(path, f"t{(at + 1) % 3}") for at in range(3)]
+    return [np.hypot(one, other) for one, other in zip(fields, above, strict=True)]
+
+
 READERS = [by_position, by_name, by_xarray, doubled]
 
 
@@ -133,8 +151,20 @@ def archive(tmp_path: Path, read: Callable[[Path], list[np.ndarray]]) -> Any:
     return kind(tmp_path / "a", source_base=str(tmp_path / "provider"))
 
 
-@pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize(("fault", "dim"), [(flipped, "latitude"), (rolled, "longitude")])
+def made_by(read: Callable[[Path], list[np.ndarray]], values: np.ndarray) -> np.ndarray:
+    """Return what a reader makes of fields."""
+    if read is of_two:
+        return np.hypot(values, np.roll(values, -1, axis=1))
+    return values * np.float32(1 + (read is doubled))
+
+
+@pytest.mark.parametrize(
+    ("read", "fault", "dim"),
+    [
+        *((read, flipped, "latitude") for read in (*READERS, of_two, joined)),
+        *((read, rolled, "longitude") for read in (*READERS, of_two)),
+    ],
+)
 def test_stacked_fields_in_another_order_are_turned(publish, tmp_path, read, fault, dim):
     """In the midst of their history, and it is said."""
     publish(fault)
@@ -143,7 +173,7 @@ def test_stacked_fields_in_another_order_are_turned(publish, tmp_path, read, fau
     with dataset.store.open_dataset() as ds:
         stored = ds["t"].values
     expected = np.stack([fields(day) for day in range(len(DAYS))])
-    np.testing.assert_array_equal(stored, expected * np.float32(1 + (read is doubled)))
+    np.testing.assert_array_equal(stored, made_by(read, expected))
     said = f"3 source files were read with {dim} in another order, and turned"
     assert [note.partition(";")[0] for note in report.notes] == [said]
 
@@ -151,7 +181,10 @@ def test_stacked_fields_in_another_order_are_turned(publish, tmp_path, read, fau
 @pytest.mark.parametrize(
     ("read", "fault", "why"),
     [
-        *((read, shifted, "its lon goes from 15 to 345") for read in READERS),
+        *((read, shifted, "its lon goes from 15 to 345") for read in (*READERS, of_two)),
+        (joined, shifted, "its lon goes from 15 to 165"),
+        (joined, rolled, "its lon goes from -180 to -30, and the archive's longitude from 0 to"),
+        (joined, upside_down, "its level is 500, and it is to fill 1000"),
         *(
             (read, upside_down, "its level is 500, and it is to fill 1000")
             for read in READERS
@@ -165,3 +198,58 @@ def test_stacked_fields_of_other_labels_are_a_failure_to_read(publish, tmp_path,
     report = archive(tmp_path, read).backfill("2020-01-09", client="none", now=LATE)
     assert report.positions_after == CHANGED
     assert why in report.problems[0].detail
+
+
+TROPICS, WEST = slice(1, 3), slice(2, 8)
+
+
+class Area(Levels):
+    """A part of what the files have."""
+
+    def dimension_coordinates(self) -> dict[str, Any]:
+        """Give the area."""
+        return {"level": LEVELS, "latitude": LATS[TROPICS], "longitude": LONS[WEST]}
+
+    data_vars = (
+        DataVar(
+            name="t",
+            encoding=Encoding(chunks=(4, 3, 2, 6)),
+            attrs={"long_name": "t", "units": "K"},
+        ),
+    )
+
+
+def celsius(held: Held) -> None:
+    held["units"], held["values"] = "degC", held["values"] - np.float32(273.15)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (flipped, "its lat goes from "),
+        (rolled, "its lon goes from -120 to 30"),
+        (shifted, "its lon goes from 75 to 225"),
+        (upside_down, None),
+        (celsius, None),
+    ],
+)
+def test_an_area_that_an_author_takes_by_numbers_is_compared(publish, tmp_path, fault, why):
+    """Of a file that lies otherwise one day, nothing of another area is published."""
+    publish(fault)
+
+    class Taking(Job):
+        def read_data(self, coord, data_var):
+            return read_netcdf(coord.downloaded_path, "t")[:, TROPICS, WEST]
+
+    dataset = dataset_of(template=Area, job=Taking)(
+        tmp_path / "a", source_base=str(tmp_path / "provider")
+    )
+    report = dataset.backfill("2020-01-09", client="none", now=LATE)
+    if why is not None:
+        assert report.positions_after == CHANGED
+        assert why in report.problems[0].detail
+        return
+    with dataset.store.open_dataset() as ds:
+        stored = ds["t"].values
+    expected = np.stack([fields(day)[:, TROPICS, WEST] for day in range(len(DAYS))])
+    np.testing.assert_allclose(stored, expected, rtol=1e-6)

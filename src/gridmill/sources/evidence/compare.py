@@ -7,7 +7,7 @@ of another place, time or quantity.
 An author's `read_data` may have done more than read: turned a field, converted it, or chosen a part
 of it. In which order its values lie, they show themselves (`made`), or the file is refused; they
 are in the file's units where they are what was read. Pieces that it put together are compared
-where they lie (`pieces`); of a part only the time is.
+where they lie (`parts.pieces`), and so is a part of what was read (`parts.chosen`).
 """
 
 from __future__ import annotations
@@ -18,18 +18,13 @@ from typing import Any
 import numpy as np
 
 from gridmill.sources.evidence.arranged import converted, put_in_order
-from gridmill.sources.evidence.dates import (
-    are_same_calendar,
-    as_numbers,
-    as_text,
-    calendar_of,
-    seconds_in,
-)
-from gridmill.sources.evidence.expected import ExpectedAxis, NotAsPromised, Promise, if_meant
+from gridmill.sources.evidence.expected import NotAsPromised, Promise
 from gridmill.sources.evidence.labels.along import check_scalars, orders_of
 from gridmill.sources.evidence.made import Read
-from gridmill.sources.evidence.observed import Axis, Evidence
-from gridmill.sources.evidence.pieces import compare_pieces
+from gridmill.sources.evidence.observed import Evidence
+from gridmill.sources.evidence.parts.chosen import compare_chosen
+from gridmill.sources.evidence.parts.pieces import compare_pieces
+from gridmill.sources.evidence.times import check_time, time_of
 
 __all__ = ["NO_TIME", "UNTOLD", "NotAsPromised", "compare"]
 
@@ -68,80 +63,17 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
     remarks: list[str] = []
     for evidence in seen:
         if promise.time is not None:
-            axis = _time_of(evidence, promise.append_dim, promise.time)
+            axis = time_of(evidence, promise.append_dim, promise.time)
             if axis is None or axis.values is None:
                 remarks.append(NO_TIME)
             else:
-                _check_time(axis, axis.values, promise.append_dim, promise.time)
+                check_time(axis, axis.values, promise.append_dim, promise.time)
         check_scalars(evidence, promise)
     orders = [orders_of(evidence, values, promise) for evidence in seen]
     whole = [one for one in zip(seen, orders, strict=True) if one[0].values.size == values.size]
     if not whole:
-        return remarks + compare_pieces(seen, values, promise)
+        remarks += compare_pieces(seen, values, promise)
+        return remarks + compare_chosen(seen, values, promise)
     read = [Read(one.values.reshape(values.shape), of) for one, of in whole]
     remarks += put_in_order([one for one, _ in whole], read, values, promise)
     return remarks + converted([one for one, _ in whole], read, values, promise)
-
-
-# -- time -------------------------------------------------------------------------------------
-
-
-def _check_time(axis: Axis, values: Values, dim: str, expected: ExpectedAxis) -> None:
-    """Raise unless the time that a file says is that of its place.
-
-    Of several times that fill one position (the hours of a daily mean) one has to be of it. Where
-    the author's code chose from them otherwise, nobody knows which is whose.
-    """
-    if values.size not in (0, expected.labels.size) and expected.labels.size != 1:
-        return
-    found = np.ravel(np.asarray(values, "float64"))
-    ours = calendar_of(expected.labels)
-    if not are_same_calendar(axis.calendar, ours):
-        raise NotAsPromised(
-            f"its {axis.name} is of calendar {axis.calendar or 'standard'!r}, and the archive's of "
-            f"{ours!r}{if_meant(dim)}"
-        )
-    fits = _fit_in(found, axis, expected)
-    wrong = np.flatnonzero(~fits)
-    if wrong.size and (found.size == expected.labels.size or not fits.any()):
-        at = int(wrong[0])
-        when = as_text(found[at], axis.units, axis.calendar)
-        label = str(expected.labels.flat[min(at, expected.labels.size - 1)])[:16].replace("T", " ")
-        raise NotAsPromised(
-            f"its {axis.name} is {when}, and it is to fill {label}, which reaches to the next "
-            f"label; declare bounds where that is not so{if_meant(dim)}"
-        )
-
-
-def _fit_in(found: Values, axis: Axis, expected: ExpectedAxis) -> Values:
-    """Whether each time is its label, lies in what that stands for, or has bounds that hold it."""
-    try:
-        labels, starts, ends = (
-            as_numbers(np.ravel(np.asarray(of)), axis.units, axis.calendar)
-            for of in (expected.labels, expected.starts, expected.ends)
-        )
-    except ValueError as error:
-        raise NotAsPromised(
-            f"its {axis.name} is in {axis.units!r}, by which {expected.labels.flat[0]} cannot be "
-            f"told ({error})"
-        ) from error
-    near = 1.0 / seconds_in(axis.units)
-    fits = np.abs(found - labels) <= near
-    fits |= (found >= starts - near) & (found < ends - near)
-    if axis.bounds is not None and axis.bounds.size == 2 * found.size:
-        low, high = np.asarray(axis.bounds, "float64").reshape(-1, 2).T
-        fits |= (labels >= low - near) & (labels <= high + near)
-    return np.asarray(fits)
-
-
-def _time_of(evidence: Evidence, dim: str, expected: ExpectedAxis) -> Axis | None:
-    """Return the coordinate of a file that says the time which the archive appends along."""
-    times = [a for a in (*evidence.axes, *evidence.scalars.values()) if a.is_time]
-    wanted = expected.standard_name or ("time" if dim == "time" else None)
-    for axis in times:
-        if axis.name == dim:
-            return axis
-    named = [axis for axis in times if wanted is not None and axis.standard_name == wanted]
-    if not named and wanted == "time":
-        named = [a for a in times if a.standard_name is None and a.name in ("time", "valid_time")]
-    return named[0] if len(named) == 1 else None

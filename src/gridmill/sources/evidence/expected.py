@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gridmill.sources.evidence.dates import as_numbers
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,6 +74,24 @@ class ExpectedAxis:
             ends=ends,
             whose=self.whose,
         )
+
+    def numbers(self, units: str | None, calendar: str | None) -> tuple[Labels, Labels, Labels]:
+        """Return labels, starts and ends of an append dim as numbers in a file's units.
+
+        Raises
+        ------
+        ValueError
+            See `as_numbers`.
+        """
+        if (units, calendar) not in self._numbers:
+            told = (self.labels, self.starts, self.ends)
+            found = (as_numbers(np.ravel(np.asarray(of)), units, calendar) for of in told)
+            self._numbers[units, calendar] = (next(found), next(found), next(found))
+        return self._numbers[units, calendar]
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[str | None, str | None], tuple[Labels, Labels, Labels]]:
+        return {}  # for each of many hours of a file they would be the same
 
     @property
     def is_number(self) -> bool:

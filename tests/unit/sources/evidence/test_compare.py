@@ -184,8 +184,8 @@ def test_what_is_meant_to_differ_is_not_compared():
     assert remarks == []
 
 
-def test_a_part_is_compared_by_its_time_alone():
-    """The author's code chose from the field; which place that is it knows alone."""
+def test_what_has_not_the_shape_of_its_place_is_compared_by_its_time_alone():
+    """Which place that is, nothing says."""
     stored, remarks = filled(evidence(lat=LATS + 9, time=DAY), values=FIELD[:2])
     np.testing.assert_array_equal(stored, FIELD[:2].astype("float32"))
     assert remarks == []

@@ -194,18 +194,72 @@ def test_units_of_pieces_are_those_of_the_archive() -> None:
         compare(seen, stacked(seen), promise())
 
 
-def test_what_is_calculated_of_pieces_is_left() -> None:
-    """What is on another grid, or is a weight of each row, the author's code knows."""
-    rng = np.random.default_rng(2)
-    seen = [piece(rng.random((4, 5)), LATS[::-1], level=9.0) for _ in range(6)]
+def components(order: Any = slice(None), lat: Any = None, **more: Any) -> list[Evidence]:
+    """Return eastward and northward wind of each level, one after the other, as read."""
+    fields = np.random.default_rng(2).normal(0, 9, (6, 4, 5))[:, order]
+    return [piece(one, LATS[order] if lat is None else lat, **more) for one in fields]
+
+
+@pytest.mark.parametrize("speed", [np.hypot, lambda u, v: u - 2 * v])
+def test_what_was_calculated_of_pieces_in_another_order_is_turned(speed: Any) -> None:
+    """Whatever each of them says of its level; beside a weight of each row, and the latitudes."""
     rows = Evidence(
         variable="weight", values=LATS, axes=(Axis(name="lat", values=LATS[::-1]),), units="1"
     )
     latitude = Evidence(variable="lat", values=LATS, axes=(Axis(name="lat", values=LATS[::-1]),))
-    values = np.hypot(*(stacked(seen[at::2]) for at in range(2)))
+    for more in ({}, {"level": 9.0}):
+        seen = components(slice(None, None, -1), **more)
+        values = speed(stacked(seen[::2]), stacked(seen[1::2]))
+        wanted = values[:, ::-1].copy()
+        assert compare([*seen, rows, latitude], values, promise()) == [TURNED]
+        np.testing.assert_array_equal(values, wanted)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_whatever_is_read_first_each_place_is_made_of_its_own(by_name: bool) -> None:
+    """All eastward components before the others, or as their labels say."""
+    seen = components(slice(None, None, -1))
+    eastward, northward = seen[::2], seen[1::2]
+    values = np.hypot(stacked(eastward), stacked(northward))
+    wanted = values[:, ::-1].copy()
+    if by_name:
+        order = [2, 0, 1]
+        eastward, northward = (
+            [
+                replace(of[at], scalars={"level": Axis(name="level", values=LEVELS[at])})
+                for at in order
+            ]
+            for of in (eastward, northward)
+        )
+    assert compare([*eastward, *northward], values, promise()) == [TURNED]
+    np.testing.assert_array_equal(values, wanted)
+
+
+def test_what_an_author_turned_and_calculated_with_is_left() -> None:
+    """Its values follow the archive's order; so do those of pieces that lay in it."""
+    seen = components(slice(None, None, -1))
+    values = np.hypot(stacked(seen[::2]), stacked(seen[1::2]))[:, ::-1].copy()
     before = values.copy()
-    assert compare([*seen, rows, latitude], values, promise()) == []
+    assert compare(seen, values, promise()) == []
     np.testing.assert_array_equal(values, before)
+    seen = components()
+    values = np.hypot(stacked(seen[::2]), stacked(seen[1::2]))
+    before = values.copy()
+    assert compare(seen, values, promise()) == []
+    np.testing.assert_array_equal(values, before)
+
+
+def test_pieces_of_another_grid_that_went_into_a_calculation_are_refused() -> None:
+    """And those in another order of which the values show nothing; unless that is meant."""
+    seen = components(lat=LATS + 1)
+    values = np.hypot(stacked(seen[::2]), stacked(seen[1::2]))
+    with pytest.raises(NotAsPromised, match="its lat goes from 61 to -39"):
+        compare(seen, values, promise())
+    assert compare(seen, values, promise(unchecked=frozenset(["latitude"]))) == []
+    seen = components(slice(None, None, -1))
+    values = np.random.default_rng(3).random(values.shape)
+    with pytest.raises(NotAsPromised, match="the values do not show in which order they are"):
+        compare(seen, values, promise())
 
 
 def test_missing_values_hide_no_order() -> None:
@@ -216,3 +270,182 @@ def test_missing_values_hide_no_order() -> None:
     values = stacked(seen)
     assert compare(seen, values, promise()) == [TURNED]
     np.testing.assert_array_equal(values, fields)
+
+
+# -- tiles, and what was taken of more ----------------------------------------------------------
+
+WIDE_LATS, WIDE_LONS = np.arange(70.0, -80, -10), np.arange(0.0, 360, 20)
+WIDE = np.random.default_rng(5).normal(280, 9, (15, 18)).astype("float32")
+
+
+def wide(**changes: Any) -> Promise:
+    """Return what a file of a larger grid should hold."""
+    axes = {
+        "latitude": ExpectedAxis(labels=WIDE_LATS, units="degrees_north"),
+        "longitude": ExpectedAxis(labels=WIDE_LONS, units="degrees_east"),
+    }
+    return Promise(**{"axes": axes, "append_dim": "time", "units": "K", **changes})
+
+
+def tile(rows: slice, columns: slice = slice(None), lat: Any = None, **more: Any) -> Evidence:
+    """Return what a reader told of a part of the larger grid."""
+    lats = WIDE_LATS[rows] if lat is None else lat
+    return piece(WIDE[rows, columns], lats, WIDE_LONS[columns], **more)
+
+
+NORTH, SOUTH = slice(0, 7), slice(7, 15)
+
+
+def test_tiles_lie_where_they_say() -> None:
+    """Joined along one dim or two, on one level or several, whichever was read first."""
+    assert compare([tile(SOUTH), tile(NORTH)], WIDE.copy(), wide()) == []
+    parts = [tile(rows, columns) for rows in (NORTH, SOUTH) for columns in (slice(9), slice(9, 18))]
+    assert compare(parts, WIDE.copy(), wide()) == []
+    axes = {"level": ExpectedAxis(labels=LEVELS, units="hPa"), **wide().axes}
+    values = np.stack([WIDE, WIDE + 1, WIDE + 2])
+    seen = [
+        piece(of[rows], WIDE_LATS[rows], WIDE_LONS, level=level)
+        for level, of in zip(LEVELS, values, strict=True)
+        for rows in (NORTH, SOUTH)
+    ]
+    assert compare(seen, values.copy(), wide(axes=axes)) == []
+    with pytest.raises(NotAsPromised, match="its level is 1000, and it is to fill 850"):
+        compare(seen, values[[1, 0, 2]], wide(axes=axes))
+
+
+def test_tiles_in_another_order_are_turned_where_they_say() -> None:
+    """Each by itself; one that an author turned is not turned again."""
+    seen = [tile(NORTH), piece(WIDE[SOUTH][::-1], WIDE_LATS[SOUTH][::-1], WIDE_LONS)]
+    values = np.concatenate([one.values for one in seen])
+    assert compare(seen, values, wide()) == [TURNED]
+    np.testing.assert_array_equal(values, WIDE)
+    assert compare(seen, values, wide()) == []
+    np.testing.assert_array_equal(values, WIDE)
+
+
+def test_a_tile_that_lies_elsewhere_is_refused() -> None:
+    """Halves that changed places, a whole file that turned, another grid; unless that is meant."""
+    swapped = np.concatenate([WIDE[SOUTH], WIDE[NORTH]])
+    with pytest.raises(NotAsPromised, match=r"its lat goes from 70 to 10, and .* from -10 to -70"):
+        compare([tile(NORTH), tile(SOUTH)], swapped, wide())
+    over = WIDE_LATS[::-1]
+    seen = [piece(WIDE[rows], over[rows], WIDE_LONS) for rows in (NORTH, SOUTH)]
+    with pytest.raises(NotAsPromised, match=r"its lat goes from -70 to -10, and .* from 70 to 10"):
+        compare(seen, WIDE.copy(), wide())
+    seen = [tile(NORTH, lat=WIDE_LATS[NORTH] + 5), tile(SOUTH)]
+    with pytest.raises(NotAsPromised, match=r"its lat goes from 75 to 15, and .* from 70 to 10"):
+        compare(seen, WIDE.copy(), wide())
+    assert compare(seen, WIDE.copy(), wide(unchecked=frozenset(["latitude"]))) == []
+
+
+def test_tiles_that_were_calculated_with_are_turned_or_refused() -> None:
+    """By what their values show where their labels say that they went."""
+    seen = [piece(WIDE[rows][::-1], WIDE_LATS[rows][::-1], WIDE_LONS) for rows in (NORTH, SOUTH)]
+    values = np.concatenate([np.exp(one.values / 280) for one in seen])
+    assert compare(seen, values, wide()) == [TURNED]
+    np.testing.assert_array_equal(values, np.exp(WIDE / 280))
+    assert compare(seen, values, wide()) == []
+    with pytest.raises(NotAsPromised, match="the values do not show in which order they are"):
+        compare(seen, np.random.default_rng(3).random(values.shape), wide())
+
+
+def test_a_field_of_half_the_resolution_is_no_tile() -> None:
+    """What was interpolated of it is the author's."""
+    coarse = piece(WIDE[::2, ::2], WIDE_LATS[::2], WIDE_LONS[::2])
+    values = np.repeat(np.repeat(coarse.values, 2, 0), 2, 1)[:15]
+    before = values.copy()
+    assert compare([coarse], values, wide()) == []
+    np.testing.assert_array_equal(values, before)
+
+
+HOURS = np.datetime64("2020-01-01T00", "ns") + np.arange(4) * np.timedelta64(1, "h")
+SINCE = "hours since 2020-01-01"
+
+
+def hourly() -> Promise:
+    """Return what a file of four hours should hold."""
+    ends = HOURS + np.timedelta64(1, "h")
+    times = ExpectedAxis(labels=HOURS, starts=HOURS, ends=ends)
+    return wide(axes={"time": times, **wide().axes})
+
+
+def hour(at: int | slice, values: np.ndarray) -> Evidence:
+    """Return what a reader told of one hour, or of some."""
+    told = Axis(name="time", values=np.arange(4.0)[at], units=SINCE)
+    one = piece(WIDE, WIDE_LATS, WIDE_LONS)
+    if isinstance(at, int):
+        return replace(one, values=values, scalars={"time": told})
+    return replace(one, values=values, axes=(told, *one.axes))
+
+
+@pytest.mark.parametrize("by", [1, 2])
+def test_hours_that_are_joined_are_compared_with_their_own(by: int) -> None:
+    """Read one by one, or two at a time; hours without rain may lie anywhere."""
+    values = np.stack([WIDE, WIDE + 1, np.zeros_like(WIDE), WIDE + 3])
+    places = range(4) if by == 1 else (slice(0, 2), slice(2, 4))
+    seen = [hour(at, values[at]) for at in places]
+    assert compare(seen[::-1], values.copy(), hourly()) == []
+    with pytest.raises(NotAsPromised, match=r"its time is 2020-01-01 .*, and it is to fill"):
+        compare(seen, np.roll(values, 2, axis=0), hourly())
+    unchecked = replace(hourly(), unchecked=frozenset(["time"]))
+    assert compare(seen, np.roll(values, 2, axis=0), unchecked) == []
+
+
+BOX = (slice(3, 9), slice(4, 13))
+
+
+def box(**changes: Any) -> Promise:
+    """Return what a file of an area should hold."""
+    axes = {
+        "latitude": ExpectedAxis(labels=WIDE_LATS[BOX[0]], units="degrees_north"),
+        "longitude": ExpectedAxis(labels=WIDE_LONS[BOX[1]], units="degrees_east"),
+    }
+    return wide(axes=axes, **changes)
+
+
+def test_an_area_that_was_taken_of_a_field_is_the_one_that_is_promised() -> None:
+    """In either order, in units that are converted; another one is refused."""
+    assert compare([tile(slice(None))], WIDE[BOX].copy(), box()) == []
+    assert compare([tile(slice(None))], WIDE[BOX] * np.float32(2), box()) == []
+    over = piece(WIDE[::-1], WIDE_LATS[::-1], WIDE_LONS)
+    values = WIDE[::-1][6:12, BOX[1]].copy()
+    assert compare([over], values, box()) == [TURNED]
+    np.testing.assert_array_equal(values, WIDE[BOX])
+    with pytest.raises(NotAsPromised, match=r"its lat goes from -40 to 10, and .* from 40 to -10"):
+        compare([over], WIDE[::-1][BOX].copy(), box())
+    with pytest.raises(NotAsPromised, match="its lon goes from 100 to 260"):
+        compare([tile(slice(None))], WIDE[3:9, 5:14].copy(), box())
+    assert compare([tile(slice(None))], WIDE[3:9, 5:14].copy(), box(unchecked={"longitude"})) == []
+    celsius = WIDE[BOX].copy()
+    remarks = compare([tile(slice(None), units="degC")], celsius, box())
+    assert remarks == ["read with t in 'degC', converted to 'K'"]
+    np.testing.assert_allclose(celsius, WIDE[BOX] + 273.15, rtol=1e-6)
+
+
+def test_points_that_were_taken_by_their_labels_are_those() -> None:
+    """Every other one; and what was calculated of a part is the author's."""
+    axes = {
+        "latitude": ExpectedAxis(labels=WIDE_LATS[::2], units="degrees_north"),
+        "longitude": ExpectedAxis(labels=WIDE_LONS[::3], units="degrees_east"),
+    }
+    assert compare([tile(slice(None))], WIDE[::2, ::3].copy(), wide(axes=axes)) == []
+    assert compare([tile(slice(None))], WIDE[BOX] ** 2, box()) == []
+
+
+def test_the_level_that_was_taken_is_the_one_that_is_promised() -> None:
+    """And the hour; as the axis of what was read says."""
+    fields = np.stack([WIDE, WIDE[::-1], WIDE[:, ::-1]])
+    one = piece(WIDE, WIDE_LATS, WIDE_LONS)
+    level = Axis(name="level", values=LEVELS, units="hPa")
+    read = replace(one, values=fields, axes=(level, *one.axes))
+    at = ExpectedAxis(labels=np.asarray(850.0), units="hPa")
+    wanted = wide(axes={"level": at, **wide().axes})
+    assert compare([read], fields[1].copy(), wanted) == []
+    with pytest.raises(NotAsPromised, match="its level is 500, and it is to fill 850"):
+        compare([read], fields[2].copy(), wanted)
+    values = np.stack([WIDE, WIDE + 1, WIDE + 2, WIDE + 3])
+    promised = replace(hourly(), axes={**wide().axes, "time": hourly().axes["time"].at(1)})
+    told = hour(slice(0, 4), values)
+    assert compare([told], values[1].copy(), promised) == []
+    with pytest.raises(NotAsPromised, match="its time is 2020-01-01 02:00"):
+        compare([told], values[2].copy(), promised)

@@ -18,7 +18,15 @@ from gridmill.sources.evidence.labels.fields import kind_of, turned_fields
 from gridmill.sources.evidence.observed import Axis, Evidence, Field
 from gridmill.sources.evidence.units import are_same, convert, is_convertible
 
-__all__ = ["check_scalars", "has_labels_of", "is_of", "orders_of", "position_of"]
+__all__ = [
+    "check_scalars",
+    "has_labels_of",
+    "is_of",
+    "orders_of",
+    "position_of",
+    "positions_in",
+    "positions_of",
+]
 
 Values = np.ndarray[Any, Any]
 
@@ -88,6 +96,57 @@ def position_of(evidence: Evidence, dim: str, promise: Promise) -> tuple[int | N
             return None
         found = _near(numbers.ravel(), expected)
     return (int(found.argmax()) if found.any() else None,)
+
+
+def positions_of(axis: Axis, dim: str, promise: Promise) -> Values | None:
+    """Return which position along a dim each label of a file's axis is; -1 for none of them.
+
+    None where one of the two says no labels, or they may differ.
+    """
+    both = _comparable(axis, dim, promise)
+    return None if both is None else _positions(*both)
+
+
+def positions_in(axis: Axis, dim: str, promise: Promise) -> Values | None:
+    """Return which position in a file's axis each label of a dim is.
+
+    None where one of the two says no labels, they may differ, or one is not in the file.
+    """
+    both = _comparable(axis, dim, promise)
+    positions = None if both is None else _positions(both[1], both[0], both[2])
+    return None if positions is None or (positions < 0).any() else positions
+
+
+def _comparable(axis: Axis, dim: str, promise: Promise) -> tuple[Values, Values, bool] | None:
+    """Return a file's labels, a dim's in the same units, and whether they are longitudes."""
+    expected = promise.axes[dim]
+    if axis.values is None or dim == promise.append_dim or dim in promise.unchecked:
+        return None
+    if _is_text(expected.labels) and _is_text(axis.values):
+        return axis.values.ravel(), expected.labels.ravel(), False
+    try:
+        found = _numbers(axis, expected) if expected.is_number and expected.labels.size else None
+    except NotAsPromised:
+        return None
+    if found is None:
+        return None
+    return found.ravel(), np.asarray(expected.labels, "float64").ravel(), expected.is_longitude
+
+
+def _positions(labels: Values, others: Values, is_longitude: bool) -> Values:
+    """Return which of others each label is; -1 for none of them."""
+    if _is_text(others):
+        known = {str(label).rstrip(): at for at, label in enumerate(others)}
+        return np.array([known.get(str(label).rstrip(), -1) for label in labels], int)
+    tolerance = _tolerance(others)
+    if is_longitude:
+        labels, others = ((of + tolerance) % 360 for of in (labels, others))
+    order = np.argsort(others)
+    after = np.searchsorted(others[order], labels).clip(max=others.size - 1)
+    sides = order[np.stack([np.maximum(after - 1, 0), after])]
+    apart = np.abs(others[sides] - labels)
+    nearest = np.take_along_axis(sides, apart.argmin(axis=0)[None], axis=0)[0]
+    return np.where(apart.min(axis=0) <= tolerance, nearest, -1)
 
 
 def has_labels_of(evidence: Evidence, other: Evidence) -> bool:
