@@ -82,7 +82,7 @@ def told_in_one_line(error: BaseException) -> Failed:
 
 
 def masked(error: BaseException) -> str:
-    """Give an error's text in one line, without credentials."""
+    """Return an error's text in one line, without credentials."""
     return mask(" ".join(str(error).split()))
 
 

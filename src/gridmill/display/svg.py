@@ -157,7 +157,7 @@ def shares_chart(shares: Mapping[str, tuple[float, str]]) -> Markup:
 def throughput_over_time(
     spans: Sequence[Span], start: float, stop: float, bins: int
 ) -> list[float]:
-    """Give bytes a second in equal parts of [start, stop]; each span's are spread over it evenly.
+    """Return bytes a second in equal parts of [start, stop]; each span's are spread over it evenly.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def throughput_over_time(
 
 
 def nice_step(length: float, most: int) -> float:
-    """Give a step that people count in, of which at most `most` make up a length of seconds.
+    """Return a step that people count in, of which at most `most` make up a length of seconds.
 
     Examples
     --------
@@ -265,7 +265,7 @@ def _worker_then_stage(span: Span) -> tuple[str, int]:
 
 
 def _drawable(lane: Sequence[Span], spans: Sequence[Span]) -> list[_Bar]:
-    """Give a lane's bars, few enough to draw: where there are too many, neighbours become one."""
+    """Return a lane's bars, few enough to draw: where there are too many, neighbours become one."""
     axis = _axis_of(spans)
     few = len(spans) <= MOST_BARS
     apart = (axis.stop - axis.start) / MOST_BARS * 4

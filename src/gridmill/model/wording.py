@@ -18,7 +18,7 @@ __all__ = [
 
 
 def count_of(number: int, noun: str) -> str:
-    """Give a number with its noun.
+    """Return a number with its noun.
 
     Examples
     --------

@@ -397,7 +397,7 @@ def _why_not_copied(record: ProgressRecord, wanted: Collection[Place]) -> str:
 def _there(
     held: ProgressRecord | None, name: str, kept: Uploaded | None, variable: VariableRecord
 ) -> Uploaded | None:
-    """Give what a replica holds of a variable, if that is what the primary's record says.
+    """Return what a replica holds of a variable, if that is what the primary's record says.
 
     What was just put there comes first: what was there before may be damaged, and made again.
     """

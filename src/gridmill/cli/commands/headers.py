@@ -29,7 +29,7 @@ a bucket that keeps versions, each copy makes one. Exits with 3 if all are right
 @now_option
 @output_options
 def headers(archive: ArchiveOptions, dry_run: bool, now: str | None, output: Output) -> ExitCode:
-    """Give the objects of an archive the headers that new objects get.
+    """Set the headers of existing objects to those that new objects get.
 
     Each object is copied onto itself inside the bucket, if nobody replaced it meanwhile; what it
     holds, its metadata, tags, storage class and encryption stay. Only in S3-like buckets.

@@ -44,7 +44,7 @@ validate_option: Command = setting(
 def look_after(
     archive: ArchiveOptions, dataset: DynamicalDataset, planned: Plan, now: Any
 ) -> Callable[[], Validation]:
-    """Give what looks, after a run, at the positions from the first that it was to process."""
+    """Return what looks, after a run, at the positions from the first that it was to process."""
     from gridmill.validation import Context, look_at
 
     def look() -> Validation:

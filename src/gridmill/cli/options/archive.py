@@ -75,7 +75,7 @@ class ArchiveOptions:
         return find_dataset(self.spec)
 
     def invocation(self) -> list[str]:
-        """Give what another command needs to find the same archive; no credential."""
+        """Return what another command needs to find the same archive; no credential."""
         from gridmill.sources.fetch.download import mask_url
 
         options: list[tuple[str, str | None]] = [("--store", self.store), ("--state", self.state)]
@@ -272,5 +272,5 @@ def let_import_from_here() -> None:
 
 
 def present(given: str | None) -> Any:
-    """Give the present: as given, else as the clock says."""
+    """Return the present: as given, else as the clock says."""
     return given if given is not None else datetime.now(UTC)

@@ -130,7 +130,7 @@ def _is_from(parameter: str, *sources: ParameterSource) -> bool:
 def on_demand(
     cluster: Cluster, output: Output, on_start: Callable[[Any], object] = lambda client: None
 ) -> OnDemand:
-    """Give where a run is done, by these options; what they name is started when there is work.
+    """Return where a run is done, by these options; what they name is started when there is work.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class _TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line, and the traceback if there is one."""
+        """Return the line, and the traceback if there is one."""
         return mask(super().format(record))
 
 
@@ -47,7 +47,7 @@ class _JsonLines(logging.Formatter):
     """An object a line for machines, without credentials."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the time (ISO 8601, UTC), level, logger, message, and traceback if there is one."""
+        """Return time (ISO 8601, UTC), level, logger, message, and traceback if there is one."""
         content = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -83,7 +83,7 @@ def set_levels(output: Output) -> None:
 
 
 def dask_level(output: Output) -> int:
-    """Give the level for libraries: workers that come and go are no news unless asked for."""
+    """Return the level for libraries: workers that come and go are no news unless asked for."""
     if output.debug:
         return logging.INFO
     return logging.WARNING if output.verbose else logging.CRITICAL

@@ -54,7 +54,7 @@ def _outcome(result: Mapping[str, Any]) -> Text:
 
 
 def _lines(repair: str, findings: Sequence[Mapping[str, Any]]) -> list[Text]:
-    """Give the findings that one command repairs; it is said once, after them."""
+    """Return the findings that one command repairs; it is said once, after them."""
     lines = [_line(finding) for finding in findings]
     if repair and len(lines) > 1:
         lines.append(Text(f"all {len(lines)}"))

@@ -343,7 +343,7 @@ def _note(
 
 
 def _within(at: int | slice, part: slice) -> slice:
-    """Give what of a place lies in a part of its axis, counted from the part's start."""
+    """Return what of a place lies in a part of its axis, counted from the part's start."""
     whole = at if isinstance(at, slice) else slice(at, at + 1)
     first = part.start if whole.start is None else max(whole.start, part.start)
     stop = part.stop if whole.stop is None else min(whole.stop, part.stop)

@@ -69,11 +69,11 @@ class Here:
         self._stack.close()
 
     def threads(self) -> Mapping[str, int]:
-        """Give this process, with its one thread."""
+        """Return this process, with its one thread."""
         return {HERE: 1}
 
     def expected(self, workers: int) -> int:
-        """Give the one that there is."""
+        """Return the one that there is."""
         return 1
 
     def look(self, present: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ class Here:
         return self._context
 
     def bench(self, key: str) -> Bench:
-        """Give where a task with a key works."""
+        """Return where a task with a key works."""
         return Bench(self._workspace.of_key(key), HERE)
 
     def clear(self, key: str) -> None:
@@ -193,7 +193,7 @@ class _Chains:
         return self._fetched
 
     def chain(self, key: str, work: VariableWork) -> Callable[[], Receipt]:
-        """Give what compresses a variable and uploads it."""
+        """Return what compresses a variable and uploads it."""
 
         def compress_and_upload() -> Receipt:
             here, compress_key = self.here, f"compress-{key}"

@@ -274,7 +274,7 @@ def _try(objects: Objects, name: str, claim: Claim) -> tuple[Collection[str], di
 def _rivals(
     objects: Objects, name: str, claim: Claim, claimed: Collection[str]
 ) -> dict[str, Claim]:
-    """Give overlapping claims of processes that live; those of dead ones are ended."""
+    """Return overlapping claims of processes that live; those of dead ones are ended."""
     rivals = {}
     others = [other for other in claimed if other not in (name, claim.run)]
     for other, theirs in claims_named(objects, others).items():

@@ -163,7 +163,7 @@ class UpdateProgressTracker:
         self.objects.put("declaration.json", _serialised({**there, **declaration}))
 
     def lost(self, store_url: str, positions: int) -> MissingState:
-        """Give the error for a store that shows positions and whose declaration is gone."""
+        """Return the error for a store that shows positions and whose declaration is gone."""
         records = len(self._record_keys())
         found = f"{records} of its records" if records else "none of its records"
         cause = (

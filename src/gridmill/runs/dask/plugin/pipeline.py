@@ -37,7 +37,7 @@ CLAIMED_SHARE = 0.25
 
 
 class PipelinePlugin(WorkerPlugin):
-    """Gives a worker the stages' executors and a workspace whose folders live as long as keys.
+    """Equips a worker with the stages' executors and a workspace whose folders live like keys.
 
     Parameters
     ----------
@@ -114,13 +114,13 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _inventories(worker: Worker) -> Path:
-    """Give the folder that all workers of a cluster share on a machine, beside their own."""
+    """Return the folder that all workers of a cluster share on a machine, beside their own."""
     cluster = hashlib.sha256(str(worker.scheduler.address).encode()).hexdigest()[:12]
     return Path(worker.local_directory).parent / f"gridmill-inventories-{cluster}"
 
 
 def _most_claimed(worker: Worker) -> int:
-    """Give how large files may claim to be, in bytes.
+    """Return how large files may claim to be, in bytes.
 
     Dask takes them to be in memory, and refuses a task whose inputs do not fit there.
     """
