@@ -6,6 +6,7 @@ from typing import Any
 
 __all__ = [
     "count_of",
+    "every",
     "format_clock",
     "format_duration",
     "format_nbytes",
@@ -26,6 +27,23 @@ def count_of(number: int, noun: str) -> str:
     ('1 region', '3,000 regions')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def every(frequency: str) -> str:
+    """Return how often labels follow each other, from pandas' name of a frequency.
+
+    Examples
+    --------
+    >>> every("D"), every("6h"), every("MS"), every("W-SUN")
+    ('every day', 'every 6 hours', 'every month', 'every W-SUN')
+    """
+    units = {"s": "second", "min": "minute", "h": "hour", "D": "day", "MS": "month", "YS": "year"}
+    unit = frequency.lstrip("0123456789")
+    number = frequency.removesuffix(unit) or "1"
+    noun = units.get(unit)
+    if noun is None:
+        return f"every {frequency}"
+    return f"every {noun}" if number == "1" else f"every {number} {noun}s"
 
 
 def format_nbytes(nbytes: float) -> str:

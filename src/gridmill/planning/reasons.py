@@ -177,7 +177,7 @@ class Reasons:
         if change and not grown:
             return change
         if not self.belief.takes(known):
-            return "to be done again"
+            return "to be reprocessed"
         why = "the region has grown" if grown else self._of_files(name, self.record, known)
         if why:
             self.waiting[name] = known

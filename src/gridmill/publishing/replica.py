@@ -336,7 +336,7 @@ class Replica:
             _, why = next(iter(self._behind.values()))
             return f"{len(self._behind)} regions could not be copied: {why}"
         if positions < primary:
-            return f"shows {positions} of {primary} positions: the next run goes on"
+            return f"shows {positions} of {primary} positions: the next run continues it"
         if positions > primary:
             return f"shows {positions} positions, {self.archive.store.url} only {primary}"
         return None

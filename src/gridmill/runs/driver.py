@@ -154,7 +154,7 @@ class Driver:
         try:
             self.ledger.record_partly(at_once=True)
         except Exception as error:
-            log.warning("what was done last cannot be recorded, and is done again: %s", error)
+            log.warning("the last work cannot be recorded, and will be repeated: %s", error)
         finally:
             self.window.let_go()
 

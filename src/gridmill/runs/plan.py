@@ -344,8 +344,8 @@ def _why_done(variable: Any, fills: Sequence[Any]) -> str:
     gaps = sum(fill.settled and fill.status != "succeeded" for fill in fills)
     said = "no source file has it" if variable.state == "absent" else f"done by {variable.run}"
     if waiting:
-        said += f"; {count_of(waiting, 'source file')} not asked for again"
-    return said + (f"; {count_of(gaps, 'source file')} given up for" if gaps else "")
+        said += f"; {count_of(waiting, 'source file')} not requested again"
+    return said + (f"; {count_of(gaps, 'source file')} counted as missing" if gaps else "")
 
 
 def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience | None) -> int:

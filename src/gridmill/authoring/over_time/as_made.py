@@ -431,9 +431,7 @@ def _superseded(former: Sequence[DataVar]) -> list[str]:
     for why in whys:
         of = [(v.name, v.superseded.by) for v in former if v.superseded and v.superseded.why == why]
         names, others = (_listed(list(names)) for names in zip(*of, strict=True))
-        remarks.append(
-            f"the archive goes on with {names}, though {why}; in place of that: {others}"
-        )
+        remarks.append(f"the archive continues with {names}, though {why}; instead: {others}")
     return remarks
 
 

@@ -74,7 +74,7 @@ def settings_for(
     content = _read(path)
     datasets = content.pop(DATASETS, {})
     if not isinstance(datasets, dict):
-        raise click.UsageError(f"{path}: {DATASETS} is a table of tables, one a dataset")
+        raise click.UsageError(f"{path}: {DATASETS} is a table of tables, one per dataset")
     known = _settings(commands.values())
     values = _checked(content, known, str(path))
     for name, table in datasets.items():

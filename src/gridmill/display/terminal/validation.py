@@ -29,7 +29,7 @@ def validation_content(validation: Validation) -> Content:
 def show_validation(content: Content) -> RenderableType:
     """Show a line a check, and a line a finding with the command that repairs it."""
     about = content["store"] + (f" ({content['selection']})" if content["selection"] else "")
-    table = table_of("looked at", "found", "", "took")
+    table = table_of("check", "result", "details", "time")
     for result in content["results"]:
         table.add_row(
             Text(result["validator"], "bold"),

@@ -107,7 +107,7 @@ def recode(
         publisher.publish(lease, message="Copy the archive")
         dim = archive.append_dim
         lacking = len(archive.index) - ds.sizes[dim]
-        notes = [f"values were written anew: {source.url} has no records of gridmill's"]
+        notes = [f"values were rewritten: {source.url} has no records of gridmill's"]
         notes += [f"{count_of(lacking, 'label')} of {dim} were not there: gaps"] * bool(lacking)
         return notes
 

@@ -39,7 +39,7 @@ def threads_per_worker() -> int:
 
 
 class SchedulerLost(RuntimeError):  # noqa: N818
-    """The Dask scheduler is gone: what is recorded is safe, run again to go on."""
+    """The Dask scheduler is gone: recorded work is safe; rerun to resume."""
 
 
 @dataclass(frozen=True)

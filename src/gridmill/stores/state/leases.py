@@ -215,7 +215,7 @@ class Lease:
         def check(claimed: Collection[str] | None = None) -> None:
             names = claimed_names(self.objects) if claimed is None else claimed
             if not {self.claim.run, name} <= set(names):
-                raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
+                raise LeaseLost(f"run {self.claim.run} was presumed dead: it publishes nothing")
 
         try:
             # At first without a look, which is a request more where there is hardly a rival.

@@ -231,8 +231,8 @@ class Workforce:
         waited = now - self._without_since
         if waited >= self.timeout_s:
             raise NoWorkers(
-                f"there was no worker for {format_duration(waited)}: {self._why()}. What is "
-                "recorded is safe: run again when there are workers, or with a longer "
+                f"there was no worker for {format_duration(waited)}: {self._why()}. Recorded "
+                "work is safe: rerun when there are workers, or with a longer "
                 "--worker-timeout"
             )
         if waited >= self._say_next:
