@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gridmill.cli.output.secrets import mask
+from gridmill.model.wording import word_retry
 
 if TYPE_CHECKING:
     from gridmill.cli.output.output import Output
@@ -69,6 +70,7 @@ def configure_logging(output: Output) -> None:
         if isinstance(handler, _StderrHandler):
             handler.setFormatter(formatter)
     logging.captureWarnings(True)
+    logging.getLogger("stamina").addFilter(word_retry)
     set_levels(output)
 
 
@@ -80,6 +82,8 @@ def set_levels(output: Output) -> None:
     for name in ("distributed", "distributed.client", "tornado", "asyncio", "py.warnings"):
         logging.getLogger(name).setLevel(dask_level(output))
     logging.getLogger("bokeh").setLevel(logging.ERROR)
+    # A retry is no news unless asked for: the report counts them.
+    logging.getLogger("stamina").setLevel(logging.ERROR if level == calm else level)
 
 
 def dask_level(output: Output) -> int:

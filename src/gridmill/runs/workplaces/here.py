@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import numcodecs.blosc
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.model.wording import word_retry
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
 from gridmill.pipeline.upload import upload
@@ -62,6 +64,7 @@ class Here:
         folder = self._stack.enter_context(temporary_folder(self.root))
         self._workspace = Workspace(folder / "tasks")
         self._stack.enter_context(_one_thread())
+        logging.getLogger("stamina").addFilter(word_retry)
         self._stack.enter_context(_shared(folder / "inventories"))
 
     def close(self) -> None:

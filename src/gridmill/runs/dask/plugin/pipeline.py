@@ -18,6 +18,7 @@ from distributed import (
 )
 from distributed.comm.core import CommClosedError
 
+from gridmill.model.wording import word_retry
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.plugin.executors import stage_executors
 from gridmill.runs.dask.plugin.memory import keep_freed_memory
@@ -65,6 +66,7 @@ class PipelinePlugin(WorkerPlugin):
         worker.executors.update(self.executors)
         stop_profiling(worker)
         logging.getLogger("distributed.worker").addFilter(_is_news)
+        logging.getLogger("stamina").addFilter(word_retry)
         self.keeps_memory = keep_freed_memory()
         numcodecs.blosc.use_threads = False
         zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
