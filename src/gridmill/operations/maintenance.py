@@ -120,7 +120,7 @@ def publish_uploads(hand: Hand) -> None:
             at = "static" if record.region.is_static else f"from {archive.index[record.start]} on"
             raise ValueError(
                 f"{mask_url(archive.store.url)}: {', '.join(sorted(unseen))} {at} was uploaded "
-                f"anew and cannot be published{without}: complete it by gridmill update, or "
+                f"again and cannot be published{without}: complete it by gridmill update, or "
                 "backfill, first; nothing was written"
             )
 

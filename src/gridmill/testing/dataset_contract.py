@@ -275,7 +275,7 @@ class DatasetContract:
         first = dataset.backfill(end, **self._filters(), client="none", now=end)
         _check_succeeded(first)
         again = dataset.backfill(end, **self._filters(), client="none", now=end)
-        assert again.variables_done == 0, f"{again.variables_done} variables were done again"
+        assert again.variables_done == 0, f"{again.variables_done} variables were reprocessed"
         assert again.variables_skipped == first.variables_done, "some were neither"
 
     # -- what the suite works on --------------------------------------------------------------

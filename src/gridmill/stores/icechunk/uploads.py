@@ -120,7 +120,7 @@ class Uploads:
         if reason not in self._complained:
             self._complained.add(reason)
             log.warning(
-                "%s: uploads that no reader sees yet count as not uploaded and are made again, "
+                "%s: uploads that no reader sees yet count as not uploaded and are repeated, "
                 "the first that of %s: %s",
                 self.repository.url,
                 key,
