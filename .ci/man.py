@@ -44,7 +44,7 @@ def epilog(text: str) -> Iterator[str]:
 
 
 def escaped(line: str) -> str:
-    """Give a line that roff takes as text."""
+    """Return a line that roff takes as text."""
     plain = line.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{plain}" if plain.startswith((".", "'")) else plain
 

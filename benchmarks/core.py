@@ -54,7 +54,7 @@ def core(folder: Path, size: Size) -> Iterator[Measure]:
 
 
 def processes() -> ProcessPoolExecutor:
-    """Give as many plain processes as cores, which keep what they imported."""
+    """Return as many plain processes as cores, which keep what they imported."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context)
 
@@ -106,7 +106,7 @@ def bare(kind: str, archive: str, steps: int) -> None:
 
 
 def _mantissa_bits(kind: str) -> dict[str, int]:
-    """Give what the variables of the dataset keep: each bit more is up to twice the bytes."""
+    """Return what the variables of the dataset keep: each bit more is up to twice the bytes."""
     dataset_class = forecast_of(1) if kind == "GRIB" else BenchmarkGrid
     kept = [var.keep_mantissa_bits for var in dataset_class.template_config.data_vars]
     return dict(zip(NAMES, kept, strict=True))

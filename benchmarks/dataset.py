@@ -27,7 +27,7 @@ KEEP_MANTISSA_BITS = 8
 
 
 def end_of(steps: int) -> str:
-    """Give the end of an archive of so many steps."""
+    """Return the end of an archive of so many steps."""
     return (pd.Timestamp("2020-01-01") + pd.Timedelta(hours=steps)).isoformat()
 
 
@@ -60,7 +60,7 @@ class GridTemplate(TemplateConfig):
     )
 
     def dimension_coordinates(self) -> dict[str, np.ndarray]:
-        """Give the grid."""
+        """Return the grid."""
         return {"latitude": np.linspace(90, -90, 721), "longitude": np.arange(1440) / 4}
 
 
@@ -72,11 +72,11 @@ class StepFile(SourceFileCoord):
     number: int
 
     def get_url(self) -> str:
-        """Give the file's name."""
+        """Return the file's name."""
         return f"{self.time:%Y%m%d}/f{self.number:03d}.nc"
 
     def out_loc(self) -> dict[str, slice]:
-        """Give the step, as a slice: the files have a time dim."""
+        """Return the step, as a slice: the files have a time dim."""
         return {"time": slice(self.time, self.time)}
 
 
@@ -84,7 +84,7 @@ class GridJob(RegionJob[DataVar, StepFile]):
     """Reads one file a step."""
 
     def generate_source_file_coords(self, processing_region_ds, data_var_group):
-        """Give the files."""
+        """Return the files."""
         times = processing_region_ds.get_index("time")
         return [StepFile(time=time, number=number) for number, time in enumerate(times)]
 

@@ -33,7 +33,7 @@ MESSAGES = {
 
 
 def forecast_of(steps: int) -> type[DynamicalDataset]:
-    """Give the dataset of three variables at leads of 1 to `steps` hours."""
+    """Return the dataset of three variables at leads of 1 to `steps` hours."""
 
     class Template(ForecastTemplate):
         dims = DIMS
@@ -57,7 +57,7 @@ class _Job(NoaaGfsForecastJob):
 
 
 def end_of_inits(inits: int) -> str:
-    """Give the end of an archive of so many forecasts."""
+    """Return the end of an archive of so many forecasts."""
     return (pd.Timestamp(START) + inits * pd.Timedelta(hours=INIT_HOURS)).isoformat()
 
 

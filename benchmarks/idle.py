@@ -79,12 +79,12 @@ def _one_step(seen: Sequence[Turn]) -> Iterator[Measure]:
 
 
 def hour(step: int) -> str:
-    """Give the label of a step."""
+    """Return the label of a step."""
     return (START + pd.Timedelta(hours=step)).isoformat()
 
 
 def installed(folder: Path) -> dict[str, str]:
-    """Give an environment whose modules stay compiled, as those of an installed package are."""
+    """Return an environment whose modules stay compiled, as those of an installed package are."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return environment | {"PYTHONPYCACHEPREFIX": str(folder)}
 
@@ -188,7 +188,7 @@ def write_step(path: Path, step: int) -> None:
 
 
 def _stages(store: str, source: str, step: int) -> tuple[float, float]:
-    """Give the CPU seconds of the stages of one step, with what they import, and the estimate."""
+    """Return the CPU seconds of the stages of one step, with what they import, and the estimate."""
     dataset = Steps(store, source_base=source)
     until = (START + pd.Timedelta(hours=step + 1)).isoformat()
     with on_hand(dataset, until, Path(store).parent, region=step) as region:

@@ -28,7 +28,7 @@ DAY = 24
 
 
 def until(regions: int) -> str:
-    """Give the end of an archive of so many regions."""
+    """Return the end of an archive of so many regions."""
     return (pd.Timestamp(START) + pd.Timedelta(hours=regions)).isoformat()
 
 
@@ -57,7 +57,7 @@ class ManyTemplate(TemplateConfig):
     )
 
     def dimension_coordinates(self) -> dict[str, np.ndarray]:
-        """Give whole numbers."""
+        """Return whole numbers."""
         return {"y": np.arange(2.0), "x": np.arange(3.0)}
 
 
@@ -68,11 +68,11 @@ class HourFile(SourceFileCoord):
     time: pd.Timestamp
 
     def get_url(self) -> str:
-        """Give its name."""
+        """Return its name."""
         return f"{self.time:%Y%m%d%H}"
 
     def out_loc(self) -> dict[str, pd.Timestamp]:
-        """Give the hour."""
+        """Return the hour."""
         return {"time": self.time}
 
 
@@ -80,7 +80,7 @@ class ManyJob(RegionJob[DataVar, HourFile]):
     """Makes what it is to download; notes each file below `source_base` if there is one."""
 
     def generate_source_file_coords(self, processing_region_ds: Any, data_var_group: Any) -> Any:
-        """Give the file of each hour."""
+        """Return the file of each hour."""
         return [HourFile(time=time) for time in processing_region_ds.get_index("time")]
 
     def download_file(self, coord: HourFile) -> Path:
@@ -99,7 +99,7 @@ class ManyJob(RegionJob[DataVar, HourFile]):
             (Path(folder) / coord.get_url()).touch()
 
     def read_data(self, coord: HourFile, data_var: DataVar) -> np.ndarray:
-        """Give ones."""
+        """Return ones."""
         return np.ones(SHAPE, np.float32)
 
 

@@ -111,7 +111,7 @@ def compare(
 
 
 def _shared_s(ours: Meter, reference: Meter) -> float:
-    """Give how long all cores worked for `not_ours`, more in ours than in the reference."""
+    """Return how long all cores worked for `not_ours`, more in ours than in the reference."""
     return (ours.not_ours_cpu_s - reference.not_ours_cpu_s) / (os.cpu_count() or 1)
 
 
@@ -123,7 +123,7 @@ def measured(
     most: float | None = None,
     foreign_load: float = 0.0,
 ) -> Measure:
-    """Give the figure of several measurements of one quantity."""
+    """Return the figure of several measurements of one quantity."""
     middle, low, high = statistics.median(values), min(values), max(values)
     return Measure(name, unit, middle, low, high, most, foreign_load)
 

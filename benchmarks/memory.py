@@ -48,11 +48,11 @@ class _AnyFile(StepFile):
     """A file of which only one copy exists: memory is measured here, not the disk."""
 
     def get_url(self) -> str:
-        """Give a file that is there."""
+        """Return a file that is there."""
         return __file__
 
     def out_loc(self) -> dict[str, pd.Timestamp]:
-        """Give the step."""
+        """Return the step."""
         return {"time": self.time}
 
 
@@ -66,7 +66,7 @@ class _Job(GridJob):
 
 
 def _measure(steps: int) -> tuple[int, int]:
-    """Give bytes of the largest object, and of the resident set at its peak."""
+    """Return bytes of the largest object, and of the resident set at its peak."""
     encoding = Encoding(chunks=(steps, 61, 60), shards=(steps, 366, 360))
 
     class Template(GridTemplate):

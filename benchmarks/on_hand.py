@@ -75,7 +75,7 @@ class OnHand:
 
 @contextmanager
 def on_hand(dataset: DynamicalDataset, until: str, scratch: Path, *, region: int = 0) -> Iterator:
-    """Give a region of a dataset, with its lease and its workspace."""
+    """Return a region of a dataset, with its lease and its workspace."""
     keep_freed_memory()
     archive = dataset.archive(until)
     length = dataset.declared.region_length

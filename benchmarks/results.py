@@ -58,7 +58,7 @@ def add_run(measures: Sequence[Measure], path: Path = PATH) -> None:
 
 
 def read_runs(path: Path = PATH) -> list[dict[str, Any]]:
-    """Give all runs, the oldest first."""
+    """Return all runs, the oldest first."""
     return list(json.loads(path.read_text())) if path.exists() else []
 
 
@@ -75,7 +75,7 @@ def newest(runs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Measure]]:
 
 
 def histories(runs: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, Measure]]]:
-    """Give each figure's measurements and when they were made, the oldest first."""
+    """Return each figure's measurements and when they were made, the oldest first."""
     found: dict[str, list[tuple[str, Measure]]] = {}
     for run in runs:
         for content in run["measures"]:

@@ -46,7 +46,7 @@ def scale(folder: Path, size: Size) -> Iterator[Measure]:
 
 @contextmanager
 def _sampled_rss() -> Iterator[list[int]]:
-    """Give the resident set of this process, a sample a second."""
+    """Return the resident set of this process, a sample a second."""
     process, ended, samples = psutil.Process(), threading.Event(), [0]
     samples[0] = process.memory_info().rss
 

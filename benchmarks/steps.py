@@ -35,7 +35,7 @@ class HourFile(StepFile):
     """The file of an hour, by its number since the start."""
 
     def get_url(self) -> str:
-        """Give the file's name."""
+        """Return the file's name."""
         return f"f{(self.time - START) // pd.Timedelta('1h'):03d}.nc"
 
 
@@ -43,7 +43,7 @@ class StepsJob(GridJob):
     """Reads one file a step, whatever its region."""
 
     def generate_source_file_coords(self, processing_region_ds, data_var_group):
-        """Give the files."""
+        """Return the files."""
         return [HourFile(time=time, number=0) for time in processing_region_ds.get_index("time")]
 
 

@@ -76,7 +76,7 @@ def whole(folder: Path, size: Size) -> Iterator[Measure]:
 
 @contextmanager
 def servers(archive: Path, latency_s: float) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Give the servers' process, the provider's address, and options of the store."""
+    """Return the servers' process, the provider's address, and options of the store."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, str(archive), latency_s))

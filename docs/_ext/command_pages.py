@@ -34,7 +34,7 @@ def _process_options(app: Sphinx, context: click.Context, lines: list[str]) -> N
 
 
 def _paragraph(lines: list[str]) -> list[str]:
-    """Give what is indented at its end as code."""
+    """Return what is indented at its end as code."""
     words = [line for line in lines if not line.startswith("  ")]
     if len(words) in (0, len(lines)) or lines[: len(words)] != words:
         return lines

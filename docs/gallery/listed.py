@@ -1,6 +1,6 @@
 """Names that a listing tells.
 
-The provider puts a creation time into each name, and sometimes makes a file anew. The folder of a
+The provider puts a creation time into each name, and sometimes makes a file again. The folder of a
 day is listed once a run, the newest file of each hour is taken, and what is not listed is a gap.
 """
 

@@ -2,7 +2,7 @@
 
 The queue is asked once for each day, polled while the job waits, and what it made is fetched. Which
 job a request became is kept beside the records: a run that is killed, or does not want to wait any
-longer, is followed by one that goes on with the same jobs.
+longer, is followed by one that continues with the same jobs.
 """
 
 import tempfile

@@ -338,23 +338,23 @@ class DynamicalDataset:
         return " and ".join(mask_url(store.url) for store in (self.store, *self.replicas))
 
     def validators(self) -> Sequence[Validator]:
-        """Give what `validate` looks with; override it to add some or to set their bounds."""
+        """Return what `validate` looks with; override it to add some or to set their bounds."""
         from gridmill.validation import DEFAULT_VALIDATORS
 
         return DEFAULT_VALIDATORS
 
     def present(self, now: Any = None) -> Any:
-        """Give the present, as a label of the append dim; None asks the clock."""
+        """Return the present, as a label of the append dim; None asks the clock."""
         present = datetime.now(UTC).replace(tzinfo=None) if now is None else now
         return self.declared.label(present)
 
     def config(self, now: Any = None) -> TemplateConfig:
-        """Give the template as the archive was made with it, which goes before the code's."""
+        """Return the template as the archive was made with it, which goes before the code's."""
         opening = self._opening_at(now)
         return opening.config(opening.declaration())
 
     def held(self, now: Any = None) -> TemplateConfig:
-        """Give the template as the archive holds it: where the code has more labels, without them.
+        """Return the template as the archive holds it, without labels that only the code has.
 
         It is for what only looks at the archive; runs go by `config`, and refuse.
         """
@@ -362,7 +362,7 @@ class DynamicalDataset:
         return as_held(config, more_declared(config, stored_metadata(self.store)))
 
     def coded(self, now: Any = None) -> TemplateConfig:
-        """Give the template as the code declares it, narrowed to the archive's declaration."""
+        """Return the template as the code declares it, narrowed to the archive's declaration."""
         opening = self._opening_at(now)
         return narrowed(opening.coded, opening.declaration())
 
@@ -373,7 +373,7 @@ class DynamicalDataset:
         as_declared: bool = False,
         config: TemplateConfig | None = None,
     ) -> Archive:
-        """Give the archive as it was made, its template up to `end`.
+        """Return the archive as it was made, its template up to `end`.
 
         By default `end` is the present, and `config` what `config()` gives. The template reaches as
         far as readers see, unless `as_declared`: then the store is not asked how far that is.

@@ -1,4 +1,4 @@
-"""The commands that README and docs show."""
+"""The commands that README and docs show, and those in the READMEs that `gridmill new` writes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ def _is_written(page: Path) -> bool:
 
 
 PAGES = [README, *filter(_is_written, sorted((ROOT / "docs").rglob("*.md")))]
+# What `gridmill new` writes for authors, with places for names.
+WRITTEN = sorted((ROOT / "src/gridmill/authoring/scaffold/files").glob("README*.md.txt"))
 
 
 def example_of(page: Path) -> str:
@@ -28,7 +30,7 @@ def example_of(page: Path) -> str:
 
 def shown(page: Path) -> list[str]:
     """Give the commands that a page shows, on lines of their own and in the text."""
-    text = re.sub(r"\\\n\s*", " ", page.read_text())
+    text = re.sub(r"\\\n\s*", " ", page.read_text()).replace("$until", "2025-07-01")
     lines = re.findall(
         r"^\s*(?:\$ )?(?:GRIDMILL_\w+=\S+ )?(gridmill [a-z][^#\n]*)", text, re.MULTILINE
     )
@@ -37,3 +39,4 @@ def shown(page: Path) -> list[str]:
 
 
 COMMANDS = [(page.stem, command) for page in PAGES for command in shown(page)]
+WRITTEN_COMMANDS = [(page.stem, command) for page in WRITTEN for command in shown(page)]

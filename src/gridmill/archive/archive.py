@@ -319,7 +319,7 @@ def _advice(config: TemplateConfig, name: object) -> str:
         return ""
     return (
         f" (where labels come late, declare {type(config).__name__}.settling_window: what readers "
-        "see stays, and gridmill gaps lists what came late)"
+        "see stays, and gridmill gaps lists what arrived late)"
     )
 
 

@@ -229,7 +229,7 @@ def keep_declaration(store: FinalStore, declaration: Declaration) -> None:
     if there != declaration:
         raise ValueError(
             f"another run made {store.url} at this moment, and declared it differently: "
-            "run again to follow it, or give another --store"
+            "rerun to follow it, or give another --store"
         )
 
 

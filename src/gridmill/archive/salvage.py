@@ -25,7 +25,7 @@ def undamaged_metadata(
     config: TemplateConfig,
     believed: Literal["own", "root", "neither"] = "neither",
 ) -> dict[str, Any] | None:
-    """Give the root metadata of a store, as far as they are whole; None if nothing of them is.
+    """Return the root metadata of a store, as far as they are whole; None if nothing of them is.
 
     An array's metadata are also in an object of its own: where only one of the two can be read it
     is taken, and where they differ what is `believed`.
@@ -61,7 +61,7 @@ def _agree(own: Mapping[str, Any], array: Mapping[str, Any], append_dim: str) ->
 
 
 def declared_labels(config: TemplateConfig, n: int, now: Any) -> Any:
-    """Give the first `n` labels of a template's append dim, and one more where it goes on.
+    """Return the first `n` labels of a template's append dim, and one more where it goes on.
 
     Raises
     ------

@@ -51,7 +51,7 @@ class JobsInOrder(Sequence[Job]):
         return map(self._make, self._numbers)
 
     def each(self, change: Callable[[Job], Job]) -> JobsInOrder:
-        """Give the same jobs with something else about them."""
+        """Return the same jobs with something else about them."""
         make = self._make
         return JobsInOrder(self._numbers, lambda number: change(make(number)))
 
@@ -104,7 +104,7 @@ def jobs_between(
 
 
 def _varying(archive: Archive, first: int, last: int) -> tuple[int, Callable[[int], Job]]:
-    """Give how many regions touch positions [first, last), and what makes the job of each.
+    """Return how many regions touch positions [first, last), and what makes the job of each.
 
     An author's own list of jobs is made whole.
     """

@@ -24,7 +24,7 @@ __all__ = ["VariableWorks"]
 
 
 class VariableWorks:
-    """Gives what is to be done of variables: of a run, and of one chain by itself.
+    """Returns what is to be done of variables: of a run, and of one chain by itself.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class VariableWorks:
     def _along_steps(
         self, work: VariableWork, job: RegionJob[Any, Any], how: Aggregation
     ) -> VariableWork:
-        """Give it the labels of the steps of its source, instead of those of the append dim."""
+        """Label it by the steps of its source, instead of those of the append dim."""
         ds, dim = job.processing_region_ds(), self.archive.append_dim
         steps = steps_of(ds.get_index(dim), how)
         fine = ds.coords.to_dataset().pipe(steps.dataset, dim)

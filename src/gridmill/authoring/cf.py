@@ -108,7 +108,7 @@ PRESSURE_LEVEL = Coordinate(
 
 
 def time_bounds(ds: xr.Dataset, length: Any) -> dict[str, Any]:
-    """Give begin and end of the times of a template, for `TemplateConfig.derive_coordinates`.
+    """Return begin and end of the times of a template, for `TemplateConfig.derive_coordinates`.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class WellKnown(NamedTuple):
 
 
 def attributes(name: str, cell_methods: str, **more: str | None) -> dict[str, Any]:
-    """Give a variable's CF attributes.
+    """Return a variable's CF attributes.
 
     Parameters
     ----------

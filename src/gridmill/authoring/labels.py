@@ -77,7 +77,7 @@ def _parse_cftime(value: Any, calendar: str) -> Any:
 
 
 def _on_calendar(moment: datetime, calendar: str) -> Any:
-    """Give a moment as a label; a day that the calendar does not have becomes the one before."""
+    """Return a moment as a label; a day that the calendar does not have becomes the one before."""
     import cftime
 
     clock = (moment.hour, moment.minute, moment.second)
@@ -90,7 +90,7 @@ def _on_calendar(moment: datetime, calendar: str) -> Any:
 
 
 def just_after(label: Any) -> Any:
-    """Give the smallest end of a template that includes a label."""
+    """Return the smallest end of a template that includes a label."""
     return label + pd.Timedelta(microseconds=1).to_pytimedelta()
 
 

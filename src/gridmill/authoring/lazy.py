@@ -34,7 +34,7 @@ def lazy_variable(var: DataVar, sizes: Mapping[Any, int]) -> xr.Variable:
 
 
 def zeros(completeness: Completeness, sizes: Mapping[Any, int]) -> xr.Variable:
-    """Give a coordinate of zeros, which take no memory."""
+    """Return a coordinate of zeros, which take no memory."""
     shape = tuple(sizes[dim] for dim in completeness.own_dims)
     zeros = np.broadcast_to(np.zeros((), completeness.dtype), shape)
     return xr.Variable(completeness.own_dims, zeros)

@@ -153,7 +153,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[DataVarT]
     ) -> Sequence[CoordT]:
-        """Give the source files that fill a region for a group of variables.
+        """Return the source files that fill a region for a group of variables.
 
         Runs with the driver; for a distant store, for several regions at once in threads. A place
         that none of them fills is not offered: its values are NaN, and no check calls them missing.
@@ -250,7 +250,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return [data_vars]
 
     def get_processing_region(self) -> slice:
-        """Give the region with a margin that transformations need; by default none.
+        """Return the region with a margin that transformations need; by default none.
 
         What reaches beyond the template is cut off.
         """
@@ -346,7 +346,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     def provenance(
         self, filled: np.ndarray[Any, np.dtype[np.bool_]], data_var: DataVarT
     ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Give where a variable's values rest on this run's source files alone.
+        """Return where a variable's values rest on this run's source files alone.
 
         Elsewhere published values stay. Override it where a transformation mixes
         positions: a value whose inputs did not all arrive is not this run's.
@@ -442,7 +442,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         append_dim: str,
         all_data_vars: Sequence[DataVarT],
     ) -> list[Self]:
-        """Give the jobs for all regions of a template, in order."""
+        """Return the jobs for all regions of a template, in order."""
         varying = [var for var in all_data_vars if append_dim in var.dims]
         length = region_length({var.name: var.object_length(append_dim) for var in varying})
         return [
@@ -475,7 +475,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return self.region.is_static
 
     def processing_region_ds(self) -> xr.Dataset:
-        """Give the template cut to the processing region."""
+        """Return the template cut to the processing region."""
         if self.is_static:
             return self.template_ds
         # Here, because workers do without xarray.
@@ -484,7 +484,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return cut_template(self.template_ds, self.append_dim, processing_region(self))
 
     def download_path(self, coord: CoordT) -> Path:
-        """Give where a source file is downloaded to: inside the worker's folder, whatever its URL.
+        """Return where a source file is downloaded to: in the worker's folder, whatever its URL.
 
         Raises
         ------
@@ -496,7 +496,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
         return self.download_dir / local_name(coord)
 
     def for_worker(self, data_vars: Sequence[DataVarT]) -> Self:
-        """Give a twin that is small to send: without the template, with these variables only."""
+        """Return a twin that is small to send: without the template, with these variables only."""
         twin = copy.copy(self)
         stays: Any = _StaysWithDriver()
         own = {"template_ds": stays, "processor": None, "listings": stays}

@@ -124,14 +124,14 @@ class SourceFileCoord:
         raise NotImplementedError(f"{type(self).__name__} must define get_url()")
 
     def out_loc(self) -> Mapping[str, Any]:
-        """Give the labels that it fills: by dim a label, or a slice of labels, both included.
+        """Return the labels that it fills: by dim a label, or a slice of labels, both included.
 
         Dims that are not named are filled whole.
         """
         raise NotImplementedError(f"{type(self).__name__} must define out_loc()")
 
     def get_member(self) -> str | None:
-        """Give which file of a zip or tar it is, by its name there or a pattern of `fnmatch`.
+        """Return which file of a zip or tar it is, by its name there or a pattern of `fnmatch`.
 
         By default None: there must be only one. It is no part of the address: where published
         values shall come from another member, raise `RegionJob.version`.

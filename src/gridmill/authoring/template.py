@@ -153,11 +153,11 @@ class TemplateConfig:
     # -- what an author implements -----------------------------------------------------------
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give the labels of every dimension but the append dim, as 1-D arrays by name."""
+        """Return the labels of every dimension but the append dim, as 1-D arrays by name."""
         raise NotImplementedError(f"{type(self).__name__} must define dimension_coordinates()")
 
     def append_dim_coordinates(self, end: Any) -> pd.Index[Any]:
-        """Give the append dim's labels from `append_dim_start` up to, not including, `end`.
+        """Return the append dim's labels from `append_dim_start` up to, not including, `end`.
 
         Override it for an irregular append dim; earlier labels must never change with `end`. An
         override may take two more arguments by name, of an archive that is opened: `published`, the
@@ -184,7 +184,7 @@ class TemplateConfig:
         return cast("pd.Index[Any]", index[index < end])
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give the auxiliary coordinates, as anything that xarray takes for a coordinate.
+        """Return the auxiliary coordinates, as anything that xarray takes for a coordinate.
 
         Parameters
         ----------
@@ -196,7 +196,7 @@ class TemplateConfig:
     # -- most subclasses need not override what follows --------------------------------------
 
     def get_template(self, append_dim_end: Any) -> xr.Dataset:
-        """Give the dataset's structure up to, not including, a label.
+        """Return the dataset's structure up to, not including, a label.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class TemplateConfig:
         return ds.assign({name: var.variable.chunk() for name, var in ds.data_vars.items()})
 
     def structure(self, append_dim_end: Any) -> xr.Dataset:
-        """Give what `get_template` gives, with data variables that are lazy without Dask.
+        """Return what `get_template` gives, with data variables that are lazy without Dask.
 
         It takes no import of Dask, and cannot be written by xarray.
         """
@@ -301,7 +301,7 @@ class TemplateConfig:
         variables: Sequence[str] | None = None,
         max_lead: str | None = None,
     ) -> Self:
-        """Give a copy that begins at `start`, has only these variables, and leads up to `max_lead`.
+        """Return a copy that begins at `start`, with only these variables, and leads to `max_lead`.
 
         Raises
         ------
@@ -325,7 +325,7 @@ class TemplateConfig:
         return twin
 
     def with_former(self, names: Collection[str]) -> Self:
-        """Give a copy that declares those of `former_vars`, too; itself where it is none."""
+        """Return a copy that declares those of `former_vars`, too; itself where it is none."""
         former = tuple(var for var in self.former_vars if var.name in names)
         if not former:
             return self
@@ -346,7 +346,7 @@ class TemplateConfig:
         raise ValueError(f"{self.dataset_id} has no leads to limit: give no max lead")
 
     def select(self, variables: Sequence[str]) -> tuple[DataVar, ...]:
-        """Give the data variables of these names, in declared order.
+        """Return the data variables of these names, in declared order.
 
         Raises
         ------
@@ -362,7 +362,7 @@ class TemplateConfig:
         return tuple(var for var in self.data_vars if var.name in variables)
 
     def position(self, value: Any, index: pd.Index[Any]) -> int:
-        """Give the position of a label in a template's index; its end counts as a label.
+        """Return the position of a label in a template's index; its end counts as a label.
 
         Raises
         ------
@@ -398,7 +398,7 @@ class TemplateConfig:
 
 
 def _resolved(config: TemplateConfig, var: DataVar) -> DataVar:
-    """Give a variable its dims, an aggregation the step of the append dim, and say how it came."""
+    """Return a variable with its dims, an aggregation's step, and how it came about."""
     var = described(onto_grid(config, var.with_dims(config.dims)))
     if var.aggregated is None:
         return var
@@ -414,7 +414,7 @@ def _dims_of(variables: Iterable[DataVar]) -> frozenset[str]:
 
 
 def cut_template(template_ds: xr.Dataset, append_dim: str, positions: slice) -> xr.Dataset:
-    """Give a template cut to some positions along the append dim."""
+    """Return a template cut to some positions along the append dim."""
     return template_ds.isel({append_dim: positions})
 
 

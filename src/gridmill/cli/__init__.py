@@ -13,7 +13,7 @@ Exit codes:
 7     a record beside the store is damaged, of a later gridmill, or gone
 8     published with new gaps, or gaps stand open
 9     no worker came for longer than ``--worker-timeout``
-130   interrupted; what is recorded is safe
+130   interrupted; recorded work is safe
 ====  ==============================================================================
 
 Only click is imported here: ``--help`` and shell completion must not wait for Dask and xarray.

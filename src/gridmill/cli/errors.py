@@ -63,7 +63,7 @@ def told_in_one_line(error: BaseException) -> Failed:
     from gridmill.stores.state.leases import LeaseHeld, LeaseLost
 
     if _was_interrupted(error):
-        message = "interrupted: what is recorded is safe, run again to go on"
+        message = "interrupted: recorded work is safe; rerun to resume"
         return Failed(message, ExitCode.INTERRUPTED)
     codes: list[tuple[type[BaseException], ExitCode]] = [
         (LeaseHeld, ExitCode.HELD),
@@ -82,7 +82,7 @@ def told_in_one_line(error: BaseException) -> Failed:
 
 
 def masked(error: BaseException) -> str:
-    """Give an error's text in one line, without credentials."""
+    """Return an error's text in one line, without credentials."""
     return mask(" ".join(str(error).split()))
 
 

@@ -59,18 +59,18 @@ Examples:
 \b
 Exit codes:
   0    success
-  1    something failed: a source file, a variable, a region, the cluster;
-       or validate or prove found an error, compare a difference
+  1    failure: a source file, a variable, a region or the cluster; or validate
+       or prove found an error, compare a difference
   2    wrong usage or input: nothing was written
   3    nothing new to publish
   4    another run holds the archive
   5    the store cannot be written
   6    late: a deadline passed, or the archive is behind what is expected
   7    a record beside the store is damaged, missing, or was written by a later
-       gridmill; restore it, nothing was guessed
+       gridmill: restore it; nothing was changed
   8    published with new gaps (status --check: gaps are open, or a gate holds
        something); alert, do not retry: later updates fill what they can
-  9    no worker came for longer than --worker-timeout
+  9    no worker was available for longer than --worker-timeout
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP); rerun to resume
 
 \b
@@ -94,7 +94,7 @@ bash (or zsh, fish):
 @click.version_option(package_name="gridmill")
 @click.pass_context
 def cli(context: click.Context) -> ExitCode | None:
-    """Build and keep current cloud Zarr archives of gridded weather and climate data, on Dask.
+    """Build cloud Zarr archives of gridded weather and climate data, and keep them current.
 
     A DATASET is a name that `gridmill list` shows, or package.module:Class. `backfill` builds its
     archive, `update` brings it up to date, and `plan` shows what either would do. Runs resume where

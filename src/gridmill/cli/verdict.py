@@ -39,7 +39,7 @@ def _ending(
     if report.interrupted:
         return ExitCode.FAILED, "✗", ("interrupted", red), f" by {report.interrupted}"
     if report.is_by_hand:
-        return ExitCode.SUCCESS, "✓", ("done by hand", green), ""
+        return ExitCode.SUCCESS, "✓", ("maintenance done", green), ""
     unusable = _count_unusable(report)
     if not report.succeeded or unusable:
         return ExitCode.FAILED, "✗", (f"{_failed(report, unusable)} failed", red), ""

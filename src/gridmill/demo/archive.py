@@ -28,7 +28,7 @@ class SampleDataMissing(ImportError):  # noqa: N818
 
 
 def sample_file(name: str) -> Path:
-    """Give the path of a file of iris-sample-data.
+    """Return the path of a file of iris-sample-data.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def build_hadgem2_archive(root: Path) -> list[Path]:
 
 
 def ostia_path(year: int, month: int) -> Path:
-    """Give where the file of a month is.
+    """Return where the file of a month is.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def ostia_path(year: int, month: int) -> Path:
 
 
 def hadgem2_path(scenario: str, year: int) -> Path:
-    """Give where the file of a scenario's year is.
+    """Return where the file of a scenario's year is.
 
     Examples
     --------

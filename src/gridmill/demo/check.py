@@ -56,7 +56,7 @@ def check_coordinates(stored: xr.Dataset, source: xr.Dataset, names: Sequence[st
 
 
 def largest_rounding_error(values: np.ndarray, keep_mantissa_bits: int) -> np.ndarray:
-    """Give half of the last kept bit of each float32 value.
+    """Return half of the last kept bit of each float32 value.
 
     Examples
     --------

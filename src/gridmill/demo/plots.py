@@ -78,7 +78,7 @@ class Timeline:
     reader: ReaderReport
 
     def sightings_of(self, release: Release) -> list[Sighting]:
-        """Give the extents that the reader saw of a release; the last has all of it."""
+        """Return the extents that the reader saw of a release; the last has all of it."""
         before = max(
             (r.positions for r in self.releases if r.positions < release.positions), default=0
         )
@@ -86,7 +86,7 @@ class Timeline:
 
 
 def band_anomaly(temperature: xr.DataArray) -> xr.DataArray:
-    """Give the latitude mean of the departure from each calendar month's mean.
+    """Return the latitude mean of the departure from each calendar month's mean.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def band_anomaly(temperature: xr.DataArray) -> xr.DataArray:
 
 
 def nino34(temperature: xr.DataArray) -> xr.DataArray:
-    """Give the mean anomaly between 170° W and 120° W, the index of El Niño, in K along time."""
+    """Return the mean anomaly between 170° W and 120° W, the index of El Niño, in K along time."""
     return band_anomaly(temperature).sel(longitude=slice(*NINO34)).mean("longitude")
 
 

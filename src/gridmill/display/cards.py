@@ -17,6 +17,7 @@ from gridmill.model.region import Region
 from gridmill.model.urls import mask_url
 from gridmill.model.wording import (
     count_of,
+    every,
     format_clock,
     format_duration,
     format_nbytes,
@@ -57,7 +58,7 @@ def dataset_card(config: TemplateConfig, store: FinalStore, sources: Sequence[st
         What the relative URLs of source files are relative to.
     """
     frequency = config.append_dim_frequency
-    step = f"every {frequency}" if frequency else "irregular"
+    step = every(frequency) if frequency else "irregular"
     about = {
         "store": f"{mask_url(store.url)} ({store.format})",
         "records": mask_url(store.state.url),
@@ -216,7 +217,7 @@ def validation_card(validation: Mapping[str, Any]) -> str:
         "about": "",
         "facts": told(
             Fact("store", validation["store"]),
-            Fact("looked at", moment(validation["at"])),
+            Fact("checked", moment(validation["at"])),
             Fact("only", validation["selection"]),
             Fact("not shown", count_of(hidden, "finding") if hidden > 0 else ""),
         ),
@@ -299,7 +300,7 @@ def _verdict_on_progress(state: str, failed: int) -> Verdict:
     if state == "running":
         return Verdict("running", "quiet")
     if state == "stopped":
-        return Verdict("stopped: run again to go on", "warning")
+        return Verdict("interrupted: rerun to resume", "warning")
     return Verdict("failed", "bad") if failed else Verdict("done", "good")
 
 

@@ -59,7 +59,7 @@ class StageTally:
         self._forget_before(at_s - WINDOW_S)
 
     def throughput(self, at_s: float, started_s: float) -> float:
-        """Give bytes a second over the last half minute, or since the start of the run."""
+        """Return bytes a second over the last half minute, or since the start of the run."""
         self._forget_before(at_s - WINDOW_S)
         window_s = min(WINDOW_S, at_s - started_s)
         return sum(nbytes for _, nbytes in self.recent) / window_s if window_s > 0 else 0.0
@@ -128,7 +128,7 @@ class ProgressTally:
         return self.done + self.skipped + self.failed
 
     def elapsed_s(self) -> float:
-        """Give the seconds since the start."""
+        """Return the seconds since the start."""
         return self.clock() - self.started_s
 
     def remaining_s(self) -> float | None:

@@ -55,8 +55,8 @@ STAGE_COLUMNS = (
     "stage",
     "tasks",
     "bytes",
-    "busy, in all threads",
-    "per thread and second",
+    "busy (all threads)",
+    "rate per thread",
     "longest",
 )
 REGION_COLUMNS = ("region", "source available", "recorded", "visible", "source → visible")

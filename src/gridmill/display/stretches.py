@@ -58,7 +58,7 @@ def stretches_chart(stretches: Sequence[Stretch], length: int, published: int) -
         How many of them readers see.
     """
     gap = GAP if len(stretches) < FEW else 0.0
-    parts = [BAR.format(0, 100, "currentColor", 0.1, "not looked at")]
+    parts = [BAR.format(0, 100, "currentColor", 0.1, "not checked")]
     for stretch in _joined(stretches):
         start, stop = (100 * at / max(length, 1) for at in (stretch.start, stretch.stop))
         colour, opacity = STATES[stretch.state]
@@ -91,7 +91,7 @@ def _readers_see(share: float) -> Markup:
     return Markup(
         '<line x1="{0:.3f}%" y1="10" x2="{0:.3f}%" y2="38" stroke="currentColor" '
         'stroke-opacity=".9"/><text x="{0:.3f}%" dx="{1}" y="10" text-anchor="{2}" '
-        'opacity=".75">readers see up to here</text>'
+        'opacity=".75">published up to here</text>'
     ).format(min(share, 99.9), shift, anchor)
 
 

@@ -103,7 +103,7 @@ def stages_by_worker_chart(
     bottom = y
     under = [axis.draw(top - 4, bottom), _wait(axis, spans, top, bottom)]
     marks = [_moment(axis, moment, top - 6, bottom) for moment in moments]
-    return _svg(bottom + 22, "When which stage ran on which worker", [*under, *parts, *marks])
+    return _svg(bottom + 22, "Stages of each worker over time", [*under, *parts, *marks])
 
 
 def throughput_chart(spans: Sequence[Span], since: float | None = None) -> Markup:
@@ -131,7 +131,7 @@ def throughput_chart(spans: Sequence[Span], since: float | None = None) -> Marku
         said = f"peak {format_speed(peak)}"
         parts.append(_text(LEFT - 12, base - height / 2 + 15, said, anchor="end", opacity=0.62))
     bottom = top + len(active) * (height + gap) - gap + 4
-    return _svg(bottom + 22, "Bytes a second by stage", [axis.draw(top - 6, bottom), *parts])
+    return _svg(bottom + 22, "Bytes per second by stage", [axis.draw(top - 6, bottom), *parts])
 
 
 def shares_chart(shares: Mapping[str, tuple[float, str]]) -> Markup:
@@ -157,7 +157,7 @@ def shares_chart(shares: Mapping[str, tuple[float, str]]) -> Markup:
 def throughput_over_time(
     spans: Sequence[Span], start: float, stop: float, bins: int
 ) -> list[float]:
-    """Give bytes a second in equal parts of [start, stop]; each span's are spread over it evenly.
+    """Return bytes a second in equal parts of [start, stop]; each span's are spread over it evenly.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def throughput_over_time(
 
 
 def nice_step(length: float, most: int) -> float:
-    """Give a step that people count in, of which at most `most` make up a length of seconds.
+    """Return a step that people count in, of which at most `most` make up a length of seconds.
 
     Examples
     --------
@@ -265,7 +265,7 @@ def _worker_then_stage(span: Span) -> tuple[str, int]:
 
 
 def _drawable(lane: Sequence[Span], spans: Sequence[Span]) -> list[_Bar]:
-    """Give a lane's bars, few enough to draw: where there are too many, neighbours become one."""
+    """Return a lane's bars, few enough to draw: where there are too many, neighbours become one."""
     axis = _axis_of(spans)
     few = len(spans) <= MOST_BARS
     apart = (axis.stop - axis.start) / MOST_BARS * 4
@@ -285,7 +285,7 @@ def _as_bar(run: Sequence[Span]) -> _Bar:
     what = describe_key(first) if len(run) == 1 else f"{first.stage}: {count_of(len(run), 'task')}"
     title = f"{what}\n{format_duration(seconds)}, {format_nbytes(nbytes)}"
     is_again = any(span.key.partition("-")[0] != span.stage for span in run)
-    again = "\nagain, because a worker was lost or the task moved" if is_again else ""
+    again = "\nrepeated: a worker was lost, or the task moved" if is_again else ""
     return _Bar(first.stage, first.started, run[-1].ended, nbytes, title + again, is_again)
 
 

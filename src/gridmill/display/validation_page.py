@@ -51,7 +51,7 @@ def validation_page(
     opens = not validation.found_by.get("opens")
     pictures = _pictures(context, reference) if opens and context.published else {}
     content = {
-        "title": f"{validation.dataset_id}: is it right?",
+        "title": f"validation of {validation.dataset_id}",
         "verdict": describe_findings([finding.severity for finding in validation.findings]),
         "about": validation.store,
         "facts": _facts(context, validation),
@@ -81,7 +81,7 @@ STATISTICS_COLUMNS = (
 
 
 def _facts(context: Context, validation: Validation) -> list[Fact]:
-    facts = [Fact("looked at", moment(validation.at))]
+    facts = [Fact("checked", moment(validation.at))]
     if not validation.found_by.get("opens") and context.published:
         at = context.positions
         ends = f"{context.label(at.start)} … {context.label(at.stop - 1)}"

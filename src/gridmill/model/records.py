@@ -384,7 +384,7 @@ def _outcome(
 
 
 def _known(kind: type[Any], raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give the fields of a dataclass, those that it does not have as its `extra`."""
+    """Return the fields of a dataclass, those that it does not have as its `extra`."""
     unknown = raw.keys() - kind.__dataclass_fields__.keys()
     if not unknown:
         return raw
@@ -393,7 +393,7 @@ def _known(kind: type[Any], raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a record's fields, with what another gridmill wrote and without what says nothing."""
+    """Return a record's fields, with what another gridmill wrote and without what says nothing."""
     own = {key: value for key, value in fields.items() if value is not None and key != "extra"}
     return {**fields["extra"], **own}
 

@@ -182,7 +182,7 @@ def check_fields(raw: Mapping[str, Any], needs: Needs) -> None:
 
 
 def known_fields(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the fields that a dataclass has: what a later gridmill added is left out.
+    """Return the fields that a dataclass has: what a later gridmill added is left out.
 
     Raises
     ------

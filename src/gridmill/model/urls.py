@@ -161,7 +161,7 @@ def is_local(url: str) -> bool:
 
 
 def local_path(url: str) -> Path:
-    """Give the local path that a URL names.
+    """Return the local path that a URL names.
 
     Raises
     ------

@@ -207,7 +207,7 @@ class Encoding:
         return math.nan if self.is_packed else self.fill
 
     def to_xarray(self) -> dict[str, Any]:
-        """Give the `encoding` that `xarray.Dataset.to_zarr(zarr_format=3)` takes."""
+        """Return the `encoding` that `xarray.Dataset.to_zarr(zarr_format=3)` takes."""
         codecs = [dict(codec) for codec in (*self.compressors, *((CRC32C,) * self.checksum))]
         encoding: dict[str, Any] = {
             "dtype": str if self.is_text else self.dtype,
@@ -334,7 +334,7 @@ class DataVar:
         return (self.name, *self.aliases)
 
     def with_dims(self, dims: Sequence[str]) -> DataVar:
-        """Give this variable with `dims` where it declares none, its rank checked."""
+        """Return this variable with `dims` where it declares none, its rank checked."""
         var = self if self.dims else replace(self, dims=tuple(dims))
         if len(var.dims) != len(var.encoding.chunks):
             raise ValueError(
@@ -359,7 +359,7 @@ class DataVar:
         )
 
     def object_length(self, dim: str) -> int:
-        """Give the length along `dim` that one stored object covers."""
+        """Return the length along `dim` that one stored object covers."""
         return self.encoding.object_shape[self.dims.index(dim)]
 
 
@@ -413,7 +413,7 @@ class Coordinate:
         return (self.name,) if self.dims is None else self.dims
 
     def encoding(self, lengths: Mapping[str, int]) -> Encoding:
-        """Give the encoding for dims of these lengths, the append dim's being its capacity."""
+        """Return the encoding for dims of these lengths, the append dim's being its capacity."""
         if self.as_stored is not None:
             return self.as_stored
         chunks = self.chunks or tuple(max(1, lengths[dim]) for dim in self.own_dims)
@@ -473,7 +473,7 @@ class Completeness(Coordinate):
             raise ValueError(f"{self.name!r} takes neither chunks, units nor calendar")
 
     def encoding(self, lengths: Mapping[str, int]) -> Encoding:
-        """Give the encoding; an object reaches as far along the append dim as it stays small."""
+        """Return the encoding; an object reaches as far along the append dim as it stays small."""
         if self.as_stored is not None:
             return self.as_stored
         first, *others = (max(1, lengths[dim]) for dim in self.own_dims)

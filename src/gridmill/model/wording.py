@@ -1,11 +1,16 @@
-"""How numbers, sizes, durations and labels are said to people. Pure."""
+"""How numbers, sizes, durations, labels and retries are said to people. Pure but for the last."""
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import Any
+
+from gridmill.model.urls import mask_text
 
 __all__ = [
     "count_of",
+    "every",
     "format_clock",
     "format_duration",
     "format_nbytes",
@@ -14,11 +19,12 @@ __all__ = [
     "moment",
     "short_label",
     "shorten_label",
+    "word_retry",
 ]
 
 
 def count_of(number: int, noun: str) -> str:
-    """Give a number with its noun.
+    """Return a number with its noun.
 
     Examples
     --------
@@ -26,6 +32,23 @@ def count_of(number: int, noun: str) -> str:
     ('1 region', '3,000 regions')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def every(frequency: str) -> str:
+    """Return how often labels follow each other, from pandas' name of a frequency.
+
+    Examples
+    --------
+    >>> every("D"), every("6h"), every("MS"), every("W-SUN")
+    ('every day', 'every 6 hours', 'every month', 'every W-SUN')
+    """
+    units = {"s": "second", "min": "minute", "h": "hour", "D": "day", "MS": "month", "YS": "year"}
+    unit = frequency.lstrip("0123456789")
+    number = frequency.removesuffix(unit) or "1"
+    noun = units.get(unit)
+    if noun is None:
+        return f"every {frequency}"
+    return f"every {noun}" if number == "1" else f"every {number} {noun}s"
 
 
 def format_nbytes(nbytes: float) -> str:
@@ -138,3 +161,26 @@ def made_under(what: str, regions: int) -> str:
     '14 regions made under epoch 1 of deaccumulation, now 2'
     """
     return f"{count_of(regions, 'region')} made under {what}"
+
+
+def word_retry(record: logging.LogRecord) -> bool:
+    """Say in words what stamina logs of a retry, as information: for `logging.Logger.addFilter`.
+
+    Without it the line is "stamina.retry_scheduled", a warning, also where nobody set logging up.
+
+    Examples
+    --------
+    >>> record = logging.makeLogRecord({"msg": "stamina.retry_scheduled", "levelno": 30})
+    >>> told = {"retry_num": 2, "wait_for": 1.6, "caused_by": "OSError('HTTP 503')"}
+    >>> record.__dict__.update({f"stamina.{key}": value for key, value in told.items()})
+    >>> word_retry(record), record.levelname, record.getMessage()
+    (True, 'INFO', 'retry 2 in 1.6 s: HTTP 503')
+    """
+    fields = vars(record)
+    if "stamina.retry_num" in fields:
+        cause = str(fields["stamina.caused_by"])
+        cause = re.sub(r"""^\w+\((['"])(.*)\1\)$""", r"\2", cause, flags=re.DOTALL)
+        number, wait_s = fields["stamina.retry_num"], fields["stamina.wait_for"]
+        record.msg, record.args = "retry %d in %.1f s: %s", (number, wait_s, mask_text(cause))
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True

@@ -120,7 +120,7 @@ def publish_uploads(hand: Hand) -> None:
             at = "static" if record.region.is_static else f"from {archive.index[record.start]} on"
             raise ValueError(
                 f"{mask_url(archive.store.url)}: {', '.join(sorted(unseen))} {at} was uploaded "
-                f"anew and cannot be published{without}: complete it by gridmill update, or "
+                f"again and cannot be published{without}: complete it by gridmill update, or "
                 "backfill, first; nothing was written"
             )
 
@@ -176,7 +176,7 @@ def forget_versions(
         went = dataset.store.forget_versions(older_than)
         counts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in went.items())
         hand.report.notes.append(
-            f"versions before {older_than.isoformat(timespec='seconds')} forgotten: {counts}"
+            f"versions before {older_than.isoformat(timespec='seconds')} expired: {counts}"
         )
     return hand.report, went
 
@@ -229,8 +229,8 @@ def refuse_replicas(dataset: DynamicalDataset) -> None:
     if dataset.replicas:
         raise ValueError(
             f"{mask_url(dataset.store.url)} has replicas, whose objects would stay where they "
-            "were: leave --replica out, and make each replica anew afterwards (until then runs "
-            "leave it alone, by its labels)"
+            "were: leave --replica out, and rebuild each replica afterwards (until then runs "
+            "skip it, by its labels)"
         )
 
 

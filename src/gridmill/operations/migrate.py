@@ -82,8 +82,8 @@ def _what_it_takes(difference: Difference, coded: Archive, stopping: Sequence[Di
         return "runs stop: make the code agree, or build a new archive"
     is_missing = not difference.key and difference.stored is None
     if is_missing and difference.array in {var.name for var in coded.config.data_vars}:
-        return "goes on without; gridmill backfill --variables adds it"
-    return "goes on as it was made; a new archive follows the code"
+        return "continues without it; gridmill backfill --variables adds it"
+    return "stays as it was created; a new archive follows the code"
 
 
 def migrate_metadata(dataset: DynamicalDataset, *, who: str, now: Any = None) -> RunReport:

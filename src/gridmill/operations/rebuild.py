@@ -184,7 +184,7 @@ def declared_by(
 
 
 def _max_lead(config: TemplateConfig, ds: Any) -> str | None:
-    """Give the longest lead, where an archive has fewer than its dataset declares."""
+    """Return the longest lead, where an archive has fewer than its dataset declares."""
     leads = config.dimension_coordinates().get("lead_time")
     if leads is None or len(leads) == ds.sizes["lead_time"]:
         return None
@@ -247,7 +247,7 @@ def look(archive: Archive, job: RegionJob[Any, Any], *, asks: bool = True) -> Fo
 def _objects(
     store: FinalStore, job: RegionJob[Any, Any], var: DataVar, sizes: Mapping[str, int]
 ) -> tuple[ObjectReceipt, ...]:
-    """Give the objects of a variable's region that the store has."""
+    """Return the objects of a variable's region that the store has."""
     lengths = dict(zip(var.dims, var.encoding.object_shape, strict=True))
     spans = {dim: (0, sizes[dim]) for dim in var.dims}
     spans |= {job.append_dim: (job.region.start, job.region.stop)} if not job.is_static else {}
@@ -261,7 +261,7 @@ def _objects(
 
 
 def place_of(job: RegionJob[Any, Any], file: SourceFile, var: DataVar) -> Index | None:
-    """Give where a file's values are in the store's array; None outside of the region."""
+    """Return where a file's values are in the store's array; None outside of the region."""
     place = dict(file.place)
     if job.append_dim in var.dims:
         filled = positions_filled(job, file)
@@ -354,7 +354,7 @@ def usual_places(found: Sequence[Found]) -> set[tuple[str, Labels]]:
 
 
 def elsewhere(file: SourceFile, job: RegionJob[Any, Any]) -> Labels:
-    """Give a file's place but for the append dim."""
+    """Return a file's place but for the append dim."""
     return tuple(sorted((d, repr(at)) for d, at in file.place.items() if d != job.append_dim))
 
 
@@ -421,7 +421,7 @@ def _has_any(found: Found, group: PreparedGroup, index: int) -> bool:
 def _unread(
     found: Found, group: PreparedGroup, name: str, usual: Container[tuple[str, Labels]]
 ) -> dict[int, tuple[bool, str]]:
-    """Give the files that were there and of which a variable lacks what it has at other times."""
+    """Return the files that were there and of which a variable lacks what it has at other times."""
     has_values = found.has_values.get(name, [])
     lacking = (False, NO_VALUE) if found.answers is not None else (True, NEVER_HAD)
     return {

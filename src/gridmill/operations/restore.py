@@ -80,7 +80,7 @@ def restore_metadata(
 
 
 def _proven(dataset: DynamicalDataset, end: Any, *, force: bool) -> Archive:
-    """Give the archive with what the records prove it to be made with."""
+    """Return the archive with what the records prove it to be made with."""
     for config in _candidates(dataset):
         archive = dataset.archive(end, as_declared=True, config=config)
         if is_made_with(archive):
@@ -125,7 +125,7 @@ def is_made_with(archive: Archive) -> bool:
 
 
 def _published(dataset: DynamicalDataset) -> int:
-    """Give how many positions readers see, or saw where the store does not say any more."""
+    """Return how many positions readers see, or saw where the store does not say any more."""
     length = readable_length(dataset.store, dataset.declared.append_dim)
     if length:
         return length

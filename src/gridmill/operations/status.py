@@ -233,7 +233,7 @@ def _version(archive: Archive) -> int:
 
 
 def _expected_length(archive: Archive, published: int, now: Any) -> int | None:
-    """Give how far all source files are expected by now; None if the dataset never says."""
+    """Return how far all source files are expected by now; None if the dataset never says."""
     job_class = archive.job_class
     delays = (job_class.publication_delay, *(v.publication_delay for v in archive.config.data_vars))
     if job_class.expected is RegionJob.expected and not any(delay is not None for delay in delays):

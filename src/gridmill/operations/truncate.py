@@ -77,7 +77,7 @@ def truncate(dataset: DynamicalDataset, end: str, *, why: str = "", now: Any = N
 
 
 def check_truncation(dataset: DynamicalDataset, archive: Archive, end: str) -> int:
-    """Give how many positions a truncated archive keeps.
+    """Return how many positions a truncated archive keeps.
 
     Raises
     ------

@@ -126,12 +126,12 @@ class Canvas:
             self._memory = None
 
     def shape_at(self, place: Index) -> tuple[int, ...]:
-        """Give the shape of the piece that fills a place."""
+        """Return the shape of the piece that fills a place."""
         pairs = zip(place, self.shape, strict=True)
         return tuple(len(range(*at.indices(n))) for at, n in pairs if isinstance(at, slice))
 
     def room(self, place: Index) -> Values:
-        """Give memory for the piece at a place, of shape `shape_at(place)`: fill it, and `put` it.
+        """Return memory for the piece at a place, of shape `shape_at(place)`: fill and `put` it.
 
         What it holds counts only then.
         """
@@ -157,7 +157,7 @@ class Canvas:
             self._map(number)[inside] = piece[of_piece]
 
     def values(self, number: int) -> Values:
-        """Give the values of a slab, to be changed at will until it is closed.
+        """Return the values of a slab, to be changed at will until it is closed.
 
         Those of a canvas in one piece once; several slabs one after the other, and again from the
         first one on.
@@ -176,7 +176,7 @@ class Canvas:
         return values
 
     def filled(self, number: int, places: Sequence[Index]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Give where in a slab one of these places is."""
+        """Return where in a slab one of these places is."""
         filled = np.zeros(_lengths(self.slabs[number]), dtype=bool)
         for place in places:
             cut = _cut(place, self.slabs[number], self.shape)
@@ -185,18 +185,18 @@ class Canvas:
         return filled
 
     def inside(self, number: int, place: Index) -> Index | None:
-        """Give the part of a place that is in a slab, as seen from the slab; None if none is."""
+        """Return the part of a place that is in a slab, as seen from the slab; None if none is."""
         cut = _cut(place, self.slabs[number], self.shape)
         return None if cut is None else cut[0]
 
     def close(self, number: int) -> None:
-        """Give back a slab's disk space and memory."""
+        """Release a slab's disk space and memory."""
         if self._memory is None:
             self._file(number).unlink()
         self._leave()
 
     def _leave(self) -> None:
-        """Give back the memory of the slab whose values were given last."""
+        """Release the memory of the slab that was returned last."""
         if self._slab is not None:
             _give_back(self._slab)
             self._slab = None
@@ -241,7 +241,7 @@ class _Covered:
             np.copyto(values[at], fill, where=~cells)
 
     def _find(self, place: Index) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Slab, Slab]:
-        """Give the cells of a place, what they cover of the array, and what the place does."""
+        """Return the cells of a place, what they cover of the array, and what the place does."""
         covered = tuple(
             slice(*at.indices(n)[:2]) if isinstance(at, slice) else slice(at, at + 1)
             for at, n in zip(place, self._shape, strict=True)
@@ -261,7 +261,7 @@ _spare_lock = Lock()
 
 
 def _borrow(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
-    """Give memory for an array, if possible such as was used before."""
+    """Return memory for an array, if possible such as was used before."""
     nbytes = prod(shape) * dtype.itemsize
     with _spare_lock:
         known = _spare.pop() if _spare and _spare[0].nbytes >= nbytes else None
@@ -283,7 +283,7 @@ def _lengths(slab: Slab) -> tuple[int, ...]:
 
 
 def _cut(place: Index, slab: Slab, shape: Sequence[int]) -> tuple[Index, Index] | None:
-    """Give the part of a place that is in a slab: as seen from the slab, and from the piece."""
+    """Return the part of a place that is in a slab: as seen from the slab, and from the piece."""
     inside: list[int | slice] = []
     of_piece: list[int | slice] = []
     for at, bounds, length in zip(place, slab, shape, strict=True):

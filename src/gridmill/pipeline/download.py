@@ -199,7 +199,7 @@ def as_asked(files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
 
 
 def replace_field(job: RegionJob[Any, Any], **changes: Any) -> RegionJob[Any, Any]:
-    """Give a twin of a job that may already lack its template."""
+    """Return a twin of a job that may already lack its template."""
     twin = object.__new__(type(job))
     vars(twin).update(vars(job), **changes)
     return twin

@@ -41,7 +41,7 @@ class Workspace:
         self._lock = threading.Lock()
 
     def of_key(self, key: str) -> WorkspaceOfKey:
-        """Give the view in which folders belong to `key`."""
+        """Return the view in which folders belong to `key`."""
         return WorkspaceOfKey(self, key)
 
     def make(self, key: str) -> Path:
@@ -53,7 +53,7 @@ class Workspace:
         return folder
 
     def owned(self) -> dict[str, list[Path]]:
-        """Give the folders that exist, by key."""
+        """Return the folders that exist, by key."""
         with self._lock:
             return {key: list(folders) for key, folders in self._owned.items()}
 

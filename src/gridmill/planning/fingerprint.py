@@ -241,7 +241,7 @@ def hash_of_grid(template_ds: xr.Dataset, dims: Sequence[str]) -> str:
 
 
 def _decoded(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:
-    """Give what of an array's metadata decodes its values, whatever its length."""
+    """Return what of an array's metadata decodes its values, whatever its length."""
     content = without_append_length(decoding(array), append_dim)
     # zarr writes an empty list of them, Icechunk none.
     return {key: value for key, value in content.items() if key != "storage_transformers"}
@@ -277,7 +277,7 @@ def _hash_of_labels(index: _Same, start: int, stop: int) -> str:
 
 @lru_cache(maxsize=64)  # more than a dataset has dims
 def _digest(same: _Same) -> str:
-    """Give a hash of labels; of numbers, of what single precision has of them."""
+    """Return a hash of labels; of numbers, of what single precision has of them."""
     index: pd.Index[Any] = same.value
     if index.dtype.kind in "iuf":
         return hashlib.sha256(np.asarray(index, "float32").tobytes()).hexdigest()[:16]

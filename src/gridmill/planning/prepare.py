@@ -352,7 +352,7 @@ def _offered_by(
 
 
 def results_from_record(prepared: PreparedRegion, record: ProgressRecord) -> ProcessResults:
-    """Give the source files of each variable that is done, with what became of them."""
+    """Return the source files of each variable that is done, with what became of them."""
     return {
         name: coords_from(record, record.variables[name], group.files)
         for group in prepared.groups

@@ -43,7 +43,7 @@ Ask = Callable[[RegionJob[Any, Any], Sequence[SourceFileCoord]], Mapping[str, Fi
 
 
 class Missing(Protocol):
-    """Gives the keys of those objects that the final store does not hold."""
+    """Returns the keys of those objects that the final store does not hold."""
 
     def __call__(self, receipts: Sequence[ObjectReceipt], token: str | None = None, /) -> list[str]:
         """Look for objects, in what the token made durable if there is one."""
@@ -227,7 +227,7 @@ class Reasons:
         if change and not grown:
             return change
         if not self.belief.takes(known):
-            return "to be done again"
+            return "to be reprocessed"
         why = "the region has grown" if grown else self._of_files(name, self.record, known)
         if why:
             self.waiting[name] = known
@@ -237,7 +237,7 @@ class Reasons:
     def kept(
         self, variables: Sequence[DataVar], sizes: Mapping[str, int]
     ) -> dict[int, SourceFileCoord]:
-        """Give the files that none of these variables needs again, with what became of them."""
+        """Return the files that none of these variables needs again, with what became of them."""
         known = [self.waiting[var.name] for var in variables if var.name in self.waiting]
         is_for_pending = all(var.name in self.pending for var in variables)
         reads_again = self._reads_again and not (is_for_pending and not self.belief.revalidate)
@@ -262,7 +262,7 @@ class Reasons:
         return self.job.reads_again or self.belief.revalidate
 
     def _coords(self, record: ProgressRecord, known: VariableRecord) -> list[SourceFileCoord]:
-        """Give the files that a record knows, with what became of them."""
+        """Return the files that a record knows, with what became of them."""
         files = self.listed.files[: len(record.groups[known.group])]
         if known.unread:
             return coords_from(record, known, files)

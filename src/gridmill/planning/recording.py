@@ -64,7 +64,7 @@ class RegionOutcome:
 def record_outcome(
     outcome: RegionOutcome, *, dataset_id: str, run: str, now: Any
 ) -> ProgressRecord:
-    """Give the region's record: what was known of it, with what this run did.
+    """Return the region's record: what was known of it, with what this run did.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _done(
 
 
 def newest_source(record: ProgressRecord) -> str | None:
-    """Give when the newest of a region's source files was there, by its Last-Modified.
+    """Return when the newest of a region's source files was there, by its Last-Modified.
 
     ISO 8601, UTC; None if the provider names no time.
     """
@@ -154,7 +154,7 @@ def newest_source(record: ProgressRecord) -> str | None:
 
 
 def extent_with_data(record: ProgressRecord) -> int:
-    """Give how far the archive must be published for readers to see all data of a region."""
+    """Return how far the archive must be published for readers to see all data of a region."""
     region = record.region
     ends = (region.clip(file.start, file.stop).stop for file in _succeeded(record))
     return region.start + max(ends, default=0)
@@ -175,7 +175,7 @@ def _http_date(text: str) -> datetime | None:
 
 
 def _untouched(outcome: RegionOutcome) -> dict[str, VariableRecord]:
-    """Give the variables that were not to be processed; those believed get their fingerprint."""
+    """Return the variables that were not to be processed; those believed get their fingerprint."""
     prepared = outcome.prepared
     if prepared.record is None:
         return {}
@@ -312,7 +312,7 @@ def _with_lost(
 def _made_by(
     outcome: RegionOutcome, receipt: Receipt, kept: VariableRecord | None
 ) -> dict[str, Any]:
-    """Give epochs, version and libraries, the lowest where earlier values of the region stay."""
+    """Return epochs, version and libraries, the lowest where earlier values of the region stay."""
     epochs, version = dict(receipt.epochs), type(outcome.prepared.job).version
     all_arrived = all(f.coord.status is SourceFileStatus.SUCCEEDED for f in receipt.files)
     is_all_new = all_arrived and not receipt.unread and not any(f.is_kept for f in receipt.files)

@@ -36,7 +36,7 @@ class RedoOrder:
 
     @classmethod
     def of(cls, start: str | None, end: str | None, variables: Sequence[str] | None) -> RedoOrder:
-        """Give the order for what the user selected."""
+        """Return the order for what the user selected."""
         return cls(start, end, None if variables is None else tuple(sorted(set(variables))))
 
     @property
@@ -45,7 +45,7 @@ class RedoOrder:
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
 
     def runs(self, tracker: UpdateProgressTracker) -> tuple[str, ...]:
-        """Give the runs that worked on it so far."""
+        """Return the runs that worked on it so far."""
         known = tracker.read_redo(self.name)
         return () if known is None else tuple(known["runs"])
 

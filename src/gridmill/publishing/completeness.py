@@ -104,7 +104,7 @@ class CompletenessUpkeep:
                 self._settled.add(key)  # our own says the same
 
     def changes(self, visible: int, length: int) -> list[CoordinateValues]:
-        """Give the values that are to be shown with `length` positions, after `visible`.
+        """Return the values that are to be shown with `length` positions, after `visible`.
 
         Those of regions that are behind or grow, and of which every variable is recorded.
         """
@@ -123,7 +123,7 @@ class CompletenessUpkeep:
         return found
 
     def take(self, record: ProgressRecord, length: int) -> list[CoordinateValues]:
-        """Give the values of one region up to `length` positions, to be shown next."""
+        """Return the values of one region up to `length` positions, to be shown next."""
         if not self.declared:
             return []
         is_all = self.archive.region_at(record.start).stop <= length

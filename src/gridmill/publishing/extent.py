@@ -284,7 +284,7 @@ class Extent:
             position = regions[-1].stop
 
     def _with_those_done(self, position: int) -> list[Region]:
-        """Give the region at a position, and those after it that are worth reading with it."""
+        """Return the region at a position, and those after it that are worth reading with it."""
         archive = self.archive
         regions = [archive.region_at(position)]
         while regions[-1].start in self._judged and regions[-1].stop < len(archive.index):
@@ -294,7 +294,7 @@ class Extent:
         return regions
 
     def _trim(self, states: Sequence[RegionState], extent: int) -> xr.Dataset:
-        """Give the template as readers are to see it: what the author's hook leaves of it."""
+        """Return the template as readers are to see it: what the author's hook leaves of it."""
         ends_in = next((s for s in states if s.start < extent <= s.stop), None)
         if ends_in is None:
             return self.archive.up_to(extent)

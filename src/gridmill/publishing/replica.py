@@ -341,7 +341,7 @@ class Replica:
             _, why = next(iter(self._behind.values()))
             return f"{len(self._behind)} regions could not be copied: {why}"
         if positions < primary:
-            return f"shows {positions} of {primary} positions: the next run goes on"
+            return f"shows {positions} of {primary} positions: the next run continues it"
         if positions > primary:
             return f"shows {positions} positions, {self.archive.store.url} only {primary}"
         return None
@@ -402,7 +402,7 @@ def _why_not_copied(record: ProgressRecord, wanted: Collection[Place]) -> str:
 def _there(
     held: ProgressRecord | None, name: str, kept: Uploaded | None, variable: VariableRecord
 ) -> Uploaded | None:
-    """Give what a replica holds of a variable, if that is what the primary's record says.
+    """Return what a replica holds of a variable, if that is what the primary's record says.
 
     What was just put there comes first: what was there before may be damaged, and made again.
     """

@@ -223,5 +223,9 @@ class _LeftAlone:
         cause = " ".join(f"{name}{error}".split())
         self.replica.failure = self.replica.failure or cause
         with suppress(Exception):
-            log.warning("replica %s is left alone: %s", mask_url(self.replica.store.url), cause)
+            log.warning(
+                "replica %s is skipped for the rest of the run: %s",
+                mask_url(self.replica.store.url),
+                cause,
+            )
         return True

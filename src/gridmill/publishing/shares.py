@@ -38,7 +38,7 @@ def recorded_completeness(
     completeness: Completeness,
     metadata: Mapping[str, Any],
 ) -> Shares:
-    """Give the share of what is expected of a region that its record says has arrived.
+    """Return the share of what is expected of a region that its record says has arrived.
 
     Parameters
     ----------

@@ -123,7 +123,7 @@ def run_anew(assign: Callable[[], Assignment], **options: Any) -> RunReport:
         try:
             return run(assign(), **options)
         except ArchiveChanged as error:
-            log.info("begun anew: %s", "; ".join(error.differences))
+            log.info("restarted: %s", "; ".join(error.differences))
     return run(assign(), **options)
 
 
@@ -235,7 +235,7 @@ def _refusals_named(store: FinalStore) -> Iterator[None]:
         if error.errno not in REFUSALS or not path.startswith((store.url, store.state.url)):
             raise
         raise StoreUnwritable(
-            f"cannot write to {mask_url(store.url)} any more: {error}. What is recorded is safe: "
+            f"cannot write to {mask_url(store.url)} any more: {error}. Recorded work is safe: "
             "run again once it can be written"
         ) from error
 

@@ -154,7 +154,7 @@ class Driver:
         try:
             self.ledger.record_partly(at_once=True)
         except Exception as error:
-            log.warning("what was done last cannot be recorded, and is done again: %s", error)
+            log.warning("the last work cannot be recorded, and will be repeated: %s", error)
         finally:
             self.window.let_go()
 
@@ -172,7 +172,7 @@ class Driver:
         return self._workplace([inf]).copy_all(copies)
 
     def _workplace(self, seconds: Iterable[float]) -> Workplace:
-        """Give where tasks are done: it is found, and told of the run, with the first of them."""
+        """Return where tasks are done: it is found, and told of the run, with the first of them."""
         if self.window.workplace is not None:
             return self.window.workplace
         workplace = self.where.workplace(seconds, self.archive.scratch)
@@ -298,7 +298,7 @@ class _Ahead:
         return self._seen.popleft() if self._seen else next(self._found, None)
 
     def look(self) -> Prepared | None:
-        """Give one more, and keep it for its turn if there is something to do."""
+        """Return one more, and keep it for its turn if there is something to do."""
         found = next(self._found, None)
         if found is not None and found[1].todo:
             self._seen.append(found)

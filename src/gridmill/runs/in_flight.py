@@ -41,7 +41,7 @@ MOST_IN_BATCHES = 1000
 
 
 def utc_now() -> str:
-    """Give the time as reports have it."""
+    """Return the time as reports have it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -192,7 +192,7 @@ class Window:
                 output.region.waiting.add(task.key)
 
     def pop(self, task: Task) -> list[Output]:
-        """Give what a task that ended was to give, and forget it."""
+        """Return the result of a task that ended, and forget it."""
         outputs = self.tasks.pop(task.key)
         self.chains -= outputs[0].variable is not None
         return outputs

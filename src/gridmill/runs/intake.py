@@ -87,8 +87,8 @@ class Intake:
         task.release()
         if status == "cancelled":
             raise SchedulerLost(
-                f"Dask cancelled {task.key}: its scheduler is gone. What is recorded is safe: "
-                "run again to go on"
+                f"Dask cancelled {task.key}: its scheduler is gone. Recorded work is safe: "
+                "rerun to resume"
             )
         is_batch = len(outputs) > 1
         if status == "error":
@@ -144,7 +144,7 @@ class Intake:
         for (group, reader), receipts in again:
             names = [receipt.variable for receipt in receipts]
             log.warning(
-                "region %s: %s could not be read for %s; reading again elsewhere, fetched anew",
+                "region %s: %s could not be read for %s; fetching and reading it again elsewhere",
                 region.name,
                 count_of(len({at for one in receipts for at in one.not_read}), "source file"),
                 ", ".join(names),

@@ -98,14 +98,14 @@ class OnDemand:
             self.client()
 
     def client(self) -> Client:
-        """Give the client of the cluster, which is started if it is not there."""
+        """Return the client of the cluster, which is started if it is not there."""
         if self._client is None:
             self._client = self._stack.enter_context(self._connect())
             self.on_start(self._client)
         return self._client
 
     def places(self) -> Places | None:
-        """Give what all runs on a cluster share of source hosts, if it is there already."""
+        """Return what all runs on a cluster share of source hosts, if it is there already."""
         if self._client is None and isinstance(self.spec, str):
             return None
         from gridmill.runs.dask.plugin.places import HostPlaces
@@ -114,7 +114,7 @@ class OnDemand:
         return HostPlaces(client.scheduler, client.loop)
 
     def workplace(self, seconds: Iterable[float], root: Path | None = None) -> Workplace:
-        """Give where to do work.
+        """Return where to do work.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class OnDemand:
 
 
 def where_of(client: Any) -> AbstractContextManager[OnDemand]:
-    """Give where a run does its tasks that was given a client, see `DynamicalDataset.backfill`.
+    """Return where a run does its tasks that was given a client, see `DynamicalDataset.backfill`.
 
     An `OnDemand` stays open for who made it.
     """
@@ -162,7 +162,7 @@ def where_of(client: Any) -> AbstractContextManager[OnDemand]:
 
 
 def _current_client() -> Any:
-    """Give the current Dask client; there is none where nobody imported distributed."""
+    """Return the current Dask client; there is none where nobody imported distributed."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None

@@ -261,7 +261,7 @@ def learn(tracker: UpdateProgressTracker) -> Experience | None:
 
 
 def _experience(report: RunReport) -> tuple[int, Experience] | None:
-    """Give what a report tells, and how much it moved."""
+    """Return what a report tells, and how much it moved."""
     compressed = [span for span in report.spans if span.stage == "compress"]
     raw = sum(span.nbytes for span in compressed)
     fetched = report.files["succeeded"]
@@ -344,12 +344,12 @@ def _why_done(variable: Any, fills: Sequence[Any]) -> str:
     gaps = sum(fill.settled and fill.status != "succeeded" for fill in fills)
     said = "no source file has it" if variable.state == "absent" else f"done by {variable.run}"
     if waiting:
-        said += f"; {count_of(waiting, 'source file')} not asked for again"
-    return said + (f"; {count_of(gaps, 'source file')} given up for" if gaps else "")
+        said += f"; {count_of(waiting, 'source file')} not requested again"
+    return said + (f"; {count_of(gaps, 'source file')} counted as missing" if gaps else "")
 
 
 def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience | None) -> int:
-    """Give what a worker needs on its own disk at most.
+    """Return what a worker needs on its own disk at most.
 
     Its share of the regions in flight keep their shards and source files there, and the variable
     that it compresses its scratch, if it is divided. Before a first run shards count as if
@@ -373,7 +373,7 @@ def _raw_nbytes(var: DataVar, shape: Sequence[int]) -> int:
 
 
 def _nbytes_of_first(var: DataVar, slabs: Sequence[Sequence[slice]]) -> int:
-    """Give the bytes of the first slab: later ones are as large, or cut off by the end."""
+    """Return the bytes of the first slab: later ones are as large, or cut off by the end."""
     values = prod(at.stop - at.start for at in slabs[0])
     return int(values * np.dtype(var.encoding.value_dtype).itemsize)
 

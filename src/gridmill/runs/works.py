@@ -33,7 +33,7 @@ class Works:
         self.variables = VariableWorks(archive)
 
     def to_do(self, region: RegionInFlight) -> list[GroupWork]:
-        """Give what of a region is not done yet."""
+        """Return what of a region is not done yet."""
         groups = enumerate(region.outcome.prepared.groups)
         return [self._work(region, at, group, group.todo) for at, group in groups if group.todo]
 
@@ -44,7 +44,7 @@ class Works:
         names: Iterable[str],
         doubtful: Mapping[int, str] = MappingProxyType({}),
     ) -> GroupWork:
-        """Give variables of a group for another attempt.
+        """Return variables of a group for another attempt.
 
         Parameters
         ----------

@@ -125,7 +125,7 @@ def _variable(path: Path, name: str) -> Iterator[Any]:
 
 
 def _attributes(stored: Any) -> dict[str, Any] | None:
-    """Give what says which values are meant; None if that takes more than a fill and a scale."""
+    """Return what says which values are meant; None if that takes more than a fill and a scale."""
     dtype, names = stored.dtype, set(stored.attrs)
     if dtype.str[1:] not in WITH_DEFAULT_FILL or names & BEYOND_FILL_AND_SCALE:
         return None
@@ -142,7 +142,7 @@ def _attributes(stored: Any) -> dict[str, Any] | None:
 
 
 def _filters(stored: Any) -> list[int] | None:
-    """Give the filters that chunks went through; None if HDF5 must read them.
+    """Return the filters that chunks went through; None if HDF5 must read them.
 
     That is where there are other filters, or no deflate, and where chunks are small.
     """

@@ -37,7 +37,7 @@ def keep_files(folder: Path | None) -> None:
 def read_kept(
     url: str, *, settings: DownloadSettings, attempt: str, is_anew: bool = False
 ) -> tuple[bytes, FileIdentity]:
-    """Give the bytes that lie in the shared folder, or fetch them into it; and their version.
+    """Return the bytes that lie in the shared folder, or fetch them into it; and their version.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def read_kept(
 
 
 def keep_made(key: str, make: Callable[[], bytes]) -> bytes:
-    """Give the bytes that lie in the shared folder under a key, or make them and put them there.
+    """Return the bytes that lie in the shared folder under a key, or make them and put them there.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ class IntendedWork:
 
 
 class Rename(Protocol):
-    """Gives arrays other names where they are, see `FinalStore.renaming`."""
+    """Renames arrays where they are, see `FinalStore.renaming`."""
 
     def __call__(
         self,
@@ -218,7 +218,7 @@ class FinalStore(Protocol):
         """How many positions of the append dim readers see; None if there is no store yet."""
 
     def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
-        """Give the sizes of those published objects that are there, by key."""
+        """Return the sizes of those published objects that are there, by key."""
 
     def open_dataset(self, chunks: Any = "auto") -> xr.Dataset:
         """Open what readers see.
@@ -277,7 +277,7 @@ class FinalStore(Protocol):
         """
 
     def nbytes_in_use(self, keys: Sequence[str]) -> Mapping[str, int]:
-        """Give the sizes of objects that readers may be reading while they are replaced.
+        """Return the sizes of objects that readers may be reading while they are replaced.
 
         A reader asks for a shard's index, then for a chunk of it. If the shard is replaced in
         between by one that ends before that chunk begins, zarr takes the chunk for one that was
@@ -446,7 +446,7 @@ class FinalStore(Protocol):
         """
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
-        """Give the keys whose object is gone or has another size."""
+        """Return the keys whose object is gone or has another size."""
 
     def lost(self, region: StagedRegion) -> frozenset[str]:
         """Name the variables of a region whose uploads can no longer be made visible.
@@ -469,7 +469,7 @@ class FinalStore(Protocol):
         *,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Give objects the headers that new ones get (Cache-Control, Content-Type).
+        """Set on objects the headers that new ones get (Cache-Control, Content-Type).
 
         Interrupted, the next call does the rest. What the objects hold stays as it is.
 
@@ -528,7 +528,7 @@ class FinalStore(Protocol):
 
 
 def readable_length(store: FinalStore, append_dim: str) -> int | None:
-    """Give how many positions readers see; None where they see nothing, or what does not parse."""
+    """Return how many positions readers see; None if they see nothing, or nothing that parses."""
     try:
         return store.published_length(append_dim) or None
     except (ValueError, KeyError, TypeError, OSError):

@@ -34,12 +34,12 @@ ROOT = "zarr.json"
 
 
 def array_metadata(root: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Give the metadata of every array from a consolidated root."""
+    """Return the metadata of every array from a consolidated root."""
     return dict((root.get("consolidated_metadata") or {"metadata": {}})["metadata"])
 
 
 def first_object_beyond(array: Mapping[str, Any], append_dim: str) -> tuple[int, int] | None:
-    """Give the append dim's axis and the number of the first object that lies beyond its end.
+    """Return the append dim's axis and the number of the first object that lies beyond its end.
 
     None for an array without the append dim.
     """
@@ -52,7 +52,7 @@ def first_object_beyond(array: Mapping[str, Any], append_dim: str) -> tuple[int,
 
 
 def publication_order(folder: Path) -> list[str]:
-    """Give the keys of a local store in the order in which readers may see them change."""
+    """Return the keys of a local store in the order in which readers may see them change."""
     keys = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     return sorted(keys, key=lambda key: (publication_step(key), key))
 
@@ -93,12 +93,12 @@ def set_values(store: Any, part: CoordinateValues, *, only_lower: bool = False) 
 
 
 def keys_of(part: CoordinateValues, array: Mapping[str, Any]) -> list[str]:
-    """Give the keys of the objects that hold values of a coordinate."""
+    """Return the keys of the objects that hold values of a coordinate."""
     return _keys_between(part.name, array, part.start, part.start + len(part.values))
 
 
 def _keys_between(name: str, array: Mapping[str, Any], start: int, stop: int) -> list[str]:
-    """Give the keys of the objects of an array that hold some of its first dim's positions."""
+    """Return the keys of the objects of an array that hold some of its first dim's positions."""
     starts, ends = (start, *(0 for _ in array["shape"][1:])), (stop, *array["shape"][1:])
     sizes = array["chunk_grid"]["configuration"]["chunk_shape"]
     along = [

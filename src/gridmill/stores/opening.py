@@ -29,7 +29,7 @@ def open_store(
     cache_control: Mapping[str, str] | None = None,
     staged: int | str | None = None,
 ) -> FinalStore:
-    """Give the final store at a URL; touches nothing yet.
+    """Return the final store at a URL; touches nothing yet.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def open_replica(
     storage_options: Mapping[str, Any] | None,
     cache_control: Mapping[str, str] | None = None,
 ) -> FinalStore:
-    """Give the store of a replica; touches nothing yet.
+    """Return the store of a replica; touches nothing yet.
 
     Parameters
     ----------

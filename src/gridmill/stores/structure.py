@@ -159,14 +159,14 @@ def keeps_acdd(attributes: Mapping[str, Any]) -> bool:
 
 
 def decoding(array: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an array's metadata without the attributes that only describe it."""
+    """Return an array's metadata without the attributes that only describe it."""
     attributes = array.get("attributes", {})
     kept = {key: value for key, value in attributes.items() if key in DECODING_ATTRIBUTES}
     return {**array, "attributes": kept}
 
 
 def without_append_length(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:
-    """Give an array's metadata with the append dim's length taken out."""
+    """Return an array's metadata with the append dim's length taken out."""
     names = array.get("dimension_names")
     if names is None:  # not ours: gridmill names the dims of all it writes
         return dict(array)

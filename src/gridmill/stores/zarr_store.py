@@ -133,7 +133,7 @@ class ZarrStore:
         return 0 if index is None else int(index["shape"][0])
 
     def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
-        """Give the sizes of those objects that are there, by key."""
+        """Return the sizes of those objects that are there, by key."""
         sizes = zip(keys, each(self.objects.nbytes, keys, self.objects.at_once), strict=True)
         return {key: size for key, size in sizes if size is not None}
 
@@ -192,7 +192,7 @@ class ZarrStore:
         return np.asarray(array[selection])
 
     def nbytes_in_use(self, keys: Sequence[str]) -> dict[str, int]:
-        """Give the sizes of the objects that are there, by key."""
+        """Return the sizes of the objects that are there, by key."""
         return self.published_nbytes(keys)
 
     def upload(
@@ -360,7 +360,7 @@ class ZarrStore:
         """Return nothing: readers would see some objects by one name, and some by the other."""
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
-        """Give the keys whose object is gone or has another size."""
+        """Return the keys whose object is gone or has another size."""
         sizes = each(
             self.objects.nbytes, [receipt.key for receipt in receipts], self.objects.at_once
         )
@@ -377,7 +377,7 @@ class ZarrStore:
         *,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Give objects the headers that new ones get; how many needed it, by kind.
+        """Set on objects the headers that new ones get; how many needed it, by kind.
 
         See `FinalStore.relabel`. What needs nothing costs one request.
         """

@@ -47,7 +47,7 @@ CELLS = 3
 
 @functools.cache
 def other_process() -> ProcessPoolExecutor:
-    """Give a process that was spawned and knows nothing; one for all tests, because it is slow."""
+    """Return a spawned process that knows nothing; one for all tests, because it is slow."""
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
@@ -164,7 +164,7 @@ class ContractArchive:
         self.check(self.length)
 
     def missing(self) -> list[str]:
-        """Give what the store misses of all that was uploaded."""
+        """Return what the store misses of all that was uploaded."""
         return [
             key
             for uploaded in self.uploaded.values()
@@ -190,12 +190,12 @@ class ContractArchive:
                 )
 
     def values(self, name: str) -> np.ndarray[Any, Any]:
-        """Give what a reader sees of a variable."""
+        """Return what a reader sees of a variable."""
         with self.store.open_dataset() as ds:
             return np.asarray(ds[name].values)
 
     def truth(self, name: str) -> np.ndarray[Any, Any]:
-        """Give what the whole archive holds once every region is uploaded."""
+        """Return what the whole archive holds once every region is uploaded."""
         if name == STATIC:
             return np.arange(CELLS, dtype="float32")
         versions = self.versions if self.store.shows_uploads else self.shown

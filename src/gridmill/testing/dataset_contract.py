@@ -80,7 +80,7 @@ class DatasetContract:
     variables: ClassVar[Sequence[str] | None] = None
 
     def make_source(self, folder: Path) -> str:
-        """Give the `source_base` with all source files up to `until`; `folder` is empty."""
+        """Return the `source_base` with all source files up to `until`; `folder` is empty."""
         raise NotImplementedError(f"{type(self).__name__} must define make_source()")
 
     # -- the structure ------------------------------------------------------------------------
@@ -275,7 +275,7 @@ class DatasetContract:
         first = dataset.backfill(end, **self._filters(), client="none", now=end)
         _check_succeeded(first)
         again = dataset.backfill(end, **self._filters(), client="none", now=end)
-        assert again.variables_done == 0, f"{again.variables_done} variables were done again"
+        assert again.variables_done == 0, f"{again.variables_done} variables were reprocessed"
         assert again.variables_skipped == first.variables_done, "some were neither"
 
     # -- what the suite works on --------------------------------------------------------------
@@ -293,7 +293,7 @@ class DatasetContract:
         return config.narrowed(start=self.start, variables=self.variables)
 
     def _listings(self, source: str) -> Listings:
-        """Give the provider's folders; without a source nobody is asked."""
+        """Return the provider's folders; without a source nobody is asked."""
         settings = self.dataset.region_job.download_settings
         return Listings((source or NO_SOURCE,), settings, asks=bool(source))
 
@@ -314,7 +314,7 @@ class DatasetContract:
         return self.dataset(store, source_base=source)
 
     def _groups(self, source: str = "") -> Iterator[tuple[RegionJob[Any, Any], PreparedGroup]]:
-        """Give the source groups of every region, and of the static variables."""
+        """Return the source groups of every region, and of the static variables."""
         config, ds = self._config(), self._template()
         dim = config.append_dim
         arrays: dict[str, Any] = {var.name: {} for var in config.data_vars}

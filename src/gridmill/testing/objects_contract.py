@@ -35,7 +35,7 @@ class ObjectsContract:
     secrets: Sequence[str] = ()
 
     def make_objects(self, tmp_path: Path) -> Objects:
-        """Give objects in a place where nothing is yet, a new one for every `tmp_path`."""
+        """Return objects in a place where nothing is yet, a new one for every `tmp_path`."""
         raise NotImplementedError(f"{type(self).__name__} must define make_objects()")
 
     def test_what_was_put_is_read(self, tmp_path: Path) -> None:

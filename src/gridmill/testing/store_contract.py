@@ -63,7 +63,7 @@ class StoreContract:
     secrets: Sequence[str] = ()
 
     def make_store(self, tmp_path: Path) -> FinalStore:
-        """Give a store where nothing is yet, a new one for every `tmp_path`."""
+        """Return a store where nothing is yet, a new one for every `tmp_path`."""
         raise NotImplementedError(f"{type(self).__name__} must define make_store()")
 
     # -- nothing is visible before it is published ---------------------------------------------
@@ -404,7 +404,7 @@ class StoreContract:
 
 
 def _unpacked(token: str) -> Iterable[object]:
-    """Give a token's parts, decoded as far as their form is known."""
+    """Return a token's parts, decoded as far as their form is known."""
     import base64
 
     parts: list[object] = [token]

@@ -205,7 +205,7 @@ class Context:
         return tuple(self.config.data_vars if names is None else self.config.select(names))
 
     def statistics(self, var: DataVar) -> FieldStatistics:
-        """Give the statistics of a variable's selected fields, computed once."""
+        """Return the statistics of a variable's selected fields, computed once."""
         if var.name not in self._statistics:
             self._statistics[var.name] = scan(
                 self.store,
@@ -228,7 +228,7 @@ class Context:
                 yield region
 
     def variables_of(self, region: Region) -> tuple[DataVar, ...]:
-        """Give the selected variables that a region job fills."""
+        """Return the selected variables that a region job fills."""
         return tuple(var for var in self.variables if self.config.varies(var) != region.is_static)
 
     def offered(self, region: Region) -> Mapping[str, Mask]:
@@ -247,7 +247,7 @@ class Context:
         return self._offered[region]
 
     def record(self, region: Region) -> ProgressRecord | None:
-        """Give a region's record, read once."""
+        """Return a region's record, read once."""
         if region not in self._records:
             self._records[region] = self.store.tracker.read(region)
         return self._records[region]
@@ -259,7 +259,7 @@ class Context:
         return short_label(self.labels[position])
 
     def finding(self, message: str, at: slice, variables: Sequence[str], **changes: Any) -> Finding:
-        """Give a finding at positions, by default repaired by making them again.
+        """Return a finding at positions, by default repaired by making them again.
 
         Parameters
         ----------
@@ -279,7 +279,7 @@ class Context:
         return Finding(message=message, variables=tuple(variables), **{**fields, **changes})
 
     def command(self, name: str, *options: str) -> str:
-        """Give a command line for this archive."""
+        """Return a command line for this archive."""
         return shlex.join(["gridmill", name, *self.invocation, *options])
 
 

@@ -117,7 +117,7 @@ class Validation:
         return card_of(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain values."""
+        """Return everything as plain values."""
         content = {**asdict(self), "succeeded": self.succeeded}
         for result, was in zip(content["results"], self.results, strict=True):
             for plain, finding in zip(result["findings"], was.findings, strict=True):

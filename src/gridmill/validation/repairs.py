@@ -41,7 +41,7 @@ def _chosen(context: Context, at: slice, variables: Sequence[str]) -> list[str]:
 
 
 def _until(context: Context) -> str:
-    """Give the end of a template that leaves what is looked at as it is."""
+    """Return the end of a template that leaves what is looked at as it is."""
     n = context.reach
     return short_label(
         context.labels[n] if len(context.labels) > n else just_after(context.labels[-1])

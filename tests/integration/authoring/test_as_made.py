@@ -419,7 +419,7 @@ def test_a_missing_variable_is_said_with_what_it_takes(client, provider, tmp_pat
     make(tmp_path, Old).backfill(until(6), client=client)
     planned = migration_of(make(tmp_path, With), now=until(6))
     assert [d.array for d in planned.refused] == ["c", "z"]
-    assert planned.takes[0] == "goes on without; gridmill backfill --variables adds it"
+    assert planned.takes[0] == "continues without it; gridmill backfill --variables adds it"
 
 
 def test_the_validator_of_metadata_knows_changed_defaults(client, provider, tmp_path):

@@ -249,7 +249,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(tmp_path):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED, errors
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1].startswith("error: interrupted: what is recorded is safe")
+    assert errors.splitlines()[-1].startswith("error: interrupted: recorded work is safe")
     done = run(*args, *CLUSTER)
     assert done.exit_code == ExitCode.SUCCESS
     assert_true(store, 24)
@@ -616,7 +616,7 @@ def test_the_report_of_the_last_run_or_of_one_by_its_name(archive, tmp_path):
     assert f"{first['run']}.html" in shown
     page = tmp_path / "run.html"
     assert run(*command, first["run"][:-3], "--html", str(page)).stdout == ""
-    assert "When which stage ran on which worker" in page.read_text()
+    assert "Stages by worker" in page.read_text()
 
 
 def test_runs_are_listed_a_line_each(archive):

@@ -264,10 +264,10 @@ def test_an_archive_goes_on_with_undone_averages_and_says_so(tmp_path, client):
         named = dataset.validate(now="2025-01-01T20").found_by["metadata"]
 
     old = SNOW.removeprefix("mean_")
-    (remark,) = (remark for remark in remarks if "goes on with" in remark)
+    (remark,) = (remark for remark in remarks if "continues with" in remark)
     assert remark == (
-        f"the archive goes on with {old}, though averages that are rounded to 0 or 1 say nothing "
-        f"once they are undone; in place of that: {SNOW}"
+        f"the archive continues with {old}, though averages that are rounded to 0 or 1 say nothing "
+        f"once they are undone; instead: {SNOW}"
     )
     assert remark in after
     (finding,) = (finding for finding in findings if finding.variables == (old,))

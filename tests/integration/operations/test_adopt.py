@@ -380,7 +380,7 @@ def test_the_command_says_what_would_change(tmp_path, provider):
     done = CliRunner().invoke(cli, [*args, "--yes", "--who", "me"])
     assert "adopted" in done.output
     shown = CliRunner().invoke(cli, ["status", *args[1:]])
-    assert "2 regions made by another program" in shown.output
+    assert "2 regions created by another program" in shown.output
 
 
 # -- killed ----------------------------------------------------------------------------------------

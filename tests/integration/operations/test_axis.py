@@ -254,7 +254,7 @@ def test_late_labels_are_listed_and_taken_in(tmp_path, built, provider):
     said = json.loads(done.stdout)
     assert said["late"]["labels"] == ["2020-01-01T00:15", "2020-01-01T00:30", "2020-01-01T00:45"]
     assert "reindex" in said["late"]["repair"]
-    assert "3 labels came behind" in CliRunner().invoke(cli, ["gaps", *arguments]).stdout
+    assert "3 labels arrived after" in CliRunner().invoke(cli, ["gaps", *arguments]).stdout
     done = CliRunner().invoke(cli, ["reindex", *arguments, "--yes"])
     assert done.exit_code == 0, done.output
     assert_true(built, ALL, missing=LATE)

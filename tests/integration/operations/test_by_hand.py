@@ -477,7 +477,7 @@ def test_what_values_depend_on_is_listed_and_left(client, provider, tmp_path):
     assert left["permitted"] == []
     assert {item["where"] for item in left["refused"]} >= {"time units", "time data_type"}
     assert {item["takes"] for item in left["refused"]} == {
-        "goes on as it was made; a new archive follows the code"
+        "stays as it was created; a new archive follows the code"
     }
     report = make(tmp_path, Otherwise).backfill(until(12), client=client)
     assert "time dtype, time units, b chunks" in report.notes[0]

@@ -103,7 +103,7 @@ def test_reindex_is_refused_where_that_cannot_be(
         assert not redo(ds).succeeded
     assert_version(ds, 0)
     Scenes(tmp_path / "source").publish(LATE)
-    with pytest.raises(ValueError, match=r"a from .* uploaded anew.* before b: .*backfill, first"):
+    with pytest.raises(ValueError, match=r"a from .* uploaded again.* before b: .*backfill, first"):
         reindex(ds, who="me", now=NOW)
     assert_version(ds, 0)
     assert redo(ds).succeeded

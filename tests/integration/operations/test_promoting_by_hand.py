@@ -104,7 +104,7 @@ def test_promote_says_what_it_compared_and_did_as_json(folder):
 @pytest.mark.parametrize(
     ("args", "what"),
     [
-        (["--store", "a.icechunk"], "Nobody is there to ask: give --yes"),
+        (["--store", "a.icechunk"], "There is no terminal to ask: give --yes"),
         (["--store", "a.icechunk", "--stage"], "leave --stage out"),
         (["--store", "a.icechunk", "--back", "--discard"], "give one of"),
         (["--store", "a.icechunk", "--back"], "there is no way back"),

@@ -113,7 +113,7 @@ def test_gaps_that_are_given_up_for_are_told(tmp_path, client):
     dataset = dataset_of(job=Prompt)(tmp_path / "a", source_base=str(provider.root))
     report = dataset.backfill(until(4), client=client)
     plan = dataset.plan(until(4)).describe()
-    why = f"done by {report.run}; 1 source file given up for"
+    why = f"done by {report.run}; 1 source file counted as missing"
     assert plan["regions"][0]["skipped"] == {"a": why, "b": why}
 
 

@@ -367,7 +367,7 @@ def test_what_is_wrong_with_netrc_is_said_without_its_words(tmp_path, content, t
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("import sys; sys.exit('hush-hush')", "ended with exit code 1; run it by hand"),
+        ("import sys; sys.exit('hush-hush')", "ended with exit code 1; run it yourself"),
         ("", "printed nothing"),
         ("print('a'); print('b')", "holds more than one line"),
     ],

@@ -214,4 +214,4 @@ def test_an_interrupted_run_says_so_in_the_notebook(clock, handle):
     display = ProgressDisplay("backfill x", 4, console=console, clock=clock)
     with pytest.raises(KeyboardInterrupt), display:
         raise KeyboardInterrupt
-    assert "stopped: run again to go on" in handle.shown[-1]
+    assert "interrupted: rerun to resume" in handle.shown[-1]

@@ -41,7 +41,7 @@ def test_a_stretch_lies_at_its_share_of_the_width(sizes, data):
     chart = drawn(stretches, length, published)
     assert "viewBox" not in chart.attrib
     ground, *shown = bars(chart)
-    assert ground == (0, 100, "not looked at")
+    assert ground == (0, 100, "not checked")
     assert [title for *_, title in shown] == [stretch.title for stretch in stretches]
     for stretch, (x, width, _) in zip(stretches, shown, strict=True):
         share = 100 * (stretch.stop - stretch.start) / length

@@ -103,8 +103,8 @@ def test_a_region_that_grew_is_so_called(release):
     [
         (Belief(), ""),
         (Belief(runs=("other", "r")), ""),
-        (Belief(runs=("other",)), "to be done again"),
-        (Belief(runs=()), "to be done again"),
+        (Belief(runs=("other",)), "to be reprocessed"),
+        (Belief(runs=()), "to be reprocessed"),
         (Belief(revalidate=True), "8 source files arrived or were revised"),
     ],
 )

@@ -8,10 +8,10 @@ import click
 import pytest
 
 from gridmill.cli import cli
-from pages import COMMANDS
+from pages import COMMANDS, WRITTEN_COMMANDS
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS)
+@pytest.mark.parametrize(("page", "command"), [*COMMANDS, *WRITTEN_COMMANDS])
 def test_a_command_that_is_shown_can_be_given(page, command):
     """A name alone speaks of the command; with arguments it must parse."""
     name, *args = shlex.split(command)[1:]

@@ -1,7 +1,8 @@
-"""Pages, notebooks and help texts use the field's words, in plain English."""
+"""Pages, notebooks, help texts, messages and docstrings use the field's words, in plain English."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 
@@ -9,7 +10,7 @@ import click
 import pytest
 
 from gridmill.cli import cli
-from pages import PAGES
+from pages import PAGES, WRITTEN
 from repository import ROOT
 
 # What was said before, or sounds odd, and what is said instead.
@@ -32,12 +33,19 @@ INSTEAD = {
     r"\bas they are now\b": "current",
     r"\bsays? beforehand\b": "shows",
     r"\btell somebody\b": "alert",
+    r"\banew\b": "again; or a verb with re-: rewrite, rebuild, reprocess",
+    r"\bgoe?s? on with(out)?\b|\bgo on\b|\bruns? again to\b": "continue; rerun to",
+    r"\bby hand\b": "maintenance; with a command",
+    r"\ball the same(?=[.,;:)]|$)": "nevertheless, still",
+    r"\bcame? behind\b": "arrived after",
+    r"\bnobody is there\b": "there is no terminal",
 }
 
 
 def _texts() -> dict[str, str]:
-    """Give what people read, by where it is; code is left out."""
-    found = {f"{page.relative_to(ROOT)}": _prose(page.read_text()) for page in PAGES}
+    """Return what people read, by where it is; code is left out."""
+    pages = [*PAGES, *WRITTEN, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+    found = {f"{page.relative_to(ROOT)}": _prose(page.read_text()) for page in pages}
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text())["cells"]
         shown = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
@@ -50,17 +58,59 @@ def _texts() -> dict[str, str]:
     return found
 
 
+def _modules() -> dict[str, ast.Module]:
+    sources = sorted((ROOT / "src").rglob("*.py"))
+    return {f"{path.relative_to(ROOT)}": ast.parse(path.read_text()) for path in sources}
+
+
+def _docstrings(module: ast.Module) -> dict[int, str]:
+    """Return the docstrings of a module, and of all in it, by their lines."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    owners = [node for node in ast.walk(module) if isinstance(node, kinds) and node.body]
+    return {one.body[0].lineno: text for one in owners if (text := ast.get_docstring(one))}
+
+
+def _messages(module: ast.Module) -> list[str]:
+    """Return the texts of a module that are no docstrings: errors, reports, tables."""
+    documented = _docstrings(module)
+    constants = [node for node in ast.walk(module) if isinstance(node, ast.Constant)]
+    texts = [one for one in constants if isinstance(one.value, str)]
+    return [one.value for one in texts if one.lineno not in documented and " " in one.value]
+
+
 def _prose(page: str) -> str:
     return re.sub(r"```.*?```|`[^`]*`", "", page, flags=re.DOTALL)
 
 
 TEXTS = _texts()
+MODULES = _modules()
 
 
 @pytest.mark.parametrize("where", TEXTS)
 def test_words_are_plain(where: str) -> None:
     """A phrase of the list is replaced by what stands beside it."""
     assert odd_words(TEXTS[where]) == {}
+
+
+def test_messages_are_plain() -> None:
+    """Errors, reports and tables use the same words as pages and help texts."""
+    found = {
+        where: odd
+        for where, module in MODULES.items()
+        if (odd := odd_words(_prose(" | ".join(_messages(module)))))
+    }
+    assert found == {}
+
+
+def test_what_returns_something_says_return() -> None:
+    """A docstring begins with what its function does: none gives."""
+    found = [
+        f"{where}:{line}"
+        for where, module in MODULES.items()
+        for line, text in _docstrings(module).items()
+        if re.match(r"Gives? ", text)
+    ]
+    assert found == []
 
 
 def test_odd_words_are_found() -> None:
@@ -70,7 +120,7 @@ def test_odd_words_are_found() -> None:
 
 
 def odd_words(text: str) -> dict[str, str]:
-    """Give the phrases of a text that are on the list, and what to say instead."""
+    """Return the phrases of a text that are on the list, and what to say instead."""
     line = re.sub(r"\s+", " ", text)
     return {
         match[0]: instead

@@ -67,7 +67,7 @@ def time_resolution(ds: xr.Dataset, append_dim: str, frequency: str | None) -> d
 
 
 def _times(ds: xr.Dataset, append_dim: str) -> xr.DataArray:
-    """Give the coordinate of times along the append dim: of validity where there is one."""
+    """Return the coordinate of times along the append dim: of validity where there is one."""
     named = (c for c in ds.coords.values() if c.attrs.get("standard_name") == "time")
     return next((c for c in named if append_dim in c.dims), ds[append_dim])
 

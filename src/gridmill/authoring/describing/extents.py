@@ -99,7 +99,7 @@ def _placed(ds: xr.Dataset, mapping: Mapping[str, Any]) -> Attributes:
 
 
 def _evenly(labels: Floats) -> tuple[float, float] | None:
-    """Give the outer edge of the first cell, and the step; None where steps differ."""
+    """Return the outer edge of the first cell, and the step; None where steps differ."""
     if labels.size < 2:
         return None
     first, last = float(labels[0]), float(labels[-1])
@@ -135,7 +135,7 @@ def _range(
 
 
 def _ends(longitudes: Floats, *, is_axis: bool) -> tuple[float, float]:
-    """Give the western and the eastern end of longitudes."""
+    """Return the western and the eastern end of longitudes."""
     if is_axis:
         return float(longitudes.min()), float(longitudes.max())
     seen = longitudes[np.isfinite(longitudes)]

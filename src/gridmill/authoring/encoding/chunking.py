@@ -129,7 +129,7 @@ def cut_warnings(
 
 
 def _cuts(length: int) -> list[int]:
-    """Give the chunk lengths that divide a length into 1 to `MOST_PIECES` nearly equal pieces."""
+    """Return the chunk lengths that divide a length into 1 to `MOST_PIECES` nearly equal pieces."""
     return sorted({-(-length // pieces) for pieces in range(1, min(MOST_PIECES, length) + 1)})
 
 

@@ -18,7 +18,7 @@ Metadata = Mapping[str, Any]
 def stored_encoding(
     array: Metadata, *, units: str | None = None, calendar: str | None = None
 ) -> Encoding:
-    """Give the encoding with which an array's metadata were written.
+    """Return the encoding with which an array's metadata were written.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ class AnalysisFile(ForecastFile):
     """The file of one lead of one forecast, as the source of one time."""
 
     def out_loc(self) -> Mapping[str, Any]:
-        """Give the time for which the forecast is valid."""
+        """Return the time for which the forecast is valid."""
         return {"time": self.init_time + self.lead_time}
 
 
@@ -52,13 +52,13 @@ class GribAnalysisJob(GribForecastJob[AnalysisFileT], Generic[AnalysisFileT]):
     # -- most subclasses need not override what follows --------------------------------------
 
     def get_processing_region(self) -> slice:
-        """Give the region and the step before it, from which its first step's period begins."""
+        """Return the region and the step before it, from which its first step's period begins."""
         return slice(self.region.start - 1, self.region.stop)
 
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
     ) -> Sequence[AnalysisFileT]:
-        """Give one file for each time; for the margin only where it is needed."""
+        """Return one file for each time; for the margin only where it is needed."""
         times: Any = processing_region_ds.get_index("time")
         if all(var.window is None for var in data_var_group):
             own = times[self.region.place_in(processing_region(self)).start :]
@@ -68,11 +68,11 @@ class GribAnalysisJob(GribForecastJob[AnalysisFileT], Generic[AnalysisFileT]):
         return [self.source_file(i, t - i) for i, t in zip(inits, times, strict=True)]
 
     def steps_in_seconds(self) -> tuple[float, ...]:
-        """Give the times of the processing region since 1970."""
+        """Return the times of the processing region since 1970."""
         times: Any = self.template_ds.get_index("time")[processing_region(self)]
         return tuple((times.as_unit("ns").asi8 / 1e9).tolist())
 
     def reset_seconds(self, window: Window) -> float:
-        """Give the step at whose multiples periods begin anew: with each forecast, or before."""
+        """Return the step at whose multiples periods begin anew: with each forecast, or before."""
         frequency = self.init_frequency.total_seconds()
         return min(frequency, super().reset_seconds(window) or frequency)

@@ -51,13 +51,13 @@ class GribFieldJob(GribForecastJob[FieldFileT], Generic[FieldFileT]):
         """Return None: a file of one message needs no inventory."""
 
     def source_groups(self, data_vars: Sequence[GribVar]) -> Sequence[Sequence[GribVar]]:
-        """Give each variable a group of its own, as it has its own files."""
+        """Return each variable a group of its own, as it has its own files."""
         return [[var] for var in data_vars]
 
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
     ) -> Sequence[FieldFileT]:
-        """Give one file of the variable for each forecast, lead and member."""
+        """Return one file of the variable for each forecast, lead and member."""
         (var,) = data_var_group
         files = super().generate_source_file_coords(processing_region_ds, data_var_group)
         return [replace(file, field=self.field_of(var)) for file in files]

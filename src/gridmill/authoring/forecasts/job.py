@@ -80,7 +80,7 @@ class ForecastFile(SourceFileCoord):
     ensemble_member: int | None = None
 
     def out_loc(self) -> Mapping[str, Any]:
-        """Give the forecast, the lead, and the member if there are several."""
+        """Return the forecast, the lead, and the member if there are several."""
         place = {"init_time": self.init_time, "lead_time": self.lead_time}
         member = self.ensemble_member
         return place if member is None else {**place, "ensemble_member": member}
@@ -147,7 +147,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     # -- most subclasses need not override what follows --------------------------------------
 
     def source_file(self, init_time: pd.Timestamp, lead_time: pd.Timedelta) -> ForecastFileT:
-        """Give the file of one lead of one forecast; its member, if any, is filled in."""
+        """Return the file of one lead of one forecast; its member, if any, is filled in."""
         file: Any = self.file_type(init_time=init_time, lead_time=lead_time)
         return cast("ForecastFileT", file)
 
@@ -185,7 +185,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
     ) -> Sequence[ForecastFileT]:
-        """Give one file for each forecast, lead and member that the variables have."""
+        """Return one file for each forecast, lead and member that the variables have."""
         inits: Any = processing_region_ds.get_index("init_time")
         leads: Any = processing_region_ds.get_index("lead_time")
         if all(var.window is not None for var in data_var_group):
@@ -197,18 +197,18 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         return [replace(file, ensemble_member=member) for file in files for member in members]
 
     def for_worker(self, data_vars: Sequence[GribVar]) -> Self:
-        """Give a twin that knows the steps."""
+        """Return a twin that knows the steps."""
         twin = super().for_worker(data_vars)
         vars(twin)["step_seconds"] = self.steps_in_seconds()
         return twin
 
     def steps_in_seconds(self) -> tuple[float, ...]:
-        """Give the positions along `step_dim`; where the template is."""
+        """Return the positions along `step_dim`; where the template is."""
         leads: Any = self.template_ds.get_index(self.step_dim)
         return tuple(leads.total_seconds())
 
     def reset_seconds(self, window: Window) -> float | None:
-        """Give the step of `step_dim` at whose multiples a variable's periods begin anew."""
+        """Return the step of `step_dim` at whose multiples a variable's periods begin anew."""
         return None if window.reset_every is None else window.reset_every.total_seconds()
 
     def download_file(self, coord: ForecastFileT) -> Download:

@@ -73,7 +73,7 @@ class Place:
 
     @classmethod
     def promised(cls, message: Message, start: int) -> Place:
-        """Give the place of a message whose line of the inventory is known."""
+        """Return the place of a message whose line of the inventory is known."""
         stop = None if message.stop is None else start + message.stop - message.start
         return cls(
             start=start,

@@ -59,7 +59,7 @@ class ForecastTemplate(TemplateConfig):
         super().__init__()
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give leads, the grid's labels, and `more_labels`."""
+        """Return leads, the grid's labels, and `more_labels`."""
         hours = np.asarray(self.lead_hours)
         if self.last_lead is not None:
             hours = hours[hours <= self.last_lead / timedelta(hours=1)]
@@ -90,5 +90,5 @@ class ForecastTemplate(TemplateConfig):
         return lead.to_pytimedelta()
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give the times for which forecasts are valid, and the grid's auxiliary coordinates."""
+        """Return the times for which forecasts are valid, and the grid's auxiliary coordinates."""
         return {"valid_time": ds["init_time"] + ds["lead_time"], **self.grid.auxiliary()}

@@ -58,7 +58,7 @@ class Window:
         return None if self.kind == "extreme" or self.as_given else self.kind
 
     def start_of(self, lead: timedelta) -> timedelta:
-        """Give the start of the period that ends at a lead.
+        """Return the start of the period that ends at a lead.
 
         Examples
         --------

@@ -55,11 +55,11 @@ class CellGrid:
         )
 
     def labels(self) -> dict[str, Any]:
-        """Give the numbers of the cells, for `TemplateConfig.dimension_coordinates`."""
+        """Return the numbers of the cells, for `TemplateConfig.dimension_coordinates`."""
         return {"cell": np.arange(self.latitudes.size, dtype="int32")}
 
     def auxiliary(self) -> dict[str, Any]:
-        """Give places and grid mapping, for `TemplateConfig.derive_coordinates`."""
+        """Return places and grid mapping, for `TemplateConfig.derive_coordinates`."""
         return {
             "latitude": (("cell",), self.latitudes),
             "longitude": (("cell",), self.longitudes),
@@ -116,11 +116,11 @@ class MeshGrid:
         return (Coordinate(name="cell", dtype="int32", attrs=about), grid_mapping(self.mapping))
 
     def labels(self) -> dict[str, Any]:
-        """Give the numbers of the cells, for `TemplateConfig.dimension_coordinates`."""
+        """Return the numbers of the cells, for `TemplateConfig.dimension_coordinates`."""
         return {"cell": np.arange(self.cells, dtype="int32")}
 
     def auxiliary(self) -> dict[str, Any]:
-        """Give the grid mapping, for `TemplateConfig.derive_coordinates`."""
+        """Return the grid mapping, for `TemplateConfig.derive_coordinates`."""
         return {GRID_MAPPING: ((), np.int32(0))}
 
     def differences(self, grid: Grid) -> list[str]:

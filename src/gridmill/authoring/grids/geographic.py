@@ -40,10 +40,10 @@ class _Geographic(ABC):
 
     @abstractmethod
     def labels(self) -> Labels:
-        """Give latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
+        """Return latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
 
     def auxiliary(self) -> dict[str, Any]:
-        """Give the grid mapping, for `TemplateConfig.derive_coordinates`."""
+        """Return the grid mapping, for `TemplateConfig.derive_coordinates`."""
         return {GRID_MAPPING: ((), np.int32(0))}
 
     def differences(self, grid: Grid) -> list[str]:
@@ -85,7 +85,7 @@ class LatitudeLongitudeGrid(_Geographic):
     mapping: GridMapping = field(default_factory=lambda: SPHERE)
 
     def labels(self) -> Labels:
-        """Give latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
+        """Return latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
         step = self.step_degrees
         return {
             "latitude": 90 - step * np.arange(round(180 / step) + 1),
@@ -139,7 +139,7 @@ class RegionalGrid(_Geographic):
     mapping: GridMapping = field(default_factory=lambda: SPHERE)
 
     def labels(self) -> Labels:
-        """Give latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
+        """Return latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
         first = (self.first_latitude, self.first_longitude)
         return evenly(("latitude", "longitude"), first, self.step_degrees, self.shape)
 
@@ -169,7 +169,7 @@ class GaussianGrid(_Geographic):
     mapping: GridMapping = field(default_factory=lambda: SPHERE)
 
     def labels(self) -> Labels:
-        """Give latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
+        """Return latitudes and longitudes, for `TemplateConfig.dimension_coordinates`."""
         columns = self.columns or 4 * self.parallels
         longitudes = np.round(360.0 / columns * np.arange(columns), 9)
         return {"latitude": gaussian_latitudes(self.parallels).copy(), "longitude": longitudes}

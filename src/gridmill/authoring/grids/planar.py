@@ -59,10 +59,10 @@ class _Planar(ABC):
 
     @abstractmethod
     def labels(self) -> Labels:
-        """Give the coordinates of the plane, for `TemplateConfig.dimension_coordinates`."""
+        """Return the coordinates of the plane, for `TemplateConfig.dimension_coordinates`."""
 
     def auxiliary(self) -> dict[str, Any]:
-        """Give places and grid mapping, for `TemplateConfig.derive_coordinates`."""
+        """Return places and grid mapping, for `TemplateConfig.derive_coordinates`."""
         latitudes, longitudes = self._places
         return {
             "latitude": (self.dims, latitudes),
@@ -112,7 +112,7 @@ class ProjectedGrid(_Planar):
     shape: tuple[int, int]
 
     def labels(self) -> Labels:
-        """Give y and x in metres, for `TemplateConfig.dimension_coordinates`."""
+        """Return y and x in metres, for `TemplateConfig.dimension_coordinates`."""
         x, y = project(self.mapping, self.first_latitude, self.first_longitude)
         steps = self.step_m if isinstance(self.step_m, tuple) else (self.step_m, self.step_m)
         return {
@@ -176,7 +176,7 @@ class RotatedGrid(_Rotated):
     earth: Mapping[str, float] = field(default_factory=lambda: {"earth_radius": EARTH_RADIUS})
 
     def labels(self) -> Labels:
-        """Give rlat and rlon in degrees, for `TemplateConfig.dimension_coordinates`."""
+        """Return rlat and rlon in degrees, for `TemplateConfig.dimension_coordinates`."""
         first = (self.first_latitude, self.first_longitude)
         return evenly(self.dims, first, self.step_degrees, self.shape)
 
@@ -205,7 +205,7 @@ class RotatedGaussianGrid(_Rotated):
     earth: Mapping[str, float] = field(default_factory=lambda: {"earth_radius": EARTH_RADIUS})
 
     def labels(self) -> Labels:
-        """Give rlat and rlon in degrees, for `TemplateConfig.dimension_coordinates`."""
+        """Return rlat and rlon in degrees, for `TemplateConfig.dimension_coordinates`."""
         columns = self.columns or 4 * self.parallels
         longitudes = np.round(360.0 / columns * np.arange(columns), 9)
         return {"rlat": gaussian_latitudes(self.parallels).copy(), "rlon": longitudes}
@@ -253,7 +253,7 @@ class ScanningGrid(_Planar):
     granted: ClassVar = 1e-7
 
     def labels(self) -> Labels:
-        """Give y and x in radians, for `TemplateConfig.dimension_coordinates`."""
+        """Return y and x in radians, for `TemplateConfig.dimension_coordinates`."""
         return evenly(self.dims, self.first, self.step, self.shape)
 
 
@@ -309,7 +309,7 @@ class SatelliteGrid(_Planar):
         }
 
     def labels(self) -> Labels:
-        """Give y and x in radians, for `TemplateConfig.dimension_coordinates`."""
+        """Return y and x in radians, for `TemplateConfig.dimension_coordinates`."""
         flat = self.earth["semi_minor_axis"] / self.earth["semi_major_axis"]
         whole = 2.0 * np.arcsin(1.0 / self.distance)
         across = (-whole * flat if self.northern_row_first else whole * flat), whole

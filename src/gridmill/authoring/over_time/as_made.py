@@ -77,7 +77,7 @@ class AsMade:
 def as_made(
     config: TemplateConfig, stored: Metadata | None, adding: Collection[str] = ()
 ) -> AsMade:
-    """Give a template with the encoding and the descriptions that an archive was made with.
+    """Return a template with the encoding and the descriptions that an archive was made with.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def _are_cut(
 
 
 def _time_units(coord: Coordinate, array: Metadata) -> str | None:
-    """Give the units of a time as they are stored, where both sides count on one calendar."""
+    """Return the units of a time as they are stored, where both sides count on one calendar."""
     attributes = _attributes_of(array)
     if coord.units is None or coord.calendar not in (None, attributes.get("calendar")):
         return coord.units
@@ -236,7 +236,7 @@ def _attributes(
     implied: Metadata,
     meaning: Collection[str],
 ) -> tuple[dict[str, Any], list[Difference]]:
-    """Give the archive's attributes, those that give a meaning the code's, and what differs."""
+    """Return the archive's attributes, those that give a meaning the code's, and what differs."""
     theirs = dict(_attributes_of(stored))
     ours = dict(declared)
     for key, value in implied.items():
@@ -256,7 +256,7 @@ def _attributes(
 
 
 def _keep_attributes(twin: TemplateConfig, stored: Metadata) -> list[Difference]:
-    """Give a template the archive's global attributes, in place."""
+    """Return a template the archive's global attributes, in place."""
     ours = twin.dataset_attributes
     stored, twin.derived = _without_derived(stored, ours)
     written = {} if "coordinates" in ours else {"coordinates"}  # by xarray, of itself
@@ -277,7 +277,7 @@ def _without_derived(stored: Metadata, ours: Metadata) -> tuple[Metadata, dict[s
 
 
 def _keep_capacity(twin: TemplateConfig, arrays: Metadata) -> list[Difference]:
-    """Give a template the archive's capacity, in place: it was fixed when the archive was made.
+    """Return a template the archive's capacity, in place: it was fixed when the archive was made.
 
     An index that fills its chunks was not given room to grow in one: it grows by further chunks,
     each as long as these, so that readers with an older extent decode them all.
@@ -298,13 +298,13 @@ def _keep_capacity(twin: TemplateConfig, arrays: Metadata) -> list[Difference]:
 
 
 def _left_out(config: TemplateConfig, kept: Sequence[DataVar], arrays: Metadata) -> frozenset[str]:
-    """Give the coordinates that the archive lacks, and can do without."""
+    """Return the coordinates that the archive lacks, and can do without."""
     needed = {config.append_dim, *(dim for var in kept for dim in var.dims)}
     return frozenset(c.name for c in config.coords if c.name not in arrays) - needed
 
 
 def _without_idle_dims(config: TemplateConfig) -> TemplateConfig:
-    """Give a new archive's template, without coordinates of dims that none of its variables has."""
+    """Return a new archive's template, without coordinates of dims that no variable has."""
     idle = _along_idle_dims(config)
     if not idle:
         return config
@@ -352,7 +352,7 @@ def _stored_fill(encoding: Encoding) -> Any:
 
 
 def _whole_codec(codec: Metadata, encoding: Encoding) -> Any:
-    """Give a codec with its defaults, as zarr writes it; another's as it is."""
+    """Return a codec with its defaults, as zarr writes it; another's as it is."""
     configuration = dict(codec.get("configuration", {}))
     if codec["name"] == "blosc":
         configuration.setdefault("typesize", np.dtype(encoding.dtype).itemsize)
@@ -374,7 +374,7 @@ def _attributes_of(node: Metadata) -> Metadata:
 
 
 def _dims_of(array: Metadata) -> tuple[str, ...] | None:
-    """Give the names of an array's dims; None where another program named none."""
+    """Return the names of an array's dims; None where another program named none."""
     names = array.get("dimension_names") or ()
     return tuple(names) if len(names) == len(array.get("shape", ())) else None
 
@@ -431,9 +431,7 @@ def _superseded(former: Sequence[DataVar]) -> list[str]:
     for why in whys:
         of = [(v.name, v.superseded.by) for v in former if v.superseded and v.superseded.why == why]
         names, others = (_listed(list(names)) for names in zip(*of, strict=True))
-        remarks.append(
-            f"the archive goes on with {names}, though {why}; in place of that: {others}"
-        )
+        remarks.append(f"the archive continues with {names}, though {why}; instead: {others}")
     return remarks
 
 

@@ -27,7 +27,7 @@ NAMES = {"lat", "latitude", "lon", "longitude", "x", "y", "cell"}
 
 
 def as_held(config: TemplateConfig, more: Mapping[str, tuple[int, int]]) -> TemplateConfig:
-    """Give a template whose dims have as many labels as an archive, the first of them.
+    """Return a template whose dims have as many labels as an archive, the first of them.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def as_held(config: TemplateConfig, more: Mapping[str, tuple[int, int]]) -> Temp
 
 
 def labels_not_held(config: TemplateConfig) -> dict[str, pd.Index[Any]]:
-    """Give the labels by dim that the code declares and the archive does not have."""
+    """Return the labels by dim that the code declares and the archive does not have."""
     if not config.held:
         return {}
     declared = config.dimension_coordinates()

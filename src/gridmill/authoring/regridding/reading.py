@@ -50,7 +50,7 @@ class Regridding:
     weights: Weights
 
     def room(self, piece: Values) -> Values:
-        """Give memory for the fields on their own grid that fill a piece of the archive."""
+        """Return memory for the fields on their own grid that fill a piece of the archive."""
         return np.empty((*piece.shape[:-2], *self.weights.source), piece.dtype)
 
     def of(self, promise: Promise, *, with_fields: bool) -> Promise:

@@ -57,7 +57,7 @@ class ArrayRegion(SourceFileCoord):
     arrays: tuple[str, ...]
 
     def labels(self) -> Mapping[str, Any]:
-        """Give the labels to fetch, by the archive's dims; by default what `out_loc` gives."""
+        """Return the labels to fetch, by the archive's dims; by default what `out_loc` gives."""
         return self.out_loc()
 
     def get_url(self) -> str:
@@ -82,7 +82,7 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
     selected: ClassVar[Mapping[str, Labels]] = MappingProxyType({})
 
     def array_name(self, data_var: DataVarT) -> str:
-        """Give the name of a variable's array in the source; by default the variable's."""
+        """Return the name of a variable's array in the source; by default the variable's."""
         return data_var.name
 
     def why_provisional(self, coord: ArrayRegionT, attributes: Mapping[str, Any]) -> str | None:

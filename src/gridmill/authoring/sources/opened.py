@@ -45,7 +45,7 @@ class XarrayRegionJob(RegionJob[DataVarT, CoordT]):
         return xr.open_dataset(coord.downloaded_path, engine=self.engine)  # type: ignore[arg-type]
 
     def array_name(self, data_var: DataVarT) -> str:
-        """Give the name of a variable in the files; by default the variable's own."""
+        """Return the name of a variable in the files; by default the variable's own."""
         return data_var.name
 
     def read_data(self, coord: CoordT, data_var: DataVarT) -> np.ndarray[Any, Any]:

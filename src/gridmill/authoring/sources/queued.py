@@ -23,7 +23,7 @@ class QueuedFile(SourceFileCoord):
     """A source file that is made on request; subclass it and add what identifies it."""
 
     def request(self) -> Mapping[str, Any]:
-        """Give what to ask the queue for: plain values, the same each time."""
+        """Return what to ask the queue for: plain values, the same each time."""
         raise NotImplementedError(f"{type(self).__name__} must define request()")
 
     def get_url(self) -> str:
@@ -55,7 +55,7 @@ class QueuedRegionJob(RegionJob[DataVarT, QueuedFileT]):
     asks_for_revisions: ClassVar[bool] = False
 
     def queue(self) -> Queue:
-        """Give the provider's queue; runs on a worker."""
+        """Return the provider's queue; runs on a worker."""
         raise NotImplementedError(f"{type(self).__name__} must define queue()")
 
     def download_file(self, coord: QueuedFileT) -> Download:

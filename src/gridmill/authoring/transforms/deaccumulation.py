@@ -238,7 +238,7 @@ class _Tolerance:
         return self.least is not None
 
     def at(self, index: int, base: int | None) -> Float64Array | float:
-        """Give it for a step whose base is another one, or the window's start; for each cell."""
+        """Return it for a step whose base is another one, or the window's start; for each cell."""
         assert self.least is not None
         if self.resolution is None:
             return self.least
@@ -252,7 +252,7 @@ class _Tolerance:
         return tolerance
 
     def _weight(self, time_s: float, start_s: float, length_s: float) -> float:
-        """Give the factor of a source value in the mean of a step of that length."""
+        """Return the factor of a source value in the mean of a step of that length."""
         return float((1.0 if self.kind == "accumulation" else time_s - start_s) / length_s)
 
 

@@ -13,7 +13,7 @@ __all__ = ["adopt"]
 
 
 @click.command(
-    short_help="Take over an archive that another program made.",
+    short_help="Adopt an archive that another program created.",
     epilog="""\b
 Examples:
   gridmill adopt my-forecast --store s3://bucket/a.zarr --dry-run
@@ -22,7 +22,7 @@ Examples:
 """,
 )
 @archive_options
-@click.option("--dry-run", is_flag=True, help="Only say whether it fits, and what would change.")
+@click.option("--dry-run", is_flag=True, help="Only show whether it fits, and what would change.")
 @who_option
 @yes_option
 @now_option
@@ -30,12 +30,12 @@ Examples:
 def adopt(
     archive: ArchiveOptions, dry_run: bool, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
-    """Take over a Zarr or Icechunk archive that another program made.
+    """Adopt a Zarr or Icechunk archive that another program created.
 
-    Compares it with the dataset's declaration. If it differs, names every difference with its
-    remedy, and writes nothing. If it fits, writes records, which say that its values are unproven,
-    and metadata with which readers decode the same values; data objects stay as they are. No source
-    file is requested. Places without values become gaps. The next update appends.
+    Compares it with the dataset's declaration. If they differ, lists every difference with its
+    remedy and writes nothing. If they match, writes records, which mark its values as unproven,
+    and metadata that decode to the same values. Data objects are not changed, and no source
+    file is requested. Places without values become gaps. The next update appends to it.
     """
     from gridmill.display.terminal.elsewhere.moving import adoption_content, show_adoption
     from gridmill.operations.elsewhere.adopt import adopt as take_over

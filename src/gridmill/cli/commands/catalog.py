@@ -15,14 +15,14 @@ __all__ = ["catalog"]
 
 
 @click.command(
-    short_help="List an archive in a static STAC catalogue, with a page for people.",
+    short_help="List an archive in a static STAC catalogue.",
     epilog="""\b
 Examples:
   gridmill catalog my-forecast --store s3://bucket/a.zarr --output s3://bucket/catalog
   gridmill catalog ostia-sst-monthly --store sst.zarr --output catalog
 
 \b
-Archives that the catalogue lists already stay in it: call this once for each.
+Archives that the catalogue already lists stay in it: run this once for each.
 backfill and update keep the entry current with --catalog. Pictures need
 gridmill[validate]. Exits with 3 if the catalogue is up to date.
 """,
@@ -42,10 +42,10 @@ def catalog(
     catalogue: CatalogueOptions,
     output: Output,
 ) -> ExitCode:
-    """Write what readers see of an archive into a static STAC catalogue.
+    """List an archive, as readers see it, in a static STAC catalogue.
 
-    It is a folder of small objects, in any kind of store: catalog.json, and for each archive
-    collection.json, a page and a picture.
+    The catalogue is a folder of small objects in any kind of store: catalog.json, and for each
+    archive a collection.json, a page and a picture.
     """
     from gridmill.display.terminal.archive import show_catalogued
     from gridmill.model.urls import mask_url

@@ -68,11 +68,12 @@ def compare(
     b_option: Mapping[str, Any],
     output: Output,
 ) -> ExitCode:
-    """Compare structure, attributes, extent and values of two archives, and what reads cost.
+    """Compare structure, attributes, extent, values and read costs of two archives.
 
-    Neither needs to be gridmill's; nothing is written. Values are compared where both archives have
-    labels, as readers decode them. Chunks, shards and compression are no difference; their cost is
-    shown. Exits with 0 if readers see the same in both, and with 1 if not.
+    Either may be written by another program; nothing is written. Values are compared as readers
+    decode them, where both archives have the label. Chunks, shards and compression do not count
+    as differences; their cost is shown. Exits with 0 if readers see the same in both, with 1 if
+    not.
     """
     from gridmill.display.terminal.elsewhere.comparison import comparison_content, show_comparison
     from gridmill.operations.elsewhere.comparing import compare as compare_archives

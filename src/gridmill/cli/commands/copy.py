@@ -51,7 +51,7 @@ Examples:
     callback=parse_named,
     help="As --cache-control, for the copy.",
 )
-@click.option("--lossy", is_flag=True, help="Let values written anew lose precision.")
+@click.option("--lossy", is_flag=True, help="Allow rewritten values to lose precision.")
 @who_option
 @now_option
 @output_options
@@ -70,10 +70,10 @@ def copy(
 ) -> ExitCode:
     """Copy an archive, with its records and declaration, to another store, format or cloud.
 
-    Objects are copied as they are, and compared with their recorded checksums. An archive that
-    another program made, in Zarr v2 or v3, or in Icechunk, is decoded and written anew as the
-    dataset declares it; no value may differ. Readers of the copy see nothing, or the first
-    positions. Interrupted, the same command resumes. The next update of the copy continues it.
+    Objects are copied unchanged and compared with their recorded checksums. An archive that
+    another program created, in Zarr v2 or v3 or in Icechunk, is decoded and rewritten as the
+    dataset declares it; values must stay equal. While the copy runs, its readers see nothing or
+    its first positions. If interrupted, rerun to resume. Updates can then continue the copy.
     """
     from gridmill.display.terminal.elsewhere.moving import copied_content, show_copied
     from gridmill.operations.elsewhere.copying import copy_archive

@@ -15,7 +15,7 @@ __all__ = ["gaps"]
 
 
 @click.command(
-    short_help="List the source files that an archive lacks, or has as provisional ones.",
+    short_help="List missing and provisional source files.",
     epilog="""\b
 Examples:
   gridmill gaps my-forecast --store a.zarr
@@ -34,12 +34,13 @@ def gaps(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """List the source files that an archive lacks, with their positions, variables and causes.
+    """List missing source files, with their positions, variables and causes.
 
-    First comes what readers lack: since when, and when an update retries it. Then what holds the
-    archive back, then what was accepted. Neighbours with the same cause are one group, with the
-    command that retries them at once. Provisional files are listed apart: they are no gaps, and
-    updates ask for the final ones. Last come labels that came behind the settling window.
+    First what readers lack, since when, and when an update retries it; then what holds the
+    archive back; then what was accepted as missing. Neighbours with the same cause form one
+    group, with the command that retries it now. Provisional files are listed apart: they are
+    not gaps, and updates fetch the final ones. Last come labels that arrived after the settling
+    window.
     """
     from gridmill.display.terminal.archive import gaps_content, show_gaps
     from gridmill.validation import Context

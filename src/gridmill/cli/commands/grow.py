@@ -27,11 +27,11 @@ Examples:
 @now_option
 @output_options
 def grow(archive: ArchiveOptions, who: str, yes: bool, now: str | None, output: Output) -> ExitCode:
-    """Add the labels that the code declares to dims of an archive that exists.
+    """Add the labels that the code declares to the dims of an existing archive.
 
-    For members, leads or levels that a provider adds, behind those that are there. Declare from
-    when the provider has them first (RegionJob.offerings). Nothing is reprocessed: the new places
-    hold nothing before that date, and updates fill them from then on. If interrupted, rerun.
+    For members, leads or levels that a provider adds after the existing ones. Declare from when
+    the provider has them (RegionJob.offerings). Nothing is reprocessed: the new places are
+    missing before that date, and updates fill them from then on. If interrupted, rerun.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.axis.grow import grow as grow_dims

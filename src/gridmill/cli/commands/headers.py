@@ -20,19 +20,19 @@ Examples:
   gridmill headers my-forecast --store s3://bucket/a.zarr --cache-control data=max-age=300
 
 \b
-Objects that are right are left alone: an interrupted call is called again. In
-a bucket that keeps versions, each copy makes one. Exits with 3 if all are right.
+Objects with the right headers are skipped: if interrupted, rerun. In a bucket
+that keeps versions, each copy adds one. Exits with 3 if nothing had to change.
 """,
 )
 @archive_options
-@click.option("--dry-run", is_flag=True, help="Only count the objects that lack them.")
+@click.option("--dry-run", is_flag=True, help="Only count the objects that would change.")
 @now_option
 @output_options
 def headers(archive: ArchiveOptions, dry_run: bool, now: str | None, output: Output) -> ExitCode:
-    """Give the objects of an archive the headers that new objects get.
+    """Set the headers of existing objects to those that new objects get.
 
-    Each object is copied onto itself inside the bucket, if nobody replaced it meanwhile; what it
-    holds, its metadata, tags, storage class and encryption stay. Only in S3-like buckets.
+    Each object is copied onto itself inside the bucket, unless it was replaced meanwhile. Its
+    content, metadata, tags, storage class and encryption stay. S3-compatible buckets only.
     """
     from gridmill.display.terminal.archive import headers_content, show_headers
     from gridmill.operations.objects.headers import relabel

@@ -21,7 +21,7 @@ __all__ = ["history"]
 
 
 @click.command(
-    short_help="Show what a label was made of, when, by which run, and what it was before.",
+    short_help="Show the source files, runs and times behind a label.",
     epilog="""\b
 Examples:
   gridmill history my-forecast --store a.zarr --at 2026-11-01T06:00
@@ -32,7 +32,7 @@ Examples:
 @archive_options
 @click.option("--at", metavar="LABEL", help="A label of the append dim, or static.")
 @variables_option("--variable", "variables")
-@click.option("--feed", is_flag=True, help="Show what was published, the earliest first.")
+@click.option("--feed", is_flag=True, help="Show publications, earliest first.")
 @click.option(
     "--since",
     metavar="TIME",
@@ -49,9 +49,9 @@ def history(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Show what a label was made of: source files, runs and moments; or the feed of publications.
+    """Show the source files, runs and times behind a label, or the feed of publications.
 
-    Everything comes from the records and the feed beside the store; the provider is not asked.
+    Everything comes from the records and the feed beside the store; no provider is contacted.
     Records of earlier releases do not say when a source file arrived.
     """
     if feed == (at is not None):

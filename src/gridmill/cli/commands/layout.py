@@ -30,7 +30,7 @@ def layout(archive: ArchiveOptions, positions: int | None, output: Output) -> Ex
     """Propose chunks and shards for each variable, and compare them with the declared ones.
 
     Warns about chunks that are too small to fetch efficiently, and about updates that rewrite a
-    shard; --positions says how much an update brings. Changes nothing: copy a proposal into the
+    shard; --positions sets how much an update brings. Changes nothing: copy a proposal into the
     variable's encoding before you create the archive.
     """
     from gridmill.display.terminal.structure import layout_content, show_layout

@@ -25,18 +25,18 @@ Examples:
 
 \b
 A variable with DataVar(previously=…) is renamed by copies inside the store;
-nothing is fetched from the provider. With --keep-until updates fill both
-names, and gridmill remove-variable ends the former one after that date.
+nothing is fetched from the provider. With --keep-until, updates fill both
+names; gridmill remove-variable removes the former one after that date.
 
 \b
-Exits with 1 if other differences remain, with 3 if there are none at all.
+Exits with 1 if other differences remain, with 3 if there is no difference.
 """,
 )
 @archive_options
 @click.option(
     "--keep-until",
     metavar="DATE",
-    help="Keep former names of renamed variables until this date.  [default: end them now]",
+    help="Keep former names of renamed variables until this date.  [default: remove them now]",
 )
 @click.option(
     "--grace",
@@ -61,9 +61,9 @@ def migrate_metadata(
 ) -> ExitCode:
     """List differences between template and archive, and apply changed descriptions.
 
-    Attributes are applied, all at once for readers, if neither the stored bytes nor their decoded
-    values depend on them. All other differences are listed and left. Renames and attributes are
-    each asked about first, unless --yes is given.
+    Applies attributes in one step, if neither stored bytes nor decoded values depend on them.
+    All other differences are only listed. Asks for confirmation before renames and before
+    attributes, unless --yes is given.
     """
     from gridmill.display.terminal.by_hand import (
         migration_content,

@@ -51,7 +51,7 @@ Examples:
     "--variables",
     metavar="NAMES",
     shell_complete=complete_proposed,
-    help="Only these of the samples' variables, separated by commas, by their proposed names.",
+    help="Restrict to these variables, separated by commas, by their proposed names.",
 )
 @credential_option
 @click.option("--dry-run", is_flag=True, help="Show the proposal without writing anything.")
@@ -69,10 +69,11 @@ def new(
 ) -> ExitCode:
     """Write the package of a new dataset with its contract test.
 
-    Without --from the package runs on generated data, and its README explains what to change, step
-    by step. With --from it is proposed from sample files of the provider (GRIB, NetCDF, HDF5, Zarr,
-    GeoTIFF, also compressed) or their inventories (.idx, .index), which are also found where they
-    lie beside the files. What the samples do not say is marked "QUESTION" in the code, and listed.
+    Without --from, the package runs on generated data, and its README explains step by step
+    what to change. With --from, it is derived from sample files of the provider (GRIB, NetCDF,
+    HDF5, Zarr, GeoTIFF, also compressed) or their inventories (.idx, .index), which are also
+    found beside the files. What the samples do not say is marked "QUESTION" in the code and
+    listed.
     """
     from gridmill.authoring.scaffold import names_of, write_package
     from gridmill.display.terminal.datasets import scaffold_content, show_scaffold

@@ -31,7 +31,7 @@ class Looked:
 
 
 @click.command(
-    short_help="Let the next version take the place of the one that readers see.",
+    short_help="Replace the archive with its next version.",
     epilog="""\b
 Examples:
   gridmill backfill my-forecast --until 2025-07-01 --store a.icechunk --stage
@@ -41,13 +41,13 @@ Examples:
   gridmill promote my-forecast --store a.icechunk --forget-previous
 
 \b
-One write of Icechunk moves the branch main. Objects of plain Zarr cannot be
-exchanged in one step: there the next version has an address of its own, which
---dry-run looks at and readers are given.
+On Icechunk, one write moves the branch main. Objects of plain Zarr cannot be
+exchanged in one step: there, the next version has its own address. Check it
+with --dry-run, and give that address to readers.
 """,
 )
 @archive_options
-@click.option("--dry-run", is_flag=True, help="Only look and compare.")
+@click.option("--dry-run", is_flag=True, help="Only check and compare.")
 @click.option(
     "--blocks",
     metavar="N",
@@ -56,12 +56,12 @@ exchanged in one step: there the next version has an address of its own, which
     show_default=True,
     help="Compare the values of N blocks per variable, evenly spread.",
 )
-@click.option("--allow-less", is_flag=True, help="Also if readers lose labels or variables.")
-@click.option("--allow-errors", is_flag=True, help="Also if its validation finds errors.")
+@click.option("--allow-less", is_flag=True, help="Allow it if readers lose labels or variables.")
+@click.option("--allow-errors", is_flag=True, help="Allow it if validation finds errors.")
 @click.option(
-    "--allow-dropped", is_flag=True, help="Also if readers see again what retain dropped."
+    "--allow-dropped", is_flag=True, help="Allow it if readers see again what retain dropped."
 )
-@click.option("--back", is_flag=True, help="Let the previous version take its place again.")
+@click.option("--back", is_flag=True, help="Restore the previous version.")
 @click.option("--discard", is_flag=True, help="Delete the next version instead.")
 @click.option("--forget-previous", is_flag=True, help="Delete the previous version instead.")
 @who_option
@@ -83,12 +83,12 @@ def promote(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Let the next version, built with --stage, take the place of the one that readers see.
+    """Replace the archive that readers see with its next version, built with --stage.
 
-    Checks that no run works on either, that all of it is of the version that the dataset declares,
-    that it has all labels and variables that readers see, and that it is valid; shows what differs,
-    and asks. Readers go on with the version that they opened. The one that they saw is kept, and
-    --back returns to it. Interrupted, the same command completes it.
+    Checks that no run holds either version; that the next one is complete, valid, and of the
+    declared version; and that it has all labels and variables that readers see. Shows the
+    differences and asks for confirmation. Open readers keep the version that they opened. The
+    previous version is kept; --back restores it. If interrupted, rerun to complete it.
     """
     _check_usage(archive, dry_run=dry_run, others=[back, discard, forget_previous])
     from gridmill.operations.versions import promote as steps
@@ -117,7 +117,7 @@ def promote(
     check_may_replace(looked.candidate, _errors(looked), *allowed)
     if dry_run:
         return ExitCode.SUCCESS
-    confirm(f"Readers of {dataset.where} will see B instead of A. Go on?", yes=yes)
+    confirm(f"Readers of {dataset.where} will see B instead of A. Continue?", yes=yes)
     act = steps.go_back if back else steps.promote
     report = act(looked.candidate, beside, who=who)
     _show(dataset, looked if output.as_json else None, report, output)
@@ -195,7 +195,7 @@ def _delete(beside: Beside, *, is_next: bool, yes: bool) -> ExitCode:
     from gridmill.operations.versions.promote import discard, forget_previous
 
     what = "next" if is_next else "previous"
-    confirm(f"The {what} version of {beside.present.where} will be deleted. Go on?", yes=yes)
+    confirm(f"The {what} version of {beside.present.where} will be deleted. Continue?", yes=yes)
     (discard if is_next else forget_previous)(beside)
     click.echo(f"the {what} version of {beside.present.where} is deleted", err=True)
     return ExitCode.SUCCESS

@@ -15,16 +15,16 @@ __all__ = ["prove"]
 
 
 @click.command(
-    short_help="Make regions anew from their source files, and compare.",
+    short_help="Reprocess regions from their source files and compare.",
     epilog="""\b
 Examples:
   gridmill prove my-forecast --store a.zarr --regions 3
   gridmill prove my-forecast --store a.zarr --regions 10 --cluster local --json
 
 \b
-Called every night, every region has its turn. The archive and its records
-are not changed; results lie beside the records, and gridmill status counts
-them. Exit code 1: a region differs from what its source files give.
+Run it every night: every region gets its turn. The archive and its records
+are not changed; results are kept beside the records, and gridmill status
+counts them. Exits with 1 if a region differs from its source files.
 """,
 )
 @archive_options
@@ -34,7 +34,7 @@ them. Exit code 1: a region differs from what its source files give.
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Number of regions: those never proven first, then those proven longest ago.",
+    help="Number of regions: first those never proven, then those proven longest ago.",
 )
 @setting(
     "--overdue",
@@ -54,11 +54,11 @@ def prove(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Make regions anew from their source files, and compare them with what readers see.
+    """Reprocess regions from their source files and compare them with the archive.
 
-    Objects are compared byte by byte and, where they differ, by their values, bit for bit. Where
-    source files are gone or were revised since, a region cannot be proven; what is left of them is
-    compared all the same.
+    Objects are compared byte by byte. Where they differ, their values are compared bit by bit.
+    A region whose source files are gone or were revised cannot be proven; the files that remain
+    are still compared.
     """
     from gridmill.display.terminal.provenance.proofs import proving_content, show_proving
     from gridmill.operations.proving.prove import prove as prove_regions

@@ -32,9 +32,10 @@ def rebuild_records(
 ) -> ExitCode:
     """Restore the lost declaration and records of an archive.
 
-    For an archive whose <store>.gridmill was deleted as a whole or in part. Asks the store where it
-    has values, and the provider which source files it has. Data objects and existing records stay
-    as they are. Places without values become gaps; the next run fills those that the provider has.
+    For an archive whose <store>.gridmill was deleted, entirely or in part. Finds out from the
+    store which places have values, and from the provider which source files exist. Data objects
+    and existing records are not changed. Places without values become gaps; the next run fills
+    those that the provider has.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.rebuild import rebuild_records as rebuild

@@ -14,7 +14,7 @@ __all__ = ["reindex"]
 
 
 @click.command(
-    short_help="Take in labels that came late.",
+    short_help="Insert labels that arrived late.",
     epilog="""\b
 Examples:
   gridmill gaps my-scenes --store scenes.icechunk
@@ -23,7 +23,7 @@ Examples:
 """,
 )
 @archive_options
-@click.option("--soon", is_flag=True, help="Also less than a day after the last reindex.")
+@click.option("--soon", is_flag=True, help="Allow it less than a day after the last reindex.")
 @who_option
 @yes_option
 @now_option
@@ -31,11 +31,11 @@ Examples:
 def reindex(
     archive: ArchiveOptions, soon: bool, who: str, yes: bool, now: str | None, output: Output
 ) -> ExitCode:
-    """Take all labels in that came behind the settling window, in one commit.
+    """Insert all labels that arrived after the settling window, in one commit.
 
-    For Icechunk archives with an irregular append dim. All regions from the first late label on are
-    written anew from the archive's own values; the next update fetches the late source files. If
-    interrupted, rerun to complete it: until then runs are refused.
+    For Icechunk archives with an irregular append dim. Rewrites all regions from the first late
+    label on, with the archive's own values. The next update fetches the late source files. If
+    interrupted, rerun to complete it; until then, runs are refused.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.axis.reindex import late_of

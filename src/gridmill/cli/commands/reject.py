@@ -16,7 +16,7 @@ __all__ = ["reject"]
 
 
 @click.command(
-    short_help="Close what a gate holds as missing, and publish the rest.",
+    short_help="Accept what a gate holds as missing.",
     epilog="""\b
 Examples:
   gridmill reject my-forecast 20250701/00/forecast.f006 --store a.zarr \\
@@ -35,10 +35,11 @@ def reject(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Close what a gate holds as missing, and publish the rest.
+    """Reject values that a gate holds: accept them as missing, and publish the rest.
 
-    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or its end after a "/".
-    Its place stays as it was. Within the lookback, an update takes a revised file in.
+    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or its end after a "/". The
+    archive keeps what it had in that place. An update takes in a revised file within the
+    lookback.
     """
     from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
     from gridmill.model.settled import SourceFileStatus

@@ -16,7 +16,7 @@ __all__ = ["release"]
 
 
 @click.command(
-    short_help="Let the next run publish what a gate holds.",
+    short_help="Publish what a gate holds, with the next run.",
     epilog="""\b
 Examples:
   gridmill release my-forecast 20250701/00/forecast.f006 --store a.zarr \\
@@ -35,10 +35,10 @@ def release(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Let the next run publish what a gate holds.
+    """Release values that a gate holds: the next run publishes them.
 
-    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or its end after a "/".
-    This version of it is not held again; a revised version is checked like any other.
+    FILE is a URL as `gridmill status` or `gridmill gaps` shows it, or its end after a "/". This
+    version of the file is not held again; a revised version is checked like any other.
     """
     from gridmill.display.terminal.by_hand import acceptance_content, show_acceptance
     from gridmill.model.settled import SourceFileStatus

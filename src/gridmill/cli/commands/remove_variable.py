@@ -21,10 +21,9 @@ Examples:
   gridmill remove-variable my-forecast old_name --store a.zarr
 
 \b
-The variable leaves the metadata first. On plain Zarr its objects are deleted
-after --grace, for readers who opened the archive before: what is deleted
-under them reads as missing. On Icechunk earlier versions keep it until
-gridmill upkeep forgets them.
+First the variable is removed from the metadata. On plain Zarr, its objects are
+deleted after --grace: readers that opened the archive earlier then read missing
+values. On Icechunk, earlier versions keep it until gridmill upkeep expires them.
 """,
 )
 @archive_options
@@ -54,7 +53,7 @@ def remove_variable(
 ) -> ExitCode:
     """Remove variables that the dataset no longer declares, and former names.
 
-    Waits for runs that are at work; runs that begin meanwhile wait for it.
+    Waits for active runs; runs that start meanwhile wait for it.
     """
     from gridmill.display.terminal.by_hand import show_truncation, truncation_content
     from gridmill.operations.variables.removing import check_removal, remove_variables
@@ -62,7 +61,7 @@ def remove_variable(
     dataset = archive.open()
     moment = present(now)
     check_removal(dataset, names, now=moment, force=force)
-    confirm(f"{', '.join(names)} of {dataset.where} will be deleted. Go on?", yes=yes)
+    confirm(f"{', '.join(names)} of {dataset.where} will be deleted. Continue?", yes=yes)
     report = remove_variables(dataset, names, why=why, force=force, grace_s=grace, now=moment)
     output.show(truncation_content(report, dataset.store.url), show_truncation)
     return code_by_hand(report)

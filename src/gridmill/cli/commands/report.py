@@ -79,7 +79,7 @@ def report(
 
 
 def _find(names: list[str], run: str) -> str:
-    """Give the one run that is meant."""
+    """Return the one run that is meant."""
     found = [name for name in names if name.startswith(run)]
     if len(found) == 1:
         return found[0]

@@ -26,7 +26,7 @@ Examples:
 @click.option(
     "--force",
     is_flag=True,
-    help="Even if the records do not prove that the archive was made with this template.",
+    help="Allow it if the records do not prove that the archive was created with this template.",
 )
 @who_option
 @yes_option
@@ -37,14 +37,14 @@ def restore_metadata(
 ) -> ExitCode:
     """Rewrite metadata and coordinates of an archive as its template declares them.
 
-    For a store that was changed by something other than gridmill; replicas included. Data objects
-    stay as they are.
+    For a store, or a replica, that was changed by another program. Data objects are not
+    changed.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.restore import restore_metadata as restore
 
     dataset = archive.open()
-    confirm(f"Write metadata and coordinates of {dataset.where} again?", yes=yes)
+    confirm(f"Rewrite metadata and coordinates of {dataset.where}?", yes=yes)
     report = restore(dataset, who=who, force=force, now=present(now))
     output.show(restoration_content(report, dataset.store.url), show_restoration)
     return code_by_hand(report)

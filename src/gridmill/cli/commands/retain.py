@@ -39,9 +39,9 @@ def retain(
 ) -> ExitCode:
     """Drop the oldest regions of a rolling archive, in one commit.
 
-    For Icechunk archives, with Icechunk 2. Nothing is written anew: arrays are shifted, and the
-    archive begins later from then on. Earlier snapshots hold what was dropped until `gridmill
-    upkeep` expires them. If interrupted, rerun to complete it: until then runs are refused.
+    For Icechunk archives; needs Icechunk 2. Nothing is rewritten: arrays are shifted, and the
+    archive then begins later. Earlier snapshots keep the dropped values until `gridmill upkeep`
+    expires them. If interrupted, rerun to complete it; until then, runs are refused.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.retention.retain import retain as let_go

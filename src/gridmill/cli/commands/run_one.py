@@ -16,7 +16,7 @@ __all__ = ["run_one"]
 
 @click.command(
     "run-one",
-    short_help="Run one chain in this process, to debug a dataset.",
+    short_help="Process one variable of one region here, to debug a dataset.",
     epilog="""\b
 Examples:
   gridmill run-one ostia-sst-monthly 2007-01-01 sst --source-base URL
@@ -45,8 +45,8 @@ def run_one(
 ) -> ExitCode:
     """Download, compress and upload one VARIABLE of one REGION, without Dask.
 
-    REGION is any label in it, or "static". Writes only to --into. With --store, published values
-    stay where source files are missing, as in a run.
+    REGION is any label in it, or "static". Writes only to --into. With --store, published
+    values are kept where source files are missing, as in a run.
     """
     from gridmill.display.terminal.plan import chain_content, show_chain
     from gridmill.operations.run_one import run_one_chain

@@ -40,7 +40,7 @@ Examples:
     help="Read values from the archive where no record has statistics, and keep the result.",
 )
 @click.option("--publish", "publishes", is_flag=True, help="Write them to the attributes.")
-@click.option("--to", metavar="URL", help="Also write them to a Zarr group of their own.")
+@click.option("--to", metavar="URL", help="Also write them to this separate Zarr group.")
 @click.option(
     "--to-option",
     metavar="KEY=VALUE",
@@ -63,9 +63,9 @@ def statistics(
 ) -> ExitCode:
     """Show count, mean, standard deviation and range of each variable, as readers see it.
 
-    They come from the records: every run keeps what it stored of a region. Missing and infinite
-    values do not count. Regions that an earlier release made, and those that readers see in part,
-    are read with --read.
+    The numbers come from the records: every run keeps those of the regions that it processes.
+    Missing and infinite values do not count. Use --read for regions from earlier releases, and
+    for those that are published in part.
     """
     from gridmill.display.terminal.by_hand import show_splitting, splitting_content
     from gridmill.display.terminal.provenance.statistics import (

@@ -45,7 +45,7 @@ Examples:
     metavar="DURATION",
     default="90d",
     show_default=True,
-    help="Time after which a region should be proven again, see `gridmill prove`.",
+    help="Time after which a region is due for another proof, see `gridmill prove`.",
 )
 @now_option
 @output_options
@@ -66,7 +66,7 @@ def status(
     unseen = parse_duration(overdue, "--overdue")
     dataset = archive.open()
     if dataset.store.metadata() is None and dataset.store.tracker.read_declaration() is None:
-        raise ValueError(f"there is no archive at {dataset.store.url}: gridmill backfill makes one")
+        raise ValueError(f"there is no archive at {dataset.store.url}: gridmill backfill builds it")
     found = dataset.status(now=present(now), grace=patience, overdue=unseen)
     is_behind = found.is_behind(oldest)
     output.show({**status_content(found), "is_behind": is_behind}, show_status)

@@ -16,7 +16,7 @@ __all__ = ["tag"]
 
 
 @click.command(
-    short_help="Name a version of an Icechunk archive, so that upkeep keeps it.",
+    short_help="Name and keep a version of an Icechunk archive.",
     epilog="""\b
 Examples:
   gridmill tag my-forecast release-3 --store a.icechunk
@@ -50,10 +50,10 @@ def tag(
     yes: bool,
     output: Output,
 ) -> ExitCode:
-    """Name what readers see now: the version stays as it is until the tag is deleted.
+    """Name the version that readers see now, and keep it until the tag is deleted.
 
-    A tag does not move. gridmill upkeep keeps its snapshot and all that this holds; what only a
-    deleted tag held goes with the next upkeep, and Icechunk does not give its name again.
+    A tag does not move, and gridmill upkeep keeps its snapshot. After a tag is deleted, the
+    next upkeep deletes what only that tag held, and Icechunk does not allow its name again.
     """
     if as_list == (name is not None):
         raise click.UsageError("give either NAME or --list", click.get_current_context())
@@ -69,7 +69,7 @@ def tag(
         output.show(tags_content(dataset, list_tags(dataset), "tags"), show_tags)
     elif delete:
         where = dataset.where
-        confirm(f"Readers can no longer open {name} of {where}. Delete it?", yes=yes)
+        confirm(f"Readers will no longer be able to open {name} of {where}. Delete it?", yes=yes)
         output.show(tags_content(dataset, [delete_tag(dataset, name)], "deleted"), show_tags)
     else:
         output.show(tags_content(dataset, [tag_archive(dataset, name, at)], "tagged"), show_tags)

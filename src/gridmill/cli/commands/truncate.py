@@ -20,9 +20,10 @@ Examples:
   gridmill truncate my-forecast --store a.zarr --end 2025-07-01
 
 \b
-Only the end can be cut off. Zarr numbers the objects of an array from its first
-position: dropping old positions would rewrite every object. To drop the front,
-build a new archive with a later --start beside the old one.
+Only the end can be removed. Zarr numbers the objects of an array from its first
+position, so dropping old positions would rewrite every object. To drop the
+front, use gridmill retain (Icechunk), or build a new archive with a later
+--start.
 """,
 )
 @archive_options
@@ -54,7 +55,7 @@ def truncate(
     published = dataset.store.published_length(opened.config.append_dim) or 0
     confirm(
         f"{max(0, published - kept):,} of {published:,} positions of {dataset.where} will be "
-        f"deleted, from {opened.index[kept]} on. Go on?",
+        f"deleted, from {opened.index[kept]} on. Continue?",
         yes=yes,
     )
     report = truncate_archive(dataset, end, why=why, now=moment)

@@ -28,9 +28,9 @@ Examples:
   gridmill upkeep my-forecast --store a.icechunk --split-manifests
 
 \b
-Readers who hold a snapshot that is forgotten get errors: choose a duration
-that is longer than anybody reads. A dry run counts what no snapshot holds
-now; what only the forgotten ones hold comes on top.
+Readers of an expired snapshot get errors: choose a duration that is longer
+than any reader keeps the archive open. A dry run counts only what no snapshot
+holds now; what only the expired ones hold is deleted in addition.
 
 \b
 New archives have split manifests. Archives made by gridmill 0.1.0 have one
@@ -63,7 +63,7 @@ def upkeep(
 ) -> ExitCode:
     """Expire old Icechunk snapshots and delete unreferenced data.
 
-    Spares what runs uploaded and no publication shows yet, and whatever runs that live began with.
+    Keeps uploads that are not published yet, and the snapshots from which live runs started.
     """
     if (older_than is None) == (not split_manifests):
         raise click.UsageError("give either --older-than or --split-manifests")

@@ -44,7 +44,7 @@ validate_option: Command = setting(
 def look_after(
     archive: ArchiveOptions, dataset: DynamicalDataset, planned: Plan, now: Any
 ) -> Callable[[], Validation]:
-    """Give what looks, after a run, at the positions from the first that it was to process."""
+    """Return what looks, after a run, at the positions from the first that it was to process."""
     from gridmill.validation import Context, look_at
 
     def look() -> Validation:
@@ -93,7 +93,7 @@ a source file that never came, or that was accepted as missing.
     multiple=True,
     callback=parse_variables,
     shell_complete=complete_validators,
-    help="Only these validators, by their names in --json.",
+    help="Run only these checks, by their names in --json.",
 )
 @click.option(
     "--sample",
@@ -143,9 +143,9 @@ def validate(
 ) -> ExitCode:
     """Check an archive and suggest repairs; changes nothing.
 
-    Whether it is current, complete and readable, its objects are those that were uploaded, its
-    metadata and coordinates those of the template, and its values what such quantities can have.
-    Each finding is a line, with the command that repairs it.
+    Checks that the archive is current, complete and readable; that its objects are those that
+    were uploaded; that metadata and coordinates match the template; and that values are
+    plausible. Each finding is a line, with the command that repairs it.
     """
     from gridmill.display.terminal.validation import show_validation, validation_content
     from gridmill.display.validation_page import validation_page

@@ -28,7 +28,7 @@ __all__ = ["withdraw"]
 
 
 @click.command(
-    short_help="Replace wrong published values by missing ones.",
+    short_help="Replace wrong published values with missing ones.",
     epilog="""\b
 Examples:
   gridmill withdraw my-forecast --store a.zarr --start 2025-07-01T06:00 \\
@@ -37,7 +37,7 @@ Examples:
 
 \b
 On Icechunk, earlier snapshots keep the values until they expire; --keep restores
-those of before the wrong ones arrived.
+the values from before the wrong ones arrived.
 """,
 )
 @archive_options
@@ -68,10 +68,10 @@ def withdraw(
     now: str | None,
     output: Output,
 ) -> ExitCode:
-    """Replace wrong published values by missing ones.
+    """Replace wrong published values with missing ones.
 
-    The source files that brought them are not read again for these variables. Another version of
-    a file is taken in by an update within the lookback, or by backfill --redo.
+    Their source files are not read again for these variables. An update within the lookback, or
+    backfill --redo, takes in another version of a file.
     """
     from gridmill.display.terminal.by_hand import show_withdrawal, withdrawal_content
     from gridmill.operations.decisions.withdraw import withdraw as withdraw_values
@@ -80,9 +80,8 @@ def withdraw(
     names = ", ".join(variables)
     kept = None if keep is None else _moment(dataset, keep)
     become = "missing" if kept is None else f"what readers saw at {kept:%Y-%m-%dT%H:%M:%S} UTC"
-    confirm(
-        f"{names} of {dataset.where} will be {become} from {start} to before {end}. Go on?", yes=yes
-    )
+    question = f"{names} of {dataset.where} will be {become} from {start} to before {end}."
+    confirm(f"{question} Continue?", yes=yes)
     moment = present(now)
     done = withdraw_values(
         dataset,

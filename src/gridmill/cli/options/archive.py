@@ -75,7 +75,7 @@ class ArchiveOptions:
         return find_dataset(self.spec)
 
     def invocation(self) -> list[str]:
-        """Give what another command needs to find the same archive; no credential."""
+        """Return what another command needs to find the same archive; no credential."""
         from gridmill.sources.fetch.download import mask_url
 
         options: list[tuple[str, str | None]] = [("--store", self.store), ("--state", self.state)]
@@ -165,12 +165,12 @@ def archive_options(command: Command) -> Command:
             "data), like data=max-age=300.  [default: no-cache]",
         ),
         credential_option,
-        setting("--fsync", is_flag=True, help="Survive a power loss, too (local stores; slower)."),
+        setting("--fsync", is_flag=True, help="Also survive a power loss (local stores; slower)."),
         setting(
             "--replica",
             metavar="URL",
             multiple=True,
-            help="Another store for the same archive, published before --store; repeatable.",
+            help="Additional copy of the archive, published before --store; repeatable.",
         ),
         click.option(
             "--stage",
@@ -220,7 +220,7 @@ def filter_options(command: Command) -> Command:
         click.option(
             "--start",
             metavar="DATE",
-            help="Only regions from this label on. For a new archive, its first label.",
+            help="Only regions from this label on. For a new archive: its first label.",
         ),
         click.option("--end", metavar="DATE", help="Only regions before this label."),
         variables_option(
@@ -234,7 +234,7 @@ def filter_options(command: Command) -> Command:
 max_lead_option = click.option(
     "--max-lead",
     metavar="DURATION",
-    help="For a new archive of forecasts: its longest lead, like 24h.",
+    help="For a new archive of forecasts: longest lead, like 24h.",
 )
 revalidate_option = click.option(
     "--revalidate",
@@ -261,7 +261,7 @@ def variables_option(*others: str, **attributes: Any) -> Command:
     )
 
 
-now_option = click.option("--now", hidden=True, help="The present, for tests.")
+now_option = click.option("--now", hidden=True, help="The current time, for tests.")
 
 
 def let_import_from_here() -> None:
@@ -272,5 +272,5 @@ def let_import_from_here() -> None:
 
 
 def present(given: str | None) -> Any:
-    """Give the present: as given, else as the clock says."""
+    """Return the present: as given, else as the clock says."""
     return given if given is not None else datetime.now(UTC)

@@ -101,7 +101,7 @@ def cluster_options(command: Command) -> Command:
         if workers is not None and adapt is not None:
             raise click.UsageError("--workers and --adapt both say how many: give one of them")
         if cluster_spec == "auto" and (workers is not None or adapt is not None or cluster_option):
-            cluster_spec = "local"  # whoever says which workers wants some
+            cluster_spec = "local"  # who says which workers wants some
         cluster = Cluster(cluster_spec, workers, adapt, worker_timeout, cluster_option)
         return command(cluster=cluster, **rest)
 
@@ -130,7 +130,7 @@ def _is_from(parameter: str, *sources: ParameterSource) -> bool:
 def on_demand(
     cluster: Cluster, output: Output, on_start: Callable[[Any], object] = lambda client: None
 ) -> OnDemand:
-    """Give where a run is done, by these options; what they name is started when there is work.
+    """Return where a run is done, by these options; what they name is started when there is work.
 
     Raises
     ------

@@ -43,6 +43,6 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Failed(f"{question} Nobody is there to ask: give --yes", ExitCode.WRONG_INPUT)
+        raise Failed(f"{question} There is no terminal to ask: give --yes", ExitCode.WRONG_INPUT)
     if not click.confirm(question, err=True):
         raise Failed("nothing was changed", ExitCode.WRONG_INPUT)

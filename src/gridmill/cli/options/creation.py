@@ -74,14 +74,14 @@ def check_may_create(
     """
     url = mask_url(dataset.store.url)
     if creates is False:
-        raise ValueError(f"there is no archive at {url}, and --no-create forbids to make one")
+        raise ValueError(f"there is no archive at {url}, and --no-create forbids creating one")
     if creates:
         return
     lost = _positions_before(dataset)
     if lost:
         raise ValueError(
             f"there is no archive at {url}, but its records say that readers saw "
-            f"{count_of(lost, 'position')}: is it elsewhere? Give --create to make it anew"
+            f"{count_of(lost, 'position')}: is it elsewhere? Give --create to build it again"
         )
     near = None if is_staged else _near(dataset)
     if near:
@@ -95,7 +95,7 @@ def announce(dataset: DynamicalDataset, planned: Plan) -> None:
     """Say that an archive is made, and how large it will be."""
     regions = count_of(planned.regions, "region")
     url = mask_url(dataset.store.url)
-    click.echo(f"there is no archive at {url} yet: making one, {regions}", err=True)
+    click.echo(f"there is no archive at {url} yet: creating it, {regions}", err=True)
 
 
 def _positions_before(dataset: DynamicalDataset) -> int:

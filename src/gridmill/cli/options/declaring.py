@@ -86,7 +86,7 @@ def parse_credentials(
         host, equals, told = text.partition("=")
         table = parse_value(told)
         if not equals or not isinstance(table, dict):
-            raise click.BadParameter("what is given is not HOST={…}", context, parameter)
+            raise click.BadParameter("the value is not HOST={…}", context, parameter)
         try:
             found.append(credential_of(host, table))
         except (TypeError, ValueError) as error:

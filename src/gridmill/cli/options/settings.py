@@ -48,7 +48,7 @@ def settings_for(
     commands: Mapping[str, click.Command],
     args: Sequence[str],
 ) -> dict[str, Any]:
-    """Give the settings for a call of a command, by parameter.
+    """Return the settings for a call of a command, by parameter.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def settings_for(
     content = _read(path)
     datasets = content.pop(DATASETS, {})
     if not isinstance(datasets, dict):
-        raise click.UsageError(f"{path}: {DATASETS} is a table of tables, one a dataset")
+        raise click.UsageError(f"{path}: {DATASETS} is a table of tables, one per dataset")
     known = _settings(commands.values())
     values = _checked(content, known, str(path))
     for name, table in datasets.items():
@@ -99,7 +99,7 @@ def _check_is_dataset(name: str, path: str, asked: str | None) -> None:
 
 
 def _parsed(group: click.Context, command: click.Command, args: Sequence[str]) -> dict[str, Any]:
-    """Give what the command line says, as far as it can be understood; mistakes are told later."""
+    """Return what the command line says, as far as it is valid; mistakes are reported later."""
     try:
         context = click.Context(command, parent=group, resilient_parsing=True)
         values, _, _ = command.make_parser(context).parse_args(list(args))
@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _settings(commands: Any) -> dict[str, click.Option]:
-    """Give the options that may be set, by their names without the dashes."""
+    """Return the options that may be set, by their names without the dashes."""
     return {
         name.removeprefix("--"): option
         for command in commands
@@ -145,7 +145,7 @@ def _checked(
 
 
 def _value(value: Any, option: click.Option, where: str) -> Any:
-    """Give a value as the command line would have it."""
+    """Return a value as the command line would have it."""
     if option.multiple and option.callback is not None:
         if not isinstance(value, dict):
             raise click.UsageError(f"{where} is a table, like {{ key = 1 }}, not {value!r}")

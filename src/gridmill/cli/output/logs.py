@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gridmill.cli.output.secrets import mask
+from gridmill.model.wording import word_retry
 
 if TYPE_CHECKING:
     from gridmill.cli.output.output import Output
@@ -39,7 +40,7 @@ class _TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line, and the traceback if there is one."""
+        """Return the line, and the traceback if there is one."""
         return mask(super().format(record))
 
 
@@ -47,7 +48,7 @@ class _JsonLines(logging.Formatter):
     """An object a line for machines, without credentials."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the time (ISO 8601, UTC), level, logger, message, and traceback if there is one."""
+        """Return time (ISO 8601, UTC), level, logger, message, and traceback if there is one."""
         content = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -69,6 +70,7 @@ def configure_logging(output: Output) -> None:
         if isinstance(handler, _StderrHandler):
             handler.setFormatter(formatter)
     logging.captureWarnings(True)
+    logging.getLogger("stamina").addFilter(word_retry)
     set_levels(output)
 
 
@@ -80,10 +82,12 @@ def set_levels(output: Output) -> None:
     for name in ("distributed", "distributed.client", "tornado", "asyncio", "py.warnings"):
         logging.getLogger(name).setLevel(dask_level(output))
     logging.getLogger("bokeh").setLevel(logging.ERROR)
+    # A retry is no news unless asked for: the report counts them.
+    logging.getLogger("stamina").setLevel(logging.ERROR if level == calm else level)
 
 
 def dask_level(output: Output) -> int:
-    """Give the level for libraries: workers that come and go are no news unless asked for."""
+    """Return the level for libraries: workers that come and go are no news unless asked for."""
     if output.debug:
         return logging.INFO
     return logging.WARNING if output.verbose else logging.CRITICAL

@@ -7,8 +7,8 @@ under an address of its own. Readers see the preliminary values at once, `finali
 apart, and updates take in the final ones.
 
 The history of the product: CHIRPS 2.0 begins in 1981 and was published in February 2015
-(https://doi.org/10.1038/sdata.2015.66). Its days from 2000 on were made anew in April 2015, and all
-days later that year with another way to divide pentads into days; files of that time are not
+(https://doi.org/10.1038/sdata.2015.66). Its days from 2000 on were reprocessed in April 2015, and
+all days later that year with another way to divide pentads into days; files of that time are not
 offered any more (https://iridl.ldeo.columbia.edu/SOURCES/.UCSB/.CHIRPS/.v2p0). CHIRPS 3.0 is
 another product, on other latitudes, and no continuation.
 """
@@ -100,11 +100,11 @@ class ChirpsDailyTemplate(TemplateConfig):
     )
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give the centres of the pixels."""
+        """Return the centres of the pixels."""
         return dict(self.grid.labels())
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give begin and end of each day, and the grid mapping."""
+        """Return begin and end of each day, and the grid mapping."""
         return {**time_bounds(ds, "1D"), **self.grid.auxiliary()}
 
 
@@ -115,13 +115,13 @@ class ChirpsDailyFile(SourceFileCoord):
     day: pd.Timestamp
 
     def get_url(self) -> Sequence[str | Address]:
-        """Give the path of the final file, and that of the preliminary one."""
+        """Return the path of the final file, and that of the preliminary one."""
         name = f"global_daily/tifs/p05/{self.day:%Y/chirps-v2.0.%Y.%m.%d}.tif.gz"
         why = "preliminary, final in the third week of the next month"
         return [name, Address(f"prelim/{name}", provisional=why)]
 
     def out_loc(self) -> dict[str, pd.Timestamp]:
-        """Give the day."""
+        """Return the day."""
         return {"time": self.day}
 
 
@@ -137,7 +137,7 @@ class ChirpsDailyJob(RegionJob[DataVar, ChirpsDailyFile]):
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[DataVar]
     ) -> Sequence[ChirpsDailyFile]:
-        """Give one file a day."""
+        """Return one file a day."""
         return [ChirpsDailyFile(day=day) for day in processing_region_ds.get_index("time")]
 
     def read_data(self, coord: ChirpsDailyFile, data_var: DataVar) -> np.ndarray[Any, Any]:

@@ -161,14 +161,14 @@ class DwdIconEuForecastFile(FieldFile):
     is_place: bool = False
 
     def get_url(self) -> Sequence[str]:
-        """Give the path in DWD's new tree, and the address of dynamical.org's copy."""
+        """Return the path in DWD's new tree, and the address of dynamical.org's copy."""
         name = f"PT{self.lead_time // timedelta(hours=1):03d}H00M.grib2"
         start = f"{self.init_time:%Y-%m-%dT%H}"
         copy = f"{DYNAMICAL}/dwd-icon-grib/icon-eu/icosahedral/{start}/{self.field}/{name}"
         return (f"icon-eu/p/{self.field}/r/{start}%3A00/s/{name}", copy)
 
     def out_loc(self) -> dict[str, Any]:
-        """Give the forecast and lead; where cells lie depends on neither."""
+        """Return the forecast and lead; where cells lie depends on neither."""
         return {} if self.is_place else dict(super().out_loc())
 
 
@@ -183,7 +183,7 @@ class DwdIconEuForecastJob(GribFieldJob[DwdIconEuForecastFile]):
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
     ) -> Sequence[DwdIconEuForecastFile]:
-        """Give a file a forecast and lead; where cells lie, that of the first forecast."""
+        """Return a file a forecast and lead; where cells lie, that of the first forecast."""
         if not self.is_static:
             return super().generate_source_file_coords(processing_region_ds, data_var_group)
         first: pd.Timestamp = processing_region_ds.get_index("init_time")[0]

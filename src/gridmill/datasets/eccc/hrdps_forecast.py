@@ -136,7 +136,7 @@ class EcccHrdpsForecastFile(FieldFile):
     """The file of one variable at one lead."""
 
     def get_url(self) -> Sequence[str]:
-        """Give the path in the Datamart, and the address of dynamical.org's copy."""
+        """Return the path in the Datamart, and the address of dynamical.org's copy."""
         init, hours = self.init_time, f"{self.lead_time // timedelta(hours=1):03d}"
         name = f"{init:%Y%m%dT%HZ}_MSC_HRDPS_{self.field}_RLatLon0.0225_PT{hours}H.grib2"
         folder = f"{init:%Y%m%d}/WXO-DD/model_hrdps/continental/2.5km/{init:%H}/{hours}"
@@ -161,7 +161,7 @@ class EcccHrdpsForecastJob(GribFieldJob[EcccHrdpsForecastFile]):
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[GribVar]
     ) -> Sequence[EcccHrdpsForecastFile]:
-        """Give a file a forecast and lead; the first lead of some has no value."""
+        """Return a file a forecast and lead; the first lead of some has no value."""
         files = super().generate_source_file_coords(processing_region_ds, data_var_group)
         is_late = data_var_group[0].parameter in EMPTY_AT_START
         return [file for file in files if file.lead_time or not is_late]

@@ -113,7 +113,7 @@ class EcmwfAifsSingleForecastFile(ForecastFile):
     """The file of one lead."""
 
     def get_url(self) -> str:
-        """Give the path: ``20260801/06z/aifs-single/0p25/oper/20260801060000-6h-oper-fc.grib2``."""
+        """Return ``20260801/06z/aifs-single/0p25/oper/20260801060000-6h-oper-fc.grib2``."""
         init, hours = self.init_time, self.lead_time // timedelta(hours=1)
         folder = f"{init:%Y%m%d/%H}z/aifs-single/0p25/oper"
         return f"{folder}/{init:%Y%m%d%H}0000-{hours}h-oper-fc.grib2"
@@ -128,7 +128,7 @@ class EcmwfAifsSingleForecastJob(GribForecastJob[EcmwfAifsSingleForecastFile]):
     grid = GRID
 
     def inventory_url(self, url: str) -> str:
-        """Give the file's address with ``.index`` in place of ``.grib2``."""
+        """Return the file's address with ``.index`` in place of ``.grib2``."""
         return f"{url.removesuffix('.grib2')}.index"
 
     def inventory_selectors(

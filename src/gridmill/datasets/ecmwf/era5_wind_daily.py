@@ -106,11 +106,11 @@ class Era5WindDailyTemplate(TemplateConfig):
     )
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give the points of the grid."""
+        """Return the points of the grid."""
         return dict(self.grid.labels())
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give begin and end of each day, and the grid mapping."""
+        """Return begin and end of each day, and the grid mapping."""
         return {**time_bounds(ds, DAY), **self.grid.auxiliary()}
 
 
@@ -121,11 +121,11 @@ class Era5Day(ArrayRegion):
     day: pd.Timestamp
 
     def labels(self) -> dict[str, slice]:
-        """Give the hours to fetch."""
+        """Return the hours to fetch."""
         return {"time": slice(self.day, self.day + pd.Timedelta(hours=HOURS - 1))}
 
     def out_loc(self) -> dict[str, pd.Timestamp]:
-        """Give the day that they fill."""
+        """Return the day that they fill."""
         return {"time": self.day}
 
 
@@ -139,7 +139,7 @@ class Era5WindDailyJob(ArrayRegionJob[DataVar, Era5Day]):
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[DataVar]
     ) -> Sequence[Era5Day]:
-        """Give one selection a day."""
+        """Return one selection a day."""
         store = "ar/full_37-1h-0p25deg-chunk-1.zarr-v3"
         days = processing_region_ds.get_index("time")
         return [Era5Day(store=store, arrays=WINDS, day=day) for day in days]

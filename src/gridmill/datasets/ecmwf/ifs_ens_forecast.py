@@ -124,7 +124,7 @@ class EcmwfIfsEnsForecastFile(ForecastFile):
         return self.ensemble_member == 0 and self.init_time >= CONTROL_APART_SINCE
 
     def get_url(self) -> str:
-        """Give the path: ``20260801/12z/ifs/0p25/enfo/20260801120000-6h-enfo-ef.grib2``."""
+        """Return the path: ``20260801/12z/ifs/0p25/enfo/20260801120000-6h-enfo-ef.grib2``."""
         init, hours = self.init_time, self.lead_time // timedelta(hours=1)
         stream, kind = ("oper", "fc") if self.is_apart else ("enfo", "ef")
         folder = f"{init:%Y%m%d/%H}z/ifs/0p25/{stream}"
@@ -140,7 +140,7 @@ class EcmwfIfsEnsForecastJob(GribForecastJob[EcmwfIfsEnsForecastFile]):
     grid = GRID
 
     def inventory_url(self, url: str) -> str:
-        """Give the file's address with ``.index`` in place of ``.grib2``."""
+        """Return the file's address with ``.index`` in place of ``.grib2``."""
         return f"{url.removesuffix('.grib2')}.index"
 
     def message_selectors(

@@ -182,14 +182,14 @@ class HadGem2Template(TemplateConfig):
     data_vars = (_air_temperature("A1B"), _air_temperature("E1"))
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give the model's grid points."""
+        """Return the model's grid points."""
         return {
             "latitude": np.arange(15, 60.1, 1.25, dtype="float32"),
             "longitude": np.arange(225, 315.1, 1.875, dtype="float32"),
         }
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give the years' ends, the hours since the run began, and the scalar coordinates."""
+        """Return the years' ends, the hours since the run began, and the scalar coordinates."""
         labels = ds.get_index("time")
         half = timedelta(days=180)
         bounds = np.array([(label - half, label + half) for label in labels]).reshape(-1, 2)
@@ -212,12 +212,12 @@ class HadGem2Coord(SourceFileCoord):
     year: cftime.datetime
 
     def get_url(self) -> str:
-        """Give the path below `source_base`, for instance ``A1B/1860s/A1B_1860.nc``."""
+        """Return the path below `source_base`, for instance ``A1B/1860s/A1B_1860.nc``."""
         year = self.year.year
         return f"{self.scenario}/{year // 10}0s/{self.scenario}_{year}.nc"
 
     def out_loc(self) -> dict[str, cftime.datetime]:
-        """Give the year."""
+        """Return the year."""
         return {"time": self.year}
 
 
@@ -225,13 +225,13 @@ class HadGem2RegionJob(RegionJob[HadGem2Var, HadGem2Coord]):
     """Reads yearly files, which each scenario has for itself."""
 
     def source_groups(self, data_vars: Sequence[HadGem2Var]) -> Sequence[Sequence[HadGem2Var]]:
-        """Give each scenario its own group."""
+        """Return each scenario its own group."""
         return [[var] for var in data_vars]
 
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[HadGem2Var]
     ) -> Sequence[HadGem2Coord]:
-        """Give one file a year.
+        """Return one file a year.
 
         Raises
         ------

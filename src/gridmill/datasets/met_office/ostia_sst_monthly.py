@@ -139,13 +139,13 @@ class OstiaSstMonthlyTemplate(TemplateConfig):
     )
 
     def append_dim_coordinates(self, end: Any) -> pd.Index[Any]:
-        """Give the middles of the months from `append_dim_start` up to, not including, `end`."""
+        """Return the middles of the months from `append_dim_start` up to, not including, `end`."""
         start, end = self.label(self.append_dim_start), self.label(end)
         middles = _middles(pd.date_range(start.to_period("M").to_timestamp(), end, freq="MS"))
         return pd.DatetimeIndex(middles[(middles >= start) & (middles < end)])
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give the source's own numbers, which it computed in single precision."""
+        """Return the source's own numbers, which it computed in single precision."""
         row = np.arange(153, 171, dtype="float32")
         column = np.arange(432, dtype="float32")
         return {
@@ -154,7 +154,7 @@ class OstiaSstMonthlyTemplate(TemplateConfig):
         }
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give the months' ends, and the grid mapping."""
+        """Return the months' ends, and the grid mapping."""
         starts = ds.get_index("time").to_period("M").to_timestamp()  # type: ignore[attr-defined]
         bounds = np.stack([starts, starts + pd.offsets.MonthBegin()], axis=-1)
         return {"time_bnds": (("time", "bnds"), bounds), "latitude_longitude": ((), np.int32(0))}
@@ -167,11 +167,11 @@ class OstiaSstMonthlyCoord(SourceFileCoord):
     month: pd.Timestamp
 
     def get_url(self) -> str:
-        """Give the path below `source_base`, for instance ``2010/ostia_sst_201007.nc``."""
+        """Return the path below `source_base`, for instance ``2010/ostia_sst_201007.nc``."""
         return f"{self.month:%Y/ostia_sst_%Y%m.nc}"
 
     def out_loc(self) -> dict[str, pd.Timestamp]:
-        """Give the month."""
+        """Return the month."""
         return {"time": self.month}
 
 
@@ -186,7 +186,7 @@ class OstiaSstMonthlyRegionJob(RegionJob[DataVar, OstiaSstMonthlyCoord]):
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[DataVar]
     ) -> Sequence[OstiaSstMonthlyCoord]:
-        """Give one file a month.
+        """Return one file a month.
 
         Raises
         ------

@@ -129,11 +129,11 @@ class ImergTemplate(TemplateConfig):
     )
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give the centres of the cells, from north to south."""
+        """Return the centres of the cells, from north to south."""
         return dict(self.grid.labels())
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give begin and end of each half hour, and the grid mapping."""
+        """Return begin and end of each half hour, and the grid mapping."""
         return {**time_bounds(ds, "30min"), **self.grid.auxiliary()}
 
 
@@ -144,7 +144,7 @@ class ImergFile(ListedFileCoord):
     time: pd.Timestamp
 
     def out_loc(self) -> dict[str, pd.Timestamp]:
-        """Give its begin."""
+        """Return its begin."""
         return {"time": self.time}
 
 
@@ -161,7 +161,7 @@ class ImergJob(RegionJob[ImergVar, ImergFile]):
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[ImergVar]
     ) -> Sequence[ImergFile]:
-        """Give the newest version of each half hour."""
+        """Return the newest version of each half hour."""
         # Start and end, the minute of the day, and the version.
         pattern = (
             f"3B-{self.run}.MS.MRG.3IMERG.{{start:%Y%m%d-S%H%M%S}}-E{{}}.{{}}.{{version}}.HDF5"

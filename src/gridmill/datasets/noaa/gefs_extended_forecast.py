@@ -91,7 +91,7 @@ class NoaaGefsExtendedForecastFile(NoaaGefsForecastFile):
         return self.lead_time > FINE_UNTIL
 
     def get_url(self) -> str:
-        """Give the path, beyond 240 h ``gefs.20260801/06/atmos/pgrb2ap5/….pgrb2a.0p50.f246``."""
+        """Return the path, beyond 240 h ``gefs.20260801/06/atmos/pgrb2ap5/….pgrb2a.0p50.f246``."""
         fine = super().get_url()
         if not self.is_coarse:
             return fine
@@ -108,7 +108,7 @@ class NoaaGefsExtendedForecastJob(GribForecastJob[NoaaGefsExtendedForecastFile])
     coarse_grid: ClassVar[HorizontalGrid] = COARSE_GRID
 
     def grid_of(self, coord: NoaaGefsExtendedForecastFile) -> HorizontalGrid | None:
-        """Give that of the file's resolution."""
+        """Return that of the file's resolution."""
         return self.coarse_grid if coord.is_coarse else self.grid
 
     # Not by `DataVar.regridded`, which gives the same but for the last bit: archives that exist

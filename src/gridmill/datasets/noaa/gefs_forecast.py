@@ -70,7 +70,7 @@ class NoaaGefsForecastFile(ForecastFile):
     """The file of one lead of one member."""
 
     def get_url(self) -> str:
-        """Give the path: ``gefs.20260801/06/atmos/pgrb2sp25/gep01.t06z.pgrb2s.0p25.f009``."""
+        """Return the path: ``gefs.20260801/06/atmos/pgrb2sp25/gep01.t06z.pgrb2s.0p25.f009``."""
         init, hours = self.init_time, self.lead_time // timedelta(hours=1)
         member = f"p{self.ensemble_member:02d}" if self.ensemble_member else "c00"
         folder = f"gefs.{init:%Y%m%d/%H}/atmos/pgrb2sp25"

@@ -48,11 +48,11 @@ class NoaaGfsAnalysisTemplate(TemplateConfig):
     data_vars = variables("gfs", DIMS, Encoding(chunks=(504, 52, 45), shards=(504, 364, 360)))
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give latitudes and longitudes."""
+        """Return latitudes and longitudes."""
         return dict(GRID.labels())
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give the grid mapping."""
+        """Return the grid mapping."""
         return GRID.auxiliary()
 
 

@@ -94,7 +94,7 @@ class NoaaGfsForecastFile(ForecastFile):
     product: str = "0p25"
 
     def get_url(self) -> str:
-        """Give the path in the bucket: ``gfs.20260801/06/atmos/gfs.t06z.pgrb2.0p25.f009``."""
+        """Return the path in the bucket: ``gfs.20260801/06/atmos/gfs.t06z.pgrb2.0p25.f009``."""
         init, hours = self.init_time, self.lead_time // timedelta(hours=1)
         return f"gfs.{init:%Y%m%d/%H}/atmos/gfs.t{init:%H}z.pgrb2.{self.product}.f{hours:03d}"
 

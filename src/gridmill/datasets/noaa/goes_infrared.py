@@ -48,7 +48,7 @@ SCAN = pd.Timedelta("157.3s")
 
 
 def folder_of(hour: pd.Timestamp) -> str:
-    """Give the folder of the scenes that began in an hour."""
+    """Return the folder of the scenes that began in an hour."""
     return f"ABI-L2-CMIPC/{hour:%Y/%j/%H}/"
 
 
@@ -121,7 +121,7 @@ class GoesInfraredTemplate(TemplateConfig):
     )
 
     def append_dim_coordinates(self, end: Any, *, published: Any = ()) -> pd.Index[Any]:
-        """Give the starts of the scenes that the bucket lists, from the last published ones on."""
+        """Return the starts of the scenes that the bucket lists, from the last published on."""
         start = self.label(self.append_dim_start)
         if len(published):
             start = max(start, published[-1] - pd.Timedelta(self.settling_window))
@@ -132,11 +132,11 @@ class GoesInfraredTemplate(TemplateConfig):
         return scenes
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give the scanning angles."""
+        """Return the scanning angles."""
         return dict(self.grid.labels())
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give begin and end of each scan, places and grid mapping."""
+        """Return begin and end of each scan, places and grid mapping."""
         return {**time_bounds(ds, SCAN), **self.grid.auxiliary()}
 
 
@@ -147,7 +147,7 @@ class GoesScene(ListedFileCoord):
     time: pd.Timestamp
 
     def out_loc(self) -> dict[str, pd.Timestamp]:
-        """Give when its scan began."""
+        """Return when its scan began."""
         return {"time": self.time}
 
 
@@ -161,7 +161,7 @@ class GoesInfraredJob(RegionJob[DataVar, GoesScene]):
     def generate_source_file_coords(
         self, processing_region_ds: xr.Dataset, data_var_group: Sequence[DataVar]
     ) -> Sequence[GoesScene]:
-        """Give one file a scene."""
+        """Return one file a scene."""
         return [
             GoesScene(
                 time=time,

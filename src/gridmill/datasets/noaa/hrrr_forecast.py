@@ -97,7 +97,7 @@ class NoaaHrrrForecastFile(ForecastFile):
     """The file of one lead."""
 
     def get_url(self) -> str:
-        """Give the path in the bucket: ``hrrr.20260801/conus/hrrr.t06z.wrfsfcf09.grib2``."""
+        """Return the path in the bucket: ``hrrr.20260801/conus/hrrr.t06z.wrfsfcf09.grib2``."""
         init, hours = self.init_time, self.lead_time // timedelta(hours=1)
         return f"hrrr.{init:%Y%m%d}/conus/hrrr.t{init:%H}z.wrfsfcf{hours:02d}.grib2"
 

@@ -92,11 +92,11 @@ class NoaaMrmsQpeTemplate(TemplateConfig):
     data_vars = (PRECIPITATION,)
 
     def dimension_coordinates(self) -> dict[str, Any]:
-        """Give latitudes and longitudes."""
+        """Return latitudes and longitudes."""
         return dict(self.grid.labels())
 
     def derive_coordinates(self, ds: xr.Dataset) -> dict[str, Any]:
-        """Give the grid mapping."""
+        """Return the grid mapping."""
         return self.grid.auxiliary()
 
 
@@ -105,7 +105,7 @@ class NoaaMrmsQpeFile(AnalysisFile):
     """The file of one hour, which is named after its end."""
 
     def get_url(self) -> Sequence[str | Address]:
-        """Give the paths: ``CONUS/MultiSensor_QPE_01H_Pass2_00.00/20220602/MRMS_….grib2.gz``."""
+        """Return the paths: ``CONUS/MultiSensor_QPE_01H_Pass2_00.00/20220602/MRMS_….grib2.gz``."""
         return (
             self._path("MultiSensor_QPE_01H_Pass2"),
             Address(self._path("MultiSensor_QPE_01H_Pass1"), provisional=PASS_1),
@@ -131,7 +131,7 @@ class NoaaMrmsQpeJob(GribAnalysisJob[NoaaMrmsQpeFile]):
         """There is none."""
 
     def get_processing_region(self) -> slice:
-        """Give the region: no hour depends on another."""
+        """Return the region: no hour depends on another."""
         return self.region.slice
 
     def transform_values_inplace(self, values: np.ndarray[Any, Any], data_var: GribVar) -> None:

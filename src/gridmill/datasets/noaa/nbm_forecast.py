@@ -136,7 +136,7 @@ class NoaaNbmForecastFile(ForecastFile):
     """The core file of one lead."""
 
     def get_url(self) -> str:
-        """Give the path: ``blend.20260801/06/core/blend.t06z.core.f009.co.grib2``."""
+        """Return the path: ``blend.20260801/06/core/blend.t06z.core.f009.co.grib2``."""
         init, hours = self.init_time, self.lead_time // HOUR
         return f"blend.{init:%Y%m%d/%H}/core/blend.t{init:%H}z.core.f{hours:03d}.co.grib2"
 

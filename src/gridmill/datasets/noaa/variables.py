@@ -106,7 +106,7 @@ class Entry:
     valid_from: dict[Product, str]
 
     def to_variable(self, product: Product, dims: Sequence[str], encoding: Encoding) -> GribVar:
-        """Give the variable as a product has it."""
+        """Return the variable as a product has it."""
         period = self.periods[product]
         step_dim = "lead_time" if "lead_time" in dims else "time"
         known = WELL_KNOWN.get(self.name)
@@ -258,7 +258,7 @@ FORMER = tuple(
 def former_variables(
     product: Product, dims: Sequence[str], encoding: Encoding
 ) -> tuple[GribVar, ...]:
-    """Give the variables that archives of a product made earlier may have, see `variables`."""
+    """Return the variables that archives of a product made earlier may have, see `variables`."""
     return tuple(
         replace(
             entry.to_variable(product, dims, encoding),
@@ -272,7 +272,7 @@ def former_variables(
 def variables(
     product: Product, dims: Sequence[str], encoding: Encoding, *, on_levels: bool = False
 ) -> tuple[GribVar, ...]:
-    """Give a product's variables.
+    """Return a product's variables.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ def _provisional(status: Mapping[str, Any]) -> str:
         return ""
     since = min((file["since"] for file in status["provisional_files"]), default="")
     files = count_of(status["provisional"], "source file")
-    return f"{files}{f', the first since {since}' if since else ''}: gridmill gaps says which"
+    return f"{files}{f', oldest since {since}' if since else ''}: gridmill gaps says which"
 
 
 def _extent(status: Mapping[str, Any]) -> Fact:
@@ -111,7 +111,7 @@ def _expectation(status: Mapping[str, Any]) -> Fact:
 
 def _unproven(status: Mapping[str, Any]) -> str:
     regions = status.get("unproven", 0)
-    return f"{count_of(regions, 'region')} made by another program" if regions else ""
+    return f"{count_of(regions, 'region')} created by another program" if regions else ""
 
 
 def describe_proofs(proofs: Mapping[str, Any] | None) -> Fact:
@@ -123,7 +123,7 @@ def describe_proofs(proofs: Mapping[str, Any] | None) -> Fact:
     if proofs["failures"]:
         text += f": failed at {', '.join(map(shorten_label, proofs['failures']))}"
     tone: Tone = "bad" if proofs["failed"] else "warning" if proofs["overdue"] else "good"
-    return Fact("proofs", text or "no region is whole yet", tone)
+    return Fact("proofs", text or "no complete region yet", tone)
 
 
 def _claim(claim: Mapping[str, Any]) -> str:

@@ -44,13 +44,13 @@ def describe_plan(content: Mapping[str, Any]) -> list[Fact]:
     if not to_do:
         done = f"all of {count_of(skipped, 'region')} done" if skipped else "no region is due"
         listed = Fact("listings", listings_cost(content.get("listings")))
-        return told(Fact("to do", f"nothing: {done}"), Fact("not looked at", aside), listed)
+        return told(Fact("to do", f"nothing: {done}"), Fact("not checked", aside), listed)
     already = f", {skipped:,} already done" if skipped else ""
-    chains = f"{count_of(content['chains'], 'chain')} (one a variable and region)"
+    chains = f"{count_of(content['chains'], 'chain')} (one per variable and region)"
     return told(
         Fact("covers", _covers(content)),
         Fact("to do", f"{count_of(to_do, 'region')}{already}; {chains}"),
-        Fact("not looked at", aside),
+        Fact("not checked", aside),
         Fact("listings", listings_cost(content.get("listings"))),
         *_needs(content),
     )
@@ -98,15 +98,15 @@ def _needs(content: Mapping[str, Any]) -> list[Fact]:
             f"{format_nbytes(content['raw_nbytes'])} uncompressed"
             + ("" if stored is None else f", about {format_nbytes(stored)} in the store"),
         ),
-        Fact("memory", f"about {format_nbytes(memory)} a worker"),
+        Fact("memory", f"about {format_nbytes(memory)} per worker"),
         Fact(
             "tmp disk",
-            f"at most {format_nbytes(disk)} a worker"
+            f"at most {format_nbytes(disk)} per worker"
             + (", beside the source files" if source is None else ""),
         ),
         Fact(
             "time",
-            "not known before a first run"
+            "unknown before the first run"
             if seconds is None
             else f"about {format_duration(seconds)} on {count_of(basis['workers'], 'worker')}, "
             f"as fast as {basis['run']}",

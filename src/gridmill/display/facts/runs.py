@@ -46,7 +46,7 @@ def verdict_on_run(content: Mapping[str, Any], *, is_by_hand: bool) -> Verdict:
     if not content["ended"]:
         return Verdict("running", "quiet")
     if is_by_hand:
-        return Verdict("done by hand", "good")
+        return Verdict("maintenance done", "good")
     if not content["regions_done"]:
         return Verdict("nothing to do", "quiet")
     return Verdict("succeeded", "good")
@@ -76,7 +76,8 @@ def describe_run(content: Mapping[str, Any]) -> list[Fact]:
         Fact(
             "variables",
             _joined(
-                (content["variables_done"], "made"), (content["variables_skipped"], "already done")
+                (content["variables_done"], "processed"),
+                (content["variables_skipped"], "already done"),
             ),
         ),
         Fact("source files", _joined(*((n, status) for status, n in files))),

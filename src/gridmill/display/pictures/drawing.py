@@ -219,7 +219,7 @@ def _draw_series(axes: Axes, context: Context, var: DataVar, reference: xr.Datas
 
 
 def _reference_series(context: Context, array: xr.DataArray) -> tuple[Any, Values]:
-    """Give the reference's means over the selected period, at up to 60 positions."""
+    """Return the reference's means over the selected period, at up to 60 positions."""
     dim = context.append_dim
     if dim not in array.dims:
         return [], np.empty(0)
@@ -242,7 +242,7 @@ def _missing_spans(series: Values) -> Iterator[slice]:
 
 
 def _available(context: Context, var: DataVar) -> Values:
-    """Give by position the part of its values that are there, of those that ever are."""
+    """Return by position the part of its values that are there, of those that ever are."""
     stats = context.statistics(var)
     valid = stats.fields["valid"].values.astype(float)
     valid = valid.reshape(len(valid), -1)
@@ -263,7 +263,7 @@ def _in_columns(rows: Values) -> Values:
 
 
 def _times(context: Context) -> tuple[Values, bool]:
-    """Give the positions' labels as numbers, and whether these are matplotlib's dates."""
+    """Return the positions' labels as numbers, and whether these are matplotlib's dates."""
     labels = context.labels[context.positions]
     if hasattr(labels, "to_numpy") and np.asarray(labels).dtype.kind == "M":
         return _dates(labels.to_numpy()), True
@@ -271,14 +271,14 @@ def _times(context: Context) -> tuple[Values, bool]:
 
 
 def _dates(times: Any) -> Values:
-    """Give times as matplotlib's numbers: days."""
+    """Return times as matplotlib's numbers: days."""
     import matplotlib.dates as mdates
 
     return np.asarray(mdates.date2num(times), float)  # type: ignore[no-untyped-call]
 
 
 def _limits(fields: Sequence[Field], share: float = 0.5) -> tuple[float, float]:
-    """Give where most values are, in all fields; `share` is the percentage left out at each end."""
+    """Return where most values are, in all fields; `share` is the percentage cut at each end."""
     values = np.concatenate([field.values[np.isfinite(field.values)] for field in fields])
     if not values.size:
         return 0.0, 1.0

@@ -78,7 +78,7 @@ def reference_field(context: Context, reference: xr.Dataset, var: DataVar) -> Fi
 
 
 def _nearest(array: xr.DataArray, dim: str, label: Any) -> int:
-    """Give the position of the nearest label; the first where there is nothing to compare."""
+    """Return the position of the nearest label; the first where there is nothing to compare."""
     if label is None or dim not in array.indexes:
         return 0
     index = array.get_index(dim)
@@ -86,7 +86,7 @@ def _nearest(array: xr.DataArray, dim: str, label: Any) -> int:
 
 
 def counterpart(reference: xr.Dataset, var: DataVar) -> str | None:
-    """Give the reference's variable of the same name, or else of the same standard name."""
+    """Return the reference's variable of the same name, or else of the same standard name."""
     if var.name in reference:
         return var.name
     wanted = var.attrs.get("standard_name")

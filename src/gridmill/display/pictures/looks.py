@@ -90,7 +90,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def _darken(figure: Figure) -> None:
-    """Give everything that was drawn in one of our inks its counterpart on dark ground."""
+    """Return everything that was drawn in one of our inks its counterpart on dark ground."""
     from matplotlib.colors import to_hex
 
     for artist in figure.findobj():

@@ -93,18 +93,18 @@ def show_gaps(content: Content) -> RenderableType:
     if groups:
         files = sum(len(group["gaps"]) for group in groups)
         verdict = f"{count_of(files, 'source file')} missing in {count_of(len(groups), 'group')}"
-        parts += [_gap_table(groups, "what became of them"), Text(verdict, "bold yellow")]
+        parts += [_gap_table(groups, "outcome"), Text(verdict, "bold yellow")]
     elif not late["labels"]:
         parts.append(Text("✓ nothing is missing", "bold green"))
     if provisional:
         files = sum(len(group["gaps"]) for group in provisional)
-        told = f"{count_of(files, 'source file')} provisional: no gap, the final one is asked for"
+        told = f"{count_of(files, 'source file')} provisional: updates fetch the final ones"
         parts += [_gap_table(provisional, "why"), Text(told, "dim")]
     return Group(*parts, *_late_lines(late))
 
 
 def _gap_table(groups: Sequence[Content], why: str) -> RenderableType:
-    table = table_of("positions", "variables", "source files", why, "try again")
+    table = table_of("positions", "variables", "source files", why, "retry with")
     for group in ends_of(groups):
         if isinstance(group, str):
             table.add_row(Text(group, "dim"), "", "", "", "")
@@ -114,12 +114,12 @@ def _gap_table(groups: Sequence[Content], why: str) -> RenderableType:
 
 
 def _late_lines(late: Content) -> list[Text]:
-    """Say which labels came behind the settling window, and what takes them in."""
+    """Say which labels arrived after the settling window, and what takes them in."""
     labels = late["labels"]
     if not labels:
         return []
     span = labels[0] if len(labels) == 1 else f"{labels[0]} … {labels[-1]}"
-    came = f"{count_of(len(labels), 'label')} came behind the settling window: {span}"
+    came = f"{count_of(len(labels), 'label')} arrived after the settling window: {span}"
     return [Text(came, "bold yellow"), Text(late["repair"], "cyan")]
 
 
@@ -150,10 +150,10 @@ def _prospect(gaps: Sequence[Content]) -> str:
     since = min(gap["since"] for gap in gaps)
     due = min(gap["due"] for gap in gaps)
     if gaps[0]["is_provisional"]:
-        return f"{f'since {since}, ' if since else ''}asked for {due or 'by the next update'}"
+        return f"{f'since {since}, ' if since else ''}polled {due or 'by the next update'}"
     if not gaps[0]["settled"]:
-        return "may still come"
-    return f"lacking{f' since {since}' if since else ''}, tried again {due or 'by the next update'}"
+        return "still expected"
+    return f"missing{f' since {since}' if since else ''}, retried {due or 'by the next update'}"
 
 
 def _urgency(gap: Content) -> str:
@@ -177,7 +177,7 @@ def show_upkeep(content: Content) -> RenderableType:
     chunks, manifests = content["chunks_deleted"], content["manifests_deleted"]
     facts = {
         "older than": content["older_than"],
-        "snapshots forgotten": f"{content['snapshots_expired']:,}",
+        "snapshots expired": f"{content['snapshots_expired']:,}",
         "deleted": f"{format_nbytes(content['bytes_deleted'])}: {chunks:,} chunks, "
         f"{manifests:,} manifests, {content['snapshots_deleted']:,} snapshots",
     }

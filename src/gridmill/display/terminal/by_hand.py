@@ -65,7 +65,7 @@ def withdrawal_content(withdrawal: Withdrawal) -> Content:
 def show_withdrawal(content: Content) -> RenderableType:
     """Show what was taken from readers."""
     withdrawn = content["withdrawn"]
-    table = table_of("source files that are not read again")
+    table = table_of("source files not read again")
     for url in withdrawn["files"]:
         table.add_row(url)
     facts = {
@@ -86,7 +86,7 @@ def show_truncation(content: Content) -> RenderableType:
     before, after = content["positions_before"], content["positions_after"]
     facts = {
         "published": describe_publication(content),
-        "cut off": f"{before - after:,} of {before:,} positions",
+        "removed": f"{before - after:,} of {before:,} positions",
         "done": "; ".join(content["notes"]),
     }
     return _shown(content, content["store"], facts)
@@ -133,10 +133,10 @@ def show_migration(content: Content) -> RenderableType:
     """Show where template and store differ."""
     parts: list[RenderableType] = []
     if content["permitted"]:
-        what = "applied" if content["applied"] else "to apply: only describes"
+        what = "applied" if content["applied"] else "to apply: descriptions only"
         parts.append(section(what, _differences_table(content["permitted"])))
     if content["refused"]:
-        title = "left: stored bytes or values depend on it"
+        title = "not applied: stored bytes or values depend on it"
         parts.append(section(title, _differences_table(content["refused"])))
     parts = parts or [Text("template and store agree")]
     return Group(*parts, *replica_lines(content))
@@ -153,7 +153,7 @@ def _shown(
 
 def _differences_table(differences: list[Content]) -> RenderableType:
     has_remedies = any("takes" in item for item in differences)
-    table = table_of("where", "in the store", "in the template", *["what then"] * has_remedies)
+    table = table_of("where", "in the store", "in the template", *["remedy"] * has_remedies)
     for item in differences:
         row = [
             _brief(item["stored"]),
@@ -175,7 +175,7 @@ def _difference(difference: Difference) -> Content:
 
 
 def _presence(array: object) -> str | None:
-    return None if array is None else "is there"
+    return None if array is None else "present"
 
 
 def _brief(value: object) -> str:

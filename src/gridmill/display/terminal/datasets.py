@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gridmill.display.terminal.layout import heading, section, table_of
 from gridmill.display.terminal.values import Content
-from gridmill.model.wording import count_of
+from gridmill.model.wording import count_of, every
 
 if TYPE_CHECKING:
     from gridmill.authoring.scaffold import Names
@@ -57,7 +57,7 @@ def show_entries(entries: Sequence[Content]) -> RenderableType:
     """Show the registered datasets, a row each."""
     if not entries:
         return Text("No package registers a dataset (entry-point group gridmill.datasets).")
-    table = table_of("dataset", "defined in" if _are_brief(entries) else "what it is", "package")
+    table = table_of("dataset", "defined in" if _are_brief(entries) else "description", "package")
     for entry in entries:
         table.add_row(Text(entry["name"], "bold"), _describe_entry(entry), entry["package"])
     return table
@@ -73,7 +73,7 @@ def _describe_entry(entry: Content) -> Text:
     if "title" not in entry:
         return Text(entry["target"])
     text = Text(entry["title"])
-    step = f" every {entry['append_dim_frequency']}" if entry["append_dim_frequency"] else ""
+    step = f" {every(entry['append_dim_frequency'])}" if entry["append_dim_frequency"] else ""
     since = f"{entry['append_dim']}{step} from {entry['append_dim_start']}"
     text.append(f"\n{since} · {count_of(len(entry['data_vars']), 'variable')}", "dim")
     if entry["verified"] is None:
@@ -104,7 +104,7 @@ def show_scaffold(content: Content) -> RenderableType:
         heading(content["dataset_id"], content["folder"]),
         *(Text(f"  {name}") for name in content["files"]),
         section("try it", Text("\n".join(f"  {command}" for command in content["next"]))),
-        Text("\nThen make it your own: README.md says how, step by step."),
+        Text("\nNext, make it your own: README.md has the steps."),
     )
 
 

@@ -33,7 +33,7 @@ MOST_REGIONS_SHOWN = 20
 
 
 def heading(name: str, about: str) -> Text:
-    """Give a name, and what it is about."""
+    """Return a name, and what it is about."""
     return _to_copy(Text.assemble((name, "bold"), "  ", (about, "dim")), about)
 
 
@@ -72,7 +72,7 @@ def table_of(*columns: str) -> Table:
 
 
 def ends_of(items: Sequence[Any]) -> list[Any]:
-    """Give the first and the last of many items, with a remark between them."""
+    """Return the first and the last of many items, with a remark between them."""
     half = MOST_REGIONS_SHOWN // 2
     if len(items) <= MOST_REGIONS_SHOWN:
         return list(items)

@@ -36,7 +36,7 @@ def show_plan(content: Content) -> RenderableType:
         facts_grid(describe_plan(content)),
         *(Text.assemble(("! ", "yellow"), warning) for warning in content["warnings"]),
     ]
-    tables = {"regions to do": regions_to_do(content), "skipped": regions_skipped(content)}
+    tables = {"regions to process": regions_to_do(content), "skipped": regions_skipped(content)}
     parts += [section(name, ends_table(rows)) for name, rows in tables.items() if rows.rows]
     return Group(*parts)
 
@@ -58,7 +58,7 @@ def show_chain(content: Content) -> RenderableType:
         "files": " · ".join(f"{n:,} {status}" for status, n in statuses.most_common()) or "none",
         "objects": f"{count_of(content['objects'], 'object')}, {format_nbytes(content['nbytes'])}",
         "stages": " · ".join(f"{s} {format_duration(t)}" for s, t in content["seconds"].items()),
-        "left in": content["into"] or "nothing is left (--into DIR keeps it)",
+        "result": content["into"] or "not kept (--into DIR keeps it)",
     }
     title = heading(content["variable"], f"region {shorten_label(content['region'])}")
     parts: list[RenderableType] = [title, facts_grid(facts_of(facts))]

@@ -14,7 +14,7 @@ from gridmill.authoring.encoding.access import access_costs, public_cut
 from gridmill.authoring.encoding.chunking import Cut, cut_warnings, propose_cut
 from gridmill.display.terminal.layout import facts_grid, facts_of, heading, section, table_of
 from gridmill.display.terminal.values import Content, plain
-from gridmill.model.wording import count_of, format_nbytes, shorten_label
+from gridmill.model.wording import count_of, every, format_nbytes, shorten_label
 
 if TYPE_CHECKING:
     from gridmill.authoring.template import TemplateConfig
@@ -126,8 +126,8 @@ def _template_facts(content: Content) -> dict[str, str]:
         span = f"{shorten_label(content['first'])} … {shorten_label(content['last'])}"
     return {
         "dims": " · ".join(sizes),
-        dim: span + (f", every {step}" if step else ""),
-        "grows": f"along {dim}, {content['append_dim_capacity']:,} positions in an object of it",
+        dim: span + (f", {every(step)}" if step else ""),
+        "grows": f"along {dim}, {content['append_dim_capacity']:,} positions per object of {dim}",
         "region": f"{content['region_length']:,} positions along {dim}: "
         f"{count_of(content['regions'], 'region')} so far",
     }
@@ -293,7 +293,7 @@ def show_layout(content: Content) -> RenderableType:
         )
     positions = count_of(content["positions"], "position")
     parts: list[RenderableType] = [
-        heading(content["dataset_id"], f"a write brings {positions} along {content['append_dim']}"),
+        heading(content["dataset_id"], f"an update adds {positions} along {content['append_dim']}"),
         table,
     ]
     warnings = [
@@ -305,7 +305,7 @@ def show_layout(content: Content) -> RenderableType:
     if any(cut["opened_by_gdal"] == "3.13" for cut in content["cuts"]):
         shown.append(Text(FOR_GDAL))
     parts.append(section("what reads cost", Group(*shown)))
-    return Group(*parts, *([section("to mind", Group(*warnings))] if warnings else []))
+    return Group(*parts, *([section("warnings", Group(*warnings))] if warnings else []))
 
 
 def _access_table(cuts: Sequence[Content]) -> Table:

@@ -29,7 +29,7 @@ def validation_content(validation: Validation) -> Content:
 def show_validation(content: Content) -> RenderableType:
     """Show a line a check, and a line a finding with the command that repairs it."""
     about = content["store"] + (f" ({content['selection']})" if content["selection"] else "")
-    table = table_of("looked at", "found", "", "took")
+    table = table_of("check", "result", "details", "time")
     for result in content["results"]:
         table.add_row(
             Text(result["validator"], "bold"),
@@ -54,7 +54,7 @@ def _outcome(result: Mapping[str, Any]) -> Text:
 
 
 def _lines(repair: str, findings: Sequence[Mapping[str, Any]]) -> list[Text]:
-    """Give the findings that one command repairs; it is said once, after them."""
+    """Return the findings that one command repairs; it is said once, after them."""
     lines = [_line(finding) for finding in findings]
     if repair and len(lines) > 1:
         lines.append(Text(f"all {len(lines)}"))

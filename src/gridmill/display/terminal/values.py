@@ -12,14 +12,14 @@ Content = dict[str, Any]
 
 
 def masked(url: str) -> str:
-    """Give a URL without the credentials in it."""
+    """Return a URL without the credentials in it."""
     from gridmill.sources.fetch.download import mask_url
 
     return mask_url(url)
 
 
 def plain(value: Any) -> Any:
-    """Give a value that strict JSON can hold; NaN and infinities by their Zarr names.
+    """Return a value that strict JSON can hold; NaN and infinities by their Zarr names.
 
     Examples
     --------

@@ -132,7 +132,7 @@ class RunReport:
 
     @classmethod
     def begin(cls, dataset_id: str, kind: str, store: str = "") -> RunReport:
-        """Give the report of a run that begins now, with a name of its own."""
+        """Return the report of a run that begins now, with a name of its own."""
         # Names sort by time, also those of runs within one second.
         now = datetime.now(UTC)
         moment = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}"
@@ -195,7 +195,7 @@ class RunReport:
         return measure_overlap(self.spans)
 
     def throughput(self) -> dict[str, float]:
-        """Give bytes a second of each stage while it was active, by stage."""
+        """Return bytes a second of each stage while it was active, by stage."""
         seconds = dict.fromkeys(STAGES, 0.0)
         nbytes = dict.fromkeys(STAGES, 0)
         for span in self.spans:
@@ -204,7 +204,7 @@ class RunReport:
         return {stage: nbytes[stage] / seconds[stage] for stage in STAGES if seconds[stage]}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain values, with the overlap measured."""
+        """Return everything as plain values, with the overlap measured."""
         return self._as_plain({item.name for item in fields(self)})
 
     def waited_s(self) -> float | None:
@@ -234,7 +234,7 @@ class RunReport:
         return content
 
     def brief(self) -> dict[str, Any]:
-        """Give what a list of runs tells of each, as plain values."""
+        """Return what a list of runs tells of each, as plain values."""
         names = ("run", "kind", "started", "ended", "seconds", "succeeded", "interrupted")
         counts = ("regions_done", "regions_failed", "regions_revised", "nbytes_uploaded")
         published = ("positions_before", "positions_after", "published_before", "published_after")
@@ -277,7 +277,7 @@ class RunReport:
 
 
 def join_reports(reports: Sequence[RunReport]) -> RunReport:
-    """Give one report of several runs that follow each other; what failed is what still does."""
+    """Return one report of several runs that follow each other; what failed is what still does."""
     first, last = reports[0], reports[-1]
     if len(reports) == 1:
         return last
@@ -307,7 +307,7 @@ def join_reports(reports: Sequence[RunReport]) -> RunReport:
 
 
 def _plain(item: Any) -> dict[str, Any]:
-    """Give a dataclass of plain values as a dict; `asdict` looks for others, which takes long."""
+    """Return a dataclass of plain values as a dict; `asdict` looks for others, which takes long."""
     return {name: getattr(item, name) for name in item.__dataclass_fields__}
 
 

@@ -26,7 +26,7 @@ from gridmill.stores.contents.axis import Moves
 
 __all__ = ["moved_record", "moved_records", "with_objects"]
 
-LATE = "its label came late and was taken in; the next update fetches it"
+LATE = "its label arrived late and was inserted; the next update fetches it"
 Receipts = Mapping[str, tuple[ObjectReceipt, ...]]
 
 

@@ -130,7 +130,9 @@ def _check_possible(dataset: DynamicalDataset) -> None:
 
 def _check_wanted(dataset: DynamicalDataset, late: Sequence[Any], *, soon: bool) -> None:
     if not late:
-        raise ValueError(f"no label of {mask_url(dataset.store.url)} came late: nothing to take in")
+        raise ValueError(
+            f"no label of {mask_url(dataset.store.url)} arrived late: nothing to insert"
+        )
     reports = dataset.store.tracker.reports.past()
     last = next((r for r in reports if r.kind == KIND and r.ended and not r.interrupted), None)
     if last is None or soon:
@@ -139,7 +141,7 @@ def _check_wanted(dataset: DynamicalDataset, late: Sequence[Any], *, soon: bool)
     if since < AT_MOST_EVERY:
         raise TooSoon(
             f"{mask_url(dataset.store.url)} was reindexed at {last.ended}, and each time writes "
-            "all regions behind the first late label anew: wait for a day, or give --soon"
+            "all regions after the first late label: wait for a day, or give --soon"
         )
 
 

@@ -149,7 +149,7 @@ def _publish(examined: Examined, store: FinalStore, lease: Lease, message: str) 
         source = found_in(store)
         if source is None or metadata_in(source)[0] not in (examined.found,):
             raise ValueError(
-                f"{store.url} was changed while it was looked at: stop what else writes it, and "
+                f"{store.url} was changed during the check: stop the other writer, and "
                 "run this again"
             )
         view.restore(examined.length, message, check)

@@ -22,7 +22,7 @@ from gridmill.stores.metadata import ROOT, array_metadata
 
 __all__ = ["Adapted", "Misfit", "adapted", "metadata_in"]
 
-COPY = "gridmill copy writes it anew, as the dataset declares it"
+COPY = "gridmill copy rewrites it as the dataset declares it"
 # What the metadata of a Zarr v2 group are called.
 V2 = (".zmetadata", ".zgroup", ".zattrs")
 

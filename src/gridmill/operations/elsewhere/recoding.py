@@ -107,7 +107,7 @@ def recode(
         publisher.publish(lease, message="Copy the archive")
         dim = archive.append_dim
         lacking = len(archive.index) - ds.sizes[dim]
-        notes = [f"values were written anew: {source.url} has no records of gridmill's"]
+        notes = [f"values were rewritten: {source.url} has no records of gridmill's"]
         notes += [f"{count_of(lacking, 'label')} of {dim} were not there: gaps"] * bool(lacking)
         return notes
 
@@ -343,7 +343,7 @@ def _note(
 
 
 def _within(at: int | slice, part: slice) -> slice:
-    """Give what of a place lies in a part of its axis, counted from the part's start."""
+    """Return what of a place lies in a part of its axis, counted from the part's start."""
     whole = at if isinstance(at, slice) else slice(at, at + 1)
     first = part.start if whole.start is None else max(whole.start, part.start)
     stop = part.stop if whole.stop is None else min(whole.stop, part.stop)

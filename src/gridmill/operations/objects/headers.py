@@ -1,4 +1,4 @@
-"""Give the objects of an archive the headers that new ones get."""
+"""The headers of existing objects, set to those that new ones get."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Relabelling:
 
 
 def relabel(dataset: DynamicalDataset, *, dry_run: bool = False, now: Any = None) -> Relabelling:
-    """Give the objects of an archive and its replicas the headers that new ones get.
+    """Return the objects of an archive and its replicas the headers that new ones get.
 
     Each is copied onto itself, on the condition that nobody replaced it meanwhile. Interrupted, the
     same call does the rest.

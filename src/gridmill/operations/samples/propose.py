@@ -86,7 +86,7 @@ def _described(sample: GribSample) -> str:
 
 
 def _paired(samples: Sequence[GribSample]) -> list[GribSample]:
-    """Give fields the names of their inventory, where there are both."""
+    """Name fields as their inventory does, where there are both."""
     inventories = {_described(s): s for s in samples if s.sample.kind == "inventory"}
     files = [sample for sample in samples if sample.sample.kind == "grib"]
     owned = {_described(file): _inventory_of(file, inventories) for file in files}

@@ -1,4 +1,4 @@
-"""Give variables of an archive the names that its dataset declares by now.
+"""Rename variables of an archive to the names that its dataset declares.
 
 No source file is asked for, and readers see the new name at once for all positions. The former
 name stays until a date, and updates fill both: what is stored is copied inside each store, and its

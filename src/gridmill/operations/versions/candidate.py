@@ -136,7 +136,7 @@ def check_may_replace(
         raise ValueError(
             f"readers of {where} would see {count_of(candidate.regained, 'label')} again that "
             "gridmill retain dropped: call gridmill retain with --stage for a next version first, "
-            "or give --allow-dropped (the next gridmill retain drops them anew)"
+            "or give --allow-dropped (the next gridmill retain drops them again)"
         )
     if errors and not allow_errors:
         raise ValueError(

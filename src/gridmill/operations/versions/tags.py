@@ -1,4 +1,4 @@
-"""Gives versions of an archive names, and takes the names away."""
+"""Names versions of an archive, and deletes such names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["delete_tag", "list_tags", "moment_of", "tag_archive"]
 
 
 def tag_archive(dataset: DynamicalDataset, name: str, at: datetime | None = None) -> Tag:
-    """Give what readers see a name, or what they saw at a moment.
+    """Return what readers see a name, or what they saw at a moment.
 
     Raises
     ------

@@ -41,7 +41,7 @@ class Chain:
 
     @contextmanager
     def layers(self) -> Iterator[Layers]:
-        """Give empty layers, and give back their memory and disk space."""
+        """Return empty layers, and release their memory and disk space."""
         folder = self.scratch / uuid4().hex
         with open_layers(self.work, folder) as layers:
             yield layers

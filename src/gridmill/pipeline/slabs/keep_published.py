@@ -108,7 +108,7 @@ def _stored(context: RunContext, work: VariableWork, selection: tuple[slice, ...
 
 
 def written_region(work: VariableWork) -> Region | None:
-    """Give the positions of the append dim that are written; None for a static variable."""
+    """Return the positions of the append dim that are written; None for a static variable."""
     return work.job.region if work.job.append_dim in work.data_var.dims else None
 
 

@@ -60,14 +60,14 @@ class Layers:
         return rests_on_whole(self.work.data_var, self.work.offsets, masks)
 
     def close(self, number: int) -> None:
-        """Give back a slab's disk space and memory."""
+        """Release a slab's disk space and memory."""
         for canvas in {id(c): c for c in (self.canvas, *(s.canvas for s in self.sources))}.values():
             canvas.close(number)
 
 
 @contextmanager
 def open_layers(work: VariableWork, folder: Path) -> Iterator[Layers]:
-    """Give empty layers, and give back their memory."""
+    """Return empty layers, and release their memory."""
     with ExitStack() as stack:
 
         def canvas(of: VariableWork, name: str) -> Canvas:

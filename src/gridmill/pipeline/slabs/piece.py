@@ -56,7 +56,7 @@ def why_withdrawn(work: VariableWork, file: SourceFile) -> str:
 
 
 def _promise(context: RunContext, work: VariableWork, file: SourceFile) -> Promise:
-    """Give what a source file should hold of a variable, by its place."""
+    """Return what a source file should hold of a variable, by its place."""
     job, var = work.job, work.data_var
     place = file.place_in_source(job.append_dim)
     known = dict(context.axes)

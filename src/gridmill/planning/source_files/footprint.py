@@ -124,7 +124,7 @@ class Footprint:
         return found
 
     def filled(self, indexes: Collection[int], source: str = "") -> Mask:
-        """Give the places of these files, or of those that have one of the variable's sources."""
+        """Return the places of these files, or of those that have one of the variable's sources."""
         filled = np.zeros(self.source_shape, bool)
         for index in indexes:
             if not source or self.files[index].gives(source):
@@ -132,7 +132,7 @@ class Footprint:
         return filled
 
     def of(self, indexes: Collection[int]) -> Mask:
-        """Give where values rest on these files alone."""
+        """Return where values rest on these files alone."""
         masks = [
             self.job.for_worker((source,)).provenance(self.filled(indexes, source.name), source)
             for source in self.data_var.sources

@@ -62,7 +62,7 @@ def connect(
     adapt: tuple[int, int] | None = None,
     **options: Any,
 ) -> Iterator[Client]:
-    """Give a client of a Dask cluster.
+    """Return a client of a Dask cluster.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _for_a_queue(kind: Any, threads: int, options: Mapping[str, Any]) -> dict[st
 
 
 def _site(queue: str, name: str) -> Any:
-    """Give what the site's settings of dask-jobqueue say."""
+    """Return what the site's settings of dask-jobqueue say."""
     return dask.config.get(f"jobqueue.{queue}.{name}", None)
 
 

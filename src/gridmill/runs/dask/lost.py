@@ -61,6 +61,6 @@ def _is_gone(client: Client, error: Exception) -> bool:
 
 def _lost(why: str) -> SchedulerLost:
     return SchedulerLost(
-        f"the Dask scheduler is gone, or its client was closed ({why}). What is recorded is safe: "
-        "run again to go on"
+        f"the Dask scheduler is gone, or its client was closed ({why}). Recorded work is safe: "
+        "rerun to resume"
     )

@@ -88,13 +88,13 @@ class OnCluster:
             self._workforce.close()
 
     def threads(self) -> Mapping[str, int]:
-        """Give the workers that are there, with their threads."""
+        """Return the workers that are there, with their threads."""
         with told_of_loss(self.client):
             threads: Mapping[str, int] = self.client.nthreads()  # type: ignore[no-untyped-call]
             return threads
 
     def expected(self, workers: int) -> int:
-        """Give how many workers work should be in flight for."""
+        """Return how many workers work should be in flight for."""
         return expected_workers(self.client, workers)
 
     def look(self, present: Sequence[str]) -> None:
@@ -188,7 +188,7 @@ class OnCluster:
         return bool(self._completed.has_ready())
 
     def take(self, wait_s: float) -> tuple[Any, Any] | None:
-        """Give a task that ended; None where none does in so many seconds."""
+        """Return a task that ended; None where none does in so many seconds."""
         if not self._completed.has_ready():
             with self._completed.thread_condition:
                 self._completed.thread_condition.wait(wait_s)

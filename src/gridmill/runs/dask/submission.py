@@ -61,7 +61,7 @@ PRIORITY_OF_UPDATES = 10**15
 
 
 def seconds_of_batch() -> float:
-    """Give how long a batch may take, as Dask's configuration says; 0 means that there is none."""
+    """Return how long a batch may take, as Dask's configuration says; 0 means no limit."""
     return float(dask.config.get("gridmill.batch-seconds", batches.BATCH_SECONDS))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 import numcodecs.blosc
 
 from gridmill.authoring.region_job import RegionJob
+from gridmill.model.wording import word_retry
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
 from gridmill.pipeline.upload import upload
@@ -75,6 +77,7 @@ class Here:
         folder = self._stack.enter_context(temporary_folder(self.root))
         self._workspace = Workspace(folder / "tasks")
         self._stack.enter_context(_one_thread())
+        logging.getLogger("stamina").addFilter(word_retry)
         self._stack.enter_context(_shared(folder / "inventories"))
         # It ends first: folders stay until nothing is read from them.
         self._pool = self._stack.enter_context(ThreadPoolExecutor(UPLOADS, "upload"))
@@ -84,11 +87,11 @@ class Here:
         self._stack.close()
 
     def threads(self) -> Mapping[str, int]:
-        """Give this process, with its one thread."""
+        """Return this process, with its one thread."""
         return {HERE: 1}
 
     def expected(self, workers: int) -> int:
-        """Give the one that there is."""
+        """Return the one that there is."""
         return 1
 
     def look(self, present: Sequence[str]) -> None:
@@ -159,7 +162,7 @@ class Here:
         return self._context
 
     def bench(self, key: str) -> Bench:
-        """Give where a task with a key works."""
+        """Return where a task with a key works."""
         return Bench(self._workspace.of_key(key), HERE)
 
     def upload(self, key: str, shards: LocalShards) -> Future[Receipt]:
@@ -245,7 +248,7 @@ class _Chains:
     def chain(
         self, key: str, work: VariableWork
     ) -> tuple[Callable[[], Future[Receipt]], Callable[[], None]]:
-        """Give what compresses a variable and begins to upload it, and what cleans up after it."""
+        """Return what compresses a variable and begins to upload it, and what cleans up after it."""
         here, compress_key, upload_key = self.here, f"compress-{key}", f"upload-{key}"
 
         def compress_and_upload() -> Future[Receipt]:

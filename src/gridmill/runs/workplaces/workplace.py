@@ -39,7 +39,7 @@ def threads_per_worker() -> int:
 
 
 class SchedulerLost(RuntimeError):  # noqa: N818
-    """The Dask scheduler is gone: what is recorded is safe, run again to go on."""
+    """The Dask scheduler is gone: recorded work is safe; rerun to resume."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ class Workplace(Protocol):
         """Leave everything as it was found."""
 
     def threads(self) -> Mapping[str, int]:
-        """Give the workers that are there, with their threads."""
+        """Return the workers that are there, with their threads."""
 
     def expected(self, workers: int) -> int:
-        """Give how many workers work should be in flight for, where there are so many."""
+        """Return how many workers work should be in flight for, where there are so many."""
 
     def look(self, present: Sequence[str]) -> None:
         """See whether workers came or are missing; raises where a run cannot go on."""
@@ -166,7 +166,7 @@ class Workplace(Protocol):
         """Whether a task has ended that is not taken yet."""
 
     def take(self, wait_s: float) -> tuple[Any, Any] | None:
-        """Give a task that ended with its result, or its error's type and the error; or None."""
+        """Return a task that ended with its result, or its error's type and the error; or None."""
 
     def let_go(self) -> None:
         """Forget what is not done."""
@@ -183,7 +183,7 @@ def group_key(job: RegionJob[Any, Any], group: GroupWork) -> str:
 
 
 def for_attempt(job: RegionJob[Any, Any], group: GroupWork, suffix: str) -> RegionJob[Any, Any]:
-    """Give a job as those who download for a group need it."""
+    """Return a job as those who download for a group need it."""
     small = job.for_worker(sources_of([work.data_var for work in group.works.values()]))
     return replace_field(small, attempt=suffix)
 

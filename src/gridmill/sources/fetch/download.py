@@ -260,7 +260,7 @@ def _requests(byte_ranges: Sequence[ByteRange] | None) -> Sequence[ByteRange | N
 
 @contextmanager
 def partial_beside(destination: Path) -> Iterator[Path]:
-    """Give the path of a hidden file beside a destination; it is removed if it is there after."""
+    """Return the path of a hidden file beside a destination; it is removed if it is there after."""
     if not destination.parent.is_dir():
         raise FileNotFoundError(
             errno.ENOENT,

@@ -42,7 +42,7 @@ class Places(Protocol):
         """Return a turn, of which there are `most_a_minute`."""
 
     def close(self) -> None:
-        """Give back what is held for later no more."""
+        """Release what is no longer held for later."""
 
 
 def turns_of(most_a_minute: int) -> tuple[int, float]:
@@ -105,7 +105,7 @@ class PlacesHere:
 
 
 def give_back_after(seconds: float, give_back: Callable[..., object], *what: object) -> Timer:
-    """Give a turn back later, in a thread that keeps no process from ending."""
+    """Release a turn later, in a thread that keeps no process from ending."""
     timer = Timer(seconds, give_back, what)
     timer.daemon = True
     timer.start()

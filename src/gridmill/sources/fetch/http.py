@@ -214,7 +214,7 @@ def _http_pool(pid: int, proxy: str) -> urllib3.PoolManager:
 
 
 def _proxy_for(url: str) -> str:
-    """Give the proxy for an address, as the environment names it for curl, too; or nothing."""
+    """Return the proxy for an address, as the environment names it for curl, too; or nothing."""
     parsed = urllib3.util.parse_url(url)
     proxies = getproxies()
     host = parsed.host or ""

@@ -117,7 +117,7 @@ def find_field(message: bytes) -> list[Section]:
 
 
 def grid_definition(message: bytes, sections: Sequence[Section]) -> bytes | None:
-    """Give section 3 of a message, which says all of its grid; None in edition 1."""
+    """Return section 3 of a message, which says all of its grid; None in edition 1."""
     for number, start, stop in sections:
         if number == 3:
             return message[start:stop]

@@ -46,7 +46,7 @@ def loaded(message: bytes) -> Iterator[int]:
 
 @cache
 def import_eccodes() -> Any:
-    """Give ecCodes, or say what to install."""
+    """Return ecCodes, or raise an error that says what to install."""
     try:
         import eccodes
     except (ImportError, RuntimeError) as error:  # RuntimeError: there is no library

@@ -110,7 +110,7 @@ def fetch_queued(
         except NotAvailable as error:
             # What was made is thrown away by now: only a new job makes it again.
             tickets.forget(key)
-            told = f"what its job made is gone ({error.cause}); the next run asks anew"
+            told = f"what its job made is gone ({error.cause}); the next run requests it again"
             raise DownloadFailed(url, told, 1) from None
         except DownloadFailed:
             tickets.doubt(key, _now() + UNFETCHED_S)

@@ -19,7 +19,7 @@ MOST_XZ_NBYTES = 256 << 20
 
 
 def decompressed(file: BinaryIO, form: str) -> io.BufferedReader:
-    """Give the content of one or more streams of gz, bz2, xz or zst, one after the other.
+    """Return the content of one or more streams of gz, bz2, xz or zst, one after the other.
 
     Reading raises if they end early, are damaged, or are followed by what is neither another
     stream nor zeros: `EOFError`, `OSError` without a number, `zlib.error`, `lzma.LZMAError`, and
@@ -42,7 +42,7 @@ def decompressed(file: BinaryIO, form: str) -> io.BufferedReader:
 
 
 def iter_blocks(file: BinaryIO) -> Iterator[bytes]:
-    """Give the rest of a file in pieces of at most `BLOCK_NBYTES`."""
+    """Return the rest of a file in pieces of at most `BLOCK_NBYTES`."""
     return iter(lambda: file.read(BLOCK_NBYTES), b"")
 
 

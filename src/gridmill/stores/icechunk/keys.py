@@ -185,7 +185,7 @@ def reach(store: Store, variable: str, metadata: Array, keys: Sequence[str]) -> 
 
 
 def _index(key: str) -> list[int]:
-    """Give an object's position among the objects of its array, from its key."""
+    """Return an object's position among the objects of its array, from its key."""
     return [int(part) for part in key.split("/")[2:]]
 
 

@@ -77,7 +77,7 @@ _TRANSIENT = re.compile(
 
 
 def one_line(error: BaseException) -> str:
-    """Give the first line, which says what failed, and the last, which says why."""
+    """Return the first line, which says what failed, and the last, which says why."""
     lines = [line.strip(" x|`->\t") for line in str(error).splitlines()]
     lines = [line for line in lines if line] or [type(error).__name__]
     return lines[0] if len(lines) == 1 else f"{lines[0]}: {lines[-1]}"

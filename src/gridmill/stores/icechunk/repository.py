@@ -69,7 +69,7 @@ class RepositoryAt:
         return str(local_path(self.url).resolve()) if is_local(self.url) else self.url
 
     def published(self, *, travels: bool = False) -> Store | None:
-        """Give what readers see; None if there is no repository or nothing in it."""
+        """Return what readers see; None if there is no repository or nothing in it."""
         try:
             repository = self.open(travels=travels)
         except FileNotFoundError:

@@ -52,7 +52,7 @@ class Seeds:
             self.uploads.state.put(key, token.to_text().encode())
 
     def begin(self, variable: str, metadata: Array, keys: Sequence[str]) -> tuple[Any, str | None]:
-        """Give a fork whose array reaches to the end of these objects, and of which seed it is."""
+        """Return a fork whose array reaches to the end of these objects, and its seed."""
         repository = self.uploads.repository
         fork = fork_of(repository.open().writable_session(repository.branch))
         is_unseen = get(fork.store, f"{variable}/{ROOT}") is None

@@ -191,7 +191,7 @@ class IcechunkStore:
         return patiently(read)
 
     def published_nbytes(self, keys: Sequence[str]) -> dict[str, int]:
-        """Give the sizes of those published objects that are there, by key."""
+        """Return the sizes of those published objects that are there, by key."""
 
         def size(key: str) -> int | None:
             try:
@@ -272,7 +272,7 @@ class IcechunkStore:
         return patiently(read)
 
     def nbytes_in_use(self, keys: Sequence[str]) -> dict[str, int]:
-        """Give nothing: readers stay with their snapshot."""
+        """Return nothing: readers stay with their snapshot."""
         return {}
 
     def upload(
@@ -394,7 +394,7 @@ class IcechunkStore:
         return renaming(self.uploads, names, append_dim)
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
-        """Give the keys whose object is gone or has fewer bytes; see `Uploads.missing`."""
+        """Return the keys whose object is gone or has fewer bytes; see `Uploads.missing`."""
         return self.uploads.missing(receipts, token)
 
     def lost(self, region: StagedRegion) -> frozenset[str]:

@@ -178,7 +178,7 @@ class Token:
 
 
 def fork_of(session: icechunk.Session) -> ForkSession:
-    """Give a session that nobody else has as a fork: what is written to it can be a token.
+    """Return a session that nobody else has as a fork: what is written to it can be a token.
 
     `Session.fork` of Icechunk 1 makes a copy that brings a client of its own.
     """
@@ -188,7 +188,7 @@ def fork_of(session: icechunk.Session) -> ForkSession:
 
 
 def storage_of(repository: icechunk.Repository) -> bytes:
-    """Give how an open repository is reached, for `Token.fork`; asks nothing of it."""
+    """Return how an open repository is reached, for `Token.fork`; asks nothing of it."""
     state: Any = repository.__getstate__()
     content = bytes(state["_repository"])
     start, stop = next(_storages(content))
@@ -317,14 +317,14 @@ class Forks:
         self.kept_in = kept_in
 
     def holding(self, token: str | None, of: str) -> Store | None:
-        """Give what has the objects that a token made durable."""
+        """Return what has the objects that a token made durable."""
         if token is not None:
             with suppress(UploadLost):
                 return self.held(token, of)
         return self._repository.published()
 
     def held(self, token: str, of: str) -> Store:
-        """Give what an upload wrote, and the snapshot that it began from.
+        """Return what an upload wrote, and the snapshot that it began from.
 
         Also where the archive was moved or copied since, with its records.
 

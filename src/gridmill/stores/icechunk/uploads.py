@@ -86,7 +86,7 @@ class Uploads:
     # -- what is where ------------------------------------------------------------------------
 
     def missing(self, receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
-        """Give the keys whose object is gone or has fewer bytes.
+        """Return the keys whose object is gone or has fewer bytes.
 
         With a token, they are looked for in what it made durable, published or not; once the
         snapshot that it began from has expired, in what readers see. What this Icechunk does not
@@ -120,7 +120,7 @@ class Uploads:
         if reason not in self._complained:
             self._complained.add(reason)
             log.warning(
-                "%s: uploads that no reader sees yet count as not uploaded and are made again, "
+                "%s: uploads that no reader sees yet count as not uploaded and are repeated, "
                 "the first that of %s: %s",
                 self.repository.url,
                 key,
@@ -166,7 +166,7 @@ class Uploads:
         return self._known_merged
 
     def _merged_lately(self) -> Mapping[str, str]:
-        """Give what the branch held at the last publication, or else now; see `merged_in`."""
+        """Return what the branch held at the last publication, or else now; see `merged_in`."""
         if self._known_merged is None:
             try:
                 return self.merged()
@@ -216,7 +216,7 @@ def digests_without(
 
 
 def merged_in(repository: icechunk.Repository, branch: str = BRANCH) -> dict[str, str]:
-    """Give by region what the branch holds of it, as the commits of ours say."""
+    """Return by region what the branch holds of it, as the commits of ours say."""
     merged: dict[str, str | None] = {}
     if branch != BRANCH and branch not in repository.list_branches():
         return {}
@@ -232,7 +232,7 @@ def merged_in(repository: icechunk.Repository, branch: str = BRANCH) -> dict[str
 def said_of_merged(
     repository: icechunk.Repository, merged: Mapping[str, str], branch: str = BRANCH
 ) -> dict[str, Any]:
-    """Give what a commit says of what the branch holds with it.
+    """Return what a commit says of what the branch holds with it.
 
     All, in format 1: a commit is read by itself, and whoever looks for what it leaves out would
     read one after the other. In format 2 one object has what every commit says, so that each says

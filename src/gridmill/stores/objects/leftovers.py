@@ -31,7 +31,7 @@ ABANDONED_AFTER_S = 86_400.0
 
 
 def name_of_ours() -> str:
-    """Give a new name for a temporary file or folder of this process."""
+    """Return a new name for a temporary file or folder of this process."""
     return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
 
 
@@ -39,7 +39,7 @@ def name_of_ours() -> str:
 def temporary_folder(
     root: Path | None = None, *, make: Callable[[], Path] | None = None
 ) -> Iterator[Path]:
-    """Give an empty folder for this process alone while the context lasts, see `make_folder`.
+    """Return an empty folder for this process alone while the context lasts, see `make_folder`.
 
     Without `root`, what `make` gives is used, and deleted in the end. On a Dask worker, what a task
     leaves belongs to its `Workspace` instead.

@@ -33,7 +33,7 @@ def open_objects(
     storage_options: Mapping[str, Any] | None = None,
     headers: Headers | None = None,
 ) -> Objects:
-    """Give the objects below a URL; touches nothing yet.
+    """Return the objects below a URL; touches nothing yet.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def open_objects(
 def _in_a_cloud(
     url: str, options: Mapping[str, Any] | None, headers: Headers | None
 ) -> Objects | None:
-    """Give objects of Google Cloud Storage or Azure; None where fsspec is what reaches them.
+    """Return objects of Google Cloud Storage or Azure; None where fsspec is what reaches them.
 
     That is where obstore is not installed, or has no word for an option, and gcsfs or adlfs are.
 
@@ -101,7 +101,7 @@ def _in_a_cloud(
 
 
 def state_url(url: str) -> str:
-    """Give the place of the records beside a store."""
+    """Return the place of the records beside a store."""
     return f"{local_path(url) if is_local(url) else url.rstrip('/')}.gridmill"
 
 
@@ -112,7 +112,7 @@ def open_state(
     fsync: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Objects:
-    """Give the records of the store at `url`, which are beside it or where `state` says."""
+    """Return the records of the store at `url`, which are beside it or where `state` says."""
     state = state or state_url(url)
     options = storage_options if is_same_kind(state, url) else None
     return open_objects(state, fsync=fsync, storage_options=options)

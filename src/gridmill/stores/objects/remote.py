@@ -234,14 +234,14 @@ def _no_headers(headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _google_headers(headers: Mapping[str, str]) -> dict[str, Any]:
-    """Give what gcsfs takes."""
+    """Return what gcsfs takes."""
     control = headers.get("CacheControl")
     fixed = {} if control is None else {"fixed_key_metadata": {"cache_control": control}}
     return {"content_type": headers["ContentType"], **fixed}
 
 
 def _azure_headers(headers: Mapping[str, str]) -> dict[str, Any]:
-    """Give what adlfs takes, in every release."""
+    """Return what adlfs takes, in every release."""
     from azure.storage.blob import ContentSettings
 
     control = headers.get("CacheControl")

@@ -245,7 +245,7 @@ def claimed_names(objects: Objects) -> list[str]:
 
 
 def claim_key(name: str) -> str:
-    """Give the key of a claim."""
+    """Return the key of a claim."""
     return f"leases/{name}/claim.json"
 
 
@@ -281,7 +281,7 @@ def process_ticks(pid: int) -> int | None:
 
 
 def age_of_beat_s(beat: bytes) -> float | None:
-    """Give the age of a beat by the clocks; None if it says none, and only watching it tells."""
+    """Return the age of a beat by the clocks; None if it says none, and only watching it tells."""
     try:
         return time.time() - float(json.loads(beat)["at"])
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -215,7 +215,7 @@ class Lease:
         def check(claimed: Collection[str] | None = None) -> None:
             names = claimed_names(self.objects) if claimed is None else claimed
             if not {self.claim.run, name} <= set(names):
-                raise LeaseLost(f"run {self.claim.run} was taken for dead: it publishes nothing")
+                raise LeaseLost(f"run {self.claim.run} was presumed dead: it publishes nothing")
 
         try:
             # At first without a look, which is a request more where there is hardly a rival.
@@ -283,7 +283,7 @@ def _try(objects: Objects, name: str, claim: Claim) -> tuple[Collection[str], di
 def _rivals(
     objects: Objects, name: str, claim: Claim, claimed: Collection[str]
 ) -> dict[str, Claim]:
-    """Give overlapping claims of processes that live; those of dead ones are ended."""
+    """Return overlapping claims of processes that live; those of dead ones are ended."""
     rivals = {}
     others = [other for other in claimed if other not in (name, claim.run)]
     for other, theirs in claims_named(objects, others).items():

@@ -35,7 +35,7 @@ class Notices:
         self.objects.put(key, b"")
 
     def all(self) -> list[str]:
-        """Give the keys of all notices, see `notice_key`; what is in them says nothing.
+        """Return the keys of all notices, see `notice_key`; what is in them says nothing.
 
         Raises
         ------
@@ -66,7 +66,7 @@ def notice_key(start: int, run: str) -> str:
 
 
 def parse_notice(key: str) -> tuple[int, str]:
-    """Give the start of the region and the run that a notice names.
+    """Return the start of the region and the run that a notice names.
 
     Examples
     --------

@@ -40,19 +40,19 @@ DECLARATION_NEEDS = {
 REDO_NEEDS = {"runs": (list,)}
 
 RESTORE_RECORD = (
-    "restore it from a backup, or let gridmill rebuild-records make it anew; if it is lost, delete "
+    "restore it from a backup, or let gridmill rebuild-records restore it; if it is lost, delete "
     "it: its region is then reprocessed, while what is published stays"
 )
 RESTORE_DECLARATION = (
     "it says what the archive was made with, so restore it from a backup, or let gridmill "
-    "rebuild-records make it anew"
+    "rebuild-records restore it"
 )
 RESTORE_REDO = (
-    "restore it from a backup, or delete it: the next --redo of this selection then begins anew"
+    "restore it from a backup, or delete it: the next --redo of this selection then starts over"
 )
 RESTORE_FOLDER = (
     "nothing was written; restore the folder from a backup, give --state if it is kept elsewhere, "
-    "or let gridmill rebuild-records make it anew"
+    "or let gridmill rebuild-records restore it"
 )
 
 
@@ -163,7 +163,7 @@ class UpdateProgressTracker:
         self.objects.put("declaration.json", _serialised({**there, **declaration}))
 
     def lost(self, store_url: str, positions: int) -> MissingState:
-        """Give the error for a store that shows positions and whose declaration is gone."""
+        """Return the error for a store that shows positions and whose declaration is gone."""
         records = len(self._record_keys())
         found = f"{records} of its records" if records else "none of its records"
         cause = (

@@ -111,6 +111,6 @@ class RunReports:
 
 
 def _run_of(key: str) -> str | None:
-    """Give the run that a key holds the report of; None for its page."""
+    """Return the run that a key holds the report of; None for its page."""
     name = key.rpartition("/")[2]
     return name.removesuffix(".json") if name.endswith(".json") else None

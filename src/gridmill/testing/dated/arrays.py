@@ -43,7 +43,7 @@ class DatedArrays:
             self._stores.add(path)
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """Give the files and what is in each."""
+        """Return the files and what is in each."""
         for path, times in self._times.items():
             sample, group = self._holding[path]
             if sample.suffix == ".tif":

@@ -76,7 +76,7 @@ def _dated(samples: Path, dataset: type[DynamicalDataset]) -> Any:
 def _groups(
     dataset: type[DynamicalDataset], until: str, variables: Sequence[str] | None
 ) -> Iterator[tuple[Any, Sequence[Any]]]:
-    """Give the groups of every region, as a backfill has them."""
+    """Return the groups of every region, as a backfill has them."""
     config = dataset.template_config().narrowed(variables=variables)
     template: xr.Dataset = config.get_template(config.label(until))
     regions = regions_of(template.sizes[config.append_dim], config.region_length)

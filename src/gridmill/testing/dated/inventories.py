@@ -67,7 +67,7 @@ class DatedInventories:
                 self._done[path].setdefault(key, (line, selector, coord.init_time))
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """Give the files and what is in each."""
+        """Return the files and what is in each."""
         for path, wanted in self._done.items():
             content, lines = b"", []
             for number, (line, selector, init) in enumerate(wanted.values(), start=1):

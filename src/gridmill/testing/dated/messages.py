@@ -49,7 +49,7 @@ class DatedMessages:
                     self._done[path][key] = dated_message(message, coord.init_time, selector)
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """Give the files and what is in each."""
+        """Return the files and what is in each."""
         for path, messages in self._done.items():
             yield path, b"".join(messages.values())
 

@@ -81,7 +81,7 @@ class CfConventions:
 
 
 def find_checker() -> str:
-    """Give the path of the checker's command.
+    """Return the path of the checker's command.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def find_checker() -> str:
 
 
 def _beginning(context: Context) -> xr.Dataset:
-    """Give a few positions along every dim, undecoded, with values that stand for all."""
+    """Return a few positions along every dim, undecoded, with values that stand for all."""
     ds = context.ds.isel({dim: slice(0, POSITIONS) for dim in context.ds.dims})
     empty = {n: v.copy(data=np.zeros(v.shape, v.dtype)) for n, v in ds.data_vars.items()}
     for variable in ds.variables.values():

@@ -194,7 +194,7 @@ def _gaps_of(
 
 
 def _positions(job: RegionJob[Any, Any], file: SourceFile, context: Context) -> slice:
-    """Give the selected positions of the region that a file fills."""
+    """Return the selected positions of the region that a file fills."""
     filled = positions_filled(job, file)
     at, start = job.region.clip(filled.start, filled.stop), job.region.start
     first = max(at.start + start, context.positions.start)

@@ -164,7 +164,7 @@ class MadeAsNow:
                 if those:
                     spans.setdefault((wrong, those), []).append(_positions(record))
         findings = [
-            context.finding(f"made before this was mended: {wrong}", at, those, severity="warning")
+            context.finding(f"made before this was fixed: {wrong}", at, those, severity="warning")
             for (wrong, those), pieces in spans.items()
             for at in _joined(pieces)
         ]

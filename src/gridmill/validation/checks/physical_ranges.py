@@ -87,7 +87,7 @@ RANGES: Mapping[str, tuple[str, float, float]] = {
 
 
 def physical_range(attrs: Mapping[str, Any]) -> Range | None:
-    """Give the lowest and highest value that a quantity can have, from its CF attributes.
+    """Return the lowest and highest value that a quantity can have, from its CF attributes.
 
     Parameters
     ----------

@@ -273,7 +273,7 @@ class LevelShift(ValueValidator):
             yield _finding(context, var, _moved(at, stats.start), message)
 
     def _least_width(self, context: Context) -> int:
-        """Give how many positions a window must have: a day of them, as days are not alike."""
+        """Return how many positions a window must have: a day of them, as days are not alike."""
         labels = context.labels[context.positions]
         step = (labels[-1] - labels[0]) / max(1, len(labels) - 1)
         day = timedelta(days=1) / step if step else 0
@@ -281,12 +281,12 @@ class LevelShift(ValueValidator):
 
 
 def range_of(var: DataVar, ranges: Mapping[str, Range] | None = None) -> Range | None:
-    """Give what values a variable can have: as told, as declared, or by its CF name and units."""
+    """Return what values a variable can have: as told, as declared, or by its CF name and units."""
     return (ranges or {}).get(var.name) or var.valid_range or physical_range(var.attrs)
 
 
 def series_of(stats: FieldStatistics, var: DataVar, context: Context, name: str) -> Values:
-    """Give one value a position: the mean over leads, members and levels; NaN if one is missing.
+    """Return one value a position: the mean over leads, members and levels; NaN if one is missing.
 
     Those that never have a value, like lead 0 of an accumulation, do not count, nor do those that
     are not offered at every position, like the last leads where some forecasts are shorter.
@@ -351,7 +351,7 @@ def _over_fields(by_position: Values, fields: Values) -> Values:
 
 
 def spans_of(mask: Mask) -> list[slice]:
-    """Give the runs of positions where any field is marked; the last may hold several."""
+    """Return the runs of positions where any field is marked; the last may hold several."""
     runs = _runs(np.asarray(mask.reshape(len(mask), -1).any(axis=1)))
     if len(runs) > MOST_SPANS:
         runs = [*runs[: MOST_SPANS - 1], slice(runs[MOST_SPANS - 1].start, runs[-1].stop)]
@@ -359,13 +359,13 @@ def spans_of(mask: Mask) -> list[slice]:
 
 
 def _runs(marked: Mask) -> list[slice]:
-    """Give where runs of true values are."""
+    """Return where runs of true values are."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(int)))
     return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _explained(context: Context, var: DataVar, start: int, n: int) -> Mask:
-    """Give where a source file did not succeed, or the variable is not offered: no wonder."""
+    """Return where a source file did not succeed, or the variable is not offered: no wonder."""
     explained = np.zeros(n, bool)
     for region in context.regions():
         record = context.record(region)
@@ -396,13 +396,13 @@ def _is_bound(var: DataVar, values: Values) -> Mask:
 
 
 def _rounding(var: DataVar) -> float:
-    """Give by how much rounding may change a value, relative to it."""
+    """Return by how much rounding may change a value, relative to it."""
     bits = 23 if var.keep_mantissa_bits is None else var.keep_mantissa_bits
     return float(2.0 ** -(bits + 1))
 
 
 def _by_position(array: Values, var: DataVar, context: Context) -> Values:
-    """Give an array with one row a position, also for a static variable, which has one."""
+    """Return an array with one row a position, also for a static variable, which has one."""
     return array if context.config.varies(var) else array[None]
 
 

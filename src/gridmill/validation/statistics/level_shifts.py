@@ -69,7 +69,7 @@ class FieldSeries:
         return reach
 
     def __getitem__(self, at: Any) -> FieldSeries:
-        """Give a part."""
+        """Return a part."""
         return FieldSeries(self.mean[at], self.std[at], self.minimum[at], self.maximum[at])
 
     def __len__(self) -> int:
@@ -131,7 +131,7 @@ def _offsets(series: FieldSeries, width: int) -> list[int]:
 
 
 def _edges(state: Mask, width: int) -> list[int]:
-    """Give where a state changes; none if any of its runs is shorter than a window."""
+    """Return where a state changes; none if any of its runs is shorter than a window."""
     edges = (np.flatnonzero(np.diff(state.astype(int))) + 1).tolist()
     runs = np.diff([0, *edges, len(state)])
     return edges if runs.min() >= width else []

@@ -83,7 +83,7 @@ class FieldStatistics:
 
 
 def field_dims(var: DataVar, coords: Sequence[Coordinate], append_dim: str) -> tuple[str, ...]:
-    """Give the dims of a variable's fields: those that CF marks as horizontal, else the last two.
+    """Return the dims of a variable's fields: those that CF marks as horizontal, else the last two.
 
     Examples
     --------
@@ -291,7 +291,7 @@ class _Merged:
             self.digest[place] += mixed ^ (mixed >> np.uint64(29))
 
     def as_dataset(self, dims: Sequence[str]) -> xr.Dataset:
-        """Give the statistics as `FieldStatistics.fields`."""
+        """Return the statistics as `FieldStatistics.fields`."""
         nothing = self.valid == 0
         arrays = {
             "valid": self.valid,

@@ -185,7 +185,7 @@ def _around(row: Floats) -> Floats:
 
 
 def _with_neighbours(places: Floats, around: bool) -> Floats:
-    """Give places to points that have none beside two that do, so that these have corners."""
+    """Assign places to points that have none beside two that do, so that these have corners."""
     sums, many = np.zeros(places.shape), np.zeros(places.shape[:2])
     for axis, wraps in ((0, False), (1, around)):
         one = np.moveaxis(places, axis, 0)

@@ -35,12 +35,12 @@ def show_adoption(content: Content) -> RenderableType:
     gaps = [f"{name}: {count_of(n, 'source file')}" for name, n in content["gaps"].items()]
     facts = {
         "published": f"{ends} ({count_of(content['positions'], 'position')})",
-        "a region": count_of(content["region_length"], "position"),
+        "region": count_of(content["region_length"], "position"),
         "metadata": "\n".join(content["changes"]),
         "readers lack": "\n".join(gaps),
         "remarks": "\n".join(content["remarks"]),
     }
-    what = "dry run: it fits, nothing was changed" if content["dry_run"] else "adopted"
+    what = "dry run: it fits; nothing was changed" if content["dry_run"] else "adopted"
     shown = {name: said for name, said in facts.items() if said}
     title = heading(content["dataset_id"], f"{content['store']} {what}")
     return Group(title, facts_grid(facts_of(shown)))
@@ -66,7 +66,7 @@ def copied_content(copied: Copied) -> Content:
 
 def show_copied(content: Content) -> RenderableType:
     """Show what was copied."""
-    how = "decoded and written anew" if content["is_recoded"] else "as they were"
+    how = "decoded and rewritten" if content["is_recoded"] else "unchanged"
     unchecked = content["without_checksum"]
     facts = {
         "published": describe_publication(content),
@@ -74,7 +74,7 @@ def show_copied(content: Content) -> RenderableType:
         "data": f"{count_of(content['objects'], 'object')}, {format_nbytes(content['nbytes'])}, "
         f"{how}",
         "compared by size": f"{count_of(unchecked, 'object')} without a recorded checksum: "
-        "gridmill compare looks at values"
+        "gridmill compare checks their values"
         if unchecked
         else "",
         "done": "; ".join(content["notes"]),

@@ -70,7 +70,7 @@ def _before_row(place: Content, was: Content) -> list[Text]:
     what = _version(was) if was["status"] == "succeeded" else was["status"]
     return [
         Text(", ".join(place["variables"]), "bold"),
-        Text(what or "same source files, made otherwise"),
+        Text(what or "same source files, processed differently"),
         Text(_made(was["arrived"])),
         Text(f"{was['until']} by {was['by'] or UNKNOWN}"),
     ]

@@ -54,7 +54,7 @@ def read_grib_sample(sample: Sample) -> GribSample:
 
 
 def _whole_messages(path: Path, left_out: list[str]) -> Iterator[EncodedMessage]:
-    """Give the messages up to the first that is damaged."""
+    """Return the messages up to the first that is damaged."""
     try:
         yield from iter_messages(path)
     except GribCorrupt as error:

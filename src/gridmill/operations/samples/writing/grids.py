@@ -76,7 +76,7 @@ Candidate = tuple[Callable[..., Any], dict[str, Any]]
 
 
 def _candidates(grid: Grid) -> Iterator[Candidate]:
-    """Give the grids that may be a message's, the shortest declaration first."""
+    """Return the grids that may be a message's, the shortest declaration first."""
     if len(grid.dims) == 1:
         cells = {"latitudes": grid.latitudes, "longitudes": grid.longitudes}
         mesh = {"mesh": grid.mesh} if grid.mesh else {}
@@ -135,7 +135,7 @@ def _western(longitude: float) -> float:
 
 
 def _steps(*labels: np.ndarray[Any, Any]) -> Iterator[float | tuple[float, ...]]:
-    """Give the distances of neighbours along rows and columns, rounded as far as may be."""
+    """Return the distances of neighbours along rows and columns, rounded as far as may be."""
     exact = [(some[-1] - some[0]) / max(some.size - 1, 1) or 1.0 for some in labels]
     for digits in (3, 4, 6, 9, 15):
         steps = tuple(round(float(step), digits) for step in exact)

@@ -18,6 +18,7 @@ from distributed import (
 )
 from distributed.comm.core import CommClosedError
 
+from gridmill.model.wording import word_retry
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.plugin.executors import stage_executors
 from gridmill.runs.dask.plugin.memory import keep_freed_memory
@@ -37,7 +38,7 @@ CLAIMED_SHARE = 0.25
 
 
 class PipelinePlugin(WorkerPlugin):
-    """Gives a worker the stages' executors and a workspace whose folders live as long as keys.
+    """Equips a worker with the stages' executors and a workspace whose folders live like keys.
 
     Parameters
     ----------
@@ -65,6 +66,7 @@ class PipelinePlugin(WorkerPlugin):
         worker.executors.update(self.executors)
         stop_profiling(worker)
         logging.getLogger("distributed.worker").addFilter(_is_news)
+        logging.getLogger("stamina").addFilter(word_retry)
         self.keeps_memory = keep_freed_memory()
         numcodecs.blosc.use_threads = False
         zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
@@ -114,13 +116,13 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _inventories(worker: Worker) -> Path:
-    """Give the folder that all workers of a cluster share on a machine, beside their own."""
+    """Return the folder that all workers of a cluster share on a machine, beside their own."""
     cluster = hashlib.sha256(str(worker.scheduler.address).encode()).hexdigest()[:12]
     return Path(worker.local_directory).parent / f"gridmill-inventories-{cluster}"
 
 
 def _most_claimed(worker: Worker) -> int:
-    """Give how large files may claim to be, in bytes.
+    """Return how large files may claim to be, in bytes.
 
     Dask takes them to be in memory, and refuses a task whose inputs do not fit there.
     """

@@ -78,7 +78,7 @@ class _WholeJobs(Adaptive):
         return len(self.cluster.new_spec["group"])  # type: ignore[attr-defined]
 
     async def target(self) -> int:
-        """Give how many workers there should be: those of the jobs that the work needs."""
+        """Return how many workers there should be: those of the jobs that the work needs."""
         wanted = await super().target()  # type: ignore[no-untyped-call]
         return int(-(-wanted // self._size) * self._size)
 
@@ -92,12 +92,12 @@ class _WholeJobs(Adaptive):
 
 
 def _job_of(worker: Any) -> str:
-    """Give the name of a worker's job, by which workers are ended together."""
+    """Return the name of a worker's job, by which workers are ended together."""
     return str(worker.name).rpartition("-")[0]
 
 
 def _reason(error: Exception) -> str:
-    """Give what the queue's command said; its error has that below a line ``stderr:``."""
+    """Return what the queue's command said; its error has that below a line ``stderr:``."""
     if isinstance(error, FileNotFoundError):
         return f"there is no command {error.filename} on this machine"
     said = str(error).partition("stderr:\n")[2] or str(error)
@@ -128,7 +128,7 @@ class Jobs:
         return sorted({job.refused for job in jobs if getattr(job, "refused", "")})
 
     def waiting(self) -> list[str]:
-        """Give the numbers of jobs of which no process was ever seen."""
+        """Return the numbers of jobs of which no process was ever seen."""
         unseen = [job for job in list(self.cluster.workers.values()) if job not in self._seen]
         return [str(job.job_id) for job in unseen if job.job_id]
 
@@ -162,7 +162,7 @@ class Jobs:
         return job in self._seen and now - self._seen[job] >= float(patience)
 
     def _processes(self, name: Any) -> set[str]:
-        """Give the names of a job's workers."""
+        """Return the names of a job's workers."""
         spec = self.cluster.worker_spec.get(name, {})
         return {f"{name}{suffix}" for suffix in spec.get("group", ("",))}
 

@@ -77,7 +77,7 @@ def examine(wanted: dict[str, Any], worker: Worker) -> list[tuple[str, str, bool
 
 
 def cannot_import(modules: list[str]) -> list[tuple[str, str, bool]]:
-    """Give the first finding of modules that cannot be imported here, see `examine`."""
+    """Return the first finding of modules that cannot be imported here, see `examine`."""
     import importlib
 
     for module in modules:
@@ -131,7 +131,7 @@ def lacks(worker: Worker, threads: int) -> dict[str, str]:
 
 
 def versions_of(names: list[str]) -> dict[str, str]:
-    """Give the versions of packages in this process, and of Python, as ``3.13``."""
+    """Return the versions of packages in this process, and of Python, as ``3.13``."""
     import importlib
     import sys
 

@@ -22,7 +22,7 @@ THREE = (3600, 60, 1)
 
 
 def lifetime_arguments(walltime: str, queue: str) -> list[str]:
-    """Give the arguments with which ``dask worker`` leaves before the walltime, staggered.
+    """Return the arguments with which ``dask worker`` leaves before the walltime, staggered.
 
     Parameters
     ----------

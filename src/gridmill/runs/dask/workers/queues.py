@@ -41,7 +41,7 @@ def why_none_runs(cluster: Any) -> str:
 
 
 def unknown_jobs(jobs: list[str]) -> set[str]:
-    """Give those of the jobs that Slurm does not know any more; none where there is no Slurm."""
+    """Return those of the jobs that Slurm does not know any more; none where there is no Slurm."""
     if not jobs:
         return set()
     told = _squeue("--me", "--format=%i")

@@ -79,7 +79,7 @@ def keep_most(client: Client, workers: int) -> None:
 
 
 def expected_workers(client: Client, workers: int) -> int:
-    """Give how many workers work should be in flight for.
+    """Return how many workers work should be in flight for.
 
     An adaptive cluster starts workers for what waits: there must be more than the present ones do.
     """
@@ -174,7 +174,7 @@ class Workforce:
             raise ValueError(f"no worker can run anything: {address} {text}")
 
     def _told(self) -> tuple[tuple[float, Mapping[str, Any]], ...]:
-        """Give what workers that joined told the scheduler of themselves."""
+        """Return what workers that joined told the scheduler of themselves."""
         return self.client.get_events(TOPIC)  # type: ignore[no-any-return]
 
     def _note(self, address: str, findings: Iterable[Finding]) -> None:
@@ -231,8 +231,8 @@ class Workforce:
         waited = now - self._without_since
         if waited >= self.timeout_s:
             raise NoWorkers(
-                f"there was no worker for {format_duration(waited)}: {self._why()}. What is "
-                "recorded is safe: run again when there are workers, or with a longer "
+                f"there was no worker for {format_duration(waited)}: {self._why()}. Recorded "
+                "work is safe: rerun when there are workers, or with a longer "
                 "--worker-timeout"
             )
         if waited >= self._say_next:

@@ -120,11 +120,11 @@ def _printed(rule: Credential) -> str:
         why = f"did not end in {COMMAND_S:g} s"
         if isinstance(error, OSError):
             why = f"cannot be run: {error.strerror}"
-        raise CredentialMissing(f"{rule.place} {why}; run it by hand") from None
+        raise CredentialMissing(f"{rule.place} {why}; run it yourself") from None
     # What it says on stderr may hold anything.
     if done.returncode or not done.stdout.strip():
         how = f"ended with exit code {done.returncode}" if done.returncode else "printed nothing"
-        raise CredentialMissing(f"{rule.place} {how}; run it by hand to see what it says")
+        raise CredentialMissing(f"{rule.place} {how}; run it yourself to see its output")
     try:
         printed = done.stdout.decode().strip()
     except UnicodeDecodeError:

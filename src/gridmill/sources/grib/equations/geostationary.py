@@ -23,7 +23,7 @@ def _sweeps_x(grid_mapping: GridMapping) -> bool:
 
 
 def project_geostationary(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
-    """Give the scanning angles east and north in radians; NaN where the satellite sees nothing."""
+    """Return scanning angles east and north in radians; NaN where the satellite sees nothing."""
     a, b, distance = _axes(grid_mapping)
     geocentric = np.arctan((b / a) ** 2 * np.tan(phi))
     radius = b / np.sqrt(1.0 - (1.0 - (b / a) ** 2) * np.cos(geocentric) ** 2)
@@ -40,7 +40,7 @@ def project_geostationary(grid_mapping: GridMapping, phi: Floats, angle: Floats)
 
 
 def unproject_geostationary(grid_mapping: GridMapping, x: Floats, y: Floats) -> Pair:
-    """Give radians, from scanning angles; NaN in space."""
+    """Return radians, from scanning angles; NaN in space."""
     a, b, distance = _axes(grid_mapping)
     ratio = (a / b) ** 2
     ahead = np.cos(x) * np.cos(y)

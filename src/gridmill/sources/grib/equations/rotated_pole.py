@@ -12,7 +12,7 @@ __all__ = ["from_rotated", "rotated_pole", "to_rotated"]
 
 
 def rotated_pole(southern_latitude: float, southern_longitude: float) -> dict[str, str | float]:
-    """Give the CF attributes of a pole that GRIB writes as the southern one, degrees.
+    """Return the CF attributes of a pole that GRIB writes as the southern one, degrees.
 
     Examples
     --------
@@ -28,13 +28,13 @@ def rotated_pole(southern_latitude: float, southern_longitude: float) -> dict[st
 
 
 def to_rotated(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
-    """Give grid longitudes and latitudes in degrees; `angle` is east of the grid's north pole."""
+    """Return grid longitudes and latitudes in degrees; `angle` is east of the grid's north pole."""
     latitudes, longitudes = _turned(grid_mapping, phi, angle)
     return np.degrees(longitudes), np.degrees(latitudes)
 
 
 def from_rotated(grid_mapping: GridMapping, x: Floats, y: Floats) -> Pair:
-    """Give radians, the second east of the grid's north pole, from grid longitudes, latitudes."""
+    """Return radians, the second east of the grid's north pole, from grid longitudes, latitudes."""
     return _turned(grid_mapping, np.radians(y), np.radians(x))
 
 

@@ -61,7 +61,7 @@ def _series(grid_mapping: GridMapping, earth: Ellipsoid) -> _Series:
 
 
 def _forward(earth: Ellipsoid, alpha: Floats, phi: Floats, angle: Floats) -> Pair:
-    """Give Karney's xi and eta: equations 7 to 11."""
+    """Return Karney's xi and eta: equations 7 to 11."""
     # The tangent of the conformal latitude.
     t = earth.t(phi)
     tangent = (1.0 / t - t) / 2.0
@@ -83,7 +83,7 @@ def _summed(coefficients: Floats, xi: Floats, eta: Floats, sign: float) -> Pair:
 
 
 def project_transverse_mercator(grid_mapping: GridMapping, phi: Floats, angle: Floats) -> Pair:
-    """Give metres east and north, from radians."""
+    """Return metres east and north, from radians."""
     series = _series(grid_mapping, earth := ellipsoid_of(grid_mapping))
     xi, eta = _forward(earth, series.alpha, phi, angle)
     return (
@@ -93,7 +93,7 @@ def project_transverse_mercator(grid_mapping: GridMapping, phi: Floats, angle: F
 
 
 def unproject_transverse_mercator(grid_mapping: GridMapping, x: Floats, y: Floats) -> Pair:
-    """Give radians, from metres east and north: equations 14 to 19."""
+    """Return radians, from metres east and north: equations 14 to 19."""
     series = _series(grid_mapping, earth := ellipsoid_of(grid_mapping))
     east = x - number(grid_mapping, "false_easting")
     north = y - number(grid_mapping, "false_northing")

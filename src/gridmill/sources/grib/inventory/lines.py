@@ -26,7 +26,7 @@ def parse_lines(parse: Callable[[int, str], Message], text: str) -> list[Message
 
 
 def not_negative(value: int, name: str) -> int:
-    """Give a value of a line; ValueError if it is negative."""
+    """Return a value of a line; ValueError if it is negative."""
     if value < 0:
         raise ValueError(f"{name} {value} is negative")
     return value

@@ -164,7 +164,7 @@ def _check_shifts(repository: RepositoryAt) -> None:
     if not hasattr(icechunk.Session, "shift_array"):
         raise ValueError(
             f"Icechunk {icechunk.__version__} cannot shift the arrays of {repository.url}: all "
-            "that is kept would have to be written anew. Install Icechunk 2 where gridmill "
+            "that is kept would have to be rewritten. Install Icechunk 2 where gridmill "
             "retain runs (pip install 'icechunk>=2', on Python 3.12 or newer); the archive keeps "
             "its format, and who reads or updates it may stay with Icechunk 1.1 where that is 1"
         )

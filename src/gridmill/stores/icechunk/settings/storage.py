@@ -137,7 +137,7 @@ def _those_given(credentials: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(address: CloudAddress, config: Mapping[str, Any]) -> dict[str, str]:
-    """Give the rest of a configuration, for Icechunk, which takes texts."""
+    """Return the rest of a configuration, for Icechunk, which takes texts."""
     texts = {
         name: str(value).lower() if value is True else str(value) for name, value in config.items()
     }

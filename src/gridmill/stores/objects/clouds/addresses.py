@@ -142,7 +142,7 @@ def _gcs_config(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
 
 def _gcs_token(token: Any) -> dict[str, Any]:
-    """Give what a token of gcsfs means: a way to find credentials, a file, or its content."""
+    """Return what a token of gcsfs means: a way to find credentials, a file, or its content."""
     if token in (None, "google_default", "cloud", "cache"):
         return {}
     if token == "anon":

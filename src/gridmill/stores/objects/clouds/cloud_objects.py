@@ -247,5 +247,5 @@ class CloudObjects:
 
 
 def _attributes(headers: Mapping[str, str]) -> dict[str, str]:
-    """Give headers by their own names."""
+    """Return headers by their own names."""
     return {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name): value for name, value in headers.items()}

@@ -311,13 +311,13 @@ class Conditions:
         return " and ".join(header for header, is_meant in means.items() if not is_meant)
 
     def on(self, tag: str | None) -> dict[str, str]:
-        """Give the condition that an object has this tag, or that none is there, if it can be."""
+        """Return the condition that an object has this tag, or that none is there, if it can be."""
         if tag is None:
             return {"IfNoneMatch": "*"} if self.absent else {}
         return {} if self.as_sent is None else {"IfMatch": self.as_sent(tag)}
 
     def of_source(self, tag: str) -> dict[str, str]:
-        """Give the condition that what is copied has this tag, if it can be."""
+        """Return the condition that what is copied has this tag, if it can be."""
         return {} if self.as_sent is None else {"CopySourceIfMatch": self.as_sent(tag)}
 
 
