@@ -36,6 +36,7 @@ from gridmill.pipeline.values import Bench, LocalFiles, SourceFile
 from gridmill.sources.fetch.credentials.access import using
 from gridmill.sources.fetch.download import Download, DownloadFailed, FileIdentity, NotAvailable
 from gridmill.sources.racing import NoneWonError, quickest
+from gridmill.sources.wholeness import lacks
 from gridmill.stores.objects.leftovers import naming
 
 __all__ = ["as_asked", "download", "replace_field"]
@@ -100,7 +101,20 @@ def _downloaded(job: RegionJob[Any, Any], coord: SourceFileCoord) -> tuple[Sourc
             attempts=1,
             checksum=checksum_of_file(done) if done.is_file() else None,
         )
+    if done.url is None and (lacking := _lacking(done.path)):  # nobody looked at it yet
+        return replace(coord, status=SourceFileStatus.READ_FAILED, detail=lacking), done.attempts
     return _arrived(job, coord, done), done.attempts
+
+
+def _lacking(path: Path) -> str:
+    """Say what a file that an author's own code fetched lacks; empty if it is whole, or a folder.
+
+    Libraries read the classic netCDF format without an error where its values are not there.
+    """
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return lacks(file, path.stat().st_size)
 
 
 def _fetched(job: RegionJob[Any, Any], coord: SourceFileCoord) -> Path | Download:

@@ -33,6 +33,7 @@ from gridmill.sources.evidence.netcdf import (
 from gridmill.sources.evidence.observed import Evidence, dtype_made, is_observed, observe
 from gridmill.sources.hdf5_chunks import read_deflated, read_whole
 from gridmill.sources.selecting import Labels, positions_of
+from gridmill.sources.wholeness import lacks
 
 __all__ = ["netcdf_variables", "read_netcdf"]
 
@@ -95,7 +96,7 @@ def read_netcdf(
     IndexError
         A position lies outside its dimension.
     OSError
-        The file does not exist, or is not a netCDF file.
+        The file does not exist, is not a netCDF file, or is shorter than its header says.
     ImportError
         netCDF4 is not installed.
 
@@ -145,7 +146,17 @@ def netcdf_variables(path: Path) -> tuple[str, ...]:
 def _open(path: Path) -> Iterator[Any]:
     netcdf4 = _import_netcdf4(path)
     with _LIBRARY_LOCK, netcdf4.Dataset(path) as file:
+        if file.data_model.startswith("NETCDF3"):
+            _check_whole(path)
         yield file
+
+
+def _check_whole(path: Path) -> None:
+    """Raise where the library would read values of the classic format that are not there."""
+    with path.open("rb") as file:
+        lacking = lacks(file, path.stat().st_size)
+    if lacking:
+        raise OSError(f"{path} is not whole: {lacking}; fetch it again")
 
 
 def _import_netcdf4(path: Path) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +35,7 @@ from daily_netcdf import (
     the_day_before,
     write,
 )
-from gridmill import read_h5py, read_netcdf, read_xarray
+from gridmill import Download, read_h5py, read_netcdf, read_xarray
 from gridmill.operations.run_one import run_one_chain
 from tiny import dataset_of
 
@@ -286,3 +288,42 @@ def test_files_that_say_what_they_hold_to_nobody_are_counted(client, publish, tm
     assert report.positions_after == len(DAYS)
     (note,) = report.notes
     assert note.startswith("8 source files were not compared with their place: read_netcdf,")
+
+
+class Copying(Job):
+    """Fetches files by code of its own."""
+
+    def download_file(self, coord):
+        """Copy it."""
+        path = self.download_path(coord)
+        shutil.copy(Path(self.source_base[0]) / coord.get_url(), path)
+        return path
+
+
+class Telling(Copying):
+    """Says of them what it knows."""
+
+    def download_file(self, coord):
+        """Copy it, and give its size."""
+        path, told = super().download_file(coord), {"etag": None, "last_modified": None}
+        return Download(path=path, nbytes=path.stat().st_size, attempts=1, **told)
+
+
+@pytest.mark.parametrize("job", [Copying, Telling])
+def test_a_cut_file_that_an_author_fetched_is_refused_by_its_header(publish, tmp_path, job):
+    """The library would take what is not there for zeros, or for other places' values."""
+    publish(flipped, first=len(DAYS))
+    dataset = archive(tmp_path, job)
+    cut = tmp_path / "provider" / DAYS[CHANGED].strftime("%Y%m%d.nc")
+    nbytes = cut.stat().st_size
+    os.truncate(cut, nbytes - 4 * LONS.size)
+    report = dataset.backfill("2020-01-09", client="none", now=LATE)
+    seen = expected()
+    seen[CHANGED] = np.nan
+    np.testing.assert_array_equal(stored(dataset), seen)
+    assert report.new_gaps == 1
+    (problem,) = report.problems
+    assert f"it has {nbytes - 4 * LONS.size:,} bytes, and its " in problem.detail
+    publish(flipped, first=len(DAYS))
+    dataset.backfill("2020-01-09", client="none", now=LATE + pd.Timedelta(days=2))
+    np.testing.assert_array_equal(stored(dataset), expected())

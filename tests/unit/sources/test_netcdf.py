@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -167,6 +168,20 @@ def test_a_file_that_is_not_netcdf_is_an_os_error(tmp_path):
     for name in ("broken.nc", "none.nc"):
         with pytest.raises(OSError, match=name):
             read_netcdf(tmp_path / name, "a")
+
+
+@pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+def test_a_cut_file_is_not_read(tmp_path, kind):
+    """Whoever fetched it: the library would give values that are not there, without an error."""
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w", format=kind) as file:
+        file.createDimension("x", 100)
+        file.createVariable("a", "f4", ("x",))[:] = np.arange(1.0, 101.0)
+    nbytes = path.stat().st_size
+    assert read_netcdf(path, "a").min() == 1
+    os.truncate(path, nbytes - 40)
+    with pytest.raises(OSError, match=f"not whole: it has {nbytes - 40} bytes, .* needs {nbytes}"):
+        read_netcdf(path, "a")
 
 
 def test_threads_read_at_once(path):
