@@ -248,7 +248,7 @@ class _Chains:
     def chain(
         self, key: str, work: VariableWork
     ) -> tuple[Callable[[], Future[Receipt]], Callable[[], None]]:
-        """Return what compresses a variable and begins to upload it, and what cleans up after it."""
+        """Return what compresses a variable and begins its upload, and what cleans up after it."""
         here, compress_key, upload_key = self.here, f"compress-{key}", f"upload-{key}"
 
         def compress_and_upload() -> Future[Receipt]:
