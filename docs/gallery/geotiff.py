@@ -1,7 +1,8 @@
-"""Gzipped GeoTIFF.
+"""Gzipped GeoTIFF, preliminary and final.
 
 A day is a gzipped GeoTIFF of packed integers. It is unpacked on the worker; where its pixels lie is
-compared with the grid, nodata becomes missing, and scale and offset are applied.
+compared with the grid, nodata becomes missing, and scale and offset are applied. A preliminary file
+comes first, and an update takes in the final one.
 """
 
 import gzip
@@ -14,10 +15,12 @@ import rasterio
 import xarray as xr
 
 from gridmill import (
+    Address,
     Coordinate,
     DataVar,
     DynamicalDataset,
     Encoding,
+    Finality,
     RegionJob,
     SourceFileCoord,
     TemplateConfig,
@@ -37,6 +40,7 @@ class Template(TemplateConfig):
     dataset_attributes = {"dataset_id": "rain", "title": "Daily rain"}
     coords = (
         Coordinate(name="time", dtype="int64", units="days since 1970-01-01", calendar="standard"),
+        Finality(dims=("time",)),
         Coordinate(name="latitude", attrs={"units": "degrees_north"}),
         Coordinate(name="longitude", attrs={"units": "degrees_east"}),
     )
@@ -60,8 +64,9 @@ class DayFile(SourceFileCoord):
     day: pd.Timestamp
 
     def get_url(self):
-        """Return its name: .gz is unpacked."""
-        return f"rain.{self.day:%Y.%m.%d}.tif.gz"
+        """Return its addresses, the final one first; .gz is unpacked."""
+        name = f"rain.{self.day:%Y.%m.%d}.tif.gz"
+        return [f"final/{name}", Address(f"preliminary/{name}", provisional="of few gauges")]
 
     def out_loc(self):
         """Return the label that it fills."""
@@ -89,6 +94,7 @@ class Rain(DynamicalDataset):
 
 def write(path: Path, tenths: np.ndarray) -> None:
     """Write a day as the provider does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     plain = path.with_suffix("")
     grid = rasterio.transform.from_origin(0, 10, 1, 1)
     profile = {"driver": "GTiff", "dtype": "int16", "count": 1, "nodata": -9999}
@@ -101,15 +107,26 @@ def write(path: Path, tenths: np.ndarray) -> None:
 
 
 def main(folder: Path) -> xr.Dataset:
-    """Build ten days."""
+    """Build ten days, the last two preliminary, and take in their final files."""
     source = folder / "source"
-    source.mkdir()
-    for number, day in enumerate(pd.date_range("2025-01-01", periods=10)):
-        tenths = np.full((5, 6), 10 * number)
-        tenths[0, 0] = -9999
-        write(source / f"rain.{day:%Y.%m.%d}.tif.gz", tenths)
-    Rain(folder / "rain.zarr", source_base=str(source)).backfill("2025-01-11")
+    tenths = np.random.default_rng(0).integers(0, 500, (10, 5, 6))
+    tenths[:, 0, 0] = -9999
+    names = [f"rain.{day:%Y.%m.%d}.tif.gz" for day in pd.date_range("2025-01-01", periods=10)]
+    for name, day in zip(names[:8], tenths[:8], strict=True):
+        write(source / "final" / name, day)
+    for name, day in zip(names[8:], tenths[8:], strict=True):
+        write(source / "preliminary" / name, day + 7)
+    rain = Rain(folder / "rain.zarr", source_base=str(source))
+    rain.backfill("2025-01-11", now="2025-01-11")
+    expected = np.where(tenths < 0, np.nan, tenths * 0.1).astype("float32")
     stored = xr.open_zarr(folder / "rain.zarr")
-    assert np.isnan(stored.precipitation[:, 0, 0]).all()
-    assert stored.precipitation[:, 1, 1].values.tolist() == list(range(10))
+    np.testing.assert_allclose(stored.precipitation[:8], expected[:8], rtol=1e-6)
+    np.testing.assert_allclose(stored.precipitation[8:, 1:], expected[8:, 1:] + 0.7, rtol=1e-6)
+    assert stored.finality.values.tolist() == [1.0] * 8 + [0.0] * 2
+    for name, day in zip(names[8:], tenths[8:], strict=True):
+        write(source / "final" / name, day)
+    rain.reformat_operational_update(now="2025-01-11T06")
+    stored = xr.open_zarr(folder / "rain.zarr")
+    np.testing.assert_allclose(stored.precipitation, expected, rtol=1e-6)
+    assert (stored.finality == 1).all()
     return stored

@@ -1,7 +1,8 @@
 """Scenes at irregular times.
 
-A satellite passes when it passes. `append_dim_coordinates` returns the labels; here they come
-from the names of the files that the provider lists.
+A satellite passes when it passes, and some scenes come late. `append_dim_coordinates` returns the
+labels that the provider's listing shows. Readers see a scene once `settling_window` is over, in
+which others find their place before it.
 """
 
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ from gridmill import (
     DataVar,
     DynamicalDataset,
     Encoding,
+    ListedFileCoord,
     RegionJob,
-    SourceFileCoord,
     TemplateConfig,
     read_netcdf,
 )
+from gridmill.testing import ArchiveServer
+
+PATTERN = "scene-{start:%Y%m%dT%H%M}_c{created:d}.nc"
 
 
 class Template(TemplateConfig):
@@ -31,6 +35,7 @@ class Template(TemplateConfig):
     append_dim_start = "2025-01-01"
     append_dim_frequency = None
     append_dim_capacity = 1000
+    settling_window = "1h"
     dataset_attributes = {"dataset_id": "scenes", "title": "Scenes of a satellite"}
     coords = (
         Coordinate(
@@ -48,29 +53,20 @@ class Template(TemplateConfig):
     )
 
     def append_dim_coordinates(self, end):
-        """Return the times of the scenes before `end`."""
-        return pd.DatetimeIndex([scene for scene in SCENES if scene < pd.Timestamp(end)])
+        """Return the times of the scenes before `end` that are listed."""
+        files = self.listings.of("2025/", PATTERN).files
+        return pd.DatetimeIndex(sorted({f["start"] for f in files if f["start"] < end}))
 
     def dimension_coordinates(self):
         """Return pixel numbers."""
         return {"y": np.arange(4.0), "x": np.arange(4.0)}
 
 
-# A catalogue of the provider; a real dataset would list its folder.
-SCENES = pd.to_datetime(
-    ["2025-01-01T09:12", "2025-01-01T10:53", "2025-01-02T09:01", "2025-01-03T10:31"]
-)
-
-
 @dataclass(frozen=True, kw_only=True)
-class SceneFile(SourceFileCoord):
-    """One scene."""
+class Scene(ListedFileCoord):
+    """The newest file of a scene."""
 
     time: pd.Timestamp
-
-    def get_url(self):
-        """Return its name."""
-        return f"scene-{self.time:%Y%m%dT%H%M}.nc"
 
     def out_loc(self):
         """Return the label that it fills."""
@@ -82,7 +78,9 @@ class Job(RegionJob):
 
     def generate_source_file_coords(self, processing_region_ds, data_var_group):
         """Return the scenes of the region."""
-        return [SceneFile(time=time) for time in processing_region_ds.get_index("time")]
+        files = self.listings.of("2025/", PATTERN)
+        times = processing_region_ds.get_index("time")
+        return [Scene(time=time, listed=files.newest(start=time)) for time in times]
 
     def read_data(self, coord, data_var):
         """Return y × x."""
@@ -96,15 +94,32 @@ class Scenes(DynamicalDataset):
     region_job = Job
 
 
+def write(folder: Path, time: pd.Timestamp, created: int, values: np.ndarray) -> None:
+    """Write a scene as the provider does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = xr.Dataset({"radiance": (("y", "x"), values)})
+    scene.to_netcdf(folder / f"scene-{time:%Y%m%dT%H%M}_c{created}.nc")
+
+
 def main(folder: Path) -> xr.Dataset:
-    """Build all scenes."""
-    source = folder / "source"
-    source.mkdir()
-    for number, time in enumerate(SCENES):
-        values = np.full((4, 4), number, "float32")
-        scene = xr.Dataset({"radiance": (("y", "x"), values)})
-        scene.to_netcdf(source / f"scene-{time:%Y%m%dT%H%M}.nc")
-    Scenes(folder / "scenes.zarr", source_base=str(source)).backfill("2025-01-04")
+    """Build three scenes; a late one takes its place before the last, and one is made anew."""
+    times = pd.to_datetime(["2025-01-01T09:12", "2025-01-01T10:53", "2025-01-01T11:20"])
+    late = pd.Timestamp("2025-01-01T11:05")
+    values = np.random.default_rng(0).normal(90, 9, (4, 4, 4)).astype("float32")
+    year = folder / "source" / "2025"
+    for number, time in enumerate(times):
+        write(year, time, number, values[number])
+    with ArchiveServer(folder / "source", lists=True) as server:
+        server.release_all()
+        scenes = Scenes(folder / "scenes.zarr", source_base=server.url)
+        scenes.backfill("2025-01-01T12:00", now="2025-01-01T12:00")
+        seen = xr.open_zarr(folder / "scenes.zarr").get_index("time")
+        assert list(seen) == list(times[:2])
+        write(year, late, 3, values[3])
+        write(year, times[0], 4, values[0] + 1)
+        scenes.reformat_operational_update(now="2025-01-01T13:00")
     stored = xr.open_zarr(folder / "scenes.zarr")
-    assert list(stored.get_index("time")) == list(SCENES)
+    assert list(stored.get_index("time")) == [*times[:2], late, times[2]]
+    expected = values[[0, 1, 3, 2]] + np.array([1, 0, 0, 0])[:, None, None]
+    np.testing.assert_allclose(stored.radiance, expected, rtol=1e-6)
     return stored

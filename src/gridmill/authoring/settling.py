@@ -121,7 +121,19 @@ def is_past(coord: SourceFileCoord, append_dim: str, delay: timedelta | None, no
     """Whether a time after the last label of a source file is over; never without one."""
     label = coord.out_loc().get(append_dim)
     last = label.stop if isinstance(label, slice) else label
+    if isinstance(last, str):
+        last = _end_of(last, now)
     return delay is not None and last is not None and bool(last + delay <= now)
+
+
+def _end_of(text: str, now: Any) -> Any:
+    """Return the end of what a text stands for as a label, like a day."""
+    import pandas as pd
+
+    from gridmill.authoring.labels import parse_label
+
+    calendar = getattr(now, "calendar", None)
+    return pd.Period(text).end_time if calendar is None else parse_label(text, calendar)
 
 
 def is_expected(

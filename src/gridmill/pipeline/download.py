@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,8 +25,10 @@ from gridmill.authoring.source_file import (
     address_of,
     addresses,
     first_of,
+    given_addresses,
     in_one,
     ranked,
+    wrapping_of,
 )
 from gridmill.model.files.versions import Identity, checksum_of_file, identity_of
 from gridmill.model.settled import SourceFileStatus
@@ -43,6 +45,21 @@ __all__ = ["as_asked", "download", "replace_field"]
 
 # Latency, not bandwidth, is what many small source files wait for.
 DOWNLOADS_AT_ONCE = 8
+# What a download says of a source file.
+OF_DOWNLOAD = (
+    "status",
+    "settled",
+    "downloaded_path",
+    "nbytes",
+    "etag",
+    "last_modified",
+    "checksum",
+    "fetched_from",
+    "index",
+    "unpacked",
+    "detail",
+    "not_final",
+)
 
 
 def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]) -> LocalFiles:
@@ -59,10 +76,44 @@ def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]
     folder = bench.space.make()
     local_job = replace_field(job, download_dir=folder)
     with naming(folder), recorded("download", bench.space.key, bench.worker) as span:
+        keys = [_key(job, at, file) for at, file in enumerate(files)]
+        once = dict(reversed([*zip(keys, files, strict=True)]))  # the first of each
         with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
-            arrived = tuple(pool.map(lambda file: _download_one(local_job, file), files))
+            came = pool.map(lambda file: _download_one(local_job, file), once.values())
+            by_key = dict(zip(once, came, strict=True))
+        arrived = tuple(
+            by_key[key] if once[key] is file else _with_another(file, by_key[key])
+            for key, file in zip(keys, files, strict=True)
+        )
         span.append(sum(file.nbytes_fetched for file in arrived))
     return LocalFiles(folder, job, arrived, tuple(span), bench.most_claimed)
+
+
+def _key(job: RegionJob[Any, Any], at: int, file: SourceFile) -> Hashable:
+    """Return what source files have in common of which one download is enough.
+
+    A file of a year that fills its days one by one is fetched once. What a `download_file` of an
+    author fetches, or leaves out, may differ for each.
+    """
+    coord = file.coord
+    if file.is_kept or type(job).download_file is not RegionJob.download_file:
+        return at
+    urls = given_addresses(coord)
+    return (
+        urls if isinstance(urls, str) else tuple(urls),
+        wrapping_of(coord),
+        coord.races_mirrors,
+        coord.was_final,
+        coord.tried_last,
+        file.holds,
+    )
+
+
+def _with_another(file: SourceFile, arrived: SourceFile) -> SourceFile:
+    """Return a source file that came with another one of the same address."""
+    found = {name: getattr(arrived.coord, name) for name in OF_DOWNLOAD}
+    coord = replace(file.coord, **found)
+    return replace(file, coord=coord, arrived=arrived.arrived, came_with_another=True)
 
 
 def _download_one(job: RegionJob[Any, Any], file: SourceFile) -> SourceFile:

@@ -83,7 +83,7 @@ class SourceFile:
 
     `seconds` and `attempts` say what its download took, `arrived` when it was (ISO 8601, UTC). One
     that `is_kept` is not read again: the final store has its values, and `coord` is what became of
-    it.
+    it. One that `came_with_another` fills another place from the same download.
     """
 
     coord: SourceFileCoord
@@ -94,6 +94,7 @@ class SourceFile:
     arrived: str | None = None
     steps: int | slice | None = None
     holds: frozenset[str] | None = None
+    came_with_another: bool = False
 
     def gives(self, source: str) -> bool:
         """Whether it has one of the sources of a variable."""
@@ -115,7 +116,7 @@ class SourceFile:
     @property
     def nbytes_fetched(self) -> int:
         """Bytes that its download took."""
-        return 0 if self.is_kept else self.coord.nbytes or 0
+        return 0 if self.is_kept or self.came_with_another else self.coord.nbytes or 0
 
     def lies_in(self, dim: str, positions: slice | None) -> bool:
         """Whether it fills one of these positions of the processing region; None means all."""

@@ -50,3 +50,15 @@ def test_a_dataset_takes_at_most_100_lines(name: str) -> None:
     imports = [n.lineno for n in module.body if isinstance(n, ast.Import | ast.ImportFrom)]
     ends = [n.end_lineno or 0 for n in module.body if isinstance(n, ast.ClassDef)]
     assert max(ends, default=0) - imports[0] < 100
+
+
+def test_nine_kinds_of_provider_are_compared_with_numpy() -> None:
+    """Those that the page names first: a table of examples, each of which checks its values."""
+    page = (GALLERY / "index.md").read_text()
+    named = re.findall(r"^\| .* \| \[`(\w+)`\]\(#([\w-]+)\) \|$", page, re.MULTILINE)
+    titles = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    assert len(named) == 9
+    for name, anchor in named:
+        assert anchor in anchors, name
+        assert "np.testing.assert_" in (GALLERY / f"{name}.py").read_text(), name

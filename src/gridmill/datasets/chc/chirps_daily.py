@@ -10,7 +10,7 @@ The history of the product: CHIRPS 2.0 begins in 1981 and was published in Febru
 (https://doi.org/10.1038/sdata.2015.66). Its days from 2000 on were reprocessed in April 2015, and
 all days later that year with another way to divide pentads into days; files of that time are not
 offered any more (https://iridl.ldeo.columbia.edu/SOURCES/.UCSB/.CHIRPS/.v2p0). CHIRPS 3.0 is
-another product, on other latitudes, and no continuation.
+another product, on other latitudes, and no continuation. No mirror of these files is known.
 """
 
 from __future__ import annotations

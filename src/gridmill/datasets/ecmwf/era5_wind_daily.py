@@ -12,7 +12,8 @@ apart, and updates take in the final ones. A day with NaN inside these bounds, a
 pending until the provider mends it.
 
 The history of the product: ERA5 from 1940 on is one model version (IFS Cy41r2,
-https://doi.org/10.1002/qj.3803); the years before 1959 were added in 2023.
+https://doi.org/10.1002/qj.3803); the years before 1959 were added in 2023. No mirror of this
+archive is known.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ The history of the product: version 07 reaches back to 1998, over the years of T
 called V07B; those of Early from 2026-03-04 00 UTC and of Late from 2026-03-03 14 UTC on V07C.
 Their names are therefore read from the listing of each day. Final V07B ends with September 2025:
 the archive then waits for files, and shows no gaps. Version 08 will be another product. Source of
-names, dates and delays: https://github.com/dynamical-org/reformatters (nasa/imerg).
+names, dates and delays: https://github.com/dynamical-org/reformatters (nasa/imerg). No mirror of
+these files is known: NASA's other server, PPS, has the last days under other names.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 Every 3 hours to 240 hours, from the files of the most used variables; every 6 hours beyond, from
 files of 0.5°, interpolated linearly along latitudes and longitudes: every second point is the
 provider's own. Member 0 is the control forecast. Variables are those that both kinds of files have.
-The source is NOAA's open data bucket; any mirror with its layout will do as `source_base`.
+
+The history of the product and its mirrors are those of `gridmill.datasets.noaa.gefs_forecast`
+(github.com/dynamical-org/reformatters, noaa/gefs).
 """
 
 from __future__ import annotations

@@ -1,7 +1,12 @@
 """Ensemble forecasts of NOAA's GEFS, 0.25°, every 6 hours, to 10 days, 31 members.
 
-Member 0 is the control forecast. The source is NOAA's open data bucket; any mirror with its layout
-will do as `source_base`.
+Member 0 is the control forecast.
+
+The history of the product: version 12 of GEFS began with the forecast of 2020-09-23 12 UTC. Before,
+files had 1° and other names; the archive does not have them (github.com/dynamical-org/reformatters,
+noaa/gefs). The source is NOAA's open data bucket at Amazon. The same paths are in Google's bucket
+gfs-ensemble-forecast-system, and for some days below com/gens/prod of NOAA's own server NOMADS
+(github.com/blaylockbk/Herbie, models/gefs.py); either will do as `source_base`, none was tried.
 """
 
 from __future__ import annotations

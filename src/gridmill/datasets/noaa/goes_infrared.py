@@ -11,7 +11,8 @@ The history of the product: GOES-19 took the place of GOES-16 over the east on 2
 that, and at other longitudes, scenes are in the buckets of GOES-16, 17 and 18; those are other
 archives, because calibrations differ. Source of names and dates:
 https://github.com/awslabs/open-data-docs/tree/main/docs/noaa/noaa-goes16 and the GOES-R Product
-Definition and User's Guide, volume 5.
+Definition and User's Guide, volume 5. No mirror with this layout was tried: any that lists its
+folders will do as `source_base`.
 """
 
 from __future__ import annotations

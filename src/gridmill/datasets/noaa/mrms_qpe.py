@@ -7,8 +7,9 @@ of how many hours. A time is the end of its hour.
 
 The files with these names begin with version 12 of MRMS on 2020-10-14, 20 UTC; before, there were
 others (GaugeCorr), which this archive does not have. The source is NOAA's open data bucket; any
-mirror with its layout will do as `source_base`. Addresses and history are those that
-github.com/dynamical-org/reformatters uses.
+mirror with its layout will do as `source_base`. No public one is known: NOAA's own server has the
+last hours under other paths (mrms.ncep.noaa.gov/2D), and Iowa State University the years before.
+Addresses and history are those that github.com/dynamical-org/reformatters uses (noaa/mrms).
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Precipitation is the mean of the hour before, and beyond 36 hours that of the 6 
 leads that divide by 6; other leads have none. Version 5.0 of the blend came on 2026-05-05
 (github.com/blaylockbk/Herbie, issue 540); the archive begins on the first day of which a file was
 compared. Leads and fields are those of github.com/open-meteo/open-meteo. The source is NOAA's open
-data bucket; any mirror with its layout will do as `source_base`.
+data bucket. The mirror with the same paths is com/blend/prod of NOAA's own server NOMADS, for some
+days (github.com/blaylockbk/Herbie, models/nbm.py); it will do as `source_base`, and was not tried.
 """
 
 from __future__ import annotations
