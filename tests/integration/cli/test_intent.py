@@ -126,7 +126,7 @@ def test_an_update_says_that_it_makes_an_archive(here):
     now = ["--now", until(8), *NEEDS["update"]]
     refused = run("update", *archive_options("a.zarr"), *now, "--no-create")
     assert refused.exit_code == ExitCode.WRONG_INPUT
-    assert "--no-create forbids to make one" in refused.stderr
+    assert "--no-create forbids creating one" in refused.stderr
     made = run("update", *archive_options("a.zarr"), *now)
     assert made.exit_code == ExitCode.SUCCESS, made.output
     assert "there is no archive at" in made.stderr
@@ -152,7 +152,7 @@ def test_a_next_version_is_made_beside_the_present_one_unless_it_is_forbidden(he
     run("update", *archive_options("forecast.zarr"), *options)
     refused = run("update", *archive_options("forecast.zarr"), "--stage", *options, "--no-create")
     assert refused.exit_code == ExitCode.WRONG_INPUT
-    assert "--no-create forbids to make one" in refused.stderr
+    assert "--no-create forbids creating one" in refused.stderr
     made = run("update", *archive_options("forecast.zarr"), "--stage", *options)
     assert made.exit_code == ExitCode.SUCCESS, made.output
     (here / "forecast.v1.zarr").rename(here / "elsewhere")

@@ -239,7 +239,7 @@ def test_reviewed_gaps_are_accepted_from_their_file(client, provider, tmp_path):
     assert red.exit_code == ExitCode.GAPS, red.output
     assert "readers lack" in red.stdout
     shown = run("gaps", *where, "--now", until(24))
-    assert "since 2020-01-02T00:00, tried again 2020-01-02T01:00" in " ".join(shown.stdout.split())
+    assert "since 2020-01-02T00:00, retried 2020-01-02T01:00" in " ".join(shown.stdout.split())
     reviewed = tmp_path / "gaps.json"
     reviewed.write_text(run("gaps", *where, "--now", until(24), "--json").stdout)
     accept = ("accept", *where, "--from", str(reviewed), "--why", "seen", "--now", until(24))
