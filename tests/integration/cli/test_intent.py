@@ -130,8 +130,8 @@ def test_an_update_says_that_it_makes_an_archive(here):
     made = run("update", *archive_options("a.zarr"), *now)
     assert made.exit_code == ExitCode.SUCCESS, made.output
     assert "there is no archive at" in made.stderr
-    assert "making one, 2 regions" in made.stderr
-    assert "making one" not in run("update", *archive_options("a.zarr"), *now).stderr
+    assert "creating it, 2 regions" in made.stderr
+    assert "creating it" not in run("update", *archive_options("a.zarr"), *now).stderr
 
 
 def test_an_update_of_an_address_that_looks_misspelt_stops(here):
