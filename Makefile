@@ -112,7 +112,7 @@ check: $(VENV)/ready-check
 # nb_execution_mode=off" leaves the notebooks unexecuted, for a look within half a minute.
 docs: $(VENV)/ready-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html $(DOCS_ARGS) docs docs/_build/html
-	@echo "docs/_build/html/index.html"
+	@echo "docs/_build/html/index.html; links to elsewhere, which nothing follows: external-links.txt"
 
 # The manual pages of the command line, for whoever packages it: docs/_build/man/*.1.
 man: $(VENV)/ready-docs

@@ -21,6 +21,7 @@ extensions = [
     "sphinx_design",
     "generated",
     "command_pages",
+    "external_links",
 ]
 exclude_patterns = [
     "_build",
@@ -78,4 +79,5 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": []}
+# Pages without pages below them have no section to navigate.
+html_sidebars = {"index": [], "gallery/index": [], "compared": []}

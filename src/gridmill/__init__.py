@@ -1,4 +1,4 @@
-"""Backfill and keep current cloud Zarr archives of gridded weather and climate data, on Dask.
+"""Build cloud Zarr archives of gridded weather and climate data on Dask, and keep them current.
 
 The public names are found here and imported at their first use, so that ``import gridmill`` and
 the command line's ``--help`` cost nothing.

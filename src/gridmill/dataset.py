@@ -167,7 +167,7 @@ class DynamicalDataset:
         now: Any = None,
         listener: Listener = lambda event: None,
     ) -> RunReport:
-        """Build the archive up to, not including, `until`; go on where an earlier run stopped.
+        """Build the archive up to, not including, `until`; resume where an earlier run stopped.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class DynamicalDataset:
             For a new archive of forecasts, the longest lead that it will ever have (``"24h"``).
         redo
             Make what is selected again though it is done, to repair it. If the run is
-            interrupted, the same call goes on with it. Where a source file is gone by now,
+            interrupted, the same call resumes it. Where a source file is gone by now,
             published values stay.
         revalidate
             Believe no record unseen: ask the provider whether source files were revised since,
@@ -307,12 +307,12 @@ class DynamicalDataset:
         variables: Sequence[str] | None = None,
         now: Any = None,
     ) -> Validation:
-        """Look whether the archive is right; changes nothing.
+        """Check the archive and suggest repairs; changes nothing.
 
         Parameters
         ----------
         validators
-            What to look with; None takes the dataset's own `validators`.
+            The checks; None takes the dataset's own `validators`.
         start, end, variables
             Only positions in [start, end), only these variables.
         now

@@ -71,7 +71,7 @@ class TemplateConfig:
         is made.
     former_vars : sequence of DataVar
         Variables that archives made earlier may have and new ones do not get, each with
-        `DataVar.superseded`: an archive that has one goes on with it.
+        `DataVar.superseded`: an archive that has one continues with it.
     append_dim_capacity : int or None
         How many positions one object of the append coordinate holds, and of the coordinates along
         it; None means 60 years. An archive that outgrows it gets a second one, and so on.

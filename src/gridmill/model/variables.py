@@ -264,7 +264,7 @@ class DataVar:
         What else the provider calls it, or called it: whichever of `names_in_source` a file has is
         read. A new one takes effect with the next update, also for places that are pending.
     previously
-        What archives made earlier call it: they go on with that name until `gridmill
+        What archives made earlier call it: they keep that name until `gridmill
         migrate-metadata` gives them this one.
     is_essential
         Whether readers wait for it. If not, positions are published while its source files are

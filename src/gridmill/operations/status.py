@@ -110,6 +110,9 @@ class ArchiveStatus:
         read, or they were accepted by hand.
     pending
         Those of them that nobody accepted: updates try them again.
+    pending_since, pending_due
+        Since when readers lack the first of these, and when an update tries one of them next
+        (ISO 8601, UTC); empty where records do not say.
     held
         Source files of which a gate holds a place that nobody decided on.
     provisional, provisional_files
@@ -153,6 +156,8 @@ class ArchiveStatus:
     last_runs: tuple[dict[str, Any], ...] = ()
     made_earlier: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    pending_since: str = ""
+    pending_due: str = ""
     held: int = 0
     provisional: int = 0
     provisional_files: tuple[ProvisionalFile, ...] = ()
@@ -199,6 +204,7 @@ def read_status(
     reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))
     last_run = reports[0].to_dict() if reports else None
     provisional = _provisional(records)
+    since, due = _first_tries(records)
     return ArchiveStatus(
         dataset_id=config.dataset_id,
         store=store.url,
@@ -214,6 +220,8 @@ def read_status(
         ),
         gaps=sum(len(_accepted(record) | _pending(record)) for record in records),
         pending=sum(len(_pending(record)) for record in records),
+        pending_since=since,
+        pending_due=due,
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
         last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
         last_runs=tuple(report.brief() for report in reports),
@@ -283,6 +291,17 @@ def _incomplete(
 def _pending(record: ProgressRecord) -> set[str]:
     """Return the source files of which a place is pending."""
     return _urls(record, record.pending())
+
+
+def _first_tries(records: Iterable[ProgressRecord]) -> tuple[str, str]:
+    """Return since when the first place is pending, and when the next one is tried again."""
+    tries = [
+        record.variables[name].tries.get(at) for record in records for name, at in record.pending()
+    ]
+    known = [one for one in tries if one is not None]
+    if not known:
+        return "", ""
+    return min(one.since for one in known), min(one.due for one in known)
 
 
 def _provisional(records: Iterable[ProgressRecord]) -> list[ProvisionalFile]:

@@ -126,12 +126,12 @@ def test_an_update_says_that_it_makes_an_archive(here):
     now = ["--now", until(8), *NEEDS["update"]]
     refused = run("update", *archive_options("a.zarr"), *now, "--no-create")
     assert refused.exit_code == ExitCode.WRONG_INPUT
-    assert "--no-create forbids to make one" in refused.stderr
+    assert "--no-create forbids creating one" in refused.stderr
     made = run("update", *archive_options("a.zarr"), *now)
     assert made.exit_code == ExitCode.SUCCESS, made.output
     assert "there is no archive at" in made.stderr
-    assert "making one, 2 regions" in made.stderr
-    assert "making one" not in run("update", *archive_options("a.zarr"), *now).stderr
+    assert "creating it, 2 regions" in made.stderr
+    assert "creating it" not in run("update", *archive_options("a.zarr"), *now).stderr
 
 
 def test_an_update_of_an_address_that_looks_misspelt_stops(here):
@@ -152,7 +152,7 @@ def test_a_next_version_is_made_beside_the_present_one_unless_it_is_forbidden(he
     run("update", *archive_options("forecast.zarr"), *options)
     refused = run("update", *archive_options("forecast.zarr"), "--stage", *options, "--no-create")
     assert refused.exit_code == ExitCode.WRONG_INPUT
-    assert "--no-create forbids to make one" in refused.stderr
+    assert "--no-create forbids creating one" in refused.stderr
     made = run("update", *archive_options("forecast.zarr"), "--stage", *options)
     assert made.exit_code == ExitCode.SUCCESS, made.output
     (here / "forecast.v1.zarr").rename(here / "elsewhere")

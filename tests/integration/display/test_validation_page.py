@@ -64,6 +64,8 @@ def test_a_page_stands_alone_and_says_all(archive):
     page = validation_page(context, look_at(context, DEFAULT_VALIDATORS), reference)
     assert page.count("data:image/png;base64,") == 2 * 3  # for light ground and for dark
     assert not re.search(r"(src|href)=\"(?!data:)", page)
+    # Where a picture is wider than a phone it scrolls: shrunk, its text could not be read.
+    assert page.count("<picture>") == page.count('<div class="gm-scroll"><picture>') == 3
     assert "1 error" in page
     assert "up to 100% of a field is missing" in page
     assert "gridmill backfill weather:Weather" in page

@@ -346,7 +346,7 @@ def test_an_archive_that_changes_meanwhile_is_left(tmp_path, provider, monkeypat
             made(1, N).to_zarr(store, append_dim="time", consolidated=False)
 
     monkeypatch.setattr(type(dataset.store.tracker), "write", and_append)
-    with pytest.raises(ValueError, match="was changed while it was looked at"):
+    with pytest.raises(ValueError, match="was changed during the check"):
         adopt(dataset, **WHO)
     monkeypatch.undo()
     assert look_at(str(store), 11, 11) == 11

@@ -282,7 +282,7 @@ def test_reindex_is_refused_with_the_reason(tmp_path, built, provider):
         reindex(of, who="me", now=NOW)
     assert_true(built, FIRST)
     reindex(built, who="me", now=NOW)
-    with pytest.raises(ValueError, match=r"no label .* came late"):
+    with pytest.raises(ValueError, match=r"no label .* arrived late"):
         reindex(built, who="me", now=NOW)
     provider.publish(scene(5))
     with pytest.raises(TooSoon, match="give --soon"):

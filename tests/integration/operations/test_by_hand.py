@@ -237,9 +237,11 @@ def test_reviewed_gaps_are_accepted_from_their_file(client, provider, tmp_path):
     where = ("test_by_hand:PunctualTiny", "--store", str(tmp_path / "a"))
     red = run("status", *where, "--check", "--now", until(12))
     assert red.exit_code == ExitCode.GAPS, red.output
-    assert "readers lack" in red.stdout
+    assert "2 source files, since 2020-01-02T00:00, next retry 2020-01-02T01:00" in " ".join(
+        red.stdout.split()
+    )
     shown = run("gaps", *where, "--now", until(24))
-    assert "since 2020-01-02T00:00, tried again 2020-01-02T01:00" in " ".join(shown.stdout.split())
+    assert "since 2020-01-02T00:00, next retry 2020-01-02T01:00" in " ".join(shown.stdout.split())
     reviewed = tmp_path / "gaps.json"
     reviewed.write_text(run("gaps", *where, "--now", until(24), "--json").stdout)
     accept = ("accept", *where, "--from", str(reviewed), "--why", "seen", "--now", until(24))

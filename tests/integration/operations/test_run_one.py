@@ -65,7 +65,7 @@ def test_a_dry_chain_leaves_nothing(source, tmp_path):
     done = run("run-one", DATASET, "2020-01-01", "precipitation", *options)
     assert done.exit_code == ExitCode.SUCCESS
     assert "8 × 6 × 8" in done.stdout
-    assert "nothing is left" in done.stdout
+    assert "not kept" in done.stdout
     assert snapshot(tmp_path) == before
 
 

@@ -431,7 +431,7 @@ def test_the_recipe(tmp_path, client, provider):
     told = json.loads(run(status, *now, "--json", "--check", "--grace", "3d").stdout)
     assert (told["provisional"], told["pending"], told["gaps"]) == (3, 0, 0)
     assert [file["why"] for file in told["provisional_files"]] == [WHY] * 3
-    assert "3 source files, the first since" in run(status, *now).stdout
+    assert "3 source files, oldest since" in run(status, *now).stdout
     assert run("gridmill status my-forecast", *now, "--check", "--grace", "3d").exit_code == 0
     listed = json.loads(run(gaps, *now, "--json").stdout)
     assert listed["groups"] == []

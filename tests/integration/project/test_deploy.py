@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -23,7 +25,7 @@ DASHBOARD = DEPLOY / "grafana" / "gridmill.json"
 
 def run_tool(name: str, *args: str, cwd: Path = DEPLOY) -> None:
     """Run a tool on files, or skip where it is not installed."""
-    tool = shutil.which(name)
+    tool = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if tool is None:
         pytest.skip(f"{name} is not installed")
     done = subprocess.run([tool, *args], cwd=cwd, capture_output=True, text=True)

@@ -65,6 +65,7 @@ INSTEAD = {
     "curl -sf -d @- https://catalogue.example.org/new": "cat",
     "--deadline 2h": "--deadline 1s",
     "URL": "provider/sst",
+    "demo-output/provider/ostia": "provider/sst",
     "/scratch/gridmill": "scratch",
 }
 # By what a dataset is called: where its source files are, and what its present is.

@@ -39,6 +39,32 @@ def test_a_page_needs_no_network(site: Path) -> None:
     assert found == set()
 
 
+def test_external_links_are_listed_with_their_pages(site: Path) -> None:
+    """The build needs no network and follows none; whoever has one can, see the list."""
+    lines = (site / "external-links.txt").read_text().splitlines()
+    listed = {url: pages.split() for url, _, pages in (line.partition("  ") for line in lines)}
+    assert "compared" in [page for pages in listed.values() for page in pages]
+    assert all(url.startswith("http") and pages for url, pages in listed.items())
+    linked = set(
+        re.findall(
+            r'<a class="reference external" href="(https?://[^"#]*)"',
+            (site / "compared.html").read_text(),
+        )
+    )
+    assert linked
+    assert linked <= {url.partition("#")[0] for url in listed}
+
+
+def test_a_phone_shows_a_picture_that_can_be_read(site: Path) -> None:
+    """The home page has the pipeline in two shapes, each for light and dark, and styles choose."""
+    home, styles = (site / "index.html").read_text(), (site / "_static" / "site.css").read_text()
+    for shape in ("wide", "narrow"):
+        for theme in ("light", "dark"):
+            (drawing,) = re.findall(rf'<img[^>]*class="pipeline {shape} only-{theme}[^>]*>', home)
+            assert "alt=" in drawing
+    assert re.search(r"max-width: 40rem\).*\.wide \{ display: none", styles, re.DOTALL)
+
+
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     """What `import gridmill` offers is described."""
     import gridmill

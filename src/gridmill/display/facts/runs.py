@@ -47,6 +47,8 @@ def verdict_on_run(content: Mapping[str, Any], *, is_by_hand: bool) -> Verdict:
         return Verdict("running", "quiet")
     if is_by_hand:
         return Verdict("maintenance done", "good")
+    if content.get("new_gaps"):
+        return Verdict(count_of(content["new_gaps"], "new gap"), "warning")
     if not content["regions_done"]:
         return Verdict("nothing to do", "quiet")
     return Verdict("succeeded", "good")

@@ -150,10 +150,10 @@ def _prospect(gaps: Sequence[Content]) -> str:
     since = min(gap["since"] for gap in gaps)
     due = min(gap["due"] for gap in gaps)
     if gaps[0]["is_provisional"]:
-        return f"{f'since {since}, ' if since else ''}polled {due or 'by the next update'}"
+        return f"{f'since {since}, ' if since else ''}next poll {due or 'at the next update'}"
     if not gaps[0]["settled"]:
         return "still expected"
-    return f"missing{f' since {since}' if since else ''}, retried {due or 'by the next update'}"
+    return f"missing{f' since {since}' if since else ''}, next retry {due or 'at the next update'}"
 
 
 def _urgency(gap: Content) -> str:
