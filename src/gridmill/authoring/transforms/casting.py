@@ -30,10 +30,11 @@ def as_array(found: Any, name: str) -> np.ndarray[Any, Any]:
 
 
 def _unmasked(found: np.ma.MaskedArray[Any, Any]) -> np.ndarray[Any, Any]:
+    values = np.asarray(found.data)
     if not np.ma.is_masked(found):
-        return np.asarray(found.data)
-    is_whole = found.dtype.kind in "biu"
-    return np.asarray((found.astype("float64") if is_whole else found).filled(np.nan))
+        return values
+    kind = "float64" if values.dtype.kind in "biu" else values.dtype
+    return np.where(np.ma.getmaskarray(found), np.nan, values).astype(kind)
 
 
 def cast_into(
