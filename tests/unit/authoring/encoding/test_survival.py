@@ -183,7 +183,8 @@ def test_a_coordinate_has_the_calendar_of_its_template():
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), np.float32("inf"), [1.0, float("nan")], {1}, np.array([np.nan])]
+    "value",
+    [float("nan"), np.float32("inf"), [1.0, float("nan")], {1}, np.array([np.nan]), "\ud800"],
 )
 def test_attributes_are_strict_json(value):
     """Other readers cannot open an archive with NaN in its metadata; the path is named."""
@@ -191,6 +192,13 @@ def test_attributes_are_strict_json(value):
     with pytest.raises(
         ValueError, match=r"dataset_attributes\['valid'\]\['range'\].*no strict JSON"
     ):
+        check_new(template(dataset_attributes=attributes))
+
+
+def test_attributes_are_named_by_text():
+    """A number becomes text in JSON: the archive would differ from its template at once."""
+    attributes = {**TinyTemplate.dataset_attributes, "levels": {1: "low"}}
+    with pytest.raises(ValueError, match=r"dataset_attributes\['levels'\] has the key 1, .*'1'"):
         check_new(template(dataset_attributes=attributes))
 
 
