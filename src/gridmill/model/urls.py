@@ -131,7 +131,7 @@ def check_address(address: str) -> str:
     Raises
     ------
     ValueError
-        Its scheme is not followed by two slashes, or has upper-case letters.
+        Its scheme is not followed by a colon and two slashes, or has upper-case letters.
 
     Examples
     --------
@@ -143,6 +143,13 @@ def check_address(address: str) -> str:
     ValueError: 's3:/bucket/a.zarr' is no URL: two slashes follow its scheme; write \
 s3://bucket/a.zarr, or ./s3:/bucket/a.zarr for a local path of that name
     """
+    without_colon = re.match(r"(?:s3a?|gc?s|az|abfss?|https?|s?ftp|ssh)(?=//)", address, re.I)
+    if without_colon is not None:
+        right = f"{without_colon[0].lower()}:{address[without_colon.end() :]}"
+        raise ValueError(
+            f"{address!r} is no URL: a colon follows its scheme; write {right}, or ./{address} for "
+            "a local path of that name"
+        )
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(/*)", address)  # one letter is a Windows drive
     if found is None or (found[2].startswith("//") and found[1] == found[1].lower()):
         return address

@@ -234,6 +234,8 @@ class Extent:
     def stops_because(self) -> str | None:
         """Say why readers do not see the template's end; None if they do."""
         archive = self.archive
+        if not self.is_static_settled():
+            return f"static variables: {self._why_not_static()}"
         if archive.published >= len(archive.index):
             return None
         region = archive.region_at(archive.published)
@@ -242,6 +244,16 @@ class Extent:
         if record is None:
             return f"{label}: its region is not done"
         return f"{label}: {self._why_not_at(archive.published, record)}"
+
+    def _why_not_static(self) -> str:
+        """Say why nothing is published: what has no append dim is to be there with the first."""
+        record = self.archive.store.tracker.read(Region.STATIC)
+        if record is None:
+            return "their region is not done"
+        why = why_unsettled(record, [var.name for var in self.archive.static])
+        if why is not None:
+            return say_unsettled(why, names_file=True)
+        return "what was uploaded of them is lost: a run makes them again"
 
     def _why_not_at(self, position: int, record: ProgressRecord) -> str:
         """Say why readers do not see a position of a region that has a record."""

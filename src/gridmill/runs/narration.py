@@ -25,6 +25,7 @@ from gridmill.model.wording import count_of
 from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.planning.recording import extent_with_data, newest_source
 from gridmill.planning.revisions import finals, revised
+from gridmill.planning.source_files.offered import left_out
 from gridmill.runs.in_flight import RegionInFlight, utc_now
 from gridmill.sources.evidence.compare import NO_TIME, UNTOLD
 from gridmill.sources.fetch.download import mask_url
@@ -76,6 +77,7 @@ class FileNarrator:
         self._remarks: dict[str, tuple[str, int]] = {}
         self._lost: dict[tuple[str, str], tuple[str, int]] = {}
         self._unlisted: dict[str, tuple[str, int]] = {}
+        self._left_out: dict[str, tuple[str, int]] = {}
 
     def note_remarks(self) -> None:
         """Sum up what was remarked of source files that succeeded, and what transforms lost."""
@@ -98,8 +100,23 @@ class FileNarrator:
             log.warning("%s", note)
             self.report.notes.append(note)
 
+        for name, (first, many) in self._left_out.items():
+            note = (
+                f"{name}: no source file is listed for some labels of {count_of(many, 'region')}, "
+                f"first for {first}: readers see them missing, and nothing retries them. Declare "
+                "in offerings what the provider does not have"
+            )
+            log.warning("%s", note)
+            self.report.notes.append(note)
+
     def note_unlisted(self, region: RegionInFlight) -> None:
-        """Note the variables for which a place has no source file and no word for missing."""
+        """Note the variables for which a place has no source file."""
+        prepared = region.outcome.prepared
+        for group in prepared.groups:
+            none = left_out(prepared.job, group.variables, group.files, prepared.sizes)
+            for name, label in none.items():
+                first, many = self._left_out.get(name, (label, 0))
+                self._left_out[name] = first, many + 1
         for name, label in region.outcome.prepared.unlisted.items():
             first, many = self._unlisted.get(name, (label, 0))
             self._unlisted[name] = first, many + 1

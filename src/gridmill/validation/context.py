@@ -125,6 +125,8 @@ class Context:
     @cached_property
     def published(self) -> int:
         """How many positions readers see."""
+        if self.beyond and self.store.metadata() is None and self.store.tracker.read_declaration():
+            return 0  # runs began to make it
         arrays = array_metadata(dict(self.root))
         if self.append_dim not in arrays:
             raise ValueError(f"the root metadata has no array {self.append_dim}")

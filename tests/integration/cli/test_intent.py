@@ -92,7 +92,9 @@ def test_a_date_whose_day_and_month_would_be_guessed_is_refused(here, date):
 
 
 @pytest.mark.parametrize("option", ["--store", "--state", "--source-base", "--replica"])
-@pytest.mark.parametrize("address", ["s3:/b/x", "s3:b/x", "file:/x", "gs:/b", "S3://b/x"])
+@pytest.mark.parametrize(
+    "address", ["s3:/b/x", "s3:b/x", "file:/x", "gs:/b", "S3://b/x", "s3//b/x"]
+)
 def test_a_url_that_is_written_wrong_is_no_local_folder(here, option, address):
     """Nothing is made, and the right one is told."""
     options = [DATASET, "--store", "a.zarr", option, address]

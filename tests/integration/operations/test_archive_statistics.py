@@ -155,6 +155,9 @@ def test_the_group_holds_a_value_a_variable(provider, tmp_path):
     assert group["stdev"][:].tolist() == [of.statistics.deviation for of in found.variables]
     with xr.open_zarr(tmp_path / "s.zarr", consolidated=False) as ds:
         assert ds["mean"].dims == ("variable",)
+    for wrong in ("s3:/bucket/s.zarr", "s3//bucket/s.zarr"):
+        with pytest.raises(ValueError, match=f"'{wrong}' is no URL: .* write s3://bucket/s.zarr"):
+            write_statistics(found, wrong)
 
 
 def test_the_command_shows_publishes_and_writes_them(provider, tmp_path):

@@ -260,6 +260,11 @@ def _check_attributes(config: TemplateConfig) -> None:
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(
+                    f"{path} has the key {key!r}, which is no text: JSON names all by text; write "
+                    f"{str(key)!r}"
+                )
             yield from _leaves(f"{path}[{key!r}]", item)
     elif isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
         for number, item in enumerate(value):
@@ -271,7 +276,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 def _check_leaf(path: str, value: Any) -> None:
     plain = value.item() if isinstance(value, np.generic) else value
     try:
-        json.dumps(plain, allow_nan=False)
+        json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is {value!r}, which is no strict JSON ({error}): other readers could not open "

@@ -10,16 +10,31 @@ __all__ = ["as_array", "cast_into"]
 
 
 def as_array(found: Any, name: str) -> np.ndarray[Any, Any]:
-    """Return what a reader gives as an array.
+    """Return what a reader gives as an array of numbers; what is masked becomes NaN.
 
     Raises
     ------
     ValueError
-        It gives nothing.
+        It gives nothing, or no numbers.
     """
     if found is None:
         raise ValueError(f"{name}: read_data() returns None: return the array")
-    return np.asarray(found)
+    # As netCDF4 gives it; what lies below a mask is no value.
+    array = _unmasked(found) if isinstance(found, np.ma.MaskedArray) else np.asarray(found)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(
+            f"{name}: read_data() returns {array.dtype}, and only numbers are stored: give numbers "
+            "in the variable's units; times and periods are divided by a unit"
+        )
+    return array
+
+
+def _unmasked(found: np.ma.MaskedArray[Any, Any]) -> np.ndarray[Any, Any]:
+    values = np.asarray(found.data)
+    if not np.ma.is_masked(found):
+        return values
+    kind = "float64" if values.dtype.kind in "biu" else values.dtype
+    return np.where(np.ma.getmaskarray(found), np.nan, values).astype(kind)
 
 
 def cast_into(
@@ -62,6 +77,8 @@ def cast_into(
     ValueError: n: 300.0 cannot be stored as int8, which takes whole numbers from -128 to 127; \
 declare another dtype
     """
+    if found.dtype.kind == "c" and out.dtype.kind != "c":
+        found = _real(found, out.dtype, name)
     if out.dtype.kind in "iub" and not np.can_cast(found.dtype, out.dtype, "safe"):
         _cast_whole(found, out, name, missing)
         return
@@ -75,6 +92,16 @@ declare another dtype
             f"{name}: {wrong!s} cannot be stored as {out.dtype}, which ends at "
             f"{np.finfo(out.dtype).max}; declare float64"
         ) from None
+
+
+def _real(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:
+    has_more = (found.imag != 0) & ~np.isnan(found)
+    if has_more.any():
+        raise ValueError(
+            f"{name}: {found[has_more].flat[0]!s} cannot be stored as {dtype}, which has no "
+            "imaginary part; declare complex64, or give what is real of it"
+        )
+    return np.asarray(found.real)
 
 
 def _cast_whole(

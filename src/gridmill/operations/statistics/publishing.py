@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gridmill.model.reports.run_report import RunReport
-from gridmill.model.urls import is_local
+from gridmill.model.urls import check_address, is_local
 from gridmill.operations.maintenance import by_hand
 from gridmill.operations.statistics.gathering import ArchiveStatistics, VariableStatistics
 from gridmill.publishing.view import ReaderView
@@ -105,7 +105,7 @@ def write_statistics(found: ArchiveStatistics, url: str, storage_options: Any = 
     Raises
     ------
     ValueError
-        Something else is there.
+        Something else is there, or the address is written wrong.
     """
     every = [of.statistics for of in found.variables]
     known = [s if s is not None and s.count else None for s in every]
@@ -122,7 +122,7 @@ def write_statistics(found: ArchiveStatistics, url: str, storage_options: Any = 
         "positions": found.positions,
         "end": found.end,
     }
-    if is_local(url):
+    if is_local(check_address(url)):
         try:
             _write_group(url, columns, attributes, "w" if _is_ours_here(url, columns) else "w-")
         except FileExistsError:

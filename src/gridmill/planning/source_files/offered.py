@@ -18,9 +18,10 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import offered_span
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
+from gridmill.planning.source_files.declared import positions_not_offered
 from gridmill.planning.source_files.footprint import Footprint
 
-__all__ = ["Mask", "Offered", "is_offered_of", "offered_in", "unlisted"]
+__all__ = ["Mask", "Offered", "is_offered_of", "left_out", "offered_in", "unlisted"]
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -71,6 +72,37 @@ def unlisted(
         at = int(np.argmin(mask.reshape(len(mask), -1).all(axis=1))) if mask.ndim else 0
         index = job.template_ds.get_index(job.append_dim)
         found[var.name] = "static" if job.is_static else str(index[job.region.start + at])
+    return found
+
+
+def left_out(
+    job: RegionJob[Any, Any],
+    variables: Sequence[DataVar],
+    files: Sequence[SourceFile],
+    sizes: Mapping[str, int],
+) -> dict[str, str]:
+    """Return which variables have a label of the append dim that no file fills, before one that is.
+
+    Readers see it missing, and it is no gap: its author gave no file. What was not published at
+    the end of a region is not told. Parameters and result as for `unlisted`.
+    """
+    places, filled = Offered(job, files, sizes), dict[tuple[str, ...], Mask]()
+    found: dict[str, str] = {}
+    for var in variables:
+        if job.is_static or var.is_made or var.encoding.missing is None:
+            continue
+        if var.dims not in filled:
+            times = places.times(var)[job.region.place_in(processing_region(job))]
+            filled[var.dims] = np.asarray(times.any(axis=tuple(range(1, times.ndim))))
+        has_files = filled[var.dims]
+        span, start = offered_span(job, var.name), job.region.start
+        is_meant = has_files | positions_not_offered(job)[: len(has_files)]
+        is_meant[: max(0, span.start - start)] = True
+        is_meant[max(0, span.stop - start) :] = True
+        last = int(np.flatnonzero(has_files)[-1]) if has_files.any() else 0
+        if not is_meant[:last].all():
+            index = job.template_ds.get_index(job.append_dim)
+            found[var.name] = str(index[start + int(np.argmin(is_meant[:last]))])
     return found
 
 

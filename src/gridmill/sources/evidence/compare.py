@@ -20,6 +20,7 @@ import numpy as np
 from gridmill.sources.evidence.arranged import converted, put_in_order
 from gridmill.sources.evidence.expected import NotAsPromised, Promise
 from gridmill.sources.evidence.labels.along import check_scalars, orders_of
+from gridmill.sources.evidence.labels.valid import check_valid_time
 from gridmill.sources.evidence.made import Read
 from gridmill.sources.evidence.observed import Evidence
 from gridmill.sources.evidence.parts.chosen import compare_chosen
@@ -64,10 +65,11 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
     for evidence in seen:
         if promise.time is not None:
             axis = time_of(evidence, promise.append_dim, promise.time)
-            if axis is None or axis.values is None:
-                remarks.append(NO_TIME)
-            else:
+            is_told = check_valid_time(evidence, promise, axis)
+            if axis is not None and axis.values is not None:
                 check_time(axis, axis.values, promise.append_dim, promise.time)
+            elif not is_told:
+                remarks.append(NO_TIME)
         check_scalars(evidence, promise)
     orders = [orders_of(evidence, values, promise) for evidence in seen]
     whole = [one for one in zip(seen, orders, strict=True) if one[0].values.size == values.size]

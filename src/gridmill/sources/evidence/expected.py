@@ -49,6 +49,8 @@ class ExpectedAxis:
     starts, ends
         Of an append dim: what each label stands for, the end not included. The time that a file
         names may be any in it.
+    is_bounded
+        Whether these are the template's own bounds.
     whose
         Labels these are, for what is wrong.
     """
@@ -59,6 +61,7 @@ class ExpectedAxis:
     dims: tuple[str, ...] = ()
     starts: Labels | None = None
     ends: Labels | None = None
+    is_bounded: bool = False
     whose: str = "the archive's"
 
     def at(self, place: int | slice | tuple[int | slice, ...]) -> ExpectedAxis:
@@ -72,6 +75,7 @@ class ExpectedAxis:
             dims=self.dims,
             starts=starts,
             ends=ends,
+            is_bounded=self.is_bounded,
             whose=self.whose,
         )
 
@@ -172,7 +176,7 @@ def expected_times(
     bounds = ds[append_dim].attrs.get("bounds")
     if bounds in ds.coords:
         starts, ends = ds[bounds].values[positions].T
-        return _axis(ds, append_dim, labels, starts, ends)
+        return replace(_axis(ds, append_dim, labels, starts, ends), is_bounded=True)
     following = index[positions.start + 1 : positions.stop + 1].to_numpy()
     if frequency is None:
         following = labels

@@ -44,16 +44,27 @@ def check_time(axis: Axis, values: Values, dim: str, expected: ExpectedAxis) -> 
     wrong = np.flatnonzero(~fits)
     if wrong.size and (found.size == expected.labels.size or not fits.any()):
         at = int(wrong[0])
-        when = as_text(found[at], axis.units, axis.calendar)
         label = str(expected.labels.flat[min(at, expected.labels.size - 1)])[:16].replace("T", " ")
+        reach = "the template's bounds" if expected.is_bounded else "the next label"
         raise NotAsPromised(
-            f"its {axis.name} is {when}, and it is to fill {label}, which reaches to the next "
-            f"label; declare bounds where that is not so{if_meant(dim)}"
+            f"its {axis.name} is {_told(found, axis, at)}, and it is to fill {label}, which "
+            f"reaches to {reach}; declare bounds where that is not so{if_meant(dim)}"
         )
 
 
+def _told(found: Values, axis: Axis, at: int) -> str:
+    """Say one of the times of a file, and what that stands for where the file says it."""
+    bounds = () if axis.bounds is None else np.asarray(axis.bounds, "float64").reshape(-1, 2)
+    several = (found[at], *(bounds[at] if len(bounds) == found.size else ()))
+    when, *ends = (as_text(float(one), axis.units, axis.calendar) for one in several)
+    return f"{when}, of {ends[0]} to {ends[1]}" if ends else when
+
+
 def _fit_in(found: Values, axis: Axis, expected: ExpectedAxis) -> Values:
-    """Whether each time is its label, lies in what that stands for, or has bounds that hold it."""
+    """Whether each time is its label, lies in what that stands for, or has bounds that do.
+
+    Where the template says by bounds what a label stands for, a file's own bounds decide alone.
+    """
     try:
         labels, starts, ends = expected.numbers(axis.units, axis.calendar)
     except ValueError as error:
@@ -64,10 +75,16 @@ def _fit_in(found: Values, axis: Axis, expected: ExpectedAxis) -> Values:
     near = 1.0 / seconds_in(axis.units)
     fits = np.abs(found - labels) <= near
     fits |= (found >= starts - near) & (found < ends - near)
-    if axis.bounds is not None and axis.bounds.size == 2 * found.size:
-        low, high = np.asarray(axis.bounds, "float64").reshape(-1, 2).T
-        fits |= (labels >= low - near) & (labels <= high + near)
-    return np.asarray(fits)
+    if axis.bounds is None or axis.bounds.size != 2 * found.size:
+        return np.asarray(fits)
+    low, high = np.sort(np.asarray(axis.bounds, "float64").reshape(-1, 2), axis=1).T
+    # What ends where the place begins is of the one before, however long it is.
+    overlaps = (low < ends - near) & (high > starts + near)
+    is_moment = starts >= ends - near
+    overlaps = np.where(is_moment, (labels >= low - near) & (labels < high - near), overlaps)
+    if expected.is_bounded:
+        return np.asarray(np.where(high > low, overlaps, fits))
+    return np.asarray(fits | overlaps)
 
 
 def time_of(evidence: Evidence, dim: str, expected: ExpectedAxis) -> Axis | None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridmill.authoring.encoding.survival import check_new
-from gridmill.authoring.transforms.casting import cast_into
+from gridmill.authoring.transforms.casting import as_array, cast_into
 from gridmill.model.variables import Coordinate, Encoding
 from tiny import SHAPE, TinyTemplate, time_coordinate, tiny_var, until
 
@@ -183,7 +183,8 @@ def test_a_coordinate_has_the_calendar_of_its_template():
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), np.float32("inf"), [1.0, float("nan")], {1}, np.array([np.nan])]
+    "value",
+    [float("nan"), np.float32("inf"), [1.0, float("nan")], {1}, np.array([np.nan]), "\ud800"],
 )
 def test_attributes_are_strict_json(value):
     """Other readers cannot open an archive with NaN in its metadata; the path is named."""
@@ -191,6 +192,13 @@ def test_attributes_are_strict_json(value):
     with pytest.raises(
         ValueError, match=r"dataset_attributes\['valid'\]\['range'\].*no strict JSON"
     ):
+        check_new(template(dataset_attributes=attributes))
+
+
+def test_attributes_are_named_by_text():
+    """A number becomes text in JSON: the archive would differ from its template at once."""
+    attributes = {**TinyTemplate.dataset_attributes, "levels": {1: "low"}}
+    with pytest.raises(ValueError, match=r"dataset_attributes\['levels'\] has the key 1, .*'1'"):
         check_new(template(dataset_attributes=attributes))
 
 
@@ -329,6 +337,38 @@ def test_a_cast_to_less_precision_never_makes_infinity(values, dtype):
         return
     cast_into(found, out, "a")
     np.testing.assert_array_equal(out, expected)
+
+
+def test_a_cast_of_a_complex_number_keeps_it_or_is_refused():
+    """Its imaginary part is not dropped."""
+    out = np.empty(2, "float32")
+    cast_into(np.array([1 + 0j, np.nan]), out, "a")
+    np.testing.assert_array_equal(out, [1, np.nan])
+    for dtype in ("float32", "int16"):
+        with pytest.raises(ValueError, match=r"a: \(1\+2j\) cannot be stored as .* no imaginary"):
+            cast_into(np.array([1 + 2j, 0]), np.empty(2, dtype), "a")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("float32", "float32"), ("int16", "float64"), ("bool", "float64")]
+)
+def test_what_is_masked_is_missing(dtype, expected):
+    """As netCDF4 gives it: what lies below the mask is no value."""
+    masked = np.ma.masked_array(np.array([1, 0], dtype), mask=[False, True])
+    found = as_array(masked, "a")
+    assert type(found) is np.ndarray
+    assert found.dtype == expected
+    np.testing.assert_array_equal(found, [1, np.nan])
+    assert as_array(masked[:1], "a").dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "found", [np.array([3], "m8[h]"), np.array([3], "M8[s]"), np.array(["3"]), np.array([None, 1])]
+)
+def test_what_a_reader_gives_is_numbers(found):
+    """Three hours are not 3, which would be stored without a unit."""
+    with pytest.raises(ValueError, match=r"a: read_data.. returns .*, and only numbers are stored"):
+        as_array(found, "a")
 
 
 def test_a_coordinate_along_the_append_dim_is_checked_as_it_grows():

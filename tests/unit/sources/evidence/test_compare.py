@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import cftime
 import numpy as np
 import pandas as pd
@@ -227,13 +229,54 @@ def test_of_many_times_for_one_position_one_is_of_it(hours, fits):
 
 
 def test_bounds_say_what_a_time_stands_for():
-    """A mean that is labelled by its end is of the label that it ends with."""
-    noon, end = DAYS[0] + pd.Timedelta("12h"), DAYS[1]
-    times = [one.to_pydatetime() for one in (noon, DAYS[0], end)]
-    held = time_axis(times[0], bounds=times[1:])
-    assert filled(evidence(time=held))[1] == []
+    """A mean that says its end is of the label that it ends with, or of that which it begins with.
+
+    One that says its middle is of the day that it is made of: to fill the next one, where a
+    provider sends a day's file twice, is wrong.
+    """
+    noon, begin, end = (DAYS[0] + pd.Timedelta(hours=hours) for hours in (12, 0, 24))
+    begin, noon, end = (one.to_pydatetime() for one in (begin, noon, end))
+    for said in (begin, noon, end):
+        assert filled(evidence(time=time_axis(said, bounds=(begin, end))), at=0)[1] == []
+    assert filled(evidence(time=time_axis(end, bounds=(begin, end))))[1] == []
+    told = (
+        r"its time is .*, of 2020-01-01 00:00 to 2020-01-02 00:00, and it is to fill 2020-01-02 0"
+    )
+    for said in (begin, noon):
+        with pytest.raises(NotAsPromised, match=told):
+            filled(evidence(time=time_axis(said, bounds=(begin, end))))
     with pytest.raises(NotAsPromised):
-        filled(evidence(time=time_axis(times[0])))
+        filled(evidence(time=time_axis(noon)))
+
+
+@pytest.mark.parametrize("hours", [0, 12, 24])
+def test_where_the_template_has_bounds_those_of_a_file_decide(hours):
+    """Days that are labelled by their end: whatever a file says between, it is one day's."""
+    bounds = np.stack([DAYS - pd.Timedelta("1D"), DAYS], axis=1)
+    ds = template(bounds="time_bnds").assign_coords(time_bnds=(("time", "bnds"), bounds))
+    for first, fits in ((DAYS[0], True), (DAYS[1], False), (DAYS[0] - pd.Timedelta("1D"), False)):
+        begin, end = first.to_pydatetime(), (first + pd.Timedelta("1D")).to_pydatetime()
+        said = (first + pd.Timedelta(hours=hours)).to_pydatetime()
+        seen = evidence(time=time_axis(said, bounds=(begin, end)))
+        if fits:
+            assert filled(seen, ds=ds)[1] == []
+        else:
+            with pytest.raises(NotAsPromised, match="which reaches to the template's bounds"):
+                filled(seen, ds=ds)
+
+
+def test_a_month_with_bounds_is_of_the_labels_in_it():
+    """Also where labels have no frequency, and stand for themselves."""
+    months = pd.DatetimeIndex(["2020-01-01", "2020-02-01", "2020-02-16"])
+    begin, middle, end = (
+        pd.Timestamp(f"2020-{of}").to_pydatetime() for of in ("02", "02-16", "03")
+    )
+    held = evidence(time=time_axis(middle, bounds=(begin, end)))
+    for at in (1, 2):
+        assert filled(held, ds=template(months), frequency=None, at=at)[1] == []
+    before = evidence(time=time_axis(datetime(2020, 1, 16), bounds=(datetime(2020, 1, 1), begin)))
+    with pytest.raises(NotAsPromised):
+        filled(before, ds=template(months), frequency=None, at=1)
 
 
 def test_the_templates_bounds_say_what_a_label_stands_for():
