@@ -194,11 +194,10 @@ def read_status(
         After which a region should be proven again.
     """
     store, config, index = archive.store, archive.config, archive.index
-    dim = config.append_dim
+    dim, varying = config.append_dim, store.progress()
     names = [var.name for var in config.data_vars if dim in var.dims]
     positions = store.published_length(dim) or 0
     labels = store.open_dataset(chunks=None).get_index(dim) if positions else pd.Index([])
-    varying = store.progress()
     records = [where_offered(archive.job(record.region), record) for record in varying]
     expected = _expected_length(archive, positions, now - grace)
     reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))

@@ -56,6 +56,7 @@ FUNCTIONS = {
 WORD = "one of the words that everything is told in: an archive, where it lies, who writes it"
 VALUE = "a value on its way through the pipeline: fields, and nothing that it does"
 GRIB = "what a message of GRIB says of itself, or why it is not read"
+EVIDENCE = "what a source file says, and what it should: each comparison reads both"
 COMMANDS = "what every command has: there is a module for each"
 IMPORTERS = {
     "Archive": WORD,
@@ -77,6 +78,8 @@ IMPORTERS = {
     "Message": GRIB,
     "Selector": GRIB,
     "Statistic": GRIB,
+    "Evidence": EVIDENCE,
+    "Promise": EVIDENCE,
     "ArchiveOptions": COMMANDS,
     "Content": "what the terminal shows: each view of it builds some",
     "ExitCode": COMMANDS,
