@@ -77,5 +77,7 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
         remarks += compare_pieces(seen, values, promise)
         return remarks + compare_chosen(seen, values, promise)
     read = [Read(one.values.reshape(values.shape), of) for one, of in whole]
+    if not any(of for _, of in whole):  # a mask beside tiles
+        remarks += compare_pieces(seen, values, promise, is_all=False)
     remarks += put_in_order([one for one, _ in whole], read, values, promise)
     return remarks + converted([one for one, _ in whole], read, values, promise)

@@ -106,8 +106,10 @@ def position_in_time(evidence: Evidence, promise: Promise) -> tuple[int | None] 
     A position of None where it is none of the place's; None where the file says nothing.
     """
     expected = promise.time
-    axis = None if expected is None else time_of(evidence, promise.append_dim, expected)
-    if expected is None or axis is None or axis.values is None or axis.values.size != 1:
+    if expected is None or not expected.labels.size:
+        return None
+    axis = time_of(evidence, promise.append_dim, expected)
+    if axis is None or axis.values is None or axis.values.size != 1:
         return None
     if not are_same_calendar(axis.calendar, calendar_of(expected.labels)):
         return (None,)

@@ -349,6 +349,16 @@ def test_tiles_that_were_calculated_with_are_turned_or_refused() -> None:
         compare(seen, np.random.default_rng(3).random(values.shape), wide())
 
 
+def test_a_mask_of_the_whole_field_hides_no_tile() -> None:
+    """What was read beside them says nothing of where they lie."""
+    mask = replace(piece(WIDE > 280, WIDE_LATS, WIDE_LONS), variable="mask", units="1")
+    seen = [mask, tile(NORTH), tile(SOUTH)]
+    assert compare(seen, np.where(WIDE > 280, WIDE, np.nan), wide()) == []
+    swapped = np.concatenate([WIDE[SOUTH], WIDE[NORTH]])
+    with pytest.raises(NotAsPromised, match="its lat goes from 70 to 10"):
+        compare(seen, swapped, wide())
+
+
 def test_a_field_of_half_the_resolution_is_no_tile() -> None:
     """What was interpolated of it is the author's."""
     coarse = piece(WIDE[::2, ::2], WIDE_LATS[::2], WIDE_LONS[::2])
@@ -389,6 +399,15 @@ def test_hours_that_are_joined_are_compared_with_their_own(by: int) -> None:
         compare(seen, np.roll(values, 2, axis=0), hourly())
     unchecked = replace(hourly(), unchecked=frozenset(["time"]))
     assert compare(seen, np.roll(values, 2, axis=0), unchecked) == []
+
+
+def test_hours_of_a_place_without_labels_are_left() -> None:
+    """Nobody told which times the place has."""
+    unknown = ExpectedAxis(labels=np.array([], "U1"))
+    promised = replace(hourly(), axes={**hourly().axes, "time": unknown})
+    values = np.stack([WIDE, WIDE + 1, WIDE + 2, WIDE + 3])
+    assert compare([hour(at, values[at]) for at in range(4)], values.copy(), promised) == []
+    assert compare([hour(slice(0, 2), values[:2])], values.copy(), promised) == []
 
 
 BOX = (slice(3, 9), slice(4, 13))

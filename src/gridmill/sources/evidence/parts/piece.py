@@ -171,7 +171,7 @@ class Piece:
         """Compare times with the part of the append dim that it fills."""
         dim, expected = self.promise.append_dim, self.promise.time
         number = self.promise.dims.index(dim) if dim in self.promise.dims else -1
-        if expected is None or number not in at:
+        if expected is None or not expected.labels.size or number not in at:
             return
         axis = time_of(self.evidence, dim, expected)
         if axis is not None and axis.values is not None:

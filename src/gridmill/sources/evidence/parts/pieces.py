@@ -37,13 +37,17 @@ Values = np.ndarray[Any, Any]
 MOST_PAIRS = 20_000
 
 
-def compare_pieces(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[str]:
+def compare_pieces(
+    seen: Sequence[Evidence], values: Values, promise: Promise, *, is_all: bool = True
+) -> list[str]:
     """Check each piece that lies in the values, as `compare` does with what was read whole.
 
     Parameters
     ----------
     seen, values, promise
         See `gridmill.sources.evidence.compare.compare`.
+    is_all
+        Whether nothing was read whole, of which values may be made beside what lies nowhere.
 
     Returns
     -------
@@ -74,7 +78,8 @@ def compare_pieces(seen: Sequence[Evidence], values: Values, promise: Promise) -
         else:
             taken.add(place)
             remarks |= dict.fromkeys(piece.compare_at(place, values))
-    remarks |= dict.fromkeys(compare_calculated(lost, values, taken))
+    if is_all:
+        remarks |= dict.fromkeys(compare_calculated(lost, values, taken))
     return list(remarks)
 
 
