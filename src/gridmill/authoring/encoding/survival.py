@@ -134,9 +134,12 @@ def doubts(config: TemplateConfig) -> list[str]:
 
 
 def _check_labels_once(config: TemplateConfig) -> None:
-    """Raise where a dim has a label twice: it would be told to the first one for both."""
+    """Raise where a dim has a label twice, told to the first one for both, or a place has none."""
     for dim, labels in config.dimension_coordinates().items():
         index = pd.Index(np.asarray(labels))
+        if index.hasnans:
+            at = int(np.argmax(index.isna()))
+            raise ValueError(f"{dim} has no label at position {at}: give each place of a dim one")
         if not index.is_unique:
             raise ValueError(
                 f"{dim} has the label {index[index.duplicated()][0]} twice: give each label of a "

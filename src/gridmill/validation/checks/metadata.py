@@ -221,6 +221,7 @@ class CoordinatesAsDeclared:
                 if message:
                     finding = Finding(message=message, variables=(name,), repair=repair)
                     findings.append(finding)
+        findings += _unordered(declared, dim)
         for share in shares_of(context.config.coords):
             findings += _completeness_findings(context, share, restore)
         return CheckResult(
@@ -228,6 +229,21 @@ class CoordinatesAsDeclared:
             findings=tuple(findings),
             examined=count_of(len(declared.coords), "coordinate"),
         )
+
+
+def _unordered(declared: xr.Dataset, append_dim: str) -> Iterator[Finding]:
+    """Find dims whose labels go back and forth: CF has none, and no reader takes a part of them."""
+    for dim in map(str, declared.dims):
+        if dim == append_dim or dim not in declared.coords:
+            continue
+        index = declared.get_index(dim)
+        steps = index.is_monotonic_increasing or index.is_monotonic_decreasing
+        if not steps and index.dtype.kind in "iufmM":
+            message = (
+                "its labels go back and forth: readers cannot select a range of them; declare them "
+                "in order for a new archive"
+            )
+            yield Finding(message=message, variables=(dim,), severity="warning")
 
 
 def _completeness_findings(

@@ -173,6 +173,17 @@ def test_a_dim_has_each_label_once():
         check_new(Twice())
 
 
+def test_each_place_of_a_dim_has_a_label():
+    """NaN is none: nobody could ask for it, and no file be compared with it."""
+
+    class Holed(TinyTemplate):
+        def dimension_coordinates(self):
+            return {"y": np.array([1.0, np.nan]), "x": np.arange(3.0)}
+
+    with pytest.raises(ValueError, match="y has no label at position 1"):
+        check_new(Holed())
+
+
 def test_a_coordinate_has_the_calendar_of_its_template():
     """Labels of one would be published on the axis of another."""
     time = time_coordinate(calendar="360_day")
