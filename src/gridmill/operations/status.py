@@ -19,7 +19,7 @@ from gridmill.model.epochs import made_earlier
 from gridmill.model.files.recorded import SourceFileRecord
 from gridmill.model.records import ProgressRecord
 from gridmill.model.region import regions_of
-from gridmill.model.reports.run_report import BULKY
+from gridmill.model.reports.run_report import BULKY, RunReport
 from gridmill.model.settled import SourceFileStatus
 from gridmill.operations.proving.known import OVERDUE, read_proofs
 from gridmill.operations.proving.turns import ProofCounts
@@ -201,7 +201,6 @@ def read_status(
     records = [where_offered(archive.job(record.region), record) for record in varying]
     expected = _expected_length(archive, positions, now - grace)
     reports = list(store.tracker.reports.past(MOST_RUNS_TOLD))
-    last_run = reports[0].to_dict() if reports else None
     provisional = _provisional(records)
     since, due = _first_tries(records)
     return ArchiveStatus(
@@ -222,7 +221,7 @@ def read_status(
         pending_since=since,
         pending_due=due,
         running=tuple(c for c in current_claims(store.state) if PUBLISHING not in c.positions),
-        last_run=last_run and {k: v for k, v in last_run.items() if k not in BULKY},
+        last_run=_without_bulk(reports[0]) if reports else None,
         last_runs=tuple(report.brief() for report in reports),
         made_earlier=made_earlier(records, _version(archive)),
         remarks=config.remarks,
@@ -290,6 +289,10 @@ def _incomplete(
 def _pending(record: ProgressRecord) -> set[str]:
     """Return the source files of which a place is pending."""
     return _urls(record, record.pending())
+
+
+def _without_bulk(report: RunReport) -> dict[str, Any]:
+    return {key: value for key, value in report.to_dict().items() if key not in BULKY}
 
 
 def _first_tries(records: Iterable[ProgressRecord]) -> tuple[str, str]:
