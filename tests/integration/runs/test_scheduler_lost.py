@@ -57,7 +57,7 @@ def test_a_run_says_that_its_scheduler_is_gone(moment, source, tmp_path):
                     seen.append(event.kind)
                     lose(nodes, client, moment)
 
-            with pytest.raises(SchedulerLost, match="safe: run again"):
+            with pytest.raises(SchedulerLost, match="safe: rerun to resume"):
                 dataset.backfill("2020-01-25", client=client, listener=disturb)
             assert seen
     again = Generated(tmp_path / "a.zarr", source_base=str(source))
