@@ -51,12 +51,18 @@ class Showing:
         # What earlier runs left to be made visible can wait for what a short run brings.
         self._next = self._next_if_idle = time.monotonic() + interval_s
         self._has_news, self._has_published = True, False
+        # Whether something was recorded since, whatever readers will see of it.
+        self._is_behind = True
 
     def expect(self) -> None:
         """Remember that there is something to show; the first of it waits for nothing."""
         self._has_news = True
         if not self._has_published:
             self._next = self._next_if_idle = 0.0
+
+    def note_recorded(self) -> None:
+        """Remember that a record was written: what readers may see is to be judged once more."""
+        self._is_behind = True
 
     def is_due(self, is_idle: bool) -> bool:
         """Whether it is time to publish."""
@@ -65,12 +71,13 @@ class Showing:
 
     def finish(self) -> None:
         """Show readers what is recorded, unless they see it already; replicas get another try."""
-        if self._has_news or self.publisher.replicas:
+        if self._is_behind or self.publisher.replicas:
             self.publish()
 
     def publish(self) -> None:
         """Show readers what is recorded."""
         began, self._has_news, self._has_published = time.monotonic(), False, True
+        self._is_behind = False
         is_visible = self.publisher.publish(self.lease)
         ended = time.monotonic()
         pause_s = (ended - began) / PUBLISHING_SHARE
@@ -140,6 +147,7 @@ class Ledger:
         self.lease.proof.check()
         self.publisher.completeness.announce(record.region, self.run)
         self.tracker.write(record, is_begun=is_begun)
+        self.showing.note_recorded()
         if self.publisher.may_show_more(record, self.lease):
             self.showing.expect()
 

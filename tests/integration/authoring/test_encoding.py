@@ -359,12 +359,14 @@ def test_what_no_file_is_listed_for_is_no_zero_of_a_new_archive(tmp_path: Path) 
 
 
 def test_with_a_missing_value_files_need_not_be_listed(tmp_path: Path) -> None:
-    """Readers see NaN there."""
+    """Readers see NaN there, and the run says so."""
     Provider(tmp_path / "source").publish(hours(4))
     fewer = {"generate_source_file_coords": but_the_third}
     made = dataset(tmp_path, COUNTED, lambda *_: np.ones(SHAPE), **fewer)
     report = made.backfill(until(4), client="none", now=until(4))
-    assert (report.positions_after, report.notes) == (4, [])
+    assert report.positions_after == 4
+    (note,) = report.notes
+    assert "a: no source file is listed for some labels of 1 region, first for 2020-01-01 02" in note
     assert np.isnan(seen(tmp_path)["a"][2]).all()
 
 

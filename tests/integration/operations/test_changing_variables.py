@@ -342,7 +342,7 @@ def test_a_replica_that_was_away_loses_the_variable_by_the_same_command(
     with pytest.raises(ValueError, match="no variable time"):
         remove_variables(ds, ["time"], grace_s=0, now=until(7))
     (replica,) = remove_variables(ds, ["b"], grace_s=0, now=until(7)).replicas
-    assert replica.failure == "shows 6 of 7 positions: the next run goes on"
+    assert replica.failure == "shows 6 of 7 positions: the next run continues it"
     assert ds.reformat_operational_update(client="none", now=until(9)).succeeded
     assert_readers_see(ds, "a", 9)
     (line,) = [one for one in ds.store.tracker.feed.since("2000-01-01T00:00:00") if one.removed]
