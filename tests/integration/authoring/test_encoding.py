@@ -366,7 +366,9 @@ def test_with_a_missing_value_files_need_not_be_listed(tmp_path: Path) -> None:
     report = made.backfill(until(4), client="none", now=until(4))
     assert report.positions_after == 4
     (note,) = report.notes
-    assert "a: no source file is listed for some labels of 1 region, first for 2020-01-01 02" in note
+    assert (
+        "a: no source file is listed for some labels of 1 region, first for 2020-01-01 02" in note
+    )
     assert np.isnan(seen(tmp_path)["a"][2]).all()
 
 

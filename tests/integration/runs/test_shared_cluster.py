@@ -75,7 +75,8 @@ def test_an_update_starts_before_what_of_a_backfill_waits(stage, tmp_path):
                 while not first and not STEPS.of("update"):
                     before = STEPS.of("backfill")
                     STEPS.let()
-                    wait_until(lambda n=before: STEPS.of("backfill") > n or bool(first))
+                    # Whichever the free thread took: it may not have noted it yet.
+                    wait_until(lambda n=before: STEPS.of("backfill") > n or STEPS.of("update") > 0)
                 begun = STEPS.of("backfill")
                 STEPS.let()
                 wait_until(lambda: STEPS.of("update") > 0)
