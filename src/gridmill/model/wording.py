@@ -1,12 +1,8 @@
-"""How numbers, sizes, durations, labels and retries are said to people. Pure but for the last."""
+"""How numbers, sizes, durations and labels are said to people. Pure."""
 
 from __future__ import annotations
 
-import logging
-import re
 from typing import Any
-
-from gridmill.model.urls import mask_text
 
 __all__ = [
     "count_of",
@@ -19,7 +15,6 @@ __all__ = [
     "moment",
     "short_label",
     "shorten_label",
-    "word_retry",
 ]
 
 
@@ -161,26 +156,3 @@ def made_under(what: str, regions: int) -> str:
     '14 regions made under epoch 1 of deaccumulation, now 2'
     """
     return f"{count_of(regions, 'region')} made under {what}"
-
-
-def word_retry(record: logging.LogRecord) -> bool:
-    """Say in words what stamina logs of a retry, as information: for `logging.Logger.addFilter`.
-
-    Without it the line is "stamina.retry_scheduled", a warning, also where nobody set logging up.
-
-    Examples
-    --------
-    >>> record = logging.makeLogRecord({"msg": "stamina.retry_scheduled", "levelno": 30})
-    >>> told = {"retry_num": 2, "wait_for": 1.6, "caused_by": "OSError('HTTP 503')"}
-    >>> record.__dict__.update({f"stamina.{key}": value for key, value in told.items()})
-    >>> word_retry(record), record.levelname, record.getMessage()
-    (True, 'INFO', 'retry 2 in 1.6 s: HTTP 503')
-    """
-    fields = vars(record)
-    if "stamina.retry_num" in fields:
-        cause = str(fields["stamina.caused_by"])
-        cause = re.sub(r"""^\w+\((['"])(.*)\1\)$""", r"\2", cause, flags=re.DOTALL)
-        number, wait_s = fields["stamina.retry_num"], fields["stamina.wait_for"]
-        record.msg, record.args = "retry %d in %.1f s: %s", (number, wait_s, mask_text(cause))
-        record.levelno, record.levelname = logging.INFO, "INFO"
-    return True

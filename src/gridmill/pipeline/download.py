@@ -10,7 +10,7 @@ import shutil
 import uuid
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -45,21 +45,8 @@ __all__ = ["as_asked", "download", "replace_field"]
 
 # Latency, not bandwidth, is what many small source files wait for.
 DOWNLOADS_AT_ONCE = 8
-# What a download says of a source file.
-OF_DOWNLOAD = (
-    "status",
-    "settled",
-    "downloaded_path",
-    "nbytes",
-    "etag",
-    "last_modified",
-    "checksum",
-    "fetched_from",
-    "index",
-    "unpacked",
-    "detail",
-    "not_final",
-)
+# What is asked of a download; the other fields say what became of it.
+ASKED = {"was_final", "only_at", "tried_last", "unread_before"}
 
 
 def download(bench: Bench, job: RegionJob[Any, Any], files: Sequence[SourceFile]) -> LocalFiles:
@@ -111,8 +98,8 @@ def _key(job: RegionJob[Any, Any], at: int, file: SourceFile) -> Hashable:
 
 def _with_another(file: SourceFile, arrived: SourceFile) -> SourceFile:
     """Return a source file that came with another one of the same address."""
-    found = {name: getattr(arrived.coord, name) for name in OF_DOWNLOAD}
-    coord = replace(file.coord, **found)
+    names = {field.name for field in fields(SourceFileCoord)} - ASKED
+    coord = replace(file.coord, **{name: getattr(arrived.coord, name) for name in names})
     return replace(file, coord=coord, arrived=arrived.arrived, came_with_another=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_an_interrupted_run_leaves_no_upload_behind(dataset, tmp_path, monkeypat
     """What is under way comes to its end before the run does; the next run completes the rest."""
     upload, compress, begun = here.upload, here.compress, threading.Event()
     ended, works = [], []
+    filters = list(logging.getLogger("stamina").filters)
 
     def slow(*args):
         begun.set()
@@ -101,5 +103,6 @@ def test_an_interrupted_run_leaves_no_upload_behind(dataset, tmp_path, monkeypat
     assert len(ended) == 1
     assert left_of(tmp_path) == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("upload")]
+    assert logging.getLogger("stamina").filters == filters
     assert dataset.backfill(until(8), client="none", now=until(8)).succeeded
     assert_whole(dataset)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gridmill.cli.output.secrets import mask
-from gridmill.model.wording import word_retry
+from gridmill.sources.retries import say_retries_in_words
 
 if TYPE_CHECKING:
     from gridmill.cli.output.output import Output
@@ -70,7 +70,7 @@ def configure_logging(output: Output) -> None:
         if isinstance(handler, _StderrHandler):
             handler.setFormatter(formatter)
     logging.captureWarnings(True)
-    logging.getLogger("stamina").addFilter(word_retry)
+    say_retries_in_words()
     set_levels(output)
 
 

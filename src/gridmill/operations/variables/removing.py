@@ -15,7 +15,6 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.operations.maintenance import check_exists
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.variables.hiding import forget_hidden, hide
-from gridmill.publishing.variables.showing import are_shown
 from gridmill.publishing.view import ReaderView
 from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.sources.fetch.download import mask_url
@@ -210,7 +209,8 @@ def hide_in_all(
         forget_hidden(view, names)
 
     with publisher.feeding(lease):
-        shown = [name for name in names if are_shown(archive.store, [name])]
+        there = array_metadata(archive.store.metadata() or {})
+        shown = [name for name in names if name in there]
         publisher.change_everywhere(take_away)
         if shown:
             with lease.publishing():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,6 @@ from typing import Any
 import numcodecs.blosc
 
 from gridmill.authoring.region_job import RegionJob
-from gridmill.model.wording import word_retry
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.download import download
 from gridmill.pipeline.upload import upload
@@ -37,6 +35,7 @@ from gridmill.runs.workplaces.workplace import (
     region_key,
 )
 from gridmill.sources.kept import keep_files
+from gridmill.sources.retries import retries_in_words
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.objects.leftovers import temporary_folder
 
@@ -77,7 +76,7 @@ class Here:
         folder = self._stack.enter_context(temporary_folder(self.root))
         self._workspace = Workspace(folder / "tasks")
         self._stack.enter_context(_one_thread())
-        logging.getLogger("stamina").addFilter(word_retry)
+        self._stack.enter_context(retries_in_words())
         self._stack.enter_context(_shared(folder / "inventories"))
         # It ends first: folders stay until nothing is read from them.
         self._pool = self._stack.enter_context(ThreadPoolExecutor(UPLOADS, "upload"))

@@ -18,7 +18,6 @@ from distributed import (
 )
 from distributed.comm.core import CommClosedError
 
-from gridmill.model.wording import word_retry
 from gridmill.pipeline.workspace import Workspace, delete
 from gridmill.runs.dask.plugin.executors import stage_executors
 from gridmill.runs.dask.plugin.memory import keep_freed_memory
@@ -29,6 +28,7 @@ from gridmill.runs.workplaces.workplace import STAGE_WIDTHS
 from gridmill.sources.fetch.credentials.keeper import ask_elsewhere
 from gridmill.sources.fetch.download import limit_hosts
 from gridmill.sources.kept import keep_files
+from gridmill.sources.retries import say_retries_in_words
 
 __all__ = ["PLUGIN", "PipelinePlugin"]
 
@@ -66,7 +66,7 @@ class PipelinePlugin(WorkerPlugin):
         worker.executors.update(self.executors)
         stop_profiling(worker)
         logging.getLogger("distributed.worker").addFilter(_is_news)
-        logging.getLogger("stamina").addFilter(word_retry)
+        say_retries_in_words()
         self.keeps_memory = keep_freed_memory()
         numcodecs.blosc.use_threads = False
         zarr.config.set({"threading.max_workers": max(1, (os.cpu_count() or 1) // 2)})
