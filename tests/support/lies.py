@@ -8,13 +8,14 @@ listed, and the coordinates are those of the template.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,27 @@ def archive_at(folder: Path, base: str, url: str, store: str, is_grib: bool) -> 
     return dataset_of(template=of.Template, job=job)(folder / "a", source_base=base, format=store)
 
 
+@functools.cache
+def _drivers() -> Callable[[dict[str, Any]], int]:
+    """Start the process that forks drivers; a call has one of them do what is said."""
+    here = Path(__file__)
+    path = os.pathsep.join([str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, str(here.with_name("lies_driver.py"))],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # ends as its input does, with this process
+
+    def drive(said: dict[str, Any]) -> int:
+        process.stdin.write(json.dumps(said) + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    return drive
+
+
 class Stage:
     """Where a play is given: a provider, an archive, and a reader."""
 
@@ -203,19 +225,11 @@ class Stage:
         """Update in a process that is killed, or that comes to its end before."""
         names = ("folder", "base", "url", "store", "is_grib")
         said = dict(zip(names, (str(self.given[0]), *self.given[1:]), strict=True))
+        log = self.given[0] / "driver.log"
         said |= {"until": until, "now": str(now), "stage": self.draw.choice(DEATHS)}
-        here = Path(__file__)
-        path = os.pathsep.join([str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-        done = subprocess.run(
-            [sys.executable, str(here.with_name("lies_driver.py")), json.dumps(said)],
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if done.returncode not in (-signal.SIGKILL, 0):
-            self._say(f"the driver ended with {done.returncode}: {done.stderr[-500:]}")
+        code = _drivers()(said | {"log": str(log)})
+        if code not in (-signal.SIGKILL, 0):
+            self._say(f"the driver ended with {code}: {log.read_text()[-500:]}")
 
     def _look(self, *, may_gap: bool) -> None:
         """Read as a reader does, and compare with what the provider measured."""

@@ -1,7 +1,13 @@
-"""The driver of a play in a process of its own, which kills itself with SIGKILL at a stage."""
+"""The drivers of plays that are killed: one process forks one after the other.
+
+Each line of its input says what a driver updates and where it kills itself with SIGKILL; each line
+that it prints is that driver's exit code. A fork takes a tenth of the time that a fresh process
+takes to import everything.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -13,16 +19,39 @@ from unittest import mock
 import pandas as pd
 
 from gridmill.runs.ledger import Ledger
+from killed_steps import forked
 from lies import STAGES, archive_at
 
+# What an update imports on its way, and starts no thread.
+ON_ITS_WAY = (
+    "aiohttp",
+    "dask.array",
+    "gridmill.runs.workplaces.here",
+    "h5py",
+    "netCDF4",
+    "s3fs",
+    "xarray.backends.zarr",
+)
 
-def main(arguments: list[str]) -> None:
+
+def main() -> None:
+    """Fork a driver for each line."""
+    for name in ON_ITS_WAY:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        said = json.loads(line)
+        print(forked(lambda said=said: update(said)), flush=True)
+
+
+def update(said: dict[str, Any]) -> None:
     """Update as the play says, and die."""
-    said: dict[str, Any] = json.loads(arguments[0])
 
     def dies(*args: Any, **options: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    # What is said on the way is no answer; it is shown where the driver fails.
+    os.dup2(os.open(said["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
+    os.dup2(2, 1)
     archive = archive_at(
         Path(said["folder"]), said["base"], said["url"], said["store"], said["is_grib"]
     )
@@ -35,4 +64,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 
 from long import commit_here
 from lying_elsewhere import play_providers
+from players import Players, players
 
-from clusters import local_client
 from lies import KILLED, LIES, SOURCES, STAGES, STORES, Play, play
 
 # Drivers that are killed are processes of their own, which take their time.
@@ -38,34 +38,34 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--providers", nargs="+", metavar="NAME", help=kinds)
     parser.add_argument("--fetches", type=int, default=200, help="Of each lie of each of these.")
     parser.add_argument("--days", type=int, default=110, help="Of an archive made of these.")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="That play.")
     options = parser.parse_args(arguments)
-    if options.providers:
-        with local_client(n_workers=1, processes=False) as client:
+    with players(options.processes) as company:
+        if options.providers:
             return play_providers(
-                client,
+                company,
                 options.providers,
                 first=options.first,
                 fetches=options.fetches,
                 days=options.days,
                 minutes=options.minutes,
             )
-    ends = time.monotonic() + 60 * options.minutes
-    runs: Counter[tuple[str, str, str]] = Counter()
+        return play_lies(company, options.first, options.runs, options.minutes)
+
+
+def play_lies(company: Players, first: int, runs: int, minutes: float) -> int:
+    """Play so many in each cell; 1 if any is wrong. What is done is kept as it is done."""
+    ends = time.monotonic() + 60 * minutes
+    scenes = takewhile(lambda _: time.monotonic() < ends, plays(first, runs))
+    done: Counter[tuple[str, str, str]] = Counter()
     violations: list[str] = []
-    with local_client(n_workers=1, processes=False) as client:
-        for scene in plays(options.first, options.runs):
-            if time.monotonic() > ends:
-                break
-            folder = Path(tempfile.mkdtemp(prefix="lies-"))
-            try:
-                violations += play(scene, folder, client)
-            except Exception as error:  # what a play cannot go on from is wrong, too
-                violations.append(f"{scene.name}: {type(error).__name__}: {error}")
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            runs[scene.lie, scene.stage, scene.store] += 1
-    keep(runs, violations)
-    print(table(runs, violations))
+    for scene, found in company.play(play, scenes):
+        violations += [found] if isinstance(found, str) else found
+        done[scene.lie, scene.stage, scene.store] += 1
+        if done.total() % 100 == 0:
+            keep(done, violations)
+    keep(done, violations)
+    print(table(done, violations))
     return int(bool(violations))
 
 

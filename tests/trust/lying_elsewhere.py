@@ -7,16 +7,15 @@ keeps it in `last_source_lies.json` beside this file, with its date and commit.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 
-from distributed import Client
 from long import commit_here
+from players import Players
 
 from liars import PROVIDERS
 from lies import STAGES, STORES
@@ -36,6 +35,13 @@ class _Score:
         self.fetches: Counter[Cell] = Counter()
         self.runs: Counter[Cell] = Counter()
         self.violations: list[str] = []
+
+    def take(self, cell: Cell, found: tuple[int, list[str]] | str) -> None:
+        """Add what one play found, or what it could not go on from."""
+        fetched, violations = (0, [found]) if isinstance(found, str) else found
+        self.runs[cell] += 1
+        self.fetches[cell] += fetched
+        self.violations += violations
 
     def keep(self) -> None:
         """Write it."""
@@ -65,14 +71,14 @@ class _Score:
 
 
 def play_providers(
-    client: Client, names: Sequence[str], *, first: int, fetches: int, days: int, minutes: float
+    company: Players, names: Sequence[str], *, first: int, fetches: int, days: int, minutes: float
 ) -> int:
     """Play one of each cell after the other until each lie was fetched so often; 1 if any is wrong.
 
     Parameters
     ----------
-    client
-        Whose worker does it.
+    company
+        Who plays.
     names
         Of kinds of providers; ``all`` for all.
     first
@@ -93,27 +99,17 @@ def play_providers(
     ends = time.monotonic() + 60 * minutes
     for seed in range(first, first + fetches):
         left = [cell for cell in score.cells if score.fetches[cell] < fetches]
-        for cell in left:
-            if time.monotonic() > ends:
-                break
-            number = seed + CELLS.index(cell)
-            stage, store = list(STAGES)[number % len(STAGES)], STORES[number % len(STORES)]
-            _play(SourceScene(*cell, stage, store, seed, days), score, client)
+        scenes = (_scene(cell, seed, days) for cell in left)
+        in_time = takewhile(lambda _: time.monotonic() < ends, scenes)
+        for scene, found in company.play(play_source, in_time):
+            score.take((scene.provider, scene.lie), found)
             score.keep()
     print(score.table())
     print("\n".join(score.violations[:20]))
     return int(bool(score.violations))
 
 
-def _play(scene: SourceScene, score: _Score, client: Client) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="lies-"))
-    cell = scene.provider, scene.lie
-    try:
-        fetched, violations = play_source(scene, folder, client)
-        score.fetches[cell] += fetched
-        score.violations += violations
-    except Exception as error:  # what a play cannot go on from is wrong, too
-        score.violations.append(f"{scene.name}: {type(error).__name__}: {error}")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    score.runs[cell] += 1
+def _scene(cell: Cell, seed: int, days: int) -> SourceScene:
+    number = seed + CELLS.index(cell)
+    stage, store = list(STAGES)[number % len(STAGES)], STORES[number % len(STORES)]
+    return SourceScene(*cell, stage, store, seed, days)
