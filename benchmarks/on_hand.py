@@ -23,8 +23,8 @@ from gridmill.pipeline.values import (
     VariableWork,
 )
 from gridmill.pipeline.workspace import Workspace
+from gridmill.planning.belief import nothing_missing
 from gridmill.planning.prepare import prepare_region
-from gridmill.planning.reasons import nothing_missing
 from gridmill.runs.dask.plugin.memory import keep_freed_memory
 from gridmill.runs.on_demand import seconds_of
 from gridmill.stores.state.leases import Lease

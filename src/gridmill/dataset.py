@@ -26,7 +26,7 @@ from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import check_address
-from gridmill.planning.reasons import AS_RECORDED, Belief
+from gridmill.planning.belief import AS_RECORDED, Belief
 from gridmill.runs.coordinator import Listener, process, run_anew
 from gridmill.sources.fetch.credentials.access import kept_by
 from gridmill.sources.fetch.credentials.rules import Credential, with_overrides

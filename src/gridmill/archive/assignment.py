@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gridmill.archive.archive import Archive
 from gridmill.archive.opening import Opened, Opening
 from gridmill.archive.selection import JobsInOrder, jobs_between, jobs_of_update
 from gridmill.authoring.region_job import RegionJob
-from gridmill.planning.reasons import AS_RECORDED, Belief
+from gridmill.planning.belief import AS_RECORDED, Belief, Looks
 from gridmill.planning.redo import RedoOrder
 from gridmill.stores.final_store import FinalStore
 
@@ -123,8 +124,20 @@ def assigned_update(
 ) -> Assignment:
     """Return what an update up to `until` is to do."""
     opened = opening.for_update(until)
-    jobs = [opening.bound(job) for job in jobs_of_update(opened.archive, present)]
-    return Assignment("update", opened, jobs, replicas, belief=Belief(revalidate))
+    jobs, belief = update_jobs(opening, opened.archive, present, revalidate=revalidate)
+    return Assignment("update", opened, jobs, replicas, belief=belief)
+
+
+def update_jobs(
+    opening: Opening, archive: Archive, present: Any, *, revalidate: bool = False
+) -> tuple[list[RegionJob[Any, Any]], Belief]:
+    """Return the jobs of an update, and how far it believes what is recorded of their regions.
+
+    The same up to the same last label, whoever asks.
+    """
+    jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
+    looks = Looks.of_update(len(jobs), len(archive.config.data_vars), archive.index[-1])
+    return jobs, Belief(revalidate, looks=looks)
 
 
 def assigned_job(

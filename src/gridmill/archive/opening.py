@@ -28,7 +28,7 @@ from gridmill.authoring.source_file import ProcessResults
 from gridmill.authoring.sources.queued import QueuedRegionJob
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.region import Region
-from gridmill.planning.reasons import Belief
+from gridmill.planning.belief import Belief
 from gridmill.sources.fetch.credentials.access import NO_ACCESS, Access
 from gridmill.sources.listings.listings import Listings
 from gridmill.sources.queues.tickets import Tickets

@@ -10,8 +10,8 @@ from gridmill.archive.archive import Archive
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import ProcessResults
 from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.planning.belief import Missing
 from gridmill.planning.prepare import PreparedRegion, prepare_region, results_from_record
-from gridmill.planning.reasons import Missing
 from gridmill.stores.final_store import StagedRegion
 
 __all__ = ["lost_tokens", "missing_of", "prepare_recorded", "results_of", "tokens_of"]

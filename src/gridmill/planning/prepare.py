@@ -14,17 +14,10 @@ from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
 from gridmill.pipeline.values import SourceFile
+from gridmill.planning.belief import AS_RECORDED, Belief, Missing, asked_together
 from gridmill.planning.fingerprint import Listed, fits
 from gridmill.planning.pending import with_tries
-from gridmill.planning.reasons import (
-    AS_RECORDED,
-    Ask,
-    Belief,
-    Missing,
-    Reasons,
-    asked_together,
-    with_waiting,
-)
+from gridmill.planning.reasons import Ask, Reasons, with_waiting
 from gridmill.planning.source_files.declared import NotOffered
 from gridmill.planning.source_files.grouping import files_of, source_groups
 from gridmill.planning.source_files.offered import is_offered_of, unlisted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.settling import is_expected
@@ -14,6 +14,7 @@ from gridmill.model.files.versions import identity_of
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import DataVar
+from gridmill.planning.belief import AS_RECORDED, Belief, Missing, objects_looked_at
 from gridmill.planning.fingerprint import Listed
 from gridmill.planning.pending import is_due
 from gridmill.planning.reading_code import reading_code
@@ -23,101 +24,12 @@ from gridmill.planning.source_files.outcomes import coords_from, with_files
 from gridmill.planning.source_files.rhythm import NOT_THERE, WAITS, Rhythm
 from gridmill.sources.fetch.download import FileIdentity
 
-__all__ = [
-    "AS_RECORDED",
-    "Ask",
-    "Belief",
-    "Missing",
-    "Reasons",
-    "asked_together",
-    "nothing_missing",
-]
-
-# Enough to notice a store that was deleted or rebuilt; `validate` looks at every object.
-OBJECTS_SAMPLED = 3
+__all__ = ["Ask", "Reasons", "with_waiting"]
 
 # A withdrawn place waits for another version of its file, as one that is there does.
 NOTHING_TO_TRY = (SourceFileStatus.SUCCEEDED, SourceFileStatus.WITHDRAWN)
 
 Ask = Callable[[RegionJob[Any, Any], Sequence[SourceFileCoord]], Mapping[str, FileIdentity | None]]
-
-
-class Missing(Protocol):
-    """Returns the keys of those objects that the final store does not hold."""
-
-    def __call__(self, receipts: Sequence[ObjectReceipt], token: str | None = None, /) -> list[str]:
-        """Look for objects, in what the token made durable if there is one."""
-
-
-def nothing_missing(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
-    """Believe that the store holds every object, for who only wants what is recorded."""
-    return []
-
-
-def asked_together(
-    missing: Missing, job: RegionJob[Any, Any], record: ProgressRecord | None, belief: Belief
-) -> Missing:
-    """Return what looks for a region's objects: at the first asking for those of all variables.
-
-    A distant store makes each asking wait. What needs a token is asked for by itself.
-
-    Parameters
-    ----------
-    missing
-        Asks the store.
-    job, record
-        The region's; its variables are those that may be asked for.
-    belief
-        Says which of their objects are looked at.
-    """
-
-    @cache
-    def looked() -> Mapping[str, bool]:
-        recorded = {} if record is None else record.variables
-        known = [recorded[var.name] for var in job.data_vars if var.name in recorded]
-        plain = [one for one in known if one.token is None]
-        objects = [found for one in plain for found in _objects_looked_at(one, belief)]
-        gone = set(missing(objects))
-        return {found.key: found.key in gone for found in objects}
-
-    def look(receipts: Sequence[ObjectReceipt], token: str | None = None) -> list[str]:
-        if token is not None:
-            return missing(receipts, token)
-        unseen = [receipt for receipt in receipts if receipt.key not in looked()]
-        gone = set(missing(unseen)) if unseen else set()
-        return [one.key for one in receipts if looked().get(one.key, one.key in gone)]
-
-    return look
-
-
-def _objects_looked_at(known: VariableRecord, belief: Belief) -> Sequence[ObjectReceipt]:
-    # A hole is filled when its source files come, which is asked for elsewhere.
-    held = [found for found in known.objects if found.key not in known.holes]
-    return held if belief.revalidate else _sample(held)
-
-
-@dataclass(frozen=True)
-class Belief:
-    """How far a run believes what earlier ones recorded: the same for all of its region jobs.
-
-    Parameters
-    ----------
-    revalidate
-        Believe nothing unseen: ask the provider whether files were revised since, and the store
-        for every object.
-    runs
-        Take for done only what these runs did, and reprocess the rest; None takes all.
-    """
-
-    revalidate: bool = False
-    runs: tuple[str, ...] | None = None
-
-    def takes(self, known: VariableRecord) -> bool:
-        """Whether a variable is done if its record says so."""
-        return self.runs is None or known.run in self.runs
-
-
-AS_RECORDED = Belief()
 
 
 @dataclass
@@ -349,8 +261,15 @@ class Reasons:
         return not coord.settled or self.job.retry_gaps or self.belief.revalidate
 
     def _of_objects(self, known: VariableRecord) -> str:
-        gone = self._gone(known, _objects_looked_at(known, self.belief))
-        return f"the store does not hold {gone[0]}" if gone else ""
+        # What a token made durable is known without a request.
+        is_asked = known.token is None and not self.belief.revalidate
+        if is_asked and not self.belief.looks.take(self.job.region):
+            return ""
+        gone = self._gone(known, objects_looked_at(known, self.belief))
+        if not gone:
+            return ""
+        self.belief.looks.take_all(gone[0])
+        return f"the store does not hold {gone[0]}"
 
     def _gone(self, known: VariableRecord, objects: Sequence[ObjectReceipt]) -> list[str]:
         return self.missing(objects) if known.token is None else self.missing(objects, known.token)
@@ -407,8 +326,3 @@ def _is_new(coord: SourceFileCoord, answer: FileIdentity | None) -> bool:
     if coord.index is None or index is None:
         return False
     return coord.index != identity_of(index.nbytes, index.etag, index.last_modified)
-
-
-def _sample(objects: Sequence[ObjectReceipt]) -> Sequence[ObjectReceipt]:
-    step = max(1, len(objects) // OBJECTS_SAMPLED)
-    return objects[::step][:OBJECTS_SAMPLED]

@@ -20,10 +20,10 @@ from gridmill.model.files.versions import is_other
 from gridmill.model.records import ObjectReceipt, ProgressRecord, Tries, VariableRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.pipeline.values import Receipt, SourceFile
-from gridmill.planning.earlier import earlier_versions
 from gridmill.planning.pending import tried
 from gridmill.planning.prepare import PreparedGroup, PreparedRegion
 from gridmill.planning.reading_code import reading_code, version_of
+from gridmill.planning.revisions import earlier_versions
 from gridmill.planning.source_files.before import SaidBefore
 from gridmill.planning.source_files.outcomes import (
     NOTHING,

@@ -21,8 +21,8 @@ from gridmill.model.records import ProgressRecord
 from gridmill.model.settled import SourceFileStatus
 from gridmill.model.variables import Completeness, DataVar
 from gridmill.pipeline.values import SourceFile
+from gridmill.planning.belief import nothing_missing
 from gridmill.planning.prepare import prepare_region
-from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.offered import Offered
 
 __all__ = ["recorded_completeness", "recorded_shares"]

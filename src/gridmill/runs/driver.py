@@ -19,8 +19,8 @@ from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.pipeline.slabs.dividing import takes_data_array
 from gridmill.pipeline.values import RunContext
+from gridmill.planning.belief import AS_RECORDED, Belief
 from gridmill.planning.prepare import PreparedRegion, prepare_region
-from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.planning.recording import RegionOutcome
 from gridmill.planning.source_files.asking import ask_files
 from gridmill.publishing.copies import Copy, copy_here

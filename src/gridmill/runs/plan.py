@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from gridmill.archive.archive import Archive, apart_of
-from gridmill.archive.assignment import Selection
+from gridmill.archive.assignment import Selection, update_jobs
 from gridmill.archive.opening import Opening
 from gridmill.archive.recorded import missing_of
-from gridmill.archive.selection import jobs_of_update
 from gridmill.authoring.derived.steps import step_offsets
 from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.regridding.footprint import most_regridding_nbytes
@@ -24,8 +23,8 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
 from gridmill.pipeline.slabs.dividing import slabs_for
+from gridmill.planning.belief import AS_RECORDED, Belief
 from gridmill.planning.prepare import PreparedRegion, prepare_region
-from gridmill.planning.reasons import AS_RECORDED, Belief
 from gridmill.planning.source_files.rhythm import Rhythm
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
 from gridmill.runs.workplaces.workplace import threads_per_worker
@@ -394,8 +393,8 @@ def plan_selected(opening: Opening, selection: Selection, present: Any, *, redo:
     if opened.added is not None:
         archive = apart_of(archive)
     if selection.until is None:
-        jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
-        return plan_of(archive, "update", jobs, selection.variables, present)
+        jobs, belief = update_jobs(opening, archive, present)
+        return plan_of(archive, "update", jobs, selection.variables, present, belief)
     belief = Belief(runs=selection.redo.runs(archive.store.tracker) if redo else None)
     selected = selection.jobs(opening, opened, belief)
     return plan_of(archive, "backfill", selected, selection.variables, present, belief)

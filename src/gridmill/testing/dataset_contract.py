@@ -31,8 +31,8 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.model.region import Region, as_slice, regions_of
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.variables import DataVar
+from gridmill.planning.belief import nothing_missing
 from gridmill.planning.prepare import PreparedGroup, prepare_region
-from gridmill.planning.reasons import nothing_missing
 from gridmill.planning.source_files.declared import positions_not_offered
 from gridmill.planning.source_files.grouping import sources_of
 from gridmill.planning.source_files.offered import Offered, is_offered_of

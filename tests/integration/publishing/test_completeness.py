@@ -41,8 +41,8 @@ from gridmill.model.variables import Completeness
 from gridmill.operations.migrate import migrate_metadata
 from gridmill.operations.restore import restore_metadata
 from gridmill.operations.truncate import truncate
+from gridmill.planning.belief import nothing_missing
 from gridmill.planning.prepare import prepare_region
-from gridmill.planning.reasons import nothing_missing
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.shares import recorded_completeness
 from gridmill.stores.icechunk import publication

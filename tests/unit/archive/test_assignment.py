@@ -16,7 +16,7 @@ from gridmill.archive.assignment import (
 )
 from gridmill.archive.opening import Opening
 from gridmill.model.region import Region
-from gridmill.planning.reasons import Belief
+from gridmill.planning.belief import Belief
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.zarr_store import ZarrStore
 from tiny import REGION, TinyJob, TinyTemplate, until

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from first_release import as_first_release
 from gridmill.model.records import ProgressRecord
+from gridmill.planning.belief import Belief
 from gridmill.planning.fingerprint import fits
 from gridmill.planning.prepare import prepare_region
-from gridmill.planning.reasons import Belief
 from gridmill.sources.fetch.download import FileIdentity
 from recordings import ARRAYS, OK, Job, files_of, prepared_of, receipt, recorded
 from tiny import HOUR, START, TinyCoord

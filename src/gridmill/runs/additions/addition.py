@@ -18,7 +18,7 @@ from gridmill.archive.declaration import check_version
 from gridmill.authoring.region_job import RegionJob
 from gridmill.model.region import Region
 from gridmill.model.reports.run_report import RunReport
-from gridmill.planning.reasons import Belief
+from gridmill.planning.belief import Belief
 from gridmill.publishing.copies import copy_here
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.variables.merging import with_variables
