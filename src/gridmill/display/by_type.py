@@ -13,7 +13,7 @@ from gridmill.authoring.region_job import RegionJob
 from gridmill.authoring.source_file import url_of
 from gridmill.display.cards import job_card, record_card, status_card, validation_card
 from gridmill.display.plan_page import plan_card
-from gridmill.display.run_page import report_card, report_page
+from gridmill.display.run_page import report_card
 from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import mask_url
@@ -23,7 +23,7 @@ from gridmill.planning.source_files.places import Places
 from gridmill.runs.plan import Plan
 from gridmill.validation.findings import Validation
 
-__all__ = ["card_of", "report_page"]
+__all__ = ["card_of"]
 
 
 @singledispatch

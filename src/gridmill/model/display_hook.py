@@ -19,6 +19,7 @@ def card_of(value: object) -> str:
 
 def page_of(report: RunReport) -> str:
     """Return the page of a run, for what is done below `gridmill.display`."""
-    from gridmill.display import by_type
+    # A run needs no card, nor what the cards of other types need: that takes half a second.
+    from gridmill.display import run_page
 
-    return by_type.report_page(report)
+    return run_page.report_page(report)

@@ -363,6 +363,21 @@ print(json.dumps([heavy, children]), file=sys.stderr)
 """
 
 
+def updated_in_a_process(folder: Path, url: str) -> tuple[list[str], int, dict[str, Any]]:
+    """Update by the command line; what it imported that is heavy, its processes, and its report."""
+    where = ["--store", str(folder / "a"), "--source-base", url]
+    arguments = ["update", "tiny:Tiny", *where, "--now", until(8), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", IDLE.format(arguments=arguments, heavy=HEAVY)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": PATHS},
+    )
+    heavy, children = json.loads(done.stderr.splitlines()[-1])
+    return heavy, children, json.loads(done.stdout)
+
+
 def test_an_update_that_finds_nothing_is_one_process_with_few_imports(tmp_path):
     """And it asks the provider at most once for each file that it expects."""
     provider = Provider(tmp_path / "source")
@@ -373,23 +388,25 @@ def test_an_update_that_finds_nothing_is_one_process_with_few_imports(tmp_path):
         dataset = Tiny(tmp_path / "a", source_base=server.url)
         dataset.backfill(until(8), client="none", now=until(8))
         before = len(server.requests)
-        where = ["--store", str(tmp_path / "a"), "--source-base", server.url]
-        arguments = ["update", "tiny:Tiny", *where, "--now", until(8), "--json"]
-        script = IDLE.format(arguments=arguments, heavy=HEAVY)
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": PATHS},
-        )
+        heavy, children, report = updated_in_a_process(tmp_path, server.url)
         asked = [request.path for request in server.requests[before:]]
-    heavy, children = json.loads(done.stderr.splitlines()[-1])
     assert heavy == []
     assert children == 0
-    assert json.loads(done.stdout)["regions_skipped"] == 2
+    assert report["regions_skipped"] == 2
     assert sorted(set(asked)) == sorted(asked)
     assert {url_of(label) for label in hours(2, 6)} <= set(asked) <= set(map(url_of, hours(8)))
+
+
+def test_an_update_of_one_step_is_one_process_with_few_imports(tmp_path):
+    """What little there is to do is done here, and shown on a page, without Dask and its kin."""
+    Provider(tmp_path / "source").publish(hours(7))
+    with ArchiveServer(tmp_path / "source") as server:
+        server.release_all()
+        Tiny(tmp_path / "a", source_base=server.url).backfill(until(6), client="none", now=until(6))
+        heavy, children, report = updated_in_a_process(tmp_path, server.url)
+    assert (heavy, children) == (["jinja2"], 0)  # makes the page
+    assert report["variables_done"] == 2
+    assert (tmp_path / "a.gridmill" / "runs" / f"{report['run']}.html").exists()
 
 
 LATE = """
