@@ -176,10 +176,8 @@ class Lease:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        self._ended.set()
-        self._beating.join()
         try:
-            _end(self.objects, self.claim.run)
+            _surely(self._give_back)
         except Exception as reason:
             # What ended the run says why; that its lease stays follows from that.
             if error is None:
@@ -230,7 +228,12 @@ class Lease:
             check(claimed)
             yield check
         finally:
-            self.objects.delete(claim_key(name))
+            _surely(lambda: self.objects.delete(claim_key(name)))
+
+    def _give_back(self) -> None:
+        self._ended.set()
+        self._beating.join()
+        _end(self.objects, self.claim.run)
 
     def _beat_and_look(self) -> list[str]:
         """Write the first beat, which comes before the claim, and name the claims of others."""
@@ -308,6 +311,15 @@ def _end(objects: Objects, name: str) -> None:
     objects.delete(claim_key(name))
     rest = [f"leases/{name}/{part}" for part in ("held", "beat")]
     list(lookahead(objects.delete, rest, objects.at_once))
+
+
+def _surely(give_back: Callable[[], None]) -> None:
+    """Call what gives something back, again where a signal interrupts it."""
+    try:
+        give_back()
+    except KeyboardInterrupt:
+        give_back()
+        raise
 
 
 def _delete_remains(objects: Objects) -> None:
