@@ -176,13 +176,12 @@ class Lease:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        try:
-            _surely(self._give_back)
-        except Exception as reason:
-            # What ended the run says why; that its lease stays follows from that.
-            if error is None:
-                raise
-            log.warning("the lease of %s stays until it is taken over: %s", self.claim.run, reason)
+        def end() -> None:
+            self._ended.set()
+            self._beating.join()
+            _end(self.objects, self.claim.run)
+
+        self._give_back(end, error)
 
     @property
     def proof(self) -> LeaseProof:
@@ -227,13 +226,24 @@ class Lease:
                     claimed, rivals = _try(self.objects, name, claim)
             check(claimed)
             yield check
-        finally:
-            _surely(lambda: self.objects.delete(claim_key(name)))
+        except BaseException as error:
+            self._give_back(lambda: self.objects.delete(claim_key(name)), error)
+            raise
+        self._give_back(lambda: self.objects.delete(claim_key(name)))
 
-    def _give_back(self) -> None:
-        self._ended.set()
-        self._beating.join()
-        _end(self.objects, self.claim.run)
+    def _give_back(self, call: Callable[[], None], error: object = None) -> None:
+        """Call what gives something back, again where a signal interrupts it."""
+        try:
+            try:
+                call()
+            except KeyboardInterrupt:
+                call()
+                raise
+        except Exception as reason:
+            # What ended the run says why; that its lease stays follows from that.
+            if error is None:
+                raise
+            log.warning("the lease of %s stays until it is taken over: %s", self.claim.run, reason)
 
     def _beat_and_look(self) -> list[str]:
         """Write the first beat, which comes before the claim, and name the claims of others."""
@@ -311,15 +321,6 @@ def _end(objects: Objects, name: str) -> None:
     objects.delete(claim_key(name))
     rest = [f"leases/{name}/{part}" for part in ("held", "beat")]
     list(lookahead(objects.delete, rest, objects.at_once))
-
-
-def _surely(give_back: Callable[[], None]) -> None:
-    """Call what gives something back, again where a signal interrupts it."""
-    try:
-        give_back()
-    except KeyboardInterrupt:
-        give_back()
-        raise
 
 
 def _delete_remains(objects: Objects) -> None:
