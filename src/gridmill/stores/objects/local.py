@@ -33,7 +33,8 @@ class LocalObjects:
         The folder; it is made at the first put.
     staging
         A folder of the same file system in which objects are written before they are moved
-        into place, so that a killed process leaves nothing among the objects.
+        into place, so that a killed process leaves nothing among the objects. What it leaves there
+        is deleted by the next process that writes.
     fsync
         Whether a put also survives a power loss.
     """
@@ -46,6 +47,7 @@ class LocalObjects:
         self.staging = staging
         self.fsync = fsync
         self.url = str(root)
+        self._is_swept = False
 
     @property
     def impatient(self) -> LocalObjects:
@@ -87,7 +89,7 @@ class LocalObjects:
 
     def copy(self, key: str, to: str) -> bool:
         """Let a file be there by another key, too: none is ever changed in place."""
-        staged = self.staging / name_of_ours()
+        staged = self._name_staged()
         self.staging.mkdir(parents=True, exist_ok=True)
         try:
             with naming(self.root / to):
@@ -182,8 +184,14 @@ class LocalObjects:
                 with suppress(FileNotFoundError):
                     target.parent.mkdir(parents=True, exist_ok=True)
 
+    def _name_staged(self) -> Path:
+        if not self._is_swept:
+            self._is_swept = True
+            sweep(self.staging)
+        return self.staging / name_of_ours()
+
     def _stage(self, key: str, content: bytes) -> Path:
-        staged = self.staging / name_of_ours()
+        staged = self._name_staged()
         try:
             with naming(self.root / key), self._opened(staged) as file:
                 file.write(content)
