@@ -47,7 +47,7 @@ class LocalObjects:
         self.staging = staging
         self.fsync = fsync
         self.url = str(root)
-        self._is_swept = False
+        self.is_swept = False
 
     @property
     def impatient(self) -> LocalObjects:
@@ -89,7 +89,7 @@ class LocalObjects:
 
     def copy(self, key: str, to: str) -> bool:
         """Let a file be there by another key, too: none is ever changed in place."""
-        staged = self._name_staged()
+        staged = _name_staged(self)
         self.staging.mkdir(parents=True, exist_ok=True)
         try:
             with naming(self.root / to):
@@ -146,6 +146,10 @@ class LocalObjects:
         files = (Path(folder) / name for folder, _, names in walk for name in names)
         yield from sorted(path.relative_to(self.root).as_posix() for path in files)
 
+    def folders(self) -> list[str]:
+        """Name the folders that are at the root."""
+        return sorted(at.name for at in self.root.glob("*") if at.is_dir() and at != self.staging)
+
     def probe(self, key: str) -> None:
         """Raise OSError unless an object can be put and deleted; sweeps `staging` before.
 
@@ -184,16 +188,10 @@ class LocalObjects:
                 with suppress(FileNotFoundError):
                     target.parent.mkdir(parents=True, exist_ok=True)
 
-    def _name_staged(self) -> Path:
-        if not self._is_swept:
-            self._is_swept = True
-            sweep(self.staging)
-        return self.staging / name_of_ours()
-
     def _stage(self, key: str, content: bytes) -> Path:
-        staged = self._name_staged()
+        staged = _name_staged(self)
         try:
-            with naming(self.root / key), self._opened(staged) as file:
+            with naming(self.root / key), _opened(staged) as file:
                 file.write(content)
                 if self.fsync:
                     file.flush()
@@ -202,14 +200,6 @@ class LocalObjects:
             staged.unlink(missing_ok=True)
             raise
         return staged
-
-    def _opened(self, staged: Path) -> BinaryIO:
-        for _ in range(MOVES):
-            try:
-                return staged.open("wb")
-            except FileNotFoundError:
-                self.staging.mkdir(parents=True, exist_ok=True)
-        return staged.open("wb")
 
     def _sync_folder(self, key: str) -> None:
         if not self.fsync:
@@ -222,3 +212,19 @@ class LocalObjects:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _name_staged(objects: LocalObjects) -> Path:
+    if not objects.is_swept:
+        objects.is_swept = True
+        sweep(objects.staging)
+    return objects.staging / name_of_ours()
+
+
+def _opened(staged: Path) -> BinaryIO:
+    for _ in range(MOVES):
+        try:
+            return staged.open("wb")
+        except FileNotFoundError:
+            staged.parent.mkdir(parents=True, exist_ok=True)
+    return staged.open("wb")
