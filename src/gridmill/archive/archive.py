@@ -169,15 +169,16 @@ class Archive:
         of nothing but positions that readers have `seen` are left out: they stay as they are, and a
         look at each is a request.
         """
-        with temporary_folder(self.scratch, make=self.tmp_store) as folder, naming(folder):
-            of_data = _speaking_of_data(self.config)
-            if is_as_declared(ds, self.template_ds):
-                own = (ds, self.template_ds, self.append_dim)
-                write_growing(*own, self._objects, folder, of_data)
-                leave_out_seen(*own, seen, folder, of_data)
-            else:  # an author's hook changed more
-                write_by_xarray(ds, folder, of_data)
-            write_current(ds, self.append_dim, self.config.dataset_attributes, folder)
+        with temporary_folder(self.scratch, make=self.tmp_store) as folder:
+            with naming(folder):  # and no error of what is done with it
+                of_data = _speaking_of_data(self.config)
+                if is_as_declared(ds, self.template_ds):
+                    own = (ds, self.template_ds, self.append_dim)
+                    write_growing(*own, self._objects, folder, of_data)
+                    leave_out_seen(*own, seen, folder, of_data)
+                else:  # an author's hook changed more
+                    write_by_xarray(ds, folder, of_data)
+                write_current(ds, self.append_dim, self.config.dataset_attributes, folder)
             yield folder
 
     # -- what the store holds -----------------------------------------------------------------

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from gridmill.cli.errors import warn
 from gridmill.cli.exit_codes import ExitCode
-from gridmill.cli.interruption import Interruption
 from gridmill.cli.options.clusters import Cluster, has_dashboard, on_demand
 from gridmill.cli.output.announcing import Announcer
 from gridmill.cli.output.cataloguing import CATALOGUE_INTERVAL_S, Cataloguing
@@ -121,11 +120,7 @@ def _run(
         if has_dashboard(cluster):
             display.show_dashboard(client.dashboard_link)
 
-    with (
-        Interruption() as interruption,
-        on_demand(cluster, output, show_dashboard) as where,
-        display,
-    ):
+    with on_demand(cluster, output, show_dashboard) as where, display:
         announcers = _announcers(dataset, hooks, about)
 
         def listen(event: Event) -> None:
@@ -142,7 +137,6 @@ def _run(
                         notes = [note for a in announcers for note in a.conclude(content)]
                         _note(dataset, report, notes)
         except KeyboardInterrupt:
-            interruption.seen = True
             display.console.print("interrupted: stopping what runs")
             raise
 

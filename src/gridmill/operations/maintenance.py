@@ -15,7 +15,8 @@ from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
-from gridmill.stores.objects.writable import require_writable
+from gridmill.stores.final_store import FinalStore
+from gridmill.stores.objects.writable import refusals_named, require_writable
 from gridmill.stores.state.claims import EVERYTHING, UPKEEP
 from gridmill.stores.state.leases import Lease
 
@@ -27,6 +28,7 @@ __all__ = [
     "Hand",
     "by_hand",
     "forget_versions",
+    "leased",
     "publish_uploads",
     "refuse_replicas",
     "split_manifests",
@@ -86,9 +88,8 @@ def by_hand(
         The store cannot be written.
     """
     check_exists(dataset)
-    require_writable(dataset.store)
     report = RunReport.begin(dataset.dataset_id, kind, mask_url(dataset.store.url))
-    with Lease(dataset.store.state, run=report.run, kind=kind, positions=positions) as lease:
+    with leased(dataset.store, report.run, kind, positions) as lease:
         # With the lease in hand: what others did until then is there.
         archive = dataset.archive(now)
         publisher = Publisher(archive, dataset.replicas)
@@ -99,6 +100,31 @@ def by_hand(
         report.replicas = publisher.replicas.outcomes()
         report.end()
         dataset.store.tracker.reports.write(report, page_of(report))
+
+
+@contextmanager
+def leased(
+    store: FinalStore, run: str, kind: str, positions: Iterable[tuple[int, int]] = (EVERYTHING,)
+) -> Iterator[Lease]:
+    """Hold a store's lease while something is done by hand, and name the store if it refuses.
+
+    Parameters
+    ----------
+    store
+        Of the archive.
+    run, kind, positions
+        See `Lease`.
+
+    Raises
+    ------
+    LeaseHeld
+        A run works on these positions.
+    StoreUnwritable
+        The store cannot be written, or not any more.
+    """
+    require_writable(store)
+    with refusals_named(store), Lease(store.state, run=run, kind=kind, positions=positions) as own:
+        yield own
 
 
 def publish_uploads(hand: Hand) -> None:

@@ -14,11 +14,10 @@ from gridmill.authoring.over_time.held import as_held, more_declared
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
-from gridmill.operations.maintenance import EVERYTHING
+from gridmill.operations.maintenance import leased
 from gridmill.publishing.publisher import Publisher
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import readable_length
-from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -65,9 +64,7 @@ def restore_metadata(
     labels = declared_labels(config, length, dataset.present() if now is None else now)
     archive = _proven(dataset, just_after(labels[length - 1]), force=force)
     publisher = Publisher(archive, dataset.replicas)
-    with Lease(
-        store.state, run=report.run, kind="restore-metadata", positions=[EVERYTHING]
-    ) as lease:
+    with leased(store, report.run, report.kind) as lease:
         note = f"{who} put metadata and coordinates back"
         restored = publisher.restore(length, note, lease)
         report.notes.append(note if restored else f"{who} found nothing to put back")

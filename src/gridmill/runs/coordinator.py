@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,7 +28,7 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.protocol import Objects
-from gridmill.stores.objects.writable import StoreUnwritable, require_writable
+from gridmill.stores.objects.writable import refusals_named, require_writable
 from gridmill.stores.state.claims import current_claims, is_alive, positions_of
 from gridmill.stores.state.leases import Lease, LeaseHeld
 
@@ -48,8 +47,6 @@ UNVERIFIED = (
 )
 # A variable that comes or goes, or a label, between a run's look at the archive and its lease.
 CHANGES_SURVIVED = 3
-# What a local store answers that was written to, and cannot be by now.
-REFUSALS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 
 def run(assignment: Assignment, *, client: Any, now: Any, listener: Listener) -> RunReport:
@@ -91,11 +88,11 @@ def _carry_out(
 ) -> None:
     archive = assignment.opened.archive
     if assignment.opened.added is not None:
-        with _refusals_named(archive.store), _reported(archive.store, report):
+        with refusals_named(archive.store), _reported(archive.store, report):
             Addition(assignment, report, where, now, listener).carry_out()
         return
     with (
-        _refusals_named(archive.store),
+        refusals_named(archive.store),
         _leased(archive.store.state, assignment.jobs, report) as (lease, jobs),
     ):
         archive.store.tracker.marks.complete()
@@ -220,24 +217,6 @@ def _reported(store: FinalStore, report: RunReport) -> Iterator[None]:
 def _write_report(store: FinalStore, report: RunReport) -> None:
     report.end()
     store.tracker.reports.write(report, page_of(report) if report.did_anything else None)
-
-
-@contextmanager
-def _refusals_named(store: FinalStore) -> Iterator[None]:
-    """Say which archive it is whose disk is full, or takes nothing any more.
-
-    A file that is named and lies elsewhere, as temporary ones do, says nothing of the archive.
-    """
-    try:
-        yield
-    except OSError as error:
-        path = str(error.filename or store.url)
-        if error.errno not in REFUSALS or not path.startswith((store.url, store.state.url)):
-            raise
-        raise StoreUnwritable(
-            f"cannot write to {mask_url(store.url)} any more: {error}. Recorded work is safe: "
-            "run again once it can be written"
-        ) from error
 
 
 # -- the lease ----------------------------------------------------------------------------------

@@ -82,6 +82,15 @@ class ObjectsContract:
         assert list(objects.keys("b")) == ["b/2"]
         assert list(objects.keys("nothing")) == []
 
+    def test_folders_are_those_at_the_root(self, tmp_path: Path) -> None:
+        """`folders` names each once, and neither objects nor what is deeper."""
+        objects = self.make_objects(tmp_path)
+        for key in ("b/c/0", "a/zarr.json", "b/zarr.json", "zarr.json"):
+            objects.put(key, b"1")
+        # Some servers name those that are empty by now, too.
+        named = objects.folders()
+        assert [name for name in named if name in ("a", "b", "c", "b/c", "zarr.json")] == ["a", "b"]
+
     def test_nothing_is_cached(self, tmp_path: Path) -> None:
         """What one instance writes or deletes, another that looked before sees at once."""
         objects = self.make_objects(tmp_path)

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from generated import DIMS, build_archive, times_of, truth
+from generated import DIMS, Generated, build_archive, times_of, truth
 from gridmill.cli import ExitCode
+from gridmill.cli.options.creation import check_may_create
 from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.s3.bucket import S3Bucket
 from gridmill.testing import FaultProxy, S3Server, Status
 from repository import SUPPORT
 
@@ -101,6 +103,35 @@ def full(s3_server: S3Server) -> Iterator[FaultProxy]:
     with FaultProxy(s3_server.endpoint_url) as proxy:
         proxy.inject("*/c/*", Status(status=507), method="PUT", times=None)
         yield proxy
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_update_of_an_address_that_looks_misspelt_stops(
+    s3_server: S3Server, source: Path, prefix: str, format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the archive beside it, after one listing of what is there; --create makes one."""
+    here = f"s3://public/{prefix}"
+    right, wrong = (f"{here}/{name}.{format_}" for name in ("forecast", "forcast"))
+    options = s3_server.storage_options
+    dataset = Generated(right, source_base=str(source), storage_options=options, format=format_)
+    dataset.backfill("2020-01-02", client="none")
+    new = Generated(wrong, source_base=str(source), storage_options=options, format=format_)
+    listed: list[str] = []
+    page = S3Bucket.page
+
+    def page_noted(self: S3Bucket, below: str, wanted: Mapping[str, str]) -> dict[str, Any]:
+        listed.append(below)
+        return page(self, below, wanted)
+
+    monkeypatch.setattr(S3Bucket, "page", page_noted)
+    with pytest.raises(ValueError, match=f"but at {right}: is that the one"):
+        check_may_create(new, None, options=options)
+    assert [one for one in listed if ".gridmill" not in one] == [f"{prefix}/"]
+    check_may_create(new, True, options=options)
+    other = Generated(f"{here}/another.{format_}", storage_options=options, format=format_)
+    check_may_create(other, None, options=options)
+    # Who may not list makes one, as ever; and a bucket may be an archive of its own.
+    check_may_create(new, None, options={**options, "secret": "wrong"})
 
 
 def test_a_server_without_space(

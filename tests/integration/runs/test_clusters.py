@@ -76,9 +76,10 @@ def test_options_for_a_cluster_that_is_there_are_refused(options):
 # -- what is started --------------------------------------------------------------------------
 
 
-def test_what_is_started_listens_on_loopback_only():
+@pytest.mark.parametrize("spec", ["local", "distributed:LocalCluster"])
+def test_what_is_started_listens_on_loopback_only(spec):
     """Scheduler, workers, nannies and dashboard: nothing of a local cluster can be reached."""
-    with connect("local", workers=1, threads_per_worker=5, silence_logs=50) as client:
+    with connect(spec, workers=1, threads_per_worker=5, silence_logs=50) as client:
         client.wait_for_workers(1)
         this = psutil.Process()
         listening = [

@@ -139,3 +139,79 @@ def test_an_error_without_a_path_gets_one(tmp_path, number):
     with pytest.raises(ConnectionError) as other, naming(tmp_path / "somewhere"):
         raise ConnectionResetError(104, "reset")
     assert other.value.filename is None
+
+
+# By hand: the disk is full or frozen as a part of a lease is written.
+BY_HAND = """
+import os, subprocess, sys
+from pathlib import Path
+
+disk, source, kind, fault, part = Path(sys.argv[1]), *sys.argv[2:6]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
+from gridmill.cli.group import cli
+from gridmill.stores.objects.local import LocalObjects
+from tiny import Tiny, until
+
+Tiny(disk / "a", source_base=source, format=kind).backfill(until(8), client="none")
+put = LocalObjects.put
+
+def put_and_fault(self, key, content):
+    put(self, key, content)
+    if not (key.startswith("leases/") and key.endswith(part)):
+        return
+    if fault == "freeze":
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    else:
+        with (disk / "filling").open("wb", buffering=0) as out:
+            try:
+                while out.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+
+LocalObjects.put = put_and_fault
+command, *rest = sys.argv[6:]
+archive = ["tiny:Tiny", "--store", "a", "--format", kind, "--source-base", source]
+os.chdir(disk)
+cli.main([command, *archive, "--now", until(8), *rest])
+"""
+CAUSES = {"fill": "No space left on device", "freeze": "Read-only file system"}
+ACCEPT = ["accept", "20200101T05.npy", "--why", "lost"]
+TRUNCATE = ["truncate", "--end", until(4), "--yes"]
+COPY = ["copy", "--to", "b"]
+
+
+@needs_mount
+@pytest.mark.parametrize(
+    ("kind", "fault", "part", "command", "at"),
+    [
+        ("zarr", "fill", "-publishing/claim.json", ACCEPT, "/a/time/c/0"),
+        ("zarr", "freeze", "/held", TRUNCATE, "/a.gridmill/"),
+        ("zarr", "freeze", "-publishing/claim.json", ACCEPT, "/a.gridmill/staging/"),
+        ("zarr", "freeze", "/held", ["restore-metadata", "--yes"], "/a.gridmill/"),
+        ("zarr", "fill", "-publishing/claim.json", COPY, "/b/"),
+        ("icechunk", "fill", "-publishing/claim.json", TRUNCATE, "(os error 28)"),
+    ],
+)
+def test_by_hand_the_archive_and_the_cause_are_named_too(tmp_path, kind, fault, part, command, at):
+    """The exit code says that the store cannot be written, as that of a run does."""
+    provider, disk = Provider(tmp_path / "source"), tmp_path / "disk"
+    provider.publish(hours(8))
+    provider.withdraw(hours(8)[5])
+    disk.mkdir()
+    path = os.pathsep.join([str(Path(tiny.__file__).parent), *sys.path])
+    words = [str(disk), str(provider.root), kind, fault, part, *command]
+    done = subprocess.run(
+        ["unshare", "-rm", sys.executable, "-c", BY_HAND, *words],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    line = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == ExitCode.UNWRITABLE, line
+    store = "b" if command is COPY else "a"
+    assert line.startswith(f"error: cannot write to {store} any more: [Errno ")
+    assert CAUSES[fault] in line
+    assert at in line
+    # What gives the right to publish back cannot be deleted either, which is no cause.
+    assert fault == "fill" or part == "/held" or "leases/" not in line

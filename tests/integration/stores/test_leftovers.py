@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import gridmill
 import tiny
 from gridmill.stores.objects.leftovers import (
     ABANDONED_AFTER_S,
@@ -18,6 +20,7 @@ from gridmill.stores.objects.leftovers import (
     sweep,
     temporary_folder,
 )
+from gridmill.stores.objects.local import LocalObjects
 from tiny import Provider, Tiny, hours, until
 
 
@@ -56,6 +59,34 @@ def test_files_of_another_machine_go_after_a_day(tmp_path: Path) -> None:
     os.utime(tmp_path / old, (long_ago, long_ago))
     sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [new]
+
+
+def test_whoever_writes_next_sweeps(tmp_path: Path) -> None:
+    """Also where nobody probes before: a catalogue, a folder of statistics, replicas' records."""
+    left = tmp_path / ".staging" / name_of_a_dead_process()
+    for put in (lambda to: to.put("a", b""), lambda to: to.put_if_absent("b", b"")):
+        left.parent.mkdir(exist_ok=True)
+        left.write_bytes(b"half")
+        put(LocalObjects(tmp_path, left.parent))
+        assert not left.exists()
+    left.write_bytes(b"half")
+    assert LocalObjects(tmp_path, left.parent).copy("a", "c")
+    assert not left.exists()
+
+
+def test_what_is_temporary_is_made_where_others_sweep() -> None:
+    """The standard library's folders stay for good where their process is killed."""
+    package = Path(gridmill.__file__).parent
+    users = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"^\s*(from|import) tempfile\b", path.read_text(), re.MULTILINE)
+    }
+    assert {user for user in users if not user.startswith("testing/")} == {
+        "stores/objects/leftovers.py",
+        "archive/metadata.py",  # in a folder of ours
+        "cli/commands/run_one.py",  # an address where nothing is
+    }
 
 
 def test_sweeping_nothing_is_allowed(tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ def update(
     pause_s = parse_duration(pause, "--pause").total_seconds()
     if is_new(dataset):
         planned = dataset.plan(now=moment)
-        check_may_create(dataset, creates, is_staged=bool(archive.staged))
+        check_may_create(
+            dataset, creates, is_staged=bool(archive.staged), options=archive.storage_options
+        )
         announce(dataset, planned)
 
     def runs(where: OnDemand, listener: Listener) -> Iterator[RunReport]:

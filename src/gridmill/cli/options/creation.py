@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,11 @@ def is_new(dataset: DynamicalDataset) -> bool:
 
 
 def check_may_create(
-    dataset: DynamicalDataset, creates: bool | None, *, is_staged: bool = False
+    dataset: DynamicalDataset,
+    creates: bool | None,
+    *,
+    is_staged: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
     """Raise unless an archive may be made.
 
@@ -66,6 +70,8 @@ def check_may_create(
         What its operator says; None if nothing.
     is_staged
         Whether it is a next version: its address is meant to be like that of the present one.
+    options
+        Of the store's file system, by which what is beside it is listed.
 
     Raises
     ------
@@ -83,7 +89,7 @@ def check_may_create(
             f"there is no archive at {url}, but its records say that readers saw "
             f"{count_of(lost, 'position')}: is it elsewhere? Give --create to build it again"
         )
-    near = None if is_staged else _near(dataset)
+    near = None if is_staged else _near(dataset.store.url, options)
     if near:
         raise ValueError(
             f"there is no archive at {url}, but at {near}: is that the one? Give --create if a new "
@@ -104,19 +110,38 @@ def _positions_before(dataset: DynamicalDataset) -> int:
     return int(report.get("positions_after", 0))
 
 
-def _near(dataset: DynamicalDataset) -> str | None:
-    """Return an archive beside the address whose name is nearly the same; local stores only."""
-    url = dataset.store.url
-    if not is_local(url):
-        return None
-    path = local_path(url)
-    if not path.parent.is_dir():
-        return None
-    names = [p.name for p in path.parent.iterdir() if (p / "zarr.json").exists() or _is_icechunk(p)]
+def _near(url: str, options: Mapping[str, Any] | None) -> str | None:
+    """Return an archive beside an address whose name is nearly the same."""
+    if is_local(url):
+        path = local_path(url)
+        parent, name, names = f"{path.parent}", path.name, _archives_in(path.parent)
+    else:
+        parent, _, name = url.rstrip("/").rpartition("/")
+        names = _archives_below(parent, options)
     # What only numbers tell apart is one of several by intent.
-    names = [name for name in names if _without_digits(name) != _without_digits(path.name)]
-    found = difflib.get_close_matches(path.name, names, n=1, cutoff=ALIKE)
-    return str(path.parent / found[0]) if found else None
+    names = [one for one in names if _without_digits(one) != _without_digits(name)]
+    found = difflib.get_close_matches(name, names, n=1, cutoff=ALIKE)
+    return mask_url(f"{parent}/{found[0]}") if found else None
+
+
+def _archives_in(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return [p.name for p in folder.iterdir() if (p / "zarr.json").exists() or _is_icechunk(p)]
+
+
+def _archives_below(parent: str, options: Mapping[str, Any] | None) -> list[str]:
+    """Name what looks like an archive in a bucket or on a server: one request, if it may be made.
+
+    An archive has its records beside it, or a name that ends as those do.
+    """
+    from gridmill.stores.objects.opening import open_objects
+
+    try:
+        names = {*open_objects(parent, storage_options=options).impatient.folders()}
+    except (OSError, ValueError):  # a bucket itself, or who may not list it
+        return []
+    return [n for n in names if f"{n}.gridmill" in names or n.endswith((".zarr", ".icechunk"))]
 
 
 def _without_digits(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridmill.cli.errors import told_in_one_line
+from gridmill.cli.interruption import Interruption
 from gridmill.cli.options.declaring import Command, setting, with_options
 from gridmill.cli.options.settings import config_option
 from gridmill.cli.output.logs import configure_logging
@@ -55,7 +56,10 @@ class Output:
 
 
 def output_options(command: Command) -> Command:
-    """Take how to print, and tell every error in one line; passes an `Output`."""
+    """Take how to print, and tell every error in one line; passes an `Output`.
+
+    A command that is told to stop gives back what it holds.
+    """
     options = [
         config_option,
         click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout."),
@@ -77,7 +81,8 @@ def output_options(command: Command) -> Command:
         output = Output(as_json, verbose, debug, log_format)
         configure_logging(output)
         try:
-            return command(output=output, **rest)
+            with Interruption():
+                return command(output=output, **rest)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except BaseException as error:

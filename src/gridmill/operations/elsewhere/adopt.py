@@ -25,7 +25,7 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.model.wording import count_of
 from gridmill.operations.elsewhere.examine import Examined, examine
 from gridmill.operations.elsewhere.metadata import metadata_in
-from gridmill.operations.maintenance import EVERYTHING
+from gridmill.operations.maintenance import leased
 from gridmill.operations.rebuild import look, record_of, usual_places, visible_jobs
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.view import ReaderView
@@ -33,7 +33,6 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.found import found_in
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.lookahead import lookahead
-from gridmill.stores.objects.writable import require_writable
 from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
@@ -113,9 +112,8 @@ def adopt(
     archive.reach(examined.length)
     if dry_run:
         return _adoption(examined, _records(archive, "", dataset.present(now)))
-    require_writable(store)
     report = RunReport.begin(dataset.dataset_id, "adopt", mask_url(store.url))
-    with Lease(store.state, run=report.run, kind="adopt", positions=[EVERYTHING]) as lease:
+    with leased(store, report.run, report.kind) as lease:
         records = _records(archive, report.run, dataset.present(now))
         for record in records:
             lease.proof.check()

@@ -26,7 +26,7 @@ from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import is_local, local_path
 from gridmill.model.wording import count_of, format_nbytes
 from gridmill.operations.elsewhere.recoding import recode
-from gridmill.operations.maintenance import EVERYTHING
+from gridmill.operations.maintenance import leased
 from gridmill.publishing.copies import Copy, copy_objects
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.replica import Replica
@@ -34,7 +34,6 @@ from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore, Uploaded
 from gridmill.stores.lookahead import lookahead
 from gridmill.stores.objects.leftovers import temporary_folder
-from gridmill.stores.objects.writable import require_writable
 from gridmill.stores.state.leases import Lease
 
 if TYPE_CHECKING:
@@ -118,10 +117,9 @@ def copy_archive(
     source, store = dataset.store, target.store
     if source.url.rstrip("/") == store.url.rstrip("/"):
         raise ValueError(f"{store.url} is the archive itself: give another address to copy it to")
-    require_writable(store)
     report = RunReport.begin(dataset.dataset_id, "copy", mask_url(store.url))
     is_recoded = source.tracker.read_declaration() is None
-    with Lease(store.state, run=report.run, kind="copy", positions=[EVERYTHING]) as lease:
+    with leased(store, report.run, report.kind) as lease:
         _take(source, store)
         report.positions_before = store.published_length(target.declared.append_dim) or 0
         if is_recoded:

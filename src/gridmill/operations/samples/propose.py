@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from gridmill.operations.samples.facts import ArraySample, GribSample
@@ -23,6 +22,7 @@ from gridmill.operations.samples.reading.given import bring_samples
 from gridmill.operations.samples.reading.reading import read_samples
 from gridmill.sources.fetch.credentials.access import kept_by, using
 from gridmill.sources.fetch.credentials.rules import Credential
+from gridmill.stores.objects.leftovers import temporary_folder
 
 __all__ = ["proposal_from"]
 
@@ -57,8 +57,8 @@ def proposal_from(
     fetched lies in a temporary folder.
     """
     access, _keeper = kept_by(credentials)
-    with TemporaryDirectory(prefix="gridmill-new-") as folder, using(access):
-        read: Any = read_samples(bring_samples(given, Path(folder)))
+    with temporary_folder() as folder, using(access):
+        read: Any = read_samples(bring_samples(given, folder))
         if isinstance(read[0], ArraySample):
             names = [_address(one.sample.name) for one in read]
             yield replace(propose_arrays(read, names, variables), credentials=tuple(credentials))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports.run_report import RunReport
-from gridmill.operations.maintenance import check_exists
+from gridmill.operations.maintenance import check_exists, leased
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.variables.hiding import forget_hidden, hide
 from gridmill.publishing.view import ReaderView
@@ -20,7 +20,6 @@ from gridmill.runs.additions.showing import nobody_at_work
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.objects.writable import require_writable
 from gridmill.stores.state.beside.variables import GoingVariables, read_going, write_going
 from gridmill.stores.state.claims import ADDING
 from gridmill.stores.state.leases import Lease
@@ -144,10 +143,9 @@ def remove_variables(
         A run is at work for long, or variables are being added.
     """
     check_removal(dataset, names, now=now, force=force)
-    require_writable(dataset.store)
     report = RunReport.begin(dataset.dataset_id, "remove-variable", mask_url(dataset.store.url))
     state = dataset.store.state
-    with Lease(state, run=report.run, kind=report.kind, positions=[ADDING]) as lease:
+    with leased(dataset.store, report.run, report.kind, [ADDING]) as lease:
         with nobody_at_work(state, report.run) as alone:
             publisher = hide_in_all(dataset, names, alone, now)
         removed = delete_hidden(publisher, names, lease, grace_s)

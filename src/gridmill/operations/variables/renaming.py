@@ -20,7 +20,7 @@ from gridmill.authoring.over_time.succession import renames
 from gridmill.model.display_hook import page_of
 from gridmill.model.records import ObjectReceipt, ProgressRecord, VariableRecord
 from gridmill.model.reports.run_report import RunReport
-from gridmill.operations.maintenance import check_exists
+from gridmill.operations.maintenance import check_exists, leased
 from gridmill.operations.variables.removing import delete_hidden, hide_in_all, without
 from gridmill.publishing.publisher import Publisher
 from gridmill.publishing.variables.hiding import rename_shown
@@ -39,7 +39,6 @@ from gridmill.stores.copied import renamed
 from gridmill.stores.final_store import FinalStore, Rename, Uploaded
 from gridmill.stores.metadata import array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
-from gridmill.stores.objects.writable import require_writable
 from gridmill.stores.state.beside.variables import GoingVariables, read_going, write_going
 from gridmill.stores.state.claims import ADDING
 from gridmill.stores.state.leases import Lease, LeaseProof
@@ -116,12 +115,11 @@ def rename_variables(
         A run is at work for long, or variables are being added.
     """
     check_exists(dataset)
-    require_writable(dataset.store)
     if keep_until is not None:
         dataset.coded().label(keep_until)
     report = RunReport.begin(dataset.dataset_id, "migrate-metadata", mask_url(dataset.store.url))
     state = dataset.store.state
-    with Lease(state, run=report.run, kind=report.kind, positions=[ADDING]) as lease:
+    with leased(dataset.store, report.run, report.kind, [ADDING]) as lease:
         pairs = renames_of(dataset)
         archive = _with_new_names(dataset, pairs, now)
         for store in (dataset.store, *dataset.replicas):

@@ -14,7 +14,7 @@ from gridmill.model.epochs import FIRST
 from gridmill.model.urls import mask_url
 from gridmill.model.wording import count_of
 from gridmill.operations.elsewhere.comparing import Comparison, compare
-from gridmill.operations.maintenance import check_exists
+from gridmill.operations.maintenance import check_exists, leased
 from gridmill.operations.retention.retain import whole_regions
 from gridmill.stores.contents.axis import published_labels
 from gridmill.stores.final_store import FinalStore
@@ -167,10 +167,7 @@ def held(stores: Sequence[FinalStore], run: str, kind: str = "promote") -> Itera
     """
     everything = [EVERYTHING, UPKEEP, ADDING]
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(Lease(store.state, run=run, kind=kind, positions=everything))
-            for store in stores
-        ]
+        yield [stack.enter_context(leased(store, run, kind, everything)) for store in stores]
 
 
 def _check_completed(store: FinalStore) -> None:

@@ -129,6 +129,9 @@ def _started(spec: str, workers: int | None, options: Mapping[str, Any]) -> Any:
         return kind(**{**sized, "worker_options": {"nthreads": threads}, **options})
     if is_of_a_queue(kind):
         return kind(**_for_a_queue(kind, threads, options))
+    if isinstance(kind, type) and issubclass(kind, LocalCluster):
+        # By default its pages are reached from everywhere.
+        options = {"dashboard_address": LOOPBACK, **options}
     if "threads_per_worker" in inspect.signature(kind).parameters:
         return kind(**{"threads_per_worker": threads, **options})
     return kind(**options)

@@ -10,6 +10,7 @@ import icechunk
 import stamina
 
 from gridmill.stores.objects.patience import Patience
+from gridmill.stores.objects.writable import REFUSALS
 
 __all__ = ["is_transient", "one_line", "patient_config", "patiently"]
 
@@ -38,13 +39,14 @@ def patient_config() -> icechunk.RepositoryConfig:
     return icechunk.RepositoryConfig(storage=icechunk.StorageSettings(retries=retries, **bounds))
 
 
-def patiently(request: Callable[[], T]) -> T:
+def patiently(request: Callable[[], T], at: str | None = None) -> T:
     """Do what can be done again, until it succeeds or patience ends.
 
     Raises
     ------
     OSError
-        What Icechunk raised, in one line, which pickles.
+        What Icechunk raised, in one line, which pickles; with the number of the system's error
+        where the store is local and refuses, and `at`, the place that is written.
     """
     patience = Patience()
     for attempt in stamina.retry_context(
@@ -59,9 +61,22 @@ def patiently(request: Callable[[], T]) -> T:
             try:
                 return request()
             except icechunk.IcechunkError as error:
-                kind = _Transient if is_transient(error) else OSError
-                raise kind(f"Icechunk: {one_line(error)}") from None
+                raise _as_told(error, at) from None
     raise AssertionError("stamina raises what the last attempt raised")
+
+
+def _as_told(error: icechunk.IcechunkError, at: str | None) -> OSError:
+    said = f"Icechunk: {one_line(error)}"
+    if is_transient(error):
+        return _Transient(said)
+    number = _NUMBERED.search(said)
+    if number is None or int(number[1]) not in REFUSALS:
+        return OSError(said)
+    return OSError(int(number[1]), said, at)
+
+
+# As the object store that Icechunk uses tells what the system said.
+_NUMBERED = re.compile(r"\(os error (\d+)\)")
 
 
 def is_transient(error: icechunk.IcechunkError) -> bool:

@@ -297,7 +297,7 @@ class IcechunkStore:
         def write(key: str) -> ObjectReceipt:
             content = (folder / key).read_bytes()
             proof.check()
-            patiently(lambda: put(fork.store, key, content))
+            patiently(lambda: put(fork.store, key, content), f"{self.url}/{key}")
             return ObjectReceipt.of(key, content)
 
         largest = max(1, *((folder / key).stat().st_size for key in keys))

@@ -33,7 +33,8 @@ class LocalObjects:
         The folder; it is made at the first put.
     staging
         A folder of the same file system in which objects are written before they are moved
-        into place, so that a killed process leaves nothing among the objects.
+        into place, so that a killed process leaves nothing among the objects. What it leaves there
+        is deleted by the next process that writes.
     fsync
         Whether a put also survives a power loss.
     """
@@ -46,6 +47,7 @@ class LocalObjects:
         self.staging = staging
         self.fsync = fsync
         self.url = str(root)
+        self.is_swept = False
 
     @property
     def impatient(self) -> LocalObjects:
@@ -87,7 +89,7 @@ class LocalObjects:
 
     def copy(self, key: str, to: str) -> bool:
         """Let a file be there by another key, too: none is ever changed in place."""
-        staged = self.staging / name_of_ours()
+        staged = _name_staged(self)
         self.staging.mkdir(parents=True, exist_ok=True)
         try:
             with naming(self.root / to):
@@ -144,6 +146,10 @@ class LocalObjects:
         files = (Path(folder) / name for folder, _, names in walk for name in names)
         yield from sorted(path.relative_to(self.root).as_posix() for path in files)
 
+    def folders(self) -> list[str]:
+        """Name the folders that are at the root."""
+        return sorted(at.name for at in self.root.glob("*") if at.is_dir() and at != self.staging)
+
     def probe(self, key: str) -> None:
         """Raise OSError unless an object can be put and deleted; sweeps `staging` before.
 
@@ -183,9 +189,9 @@ class LocalObjects:
                     target.parent.mkdir(parents=True, exist_ok=True)
 
     def _stage(self, key: str, content: bytes) -> Path:
-        staged = self.staging / name_of_ours()
+        staged = _name_staged(self)
         try:
-            with naming(self.root / key), self._opened(staged) as file:
+            with naming(self.root / key), _opened(staged) as file:
                 file.write(content)
                 if self.fsync:
                     file.flush()
@@ -194,14 +200,6 @@ class LocalObjects:
             staged.unlink(missing_ok=True)
             raise
         return staged
-
-    def _opened(self, staged: Path) -> BinaryIO:
-        for _ in range(MOVES):
-            try:
-                return staged.open("wb")
-            except FileNotFoundError:
-                self.staging.mkdir(parents=True, exist_ok=True)
-        return staged.open("wb")
 
     def _sync_folder(self, key: str) -> None:
         if not self.fsync:
@@ -214,3 +212,19 @@ class LocalObjects:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _name_staged(objects: LocalObjects) -> Path:
+    if not objects.is_swept:
+        objects.is_swept = True
+        sweep(objects.staging)
+    return objects.staging / name_of_ours()
+
+
+def _opened(staged: Path) -> BinaryIO:
+    for _ in range(MOVES):
+        try:
+            return staged.open("wb")
+        except FileNotFoundError:
+            staged.parent.mkdir(parents=True, exist_ok=True)
+    return staged.open("wb")

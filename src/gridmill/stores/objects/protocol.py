@@ -87,6 +87,9 @@ class Objects(Protocol):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys below `prefix` (a folder), sorted."""
 
+    def folders(self) -> list[str]:
+        """Name the folders that are at the root; in a bucket about the first thousand, at once."""
+
     def probe(self, key: str) -> None:
         """Raise OSError, and soon, unless an object can be put and deleted; leaves nothing.
 

@@ -187,6 +187,15 @@ class FsspecObjects:
         found = self._retried(lambda fs: fs.find(self._path(prefix).rstrip("/")))
         yield from sorted(path.removeprefix(f"{self.root}/") for path in found)
 
+    def folders(self) -> list[str]:
+        """Name the folders that are at the root."""
+        try:
+            found = self._retried(lambda fs: fs.ls(self.root, detail=True))
+        except FileNotFoundError:
+            return []
+        paths = (str(one["name"]) for one in found if one["type"] == "directory")
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+
     def probe(self, key: str) -> None:
         """Raise OSError unless an object can be put and deleted."""
         self.put(key, b"probe")

@@ -83,6 +83,10 @@ class ObjectsBelow:
         for key in self.objects.keys(below):
             yield key.removeprefix(f"{self.folder}/")
 
+    def folders(self) -> list[str]:
+        """Name the folders that are in this one."""
+        return sorted({key.partition("/")[0] for key in self.keys() if "/" in key})
+
     def probe(self, key: str) -> None:
         """Raise OSError, and soon, unless an object can be put and deleted."""
         self.objects.probe(self._key(key))

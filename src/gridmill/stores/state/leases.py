@@ -176,15 +176,12 @@ class Lease:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        self._ended.set()
-        self._beating.join()
-        try:
+        def end() -> None:
+            self._ended.set()
+            self._beating.join()
             _end(self.objects, self.claim.run)
-        except Exception as reason:
-            # What ended the run says why; that its lease stays follows from that.
-            if error is None:
-                raise
-            log.warning("the lease of %s stays until it is taken over: %s", self.claim.run, reason)
+
+        self._give_back(end, error)
 
     @property
     def proof(self) -> LeaseProof:
@@ -229,8 +226,24 @@ class Lease:
                     claimed, rivals = _try(self.objects, name, claim)
             check(claimed)
             yield check
-        finally:
-            self.objects.delete(claim_key(name))
+        except BaseException as error:
+            self._give_back(lambda: self.objects.delete(claim_key(name)), error)
+            raise
+        self._give_back(lambda: self.objects.delete(claim_key(name)))
+
+    def _give_back(self, call: Callable[[], None], error: object = None) -> None:
+        """Call what gives something back, again where a signal interrupts it."""
+        try:
+            try:
+                call()
+            except KeyboardInterrupt:
+                call()
+                raise
+        except Exception as reason:
+            # What ended the run says why; that its lease stays follows from that.
+            if error is None:
+                raise
+            log.warning("the lease of %s stays until it is taken over: %s", self.claim.run, reason)
 
     def _beat_and_look(self) -> list[str]:
         """Write the first beat, which comes before the claim, and name the claims of others."""

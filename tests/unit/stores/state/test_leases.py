@@ -252,6 +252,26 @@ def test_publishing_that_cannot_look_leaves_no_claim(objects, monkeypatch):
             pass
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_a_signal_while_a_lease_is_given_back_leaves_nothing_of_it(objects, monkeypatch, number):
+    """Whichever of the deletes it interrupts: the right to publish, the claim, and its parts."""
+    interrupted = iter([False] * number + [True])
+
+    def delete(key: str, delete=objects.delete) -> None:
+        if next(interrupted, False):
+            raise KeyboardInterrupt
+        delete(key)
+
+    monkeypatch.setattr(objects, "delete", delete)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        lease_of(objects, "one", (0, 8)) as lease,
+        lease.publishing(),
+    ):
+        pass
+    assert list(objects.keys("leases")) == []
+
+
 def test_publishing_waits_only_so_long(objects):
     """A run that keeps the right to publish is named after the timeout."""
     with lease_of(objects, "one", (0, 1)) as one, lease_of(objects, "two", (1, 2)) as two:

@@ -117,6 +117,15 @@ class CloudBucket:
 
         return [path.removeprefix(root) for path in self._requests.run(listed)]
 
+    def folders(self) -> list[str]:
+        """List the folders at the root."""
+        import obstore
+
+        def listed(store: Any) -> list[str]:
+            return list(obstore.list_with_delimiter(store, self.address.prefix)["common_prefixes"])
+
+        return [path.rstrip("/").rpartition("/")[2] for path in self._requests.run(listed)]
+
     @property
     def _requests(self) -> CloudRequests:
         return CloudRequests(self.address, self.patience)

@@ -173,6 +173,10 @@ class CloudObjects:
         """Yield the keys below `prefix` (a folder), sorted."""
         yield from sorted(self._bucket.keys(prefix))
 
+    def folders(self) -> list[str]:
+        """Name the folders that are at the root."""
+        return sorted(self._bucket.folders())
+
     # -- what the store can do ----------------------------------------------------------------
 
     @property

@@ -83,10 +83,10 @@ class S3Bucket:
         wanted = {} if (start, stop) == (0, None) else {"Range": range_header(start, stop)}
         return self._run(partial(_get, at={**self._at(key), **wanted}))
 
-    def page(self, below: str, token: Mapping[str, str]) -> dict[str, Any]:
-        """List a page of what begins with `below`."""
+    def page(self, below: str, wanted: Mapping[str, str]) -> dict[str, Any]:
+        """List a page of what begins with `below`: the first, or the one that is wanted."""
         at = {"Bucket": self.name, "Prefix": below}
-        return self._run(lambda client: client.list_objects_v2(**at, **token))
+        return self._run(lambda client: client.list_objects_v2(**at, **wanted))
 
     # -- writing --------------------------------------------------------------------------------
 

@@ -236,6 +236,13 @@ class S3Objects:
             page = self.bucket.page(below, {"ContinuationToken": page["NextContinuationToken"]})
         yield from sorted(keys)
 
+    def folders(self) -> list[str]:
+        """Name the folders that are at the root, of the first page."""
+        root = self.bucket.root
+        page = self.bucket.page(root, {"Delimiter": "/"})
+        found = (str(one["Prefix"]) for one in page.get("CommonPrefixes", ()))
+        return sorted(prefix.removeprefix(root).rstrip("/") for prefix in found)
+
     # -- what the store can do ----------------------------------------------------------------
 
     @property
