@@ -318,14 +318,14 @@ class FakeStore:
 
     def __init__(self, published, complete=()):
         self.published, self.complete = published, set(complete)
-        self.tracker = SimpleNamespace(read=self.read)
+        self.tracker = SimpleNamespace(read_each=self.read_each)
 
     def published_length(self, append_dim):
         return self.published
 
-    def read(self, region):
-        done = region.start in self.complete
-        return SimpleNamespace(is_complete=lambda names: done)
+    def read_each(self, regions):
+        done = (region.start in self.complete for region in regions)
+        return [SimpleNamespace(is_complete=lambda names, done=one: done) for one in done]
 
 
 @pytest.mark.parametrize(
