@@ -34,8 +34,9 @@ def reindex(
     """Insert all labels that arrived after the settling window, in one commit.
 
     For Icechunk archives with an irregular append dim. Rewrites all regions from the first late
-    label on, with the archive's own values. The next update fetches the late source files. If
-    interrupted, rerun to complete it; until then, runs are refused.
+    label on, with the archive's own values; Icechunk replicas follow. The next update fetches the
+    late source files. If interrupted, or if a replica was unreachable, rerun to complete it; until
+    then, runs are refused, or skip that replica.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.axis.reindex import late_of
