@@ -1,4 +1,4 @@
-"""Archives with a replica, whose positions move in a process that may be killed."""
+"""An archive of scenes with a replica, reindexed in a process that may be killed."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.operations.axis.reindex import reindex
 from gridmill.operations.truncate import truncate
 from gridmill.stores.final_store import FinalStore
+from gridmill.validation.checks.replicas import ReplicasEqual
 from killed_steps import Attempts, Readers
 from scenes import Provider, scene, scenes_of
 from tiny import values_at
@@ -46,6 +47,11 @@ def update(dataset: DynamicalDataset) -> Any:
 def take_in(dataset: DynamicalDataset) -> Any:
     """Reindex, however soon."""
     return reindex(dataset, who="me", soon=True, now=LATER)
+
+
+def repairs_of(dataset: DynamicalDataset) -> list[str | None]:
+    """Return what repairs what validation finds in replicas."""
+    return [f.repair for f in dataset.validate([ReplicasEqual()], now=LATER).findings]
 
 
 def wrong_in(store: FinalStore, missing: Any = LATE) -> list[str]:
@@ -122,9 +128,11 @@ def test_a_replica_that_was_away_follows_by_the_same_command(
     assert "gridmill reindex with this --replica" in str(outcome.failure)
     (replica,) = dataset.replicas
     assert wrong_in(replica, missing=()) == []
+    assert "gridmill reindex" in str(repairs_of(dataset))
     report = take_in(scenes_with(tmp_path))
     assert [r.failure for r in report.replicas] == [None]
     assert_same(dataset)
+    assert repairs_of(dataset) == []
     with pytest.raises(ValueError, match=r"no label .* arrived late"):
         take_in(scenes_with(tmp_path))
 

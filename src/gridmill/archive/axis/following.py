@@ -65,7 +65,7 @@ def why_declared_otherwise(own: Mapping[str, Any], ours: Mapping[str, Any]) -> s
     Examples
     --------
     >>> ours = {"dataset_id": "sst", "start": "2025-02-01", "retained": "b"}
-    >>> why_declared_otherwise({"dataset_id": "sst", "start": "2025-01-01"}, ours)[:44]
+    >>> why_declared_otherwise({"dataset_id": "sst", "start": "2025-01-01"}, ours)[:45]
     'begins elsewhere, as the archive was retained'
     >>> why_declared_otherwise({"dataset_id": "other"}, ours).partition(":")[0]
     'holds another archive, or one that was declared differently'

@@ -44,7 +44,8 @@ def reindex(
 
     dataset = archive.open()
     late = late_of(dataset, present(now))
-    confirm(f"Take {len(late):,} late labels into {dataset.where}?", yes=yes)
+    what = f"Take {len(late):,} late labels into" if len(late) else "Let replicas follow in"
+    confirm(f"{what} {dataset.where}?", yes=yes)
     report = take_in(dataset, who=who, soon=soon, now=present(now))
     output.show(restoration_content(report, dataset.store.url), show_restoration)
     return code_by_hand(report)
