@@ -17,7 +17,6 @@ import xarray as xr
 
 from gridmill.archive.archive import Archive, lacking_in
 from gridmill.archive.axis.following import (
-    MOVING,
     check_completed,
     refuse_labels_from_before,
     why_declared_otherwise,
@@ -138,16 +137,17 @@ class Replica:
         if lacking and not self.store.shows_uploads:
             self.view.prepare()
 
-    def is_made(self, *, moving: bool = False) -> bool:
+    def is_made(self, following: Collection[str] | None = None) -> bool:
         """Whether a run has made this replica; raises if it is something else.
 
-        With `moving` it may be about to follow the archive, or have been interrupted there.
+        Where it is about to follow the archive, that may have been interrupted there; `following`
+        names what may be declared otherwise then.
         """
         if self.store.tracker.read_declaration() is None and self.store.metadata() is None:
             return False
-        if not moving:
+        if following is None:
             check_completed(self.store)
-        self._check_declaration(MOVING if moving else ())
+        self._check_declaration(following or ())
         return True
 
     def _declaration(self) -> dict[str, Any]:

@@ -156,10 +156,19 @@ class Replicas:
                 if replica.is_made():
                     change(replica.view)
 
-    def follow(self, change: Callable[[ReaderView], object]) -> None:
+    def follow(
+        self, change: Callable[[ReaderView], object], declared_since: Collection[str] = ()
+    ) -> None:
         """Let each follow where positions of the archive moved; one where it fails is left alone.
 
         Also one in which that was interrupted. What was known of it is learned anew.
+
+        Parameters
+        ----------
+        change
+            Lets it follow.
+        declared_since
+            What the archive's declaration may say since, and that of a replica not yet.
 
         Raises
         ------
@@ -170,7 +179,7 @@ class Replicas:
             if replica.failure is not None:
                 continue
             with _LeftAlone(replica):
-                if replica.is_made(moving=True):
+                if replica.is_made(declared_since):
                     change(replica.view)
                     self._all[number] = Replica(self.archive, self._judges, replica.store)
                     self._prepared = False

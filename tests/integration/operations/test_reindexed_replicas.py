@@ -18,8 +18,8 @@ from gridmill.operations.truncate import truncate
 from gridmill.stores.final_store import FinalStore
 from gridmill.validation.checks.replicas import ReplicasEqual
 from killed_steps import Attempts, Readers
-from scenes import Provider, scene, scenes_of
-from tiny import values_at
+from scenes import Frozen, Provider, Scenes, scene, scenes_of
+from tiny import tiny_var, values_at
 
 FIRST = [scene(minutes) for minutes in (0, 10, 20, 40, 50, 60)]
 LATE = [scene(minutes) for minutes in (15, 30, 45)]
@@ -135,6 +135,26 @@ def test_a_replica_that_was_away_follows_by_the_same_command(
     assert repairs_of(dataset) == []
     with pytest.raises(ValueError, match=r"no label .* arrived late"):
         take_in(scenes_with(tmp_path))
+
+
+def test_a_replica_without_a_variable_of_the_archive_does_not_show_it_empty(
+    tmp_path: Path, provider: Provider
+) -> None:
+    """It is left as it was, and the report says what to do."""
+    backfill(scenes_with(tmp_path))
+    provider.publish(*LATE)
+    names = type("Other", (Frozen,), {"data_vars": (*Frozen.data_vars, tiny_var("c", 1))})
+    later = type("Other", (Scenes,), {"template_config": names})
+    alone = scenes_of(tmp_path, "icechunk", later)
+    assert alone.backfill(LATER.isoformat(), client="none", now=LATER, variables=["c"]).succeeded
+    take_in(alone)
+    dataset = scenes_with(tmp_path, dataset=later)
+    (outcome,) = take_in(dataset).replicas
+    assert "was away also while c came or went: fill another address" in str(outcome.failure)
+    (replica,) = dataset.replicas
+    assert seen_by(replica) == FIRST
+    assert wrong_in(replica) == []
+    assert "c" not in replica.open_dataset(chunks=None)
 
 
 def test_a_plain_replica_is_refused_by_name_with_what_to_do(

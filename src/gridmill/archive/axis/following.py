@@ -13,9 +13,16 @@ from gridmill.archive.archive import Archive
 from gridmill.archive.axis.labels import LabelsWouldChange, refuse_other_labels
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.metadata import array_metadata
 from gridmill.stores.state.beside.exchange import RETAINED
 
-__all__ = ["MOVING", "check_completed", "refuse_labels_from_before", "why_declared_otherwise"]
+__all__ = [
+    "MOVING",
+    "check_completed",
+    "check_same_arrays",
+    "refuse_labels_from_before",
+    "why_declared_otherwise",
+]
 
 # What a declaration says otherwise once the first positions are gone.
 MOVING = ("start", RETAINED)
@@ -36,6 +43,23 @@ def check_completed(replica: FinalStore) -> None:
                 f"a {command} of {mask_url(replica.url)} was interrupted: gridmill {command} with "
                 "this --replica completes it"
             )
+
+
+def check_same_arrays(archive: Archive, replica: FinalStore) -> None:
+    """Raise where readers of a replica see other variables than those of its archive do.
+
+    Raises
+    ------
+    ValueError
+        It was away as they came or went, and its values of them cannot move along.
+    """
+    theirs = array_metadata(replica.metadata() or {})
+    differing = theirs.keys() ^ archive.stored_arrays().keys()
+    if differing:
+        raise ValueError(
+            f"{mask_url(replica.url)} was away also while {', '.join(sorted(differing))} came or "
+            "went: fill another address instead, which an update does"
+        )
 
 
 def refuse_labels_from_before(archive: Archive, replica: FinalStore) -> None:

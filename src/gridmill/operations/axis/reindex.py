@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.axis.following import check_same_arrays
 from gridmill.authoring.axis import late_labels, on_axis
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.over_time.succession import kept_along
@@ -39,8 +39,6 @@ from gridmill.operations.maintenance import Hand, by_hand, check_exists, publish
 from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
-from gridmill.stores.final_store import FinalStore
-from gridmill.stores.metadata import array_metadata
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,17 +215,8 @@ def _follow(dataset: DynamicalDataset, hand: Hand, now: Any, view: ReaderView) -
         return
     late = archive.index[moves.sources < 0]
     refuse_plain(store, seen, late)
-    _check_same_arrays(archive, store)
+    check_same_arrays(archive, store)
     message = f"Take in {count_of(len(late), 'late label')}, the first {short_label(late[0])}"
     insert(archive, store, moves, message, partial(mirrored_records, archive, moves), hand.lease)
     complete_in(store, config, hand.lease.proof)
     hand.report.notes.append(f"{mask_url(store.url)} followed: {message}")
-
-
-def _check_same_arrays(archive: Archive, store: FinalStore) -> None:
-    differing = array_metadata(store.metadata() or {}).keys() ^ archive.stored_arrays().keys()
-    if differing:
-        raise ValueError(
-            f"{mask_url(store.url)} was away while {', '.join(sorted(differing))} came or went: "
-            "fill another address instead, which an update does"
-        )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.axis.following import check_same_arrays
 from gridmill.authoring.labels import just_after
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.wording import count_of, short_label
@@ -71,6 +72,7 @@ def follow(
     config = dataset.config(now)
     archive = dataset.archive(just_after(seen[-1]), config=config, as_declared=True)
     moves = _moves(archive, store, seen)
+    check_same_arrays(archive, store)
     records = list(_records(archive, store, moves, is_read=was_away))
     start, kept = archive.index[0], len(moves.sources)
     message = (

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.axis.following import MOVING
 from gridmill.archive.declaration import stored_metadata
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.axis import on_axis
@@ -112,15 +113,15 @@ def retain(dataset: DynamicalDataset, keep: timedelta, *, who: str, now: Any = N
     with by_hand(dataset, KIND, POSITIONS, now=now) as hand:
         hand.archive.check_structure()
         replicas = hand.publisher.replicas
-        replicas.follow(partial(follow, dataset, hand, now, was_away=True))
+        replicas.follow(partial(follow, dataset, hand, now, was_away=True), MOVING)
         dropped = to_be_dropped(dataset, keep)
         if dropped:
             _check_possible(dataset, hand, dropped)
             publish_uploads(hand)
             _drop(dataset, hand, dropped, who, now)
-            replicas.follow(partial(follow, dataset, hand, now))
+            replicas.follow(partial(follow, dataset, hand, now), MOVING)
         else:
-            if dataset.replicas:
+            if hand.report.notes:
                 hand.publisher.publish(hand.lease)  # what one lacks besides that was away
             step = count_of(_step(hand.archive.config), "position")
             hand.report.notes.append(f"no whole region ({step}) is older: nothing went")
