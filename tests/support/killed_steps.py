@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,13 +37,17 @@ class Attempts:
     ----------
     function
         ``"module:name"``, of a module in this folder or beside the tests; takes plain values.
+    folders
+        Where its modules are, too.
+    of_leases
+        Whether writes of leases count, which are those of every command.
     """
 
-    def __init__(self, function: str, *folders: Path) -> None:
+    def __init__(self, function: str, *folders: Path, of_leases: bool = True) -> None:
         here = [str(Path(__file__).parent), *map(str, folders)]
         path = os.pathsep.join([*here, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._mother = subprocess.Popen(
-            [sys.executable, __file__, function],
+            [sys.executable, __file__, function, *([] if of_leases else ["leases"])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -90,10 +94,13 @@ class Readers:
     ----------
     look
         Raises AssertionError where what readers see is wrong.
+    pause_s
+        How long it rests between two looks.
     """
 
-    def __init__(self, look: Callable[[], object]) -> None:
+    def __init__(self, look: Callable[[], object], pause_s: float = PAUSE_S) -> None:
         self.look = look
+        self.pause_s = pause_s
         self.violations: list[str] = []
         self.looks = 0
         self._ended = threading.Event()
@@ -108,7 +115,7 @@ class Readers:
         self._thread.join()
 
     def _loop(self) -> None:
-        while not self._ended.wait(PAUSE_S):
+        while not self._ended.wait(self.pause_s):
             self.once()
 
     def once(self) -> None:
@@ -159,8 +166,13 @@ def _import_too(names: Iterable[str]) -> None:
                 importlib.import_module(name)
 
 
-def _count_writes(dies_before: int | None, tell: Callable[[], None]) -> None:
-    """Kill this process before a write; at the write before that one, tell what is imported."""
+def _count_writes(
+    dies_before: int | None, tell: Callable[[], None], left_out: Sequence[str] = ()
+) -> None:
+    """Kill this process before a write; at the write before that one, tell what is imported.
+
+    Writes of objects in folders that are left out do not count.
+    """
     left = [dies_before]
 
     def count() -> None:
@@ -174,7 +186,8 @@ def _count_writes(dies_before: int | None, tell: Callable[[], None]) -> None:
     def counted(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def call(*args: Any, **options: Any) -> Any:
-            count()
+            if not (len(args) > 1 and str(args[1]).partition("/")[0] in left_out):
+                count()
             return method(*args, **options)
 
         return call
@@ -206,7 +219,7 @@ def _count_writes(dies_before: int | None, tell: Callable[[], None]) -> None:
 
 
 def _attempt(
-    function: Callable[..., Any], number: int | None, arguments: Any
+    function: Callable[..., Any], number: int | None, arguments: Any, left_out: Sequence[str]
 ) -> tuple[str, list[str]]:
     """Call a function in a fork; how that ended, and what it imported until the last write."""
     reading, writing = os.pipe()
@@ -215,7 +228,7 @@ def _attempt(
         os.close(reading)
         tell = functools.partial(_tell, writing, {*sys.modules})
         try:
-            _count_writes(number, tell)
+            _count_writes(number, tell, left_out)
             function(*arguments)
             tell("done")
         except BaseException as error:
@@ -240,17 +253,17 @@ def _told(reading: int, writing: int) -> tuple[str, list[str]]:
     return lines[-1] if lines else ("", [])
 
 
-def _mother(named: str) -> None:
+def _mother(named: str, *left_out: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     module, _, name = named.partition(":")
     function = getattr(importlib.import_module(module), name)
     for line in sys.stdin:
-        said, imported = _attempt(function, *json.loads(line))
+        said, imported = _attempt(function, *json.loads(line), left_out)
         answers.write(said + "\n")
         answers.flush()
         _import_too(imported)
 
 
 if __name__ == "__main__":
-    _mother(sys.argv[1])
+    _mother(*sys.argv[1:])

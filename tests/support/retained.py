@@ -11,7 +11,15 @@ from gridmill.dataset import DynamicalDataset
 from gridmill.operations.retention.retain import retain
 from tiny import TinyJob, TinyTemplate
 
-__all__ = ["KEEP", "Rolling", "RollingTemplate", "retained", "rolling"]
+__all__ = [
+    "KEEP",
+    "Rolling",
+    "RollingTemplate",
+    "retained",
+    "retained_with_replica",
+    "rolling",
+    "rolling_with",
+]
 
 KEEP = timedelta(hours=12)
 
@@ -52,3 +60,13 @@ def rolling(
 def retained(folder: str, version: int) -> None:
     """Drop what is older than is kept; for `killed_steps`."""
     retain(rolling(Path(folder), version), KEEP, who="me")
+
+
+def rolling_with(folder: Path, version: int = 1, kind: str = "icechunk") -> DynamicalDataset:
+    """Give a rolling archive, and its replica of this kind."""
+    return rolling(folder, version, replicas=[{"url": str(folder / "b"), "format": kind}])
+
+
+def retained_with_replica(folder: str) -> None:
+    """Drop what is older than is kept, everywhere; for `killed_steps`."""
+    retain(rolling_with(Path(folder)), KEEP, who="me")

@@ -30,7 +30,6 @@ __all__ = [
     "forget_versions",
     "leased",
     "publish_uploads",
-    "refuse_replicas",
     "split_manifests",
 ]
 
@@ -242,22 +241,6 @@ def check_exists(dataset: DynamicalDataset) -> None:
     store = dataset.store
     if store.metadata() is None and store.tracker.read_declaration() is None:
         raise ValueError(f"there is no archive at {store.url}: gridmill backfill makes one")
-
-
-def refuse_replicas(dataset: DynamicalDataset) -> None:
-    """Raise where an archive has replicas: their objects do not move along.
-
-    Raises
-    ------
-    ValueError
-        It has some.
-    """
-    if dataset.replicas:
-        raise ValueError(
-            f"{mask_url(dataset.store.url)} has replicas, whose objects would stay where they "
-            "were: leave --replica out, and rebuild each replica afterwards (until then runs "
-            "skip it, by its labels)"
-        )
 
 
 def _note_extent(

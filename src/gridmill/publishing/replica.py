@@ -16,7 +16,11 @@ from typing import Any
 import xarray as xr
 
 from gridmill.archive.archive import Archive, lacking_in
-from gridmill.archive.axis.labels import refuse_other_labels
+from gridmill.archive.axis.following import (
+    check_completed,
+    refuse_labels_from_before,
+    why_declared_otherwise,
+)
 from gridmill.model.records import ProgressRecord, VariableRecord
 from gridmill.model.region import Region
 from gridmill.publishing.copies import Copy
@@ -88,6 +92,7 @@ class Replica:
         """Make what uploads need; to be called while nobody else publishes."""
         store = self.store
         store.check_writable()
+        check_completed(store)
         stored = store.metadata()
         if self.archive.unseen:
             self._prepare_for_unseen(stored)
@@ -112,9 +117,7 @@ class Replica:
             )
         if differences:
             raise StructureMismatch(store.url, differences)
-        dim = self.archive.append_dim
-        length = min(store.published_length(dim) or 0, len(self.archive.index))
-        refuse_other_labels(self.archive, store, length, {dim})
+        refuse_labels_from_before(self.archive, store)
         if self._lacking and not store.shows_uploads:
             self.view.prepare()
 
@@ -134,11 +137,17 @@ class Replica:
         if lacking and not self.store.shows_uploads:
             self.view.prepare()
 
-    def is_made(self) -> bool:
-        """Whether a run has made this replica; raises if it is something else."""
+    def is_made(self, following: Collection[str] | None = None) -> bool:
+        """Whether a run has made this replica; raises if it is something else.
+
+        Where it is about to follow the archive, that may have been interrupted there; `following`
+        names what may be declared otherwise then.
+        """
         if self.store.tracker.read_declaration() is None and self.store.metadata() is None:
             return False
-        self._check_declaration()
+        if following is None:
+            check_completed(self.store)
+        self._check_declaration(following or ())
         return True
 
     def _declaration(self) -> dict[str, Any]:
@@ -150,16 +159,13 @@ class Replica:
         version = {k: v for k, v in own.items() if k == "format_version"}
         return {**declared, "format": self.store.format, **version}
 
-    def _check_declaration(self) -> None:
+    def _check_declaration(self, but: Collection[str] = ()) -> None:
         own, ours = self.store.tracker.read_declaration() or {}, self._declaration()
         variables = {"variables": ours.get("variables")}
         if own != ours and own.get("variables") and {**own, **variables} == ours:
             self.store.tracker.replace_declaration(variables)  # they come and go
-        elif own != ours:
-            raise ValueError(
-                f"{self.store.url} holds another archive, or one that was declared differently: "
-                "give another --replica, or empty it"
-            )
+        elif {k: own[k] for k in own if k not in but} != {k: ours[k] for k in ours if k not in but}:
+            raise ValueError(f"{self.store.url} {why_declared_otherwise(own, ours)}")
 
     # -- what it holds --------------------------------------------------------------------------
 

@@ -59,8 +59,8 @@ class Replicas:
     ) -> None:
         self.archive = archive
         self.copy: MakeCopies = copy_here
-        judges = extent or Extent(archive)
-        self._all = [Replica(archive, judges, store) for store in stores]
+        self._judges = extent or Extent(archive)
+        self._all = [Replica(archive, self._judges, store) for store in stores]
         self._changed: dict[str, ProgressRecord] = {}
         self._prepared = False
 
@@ -76,6 +76,11 @@ class Replicas:
     def are_prepared(self) -> bool:
         """Whether all can take uploads, as far as they have not failed."""
         return self._prepared or not self._all
+
+    @property
+    def have_failed(self) -> bool:
+        """Whether one has."""
+        return any(replica.failure is not None for replica in self._all)
 
     def prepare(self) -> None:
         """Make what uploads need in each; to be called while nobody else publishes."""
@@ -150,6 +155,34 @@ class Replicas:
             with _LeftAlone(replica):
                 if replica.is_made():
                     change(replica.view)
+
+    def follow(
+        self, change: Callable[[ReaderView], object], declared_since: Collection[str] = ()
+    ) -> None:
+        """Let each follow where positions of the archive moved; one where it fails is left alone.
+
+        Also one in which that was interrupted. What was known of it is learned anew.
+
+        Parameters
+        ----------
+        change
+            Lets it follow.
+        declared_since
+            What the archive's declaration may say since, and that of a replica not yet.
+
+        Raises
+        ------
+        LeaseLost
+            It may not be done any more.
+        """
+        for number, replica in enumerate(self._all):
+            if replica.failure is not None:
+                continue
+            with _LeftAlone(replica):
+                if replica.is_made(declared_since):
+                    change(replica.view)
+                    self._all[number] = Replica(self.archive, self._judges, replica.store)
+                    self._prepared = False
 
     def restore(self, message: str, run: str, check: Check) -> int:
         """Write metadata and coordinates of each again, as the template has them; data stay.

@@ -275,11 +275,3 @@ def test_icechunk_1_is_refused_with_the_reason(tmp_path: Path, provider: Provide
         let_go(dataset)
     assert_true(dataset, 0, MADE)
     assert dataset.store.tracker.retaining.read() is None
-
-
-def test_replicas_are_refused_with_the_reason(tmp_path: Path, provider: Provider) -> None:
-    """They would be left with other labels."""
-    dataset = rolling(tmp_path, 1, replicas=(tmp_path / "b",))
-    backfill(dataset)
-    with pytest.raises(ValueError, match="has replicas"):
-        let_go(dataset)

@@ -34,8 +34,9 @@ def reindex(
     """Insert all labels that arrived after the settling window, in one commit.
 
     For Icechunk archives with an irregular append dim. Rewrites all regions from the first late
-    label on, with the archive's own values. The next update fetches the late source files. If
-    interrupted, rerun to complete it; until then, runs are refused.
+    label on, with the archive's own values; Icechunk replicas follow. The next update fetches the
+    late source files. If interrupted, or if a replica was unreachable, rerun to complete it; until
+    then, runs are refused, or skip that replica.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.axis.reindex import late_of
@@ -43,7 +44,8 @@ def reindex(
 
     dataset = archive.open()
     late = late_of(dataset, present(now))
-    confirm(f"Take {len(late):,} late labels into {dataset.where}?", yes=yes)
+    what = f"Take {len(late):,} late labels into" if len(late) else "Let replicas follow in"
+    confirm(f"{what} {dataset.where}?", yes=yes)
     report = take_in(dataset, who=who, soon=soon, now=present(now))
     output.show(restoration_content(report, dataset.store.url), show_restoration)
     return code_by_hand(report)

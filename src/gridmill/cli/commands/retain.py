@@ -40,8 +40,9 @@ def retain(
     """Drop the oldest regions of a rolling archive, in one commit.
 
     For Icechunk archives; needs Icechunk 2. Nothing is rewritten: arrays are shifted, and the
-    archive then begins later. Earlier snapshots keep the dropped values until `gridmill upkeep`
-    expires them. If interrupted, rerun to complete it; until then, runs are refused.
+    archive then begins later; Icechunk replicas follow. Earlier snapshots keep the dropped values
+    until `gridmill upkeep` expires them. If interrupted, or if a replica was unreachable, rerun to
+    complete it; until then, runs are refused, or skip that replica.
     """
     from gridmill.display.terminal.by_hand import restoration_content, show_restoration
     from gridmill.operations.retention.retain import retain as let_go

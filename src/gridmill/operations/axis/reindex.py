@@ -5,37 +5,44 @@ came late are gaps then, which the next update fills. Before the commit, the rec
 are kept beside those that are (`gridmill.stores.state.beside.reindexing`); after it they take
 their place. Interrupted at any moment, the same command completes it, and nothing else works on the
 archive until it has.
+
+Replicas follow the archive, each from what it has to the labels that the archive has by then. One
+that was away keeps its labels and is skipped by runs; the same command lets it follow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridmill.archive.archive import Archive
+from gridmill.archive.axis.following import check_same_arrays
 from gridmill.authoring.axis import late_labels, on_axis
-from gridmill.authoring.describing.finality import shares_of
 from gridmill.authoring.labels import just_after
 from gridmill.authoring.over_time.succession import kept_along
-from gridmill.model.records import ObjectReceipt, ProgressRecord
+from gridmill.model.records import ProgressRecord
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.wording import count_of, short_label
-from gridmill.operations.axis.moved import moved_records, with_objects
-from gridmill.operations.maintenance import (
-    Hand,
-    by_hand,
-    check_exists,
-    publish_uploads,
-    refuse_replicas,
+from gridmill.operations.axis.inserting import (
+    Receipts,
+    complete_in,
+    insert,
+    mirrored_records,
+    moves_to,
+    refuse_plain,
 )
+from gridmill.operations.axis.moved import moved_records, with_objects
+from gridmill.operations.maintenance import Hand, by_hand, check_exists, publish_uploads
+from gridmill.publishing.view import ReaderView
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gridmill.dataset import DynamicalDataset
 
 __all__ = ["TooSoon", "late_of", "reindex"]
@@ -49,7 +56,7 @@ class TooSoon(ValueError):  # noqa: N818
     """Late labels were taken in not long ago."""
 
 
-def late_of(dataset: DynamicalDataset, now: Any = None) -> list[Any]:
+def late_of(dataset: DynamicalDataset, now: Any = None) -> pd.Index[Any]:
     """Return the labels that came behind the settling window, and that the archive lacks.
 
     Parameters
@@ -59,7 +66,7 @@ def late_of(dataset: DynamicalDataset, now: Any = None) -> list[Any]:
     now
         The present; None asks the clock.
     """
-    return list(late_labels(dataset.config(now)))
+    return late_labels(dataset.config(now))
 
 
 def reindex(
@@ -92,16 +99,32 @@ def reindex(
     dim = dataset.declared.append_dim
     with by_hand(dataset, KIND, now=now) as hand:
         # What readers see already is completed, whatever the code declares by now.
-        if not _complete(hand):
+        is_done = complete_in(dataset.store, hand.archive.config, hand.lease.proof)
+        follow = partial(_follow, dataset, hand, now)
+        hand.publisher.replicas.follow(follow)
+        late = late_of(dataset, now)[: 0 if is_done else None]
+        if len(late) or not (is_done or _has_followed(hand)):
             _check_possible(dataset)
-            _check_wanted(dataset, late_of(dataset, now), soon=soon)
+            _check_wanted(dataset, late, soon=soon)
+            _check_replicas(dataset, late)
             hand.archive.check_structure()
             publish_uploads(hand)
-            _take_in(dataset, hand, late_of(dataset, now), who, now)
-            _complete(hand)
+            _take_in(dataset, hand, late, who, now)
+            is_done = complete_in(dataset.store, hand.archive.config, hand.lease.proof)
+            hand.publisher.replicas.follow(follow)
         hand.archive.reach(dataset.store.published_length(dim) or 0, anew=True)
-        hand.report.notes.append(f"{who} took late labels in: gridmill update fetches their files")
+        if dataset.replicas and not len(late):
+            hand.publisher.publish(hand.lease)  # what one lacks besides that was away
+        if is_done:
+            said = f"{who} took late labels in: gridmill update fetches their files"
+            hand.report.notes.append(said)
     return hand.report
+
+
+def _has_followed(hand: Hand) -> bool:
+    """Whether there was something to do for a replica, were it only to tell why it failed."""
+    replicas = hand.publisher.replicas
+    return bool(hand.report.notes) or replicas.have_failed
 
 
 def _check_possible(dataset: DynamicalDataset) -> None:
@@ -113,7 +136,6 @@ def _check_possible(dataset: DynamicalDataset) -> None:
     if dataset.store.shows_uploads:
         empty = Moves(config.append_dim, 0, 1, np.empty(0, np.int64), ())
         dataset.store.rearrange(Path(), empty, "", lambda _: None)
-    refuse_replicas(dataset)
     if kept := [var.name for var in kept_along(config)]:
         raise ValueError(
             f"the code no longer declares {', '.join(kept)}, whose values in {where} would stay "
@@ -128,8 +150,8 @@ def _check_possible(dataset: DynamicalDataset) -> None:
         )
 
 
-def _check_wanted(dataset: DynamicalDataset, late: Sequence[Any], *, soon: bool) -> None:
-    if not late:
+def _check_wanted(dataset: DynamicalDataset, late: pd.Index[Any], *, soon: bool) -> None:
+    if not len(late):
         raise ValueError(
             f"no label of {mask_url(dataset.store.url)} arrived late: nothing to insert"
         )
@@ -145,65 +167,56 @@ def _check_wanted(dataset: DynamicalDataset, late: Sequence[Any], *, soon: bool)
         )
 
 
+def _check_replicas(dataset: DynamicalDataset, late: pd.Index[Any]) -> None:
+    seen = published_labels(dataset.store, dataset.declared.append_dim)
+    assert seen is not None
+    for replica in dataset.replicas:
+        refuse_plain(replica, seen, late)
+
+
 def _take_in(
-    dataset: DynamicalDataset, hand: Hand, late: Sequence[Any], who: str, now: Any
+    dataset: DynamicalDataset, hand: Hand, late: pd.Index[Any], who: str, now: Any
 ) -> None:
     store, dim = dataset.store, dataset.declared.append_dim
     before = published_labels(store, dim)
     assert before is not None
     config = on_axis(dataset.config(now), inserted=tuple(late))
     archive = dataset.archive(just_after(before[-1]), config=config, as_declared=True)
-    sources = before.get_indexer(archive.index).astype(np.int64)
-    first = archive.region_start(int(np.flatnonzero(sources < 0)[0]))
-    arrays = [var.name for var in config.data_vars if config.varies(var)]
-    arrays += [share.name for share in shares_of(config.coords)]
-    step = config.region_length
-    moves = Moves(dim, first, step, sources, tuple(a for a in arrays if a in archive.arrays))
+    moves = moves_to(archive, store, before)
+    assert moves is not None
+    step = moves.step
     seen = [record for record in store.tracker.records() if record.start < len(before)]
-    old = [record for record in seen if record.stop > first - step]
+    old = [record for record in seen if record.stop > moves.first - step]
     records = moved_records(archive, old, moves, hand.report.run)
     message = f"Take in {count_of(len(late), 'late label')}, the first {short_label(late[0])}"
-    with hand.lease.publishing() as check:
 
-        def prepared(receipts: Mapping[str, tuple[ObjectReceipt, ...]]) -> None:
-            check()
-            whole = [with_objects(record, receipts, step, archive) for record in records]
-            _begin(archive, late, first, whole)
-            check()
+    def whole(receipts: Receipts) -> list[ProgressRecord]:
+        return [with_objects(record, receipts, step, archive) for record in records]
 
-        with archive.written(archive.template_ds) as folder:
-            store.rearrange(folder, moves, message, prepared)
+    insert(archive, store, moves, message, whole, hand.lease)
     hand.report.notes.append(message)
 
 
-def _begin(
-    archive: Archive, late: Sequence[Any], first: int, records: Sequence[ProgressRecord]
-) -> None:
-    labels = [label.isoformat() for label in late]
-    archive.store.tracker.reindexing.begin(first, len(archive.index), labels, records)
+# -- replicas -----------------------------------------------------------------------------------
 
 
-def _complete(hand: Hand) -> bool:
-    """Let the records say what readers see, if a reindex is under way that they do see."""
-    archive, tracker = hand.archive, hand.archive.store.tracker
-    order = tracker.reindexing.read()
-    if order is None:
-        return False
-    seen = published_labels(archive.store, archive.append_dim)
-    labels = {archive.config.label(text) for text in order["inserted"]}
-    if seen is None or len(seen) < order["length"] or not labels <= set(seen):
-        tracker.reindexing.end()  # interrupted before anybody saw it
-        return False
-    records = list(tracker.reindexing.records())
-    kept = {record.start for record in records}
-    for record in list(tracker.records()):
-        hand.lease.proof.check()
-        if record.stop > order["first"] and record.start not in kept:
-            tracker.delete(record.region)
-    for record in records:
-        hand.lease.proof.check()
-        tracker.read(record.region)
-        tracker.write(record)
-    tracker.notices.delete(tracker.notices.all())
-    tracker.reindexing.end()
-    return True
+def _follow(dataset: DynamicalDataset, hand: Hand, now: Any, view: ReaderView) -> None:
+    """Let a replica have the labels that readers of the archive see, with its own values."""
+    store, dim = view.store, hand.archive.append_dim
+    config = dataset.config(now)
+    if complete_in(store, config, hand.lease.proof):
+        hand.report.notes.append(f"completed what was interrupted in {mask_url(store.url)}")
+    seen = published_labels(store, dim)
+    if seen is None or not len(seen):
+        return
+    archive = dataset.archive(just_after(seen[-1]), config=config, as_declared=True)
+    moves = moves_to(archive, store, seen)
+    if moves is None:
+        return
+    late = archive.index[moves.sources < 0]
+    refuse_plain(store, seen, late)
+    check_same_arrays(archive, store)
+    message = f"Take in {count_of(len(late), 'late label')}, the first {short_label(late[0])}"
+    insert(archive, store, moves, message, partial(mirrored_records, archive, moves), hand.lease)
+    complete_in(store, config, hand.lease.proof)
+    hand.report.notes.append(f"{mask_url(store.url)} followed: {message}")

@@ -9,23 +9,25 @@ it they take their place, and the declaration follows last of all. Interrupted a
 same command completes it. Between the commit and the declaration, the labels that readers see
 contradict the declared ones, so that nothing else works on the archive.
 
-Earlier versions have what went until `gridmill upkeep` forgets them.
+Replicas follow the archive, see `gridmill.operations.retention.following`. Earlier versions have
+what went until `gridmill upkeep` forgets them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gridmill.archive.archive import Archive
+from gridmill.archive.axis.following import MOVING
 from gridmill.archive.declaration import stored_metadata
 from gridmill.archive.recorded import prepare_recorded
 from gridmill.authoring.axis import on_axis
@@ -34,25 +36,17 @@ from gridmill.authoring.over_time.as_made import as_made
 from gridmill.authoring.over_time.succession import kept_along
 from gridmill.authoring.template import TemplateConfig
 from gridmill.model.records import ProgressRecord
-from gridmill.model.region import Region, position_key
-from gridmill.model.reports.publication import Publication
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.wording import count_of, short_label
 from gridmill.operations.axis.moved import moved_record
-from gridmill.operations.maintenance import (
-    Hand,
-    by_hand,
-    check_exists,
-    publish_uploads,
-    refuse_replicas,
-)
+from gridmill.operations.maintenance import Hand, by_hand, check_exists, publish_uploads
+from gridmill.operations.retention.completing import KIND, complete_in, shifted_proofs
+from gridmill.operations.retention.following import follow, refuse_plain
 from gridmill.operations.retention.shifted import Shift
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import Moves, published_labels
-from gridmill.stores.state.beside.exchange import RETAINED
 from gridmill.stores.state.beside.feed import utc_now
 from gridmill.stores.state.claims import ADDING, EVERYTHING
-from gridmill.stores.state.records import UpdateProgressTracker
 from gridmill.stores.structure import structure_differences
 
 if TYPE_CHECKING:
@@ -60,7 +54,6 @@ if TYPE_CHECKING:
 
 __all__ = ["retain", "to_be_dropped", "whole_regions"]
 
-KIND = "retain"
 # What is recorded apart of variables that are being added has positions, too.
 POSITIONS = (EVERYTHING, ADDING)
 
@@ -114,17 +107,22 @@ def retain(dataset: DynamicalDataset, keep: timedelta, *, who: str, now: Any = N
     check_exists(dataset)
     if dataset.store.tracker.retaining.read() is not None:
         with by_hand(dataset, KIND, POSITIONS, now=now) as hand:
-            if _complete(dataset, hand):
+            if complete_in(dataset.store, hand.archive.append_dim, hand.lease.proof, is_told=True):
                 hand.report.notes.append(f"{who} completed what was interrupted")
             _begin_anew(dataset, hand, now)
     with by_hand(dataset, KIND, POSITIONS, now=now) as hand:
         hand.archive.check_structure()
+        replicas = hand.publisher.replicas
+        replicas.follow(partial(follow, dataset, hand, now, was_away=True), MOVING)
         dropped = to_be_dropped(dataset, keep)
         if dropped:
             _check_possible(dataset, hand, dropped)
             publish_uploads(hand)
             _drop(dataset, hand, dropped, who, now)
+            replicas.follow(partial(follow, dataset, hand, now), MOVING)
         else:
+            if hand.report.notes:
+                hand.publisher.publish(hand.lease)  # what one lacks besides that was away
             step = count_of(_step(hand.archive.config), "position")
             hand.report.notes.append(f"no whole region ({step}) is older: nothing went")
     return hand.report
@@ -141,7 +139,7 @@ def _check_possible(dataset: DynamicalDataset, hand: Hand, dropped: int) -> None
     if store.shows_uploads:
         nothing = Moves(hand.archive.append_dim, 0, 1, np.array([dropped]), ())
         store.rearrange(Path(), nothing, "", lambda _: None)
-    refuse_replicas(dataset)
+    refuse_plain(dataset.replicas)
     if next(store.tracker.adding.all_records(), None) is not None:
         raise ValueError(
             f"variables are being added to {where}: complete the backfill or the rename that adds "
@@ -175,7 +173,7 @@ def _drop(dataset: DynamicalDataset, hand: Hand, dropped: int, who: str, now: An
                 length - dropped,
                 [],
                 records,
-                _proofs(store.tracker, dropped, records),
+                shifted_proofs(store.tracker, dropped, records),
                 start=start.isoformat(),
                 last=str(archive.index[length - dropped - 1]),
                 dropped=dropped,
@@ -186,7 +184,7 @@ def _drop(dataset: DynamicalDataset, hand: Hand, dropped: int, who: str, now: An
 
         with archive.written(archive.up_to(length - dropped)) as folder:
             store.rearrange(folder, moves, message, prepared)
-        _complete(dataset, hand)
+        complete_in(store, dim, hand.lease.proof, is_told=True)
         _begin_anew(dataset, hand, now)
     hand.report.notes.append(f"{who}: {message}")
 
@@ -274,82 +272,6 @@ def _refitted(
     }
     parts = {"runs": made.runs, "history": made.history}
     return replace(shifted, groups=groups, variables=variables, under_way=under_way, **parts)
-
-
-def _proofs(
-    tracker: UpdateProgressTracker, dropped: int, records: Sequence[ProgressRecord]
-) -> dict[str, bytes]:
-    """Return the proofs of what is kept, by the keys that they get."""
-    kept, found = {record.region.key for record in records}, {}
-    for mark in tracker.proofs.marks().values():
-        proof = tracker.proofs.read(mark) if mark.region != Region.STATIC.key else None
-        if proof is None or int(mark.region) < dropped:
-            continue
-        key = position_key(int(mark.region) - dropped)
-        if key in kept:
-            name = mark.key.replace(f"/{mark.region}-", f"/{key}-", 1)
-            found[name] = replace(proof, region=key).to_json()
-    return found
-
-
-# -- what is recorded of it -----------------------------------------------------------------------
-
-
-def _complete(dataset: DynamicalDataset, hand: Hand) -> bool:
-    """Let the records say what readers see, if a retention is under way that they do see."""
-    tracker, dim = dataset.store.tracker, hand.archive.append_dim
-    order = tracker.retaining.read()
-    if order is None:
-        return False
-    seen = published_labels(dataset.store, dim)
-    declared = tracker.read_declaration() or {}
-    is_seen = seen is not None and len(seen) > 0 and seen[0].isoformat() == order["start"]
-    is_recorded = declared.get(RETAINED) == order["run"]
-    if is_seen and not is_recorded:
-        _put_records(hand, tracker)
-        hand.lease.proof.check()
-        # From here on runs go on.
-        tracker.replace_declaration({"start": order["start"], RETAINED: order["run"]})
-    if is_seen or is_recorded:
-        _note(tracker, order)
-    tracker.retaining.end()
-    return is_seen
-
-
-def _note(tracker: UpdateProgressTracker, order: Mapping[str, Any]) -> None:
-    """Put into the feed what readers no longer see, once."""
-    told = Publication(
-        at=utc_now(),
-        run=order["run"],
-        kind=KIND,
-        gridmill=version("gridmill"),
-        before=order["length"] + order["dropped"],
-        after=order["length"],
-        last=order["last"],
-        dropped=order["dropped"],
-    )
-    tracker.feed.write_once(told, order["at"])
-
-
-def _put_records(hand: Hand, tracker: UpdateProgressTracker) -> None:
-    records = list(tracker.retaining.records())
-    kept = {record.start for record in records}
-    for record in list(tracker.records()):
-        hand.lease.proof.check()
-        if record.start not in kept:
-            tracker.delete(record.region)
-    for record in records:
-        hand.lease.proof.check()
-        tracker.read(record.region)
-        tracker.write(record)
-    tracker.marks.forget_others(kept)
-    beside, static = tracker.retaining.beside(), f"proofs/{Region.STATIC.key}-"
-    for key in list(tracker.objects.keys("proofs")):
-        if key not in beside and not key.startswith(static):
-            tracker.objects.delete(key)
-    for key, content in beside.items():
-        tracker.objects.put(key, content)
-    tracker.notices.delete(tracker.notices.all())
 
 
 def _begin_anew(dataset: DynamicalDataset, hand: Hand, now: Any) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from gridmill.model.wording import count_of
 from gridmill.sources.fetch.download import mask_url
+from gridmill.stores.contents.axis import published_labels
 from gridmill.stores.final_store import FinalStore, readable_length
+from gridmill.stores.state.beside.exchange import RETAINED
 from gridmill.stores.structure import structure_differences
 from gridmill.validation.checks.metadata import one_line, own_differences
 from gridmill.validation.checks.objects import listed, published_receipts, wrong_objects
@@ -48,6 +50,11 @@ class ReplicasEqual:
         if length is None and replica.tracker.read_declaration() is None:
             yield Finding(message=f"there is no archive at {where}", repair=update)
             return
+        moved = _command_to_follow(context, replica)
+        if moved is not None:
+            command, why = moved
+            yield Finding(message=f"{where}: {why}", repair=context.command(*command))
+            return
         # Whatever a damaged store makes of parsers and codecs: it does not open.
         try:
             theirs = replica.open_dataset()
@@ -67,6 +74,19 @@ class ReplicasEqual:
             if wrong:
                 message = f"{where}: {listed(wrong)}"
                 yield context.finding(message, region.slice, [var.name])
+
+
+def _command_to_follow(context: Context, replica: FinalStore) -> tuple[tuple[str, ...], str] | None:
+    """Return the command by which a replica follows its archive, whose positions moved, and why."""
+    ours, own = (s.tracker.read_declaration() or {} for s in (context.dataset.store, replica))
+    if ours.get(RETAINED) != own.get(RETAINED) or replica.tracker.retaining.read():
+        return ("retain", "--retention", "DURATION"), "the archive was retained without it"
+    theirs = published_labels(replica, context.append_dim)
+    labels = context.ds.get_index(context.append_dim)
+    lacks = theirs is not None and len(theirs) and (~labels[labels < theirs[-1]].isin(theirs)).any()
+    if lacks or replica.tracker.reindexing.read():
+        return ("reindex", "--soon"), "late labels were inserted into the archive without it"
+    return None
 
 
 def _differences(context: Context, replica: FinalStore, theirs: xr.Dataset) -> Iterator[str]:
