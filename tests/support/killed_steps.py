@@ -22,11 +22,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["Attempts", "Readers", "forked", "guarded"]
+__all__ = ["EVERY", "Attempts", "Readers", "forked", "guarded"]
 
 MOST_WRITES = 400
 # A reader that never rests takes more of a core than what it looks at.
 PAUSE_S = 0.1
+# Of the longest tests of deaths every second step, with GRIDMILL_LONG=1 each.
+EVERY = 1 if "GRIDMILL_LONG" in os.environ else 2
 WRITES = ("put", "put_if_absent", "overwrite", "delete")
 
 

@@ -17,7 +17,7 @@ from gridmill.operations.axis.reindex import reindex
 from gridmill.operations.truncate import truncate
 from gridmill.stores.final_store import FinalStore
 from gridmill.validation.checks.replicas import ReplicasEqual
-from killed_steps import Attempts, Readers
+from killed_steps import EVERY, Attempts, Readers
 from scenes import Frozen, Provider, Scenes, scene, scenes_of
 from tiny import tiny_var, values_at
 
@@ -183,11 +183,11 @@ def test_killed_at_its_every_step_it_is_completed_everywhere(
     """Readers of both see old labels with their values, or all; the same command completes it."""
     backfill(scenes_with(tmp_path))
     provider.publish(*LATE)
-    number, seen = 0, set[tuple[Any, ...]]()
+    number, seen = 1 - EVERY, set[tuple[Any, ...]]()
     with Attempts("followed:reindexed", of_leases=False) as attempts:
         is_done = False
         while not is_done:
-            number += 1
+            number += EVERY
             folder = tmp_path / f"step-{number}"
             for name in ("a", "a.gridmill", "b", "b.gridmill", "source"):
                 shutil.copytree(tmp_path / name, folder / name)

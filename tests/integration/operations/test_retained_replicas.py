@@ -23,7 +23,7 @@ from gridmill.publishing.replica import Replica
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.state.beside.exchange import RETAINED
 from gridmill.validation.checks.replicas import ReplicasEqual
-from killed_steps import Attempts, Readers
+from killed_steps import EVERY, Attempts, Readers
 from retained import KEEP, retained_with_replica, rolling, rolling_with
 from tiny import START, Provider, hours, truth, until
 
@@ -176,7 +176,7 @@ def test_killed_at_its_every_step_it_is_completed_everywhere(
     with Attempts("retained:retained_with_replica", of_leases=False) as attempts:
         is_done = False
         while not is_done:
-            number += 1
+            number += EVERY
             folder = tmp_path / f"step-{number}"
             for name in ("a", "a.gridmill", "b", "b.gridmill", "source"):
                 shutil.copytree(tmp_path / name, folder / name)
