@@ -6,6 +6,7 @@ import functools
 import http.client
 import os
 import ssl
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -44,6 +45,9 @@ __all__ = ["open_http"]
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 # A login leads to another host, through two or three of its pages, and back.
 MOST_REDIRECTS = 10
+# What a body may be compressed as without being asked for; all the same to zlib.
+DECODED = ("gzip", "x-gzip", "deflate")
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 # Other redirects are followed by a GET (RFC 9110, 15.4).
 KEEP_METHOD = (307, 308)
 
@@ -65,7 +69,7 @@ def open_http(
             _drain(response, deadline)
         check_status(url, response.status, response.headers, settings)
         with _ended_by_stop(response):
-            yield body_of(response.status, response.headers, request, _http_chunks(response))
+            yield _body_of(response, request, settings.most_unpacked_nbytes)
     finally:
         # A connection whose body was read to its end is back in the pool already.
         response.close()
@@ -253,6 +257,51 @@ def _no_retries() -> urllib3.Retry:
         raise_on_redirect=False,
         respect_retry_after_header=False,
     )
+
+
+def _body_of(
+    response: urllib3.BaseHTTPResponse, request: ByteRange | None, most_nbytes: int
+) -> Body:
+    """Return the body as a file; caches and some servers compress it though nobody asked for it."""
+    chunks, headers = _http_chunks(response), response.headers
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    # What a part of a compressed body is, is told by the format.
+    if encoding == "identity" or response.status == 206:
+        return body_of(response.status, headers, request, chunks)
+    if encoding not in DECODED:
+        raise PermanentError(
+            f"the server compressed the body, which was not asked for, as {encoding!r}, and only "
+            f"{', '.join(DECODED)} are read: ask for a URL that is not compressed on its way"
+        )
+    body = body_of(response.status, headers, request, _decoded(chunks, most_nbytes))
+    return replace(body, stop=None, file=replace(body.file, nbytes=None))
+
+
+def _decoded(chunks: Iterator[bytes], most_nbytes: int) -> Iterator[bytes]:
+    """Yield what streams of gzip or zlib hold (RFC 9110, 8.4.1), one after the other."""
+    nbytes, decoder, is_begun = 0, zlib.decompressobj(_GZIP_OR_ZLIB), False
+    try:
+        for chunk in chunks:
+            rest, is_more = chunk, False
+            while rest or is_more:
+                if decoder.eof:
+                    decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
+                is_begun = True
+                decoded = decoder.decompress(rest, CHUNK_NBYTES)
+                rest = decoder.unconsumed_tail or decoder.unused_data
+                # It may have taken all that came, and hold more than was asked for.
+                is_more = len(decoded) == CHUNK_NBYTES and not decoder.eof
+                nbytes += len(decoded)
+                if nbytes > most_nbytes:
+                    raise PermanentError(
+                        f"the body has more than {most_nbytes} bytes unpacked: raise "
+                        "most_unpacked_nbytes if it should"
+                    )
+                yield decoded
+    except zlib.error as error:
+        raise TransientError(f"the body is not compressed as it says ({error})") from None
+    if is_begun and not decoder.eof:
+        raise TransientError("the compressed body ends early")
 
 
 def _http_chunks(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
