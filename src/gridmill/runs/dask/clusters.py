@@ -129,10 +129,12 @@ def _started(spec: str, workers: int | None, options: Mapping[str, Any]) -> Any:
         return kind(**{**sized, "worker_options": {"nthreads": threads}, **options})
     if is_of_a_queue(kind):
         return kind(**_for_a_queue(kind, threads, options))
-    if isinstance(kind, type) and issubclass(kind, LocalCluster):
+    known = inspect.signature(kind).parameters
+    is_local = isinstance(kind, type) and issubclass(kind, LocalCluster)
+    if is_local and "dashboard_address" in known:
         # By default its pages are reached from everywhere.
         options = {"dashboard_address": LOOPBACK, **options}
-    if "threads_per_worker" in inspect.signature(kind).parameters:
+    if "threads_per_worker" in known:
         return kind(**{"threads_per_worker": threads, **options})
     return kind(**options)
 
