@@ -69,12 +69,14 @@ def main(arguments: Sequence[str]) -> int:
     names = asked.names or (IN_SHORT if is_short else tuple(BENCHMARKS))
     measures = []
     print(f"{'ours / reference':55}{'median':>9} {'spread':>17}  {'unit':8} promise")
-    for name in names:
-        for measure in run(name, SIZES[asked.size]):
-            measures.append(measure)
-            print(measure, flush=True)
-    if asked.size == "full":
-        add_run(measures)
+    try:
+        for name in names:
+            for measure in run(name, SIZES[asked.size]):
+                measures.append(measure)
+                print(measure, flush=True)
+    finally:  # what was measured until it is interrupted is measured
+        if asked.size == "full" and measures:
+            add_run(measures)
     if any(measure.is_spoiled for measure in measures):
         print("others kept the cores busy meanwhile: wall times that say so are worth little")
     judged = [m for m in measures if "CPU" in m.unit] if is_short else measures

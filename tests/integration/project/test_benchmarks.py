@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from benchmarks.forecast import write_forecast
 from benchmarks.measures import Measure
 from benchmarks.plot import plot
 from benchmarks.results import PATH, add_run, latest, read_runs, table_row
-from benchmarks.sizes import TOY
+from benchmarks.sizes import TOY, Size
 
 from gridmill.sources.grib.framing import iter_messages
 from gridmill.sources.grib.messages import message_identity
@@ -39,6 +40,22 @@ def test_a_run_keeps_what_others_measured(tmp_path):
     assert {m.key: m.value for m in latest(runs)} == {"a [× CPU]": 3.0, "b [s]": 1.0}
     assert len(runs) == 2
     assert plot(runs, tmp_path / "results.png").stat().st_size > 0
+
+
+def test_an_interrupted_run_keeps_what_it_measured(monkeypatch):
+    """Half an hour of measuring is not lost where the next figure is not reached."""
+
+    def interrupted(folder: Path, size: Size) -> Iterator[Measure]:
+        yield Measure("a", "s", 1.0, 1.0, 1.0)
+        raise KeyboardInterrupt
+
+    kept: list[Measure] = []
+    monkeypatch.setitem(BENCHMARKS, "idle", interrupted)
+    monkeypatch.setattr("benchmarks.__main__.add_run", kept.extend)
+    for size in ("full", "toy"):  # what a small run measures is no figure
+        with pytest.raises(KeyboardInterrupt):
+            main(["idle", "--size", size])
+    assert [measure.name for measure in kept] == ["a"]
 
 
 def test_the_site_says_when_and_beside_what_a_figure_was_measured():
