@@ -136,7 +136,8 @@ def update_jobs(
     The same up to the same last label, whoever asks.
     """
     jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
-    looks = Looks.of_update(len(jobs), len(archive.config.data_vars), archive.index[-1])
+    last = archive.index[-1] if len(archive.index) else ""
+    looks = Looks.of_update(len(jobs), len(archive.config.data_vars), last)
     return jobs, Belief(revalidate, looks=looks)
 
 

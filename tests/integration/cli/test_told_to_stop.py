@@ -34,6 +34,7 @@ from gridmill.cli.group import main
 from gridmill.stores.objects.local import LocalObjects
 
 number, part = int(sys.argv.pop(1)), sys.argv.pop(1)
+signal.signal(number, signal.SIG_DFL)  # which nohup, around the tests, has set to be ignored
 interruption.INTERRUPT_AGAIN_S = 0.05
 put, delete, told = LocalObjects.put, LocalObjects.delete, []
 

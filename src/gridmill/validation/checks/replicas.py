@@ -83,7 +83,10 @@ def _command_to_follow(context: Context, replica: FinalStore) -> tuple[tuple[str
         return ("retain", "--retention", "DURATION"), "the archive was retained without it"
     theirs = published_labels(replica, context.append_dim)
     labels = context.ds.get_index(context.append_dim)
-    lacks = theirs is not None and len(theirs) and (~labels[labels < theirs[-1]].isin(theirs)).any()
+    # Labels of its own are another fault.
+    lacks = False
+    if theirs is not None and len(theirs) and theirs.isin(labels).all():
+        lacks = not labels[labels < theirs[-1]].isin(theirs).all()
     if lacks or replica.tracker.reindexing.read():
         return ("reindex", "--soon"), "late labels were inserted into the archive without it"
     return None
