@@ -137,7 +137,8 @@ def update_jobs(
     """
     jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
     last = archive.index[-1] if len(archive.index) else ""
-    looks = Looks.of_update(len(jobs), len(archive.config.data_vars), last)
+    many = len(archive.config.data_vars)
+    looks = Looks.of_update(len(jobs), many, last, lambda: archive.published)
     return jobs, Belief(revalidate, looks=looks)
 
 

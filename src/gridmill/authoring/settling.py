@@ -231,21 +231,22 @@ def due_jobs(
     published = final_store.published_length(append_dim) or 0
     oldest = _first_within(index, jobs[0].lookback) if jobs else 0
 
-    def is_seen(job: JobT) -> bool:
-        return job.region.stop < published
+    recent = [replace(job, retry_gaps=job.region.stop > oldest) for job in jobs]
+    doubtful = [
+        job.region
+        for job in recent
+        if job.region.stop < published and job.retry_gaps and not job.asks_for_revisions
+    ]
+    # Of a store that is far away, one record after the other takes its time.
+    records = dict(zip(doubtful, final_store.tracker.read_each(doubtful), strict=True))
 
-    def is_due(job: JobT, record: ProgressRecord | None) -> bool:
-        names = [var.name for var in job.data_vars]
+    def is_due(job: JobT) -> bool:
+        if job.region.stop >= published or (job.retry_gaps and job.asks_for_revisions):
+            return True
+        record, names = records.get(job.region), [var.name for var in job.data_vars]
         return record is not None and not where_offered(job, record).is_complete(names)
 
-    retried = [replace(job, retry_gaps=job.region.stop > oldest) for job in jobs]
-    taken = [job for job in retried if not is_seen(job) or job.retry_gaps]
-    # Of a store that is far away, one record after the other takes its time.
-    doubtful = [job for job in taken if is_seen(job) and not job.asks_for_revisions]
-    records = final_store.tracker.read_each([job.region for job in doubtful])
-    due = {job.region for job, found in zip(doubtful, records, strict=True) if is_due(job, found)}
-    passed_over = {job.region for job in doubtful} - due
-    return [job for job in taken if job.region not in passed_over]
+    return [job for job in recent if is_due(job)]
 
 
 def _first_within(index: pd.Index[Any], window: timedelta) -> int:

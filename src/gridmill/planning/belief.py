@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # Enough to notice a store that was deleted or rebuilt; `validate` looks at every object.
 OBJECTS_SAMPLED = 3
-# Of all regions that an update looks back on: each is a request, and nobody should wait for many.
+# Of all regions that an update looks back on: each is a request, and new data wait for them.
 OBJECTS_LOOKED_AT = 120
 
 
@@ -95,19 +95,27 @@ class Looks:
         Of so many regions it takes about one; all from one on that lacks an object.
     turn
         Another one takes other regions.
+    seen
+        Says how many positions readers see when it is asked. What they do not see yet is always
+        looked at: nothing is shown to them that the store does not hold.
     """
 
     one_in: int = 1
     turn: str = ""
+    seen: Callable[[], int] = field(default=int, compare=False)
 
     @classmethod
-    def of_update(cls, regions: int, variables: int, turn: object) -> Looks:
+    def of_update(
+        cls, regions: int, variables: int, turn: object, seen: Callable[[], int]
+    ) -> Looks:
         """Return those of an update that looks back on so many regions."""
         many = regions * variables * OBJECTS_SAMPLED
-        return cls(max(1, -(-many // OBJECTS_LOOKED_AT)), str(turn))
+        return cls(max(1, -(-many // OBJECTS_LOOKED_AT)), str(turn), seen)
 
     def take(self, region: Region) -> bool:
-        """Whether it is this region's turn."""
+        """Whether this region is looked at."""
+        if region.is_static or region.stop > self.seen():
+            return True
         return crc32(f"{self.turn} {region.key}".encode()) % self.one_in == 0
 
     def take_all(self, lacking: str) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from gridmill.planning.belief import OBJECTS_LOOKED_AT
+from gridmill.publishing.publisher import Publisher
 from gridmill.stores.zarr_store import ZarrStore
-from tiny import REGION, Provider, TinyJob, dataset_of, hours, make, until
+from tiny import REGION, Provider, TinyJob, dataset_of, hours, make, truth, until
 
 REGIONS = 70
 N = REGIONS * REGION
@@ -95,3 +97,18 @@ def test_a_variable_that_was_lost_is_made_again(dataset, caplog):
     assert "the store does not hold a/c/" in caplog.text
     updated(dataset, N + 3, revalidate=True)
     assert [path for path in lost if not path.exists()] == []
+
+
+def test_what_was_lost_before_it_was_seen_is_made_again(tmp_path):
+    """A run ended before it published; what the store lost since is not shown as missing."""
+    Provider(tmp_path / "source").publish(hours(N))
+    dataset = dataset_in(tmp_path)
+    with mock.patch.object(Publisher, "publish", return_value=False):
+        dataset.backfill(until(N), client="none", now=until(N))
+    assert dataset.store.published_length("time") in (None, 0)
+    lost = lost_objects(dataset)
+    assert len(lost) == REGIONS
+    updated(dataset, N)
+    assert [path for path in lost if not path.exists()] == []
+    with dataset.store.open_dataset() as ds:
+        assert np.array_equal(ds["a"].values, truth(hours(N)))

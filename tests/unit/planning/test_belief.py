@@ -38,24 +38,28 @@ def looked_at(record: ProgressRecord, belief: Belief, gone: tuple[str, ...] = ()
     return asked
 
 
+def looks_at(turn: object, one_in: int = 50, seen: int = len(HOURS)) -> Looks:
+    return Looks(one_in, str(turn), lambda: seen)
+
+
 def not_its_turn() -> Looks:
     region = prepared_of(n=N).job.region
-    turns = (Looks(one_in=50, turn=str(turn)) for turn in range(50))
-    return next(looks for looks in turns if not looks.take(region))
+    return next(looks for looks in map(looks_at, range(50)) if not looks.take(region))
 
 
 def test_of_few_objects_all_are_looked_at(record):
     """Whatever is asked for at once costs no time."""
     few = OBJECTS_LOOKED_AT // (2 * OBJECTS_SAMPLED)
-    assert Looks.of_update(few, 2, "now") == Looks(one_in=1, turn="now")
-    assert looked_at(record, Belief(looks=Looks.of_update(few, 2, "now"))) != []
+    looks = Looks.of_update(few, 2, "now", lambda: len(HOURS))
+    assert looks == Looks(one_in=1, turn="now")
+    assert looked_at(record, Belief(looks=looks)) != []
 
 
 def test_of_many_regions_others_are_looked_at_each_time():
     """About as many objects each time; in a week of hours none is left out but by great chance."""
     taken = [0] * len(HOURS)
     for hour in range(len(HOURS)):
-        looks = Looks.of_update(len(HOURS), 6, hour)
+        looks = Looks.of_update(len(HOURS), 6, hour, lambda: len(HOURS))
         which = [at for at, region in enumerate(HOURS) if looks.take(region)]
         assert len(which) * 6 * OBJECTS_SAMPLED < 4 * OBJECTS_LOOKED_AT
         for at in which:
@@ -67,6 +71,13 @@ def test_of_many_regions_others_are_looked_at_each_time():
 def test_a_region_whose_turn_it_is_not_is_believed(record):
     """Without a request, also where an object is gone."""
     assert looked_at(record, Belief(looks=not_its_turn()), gone=("a/0",)) == []
+
+
+def test_what_readers_do_not_see_yet_is_always_looked_at():
+    """Nothing is shown to them that the store does not hold; static variables are few."""
+    looks = looks_at("now", one_in=10**9, seen=100)
+    taken = [region for region in [Region.STATIC, *HOURS] if looks.take(region)]
+    assert taken == [Region.STATIC, *HOURS[100:]]
 
 
 def test_whoever_believes_nothing_unseen_looks_at_all(record):
@@ -85,8 +96,7 @@ def test_what_a_token_made_durable_is_always_asked_for(record):
 def test_one_that_is_gone_lets_all_others_be_looked_at(record):
     """A store that lost an object has lost others."""
     region = prepared_of(n=N).job.region
-    turns = (Looks(one_in=50, turn=str(turn)) for turn in range(5000))
-    looks = next(looks for looks in turns if looks.take(region))
+    looks = next(looks for looks in map(looks_at, range(5000)) if looks.take(region))
     assert not all(map(looks.take, HOURS))
     first = looked_at(record, Belief(looks=looks))[0]
     assert not all(map(looks.take, HOURS))
