@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ class _Packing(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        path: Path = self.server.root / self.path.lstrip("/")
+        path: Path = self.server.root / self.path.lstrip("/").partition("?")[0]
         encoding, cut = self.server.encoding, self.server.cut
         if not path.exists():
             self.send_response(404)
@@ -78,6 +79,17 @@ def test_the_file_is_what_was_packed(server, tmp_path, encoding):
     part = fetch(f"{server.url}/a", tmp_path / "b", settings=QUICK, byte_ranges=[(5, 300), (8, 9)])
     assert (tmp_path / "b").read_bytes() == content[5:300] + content[8:9]
     assert part.nbytes == 296
+
+
+def test_a_file_that_is_compressed_itself_stays_so(server, tmp_path):
+    """Some servers call its own form an encoding; it has the size and checksum that it had."""
+    content = gzip.compress(b"GRIB")
+    server.encoding = "x-gzip"
+    with mock.patch.dict(PACKED, {"x-gzip": bytes}):
+        (server.root / "a.GZ").write_bytes(content)
+        got = fetch(f"{server.url}/a.GZ?b=c", tmp_path / "a.gz", settings=QUICK)
+    assert (tmp_path / "a.gz").read_bytes() == content
+    assert got.file_nbytes == len(content)
 
 
 @pytest.mark.parametrize(

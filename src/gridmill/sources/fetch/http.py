@@ -47,6 +47,7 @@ LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 MOST_REDIRECTS = 10
 # What a body may be compressed as without being asked for; all the same to zlib.
 DECODED = ("gzip", "x-gzip", "deflate")
+COMPRESSED = (".gz", ".tgz")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 # Other redirects are followed by a GET (RFC 9110, 15.4).
 KEEP_METHOD = (307, 308)
@@ -69,7 +70,7 @@ def open_http(
             _drain(response, deadline)
         check_status(url, response.status, response.headers, settings)
         with _ended_by_stop(response):
-            yield _body_of(response, request, settings.most_unpacked_nbytes)
+            yield _body_of(url, response, request, settings.most_unpacked_nbytes)
     finally:
         # A connection whose body was read to its end is back in the pool already.
         response.close()
@@ -260,13 +261,17 @@ def _no_retries() -> urllib3.Retry:
 
 
 def _body_of(
-    response: urllib3.BaseHTTPResponse, request: ByteRange | None, most_nbytes: int
+    url: str, response: urllib3.BaseHTTPResponse, request: ByteRange | None, most_nbytes: int
 ) -> Body:
-    """Return the body as a file; caches and some servers compress it though nobody asked for it."""
+    """Return the body as a file; caches and some servers compress it though nobody asked for it.
+
+    Some servers call the form of a file itself that ends with .gz an encoding. That is left.
+    """
     chunks, headers = _http_chunks(response), response.headers
     encoding = headers.get("content-encoding", "identity").strip().lower()
+    is_own = (urllib3.util.parse_url(url).path or "").lower().endswith(COMPRESSED)
     # What a part of a compressed body is, is told by the format.
-    if encoding == "identity" or response.status == 206:
+    if encoding == "identity" or is_own or response.status == 206:
         return body_of(response.status, headers, request, chunks)
     if encoding not in DECODED:
         raise PermanentError(

@@ -155,7 +155,7 @@ class LocalObjects:
 
         Folders that only this made are removed: who cannot begin leaves no empty archive.
         """
-        sweep(self.staging)
+        self.is_swept = False  # once more, by what is put
         with _probing:
             folders = [self.staging, self.staging.parent, self.root]
             new = [folder for folder in folders if not folder.exists()]
