@@ -12,6 +12,7 @@ import functools
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,16 +20,15 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["EVERY", "Attempts", "Readers", "forked", "guarded"]
+__all__ = ["Attempts", "Readers", "copies_to_kill", "forked", "guarded"]
 
 MOST_WRITES = 400
 # A reader that never rests takes more of a core than what it looks at.
 PAUSE_S = 0.1
-# Of the longest tests of deaths every second step, with GRIDMILL_LONG=1 each.
-EVERY = 1 if "GRIDMILL_LONG" in os.environ else 2
 WRITES = ("put", "put_if_absent", "overwrite", "delete")
 
 
@@ -85,6 +85,24 @@ class Attempts:
                 return
             yield number
         raise AssertionError(f"more than {MOST_WRITES} writes")
+
+
+def copies_to_kill(base: Path, names: Sequence[str]) -> Iterator[tuple[int, Path]]:
+    """Yield numbers of writes, each with a folder that holds copies of what is to be worked on.
+
+    Parameters
+    ----------
+    base
+        Where the originals are, and the folders.
+    names
+        Of the originals; who takes the folders says when it is enough.
+    """
+    for number in count(1):
+        folder = base / f"step-{number}"
+        for name in names:
+            shutil.copytree(base / name, folder / name)
+        yield number, folder
+        shutil.rmtree(folder)
 
 
 class Readers:

@@ -23,7 +23,7 @@ from gridmill.publishing.replica import Replica
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.state.beside.exchange import RETAINED
 from gridmill.validation.checks.replicas import ReplicasEqual
-from killed_steps import EVERY, Attempts, Readers
+from killed_steps import Attempts, Readers, copies_to_kill
 from retained import KEEP, retained_with_replica, rolling, rolling_with
 from tiny import START, Provider, hours, truth, until
 
@@ -31,6 +31,8 @@ SHIFTS = hasattr(icechunk.Session, "shift_array")
 shifts = pytest.mark.skipif(not SHIFTS, reason="Icechunk 2 shifts arrays: make test-icechunk2")
 # 21 hours in regions of 4: 12 hours before the last label are kept, and what is in their region.
 MADE, DROPPED = 21, 8
+# An archive, its replica, what is beside them, and what they are made of.
+BOTH = ("a", "a.gridmill", "b", "b.gridmill", "source")
 
 
 @pytest.fixture
@@ -172,14 +174,9 @@ def test_killed_at_its_every_step_it_is_completed_everywhere(
 ) -> None:
     """Readers of both see all or what is kept; the same command completes it."""
     backfill(rolling_with(tmp_path))
-    number, seen = 0, set[tuple[Any, ...]]()
+    seen = set[tuple[Any, ...]]()
     with Attempts("retained:retained_with_replica", of_leases=False) as attempts:
-        is_done = False
-        while not is_done:
-            number += EVERY
-            folder = tmp_path / f"step-{number}"
-            for name in ("a", "a.gridmill", "b", "b.gridmill", "source"):
-                shutil.copytree(tmp_path / name, folder / name)
+        for number, folder in copies_to_kill(tmp_path, BOTH):
             look = Looking(rolling_with(folder))
             with Readers(look, 0.5) as readers:
                 is_done = not attempts.dies_before(number, str(folder))
@@ -190,9 +187,10 @@ def test_killed_at_its_every_step_it_is_completed_everywhere(
                         update(rolling_with(folder), MADE)
                     readers.once()
                 retained_with_replica(str(folder))
+                assert_same(rolling_with(folder), DROPPED, MADE)
             assert readers.violations == [], number
-            assert_same(rolling_with(folder), DROPPED, MADE)
-            shutil.rmtree(folder)
+            if is_done:
+                break
     assert {((0, True), (0, False)), ((DROPPED, True), (0, False))} < seen
     assert {((DROPPED, False), (0, True)), ((DROPPED, False), (DROPPED, True))} < seen
     assert number > 30
