@@ -35,7 +35,7 @@ from gridmill.model.variables import Encoding
 from gridmill.pipeline.values import LocalFiles, Receipt, SourceFile
 from gridmill.publishing.publisher import Publisher
 from gridmill.runs.driver import Driver
-from gridmill.runs.workplaces.batches import NotMade
+from gridmill.runs.workplaces.workplace import NotMade
 from gridmill.sources.fetch.download import FileIdentity
 from gridmill.stores.metadata import ROOT as METADATA
 from gridmill.stores.objects.leftovers import temporary_folder

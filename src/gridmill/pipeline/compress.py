@@ -24,6 +24,7 @@ from gridmill.model.fields.statistics import ValueStatistics
 from gridmill.model.urls import mask_url
 from gridmill.pipeline.canvas import Canvas, Index, Values
 from gridmill.pipeline.download import as_asked, download
+from gridmill.pipeline.faults import NotTransformed
 from gridmill.pipeline.shards import ObjectWriter
 from gridmill.pipeline.slabs.blame import culprits
 from gridmill.pipeline.slabs.chain import Chain, places_of, read_files, take
@@ -35,7 +36,7 @@ from gridmill.pipeline.slabs.keep_published import (
     written_region,
 )
 from gridmill.pipeline.slabs.layers import Layers
-from gridmill.pipeline.slabs.transform import NotTransformed, TransformedSlabs
+from gridmill.pipeline.slabs.transform import TransformedSlabs
 from gridmill.pipeline.timing import recorded
 from gridmill.pipeline.values import (
     Bench,

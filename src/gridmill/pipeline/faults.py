@@ -6,7 +6,7 @@ import errno
 import struct
 import zlib
 
-__all__ = ["is_of_decoders", "is_of_the_file"]
+__all__ = ["NotTransformed", "is_disk_full", "is_of_decoders", "is_of_the_file"]
 
 # What no other version of a file mends: the author did not write it, or it goes round in circles.
 OF_THE_CODE = (NotImplementedError, RecursionError)
@@ -24,6 +24,10 @@ OF_THE_WORKER = {
 }
 
 
+class NotTransformed(Exception):  # noqa: N818
+    """An author's transformation raised, or made what cannot be stored; its cause says what."""
+
+
 def is_of_the_file(error: Exception) -> bool:
     """Whether what an author's code raised may be what a source file holds.
 
@@ -36,3 +40,8 @@ def is_of_the_file(error: Exception) -> bool:
 def is_of_decoders(error: Exception) -> bool:
     """Whether decoders raise such; else it may be a mistake in an author's code."""
     return isinstance(error, OF_DECODERS)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, so that another worker may do better."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -7,8 +7,6 @@ process.
 
 from __future__ import annotations
 
-import errno
-
 from gridmill.model.records import ObjectReceipt
 from gridmill.pipeline.compress import compress
 from gridmill.pipeline.slabs.keep_published import is_published
@@ -18,7 +16,7 @@ from gridmill.pipeline.workspace import TmpFolderLost
 from gridmill.stores.final_store import Uploaded
 from gridmill.stores.state.leases import LeaseLost
 
-__all__ = ["is_disk_full", "upload"]
+__all__ = ["upload"]
 
 
 def upload(bench: Bench, context: RunContext, shards: LocalShards) -> Receipt:
@@ -130,8 +128,3 @@ def _is_whole(bench: Bench, shards: LocalShards) -> bool:
     """Whether all objects can be read from here: a folder that is being deleted has some."""
     folder = shards.folder
     return bench.space.has(folder) and all((folder / key).exists() for key in shards.keys)
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that a disk is full, so that another worker may do better."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

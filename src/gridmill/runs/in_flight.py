@@ -14,7 +14,7 @@ from gridmill.model.records import ProgressRecord
 from gridmill.model.region import Region
 from gridmill.pipeline.values import Receipt
 from gridmill.planning.recording import RegionOutcome
-from gridmill.runs.workplaces.batches import Pace
+from gridmill.runs.workplaces.pace import Pace
 from gridmill.runs.workplaces.workplace import GroupWork, Task, Workplace, threads_per_worker
 
 __all__ = [

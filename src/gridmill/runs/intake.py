@@ -12,16 +12,14 @@ from typing import Any
 from gridmill.authoring.source_file import url_of
 from gridmill.model.files.versions import is_other
 from gridmill.model.wording import count_of
-from gridmill.pipeline.slabs.transform import NotTransformed
-from gridmill.pipeline.upload import is_disk_full
+from gridmill.pipeline.faults import NotTransformed, is_disk_full
 from gridmill.pipeline.values import LocalFiles, Receipt
 from gridmill.publishing.extent import Extent
 from gridmill.publishing.replicas import Replicas
 from gridmill.runs.in_flight import Output, RegionInFlight, Window
 from gridmill.runs.ledger import Ledger
 from gridmill.runs.narration import Narrator
-from gridmill.runs.workplaces.batches import NotMade
-from gridmill.runs.workplaces.workplace import SchedulerLost, Task
+from gridmill.runs.workplaces.workplace import NotMade, SchedulerLost, Task
 from gridmill.runs.works import Works
 from gridmill.sources.fetch.download import mask_url
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from clusters import local_client, one_worker
 from gridmill.model.variables import Encoding
 from gridmill.runs.dask import submission
-from gridmill.runs.workplaces import batches
-from gridmill.runs.workplaces.batches import ENOUGH, FEWEST, MOST, MOST_NBYTES, Pace
+from gridmill.runs.workplaces import batches, pace
 from gridmill.runs.workplaces.here import Here
+from gridmill.runs.workplaces.pace import BATCH_SECONDS, ENOUGH, FEWEST, MOST, MOST_NBYTES, Pace
 from tiny import (
     SHAPE,
     Provider,
@@ -82,7 +82,7 @@ def test_batches_end_with_the_first_region_that_takes_long():
 
 def test_who_debugs_follows_one_region_at_a_time():
     """In this process there are no batches; on a cluster Dask's configuration rules."""
-    assert submission.seconds_of_batch() == batches.BATCH_SECONDS
+    assert submission.seconds_of_batch() == BATCH_SECONDS
     with dask.config.set({"gridmill.batch-seconds": 7}):
         assert submission.seconds_of_batch() == 7
     assert Here().seconds_of_batch == 0
@@ -110,9 +110,9 @@ client = one_worker()
 @pytest.fixture
 def small_batches(monkeypatch) -> Iterator[None]:
     """Batches after a few regions, on however busy a machine."""
-    monkeypatch.setattr(batches, "ENOUGH", 4)
-    monkeypatch.setattr(batches, "FEWEST", 2)
-    monkeypatch.setattr(batches, "MOST", 6)
+    monkeypatch.setattr(pace, "ENOUGH", 4)
+    monkeypatch.setattr(pace, "FEWEST", 2)
+    monkeypatch.setattr(pace, "MOST", 6)
     with dask.config.set({"gridmill.batch-seconds": 1e4}):
         yield
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridmill.authoring.regridding.geometry.targets import DEGREES, Target
-from gridmill.authoring.regridding.weights import check_grids
+from gridmill.model.fields.regrid import DEGREES
 from gridmill.model.variables import Coordinate, DataVar
 
 if TYPE_CHECKING:
@@ -112,13 +111,18 @@ def check_target(config: TemplateConfig, ds: xr.Dataset) -> None:
     ValueError
         As by `gridmill.authoring.regridding.weights.check_grids`, with the variable's name.
     """
-    for var in config.data_vars:
-        for source in var.sources:
-            if source.regridded is None:
-                continue
-            rows, columns = (np.asarray(ds.get_index(dim), "float64") for dim in source.dims[-2:])
-            target = Target(rows, columns, source.regridded.onto)
-            try:
-                check_grids(source.regridded.grid, target)
-            except ValueError as error:
-                raise ValueError(f"{source.name!r} cannot be regridded: {error}") from error
+    sources = [source for var in config.data_vars for source in var.sources]
+    if all(source.regridded is None for source in sources):
+        return  # without what weights need
+    from gridmill.authoring.regridding.geometry.targets import Target
+    from gridmill.authoring.regridding.weights import check_grids
+
+    for source in sources:
+        if source.regridded is None:
+            continue
+        rows, columns = (np.asarray(ds.get_index(dim), "float64") for dim in source.dims[-2:])
+        target = Target(rows, columns, source.regridded.onto)
+        try:
+            check_grids(source.regridded.grid, target)
+        except ValueError as error:
+            raise ValueError(f"{source.name!r} cannot be regridded: {error}") from error

@@ -11,9 +11,9 @@ import numpy as np
 from gridmill.authoring.grids.curvilinear import CURVILINEAR
 from gridmill.authoring.regridding.applying import BLOCK_VALUES
 from gridmill.authoring.regridding.geometry.sources import kind_of
-from gridmill.authoring.regridding.geometry.targets import DEGREES
 from gridmill.authoring.regridding.reading import source_grid
 from gridmill.authoring.regridding.weights import POINTS_AT_ONCE, has_rows
+from gridmill.model.fields.regrid import DEGREES
 from gridmill.model.variables import DataVar
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ from gridmill.authoring.regridding.geometry.clipping import shared_areas
 from gridmill.authoring.regridding.geometry.copies import own_part
 from gridmill.authoring.regridding.geometry.quads import among_quads
 from gridmill.authoring.regridding.geometry.sources import Cells, kind_of, points_of
-from gridmill.authoring.regridding.geometry.targets import DEGREES, ROTATED, Plane, Target
-from gridmill.model.fields.regrid import RegridMethod, SourceGrid
+from gridmill.authoring.regridding.geometry.targets import Plane, Target
+from gridmill.model.fields.regrid import DEGREES, ROTATED, RegridMethod, SourceGrid
 from gridmill.sources.grib.projections import project
 
 if TYPE_CHECKING:

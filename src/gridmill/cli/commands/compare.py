@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.importing import collect_from_now
 from gridmill.cli.options.declaring import parse_options, parse_variables
 from gridmill.cli.output.output import Output, output_options
 
@@ -78,6 +79,8 @@ def compare(
     from gridmill.display.terminal.elsewhere.comparison import comparison_content, show_comparison
     from gridmill.operations.elsewhere.comparing import compare as compare_archives
     from gridmill.stores.opening import open_store
+
+    collect_from_now()
 
     sides = [
         open_store(url, "", format=kind, storage_options=options or None)

@@ -11,6 +11,7 @@ import click
 
 from gridmill.cli.errors import Failed
 from gridmill.cli.exit_codes import ExitCode
+from gridmill.cli.importing import collect_from_now
 from gridmill.cli.output.output import Output, output_options
 
 __all__ = ["demo"]
@@ -36,6 +37,8 @@ def demo(folder: Path, s3: bool, output: Output) -> int:
     with redirect_stdout(sys.stderr if output.as_json else sys.stdout):
         try:
             from gridmill.demo import run
+
+            collect_from_now()
 
             code: int = run(output=folder, s3=s3)
         except ModuleNotFoundError as error:

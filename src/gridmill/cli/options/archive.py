@@ -66,13 +66,15 @@ class ArchiveOptions:
 
     def dataset_class(self) -> type[DynamicalDataset]:
         """Import the dataset."""
-        from gridmill.cli.late_dask import import_dask_late
+        from gridmill.cli.importing import collect_from_now, import_dask_late
         from gridmill.registry import find_dataset
 
         if ":" in self.spec:
             let_import_from_here()
         import_dask_late()
-        return find_dataset(self.spec)
+        found = find_dataset(self.spec)
+        collect_from_now()
+        return found
 
     def invocation(self) -> list[str]:
         """Return what another command needs to find the same archive; no credential."""

@@ -116,7 +116,7 @@ def _dataset_of(context: click.Context) -> str | None:
 
 
 def _variables(spec: str | None) -> list[tuple[str, str]]:
-    from gridmill.cli.late_dask import import_dask_late
+    from gridmill.cli.importing import import_dask_late
     from gridmill.registry import find_dataset
 
     if spec is None:

@@ -13,9 +13,20 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-__all__ = ["REGRID_METHODS", "Regrid", "RegridMethod", "SourceGrid", "told_grid"]
+__all__ = [
+    "DEGREES",
+    "REGRID_METHODS",
+    "ROTATED",
+    "Regrid",
+    "RegridMethod",
+    "SourceGrid",
+    "told_grid",
+]
 
 RegridMethod = Literal["bilinear", "conservative"]
+# CF grid mappings of grids whose rows and columns are degrees.
+DEGREES = "latitude_longitude"
+ROTATED = "rotated_latitude_longitude"
 REGRID_METHODS: tuple[RegridMethod, ...] = ("bilinear", "conservative")
 
 

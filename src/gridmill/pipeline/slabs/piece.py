@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from gridmill.authoring.regridding.reading import regridding_of
 from gridmill.authoring.source_file import known_of
 from gridmill.model.files.versions import is_on_disk
 from gridmill.model.settled import SourceFileStatus
@@ -17,6 +19,9 @@ from gridmill.sources.fetch.credentials.access import using
 from gridmill.sources.grib.keys import silence_eccodes
 from gridmill.sources.wholeness import is_netcdf_or_hdf5
 
+if TYPE_CHECKING:
+    from gridmill.authoring.regridding.reading import Regridding
+
 __all__ = ["is_as_it_came", "is_gone", "read_one", "why_withdrawn"]
 
 
@@ -24,7 +29,7 @@ def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: V
     """Read a file into its place; what is worth knowing of how it was read."""
     silence_eccodes()  # an author's reader may have brought it
     place = file.place_in_source(work.job.append_dim)
-    regridding = regridding_of(work.job, file.coord, work.data_var, context.axes, place)
+    regridding = _regridding(context, work, file, place)
     values = piece if regridding is None else regridding.room(piece)
     with observing(piece.dtype) as seen, using(work.job.access):
         work.job.read_data_into(file.coord, work.data_var, values)
@@ -37,6 +42,17 @@ def read_one(context: RunContext, work: VariableWork, file: SourceFile, piece: V
     if regridding is not None:
         regridding.bring(values, piece)
     return remarks
+
+
+def _regridding(
+    context: RunContext, work: VariableWork, file: SourceFile, place: Mapping[str, Any]
+) -> Regridding | None:
+    """Return how the fields come to the archive's grid; None where they are on it."""
+    if work.data_var.regridded is None:
+        return None  # without what weights need
+    from gridmill.authoring.regridding.reading import regridding_of
+
+    return regridding_of(work.job, file.coord, work.data_var, context.axes, place)
 
 
 def _says_what_it_holds(file: SourceFile) -> bool:

@@ -12,16 +12,12 @@ from gridmill.authoring.derived.making import make_into
 from gridmill.authoring.transforms.resolution import losses_noted, with_resolution
 from gridmill.authoring.transforms.rounding import round_mantissa_inplace
 from gridmill.pipeline.canvas import Slab, Values
-from gridmill.pipeline.faults import is_of_the_file
+from gridmill.pipeline.faults import NotTransformed, is_of_the_file
 from gridmill.pipeline.slabs.dividing import takes_data_array
 from gridmill.pipeline.slabs.layers import Layer, Layers
 from gridmill.pipeline.values import RunContext, VariableWork
 
-__all__ = ["NotTransformed", "TransformedSlabs"]
-
-
-class NotTransformed(Exception):  # noqa: N818
-    """An author's transformation raised, or made what cannot be stored; its cause says what."""
+__all__ = ["TransformedSlabs"]
 
 
 class TransformedSlabs:

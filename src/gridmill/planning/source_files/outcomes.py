@@ -57,13 +57,12 @@ def with_finals(
 
     The latter where today's code did, and it is time to try again by the pauses of what is pending.
     """
-    code = reading_code(type(job))
     finals = {f.url: True for group in record.groups for f in group if f.was_final}
     unread = {
         record.groups[variable.group][index].url: True
         for variable in record.variables.values()
         for index, tries in variable.tries.items()
-        if tries.code == code and now is not None and tries.due <= moment(now)
+        if now is not None and tries.due <= moment(now) and tries.code == reading_code(type(job))
     }
 
     def marked(file: SourceFile) -> SourceFile:

@@ -32,7 +32,7 @@ from gridmill.runs.dask.tasks import (
     upload,
     upload_each,
 )
-from gridmill.runs.workplaces import batches
+from gridmill.runs.workplaces import pace
 from gridmill.runs.workplaces.batches import BatchedWork, GroupFiles
 from gridmill.runs.workplaces.workplace import (
     Batch,
@@ -62,7 +62,7 @@ PRIORITY_OF_UPDATES = 10**15
 
 def seconds_of_batch() -> float:
     """Return how long a batch may take, as Dask's configuration says; 0 means no limit."""
-    return float(dask.config.get("gridmill.batch-seconds", batches.BATCH_SECONDS))
+    return float(dask.config.get("gridmill.batch-seconds", pace.BATCH_SECONDS))
 
 
 def send_context(client: Client, context: RunContext, *, goes_first: bool = False) -> Future[Any]:

@@ -24,7 +24,8 @@ from gridmill.publishing.copies import Copy, copy_objects
 from gridmill.runs.dask.metrics import count_stages
 from gridmill.runs.dask.plugin.pipeline import PLUGIN, PipelinePlugin
 from gridmill.runs.workplaces import batches
-from gridmill.runs.workplaces.batches import BatchedWork, GroupFiles, NotMade
+from gridmill.runs.workplaces.batches import BatchedWork, GroupFiles
+from gridmill.runs.workplaces.workplace import NotMade
 from gridmill.stores.final_store import Uploaded
 
 __all__ = [

@@ -7,10 +7,8 @@ fails leaves the others alone. Where chains take long, everything stays as it is
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -27,13 +25,11 @@ from gridmill.pipeline.values import (
     SourceFile,
     VariableWork,
 )
+from gridmill.runs.workplaces.workplace import NotMade
 
 __all__ = [
-    "BATCH_SECONDS",
     "BatchedWork",
     "GroupFiles",
-    "NotMade",
-    "Pace",
     "compress_each",
     "download_each",
     "upload_each",
@@ -42,74 +38,8 @@ __all__ = [
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-# What a lost worker costs, and how long a region may wait for others.
-BATCH_SECONDS = 1.0
-# Where fewer fit, their own tasks cost little beside them; more would save nothing.
-FEWEST, MOST = 16, 64
-# One batch has no more on disk than one variable of a usual region.
-MOST_NBYTES = 16 << 20
-# So many regions in a row must be quick.
-ENOUGH = 50
 # What a batch has not begun by then goes on in tasks of its own: it is not what it was taken for.
 PATIENCE_S = 10.0
-
-
-class Pace:
-    """How many regions the next tasks take, estimated from what the last ones took.
-
-    Parameters
-    ----------
-    batch_s
-        How long the stages of a batch may take together, in seconds; 0 for no batches.
-    """
-
-    def __init__(self, batch_s: float = BATCH_SECONDS) -> None:
-        self.batch_s = batch_s
-        self._seconds: deque[float] = deque(maxlen=ENOUGH)
-        self._nbytes: deque[int] = deque(maxlen=ENOUGH)
-
-    def learn(self, seconds: float, nbytes: int) -> None:
-        """Learn how long all stages of a region took on workers, and how much they moved."""
-        self._seconds.append(seconds)
-        self._nbytes.append(nbytes)
-
-    def forget(self) -> None:
-        """Estimate anew: regions are not what they were."""
-        self._seconds.clear()
-        self._nbytes.clear()
-
-    @property
-    def regions(self) -> int:
-        """Regions that the next tasks take; 1 as long as not enough regions in a row were quick.
-
-        Examples
-        --------
-        >>> pace = Pace(batch_s=1.0)
-        >>> pace.regions
-        1
-        >>> for _ in range(ENOUGH):
-        ...     pace.learn(seconds=0.04, nbytes=1000)
-        >>> pace.regions
-        25
-        >>> pace.learn(seconds=60.0, nbytes=1000)
-        >>> pace.regions
-        1
-        """
-        if len(self._seconds) < ENOUGH:
-            return 1
-        fitting = min(
-            self.batch_s / max(fmean(self._seconds), 1e-6),
-            MOST_NBYTES / max(fmean(self._nbytes), 1.0),
-            MOST,
-        )
-        return int(fitting) if fitting >= FEWEST else 1
-
-
-@dataclass(frozen=True)
-class NotMade:
-    """What a batch has of a region that failed in it, or that it did not come to."""
-
-    cause: str
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ __all__ = [
     "Batch",
     "BatchTasks",
     "GroupWork",
+    "NotMade",
     "RegionTasks",
     "SchedulerLost",
     "Task",
@@ -40,6 +41,13 @@ def threads_per_worker() -> int:
 
 class SchedulerLost(RuntimeError):  # noqa: N818
     """The Dask scheduler is gone: recorded work is safe; rerun to resume."""
+
+
+@dataclass(frozen=True)
+class NotMade:
+    """What a batch has of a region that failed in it, or that it did not come to."""
+
+    cause: str
 
 
 @dataclass(frozen=True)

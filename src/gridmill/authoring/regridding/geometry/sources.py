@@ -12,13 +12,11 @@ from gridmill.authoring.regridding.axes import POLE, TURN
 from gridmill.authoring.regridding.geometry.copies import own_part
 from gridmill.authoring.regridding.geometry.sphere import directions
 from gridmill.authoring.regridding.geometry.targets import (
-    DEGREES,
-    ROTATED,
     ends_of,
     parts_for,
     refined,
 )
-from gridmill.model.fields.regrid import SourceGrid
+from gridmill.model.fields.regrid import DEGREES, ROTATED, SourceGrid
 from gridmill.sources.grib.projections import unproject
 
 __all__ = ["Cells", "folded", "is_around", "kind_of", "points_of"]

@@ -16,16 +16,15 @@ from gridmill.authoring.regridding.geometry.sphere import (
     flatten,
     refined_at_poles,
 )
+from gridmill.model.fields.regrid import DEGREES, ROTATED
 from gridmill.sources.grib.projections import project, unproject
 
-__all__ = ["DEGREES", "ROTATED", "Plane", "Target", "ends_of", "parts_for", "refined"]
+__all__ = ["Plane", "Target", "ends_of", "parts_for", "refined"]
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[Floats, Floats]
 Part = tuple[Floats, Floats, npt.NDArray[np.int64]]
 
-DEGREES = "latitude_longitude"
-ROTATED = "rotated_latitude_longitude"
 # How much longer than elsewhere an edge may be in a plane: one that crosses the cut of a projection
 # is as long as the map is wide.
 STRETCHED = 4.0
