@@ -92,18 +92,20 @@ def jobs_between(
     chosen = config.data_vars if variables is None else config.select(variables)
     selected = [v for v in chosen if dim in v.dims]
     static = _static_jobs(archive, chosen)
-    many, varying = _varying(archive, first, last) if selected else (0, None)
+    many, varying = _varying(archive, first, last, selected) if selected else (0, None)
 
     def make(number: int) -> Job:
         at = number - len(static)
         if at < 0 or varying is None:
             return static[number]
-        return replace(varying(at), data_vars=selected)
+        return varying(at)
 
     return JobsInOrder(range(len(static) + many), make)
 
 
-def _varying(archive: Archive, first: int, last: int) -> tuple[int, Callable[[int], Job]]:
+def _varying(
+    archive: Archive, first: int, last: int, selected: Sequence[DataVar]
+) -> tuple[int, Callable[[int], Job]]:
     """Return how many regions touch positions [first, last), and what makes the job of each.
 
     An author's own list of jobs is made whole.
@@ -113,16 +115,14 @@ def _varying(archive: Archive, first: int, last: int) -> tuple[int, Callable[[in
     if any("get_jobs" in vars(kind) for kind in job_class.__mro__ if kind is not RegionJob):
         jobs = job_class.get_jobs(template_ds, dim, data_vars)
         touched = [job for job in jobs if job.region.overlaps(first, last)]
-        return len(touched), touched.__getitem__
+        return len(touched), lambda number: replace(touched[number], data_vars=selected)
     length, end = config.region_length, len(archive.index)
     skipped = first // length
 
     def make(number: int) -> Job:
         start = (skipped + number) * length
         region = Region(start, min(start + length, end))
-        return job_class(
-            template_ds=template_ds, data_vars=data_vars, append_dim=dim, region=region
-        )
+        return job_class(template_ds=template_ds, data_vars=selected, append_dim=dim, region=region)
 
     return -(-last // length) - skipped, make
 

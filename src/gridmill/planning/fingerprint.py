@@ -237,7 +237,7 @@ def hash_of_array(array: Mapping[str, Any], append_dim: str) -> str:
 
 def hash_of_grid(template_ds: xr.Dataset, dims: Sequence[str]) -> str:
     """Return what a fingerprint says of the labels along dims, other than the append dim."""
-    return _hash({dim: _digest(_Same(template_ds.get_index(dim))) for dim in dims})
+    return _hash_of_same_grid(tuple((dim, _Same(template_ds.get_index(dim))) for dim in dims))
 
 
 def _decoded(array: Mapping[str, Any], append_dim: str) -> dict[str, Any]:
@@ -268,6 +268,11 @@ class _Same:
 @lru_cache(maxsize=1024)  # more than a dataset has variables
 def _hash_of_same_array(array: _Same, append_dim: str) -> str:
     return hash_of_array(array.value, append_dim)
+
+
+@lru_cache(maxsize=64)  # more than a dataset has combinations of dims
+def _hash_of_same_grid(labels: tuple[tuple[str, _Same], ...]) -> str:
+    return _hash({dim: _digest(index) for dim, index in labels})
 
 
 @lru_cache(maxsize=64)  # source groups of a region, also of the few that are prepared at once

@@ -225,6 +225,8 @@ def prepare_region(
 
 def _only(group: PreparedGroup, names: Collection[str]) -> PreparedGroup:
     """Return what of a group is of some of its variables."""
+    if all(var.name in names for var in group.variables):
+        return group
     by_name = ("fingerprints", "todo", "waits", "spent")
     parts: dict[str, Any] = {
         key: {name: value for name, value in getattr(group, key).items() if name in names}
@@ -408,15 +410,15 @@ def _awaited_again(
 
     What was marked so is judged by the deadlines of today.
     """
-    known = dict(record.variables)
+    known: dict[str, VariableRecord] = {}
     for var in variables:
-        before = known[var.name]
+        before = record.variables[var.name]
         were = record.groups[before.group]
         rest = {at: of for at, of in before.unread.items() if AWAITED_LONGER not in of[1]}
         own = awaited_longer(job, group, var, files[: len(were)], were, now, before.unread)
         if own or len(rest) < len(before.unread):
             known[var.name] = replace(before, unread={**own, **rest})
-    return replace(record, variables=known)
+    return replace(record, variables={**record.variables, **known}) if known else record
 
 
 def _held_again(record: ProgressRecord, variables: Sequence[DataVar]) -> ProgressRecord:
