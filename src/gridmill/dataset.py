@@ -33,6 +33,7 @@ from gridmill.sources.fetch.credentials.rules import Credential, with_overrides
 from gridmill.sources.fetch.download import mask_url
 from gridmill.sources.listings.listings import Listings
 from gridmill.stores.contents.axis import published_labels
+from gridmill.stores.metadata import looking
 from gridmill.stores.objects.leftovers import make_folder
 from gridmill.stores.opening import open_replica, open_store
 
@@ -213,14 +214,15 @@ class DynamicalDataset:
         selection = Selection(until, start, end, variables, max_lead)
 
         def assign() -> Assignment:
-            return assigned_backfill(
-                self._opening_at(present),
-                self.replicas,
-                selection,
-                present,
-                redo=redo,
-                revalidate=revalidate,
-            )
+            with looking(self.store):
+                return assigned_backfill(
+                    self._opening_at(present),
+                    self.replicas,
+                    selection,
+                    present,
+                    redo=redo,
+                    revalidate=revalidate,
+                )
 
         return run_anew(assign, client=client, now=present, listener=listener)
 
@@ -242,9 +244,10 @@ class DynamicalDataset:
         end = present if until is None else until
 
         def assign() -> Assignment:
-            return assigned_update(
-                self._opening_at(present), self.replicas, end, present, revalidate=revalidate
-            )
+            with looking(self.store):
+                return assigned_update(
+                    self._opening_at(present), self.replicas, end, present, revalidate=revalidate
+                )
 
         return run_anew(assign, client=client, now=present, listener=listener)
 

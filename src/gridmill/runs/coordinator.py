@@ -26,6 +26,7 @@ from gridmill.runs.narration import Event
 from gridmill.runs.on_demand import OnDemand, where_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
+from gridmill.stores.metadata import looking
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.writable import refusals_named, require_writable
@@ -150,7 +151,8 @@ def _begun(assignment: Assignment, where: OnDemand) -> RunReport:
     dataset_id = archive.config.dataset_id
     report = RunReport.begin(dataset_id, assignment.kind, mask_url(archive.store.url))
     report.notes.extend(remarks)
-    is_there = archive.check_structure()
+    with looking(archive.store):
+        is_there = archive.check_structure()
     _check_listed(archive, assignment.jobs)
     if not is_there:
         if archive.config.verified is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import Any
 
 from gridmill.model.records import ProgressRecord
@@ -48,8 +49,9 @@ class Showing:
         self.lease = lease
         self.narrator = narrator
         self.interval_s = interval_s
-        # What earlier runs left to be made visible can wait for what a short run brings.
-        self._next = self._next_if_idle = time.monotonic() + interval_s
+        # What earlier runs left to be made visible can wait for what this one brings, unless there
+        # is nothing else to do for a moment.
+        self._next, self._next_if_idle = inf, time.monotonic() + interval_s
         self._has_news, self._has_published = True, False
         # Whether something was recorded since, whatever readers will see of it.
         self._is_behind = True

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import zarr
 
 from gridmill.stores.final_store import CoordinateValues
+from gridmill.stores.objects.protocol import Objects
 from gridmill.stores.objects.zarr_reader import ObjectsReader
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from gridmill.stores.final_store import FinalStore
+
 __all__ = [
     "ROOT",
+    "Seen",
     "array_metadata",
+    "expect_uploads",
     "first_object_beyond",
     "joined",
     "keys_of",
+    "looking",
     "open_published",
     "open_zarr",
     "publication_order",
@@ -175,3 +182,70 @@ def open_zarr(store: Any, chunks: Any, *, is_consolidated: bool) -> xr.Dataset:
             raise
         ds = xr.open_zarr(store, chunks={}, **options)
     return ds
+
+
+class Seen:
+    """The metadata and labels that readers see, read as often as they are asked for, or once.
+
+    Parameters
+    ----------
+    objects
+        Of the store.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+        self._held: ObjectsReader | None = None
+
+    def metadata(self) -> dict[str, Any] | None:
+        """Return the root metadata, everything consolidated; None if there are none."""
+        content = self.objects.get(ROOT) if self._held is None else self._held.hold([ROOT])[0]
+        return None if content is None else dict(json.loads(content))
+
+    def reader(self) -> Any:
+        """Return a Zarr store that reads the objects."""
+        return self._held or self.objects.as_zarr()
+
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """Keep in memory what is read, for the time of a `with`; a local store is read as ever."""
+        before, reader = self._held, self.reader()
+        if not isinstance(reader, ObjectsReader):
+            yield
+            return
+        self._held = reader
+        try:
+            with reader.holding():
+                yield
+        finally:
+            self._held = before
+
+
+@runtime_checkable
+class _Asked(Protocol):
+    """Objects of a store that is asked which conditions of puts it means, once a process."""
+
+    def honours_conditions(self) -> bool:
+        """Whether it means both."""
+
+
+@contextmanager
+def looking(store: FinalStore) -> Iterator[None]:
+    """Read the metadata and labels that readers see once, for the time of a `with`.
+
+    For the calls of one thread, and for who looks again before acting on it: others may publish
+    meanwhile. Where readers see a snapshot, it stays as it is anyway.
+    """
+    seen = getattr(store, "seen", None)
+    if not isinstance(seen, Seen):
+        yield
+        return
+    with seen.once():
+        yield
+
+
+def expect_uploads(store: FinalStore) -> None:
+    """Ask a distant store what uploads need to know of it, so that the first need not wait."""
+    seen = getattr(store, "seen", None)
+    if isinstance(seen, Seen) and isinstance(seen.objects, _Asked):
+        seen.objects.honours_conditions()

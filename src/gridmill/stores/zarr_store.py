@@ -25,6 +25,7 @@ from gridmill.stores.headers import cache_policy
 from gridmill.stores.lookahead import each
 from gridmill.stores.metadata import (
     ROOT,
+    Seen,
     array_metadata,
     first_object_beyond,
     joined,
@@ -100,6 +101,7 @@ class ZarrStore:
             )
             for headers in (policy.of_structure, policy.of_data)
         )
+        self.seen = Seen(self.objects)
         self.state = open_state(self.url, state, fsync=fsync, storage_options=storage_options)
         self.tracker = UpdateProgressTracker(self.state, dataset_id)
 
@@ -120,8 +122,7 @@ class ZarrStore:
 
     def metadata(self) -> dict[str, Any] | None:
         """Read the published root metadata, everything consolidated; None if there is none."""
-        content = self.objects.get(ROOT)
-        return None if content is None else dict(json.loads(content))
+        return self.seen.metadata()
 
     def published_length(self, append_dim: str) -> int | None:
         """How many positions of the append dim readers see; None if there is no store yet."""
@@ -139,7 +140,7 @@ class ZarrStore:
 
     def open_dataset(self, chunks: Any = "auto") -> xr.Dataset:
         """Open what readers see."""
-        return open_published(self.objects.as_zarr(), chunks)
+        return open_published(self.seen.reader(), chunks)
 
     def progress(self) -> list[ProgressRecord]:
         """Read the records of all regions, in order."""

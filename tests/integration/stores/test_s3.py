@@ -110,12 +110,24 @@ def test_backfill_and_updates_equal_the_source(
 
 
 def test_an_update_asks_a_bucket_little(
-    archive: str, bucket: str, s3_server: S3Server, proxy: FaultProxy
+    archive: str, bucket: str, s3_server: S3Server, proxy: FaultProxy, monkeypatch
 ) -> None:
-    """Each request is waited for: it opens the archive twice, and publishes once."""
+    """Each request is waited for: it opens the archive twice, and publishes once.
+
+    Which conditions of puts the bucket means is asked while the first source files are fetched.
+    """
     url = f"s3://{bucket}/a.zarr"
     dataset = Generated(url, source_base=archive, storage_options=through(proxy, s3_server))
     dataset.backfill(day(3), client="none")
+    ahead: list[str] = []
+    honours = S3Objects.honours_conditions
+
+    def noted(objects: S3Objects) -> bool:
+        puts = [r for r in proxy.requests[before:] if r.method == "PUT" and "/c/" in r.path]
+        ahead.append("late" if puts else objects.url)
+        return honours(objects)
+
+    monkeypatch.setattr(S3Objects, "honours_conditions", noted)
     before = len(proxy.requests)
     report = dataset.reformat_operational_update(client="none", now=day(4))
     assert (report.positions_before, report.positions_after) == (12, 16)
@@ -123,7 +135,9 @@ def test_an_update_asks_a_bucket_little(
     # Once with each opening, and once to see what publishing is to change.
     labels = [asked["GET", f"/{name}/c/0"] for name in ("time", "latitude", "longitude")]
     assert max(labels) <= 3
-    assert asked["GET", "/zarr.json"] <= 9
+    # Of the opening, of the check before the lease and under it, and of the publication two.
+    assert asked["GET", "/zarr.json"] <= 5
+    assert ahead == [url]
     claims = [key for method, key in asked if method == "PUT" and "-publishing/" in key]
     assert [asked["PUT", key] for key in claims] == [1]
 

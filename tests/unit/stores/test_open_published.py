@@ -10,14 +10,27 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from gridmill.stores.metadata import ROOT, open_published
+from gridmill.stores.metadata import ROOT, Seen, expect_uploads, looking, open_published
 from gridmill.stores.objects.local import LocalObjects
 from gridmill.stores.objects.zarr_reader import ObjectsReader
 
 LABELS = pd.date_range("2020-01-01", periods=10, freq="h")
 
 
-class Asked(LocalObjects):
+class Distant(LocalObjects):
+    """Objects that zarr reads through them, and that are asked which conditions they mean."""
+
+    asked_conditions = 0
+
+    def as_zarr(self):
+        return ObjectsReader(self)
+
+    def honours_conditions(self) -> bool:
+        self.asked_conditions += 1
+        return True
+
+
+class Asked(Distant):
     """Objects that note what is asked of them, as a distant store's log would."""
 
     def __init__(self, root, staging) -> None:
@@ -115,3 +128,62 @@ def test_a_damaged_root_fails_as_it_does_for_any_reader(objects, root):
             opened()
         errors.append((type(error.value), str(error.value)))
     assert errors[0] == errors[1]
+
+
+class Store:
+    """A store as `ZarrStore` reads it."""
+
+    def __init__(self, objects) -> None:
+        self.seen = Seen(objects)
+
+
+def test_what_readers_see_is_read_once_while_somebody_looks(objects):
+    """Root and labels, however often they are asked for; then again, as others may publish."""
+    store = Store(objects)
+    with looking(store), looking(store):
+        for _ in range(3):
+            metadata = store.seen.metadata()
+            with open_published(store.seen.reader(), None) as ds:
+                assert ds.get_index("time").equals(LABELS)
+    assert metadata["zarr_format"] == 3
+    keys = [key for key, _, _ in objects.asked]
+    assert sorted(keys) == sorted(set(keys))
+    objects.delete(ROOT)
+    assert store.seen.metadata() is None
+    with looking(store):
+        assert store.seen.metadata() is None
+        objects.put(ROOT, b"{}")
+        assert store.seen.metadata() is None
+    assert store.seen.metadata() == {}
+
+
+def test_an_error_while_somebody_looks_ends_the_look(objects):
+    """Nothing stays in memory."""
+    store = Store(objects)
+
+    def fail() -> None:
+        store.seen.metadata()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), looking(store):
+        fail()
+    objects.delete(ROOT)
+    assert store.seen.metadata() is None
+
+
+def test_a_local_store_is_read_as_ever(tmp_path):
+    """It costs nothing, and what is written meanwhile is seen."""
+    store = Store(LocalObjects(tmp_path / "a", tmp_path / "staging"))
+    with looking(store):
+        assert store.seen.metadata() is None
+        store.seen.objects.put(ROOT, b"{}")
+        assert store.seen.metadata() == {}
+
+
+def test_only_who_can_say_is_asked_for_conditions(tmp_path, objects):
+    """Neither a folder nor a store of another kind is."""
+    expect_uploads(Store(objects))
+    assert objects.asked_conditions == 1
+    expect_uploads(Store(LocalObjects(tmp_path / "b", tmp_path / "staging")))
+    with looking(object()):
+        expect_uploads(object())

@@ -37,6 +37,7 @@ from gridmill.runs.workplaces.workplace import (
 from gridmill.sources.kept import keep_files
 from gridmill.sources.retries import retries_in_words
 from gridmill.stores.final_store import Uploaded
+from gridmill.stores.metadata import expect_uploads
 from gridmill.stores.objects.leftovers import temporary_folder
 
 __all__ = ["HERE", "Here"]
@@ -80,6 +81,8 @@ class Here:
         self._stack.enter_context(_shared(folder / "inventories"))
         # It ends first: folders stay until nothing is read from them.
         self._pool = self._stack.enter_context(ThreadPoolExecutor(UPLOADS, "upload"))
+        # Meanwhile the first source files are fetched; what it finds wrong, the first upload does.
+        self._pool.submit(expect_uploads, context.store)
 
     def close(self) -> None:
         """Delete the folder, and set back what was set."""

@@ -57,9 +57,10 @@ class ObjectsReader(Store):
         super().__init__(read_only=True)
         self.objects = objects
         self._held: dict[str, bytes | None] = {}
+        self._holders = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_held": {}}
+        return {**vars(self), "_held": {}, "_holders": 0}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectsReader) and other.objects.url == self.objects.url
@@ -75,17 +76,24 @@ class ObjectsReader(Store):
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Answer from memory what was read with `hold`, for the time of a `with`."""
+        """Answer from memory what was read with `hold`, for the time of the outermost `with`."""
+        self._holders += 1
         try:
             yield
         finally:
-            self._held = {}
+            self._holders -= 1
+            if not self._holders:
+                self._held = {}
 
     def hold(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Read whole objects, several at once, and keep them in memory; see `holding`."""
-        found = each(lambda key: self.objects.get_range(key, 0, None), keys, self.objects.at_once)
-        self._held |= dict(zip(keys, found, strict=True))
-        return found
+        """Read whole objects, several at once, and keep them in memory; see `holding`.
+
+        What is in memory already is not read again.
+        """
+        new = [key for key in keys if key not in self._held]
+        found = each(lambda key: self.objects.get_range(key, 0, None), new, self.objects.at_once)
+        self._held |= dict(zip(new, found, strict=True))
+        return [self._held[key] for key in keys]
 
     def _held_range(self, key: str, start: int, stop: int | None) -> bytes | None:
         held = self._held[key]
