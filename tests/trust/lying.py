@@ -1,7 +1,7 @@
 """Every lie of a provider, with every death of a driver, on every kind of store, many times.
 
 Run by ``make lies``; prints a table of runs and violations, and keeps it in `last_lies.json` beside
-this file, with its date and commit. With `--providers` those of every other kind of source.
+this file, with its date and commits. With `--providers` those of every other kind of source.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from long import commit_here
 from lying_elsewhere import play_providers
@@ -34,6 +35,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--runs", type=int, default=30, help="In each cell of the table.")
     parser.add_argument("--first", type=int, default=1, help="The first seed.")
     parser.add_argument("--minutes", type=float, default=240.0, help="At most.")
+    more = "Add to what is kept, which needs other seeds: each commit that played is named."
+    parser.add_argument("--more", action="store_true", help=more)
     kinds = "Play other kinds of providers than daily files instead: names, or all."
     parser.add_argument("--providers", nargs="+", metavar="NAME", help=kinds)
     parser.add_argument("--fetches", type=int, default=200, help="Of each lie of each of these.")
@@ -50,21 +53,23 @@ def main(arguments: list[str]) -> int:
                 days=options.days,
                 minutes=options.minutes,
             )
-        return play_lies(company, options.first, options.runs, options.minutes)
+        kept = json.loads(RESULT.read_text()) if options.more else {}
+        return play_lies(company, options.first, options.runs, options.minutes, kept)
 
 
-def play_lies(company: Players, first: int, runs: int, minutes: float) -> int:
+def play_lies(company: Players, first: int, runs: int, minutes: float, kept: dict[str, Any]) -> int:
     """Play so many in each cell; 1 if any is wrong. What is done is kept as it is done."""
     ends = time.monotonic() + 60 * minutes
     scenes = takewhile(lambda _: time.monotonic() < ends, plays(first, runs))
-    done: Counter[tuple[str, str, str]] = Counter()
-    violations: list[str] = []
+    done = Counter({(lie, end, store): n for lie, end, store, n in kept.get("cells", ())})
+    violations: list[str] = list(kept.get("violations", ()))
+    commits = list(dict.fromkeys([*kept.get("commits", ()), commit_here()]))
     for scene, found in company.play(play, scenes):
         violations += [found] if isinstance(found, str) else found
         done[scene.lie, scene.stage, scene.store] += 1
         if done.total() % 100 == 0:
-            keep(done, violations)
-    keep(done, violations)
+            keep(done, violations, commits)
+    keep(done, violations, commits)
     print(table(done, violations))
     return int(bool(violations))
 
@@ -79,11 +84,11 @@ def plays(first: int, runs: int) -> Iterator[Play]:
                     yield Play(lie=lie, stage=stage, store=store, source=source, seed=seed)
 
 
-def keep(runs: Counter[tuple[str, str, str]], violations: list[str]) -> None:
-    """Write what came of it."""
+def keep(runs: Counter[tuple[str, str, str]], violations: list[str], commits: list[str]) -> None:
+    """Write what came of it, and at which commits."""
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit_here(),
+        "commits": commits,
         "runs": runs.total(),
         "fewest_in_a_cell": min(runs.values(), default=0),
         "violations": violations,
