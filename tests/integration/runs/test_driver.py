@@ -26,7 +26,7 @@ from gridmill.model.variables import Coordinate, Encoding
 from gridmill.planning.source_files.asking import ASKED_AT_ONCE, ask_files
 from gridmill.runs.driver import Driver
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
-from gridmill.runs.workplaces import batches
+from gridmill.runs.workplaces import pace
 from gridmill.runs.workplaces.workplace import threads_per_worker
 from gridmill.sources.fetch.credentials.access import NO_ACCESS
 from gridmill.sources.fetch.download import DownloadSettings, FileIdentity
@@ -902,7 +902,7 @@ def test_what_is_in_flight_does_not_grow_with_the_archive(client, tmp_path, monk
     window = CHAINS_PER_THREAD * threads_per_worker()
     assert most["tasks"] <= 2 * window
     assert most["regions"] <= window
-    assert most["batches"] <= window * batches.MOST
+    assert most["batches"] <= window * pace.MOST
     (driver,) = drivers
     assert not driver.window.tasks
     assert driver.window.regions == driver.window.chains == 0
