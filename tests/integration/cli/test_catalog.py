@@ -238,3 +238,5 @@ def test_no_credential_gets_into_a_catalogue():
         "endpoint_url": "https://s3.example.org",
         "client_kwargs": {"region_name": "eu-west-1"},
     }
+    elsewhere = {"client_kwargs": {"endpoint_url": "https://s3.example.org", "verify": False}}
+    assert reader_options(elsewhere) == {"endpoint_url": "https://s3.example.org"}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-__all__ = ["CloudAddress", "UnknownOption", "cloud_address", "is_cloud"]
+__all__ = ["AZURE_SCHEMES", "CloudAddress", "UnknownOption", "cloud_address", "is_cloud"]
 
 GCS_SCHEMES = ("gs", "gcs")
 AZURE_SCHEMES = ("az", "abfs", "abfss", "azure")
