@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from pystac.extensions.datacube import DatacubeExtension
 from pystac.validation import RegisteredValidator
 
+from gridmill.model.urls import mask_text, mask_url
 from gridmill.operations.catalogue.collection import build_collection
 from gridmill.operations.catalogue.cube import bounding_box, cube_dimensions, interval
-from gridmill.operations.catalogue.opening import Way
+from gridmill.operations.catalogue.opening import Way, ways_in
+from gridmill.stores.opening import open_store
 from stac_rules import broken_rules
 
 WAYS = [Way("zarr", "s3://bucket/a.zarr", "zarr", {"anon": True})]
@@ -194,3 +196,17 @@ def test_days_that_only_another_calendar_has_are_the_months_last():
     assert isinstance(times[0], cftime.Datetime360Day)
     ds = xr.Dataset(coords={"time": times})
     assert interval(ds, "time") == ["2001-02-28T00:00:00Z", "2001-02-28T00:00:00Z"]
+
+
+AT_ACCOUNT = "abfs://box@account.dfs.core.windows.net/a.zarr"
+
+
+def test_a_container_at_an_account_is_named_and_a_login_is_not():
+    """What stands before the host of Azure's addresses is no login, unless it has a password."""
+    (way,) = ways_in(open_store(AT_ACCOUNT, "x"), [], {"anon": True})
+    assert way.asset["href"] == AT_ACCOUNT
+    words = '"box", prefix="a.zarr", account_name="account", skip_signature=True'
+    assert f"AzureStore({words})" in way.python
+    assert mask_text(f"see '{AT_ACCOUNT}'") == f"see '{AT_ACCOUNT}'"
+    for url in ("abfs://box:pw@account/a", "sftp://box@host/a", "abfs://a@b@host/a"):
+        assert mask_url(url).startswith(f"{url.partition('://')[0]}://***@")

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gridmill.model.urls import is_local, local_path, mask_url
+from gridmill.model.urls import AZURE_SCHEMES, is_local, local_path, mask_url
 from gridmill.stores.final_store import FinalStore
-from gridmill.stores.objects.clouds.addresses import AZURE_SCHEMES
 
 __all__ = ["Way", "reader_options", "ways_in"]
 

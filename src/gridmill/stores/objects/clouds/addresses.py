@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-__all__ = ["AZURE_SCHEMES", "CloudAddress", "UnknownOption", "cloud_address", "is_cloud"]
+from gridmill.model.urls import AZURE_SCHEMES
+
+__all__ = ["CloudAddress", "UnknownOption", "cloud_address", "is_cloud"]
 
 GCS_SCHEMES = ("gs", "gcs")
-AZURE_SCHEMES = ("az", "abfs", "abfss", "azure")
 
 # What obstore calls what gcsfs and adlfs call otherwise, beside names that they share.
 GCS_NAMES = {"base_url": "base_url", "endpoint_url": "base_url"}
