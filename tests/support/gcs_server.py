@@ -25,6 +25,12 @@ from gridmill.testing.loopback import LoopbackHandler, LoopbackServer
 
 __all__ = ["GcsServer", "Kept"]
 
+# What Azure says of a batch with one object that may not be deleted.
+REFUSED_BATCH = (
+    b"--batch\r\nContent-Type: application/http\r\nContent-ID: 0\r\n\r\n"
+    b"HTTP/1.1 403 This request is not authorized.\r\nContent-Length: 0\r\n\r\n\r\n--batch--\r\n"
+)
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -54,7 +60,12 @@ class _Handler(LoopbackHandler):
         bucket, _, key = unquote(url.path).lstrip("/").partition("/")
         with self.store._lock:
             self.store.requests.append((self.command, key, dict(self.headers.items())))
-        if self.headers.get("Authorization") != f"Bearer {self.store.token}":
+        is_list = "list-type" in query or query.get("comp") == ["list"]
+        if query.get("comp") == ["batch"]:
+            self._send(202, REFUSED_BATCH, {"Content-Type": "multipart/mixed; boundary=batch"})
+        elif ("list" if is_list else self.command) in self.store.refused:
+            self._fail(403, "AccessDenied")
+        elif self.headers.get("Authorization") != f"Bearer {self.store.token}":
             self._fail(401, "AuthenticationRequired")
         elif bucket != self.store.bucket:
             self._fail(404, "NoSuchBucket")
@@ -180,6 +191,8 @@ class GcsServer(LoopbackServer):
         The ETag of everything, as with a customer's key, where it is no checksum.
     damages
         How many of the next puts store other bytes than were sent.
+    refused
+        What these credentials may not do: methods, and ``list``; also asked as Azure is.
     """
 
     handler = _Handler
@@ -196,6 +209,7 @@ class GcsServer(LoopbackServer):
         self.lost_answers = 0
         self.damages = 0
         self.other_tag: str | None = None
+        self.refused: set[str] = set()
 
     @property
     def storage_options(self) -> dict[str, Any]:

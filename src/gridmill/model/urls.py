@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 __all__ = [
+    "AZURE_SCHEMES",
     "SECRET_NAME",
     "canonical",
     "check_address",
@@ -24,6 +25,10 @@ __all__ = [
 SECRET_NAME = re.compile(
     r"sig|token|key|secret|passw|pwd|auth|credential|session|x-amz-|x-goog-", re.IGNORECASE
 )
+
+AZURE_SCHEMES = ("az", "abfs", "abfss", "azure")
+# What stands before a host: a login, but for the name of a container at an account of Azure.
+_CONTAINER = re.compile(rf"\b(?:{'|'.join(AZURE_SCHEMES)})://[a-z0-9-]+@$")
 
 
 def safe_name(path: str) -> str:
@@ -58,9 +63,13 @@ def mask_url(url: str, *, every_value: bool = False) -> str:
     'https://***@example.org/a.nc?X-Amz-Signature=***&var=t2m'
     >>> mask_url("https://example.org/session?code=abc&state=/a.nc", every_value=True)
     'https://example.org/session?code=***&state=***'
+    >>> mask_url("abfs://box@account.dfs.core.windows.net/a.zarr")
+    'abfs://box@account.dfs.core.windows.net/a.zarr'
     """
     mask = _mask_value if every_value else _mask_parameter
-    url = re.sub(r"(?<=//)[^/?#]*@", "***@", url, count=1)
+    login = re.search(r"(?<=//)[^/?#]*@", url)
+    if login is not None and not _CONTAINER.search(url[: login.end()]):
+        url = f"{url[: login.start()]}***@{url[login.end() :]}"
     path, query_mark, query = url.partition("?")
     if not query_mark:
         path, query_mark, query = url.partition("#")

@@ -20,6 +20,7 @@ from gridmill.cli import ExitCode, cli
 from gridmill.cli.output.cataloguing import CatalogueOptions, Cataloguing
 from gridmill.operations.catalogue.catalogue import Entry, write_entry
 from gridmill.stores.objects.opening import open_objects
+from gridmill.stores.objects.patience import Patience
 from tiny import Provider, Tiny, hours, truth, until
 
 
@@ -217,6 +218,40 @@ def test_archives_share_a_catalogue(here):
     assert children == [f"./d{n}/collection.json" for n in range(4)]
 
 
+def test_a_root_that_is_always_overwritten_ends_in_an_error(here, monkeypatch):
+    """After a few attempts, with waits between them, and it says what to do."""
+    few = Patience(attempts=3, wait_initial_s=0.01, wait_max_s=0.02)
+    monkeypatch.setattr("gridmill.operations.catalogue.catalogue.PATIENCE", few)
+    objects = open_objects(str(here / "catalog"))
+    numbers = iter(range(100))
+
+    class Busy(Overtaken):
+        def change(self, key: str, content: bytes) -> Any:
+            """Look at an object, and let another archive be listed first, each time."""
+            if key == "catalog.json":
+                number = next(numbers)
+                other = {"id": f"other-{number}", "title": "Other"}
+                self.rivals = [Entry(other, {})]
+            return super().change(key, content)
+
+    busy: Any = Busy(objects, Entry({"id": "other", "title": "Other"}, {}))
+    waits = Waits(monkeypatch)
+    with pytest.raises(
+        OSError, match=r"catalog.json was overwritten by others 3 times, .*run again"
+    ):
+        write_entry(busy, Entry({"id": "ours", "title": "Ours"}, {}), str)
+    assert next(numbers) == 3
+    assert len(waits.seconds) == 2
+
+
+class Waits:
+    """The waits between attempts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds: list[float] = []
+        monkeypatch.setattr("tenacity.nap.time.sleep", self.seconds.append)
+
+
 def test_what_is_no_catalogue_is_not_overwritten(here):
     """Somebody else's catalog.json stays as it is."""
     (here / "catalog").mkdir()
@@ -238,3 +273,5 @@ def test_no_credential_gets_into_a_catalogue():
         "endpoint_url": "https://s3.example.org",
         "client_kwargs": {"region_name": "eu-west-1"},
     }
+    elsewhere = {"client_kwargs": {"endpoint_url": "https://s3.example.org", "verify": False}}
+    assert reader_options(elsewhere) == {"endpoint_url": "https://s3.example.org"}

@@ -12,9 +12,13 @@ import pytest
 import xarray as xr
 
 from gridmill.archive.metadata import with_current
+from gridmill.operations.catalogue.catalogue import as_json
+from gridmill.operations.catalogue.collection import build_collection
+from gridmill.operations.catalogue.opening import Way
 from gridmill.registry import dataset_names, find_dataset
 from gridmill.validation.checks.cf_conventions import find_checker
 from listed_axis import with_labels
+from stac_rules import broken_rules
 
 # What is to be said is that of two positions.
 POSITIONS = 2
@@ -61,6 +65,18 @@ def test_nothing_that_acdd_highly_recommends_is_lacking(name, tmp_path):
     assert {n for n in without_name if not any(part in n for part in WITHOUT_NAME)} == set()
     for group in said_by_checker(ds.drop_vars(without_name), tmp_path)["high_priorities"]:
         assert group["msgs"] == [], group
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_its_collection_keeps_the_rules_of_the_extensions(name, tmp_path):
+    """Dimensions, variables and assets are as the STAC extensions describe them."""
+    config, ds = template_of(name, tmp_path)
+    way = Way("zarr", "s3://bucket/a.zarr", "zarr", {"anon": True})
+    collection = build_collection(
+        ds, dataset_id=name, append_dim=config.append_dim, version="1", ways=[way]
+    )
+    assert json.loads(as_json(collection)) == collection
+    assert broken_rules(collection) == []
 
 
 @pytest.mark.parametrize("name", dataset_names())

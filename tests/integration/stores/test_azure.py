@@ -16,6 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from azurite import Azurite, azurite_script
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Encoding
+from gridmill.operations.catalogue.opening import Way
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.opening import open_objects
 from gridmill.stores.objects.protocol import Objects
@@ -113,6 +114,28 @@ def test_readers_open_what_has_its_index_first(
     else:
         with pytest.raises(Exception, match=r"(?i)invalid|range|negative|offset"):
             read()
+
+
+@pytest.mark.skipif(azurite_script() is None, reason="no Azurite: GRIDMILL_AZURITE names it")
+@pytest.mark.parametrize("kind", ["zarr", "icechunk"])
+def test_what_a_catalogue_says_opens_an_archive_on_azure(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards with their index at the end, too; who may read is found in the environment."""
+    provider = Provider(tmp_path / "provider")
+    provider.publish(hours(6))
+    with Azurite() as server:
+        reached = server.options_through(server.url)
+        url = f"az://{CONTAINER}/{uuid.uuid4().hex}/a.{kind}"
+        made = sharded("end")(url, source_base=str(provider.root), storage_options=reached)
+        made.backfill(until(6), client="none")
+        way = Way(kind, url, kind, {"account_name": reached["account_name"]})
+        for name in ("account_key", "endpoint"):
+            monkeypatch.setenv(f"AZURE_STORAGE_{name.upper()}", reached[name])
+        monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
+        found: dict[str, Any] = {}
+        exec(way.python, found)
+        np.testing.assert_array_equal(found["ds"]["a"].values, truth(hours(6), "a"))
 
 
 def test_an_archive_keeps_the_place_of_its_index(tmp_path: Path) -> None:

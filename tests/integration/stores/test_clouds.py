@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,7 @@ def fresh(gcs: GcsServer) -> Iterator[GcsServer]:
     yield gcs
     gcs.lost_answers = gcs.damages = 0
     gcs.other_tag = None
+    gcs.refused.clear()
 
 
 def place() -> str:
@@ -260,6 +261,42 @@ def test_refusals_say_what_to_do(fresh: GcsServer) -> None:
         with pytest.raises(OSError, match="there is no bucket or container nowhere"):
             ask()
     assert on_gcs(fresh).get("key") is None
+
+
+MISSING = [
+    ("GET", lambda o: o.get("key"), "objects.get, and storage.objects.list where", "blobs/read"),
+    ("HEAD", lambda o: o.nbytes("key"), "objects.get, and storage.objects.list", "blobs/read"),
+    ("PUT", lambda o: o.put("key", b"x"), "objects.create, and storage.objects.delete", "write"),
+    ("DELETE", lambda o: o.delete("key"), "storage.objects.delete", "blobs/delete"),
+    ("list", lambda o: list(o.keys()), "storage.objects.list", "blobs/read for the container"),
+    ("list", lambda o: o.folders(), "storage.objects.list", "blobs/read for the container"),
+]
+
+
+@pytest.mark.parametrize("cloud", ["gcs", "azure"])
+@pytest.mark.parametrize(("asked", "call", "of_gcs", "of_azure"), MISSING)
+def test_an_error_names_the_missing_permission(
+    asked: str,
+    call: Callable[[CloudObjects], object],
+    of_gcs: str,
+    of_azure: str,
+    cloud: str,
+    fresh: GcsServer,
+) -> None:
+    """And the request that needs it, a listing's too; wrong credentials need no permission."""
+    fresh.refused.add(asked)
+    azure = {"account_name": "a", "account_key": KEY, "endpoint": f"{fresh.url}/a"}
+    objects = on_gcs(fresh)
+    if cloud == "azure":
+        objects = CloudObjects("az://container/a", azure, patience=PATIENCE)
+    wanted = of_gcs if cloud == "gcs" else of_azure
+    told = rf"may not do that in .*: (?i:{asked}) needs .*{wanted}"
+    with pytest.raises(PermissionError, match=told):
+        call(objects)
+    fresh.refused.clear()
+    wrong = CloudObjects("gs://bucket/a", {**fresh.storage_options, "bearer_token": "wrong"})
+    with pytest.raises(PermissionError, match=r"may not do that in [^ ]+ at [^ ]+$"):
+        call(wrong)
 
 
 @needs_azurite

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 from distributed import Client
 
+from ceph_rgw import CephRgw, ceph_missing
 from generated import DIMS, START, Generated, build_archive, times_of, truth
 from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.protocol import Change
@@ -212,6 +213,41 @@ def test_a_real_store_is_asked_once(s3_server: S3Server) -> None:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The provider's files."""
     return str(build_archive(tmp_path_factory.mktemp("provider"), 4))
+
+
+@pytest.mark.skipif(bool(ceph_missing()), reason=ceph_missing() or "Ceph is there")
+def test_cephs_gateway_keeps_both_conditions(archive: str, said: list[str]) -> None:
+    """The real one: tags as it wants them, no update without an end, and nothing is undone."""
+    start = pd.Timestamp(START)
+    with CephRgw() as ceph:
+        objects = S3Objects(f"s3://{ceph.bucket}/asked", ceph.storage_options, patience=PATIENCE)
+        assert objects.honours_conditions()
+        assert objects.put_if_absent("key", b"first")
+        assert not objects.put_if_absent("key", b"second")
+        seen: list[bytes | None] = []
+
+        def check() -> None:
+            seen.append(objects.get("key"))
+            if len(seen) > 1:
+                raise LeaseLost("taken for dead")
+            objects.put("key", b"newer")
+
+        with pytest.raises(LeaseLost):
+            objects.overwrite("key", b"late", check)
+        assert seen == [b"first", b"newer"]
+        assert objects.get("key") == b"newer"
+        url, options = f"s3://{ceph.bucket}/a.zarr", ceph.storage_options
+        dataset = Generated(url, source_base=archive, storage_options=options)
+        assert dataset.backfill(start + pd.Timedelta(days=2), client="none").succeeded
+        for days in (3, 4):
+            now = start + pd.Timedelta(days=days)
+            assert dataset.reformat_operational_update(client="none", now=now).succeeded
+        with xr.open_zarr(url, storage_options=options) as ds:
+            assert ds.get_index("time").equals(times_of(4))
+            for name in DIMS:
+                expected = truth(name, times_of(4) if "time" in DIMS[name] else None)
+                np.testing.assert_array_equal(ds[name].values, expected)
+    assert said == []
 
 
 @pytest.mark.parametrize("conditions", [as_ceph, never_matches])

@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import click
 import icechunk
 import pytest
 import xarray as xr
@@ -40,7 +41,31 @@ COMMANDS = {
     "migrate-metadata": [],
     "rebuild-records --yes": [],
     "accept --why lost": ["x"],
+    "release --why found": ["x"],
+    "reject --why wrong": ["x"],
+    "withdraw --yes": [
+        *("--start", "2020-01-01", "--end", "2020-01-01T12:00"),
+        *("--variables", "temperature", "--why", "wrong"),
+    ],
+    "remove-variable --yes": ["temperature"],
+    "restore-metadata --yes": [],
+    "grow --yes": [],
+    "reindex --yes": [],
+    "retain --yes": ["--retention", "1d"],
+    "promote --yes": [],
+    "tag": ["first"],
+    "headers": [],
+    "history --feed": [],
+    "history": ["--at", "2020-01-01T00"],
+    "prove": [],
+    "statistics": [],
+    "catalog": ["--output", "catalog"],
+    "copy": ["--to", "copy.zarr"],
+    "run-one": ["2020-01-01", "temperature"],
 }
+# What shows records, declarations or samples, and opens no archive that is there; `adopt` is told
+# first that a declaration lies beside it, and `compare` takes addresses.
+ASK_NO_ARCHIVE = {"report", "adopt", "compare", "demo", "layout", "list", "new", "template"}
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +94,18 @@ def run(command: str, *options: str) -> Result:
 # -- formats ----------------------------------------------------------------------------------
 
 
+def test_every_command_is_asked_of_a_newer_format() -> None:
+    """A new one is added above."""
+    asked = {command.split(" ")[0] for command in COMMANDS}
+    assert asked | ASK_NO_ARCHIVE == set(cli.list_commands(click.Context(cli)))
+    assert not asked & ASK_NO_ARCHIVE
+
+
 def test_a_repository_in_a_newer_format_is_told_alike_by_every_command(
-    archive: str, client: Client, tmp_path: Path
+    archive: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line with both formats and the remedy, exit code 7, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
     dataset = Generated(tmp_path / "a.icechunk", source_base=archive)
     dataset.backfill("2020-01-02", client=client)
     url = store_of(dataset).url
@@ -90,6 +123,9 @@ def test_a_repository_in_a_newer_format_is_told_alike_by_every_command(
     assert f"reads up to format {newest_format()}" in line
     assert "pip install 'icechunk>=9'" in line
     assert "\n" not in line
+    for place in ((url, url), (url, str(tmp_path / "b.zarr"))):
+        compared = CliRunner().invoke(cli, ["compare", *place])
+        assert (compared.exit_code, compared.stderr.strip()) == (7, line)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == kept
 
 

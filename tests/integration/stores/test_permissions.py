@@ -17,6 +17,7 @@ import zarr
 
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.variables import Completeness, Coordinate
+from gridmill.operations.catalogue.opening import Way
 from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.s3.objects import S3Objects
 from quirky_s3 import QuirkyS3, as_aws
@@ -93,6 +94,18 @@ def test_a_reader_loads_everything_without_listing(
     for name in "ab":
         np.testing.assert_array_equal(ds[name].values, truth(hours(6), name))
     made.store.open_dataset().load()
+
+
+def test_what_a_catalogue_says_opens_a_bucket_that_cannot_be_listed(
+    made: DynamicalDataset, server: QuirkyS3
+) -> None:
+    """Its Python looks for no other format, which is absent and so forbidden."""
+    server.may_list = False
+    way = Way("zarr", made.store.url, "zarr", {"anon": True, "endpoint_url": server.url})
+    found: dict[str, Any] = {}
+    exec(way.python, found)
+    for name in "ab":
+        np.testing.assert_array_equal(found["ds"][name].values, truth(hours(6), name))
 
 
 def test_every_coordinate_has_its_object(made: DynamicalDataset) -> None:

@@ -6,15 +6,21 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import s3fs
 from fsspec.asyn import sync
 
+from gridmill.stores.headers import Headers
+from gridmill.stores.icechunk import repository
+from gridmill.stores.icechunk.settings import storage
 from gridmill.stores.objects.s3 import bucket as s3_objects
 from gridmill.stores.objects.s3.objects import S3Objects
+from gridmill.stores.opening import open_store
 from gridmill.testing import FaultProxy, Forwarded, S3Server
+from gridmill.testing.contract_archive import REGION, ContractArchive
 from quirky_s3 import QuirkyS3, as_aws
 
 # Of a connection, a body or a moment; what a request is made for is compared by its query.
@@ -143,3 +149,67 @@ def test_each_put_on_a_condition_carries_the_options(s3_server: S3Server) -> Non
     assert {"if-match", "if-none-match"} <= {name for headers in puts for name in headers}
     assert all(headers["x-amz-storage-class"] == "STANDARD" for headers in puts)
     assert all(headers["x-amz-request-payer"] == "requester" for headers in puts)
+
+
+def test_copies_carry_the_options_and_read_with_the_customers_key() -> None:
+    """Copied to another key or onto itself, as s3fs copies; the source needs its key as well."""
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    given = {"StorageClass": "STANDARD", **OF_ANY_REQUEST, **key}
+    with QuirkyS3(as_aws) as server, FaultProxy(server.url) as proxy:
+        options = {**server.storage_options, "endpoint_url": proxy.url}
+        options |= {"requester_pays": True, "s3_additional_kwargs": given}
+        fs = s3fs.S3FileSystem(**options, skip_instance_cache=True, use_listings_cache=False)
+        S3Objects("s3://b/a", options, headers=Headers("", "")).put("zarr.json", b"{}")
+        fs.cp_file("b/a/zarr.json", "b/a/theirs")
+        objects = S3Objects("s3://b/a", options)
+        assert objects.copy("zarr.json", "ours")
+        change = objects.relabel("zarr.json")
+        assert change is not None
+        change(lambda: None)
+    copies = [told(r) for r in proxy.requests if "x-amz-copy-source" in r.headers]
+    theirs, *of_ours = copies
+    assert len(of_ours) == 2
+    of_key = {name: value for name, value in theirs.items() if "customer" in name}
+    assert len(of_key) == 3
+    for found in of_ours:
+        assert theirs.items() <= found.items()
+        of_source = "x-amz-copy-source-server-side-encryption-"
+        for name, value in of_key.items():
+            assert found[name.replace("x-amz-server-side-encryption-", of_source)] == value
+
+
+def never_inline(real: Callable[..., Any]) -> Callable[..., Any]:
+    """Let every chunk be an object, however small."""
+
+    def config(*args: Any) -> Any:
+        made = real(*args)
+        made.inline_chunk_threshold_bytes = 0
+        return made
+
+    return config
+
+
+def test_icechunk_is_told_what_it_can_be_and_the_rest_is_named(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New objects have the storage class; one line names what holds for the records alone."""
+    lines: list[str] = []
+    monkeypatch.setattr(storage.log, "warning", lambda text, *args: lines.append(text % args))
+    monkeypatch.setattr(repository, "patient_config", never_inline(repository.patient_config))
+    of_new = {"StorageClass": "STANDARD", "ACL": "bucket-owner-full-control"}
+    with FaultProxy(s3_server.endpoint_url) as proxy:
+        every = {**s3_server.storage_options, "endpoint_url": proxy.url}
+        every |= {"s3_additional_kwargs": of_new, "default_block_size": 5 << 20}
+        every["client_kwargs"] = {"region_name": "us-east-1", "verify": False}
+        url = f"s3://public/{uuid.uuid4().hex}/a.icechunk"
+        store = open_store(url, "contract", format="icechunk", storage_options=every)
+        archive = ContractArchive(store, tmp_path)
+        before = len(proxy.requests)
+        archive.upload(0)
+        archive.publish(REGION)
+    puts = [r for r in proxy.requests[before:] if r.method == "PUT" and ".gridmill" not in r.path]
+    kinds = {part for part in ("chunks", "manifests", "snapshots") for r in puts if part in r.path}
+    assert kinds == {"chunks", "manifests", "snapshots"}
+    assert {r.headers.get("x-amz-storage-class") for r in puts} == {"STANDARD"}
+    (line,) = lines
+    assert "cannot be told client_kwargs verify, s3_additional_kwargs ACL: they hold" in line

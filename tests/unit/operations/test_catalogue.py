@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from pystac.extensions.datacube import DatacubeExtension
 from pystac.validation import RegisteredValidator
 
+from gridmill.model.urls import mask_text, mask_url
 from gridmill.operations.catalogue.collection import build_collection
 from gridmill.operations.catalogue.cube import bounding_box, cube_dimensions, interval
-from gridmill.operations.catalogue.opening import Way
+from gridmill.operations.catalogue.opening import Way, ways_in
+from gridmill.stores.opening import open_store
+from stac_rules import broken_rules
 
 WAYS = [Way("zarr", "s3://bucket/a.zarr", "zarr", {"anon": True})]
 
@@ -90,6 +93,70 @@ def test_a_collection_is_valid_and_read_by_pystac():
     assert cube.variables["t"].dimensions == list(forecast()["t"].dims)
 
 
+def means() -> xr.Dataset:
+    """Give forecasts that say for which times each value is a mean."""
+    ds = forecast()
+    bounds = (("init_time", "nv"), np.zeros((4, 2), "datetime64[ns]"))
+    return ds.assign_coords(time_bounds=bounds)
+
+
+def stations(number: int) -> xr.Dataset:
+    """Give forecasts at places that have names."""
+    names = [f"place-{n}" for n in range(number)]
+    small = forecast().isel(latitude=0, longitude=0, drop=True)
+    return small.expand_dims(station=names).assign_coords(station=("station", names))
+
+
+@pytest.mark.parametrize("ds", [forecast(), means(), stations(3), stations(201)])
+def test_a_collection_keeps_the_rules_of_its_extensions(ds):
+    """Every dimension of a variable is described, of bounds, too; a list of values has them all."""
+    collection = collection_of(ds)
+    assert broken_rules(collection) == []
+    for name, dim in collection["cube:dimensions"].items():
+        assert len(dim.get("values", range(ds.sizes[name]))) == ds.sizes[name]
+
+
+def broken(path: str, value: Any) -> dict[str, Any]:
+    """Give a collection with one thing in it otherwise."""
+    collection = collection_of(forecast())
+    *keys, last = path.split("/")
+    place: Any = collection
+    for key in keys:
+        place = place[key]
+    place[last] = value
+    return collection
+
+
+WRONG = [
+    ("cube:dimensions", None, "is required"),
+    ("cube:dimensions/t", {"type": "count", "extent": [0, 1]}, "a dimension and a variable"),
+    ("cube:dimensions/latitude/extent", [90, -90], "a lower and an upper bound"),
+    ("cube:dimensions/latitude/extent", [None, 90], "closed"),
+    ("cube:dimensions/latitude/axis", "n", "axis is x, y or z"),
+    ("cube:dimensions/member/axis", "z", "only a spatial dimension"),
+    ("cube:dimensions/member", {"type": "member"}, "extent or values is required"),
+    ("cube:dimensions/member/step", "1", "step is a number"),
+    ("cube:dimensions/pressure/values", [None], "numbers or texts"),
+    ("cube:dimensions/init_time/step", "12h", "ISO 8601 duration"),
+    ("cube:dimensions/init_time/extent", ["2020-01-01", "soon"], "two dates"),
+    ("cube:variables/t/dimensions", ["depth"], "lacks depth"),
+    ("cube:variables/t/type", "field", "data or auxiliary"),
+    ("cube:variables/t/data_type", "bool", "no data type"),
+    ("cube:variables/t/unit", 3, "unit is a text"),
+    ("assets/zarr/zarr:zarr_format", "3", "zarr:zarr_format"),
+    ("assets/zarr/zarr:chunks", [1], "zarr:chunks"),
+    ("assets/zarr/xarray:open_kwargs", "zarr", "xarray:open_kwargs"),
+    ("assets", {"page": {"href": "./index.html"}}, "no asset has a field of zarr"),
+    ("version", 3, "version is a text"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "told"), WRONG)
+def test_what_breaks_a_rule_is_found(path, value, told):
+    """Each rule is one that a collection can break."""
+    assert any(told in rule for rule in broken_rules(broken(path, value)))
+
+
 def test_a_licence_in_prose_is_said_and_linked():
     """STAC takes identifiers only."""
     text = "Open to the public, see https://example.org/terms"
@@ -129,3 +196,17 @@ def test_days_that_only_another_calendar_has_are_the_months_last():
     assert isinstance(times[0], cftime.Datetime360Day)
     ds = xr.Dataset(coords={"time": times})
     assert interval(ds, "time") == ["2001-02-28T00:00:00Z", "2001-02-28T00:00:00Z"]
+
+
+AT_ACCOUNT = "abfs://box@account.dfs.core.windows.net/a.zarr"
+
+
+def test_a_container_at_an_account_is_named_and_a_login_is_not():
+    """What stands before the host of Azure's addresses is no login, unless it has a password."""
+    (way,) = ways_in(open_store(AT_ACCOUNT, "x"), [], {"anon": True})
+    assert way.asset["href"] == AT_ACCOUNT
+    words = '"box", prefix="a.zarr", account_name="account", skip_signature=True'
+    assert f"AzureStore({words})" in way.python
+    assert mask_text(f"see '{AT_ACCOUNT}'") == f"see '{AT_ACCOUNT}'"
+    for url in ("abfs://box:pw@account/a", "sftp://box@host/a", "abfs://a@b@host/a"):
+        assert mask_url(url).startswith(f"{url.partition('://')[0]}://***@")

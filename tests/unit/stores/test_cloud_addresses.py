@@ -46,11 +46,17 @@ def test_a_file_of_credentials_is_told_by_what_it_holds(tmp_path) -> None:
         assert dict(cloud_address("gs://b/a", {"token": str(path)}).config) == {name: str(path)}
 
 
-def test_whoever_pays_is_named_with_each_request() -> None:
-    """By a project, or by that of `project`."""
+def test_whoever_pays_is_named_with_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a project, by that of `project`, or by the environment's; without any it is refused."""
     wanted = {"x-goog-user-project": "p"}
     for options in ({"requester_pays": "p"}, {"requester_pays": True, "project": "p"}):
         assert cloud_address("gs://b/a", options).headers == wanted
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    assert cloud_address("gs://b/a", {"requester_pays": True}).headers == wanted
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
+    with pytest.raises(UnknownOption, match="'requester_pays' needs the project that pays"):
+        cloud_address("gs://b/a", {"requester_pays": True})
+    assert cloud_address("gs://b/a", {"requester_pays": False}).headers == {}
 
 
 CONNECTION = (

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gridmill.operations.catalogue.collection import PAGE, STAC_VERSION
+from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.protocol import Objects
 
 __all__ = ["COLLECTION", "ROOT", "Entry", "as_json", "write_entry"]
 
 ROOT, COLLECTION = "catalog.json", "collection.json"
-# Each means that another archive was written at the same moment.
-MOST_TRIES = 20
+# Each attempt means that another archive was written at the same moment.
+PATIENCE = Patience(attempts=20)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Entry:
     files: Mapping[str, bytes]
 
 
-class _OvertakenError(Exception):
+class _OvertakenError(OSError):
     """Somebody wrote the root since it was read."""
 
 
@@ -68,15 +69,13 @@ def write_entry(objects: Objects, entry: Entry, page_of: Callable[[Mapping[str, 
     folder = str(entry.collection["id"])
     contents = {**entry.files, COLLECTION: as_json(entry.collection)}
     changed = sum(_put(objects, f"{folder}/{name}", file) for name, file in contents.items())
-    for _ in range(MOST_TRIES):
-        before = objects.get(ROOT)
-        root = _with_child(_read(objects.url, before), entry.collection)
-        try:
+    for attempt in PATIENCE.attempts_at(_OvertakenError):
+        with attempt:
+            before = objects.get(ROOT)
+            root = _with_child(_read(objects.url, before), entry.collection)
             changed += _put(objects, ROOT, as_json(root), _unchanged(objects, before))
-        except _OvertakenError:
-            continue
-        return changed + _put(objects, PAGE, page_of(root).encode())
-    raise OSError(f"{objects.url}/{ROOT} was overwritten by others {MOST_TRIES} times; run again")
+            return changed + _put(objects, PAGE, page_of(root).encode())
+    raise AssertionError("stamina raises what the last attempt raised")
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
@@ -96,7 +95,10 @@ def _put(
 def _unchanged(objects: Objects, before: bytes | None) -> Callable[[], None]:
     def check() -> None:
         if objects.get(ROOT) != before:
-            raise _OvertakenError
+            raise _OvertakenError(
+                f"{objects.url}/{ROOT} was overwritten by others {PATIENCE.attempts} times, each "
+                "time since it was read: run again"
+            )
 
     return check
 

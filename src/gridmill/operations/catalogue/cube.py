@@ -71,16 +71,21 @@ def bounding_box(ds: xr.Dataset) -> list[float]:
 
 
 def cube_dimensions(ds: xr.Dataset) -> dict[str, Any]:
-    """Return ``cube:dimensions``: those of the data variables."""
-    used = dict.fromkeys(str(dim) for var in ds.data_vars.values() for dim in var.dims)
+    """Return ``cube:dimensions``: those of whatever `cube_variables` describes."""
+    described = (*ds.data_vars.values(), *_auxiliary(ds).values())
+    used = dict.fromkeys(str(dim) for var in described for dim in var.dims)
     return {dim: _dimension(ds, dim) for dim in used}
 
 
 def cube_variables(ds: xr.Dataset) -> dict[str, Any]:
     """Return ``cube:variables``: data variables, and coordinates that index no dimension."""
     data = {str(name): _variable(var, "data") for name, var in ds.data_vars.items()}
-    others = {str(n): _variable(c, "auxiliary") for n, c in ds.coords.items() if n not in ds.dims}
+    others = {name: _variable(coord, "auxiliary") for name, coord in _auxiliary(ds).items()}
     return {**data, **others}
+
+
+def _auxiliary(ds: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {str(name): coord for name, coord in ds.coords.items() if name not in ds.dims}
 
 
 def _degrees(ds: xr.Dataset, towards: str) -> np.ndarray[Any, Any] | None:
@@ -114,7 +119,10 @@ def _dimension(ds: xr.Dataset, dim: str) -> dict[str, Any]:
         hours = coord.values / np.timedelta64(1, "h")
         return {"type": "lead_time", **said, **_numbers(hours), "unit": "h"}
     if coord.dtype.kind not in "iuf":
-        return {"type": dim, **said, "values": [str(v) for v in coord.values[:MOST_VALUES]]}
+        # All of them or none: what is listed counts as all that there is.
+        if coord.size > MOST_VALUES:
+            return {"type": "count", **said, "extent": [0, coord.size - 1]}
+        return {"type": dim, **said, "values": [str(value) for value in coord.values]}
     axis = _axis(coord)
     found = {**said, **_numbers(coord.values, with_values=axis not in ("x", "y"))}
     if axis is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gridmill.model.urls import is_local, local_path, mask_url
+from gridmill.model.urls import AZURE_SCHEMES, is_local, local_path, mask_url
 from gridmill.stores.final_store import FinalStore
 
 __all__ = ["Way", "reader_options", "ways_in"]
@@ -28,7 +28,11 @@ def reader_options(given: Mapping[str, Any]) -> dict[str, Any]:
     {'endpoint_url': 'https://s3.example.org'}
     """
     options = {name: given[name] for name in PUBLIC_OPTIONS if name in given}
-    region = (given.get("client_kwargs") or {}).get("region_name")
+    client = given.get("client_kwargs") or {}
+    # Said in either place, it means the same.
+    if "endpoint_url" in client:
+        options.setdefault("endpoint_url", client["endpoint_url"])
+    region = client.get("region_name")
     return {**options, **({"client_kwargs": {"region_name": region}} if region else {})}
 
 
@@ -81,8 +85,7 @@ class Way:
     def python(self) -> str:
         """Python that opens it as `ds`."""
         if self.format == "zarr":
-            options = f", storage_options={dict(self.options)!r}" if self.options else ""
-            return f'import xarray as xr\n\nds = xr.open_zarr("{self.url}"{options})'
+            return _python_of_zarr(self.url, self.options)
         return "\n".join(
             [
                 "import icechunk",
@@ -118,20 +121,55 @@ def ways_in(
     return ways
 
 
+def _python_of_zarr(url: str, options: Mapping[str, Any]) -> str:
+    scheme = url.partition("://")[0]
+    if scheme == "file":
+        return f'import xarray as xr\n\nds = xr.open_zarr("{url}")'
+    # Whoever may not list a bucket is refused what is absent: other formats are not looked for.
+    found = "zarr_format=3, consolidated=True"
+    if scheme not in AZURE_SCHEMES:
+        given = f", storage_options={dict(options)!r}" if options else ""
+        return f'import xarray as xr\n\nds = xr.open_zarr("{url}"{given}, {found})'
+    # adlfs serves no range from an object's end, which is where the index of a shard is.
+    container, account, prefix = _azure_place(url, options)
+    words = [f'"{container}"', f'prefix="{prefix}"']
+    words += [f'account_name="{account}"'] if account else []
+    words += ["skip_signature=True"] if options.get("anon") else []
+    return "\n".join(
+        [
+            "import xarray as xr",
+            "from obstore.store import AzureStore",
+            "from zarr.storage import ObjectStore",
+            "",
+            f"objects = AzureStore({', '.join(words)})",
+            f"ds = xr.open_zarr(ObjectStore(objects, read_only=True), {found})",
+        ]
+    )
+
+
+def _azure_place(url: str, options: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return container, account and prefix, by what is public alone."""
+    where, _, prefix = url.partition("://")[2].partition("/")
+    container, _, host = where.partition("@")
+    return container, str(options.get("account_name", host.partition(".")[0])), prefix
+
+
 def _icechunk_storage(url: str, options: Mapping[str, Any]) -> str:
     scheme, _, rest = url.partition("://")
     if scheme == "file":
         return f'local_filesystem_storage("{rest}")'
     bucket, _, prefix = rest.partition("/")
     if scheme in ("gs", "gcs"):
-        return f'gcs_storage(bucket="{bucket}", prefix="{prefix}")'
+        is_public = options.get("anon") or options.get("token") == "anon"
+        who = "anonymous=True" if is_public else "from_env=True"
+        return f'gcs_storage(bucket="{bucket}", prefix="{prefix}", {who})'
     if scheme == "s3":
         words = [f'bucket="{bucket}"', f'prefix="{prefix}"', *_s3_words(options)]
         return f"s3_storage({', '.join(words)})"
-    container = bucket.partition("@")[0]
-    account = options.get("account_name", bucket.partition("@")[2].partition(".")[0])
+    container, account, prefix = _azure_place(url, options)
     words = [f'account="{account}"', f'container="{container}"', f'prefix="{prefix}"']
-    return f"azure_storage({', '.join(words)}, from_env=True)"
+    words += ['config={"skip_signature": "true"}'] if options.get("anon") else ["from_env=True"]
+    return f"azure_storage({', '.join(words)})"
 
 
 def _s3_words(options: Mapping[str, Any]) -> list[str]:

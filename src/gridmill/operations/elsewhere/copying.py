@@ -117,6 +117,8 @@ def copy_archive(
     source, store = dataset.store, target.store
     if source.url.rstrip("/") == store.url.rstrip("/"):
         raise ValueError(f"{store.url} is the archive itself: give another address to copy it to")
+    # What cannot be read leaves no mark at the other place.
+    source.metadata()
     report = RunReport.begin(dataset.dataset_id, "copy", mask_url(store.url))
     is_recoded = source.tracker.read_declaration() is None
     with leased(store, report.run, report.kind) as lease:

@@ -21,8 +21,10 @@ class _Transient(ConnectionError):  # noqa: N818
     """Worth another attempt."""
 
 
-def patient_config() -> icechunk.RepositoryConfig:
+def patient_config(storage_class: str | None = None) -> icechunk.RepositoryConfig:
     """Leave little to the attempts of Icechunk's client, and let none of them wait for ever.
+
+    New objects are of the storage class, if there is one.
 
     They share one budget in the whole process, which a burst of refusals uses up: from then on
     every failure is final at once, even a connection that the server had closed meanwhile. The
@@ -32,7 +34,7 @@ def patient_config() -> icechunk.RepositoryConfig:
         max_tries=3, initial_backoff_ms=100, max_backoff_ms=1000
     )
     timeouts: Any = getattr(icechunk, "StorageTimeoutSettings", None)  # since Icechunk 2
-    bounds: dict[str, Any] = {}
+    bounds: dict[str, Any] = {} if storage_class is None else {"storage_class": storage_class}
     if timeouts is not None:
         # Until an answer begins, and so until a put is sent: a shard of 100 MB at 5 Mbit/s.
         bounds["timeouts"] = timeouts(connect_timeout_ms=10_000, read_timeout_ms=180_000)

@@ -21,8 +21,13 @@ from gridmill.stores.icechunk.settings.formats import (
     newest_format,
 )
 from gridmill.stores.icechunk.settings.manifests import new_config
-from gridmill.stores.icechunk.settings.storage import find_options_here, storage_at
+from gridmill.stores.icechunk.settings.storage import (
+    find_options_here,
+    storage_at,
+    storage_class_in,
+)
 from gridmill.stores.metadata import ROOT
+from gridmill.stores.objects.clouds.addresses import is_cloud
 from gridmill.stores.objects.opening import open_objects
 
 __all__ = ["AT_ONCE", "BRANCH", "RepositoryAt"]
@@ -140,6 +145,10 @@ class RepositoryAt:
         """Say how it is reached, for Icechunk; makes a local folder."""
         return storage_at(self.url, self.storage_options, travels=travels)
 
+    def _config(self) -> icechunk.RepositoryConfig:
+        at_s3 = not is_local(self.url) and not is_cloud(self.url)
+        return patient_config(storage_class_in(self.storage_options) if at_s3 else None)
+
     def _opened(self, storage: icechunk.Storage) -> icechunk.Repository:
         """Open the repository.
 
@@ -152,7 +161,7 @@ class RepositoryAt:
         """
         try:
             if icechunk.Repository.exists(storage):
-                return icechunk.Repository.open(storage, patient_config())
+                return icechunk.Repository.open(storage, self._config())
         except icechunk.IcechunkError:
             self._check_format()
             raise

@@ -6,6 +6,7 @@ adlfs. A store and its records thus need to be told once where they are.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ from urllib.parse import urlsplit
 
 import icechunk
 
-from gridmill.model.urls import is_local, local_path
+from gridmill.model.urls import is_local, local_path, mask_url
 from gridmill.stores.objects.clouds.addresses import CloudAddress, cloud_address, is_cloud
 
-__all__ = ["check_place", "find_options_here", "storage_at"]
+__all__ = ["check_place", "find_options_here", "storage_at", "storage_class_in"]
+
+log = logging.getLogger(__name__)
 
 S3_SCHEMES = ("s3", "s3a")
 # Of a connection on which nothing comes: as for the records beside, see `S3Connection`.
@@ -26,6 +29,20 @@ STALLED_S = 60
 # Hosts whose services differ from S3 in what Icechunk knows of them.
 R2_HOST = "r2.cloudflarestorage.com"
 TIGRIS_HOSTS = ("storage.dev", "tigris.dev")
+# Of s3fs's options, by where they are, those that Icechunk is told; and what changes no request.
+CARRIED = {
+    "": {"key", "secret", "token", "profile", "anon", "endpoint_url", "requester_pays", "use_ssl"},
+    "client_kwargs": {"endpoint_url", "region_name"},
+    "config_kwargs": {"s3", "connect_timeout", "read_timeout", "retries", "max_pool_connections"},
+    "s3_additional_kwargs": {"StorageClass"},
+}
+IDLE = {
+    *("default_block_size", "default_fill_cache", "default_cache_type", "fixed_upload_size"),
+    *("version_aware", "cache_regions", "asynchronous", "loop", "max_concurrency", "max_paths"),
+    *("use_listings_cache", "listings_expiry_time", "skip_instance_cache"),
+}
+# Places of which it was told in this process that they get less than their options say.
+_told: set[str] = set()
 # Where what comes of an upload finds credentials, because it carries none.
 _options_of: dict[str, Mapping[str, Any]] = {}
 
@@ -62,8 +79,37 @@ def storage_at(url: str, options: Mapping[str, Any], *, travels: bool = False) -
         return icechunk.local_filesystem_storage(str(path))
     if is_cloud(url):
         address = cloud_address(url, options or _options_of.get(url, {}))
+        _tell(url, [f"requester_pays ({name})" for name in address.headers])
         return _gcs_storage(address) if address.service == "gcs" else _azure_storage(address)
+    _tell(url, _not_carried(options))
     return _s3_storage(url, options, _credentials(url, options, travels))
+
+
+def storage_class_in(options: Mapping[str, Any]) -> str | None:
+    """Return the storage class that options of s3fs give to new objects; None for the bucket's."""
+    given = (options.get("s3_additional_kwargs") or {}).get("StorageClass")
+    return None if given is None else str(given)
+
+
+def _not_carried(options: Mapping[str, Any]) -> list[str]:
+    """Name the options of s3fs that Icechunk cannot be told."""
+    known = {*CARRIED, *CARRIED[""], *IDLE}
+    found = [name for name in options if name not in known]
+    for group, carried in CARRIED.items():
+        given = options.get(group) or {} if group else {}
+        found += [f"{group} {name}" for name in given if name not in carried]
+    return found
+
+
+def _tell(url: str, names: list[str]) -> None:
+    """Say once a process which options hold for the records alone."""
+    if names and url not in _told:
+        _told.add(url)
+        log.warning(
+            "%s: Icechunk makes its own requests and cannot be told %s: they hold for the records "
+            "beside it only; set them as defaults of the bucket",
+            *(mask_url(url), ", ".join(names)),
+        )
 
 
 def _s3_storage(url: str, options: Mapping[str, Any], given: Mapping[str, Any]) -> icechunk.Storage:

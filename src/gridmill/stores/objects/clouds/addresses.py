@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from gridmill.model.urls import AZURE_SCHEMES
+
 __all__ = ["CloudAddress", "UnknownOption", "cloud_address", "is_cloud"]
 
 GCS_SCHEMES = ("gs", "gcs")
-AZURE_SCHEMES = ("az", "abfs", "abfss", "azure")
 
 # What obstore calls what gcsfs and adlfs call otherwise, beside names that they share.
 GCS_NAMES = {"base_url": "base_url", "endpoint_url": "base_url"}
@@ -130,8 +131,7 @@ def _gcs_config(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
         if name == "token":
             config.update(_gcs_token(value))
         elif name == "requester_pays":
-            payer = value if isinstance(value, str) else options.get("project")
-            headers.update({"x-goog-user-project": str(payer)} if value and payer else {})
+            headers.update(_payer(value, options) if value else {})
         elif name in GCS_NAMES:
             config[GCS_NAMES[name]] = value
         elif name in GCS_OWN:
@@ -139,6 +139,18 @@ def _gcs_config(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
         elif name not in IDLE:
             raise UnknownOption(f"storage option {name!r} is not known for Google Cloud Storage")
     return config, headers
+
+
+def _payer(value: Any, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the header that names who pays: the project that is given, or the environment's."""
+    named = options.get("project") or os.environ.get("GOOGLE_CLOUD_PROJECT")
+    payer = value if isinstance(value, str) else named
+    if not payer:
+        raise UnknownOption(
+            "storage option 'requester_pays' needs the project that pays: give project as storage "
+            "option, or set GOOGLE_CLOUD_PROJECT"
+        )
+    return {"x-goog-user-project": str(payer)}
 
 
 def _gcs_token(token: Any) -> dict[str, Any]:

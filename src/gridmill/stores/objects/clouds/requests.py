@@ -36,6 +36,32 @@ CREDENTIALS = {
     "sas_token as storage option, or use_azure_cli=true",
 }
 
+# How an error says what was asked for, and that the credentials are wrong rather than too few.
+ASKED = re.compile(r"(?:Error performing|Bulk) (list|delete|[A-Z]+) ")
+WRONG = re.compile(r"AuthenticationFailed|InvalidAuthenticationInfo|status code: 401")
+_GET = "storage.objects.get, and storage.objects.list where the object may be absent"
+_PUT = "storage.objects.create, and storage.objects.delete to write over an object"
+_BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+# What a role must allow, by request. Sources: Google's "IAM permissions for XML requests", and
+# Microsoft's "Permissions for blob service operations", with the letter of a SAS.
+PERMISSIONS = {
+    "gcs": {
+        "list": "storage.objects.list",
+        "GET": _GET,
+        "HEAD": _GET,
+        "PUT": _PUT,
+        "POST": _PUT,
+        "DELETE": "storage.objects.delete",
+    },
+    "azure": {
+        "list": f"{_BLOBS}/read for the container (of a SAS: l)",
+        "GET": f"{_BLOBS}/read (of a SAS: r)",
+        "HEAD": f"{_BLOBS}/read (of a SAS: r)",
+        "PUT": f"{_BLOBS}/write (of a SAS: w)",
+        "delete": f"{_BLOBS}/delete (of a SAS: d)",
+    },
+}
+
 
 class Transient(ConnectionError):  # noqa: N818
     """Worth another attempt."""
@@ -103,13 +129,21 @@ class CloudRequests:
             return error
         denied = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
         if isinstance(error, denied):
-            return PermissionError(
-                f"these credentials may not do that in {at.bucket} at {at.endpoint}"
-            )
+            return self._denied(told)
         if "token request" in told:
             hint = CREDENTIALS[at.service]
             return PermissionError(f"no credentials found for {at.bucket}: {hint}")
         return self._failed(error, told) if isinstance(error, exceptions.BaseError) else error
+
+    def _denied(self, told: str) -> PermissionError:
+        """Name the permission that is missing, unless the credentials are wrong altogether."""
+        at, asked = self.address, ASKED.search(told)
+        wanted = PERMISSIONS[at.service].get(asked[1]) if asked else None
+        is_few = asked and wanted and not WRONG.search(told)
+        needed = f": {asked[1]} needs {wanted}" if asked and is_few else ""
+        return PermissionError(
+            f"these credentials may not do that in {at.bucket} at {at.endpoint}{needed}"
+        )
 
     def _failed(self, error: Exception, told: str) -> OSError:
         found = STATUS.search(told)
@@ -118,6 +152,9 @@ class CloudRequests:
             kind: type[OSError] = Transient if NO_ANSWER.search(told) else OSError
             return kind(f"{mask_text(told.splitlines()[0])[:200]} ({where})")
         status = int(found[1])
+        # obstore has no error of its own for a listing that is refused.
+        if status in (401, 403):
+            return self._denied(told)
         is_transient = status in (408, 409, 429) or status >= 500
         return (Transient if is_transient else OSError)(f"HTTP {status} {where}")
 

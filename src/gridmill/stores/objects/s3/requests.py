@@ -327,6 +327,14 @@ _OWN = (
     *("WebsiteRedirectLocation", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"),
 )
 _ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
+# Of a key that the customer keeps: what is copied is read with it, too.
+_KEPT_KEY = ("SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5")
+
+
+def _reading(source: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a copy says of its source, with the key that options give."""
+    key = {f"CopySource{name}": given[name] for name in _KEPT_KEY if name in given}
+    return {"CopySource": dict(source), **key}
 
 
 async def copy_object(
@@ -334,7 +342,8 @@ async def copy_object(
 ) -> bool:
     """Copy an object to another key of its bucket; whether there was such an object."""
     try:
-        await client.copy_object(**{**given, **at}, CopySource=source, MetadataDirective="REPLACE")
+        asked = {**_reading(source, given), "MetadataDirective": "REPLACE"}
+        await client.copy_object(**{**given, **at, **asked})
     except client.exceptions.ClientError as error:
         if error_code(error.response) == "NoSuchKey":
             return False
@@ -366,7 +375,7 @@ async def copy_in_place(
     """
     left = {*given, *(_ENCRYPTION if _ENCRYPTION & set(given) else ())}
     own = {name: found[name] for name in _OWN if name in found and name not in left}
-    asked = {**own, **wanted, "CopySource": dict(at), "MetadataDirective": "REPLACE"}
+    asked = {**own, **wanted, **_reading(at, given), "MetadataDirective": "REPLACE"}
     try:
         await client.copy_object(**at, **asked)
     except client.exceptions.ClientError as error:

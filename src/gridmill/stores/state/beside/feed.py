@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from gridmill.model.reports.publication import Publication, parse_lines
+from gridmill.stores.objects.patience import Patience
 from gridmill.stores.objects.protocol import Objects
 
 __all__ = ["Feed", "utc_now"]
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 FOLDER = "feed"
 INTERVAL_S = 60.0
 # Each is lost to another run that wrote at the same moment; they publish one after the other.
-TRIES = 5
+PATIENCE = Patience(attempts=5, wait_initial_s=0.05, wait_max_s=1.0)
 
 
 class Feed:
@@ -117,24 +118,20 @@ class Feed:
 
     def _append(self, publication: Publication) -> None:
         objects, key = self.objects.impatient, _key(publication.day)
-        there = objects.get(key)
-        for _ in range(TRIES):
-            content = (there or b"") + publication.to_line()
-            try:
-                objects.overwrite(key, content, partial(self._check, key, there))
-            except _Moved:
+        content: bytes | None = None
+        for attempt in PATIENCE.attempts_at(_Moved):
+            with attempt:
                 there = objects.get(key)
-                if (there or b"").startswith(content):
+                if content is not None and (there or b"").startswith(content):
                     return  # it was ours: the answer to the put was lost
-                continue
-            return
-        raise _Moved(f"{key} was written by others {TRIES} times at the same moment")
+                content = (there or b"") + publication.to_line()
+                objects.overwrite(key, content, partial(self._check, key, there))
 
     def _check(self, key: str, there: bytes | None) -> None:
         """Raise if others wrote meanwhile: lines are only added, so that the size tells."""
         nbytes = self.objects.impatient.nbytes(key)
         if nbytes != (None if there is None else len(there)):
-            raise _Moved(key)
+            raise _Moved(f"{key} was written by others, {PATIENCE.attempts} times at that moment")
 
 
 class _Moved(OSError):  # noqa: N818  what happened to an object

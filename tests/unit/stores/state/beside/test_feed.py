@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,6 +69,34 @@ def test_joined_spans_cover_the_same(spans):
         at for a, b in spans for at in range(a, b)
     }
     assert all(a[1] < b[0] for a, b in pairwise(joined))
+
+
+class Busy:
+    """Objects that others write between each look and put."""
+
+    def __init__(self, objects: Any) -> None:
+        self.objects, self.impatient = objects, self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.objects, name)
+
+    def nbytes(self, key: str) -> int:
+        """Say another size than was read."""
+        return -1
+
+
+def test_a_day_that_others_keep_writing_is_left_after_a_few_attempts(tmp_path, monkeypatch, caplog):
+    """With longer waits between them; what was noted is kept for the next time."""
+    waits: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
+    busy: Any = Busy(open_objects(str(tmp_path)))
+    feed = Feed(busy)
+    feed.note(publication())
+    feed.write()
+    assert feed.has_news
+    assert "written by others, 5 times" in caplog.text
+    assert len(waits) == 4
+    assert all(wait > 0 for wait in waits)
 
 
 def test_a_run_writes_its_first_publication_and_then_at_most_one_a_minute(tmp_path):
