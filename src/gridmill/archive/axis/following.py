@@ -103,13 +103,14 @@ def why_declared_otherwise(own: Mapping[str, Any], ours: Mapping[str, Any]) -> s
     >>> ours = {"dataset_id": "sst", "start": "2025-02-01", "retained": "b"}
     >>> why_declared_otherwise({"dataset_id": "sst", "start": "2025-01-01"}, ours)[:45]
     'begins elsewhere, as the archive was retained'
-    >>> why_declared_otherwise({"dataset_id": "sst"}, {**ours, "promoted": "b"})[-60:]
+    >>> why_declared_otherwise({"dataset_id": "sst"}, {**ours, "promoted": "b"})[-51:]
     'gridmill promote with this --replica lets it follow'
     >>> why_declared_otherwise({"dataset_id": "other"}, ours).partition(":")[0]
     'holds another archive, or one that was declared differently'
     """
     is_ours = all(own.get(name) == ours.get(name) for name in ("dataset_id", "format"))
-    if is_ours and (UNDER_WAY in own or own.get(PROMOTED) != ours.get(PROMOTED)):
+    is_other = PROMOTED in ours and own.get(PROMOTED) != ours[PROMOTED]
+    if is_ours and (UNDER_WAY in own or is_other):
         if own.get("format") == "zarr":
             return (
                 "shows the version from before a promotion, which plain Zarr cannot follow: give "

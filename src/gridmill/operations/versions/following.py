@@ -42,6 +42,7 @@ from gridmill.stores.final_store import FinalStore, readable_length
 from gridmill.stores.state.beside.exchange import (
     EARLIER,
     PROMOTED,
+    lineage_of,
     mark_of,
     promotion_of,
     promotions_of,
@@ -113,7 +114,8 @@ def _is_needed(beside: Beside, own: Beside) -> bool:
 
 def _is_behind(beside: Beside, own: Beside) -> bool:
     ours, theirs = (each.present.store.tracker.read_declaration() for each in (beside, own))
-    return theirs is not None and promotion_of(theirs) != promotion_of(ours)
+    found = promotion_of(ours)
+    return None not in (theirs, found) and promotion_of(theirs) != found
 
 
 def _is_begun(own: Beside) -> bool:
@@ -162,6 +164,7 @@ def _outcome(
 
 
 def _follow_in(beside: Beside, own: Beside, leases: Sequence[Lease], run: str, who: str) -> None:
+    _check_is_replica(beside, own)
     complete_in(own, leases)
     staged = own.following.store
     ours = promotion_of(beside.present.store.tracker.read_declaration())
@@ -175,6 +178,25 @@ def _follow_in(beside: Beside, own: Beside, leases: Sequence[Lease], run: str, w
     check(leases)
     own.branches.move(PRESENT, *tips_of(own.present, own.following))
     take_place(own, leases)
+
+
+def _check_is_replica(beside: Beside, own: Beside) -> None:
+    """Raise where what is at a replica's address never was one of this archive.
+
+    Raises
+    ------
+    ValueError
+        It holds something else, which is not to be replaced.
+    """
+    ours, theirs = (each.present.store.tracker.read_declaration() for each in (beside, own))
+    ours, theirs = ours or {}, theirs or {}
+    promotion = promotion_of(theirs)
+    is_known = promotion is None or promotion in lineage_of(ours)
+    if theirs.get("dataset_id") != ours.get("dataset_id") or not is_known:
+        raise ValueError(
+            f"{mask_url(own.present.store.url)} holds another archive than a replica: give another "
+            "--replica, or empty it"
+        )
 
 
 # -- the copy -------------------------------------------------------------------------------------

@@ -138,8 +138,9 @@ def complete(beside: Beside, *, who: str, is_back: bool = False) -> RunReport | 
         with held(beside.stores, report.run) as leases:
             told = partial(_tell, beside, report, leases[0])
             is_changed = complete_in(beside, leases, told)
-    is_next = is_back or beside.branches.tip(NEXT) is not None
-    if (is_changed or not is_next) and is_behind_anywhere(beside):
+    if is_behind_anywhere(beside) and (
+        is_changed or not (is_back or beside.branches.tip(NEXT) is not None)
+    ):
         report, is_changed = report or _begun(beside), True
         _let_follow(beside, report, who)
     return report if is_changed else None

@@ -79,7 +79,8 @@ class ReplicasEqual:
 def _command_to_follow(context: Context, replica: FinalStore) -> tuple[tuple[str, ...], str] | None:
     """Return the command by which a replica follows its archive, and why."""
     ours, own = (s.tracker.read_declaration() or {} for s in (context.dataset.store, replica))
-    if not replica.shows_uploads and (mark_of(own) or promotion_of(ours) != promotion_of(own)):
+    is_other = promotion_of(ours) not in (None, promotion_of(own))
+    if not replica.shows_uploads and (mark_of(own) or is_other):
         return ("promote",), "another version of the archive was promoted without it"
     if ours.get(RETAINED) != own.get(RETAINED) or replica.tracker.retaining.read():
         return ("retain", "--retention", "DURATION"), "the archive was retained without it"

@@ -23,6 +23,7 @@ __all__ = [
     "UNDER_WAY",
     "Promotion",
     "clear",
+    "lineage_of",
     "mark",
     "mark_of",
     "promoted",
@@ -86,8 +87,15 @@ def promotion_of(declaration: Mapping[str, Any] | None) -> str | None:
     >>> promotion_of(archive), promotion_of(replica), promotion_of({})
     ('2025-07-01', '2025-07-01', None)
     """
-    said = (declaration or {}).get(PROMOTED) or {}
-    found: str | None = said.get(OF, said.get("at"))
+    return next(iter(lineage_of(declaration)), None)
+
+
+def lineage_of(declaration: Mapping[str, Any] | None) -> list[str]:
+    """Return what tells each promotion of an archive, or of a replica, the latest first."""
+    found, said = list[str](), (declaration or {}).get(PROMOTED)
+    while said:
+        found.append(said.get(OF, said["at"]))
+        said = said.get(EARLIER)
     return found
 
 
