@@ -130,10 +130,13 @@ class DynamicalDataset:
                 f"{self.store.url} is no version that readers see, and has no replicas: leave them "
                 "out"
             )
-        self.replicas = [
-            open_replica(given, self.store, self.dataset_id, storage_options, cache_control)
+        self.replica_versions = [
+            partial(
+                open_replica, given, self.store, self.dataset_id, storage_options, cache_control
+            )
             for given in replicas
         ]
+        self.replicas = [opened() for opened in self.replica_versions]
         rules = with_overrides(self.region_job.credentials, credentials)
         self._access, self._keeper = kept_by(rules)
         if source_base is not None:

@@ -87,7 +87,7 @@ class Attempts:
         raise AssertionError(f"more than {MOST_WRITES} writes")
 
 
-def copies_to_kill(base: Path, names: Sequence[str]) -> Iterator[tuple[int, Path]]:
+def copies_to_kill(base: Path, names: Sequence[str], stride: int = 1) -> Iterator[tuple[int, Path]]:
     """Yield numbers of writes, each with a folder that holds copies of what is to be worked on.
 
     Parameters
@@ -96,8 +96,10 @@ def copies_to_kill(base: Path, names: Sequence[str]) -> Iterator[tuple[int, Path
         Where the originals are, and the folders.
     names
         Of the originals; who takes the folders says when it is enough.
+    stride
+        Every such number is given.
     """
-    for number in count(1):
+    for number in count(1, stride):
         folder = base / f"step-{number}"
         for name in names:
             shutil.copytree(base / name, folder / name)

@@ -45,7 +45,7 @@ def beside_of(folder: Path | str, kind: type[DynamicalDataset] = Next, **options
 def promote_or_complete(folder: str, options: dict[str, Any]) -> None:
     """Do as the command does; where readers see the next version already, nothing."""
     beside = beside_of(folder, **options)
-    if complete(beside) is None and beside.following.store.metadata() is not None:
+    if complete(beside, who="ann") is None and beside.following.store.metadata() is not None:
         promote(examine(beside.present, beside.following, blocks=1), beside, who="ann")
 
 
@@ -53,6 +53,38 @@ def go_back_or_complete(folder: str, options: dict[str, Any]) -> None:
     """Return to the previous version, see `promote_or_complete`."""
     beside = beside_of(folder, Tiny, **options)
     seen = beside.present.store.read("a", (slice(0, 1),)).max()
-    if complete(beside) is None and seen >= CORRECTED:
+    if complete(beside, who="ann") is None and seen >= CORRECTED:
+        other = beside.way_back
+        go_back(examine(beside.present, other, blocks=1, is_declared=False), beside, who="ann")
+
+
+def with_replica(
+    folder: Path | str, kind: type[DynamicalDataset] = Next, **options: Any
+) -> DynamicalDataset:
+    """Give the dataset with its archive, and the replica beside it."""
+    replica = {"url": f"{folder}/b", "format": "icechunk"}
+    return make(folder, kind, **{"replicas": [replica], **options})
+
+
+def beside_with_replica(
+    folder: Path | str, kind: type[DynamicalDataset] = Next, **options: Any
+) -> Beside:
+    """Give the versions of the archive that has a replica."""
+    versions = beside_of(folder, kind)
+    return Beside(with_replica(folder, kind, **options), versions.following, versions.previous)
+
+
+def promote_with_replica(folder: str) -> None:
+    """Do as the command does, see `promote_or_complete`."""
+    beside = beside_with_replica(folder)
+    if complete(beside, who="ann") is None and beside.following.store.metadata() is not None:
+        promote(examine(beside.present, beside.following, blocks=1), beside, who="ann")
+
+
+def go_back_with_replica(folder: str) -> None:
+    """Return to the previous version everywhere, see `go_back_or_complete`."""
+    beside = beside_with_replica(folder, Tiny)
+    seen = beside.present.store.read("a", (slice(0, 1),)).max()
+    if complete(beside, who="ann", is_back=bool(seen >= CORRECTED)) is None and seen >= CORRECTED:
         other = beside.way_back
         go_back(examine(beside.present, other, blocks=1, is_declared=False), beside, who="ann")

@@ -45,7 +45,7 @@ def beside(folder: Path, kind: Any = Corrected) -> Beside:
 def promote_or_complete(folder: str) -> None:
     """Promote; for `killed_steps`."""
     versions = beside(Path(folder))
-    if complete(versions) is None:
+    if complete(versions, who="ann") is None:
         promote(examine(versions.present, versions.following, blocks=1), versions, who="ann")
 
 
@@ -53,6 +53,6 @@ def go_back_or_complete(folder: str) -> None:
     """Return to the version with what was dropped; for `killed_steps`."""
     versions = beside(Path(folder), Rolling)
     first = versions.present.store.read("a", (slice(0, 1),)).max()
-    if complete(versions) is None and first >= CORRECTED:
+    if complete(versions, who="ann") is None and first >= CORRECTED:
         candidate = examine(versions.present, versions.way_back, blocks=1, is_declared=False)
         go_back(candidate, versions, who="ann")

@@ -18,6 +18,7 @@ import xarray as xr
 from gridmill.archive.archive import Archive, lacking_in
 from gridmill.archive.axis.following import (
     check_completed,
+    promotion_told,
     refuse_labels_from_before,
     why_declared_otherwise,
 )
@@ -160,7 +161,9 @@ class Replica:
         return {**declared, "format": self.store.format, **version}
 
     def _check_declaration(self, but: Collection[str] = ()) -> None:
-        own, ours = self.store.tracker.read_declaration() or {}, self._declaration()
+        own, ours = map(
+            promotion_told, (self.store.tracker.read_declaration(), self._declaration())
+        )
         variables = {"variables": ours.get("variables")}
         if own != ours and own.get("variables") and {**own, **variables} == ours:
             self.store.tracker.replace_declaration(variables)  # they come and go

@@ -107,6 +107,7 @@ def open_replica(
     dataset_id: str,
     storage_options: Mapping[str, Any] | None,
     cache_control: Mapping[str, str] | None = None,
+    staged: str | None = None,
 ) -> FinalStore:
     """Return the store of a replica; touches nothing yet.
 
@@ -117,6 +118,8 @@ def open_replica(
     store, dataset_id, storage_options, cache_control
         The store that it is a replica of, the dataset in it, and that store's options: they are
         the replica's, too, where it is of the same kind and has none of its own.
+    staged
+        Another version of it is meant, see `open_store`.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def open_replica(
     options.setdefault("format", _format_of(url))
     if options["format"] == store.format:
         options.setdefault("cache_control", cache_control)
-    return open_store(url, dataset_id, **options)
+    return open_store(url, dataset_id, **options, staged=staged)
 
 
 def _format_of(url: str) -> str:

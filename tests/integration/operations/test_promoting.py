@@ -228,7 +228,7 @@ def test_what_changed_since_the_comparison_is_not_promoted(provider, tmp_path):
     np.testing.assert_array_equal(seen(tmp_path)["a"], truth(hours(8)))
 
 
-def test_replicas_are_refused_and_one_of_the_former_version_is_left_alone(provider, tmp_path):
+def test_plain_replicas_are_refused_and_one_of_the_former_version_is_left_alone(provider, tmp_path):
     """It would follow region by region, and its readers would see a mix of both versions."""
     make(tmp_path, Tiny, replicas=[tmp_path / "r"]).backfill(until(8), client="none")
     make(tmp_path, staged=True).backfill(until(8), client="none")
@@ -246,7 +246,7 @@ def test_replicas_are_refused_and_one_of_the_former_version_is_left_alone(provid
     dataset = make(tmp_path, replicas=[tmp_path / "r", tmp_path / "new"])
     report = dataset.reformat_operational_update(client="none", now=until(12))
     old, new = report.replicas
-    assert "another archive, or one that was declared differently" in old.failure
+    assert "shows the version from before a promotion, which plain Zarr cannot" in old.failure
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "r")["a"], truth(hours(8)))
     assert new.failure is None
     after = truth(hours(12)) + np.float32(100)

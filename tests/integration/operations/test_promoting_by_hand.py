@@ -63,9 +63,9 @@ def call(args: list[str], kind: str = "Corrected") -> Result:
     return CliRunner().invoke(cli, [name, f"{module}:{kind}", *rest], env=env)
 
 
-def first(branch: str = "main") -> float:
+def first(branch: str = "main", of: str = "a.icechunk") -> float:
     """Give the first value that readers see."""
-    storage = icechunk.local_filesystem_storage("a.icechunk")
+    storage = icechunk.local_filesystem_storage(of)
     session = icechunk.Repository.open(storage).readonly_session(branch)
     ds = xr.open_zarr(session.store, chunks=None, consolidated=False)
     return float(ds["temperature_2m"][0, 0, 0])
@@ -99,6 +99,22 @@ def test_promote_says_what_it_compared_and_did_as_json(folder):
     assert told["comparison"]["variables"]
     assert all(not r["findings"] for r in told["validation"]["results"])
     assert "promoted version 2" in told["notes"][0]
+
+
+def test_replicas_follow_and_a_next_version_leaves_them_alone(folder):
+    """Also where every command gets them, from settings; a line says so of each."""
+    store = ["--store", "a.icechunk", "--replica", "b.icechunk"]
+    assert call([*BACKFILL, *store], "MyForecast").exit_code == 0
+    assert call([*BACKFILL, *store, "--stage"]).exit_code == 0
+    assert (first(), first(of="b.icechunk")) == (0, 0)
+    done = call(["promote", "my-forecast", *store, "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "b.icechunk shows it, too" in done.output
+    assert (first(), first(of="b.icechunk")) == (1000, 1000)
+    assert call(["update", "my-forecast", *store]).exit_code in (0, ExitCode.NOTHING_NEW)
+    told = json.loads(call(["promote", "my-forecast", *store, "--back", "--yes", "--json"]).stdout)
+    assert [r["failure"] for r in told["replicas"]] == [None]
+    assert (first(), first(of="b.icechunk")) == (0, 0)
 
 
 @pytest.mark.parametrize(

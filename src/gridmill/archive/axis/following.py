@@ -1,4 +1,4 @@
-"""Whether a replica has the positions of its archive: these move, and it follows by a command.
+"""Whether a replica has the positions and the version of its archive: it follows by a command.
 
 Until it has followed, its readers see what they saw, under the labels of then, and runs leave it
 alone.
@@ -14,12 +14,18 @@ from gridmill.archive.axis.labels import LabelsWouldChange, refuse_other_labels
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.metadata import array_metadata
-from gridmill.stores.state.beside.exchange import RETAINED
+from gridmill.stores.state.beside.exchange import (
+    PROMOTED,
+    RETAINED,
+    UNDER_WAY,
+    promotion_of,
+)
 
 __all__ = [
     "MOVING",
     "check_completed",
     "check_same_arrays",
+    "promotion_told",
     "refuse_labels_from_before",
     "why_declared_otherwise",
 ]
@@ -83,6 +89,12 @@ def refuse_labels_from_before(archive: Archive, replica: FinalStore) -> None:
         ) from error
 
 
+def promotion_told(declaration: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a declaration that can be compared: a replica's promotions have names of its own."""
+    declared = dict(declaration or {})
+    return {**declared, PROMOTED: promotion_of(declared)} if PROMOTED in declared else declared
+
+
 def why_declared_otherwise(own: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     """Say what to do where a replica is declared otherwise than its archive is.
 
@@ -91,9 +103,23 @@ def why_declared_otherwise(own: Mapping[str, Any], ours: Mapping[str, Any]) -> s
     >>> ours = {"dataset_id": "sst", "start": "2025-02-01", "retained": "b"}
     >>> why_declared_otherwise({"dataset_id": "sst", "start": "2025-01-01"}, ours)[:45]
     'begins elsewhere, as the archive was retained'
+    >>> why_declared_otherwise({"dataset_id": "sst"}, {**ours, "promoted": "b"})[-51:]
+    'gridmill promote with this --replica lets it follow'
     >>> why_declared_otherwise({"dataset_id": "other"}, ours).partition(":")[0]
     'holds another archive, or one that was declared differently'
     """
+    is_ours = all(own.get(name) == ours.get(name) for name in ("dataset_id", "format"))
+    is_other = PROMOTED in ours and own.get(PROMOTED) != ours[PROMOTED]
+    if is_ours and (UNDER_WAY in own or is_other):
+        if own.get("format") == "zarr":
+            return (
+                "shows the version from before a promotion, which plain Zarr cannot follow: give "
+                "another --replica, or empty it"
+            )
+        return (
+            "shows the version from before a promotion, or is between two: gridmill promote with "
+            "this --replica lets it follow"
+        )
     changes = {name: ours[name] for name in MOVING if name in ours}
     if own.get(RETAINED) != ours.get(RETAINED) and {**own, **changes} == dict(ours):
         return (

@@ -12,6 +12,7 @@ from gridmill.cli.exit_codes import ExitCode
 from gridmill.cli.options.archive import ArchiveOptions, archive_options, now_option, present
 from gridmill.cli.options.confirmation import confirm, who_option, yes_option
 from gridmill.cli.output.output import Output, output_options
+from gridmill.cli.verdict import code_by_hand
 
 if TYPE_CHECKING:
     from gridmill.dataset import DynamicalDataset
@@ -88,7 +89,8 @@ def promote(
     Checks that no run holds either version; that the next one is complete, valid, and of the
     declared version; and that it has all labels and variables that readers see. Shows the
     differences and asks for confirmation. Open readers keep the version that they opened. The
-    previous version is kept; --back restores it. If interrupted, rerun to complete it.
+    previous version is kept; --back restores it. Icechunk replicas follow, each in one step, once
+    the version is copied. If interrupted, or if a replica was unreachable, rerun to complete it.
     """
     _check_usage(archive, dry_run=dry_run, others=[back, discard, forget_previous])
     from gridmill.operations.versions import promote as steps
@@ -104,12 +106,10 @@ def promote(
     beside = steps.Beside(dataset, _version(archive, staged=True), _version(archive, "previous"))
     if discard or forget_previous:
         return _delete(beside, is_next=discard, yes=yes)
-    if not dry_run:
-        steps.check_no_replicas(dataset)
-    done = None if dry_run else steps.complete(beside)
+    done = None if dry_run else steps.complete(beside, who=who, is_back=back)
     if done is not None:
         _show(dataset, None, done, output)
-        return ExitCode.SUCCESS
+        return code_by_hand(done)
     other = beside.way_back if back else beside.following
     looked = _look(archive, dataset, other, blocks, now, is_back=back)
     if dry_run or not output.as_json:
@@ -121,7 +121,7 @@ def promote(
     act = steps.go_back if back else steps.promote
     report = act(looked.candidate, beside, who=who)
     _show(dataset, looked if output.as_json else None, report, output)
-    return ExitCode.SUCCESS
+    return code_by_hand(report)
 
 
 def _check_usage(archive: ArchiveOptions, *, dry_run: bool, others: list[bool]) -> None:

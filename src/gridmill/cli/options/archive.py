@@ -84,7 +84,7 @@ class ArchiveOptions:
         options += [("--source-base", base) for base in self.source_base]
         options += [("--format", self.store_format)]
         options += [("--cache-control", f"{k}={v}") for k, v in self.cache_control.items()]
-        options += [("--replica", url) for url in self.replicas]
+        options += [("--replica", url) for url in self._replicas]
         staged = ["--stage"] if self.staged else []
         given = [(name, mask_url(value)) for name, value in options if value is not None]
         return [self.spec, *(part for option in given for part in option), *staged]
@@ -105,9 +105,14 @@ class ArchiveOptions:
             storage_options=self.storage_options or None,
             cache_control=self.cache_control or None,
             fsync=self.fsync,
-            replicas=self.replicas,
+            replicas=self._replicas,
             **self._if_given(),
         )
+
+    @property
+    def _replicas(self) -> tuple[str, ...]:
+        """Those that are written to: where settings name some, a next version has none yet."""
+        return () if self.staged else self.replicas
 
     def _if_given(self) -> dict[str, Any]:
         """Return what a dataset's own constructor need not know where nobody gives it."""

@@ -14,98 +14,50 @@ The steps, each of which may be repeated:
 5. the declaration is that of the other version: the archive is open again;
 6. what is left of the other version's place is deleted.
 
-Interrupted before 3, nothing has changed for anybody; after it, `complete` does the rest.
+Interrupted before 3, nothing has changed for anybody; after it, `complete` does the rest. Replicas
+follow afterwards, each by the same steps: see `gridmill.operations.versions.following`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gridmill.model.display_hook import page_of
 from gridmill.model.reports.publication import Publication
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.urls import mask_url
+from gridmill.operations.versions.beside import (
+    Beside,
+    bring_back,
+    check,
+    complete_in,
+    delete,
+    has_remains,
+    keep_previous,
+    order,
+    take_place,
+)
 from gridmill.operations.versions.candidate import Candidate, held, tips_of
-from gridmill.stores.final_store import FinalStore
+from gridmill.operations.versions.following import (
+    check_can_follow,
+    follow,
+    is_behind_anywhere,
+    versions_of_replicas,
+)
 from gridmill.stores.objects.writable import require_writable
-from gridmill.stores.state.beside import exchange
 from gridmill.stores.state.beside.feed import utc_now
-from gridmill.stores.state.leases import Lease
 from gridmill.stores.versions import NEXT, PRESENT, PREVIOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from gridmill.stores.final_store import FinalStore
+    from gridmill.stores.state.leases import Lease
 
-    from gridmill.dataset import DynamicalDataset
-
-__all__ = [
-    "Beside",
-    "check_no_replicas",
-    "complete",
-    "discard",
-    "forget_previous",
-    "go_back",
-    "promote",
-]
+__all__ = ["Beside", "complete", "discard", "forget_previous", "go_back", "promote"]
 
 KIND = "promote"
-# In a declaration at the place of the next version: it is the previous one, on its way back.
-BACK = "back"
-
-
-class Beside:
-    """The versions of one archive: the one that readers see, the next and the previous one.
-
-    Parameters
-    ----------
-    present, following, previous
-        The same dataset with either.
-
-    Raises
-    ------
-    ValueError
-        The format cannot have them.
-    """
-
-    def __init__(
-        self,
-        present: DynamicalDataset,
-        following: DynamicalDataset,
-        previous: DynamicalDataset,
-    ) -> None:
-        self.present, self.following, self.previous = present, following, previous
-        self.branches = present.store.branches
-
-    @property
-    def stores(self) -> Sequence[FinalStore]:
-        """The three stores."""
-        return (self.present.store, self.following.store, self.previous.store)
-
-    @property
-    def way_back(self) -> DynamicalDataset:
-        """Return the previous version, which is at the place of the next one if it is on its way.
-
-        Raises
-        ------
-        ValueError
-            There is none.
-        """
-        if self.is_on_its_way_back:
-            return self.following
-        if self.branches.tip(PREVIOUS) is None:
-            where = mask_url(self.present.store.url)
-            raise ValueError(f"{where} has no previous version: there is no way back")
-        return self.previous
-
-    @property
-    def is_on_its_way_back(self) -> bool:
-        """Whether what is at the place of the next version is the previous one."""
-        declared = self.following.store.tracker.read_declaration() or {}
-        return BACK in declared and declared[BACK] == self.branches.tip(NEXT)
 
 
 def promote(candidate: Candidate, beside: Beside, *, who: str) -> RunReport:
@@ -123,7 +75,7 @@ def promote(candidate: Candidate, beside: Beside, *, who: str) -> RunReport:
     Raises
     ------
     ValueError
-        Either changed since it was looked at, or there are replicas; nothing was changed.
+        Either changed since it was looked at, or a replica cannot follow; nothing was changed.
     LeaseHeld
         Something works on one of them.
     LeaseLost
@@ -132,12 +84,13 @@ def promote(candidate: Candidate, beside: Beside, *, who: str) -> RunReport:
     report = _begun(beside)
     with held(beside.stores, report.run) as leases:
         _check_unchanged(candidate, tips_of(beside.present, candidate.other))
-        _keep_previous(beside, leases)
-        _order(beside, report, leases, who)
-        branches = beside.branches
-        _check(leases)
-        branches.move(PRESENT, *tips_of(beside.present, beside.following))
-        _follow(beside, report, leases)
+        keep_previous(beside, leases)
+        order(beside, leases, run=report.run, who=who)
+        check(leases)
+        beside.branches.move(PRESENT, *tips_of(beside.present, beside.following))
+        take_place(beside, leases, partial(_tell, beside, report, leases[0]))
+    if beside.present.replicas:
+        _let_follow(beside, report, who)
     return report
 
 
@@ -153,56 +106,44 @@ def go_back(candidate: Candidate, beside: Beside, *, who: str) -> RunReport:
     with held(beside.stores, report.run) as leases:
         _check_unchanged(candidate, tips_of(beside.present, candidate.other))
         if not beside.is_on_its_way_back:
-            _bring_back(beside, leases)
+            bring_back(beside, leases)
     return promote(replace(candidate, other=beside.following), beside, who=who)
 
 
-def check_no_replicas(dataset: DynamicalDataset) -> None:
-    """Raise where there are replicas.
-
-    Raises
-    ------
-    ValueError
-        They are named.
-    """
-    if dataset.replicas:
-        where = " and ".join(mask_url(replica.url) for replica in dataset.replicas)
-        raise ValueError(
-            f"{where}: a replica follows region by region, so that its readers would see a mix of "
-            "both versions: leave --replica out, and afterwards let an update fill another address"
-        )
-
-
-def complete(beside: Beside) -> RunReport | None:
+def complete(beside: Beside, *, who: str, is_back: bool = False) -> RunReport | None:
     """Complete what was interrupted; return its report if it changed what readers see.
 
+    Replicas that were away follow, unless another version takes its place next: they do it then.
+
+    Parameters
+    ----------
+    beside
+        The versions.
+    who
+        Kept in the report.
+    is_back
+        Whether the previous version takes its place next.
+
     Raises
     ------
     ValueError
-        Somebody else moved the branch meanwhile.
+        Somebody else moved the branch meanwhile, or a replica cannot follow.
     LeaseHeld
         Something works on one of the versions.
     """
-    if not _has_remains(beside):
-        return None
-    report = _begun(beside)
-    with held(beside.stores, report.run) as leases:
-        order = exchange.mark_of(beside.present.store.tracker.read_declaration())
-        if order is not None:
-            tip = beside.branches.tip(PRESENT)
-            if tip == order["to"]:
-                _follow(beside, report, leases)
-                return report
-            if tip != order["from"]:
-                raise ValueError(
-                    f"{mask_url(beside.present.store.url)} was to be moved from version "
-                    f"{order['from']} to {order['to']}, and readers see {tip}: somebody else moved "
-                    "it; reset the branch main to one of the two, and run this again"
-                )
-            declared = beside.present.store.tracker.read_declaration() or {}
-            exchange.settle(beside.present.store.state, declared)
-        _clean(beside, leases)
-    return None
+    check_can_follow(beside.present.replicas)
+    report, is_changed = None, False
+    if has_remains(beside):
+        report = _begun(beside)
+        with held(beside.stores, report.run) as leases:
+            told = partial(_tell, beside, report, leases[0])
+            is_changed = complete_in(beside, leases, told)
+    if is_behind_anywhere(beside) and (
+        is_changed or not (is_back or beside.branches.tip(NEXT) is not None)
+    ):
+        report, is_changed = report or _begun(beside), True
+        _let_follow(beside, report, who)
+    return report if is_changed else None
 
 
 def discard(beside: Beside) -> None:
@@ -217,22 +158,8 @@ def discard(beside: Beside) -> None:
 
 
 def forget_previous(beside: Beside) -> None:
-    """Delete the previous version, so that there is no way back; see `discard`."""
+    """Delete the previous version, also of replicas: there is no way back then; see `discard`."""
     _remove(beside, beside.previous.store, PREVIOUS)
-
-
-def _bring_back(beside: Beside, leases: Sequence[Lease]) -> None:
-    """Let the previous version be at the place of the next one, too."""
-    previous, following = beside.previous.store, beside.following.store
-    if beside.branches.tip(NEXT) is not None or following.tracker.read_declaration() is not None:
-        raise ValueError(
-            f"a next version of {mask_url(beside.present.store.url)} is staged: promote it, or "
-            "drop it with gridmill promote --discard, before you go back"
-        )
-    tip = str(beside.branches.tip(PREVIOUS))
-    _copy(previous, following, leases)
-    beside.branches.point(NEXT, tip)
-    _settle_as(following, previous, {BACK: tip})
 
 
 # -- the steps -----------------------------------------------------------------------------------
@@ -241,7 +168,7 @@ def _bring_back(beside: Beside, leases: Sequence[Lease]) -> None:
 def _begun(beside: Beside) -> RunReport:
     store = beside.present.store
     require_writable(store)
-    check_no_replicas(beside.present)
+    check_can_follow(beside.present.replicas)
     return RunReport.begin(beside.present.dataset_id, KIND, mask_url(store.url))
 
 
@@ -253,98 +180,41 @@ def _check_unchanged(candidate: Candidate, tips: tuple[str, str]) -> None:
         )
 
 
-def _keep_previous(beside: Beside, leases: Sequence[Lease]) -> None:
-    """Keep what readers see, with its records, as the previous version."""
-    _copy(beside.present.store, beside.previous.store, leases)
-    beside.branches.point(PREVIOUS, str(beside.branches.tip(PRESENT)))
-    _settle_as(beside.previous.store, beside.present.store)
+def _let_follow(beside: Beside, report: RunReport, who: str) -> None:
+    """Let readers of replicas see what those of the archive see since."""
+    with held((beside.present.store,), report.run) as leases:
+        report.replicas = follow(beside, leases, run=report.run, who=who)
+    if not report.ended:
+        report.notes.append(f"{who} let replicas follow a promotion")
+        report.end()
+    beside.present.store.tracker.reports.write(report, page_of(report))
 
 
-def _order(beside: Beside, report: RunReport, leases: Sequence[Lease], who: str) -> None:
-    store = beside.present.store
-    before, after = tips_of(beside.present, beside.following)
-    order: dict[str, Any] = {"run": report.run, "who": who, "from": before, "to": after}
-    # Of a moment before it, readers are told what they saw then.
-    order["at"] = datetime.now(UTC).isoformat()
-    order["positions"] = store.published_length(beside.present.declared.append_dim) or 0
-    _check(leases)
-    exchange.mark(store.state, store.tracker.read_declaration() or {}, order)
-
-
-def _follow(beside: Beside, report: RunReport, leases: Sequence[Lease]) -> None:
-    """Let records follow what readers see since."""
-    present, following = beside.present.store, beside.following.store
-    order = exchange.mark_of(present.tracker.read_declaration()) or {}
-    exchange.take_over(following.state, present.state)
-    _check(leases)
-    _tell(beside, report, leases[0], order)
-    named = exchange.promoted(present.tracker.read_declaration(), order)
-    declared = {**(following.tracker.read_declaration() or {}), **named}
-    declared.pop(BACK, None)
-    exchange.settle(present.state, declared)
-    _clean(beside, leases)
-
-
-def _tell(beside: Beside, report: RunReport, lease: Lease, order: dict[str, Any]) -> None:
+def _tell(beside: Beside, report: RunReport, lease: Lease, said: dict[str, Any]) -> None:
     """Say in the feed and in a report what readers see since."""
     store, dim = beside.present.store, beside.present.declared.append_dim
     labels = store.open_dataset(chunks=None).get_index(dim)
     last = str(labels[-1]) if len(labels) else None
-    report.positions_before, report.positions_after = order["positions"], len(labels)
+    report.positions_before, report.positions_after = said["positions"], len(labels)
     report.published_after = last
     report.notes.append(
-        f"{order['who']} promoted version {beside.present.region_job.version}: readers see "
-        f"{order['to']} instead of {order['from']}, which is kept as the branch {PREVIOUS}"
+        f"{said['who']} promoted version {beside.present.region_job.version}: readers see "
+        f"{said['to']} instead of {said['from']}, which is kept as the branch {PREVIOUS}"
     )
     told = Publication(
         at=utc_now(),
-        run=order["run"],
+        run=said["run"],
         kind=KIND,
         gridmill=version("gridmill"),
-        before=order["positions"],
+        before=said["positions"],
         after=len(labels),
         last=last,
-        changed=((0, min(order["positions"], len(labels))),),
+        changed=((0, min(said["positions"], len(labels))),),
     )
     with lease.publishing():
-        store.tracker.feed.write_once(told, order["at"])
+        store.tracker.feed.write_once(told, said["at"])
     report.end()
     store.tracker.reports.write(report, page_of(report))
-
-
-def _has_remains(beside: Beside) -> bool:
-    return any(
-        exchange.mark_of(store.tracker.read_declaration()) for store in beside.stores
-    ) or _is_promoted(beside)
-
-
-def _is_promoted(beside: Beside) -> bool:
-    """Whether what is at the place of the next version is the present one already."""
-    promoted = (beside.present.store.tracker.read_declaration() or {}).get(exchange.PROMOTED) or {}
-    return bool(promoted) and beside.branches.tip(NEXT) == promoted["to"]
-
-
-def _clean(beside: Beside, leases: Sequence[Lease]) -> None:
-    """Delete what is left at the place of a next version, and what was begun at other places."""
-    following, previous = beside.following.store, beside.previous.store
-    if _is_promoted(beside) or exchange.mark_of(following.tracker.read_declaration()):
-        _delete(beside, following, NEXT, leases)
-    if exchange.mark_of(previous.tracker.read_declaration()):
-        _delete(beside, previous, PREVIOUS, leases)
-
-
-def _copy(source: FinalStore, target: FinalStore, leases: Sequence[Lease]) -> None:
-    """Let a place have what another one has; until it is settled, it says that it has not."""
-    _check(leases)
-    exchange.mark(target.state, source.tracker.read_declaration() or {}, {"what": "copying"})
-    exchange.take_over(source.state, target.state)
-    _check(leases)
-
-
-def _settle_as(
-    target: FinalStore, source: FinalStore, more: Mapping[str, Any] = MappingProxyType({})
-) -> None:
-    exchange.settle(target.state, {**(source.tracker.read_declaration() or {}), **more})
 
 
 def _remove(beside: Beside, store: FinalStore, branch: str) -> None:
@@ -353,18 +223,8 @@ def _remove(beside: Beside, store: FinalStore, branch: str) -> None:
         raise ValueError(f"{where} has no version {branch}: nothing was deleted")
     run = RunReport.begin(beside.present.dataset_id, KIND, mask_url(store.url)).run
     with held((beside.present.store, store), run) as leases:
-        _delete(beside, store, branch, leases)
-
-
-def _delete(beside: Beside, store: FinalStore, branch: str, leases: Sequence[Lease]) -> None:
-    """Delete a version that is not the present one: its records, its branch, what says so."""
-    _check(leases)
-    # Of what was begun and not declared, that of the present one says as much.
-    declared = store.tracker.read_declaration() or beside.present.store.tracker.read_declaration()
-    exchange.mark(store.state, declared or {}, {"what": "deleting"})
-    exchange.clear(store.state, lambda: beside.branches.drop(branch))
-
-
-def _check(leases: Sequence[Lease]) -> None:
-    for lease in leases:
-        lease.proof.check()
+        if branch == PREVIOUS:
+            for own in versions_of_replicas(beside):
+                if own.previous.store.tracker.read_declaration() is not None:
+                    delete(own, own.previous.store, PREVIOUS, leases)
+        delete(beside, store, branch, leases)

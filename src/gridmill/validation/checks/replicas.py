@@ -10,7 +10,7 @@ from gridmill.model.wording import count_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.axis import published_labels
 from gridmill.stores.final_store import FinalStore, readable_length
-from gridmill.stores.state.beside.exchange import RETAINED
+from gridmill.stores.state.beside.exchange import RETAINED, mark_of, promotion_of
 from gridmill.stores.structure import structure_differences
 from gridmill.validation.checks.metadata import one_line, own_differences
 from gridmill.validation.checks.objects import listed, published_receipts, wrong_objects
@@ -77,8 +77,11 @@ class ReplicasEqual:
 
 
 def _command_to_follow(context: Context, replica: FinalStore) -> tuple[tuple[str, ...], str] | None:
-    """Return the command by which a replica follows its archive, whose positions moved, and why."""
+    """Return the command by which a replica follows its archive, and why."""
     ours, own = (s.tracker.read_declaration() or {} for s in (context.dataset.store, replica))
+    is_other = promotion_of(ours) not in (None, promotion_of(own))
+    if not replica.shows_uploads and (mark_of(own) or is_other):
+        return ("promote",), "another version of the archive was promoted without it"
     if ours.get(RETAINED) != own.get(RETAINED) or replica.tracker.retaining.read():
         return ("retain", "--retention", "DURATION"), "the archive was retained without it"
     theirs = published_labels(replica, context.append_dim)

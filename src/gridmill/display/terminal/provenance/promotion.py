@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -9,6 +10,7 @@ from rich.text import Text
 
 from gridmill.display.terminal.elsewhere.comparison import comparison_content, show_comparison
 from gridmill.display.terminal.layout import heading, section
+from gridmill.display.terminal.report import replica_lines
 from gridmill.display.terminal.validation import show_validation, validation_content
 from gridmill.display.terminal.values import Content, masked
 
@@ -33,6 +35,7 @@ def promotion_content(
         "store": masked(dataset.store.url),
         "promoted": report is not None,
         "notes": [] if report is None else list(report.notes),
+        "replicas": [] if report is None else [asdict(replica) for replica in report.replicas],
     }
     if candidate is not None:
         content["comparison"] = comparison_content(candidate.comparison)
@@ -55,4 +58,7 @@ def show_promotion(content: Content) -> RenderableType:
         parts.append(section("what readers lose", lines))
     if content["promoted"]:
         parts += [Text(f"✓ {note}", "green") for note in content["notes"]]
+    followed = [r["url"] for r in content["replicas"] if not r["failure"]]
+    parts += [Text(f"✓ replica {url} shows it, too", "green") for url in followed]
+    parts += replica_lines(content)
     return Group(*parts)

@@ -16,13 +16,18 @@ from gridmill.stores.lookahead import each
 from gridmill.stores.objects.protocol import Objects
 
 __all__ = [
+    "EARLIER",
+    "OF",
     "PROMOTED",
     "RETAINED",
+    "UNDER_WAY",
     "Promotion",
     "clear",
+    "lineage_of",
     "mark",
     "mark_of",
     "promoted",
+    "promotion_of",
     "promotions_of",
     "settle",
     "take_over",
@@ -34,6 +39,9 @@ UNDER_WAY = "promoting"
 # A replica that was made of another version is told from this one by it.
 PROMOTED = "promoted"
 EARLIER = "earlier"
+# In what a replica's declaration says of it: when its archive's version took its place, by which it
+# is told. The rest are the replica's own names and moment.
+OF = "of"
 # Which retention gave the archive the start that is declared.
 RETAINED = "retained"
 DECLARATION = "declaration.json"
@@ -64,9 +72,31 @@ def promoted(
     declaration: Mapping[str, Any] | None, order: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Return what the present version's declaration is to say of a promotion that was ordered."""
-    said = {name: order[name] for name in ("from", "to", "at")}
+    said = {name: order[name] for name in ("from", "to", "at", OF) if name in order}
     earlier = (declaration or {}).get(PROMOTED)
     return {PROMOTED: {**said, **({EARLIER: earlier} if earlier else {})}}
+
+
+def promotion_of(declaration: Mapping[str, Any] | None) -> str | None:
+    """Return what tells the last promotion of an archive; its replicas have the same.
+
+    Examples
+    --------
+    >>> archive = {"promoted": {"from": "A", "to": "B", "at": "2025-07-01"}}
+    >>> replica = {"promoted": {"from": "C", "to": "D", "at": "2025-07-02", "of": "2025-07-01"}}
+    >>> promotion_of(archive), promotion_of(replica), promotion_of({})
+    ('2025-07-01', '2025-07-01', None)
+    """
+    return next(iter(lineage_of(declaration)), None)
+
+
+def lineage_of(declaration: Mapping[str, Any] | None) -> list[str]:
+    """Return what tells each promotion of an archive, or of a replica, the latest first."""
+    found, said = list[str](), (declaration or {}).get(PROMOTED)
+    while said:
+        found.append(said.get(OF, said["at"]))
+        said = said.get(EARLIER)
+    return found
 
 
 def promotions_of(declaration: Mapping[str, Any] | None) -> list[Promotion]:
