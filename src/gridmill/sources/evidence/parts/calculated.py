@@ -184,11 +184,12 @@ def _refuse_untold(pieces: Sequence[Piece], shown: Sequence[_Shown]) -> None:
         if one.place[number] != at
     }
     names = [dims[number] for number in sorted(numbers)]
-    variables = " and ".join(dict.fromkeys(piece.evidence.variable for piece in pieces))
+    variables = list(dict.fromkeys(piece.evidence.variable for piece in pieces))
+    read = f"{' and '.join(variables)} {'was' if len(variables) == 1 else 'were'} read"
     raise NotAsPromised(
-        f"its {variables} were read with {' and '.join(names)} in another order than the archive, "
-        "and of what read_data calculated of them the values do not show of which they are; "
-        "return them in the archive's order, whichever the file has, and add "
+        f"its {read} with {' and '.join(names)} in another order than the archive, and what "
+        "read_data calculated does not show of which of them it is made; return values in the "
+        "archive's order, whichever the file has, and add "
         f"{', '.join(map(repr, names))} to unchecked"
     )
 
