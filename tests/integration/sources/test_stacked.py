@@ -312,3 +312,40 @@ def test_points_that_an_author_picks_by_numbers_are_compared(
         stored = ds["t"].values
     expected = np.stack([formula(fields(day)[:, EVERY, SOME]) for day in range(len(DAYS))])
     np.testing.assert_allclose(stored, expected, rtol=1e-6)
+
+
+def each_level(path: Path) -> np.ndarray:
+    """Take the area of each level as it is read."""
+    return np.stack([read_netcdf(path, "t", index={"level": at})[TROPICS, WEST] for at in range(3)])
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (flipped, "its lat goes from "),
+        (rolled, "its lon goes from -120 to 30"),
+        (shifted, "its lon goes from 75 to 225"),
+        (upside_down, "its level is 500, and it is to fill 1000"),
+        (celsius, None),
+    ],
+)
+def test_an_area_of_each_level_is_compared_before_it_is_stacked(publish, tmp_path, fault, why):
+    """As one that is taken of all levels at once."""
+    publish(fault)
+
+    class Taking(Job):
+        def read_data(self, coord, data_var):
+            return each_level(coord.downloaded_path)
+
+    dataset = dataset_of(template=Area, job=Taking)(
+        tmp_path / "a", source_base=str(tmp_path / "provider")
+    )
+    report = dataset.backfill("2020-01-09", client="none", now=LATE)
+    if why is not None:
+        assert report.positions_after == CHANGED
+        assert why in report.problems[0].detail
+        return
+    with dataset.store.open_dataset() as ds:
+        stored = ds["t"].values
+    expected = np.stack([fields(day)[:, TROPICS, WEST] for day in range(len(DAYS))])
+    np.testing.assert_allclose(stored, expected, rtol=1e-6)

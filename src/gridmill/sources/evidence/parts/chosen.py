@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,15 @@ from gridmill.sources.evidence.made import (
     is_varied,
 )
 from gridmill.sources.evidence.observed import Evidence
-from gridmill.sources.evidence.parts.places import as_index, axes_that_fit, lying, picked, stored_as
+from gridmill.sources.evidence.parts.piece import Piece
+from gridmill.sources.evidence.parts.places import (
+    as_index,
+    at_place,
+    axes_that_fit,
+    lying,
+    picked,
+    stored_as,
+)
 from gridmill.sources.evidence.times import check_time, time_of
 
 __all__ = ["compare_chosen"]
@@ -67,7 +76,52 @@ def compare_chosen(seen: Sequence[Evidence], values: Values, promise: Promise) -
         part = _part_of(evidence, values, promise)
         if part is not None:
             return _compare([part], values, promise)
-    return _compare_calculated(larger, values, promise)
+    remarks = _compare_calculated(larger, values, promise)
+    return remarks + _compare_stacked(seen, values, promise)
+
+
+def _compare_stacked(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[str]:
+    """Check what was taken of each of several fields before they were stacked.
+
+    It is looked for where its own labels say that it is, and where it is in turn.
+    """
+    remarks: dict[str, None] = {}
+    cut = [found for one in seen if (found := _cut_of(one, values, promise)) is not None]
+    for turn, piece in enumerate(cut):
+        lengths = (range(1 if at in piece.along else n) for at, n in enumerate(values.shape))
+        places = [
+            tuple(None if at in piece.along else one for at, one in enumerate(place))
+            for place in product(*lengths)
+        ]
+        own = [place for place in places if piece.own and piece.is_own(place)]
+        for place in dict.fromkeys((*own[:1], places[turn % len(places)])):
+            there = at_place(values, place)
+            of = piece.promise_at({at: one for at, one in enumerate(place) if one is not None})
+            part = _part_of(piece.evidence, there, of)
+            if part is not None:
+                remarks |= dict.fromkeys(_compare([part], there, of))
+                break
+    return list(remarks)
+
+
+def _cut_of(evidence: Evidence, values: Values, promise: Promise) -> Piece | None:
+    """Return what was read as a field of which a part is at each of several places.
+
+    None where it is none, or which dims it has is unclear; a coordinate that was read is none.
+    """
+    if evidence.variable in (axis.name for axis in evidence.axes):
+        return None
+    along: list[int] = []
+    for axis, n in zip(evidence.axes, evidence.values.shape, strict=True):
+        fits = [at for at, dim in enumerate(promise.dims) if is_of(axis, dim, promise)]
+        if n > 1 and (len(fits) != 1 or n < values.shape[fits[0]]):
+            return None
+        along += fits if n > 1 else []
+    is_cut = evidence.values.size > prod(values.shape[at] for at in along)
+    is_one = all(n == 1 for at, n in enumerate(values.shape) if at not in along)
+    if not is_cut or is_one or along != sorted(set(along)):
+        return None
+    return Piece(evidence, tuple(along), values.shape, promise)
 
 
 def _compare_calculated(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[str]:
