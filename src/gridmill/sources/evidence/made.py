@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
+from itertools import chain, combinations_with_replacement
 from math import lgamma, log
 from typing import Any
 
@@ -145,7 +146,8 @@ def is_rather_of(values: Values, first: Sequence[Read], second: Sequence[Read]) 
     rises = [any(map(partial(_rises_or_falls, values), _ways(of))) for of in (first, second)]
     if rises[0] != rises[1]:
         return rises[0]
-    for share in (_share_left_of(_columns), _share_left_of(_multiplied), _share_left_by_classes):
+    by_sums = map(_share_left_of, (_columns, _multiplied, _cubed))
+    for share in (*by_sums, _share_left_by_classes):
         found = _is_better((share(values, first), share(values, second)), LEFT, TIMES)
         if found is not None:
             return found
@@ -366,6 +368,14 @@ def _multiplied(read: list[Values]) -> list[Values]:
         return read
     pairs = [(a, b) for number, a in enumerate(read) for b in read[number:]]
     return read + [a * b for a, b in pairs]
+
+
+def _cubed(read: list[Values]) -> list[Values]:
+    """Return all products of up to three, which come near whatever is smooth."""
+    if len(read) > MOST_MULTIPLIED:
+        return read
+    some = (combinations_with_replacement(read, n) for n in (1, 2, 3))
+    return [reduce(np.multiply, of) for of in chain.from_iterable(some)]
 
 
 def _left(ours: Values, columns: list[Values]) -> float | None:

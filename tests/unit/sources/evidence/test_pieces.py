@@ -303,6 +303,37 @@ def test_levels_that_an_author_put_in_order_are_left(speed: Any, order: Sequence
     assert compare(by_component, values, levels()) == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("formula", "n_inputs"),
+    [
+        (lambda u, v: np.hypot(8 * u + 3, 8 * v), 2),
+        (lambda t, q: np.clip(50 + 30 * q - 20 * t + 5 * t * q, 0, 100), 2),
+        (lambda a, b, c: a * b + c**3, 3),
+        (lambda t, q, p, u: (280 + 10 * t) * np.exp(q / 9) * (1 + p / 50) ** -0.3 + u**2 / 10, 4),
+    ],
+)
+def test_levels_that_resemble_each_other_are_told_apart(
+    formula: Any, n_inputs: int, seed: int
+) -> None:
+    """What is read upside down and put in order is left; what was not put in order is refused."""
+    draw = np.random.default_rng(seed)
+    alike, own = draw.normal(size=(2, n_inputs, 3, 40, 60))
+    fields = (0.8 * alike[:, :1] + 0.6 * own).astype("float32")
+    values = formula(*fields)
+
+    def read(order: Sequence[int], labels: Sequence[int]) -> list[Evidence]:
+        return [
+            replace(piece(of[at], *POINTS, level=LEVELS[label]), variable=f"v{number}")
+            for at, label in zip(order, labels, strict=True)
+            for number, of in enumerate(fields)
+        ]
+
+    assert compare(read([2, 1, 0], [2, 1, 0]), values.copy(), levels()) == []
+    with pytest.raises(NotAsPromised, match="its level is 500, and it is to fill 1000"):
+        compare(read([0, 1, 2], [2, 1, 0]), values.copy(), levels())
+
+
 def test_a_level_of_one_field_is_shown_by_how_values_rise() -> None:
     """Whatever the formula."""
     seen = [piece(field, level=at) for field, at in zip(FIELDS, (500.0, 850.0, 1e3), strict=True)]

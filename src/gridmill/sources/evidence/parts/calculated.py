@@ -125,8 +125,11 @@ def _check_labels(pieces: Sequence[Piece], places: Sequence[Place], values: Valu
         if one.wrong is not None and one.is_of_others:
             one.wrong.check_labels_at(one.place)
     doubtful = [one for one in shown if one.may_tell]
-    if doubtful and all(said.values()) and not any(one.tells for one in doubtful):
-        _refuse_untold(labelled, doubtful)
+    # What mixes labels tells nothing where the same place may be of one label alone.
+    alone = {one.place for one in doubtful if one.wrong is not None}
+    telling = [one for one in doubtful if one.wrong is not None or one.place not in alone]
+    if telling and all(said.values()) and not any(one.tells for one in telling):
+        _refuse_untold(labelled, telling)
 
 
 def _is_own(made_of: MadeOf) -> bool:
