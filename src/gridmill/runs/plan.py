@@ -22,7 +22,7 @@ from gridmill.model.epochs import made_earlier
 from gridmill.model.reports.run_report import RunReport
 from gridmill.model.variables import DataVar
 from gridmill.model.wording import count_of, made_under
-from gridmill.pipeline.slabs.dividing import slabs_for
+from gridmill.pipeline.slabs.dividing import SlabNeeds, needs_of
 from gridmill.planning.belief import AS_RECORDED, Belief
 from gridmill.planning.prepare import PreparedRegion, prepare_region
 from gridmill.planning.source_files.rhythm import Rhythm
@@ -38,10 +38,8 @@ __all__ = ["Experience", "Plan", "learn", "plan_of", "plan_selected"]
 
 # Of the last runs, the one that moved most says best how fast the next will be.
 RUNS_LOOKED_AT = 5
-# Interpreter and libraries of a worker, and what it holds of the slab that it compresses: together
-# the 0.5 GiB of `python -m benchmarks memory`.
+# Interpreter and libraries of a worker: with a slab, the 0.5 GiB of `python -m benchmarks memory`.
 WORKER_NBYTES = 200e6
-SLABS_HELD = 2.5
 
 
 @dataclass(frozen=True)
@@ -155,10 +153,9 @@ class Plan:
             **sums,
             "source_nbytes": known and round(sums["source_files"] * known.source_nbytes),
             "store_nbytes": known and round(sums["raw_nbytes"] * known.stored_share),
-            "memory_nbytes_per_worker": max(
-                (region["memory_nbytes"] for region in to_do), default=0
-            ),
+            "memory_nbytes_per_worker": _most(to_do, "memory_nbytes"),
             "tmp_disk_nbytes_per_worker": _tmp_disk(to_do, chains, known),
+            "source_files_per_worker": _most(to_do, "source_files") * _regions_at_once(to_do),
             "seconds": known and round(sums["raw_nbytes"] / known.raw_nbytes_per_s, 1),
             "estimated_from": known and {"run": known.run, "workers": known.workers},
             "passed_over": {"regions": self.regions - varying, "why": self._why_passed_over()},
@@ -200,8 +197,8 @@ def _remarks(every: Sequence[PreparedRegion]) -> Iterator[str]:
         yield f"{made_under(what, many)}: --redo reprocesses them, nothing else does"
     if opened := sum(_opened_by_xarray(prepared) for prepared in every):
         yield (
-            f"xarray opens source files {opened:,} times, each once for every variable: several "
-            "times the work of read_netcdf or of a decoder of one's own"
+            f"xarray opens source files {opened:,} times, each once for every variable or input of "
+            "one: several times the work of read_netcdf or of a decoder of one's own"
         )
     moved = sum(prepared.has_moved for prepared in stay)
     if moved:
@@ -281,8 +278,15 @@ def _opened_by_xarray(prepared: PreparedRegion) -> int:
     """Return how often files of a region are opened the slow way."""
     if not isinstance(prepared.job, XarrayRegionJob):
         return 0
-    groups = prepared.groups
-    return sum((len(group.files) - len(group.kept)) * len(group.todo) for group in groups)
+    return sum(
+        file.gives(source.name)
+        for group in prepared.groups
+        for var in group.variables
+        if var.name in group.todo
+        for at, file in enumerate(group.files)
+        if at not in group.kept
+        for source in var.sources
+    )
 
 
 def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict[str, Any]:
@@ -293,11 +297,7 @@ def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict
     # Of what was prepared: to cut the template for each variable would take most of the time.
     shapes = {var.name: tuple(prepared.sizes[dim] for dim in var.dims) for var in to_do}
     sizes = {var.name: _raw_nbytes(var, shapes[var.name]) for var in to_do}
-    slabs = {
-        var.name: slabs_for(job, var, shapes[var.name], step_offsets(job, var)) for var in to_do
-    }
-    largest = max((_nbytes_of_first(var, slabs[var.name]) for var in to_do), default=0)
-    divided = [sizes[name] for name, of_variable in slabs.items() if len(of_variable) > 1]
+    needs = [needs_of(job, var, shapes[var.name], step_offsets(job, var)) for var in to_do]
     return {
         "first": None if job.is_static else job.region.label(index),
         "last": None if job.is_static else str(index[job.region.stop - 1]),
@@ -309,13 +309,13 @@ def _describe_region(prepared: PreparedRegion, known: Experience | None) -> dict
         "source_files": prepared.n_files,
         "source_nbytes": known and round(prepared.n_files * known.source_nbytes),
         "raw_nbytes": sum(sizes.values()),
-        "scratch_nbytes": max(divided, default=0),
+        "scratch_nbytes": max((one.disk_nbytes for one in needs), default=0),
         "largest_nbytes": max(sizes.values(), default=0),
-        "memory_nbytes": round(WORKER_NBYTES + _held(prepared, largest)) if to_do else 0,
+        "memory_nbytes": round(WORKER_NBYTES + _held(prepared, needs)) if to_do else 0,
     }
 
 
-def _held(prepared: PreparedRegion, slab: int) -> float:
+def _held(prepared: PreparedRegion, needs: Sequence[SlabNeeds]) -> float:
     """Return what a worker holds: a slab that it encodes, or one and a file on another grid."""
     reading = (
         most_regridding_nbytes(
@@ -326,7 +326,8 @@ def _held(prepared: PreparedRegion, slab: int) -> float:
         )
         for group in prepared.groups
     )
-    return max(SLABS_HELD * slab, slab + max(reading, default=0))
+    beside = max((one.reading_nbytes for one in needs), default=0)
+    return max(*(one.memory_nbytes for one in needs), beside + max(reading, default=0))
 
 
 def _why_skipped(prepared: PreparedRegion) -> dict[str, str]:
@@ -351,30 +352,31 @@ def _tmp_disk(to_do: Sequence[Mapping[str, Any]], chains: int, known: Experience
     """Return what a worker needs on its own disk at most.
 
     Its share of the regions in flight keep their shards and source files there, and the variable
-    that it compresses its scratch, if it is divided. Before a first run shards count as if
-    nothing could be compressed, and source files not at all.
+    that it compresses what it scatters, if it is divided: all inputs of what is made of others, or
+    of many steps. Before a first run shards count as if nothing could be compressed, and source
+    files not at all.
     """
-    if not to_do:
-        return 0
-    counts = [len(region["todo"]) for region in to_do]
-    for_threads = ceil(CHAINS_PER_THREAD * threads_per_worker() / max(1, min(counts)))
-    regions = min(len(to_do), max(REGIONS_PER_WORKER, for_threads))
-    at_once = min(chains, regions * max(counts))
+    regions = _regions_at_once(to_do)
+    at_once = min(chains, regions * max((len(region["todo"]) for region in to_do), default=0))
     share: float = 1.0 if known is None else known.stored_share
-    shards = max(region["largest_nbytes"] for region in to_do) * share * at_once
-    sources = max(region["source_nbytes"] or 0 for region in to_do) * regions
-    scratch = max(region["scratch_nbytes"] for region in to_do)
-    return int(shards + sources + scratch)
+    shards = _most(to_do, "largest_nbytes") * share * at_once
+    sources = _most(to_do, "source_nbytes") * regions
+    return int(shards + sources + _most(to_do, "scratch_nbytes"))
+
+
+def _regions_at_once(to_do: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many regions a worker has in hand at most."""
+    fewest = min((len(region["todo"]) for region in to_do), default=1)
+    for_threads = ceil(CHAINS_PER_THREAD * threads_per_worker() / fewest)
+    return min(len(to_do), max(REGIONS_PER_WORKER, for_threads))
+
+
+def _most(to_do: Sequence[Mapping[str, Any]], name: str) -> int:
+    return max((region[name] or 0 for region in to_do), default=0)
 
 
 def _raw_nbytes(var: DataVar, shape: Sequence[int]) -> int:
     return int(prod(shape) * np.dtype(var.encoding.dtype).itemsize)
-
-
-def _nbytes_of_first(var: DataVar, slabs: Sequence[Sequence[slice]]) -> int:
-    """Return the bytes of the first slab: later ones are as large, or cut off by the end."""
-    values = prod(at.stop - at.start for at in slabs[0])
-    return int(values * np.dtype(var.encoding.value_dtype).itemsize)
 
 
 def plan_selected(opening: Opening, selection: Selection, present: Any, *, redo: bool) -> Plan:

@@ -158,3 +158,45 @@ def test_backfill_and_update_hold_the_fields_of_a_mirror(shared_data, tmp_path, 
             decode_message_into(expected, message)
             at = {"init_time": init, "lead_time": pd.Timedelta(lead, "h")}
             np.testing.assert_array_equal(ds[fields[field]].sel(at).values, expected)
+
+
+def test_an_archive_goes_on_with_a_second_mirror(shared_data, tmp_path):
+    """What is done stays done, and what the first one lacks comes from the other."""
+    (sample,) = (shared_data / "S4_decode_zoo").rglob("hrrr.t06z.wrfsfcf01-CFRZR.grib2")
+    name = "categorical_freezing_rain_surface"
+    roots = [tmp_path / "first", tmp_path / "second"]
+    for init in pd.date_range("2023-07-22", periods=3, freq="6h"):
+        for lead in (0, 1):
+            keys = {"dataTime": init.hour * 100, "forecastTime": lead}
+            step = f"{lead} hour fcst" if lead else "anl"
+            for root in roots:
+                path = root / f"hrrr.{init:%Y%m%d}/conus/hrrr.t{init:%H}z.wrfsfcf{lead:02d}.grib2"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(changed(sample.read_bytes(), keys))
+                idx = f"1:0:d={init:%Y%m%d%H}:CFRZR:surface:{step}:\n"
+                path.with_name(f"{path.name}.idx").write_text(idx)
+    lacking = list(roots[0].rglob("hrrr.t12z*"))
+    for path in lacking:
+        path.unlink()
+    with ArchiveServer(roots[0]) as first, ArchiveServer(roots[1]) as second:
+        first.release_all()
+        second.release_all()
+        alone = Short(tmp_path / "a.zarr", source_base=first.url)
+        alone.backfill("2023-07-22T12", variables=[name], client="none", now="2023-07-22T12")
+        before = {record.start: record for record in alone.store.tracker.all_records()}
+        asked = len(first.requests)
+        both = Short(tmp_path / "a.zarr", source_base=(first.url, second.url))
+        (skipped, _) = both.plan("2023-07-22T12").describe()["regions"]
+        assert (skipped["todo"], both.plan("2023-07-22T12").describe()["warnings"]) == ({}, [])
+        report = both.reformat_operational_update(client="none", now="2023-07-22T14")
+        assert (report.positions_after, report.failures) == (3, [])
+        assert not any(r.nbytes > 1 for r in first.requests[asked:] if r.status == 200)
+        assert {request.path for request in second.requests} == {
+            f"{path.relative_to(roots[0])}" for path in lacking
+        }
+    after = {record.start: record for record in both.store.tracker.all_records()}
+    for start, record in before.items():
+        assert after[start].variables == record.variables
+        assert after[start].groups == record.groups
+    taken = {file.fetched_from for group in after[2].groups for file in group}
+    assert all(url.startswith(second.url) for url in taken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -61,4 +62,39 @@ def test_nine_kinds_of_provider_are_compared_with_numpy() -> None:
     assert len(named) == 9
     for name, anchor in named:
         assert anchor in anchors, name
-        assert "np.testing.assert_" in (GALLERY / f"{name}.py").read_text(), name
+        assert variables_of(name) <= compared_in(name), name
+
+
+def variables_of(name: str) -> set[str]:
+    """Return the variables that the datasets of an example store."""
+    code = f"""
+import json, {name} as example
+from gridmill import DynamicalDataset
+found = [of for of in vars(example).values() if isinstance(of, type)]
+own = [of for of in found if issubclass(of, DynamicalDataset) and of is not DynamicalDataset]
+print(json.dumps([var.name for of in own for var in of.template_config.data_vars]))
+"""
+    path = os.pathsep.join([str(GALLERY), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = set(json.loads(done.stdout))
+    assert names, name
+    return names
+
+
+def compared_in(name: str) -> set[str]:
+    """Return the variables whose stored values an example compares with an array."""
+    module = ast.parse((GALLERY / f"{name}.py").read_text())
+    calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
+    asserting = [call for call in calls if ast.unparse(call.func).startswith("np.testing.assert_")]
+    given = [part for call in asserting for part in ast.walk(call.args[0])]
+    return {
+        part.attr
+        for part in given
+        if isinstance(part, ast.Attribute) and ast.unparse(part.value) == "stored"
+    }

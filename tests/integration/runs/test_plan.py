@@ -10,8 +10,9 @@ import pytest
 from gridmill.display.plan_page import plan_page
 from gridmill.display.stretches import Stretch, stretches_chart
 from gridmill.display.svg import MOST_BARS
+from gridmill.pipeline.slabs.dividing import SLABS_HELD
 from gridmill.runs.in_flight import CHAINS_PER_THREAD, REGIONS_PER_WORKER
-from gridmill.runs.plan import SLABS_HELD, WORKER_NBYTES, learn
+from gridmill.runs.plan import WORKER_NBYTES, learn
 from gridmill.runs.workplaces.workplace import threads_per_worker
 from shown_html import Text
 from tiny import Provider, Tiny, TinyJob, TinyTemplate, dataset_of, hours, tiny_var, until

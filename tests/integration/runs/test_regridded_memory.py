@@ -16,7 +16,8 @@ from gridmill.authoring.regridding.footprint import regridding_nbytes
 from gridmill.authoring.regridding.geometry.targets import Target
 from gridmill.authoring.regridding.weights import make_weights
 from gridmill.datasets.noaa.hrrr_forecast import GRID as HRRR
-from gridmill.runs.plan import SLABS_HELD, WORKER_NBYTES
+from gridmill.pipeline.slabs.dividing import SLABS_HELD
+from gridmill.runs.plan import WORKER_NBYTES
 from hourly import START, HourlyTemplate, dataset, var
 from regridded import places
 

@@ -104,6 +104,11 @@ def of_two(path: Path) -> list[np.ndarray]:
     return [np.hypot(one, other) for one, other in zip(fields, above, strict=True)]
 
 
+def exponential(path: Path) -> list[np.ndarray]:
+    """Calculate each level of its field."""
+    return [np.exp(one / 100) for one in by_position(path)]
+
+
 READERS = [by_position, by_name, by_xarray, doubled]
 
 
@@ -185,6 +190,8 @@ def test_stacked_fields_in_another_order_are_turned(publish, tmp_path, read, fau
         (joined, shifted, "its lon goes from 15 to 165"),
         (joined, rolled, "its lon goes from -180 to -30, and the archive's longitude from 0 to"),
         (joined, upside_down, "its level is 500, and it is to fill 1000"),
+        (exponential, upside_down, "its level is 500, and it is to fill 1000"),
+        (of_two, upside_down, "its t was read with level in another order than the archive"),
         *(
             (read, upside_down, "its level is 500, and it is to fill 1000")
             for read in READERS
@@ -240,6 +247,95 @@ def test_an_area_that_an_author_takes_by_numbers_is_compared(publish, tmp_path, 
     class Taking(Job):
         def read_data(self, coord, data_var):
             return read_netcdf(coord.downloaded_path, "t")[:, TROPICS, WEST]
+
+    dataset = dataset_of(template=Area, job=Taking)(
+        tmp_path / "a", source_base=str(tmp_path / "provider")
+    )
+    report = dataset.backfill("2020-01-09", client="none", now=LATE)
+    if why is not None:
+        assert report.positions_after == CHANGED
+        assert why in report.problems[0].detail
+        return
+    with dataset.store.open_dataset() as ds:
+        stored = ds["t"].values
+    expected = np.stack([fields(day)[:, TROPICS, WEST] for day in range(len(DAYS))])
+    np.testing.assert_allclose(stored, expected, rtol=1e-6)
+
+
+EVERY, SOME = slice(None, None, 2), slice(1, None, 4)
+
+
+class Points(Levels):
+    """Some of the points that the files have."""
+
+    def dimension_coordinates(self) -> dict[str, Any]:
+        """Give every second latitude, and every fourth longitude."""
+        return {"level": LEVELS, "latitude": LATS[EVERY], "longitude": LONS[SOME]}
+
+    data_vars = (
+        DataVar(
+            name="t",
+            encoding=Encoding(chunks=(4, 3, 2, 3)),
+            attrs={"long_name": "t", "units": "K"},
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "why", "formula"),
+    [
+        *((flipped, None, of) for of in (np.copy, np.log)),
+        *((rolled, "its lon goes from -150 to 90", of) for of in (np.copy, np.log)),
+        (shifted, "its lon goes from 45 to 285", np.copy),
+        *((upside_down, None, of) for of in (np.copy, np.log)),
+    ],
+)
+def test_points_that_an_author_picks_by_numbers_are_compared(
+    publish, tmp_path, fault, why, formula
+):
+    """The same points in another order are turned, and others are not published."""
+    publish(fault)
+
+    class Picking(Job):
+        def read_data(self, coord, data_var):
+            return formula(read_netcdf(coord.downloaded_path, "t")[:, EVERY, SOME])
+
+    dataset = dataset_of(template=Points, job=Picking)(
+        tmp_path / "a", source_base=str(tmp_path / "provider")
+    )
+    report = dataset.backfill("2020-01-09", client="none", now=LATE)
+    if why is not None:
+        assert report.positions_after == CHANGED
+        assert why in report.problems[0].detail
+        return
+    with dataset.store.open_dataset() as ds:
+        stored = ds["t"].values
+    expected = np.stack([formula(fields(day)[:, EVERY, SOME]) for day in range(len(DAYS))])
+    np.testing.assert_allclose(stored, expected, rtol=1e-6)
+
+
+def each_level(path: Path) -> np.ndarray:
+    """Take the area of each level as it is read."""
+    return np.stack([read_netcdf(path, "t", index={"level": at})[TROPICS, WEST] for at in range(3)])
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (flipped, "its lat goes from "),
+        (rolled, "its lon goes from -120 to 30"),
+        (shifted, "its lon goes from 75 to 225"),
+        (upside_down, "its level is 500, and it is to fill 1000"),
+        (celsius, None),
+    ],
+)
+def test_an_area_of_each_level_is_compared_before_it_is_stacked(publish, tmp_path, fault, why):
+    """As one that is taken of all levels at once."""
+    publish(fault)
+
+    class Taking(Job):
+        def read_data(self, coord, data_var):
+            return each_level(coord.downloaded_path)
 
     dataset = dataset_of(template=Area, job=Taking)(
         tmp_path / "a", source_base=str(tmp_path / "provider")

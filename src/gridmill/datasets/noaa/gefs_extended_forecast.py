@@ -22,7 +22,11 @@ from gridmill.authoring.forecasts.job import GribForecastJob
 from gridmill.authoring.forecasts.template import ForecastTemplate
 from gridmill.authoring.forecasts.variables import GribVar
 from gridmill.authoring.grids import HorizontalGrid, LatitudeLongitudeGrid
-from gridmill.datasets.noaa.gefs_forecast import NoaaGefsForecastFile, NoaaGefsForecastTemplate
+from gridmill.datasets.noaa.gefs_forecast import (
+    MIRRORS,
+    NoaaGefsForecastFile,
+    NoaaGefsForecastTemplate,
+)
 from gridmill.datasets.noaa.variables import variables
 
 __all__ = [
@@ -151,7 +155,7 @@ class NoaaGefsExtendedForecast(DynamicalDataset):
 
     template_config = NoaaGefsExtendedForecastTemplate
     region_job = NoaaGefsExtendedForecastJob
-    source_base = "https://noaa-gefs-pds.s3.amazonaws.com"
+    source_base = MIRRORS[0]
     verified = (
         "NOAA's inventories of 2025-08-01, a member at 15 h and the control at 432 h, for every "
         "variable; no values"

@@ -4,9 +4,10 @@ Member 0 is the control forecast.
 
 The history of the product: version 12 of GEFS began with the forecast of 2020-09-23 12 UTC. Before,
 files had 1° and other names; the archive does not have them (github.com/dynamical-org/reformatters,
-noaa/gefs). The source is NOAA's open data bucket at Amazon. The same paths are in Google's bucket
-gfs-ensemble-forecast-system, and for some days below com/gens/prod of NOAA's own server NOMADS
-(github.com/blaylockbk/Herbie, models/gefs.py); either will do as `source_base`, none was tried.
+noaa/gefs). The source is NOAA's open data bucket at Amazon. The same paths are in Google's bucket,
+which `MIRRORS` has after it for ``source_base=MIRRORS`` (see
+`gridmill.datasets.noaa.gfs_forecast`), and for some days below com/gens/prod of NOAA's own server
+NOMADS (github.com/blaylockbk/Herbie, models/gefs.py); none was tried.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ from gridmill.datasets.noaa.about import NCEP
 from gridmill.datasets.noaa.variables import former_variables, variables
 
 __all__ = [
+    "MIRRORS",
     "NoaaGefsForecast",
     "NoaaGefsForecastFile",
     "NoaaGefsForecastJob",
     "NoaaGefsForecastTemplate",
 ]
 
+MIRRORS = (
+    "https://noaa-gefs-pds.s3.amazonaws.com",
+    "https://storage.googleapis.com/gfs-ensemble-forecast-system",
+)
 GRID = LatitudeLongitudeGrid(step_degrees=0.25)
 DIMS = ("init_time", "ensemble_member", "lead_time", "latitude", "longitude")
 # All members of a place in three chunks of 4.5 MB before compression; a shard has 335 MB.
@@ -96,7 +102,7 @@ class NoaaGefsForecast(DynamicalDataset):
 
     template_config = NoaaGefsForecastTemplate
     region_job = NoaaGefsForecastJob
-    source_base = "https://noaa-gefs-pds.s3.amazonaws.com"
+    source_base = MIRRORS[0]
     verified = (
         "NOAA's inventory of a member at 15 h of 2025-08-01 for every variable; the values of one "
         "field, soil moisture of the control of 2025-01-01"

@@ -1,8 +1,14 @@
 """Global forecasts of NOAA's GFS, every 6 hours, to 16 days.
 
 Two products on regular grids: 0.25°, hourly to 120 h and 3-hourly to 384 h (`NoaaGfsForecast`),
-and 1°, 3-hourly (`NoaaGfsForecast1Deg`). The source is NOAA's open data bucket; any mirror with its
-layout will do as `source_base`.
+and 1°, 3-hourly (`NoaaGfsForecast1Deg`). The source is NOAA's open data bucket at Amazon.
+
+`MIRRORS` has it and those with the same paths, in order of preference, for ``source_base=MIRRORS``
+or several ``--source-base``: Google has the forecasts since 2021, Azure the last 30 days
+(github.com/blaylockbk/Herbie, models/gfs.py). None was tried, and none is asked unless it is named:
+a mirror that cannot be reached, or answers 403 for a file that it lacks, holds open what the bucket
+says is absent. NOAA's own server NOMADS, com/gfs/prod, has the newest two days some minutes before;
+it allows 120 requests a minute (`DownloadSettings.most_a_minute`), and redirects who asks more.
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ from gridmill.datasets.noaa.variables import PRESSURE_LEVELS, variables
 __all__ = [
     "ATTRIBUTES",
     "GRID",
+    "MIRRORS",
     "SOURCE",
     "NoaaGfsForecast",
     "NoaaGfsForecast1Deg",
@@ -36,6 +43,11 @@ __all__ = [
 ]
 
 SOURCE = "https://noaa-gfs-bdp-pds.s3.amazonaws.com"
+MIRRORS = (
+    SOURCE,
+    "https://storage.googleapis.com/global-forecast-system",
+    "https://noaagfs.blob.core.windows.net/gfs",
+)
 ATTRIBUTES = {
     "dataset_id": "noaa-gfs-forecast",
     "title": "NOAA GFS forecast, 0.25°",

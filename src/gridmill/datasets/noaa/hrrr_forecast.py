@@ -3,8 +3,10 @@
 Two products: every 6 hours, to 48 hours (`NoaaHrrrForecast`), and every hour, to 18 hours
 (`NoaaHrrrForecastHourly`); the second has the first 18 hours of the first's forecasts, too.
 Fields stay on the model's Lambert grid: dims y and x in metres, with latitudes, longitudes and the
-grid mapping beside them. The source is NOAA's open data bucket; any mirror with its layout will do
-as `source_base`.
+grid mapping beside them. The source is NOAA's open data bucket at Amazon. The same paths are in
+Google's bucket, which `MIRRORS` has after it for ``source_base=MIRRORS`` (see
+`gridmill.datasets.noaa.gfs_forecast`), and for two days below com/hrrr/prod of NOAA's own server
+NOMADS (github.com/blaylockbk/Herbie, models/hrrr.py); none was tried.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from gridmill.datasets.noaa.about import NCEP
 from gridmill.datasets.noaa.variables import variables
 
 __all__ = [
+    "MIRRORS",
     "NoaaHrrrForecast",
     "NoaaHrrrForecastFile",
     "NoaaHrrrForecastHourly",
@@ -28,6 +31,10 @@ __all__ = [
     "NoaaHrrrForecastTemplate",
 ]
 
+MIRRORS = (
+    "https://noaa-hrrr-bdp-pds.s3.amazonaws.com",
+    "https://storage.googleapis.com/high-resolution-rapid-refresh",
+)
 GRID = ProjectedGrid(
     mapping={
         "grid_mapping_name": "lambert_conformal_conic",
@@ -116,7 +123,7 @@ class NoaaHrrrForecast(DynamicalDataset):
 
     template_config = NoaaHrrrForecastTemplate
     region_job = NoaaHrrrForecastJob
-    source_base = "https://noaa-hrrr-bdp-pds.s3.amazonaws.com"
+    source_base = MIRRORS[0]
     verified = (
         "NOAA's inventories of 2022-10-14, 2023-11-04 and 2025-08-01 for every variable; the "
         "values of two fields of 2023-07-22 06 UTC"

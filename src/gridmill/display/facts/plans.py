@@ -102,7 +102,7 @@ def _needs(content: Mapping[str, Any]) -> list[Fact]:
         Fact(
             "tmp disk",
             f"at most {format_nbytes(disk)} per worker"
-            + (", beside the source files" if source is None else ""),
+            + (f", beside up to {_files_at_once(content)}" if source is None else ""),
         ),
         Fact(
             "time",
@@ -112,6 +112,10 @@ def _needs(content: Mapping[str, Any]) -> list[Fact]:
             f"as fast as {basis['run']}",
         ),
     ]
+
+
+def _files_at_once(content: Mapping[str, Any]) -> str:
+    return count_of(content["source_files_per_worker"], "source file")
 
 
 def regions_to_do(content: Mapping[str, Any]) -> Rows:

@@ -43,9 +43,11 @@ class Chain:
     def layers(self) -> Iterator[Layers]:
         """Return empty layers, and release their memory and disk space."""
         folder = self.scratch / uuid4().hex
-        with open_layers(self.work, folder) as layers:
-            yield layers
-        rmtree(folder, ignore_errors=True)
+        try:
+            with open_layers(self.work, folder) as layers:
+                yield layers
+        finally:  # what is tried after a failure needs its room
+            rmtree(folder, ignore_errors=True)
 
 
 def read_files(

@@ -72,7 +72,8 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
                 remarks.append(NO_TIME)
         check_scalars(evidence, promise)
     orders = [orders_of(evidence, values, promise) for evidence in seen]
-    whole = [one for one in zip(seen, orders, strict=True) if one[0].values.size == values.size]
+    lengths = _lengths(values)
+    whole = [one for one in zip(seen, orders, strict=True) if _lengths(one[0].values) == lengths]
     if not whole:
         remarks += compare_pieces(seen, values, promise)
         return remarks + compare_chosen(seen, values, promise)
@@ -81,3 +82,8 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
         remarks += compare_pieces(seen, values, promise, is_all=False)
     remarks += put_in_order([one for one, _ in whole], read, values, promise)
     return remarks + converted([one for one, _ in whole], read, values, promise)
+
+
+def _lengths(values: Values) -> list[int]:
+    """Return the lengths of several positions, whichever of them comes first."""
+    return sorted(n for n in values.shape if n > 1)

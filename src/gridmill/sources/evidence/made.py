@@ -9,17 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial, reduce
+from itertools import chain, combinations_with_replacement
 from math import lgamma, log
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Read", "is_as_in_file", "is_made_of", "is_same", "is_varied", "turned"]
+__all__ = [
+    "MOST_COMPARED",
+    "Read",
+    "is_as_in_file",
+    "is_made_of",
+    "is_rather_of",
+    "is_same",
+    "is_varied",
+    "turned",
+]
 
 Values = np.ndarray[Any, Any]
 # By axis, where each label of the archive is in the file.
 Orders = Mapping[int, np.ndarray[Any, Any]]
+Columns = Callable[[list[Values]], list[Values]]
 # Fewer ways to arrange values than these are found by chance.
 FEWEST_WAYS = 1000.0
 # How many values are looked at one by one, and by least squares; of more, so many are drawn.
@@ -37,6 +48,8 @@ LEFT_OF_ROWS, TIMES_OF_ROWS = 0.55, 1.7
 MOSTLY, FEWEST_CLASSES = 0.4, 8
 # What rounding to float32 does, some times over.
 SINGLE = 8 * float(np.finfo("float32").eps)
+# How many values tell of which of two fields others were made.
+MOST_COMPARED = 4096
 # Of more than so many, squares and products are too many to try.
 MOST_MULTIPLIED = 3
 # Into how many classes what was read is put, and how many values a class has at least on average.
@@ -125,6 +138,42 @@ def is_as_in_file(values: Values, read: Sequence[Read]) -> bool | None:
     return None if found and not is_one_order else found
 
 
+def is_rather_of(values: Values, first: Sequence[Read], second: Sequence[Read]) -> bool | None:
+    """Whether values were made of some that were read, not of others; None: nothing shows it.
+
+    Each may lie in the file's order or in the archive's.
+    """
+    rises = [any(map(partial(_rises_or_falls, values), _ways(of))) for of in (first, second)]
+    if rises[0] != rises[1]:
+        return rises[0]
+    by_sums = map(_share_left_of, (_columns, _multiplied, _cubed))
+    for share in (*by_sums, _share_left_by_classes):
+        found = _is_better((share(values, first), share(values, second)), LEFT, TIMES)
+        if found is not None:
+            return found
+    return None
+
+
+def _ways(read: Sequence[Read]) -> list[Values]:
+    """Return one alone in both orders; nothing of several."""
+    return [way for one in read[: len(read) == 1] for way in (one.raw, one.turned)]
+
+
+def _share_left_of(columns: Columns) -> Callable[[Values, Sequence[Read]], float | None]:
+    def share(values: Values, read: Sequence[Read]) -> float | None:
+        return _least(_left_of(values, read, columns, MOST_COMPARED))
+
+    return share
+
+
+def _share_left_by_classes(values: Values, read: Sequence[Read]) -> float | None:
+    return _least(_left_by_classes(values, read, MOST_COMPARED))
+
+
+def _least(left: tuple[float | None, float | None]) -> float | None:
+    return min((one for one in left if one is not None), default=None)
+
+
 def _are_equal(first: Orders, second: Orders) -> bool:
     return first.keys() == second.keys() and all(
         np.array_equal(order, second[number]) for number, order in first.items()
@@ -199,15 +248,7 @@ def _by_classes(values: Values, read: Sequence[Read]) -> bool | None:
 
     Directions, codes of a table, bits and categories are no sums and rise with nothing.
     """
-    if len(read) > MOST_MULTIPLIED:
-        return None
-    at = _drawn(np.logical_and.reduce([_known(values, one) for one in read]), MOST_SQUARED)
-    ours = _normal(values.ravel()[at])
-    left = (
-        _left_of_classes(ours, [of.ravel()[at] for of in fields])
-        for fields in ([one.raw for one in read], [one.turned for one in read])
-    )
-    return _is_better((next(left), next(left)), LEFT, TIMES)
+    return _is_better(_left_by_classes(values, read), LEFT, TIMES)
 
 
 def _is_better(left: tuple[float | None, float | None], most: float, times: float) -> bool | None:
@@ -295,18 +336,17 @@ def _has_order(values: Values) -> bool:
     return ways >= log(FEWEST_WAYS)
 
 
-Columns = Callable[[list[Values]], list[Values]]
-
-
 def _left_of(
-    values: Values, read: Sequence[Read], columns: Columns
+    values: Values, read: Sequence[Read], columns: Columns, most: int = MOST_SQUARED
 ) -> tuple[float | None, float | None]:
     """Return which share of values least squares leave, by what was read and by it turned.
 
     None where there are too few to tell.
     """
+    if not read:
+        return None, None
     known = np.logical_and.reduce([_known(values, one) for one in read])
-    at = _drawn(known, MOST_SQUARED)
+    at = _drawn(known, most)
     ours = _normal(values.ravel()[at])
     raw = [_normal(one.raw.ravel()[at]) for one in read]
     turned = [_normal(one.turned.ravel()[at]) for one in read]
@@ -330,6 +370,14 @@ def _multiplied(read: list[Values]) -> list[Values]:
     return read + [a * b for a, b in pairs]
 
 
+def _cubed(read: list[Values]) -> list[Values]:
+    """Return all products of up to three, which come near whatever is smooth."""
+    if len(read) > MOST_MULTIPLIED:
+        return read
+    some = (combinations_with_replacement(read, n) for n in (1, 2, 3))
+    return [reduce(np.multiply, of) for of in chain.from_iterable(some)]
+
+
 def _left(ours: Values, columns: list[Values]) -> float | None:
     free = len(columns) + 1
     if ours.size < 3 * free or not ours.any():
@@ -337,6 +385,20 @@ def _left(ours: Values, columns: list[Values]) -> float | None:
     design = np.stack([np.ones_like(ours), *columns], axis=1)
     fitted = design @ np.linalg.lstsq(design, ours, rcond=None)[0]
     return float(((ours - fitted) ** 2).sum() / (ours**2).sum())
+
+
+def _left_by_classes(
+    values: Values, read: Sequence[Read], most: int = MOST_SQUARED
+) -> tuple[float | None, float | None]:
+    """Return which share of values the means of classes leave, as `_left_of` does."""
+    if not 0 < len(read) <= MOST_MULTIPLIED:
+        return None, None
+    at = _drawn(np.logical_and.reduce([_known(values, one) for one in read]), most)
+    ours = _normal(values.ravel()[at])
+    return (
+        _left_of_classes(ours, [one.raw.ravel()[at] for one in read]),
+        _left_of_classes(ours, [one.turned.ravel()[at] for one in read]),
+    )
 
 
 def _left_of_classes(ours: Values, read: list[Values]) -> float | None:

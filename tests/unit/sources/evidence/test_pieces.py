@@ -235,6 +235,139 @@ def test_whatever_is_read_first_each_place_is_made_of_its_own(by_name: bool) -> 
     np.testing.assert_array_equal(values, wanted)
 
 
+POINTS = np.linspace(60.0, 20, 40), np.arange(0.0, 360, 6)
+WINDS = np.random.default_rng(2).normal(0, 9, (6, 40, 60)).astype("float32")
+
+
+def levels(**changes: Any) -> Promise:
+    """Return what a file of three levels of a larger grid should hold."""
+    latitude, longitude = POINTS
+    axes = {
+        "level": ExpectedAxis(labels=LEVELS, units="hPa"),
+        "latitude": ExpectedAxis(labels=latitude, units="degrees_north"),
+        "longitude": ExpectedAxis(labels=longitude, units="degrees_east"),
+    }
+    return promise(axes=axes, **changes)
+
+
+def winds(
+    labels: Sequence[float], others: Sequence[float] | None = None, order: Sequence[int] = (0, 1, 2)
+) -> list[Evidence]:
+    """Return both components of each level, as a file's own labels say."""
+    pairs = zip(order, labels, others or labels, strict=True)
+    return [
+        replace(piece(field, *POINTS, level=level), variable=name)
+        for at, *both in pairs
+        for name, field, level in zip("uv", WINDS[2 * at : 2 * at + 2], both, strict=True)
+    ]
+
+
+FORMULAS = [np.hypot, lambda u, v: u - 2 * v, lambda u, v: np.degrees(np.arctan2(u, v)) % 360]
+
+
+@pytest.mark.parametrize("speed", FORMULAS)
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "wrong"), [((500, 850, 1000), 500), ((1000, 500, 850), 500), ((1000, 700, 500), 700)]
+)
+def test_what_was_calculated_of_other_levels_is_refused(
+    speed: Any, in_turn: bool, labels: Sequence[float], wrong: float
+) -> None:
+    """Of a file whose levels are upside down, or others; in whatever turn it is read."""
+    seen = winds([float(label) for label in labels])
+    values = speed(stacked(seen[::2]), stacked(seen[1::2]))
+    if in_turn:
+        seen = [*seen[::2], *seen[1::2]]
+    place = 1000 if labels[0] == wrong else 850
+    with pytest.raises(NotAsPromised, match=f"its level is {wrong}, and it is to fill {place}"):
+        compare(seen, values, levels())
+    assert compare(seen, values, levels(unchecked=frozenset(["level"]))) == []
+
+
+def test_both_that_went_into_a_calculation_are_of_its_level() -> None:
+    """Where only one of them lies upside down."""
+    seen = winds([1000.0, 850.0, 500.0], [500.0, 850.0, 1000.0])
+    values = np.hypot(stacked(seen[::2]), stacked(seen[1::2]))
+    with pytest.raises(NotAsPromised, match="its level is 500, and it is to fill 1000"):
+        compare(seen, values, levels())
+
+
+@pytest.mark.parametrize("speed", FORMULAS)
+@pytest.mark.parametrize("order", [(2, 1, 0), (0, 2, 1)])
+def test_levels_that_an_author_put_in_order_are_left(speed: Any, order: Sequence[int]) -> None:
+    """Each place is made of what says so, however it was read."""
+    seen = winds([float(LEVELS[at]) for at in order], order=order)
+    values = speed(WINDS[::2], WINDS[1::2])
+    assert compare(seen, values, levels()) == []
+    by_component = [*seen[::2], *seen[1::2]]
+    assert compare(by_component, values, levels()) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("formula", "n_inputs"),
+    [
+        (lambda u, v: np.hypot(8 * u + 3, 8 * v), 2),
+        (lambda t, q: np.clip(50 + 30 * q - 20 * t + 5 * t * q, 0, 100), 2),
+        (lambda a, b, c: a * b + c**3, 3),
+        (lambda t, q, p, u: (280 + 10 * t) * np.exp(q / 9) * (1 + p / 50) ** -0.3 + u**2 / 10, 4),
+    ],
+)
+def test_levels_that_resemble_each_other_are_told_apart(
+    formula: Any, n_inputs: int, seed: int
+) -> None:
+    """What is read upside down and put in order is left; what was not put in order is refused."""
+    draw = np.random.default_rng(seed)
+    alike, own = draw.normal(size=(2, n_inputs, 3, 40, 60))
+    fields = (0.8 * alike[:, :1] + 0.6 * own).astype("float32")
+    values = formula(*fields)
+
+    def read(order: Sequence[int], labels: Sequence[int]) -> list[Evidence]:
+        return [
+            replace(piece(of[at], *POINTS, level=LEVELS[label]), variable=f"v{number}")
+            for at, label in zip(order, labels, strict=True)
+            for number, of in enumerate(fields)
+        ]
+
+    assert compare(read([2, 1, 0], [2, 1, 0]), values.copy(), levels()) == []
+    with pytest.raises(NotAsPromised, match="its level is 500, and it is to fill 1000"):
+        compare(read([0, 1, 2], [2, 1, 0]), values.copy(), levels())
+
+
+def test_a_level_of_one_field_is_shown_by_how_values_rise() -> None:
+    """Whatever the formula."""
+    seen = [piece(field, level=at) for field, at in zip(FIELDS, (500.0, 850.0, 1e3), strict=True)]
+    values = np.exp(5 * FIELDS)
+    with pytest.raises(NotAsPromised, match="its level is 500, and it is to fill 1000"):
+        compare(seen, values, promise())
+    assert compare(seen, values[::-1].copy(), promise()) == []
+
+
+def test_levels_that_nothing_shows_are_refused_unless_they_are_read_in_order() -> None:
+    """What an author makes of all of them is no field's; alike ones may lie anywhere."""
+    values = np.random.default_rng(3).random((3, 40, 60))
+    assert compare(winds([1000.0, 850.0, 500.0]), values.copy(), levels()) == []
+    seen = winds([500.0, 850.0, 1000.0])
+    with pytest.raises(NotAsPromised, match="its u and v were read with level in another order"):
+        compare(seen, values.copy(), levels())
+    assert compare(seen, np.zeros((3, 40, 60)), levels()) == []
+    unchecked = frozenset(["level"])
+    assert compare(seen, values.copy(), levels(unchecked=unchecked)) == []
+
+
+def test_what_an_author_makes_of_several_levels_is_theirs() -> None:
+    """Interpolated between two, or the difference of neighbours."""
+    between = [(1010.0, 990.0), (900.0, 800.0), (550.0, 450.0)]
+    fields = np.random.default_rng(4).random((6, 4, 5), "float32")
+    levels = [level for pair in between for level in pair]
+    seen = [piece(field, level=level) for field, level in zip(fields, levels, strict=True)]
+    assert compare(seen, (fields[::2] + fields[1::2]) / 2, promise()) == []
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    seen = [piece(FIELDS[at], level=LEVELS[at]) for pair in pairs for at in pair]
+    values = np.stack([FIELDS[a] - FIELDS[b] for a, b in pairs])
+    assert compare(seen, values, promise()) == []
+
+
 def test_what_an_author_turned_and_calculated_with_is_left() -> None:
     """Its values follow the archive's order; so do those of pieces that lay in it."""
     seen = components(slice(None, None, -1))
@@ -449,6 +582,82 @@ def test_points_that_were_taken_by_their_labels_are_those() -> None:
     }
     assert compare([tile(slice(None))], WIDE[::2, ::3].copy(), wide(axes=axes)) == []
     assert compare([tile(slice(None))], WIDE[BOX] ** 2, box()) == []
+
+
+EVERY = {
+    "every other": (slice(None, None, 2), slice(None, None, 3)),
+    "backwards": (slice(None, None, -2), slice(1, None, 3)),
+    "a list": (np.array([0, 3, 4, 9]), np.array([17, 2, 3, 5, 11])),
+}
+every_pick = pytest.mark.parametrize("pick", EVERY.values(), ids=EVERY)
+
+
+def picks(pick: Any, **changes: Any) -> Promise:
+    """Return what a file of the points that are picked should hold."""
+    axes = {
+        "latitude": ExpectedAxis(labels=WIDE_LATS[pick[0]], units="degrees_north"),
+        "longitude": ExpectedAxis(labels=WIDE_LONS[pick[1]], units="degrees_east"),
+    }
+    return wide(axes=axes, **changes)
+
+
+@every_pick
+@pytest.mark.parametrize("formula", [lambda t: t, lambda t: t - np.float32(273), np.exp])
+@pytest.mark.parametrize("dims", [(0,), (1,), (0, 1)])
+def test_points_that_are_picked_by_numbers_are_compared(
+    pick: Any, formula: Any, dims: Sequence[int]
+) -> None:
+    """Of a file that turned they are others, whatever was calculated of them."""
+    scaled = (WIDE - 280) / 9
+    turn = tuple(slice(None, None, -1 if at in dims else None) for at in range(2))
+    taken = np.ix_(*(np.arange(n)[at] for n, at in zip(WIDE.shape, pick, strict=True)))
+    right, turned = (
+        piece(scaled[at], WIDE_LATS[at[0]], WIDE_LONS[at[1]]) for at in ((slice(None),) * 2, turn)
+    )
+    values = formula(scaled[taken])
+    before = values.copy()
+    assert compare([right], values, picks(pick)) == []
+    values = formula(turned.values[taken])
+    try:
+        assert compare([turned], values, picks(pick)) != []
+    except NotAsPromised as error:
+        assert "goes from" in str(error)  # noqa: PT017
+    else:  # the same points in another order
+        np.testing.assert_array_equal(values, before)
+    unchecked = frozenset(["latitude", "longitude"])
+    assert compare([turned], formula(turned.values[taken]), picks(pick, unchecked=unchecked)) == []
+
+
+def test_what_was_calculated_of_two_picks_is_compared() -> None:
+    """And what follows neither their labels nor those of a turned file is the author's."""
+    pick = EVERY["every other"]
+    over = WIDE_LATS[:14][::-1]
+    fields = np.random.default_rng(6).normal(0, 9, (2, 14, 18)).astype("float32")
+    seen = [
+        replace(piece(of, over, WIDE_LONS), variable=name)
+        for name, of in zip("uv", fields, strict=True)
+    ]
+    axes = dict(picks((slice(0, 14, 2), pick[1])).axes)
+    values = np.hypot(*(of[::2, ::3] for of in fields))
+    with pytest.raises(NotAsPromised, match="its lat goes from -60 to 60"):
+        compare(seen, values, wide(axes=axes))
+    right = np.hypot(*(of[::-1][::2, ::3] for of in fields))
+    assert compare(seen, right, wide(axes=axes)) == []
+    assert compare(seen, np.sort(values.ravel()).reshape(values.shape), wide(axes=axes)) == []
+
+
+def test_steps_that_are_picked_are_those_of_the_archive() -> None:
+    """Every second lead, of a file that has others one day."""
+    leads = np.arange(8.0) * 3600
+    axes = {"lead_time": ExpectedAxis(labels=leads[::2], units="seconds"), **wide().axes}
+    fields = np.stack([WIDE + number for number in range(8)])
+    one = piece(WIDE, WIDE_LATS, WIDE_LONS)
+    step = Axis(name="step", values=np.arange(8.0), units="hours")
+    read = replace(one, values=fields, axes=(step, *one.axes))
+    assert compare([read], fields[::2].copy(), wide(axes=axes)) == []
+    late = replace(read, axes=(replace(step, values=np.arange(8.0) + 1), *one.axes))
+    with pytest.raises(NotAsPromised, match="its step goes from"):
+        compare([late], fields[::2].copy(), wide(axes=axes))
 
 
 def test_the_level_that_was_taken_is_the_one_that_is_promised() -> None:

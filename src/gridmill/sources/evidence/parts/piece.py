@@ -156,16 +156,32 @@ class Piece:
     def compare_at(self, place: Place, values: Values) -> list[str]:
         """Compare it with where it lies; what is only told otherwise is converted there."""
         there = at_place(values, place)
-        at = {number: one for number, one in enumerate(place) if one is not None}
-        promise = self.promise_at(at)
-        check_scalars(self.evidence, promise)
-        self._check_time(at)
+        promise = self.check_labels_at(place)
         orders = None if self.short else self.orders
         if orders is None:  # says what is wrong
             orders = orders_of(self.evidence, there, promise)
         read = [Read(self.raw, orders)]
         remarks = put_in_order([self.evidence], read, there, promise)
         return remarks + converted([self.evidence], read, there, promise)
+
+    def check_labels_at(self, place: Place) -> Promise:
+        """Compare its labels of one value with a place; what a file of that should hold.
+
+        Raises
+        ------
+        NotAsPromised
+            It is of another level, member or time.
+        """
+        at = {number: one for number, one in enumerate(place) if one is not None}
+        promise = self.promise_at(at)
+        check_scalars(self.evidence, promise)
+        self._check_time(at)
+        return promise
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """What its file says of it by coordinates of one value."""
+        return tuple(sorted((name, str(one.values)) for name, one in self.evidence.scalars.items()))
 
     def _check_time(self, at: Mapping[int, int | range]) -> None:
         """Compare times with the part of the append dim that it fills."""
