@@ -25,8 +25,7 @@ from gridmill.pipeline.values import Bench, Receipt, RunContext
 from gridmill.pipeline.workspace import Workspace
 from gridmill.planning.prepare import PreparedRegion
 from gridmill.planning.source_files.grouping import sources_of
-from gridmill.publishing.extent import Extent
-from gridmill.publishing.view import ReaderView
+from gridmill.publishing.view import view_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.objects.leftovers import temporary_folder
@@ -198,7 +197,7 @@ def _complete(
     end = None if job.is_static else job.region.stop
     ds = archive.template_ds[[variable]].isel({dim: slice(0, end)} if end is not None else {})
     with lease.publishing() as check:
-        ReaderView(archive, Extent(archive), target).show(ds, check, seen=0)
+        view_of(archive, target).show(ds, check, seen=0)
 
 
 def _outcome(

@@ -31,7 +31,7 @@ from gridmill.stores.metadata import ROOT, array_metadata
 from gridmill.stores.objects.leftovers import temporary_folder
 from gridmill.stores.structure import STATISTICS
 
-__all__ = ["Check", "ReaderView"]
+__all__ = ["Check", "ReaderView", "view_of"]
 
 # Raises where the right to publish is lost, see `Lease.publishing`.
 Check = Callable[[], None]
@@ -251,3 +251,8 @@ def _write_metadata(root: Mapping[str, Any], folder: Path) -> None:
     for name, array in root["consolidated_metadata"]["metadata"].items():
         (folder / name).mkdir(exist_ok=True)
         (folder / name / ROOT).write_text(json.dumps(array, indent=2))
+
+
+def view_of(archive: Archive, store: FinalStore) -> ReaderView:
+    """Return what readers of a store see of an archive, for work on it alone."""
+    return ReaderView(archive, Extent(archive), store)

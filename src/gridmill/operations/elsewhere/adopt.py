@@ -27,8 +27,7 @@ from gridmill.operations.elsewhere.examine import Examined, examine
 from gridmill.operations.elsewhere.metadata import metadata_in
 from gridmill.operations.maintenance import leased
 from gridmill.operations.rebuild import look, record_of, usual_places, visible_jobs
-from gridmill.publishing.extent import Extent
-from gridmill.publishing.view import ReaderView
+from gridmill.publishing.view import view_of
 from gridmill.sources.fetch.download import mask_url
 from gridmill.stores.contents.found import found_in
 from gridmill.stores.final_store import FinalStore
@@ -142,7 +141,7 @@ def _publish(examined: Examined, store: FinalStore, lease: Lease, message: str) 
         Another program changed the archive since it was examined.
     """
     archive = examined.archive
-    view = ReaderView(archive, Extent(archive), store)
+    view = view_of(archive, store)
     with lease.publishing() as check:
         source = found_in(store)
         if source is None or metadata_in(source)[0] not in (examined.found,):
