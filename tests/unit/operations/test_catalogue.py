@@ -210,3 +210,13 @@ def test_a_container_at_an_account_is_named_and_a_login_is_not():
     assert mask_text(f"see '{AT_ACCOUNT}'") == f"see '{AT_ACCOUNT}'"
     for url in ("abfs://box:pw@account/a", "sftp://box@host/a", "abfs://a@b@host/a"):
         assert mask_url(url).startswith(f"{url.partition('://')[0]}://***@")
+
+
+def test_a_replica_of_another_kind_gets_no_options_of_the_archive():
+    """An endpoint of S3 means nothing elsewhere; those of a local archive are its replicas'."""
+    options = {"endpoint_url": "https://s3.example.org"}
+    in_s3, local = (open_store(url, "x") for url in ("s3://b/a.zarr", "/data/a.zarr"))
+    at_azure, other = (open_store(url, "x") for url in (AT_ACCOUNT, "s3://c/a.zarr"))
+    ways = ways_in(in_s3, [at_azure, other, local], options)
+    assert [way.options for way in ways] == [options, {}, options, {}]
+    assert [way.options for way in ways_in(local, [other], options)] == [{}, options]

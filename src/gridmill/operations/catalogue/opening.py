@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gridmill.model.urls import AZURE_SCHEMES, is_local, local_path, mask_url
+from gridmill.model.urls import AZURE_SCHEMES, is_local, is_same_kind, local_path, mask_url
 from gridmill.stores.final_store import FinalStore
 
 __all__ = ["Way", "reader_options", "ways_in"]
@@ -117,7 +117,9 @@ def ways_in(
         name = f"{found.format}-{same + 1}" if same else found.format
         local = is_local(found.url)
         url = local_path(found.url).as_uri() if local else mask_url(found.url)
-        ways.append(Way(name, url, found.format, {} if local else options))
+        # They are those of the archive's file system; of a local one they can only mean replicas.
+        are_meant = is_local(store.url) or is_same_kind(found.url, store.url)
+        ways.append(Way(name, url, found.format, options if are_meant and not local else {}))
     return ways
 
 
