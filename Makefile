@@ -55,7 +55,7 @@ run-icechunk2: $(VENV313)/ready-icechunk2
 	$(BIN313)/python -m compileall -q src tests
 	$(BIN313)/python -m pytest -n 2 --dist loadfile tests/kept tests/integration/stores/test_icechunk_store.py \
 		tests/integration/operations/test_retain.py tests/integration/operations/test_retained_replicas.py \
-		tests/integration/operations/test_retain_and_promote.py \
+		tests/integration/operations/test_retain_and_promote.py tests/integration/operations/test_promoted_replicas.py \
 		tests/integration/operations/test_left_unpublished.py \
 		tests/integration/operations/test_renaming_in_place.py \
 		-k 'icechunk2 or test_icechunk_store or test_retain or test_left or test_renaming' $(PYTEST_ARGS)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
+import icechunk
 import numpy as np
 import pytest
 
 from gridmill.dataset import DynamicalDataset
 from gridmill.model.reports.run_report import RunReport
+from gridmill.operations.versions import following
 from gridmill.operations.versions.candidate import examine
 from gridmill.operations.versions.promote import (
     Beside,
@@ -23,6 +26,7 @@ from gridmill.operations.versions.promote import (
 from gridmill.publishing.replica import Replica
 from gridmill.stores.final_store import FinalStore
 from gridmill.stores.state.beside.exchange import mark_of, promotion_of, promotions_of
+from gridmill.testing import S3Server
 from gridmill.validation.checks.replicas import ReplicasEqual
 from killed_steps import Attempts, Readers, copies_to_kill
 from promoted import CORRECTED, Next, beside_with_replica, make, with_replica
@@ -77,6 +81,11 @@ def look_at(store: FinalStore, n: int = 8) -> int:
     for name in ("a", "b"):
         np.testing.assert_array_equal(values[name], truth(labels, name) + np.float32(by))
     return by
+
+
+needs_format_2 = pytest.mark.skipif(
+    icechunk.__version__.startswith("1."), reason="this Icechunk knows one format"
+)
 
 
 def assert_same(dataset: DynamicalDataset, by: int, n: int = 8) -> None:
@@ -202,6 +211,29 @@ def test_a_copy_that_was_begun_for_another_promotion_is_dropped(
     assert_same(with_replica(tmp_path, Tiny), 0)
 
 
+def test_what_was_interrupted_after_its_readers_saw_it_is_completed(
+    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its records follow, and its previous version stays what its readers saw before."""
+    staged(tmp_path)
+
+    def gone(*_: object) -> None:
+        raise OSError("the connection was lost")
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(following, "take_place", gone)
+        (outcome,) = let_see(beside_with_replica(tmp_path)).replicas
+    assert "the connection was lost" in str(outcome.failure)
+    dataset = with_replica(tmp_path)
+    assert look_at(dataset.replicas[0]) == CORRECTED
+    assert was_skipped(dataset)
+    report = complete(beside_with_replica(tmp_path), who="ann")
+    assert report is not None
+    assert [r.failure for r in report.replicas] == [None]
+    assert_same(with_replica(tmp_path), CORRECTED)
+    assert [look_at(store) for store in previous_of(tmp_path)] == [0, 0]
+
+
 def test_what_never_was_a_replica_is_not_replaced(tmp_path: Path, provider: Provider) -> None:
     """An archive with promotions of its own at an address that was given by mistake."""
     other = tmp_path / "other"
@@ -248,6 +280,33 @@ def test_a_local_replica_in_format_2_is_refused_by_name(tmp_path: Path, provider
     assert look_at(make(tmp_path).store) == 0
 
 
+@pytest.mark.parametrize("version", [1, pytest.param(2, marks=needs_format_2)])
+def test_a_replica_in_a_bucket_follows_with_icechunk2_too(
+    tmp_path: Path, provider: Provider, s3_server: S3Server, version: int
+) -> None:
+    """In either format; and the way back with it."""
+    bucket = f"b{uuid.uuid4().hex}"
+    s3_server.create_bucket(bucket)
+    own = {"storage_options": dict(s3_server.storage_options), "format_version": version}
+    options = {**own, "url": f"s3://{bucket}/a.icechunk"}
+    replica = {**own, "url": f"s3://{bucket}/b.icechunk", "format": "icechunk"}
+
+    def versions(kind: Any) -> Beside:
+        present = make(tmp_path, kind, **options, replicas=[replica])
+        others = (make(tmp_path, kind, **options, staged=s) for s in (True, "previous"))
+        return Beside(present, *others)
+
+    assert versions(Tiny).present.backfill(until(8), client="none").succeeded
+    assert make(tmp_path, **options, staged=True).backfill(until(8), client="none").succeeded
+    assert [r.failure for r in let_see(versions(Next)).replicas] == [None]
+    assert_same(versions(Next).present, CORRECTED)
+    assert [r.failure for r in return_to_previous(versions(Tiny)).replicas] == [None]
+    assert_same(versions(Tiny).present, 0)
+    provider.publish(hours(12))
+    assert [r.failure for r in update(versions(Tiny).present, 12).replicas] == [None]
+    assert_same(versions(Tiny).present, 0, 12)
+
+
 class Looking:
     """What readers of an archive and of its replica see."""
 
@@ -258,6 +317,12 @@ class Looking:
     def __call__(self) -> tuple[int, ...]:
         """Assert that it is one version, whole; say which."""
         return tuple(look_at(store) for store in self.stores)
+
+
+def previous_of(folder: Path) -> list[FinalStore]:
+    """Return the previous version of an archive, and of its replica."""
+    urls = (folder / "a", folder / "b")
+    return [make(folder, url=url, staged="previous").store for url in urls]
 
 
 def kill_at_each_step(base: Path, names: Any, act: str, kind: Any, by: int) -> set[Any]:
@@ -276,6 +341,7 @@ def kill_at_each_step(base: Path, names: Any, act: str, kind: Any, by: int) -> s
                 seen.add(state)
                 attempts.dies_before(None, str(folder))
                 assert_same(with_replica(folder, kind), by)
+                assert [look_at(s) for s in previous_of(folder)] == [CORRECTED - by] * 2
             assert readers.violations == [], number
             if is_done:
                 break
