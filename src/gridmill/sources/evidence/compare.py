@@ -23,7 +23,7 @@ from gridmill.sources.evidence.labels.along import check_scalars, orders_of
 from gridmill.sources.evidence.labels.valid import check_valid_time
 from gridmill.sources.evidence.made import Read
 from gridmill.sources.evidence.observed import Evidence
-from gridmill.sources.evidence.parts.chosen import compare_chosen
+from gridmill.sources.evidence.parts.chosen import compare_chosen, is_cut
 from gridmill.sources.evidence.parts.pieces import compare_pieces
 from gridmill.sources.evidence.times import check_time, time_of
 
@@ -72,8 +72,8 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
                 remarks.append(NO_TIME)
         check_scalars(evidence, promise)
     orders = [orders_of(evidence, values, promise) for evidence in seen]
-    lengths = _lengths(values)
-    whole = [one for one in zip(seen, orders, strict=True) if _lengths(one[0].values) == lengths]
+    same = [one for one in zip(seen, orders, strict=True) if one[0].values.size == values.size]
+    whole = [one for one in same if not is_cut(one[0], values, promise)]
     if not whole:
         remarks += compare_pieces(seen, values, promise)
         return remarks + compare_chosen(seen, values, promise)
@@ -82,8 +82,3 @@ def compare(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[
         remarks += compare_pieces(seen, values, promise, is_all=False)
     remarks += put_in_order([one for one, _ in whole], read, values, promise)
     return remarks + converted([one for one, _ in whole], read, values, promise)
-
-
-def _lengths(values: Values) -> list[int]:
-    """Return the lengths of several positions, whichever of them comes first."""
-    return sorted(n for n in values.shape if n > 1)

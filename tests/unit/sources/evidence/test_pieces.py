@@ -677,3 +677,13 @@ def test_the_level_that_was_taken_is_the_one_that_is_promised() -> None:
     assert compare([told], values[1].copy(), promised) == []
     with pytest.raises(NotAsPromised, match="its time is 2020-01-01 02:00"):
         compare([told], values[2].copy(), promised)
+
+
+def test_a_field_that_is_laid_out_otherwise_is_still_converted() -> None:
+    """Its points one after the other, or its dims changed: it is whole."""
+    cells = ExpectedAxis(labels=np.arange(WIDE.size))
+    read = tile(slice(None), units="degC")
+    values = WIDE.ravel().copy()
+    remarks = compare([read], values, wide(axes={"cell": cells}))
+    assert remarks == ["read with t in 'degC', converted to 'K'"]
+    np.testing.assert_allclose(values, WIDE.ravel() + 273.15, rtol=1e-6)

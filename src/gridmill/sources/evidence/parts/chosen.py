@@ -44,7 +44,7 @@ from gridmill.sources.evidence.parts.places import (
 )
 from gridmill.sources.evidence.times import check_time, time_of
 
-__all__ = ["compare_chosen"]
+__all__ = ["compare_chosen", "is_cut"]
 
 Values = np.ndarray[Any, Any]
 # By axis of what was read a position, which drops it, or several.
@@ -69,7 +69,7 @@ def compare_chosen(seen: Sequence[Evidence], values: Values, promise: Promise) -
     NotAsPromised
         They were taken from elsewhere.
     """
-    if values.shape != tuple(promise.axes[dim].labels.size for dim in promise.dims):
+    if not _has_labels(values, promise):
         return []
     larger = [evidence for evidence in seen if evidence.values.size > values.size]
     for evidence in larger:
@@ -78,6 +78,18 @@ def compare_chosen(seen: Sequence[Evidence], values: Values, promise: Promise) -
             return _compare([part], values, promise)
     remarks = _compare_calculated(larger, values, promise)
     return remarks + _compare_stacked(seen, values, promise)
+
+
+def is_cut(evidence: Evidence, values: Values, promise: Promise) -> bool:
+    """Whether what was read is a field of which a part is at each of several places.
+
+    It may have as many values as they have together.
+    """
+    return _has_labels(values, promise) and _cut_of(evidence, values, promise) is not None
+
+
+def _has_labels(values: Values, promise: Promise) -> bool:
+    return bool(values.shape == tuple(promise.axes[dim].labels.size for dim in promise.dims))
 
 
 def _compare_stacked(seen: Sequence[Evidence], values: Values, promise: Promise) -> list[str]:
