@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from decoded_messages import GRIB1, VALUES, WITH_MISSING, assert_points_agree, decode, soak
-from grib_messages import assemble, encode, encode_in_band_missing, sections
+from grib_messages import assemble, encode, encode_in_band_missing, section, sections
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages
 from gridmill.sources.grib.gaussian import reduced_longitudes
 from gridmill.sources.grib.identity import Surface
@@ -430,6 +430,18 @@ def test_layers_have_two_surfaces():
         scaleFactorOfSecondFixedSurface=-1, scaledValueOfSecondFixedSurface=4,
     )  # fmt: skip
     assert (found.first_surface, found.second_surface) == (Surface(106, 0.1), Surface(106, 40.0))
+
+
+@pytest.mark.parametrize("body", [b"\1", b"\1\2", b"\xff" * 30])
+def test_a_local_section_that_the_decoder_does_not_know_is_passed_over(body):
+    """Its contents are its centre's own: it hides neither values nor what they are."""
+    parts = sections(encode(VALUES, keys={"parameterNumber": 2, "Ni": 16, "Nj": 31}))
+    parts[2] = section(2, body)
+    message = assemble(*(parts[key] for key in sorted(parts)))
+    assert message_identity(message).number == 2
+    with open_message(message) as opened:
+        assert (opened.shape, opened.units) == ((31, 16), "K")
+    np.testing.assert_allclose(decode(message), VALUES, atol=2e-3)
 
 
 def octets_of(number, first, octets, **keys):
