@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from decoded_messages import GRIB1, VALUES, WITH_MISSING, assert_points_agree, decode, soak
-from grib_messages import assemble, encode, encode_in_band_missing, sections
+from grib_messages import assemble, encode, encode_in_band_missing, section, sections
 from gridmill.sources.grib.framing import GribCorrupt, GribRefused, iter_messages
 from gridmill.sources.grib.gaussian import reduced_longitudes
 from gridmill.sources.grib.identity import Surface
@@ -432,6 +432,45 @@ def test_layers_have_two_surfaces():
     assert (found.first_surface, found.second_surface) == (Surface(106, 0.1), Surface(106, 40.0))
 
 
+@pytest.mark.parametrize("body", [b"\1", b"\1\2", b"\xff" * 30])
+def test_a_local_section_that_the_decoder_does_not_know_is_passed_over(body):
+    """Its contents are its centre's own: it hides neither values nor what they are."""
+    parts = sections(encode(VALUES, keys={"parameterNumber": 2, "Ni": 16, "Nj": 31}))
+    parts[2] = section(2, body)
+    message = assemble(*(parts[key] for key in sorted(parts)))
+    assert message_identity(message).number == 2
+    with open_message(message) as opened:
+        assert (opened.shape, opened.units) == ((31, 16), "K")
+    np.testing.assert_allclose(decode(message), VALUES, atol=2e-3)
+
+
+def octets_of(number, first, octets, **keys):
+    """A message whose section `number` has other octets, counted from 1, from `first` on."""
+    parts = sections(encode(VALUES, keys=keys))
+    changed = bytearray(parts[number])
+    changed[first - 1 : first - 1 + len(octets)] = octets
+    return assemble(*({**parts, number: bytes(changed)}[key] for key in sorted(parts)))
+
+
+@pytest.mark.parametrize(("first", "which"), [(23, "first_surface"), (29, "second_surface")])
+def test_a_level_below_zero_has_its_sign(first, which):
+    """PV=-2e-06 of GFS: the first bit is the sign, which ecCodes takes for 2**31."""
+    message = octets_of(4, first, bytes([109, 9]) + (0x80000000 | 2000).to_bytes(4, "big"))
+    assert getattr(message_identity(message), which) == Surface(109, -2e-6)
+    message = octets_of(4, first, bytes([109, 9]) + b"\xff" * 4)
+    assert getattr(message_identity(message), which) == Surface(109, None)
+
+
+def test_a_step_that_is_missing_is_none():
+    """All bits set: no number of hours in the past or the future."""
+    found = message_identity(octets_of(4, 19, b"\xff" * 4))
+    assert (found.start_step, found.end_step) == (None, None)
+    found = message_identity(octets_of(4, 50, b"\xff" * 4, productDefinitionTemplateNumber=8))
+    assert (found.start_step, found.end_step) == (None, None)
+    found = message_identity(octets_of(4, 19, b"\x80\0\0\3"))
+    assert (found.start_step, found.end_step) == (-3 * HOUR, -3 * HOUR)
+
+
 PERIOD = {"productDefinitionTemplateNumber": 8, "forecastTime": 6, "lengthOfTimeRange": 3}
 
 
@@ -627,6 +666,16 @@ def test_a_date_that_does_not_exist_is_an_error():
     """A damaged header is not read as some other time."""
     with pytest.raises(GribCorrupt, match="does not exist"):
         identity(month=13)
+    # Year 9999, and seconds that lead beyond it, or to another minute.
+    for octets in (bytes([0x27, 0x0F, 12, 31, 23, 59, 60]), bytes([0x07, 0xE9, 8, 1, 0, 0, 75])):
+        with pytest.raises(GribCorrupt, match="does not exist"):
+            message_identity(octets_of(1, 13, octets))
+
+
+def test_a_second_that_is_not_given_is_no_offset():
+    """255 is missing, as for hours and minutes."""
+    message = octets_of(1, 13, bytes([0x07, 0xE9, 8, 1, 6, 0, 255]))
+    assert message_identity(message).reference_time == datetime(2025, 8, 1, 6)
 
 
 def test_a_step_beyond_all_that_can_be_is_an_error():

@@ -26,6 +26,7 @@ __all__ = [
     "iter_messages",
     "message_nbytes",
     "uint",
+    "without_local_section",
 ]
 
 
@@ -122,6 +123,12 @@ def grid_definition(message: bytes, sections: Sequence[Section]) -> bytes | None
         if number == 3:
             return message[start:stop]
     return None
+
+
+def without_local_section(message: bytes, sections: Sequence[Section]) -> bytes:
+    """Return an edition 2 message without its section 2, whose contents are its centre's own."""
+    body = b"".join(message[start:stop] for number, start, stop in sections if number != 2)
+    return _framed(message, body)
 
 
 def message_nbytes(data: bytes | memoryview | mmap.mmap, start: int = 0) -> int:
@@ -236,9 +243,13 @@ def _split_fields(message: bytes, offset: int) -> list[bytes]:
                 current[6] = bitmap
         elif number == 7:
             body = b"".join(current[key] for key in sorted(current))
-            nbytes = 16 + len(body) + 4
-            fields.append(message[:8] + nbytes.to_bytes(8, "big") + body + b"7777")
+            fields.append(_framed(message, body))
     return fields
+
+
+def _framed(message: bytes, body: bytes) -> bytes:
+    """Put sections between the first 8 octets of a message with its length, and its end."""
+    return message[:8] + (16 + len(body) + 4).to_bytes(8, "big") + body + b"7777"
 
 
 def _find_sections(message: bytes, offset: int) -> list[Section]:

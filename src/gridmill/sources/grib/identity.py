@@ -55,7 +55,7 @@ class MessageIdentity:
         Analysis or start of the forecast, in UTC, naive.
     start_step, end_step
         Period that the values describe, from `reference_time`; equal for an instant. None where it
-        is coded in months or years.
+        is coded in months or years, or missing.
     statistic
         None where the message does not say it.
     member
@@ -142,14 +142,23 @@ _GRIB1_PERIODS = {
 }
 
 
+# As ecCodes takes it of hours and minutes, too: not given.
+_NO_SECOND, _LEAP_SECOND = 255, 60
+
+
 def _read_reference_time(handle: int) -> datetime:
     date, time = integer(handle, "dataDate"), integer(handle, "dataTime")
     second = optional_integer(handle, "second") or 0
+    if second == _NO_SECOND:
+        second = 0
     try:
         minute = datetime(date // 10_000, date // 100 % 100, date % 100, time // 100, time % 100)
-    except ValueError as error:
-        raise GribCorrupt(f"the reference time {date} {time} does not exist") from error
-    return minute + timedelta(seconds=second)
+        if second > _LEAP_SECOND:
+            raise ValueError(f"there is no second {second}")
+        return minute + timedelta(seconds=second)
+    except (ValueError, OverflowError) as error:
+        what = f"{date} {time} and {second} s"
+        raise GribCorrupt(f"the reference time {what} does not exist") from error
 
 
 def _read_grib2_identity(handle: int) -> dict[str, Any]:
@@ -170,6 +179,8 @@ def _read_grib2_identity(handle: int) -> dict[str, Any]:
     }
 
 
+# All bits set is missing; ecCodes reads the first of them as a sign where there is one.
+_NO_FORECAST_TIME, _NO_LENGTH = -0x7FFFFFFF, 0xFFFFFFFF
 _Period = tuple[timedelta | None, timedelta | None, Statistic | None]
 
 
@@ -179,22 +190,25 @@ def _read_grib2_period(handle: int) -> _Period:
     if forecast_time is None:  # satellite and radar products
         return timedelta(0), timedelta(0), Statistic.INSTANT
     unit = _GRIB2_TIME_UNITS.get(integer(handle, "indicatorOfUnitOfTimeRange"))
-    start = None if unit is None else forecast_time * unit
+    is_missing = forecast_time == _NO_FORECAST_TIME
+    start = None if unit is None or is_missing else forecast_time * unit
     if not is_defined(handle, "typeOfStatisticalProcessing"):
         return start, start, Statistic.INSTANT
     figure = first_of_array(handle, "typeOfStatisticalProcessing")
     statistic = None if figure == 255 else _STATISTICS.get(figure, Statistic.OTHER)
     length_unit = _GRIB2_TIME_UNITS.get(first_of_array(handle, "indicatorOfUnitForTimeRange"))
-    if start is None or length_unit is None or integer(handle, "numberOfTimeRange") != 1:
+    length = first_of_array(handle, "lengthOfTimeRange")
+    is_missing = length == _NO_LENGTH or integer(handle, "numberOfTimeRange") != 1
+    if start is None or length_unit is None or is_missing:
         return None, None, statistic
-    return start, start + first_of_array(handle, "lengthOfTimeRange") * length_unit, statistic
+    return start, start + length * length_unit, statistic
 
 
 def _read_surface(handle: int, which: str) -> Surface | None:
     kind = optional_integer(handle, f"typeOf{which}FixedSurface")
     if kind is None or kind == 255:
         return None
-    return Surface(kind, optional_scaled(handle, f"{which}FixedSurface"))
+    return Surface(kind, optional_scaled(handle, f"{which}FixedSurface", is_signed=True))
 
 
 def _read_member(handle: int) -> int | None:

@@ -76,6 +76,10 @@ def silence_eccodes() -> None:
         _nowhere.append(nowhere)
 
 
+# Of four octets.
+_SIGN = 0x80000000
+
+
 def is_defined(handle: int, key: str) -> bool:
     """Whether a message has a key, be its value missing or not."""
     return bool(import_eccodes().codes_is_defined(handle, key))
@@ -123,10 +127,15 @@ def scaled(handle: int, name: str) -> float:
     return value
 
 
-def optional_scaled(handle: int, name: str) -> float | None:
-    """Read a GRIB2 decimal: the scaled value divided by ten to the scale factor."""
+def optional_scaled(handle: int, name: str, *, is_signed: bool = False) -> float | None:
+    """Read a GRIB2 decimal: the scaled value divided by ten to the scale factor.
+
+    The first bit of a negative value is set (regulation 92.1.5), which ecCodes does not know.
+    """
     factor = optional_integer(handle, f"scaleFactorOf{name}")
     value = optional_integer(handle, f"scaledValueOf{name}")
     if factor is None or value is None:
         return None
+    if is_signed and value & _SIGN:
+        value = -(value & ~_SIGN)
     return value / 10**factor if factor >= 0 else float(value * 10**-factor)

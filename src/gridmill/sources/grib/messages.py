@@ -24,13 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridmill.model.epochs import GRIB_DECODING, note_stage
-from gridmill.sources.grib.framing import Section, find_field, grid_definition
+from gridmill.sources.grib.framing import (
+    Section,
+    find_field,
+    grid_definition,
+    without_local_section,
+)
 from gridmill.sources.grib.grids import Grid, grid_of
 from gridmill.sources.grib.guard.edition1 import check_structure
 from gridmill.sources.grib.guard.grids import check_grid
 from gridmill.sources.grib.guard.packing import check_consistency, is_all_missing
 from gridmill.sources.grib.identity import MessageIdentity, read_identity
-from gridmill.sources.grib.keys import loaded, text
+from gridmill.sources.grib.keys import is_defined, loaded, text
 from gridmill.sources.grib.layout import Layout, copy_lines, read_layout, read_values
 
 __all__ = [
@@ -212,7 +217,13 @@ def open_message(message: bytes) -> Iterator[OpenMessage]:
     sections = find_field(message)
     if not sections:
         check_structure(message)
+    has_local = any(section.number == 2 for section in sections)
     with loaded(message) as handle:
+        # ecCodes reads nothing behind a local section that is shorter than it knows it.
+        if not has_local or is_defined(handle, "dataRepresentationTemplateNumber"):
+            yield OpenMessage(message, sections, handle)
+            return
+    with loaded(without_local_section(message, sections)) as handle:
         yield OpenMessage(message, sections, handle)
 
 

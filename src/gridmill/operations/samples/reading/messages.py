@@ -54,11 +54,11 @@ def read_grib_sample(sample: Sample) -> GribSample:
 
 
 def _whole_messages(path: Path, left_out: list[str]) -> Iterator[EncodedMessage]:
-    """Return the messages up to the first that is damaged."""
+    """Return the messages that are whole; the first that is not is named after all others."""
     try:
         yield from iter_messages(path)
     except GribCorrupt as error:
-        left_out.append(f"the rest of the file: {error}")
+        left_out.append(f"what is no whole message: {error}")
 
 
 def _field_of(message: EncodedMessage) -> GribField:
