@@ -52,7 +52,7 @@ class Replica:
     archive
         What the primary holds.
     extent
-        Judges which of its regions are whole.
+        Judges which of its regions are whole; None looks at the archive's records itself.
     store
         The replica's.
 
@@ -68,11 +68,11 @@ class Replica:
         Why it is left alone.
     """
 
-    def __init__(self, archive: Archive, extent: Extent, store: FinalStore) -> None:
+    def __init__(self, archive: Archive, extent: Extent | None, store: FinalStore) -> None:
         self.archive = archive
-        self.extent = extent
+        self.extent = extent or Extent(archive)
         self.store = store
-        self.view = ReaderView(archive, extent, store)
+        self.view = ReaderView(archive, self.extent, store)
         self.completeness = self.view.completeness
         self.published: int | None = None
         self.failure: str | None = None

@@ -36,7 +36,6 @@ from gridmill.operations.versions.beside import (
 )
 from gridmill.operations.versions.candidate import tips_of
 from gridmill.publishing.copies import copy_here
-from gridmill.publishing.extent import Extent
 from gridmill.publishing.replica import Replica
 from gridmill.stores.final_store import FinalStore, readable_length
 from gridmill.stores.state.beside.exchange import (
@@ -246,7 +245,7 @@ def _is_way_back(declared: dict[str, Any], own: Beside) -> bool:
 def _prepared(archive: Archive, own: Beside, leases: Sequence[Lease]) -> Replica:
     """Return the place of the next version, ready for copies; begun anew where it does not fit."""
     staged = own.following.store
-    replica = Replica(archive, Extent(archive), staged)
+    replica = Replica(archive, None, staged)
     try:
         replica.prepare()
         is_longer = (readable_length(staged, archive.append_dim) or 0) > (archive.look() or 0)
@@ -257,6 +256,6 @@ def _prepared(archive: Archive, own: Beside, leases: Sequence[Lease]) -> Replica
     if not is_longer:
         return replica
     delete(own, staged, NEXT, leases)
-    replica = Replica(archive, Extent(archive), staged)
+    replica = Replica(archive, None, staged)
     replica.prepare()
     return replica
