@@ -64,7 +64,7 @@ def compress(
     - source files that are not here are downloaded again;
     - each is read into its place, and compared with it;
     - the author's transformations run in place; source files with which they fail are held;
-    - a place beyond a gate of the variable is held: all is made once more as if its file could
+    - a place beyond a gate of the variable is held: all is reprocessed as if its file could
       not be read, so that nothing rests on it;
     - values are packed where the encoding says so, and what cannot be is a failure to read;
     - where this run has no value, published ones stay;
@@ -75,7 +75,7 @@ def compress(
     ValueError
         The region splits a stored object.
     LeaseLost
-        What is missing here would be made again for a driver that is gone.
+        What is missing here would be reprocessed for a driver that is gone.
     NotTransformed
         An author's transformation fails whatever source files it gets.
     Exception

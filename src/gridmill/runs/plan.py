@@ -59,7 +59,7 @@ class Experience:
     stored_share
         Bytes in the store per raw byte.
     source_nbytes
-        Bytes of a source file, in the mean.
+        Average bytes of a source file.
     """
 
     run: str

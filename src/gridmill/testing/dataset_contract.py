@@ -1,4 +1,4 @@
-"""What every dataset must do, whoever wrote it: a suite for pytest to run on source files at hand.
+"""What every dataset must do, built in or not: a suite for pytest to run on source files at hand.
 
 Subclass it in your package's tests, say which dataset and where its source files are, and let
 pytest collect the subclass; see `DatasetContract`. Needs nothing of pytest but its fixtures.

@@ -1,7 +1,7 @@
 """Lets another version of an archive take the place of the one that readers see.
 
-One write moves the branch that readers read: whoever opened the archive before stays with the
-version that he opened, and whoever opens it after gets the other one, whole. Records follow; until
+One write moves the branch that readers read: a reader that opened the archive before keeps the
+version that it opened, and one that opens it after gets the other one, whole. Records follow; until
 they have, the declaration says so and nothing works on the archive. The version that readers saw is
 kept beside it, with its records.
 
@@ -325,7 +325,7 @@ def _is_promoted(beside: Beside) -> bool:
 
 
 def _clean(beside: Beside, leases: Sequence[Lease]) -> None:
-    """Delete what is left at the place of a next version, and what was begun at other places."""
+    """Delete what is left at the place of a next version, and what was started at other places."""
     following, previous = beside.following.store, beside.previous.store
     if _is_promoted(beside) or exchange.mark_of(following.tracker.read_declaration()):
         _delete(beside, following, NEXT, leases)

@@ -50,7 +50,7 @@ FEWEST, MOST = 16, 64
 MOST_NBYTES = 16 << 20
 # So many regions in a row must be quick.
 ENOUGH = 50
-# What a batch has not begun by then goes on in tasks of its own: it is not what it was taken for.
+# What a batch has not started by then continues in tasks of its own: it was misjudged.
 PATIENCE_S = 10.0
 
 
@@ -74,7 +74,7 @@ class Pace:
         self._nbytes.append(nbytes)
 
     def forget(self) -> None:
-        """Estimate anew: regions are not what they were."""
+        """Estimate again: regions are not what they were."""
         self._seconds.clear()
         self._nbytes.clear()
 
