@@ -51,7 +51,7 @@ class ArchiveChanged(StructureMismatch):
 
     def __str__(self) -> str:
         listed = "; ".join(self.differences)
-        return f"{self.url} was changed by somebody else just now: {listed}; run this again"
+        return f"{self.url} was changed by another process just now: {listed}; run this again"
 
 
 class ReindexUnfinished(ValueError):  # noqa: N818

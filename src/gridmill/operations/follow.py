@@ -261,7 +261,7 @@ def _is_unlisted(coord: SourceFileCoord) -> bool:
 
 
 def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:
-    """Whether a run would do something: a file came, is accepted as missing, or is to be retried."""
+    """Whether a run would do something: a file came, is accepted as missing, or due for a retry."""
     if any(one.coord.status.is_failure or one.is_expected(now) for one in awaited):
         return True
     # Of what is there and waits for the rest of its shard, only that rest is news.

@@ -244,7 +244,7 @@ def _why_it_waits(chain: Chain, bad: Sequence[int] | None) -> str:
     """Say what a variable waits for whose transformation fails also without the files to blame."""
     waits = f"{chain.work.data_var.name} of this region waits, and readers with it, until"
     if bad is None:
-        return f"so it does whatever source files it gets: {waits} the dataset's code is fixed"
+        return f"it fails with any source files: {waits} the dataset's code is fixed"
     urls = [mask_url(url_of(chain.source.files[index].coord)) for index in bad]
     of_whole = f"; of whole files it fails with {', '.join(urls)}" if urls else ""
     return (

@@ -174,7 +174,7 @@ class Plan:
     def _why_passed_over(self) -> str:
         if self.kind == "update":
             return "published and settled, or older than an update looks back"
-        return "outside of what is selected"
+        return "outside the selection"
 
     def _warnings(self, to_do: Sequence[Mapping[str, Any]]) -> list[str]:
         """Say what its operator may not expect of the store, or of the selection."""

@@ -399,8 +399,8 @@ def _check_transformed(job: RegionJob[Any, Any], var: DataVar, place: Any, piece
             "one; let it take missing values"
         ) from error
     assert given is None, (
-        f"{type(job).__name__} returns an array from a transformation of {var.name}, which nobody "
-        "takes: change the values in place (values[...] = …)"
+        f"{type(job).__name__} returns an array from a transformation of {var.name}, which is "
+        "ignored: change the values in place (values[...] = …)"
     )
 
 
