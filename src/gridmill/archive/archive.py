@@ -51,7 +51,7 @@ class ArchiveChanged(StructureMismatch):
 
     def __str__(self) -> str:
         listed = "; ".join(self.differences)
-        return f"{self.url} was changed by somebody else just now: {listed}; run this again"
+        return f"{self.url} was changed by another process just now: {listed}; run this again"
 
 
 class ReindexUnfinished(ValueError):  # noqa: N818
@@ -183,10 +183,10 @@ class Archive:
 
     # -- what the store holds -----------------------------------------------------------------
 
-    def check_structure(self, *, anew: bool = False) -> bool:
+    def check_structure(self, *, reload: bool = False) -> bool:
         """Compare the store with the template, and remember how far it is published.
 
-        Returns whether there is an archive. With `anew` its coordinates are read again, also where
+        Returns whether there is an archive. With `reload` coordinates are read again, also where
         its metadata are those of the last time.
 
         Raises
@@ -205,7 +205,7 @@ class Archive:
                 f"a reindex of {self.store.url} was interrupted, and its records do not say what "
                 "readers see: gridmill reindex completes it"
             )
-        if stored == self._checked and not anew:
+        if stored == self._checked and not reload:
             return True
         template = json.loads(self.metadata)
         for name in lacking_in(self, stored):
@@ -232,13 +232,13 @@ class Archive:
         self.reach(visible or 0)
         return visible
 
-    def reach(self, published: int, *, anew: bool = False) -> None:
+    def reach(self, published: int, *, reload: bool = False) -> None:
         """Remember how far the archive is published; the template reaches as far.
 
-        With `anew` it is made anew, since readers see other labels.
+        With `reload` it is rebuilt, since readers see other labels.
         """
         self.published = published
-        if published > len(self.index) or (anew and published):
+        if published > len(self.index) or (reload and published):
             last = self.store.open_dataset(chunks=None).get_index(self.append_dim)[-1]
             self.template_ds = self.config.structure(just_after(last))
             self.index = self.template_ds.get_index(self.append_dim)
@@ -314,7 +314,7 @@ def _speaking_of_data(config: TemplateConfig) -> frozenset[str]:
 
 
 def _advice(config: TemplateConfig, name: object) -> str:
-    """Say what lets an irregular axis go on though late labels came."""
+    """Say what lets an irregular axis continue though late labels came."""
     is_regular = config.append_dim_frequency is not None
     if name != config.append_dim or is_regular or config.settling_window is not None:
         return ""
@@ -324,14 +324,14 @@ def _advice(config: TemplateConfig, name: object) -> str:
     )
 
 
-def check_again(archive: Archive, *, anew: bool = False) -> None:
+def check_again(archive: Archive, *, reload: bool = False) -> None:
     """Look at what others published since; what they did stays as published.
 
     Parameters
     ----------
     archive
         That was looked at before.
-    anew
+    reload
         See `Archive.check_structure`.
 
     Raises
@@ -340,7 +340,7 @@ def check_again(archive: Archive, *, anew: bool = False) -> None:
         It was made another one.
     """
     try:
-        archive.check_structure(anew=anew)
+        archive.check_structure(reload=reload)
     except StructureMismatch as error:
         raise ArchiveChanged(error.url, error.differences) from error
 

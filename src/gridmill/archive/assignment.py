@@ -41,7 +41,7 @@ class Selection:
 
     @property
     def redo(self) -> RedoOrder:
-        """The order to make again what is selected."""
+        """The order to reprocess what is selected."""
         return RedoOrder.of(self.start, self.end, self.variables)
 
     def opened(self, opening: Opening, present: Any) -> Opened:
@@ -77,7 +77,7 @@ class Assignment:
     replicas
         Further stores that hold the same.
     redo
-        What is made again though it is done.
+        What is reprocessed though it is done.
     publishes
         Whether what is done becomes visible to readers.
     belief
@@ -133,7 +133,7 @@ def update_jobs(
 ) -> tuple[list[RegionJob[Any, Any]], Belief]:
     """Return the jobs of an update, and how far it believes what is recorded of their regions.
 
-    The same up to the same last label, whoever asks.
+    The same up to the same last label, for every caller.
     """
     jobs = [opening.bound(job) for job in jobs_of_update(archive, present)]
     last = archive.index[-1] if len(archive.index) else ""

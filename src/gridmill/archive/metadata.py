@@ -117,7 +117,7 @@ def write_growing(
     folder: Path,
     of_data: Collection[str] = (),
 ) -> None:
-    """Write a part of a template into an empty folder: what grows anew, the rest as written.
+    """Write a part of a template into an empty folder: what grows as new, the rest as written.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def zeros(completeness: Completeness, sizes: Mapping[Any, int]) -> xr.Variable:
 
 
 class _NeverComputed(BackendArray):
-    """An array of a shape that has no values: whoever asks for one is told why."""
+    """An array of a shape that has no values: asking for one raises, and says why."""
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.name, self.shape, self.dtype = name, shape, dtype

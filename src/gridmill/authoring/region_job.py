@@ -117,7 +117,7 @@ class RegionJob(Generic[DataVarT, CoordT]):
     # until more of their shard is there.
     write_budget: ClassVar[float] = 3.0
     # Raise it when this code means to give other values for the same source files: what was made
-    # under an earlier version is then told, and made again by `backfill --redo` alone.
+    # under an earlier version is then reported, and reprocessed by `backfill --redo` alone.
     version: ClassVar[int] = 1
     # How long after its label the provider has a file at the latest; None: no such promise.
     publication_delay: ClassVar[timedelta | None] = None

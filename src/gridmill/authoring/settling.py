@@ -54,7 +54,7 @@ def check_rules(
         _check_budget(job_class, varying, append_dim)
         waits = "is published lead by lead"
         _check_deadlines(job_class, varying, waits, "what waits for its shard could stay unstored")
-    _check_deadlines(job_class, optional, "is not essential", "nobody would hear of its gaps")
+    _check_deadlines(job_class, optional, "is not essential", "its gaps would go unnoticed")
 
 
 def _check_deadlines(
@@ -83,8 +83,7 @@ def _check_budget(
     who, budget = job_class.__name__, job_class.write_budget
     if not budget >= 1:
         raise ValueError(
-            f"{who}.write_budget is {budget}: what is stored is written once at least; give 1 or "
-            "more"
+            f"{who}.write_budget is {budget}: values are written at least once; give 1 or more"
         )
     for var in varying:
         length = var.object_length(append_dim)

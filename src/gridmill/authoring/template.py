@@ -430,7 +430,7 @@ def _check_declaration(config: TemplateConfig) -> None:
         raise ValueError(f"{who} declares {twice} more than once")
     for var in config.former_vars:
         if var.superseded is None:
-            raise ValueError(f"former variable {var.name!r} must say what it is superseded by")
+            raise ValueError(f"former variable {var.name!r} must name what supersedes it")
     for var in variables:
         if config.append_dim in var.dims[1:]:
             raise ValueError(

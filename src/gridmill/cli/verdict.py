@@ -15,7 +15,7 @@ __all__ = ["code_by_hand", "verdict_of"]
 
 
 def code_by_hand(report: RunReport) -> ExitCode:
-    """Return the exit code of what was done by hand: it reached every replica, or not."""
+    """Return the exit code of a maintenance command: it reached every replica, or not."""
     return ExitCode.FAILED if any(r.failure for r in report.replicas) else ExitCode.SUCCESS
 
 

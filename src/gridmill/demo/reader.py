@@ -252,7 +252,7 @@ class ReaderProcess:
         return self._seen(positions)
 
     def stop(self) -> ReaderReport:
-        """Let it look once more and end; what it saw.
+        """Have it look a last time and end; return what it saw.
 
         Raises
         ------

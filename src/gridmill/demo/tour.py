@@ -49,7 +49,7 @@ PAUSE_S = 1.0
 
 
 class DemoFailed(RuntimeError):  # noqa: N818
-    """A run of the pipeline failed, so that there is nothing to go on with."""
+    """A run of the pipeline failed, so that there is nothing to continue with."""
 
 
 @dataclass(frozen=True)

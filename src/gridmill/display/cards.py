@@ -41,7 +41,7 @@ __all__ = [
     "validation_card",
 ]
 
-# What is told; whoever wants all of it has the object.
+# What is shown; the object itself has all of it.
 MOST_ROWS = 12
 
 

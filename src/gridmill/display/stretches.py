@@ -22,7 +22,7 @@ GAP = 0.15
 LEAST = 0.1
 FEW = 170
 
-# A region that is done, has something to do, or has not been begun.
+# A region that is done, has something to do, or has not started.
 STATES: Mapping[str, tuple[str, float]] = {
     "done": ("#009e73", 0.8),
     "partly done": ("#e69f00", 0.45),

@@ -1,8 +1,8 @@
 """Epochs: what gridmill means its stages to store, as a number for each. Pure.
 
 A stage is a step between a source file and a stored object whose output is stored. Its epoch is
-raised by whoever changes it so that the same source bytes give other stored values, and by nothing
-else: faster code, another library version or a corrected error message leave it as it is. Records
+raised with each change by which the same source bytes give other stored values, and only then:
+faster code, another library version or a corrected error message leave it as it is. Records
 keep the epochs of the stages that made a variable, so that what was made under an earlier one can
 be named. Nothing is reprocessed because an epoch was raised.
 

@@ -96,7 +96,7 @@ class VariableRecord:
     unread
         By index of the group's files: those that arrived but could not be read for this
         variable, that a gate held, that were withdrawn, and those that are settled and for which it
-        holds the extent all the same, as nothing says missing in it; with whether that no longer
+        holds the extent nevertheless, as nothing says missing in it; with whether that no longer
         holds the extent, and the cause. See `SourceFileStatus.of_unread`.
     tries
         By index of the group's files: those that are settled and gave this variable nothing, or
@@ -164,7 +164,7 @@ class ProgressRecord:
     variables
         Variables by name.
     under_way
-        Variables that are being made anew, or failed to be, as they were known before: of values
+        Variables that are being reprocessed, or failed to be, as they were known before: of values
         that the store lost meanwhile it says so, see `VariableRecord.holes`.
     runs
         The runs that made something of it, each with its version of gridmill, the oldest first.
@@ -440,7 +440,7 @@ def _variable_from(raw: dict[str, Any]) -> VariableRecord:
 def _objects_from(
     objects: Sequence[Sequence[Any]], digests: Sequence[str] | None
 ) -> Iterator[ObjectReceipt]:
-    # An earlier gridmill that made a variable anew may have kept what it does not know.
+    # An earlier gridmill that reprocessed a variable may have kept what it does not know.
     known = digests if digests is not None and len(digests) == len(objects) else repeat(None)
     for (key, nbytes, crc32c), digest in zip(objects, known, strict=False):
         yield ObjectReceipt(key, nbytes, crc32c, digest)

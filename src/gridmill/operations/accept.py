@@ -1,4 +1,4 @@
-"""Settle source files by hand: those that will never come, or never be readable.
+"""Accept source files as missing: those that will never come, or never be readable.
 
 Both those that hold readers back and those whose places are pending.
 """
@@ -24,7 +24,7 @@ __all__ = ["Acceptance", "accept_files", "is_named", "signed"]
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What was decided by hand on source files.
+    """What an operator decided on source files.
 
     Parameters
     ----------

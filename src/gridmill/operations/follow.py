@@ -126,7 +126,7 @@ def follow_cycle(
     Notes
     -----
     A variable that fails twice in a row for the same reason ends the waiting: that is an error in
-    code, and time does not mend it.
+    code, and waiting does not fix it.
     """
     with where_of(client) as where:
         clock = _Clock(dataset.present(now))
@@ -154,7 +154,7 @@ def _updates(
             where.give_back()
         pauses.wait(awaited)
         if any(_is_unlisted(one.coord) for one in awaited):
-            awaited = _awaited(dataset, end)  # which lists their folders anew
+            awaited = _awaited(dataset, end)  # which lists their folders again
         if not (report.failures or _is_news(awaited, clock.now(), pauses.turn)):
             continue
         failures_before = set(report.failures)
@@ -261,7 +261,7 @@ def _is_unlisted(coord: SourceFileCoord) -> bool:
 
 
 def _is_news(awaited: Sequence[_Awaited], now: Any, turn: int) -> bool:
-    """Whether a run would do something: a file came, is given up for, or is to be tried again."""
+    """Whether a run would do something: a file came, is accepted as missing, or due for a retry."""
     if any(one.coord.status.is_failure or one.is_expected(now) for one in awaited):
         return True
     # Of what is there and waits for the rest of its shard, only that rest is news.

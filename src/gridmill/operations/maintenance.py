@@ -1,4 +1,4 @@
-"""What an operator does by hand: hold the archive's lease, and keep a report of what was done."""
+"""Maintenance by an operator: hold the archive's lease, and keep a report of what was done."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def by_hand(
 def leased(
     store: FinalStore, run: str, kind: str, positions: Iterable[tuple[int, int]] = (EVERYTHING,)
 ) -> Iterator[Lease]:
-    """Hold a store's lease while something is done by hand, and name the store if it refuses.
+    """Hold a store's lease during maintenance, and name the store if it refuses.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def forget_versions(
     ValueError
         There is no archive, or its format keeps no versions.
     LeaseHeld
-        Another upkeep is at work. Runs go on: what they need is spared.
+        Another upkeep is at work. Runs continue: what they need is spared.
     """
     with by_hand(dataset, "upkeep", [UPKEEP], now=now) as hand:
         went = dataset.store.forget_versions(older_than)
@@ -209,7 +209,7 @@ def forget_versions(
 def split_manifests(dataset: DynamicalDataset, *, now: Any = None) -> RunReport:
     """Split the manifests of an archive along its append dim, now and from now on.
 
-    Readers see the same; it is one commit, which writes the manifests anew.
+    Readers see the same; it is one commit, which rewrites the manifests.
 
     Raises
     ------

@@ -107,7 +107,7 @@ class ArchiveStatus:
         Those that may still change.
     gaps
         Source files that are settled without data: the provider never had them, they cannot be
-        read, or they were accepted by hand.
+        read, or an operator accepted them.
     pending
         Those of them that nobody accepted: updates try them again.
     pending_since, pending_due

@@ -65,7 +65,7 @@ def compress(
     - source files that are not here are downloaded again;
     - each is read into its place, and compared with it;
     - the author's transformations run in place; source files with which they fail are held;
-    - a place beyond a gate of the variable is held: all is made once more as if its file could
+    - a place beyond a gate of the variable is held: all is reprocessed as if its file could
       not be read, so that nothing rests on it;
     - values are packed where the encoding says so, and what cannot be is a failure to read;
     - where this run has no value, published ones stay;
@@ -76,7 +76,7 @@ def compress(
     ValueError
         The region splits a stored object.
     LeaseLost
-        What is missing here would be made again for a driver that is gone.
+        What is missing here would be reprocessed for a driver that is gone.
     NotTransformed
         An author's transformation fails whatever source files it gets.
     Exception
@@ -245,7 +245,7 @@ def _why_it_waits(chain: Chain, bad: Sequence[int] | None) -> str:
     """Say what a variable waits for whose transformation fails also without the files to blame."""
     waits = f"{chain.work.data_var.name} of this region waits, and readers with it, until"
     if bad is None:
-        return f"so it does whatever source files it gets: {waits} the dataset's code is fixed"
+        return f"it fails with any source files: {waits} the dataset's code is fixed"
     urls = [mask_url(url_of(chain.source.files[index].coord)) for index in bad]
     of_whole = f"; of whole files it fails with {', '.join(urls)}" if urls else ""
     return (

@@ -8,7 +8,7 @@ import zlib
 
 __all__ = ["NotTransformed", "is_disk_full", "is_of_decoders", "is_of_the_file"]
 
-# What no other version of a file mends: the author did not write it, or it goes round in circles.
+# What no other version of a file fixes: the author did not write it, or it goes round in circles.
 OF_THE_CODE = (NotImplementedError, RecursionError)
 # What decoders raise for a file that they cannot read; anything else is a mistake in a reader.
 OF_DECODERS = (ValueError, OSError, RuntimeError, EOFError, zlib.error, struct.error)

@@ -257,7 +257,7 @@ class LocalShards:
     keys
         The objects to upload.
     work, source
-        What it was made from, to make it again elsewhere.
+        What it was made from, to remake it elsewhere.
     unread
         By index of the source file: why it could not be read, or which gate held its place.
     healed

@@ -19,7 +19,7 @@ from gridmill.model.settled import SourceFileStatus
 
 __all__ = ["is_due", "moment", "tried", "wait", "with_tries"]
 
-# A provider mends within hours what somebody there noticed, and within days what was reported;
+# A provider fixes within hours what somebody there noticed, and within days what was reported;
 # after two months of asking daily, weekly does.
 FIRST_WAIT = timedelta(hours=1)
 LONGEST_WAIT = timedelta(days=1)
@@ -62,7 +62,7 @@ def tried(before: Tries | None, now: Any, code: str = "", *, is_other: bool = Fa
         What read the source file; empty if it did not arrive.
     is_other
         The file did not hold what it held when it was tried before: its provider is at work, so
-        that waiting begins anew.
+        that waiting starts over.
     """
     times = 1 if before is None or is_other else before.times + 1
     since = moment(now) if before is None else before.since

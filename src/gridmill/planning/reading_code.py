@@ -1,6 +1,6 @@
 """What reads source files, as one short text that changes when any of it does.
 
-Nobody raises a version by hand when a reader is mended, so the code itself is hashed: the packages
+Nobody raises a version number when a reader is fixed, so the code itself is hashed: the packages
 that define a region job's classes, and the versions of the libraries that decode. A source file
 that could not be read is read again where this changed.
 """
@@ -102,7 +102,7 @@ def _function(member: Any) -> Any:
 
 
 def _compiled(code: CodeType) -> bytes:
-    """Return what a function does, whoever compiled it and wherever it was written."""
+    """Return what a function does, independent of where it was compiled or written."""
     consts = [
         _compiled(one) if isinstance(one, CodeType) else repr(_in_order(one)).encode()
         for one in code.co_consts

@@ -87,7 +87,7 @@ class Reasons:
         name
             The variable.
         coords
-            Its files with what became of them; none where it is made anew.
+            Its files with what became of them; none where it is reprocessed.
         """
         files = [file.coord for file in self.listed.files]
         stored = self._stored(name)

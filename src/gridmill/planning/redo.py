@@ -1,4 +1,4 @@
-"""What is to be done again though it is done: an order that outlives the runs that work on it."""
+"""What is to be reprocessed though it is done: an order that outlives the runs that work on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RedoOrder"]
 
 @dataclass(frozen=True)
 class RedoOrder:
-    """A part of the archive that is to be made again.
+    """A part of the archive to be reprocessed.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class RedoOrder:
     Notes
     -----
     The runs that worked on it are kept beside the records until one ends it, so that a run which
-    was killed is gone on with by the same order: what those runs did is not done again. No clock
+    was killed is gone on with by the same order: what those runs did is not repeated. No clock
     is involved.
     """
 

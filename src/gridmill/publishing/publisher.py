@@ -60,7 +60,7 @@ class Publisher:
             self.view.prepare()
 
     def change_everywhere(self, change: Callable[[ReaderView], T]) -> T:
-        """Do to the replicas, then to the archive, what is done by hand.
+        """Apply maintenance to the replicas, then to the archive.
 
         A replica where it fails is left alone, see `Replicas.each`.
 

@@ -413,7 +413,7 @@ def _there(
 ) -> Uploaded | None:
     """Return what a replica holds of a variable, if that is what the primary's record says.
 
-    What was just put there comes first: what was there before may be damaged, and made again.
+    What was just put there comes first: what was there before may be damaged, and replaced.
     """
     if kept is not None and set(kept.objects) == set(variable.objects):
         return kept

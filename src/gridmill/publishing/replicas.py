@@ -142,7 +142,7 @@ class Replicas:
                 replica.completeness.settle()
 
     def each(self, change: Callable[[ReaderView], object]) -> None:
-        """Do to each what is done to the primary by hand; one where it fails is left alone.
+        """Do to each what maintenance does to the primary; one where it fails is left alone.
 
         What no run has made yet has nothing to be changed.
 
@@ -161,7 +161,7 @@ class Replicas:
     ) -> None:
         """Let each follow where positions of the archive moved; one where it fails is left alone.
 
-        Also one in which that was interrupted. What was known of it is learned anew.
+        Also one in which that was interrupted. What was known of it is looked up again.
 
         Parameters
         ----------

@@ -59,7 +59,7 @@ class Staging:
         self._records = {name: r for name, r in self._records.items() if r.stop > length}
 
     def _learn(self) -> None:
-        """Find what runs that were killed, and others that go on, left to be made visible."""
+        """Find what runs that were killed, and others that still run, left to be made visible."""
         for record in self.archive.store.tracker.all_records():
             if record.region.name not in self._records:
                 self.remember(record)

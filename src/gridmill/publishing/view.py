@@ -38,7 +38,7 @@ Check = Callable[[], None]
 
 
 class ReaderView:
-    """What readers of one store see: of the primary, a replica, or a store made by hand.
+    """What readers of one store see: of the primary, a replica, or a store made otherwise.
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ def _begun(assignment: Assignment, where: OnDemand) -> RunReport:
             report.notes.append(UNVERIFIED)
             log.warning("%s: %s", dataset_id, UNVERIFIED)
         require_writable(archive.store)  # no cluster is paid for in vain
-        where.start()  # where that fails, no archive was begun
+        where.start()  # where that fails, no archive was started
     for remark in remarks:
         log.info("%s: %s", dataset_id, remark)
     keep_declaration(archive.store, assignment.opened.declaration)
@@ -193,7 +193,7 @@ def _check_listed(archive: Archive, jobs: Jobs) -> None:
 
 
 def _ordered(assignment: Assignment, jobs: Jobs) -> Jobs:
-    """Put the jobs into the order in which they are begun."""
+    """Put the jobs into the order in which they start."""
     if assignment.kind != "update":
         return jobs
     # Readers wait for what is new; most of the rest is found to be done.

@@ -50,7 +50,7 @@ class RegionInFlight:
     """A region of which tasks are submitted, and what came of them so far.
 
     `known` is its record as the run found it, and `changed` by variable where it holds other values
-    since, once it is recorded. What a worker could not read is read once more, by
+    since, once it is recorded. What a worker could not read is read again, by
     group and that worker; `first_reads` is by variable what came of it before.
     """
 

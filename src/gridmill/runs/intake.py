@@ -133,7 +133,7 @@ class Intake:
         self.narrator.note_uploaded(output.region, receipt)
 
     def _read_again(self, region: RegionInFlight) -> bool:
-        """Let other workers fetch anew, and read, what those could not that had it; whether any.
+        """Send what workers could not read to others, which refetch it; whether any.
 
         Once all else of the region is done, so that one download serves the group's variables.
         """

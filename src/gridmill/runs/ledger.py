@@ -63,7 +63,7 @@ class Showing:
             self._next = self._next_if_idle = 0.0
 
     def note_recorded(self) -> None:
-        """Remember that a record was written: what readers may see is to be judged once more."""
+        """Remember that a record was written: what readers may see is to be judged again."""
         self._is_behind = True
 
     def is_due(self, is_idle: bool) -> bool:

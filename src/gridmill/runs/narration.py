@@ -84,7 +84,7 @@ class FileNarrator:
         for remark, (first, many) in self._remarks.items():
             were = f"{count_of(many, 'source file')} {'was' if many == 1 else 'were'}"
             note = f"{were} {remark}; the first is {first}"
-            # What no operator can mend is in the report, and disturbs nobody at each run.
+            # What no operator can fix is in the report, and disturbs nobody at each run.
             log.log(logging.INFO if _is_quiet(remark) else logging.WARNING, "%s", note)
             self.report.notes.append(note)
         for (name, why), (first, many) in self._lost.items():
@@ -350,7 +350,7 @@ class Narrator:
 
 
 def _is_quiet(remark: str) -> bool:
-    """Whether a remark is about what is meant to be so, or what nobody can mend."""
+    """Whether a remark is about what is meant to be so, or what nobody can fix."""
     return remark in (NO_TIME, UNTOLD, FINAL_NOW) or remark.startswith("provisional: ")
 
 

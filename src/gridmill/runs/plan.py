@@ -57,7 +57,7 @@ class Experience:
     stored_share
         Bytes in the store per raw byte.
     source_nbytes
-        Bytes of a source file, in the mean.
+        Average bytes of a source file.
     """
 
     run: str
@@ -171,7 +171,7 @@ class Plan:
     def _why_passed_over(self) -> str:
         if self.kind == "update":
             return "published and settled, or older than an update looks back"
-        return "outside of what is selected"
+        return "outside the selection"
 
     def _warnings(self, to_do: Sequence[Mapping[str, Any]]) -> list[str]:
         """Say what its operator may not expect of the store, or of the selection."""

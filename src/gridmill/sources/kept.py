@@ -91,7 +91,7 @@ def keep_made(key: str, make: Callable[[], bytes]) -> bytes:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """Hold a lock beside a file, whichever process asks for it; where there is none, go on."""
+    """Hold a lock beside a file, whichever process asks for it; where there is none, continue."""
     with contextlib.ExitStack() as stack:
         try:
             import fcntl

@@ -41,7 +41,7 @@ class NoneWonError(Exception):
 
 
 class Stop:
-    """Tells whoever asks a mirror that another one won."""
+    """Stops requests to a mirror once another one won."""
 
     def __init__(self) -> None:
         self._event = Event()

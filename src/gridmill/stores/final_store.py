@@ -320,7 +320,7 @@ class FinalStore(Protocol):
     def prepare(self, folder: Path) -> None:
         """Make what uploads need, from a local store whose append dim has no position yet.
 
-        Where readers see an archive, they go on to see what they do, though it lacks arrays.
+        Where readers see an archive, they still see what they do, though it lacks arrays.
         """
 
     def publish(
@@ -361,7 +361,7 @@ class FinalStore(Protocol):
         """
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
-        """Let readers see less: the one exception to what is published staying published.
+        """Shorten what readers see: the one exception to what is published staying published.
 
         Parameters
         ----------

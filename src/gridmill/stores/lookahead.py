@@ -28,7 +28,7 @@ def lookahead(
     items
         Taken in the caller's thread, at most `at_once` more than were yielded.
     at_once
-        How many calls go on at a time.
+        How many calls run at a time.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def each(
     items
         What it is called with.
     at_once
-        How many calls go on at a time, at most.
+        How many calls run at a time, at most.
     nbytes
         What the largest item takes in memory: all that are in hand take `NBYTES_IN_FLIGHT` at
         most, unless one alone is larger.

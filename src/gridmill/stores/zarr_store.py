@@ -278,12 +278,12 @@ class ZarrStore:
         return put_changed(self.objects, there, folder, check) or changed
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
-        """Let readers see less, and delete the objects beyond; see `FinalStore.truncate`.
+        """Shorten what readers see, and delete the objects beyond; see `FinalStore.truncate`.
 
         Notes
         -----
         The root first, which is the moment from which readers see less; then the other metadata
-        and the coordinates; then objects are deleted. Whoever opened the store before meets
+        and the coordinates; then objects are deleted. Readers that opened it before meet
         missing values where they were.
         """
         put_changed(self.objects, publication_order(folder)[::-1], folder)

@@ -300,7 +300,7 @@ class ArchiveServer(LoopbackServer):
             self._faults.append(_Injected(pattern, fault, times))
 
     def clear_faults(self) -> None:
-        """Forget all injected faults; requests that already met one go on."""
+        """Forget all injected faults; requests that already met one continue."""
         with self._lock:
             self._faults.clear()
 

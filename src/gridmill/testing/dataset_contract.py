@@ -1,4 +1,4 @@
-"""What every dataset must do, whoever wrote it: a suite for pytest to run on source files at hand.
+"""What every dataset must do, built in or not: a suite for pytest to run on source files at hand.
 
 Subclass it in your package's tests, say which dataset and where its source files are, and let
 pytest collect the subclass; see `DatasetContract`. Needs nothing of pytest but its fixtures.
@@ -399,8 +399,8 @@ def _check_transformed(job: RegionJob[Any, Any], var: DataVar, place: Any, piece
             "one; let it take missing values"
         ) from error
     assert given is None, (
-        f"{type(job).__name__} returns an array from a transformation of {var.name}, which nobody "
-        "takes: change the values in place (values[...] = …)"
+        f"{type(job).__name__} returns an array from a transformation of {var.name}, which is "
+        "ignored: change the values in place (values[...] = …)"
     )
 
 

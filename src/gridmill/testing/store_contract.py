@@ -51,7 +51,7 @@ class StoreContract:
 
     Examples
     --------
-    In a test module of whoever makes a store::
+    In a store author's test module::
 
         from gridmill.testing import StoreContract
 
@@ -125,7 +125,7 @@ class StoreContract:
             archive.check((number + 1) * REGION)
 
     def test_a_region_may_be_visible_in_part(self, tmp_path: Path) -> None:
-        """A publication may end inside a region and inside a shard, and a later one go on."""
+        """A publication may end inside a region and inside a shard, and a later one continue."""
         archive = ContractArchive(self.make_store(tmp_path), tmp_path)
         archive.upload(0)
         archive.upload(1)
@@ -268,7 +268,7 @@ class StoreContract:
         archive.check(REGION)
 
     def test_tokens_outlive_the_process(self, tmp_path: Path) -> None:
-        """What was uploaded is published by a store that was opened anew, from the tokens."""
+        """What was uploaded is published by a store that was reopened, from the tokens."""
         first = self.make_store(tmp_path)
         archive = ContractArchive(first, tmp_path)
         archive.upload(0)
@@ -290,7 +290,7 @@ class StoreContract:
         assert not archive.store.published_length(DIM)
 
     def test_a_vanished_folder_is_told_from_other_errors(self, tmp_path: Path) -> None:
-        """A local folder that is gone raises FileNotFoundError, so that it is made again."""
+        """A local folder that is gone raises FileNotFoundError, so that it is recreated."""
         archive = ContractArchive(self.make_store(tmp_path), tmp_path)
         folder, keys = archive.region_folder(SMALL, 0)
         (folder / keys[-1]).unlink()

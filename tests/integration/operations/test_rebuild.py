@@ -289,6 +289,6 @@ def test_what_nobody_can_know_is_said(tmp_path, provider, kind):
     withdraw(archive, **span, variables=["a"], who="me", why="wrong units", now=until(20))
     shutil.rmtree(tmp_path / "a.gridmill")
     notes = rebuild_records(archive, now=until(20), **WHO).notes
-    assert any("of 3 regions nobody knows any more what was accepted" in note for note in notes)
+    assert any("of 3 regions it is not known what was accepted" in note for note in notes)
     told = [note for note in notes if note.startswith("its history says: Withdraw a from ")]
     assert len(told) == (kind == "icechunk")

@@ -9,7 +9,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -43,6 +45,56 @@ def test_alerts_fire_when_they_should() -> None:
     run_tool("promtool", "test", "rules", "rules_test.yml", cwd=RULES.parent)
 
 
+def test_prometheus_accepts_the_rules() -> None:
+    """Each expression parses, and no rule is there twice."""
+    run_tool("promtool", "check", "rules", RULES.name, cwd=RULES.parent)
+
+
+def test_grafana_knows_the_dashboard() -> None:
+    """Grafana's own typed models keep every field of it with its value."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    assert list(unknown_to_grafana(dashboard)) == []
+
+
+def test_grafana_knows_no_other_fields() -> None:
+    """A misspelt field, and a panel's field on a target, are found."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    dashboard["panels"][0]["gridPoz"] = {"x": 0}
+    dashboard["panels"][1]["targets"][0]["unit"] = "s"
+    dashboard["refesh"] = "30s"
+    assert sorted(unknown_to_grafana(dashboard)) == [
+        "/panels/0/gridPoz",
+        "/panels/1/targets/0/unit",
+        "/refesh",
+    ]
+
+
+def unknown_to_grafana(dashboard: dict[str, Any]) -> Iterator[str]:
+    """Yield the paths of what Grafana's models drop or change."""
+    reason = "grafana-foundation-sdk is not installed"
+    models = pytest.importorskip("grafana_foundation_sdk.models.dashboard", reason=reason)
+    plugins = pytest.importorskip("grafana_foundation_sdk.cog.plugins", reason=reason)
+    encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder", reason=reason)
+    plugins.register_default_plugins()
+    decoded = models.Dashboard.from_json(dashboard)
+    return differences(dashboard, json.loads(encoder.JSONEncoder().encode(decoded)))
+
+
+def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """Yield the paths at which two JSON values differ; what only the second has is a default."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key, value in before.items():
+            if key in after:
+                yield from differences(value, after[key], f"{path}/{key}")
+            else:
+                yield f"{path}/{key}"
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from differences(one, other, f"{path}/{index}")
+    elif before != after:
+        yield path
+
+
 @pytest.mark.parametrize("script", ["prometheus/check.sh", "slurm/my-forecast.sbatch"])
 def test_scripts_are_shell(script: str) -> None:
     """A shell reads them whole."""
@@ -56,7 +108,7 @@ def test_shellcheck_finds_nothing(script: str) -> None:
 
 
 def commands_of(path: Path) -> list[list[str]]:
-    """Give the gridmill commands of a file."""
+    """Return the gridmill commands of a file."""
     text = re.sub(r"\\\n\s*", " ", path.read_text())
     found = re.findall(r"(?:^|env |exec )(gridmill [a-z][^\n'>]*)", text, re.MULTILINE)
     # What a shell would put in is a date.
@@ -99,7 +151,7 @@ def test_metrics_are_those_that_are_served() -> None:
 
 
 def served_by_gridmill() -> set[str]:
-    """Give the names of our metrics."""
+    """Return the names of our metrics."""
     from gridmill.runs.dask.metrics import _counters
 
     counters = _counters()
@@ -108,7 +160,7 @@ def served_by_gridmill() -> set[str]:
 
 
 def served_by_dask() -> set[str]:
-    """Give the names that Dask's sources build for scheduler and worker."""
+    """Return the names that Dask's sources build for scheduler and worker."""
     import distributed.http
 
     found = set()

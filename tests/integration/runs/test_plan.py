@@ -97,7 +97,7 @@ def test_what_is_skipped_has_its_reason(tmp_path, provider, client):
     report = dataset.backfill(until(12), end=until(8), client=client)
     plan = dataset.plan(until(12), end=until(8), variables=["a"]).describe()
     assert [region["skipped"] for region in plan["regions"]] == [{"a": f"done by {report.run}"}] * 2
-    assert plan["passed_over"] == {"regions": 1, "why": "outside of what is selected"}
+    assert plan["passed_over"] == {"regions": 1, "why": "outside the selection"}
     update = dataset.plan(now=until(12)).describe()
     assert update["kind"] == "update"
     assert [region["start"] for region in update["regions"] if region["todo"]] == [8]

@@ -430,7 +430,7 @@ def test_what_is_encoded_on_its_way_may_be_of_any_script(files, serving, monkeyp
     [
         ("netrc", b"machine localhost login m\xfcller password hush-hush\n", "n is not UTF-8"),
         ("netrc", b"machine localhost login me passwort hush-hush\n", "is no netrc file from line"),
-        ("bearer", b"hush-hush-\xfc", "prints what is not UTF-8"),
+        ("bearer", b"hush-hush-\xfc", "prints text that is not UTF-8"),
         ("s3", b'{"AccessKeyId": "hush-hush", "SecretAccessKey": 1', "must print JSON with"),
         (
             "s3",

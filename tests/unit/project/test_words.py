@@ -24,7 +24,7 @@ INSTEAD = {
     r"\bmend(s|ed|ing)?\b": "fix, repair, correct",
     r"\blame\b": "failing",
     r"\btaken for dead\b": "presumed dead",
-    r"\bin the mean\b": "on average",
+    r"\bin the mean\b(?! of)": "on average",
     r"\bwhoever\b": "readers, authors, operators",
     r"\bbe content\b": "no action needed",
     r"\bstands alone\b": "self-contained",
@@ -40,6 +40,8 @@ INSTEAD = {
     r"\bby hand\b": "maintenance; with a command",
     r"\ball the same(?=[.,;:)]|$)": "nevertheless, still",
     r"\bcame? behind\b": "arrived after",
+    r"\b(was|were|is|are|been) begun\b": "started",
+    r"\b(asked for|read|written|judged) once more\b": "retried; again",
     r"\bnobody is there\b": "there is no terminal",
 }
 
@@ -118,6 +120,16 @@ def test_messages_are_plain() -> None:
 def test_the_reference_is_plain() -> None:
     """What the site shows of the Python interface uses the same words."""
     found = {name: odd for name, text in _reference().items() if (odd := odd_words(_prose(text)))}
+    assert found == {}
+
+
+def test_docstrings_are_plain() -> None:
+    """Those who work on the code read the same words."""
+    found = {
+        where: odd
+        for where, module in MODULES.items()
+        if (odd := odd_words(_prose(" | ".join(_docstrings(module).values()))))
+    }
     assert found == {}
 
 

@@ -1,7 +1,7 @@
 """How to cut a variable into chunks and shards, and what is wrong with a cut. Pure.
 
 A reader decompresses whole chunks and asks a store once a chunk, so that chunks of kilobytes cost
-requests and chunks of tens of megabytes cost whoever wants a point. A writer puts whole shards, so
+requests and chunks of tens of megabytes cost readers of a point. A writer puts whole shards, so
 that a shard should end where a write ends.
 """
 

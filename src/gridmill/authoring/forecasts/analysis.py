@@ -73,6 +73,6 @@ class GribAnalysisJob(GribForecastJob[AnalysisFileT], Generic[AnalysisFileT]):
         return tuple((times.as_unit("ns").asi8 / 1e9).tolist())
 
     def reset_seconds(self, window: Window) -> float:
-        """Return the step at whose multiples periods begin anew: with each forecast, or before."""
+        """Return the step at whose multiples periods restart: with each forecast, or before."""
         frequency = self.init_frequency.total_seconds()
         return min(frequency, super().reset_seconds(window) or frequency)

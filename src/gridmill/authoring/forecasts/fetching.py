@@ -85,7 +85,7 @@ class MessageOrder:
     wrapping
         How the provider wraps it: what is wrapped has no inventory that tells its bytes.
     has_others
-        Whether the file is to be had at other addresses, too: then it must be whole here.
+        Whether the file is available at other addresses, too: then it must be whole here.
     """
 
     url: str
@@ -103,7 +103,7 @@ class MessageOrder:
     def fetch(self) -> Download:
         """Fetch the messages, or the whole file if it has no inventory.
 
-        An inventory that contradicts its file is fetched anew; if that does not help, the whole
+        An inventory that contradicts its file is refetched; if that does not help, the whole
         file is used without it. A message that is not there, or not whole, is listed with the
         reason; the others are not affected.
 

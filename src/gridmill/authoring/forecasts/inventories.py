@@ -9,7 +9,7 @@ for the last of them, and a process alone sees only every n-th group. Where ther
 or its file system has no locks, each process fetches for itself.
 
 What is kept is kept for one attempt of one run: another run, and what is tried again because it
-could not be read, fetch anew. An inventory that contradicts its file is fetched anew at once, by
+could not be read, refetch it. An inventory that contradicts its file is refetched at once, by
 the first who finds that.
 """
 
@@ -31,7 +31,7 @@ MOST_IN_MEMORY = 12
 
 @dataclass
 class _Known:
-    """An inventory, and who may be at it; `is_renewed` once it was fetched anew."""
+    """An inventory, and who may be at it; `is_renewed` once it was refetched."""
 
     inventory: Inventory | None = None
     version: FileIdentity = field(default_factory=FileIdentity)
@@ -58,7 +58,7 @@ def inventory_at(
         What tells this attempt of this run from others; empty: nothing is kept.
     instead_of
         One that contradicts its file. What is there instead is given, or, where it is as it was
-        once it has been fetched anew, the same.
+        once it has been refetched, the same.
 
     Raises
     ------

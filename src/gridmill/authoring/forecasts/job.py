@@ -208,7 +208,7 @@ class GribForecastJob(RegionJob[GribVar, ForecastFileT], Generic[ForecastFileT])
         return tuple(leads.total_seconds())
 
     def reset_seconds(self, window: Window) -> float | None:
-        """Return the step of `step_dim` at whose multiples a variable's periods begin anew."""
+        """Return the step of `step_dim` at whose multiples a variable's periods restart."""
         return None if window.reset_every is None else window.reset_every.total_seconds()
 
     def download_file(self, coord: ForecastFileT) -> Download:

@@ -38,7 +38,7 @@ class Window:
         ``"accumulation"`` and ``"average"`` become the mean of each step, see
         `transforms.deaccumulate_inplace`; an ``"extreme"`` stays as it is.
     reset_every
-        Periods begin anew at the multiples of this lead; None: all begin with the forecast.
+        Periods restart at the multiples of this lead; None: all begin with the forecast.
     non_negative_within
         For a quantity that cannot be negative: by how much the mean of a step may be below 0, in
         its own units, beside what the steps explain in which the messages are packed. 0 where only

@@ -5,7 +5,7 @@ that the workers of a machine share, by the content of both grids. SciPy's spars
 them.
 
 Why not a library for regridding: xESMF and iris-esmf-regrid need ESMPy, which is on conda alone.
-xarray-regrid (0.4.2) takes no grid with a projection, computes its weights anew for each field (0.3
+xarray-regrid (0.4.2) takes no grid with a projection, recomputes its weights for each field (0.3
 s for 721 x 1440), and where a cell is cut it weighs degrees and not area: from 2.5 to 4 degrees the
 integral over the sphere is off by 2e-5. pyresample has nothing conservative, and earthkit-geo no
 share of valid area.

@@ -152,7 +152,7 @@ class ArrayRegionJob(RegionJob[DataVarT, ArrayRegionT]):
     def _remote(
         self, url: str, coord: ArrayRegionT, settings: DownloadSettings, *, is_anew: bool = False
     ) -> Any:
-        """Open the archive; workers share its metadata during a run, who asks reads them anew."""
+        """Open the archive; workers share its metadata during a run, a query rereads them."""
         address = url.partition("#")[0]
         if coord.branch is None:
             return Remote(address, settings, "" if is_anew else self.attempt)

@@ -99,7 +99,7 @@ def _real(found: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.nd
     if has_more.any():
         raise ValueError(
             f"{name}: {found[has_more].flat[0]!s} cannot be stored as {dtype}, which has no "
-            "imaginary part; declare complex64, or give what is real of it"
+            "imaginary part; declare complex64, or return its real part"
         )
     return np.asarray(found.real)
 

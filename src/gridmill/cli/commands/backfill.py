@@ -83,7 +83,7 @@ def backfill(
         "max_lead": max_lead,
         "redo": redo,
     }
-    # What is wrong is said before a new archive is begun; of one that is there, the run says it.
+    # What is wrong is said before a new archive is started; of one that is there, the run says it.
     planned = dataset.plan(until, **chosen, now=moment) if look or is_new(dataset) else None
 
     def runs(where: OnDemand, listener: Listener) -> Iterator[RunReport]:

@@ -69,7 +69,7 @@ def report(
     if found is None:
         raise ValueError(f"no report that can be read is at {tracker.objects.url}")
     if page is not None:
-        # Made anew: it shows what this gridmill knows to show.
+        # Rebuilt: it shows what this gridmill knows to show.
         write_page(page, report_page(found))
     code, verdict = verdict_of(found)
     content = report_content(found, dataset, code)

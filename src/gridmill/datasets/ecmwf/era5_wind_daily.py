@@ -9,7 +9,7 @@ attributes say how far it is valid: with final ERA5 (about three months late), a
 preliminary ERA5T (about a week late). Readers see preliminary days at once, `finality` tells them
 apart, and updates take in the final ones. A day with NaN inside these bounds, as they came before
 (https://github.com/google-research/arco-era5/issues/134), is a file that cannot be read: it is
-pending until the provider mends it.
+pending until the provider fixes it.
 
 The history of the product: ERA5 from 1940 on is one model version (IFS Cy41r2,
 https://doi.org/10.1002/qj.3803); the years before 1959 were added in 2023. No mirror of this

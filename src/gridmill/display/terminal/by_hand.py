@@ -1,4 +1,4 @@
-"""What an operator did by hand."""
+"""What maintenance an operator did."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Aggregation:
         own time stamp, so that a day has 01:00 to 24:00.
     at_least
         How many steps must have a value, at each cell; None means all of them. With fewer, what is
-        made of those that are there is published, and made anew when others come.
+        made of those that are there is published, and recomputed when others come.
     period
         The append dim's step. Not an author's to give.
 

@@ -1,4 +1,4 @@
-"""Where a source file is to be had, and what it means that it was taken from there."""
+"""Where a source file is available, and what it means that it was taken from there."""
 
 from __future__ import annotations
 

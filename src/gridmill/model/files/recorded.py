@@ -40,7 +40,7 @@ class SourceFileRecord:
     provisional
         Why what was read of it last is not final; None if it is final, or nothing was read.
     accepted
-        Who settled it by hand, when and why; that also holds for variables that could not be
+        Which operator settled it, when and why; that also holds for variables that could not be
         read from it.
     released
         By variable that a gate held: which version of the file somebody said is right.

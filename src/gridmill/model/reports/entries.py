@@ -60,7 +60,7 @@ class FetchedFile:
     Parameters
     ----------
     region, url
-        Where it belongs and whence it came, credentials masked.
+        Where it belongs and where it came from, credentials masked.
     seconds
         How long it took, with all attempts.
     nbytes

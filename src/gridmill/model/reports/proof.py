@@ -21,7 +21,7 @@ NEEDS = {"region": (str,), "verdict": (str,), "at": (str,), "of": (str,)}
 
 @dataclass(frozen=True)
 class VariableProof:
-    """What came of making a variable of a region anew.
+    """The result of recomputing a variable of a region.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class VariableProof:
     by
         ``"bytes"`` or ``"values"``: what was compared, at the least.
     files, gone
-        How many source files were read anew, and how many are gone or of another version.
+        How many source files were read again, and how many are gone or of another version.
     causes
         Why it is not proven, each with its place.
     """
@@ -49,7 +49,7 @@ class VariableProof:
 
 @dataclass(frozen=True)
 class RegionProof:
-    """What came of making a region anew.
+    """The result of recomputing a region.
 
     Parameters
     ----------

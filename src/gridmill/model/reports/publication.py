@@ -30,7 +30,7 @@ class Publication:
     since
         Of several, the first; else None.
     run, kind, gridmill
-        Which run, what it did (``backfill``, ``update``, or by hand), and the version of gridmill.
+        Which run, what it did (``backfill``, ``update``, maintenance), and gridmill's version.
     before, after
         How many positions readers saw, and see.
     last

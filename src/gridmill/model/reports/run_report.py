@@ -41,7 +41,7 @@ REPORT_NEEDS = {
     **dict.fromkeys(("failures", "problems"), (list,)),
     "files": (dict,),
 }
-# Every other kind was done by hand.
+# Every other kind is maintenance.
 KINDS_OF_RUNS = ("backfill", "update", "process")
 
 
@@ -53,7 +53,7 @@ class RunReport:
     ----------
     run, dataset_id, kind
         Name of the run, the dataset, and ``backfill``, ``update`` or ``process``, or what was
-        done by hand.
+        done as maintenance.
     started, ended
         ISO 8601, UTC.
     store
@@ -72,7 +72,7 @@ class RunReport:
         Bytes of source files, of objects, and of source files fetched again because a worker
         was lost or a task moved.
     retries, chains_retried
-        How often a source file was asked for once more, and a variable's chain begun once more.
+        How often a source file was retried, and a variable's chain restarted.
     failures, problems
         What failed, and the source files that did not succeed (the last of them).
     new_gaps, gaps
@@ -92,7 +92,7 @@ class RunReport:
     replicas
         How each replica came out of the run.
     notes
-        What was done by hand and by whom, and what beside the run did not go well.
+        What maintenance was done and by whom, and what beside the run did not go well.
     """
 
     run: str

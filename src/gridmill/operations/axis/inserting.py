@@ -155,7 +155,7 @@ def complete_in(store: FinalStore, config: TemplateConfig, proof: LeaseProof) ->
 def mirrored_records(archive: Archive, moves: Moves, receipts: Receipts) -> list[ProgressRecord]:
     """Return those of an archive's records of which a replica has the objects after its move.
 
-    What it has otherwise, as the archive got more since, has no record: it is copied anew.
+    What it has otherwise, as the archive got more since, has no record: it is copied again.
     """
     return list(_mirrored(archive, moves, receipts))
 

@@ -1,4 +1,4 @@
-"""Takes labels in that came behind the settling window, between others that readers see.
+"""Takes labels in that arrived after the settling window, between others that readers see.
 
 Values move with their labels, in one commit; nothing is asked of the provider. The places of what
 came late are gaps then, which the next update fills. Before the commit, the records that are to be
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["TooSoon", "late_of", "reindex"]
 
 KIND = "reindex"
-# Everything behind the first late label is written anew: late labels are taken in together.
+# Everything behind the first late label is rewritten: late labels are taken in together.
 AT_MOST_EVERY = timedelta(days=1)
 
 
@@ -57,7 +57,7 @@ class TooSoon(ValueError):  # noqa: N818
 
 
 def late_of(dataset: DynamicalDataset, now: Any = None) -> pd.Index[Any]:
-    """Return the labels that came behind the settling window, and that the archive lacks.
+    """Return the labels that arrived after the settling window, and that the archive lacks.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def reindex(
             _take_in(dataset, hand, late, who, now)
             is_done = complete_in(dataset.store, hand.archive.config, hand.lease.proof)
             hand.publisher.replicas.follow(follow)
-        hand.archive.reach(dataset.store.published_length(dim) or 0, anew=True)
+        hand.archive.reach(dataset.store.published_length(dim) or 0, reload=True)
         if dataset.replicas and not len(late):
             hand.publisher.publish(hand.lease)  # what one lacks besides that was away
         if is_done:

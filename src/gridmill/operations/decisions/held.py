@@ -1,4 +1,4 @@
-"""Decide by hand on what a gate holds: release it for publication, or reject it as missing."""
+"""Decide what happens to what a gate holds: release it for publication, or reject it as missing."""
 
 from __future__ import annotations
 

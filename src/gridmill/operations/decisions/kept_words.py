@@ -69,7 +69,7 @@ def unknown_words(store: FinalStore, lacking: Sequence[Region], copied: int) -> 
     if not n:
         return []
     lost = (
-        f"of {n} regions nobody knows any more what was accepted, rejected, released or withdrawn: "
+        f"of {n} regions it is not known what was accepted, rejected, released or withdrawn: "
         "the next run may fetch again what was withdrawn; withdraw it again before"
     )
     return [lost, *(f"its history says: {message}" for message in store.withdrawals())]

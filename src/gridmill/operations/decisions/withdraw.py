@@ -1,4 +1,4 @@
-"""Take published values from readers by hand, where they turned out to be wrong."""
+"""Withdraw published values from readers where they turned out to be wrong."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def _write(hand: Hand, record: ProgressRecord) -> None:
 
 
 def _forget(records: Sequence[ProgressRecord], view: ReaderView) -> None:
-    """Let a replica be brought these regions anew.
+    """Mark these regions of a replica to be copied again.
 
     What readers may be reading is replaced by objects of the same size. The crc32c of one whose
     chunks end with their own says no more than their sizes, so that they look as they did.

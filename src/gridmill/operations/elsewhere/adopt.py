@@ -3,7 +3,7 @@
 Its data objects stay as they are. What it lacks are records, which say that every value in it is
 there and that nobody has proven it; metadata as gridmill writes them, with which readers decode
 the same values; and the declaration. In this order: before the last of them the archive is nobody's
-for a run, and the same command, interrupted, begins anew.
+for a run, and the same command, interrupted, starts over.
 
 See Also
 --------

@@ -139,7 +139,7 @@ def compare(
     Parameters
     ----------
     a, b
-        Whoever wrote them, in whichever format.
+        Of any writer, in any format.
     variables
         Compare the values of these; None compares all.
     blocks

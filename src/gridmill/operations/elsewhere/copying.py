@@ -1,8 +1,8 @@
 """Copies an archive to another store, format or cloud: its objects, records and declaration.
 
 What gridmill made is copied object by object, also between plain Zarr and Icechunk, whose objects
-are the same: each is compared with its receipt on the way. What another program made is written
-anew, see `gridmill.operations.elsewhere.recoding`.
+are the same: each is compared with its receipt on the way. What another program made is rewritten,
+see `gridmill.operations.elsewhere.recoding`.
 
 See Also
 --------

@@ -1,4 +1,4 @@
-"""Writes the values of an archive that another program made anew, as the dataset declares them.
+"""Rewrites the values of an archive that another program made, as the dataset declares them.
 
 Labels are looked up: a position that the source lacks is a gap, and dims may run the other way.
 Each value is decoded as a reader does, encoded as the template says, and decoded again: none may
@@ -71,7 +71,7 @@ def recode(
     Parameters
     ----------
     source
-        Whoever wrote it.
+        Of any writer.
     target
         The dataset, with the store that the copy is written to.
     lease

@@ -1,8 +1,8 @@
-"""Proves regions of an archive, each in its turn: makes them anew, and compares.
+"""Proves regions of an archive, each in its turn: recomputes them, and compares.
 
 The archive and its records stay as they are. What came of it lies beside the records, see
-`gridmill.stores.state.beside.proofs`; runs may go on meanwhile, and a region that one of them makes
-anew while it is looked at is left for another time.
+`gridmill.stores.state.beside.proofs`; runs may continue meanwhile, and a region that one of them
+reprocesses while it is looked at is left for another time.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Proving:
     proofs
         Of the regions whose turn it was.
     changed
-        Labels of those that a run made anew meanwhile: nothing is said of them.
+        Labels of those that a run reprocessed meanwhile: nothing is said of them.
     counts
         Of the whole archive, after it.
     """
@@ -79,7 +79,7 @@ def prove(
     client: Any = None,
     now: Any = None,
 ) -> Proving:
-    """Make regions anew from their source files, and compare them with what readers see.
+    """Recompute regions from their source files, and compare them with what readers see.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def prove(
     Notes
     -----
     A region whose source files are gone, or are other versions by now, cannot be proven; those that
-    are left are compared all the same. Interrupted, what was proven stays proven.
+    are left are still compared. Interrupted, what was proven stays proven.
     """
     check_exists(dataset)
     archive = _as_published(dataset, now)
@@ -139,7 +139,7 @@ def _as_published(dataset: DynamicalDataset, now: Any) -> Archive:
 
 
 class _Prover:
-    """Sends regions to be made anew, and puts together what came back.
+    """Sends regions to be recomputed, and puts together what came back.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class _Prover:
         return prepare_recorded(self.archive, job, record)
 
     def _errands(self, prepared: PreparedRegion, record: ProgressRecord) -> Iterator[Errand]:
-        """Yield what is to be made anew, by source group."""
+        """Yield what is to be recomputed, by source group."""
         for group in prepared.groups:
             variables = [var for var in group.variables if _is_of(group, var.name, record)]
             if not variables:

@@ -1,4 +1,4 @@
-"""Makes variables of a region anew, and compares them with what readers see.
+"""Recomputes variables of a region, and compares them with what readers see.
 
 It runs wherever it is put, in this process or on a worker, and writes nothing but to a temporary
 folder of its own. Source files that are gone, or are another version by now, are left out: there
@@ -61,7 +61,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Errand:
-    """Variables of one region that share source files, to be made anew; pickles.
+    """Variables of one region that share source files, to be recomputed; pickles.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Errand:
 
 
 def remake(errand: Errand) -> tuple[VariableProof, ...]:
-    """Make the variables of an errand anew, one after the other, and compare each."""
+    """Recompute the variables of an errand, one after the other, and compare each."""
     with temporary_folder() as scratch:
         bench = Bench(Workspace(scratch / "work").of_key("prove"), "prove")
         source = download(bench, errand.job, _asked_for(errand))
@@ -103,7 +103,7 @@ def _asked_for(errand: Errand) -> list[SourceFile]:
 
 @dataclass
 class _Remake:
-    """One variable that is made anew."""
+    """One variable that is recomputed."""
 
     errand: Errand
     bench: Bench

@@ -22,7 +22,7 @@ class ProofCounts:
     Parameters
     ----------
     proven
-        Made anew from their source files, and the same.
+        Recomputed from their source files, and the same.
     unprovable
         Of which source files are gone or revised; what is left of them was the same.
     failed

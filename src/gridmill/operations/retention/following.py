@@ -2,7 +2,7 @@
 
 Its first positions go as those of the archive did: in one commit that shifts its own objects, with
 records that follow. What the archive's records say of the same objects is its own record then; what
-it has otherwise has none, and is copied anew. One that was away follows by the same command,
+it has otherwise has none, and is copied again. One that was away follows by the same command,
 however often the archive was retained meanwhile.
 """
 

@@ -278,4 +278,4 @@ def _begin_anew(dataset: DynamicalDataset, hand: Hand, now: Any) -> None:
     """Let the archive in hand have the labels that readers see."""
     archive = hand.archive
     archive.config = dataset.config(now)
-    archive.reach(dataset.store.published_length(archive.append_dim) or 0, anew=True)
+    archive.reach(dataset.store.published_length(archive.append_dim) or 0, reload=True)

@@ -1,7 +1,7 @@
 """Count, mean, deviation and range of an archive's values, from what its records say of regions.
 
 Compress looks at what it stores anyway, and each region's record keeps what it found, so that a
-region that is made again counts as it is then. Nothing is read here but the records, unless values
+region that is reprocessed counts as it is then. Nothing is read here but the records, unless values
 of regions are asked for that no record speaks of: those that an earlier gridmill made, or that
 readers see in part.
 """

@@ -278,7 +278,7 @@ def _copy_all(
     lease: Lease,
     keep_until: str | None,
 ) -> None:
-    """Copy what the stores have of the variables, while runs go on."""
+    """Copy what the stores have of the variables, while runs continue."""
     publisher = Publisher(apart_of(archive), [store.adding() for store in replicas])
     publisher.prepare(lease)
     names = list(pairs.values())

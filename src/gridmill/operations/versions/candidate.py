@@ -1,4 +1,4 @@
-"""Looks whether the version of an archive that was built beside it may take its place.
+"""Checks whether the version of an archive that was built beside it may take its place.
 
 Nothing is written.
 """

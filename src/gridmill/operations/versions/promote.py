@@ -1,7 +1,7 @@
 """Lets another version of an archive take the place of the one that readers see.
 
-One write moves the branch that readers read: whoever opened the archive before stays with the
-version that he opened, and whoever opens it after gets the other one, whole. Records follow; until
+One write moves the branch that readers read: a reader that opened the archive before keeps the
+version that it opened, and one that opens it after gets the other one, whole. Records follow; until
 they have, the declaration says so and nothing works on the archive. The version that readers saw is
 kept beside it, with its records.
 

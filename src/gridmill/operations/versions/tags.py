@@ -24,7 +24,7 @@ def tag_archive(dataset: DynamicalDataset, name: str, at: datetime | None = None
         There is no archive, its format keeps no versions, nothing is kept of the moment, or the
         name is another version's.
     LeaseHeld
-        An upkeep is at work: it may forget the version. Runs go on.
+        An upkeep is at work: it may forget the version. Runs continue.
     """
     check_exists(dataset)
     versions = dataset.store.versions

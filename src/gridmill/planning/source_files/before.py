@@ -1,4 +1,4 @@
-"""What a record says of source files that stays, when they are recorded anew. Pure."""
+"""What a record says of source files that stays when they are recorded again. Pure."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def held_for(var: DataVar, files: Sequence[SourceFileRecord], unread: Unread) ->
 def _nothing_says(var: DataVar) -> str:
     return (
         f"readers would see {var.encoding.fill} there, as nothing says missing in "
-        f"{var.encoding.dtype}: they wait until it comes, or somebody accepts it (gridmill accept);"
+        f"{var.encoding.dtype}: they wait until it comes or is accepted (gridmill accept);"
         f" where Encoding gives {var.name} a fill_value that cannot occur, new archives do not wait"
     )
 

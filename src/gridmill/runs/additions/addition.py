@@ -1,4 +1,4 @@
-"""A run that adds variables to an archive, beside which updates go on.
+"""A run that adds variables to an archive, beside which updates continue.
 
 Their records are kept apart, so that it takes no lease on the regions that updates write. Once all
 that readers see has them they are shown at once, in a moment in which no run is at work; positions
@@ -120,7 +120,7 @@ class Addition:
         Labels of an irregular axis can be others with the same metadata.
         """
         is_irregular = self.archive.config.append_dim_frequency is None
-        check_again(self.archive, anew=is_irregular)
+        check_again(self.archive, reload=is_irregular)
 
     def _adopt(self) -> None:
         """Take over what an earlier gridmill recorded of them among the other variables."""

@@ -38,7 +38,7 @@ __all__ = [
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-# What a batch has not begun by then goes on in tasks of its own: it is not what it was taken for.
+# What a batch has not started by then continues in tasks of its own: it was misjudged.
 PATIENCE_S = 10.0
 
 

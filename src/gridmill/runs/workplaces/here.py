@@ -59,7 +59,7 @@ class Here:
         Where its folder is made; None means among the system's temporary files.
     """
 
-    # Whoever follows chains with a debugger follows one at a time.
+    # A person who follows chains with a debugger follows one at a time.
     seconds_of_batch = 0.0
 
     def __init__(self, root: Path | None = None) -> None:

@@ -70,7 +70,7 @@ class GroupWork:
 
 
 class Task(Protocol):
-    """A task that was begun; `status` is ``finished``, ``error`` or ``cancelled`` in the end."""
+    """A task that was started; `status` is ``finished``, ``error`` or ``cancelled`` in the end."""
 
     @property
     def key(self) -> Any:
@@ -141,7 +141,7 @@ class Workplace(Protocol):
         """Return how many workers work should be in flight for, where there are so many."""
 
     def look(self, present: Sequence[str]) -> None:
-        """See whether workers came or are missing; raises where a run cannot go on."""
+        """See whether workers came or are missing; raises where a run cannot continue."""
 
     def retire(self, worker: str) -> bool:
         """Send a worker away, unless it is the only one; whether it went."""

@@ -120,7 +120,7 @@ class IcechunkRemote(Remote):
         return self._kept(self._earlier, found[1], partial(IcechunkRemote, *own, found[1]))
 
     def has_changed(self, before: Remote, arrays: Iterable[str], keys: Iterable[str]) -> bool:
-        """Whether chunks changed, or arrays were made anew.
+        """Whether chunks changed, or arrays were recreated.
 
         Parameters
         ----------

@@ -131,7 +131,7 @@ def _target(url: str, location: str) -> str:
     try:
         target = urllib3.util.parse_url(urljoin(url, location))
     except (urllib3.exceptions.LocationParseError, ValueError):
-        raise TransientError("a redirect to what is no address") from None
+        raise TransientError("a redirect to an invalid address") from None
     if target.scheme not in ("http", "https") or not target.host:
         where = mask_url(target.url, every_value=True)
         raise PermanentError(f"a redirect to {where}, which is no HTTP address")

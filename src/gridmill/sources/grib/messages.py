@@ -208,7 +208,7 @@ class OpenMessage:
 
 @contextmanager
 def open_message(message: bytes) -> Iterator[OpenMessage]:
-    """Load a message for several questions: each of the functions above loads it anew.
+    """Load a message for several questions: each of the functions above reloads it.
 
     Notes
     -----

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # A job that is younger was asked for by this run, if what the one before made could not be read.
 UNREAD_S = 600.0
-# After which one is asked for anew whose product cannot be fetched: its server may be away.
+# After which one is requested again whose product cannot be fetched: its server may be away.
 UNFETCHED_S = 86400.0
 
 
@@ -39,7 +39,7 @@ class Patience:
         One that was given up after `wait_s` may still be in the queue beside them.
     wait_s
         Seconds that a task waits for its job, from when it has its place among `most_queued`; it
-        looks once more at their end. Then its file is a failed download, and the next run goes on
+        looks again at their end. Then its file is a failed download, and the next run goes on
         waiting for the same job. Not counted are the waits for a place, and for a turn at the host,
         and the fetch of what was made. A submission is not cut short, and the requests of the last
         look may take a connect and a read timeout each. So it bounds one file's wait and not a
@@ -73,29 +73,30 @@ def fetch_queued(
 ) -> Download:
     """Fetch what a queue makes of a request to `destination`, which is then whole or untouched.
 
-    Parameters
-    ----------
-    queue
-        The provider's queue.
-    request
-        What to ask for: plain values.
-    destination
-        Local file to make or replace.
-    tickets
-        Where it is kept which job the request became.
-    settings
-        How hard to try each question, and the fetch.
-    patience
-        How long to wait for the job.
-    unread_before
-        Whether an earlier run read in vain what its job made: it is asked for anew.
+       Parameters
+       ----------
+       queue
+           The provider's queue.
+       request
+           What to ask for: plain values.
+       destination
+           Local file to make or replace.
+       tickets
+           Where it is kept which job the request became.
+       settings
+           How hard to try each question, and the fetch.
+       patience
+           How long to wait for the job.
+       unread_before
+           Whether an earlier run read in vain what its job made: it is requested again.
 
-    Raises
-    ------
-    NotAvailable
-        The queue says that it has no such thing.
-    DownloadFailed
-        It failed, the fetch did, or the job is not ready yet: the next call goes on with it.
+       Raises
+       ------
+       NotAvailable
+           The queue says that it has no such thing.
+       DownloadFailed
+           It failed, the fetch did, or the job is not ready yet: the next call continues
+    with it.
     """
     whole = key_of(f"{queue.url} {getattr(queue, 'process', '')}", request)
     key = tickets.in_force(whole, _now())
@@ -177,7 +178,7 @@ class _Waiting:
             return state.url
         if state.stage == "waiting":
             return None
-        # The next run asks anew: this one would only meet the same again.
+        # The next run asks again: this one would only meet the same again.
         self.tickets.forget(self.key)
         raise DownloadFailed(
             self.queue.url, f"job {ticket.job} is {state.stage}: {state.told or 'nothing told'}", 1

@@ -1,10 +1,10 @@
 """What is asked of queues, kept durably beside the records: which job a request became.
 
-A ticket is written before a request is sent, and again once the job's name is known. So whoever
-comes after a killed process knows that it may have asked, and looks for the job before it asks.
+A ticket is written before a request is sent, and again once the job's name is known. So the
+successor of a killed process knows that it may have asked, and looks for the job before it asks.
 
 What a job made may turn out to be of no use. A doubt is then kept beside its ticket, and from a
-time on the request is kept by another key, so that it is asked for anew.
+time on the request is kept by another key, so that it is requested again.
 
 Until the job has a name the ticket is a claim. Each claim is followed by at most one: by the same
 one renewed while it is alive, else by an heir's. The claim that follows is an object whose name
@@ -58,7 +58,7 @@ class Ticket:
     job
         The name of the job; None while nobody knows whether there is one.
     since
-        When whoever asks for it was last known to be alive, seconds since the epoch.
+        When the process that asks for it was last known to be alive, seconds since the epoch.
     by
         Who wrote it, and no other ticket; earlier versions of gridmill wrote none.
     """
@@ -202,7 +202,7 @@ class Tickets:
             self.objects.delete(name)
 
     def forget(self, key: str) -> None:
-        """Forget a request, so that it is asked for anew."""
+        """Forget a request, so that it is requested again."""
         self.objects.delete(_name(key))
 
     def in_force(self, key: str, now: float) -> str:
@@ -229,7 +229,7 @@ class Tickets:
         key
             Of the request, as `in_force` returned it.
         counts_from
-            When it is to be asked for anew, seconds since the epoch: until then the job may be
+            When it is to be requested again, seconds since the epoch: until then the job may be
             right, and what fetched or read it may not be.
         """
         before = self.objects.get(_doubt(key))

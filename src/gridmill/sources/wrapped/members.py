@@ -127,7 +127,7 @@ class _Wanted:
         named = ", ".join(map(repr, self._names)) or "none"
         more = ", …" if self._n_files > len(self._names) else ""
         if self._member is None:
-            rule = "which one is wanted must be said by get_member()"
+            rule = "get_member() must name the one that is wanted"
         else:
             rule = f"{self.n_taken} of them are {self._member!r}, and get_member() must name one"
         raise ValueError(f"it holds {self._n_files:,} files ({named}{more}); {rule}")

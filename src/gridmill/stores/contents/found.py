@@ -1,4 +1,4 @@
-"""A store as it is found, whoever wrote it: what is there, also where no root lists it."""
+"""A store as it is found, by any writer: what is there, also where no root lists it."""
 
 from __future__ import annotations
 

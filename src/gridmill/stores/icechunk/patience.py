@@ -42,7 +42,7 @@ def patient_config(storage_class: str | None = None) -> icechunk.RepositoryConfi
 
 
 def patiently(request: Callable[[], T], at: str | None = None) -> T:
-    """Do what can be done again, until it succeeds or patience ends.
+    """Repeat what can be repeated, until it succeeds or patience ends.
 
     Raises
     ------

@@ -210,7 +210,7 @@ class Publication:
         return True
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
-        """Let readers see less, in one commit; see `FinalStore.truncate`.
+        """Shorten what readers see, in one commit; see `FinalStore.truncate`.
 
         Earlier versions keep what they had: what the new one lacks is deleted by `collect_garbage`
         once they are expired.
@@ -248,7 +248,7 @@ class Publication:
     ) -> bool:
         """Commit an archive without some of its arrays; whether it had any of them.
 
-        What the branch holds of each region is said anew: else all that the others brought would
+        What the branch holds of each region is restated: else all that the others brought would
         count as not published yet.
         """
         repository = self.repository.open()

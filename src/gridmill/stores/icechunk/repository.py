@@ -131,7 +131,7 @@ class RepositoryAt:
         make(self.storage(), config, **chosen)
 
     def forget(self) -> None:
-        """Open the repository anew when it is needed next: its configuration has changed."""
+        """Reopen the repository when it is next needed: its configuration has changed."""
         with _opening:
             for travels in (False, True):
                 _repositories.pop(self._key(travels), None)
@@ -169,7 +169,7 @@ class RepositoryAt:
         raise FileNotFoundError(f"there is no Icechunk repository at {self.url}")
 
     def _check_format(self) -> None:
-        with suppress(PermissionError):  # whoever may not list gets this for what is not there
+        with suppress(PermissionError):  # what is not there, to those who may not list
             found = format_in(open_objects(self.url, storage_options=self.storage_options))
             if found is not None and found > newest_format():
                 raise RepositoryTooNew(self.url, found, newest_format())

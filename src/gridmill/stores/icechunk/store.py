@@ -353,7 +353,7 @@ class IcechunkStore:
         return self.publication.publish(folder, staged, message, check, values, together=together)
 
     def truncate(self, folder: Path, append_dim: str, message: str = "") -> int:
-        """Let readers see less, in one commit; see `Publication.truncate`."""
+        """Shorten what readers see, in one commit; see `Publication.truncate`."""
         return self.publication.truncate(folder, append_dim, message)
 
     def rearrange(

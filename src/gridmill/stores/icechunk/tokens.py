@@ -3,7 +3,7 @@
 A fork pickles as MessagePack of Icechunk's own: settings, how the repository is reached, the
 snapshot that it began from and the changes. How the repository is reached holds an address and, on
 S3, a pickled callable that finds credentials: by the name of a module. So a token has everything
-but that, and whoever opens it fills in how the repository is reached from there. It names nothing
+but that, and its opener fills in how the repository is reached from there. It names nothing
 of gridmill, holds no address, and opens no pickle of others.
 
 Whether a fork can be read is Icechunk's to say, and it promises that within a major version only.
@@ -343,7 +343,7 @@ class Forks:
             if is_transient(error):
                 raise
             raise UploadLost("the snapshot that it began from has expired") from None
-        # Each fork would bring a client of its own, which asks for credentials and connects anew.
+        # Each fork would bring a client of its own, which asks for credentials and connects again.
         session = repository.writable_session(self._repository.branch)
         session.merge(fork)
         store: Store = session.store

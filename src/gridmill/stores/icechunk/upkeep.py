@@ -130,7 +130,7 @@ def split_manifests(
 ) -> None:
     """Split the manifests along the append dim, for this commit and those of every writer.
 
-    A process that has the repository open goes on as before until it opens it anew.
+    A process that has the repository open continues as before until it reopens it.
     """
 
     def split() -> None:

@@ -234,7 +234,7 @@ def said_of_merged(
 ) -> dict[str, Any]:
     """Return what a commit says of what the branch holds with it.
 
-    All, in format 1: a commit is read by itself, and whoever looks for what it leaves out would
+    All, in format 1: a commit is read by itself, and a search for what it leaves out would
     read one after the other. In format 2 one object has what every commit says, so that each says
     what it changed: all of it in each grew with the square of the archive.
     """

@@ -176,7 +176,7 @@ class LocalObjects:
         return 0
 
     def _into_place(self, key: str, move: Callable[[Path], object]) -> None:
-        """Move a staged file to its key; whoever deletes the last object of a folder removes it."""
+        """Move a staged file to its key; deleting a folder's last object removes the folder."""
         target = self.root / key
         for attempt in range(MOVES):
             try:

@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 TIME_TO_LIVE_S = 20.0
 # A worker asks whether the lease still stands at most this often.
 PROOF_LASTS_S = 1.0
-# Claims that meet are withdrawn and made again within a fraction of a second.
+# Claims that meet are withdrawn and renewed within a fraction of a second.
 CLAIMING_TAKES_S = 30.0
 
 
@@ -196,7 +196,7 @@ class Lease:
         ------
         callable
             To be called before every step: it raises LeaseLost once the right is gone, as it is
-            for a process that stood still and was taken for dead.
+            for a process that stood still and was presumed dead.
 
         Raises
         ------

@@ -5,7 +5,7 @@ speaks of, and that of the record before is deleted after it: whatever crashes, 
 is without a mark. A region with a place that a gate holds has one that is always due, so that every
 update names it; so has one of which a variable failed, which is tried again whatever is published.
 A region with values of a provisional file has one until they are final.
-A region that is made anew has one that is due at once until all of it is
+A region being reprocessed has one that is due at once until all of it is
 recorded, so that the next update looks at it wherever it is. One too many costs a look.
 """
 
@@ -55,7 +55,7 @@ class PendingMarks:
         record
             That of the same region was read by this tracker before, if there is one.
         is_begun
-            The region is being made anew: what of it was pending is not in the record.
+            The region is being reprocessed: what of it was pending is not in the record.
         """
         if record.region.is_static:  # every update looks at it
             yield

@@ -112,7 +112,7 @@ class UpdateProgressTracker:
         record
             Of the region.
         is_begun
-            What is left out of it is being made anew: if that ends here, the next update goes on.
+            What is left out of it is being reprocessed: if that ends here, the next update resumes.
         """
         with self.marks.kept(record, is_begun=is_begun):
             self.objects.put(_key(record.region), record.to_json())
@@ -173,7 +173,7 @@ class UpdateProgressTracker:
         return MissingState(self.objects.url, cause, RESTORE_FOLDER)
 
     def read_redo(self, name: str) -> dict[str, Any] | None:
-        """Read what is to be done again, and which runs worked on it; None if it is finished.
+        """Read what is to be reprocessed, and which runs worked on it; None if it is finished.
 
         Raises
         ------
@@ -187,11 +187,11 @@ class UpdateProgressTracker:
         return parse_state(content, self._address(key), RESTORE_REDO, needs=REDO_NEEDS)
 
     def write_redo(self, name: str, order: Mapping[str, Any]) -> None:
-        """Keep what is to be done again until it is, whichever run does it."""
+        """Keep what is to be reprocessed until it is, whichever run does it."""
         self.objects.put(_redo_key(name), _serialised(order))
 
     def delete_redo(self, name: str) -> None:
-        """Forget what is done again now."""
+        """Forget what is reprocessed now."""
         self.objects.delete(_redo_key(name))
 
     def _read(self, key: str) -> ProgressRecord | None:

@@ -16,7 +16,7 @@ __all__ = ["RunReports"]
 
 log = logging.getLogger(__name__)
 
-RESTORE_REPORT = "restore it from a backup, or delete it: it tells of a past run"
+RESTORE_REPORT = "restore it from a backup, or delete it: it describes a past run"
 
 
 class RunReports:

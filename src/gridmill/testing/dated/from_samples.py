@@ -1,4 +1,4 @@
-"""The source files of a dataset, made of a few samples of its provider's, dated anew.
+"""The source files of a dataset, made of a few samples of its provider's, redated.
 
 For the contract test of a package that `gridmill new --from` wrote: values are those of the samples
 at every position.

@@ -126,7 +126,7 @@ class QueueServer(LoopbackServer):
     requests
         The GET requests so far, like ``"GET /jobs/1"``.
     odd_answers
-        Status and body to answer instead, by path; a job is made all the same.
+        Status and body to answer instead, by path; a job is still made.
     most_waiting
         The most jobs that were waiting at once.
     """

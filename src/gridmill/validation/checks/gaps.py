@@ -148,7 +148,7 @@ def _found(context: Context) -> Iterator[Gap]:
 
 
 def find_late(context: Context) -> list[str]:
-    """Return the selected labels that came behind the settling window, and are not in the archive.
+    """Return the selected labels that arrived after the settling window and are not in the archive.
 
     See `gridmill.authoring.axis`.
     """

@@ -145,7 +145,7 @@ def own_differences(
 
 @dataclass(frozen=True, kw_only=True)
 class MadeAsNow:
-    """Nothing was made by a stage whose fault was mended since; what was stays until it is asked.
+    """Nothing was made by a stage whose fault was fixed since; what was stays until it is asked.
 
     By the records alone: no value is read.
     """
@@ -153,7 +153,7 @@ class MadeAsNow:
     name: str = "epochs"
 
     def check(self, context: Context) -> CheckResult:
-        """Name what was made before a fault was mended, and the command that makes it again."""
+        """Name what was made before a fault was fixed, and the command that reprocesses it."""
         regions = list(context.regions())
         records = [record for region in regions if (record := context.record(region)) is not None]
         chosen = {var.name for var in context.variables}
@@ -192,7 +192,7 @@ def _joined(pieces: Sequence[slice]) -> list[slice]:
 
 @dataclass(frozen=True, kw_only=True)
 class CoordinatesAsDeclared:
-    """Coordinates hold the template's values; the append dim goes on without a step back or a gap.
+    """Coordinates hold the template's values; the append dim has no step back and no gap.
 
     What readers decode is compared with what was written, bit for bit, and with the template's own
     labels: a dtype or units that cannot hold one would give both the same wrong one.
@@ -216,7 +216,7 @@ class CoordinatesAsDeclared:
             names = [str(n) for n in declared.coords if not archive.speaks_of_data(n)]
             for name in names:
                 message, repair = _difference(context.ds, written, name, dim), restore
-                if not message:  # then writing it once more repairs nothing
+                if not message:  # then rewriting it repairs nothing
                     message, repair = _loss(context, name), ""
                 if message:
                     finding = Finding(message=message, variables=(name,), repair=repair)

@@ -1,4 +1,4 @@
-"""Whether the archive holds what its source files give: a sample is made again and compared."""
+"""Whether the archive holds what its source files give: a sample is recomputed and compared."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Values = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class SourcesAgree:
-    """A sample of regions, made again from their source files, equals what readers see.
+    """A sample of regions, recomputed from their source files, equals what readers see.
 
     Parameters
     ----------
     size
-        How many pairs of a region and a variable to make again, each in this process, with all
+        How many pairs of a region and a variable to recompute, each in this process, with all
         its downloads; nothing is written but to a temporary folder.
     seed
         Which pairs: the same seed takes the same; None takes others every day.

@@ -1,6 +1,6 @@
 """Polygons on the sphere, many at once: as unit vectors, flat, and their areas. Pure.
 
-Flat is a polygon whose longitudes go on beyond a turn and which goes along a pole that it holds.
+Flat is a polygon whose longitudes continue beyond a turn and which goes along a pole that it holds.
 Its coordinates are longitude in degrees and the sine of latitude: areas in that plane are those on
 the sphere, and cells of latitudes and longitudes are rectangles.
 """

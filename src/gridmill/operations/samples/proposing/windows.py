@@ -13,7 +13,7 @@ from gridmill.sources.grib.inventory.message import Statistic
 __all__ = ["WindowChoice", "windows_of"]
 
 HOUR = timedelta(hours=1)
-# Periods after which providers begin anew, the shortest first.
+# Periods after which providers start over, the shortest first.
 RESETS = tuple(timedelta(minutes=m) for m in (5, 10, 15, 30, 60, 120, 180, 360, 720, 1440))
 KINDS = {
     Statistic.ACCUMULATION: "accumulation",

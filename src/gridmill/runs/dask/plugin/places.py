@@ -74,7 +74,7 @@ class HostPlaces:
                 self._release_after(turn.hold_s, semaphore)
 
     def close(self) -> None:
-        """Let what is held for later end with its lease: whoever would give it back goes."""
+        """Let what is held for later end with its lease: its holder is going away."""
         with self._lock:
             for timer in self._timers:
                 timer.cancel()
@@ -95,7 +95,7 @@ class HostPlaces:
         def release() -> None:
             with self._lock:
                 self._timers.discard(timer)
-            with suppress(Exception):  # whoever had it may be gone, and its lease with it
+            with suppress(Exception):  # its holder may be gone, and its lease with it
                 semaphore.release()
 
         with self._lock:

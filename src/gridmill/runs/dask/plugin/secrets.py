@@ -55,7 +55,7 @@ _waiting: dict[str, _Waiting] = {}
 
 
 class AskDriver:
-    """Asks whoever keeps a credential, see `gridmill.sources.fetch.credentials.keeper.AskKeeper`.
+    """Asks the keeper of a credential, see `gridmill.sources.fetch.credentials.keeper.AskKeeper`.
 
     Parameters
     ----------

@@ -191,7 +191,7 @@ class Joining(WorkerPlugin):
         # cannot unpickle it.
         await worker.scheduler.log_event(topic=TOPIC, msg=told)
         if any(is_fatal for _, _, is_fatal in findings):
-            # What was sent here already is not begun, and is sent elsewhere when it is closed.
+            # What was sent here already has not started, and is sent elsewhere when it is closed.
             worker.memory_manager.memory_pause_fraction = False
             worker.status = Status.paused
             worker.loop.call_later(1.0, worker.loop.add_callback, worker.close)

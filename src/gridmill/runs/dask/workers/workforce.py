@@ -1,4 +1,4 @@
-"""The workers of a run: what is wrong with whoever joins, and what keeps anybody from joining."""
+"""The workers of a run: what is wrong with those that join, and what keeps others from joining."""
 
 from __future__ import annotations
 

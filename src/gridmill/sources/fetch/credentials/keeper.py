@@ -190,9 +190,9 @@ class Keeper:
 
 
 _keepers: WeakValueDictionary[str, Keeper] = WeakValueDictionary()
-# Of keepers in other processes, for as long as whoever asks them is there; last used last.
+# Of keepers in other processes, for as long as the asking process is there; last used last.
 _distant: dict[str, Keeper] = {}
-# Runs that a worker keeps credentials of; the least recently used ones would be asked for anew.
+# Runs that a worker keeps credentials of; the least recently used ones would be requested again.
 MOST_DISTANT = 32
 # By who knows them, as in `gridmill.sources.fetch.hosts`.
 _elsewhere: dict[object, AskKeeper] = {}

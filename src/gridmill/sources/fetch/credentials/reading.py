@@ -65,7 +65,7 @@ def read_credential(rule: Credential, url: str) -> str:
 
 def unreadable(rule: Credential, error: Exception) -> str:
     """Say that a place cannot be read, of an error whose own words may hold a secret."""
-    return f"{rule.place} cannot be read ({type(error).__name__}); look at what it holds"
+    return f"{rule.place} cannot be read ({type(error).__name__}); check its contents"
 
 
 def _read(rule: Credential, url: str) -> str:
@@ -128,7 +128,9 @@ def _printed(rule: Credential) -> str:
     try:
         printed = done.stdout.decode().strip()
     except UnicodeDecodeError:
-        raise CredentialMissing(f"{rule.place} prints what is not UTF-8; print UTF-8") from None
+        raise CredentialMissing(
+            f"{rule.place} prints text that is not UTF-8; print UTF-8"
+        ) from None
     return printed if isinstance(rule, S3Access) else _one_line(rule, printed)
 
 

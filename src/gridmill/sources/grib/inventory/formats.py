@@ -1,4 +1,4 @@
-"""Inventories of GRIB files, which message lies at which bytes, whoever wrote them. Pure.
+"""Inventories of GRIB files, which message lies at which bytes, from any writer. Pure.
 
 See Also
 --------

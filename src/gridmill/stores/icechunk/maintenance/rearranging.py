@@ -1,6 +1,6 @@
 """Positions that come in between others, or go: values, coordinates and lengths in one commit.
 
-What comes in between moves everything behind it by any number of positions: it is written anew.
+What comes in between moves everything behind it by any number of positions: it is rewritten.
 Where the first positions go, objects stay as they are and get another place in the manifests, by
 Icechunk's own `Session.shift_array`. Measured with Icechunk 2.3, in repositories of format 1 and 2:
 
@@ -99,7 +99,7 @@ def _is_before(region: str, moves: Moves) -> bool:
 def _move(
     before: Any, session: icechunk.Session, name: str, moves: Moves
 ) -> Iterator[ObjectReceipt]:
-    """Write an array anew from the first region on that changes, and yield its objects."""
+    """Rewrite an array from the first region that changes, and yield its objects."""
     old = zarr.open_array(before, path=name, mode="r", zarr_format=3)
     new = zarr.open_array(session.store, path=name, mode="r+", zarr_format=3)
     length = _object_shape(new)[0]

@@ -1,6 +1,6 @@
 """How a repository is configured when it is made: manifests that end, so that a commit stays cheap.
 
-A manifest lists where an array's objects are. Whole, it is written anew by every commit that adds
+A manifest lists where an array's objects are. Whole, it is rewritten by every commit that adds
 to the array, and grows with the archive. Split along the append dim, a commit writes those that its
 positions are in.
 """

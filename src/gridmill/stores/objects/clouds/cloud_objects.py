@@ -60,7 +60,7 @@ class CloudObjects:
     Pickles small, as URL and options; safe in several threads, and not for processes that fork
     after they used it. `repr` shows no option.
 
-    Puts go on the condition that nobody put another object since it was looked at: by its
+    Puts carry the condition that nobody put another object since it was looked at: by its
     generation on Google Cloud Storage, by its ETag on Azure. Both services mean what they promise,
     so that nothing is probed. Objects from 64 MiB on go in parts, without a condition.
 
@@ -181,7 +181,7 @@ class CloudObjects:
 
     @property
     def impatient(self) -> CloudObjects:
-        """The same objects, for whoever would rather know soon that nothing answers."""
+        """The same objects, for callers that must learn soon that nothing answers."""
         few = replace(self.patience, attempts=min(4, self.patience.attempts))
         return CloudObjects(self.url, self.storage_options, headers=self.headers, patience=few)
 

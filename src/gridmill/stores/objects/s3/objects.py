@@ -56,10 +56,10 @@ class S3Objects:
 
     Notes
     -----
-    Pickles small, as URL and options; a connection belongs to a process and is made again after a
+    Pickles small, as URL and options; a connection belongs to a process and is recreated after a
     fork. Safe in several threads. `repr` shows no option.
 
-    Whoever is throttled waits, longer each time, and has nothing else in flight meanwhile: so a
+    A throttled caller waits, longer each time, and has nothing else in flight meanwhile: so a
     cluster settles at what the bucket allows without a word between workers. botocore's
     ``adaptive`` mode does the same far too well: after 20 refusals it took 42 s for 200 small puts
     that take 1 s.
@@ -247,7 +247,7 @@ class S3Objects:
 
     @property
     def impatient(self) -> S3Objects:
-        """The same objects, for whoever would rather know soon that nothing answers."""
+        """The same objects, for callers that must learn soon that nothing answers."""
         bucket = self.bucket
         few = replace(bucket.patience, attempts=min(4, bucket.patience.attempts))
         return S3Objects(self.url, bucket.storage_options, patience=few, headers=bucket.headers)

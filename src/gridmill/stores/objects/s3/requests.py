@@ -388,7 +388,7 @@ async def copy_in_place(
 
 
 async def abort_uploads(client: Any, bucket: str, prefix: str, before: datetime) -> int:
-    """Delete the parts of uploads that were begun before a time; how many uploads."""
+    """Delete the parts of uploads that started before a time; how many uploads."""
     listed = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
     old = [upload for upload in listed.get("Uploads", ()) if upload["Initiated"] <= before]
     for upload in old:

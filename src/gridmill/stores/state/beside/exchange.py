@@ -33,7 +33,7 @@ __all__ = [
     "take_over",
 ]
 
-# In a declaration: what was begun with the archive, until it is done.
+# In a declaration: what was started on the archive, until it is done.
 UNDER_WAY = "promoting"
 # Which version took the place of which, and when, with what was said of the one before (`EARLIER`).
 # A replica that was made of another version is told from this one by it.

@@ -1,6 +1,6 @@
 """The feed of publications beside a store: one object a day, a line a publication.
 
-No object store appends: the day's object is written anew with the line. A run writes it with its
+No object store appends: the day's object is rewritten with the line. A run writes it with its
 first publication, then at most once a minute, and in the end; what lies between is one line. So a
 run costs few requests, and a day few lines. What a run that is killed had not written is missing:
 the next line begins behind where the last one ended, and says by that what is missing between.
@@ -80,7 +80,7 @@ class Feed:
         publication
             What became of it.
         since
-            When the step was begun (ISO 8601, UTC).
+            When the step started (ISO 8601, UTC).
         """
 
         def step(line: Publication) -> tuple[str, str, int]:

@@ -46,7 +46,7 @@ class Reindexing:
         dict
             ``first`` and ``length``: records of regions from the position `first` on are replaced,
             of an archive that has `length` positions then; ``inserted``: the labels that it gets.
-            And what else it was begun with.
+            And what else it was started with.
 
         Raises
         ------
