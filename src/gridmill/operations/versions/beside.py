@@ -193,7 +193,7 @@ def complete_in(
 
 
 def has_remains(beside: Beside) -> bool:
-    """Whether something was begun that is not completed."""
+    """Whether something was started that is not completed."""
     return any(
         exchange.mark_of(store.tracker.read_declaration()) for store in beside.stores
     ) or is_promoted(beside)
@@ -206,7 +206,7 @@ def is_promoted(beside: Beside) -> bool:
 
 
 def clean(beside: Beside, leases: Sequence[Lease]) -> None:
-    """Delete what is left at the place of a next version, and what was begun at other places."""
+    """Delete what is left at the place of a next version, and what was started at other places."""
     following, previous = beside.following.store, beside.previous.store
     if is_promoted(beside) or exchange.mark_of(following.tracker.read_declaration()):
         delete(beside, following, NEXT, leases)
@@ -231,7 +231,7 @@ def _settle_as(
 def delete(beside: Beside, store: FinalStore, branch: str, leases: Sequence[Lease]) -> None:
     """Delete a version that is not the present one: its records, its branch, what says so."""
     check(leases)
-    # Of what was begun and not declared, that of the present one says as much.
+    # Of what was started and not declared, that of the present one says as much.
     declared = store.tracker.read_declaration() or beside.present.store.tracker.read_declaration()
     exchange.mark(store.state, declared or {}, {"what": "deleting"})
     exchange.clear(store.state, lambda: beside.branches.drop(branch))

@@ -10,7 +10,7 @@ same command, and nobody waits for a replica to let readers of the archive see a
 is that readers of a replica see the former version for as long as copying takes. What its own
 previous version still holds is not copied: the way back copies nothing.
 
-A copy that was begun for this promotion is continued; any other is dropped, and so is one that no
+A copy that was started for this promotion is continued; any other is dropped, and so is one that no
 longer fits what the archive became meanwhile.
 """
 
@@ -243,7 +243,7 @@ def _is_way_back(declared: dict[str, Any], own: Beside) -> bool:
 
 
 def _prepared(archive: Archive, own: Beside, leases: Sequence[Lease]) -> Replica:
-    """Return the place of the next version, ready for copies; begun anew where it does not fit."""
+    """Return the place of the next version, ready for copies; started again where it does not fit."""
     staged = own.following.store
     replica = Replica(archive, None, staged)
     try:

@@ -37,7 +37,7 @@ class Pace:
         self._nbytes.append(nbytes)
 
     def forget(self) -> None:
-        """Estimate anew: regions are not what they were."""
+        """Start estimating again: regions are not what they were."""
         self._seconds.clear()
         self._nbytes.clear()
 
