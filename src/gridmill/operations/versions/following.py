@@ -243,7 +243,7 @@ def _is_way_back(declared: dict[str, Any], own: Beside) -> bool:
 
 
 def _prepared(archive: Archive, own: Beside, leases: Sequence[Lease]) -> Replica:
-    """Return the place of the next version, ready for copies; started again where it does not fit."""
+    """Return the place of the next version, ready for copies; started again if it does not fit."""
     staged = own.following.store
     replica = Replica(archive, None, staged)
     try:
