@@ -22,7 +22,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gridmill.display.cards import progress_card
 from gridmill.model.reports.spans import STAGES
 from gridmill.model.wording import count_of, format_clock, format_nbytes, shorten_label
 
@@ -256,6 +255,9 @@ class ProgressDisplay:
             return Group(self._title(), self._bar(), self._stages(), *self._places())
 
     def _repr_html_(self) -> str:
+        # A terminal does without.
+        from gridmill.display.cards import progress_card
+
         with self._lock:
             tally, now = self.tally, self.tally.clock()
             return progress_card(
