@@ -24,12 +24,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["Attempts", "Readers", "copies_to_kill", "forked", "guarded"]
+__all__ = ["Attempts", "Readers", "copies_to_kill", "forked", "guarded", "thinned"]
 
 MOST_WRITES = 400
 # A reader that never rests takes more of a core than what it looks at.
 PAUSE_S = 0.1
 WRITES = ("put", "put_if_absent", "overwrite", "delete")
+
+
+def thinned(stride: int) -> int:
+    """Return by how many writes deaths are apart in `make test`; 1 with GRIDMILL_LONG=1."""
+    return 1 if "GRIDMILL_LONG" in os.environ else stride
 
 
 class Attempts:

@@ -79,8 +79,8 @@ def assert_readers_see(ds: Any, names: str, positions: int) -> None:
         ("add", "zarr", 2),
         ("add", "icechunk", 5),
         ("add", "icechunk zarr", 9),
-        ("remove", "zarr icechunk", 5),
-        ("rename", "zarr", 4),
+        ("remove", "zarr icechunk", 9),
+        ("rename", "zarr", 7),
         ("rename", "icechunk zarr", 11),
         ("rename-and-keep", "icechunk", 7),
     ],
@@ -96,11 +96,11 @@ def test_nobody_sees_what_died(scenario: str, kind: str, every: int, tmp_path: P
 @pytest.mark.parametrize(
     ("scenario", "kind", "every"),
     [
-        ("add", "zarr", 8),
+        ("add", "zarr", 13),
         ("add", "icechunk zarr", 17),
-        ("remove", "zarr", 6),
+        ("remove", "zarr", 11),
         ("remove", "zarr zarr", 13),
-        ("rename", "zarr", 10),
+        ("rename", "zarr", 17),
         ("rename", "zarr zarr", 19),
     ],
 )

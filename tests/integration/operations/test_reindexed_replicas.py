@@ -16,7 +16,7 @@ from gridmill.operations.axis.reindex import reindex
 from gridmill.operations.truncate import truncate
 from gridmill.stores.final_store import FinalStore
 from gridmill.validation.checks.replicas import ReplicasEqual
-from killed_steps import Attempts, Readers, copies_to_kill
+from killed_steps import Attempts, Readers, copies_to_kill, thinned
 from scenes import Frozen, Provider, Scenes, scene, scenes_of
 from tiny import tiny_var, values_at
 
@@ -186,7 +186,7 @@ def test_killed_at_its_every_step_it_is_completed_everywhere(
     provider.publish(*LATE)
     seen = set[tuple[Any, ...]]()
     with Attempts("followed:reindexed", of_leases=False) as attempts:
-        for number, folder in copies_to_kill(tmp_path, BOTH):
+        for number, folder in copies_to_kill(tmp_path, BOTH, thinned(2)):
             look = Looking(scenes_with(folder))
             with Readers(look, 0.5) as readers:
                 is_done = not attempts.dies_before(number, str(folder))

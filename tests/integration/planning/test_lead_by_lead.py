@@ -217,7 +217,7 @@ def test_a_budget_that_cannot_be_kept_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no write_budget could be kept"):
         dataset_of(template=type("T", (LeadTemplate,), parts), job=LeadJob)(tmp_path / "a")
     little = type("Job", (LeadJob,), {"write_budget": 0.5})
-    with pytest.raises(ValueError, match="is written once at least"):
+    with pytest.raises(ValueError, match="values are written at least once"):
         dataset_of(template=LeadTemplate, job=little)(tmp_path / "a")
 
 
