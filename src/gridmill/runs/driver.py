@@ -276,6 +276,7 @@ class Driver:
             self.narrator.note_gaps(region, judged_again)
         elif record is not None:
             self.store.tracker.marks.clean_up(record)
+            self.ledger.note_found(record)
         self.narrator.note_skipped(region)
 
     def _in_flight(self, found: Prepared) -> RegionInFlight:

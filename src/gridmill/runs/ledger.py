@@ -49,8 +49,8 @@ class Showing:
         self.lease = lease
         self.narrator = narrator
         self.interval_s = interval_s
-        # What earlier runs left to be made visible can wait for what this one brings, unless there
-        # is nothing else to do for a moment.
+        # What earlier runs left of this one's regions is expected when they are found done. What
+        # they left elsewhere waits until there is nothing else to do for a moment, or for the end.
         self._next, self._next_if_idle = inf, time.monotonic() + interval_s
         self._has_news, self._has_published = True, False
         # Whether something was recorded since, whatever readers will see of it.
@@ -151,6 +151,12 @@ class Ledger:
         self.tracker.write(record, is_begun=is_begun)
         self.showing.note_recorded()
         if self.publisher.may_show_more(record, self.lease):
+            self.showing.expect()
+
+    def note_found(self, record: ProgressRecord) -> None:
+        """Let readers see soon what an earlier run recorded and did not publish any more."""
+        is_seen = record.stop <= self.publisher.archive.published
+        if not is_seen and self.publisher.may_show_more(record, self.lease):
             self.showing.expect()
 
     def record_partly(self, *, at_once: bool = False) -> None:

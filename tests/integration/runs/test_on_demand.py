@@ -362,6 +362,25 @@ def test_a_run_that_did_nothing_keeps_no_page(provider, tmp_path):
     assert not again.did_anything
 
 
+def test_what_a_killed_run_left_unpublished_is_shown_before_the_rest_is_done(provider, tmp_path):
+    """However busy the next run is: its first regions are found done, and readers see them."""
+    provider.publish(hours(24))
+    dataset = make(tmp_path)
+    for job in dataset.plan(until(24), now=until(24)).jobs[:3]:
+        job.process()
+    assert dataset.store.published_length("time") is None
+    seen = []
+
+    def note(event):
+        if event.kind == "region":
+            seen.append(dataset.store.published_length("time"))
+
+    dataset.backfill(until(24), client="none", now=until(24), listener=note)
+    assert len(seen) == 3
+    assert seen[-1] >= 12, seen
+    assert dataset.store.published_length("time") == 24
+
+
 IDLE = """
 import gc, json, sys
 import psutil
