@@ -34,7 +34,7 @@ def collect_hardly() -> None:
 
 def collect_from_now() -> None:
     """Look for garbage among what is made from now on; after `collect_hardly` alone."""
-    if gc.get_threshold() == IMPORTING:
+    if gc.get_threshold()[0] == IMPORTING[0]:
         gc.freeze()
         gc.set_threshold(*WORKING)
 

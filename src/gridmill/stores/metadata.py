@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -195,30 +196,38 @@ class Seen:
 
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
-        self._held: ObjectsReader | None = None
+        # By thread: another one that publishes meanwhile must not be answered from memory.
+        self._held: dict[int, ObjectsReader] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_held": {}}
 
     def metadata(self) -> dict[str, Any] | None:
         """Return the root metadata, everything consolidated; None if there are none."""
-        content = self.objects.get(ROOT) if self._held is None else self._held.hold([ROOT])[0]
+        held = self._held.get(get_ident())
+        content = self.objects.get(ROOT) if held is None else held.hold([ROOT])[0]
         return None if content is None else dict(json.loads(content))
 
     def reader(self) -> Any:
         """Return a Zarr store that reads the objects."""
-        return self._held or self.objects.as_zarr()
+        return self._held.get(get_ident()) or self.objects.as_zarr()
 
     @contextmanager
     def once(self) -> Iterator[None]:
-        """Keep in memory what is read, for the time of a `with`; a local store is read as ever."""
-        before, reader = self._held, self.reader()
-        if not isinstance(reader, ObjectsReader):
+        """Keep in memory what this thread reads, for the time of a `with`; not of a local store.
+
+        Within another such `with` it is the outer one's.
+        """
+        me, reader = get_ident(), self.reader()
+        if me in self._held or not isinstance(reader, ObjectsReader):
             yield
             return
-        self._held = reader
+        self._held[me] = reader
         try:
             with reader.holding():
                 yield
         finally:
-            self._held = before
+            del self._held[me]
 
 
 @runtime_checkable
@@ -233,7 +242,7 @@ class _Asked(Protocol):
 def looking(store: FinalStore) -> Iterator[None]:
     """Read the metadata and labels that readers see once, for the time of a `with`.
 
-    For the calls of one thread, and for who looks again before acting on it: others may publish
+    For this thread alone, and for callers that look again before acting on it: others may publish
     meanwhile. Where readers see a snapshot, it stays as it is anyway.
     """
     seen = getattr(store, "seen", None)

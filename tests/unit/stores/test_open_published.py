@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,17 @@ def test_what_readers_see_is_read_once_while_somebody_looks(objects):
         objects.put(ROOT, b"{}")
         assert store.seen.metadata() is None
     assert store.seen.metadata() == {}
+
+
+def test_another_thread_is_not_answered_from_memory(objects):
+    """It may be about to publish over what others put meanwhile."""
+    store = Store(objects)
+    with looking(store), ThreadPoolExecutor(1) as pool:
+        assert store.seen.metadata() != {}
+        objects.put(ROOT, b"{}")
+        assert pool.submit(store.seen.metadata).result() == {}
+        assert store.seen.metadata() != {}
+        assert pickle.loads(pickle.dumps(store.seen))._held == {}
 
 
 def test_an_error_while_somebody_looks_ends_the_look(objects):
